@@ -1,0 +1,1 @@
+"""Records of surface calculations and the stores that keep them."""

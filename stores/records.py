@@ -1,0 +1,253 @@
+"""What is kept of every calculation, bulk, reference and surface; every field has its unit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from stores.method import Method
+
+SCHEMA_VERSION = 1
+
+StructureDict = dict[str, Any]
+"""pymatgen's ``Structure.as_dict(verbosity=0)``: read it with ``Structure.from_dict``."""
+
+
+class VerdictStatus(StrEnum):
+    """What may be said of a value."""
+
+    ACCEPTED = "accepted"
+    UNCONVERGED = "unconverged"
+    NEGATIVE = "negative"
+    RECONSTRUCTED = "reconstructed"
+    VACUUM_NOT_FLAT = "vacuum_not_flat"
+    ASYMMETRIC = "asymmetric"
+    INCONSISTENT_SETTINGS = "inconsistent_settings"
+    FAILED = "failed"
+
+
+class CalculationKind(StrEnum):
+    """The four calculations an engine offers."""
+
+    BULK_RELAX = "bulk_relax"
+    BULK_STATIC = "bulk_static"
+    SLAB_RELAX = "slab_relax"
+    SLAB_STATIC = "slab_static"
+
+
+class CalculationStatus(StrEnum):
+    """How a calculation ended. Failed ones are tried again by the next run, unconverged ones are not."""
+
+    OK = "ok"
+    UNCONVERGED = "unconverged"
+    FAILED = "failed"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Verdict(_Model):
+    """A judgement on one value, with its reason in words."""
+
+    status: VerdictStatus = Field(description="accepted, or why the value is rejected")
+    reason: str = Field(default="", description="One line: what was found and against which threshold")
+
+
+class Verdicts(_Model):
+    """One verdict for each target."""
+
+    surface_energy: Verdict
+    work_function: Verdict
+
+
+class PlanarPotential(_Model):
+    """Electrostatic (Hartree + ionic, no XC) potential averaged over planes parallel to the surface."""
+
+    z: list[float] = Field(description="Distance along the surface normal from the cell's bottom (A)")
+    potential: list[float] = Field(description="Planar average at each z (eV, on the scale of fermi_energy)")
+
+
+class CalculationOutput(_Model):
+    """What every engine returns for every calculation (one common schema)."""
+
+    status: CalculationStatus = Field(description="ok, unconverged or failed")
+    reason: str = Field(default="", description="One line saying why status is not ok")
+    structure: StructureDict | None = Field(default=None, description="Final structure (A)")
+    energy: float | None = Field(
+        default=None, description="Total energy extrapolated to zero smearing (eV per cell)"
+    )
+    fermi_energy: float | None = Field(default=None, description="Fermi energy (eV)")
+    vbm: float | None = Field(default=None, description="Valence band maximum of a gapped system (eV)")
+    cbm: float | None = Field(default=None, description="Conduction band minimum of a gapped system (eV)")
+    max_force: float | None = Field(default=None, description="Largest force on a free atom (eV/A)")
+    total_magnetization: float | None = Field(default=None, description="Total moment (Bohr magnetons per cell)")
+    site_magnetizations: list[float] | None = Field(
+        default=None, description="Moment of each atom (Bohr magnetons)"
+    )
+    kpoints: tuple[int, int, int] | None = Field(default=None, description="Gamma-centred k mesh")
+    setups: dict[str, str] = Field(
+        default_factory=dict, description="PAW setup or POTCAR actually used, by element"
+    )
+    potential: PlanarPotential | None = Field(default=None, description="Only of slab_static")
+    scf_steps: int | None = Field(default=None, description="Electronic steps, all ionic steps together")
+    ionic_steps: int | None = Field(default=None, description="Ionic (or equation-of-state) steps")
+    retried: bool = Field(default=False, description="True if the gentler settings were needed")
+    wall_time: float | None = Field(default=None, description="Wall time (s)")
+    engine_version: str = Field(default="", description="Version of the DFT code")
+    directory: str = Field(default="", description="Where the raw files lie")
+    details: dict[str, Any] = Field(
+        default_factory=dict, description="What only this engine says (equation-of-state points, ...)"
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Record(_Model):
+    """Fields that every stored record has."""
+
+    id: str = Field(description="Content hash of what was asked for, never of relaxed coordinates")
+    schema_version: int = Field(default=SCHEMA_VERSION, description="Version of the record's layout")
+    created_at: datetime = Field(default_factory=_now, description="When the record was written (UTC)")
+    formula: str = Field(description="Reduced formula, Mg first, e.g. MgAg, Mg17Al12")
+    chemsys: str = Field(description="Elements in alphabetical order, e.g. Ag-Mg")
+    method: Method = Field(description="How it was computed")
+    method_fingerprint: str = Field(description="Hash of `method`; records of two fingerprints never mix")
+
+
+class CalculationRecord(Record):
+    """One finished engine run; looked up by id before anything is run again."""
+
+    kind: CalculationKind
+    label: str = Field(description="For people, e.g. 'MgAg (110) Mg slab relax'")
+    identity: dict[str, Any] = Field(description="What was hashed into the id")
+    output: CalculationOutput
+
+
+class Provenance(_Model):
+    """Where a bulk structure came from."""
+
+    source: str = Field(description="Name of the Source, e.g. prototype, file")
+    identifiers: list[str] = Field(
+        default_factory=list, description="Identifiers in that source: path, prototype label, mp-id, ..."
+    )
+    lattice_is_guess: bool = Field(
+        default=False, description="True when the lattice parameters were estimated, not computed or measured"
+    )
+
+
+class BulkRecord(Record):
+    """A relaxed bulk crystal."""
+
+    bulk_key: str = Field(description="Hash of the crystal before relaxation, independent of its setting")
+    provenance: Provenance
+    initial_structure: StructureDict = Field(description="Before relaxation (A)")
+    structure: StructureDict = Field(description="Relaxed conventional standard cell (A)")
+    spacegroup_number: int = Field(description="After relaxation")
+    spacegroup_symbol: str
+    initial_spacegroup_number: int = Field(description="Before relaxation")
+    energy_per_atom: float = Field(description="eV/atom")
+    energy_per_formula_unit: float = Field(description="eV per reduced formula, conventional cell's k mesh")
+    formation_energy: float | None = Field(
+        default=None, description="Relative to the elements' ground states (eV per reduced formula)"
+    )
+    total_magnetization: float | None = Field(default=None, description="Bohr magnetons per cell")
+    calculation_id: str
+
+
+class ReferenceRecord(Record):
+    """An element's ground state, the zero of its chemical potential."""
+
+    element: str
+    prototype: str = Field(description="Strukturbericht symbol, e.g. A3")
+    structure: StructureDict = Field(description="Relaxed (A)")
+    energy_per_atom: float = Field(description="mu0 (eV/atom)")
+    total_magnetization: float | None = Field(default=None, description="Bohr magnetons per cell")
+    calculation_id: str
+
+
+class Reconstruction(_Model):
+    """How far a slab's free atoms left their places, graded against the frozen core."""
+
+    displacement: float = Field(
+        description="Largest displacement of a free atom over its nearest-neighbour distance (1)"
+    )
+    bonds_changed: float = Field(description="Share of the surface atoms' bonds broken or formed (0 to 1)")
+    layers_swapped: bool = Field(description="True if two atomic layers changed their order")
+
+
+class SurfaceRecord(Record):
+    """One facet: a termination of a crystal plane, its surface energy, work function and verdicts."""
+
+    campaign: str = Field(default="", description="Name of the campaign that asked for it first")
+    bulk_id: str = Field(description="Id of the BulkRecord the slab was cut from")
+    provenance: Provenance
+    spacegroup_number: int = Field(description="Of the relaxed bulk")
+    miller_index: tuple[int, int, int] = Field(
+        description="hkl in the conventional standard cell of the relaxed bulk"
+    )
+    termination: int = Field(description="Number of the termination of this plane, from 0")
+    termination_label: str = Field(description="Outermost layer, e.g. Mg, Ag, Mg2Zn-b")
+    termination_key: str = Field(description="Order of the layers from the surface inward, hashed into the id")
+    cut: float = Field(description="Cut position along the normal modulo `period` (A)")
+    period: float = Field(description="Smallest shift along the normal that preserves the crystal (A)")
+    n_layers: int = Field(description="Atomic layers in the slab")
+    n_atoms: int
+    composition: dict[str, int] = Field(description="Atoms of each element in the slab")
+    thickness: float = Field(description="From the lowest to the highest atom (A), as cut")
+    vacuum: float = Field(description="From the highest atom to the next image's lowest (A), as cut")
+    area: float = Field(description="Of one side of the slab (A^2)")
+    slab: StructureDict = Field(description="As cut from the relaxed bulk; the model's input (A)")
+    relaxed_slab: StructureDict | None = Field(default=None, description="After relaxation (A)")
+
+    energy: float | None = Field(default=None, description="Relaxed slab (eV)")
+    bulk_energy: float | None = Field(
+        default=None, description="E_b from the facet's oriented cell (eV per reduced formula)"
+    )
+    chemical_potentials: dict[str, float] = Field(
+        default_factory=dict, description="mu0 of the elements whose reference is known (eV/atom)"
+    )
+    formation_energy: float | None = Field(
+        default=None, description="dH_f from the conventional cell (eV per reduced formula)"
+    )
+    surface_energy: float | None = Field(
+        default=None, description="Mg-rich value, the training label (eV/A^2); an element's own value"
+    )
+    surface_energy_x_rich: float | None = Field(
+        default=None, description="X-rich value (eV/A^2); null without an X reference or if dH_f > 0"
+    )
+    surface_energy_slope: float | None = Field(
+        default=None, description="d gamma / d dmu_Mg (1/A^2)"
+    )
+    chemical_potential_window: tuple[float, float] | None = Field(
+        default=None, description="dmu_Mg from X-rich to Mg-rich (eV)"
+    )
+    excess: dict[str, float] = Field(
+        default_factory=dict,
+        description="Excess of each element over the other's share of bulk, both sides (atoms)",
+    )
+
+    work_function: float | None = Field(default=None, description="Mean of both sides minus E_F (eV)")
+    work_function_sides: tuple[float, float] | None = Field(
+        default=None, description="Bottom and top side (eV)"
+    )
+    vacuum_slopes: tuple[float, float] | None = Field(default=None, description="Of the plateaus (eV/A)")
+    vacuum_spreads: tuple[float, float] | None = Field(
+        default=None, description="Largest minus smallest value in the plateau (eV)"
+    )
+    fermi_energy: float | None = Field(default=None, description="eV, on the scale of `potential`")
+    vbm: float | None = Field(default=None, description="Of a gapped slab (eV)")
+    cbm: float | None = Field(default=None, description="Of a gapped slab (eV)")
+    potential: PlanarPotential | None = None
+    total_magnetization: float | None = Field(default=None, description="Bohr magnetons per cell")
+
+    reconstruction: Reconstruction | None = None
+    verdicts: Verdicts
+    calculation_ids: dict[str, str] = Field(
+        default_factory=dict, description="Ids of the calculations behind it, by their role"
+    )

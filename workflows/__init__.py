@@ -1,0 +1,1 @@
+"""From a chemical system to surface records: structures, DFT engines, analysis, flows, command line."""

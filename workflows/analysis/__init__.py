@@ -1,0 +1,1 @@
+"""Surface physics as pure functions."""

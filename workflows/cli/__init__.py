@@ -1,0 +1,1 @@
+"""The mgsurf command line."""

@@ -1,0 +1,61 @@
+"""What a DFT engine must offer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from pymatgen.core import Structure
+
+    from stores.method import Method
+    from stores.records import CalculationOutput
+
+KMesh = tuple[int, int, int]
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Four calculations behind one schema.
+
+    Every calculation runs in `directory`, which exists and belongs to it alone; files left there by an
+    interrupted attempt may be used to go on from its last geometry. A calculation that does not converge
+    or crashes returns a `CalculationOutput` that says so; only a mistake in the set-up (missing program,
+    refused element) raises `stores.errors.EngineError`. Slabs have c along the surface normal.
+    """
+
+    name: str
+
+    def method(self) -> Method:
+        """Return the settings that decide the numbers."""
+        ...
+
+    def check_elements(self, elements: Iterable[str]) -> None:
+        """Raise `EngineError` in one line if the engine cannot treat one of the elements."""
+        ...
+
+    def kpoints(self, structure: Structure, *, slab: bool = False) -> KMesh:
+        """Return the Gamma-centred mesh of a cell; 1 along c for a slab."""
+        ...
+
+    def relax_bulk(self, structure: Structure, directory: Path) -> CalculationOutput:
+        """Relax cell and positions, keeping the space group where the engine can."""
+        ...
+
+    def static_bulk(self, structure: Structure, kpoints: KMesh, directory: Path) -> CalculationOutput:
+        """Compute the energy of a bulk cell as given."""
+        ...
+
+    def relax_slab(
+        self, structure: Structure, free: Sequence[bool], kpoints: KMesh, directory: Path
+    ) -> CalculationOutput:
+        """Relax the atoms marked free in the fixed cell; every other atom stays where it is."""
+        ...
+
+    def static_slab(
+        self, structure: Structure, kpoints: KMesh, directory: Path, prev_dir: Path | None = None
+    ) -> CalculationOutput:
+        """Compute energy, Fermi energy and planar-averaged electrostatic potential of a slab."""
+        ...

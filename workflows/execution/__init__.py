@@ -1,0 +1,1 @@
+"""Running flows: local, with progress and resume."""

@@ -1,0 +1,1 @@
+"""Flows: one compound, one campaign."""

@@ -1,0 +1,1 @@
+"""Bulk structures and the symmetric slabs cut from them."""

@@ -1,0 +1,1 @@
+"""Where bulk structures come from: one Source protocol, several implementations."""
