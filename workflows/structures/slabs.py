@@ -1,0 +1,339 @@
+"""Exact enumeration of all symmetric slabs of a crystal.
+
+A slab is symmetric when an operation of the crystal that reverses the surface normal maps it onto itself.
+Such an operation fixes a height z0 (twice z0 is the normal component of its translation); two cuts placed
+symmetrically about z0 give a symmetric slab, and every symmetric slab arises so. Normal-preserving operations
+shift the crystal along the normal by multiples of `period`, hence a termination is a cut position modulo
+`period`, and the heights z0 fall in classes half a period apart. For a bottom cut at p the top cuts are
+2 z0 - p, one per period: the thinnest slab that is thick enough is unique. Nothing is searched, nothing is
+stripped atom by atom, and a facet without slabs has a reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pymatgen.core import Lattice, Structure
+from pymatgen.core.periodic_table import get_el_sp
+
+from stores.errors import InputError
+from workflows.structures.crystal import Crystal, crystal_of
+from workflows.structures.facets import Miller, canonical_facet, distinct_facets
+from workflows.structures.planes import TOLERANCE, Cut, Plane, plane_of
+from workflows.structures.terminations import Termination, terminations_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class SymmetricSlab:
+    """A symmetric slab, as cut.
+
+    Attributes
+    ----------
+    structure
+        c along the normal, slab centred at half of c, no atom across the cell boundary.
+    oriented_bulk
+        One lattice repeat of the bulk with exactly the slab's in-plane cell; its c leads to the next
+        lattice plane and may be tilted.
+    miller_index
+        hkl in the conventional standard cell.
+    termination, termination_label, termination_key
+        Number from 0 (widest gap first), name of the outermost layer, and the order of the layers from the
+        surface inward: a discrete description that does not depend on relaxed coordinates.
+    cut, period
+        Position of the bottom cut modulo `period`, and `period` itself (A).
+    gap
+        Distance between the layers that the cut separates (A).
+    n_layers
+        Number of atomic layers.
+    thickness
+        From the lowest to the highest atom (A).
+    vacuum
+        From the highest atom to the lowest of the next image (A).
+    area
+        Of one side (A^2).
+    """
+
+    structure: Structure
+    oriented_bulk: Structure
+    miller_index: Miller
+    termination: int
+    termination_label: str
+    termination_key: str
+    cut: float
+    period: float
+    gap: float
+    n_layers: int
+    thickness: float
+    vacuum: float
+    area: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values (jobflow and monty read them back with `from_dict`)."""
+        plain = dict(self.__dict__)
+        plain["structure"] = self.structure.as_dict()
+        plain["oriented_bulk"] = self.oriented_bulk.as_dict()
+        plain["miller_index"] = list(self.miller_index)
+        return {"@module": type(self).__module__, "@class": type(self).__name__, **plain}
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> SymmetricSlab:
+        """Rebuild a slab from `as_dict`."""
+        values = {key: value for key, value in plain.items() if not key.startswith("@")}
+        for key in ("structure", "oriented_bulk"):
+            if isinstance(values[key], dict):
+                values[key] = Structure.from_dict(values[key])
+        h, k, l = values["miller_index"]
+        values["miller_index"] = (h, k, l)
+        return cls(**values)
+
+
+@dataclass
+class FacetSlabs:
+    """All slabs of one facet, or the reason why there are none.
+
+    Attributes
+    ----------
+    miller_index
+        hkl in the conventional standard cell.
+    slabs
+        One per inequivalent termination.
+    reason
+        Empty if there are slabs, else one line.
+    notes
+        Lines about decisions taken (no gap above the tolerance, terminations left out, slabs too big).
+    is_polar
+        True if the direction is polar.
+    """
+
+    miller_index: Miller
+    slabs: list[SymmetricSlab] = field(default_factory=list)
+    reason: str = ""
+    notes: list[str] = field(default_factory=list)
+    is_polar: bool = False
+
+
+def enumerate_slabs(
+    bulk: Structure | Crystal,
+    *,
+    max_miller_index: int = 1,
+    miller_indices: Sequence[Miller] | None = None,
+    min_thickness: float = 10.0,
+    vacuum: float = 15.0,
+    layer_tolerance: float = 0.1,
+    max_terminations: int | None = None,
+    max_atoms: int | None = 200,
+    symprec: float = 0.01,
+) -> list[FacetSlabs]:
+    """Cut every symmetric slab of every facet: one per inequivalent termination.
+
+    Parameters
+    ----------
+    bulk
+        Ordered crystal in any setting; facets are indexed in its conventional standard cell.
+    max_miller_index
+        Largest absolute Miller index; not used if `miller_indices` are given.
+    miller_indices
+        Facets wanted; equivalent ones are merged.
+    min_thickness
+        Least distance from the lowest to the highest atom (A).
+    vacuum
+        Distance between periodic images (A).
+    layer_tolerance
+        Atomic planes closer than this are one layer and never split (A).
+    max_terminations
+        Keep only this many terminations per facet, those with the widest gaps.
+    max_atoms
+        Leave out slabs with more atoms, with a note.
+    symprec
+        Distance tolerance of the symmetry search (A).
+
+    Returns
+    -------
+    list of FacetSlabs
+        In order of the indices; each facet has slabs or a reason.
+
+    Raises
+    ------
+    InputError
+        If an argument makes no sense or the structure has no determinable symmetry.
+    """
+    _check_arguments(
+        max_miller_index, min_thickness, vacuum, layer_tolerance, max_terminations, miller_indices
+    )
+    crystal = bulk if isinstance(bulk, Crystal) else crystal_of(bulk, symprec)
+    if miller_indices is None:
+        facets = distinct_facets(crystal, max_miller_index)
+    else:
+        facets = list(dict.fromkeys(canonical_facet(crystal, h) for h in miller_indices))
+    return [
+        _slabs_of_facet(
+            plane_of(crystal, facet), min_thickness, vacuum, layer_tolerance, max_terminations, max_atoms
+        )
+        for facet in facets
+    ]
+
+
+def _slabs_of_facet(
+    plane: Plane,
+    min_thickness: float,
+    vacuum: float,
+    layer_tolerance: float,
+    max_terminations: int | None,
+    max_atoms: int | None,
+) -> FacetSlabs:
+    result = FacetSlabs(plane.miller_index)
+    if plane.is_polar:
+        result.is_polar = True
+        result.reason = "polar direction: no symmetric slab exists"
+        return result
+    cuts, note = plane.cuts(layer_tolerance)
+    if note:
+        result.notes.append(note)
+    terminations = terminations_of(plane, cuts)
+    if max_terminations is not None and len(terminations) > max_terminations:
+        result.notes.append(
+            f"kept the {max_terminations} of {len(terminations)} terminations with the widest gaps"
+        )
+        terminations = terminations[:max_terminations]
+    oriented_bulk = _oriented_bulk(plane)
+    for termination in terminations:
+        bottom, top = _thinnest(plane, cuts, termination.cut, min_thickness)
+        n_atoms = _count_atoms(plane, bottom, top)
+        if max_atoms is not None and n_atoms > max_atoms:
+            result.notes.append(
+                f"termination {termination.label}: {n_atoms} atoms at {min_thickness:g} A, "
+                f"more than max_atoms={max_atoms}"
+            )
+            continue
+        n_layers = _count_layers(cuts, bottom, top)
+        result.slabs.append(_build(plane, termination, bottom, top, n_layers, vacuum, oriented_bulk))
+    if not result.slabs:
+        result.reason = "; ".join(result.notes[1 if note else 0 :]) or "no termination left"
+    return result
+
+
+def _thinnest(plane: Plane, cuts: list[Cut], bottom: Cut, min_thickness: float) -> tuple[Cut, Cut]:
+    """Return the bottom cut and the lowest top cut 2 z0 - p that makes the slab thick enough.
+
+    The top cut is given as an image of one of `cuts` at its true height.
+    """
+    step = 1.0 / plane.n_shifts
+    offset = (float(plane.reversals[0]) - 2 * bottom.position) % step
+    # thickness = (2 z0 - p) - p less half a gap on each side; both gaps are equal by symmetry
+    needed = (min_thickness - 1e-6) / plane.spacing + bottom.gap / plane.spacing
+    k = ceil((needed - offset) / step - TOLERANCE)
+    top_position = bottom.position + offset + max(k, 0) * step
+    return bottom, Cut(
+        position=top_position,
+        gap=bottom.gap,
+        below=top_position - bottom.gap / (2 * plane.spacing),
+        above=top_position + bottom.gap / (2 * plane.spacing),
+    )
+
+
+def _count_layers(cuts: list[Cut], bottom: Cut, top: Cut) -> int:
+    """Count the layers between two cuts: one for each cut above the bottom one, up to the top one."""
+    positions = np.array([cut.position for cut in cuts])
+    low, high = bottom.position + TOLERANCE, top.position + TOLERANCE
+    return int((np.floor(high - positions) - np.floor(low - positions)).sum())
+
+
+def _atom_ranges(plane: Plane, bottom: Cut, top: Cut) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return for each primitive atom the first and last plane number that lies between the cuts."""
+    heights = plane.coordinates[:, 2]
+    first = np.ceil(bottom.position - heights).astype(int)
+    last = np.floor(top.position - heights).astype(int)
+    return first, last
+
+
+def _count_atoms(plane: Plane, bottom: Cut, top: Cut) -> int:
+    first, last = _atom_ranges(plane, bottom, top)
+    return int((last - first + 1).sum())
+
+
+def _oriented_bulk(plane: Plane) -> Structure:
+    return Structure(
+        Lattice(plane.cartesian_basis), list(plane.species), plane.coordinates
+    ).get_sorted_structure()
+
+
+def _build(
+    plane: Plane,
+    termination: Termination,
+    bottom: Cut,
+    top: Cut,
+    n_layers: int,
+    vacuum: float,
+    oriented_bulk: Structure,
+) -> SymmetricSlab:
+    first, last = _atom_ranges(plane, bottom, top)
+    repeats = last - first + 1
+    which = np.repeat(np.arange(len(plane.species)), repeats)
+    planes = np.concatenate([np.arange(lo, hi + 1) for lo, hi in zip(first, last, strict=True)])
+    coordinates = plane.coordinates[which].copy()
+    coordinates[:, 2] += planes
+    cartesian = coordinates @ plane.cartesian_basis
+    z = cartesian[:, 2]
+    thickness = float(z.max() - z.min())
+    height = thickness + vacuum
+    cartesian[:, 2] += height / 2 - (z.max() + z.min()) / 2
+    lattice = plane.cartesian_basis.copy()
+    lattice[2] = [0.0, 0.0, height]
+    fractional = np.linalg.solve(lattice.T, cartesian.T).T
+    fractional[:, :2] -= np.floor(fractional[:, :2] + 1e-8)
+    species = [plane.species[i] for i in which]
+    order = sorted(
+        range(len(species)),
+        key=lambda i: (get_el_sp(species[i]).X, species[i], *np.round(fractional[i, ::-1], 5)),
+    )
+    structure = Structure(Lattice(lattice), [species[i] for i in order], fractional[order])
+    return SymmetricSlab(
+        structure=structure,
+        oriented_bulk=oriented_bulk,
+        miller_index=plane.miller_index,
+        termination=termination.number,
+        termination_label=termination.label,
+        termination_key=termination.key,
+        cut=float(bottom.position * plane.spacing % plane.period),
+        period=plane.period,
+        gap=bottom.gap,
+        n_layers=n_layers,
+        thickness=thickness,
+        vacuum=vacuum,
+        area=float(np.linalg.norm(np.cross(lattice[0], lattice[1]))),
+    )
+
+
+def _check_arguments(
+    max_miller_index: int,
+    min_thickness: float,
+    vacuum: float,
+    layer_tolerance: float,
+    max_terminations: int | None,
+    miller_indices: Sequence[Miller] | None,
+) -> None:
+    wrong = Counter(
+        {
+            f"max_miller_index is {max_miller_index}; give 1 or more": max_miller_index < 1,
+            f"min_thickness is {min_thickness} A; give a length above 0": not min_thickness > 0,
+            f"vacuum is {vacuum} A; give a length above 0": not vacuum > 0,
+            f"layer_tolerance is {layer_tolerance} A; give 0 or more": not layer_tolerance >= 0,
+            f"max_terminations is {max_terminations}; give 1 or more": max_terminations is not None
+            and max_terminations < 1,
+            "miller index (000) is not a plane; give three integers, not all zero": any(
+                not any(h) for h in miller_indices or []
+            ),
+        }
+    )
+    lines = [line for line, is_wrong in wrong.items() if is_wrong]
+    if lines:
+        raise InputError("slabs: " + "; ".join(lines))
