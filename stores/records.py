@@ -4,16 +4,34 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from stores.method import Method
 
 SCHEMA_VERSION = 1
 
-StructureDict = dict[str, Any]
-"""pymatgen's ``Structure.as_dict(verbosity=0)``: read it with ``Structure.from_dict``."""
+
+def plain_structure(structure: Any) -> Any:
+    """Turn a pymatgen structure, or its dictionary, into plain values without import paths.
+
+    The keys ``@module``, ``@class`` and ``@version`` are left out, so that no reader turns the document
+    back into an object by itself; ``Structure.from_dict`` reads it all the same.
+    """
+    if hasattr(structure, "as_dict"):
+        structure = structure.as_dict(verbosity=0)
+    if isinstance(structure, dict):
+        return {
+            key: plain_structure(value) for key, value in structure.items() if not str(key).startswith("@")
+        }
+    if isinstance(structure, (list, tuple)):
+        return [plain_structure(value) for value in structure]
+    return structure
+
+
+StructureDict = Annotated[dict[str, Any], BeforeValidator(plain_structure)]
+"""pymatgen's ``Structure.as_dict(verbosity=0)`` as plain values: read it with ``Structure.from_dict``."""
 
 
 class VerdictStatus(StrEnum):
@@ -84,7 +102,9 @@ class CalculationOutput(_Model):
     vbm: float | None = Field(default=None, description="Valence band maximum of a gapped system (eV)")
     cbm: float | None = Field(default=None, description="Conduction band minimum of a gapped system (eV)")
     max_force: float | None = Field(default=None, description="Largest force on a free atom (eV/A)")
-    total_magnetization: float | None = Field(default=None, description="Total moment (Bohr magnetons per cell)")
+    total_magnetization: float | None = Field(
+        default=None, description="Total moment (Bohr magnetons per cell)"
+    )
     site_magnetizations: list[float] | None = Field(
         default=None, description="Moment of each atom (Bohr magnetons)"
     )
@@ -193,7 +213,9 @@ class SurfaceRecord(Record):
     )
     termination: int = Field(description="Number of the termination of this plane, from 0")
     termination_label: str = Field(description="Outermost layer, e.g. Mg, Ag, Mg2Zn-b")
-    termination_key: str = Field(description="Order of the layers from the surface inward, hashed into the id")
+    termination_key: str = Field(
+        description="Order of the layers from the surface inward, hashed into the id"
+    )
     cut: float = Field(description="Cut position along the normal modulo `period` (A)")
     period: float = Field(description="Smallest shift along the normal that preserves the crystal (A)")
     n_layers: int = Field(description="Atomic layers in the slab")
@@ -221,9 +243,7 @@ class SurfaceRecord(Record):
     surface_energy_x_rich: float | None = Field(
         default=None, description="X-rich value (eV/A^2); null without an X reference or if dH_f > 0"
     )
-    surface_energy_slope: float | None = Field(
-        default=None, description="d gamma / d dmu_Mg (1/A^2)"
-    )
+    surface_energy_slope: float | None = Field(default=None, description="d gamma / d dmu_Mg (1/A^2)")
     chemical_potential_window: tuple[float, float] | None = Field(
         default=None, description="dmu_Mg from X-rich to Mg-rich (eV)"
     )
