@@ -1,0 +1,194 @@
+"""One compound: from its bulk crystal to a record for every facet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jobflow import Flow, JobConfig, Maker, OnMissing, Response, job
+from pymatgen.core import Structure
+
+from workflows.analysis.verdicts import VerdictThresholds
+from workflows.jobs.bulk import compute_reference, relax_bulk
+from workflows.jobs.context import RunContext
+from workflows.jobs.progress import Stage, announce
+from workflows.jobs.slab import (
+    oriented_question,
+    record_surface,
+    relax_question,
+    relax_slab,
+    slab_label,
+    static_oriented_bulk,
+    static_question,
+    static_slab,
+)
+from workflows.structures.naming import format_miller, mg_first_formula
+from workflows.structures.slabs import SymmetricSlab, enumerate_slabs
+
+if TYPE_CHECKING:
+    from jobflow import Job
+
+KEEP_GOING = JobConfig(on_missing_references=OnMissing.NONE)
+"""A job so configured runs even if one it needs has failed: failures end in verdicts, not in silence."""
+
+
+@dataclass
+class SurfaceMaker(Maker):
+    """All facets of one compound.
+
+    1. Relax the bulk.
+    2. Compute the elements' references, unless they are handed in.
+    3. Cut every symmetric slab of the relaxed bulk.
+    4. For each facet: a static run of the oriented bulk. For each slab: relaxation, static run, record.
+
+    Parameters
+    ----------
+    context
+        Engine, store, working directory and campaign name.
+    max_miller_index
+        Largest Miller index of the facets.
+    min_thickness, vacuum
+        Of the slabs (A).
+    free_depth
+        Whole layers within this distance of a surface relax (A).
+    layer_tolerance
+        Atomic planes closer than this are one layer (A).
+    max_terminations, max_atoms
+        Limits on terminations per facet and atoms per slab; None for no limit.
+    thresholds
+        Limits of the verdicts.
+    """
+
+    context: RunContext
+    name: str = "surface"
+    max_miller_index: int = 1
+    min_thickness: float = 10.0
+    vacuum: float = 15.0
+    free_depth: float = 3.0
+    layer_tolerance: float = 0.1
+    max_terminations: int | None = None
+    max_atoms: int | None = 200
+    thresholds: VerdictThresholds = field(default_factory=VerdictThresholds)
+
+    def make(
+        self,
+        structure: Structure,
+        provenance: dict[str, Any] | None = None,
+        miller_indices: list[tuple[int, int, int]] | None = None,
+        references: list[Any] | None = None,
+    ) -> Flow:
+        """Build the flow of one compound.
+
+        Parameters
+        ----------
+        structure
+            Bulk crystal of one or two elements, in any setting.
+        provenance
+            Fields of `stores.records.Provenance`.
+        miller_indices
+            Only these facets; all up to `max_miller_index` if None.
+        references
+            Outputs of `compute_reference` jobs, one per element; made here if None.
+
+        Returns
+        -------
+        Flow
+            Its output is ``{"formula", "surfaces"}``: ids of the SurfaceRecords.
+        """
+        formula = mg_first_formula(structure.composition)
+        jobs: list[Job] = []
+        if references is None:
+            elements = sorted({site.specie.symbol for site in structure})
+            reference_jobs = [compute_reference(self.context, element) for element in elements]
+            for element, reference in zip(elements, reference_jobs, strict=True):
+                reference.name = f"{element} reference"
+            jobs += reference_jobs
+            references = [reference.output for reference in reference_jobs]
+        bulk = relax_bulk(self.context, structure, provenance or {"source": "python"})
+        bulk.name = f"{formula} relax bulk"
+        surfaces = cut_and_compute(self, bulk.output, references, miller_indices)
+        surfaces.name = f"{formula} surfaces"
+        surfaces.config = KEEP_GOING
+        return Flow([*jobs, bulk, surfaces], output=surfaces.output, name=f"{formula} {self.name}")
+
+    def cut(
+        self, bulk: Structure, miller_indices: list[tuple[int, int, int]] | None = None
+    ) -> list[SymmetricSlab]:
+        """Cut the slabs of a relaxed bulk, saying why facets give none."""
+        formula = mg_first_formula(bulk.composition)
+        slabs = []
+        for facet in enumerate_slabs(
+            bulk,
+            max_miller_index=self.max_miller_index,
+            miller_indices=miller_indices,
+            min_thickness=self.min_thickness,
+            vacuum=self.vacuum,
+            layer_tolerance=self.layer_tolerance,
+            max_terminations=self.max_terminations,
+            max_atoms=self.max_atoms,
+        ):
+            for note in [facet.reason] if facet.reason else facet.notes:
+                announce(Stage.NOTE, f"{formula} {format_miller(facet.miller_index)}", text=note)
+            slabs += facet.slabs
+        return slabs
+
+
+@job(name="cut slabs")
+def cut_and_compute(
+    maker: SurfaceMaker,
+    bulk: dict[str, Any] | None,
+    references: list[dict[str, Any] | None],
+    miller_indices: list[tuple[int, int, int]] | None = None,
+) -> Any:
+    """Cut the relaxed bulk and replace this job by those of its slabs."""
+    if bulk is None or bulk["bulk"] is None:
+        label = bulk["calculation"]["label"] if bulk else "bulk"
+        announce(Stage.PROBLEM, label, text="no facet of it can be computed without its relaxed bulk")
+        return Response(output={"formula": None, "surfaces": []})
+    relaxed = Structure.from_dict(bulk["bulk"]["structure"])
+    key = bulk["bulk"]["bulk_key"]
+    planes = [(h, k, l) for h, k, l in miller_indices] if miller_indices else None
+    slabs = maker.cut(relaxed, planes)
+    engine = maker.context.make_engine()
+    oriented: dict[tuple[int, int, int], Job] = {}
+    jobs: list[Job] = []
+    records: list[Job] = []
+    for slab in slabs:
+        mesh = engine.kpoints(slab.structure, slab=True)
+        if slab.miller_index not in oriented:
+            depth = engine.kpoints(slab.oriented_bulk)[2]
+            bulk_mesh = (mesh[0], mesh[1], depth)
+            oriented_job = static_oriented_bulk(maker.context, slab, key, bulk_mesh)
+            question = oriented_question(slab, key, bulk_mesh)
+            oriented_job.name = question.label
+            announce(Stage.PLANNED, question.label, cost=question.cost)
+            oriented[slab.miller_index] = oriented_job
+            jobs.append(oriented_job)
+        relax = relax_slab(maker.context, slab, key, mesh, maker.free_depth, maker.layer_tolerance)
+        static = static_slab(maker.context, slab, key, mesh, maker.free_depth, relax.output)
+        for planned in (
+            relax_question(slab, key, mesh, maker.free_depth),
+            static_question(slab, key, mesh, maker.free_depth),
+        ):
+            announce(Stage.PLANNED, planned.label, cost=planned.cost)
+        record = record_surface(
+            maker.context,
+            slab,
+            bulk,
+            references,
+            oriented[slab.miller_index].output,
+            relax.output,
+            static.output,
+            maker.free_depth,
+            maker.layer_tolerance,
+            maker.thresholds,
+        )
+        record.config = KEEP_GOING
+        relax.name, static.name = f"{slab_label(slab)} relax", f"{slab_label(slab)} static"
+        record.name = f"{slab_label(slab)} record"
+        jobs += [relax, static, record]
+        records.append(record)
+    output = {"formula": bulk["bulk"]["formula"], "surfaces": [record.output for record in records]}
+    if not jobs:
+        return Response(output=output)
+    return Response(replace=Flow(jobs, output=output, name=f"{bulk['bulk']['formula']} slabs"))

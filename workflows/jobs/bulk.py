@@ -1,0 +1,176 @@
+"""Jobs on bulk crystals: relaxation, and the elements' ground states as references."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+from jobflow import job
+from pymatgen.core import Structure
+
+from stores.connections import open_store
+from stores.method import content_hash
+from stores.records import (
+    BulkRecord,
+    CalculationKind,
+    CalculationRecord,
+    CalculationStatus,
+    Provenance,
+    ReferenceRecord,
+)
+from workflows.jobs.calculate import Question, calculate
+from workflows.jobs.progress import Stage, announce, relative_cost
+from workflows.structures.crystal import crystal_of
+from workflows.structures.elements import ground_state, ground_state_prototype
+from workflows.structures.naming import chemsys, mg_first_formula
+from workflows.structures.standard import bulk_key
+
+if TYPE_CHECKING:
+    from workflows.jobs.context import RunContext
+
+REFERENCE_TOLERANCE = 0.005
+"""mu0 is converged when a denser mesh changes it by less than this (eV/atom)."""
+
+MESH_FACTORS = (1.0, 1.5, 2.25, 3.4)
+"""k meshes tried for a reference, as multiples of the engine's own."""
+
+RELAX_STEPS = 8
+"""Typical number of geometry or equation-of-state steps, for cost estimates only."""
+
+
+def relax_bulk_crystal(context: RunContext, structure: Structure) -> CalculationRecord:
+    """Relax a crystal's conventional standard cell, or find it relaxed in the store."""
+    engine = context.make_engine()
+    standard = crystal_of(structure).structure
+    formula = mg_first_formula(standard.composition)
+    mesh = engine.kpoints(standard)
+    question = Question(
+        kind=CalculationKind.BULK_RELAX,
+        label=f"{formula} bulk: relax",
+        structure=standard,
+        identity={"bulk": bulk_key(structure)},
+        cost=relative_cost(len(standard), standard.volume, mesh, RELAX_STEPS),
+    )
+    return calculate(context, question, lambda engine, folder: engine.relax_bulk(standard, folder))
+
+
+@job(name="relax bulk")
+def relax_bulk(context: RunContext, structure: Structure, provenance: dict[str, Any]) -> dict[str, Any]:
+    """Relax a bulk crystal and keep it as a BulkRecord.
+
+    Returns
+    -------
+    dict
+        ``calculation``: the CalculationRecord; ``bulk``: the BulkRecord, or None if the relaxation failed.
+    """
+    calculation = relax_bulk_crystal(context, structure)
+    output = calculation.output
+    if output.status is not CalculationStatus.OK or output.energy is None:
+        return {"calculation": calculation.model_dump(mode="json"), "bulk": None}
+    relaxed = Structure.from_dict(output.structure)
+    before, after = crystal_of(structure), crystal_of(relaxed)
+    if before.spacegroup_number != after.spacegroup_number:
+        announce(
+            Stage.NOTE,
+            calculation.label,
+            text=f"the space group changed from {before.spacegroup_symbol} to {after.spacegroup_symbol}; "
+            "facets are indexed in the relaxed cell",
+        )
+    composition = relaxed.composition
+    bulk = BulkRecord(
+        id=content_hash({"bulk": calculation.identity["bulk"], "method": calculation.method_fingerprint}),
+        formula=mg_first_formula(composition),
+        chemsys=chemsys(composition),
+        method=calculation.method,
+        method_fingerprint=calculation.method_fingerprint,
+        bulk_key=calculation.identity["bulk"],
+        provenance=Provenance.model_validate(provenance),
+        initial_structure=structure,
+        structure=after.structure,
+        spacegroup_number=after.spacegroup_number,
+        spacegroup_symbol=after.spacegroup_symbol,
+        initial_spacegroup_number=before.spacegroup_number,
+        energy_per_atom=output.energy / len(relaxed),
+        energy_per_formula_unit=output.energy / composition.get_reduced_composition_and_factor()[1],
+        total_magnetization=output.total_magnetization,
+        calculation_id=calculation.id,
+    )
+    with open_store(context.store) as store:
+        store.add(bulk)
+    return {"calculation": calculation.model_dump(mode="json"), "bulk": bulk.model_dump(mode="json")}
+
+
+@job(name="compute reference")
+def compute_reference(context: RunContext, element: str) -> dict[str, Any]:
+    """Compute mu0 of an element: its relaxed ground state on k meshes of growing density.
+
+    Returns
+    -------
+    dict
+        ``calculations``: the CalculationRecords; ``reference``: the ReferenceRecord, or None if one failed
+        or no reference structure of the element is known.
+    """
+    try:
+        structure = ground_state(element)
+    except ValueError as error:  # InputError of the element table
+        announce(Stage.NOTE, f"{element} reference", text=str(error))
+        return {"calculations": [], "reference": None}
+    relaxation = relax_bulk_crystal(context, structure)
+    calculations = [relaxation]
+    if relaxation.output.status is CalculationStatus.OK:
+        relaxed = crystal_of(Structure.from_dict(relaxation.output.structure)).structure
+        calculations += _dense_statics(context, element, relaxed, relaxation.identity["bulk"])
+    plain = [calculation.model_dump(mode="json") for calculation in calculations]
+    densest = calculations[-1]
+    if len(calculations) == 1 or densest.output.status is not CalculationStatus.OK:
+        return {"calculations": plain, "reference": None}
+    assert densest.output.energy is not None
+    reference = ReferenceRecord(
+        id=content_hash({"element": element, "method": densest.method_fingerprint}),
+        formula=element,
+        chemsys=element,
+        method=densest.method,
+        method_fingerprint=densest.method_fingerprint,
+        element=element,
+        prototype=ground_state_prototype(element),
+        structure=densest.output.structure or relaxation.output.structure,
+        energy_per_atom=densest.output.energy / len(relaxed),
+        total_magnetization=densest.output.total_magnetization,
+        calculation_id=densest.id,
+    )
+    with open_store(context.store) as store:
+        store.add(reference)
+    return {"calculations": plain, "reference": reference.model_dump(mode="json")}
+
+
+def _dense_statics(
+    context: RunContext, element: str, relaxed: Structure, key: str
+) -> list[CalculationRecord]:
+    """Densify the mesh until the energy changes by less than `REFERENCE_TOLERANCE`."""
+    coarse = context.make_engine().kpoints(relaxed)
+    calculations: list[CalculationRecord] = []
+    for factor in MESH_FACTORS:
+        mesh = (ceil(coarse[0] * factor), ceil(coarse[1] * factor), ceil(coarse[2] * factor))
+        question = Question(
+            kind=CalculationKind.BULK_STATIC,
+            label=f"{element} reference: static {mesh[0]}x{mesh[1]}x{mesh[2]}",
+            structure=relaxed,
+            identity={"bulk": key, "cell": "conventional", "kpoints": list(mesh)},
+            cost=relative_cost(len(relaxed), relaxed.volume, mesh, 1),
+        )
+        calculations.append(
+            calculate(
+                context, question, lambda engine, folder, mesh=mesh: engine.static_bulk(relaxed, mesh, folder)
+            )
+        )
+        energies = [c.output.energy for c in calculations[-2:]]
+        if None in energies:
+            return calculations
+        if len(energies) == 2 and abs(energies[1] - energies[0]) / len(relaxed) < REFERENCE_TOLERANCE:
+            return calculations
+    announce(
+        Stage.NOTE,
+        f"{element} reference",
+        text=f"not converged to {1000 * REFERENCE_TOLERANCE:g} meV/atom on the densest mesh {mesh}",
+    )
+    return calculations

@@ -1,0 +1,173 @@
+"""Run an engine once for each question, however often the question is asked."""
+
+from __future__ import annotations
+
+import fcntl
+import traceback
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from stores.connections import open_store
+from stores.errors import InputError, MgsurfError
+from stores.method import Method, content_hash
+from stores.records import CalculationKind, CalculationOutput, CalculationRecord, CalculationStatus
+from workflows.jobs.progress import Stage, announce
+from workflows.structures.naming import chemsys, mg_first_formula
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from pymatgen.core import Structure
+
+    from stores.surfaces import SurfaceStore
+    from workflows.engines.protocol import Engine
+    from workflows.jobs.context import RunContext
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of an engine.
+
+    Attributes
+    ----------
+    kind
+        One of the four calculations.
+    label
+        For people.
+    structure
+        The cell that is computed.
+    identity
+        What makes this question different from others besides kind and method, as plain values: the bulk
+        before relaxation, facet, termination, layers, mesh. Never relaxed coordinates.
+    cost
+        Relative cost for the progress bar.
+    """
+
+    kind: CalculationKind
+    label: str
+    structure: Structure
+    identity: dict[str, Any] = field(default_factory=dict)
+    cost: float = 0.0
+
+    def id(self, method: Method) -> str:
+        """Content hash of kind, identity and method fingerprint."""
+        return content_hash(
+            {"kind": self.kind.value, "identity": self.identity, "method": method.fingerprint}
+        )
+
+
+def calculate(
+    context: RunContext,
+    question: Question,
+    run: Callable[[Engine, Path], CalculationOutput],
+) -> CalculationRecord:
+    """Answer a question from the store, or by running the engine and storing the answer.
+
+    Failed calculations are tried again, unconverged ones are not: with the same settings they would end
+    the same way.
+
+    Parameters
+    ----------
+    context
+        Engine, store and working directory.
+    question
+        What is asked.
+    run
+        Called with the engine and the calculation's own folder.
+
+    Returns
+    -------
+    CalculationRecord
+        Its output's status tells whether the numbers may be used. A crash of the engine is an answer too
+        (status failed); only errors in writing the store are raised.
+    """
+    engine = context.make_engine()
+    method = engine.method()
+    calculation_id = question.id(method)
+    directory = context.directory(calculation_id)
+    with open_store(context.store) as store:
+        known = _known(store, calculation_id, question)
+        if known is not None:
+            return known
+        make_directory(directory)
+        with _alone_in(directory):
+            known = _known(store, calculation_id, question)  # another process may have finished it meanwhile
+            if known is not None:
+                return known
+            announce(Stage.STARTED, question.label, cost=question.cost)
+            start = monotonic()
+            output = _run_safely(engine, question, run, directory)
+            seconds = monotonic() - start
+            record = CalculationRecord(
+                id=calculation_id,
+                kind=question.kind,
+                label=question.label,
+                formula=mg_first_formula(question.structure.composition),
+                chemsys=chemsys(question.structure.composition),
+                method=method,
+                method_fingerprint=method.fingerprint,
+                identity={"kind": question.kind.value, **question.identity},
+                output=output.model_copy(
+                    update={"directory": str(directory), "wall_time": output.wall_time or seconds}
+                ),
+            )
+            store.add(record)
+    if output.status is not CalculationStatus.OK:
+        announce(Stage.PROBLEM, question.label, text=f"{output.status.value}: {output.reason}")
+    announce(Stage.FINISHED, question.label, cost=question.cost, seconds=seconds)
+    return record
+
+
+def _known(store: SurfaceStore, calculation_id: str, question: Question) -> CalculationRecord | None:
+    record = store.get_calculation(calculation_id)
+    if record is None or record.output.status is CalculationStatus.FAILED:
+        return None
+    announce(Stage.REUSED, question.label, cost=question.cost)
+    if record.output.status is not CalculationStatus.OK:
+        announce(Stage.PROBLEM, question.label, text=f"{record.output.status.value}: {record.output.reason}")
+    return record
+
+
+def _run_safely(
+    engine: Engine,
+    question: Question,
+    run: Callable[[Engine, Path], CalculationOutput],
+    directory: Path,
+) -> CalculationOutput:
+    """Turn every crash into an answer: one bad slab must not stop the others."""
+    try:
+        engine.check_elements(sorted({site.specie.symbol for site in question.structure}))
+        return run(engine, directory)
+    except MgsurfError as error:
+        reason = str(error)
+    except Exception as error:  # noqa: BLE001 -- any engine fault is this calculation's answer
+        (directory / "traceback.txt").write_text(traceback.format_exc())
+        reason = f"{type(error).__name__}: {error} (see {directory / 'traceback.txt'})"
+    return CalculationOutput(status=CalculationStatus.FAILED, reason=" ".join(reason.split()))
+
+
+def make_directory(directory: Path) -> None:
+    """Create a folder, or say in one line why that is impossible.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be made.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{directory}: cannot be created: {error.strerror}; choose another work_dir or mend its permissions"
+        ) from None
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Wait until no other process works in the folder; the lock ends with the process, however it ends."""
+    with (directory / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

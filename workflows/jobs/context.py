@@ -1,0 +1,59 @@
+"""What every job needs to know: engine, store, working directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workflows.engines.registry import make_engine
+
+if TYPE_CHECKING:
+    from workflows.engines.protocol import Engine
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """Plain settings that travel inside serialised jobs.
+
+    Attributes
+    ----------
+    store
+        URI of the results store, as `stores.connections.open_store` reads it.
+    work_dir
+        Folder of the engine's raw files; each calculation gets a folder named by its id.
+    engine, preset, options
+        Arguments of `workflows.engines.registry.make_engine`.
+    campaign
+        Name kept in the surface records.
+    """
+
+    store: str
+    work_dir: str
+    engine: str = "gpaw"
+    preset: str = "demo"
+    options: dict[str, Any] = field(default_factory=dict)
+    campaign: str = ""
+
+    def make_engine(self) -> Engine:
+        """Build the engine.
+
+        Raises
+        ------
+        InputError
+            If name, preset or options are unknown.
+        """
+        return make_engine(self.engine, self.preset, **self.options)
+
+    def directory(self, calculation_id: str) -> Path:
+        """Folder of one calculation."""
+        return Path(self.work_dir) / calculation_id
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values (jobflow and monty read them back with `from_dict`)."""
+        return {"@module": type(self).__module__, "@class": type(self).__name__, **self.__dict__}
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> RunContext:
+        """Rebuild a context from `as_dict`."""
+        return cls(**{key: value for key, value in plain.items() if not key.startswith("@")})

@@ -1,0 +1,181 @@
+"""Jobs on one slab: oriented bulk, relaxation, static run, and the record made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobflow import job
+from pymatgen.core import Structure
+
+from stores.connections import open_store
+from stores.records import CalculationKind, CalculationRecord, CalculationStatus
+from workflows.jobs.calculate import Question, calculate
+from workflows.jobs.progress import Stage, announce, relative_cost
+from workflows.jobs.surface_record import assemble_surface_record
+from workflows.structures.layers import free_atoms
+from workflows.structures.naming import format_miller, mg_first_formula
+
+if TYPE_CHECKING:
+    from workflows.analysis.verdicts import VerdictThresholds
+    from workflows.engines.protocol import KMesh
+    from workflows.jobs.context import RunContext
+    from workflows.structures.slabs import SymmetricSlab
+
+SLAB_RELAX_STEPS = 6
+"""Typical number of geometry steps, for cost estimates only."""
+
+
+def slab_label(slab: SymmetricSlab) -> str:
+    """Name a slab for people, e.g. "MgAg (100) Ag"."""
+    formula = mg_first_formula(slab.oriented_bulk.composition)
+    return f"{formula} {format_miller(slab.miller_index)} {slab.termination_label}"
+
+
+def slab_identity(slab: SymmetricSlab, bulk_key: str, kpoints: KMesh, free_depth: float) -> dict[str, Any]:
+    """What makes a slab calculation this one: nothing in it depends on relaxed coordinates."""
+    return {
+        "bulk": bulk_key,
+        "facet": list(slab.miller_index),
+        "termination": slab.termination_key,
+        "layers": slab.n_layers,
+        "vacuum": round(slab.vacuum, 3),
+        "free_depth": free_depth,
+        "kpoints": list(kpoints),
+    }
+
+
+def oriented_question(slab: SymmetricSlab, bulk_key: str, kpoints: KMesh) -> Question:
+    """Ask for the energy of the facet's oriented bulk cell."""
+    formula = mg_first_formula(slab.oriented_bulk.composition)
+    cell = slab.oriented_bulk
+    return Question(
+        kind=CalculationKind.BULK_STATIC,
+        label=f"{formula} {format_miller(slab.miller_index)} oriented bulk: static",
+        structure=cell,
+        identity={
+            "bulk": bulk_key,
+            "cell": "oriented",
+            "facet": list(slab.miller_index),
+            "kpoints": list(kpoints),
+        },
+        cost=relative_cost(len(cell), cell.volume, kpoints, 1),
+    )
+
+
+def relax_question(slab: SymmetricSlab, bulk_key: str, kpoints: KMesh, free_depth: float) -> Question:
+    """Ask for the relaxed slab."""
+    cell = slab.structure
+    return Question(
+        kind=CalculationKind.SLAB_RELAX,
+        label=f"{slab_label(slab)}: relax",
+        structure=cell,
+        identity=slab_identity(slab, bulk_key, kpoints, free_depth),
+        cost=relative_cost(len(cell), cell.volume, kpoints, SLAB_RELAX_STEPS),
+    )
+
+
+def static_question(slab: SymmetricSlab, bulk_key: str, kpoints: KMesh, free_depth: float) -> Question:
+    """Ask for energy and potential of the relaxed slab."""
+    cell = slab.structure
+    return Question(
+        kind=CalculationKind.SLAB_STATIC,
+        label=f"{slab_label(slab)}: static",
+        structure=cell,
+        identity=slab_identity(slab, bulk_key, kpoints, free_depth),
+        cost=relative_cost(len(cell), cell.volume, kpoints, 1),
+    )
+
+
+@job(name="oriented bulk static")
+def static_oriented_bulk(
+    context: RunContext, slab: SymmetricSlab, bulk_key: str, kpoints: KMesh
+) -> dict[str, Any]:
+    """Compute E_b in the facet's own oriented cell on the slab's in-plane mesh."""
+    mesh = (kpoints[0], kpoints[1], kpoints[2])
+    record = calculate(
+        context,
+        oriented_question(slab, bulk_key, mesh),
+        lambda engine, folder: engine.static_bulk(slab.oriented_bulk, mesh, folder),
+    )
+    return record.model_dump(mode="json")
+
+
+@job(name="slab relax")
+def relax_slab(
+    context: RunContext,
+    slab: SymmetricSlab,
+    bulk_key: str,
+    kpoints: KMesh,
+    free_depth: float,
+    layer_tolerance: float,
+) -> dict[str, Any]:
+    """Relax the outer layers of a slab."""
+    mesh = (kpoints[0], kpoints[1], kpoints[2])
+    free = free_atoms(slab.structure, free_depth, layer_tolerance)
+    record = calculate(
+        context,
+        relax_question(slab, bulk_key, mesh, free_depth),
+        lambda engine, folder: engine.relax_slab(slab.structure, free, mesh, folder),
+    )
+    return record.model_dump(mode="json")
+
+
+@job(name="slab static")
+def static_slab(
+    context: RunContext,
+    slab: SymmetricSlab,
+    bulk_key: str,
+    kpoints: KMesh,
+    free_depth: float,
+    relaxation: dict[str, Any],
+) -> dict[str, Any] | None:
+    """Compute energy and planar potential of the relaxed slab; None if its relaxation gave nothing."""
+    relaxed = CalculationRecord.model_validate(relaxation)
+    question = static_question(slab, bulk_key, kpoints, free_depth)
+    if relaxed.output.status is not CalculationStatus.OK or relaxed.output.structure is None:
+        announce(Stage.REUSED, question.label, cost=question.cost)
+        return None
+    mesh = (kpoints[0], kpoints[1], kpoints[2])
+    structure = Structure.from_dict(relaxed.output.structure)
+    previous = Path(relaxed.output.directory)
+    record = calculate(
+        context,
+        question,
+        lambda engine, folder: engine.static_slab(
+            structure, mesh, folder, prev_dir=previous if previous.is_dir() else None
+        ),
+    )
+    return record.model_dump(mode="json")
+
+
+@job(name="record surface")
+def record_surface(
+    context: RunContext,
+    slab: SymmetricSlab,
+    bulk: dict[str, Any],
+    references: list[dict[str, Any] | None],
+    oriented: dict[str, Any] | None,
+    relaxation: dict[str, Any] | None,
+    static: dict[str, Any] | None,
+    free_depth: float,
+    layer_tolerance: float,
+    thresholds: VerdictThresholds,
+) -> dict[str, Any]:
+    """Make a SurfaceRecord of everything known about a slab and keep it, whatever its verdict."""
+    record = assemble_surface_record(
+        slab,
+        bulk=bulk,
+        references=[r for r in references if r is not None],
+        oriented=oriented,
+        relaxation=relaxation,
+        static=static,
+        free_depth=free_depth,
+        layer_tolerance=layer_tolerance,
+        thresholds=thresholds,
+        campaign=context.campaign,
+        method=context.make_engine().method(),
+    )
+    with open_store(context.store) as store:
+        store.add(record)
+    return {"id": record.id}

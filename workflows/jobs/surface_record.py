@@ -1,0 +1,240 @@
+"""From finished calculations to one SurfaceRecord: physics and verdicts put together, no IO."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pymatgen.core import Structure
+
+from stores.method import Method, content_hash
+from stores.records import (
+    BulkRecord,
+    CalculationRecord,
+    Reconstruction,
+    ReferenceRecord,
+    SurfaceRecord,
+    Verdicts,
+)
+from workflows.analysis.consistency import check_consistency
+from workflows.analysis.reconstruction import score_reconstruction
+from workflows.analysis.surface_energy import surface_energy
+from workflows.analysis.verdicts import calculation_problems, judge_surface_energy, judge_work_function
+from workflows.analysis.work_function import work_function
+from workflows.structures.layers import free_atoms
+
+if TYPE_CHECKING:
+    from workflows.analysis.surface_energy import SurfaceEnergy
+    from workflows.analysis.verdicts import VerdictThresholds
+    from workflows.analysis.work_function import WorkFunction
+    from workflows.structures.slabs import SymmetricSlab
+
+
+def surface_id(slab: SymmetricSlab, bulk_key: str, free_depth: float, method: Method) -> str:
+    """Content hash of bulk before relaxation, facet, termination, layers and method fingerprint."""
+    return content_hash(
+        {
+            "bulk": bulk_key,
+            "facet": list(slab.miller_index),
+            "termination": slab.termination_key,
+            "layers": slab.n_layers,
+            "vacuum": round(slab.vacuum, 3),
+            "free_depth": free_depth,
+            "method": method.fingerprint,
+        }
+    )
+
+
+def assemble_surface_record(
+    slab: SymmetricSlab,
+    *,
+    bulk: dict[str, Any],
+    references: list[dict[str, Any]],
+    oriented: dict[str, Any] | None,
+    relaxation: dict[str, Any] | None,
+    static: dict[str, Any] | None,
+    free_depth: float,
+    layer_tolerance: float,
+    thresholds: VerdictThresholds,
+    campaign: str,
+    method: Method,
+) -> SurfaceRecord:
+    """Compute surface energy, work function, reconstruction score and verdicts of one slab.
+
+    Parameters
+    ----------
+    slab
+        As cut.
+    bulk
+        Output of the job `relax_bulk`.
+    references
+        Outputs of the jobs `compute_reference`, one per element that could be computed.
+    oriented, relaxation, static
+        Outputs of the slab's jobs; None where a job gave nothing.
+    free_depth, layer_tolerance
+        Which layers were free (A).
+    thresholds
+        Limits of the verdicts.
+    campaign
+        Name kept in the record.
+    method
+        The engine's method.
+
+    Returns
+    -------
+    SurfaceRecord
+        Always; what is missing shows in the verdicts.
+    """
+    bulk_record = BulkRecord.model_validate(bulk["bulk"])
+    bulk_calculation = CalculationRecord.model_validate(bulk["calculation"])
+    runs = {
+        role: CalculationRecord.model_validate(plain)
+        for role, plain in (("oriented_bulk", oriented), ("relax", relaxation), ("static", static))
+        if plain is not None
+    }
+    elements = {site.specie.symbol for site in slab.structure}
+    reference_runs = {
+        r["reference"]["element"]: CalculationRecord.model_validate(r["calculations"][-1])
+        for r in references
+        if r["reference"] is not None and r["reference"]["element"] in elements
+    }
+    mu0 = {
+        r["reference"]["element"]: ReferenceRecord.model_validate(r["reference"]).energy_per_atom
+        for r in references
+        if r["reference"] is not None and r["reference"]["element"] in elements
+    }
+    own = [runs[role] for role in ("relax", "static") if role in runs]
+    failed, unconverged = calculation_problems(own)
+    if not own:
+        failed = ["the slab's calculations did not run; run the campaign again"]
+    bulk_failed, bulk_unconverged = calculation_problems(
+        [bulk_calculation, *_some(runs.get("oriented_bulk"))]
+    )
+    if "oriented_bulk" not in runs:
+        bulk_failed.append("the oriented bulk was not computed; run the campaign again")
+    gamma, missing = _gamma(slab, runs, bulk_record, mu0)
+    inconsistent: list[str] = []
+    if "static" in runs and "oriented_bulk" in runs:
+        inconsistent = check_consistency(runs["static"], runs["oriented_bulk"], reference_runs.values())
+    phi = _phi(runs.get("static"))
+    scores, relaxed = _scores(slab, runs.get("relax"), free_depth, layer_tolerance)
+    output = runs["static"].output if "static" in runs else None
+    return SurfaceRecord(
+        id=surface_id(slab, bulk_record.bulk_key, free_depth, method),
+        formula=bulk_record.formula,
+        chemsys=bulk_record.chemsys,
+        method=method,
+        method_fingerprint=method.fingerprint,
+        campaign=campaign,
+        bulk_id=bulk_record.id,
+        provenance=bulk_record.provenance,
+        spacegroup_number=bulk_record.spacegroup_number,
+        miller_index=slab.miller_index,
+        termination=slab.termination,
+        termination_label=slab.termination_label,
+        termination_key=slab.termination_key,
+        cut=slab.cut,
+        period=slab.period,
+        n_layers=slab.n_layers,
+        n_atoms=len(slab.structure),
+        composition={e: int(n) for e, n in slab.structure.composition.get_el_amt_dict().items()},
+        thickness=slab.thickness,
+        vacuum=slab.vacuum,
+        area=slab.area,
+        slab=slab.structure,
+        relaxed_slab=relaxed,
+        energy=output.energy if output else None,
+        bulk_energy=_per_formula_unit(runs.get("oriented_bulk"), slab),
+        chemical_potentials=mu0,
+        formation_energy=gamma.formation_energy if gamma else None,
+        surface_energy=gamma.surface_energy if gamma else None,
+        surface_energy_x_rich=gamma.surface_energy_x_rich if gamma else None,
+        surface_energy_slope=gamma.slope if gamma else None,
+        chemical_potential_window=gamma.window if gamma else None,
+        excess=gamma.excess if gamma else {},
+        work_function=phi.work_function if phi else None,
+        work_function_sides=phi.sides if phi else None,
+        vacuum_slopes=phi.slopes if phi else None,
+        vacuum_spreads=phi.spreads if phi else None,
+        fermi_energy=output.fermi_energy if output else None,
+        vbm=output.vbm if output else None,
+        cbm=output.cbm if output else None,
+        potential=output.potential if output else None,
+        total_magnetization=output.total_magnetization if output else None,
+        reconstruction=scores,
+        verdicts=Verdicts(
+            surface_energy=judge_surface_energy(
+                gamma.surface_energy if gamma else None,
+                scores,
+                failed=failed + bulk_failed,
+                unconverged=unconverged + bulk_unconverged,
+                inconsistent=inconsistent,
+                missing=missing,
+                thresholds=thresholds,
+            ),
+            work_function=judge_work_function(
+                phi, scores, failed=failed, unconverged=unconverged, thresholds=thresholds
+            ),
+        ),
+        calculation_ids={
+            "bulk": bulk_calculation.id,
+            **{role: run.id for role, run in runs.items()},
+            **{f"reference_{element}": run.id for element, run in reference_runs.items()},
+        },
+    )
+
+
+def _some(run: CalculationRecord | None) -> list[CalculationRecord]:
+    return [] if run is None else [run]
+
+
+def _per_formula_unit(oriented: CalculationRecord | None, slab: SymmetricSlab) -> float | None:
+    """E_b (eV per reduced formula) from the oriented cell."""
+    if oriented is None or oriented.output.energy is None:
+        return None
+    units = slab.oriented_bulk.composition.get_reduced_composition_and_factor()[1]
+    return float(oriented.output.energy / units)
+
+
+def _gamma(
+    slab: SymmetricSlab, runs: dict[str, CalculationRecord], bulk: BulkRecord, mu0: dict[str, float]
+) -> tuple[SurfaceEnergy | None, str]:
+    """Surface energy, or None and the reason."""
+    bulk_energy = _per_formula_unit(runs.get("oriented_bulk"), slab)
+    energy = runs["static"].output.energy if "static" in runs else None
+    if energy is None or bulk_energy is None:
+        return None, "the energy of the slab or of its oriented bulk is missing"
+    reduced = slab.oriented_bulk.composition.get_reduced_composition_and_factor()[0]
+    gamma = surface_energy(
+        slab_energy=energy,
+        slab_composition={e: int(n) for e, n in slab.structure.composition.get_el_amt_dict().items()},
+        area=slab.area,
+        bulk_energy=bulk_energy,
+        bulk_composition=reduced.get_el_amt_dict(),
+        mu0=mu0,
+        conventional_bulk_energy=bulk.energy_per_formula_unit,
+    )
+    return gamma, gamma.reason
+
+
+def _phi(static: CalculationRecord | None) -> WorkFunction | None:
+    if static is None or static.output.potential is None or static.output.fermi_energy is None:
+        return None
+    structure = Structure.from_dict(static.output.structure)
+    potential = static.output.potential
+    return work_function(
+        potential.z,
+        potential.potential,
+        structure.cart_coords[:, 2],
+        static.output.fermi_energy,
+        structure.lattice.c,
+    )
+
+
+def _scores(
+    slab: SymmetricSlab, relaxation: CalculationRecord | None, free_depth: float, layer_tolerance: float
+) -> tuple[Reconstruction | None, Structure | None]:
+    if relaxation is None or relaxation.output.structure is None:
+        return None, None
+    relaxed = Structure.from_dict(relaxation.output.structure)
+    free = free_atoms(slab.structure, free_depth, layer_tolerance)
+    return score_reconstruction(slab.structure, relaxed, free, layer_tolerance), relaxed
