@@ -96,7 +96,7 @@ class SurfaceMaker(Maker):
             Its output is ``{"formula", "surfaces"}``: ids of the SurfaceRecords.
         """
         formula = mg_first_formula(structure.composition)
-        jobs: list[Job] = []
+        jobs: list[Flow | Job] = []
         if references is None:
             elements = sorted({site.specie.symbol for site in structure})
             reference_jobs = [compute_reference(self.context, element) for element in elements]
@@ -151,7 +151,7 @@ def cut_and_compute(
     slabs = maker.cut(relaxed, planes)
     engine = maker.context.make_engine()
     oriented: dict[tuple[int, int, int], Job] = {}
-    jobs: list[Job] = []
+    jobs: list[Flow | Job] = []
     records: list[Job] = []
     for slab in slabs:
         mesh = engine.kpoints(slab.structure, slab=True)

@@ -18,7 +18,7 @@ from stores.records import (
     Provenance,
     ReferenceRecord,
 )
-from workflows.jobs.calculate import Question, calculate
+from workflows.jobs.calculate import Question, calculate, final_structure
 from workflows.jobs.progress import Stage, announce, relative_cost
 from workflows.structures.crystal import crystal_of
 from workflows.structures.elements import ground_state, ground_state_prototype
@@ -26,6 +26,10 @@ from workflows.structures.naming import chemsys, mg_first_formula
 from workflows.structures.standard import bulk_key
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stores.records import CalculationOutput
+    from workflows.engines.protocol import Engine, KMesh
     from workflows.jobs.context import RunContext
 
 REFERENCE_TOLERANCE = 0.005
@@ -67,7 +71,7 @@ def relax_bulk(context: RunContext, structure: Structure, provenance: dict[str, 
     output = calculation.output
     if output.status is not CalculationStatus.OK or output.energy is None:
         return {"calculation": calculation.model_dump(mode="json"), "bulk": None}
-    relaxed = Structure.from_dict(output.structure)
+    relaxed = final_structure(calculation)
     before, after = crystal_of(structure), crystal_of(relaxed)
     if before.spacegroup_number != after.spacegroup_number:
         announce(
@@ -118,7 +122,7 @@ def compute_reference(context: RunContext, element: str) -> dict[str, Any]:
     relaxation = relax_bulk_crystal(context, structure)
     calculations = [relaxation]
     if relaxation.output.status is CalculationStatus.OK:
-        relaxed = crystal_of(Structure.from_dict(relaxation.output.structure)).structure
+        relaxed = crystal_of(final_structure(relaxation)).structure
         calculations += _dense_statics(context, element, relaxed, relaxation.identity["bulk"])
     plain = [calculation.model_dump(mode="json") for calculation in calculations]
     densest = calculations[-1]
@@ -158,13 +162,13 @@ def _dense_statics(
             identity={"bulk": key, "cell": "conventional", "kpoints": list(mesh)},
             cost=relative_cost(len(relaxed), relaxed.volume, mesh, 1),
         )
-        calculations.append(
-            calculate(
-                context, question, lambda engine, folder, mesh=mesh: engine.static_bulk(relaxed, mesh, folder)
-            )
-        )
-        energies = [c.output.energy for c in calculations[-2:]]
-        if None in energies:
+
+        def run(engine: Engine, folder: Path, mesh: KMesh = mesh) -> CalculationOutput:
+            return engine.static_bulk(relaxed, mesh, folder)
+
+        calculations.append(calculate(context, question, run))
+        energies = [c.output.energy for c in calculations[-2:] if c.output.energy is not None]
+        if len(energies) < min(len(calculations), 2):
             return calculations
         if len(energies) == 2 and abs(energies[1] - energies[0]) / len(relaxed) < REFERENCE_TOLERANCE:
             return calculations

@@ -121,6 +121,21 @@ def calculate(
     return record
 
 
+def final_structure(record: CalculationRecord) -> Structure:
+    """Return the final structure of a calculation that ended well.
+
+    Raises
+    ------
+    InputError
+        If it has none.
+    """
+    from pymatgen.core import Structure
+
+    if record.output.structure is None:
+        raise InputError(f"{record.label}: the record {record.id} holds no structure; run it again")
+    return Structure.from_dict(record.output.structure)
+
+
 def _known(store: SurfaceStore, calculation_id: str, question: Question) -> CalculationRecord | None:
     record = store.get_calculation(calculation_id)
     if record is None or record.output.status is CalculationStatus.FAILED:
@@ -161,7 +176,8 @@ def make_directory(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"{directory}: cannot be created: {error.strerror}; choose another work_dir or mend its permissions"
+            f"{directory}: cannot be created: {error.strerror}; "
+            "choose another work_dir or mend its permissions"
         ) from None
 
 

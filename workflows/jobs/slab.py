@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobflow import job
-from pymatgen.core import Structure
 
 from stores.connections import open_store
 from stores.records import CalculationKind, CalculationRecord, CalculationStatus
-from workflows.jobs.calculate import Question, calculate
+from workflows.jobs.calculate import Question, calculate, final_structure
 from workflows.jobs.progress import Stage, announce, relative_cost
 from workflows.jobs.surface_record import assemble_surface_record
 from workflows.structures.layers import free_atoms
@@ -33,7 +32,7 @@ def slab_label(slab: SymmetricSlab) -> str:
 
 
 def slab_identity(slab: SymmetricSlab, bulk_key: str, kpoints: KMesh, free_depth: float) -> dict[str, Any]:
-    """What makes a slab calculation this one: nothing in it depends on relaxed coordinates."""
+    """Return what makes a slab calculation this one; nothing in it depends on relaxed coordinates."""
     return {
         "bulk": bulk_key,
         "facet": list(slab.miller_index),
@@ -133,11 +132,11 @@ def static_slab(
     """Compute energy and planar potential of the relaxed slab; None if its relaxation gave nothing."""
     relaxed = CalculationRecord.model_validate(relaxation)
     question = static_question(slab, bulk_key, kpoints, free_depth)
-    if relaxed.output.status is not CalculationStatus.OK or relaxed.output.structure is None:
+    if relaxed.output.status is not CalculationStatus.OK:
         announce(Stage.REUSED, question.label, cost=question.cost)
         return None
     mesh = (kpoints[0], kpoints[1], kpoints[2])
-    structure = Structure.from_dict(relaxed.output.structure)
+    structure = final_structure(relaxed)
     previous = Path(relaxed.output.directory)
     record = calculate(
         context,

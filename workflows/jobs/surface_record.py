@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pymatgen.core import Structure
-
 from stores.method import Method, content_hash
 from stores.records import (
     BulkRecord,
@@ -20,9 +18,12 @@ from workflows.analysis.reconstruction import score_reconstruction
 from workflows.analysis.surface_energy import surface_energy
 from workflows.analysis.verdicts import calculation_problems, judge_surface_energy, judge_work_function
 from workflows.analysis.work_function import work_function
+from workflows.jobs.calculate import final_structure
 from workflows.structures.layers import free_atoms
 
 if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
     from workflows.analysis.surface_energy import SurfaceEnergy
     from workflows.analysis.verdicts import VerdictThresholds
     from workflows.analysis.work_function import WorkFunction
@@ -183,10 +184,6 @@ def assemble_surface_record(
     )
 
 
-def _some(run: CalculationRecord | None) -> list[CalculationRecord]:
-    return [] if run is None else [run]
-
-
 def _per_formula_unit(oriented: CalculationRecord | None, slab: SymmetricSlab) -> float | None:
     """E_b (eV per reduced formula) from the oriented cell."""
     if oriented is None or oriented.output.energy is None:
@@ -219,7 +216,7 @@ def _gamma(
 def _phi(static: CalculationRecord | None) -> WorkFunction | None:
     if static is None or static.output.potential is None or static.output.fermi_energy is None:
         return None
-    structure = Structure.from_dict(static.output.structure)
+    structure = final_structure(static)
     potential = static.output.potential
     return work_function(
         potential.z,
@@ -235,6 +232,6 @@ def _scores(
 ) -> tuple[Reconstruction | None, Structure | None]:
     if relaxation is None or relaxation.output.structure is None:
         return None, None
-    relaxed = Structure.from_dict(relaxation.output.structure)
+    relaxed = final_structure(relaxation)
     free = free_atoms(slab.structure, free_depth, layer_tolerance)
     return score_reconstruction(slab.structure, relaxed, free, layer_tolerance), relaxed
