@@ -1,0 +1,205 @@
+"""Surface energy of a symmetric slab over the window of the chemical potential."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from stores.errors import InputError
+from workflows.analysis.consistency import check_consistency as check_consistency
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+# e = 1.602176634e-19 C exactly (SI 2019, CODATA 2018) and 1 A^2 = 1e-20 m^2
+EV_PER_A2_IN_J_PER_M2 = 16.02176634
+
+
+@dataclass(frozen=True)
+class SurfaceEnergy:
+    """Surface energy of one termination and how it depends on the chemical potential.
+
+    Attributes
+    ----------
+    surface_energy
+        At dmu = 0, rich in the reference element (eV/A^2); None without that element's reference,
+        unless the slab is stoichiometric. An element's own value for an elemental slab.
+    surface_energy_x_rich
+        At dmu = dH_f/a (eV/A^2); None if a reference is missing, if dH_f > 0, and for elements.
+    slope
+        d gamma / d dmu = -(N_A - a N_X/b) / (2 A) (1/A^2).
+    window
+        dmu of the reference element from X-rich to rich (eV); None like `surface_energy_x_rich`.
+    formation_energy
+        dH_f (eV per reduced formula); None without both references and for elements.
+    excess
+        Atoms of each element beyond what the other element's number would make of bulk, both sides
+        together: N_A - (a/b) N_X and N_X - (b/a) N_A.
+    reference_element
+        The element whose chemical potential varies.
+    reason
+        One line saying why a value is None; empty if none is.
+    """
+
+    surface_energy: float | None
+    surface_energy_x_rich: float | None
+    slope: float
+    window: tuple[float, float] | None
+    formation_energy: float | None
+    excess: dict[str, float] = field(default_factory=dict)
+    reference_element: str = ""
+    reason: str = ""
+
+    def at(self, dmu: float) -> float | None:
+        """Return gamma (eV/A^2) at a chemical potential `dmu` (eV) of the reference element."""
+        return None if self.surface_energy is None else self.surface_energy + self.slope * dmu
+
+
+def reference_element(elements: Iterable[str]) -> str:
+    """Choose the element that plays the role of Mg: whose chemical potential spans the window.
+
+    It is Mg wherever there is Mg; otherwise the less electronegative one on Pauling's scale, which the
+    formula names first, so that the two ends keep their meaning (metal-rich, partner-rich). Equal or
+    unknown electronegativities fall back to alphabetical order.
+
+    Parameters
+    ----------
+    elements
+        Symbols of one or two elements.
+
+    Raises
+    ------
+    InputError
+        If there is no element, or more than two.
+    """
+    symbols = sorted(set(elements))
+    if not 1 <= len(symbols) <= 2:
+        raise InputError(
+            f"surface energy of {'-'.join(symbols) or 'nothing'}: defined for elements and binaries only; "
+            "compounds of three or more elements can be listed and cut, not given a surface energy"
+        )
+    if "Mg" in symbols:
+        return "Mg"
+    if len(symbols) == 1:
+        return symbols[0]
+    from pymatgen.core import Element
+
+    electronegativity = [float(Element(symbol).X) for symbol in symbols]
+    if any(math.isnan(value) for value in electronegativity):
+        return symbols[0]
+    return symbols[electronegativity.index(min(electronegativity))]
+
+
+def formation_energy(
+    bulk_energy: float, bulk_composition: Mapping[str, float], mu0: Mapping[str, float]
+) -> float | None:
+    """Return dH_f = E_b - sum_i n_i mu0_i (eV per reduced formula), None if a reference is missing.
+
+    Parameters
+    ----------
+    bulk_energy
+        Energy of the conventional cell (eV per reduced formula).
+    bulk_composition
+        Atoms of each element in the reduced formula.
+    mu0
+        Energy of each element's ground state (eV/atom).
+    """
+    if any(element not in mu0 for element in bulk_composition):
+        return None
+    return bulk_energy - sum(n * mu0[element] for element, n in bulk_composition.items())
+
+
+def surface_energy(
+    slab_energy: float,
+    slab_composition: Mapping[str, int],
+    area: float,
+    bulk_energy: float,
+    bulk_composition: Mapping[str, float],
+    mu0: Mapping[str, float],
+    conventional_bulk_energy: float | None = None,
+) -> SurfaceEnergy:
+    """Surface energy of a symmetric slab of an element or of a binary A_a X_b, A being Mg if present.
+
+    With N_A, N_X atoms, area A_s of one side and bulk energy E_b per reduced formula,
+
+        gamma(dmu) = [E_slab - (N_X/b) E_b - (N_A - a N_X/b) (mu0_A + dmu)] / (2 A_s),
+
+    with dmu from dH_f/a (X-rich) to 0 (A-rich): the surface is in equilibrium with bulk, a mu_A + b mu_X
+    = E_b, and neither element may precipitate (Reuter and Scheffler, Phys. Rev. B 65, 035406 (2001),
+    for constant temperature and without vibrations). The factor 2 counts the two equal sides.
+
+    Parameters
+    ----------
+    slab_energy
+        Of the relaxed slab (eV).
+    slab_composition
+        Atoms of each element in the slab.
+    area
+        Of one side (A^2).
+    bulk_energy
+        E_b from the facet's own oriented cell (eV per reduced formula; per atom for an element).
+    bulk_composition
+        Atoms of each element in the reduced formula.
+    mu0
+        Energy of each element's ground state (eV/atom), where known.
+    conventional_bulk_energy
+        Energy of the conventional cell for dH_f (eV per reduced formula); `bulk_energy` if None.
+
+    Returns
+    -------
+    SurfaceEnergy
+        Values at both ends, slope, window and excesses.
+
+    Raises
+    ------
+    InputError
+        If there are three or more elements, slab and bulk differ in their elements, or the area is not
+        positive.
+    """
+    bulk = {element: float(n) for element, n in bulk_composition.items() if n}
+    slab = {element: int(n) for element, n in slab_composition.items() if n}
+    reference = reference_element(bulk)
+    if set(slab) - set(bulk) or not slab:
+        raise InputError(
+            f"slab of {'-'.join(sorted(slab)) or 'nothing'} does not belong to a bulk of "
+            f"{'-'.join(sorted(bulk))}; give the energy of the bulk the slab was cut from"
+        )
+    if not area > 0:
+        raise InputError(f"surface energy: the area of one side must be positive, got {area} A^2")
+
+    if len(bulk) == 1:
+        n_units = slab[reference] / bulk[reference]
+        gamma = (slab_energy - n_units * bulk_energy) / (2 * area)
+        return SurfaceEnergy(gamma, None, 0.0, None, None, {reference: 0.0}, reference)
+
+    (partner,) = set(bulk) - {reference}
+    a, b = bulk[reference], bulk[partner]
+    n_reference, n_partner = slab.get(reference, 0), slab.get(partner, 0)
+    # one rounding for both: (b N_A - a N_X) is an exact zero for stoichiometric slabs
+    imbalance = b * n_reference - a * n_partner
+    excess = {reference: imbalance / b, partner: -imbalance / a}
+    slope = 0.0 if imbalance == 0 else -excess[reference] / (2 * area)
+
+    known = dict(mu0)
+    gamma_rich: float | None = None
+    reasons = []
+    if imbalance == 0 or reference in known:
+        reservoir = excess[reference] * known[reference] if imbalance else 0.0
+        gamma_rich = (slab_energy - n_partner / b * bulk_energy - reservoir) / (2 * area)
+    else:
+        reasons.append(f"no reference energy of {reference}: a non-stoichiometric slab needs it")
+
+    total = bulk_energy if conventional_bulk_energy is None else conventional_bulk_energy
+    dH_f = formation_energy(total, bulk, known)
+    window: tuple[float, float] | None = None
+    gamma_poor: float | None = None
+    if dH_f is None:
+        missing = ", ".join(sorted(element for element in bulk if element not in known))
+        reasons.append(f"no {partner}-rich end: the reference energy of {missing} is missing")
+    elif dH_f > 0:
+        reasons.append(f"no {partner}-rich end: formation energy {dH_f:.3f} eV per formula unit is positive")
+    else:
+        window = (dH_f / a, 0.0)
+        gamma_poor = None if gamma_rich is None else gamma_rich + slope * window[0]
+    return SurfaceEnergy(gamma_rich, gamma_poor, slope, window, dH_f, excess, reference, "; ".join(reasons))
