@@ -23,6 +23,7 @@ class Stage(StrEnum):
     REUSED = "reused"
     PROBLEM = "problem"
     NOTE = "note"
+    RECORDED = "recorded"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobflow import job
 
 from stores.connections import open_store
-from stores.records import CalculationKind, CalculationRecord, CalculationStatus
+from stores.records import CalculationKind, CalculationRecord, CalculationStatus, SurfaceRecord
 from workflows.jobs.calculate import Question, calculate, final_structure
 from workflows.jobs.progress import Stage, announce, relative_cost
 from workflows.jobs.surface_record import assemble_surface_record
@@ -162,6 +162,7 @@ def record_surface(
     thresholds: VerdictThresholds,
 ) -> dict[str, Any]:
     """Make a SurfaceRecord of everything known about a slab and keep it, whatever its verdict."""
+    method = context.make_engine().method()
     record = assemble_surface_record(
         slab,
         bulk=bulk,
@@ -173,8 +174,12 @@ def record_surface(
         layer_tolerance=layer_tolerance,
         thresholds=thresholds,
         campaign=context.campaign,
-        method=context.make_engine().method(),
+        method=method,
     )
     with open_store(context.store) as store:
+        known = store.get(SurfaceRecord, record.id)
+        if known is not None and known.campaign:  # the campaign that asked first stays named
+            record = record.model_copy(update={"campaign": known.campaign})
         store.add(record)
+    announce(Stage.RECORDED, slab_label(slab), text=record.id)
     return {"id": record.id}

@@ -108,7 +108,7 @@ def assemble_surface_record(
     if not own:
         failed = ["the slab's calculations did not run; run the campaign again"]
     bulk_failed, bulk_unconverged = calculation_problems(
-        [bulk_calculation, *_some(runs.get("oriented_bulk"))]
+        [bulk_calculation, *(runs[role] for role in ("oriented_bulk",) if role in runs)]
     )
     if "oriented_bulk" not in runs:
         bulk_failed.append("the oriented bulk was not computed; run the campaign again")

@@ -1,0 +1,165 @@
+"""``mgsurf run CAMPAIGN.yaml``: everything from the campaign file to the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from stores.connections import open_job_store, open_store, resolve_store_uri
+from workflows.execution.listener import RunListener, Tally
+from workflows.execution.local import run_local
+from workflows.flows.campaign import CampaignMaker
+from workflows.flows.campaign_file import Campaign, campaign_structures, check_runnable, load_campaign
+from workflows.flows.surface import SurfaceMaker
+from workflows.jobs.calculate import make_directory
+from workflows.jobs.context import RunContext
+
+if TYPE_CHECKING:
+    from jobflow import Flow
+
+    from workflows.flows.campaign_file import CampaignStructure
+
+DEFAULT_WORK_DIR = "mgsurf_runs"
+
+
+def run_campaign(
+    campaign: Path,
+    store: str | None = None,
+    ranks: int | None = None,
+    quiet: bool = False,
+    dry_run: bool = False,
+) -> int:
+    """Run a campaign on this machine; typed again it goes on where it was interrupted.
+
+    Parameters
+    ----------
+    campaign
+        The campaign file.
+    store
+        URI that overrides the campaign's.
+    ranks
+        MPI ranks that override the campaign's.
+    quiet
+        Print nothing but the final table and problems.
+    dry_run
+        List what would be computed and stop.
+
+    Returns
+    -------
+    int
+        Exit status: 0 if every calculation ended well, 1 if one failed or did not converge.
+
+    Raises
+    ------
+    MgsurfError
+        If campaign, structures, engine or store cannot be used.
+    """
+    start = monotonic()
+    console = Console(highlight=False)
+    settings = load_campaign(campaign)
+    structures = campaign_structures(settings)
+    for entry in structures:
+        check_runnable(entry.structure, entry.label)
+    uri = resolve_store_uri(store, settings.store)
+    work_dir = Path(settings.work_dir or DEFAULT_WORK_DIR).resolve()
+    maker = surface_maker(settings, uri, work_dir, ranks)
+    engine = maker.context.make_engine()
+    engine.check_elements(sorted({s.specie.symbol for entry in structures for s in entry.structure}))
+    if dry_run:
+        return _list(console, maker, structures)
+    make_directory(work_dir)
+    with open_store(uri) as results:
+        before = results.count()
+    if not quiet:
+        console.print(f"{settings.name}: {len(structures)} compounds, engine {engine.method().fingerprint}")
+        console.print(f"store {uri} ({before} surfaces so far), files in {work_dir}", soft_wrap=True)
+    job_store = open_job_store(uri)
+    with RunListener(console, work_dir, quiet) as listener:
+        run_local(campaign_flow(settings, maker, structures), job_store, work_dir, listener.tally)
+    return _conclude(console, settings, uri, work_dir, listener.tally, monotonic() - start)
+
+
+def surface_maker(settings: Campaign, uri: str, work_dir: Path, ranks: int | None = None) -> SurfaceMaker:
+    """Build the maker that a campaign file describes."""
+    options = dict(settings.engine.options)
+    if ranks is not None:
+        options["ranks"] = ranks
+    return SurfaceMaker(
+        context=RunContext(
+            store=uri,
+            work_dir=str(work_dir),
+            engine=settings.engine.name,
+            preset=settings.engine.preset,
+            options=options,
+            campaign=settings.name,
+        ),
+        thresholds=settings.verdicts,
+        **settings.slabs.model_dump(),
+    )
+
+
+def campaign_flow(settings: Campaign, maker: SurfaceMaker, structures: list[CampaignStructure]) -> Flow:
+    """Build the flow of a campaign."""
+    return CampaignMaker(maker, name=settings.name).make(
+        [entry.structure for entry in structures],
+        [entry.provenance.model_dump(mode="json") for entry in structures],
+        [entry.facets for entry in structures],
+    )
+
+
+def _list(console: Console, maker: SurfaceMaker, structures: list[CampaignStructure]) -> int:
+    """Print what would be computed, from the structures as they are before relaxation."""
+    from rich.table import Table
+
+    from workflows.structures.naming import format_miller
+
+    table = Table("compound", "facet", "termination", "layers", "atoms", "thickness (A)", box=None)
+    n_slabs = 0
+    for entry in structures:
+        for slab in maker.cut(entry.structure, entry.facets):
+            n_slabs += 1
+            table.add_row(
+                entry.label,
+                format_miller(slab.miller_index),
+                slab.termination_label,
+                str(slab.n_layers),
+                str(len(slab.structure)),
+                f"{slab.thickness:.2f}",
+            )
+    console.print(table)
+    console.print(f"{n_slabs} slabs of {len(structures)} compounds (before relaxation); nothing was computed")
+    return 0
+
+
+def _conclude(
+    console: Console, settings: Campaign, uri: str, work_dir: Path, tally: Tally, seconds: float
+) -> int:
+    """Print table, picture and problems."""
+    from workflows.report.summary_figure import write_summary
+    from workflows.report.tables import surface_table
+
+    with open_store(uri) as results:
+        found = {document["id"]: document for document in results.query({"id": {"$in": tally.records}})}
+    documents = [found[i] for i in dict.fromkeys(tally.records) if i in found]
+    if documents:
+        console.print(surface_table(documents, title=settings.name))
+        picture = work_dir / f"{settings.name}.png"
+        write_summary(documents, picture, title=settings.name)
+        console.print(f"picture  {picture}", soft_wrap=True)
+    console.print(f"store    {uri}", soft_wrap=True)
+    console.print(
+        f"{len(documents)} surfaces; {len(tally.computed)} calculations run, "
+        f"{len(tally.reused)} found in the store, {seconds / 60:.1f} min"
+    )
+    if tally.problems:
+        console.print(
+            f"[red]{len(tally.problems)} problems[/red] (details in {work_dir / 'mgsurf.log'}):",
+            soft_wrap=True,
+        )
+        for label, reason in tally.problems:
+            console.print(f"  {label}: {reason}", markup=False, soft_wrap=True)
+        console.print("The same command tries failed calculations again and leaves the others alone.")
+    return 1 if tally.problems else 0
