@@ -23,3 +23,9 @@ class EngineError(MgsurfError):
     """An engine cannot do what was asked (missing program, element it refuses, crash)."""
 
     exit_code = 3
+
+
+class StoreError(MgsurfError):
+    """A store cannot be reached, read or written (disk full, locked, read-only, server down)."""
+
+    exit_code = 4
