@@ -165,10 +165,12 @@ def cut_and_compute(
             oriented[slab.miller_index] = oriented_job
             jobs.append(oriented_job)
         relax = relax_slab(maker.context, slab, key, mesh, maker.free_depth, maker.layer_tolerance)
-        static = static_slab(maker.context, slab, key, mesh, maker.free_depth, relax.output)
+        static = static_slab(
+            maker.context, slab, key, mesh, maker.free_depth, maker.layer_tolerance, relax.output
+        )
         for planned in (
-            relax_question(slab, key, mesh, maker.free_depth),
-            static_question(slab, key, mesh, maker.free_depth),
+            relax_question(slab, key, mesh, maker.free_depth, maker.layer_tolerance),
+            static_question(slab, key, mesh, maker.free_depth, maker.layer_tolerance),
         ):
             announce(Stage.PLANNED, planned.label, cost=planned.cost)
         record = record_surface(

@@ -9,6 +9,7 @@ from jobflow import job
 from pymatgen.core import Structure
 
 from stores.connections import open_store
+from stores.errors import InputError
 from stores.method import content_hash
 from stores.records import (
     BulkRecord,
@@ -106,6 +107,11 @@ def relax_bulk(context: RunContext, structure: Structure, provenance: dict[str, 
 
 @job(name="compute reference")
 def compute_reference(context: RunContext, element: str) -> dict[str, Any]:
+    """Compute mu0 of an element as a job; see `reference_of`."""
+    return reference_of(context, element)
+
+
+def reference_of(context: RunContext, element: str) -> dict[str, Any]:
     """Compute mu0 of an element: its relaxed ground state on k meshes of growing density.
 
     Returns
@@ -116,7 +122,7 @@ def compute_reference(context: RunContext, element: str) -> dict[str, Any]:
     """
     try:
         structure = ground_state(element)
-    except ValueError as error:  # InputError of the element table
+    except InputError as error:
         announce(Stage.NOTE, f"{element} reference", text=str(error))
         return {"calculations": [], "reference": None}
     relaxation = relax_bulk_crystal(context, structure)

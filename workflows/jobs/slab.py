@@ -31,7 +31,9 @@ def slab_label(slab: SymmetricSlab) -> str:
     return f"{formula} {format_miller(slab.miller_index)} {slab.termination_label}"
 
 
-def slab_identity(slab: SymmetricSlab, bulk_key: str, kpoints: KMesh, free_depth: float) -> dict[str, Any]:
+def slab_identity(
+    slab: SymmetricSlab, bulk_key: str, kpoints: KMesh, free_depth: float, layer_tolerance: float
+) -> dict[str, Any]:
     """Return what makes a slab calculation this one; nothing in it depends on relaxed coordinates."""
     return {
         "bulk": bulk_key,
@@ -40,6 +42,7 @@ def slab_identity(slab: SymmetricSlab, bulk_key: str, kpoints: KMesh, free_depth
         "layers": slab.n_layers,
         "vacuum": round(slab.vacuum, 3),
         "free_depth": free_depth,
+        "layer_tolerance": layer_tolerance,
         "kpoints": list(kpoints),
     }
 
@@ -62,26 +65,30 @@ def oriented_question(slab: SymmetricSlab, bulk_key: str, kpoints: KMesh) -> Que
     )
 
 
-def relax_question(slab: SymmetricSlab, bulk_key: str, kpoints: KMesh, free_depth: float) -> Question:
+def relax_question(
+    slab: SymmetricSlab, bulk_key: str, kpoints: KMesh, free_depth: float, layer_tolerance: float
+) -> Question:
     """Ask for the relaxed slab."""
     cell = slab.structure
     return Question(
         kind=CalculationKind.SLAB_RELAX,
         label=f"{slab_label(slab)}: relax",
         structure=cell,
-        identity=slab_identity(slab, bulk_key, kpoints, free_depth),
+        identity=slab_identity(slab, bulk_key, kpoints, free_depth, layer_tolerance),
         cost=relative_cost(len(cell), cell.volume, kpoints, SLAB_RELAX_STEPS),
     )
 
 
-def static_question(slab: SymmetricSlab, bulk_key: str, kpoints: KMesh, free_depth: float) -> Question:
+def static_question(
+    slab: SymmetricSlab, bulk_key: str, kpoints: KMesh, free_depth: float, layer_tolerance: float
+) -> Question:
     """Ask for energy and potential of the relaxed slab."""
     cell = slab.structure
     return Question(
         kind=CalculationKind.SLAB_STATIC,
         label=f"{slab_label(slab)}: static",
         structure=cell,
-        identity=slab_identity(slab, bulk_key, kpoints, free_depth),
+        identity=slab_identity(slab, bulk_key, kpoints, free_depth, layer_tolerance),
         cost=relative_cost(len(cell), cell.volume, kpoints, 1),
     )
 
@@ -114,7 +121,7 @@ def relax_slab(
     free = free_atoms(slab.structure, free_depth, layer_tolerance)
     record = calculate(
         context,
-        relax_question(slab, bulk_key, mesh, free_depth),
+        relax_question(slab, bulk_key, mesh, free_depth, layer_tolerance),
         lambda engine, folder: engine.relax_slab(slab.structure, free, mesh, folder),
     )
     return record.model_dump(mode="json")
@@ -127,11 +134,12 @@ def static_slab(
     bulk_key: str,
     kpoints: KMesh,
     free_depth: float,
+    layer_tolerance: float,
     relaxation: dict[str, Any],
 ) -> dict[str, Any] | None:
     """Compute energy and planar potential of the relaxed slab; None if its relaxation gave nothing."""
     relaxed = CalculationRecord.model_validate(relaxation)
-    question = static_question(slab, bulk_key, kpoints, free_depth)
+    question = static_question(slab, bulk_key, kpoints, free_depth, layer_tolerance)
     if relaxed.output.status is not CalculationStatus.OK:
         announce(Stage.REUSED, question.label, cost=question.cost)
         return None

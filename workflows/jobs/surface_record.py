@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from workflows.structures.slabs import SymmetricSlab
 
 
-def surface_id(slab: SymmetricSlab, bulk_key: str, free_depth: float, method: Method) -> str:
+def surface_id(
+    slab: SymmetricSlab, bulk_key: str, free_depth: float, layer_tolerance: float, method: Method
+) -> str:
     """Content hash of bulk before relaxation, facet, termination, layers and method fingerprint."""
     return content_hash(
         {
@@ -40,6 +42,7 @@ def surface_id(slab: SymmetricSlab, bulk_key: str, free_depth: float, method: Me
             "layers": slab.n_layers,
             "vacuum": round(slab.vacuum, 3),
             "free_depth": free_depth,
+            "layer_tolerance": layer_tolerance,
             "method": method.fingerprint,
         }
     )
@@ -120,7 +123,7 @@ def assemble_surface_record(
     scores, relaxed = _scores(slab, runs.get("relax"), free_depth, layer_tolerance)
     output = runs["static"].output if "static" in runs else None
     return SurfaceRecord(
-        id=surface_id(slab, bulk_record.bulk_key, free_depth, method),
+        id=surface_id(slab, bulk_record.bulk_key, free_depth, layer_tolerance, method),
         formula=bulk_record.formula,
         chemsys=bulk_record.chemsys,
         method=method,
