@@ -1,0 +1,247 @@
+"""Elemental ground states, the zeros of the chemical potentials.
+
+The structure of each element is the one it has at 0 K, or, where that is a matter of tenths of a meV
+and hard to compute, the usual stand-in; every such choice is written in `NOTES`. Lattice parameters are
+measured ones: J. Donohue, The Structures of the Elements (Wiley, 1974); W. B. Pearson, A Handbook of
+Lattice Spacings and Structures of Metals and Alloys (Pergamon, 1958 and 1967); internal parameters from
+the same and from R. W. G. Wyckoff, Crystal Structures (Interscience, 1963). They start a relaxation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stores.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pymatgen.core.structure import Structure
+
+_Orbits = tuple[tuple[float, float, float], ...]
+
+# Space group and one atom of each orbit; axial ratios come with the lattice parameters below.
+_STRUCTURE_TYPES: dict[str, tuple[int, _Orbits]] = {
+    "A1": (225, ((0, 0, 0),)),  # fcc
+    "A2": (229, ((0, 0, 0),)),  # bcc
+    "A3": (194, ((1 / 3, 2 / 3, 1 / 4),)),  # hcp
+    "A3'": (194, ((0, 0, 0), (1 / 3, 2 / 3, 1 / 4))),  # double hcp, alpha-La
+    "A4": (227, ((1 / 8, 1 / 8, 1 / 8),)),  # diamond
+    "A5": (141, ((0, 3 / 4, 1 / 8),)),  # beta-Sn
+    "A6": (139, ((0, 0, 0),)),  # In
+    "A9": (194, ((0, 0, 1 / 4), (1 / 3, 2 / 3, 1 / 4))),  # graphite
+    "A_a": (139, ((0, 0, 0),)),  # alpha-Pa: as A6, with c/a < 1
+    "A_h": (221, ((0, 0, 0),)),  # alpha-Po, simple cubic
+    "A10": (166, ((0, 0, 0),)),  # alpha-Hg
+    "C19": (166, ((0, 0, 0), (0, 0, 0.2222))),  # alpha-Sm
+    # free parameters of the one element that has the type
+    "A11": (64, ((0, 0.1539, 0.0810),)),  # alpha-Ga
+    "A12": (217, ((0, 0, 0), (0.3170, 0.3170, 0.3170), (0.3570, 0.3570, 0.0346), (0.0896, 0.0896, 0.2820))),
+    "A17": (64, ((0, 0.10168, 0.08056),)),  # black P
+    "A20": (63, ((0, 0.1025, 1 / 4),)),  # alpha-U
+    "B12": (166, ((0.1177, -0.1177, -0.1073), (0.1961, -0.1961, 0.0245))),  # alpha-B
+}
+# the free parameter of A7 and A8 differs from element to element
+_A7_Z = {"As": 0.2271, "Sb": 0.2335, "Bi": 0.2339}
+_A8_X = {"Se": 0.2254, "Te": 0.2636}
+
+# Element: structure type and a, b, c (A) of the conventional cell (hexagonal axes where rhombohedral).
+_MEASURED: dict[str, tuple[str, tuple[float, ...]]] = {
+    "Li": ("A2", (3.5093,)),
+    "Be": ("A3", (2.2857, 3.5839)),
+    "B": ("B12", (4.908, 12.567)),
+    "C": ("A9", (2.464, 6.711)),
+    "Na": ("A2", (4.2906,)),
+    "Mg": ("A3", (3.2094, 5.2107)),
+    "Al": ("A1", (4.0496,)),
+    "Si": ("A4", (5.4310,)),
+    "P": ("A17", (3.3136, 10.478, 4.3763)),
+    "K": ("A2", (5.321,)),
+    "Ca": ("A1", (5.5884,)),
+    "Sc": ("A3", (3.3088, 5.2680)),
+    "Ti": ("A3", (2.9503, 4.6836)),
+    "V": ("A2", (3.0240,)),
+    "Cr": ("A2", (2.8847,)),
+    "Mn": ("A12", (8.9125,)),
+    "Fe": ("A2", (2.8665,)),
+    "Co": ("A3", (2.5071, 4.0694)),
+    "Ni": ("A1", (3.5241,)),
+    "Cu": ("A1", (3.6148,)),
+    "Zn": ("A3", (2.6650, 4.9470)),
+    "Ga": ("A11", (4.5192, 7.6586, 4.5258)),
+    "Ge": ("A4", (5.6574,)),
+    "As": ("A7", (3.7598, 10.5475)),
+    "Se": ("A8", (4.3662, 4.9536)),
+    "Rb": ("A2", (5.703,)),
+    "Sr": ("A1", (6.084,)),
+    "Y": ("A3", (3.6482, 5.7318)),
+    "Zr": ("A3", (3.2316, 5.1475)),
+    "Nb": ("A2", (3.3007,)),
+    "Mo": ("A2", (3.1470,)),
+    "Tc": ("A3", (2.738, 4.394)),
+    "Ru": ("A3", (2.7058, 4.2816)),
+    "Rh": ("A1", (3.8032,)),
+    "Pd": ("A1", (3.8903,)),
+    "Ag": ("A1", (4.0861,)),
+    "Cd": ("A3", (2.9793, 5.6196)),
+    "In": ("A6", (3.2530, 4.9470)),
+    "Sn": ("A4", (6.4892,)),
+    "Sb": ("A7", (4.3084, 11.274)),
+    "Te": ("A8", (4.4566, 5.9264)),
+    "Cs": ("A2", (6.141,)),
+    "Ba": ("A2", (5.0227,)),
+    "La": ("A3'", (3.7740, 12.171)),
+    "Ce": ("A1", (4.85,)),
+    "Pr": ("A3'", (3.6721, 11.8326)),
+    "Nd": ("A3'", (3.6582, 11.7966)),
+    "Pm": ("A3'", (3.65, 11.65)),
+    "Sm": ("C19", (3.6290, 26.207)),
+    "Eu": ("A2", (4.5827,)),
+    "Gd": ("A3", (3.6336, 5.7810)),
+    "Tb": ("A3", (3.6055, 5.6966)),
+    "Dy": ("A3", (3.5915, 5.6501)),
+    "Ho": ("A3", (3.5778, 5.6178)),
+    "Er": ("A3", (3.5592, 5.5850)),
+    "Tm": ("A3", (3.5375, 5.5540)),
+    "Yb": ("A1", (5.4848,)),
+    "Lu": ("A3", (3.5052, 5.5494)),
+    "Hf": ("A3", (3.1946, 5.0511)),
+    "Ta": ("A2", (3.3030,)),
+    "W": ("A2", (3.1652,)),
+    "Re": ("A3", (2.7609, 4.4580)),
+    "Os": ("A3", (2.7348, 4.3193)),
+    "Ir": ("A1", (3.8391,)),
+    "Pt": ("A1", (3.9236,)),
+    "Au": ("A1", (4.0782,)),
+    "Hg": ("A10", (3.470, 6.719)),
+    "Tl": ("A3", (3.4563, 5.5263)),
+    "Pb": ("A1", (4.9502,)),
+    "Bi": ("A7", (4.5460, 11.862)),
+    "Po": ("A_h", (3.359,)),
+    "Ra": ("A2", (5.148,)),
+    "Ac": ("A1", (5.311,)),
+    "Th": ("A1", (5.0843,)),
+    "Pa": ("A_a", (3.925, 3.238)),
+    "U": ("A20", (2.8537, 5.8695, 4.9548)),
+}
+
+NOTES: dict[str, str] = {
+    "Li": "bcc stands for the close-packed low-temperature phases (fcc, 9R), which lie within a few meV",
+    "Na": "bcc stands for the low-temperature 9R phase, which lies within a few meV",
+    "B": "alpha-B12; beta-rhombohedral boron has the same energy within a few meV and partial occupancies",
+    "C": "graphite; PBE hardly binds its layers, so expect c to grow on relaxing",
+    "P": "black phosphorus; PBE overestimates the distance of its layers",
+    "Se": "trigonal Se; PBE underestimates the distance of its chains",
+    "Sn": "alpha-Sn (diamond), the stable form below 286 K; beta-Sn is allotrope A5",
+    "Mn": "alpha-Mn without its non-collinear antiferromagnetic order, unless the engine starts with moments",
+    "Cr": "bcc; the antiferromagnetic order appears only if the engine starts with moments",
+    "Fe": "bcc, ferromagnetic: the engine must start with moments",
+    "Co": "hcp, ferromagnetic: the engine must start with moments",
+    "Ni": "fcc, ferromagnetic: the engine must start with moments",
+    "Ce": "alpha-Ce, the collapsed fcc phase below 100 K",
+    "Hg": "rhombohedral alpha-Hg; PBE hardly binds it",
+}
+"""What a user should know about the choice of an element's reference."""
+
+_ALLOTROPES: dict[tuple[str, str], tuple[float, ...]] = {
+    ("Sn", "A5"): (5.8316, 3.1815),
+    ("C", "A4"): (3.5670,),
+    ("Ce", "A3'"): (3.681, 11.857),
+    ("La", "A1"): (5.304,),
+    ("Ti", "A2"): (3.3065,),
+    ("Fe", "A1"): (3.6468,),
+    ("Co", "A1"): (3.5447,),
+    ("Tl", "A2"): (3.882,),
+}
+
+_MOLECULAR = {"H", "N", "O", "F", "S", "Cl", "Br", "I"}
+_NOBLE_GASES = {"He", "Ne", "Ar", "Kr", "Xe", "Rn"}
+
+
+def elements_with_ground_state() -> tuple[str, ...]:
+    """Return the symbols of all elements for which `ground_state` builds a structure."""
+    return tuple(_MEASURED)
+
+
+def ground_state_prototype(element: str) -> str:
+    """Return the Strukturbericht symbol of an element's ground state, e.g. ``A3`` for Mg.
+
+    ``A3'`` is double hcp, ``C19`` alpha-Sm, ``B12`` alpha-boron (neither of the last two has an A symbol).
+
+    Raises
+    ------
+    InputError
+        If the element has no reference here (molecular, noble gas, or a structure not kept), or the
+        symbol is no element.
+    """
+    if element in _MEASURED:
+        return _MEASURED[element][0]
+    if element in _MOLECULAR:
+        why = "its solid is made of molecules; the chemical potential at its end of the window stays unknown"
+    elif element in _NOBLE_GASES:
+        why = "a noble gas forms no intermetallics"
+    else:
+        from pymatgen.core.periodic_table import Element
+
+        if not Element.is_valid_symbol(element):
+            raise InputError(f"{element!r} is no element symbol: write it like Mg or Ag")
+        why = "its crystal structure is not among those kept; elements kept: see elements_with_ground_state()"
+    raise InputError(f"no elemental reference for {element}: {why}")
+
+
+def ground_state(element: str) -> Structure:
+    """Build an element's ground state with measured lattice parameters.
+
+    Parameters
+    ----------
+    element
+        Symbol, e.g. ``Mg``.
+
+    Returns
+    -------
+    Structure
+        Conventional cell (A; hexagonal axes where rhombohedral).
+
+    Raises
+    ------
+    InputError
+        As `ground_state_prototype`.
+    """
+    prototype = ground_state_prototype(element)
+    return _build(element, prototype, _MEASURED[element][1])
+
+
+def allotrope(element: str, prototype: str) -> Structure:
+    """Build an element in its ground state's structure or in one of the few others kept, e.g. Sn in A5.
+
+    Raises
+    ------
+    InputError
+        If that pair is not kept; the message names those that are.
+    """
+    if element in _MEASURED and _MEASURED[element][0] == prototype:
+        return ground_state(element)
+    try:
+        parameters = _ALLOTROPES[element, prototype]
+    except KeyError:
+        known = [p for e, p in _ALLOTROPES if e == element]
+        known += [_MEASURED[element][0]] if element in _MEASURED else []
+        raise InputError(
+            f"no {prototype} structure is kept for {element}: use one of {', '.join(known) or '(none)'}, "
+            "or give a structure file"
+        ) from None
+    return _build(element, prototype, parameters)
+
+
+def _build(element: str, prototype: str, parameters: Sequence[float]) -> Structure:
+    from workflows.structures.wyckoff import crystal
+
+    if prototype == "A7":
+        number, orbits = 166, ((0.0, 0.0, _A7_Z[element]),)
+    elif prototype == "A8":
+        number, orbits = 152, ((_A8_X[element], 0.0, 1 / 3),)
+    else:
+        number, orbits = _STRUCTURE_TYPES[prototype]  # type: ignore[assignment]
+    a, c = parameters[0], parameters[-1]
+    b = parameters[1] if len(parameters) == 3 else a
+    return crystal(number, (a, b, c), [(element, position) for position in orbits])
