@@ -138,16 +138,17 @@ def _conclude(
     console: Console, settings: Campaign, uri: str, work_dir: Path, tally: Tally, seconds: float
 ) -> int:
     """Print table, picture and problems."""
-    from workflows.report.summary_figure import write_summary
+    from workflows.report.style import save
+    from workflows.report.summary_figure import summary_figure
     from workflows.report.tables import surface_table
 
     with open_store(uri) as results:
         found = {document["id"]: document for document in results.query({"id": {"$in": tally.records}})}
     documents = [found[i] for i in dict.fromkeys(tally.records) if i in found]
     if documents:
-        console.print(surface_table(documents, title=settings.name))
+        console.print(surface_table(documents, width=console.width, title=settings.name))
         picture = work_dir / f"{settings.name}.png"
-        write_summary(documents, picture, title=settings.name)
+        save(summary_figure(documents, title=settings.name), picture)
         console.print(f"picture  {picture}", soft_wrap=True)
     console.print(f"store    {uri}", soft_wrap=True)
     console.print(

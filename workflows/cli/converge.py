@@ -1,0 +1,198 @@
+"""``mgsurf converge``: is a slab thick enough, the mesh dense enough, the cut-off high enough?"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from stores.connections import resolve_store_uri
+from stores.errors import InputError
+from workflows.analysis.convergence import converged_at, fit_thickness
+from workflows.analysis.surface_energy import EV_PER_A2_IN_J_PER_M2
+from workflows.cli.run import DEFAULT_WORK_DIR
+from workflows.execution.listener import RunListener
+from workflows.flows.convergence import SCANS, ScanPoint, SlabScan, thickness_series
+from workflows.jobs.calculate import make_directory
+from workflows.jobs.context import RunContext
+from workflows.structures.naming import format_miller, mg_first_formula, parse_miller
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+GAMMA_TOLERANCE = 0.001
+"""A surface energy is called settled within this of the last one (eV/A^2)."""
+
+PHI_TOLERANCE = 0.02
+"""A work function is called settled within this of the last one (eV)."""
+
+
+def converge(
+    structure: Path | None = None,
+    *,
+    prototype: str | None = None,
+    formula: str | None = None,
+    miller: str,
+    termination: int = 0,
+    scan: list[str],
+    engine: str = "gpaw",
+    preset: str = "demo",
+    options: dict[str, Any] | None = None,
+    store: str | None = None,
+    work_dir: Path | None = None,
+    output: Path | None = None,
+    as_json: bool = False,
+) -> int:
+    """Scan settings for one slab and print tables; every calculation is kept in the store and reused.
+
+    Parameters
+    ----------
+    structure
+        File of the bulk crystal; else `formula` with `prototype`, or an element.
+    prototype, formula
+        As in a campaign file.
+    miller, termination
+        Which slab.
+    scan
+        Keys of `workflows.flows.convergence.SCANS`.
+    engine, preset, options
+        As in a campaign file.
+    store, work_dir
+        As in a campaign file.
+    output
+        Folder for one PNG per scan; none are drawn if None.
+    as_json
+        Print one JSON object instead of tables.
+
+    Returns
+    -------
+    int
+        Exit status 0.
+
+    Raises
+    ------
+    MgsurfError
+        If an argument is wrong or a calculation fails; finished points are kept.
+    """
+    unknown = [name for name in scan if name not in SCANS]
+    if unknown:
+        raise InputError(f"scan '{unknown[0]}' is unknown; choose from {', '.join(SCANS)}")
+    bulk = _bulk(structure, prototype, formula)
+    folder = (work_dir or Path(DEFAULT_WORK_DIR)).resolve()
+    context = RunContext(
+        store=resolve_store_uri(store, None),
+        work_dir=str(folder),
+        engine=engine,
+        preset=preset,
+        options=options or {},
+    )
+    make_directory(folder)
+    runner = SlabScan(context, bulk, parse_miller(miller), termination)
+    name = f"{mg_first_formula(bulk.composition)} {format_miller(runner.miller_index)}"
+    console = Console(highlight=False, stderr=as_json)
+    results = {}
+    for kind in scan:
+        with RunListener(console, folder, quiet=as_json):
+            points = list(runner.points(kind))
+        results[kind] = points
+        if not as_json:
+            _print_scan(console, name, kind, points)
+        if output is not None:
+            picture = _draw(name, kind, points, output)
+            console.print(f"picture  {picture}", soft_wrap=True)
+    if as_json:
+        print(json.dumps({kind: _plain(kind, points) for kind, points in results.items()}, indent=2))
+    return 0
+
+
+def _bulk(structure: Path | None, prototype: str | None, formula: str | None) -> Structure:
+    from workflows.structures.elements import ground_state
+    from workflows.structures.prototypes import structure_for
+    from workflows.structures.reading import read_structure
+
+    if (structure is None) == (formula is None):
+        raise InputError("give either a structure file, or --formula (with --prototype for a compound)")
+    if structure is not None:
+        return read_structure(structure)
+    assert formula is not None
+    return structure_for(formula, prototype) if prototype else ground_state(formula)
+
+
+def _settled(points: list[ScanPoint]) -> tuple[float | None, float | None]:
+    """Settings from which on surface energy and work function stay within the tolerances."""
+    settings = [p.setting for p in points]
+    gammas = [p.surface_energy for p in points if p.surface_energy is not None]
+    phis = [p.work_function for p in points if p.work_function is not None]
+    return (
+        converged_at(settings, gammas, GAMMA_TOLERANCE) if len(gammas) == len(points) else None,
+        converged_at(settings, phis, PHI_TOLERANCE) if len(phis) == len(points) else None,
+    )
+
+
+def _print_scan(console: Console, name: str, kind: str, points: list[ScanPoint]) -> None:
+    table = Table(SCANS[kind], "γ (eV/Å²)", "γ (J/m²)", "Φ (eV)", title=f"{name}: {kind}", box=None)
+    for column in table.columns:
+        column.justify = "right"
+    for point in points:
+        gamma, phi = point.surface_energy, point.work_function
+        table.add_row(
+            f"{point.setting:.2f}",
+            "" if gamma is None else f"{gamma:.4f}",
+            "" if gamma is None else f"{gamma * EV_PER_A2_IN_J_PER_M2:.3f}",
+            "no plateau" if phi is None else f"{phi:.3f}",
+        )
+    console.print(table)
+    for symbol, unit, tolerance, setting in zip(
+        ("γ", "Φ"), ("eV/Å²", "eV"), (GAMMA_TOLERANCE, PHI_TOLERANCE), _settled(points), strict=True
+    ):
+        last = points[-1].setting
+        settled = setting is not None and setting < last
+        text = f"settled from {setting:.2f} on" if settled else "not settled before the last value"
+        console.print(f"  {symbol}: {text} (within {tolerance:g} {unit})")
+    if kind == "thickness":
+        units, energies, area = thickness_series(points)
+        fit = fit_thickness(units, energies, area)
+        console.print(
+            f"  fit over thickness (Fiorentini and Methfessel 1996): γ = {fit.surface_energy:.4f} "
+            f"± {fit.surface_energy_error:.4f} eV/Å², E_bulk = {fit.bulk_energy:.5f} eV, "
+            f"residual {1000 * fit.residual:.1f} meV"
+        )
+
+
+def _draw(name: str, kind: str, points: list[ScanPoint], output: Path) -> Path:
+    from workflows.report.convergence_figure import scan_figure, thickness_figure
+    from workflows.report.style import GAMMA_LABEL, save
+
+    make_directory(output)
+    picture = output / f"{re.sub(r'[^A-Za-z0-9-]+', '_', name).strip('_')}_{kind}.png"
+    if kind == "thickness":
+        figure = thickness_figure(name, *thickness_series(points))
+    else:
+        series = [
+            (GAMMA_LABEL, [_number(p.surface_energy) for p in points], GAMMA_TOLERANCE),
+            ("work function (eV)", [_number(p.work_function) for p in points], PHI_TOLERANCE),
+        ]
+        figure = scan_figure(name, [p.setting for p in points], series, SCANS[kind])
+    save(figure, picture)
+    return picture
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _plain(kind: str, points: list[ScanPoint]) -> dict[str, Any]:
+    gamma, phi = _settled(points)
+    plain: dict[str, Any] = {
+        "points": [asdict(point) for point in points],
+        "surface_energy_settled_from": gamma,
+        "work_function_settled_from": phi,
+    }
+    if kind == "thickness":
+        plain["fit"] = asdict(fit_thickness(*thickness_series(points)))
+    return plain
