@@ -1,0 +1,103 @@
+"""What every kind of store offers for one collection, and the collections that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from stores.projections import Properties
+
+
+class Collection(Protocol):
+    """Documents told apart by a key; see `stores.documents.DocumentTable` for the meaning of everything."""
+
+    name: str
+    key: tuple[str, ...]
+
+    def query(
+        self,
+        criteria: dict[str, Any] | None = None,
+        properties: Properties = None,
+        sort: dict[str, Any] | None = None,
+        skip: int = 0,
+        limit: int = 0,
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the documents that match a MongoDB filter."""
+        ...
+
+    def count(self, criteria: dict[str, Any] | None = None) -> int:
+        """Count the documents that match a filter."""
+        ...
+
+    def distinct(self, field: str, criteria: dict[str, Any] | None = None) -> list[Any]:
+        """Return the different values of a field, sorted."""
+        ...
+
+    def upsert(
+        self,
+        documents: dict[str, Any] | Iterable[dict[str, Any]],
+        key: str | Sequence[str] | None = None,
+        keep: Sequence[str] = (),
+    ) -> int:
+        """Write documents in place of those with the same key; return how many were written."""
+        ...
+
+    def remove(self, criteria: dict[str, Any]) -> int:
+        """Remove the documents that match a filter; return how many."""
+        ...
+
+    def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+@dataclass(frozen=True)
+class CollectionLayout:
+    """How a collection is kept: its key, the fields that are indexed, and the large ones kept apart."""
+
+    key: tuple[str, ...] = ("id",)
+    indexed: tuple[str, ...] = ()
+    heavy: tuple[str, ...] = ()
+
+
+LAYOUTS: dict[str, CollectionLayout] = {
+    "surfaces": CollectionLayout(
+        indexed=(
+            "chemsys",
+            "formula",
+            "miller_index",
+            "verdicts.surface_energy.status",
+            "verdicts.work_function.status",
+            "surface_energy",
+            "work_function",
+            "method_fingerprint",
+            "created_at",
+            "bulk_id",
+            "termination",
+            "campaign",
+        ),
+        heavy=("slab", "relaxed_slab", "potential"),
+    ),
+    "bulks": CollectionLayout(
+        indexed=("chemsys", "formula", "bulk_key", "method_fingerprint", "created_at"),
+        heavy=("initial_structure", "structure"),
+    ),
+    "references": CollectionLayout(
+        indexed=("element", "method_fingerprint", "created_at"), heavy=("structure",)
+    ),
+    "calculations": CollectionLayout(
+        indexed=("kind", "chemsys", "formula", "method_fingerprint", "created_at", "output.status"),
+        heavy=("output",),
+    ),
+    "jobs": CollectionLayout(key=("uuid", "index"), indexed=("uuid", "index", "name"), heavy=("output",)),
+    "job_data": CollectionLayout(key=("blob_uuid",), indexed=("job_uuid",), heavy=("data",)),
+}
+
+
+def layout_of(collection: str, key: str | Sequence[str] | None = None) -> CollectionLayout:
+    """Return the layout of a known collection; any other has no indexes beyond its key."""
+    layout = LAYOUTS.get(collection, CollectionLayout())
+    if key is None:
+        return layout
+    return CollectionLayout((key,) if isinstance(key, str) else tuple(key), layout.indexed, layout.heavy)

@@ -1,0 +1,206 @@
+"""Stores by their URI.
+
+======================================= ==================================================
+URI                                     store
+======================================= ==================================================
+``sqlite:///results.sqlite``            SQLite file in the current folder
+``sqlite:////data/results.sqlite``      SQLite file by its absolute path
+``results.sqlite``, ``results.db``      the same, for short
+``mongodb://host/name``,                MongoDB; without a name the database is ``mgsurf``
+``mongodb+srv://host/name``
+``memory://name``                       in memory, shared by the process, for tests
+======================================= ==================================================
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stores.collection import LAYOUTS, Collection, layout_of
+from stores.errors import InputError
+
+if TYPE_CHECKING:
+    from jobflow import JobStore
+
+    from stores.surfaces import SurfaceStore
+
+DEFAULT_FILE = "mgsurf.sqlite"
+FORMS = "sqlite:///FILE, FILE.sqlite, FILE.db, mongodb://HOST/DATABASE, mongodb+srv://HOST/DATABASE, memory://NAME"
+_SUFFIXES = (".sqlite", ".sqlite3", ".db")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A URI understood: its kind (sqlite, mongodb, memory) and what kind of store needs to know."""
+
+    kind: str
+    target: str
+
+
+def parse_uri(uri: str) -> Place:
+    """Understand a store's URI.
+
+    Raises
+    ------
+    InputError
+        If it has none of the known forms.
+    """
+    scheme, separator, rest = uri.partition("://")
+    if not separator and uri.lower().endswith(_SUFFIXES):
+        return Place("sqlite", str(Path(uri).expanduser().absolute()))
+    if separator and scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
+        return Place("sqlite", str(Path(rest[1:]).expanduser().absolute()))
+    if separator and scheme in ("mongodb", "mongodb+srv") and rest:
+        return Place("mongodb", uri)
+    if separator and scheme == "memory":
+        return Place("memory", rest)
+    raise InputError(f"The store {uri!r} has no known form; give one of {FORMS}.")
+
+
+def default_store_uri() -> str:
+    """Return the store of commands that name none: MGSURF_STORE, the settings file's, ./mgsurf.sqlite."""
+    from stores.settings_file import read_settings_file
+
+    # not through stores.settings: pydantic-settings takes 0.2 s to import
+    return os.environ.get("MGSURF_STORE") or read_settings_file().get("store") or f"sqlite:///{DEFAULT_FILE}"
+
+
+def resolve_store_uri(explicit: str | None = None, campaign: str | None = None) -> str:
+    """Return a command's store: as told, else MGSURF_STORE, else the campaign's, else the default."""
+    return explicit or os.environ.get("MGSURF_STORE") or campaign or default_store_uri()
+
+
+def open_store(uri: str, *, must_exist: bool = False) -> SurfaceStore:
+    """Open the store of records.
+
+    Parameters
+    ----------
+    uri
+        One of the forms above.
+    must_exist
+        Refuse an SQLite file that is not there (for commands that only read).
+
+    Raises
+    ------
+    InputError
+        If the URI has no known form, or the file is not a store of this or an older mgsurf.
+    StoreError
+        If the store cannot be reached.
+    """
+    from stores.surfaces import RECORD_COLLECTIONS, SurfaceStore
+
+    place = parse_uri(uri)
+    if place.kind == "sqlite":
+        from stores.database import Database
+        from stores.documents import DocumentTable
+
+        if must_exist and not Path(place.target).exists():
+            raise InputError(
+                f"There is no store at {place.target}; run a campaign first or name another with --store."
+            )
+        database = Database(place.target)
+        database.connection()  # a wrong file is refused here, not at the first query
+        tables = {
+            name: DocumentTable(database, name, LAYOUTS[name].key, LAYOUTS[name].indexed, LAYOUTS[name].heavy)
+            for name in RECORD_COLLECTIONS
+        }
+        return SurfaceStore(f"sqlite:///{place.target}", tables, database.write)
+
+    from stores.mongo import MongoCollection, masked
+
+    mongo = _mongo_database(place)
+    collections = {
+        name: MongoCollection(mongo[name], LAYOUTS[name], masked(uri), shared=place.kind == "memory")
+        for name in RECORD_COLLECTIONS
+    }
+    return SurfaceStore(masked(uri), collections)
+
+
+def open_collection(uri: str, collection: str, key: str | Sequence[str] | None = None) -> Collection:
+    """Open one collection of a store by its name.
+
+    Parameters
+    ----------
+    uri
+        One of the forms above.
+    collection
+        One of `stores.collection.LAYOUTS`, or any other name.
+    key
+        Field or fields that tell documents apart; None for the collection's own, ``id`` if it is not known.
+
+    Raises
+    ------
+    InputError, StoreError
+        As `open_store`.
+    """
+    place, layout = parse_uri(uri), layout_of(collection, key)
+    if place.kind == "sqlite":
+        from stores.database import Database
+        from stores.documents import DocumentTable
+
+        database = Database(place.target)
+        database.connection()
+        return DocumentTable(database, collection, layout.key, layout.indexed, layout.heavy)
+
+    from stores.mongo import MongoCollection, masked
+
+    return MongoCollection(
+        _mongo_database(place)[collection], layout, masked(uri), shared=place.kind == "memory"
+    )
+
+
+def open_job_store(uri: str) -> JobStore:
+    """Open jobflow's store of job outputs in the same place as the records.
+
+    Outputs that a job sends to the additional store ``data`` are kept beside them.
+
+    Raises
+    ------
+    InputError, StoreError
+        As `open_store`.
+    """
+    from jobflow import JobStore
+
+    place = parse_uri(uri)
+    if place.kind == "sqlite":
+        from stores.sqlite import SQLiteStore
+
+        # A power cut may cost the last jobs' outputs, not their records: they are written elsewhere.
+        stores: list[Any] = [
+            SQLiteStore(
+                place.target,
+                name,
+                durable=False,
+                heavy=list(LAYOUTS[name].heavy),
+                indexed=list(LAYOUTS[name].indexed),
+            )
+            for name in ("jobs", "job_data")
+        ]
+    elif place.kind == "memory":
+        from stores.memory import SharedMemoryStore
+
+        stores = [SharedMemoryStore(place.target, name) for name in ("jobs", "job_data")]
+    else:
+        from maggma.stores import MongoStore
+
+        from stores.mongo import SERVER_TIMEOUT, database_name
+
+        _mongo_database(place).client.close()  # one line within seconds if the server is down
+        options = {"serverSelectionTimeoutMS": int(SERVER_TIMEOUT * 1000)}
+        stores = [
+            MongoStore(database_name(uri), name, uri=uri, mongoclient_kwargs=options)
+            for name in ("jobs", "job_data")
+        ]
+    job_store = JobStore(stores[0], additional_stores={"data": stores[1]})
+    job_store.connect()
+    return job_store
+
+
+def _mongo_database(place: Place) -> Any:
+    from stores.mongo import memory_database, mongo_database
+
+    return memory_database(place.target) if place.kind == "memory" else mongo_database(place.target)

@@ -1,0 +1,312 @@
+"""One SQLite file: opening and checking it, transactions, and errors in words.
+
+The file is in WAL mode: readers never wait, writers wait for one another, and after a kill -9 or a power cut
+every committed document is there and no other. WAL needs a file system with working locks and shared memory:
+a local disk, or a network disk used from one machine at a time; several machines need MongoDB.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from stores.errors import InputError, MgsurfError, StoreError
+from stores.filters_sql import MATCH, TEXT_MATCH
+from stores.values import loads
+
+APPLICATION_ID = 0x6D677366  # "mgsf"
+SCHEMA_VERSION = 1
+_HEADER = b"SQLite format 3\x00"
+
+_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+_inherited: list[Any] = []
+
+
+class Connection(sqlite3.Connection):
+    """A connection that weak references can point to, with the predicates of the filters it runs."""
+
+    predicates: dict[int, Callable[[Any], bool]]
+    writing: bool
+    tables: dict[str, Any]
+    """Layouts of collections, remembered by `stores.tables.read_table`."""
+
+
+def _after_fork() -> None:
+    # SQLite forbids to use or even close an inherited connection: keep it from the garbage collector.
+    for database in list(_databases):
+        database.forget_connections()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+class Database:
+    """Connections to one SQLite file, one for each thread, safe to hold across a fork.
+
+    Parameters
+    ----------
+    path
+        The file; made at first use, in a folder that exists.
+    timeout
+        Longest wait for other writers (s).
+    durable
+        True: a commit survives a power cut. False: it survives the end of the process however caused, but a
+        power cut may undo the last ones.
+    read_only
+        Open for reading only. A file that this user may not write is opened so by itself.
+
+    Raises
+    ------
+    InputError
+        (at first use) If the file is not SQLite, belongs to another program or to a newer mgsurf.
+    StoreError
+        If the file cannot be opened, read or written.
+    """
+
+    def __init__(
+        self, path: str | Path, *, timeout: float = 60.0, durable: bool = True, read_only: bool = False
+    ) -> None:
+        self.path = Path(path).absolute()
+        self.timeout = timeout
+        self.durable = durable
+        self._asked_read_only = read_only
+        self._local = threading.local()
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self.numbers = itertools.count()
+        _databases.add(self)
+
+    def forget_connections(self) -> None:
+        """Drop the connections of the parent process without closing them."""
+        _inherited.extend(self._connections)
+        _inherited.append(self._local)
+        self._local = threading.local()
+        self._connections = weakref.WeakSet()
+        self._lock = threading.Lock()
+
+    @property
+    def read_only(self) -> bool:
+        """True if asked for, or if this user may not write the file or its folder."""
+        if self._asked_read_only:
+            return True
+        if not self.path.exists():
+            return False
+        return not (os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK))
+
+    def connection(self) -> Connection:
+        """Return this thread's connection, opened at first use."""
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            with self.errors():
+                connection = self._open_read_only() if self.read_only else self._open()
+            self._local.connection = connection
+            with self._lock:
+                self._connections.add(connection)
+        return connection
+
+    def close(self) -> None:
+        """Close the connections of all threads; the next use opens new ones."""
+        with self._lock:
+            connections, self._connections = list(self._connections), weakref.WeakSet()
+            self._local = threading.local()
+        with self.errors():
+            for connection in connections:
+                connection.close()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Read in one snapshot of the file (within `write`: in its transaction)."""
+        connection = self.connection()
+        if connection.in_transaction:
+            yield connection
+            return
+        with self.errors():
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("ROLLBACK")
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Write in one transaction, alone: all of it or, after any error, nothing."""
+        connection = self.connection()
+        if self.read_only:
+            raise StoreError(
+                f"The store {self.path} is read-only for this user; nothing was written. Make the file and "
+                f"its folder writable, or choose another place with --store or MGSURF_STORE."
+            )
+        if connection.writing:
+            yield connection
+            return
+        with self.errors():
+            connection.execute("BEGIN IMMEDIATE")
+            connection.writing = True
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                # after some errors (full disk) SQLite has rolled back already
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            finally:
+                connection.writing = False
+
+    def _connect(self, target: str, *, uri: bool = False) -> Connection:
+        connection: Connection = sqlite3.connect(
+            target,
+            timeout=self.timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=Connection,
+            uri=uri,
+        )
+        connection.predicates, connection.tables, connection.writing = {}, {}, False
+        weak = weakref.ref(connection)
+
+        def match(number: int, light: str, heavy: str | None = None) -> bool:
+            document = loads(light)
+            if heavy is not None:
+                document.update(loads(heavy))
+            return weak().predicates[number](document)  # type: ignore[union-attr]
+
+        connection.create_function(MATCH, -1, match)
+        connection.create_function(
+            TEXT_MATCH,
+            2,
+            lambda number, value: weak().predicates[number](value),  # type: ignore[union-attr]
+        )
+        return connection
+
+    def _check_header(self) -> None:
+        if not self.path.parent.is_dir():
+            raise InputError(f"The folder {self.path.parent} of the store does not exist; make it first.")
+        if self.path.is_dir():
+            raise InputError(f"The store {self.path} is a folder, not a file; name a file in it.")
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                header = file.read(len(_HEADER))
+            if header and header != _HEADER:
+                raise InputError(f"The store {self.path} is not an SQLite file; name another with --store.")
+
+    def _check_contents(self, connection: Connection) -> bool:
+        """Return True if the file is ours, False if it is empty."""
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        if application == APPLICATION_ID:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > SCHEMA_VERSION:
+                raise InputError(
+                    f"The store {self.path} was written by a newer mgsurf (layout {version}, this "
+                    f"one reads up to {SCHEMA_VERSION}); upgrade mgsurf."
+                )
+            return True
+        if application or connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+            raise InputError(
+                f"The SQLite file {self.path} belongs to another program; name another file with --store."
+            )
+        return False
+
+    def _open(self) -> Connection:
+        self._check_header()
+        connection = self._connect(str(self.path))
+        try:
+            if not self._check_contents(connection):
+                self._lay_out(connection)
+            connection.execute(f"PRAGMA synchronous={'FULL' if self.durable else 'NORMAL'}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _lay_out(self, connection: Connection) -> None:
+        deadline = time.monotonic() + self.timeout
+        while True:  # SQLite does not wait by itself when several processes turn WAL on at once
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                break
+            except sqlite3.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+        connection.execute("BEGIN IMMEDIATE")
+        if not self._check_contents(connection):  # another process may have been first
+            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            connection.execute("CREATE TABLE mgsurf_collections (name TEXT PRIMARY KEY, heavy TEXT NOT NULL)")
+        connection.execute("COMMIT")
+
+    def _open_read_only(self) -> Connection:
+        self._check_header()
+        address = self.path.as_uri()
+        # Without leave to make the -shm file, WAL can only be read as a file that nobody changes.
+        for options in ("mode=ro", "mode=ro&immutable=1"):
+            if options != "mode=ro" and self._has_journal():
+                raise StoreError(
+                    f"The store {self.path} was left by a process that was killed, and cannot be mended "
+                    f"without leave to write its folder; make the folder writable once."
+                )
+            connection = self._connect(f"{address}?{options}", uri=True)
+            try:
+                self._check_contents(connection)
+                return connection
+            except sqlite3.OperationalError as error:
+                connection.close()
+                last = error
+            except BaseException:
+                connection.close()
+                raise
+        raise last
+
+    def _has_journal(self) -> bool:
+        journal = self.path.with_name(self.path.name + "-wal")
+        with suppress(OSError):
+            return journal.stat().st_size > 0
+        return False
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn SQLite's errors into one line that says what to do."""
+        try:
+            yield
+        except MgsurfError:
+            raise
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(self._explain(error)) from error
+
+    def _explain(self, error: Exception) -> str:
+        text = str(error)
+        if "locked" in text or "busy" in text:
+            return (
+                f"The store {self.path} was locked by another process for {self.timeout:g} s; nothing was "
+                f"lost. End that process (fuser {self.path} names it) or wait, then run the command again."
+            )
+        if "full" in text:
+            return (
+                f"No room to write the store {self.path} (disk or quota full); everything stored before is "
+                f"safe. Free some space and run the same command again."
+            )
+        if "readonly" in text or "Permission" in text:
+            return (
+                f"The store {self.path} cannot be written ({text}). Make the file and its folder writable, "
+                f"or choose another place with --store or MGSURF_STORE."
+            )
+        if "unable to open" in text:
+            return (
+                f"The store {self.path} cannot be opened. Check that its folder exists and may be written, "
+                f"or choose another place with --store or MGSURF_STORE."
+            )
+        if "malformed" in text or "not a database" in text:
+            return (
+                f"The store {self.path} is damaged ({text}). Restore a copy, or save what is readable with: "
+                f"sqlite3 {self.path.name} .recover"
+            )
+        return f"The store {self.path} failed: {text}. Check the disk and run the same command again."

@@ -1,0 +1,220 @@
+"""The store of records: surfaces, bulks, references and calculations, whatever it is kept in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from stores.errors import InputError
+from stores.values import timestamp
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from stores.collection import Collection
+    from stores.projections import Properties
+    from stores.records import CalculationRecord, Record, SurfaceRecord
+
+R = TypeVar("R", bound="Record")
+
+RECORD_COLLECTIONS = ("surfaces", "bulks", "references", "calculations")
+
+
+def _classes() -> dict[str, type[Record]]:
+    # pydantic takes 0.2 s to import, and a query that prints documents does without it
+    from stores.records import BulkRecord, CalculationRecord, ReferenceRecord, SurfaceRecord
+
+    return {
+        "surfaces": SurfaceRecord,
+        "bulks": BulkRecord,
+        "references": ReferenceRecord,
+        "calculations": CalculationRecord,
+    }
+
+
+class SurfaceStore:
+    """Records, told apart by their content-hash ids; open one with `stores.connections.open_store`.
+
+    Writing the same record twice changes nothing. May be used as a context manager.
+
+    Parameters
+    ----------
+    uri
+        Where the store is, without password.
+    collections
+        By name (`RECORD_COLLECTIONS`).
+    transaction
+        Makes a context in which everything is written or nothing; None where the store has no such thing.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        collections: Mapping[str, Collection],
+        transaction: Callable[[], AbstractContextManager[Any]] | None = None,
+    ) -> None:
+        self.uri = uri
+        self.surfaces_collection = collections["surfaces"]
+        self._collections = dict(collections)
+        self._transaction = transaction or nullcontext
+
+    def collection(self, kind: str | type[Record]) -> Collection:
+        """Return the collection of a kind of record ("surfaces", "surface" or SurfaceRecord, ...).
+
+        Raises
+        ------
+        InputError
+            If there is no such kind.
+        """
+        if not isinstance(kind, str):
+            for name, record_class in _classes().items():
+                if issubclass(kind, record_class):
+                    return self._collections[name]
+        else:
+            for name in (kind, kind + "s"):
+                if name in self._collections:
+                    return self._collections[name]
+        raise InputError(f"No collection holds {kind}; there are {', '.join(self._collections)}.")
+
+    def add(self, records: Record | Iterable[Record]) -> int:
+        """Write records.
+
+        A record that is stored with equal content stays as it is, `created_at` included; one that changed is
+        put in the place of the stored one.
+
+        Returns
+        -------
+        int
+            Number of records that were new or had changed.
+
+        Raises
+        ------
+        StoreError
+            If the store cannot be written.
+        """
+        from stores.records import Record
+
+        batches: dict[str, tuple[Collection, list[dict[str, Any]]]] = {}
+        for record in [records] if isinstance(records, Record) else records:
+            collection = self.collection(type(record))
+            document = record.model_dump(mode="json")
+            document["created_at"] = timestamp(record.created_at)
+            batches.setdefault(collection.name, (collection, []))[1].append(document)
+        with self._transaction():
+            return sum(
+                collection.upsert(documents, keep=("created_at",))
+                for collection, documents in batches.values()
+            )
+
+    @overload
+    def get(self, kind: type[R], record_id: str) -> R | None: ...
+    @overload
+    def get(self, kind: str, record_id: str) -> Record | None: ...
+    def get(self, kind: str | type[Record], record_id: str) -> Record | None:
+        """Return the record of this kind with this id, None if there is none."""
+        return next(self.records(kind, {"id": record_id}, limit=1), None)
+
+    def get_calculation(self, calculation_id: str) -> CalculationRecord | None:
+        """Return a calculation, None if it was never finished."""
+        from stores.records import CalculationRecord
+
+        return self.get(CalculationRecord, calculation_id)
+
+    @overload
+    def records(
+        self, kind: type[R], criteria: dict[str, Any] | None = None, **options: Any
+    ) -> Iterator[R]: ...
+    @overload
+    def records(
+        self, kind: str, criteria: dict[str, Any] | None = None, **options: Any
+    ) -> Iterator[Record]: ...
+    def records(
+        self, kind: str | type[Record], criteria: dict[str, Any] | None = None, **options: Any
+    ) -> Iterator[Record]:
+        """Yield the records of a kind that match a filter; options are sort, skip and limit."""
+        collection = self.collection(kind)
+        record_class = _classes()[collection.name]
+        for document in collection.query(criteria, **options):
+            yield record_class.model_validate(document)
+
+    def surfaces(
+        self,
+        criteria: dict[str, Any] | None = None,
+        sort: dict[str, Any] | None = None,
+        skip: int = 0,
+        limit: int = 0,
+    ) -> Iterator[SurfaceRecord]:
+        """Yield the surfaces that match a filter as records."""
+        from stores.records import SurfaceRecord
+
+        return self.records(SurfaceRecord, criteria, sort=sort, skip=skip, limit=limit)
+
+    def query(
+        self,
+        criteria: dict[str, Any] | None = None,
+        properties: Properties = None,
+        sort: dict[str, Any] | None = None,
+        skip: int = 0,
+        limit: int = 0,
+        collection: str = "surfaces",
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the surfaces that match a MongoDB filter as dicts.
+
+        Parameters
+        ----------
+        criteria
+            For instance ``{"chemsys": "Ag-Mg", "work_function": {"$gt": 4}}``; see `stores.filters.matches`.
+        properties
+            Fields to return, dotted ones included; None for all.
+        sort
+            {field: 1} upwards or {field: -1} downwards, the first field first; missing counts as null.
+        skip, limit
+            Documents to pass over, and the most to return (0: all).
+        collection
+            Another collection to ask.
+
+        Raises
+        ------
+        InputError
+            If filter, fields or order are malformed.
+        StoreError
+            If the store cannot be read.
+        """
+        return self.collection(collection).query(criteria, properties, sort, skip, limit)
+
+    def count(self, criteria: dict[str, Any] | None = None, collection: str = "surfaces") -> int:
+        """Count the surfaces that match a filter."""
+        return self.collection(collection).count(criteria)
+
+    def count_since(self, time: datetime, criteria: dict[str, Any] | None = None) -> int:
+        """Count the surfaces written after a time (taken as UTC if it names no zone)."""
+        return self.surfaces_collection.count({"$and": [criteria or {}, {"created_at": {"$gt": time}}]})
+
+    def distinct(
+        self, field: str, criteria: dict[str, Any] | None = None, collection: str = "surfaces"
+    ) -> list[Any]:
+        """Return the different values of a field of the surfaces, sorted."""
+        return self.collection(collection).distinct(field, criteria)
+
+    def remove(self, criteria: dict[str, Any], collection: str = "surfaces") -> int:
+        """Remove the surfaces that match a filter; return how many."""
+        return self.collection(collection).remove(criteria)
+
+    def close(self) -> None:
+        """Release the connections."""
+        for collection in self._collections.values():
+            collection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
