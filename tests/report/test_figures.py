@@ -1,0 +1,191 @@
+"""Figures are drawn at full size, then checked for what a reader would see: labels, values, nothing cut."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from stores.errors import InputError
+from workflows.report.convergence_figure import scan_figure, thickness_figure
+from workflows.report.phase import chemical_potential_figure
+from workflows.report.potential import potential_figure
+from workflows.report.scatter import pareto_front, scatter_figure
+from workflows.report.style import facet_mathtext, formula_mathtext, miller_mathtext, save
+from workflows.report.summary_figure import summary_figure
+from workflows.report.wulff_figure import wulff_figure
+
+
+@pytest.fixture
+def shown(tmp_path, request):
+    """Write a figure (to MGSURF_FIGURES, if set, to be looked at) and return its texts."""
+
+    def write(figure):
+        folder = Path(os.environ.get("MGSURF_FIGURES", tmp_path))
+        path = folder / f"{request.node.name.removeprefix('test_')}.png"
+        save(figure, path)
+        assert path.read_bytes()[:4] == b"\x89PNG"
+        assert path.stat().st_size > 10_000
+        return [t.get_text() for t in figure.findobj(Text) if t.get_visible() and t.get_text()]
+
+    return write
+
+
+def labels_apart(axes):
+    """No two labels of points cover one another."""
+    boxes = [t.get_window_extent() for t in axes.texts if t.get_text()]
+    return not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+
+
+def test_typography():
+    assert miller_mathtext((1, 0, -1)) == r"$(10\overline{1})$"
+    assert miller_mathtext((12, -1, 0)) == r"$(12\,\overline{1}\,0)$"
+    assert formula_mathtext("Mg17Al12") == "Mg$_{17}$Al$_{12}$"
+
+
+def test_hexagonal_facets_are_named_by_four_indices(magnesium):
+    assert [facet_mathtext(r) for r in magnesium] == ["$(0001)$", r"$(10\overline{1}0)$"]
+
+
+def test_potential(mgag, shown):
+    texts = shown(potential_figure(mgag[0]))
+    assert texts.count(r"$\Phi$ = 3.378 eV") == 2
+    assert "$E_F$" in texts and "Mg" in texts and "Ag" in texts
+
+
+def test_potential_of_a_slab_cut_by_the_cell_boundary(mgag, shown):
+    record = mgag[1]
+    n = len(record["potential"]["z"])
+    record["potential"]["potential"] = np.roll(record["potential"]["potential"], n // 2).tolist()
+    for site in record["relaxed_slab"]["sites"]:
+        site["abc"][2] = (site["abc"][2] + 0.5) % 1.0
+    assert shown(potential_figure(record)).count(r"$\Phi$ = 4.304 eV") == 2
+
+
+def test_potential_missing(mgag):
+    mgag[0]["potential"] = None
+    with pytest.raises(InputError, match="no planar potential"):
+        potential_figure(mgag[0])
+
+
+def test_chemical_potential(mgag, shown):
+    figure = chemical_potential_figure(mgag)
+    texts = shown(figure)
+    assert {"Mg-rich", "Ag-rich", "$(100)$ Ag"} <= set(texts)
+    ends = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
+    # (100) Ag: 0.0778 - 0.42/(2*3.34^2) = 0.0590 at the Ag-rich end
+    assert ends["$(100)$ Ag"] == pytest.approx([0.0778 - 0.42 / (2 * 3.34**2), 0.0778])
+
+
+def test_chemical_potential_of_36_facets(laves, shown):
+    figure = chemical_potential_figure(laves)
+    assert sum("rejected" in text for text in shown(figure)) > 0
+    drawn = {
+        (line.get_color(), str(line._unscaled_dash_pattern), line.get_marker())
+        for line in figure.axes[0].lines
+    }
+    assert len(drawn) == 36  # every facet can be told from the others
+
+
+def test_chemical_potential_needs_one_binary(campaign, magnesium):
+    with pytest.raises(InputError, match="one compound"):
+        chemical_potential_figure(campaign)
+    with pytest.raises(InputError, match="no window"):
+        chemical_potential_figure(magnesium)
+
+
+def test_pareto_front(mgag, campaign):
+    # gamma up: 0.0364/3.378, 0.0505/4.078, 0.0537/3.611 x, 0.0722/3.841 x, 0.0778/4.304
+    assert [r["surface_energy"] for r in pareto_front(mgag)] == [0.0364, 0.0505, 0.0778]
+    # rejected MgPd (100) Pd with 4.97 eV is not on it
+    assert max(r["work_function"] for r in pareto_front(campaign)) == 4.304
+
+
+def test_scatter(mgag, shown):
+    figure = scatter_figure(mgag)
+    assert labels_apart(figure.axes[0])
+    texts = shown(figure)
+    assert "Pareto front" in texts
+    assert texts.count("$(111)$ Ag") == 1
+
+
+def test_scatter_of_a_campaign(campaign, shown):
+    figure = scatter_figure(campaign)
+    assert labels_apart(figure.axes[0])
+    assert "rejected" in shown(figure)
+
+
+def test_scatter_of_36_facets(laves, shown):
+    figure = scatter_figure(laves)
+    assert labels_apart(figure.axes[0])
+    named = [text for text in shown(figure) if " " in text and text.startswith("$(")]
+    assert len(named) >= 30  # crowded points may go without, most may not
+
+
+def test_scatter_without_values(mgag):
+    for record in mgag:
+        record["work_function"] = None
+    with pytest.raises(InputError, match="no record has both"):
+        scatter_figure(mgag)
+
+
+def test_wulff(mgag, mgag_bulk, shown):
+    texts = shown(wulff_figure(mgag, mgag_bulk))
+    assert any("weighted by area" in text for text in texts)
+    assert "$(100)$ Mg" in texts and "0.0364" in texts and "3.378" in texts
+
+
+def test_wulff_of_36_facets(laves, laves_bulk, shown):
+    shown(wulff_figure(laves, laves_bulk, dmu=-0.2))
+
+
+def test_wulff_that_does_not_exist(mgag, mgag_bulk, campaign):
+    with pytest.raises(InputError, match="MgAg: no Wulff shape"):
+        wulff_figure(mgag, mgag_bulk, dmu=5.0)
+    with pytest.raises(InputError, match="one bulk"):
+        wulff_figure(campaign, mgag_bulk)
+
+
+def test_thickness(shown):
+    # 2 * 0.0505 eV/A^2 * 15.8 A^2 = 1.5958 eV, E_b = -5.1 eV, scatter of a few meV
+    layers = np.array([5, 7, 9, 11, 13])
+    energies = 1.5958 - 5.1 * layers + np.array([0.004, -0.003, 0.002, -0.001, 0.0005])
+    figure = thickness_figure("MgAg $(110)$", layers, energies, 15.8, bulk_energy=-5.103)
+    assert any("0.0505" in text for text in shown(figure))
+
+
+def test_scan(shown):
+    series = [
+        ("surface energy (eV/Å$^2$)", [0.0551, 0.0521, 0.0508, 0.0506, 0.0505], 0.0005),
+        ("work function (eV)", [4.2, 4.11, 4.08, 4.08, 4.079], 0.02),
+    ]
+    texts = shown(
+        scan_figure(
+            "MgAg $(110)$: convergence with cut-off", [250, 300, 400, 500, 600], series, "cut-off (eV)"
+        )
+    )
+    assert "within 0.0005 of the last value from 400 on" in texts
+
+
+def test_summary(campaign, shown):
+    texts = shown(summary_figure(campaign, "quickstart"))
+    assert {"MgAg", "MgPd", "Mg", "$(100)$ Pd", "failed", "partner-rich"} <= set(texts)
+
+
+def test_summary_of_36_facets(laves, shown):
+    assert "$(0001)$ Mg" in shown(summary_figure(laves))
+
+
+def test_summary_of_nothing():
+    with pytest.raises(InputError, match="no surface record"):
+        summary_figure([])
+
+
+def test_drawing_leaves_no_global_state(mgag):
+    import matplotlib.pyplot as plt
+
+    before = plt.rcParams["axes.grid"]
+    scatter_figure(mgag)
+    assert plt.get_fignums() == []
+    assert plt.rcParams["axes.grid"] == before

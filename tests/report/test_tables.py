@@ -1,0 +1,92 @@
+import subprocess
+import sys
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from workflows.report.tables import EV_PER_A2_IN_J_PER_M2, ROW_FIELDS, flat_rows, rows, surface_table
+
+
+def printed(records, width, **options):
+    output = StringIO()
+    Console(width=width, file=output).print(surface_table(records, width=width, **options))
+    return output.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_every_number_is_readable_at_every_width(campaign, width):
+    text = printed(campaign, width)
+    assert all(len(line) <= width for line in text.splitlines())
+    assert "…" not in text
+    # 0.0778 * 16.02177 = 1.24649
+    for value in ("0.0364", "0.583", "0.0778", "1.246", "3.378", "4.304", "-0.0040", "(10-10)", "(0001)"):
+        assert value in text
+    words = text.split()
+    for word in ("ok", "failed", "vacuum", "negative"):
+        assert word in words
+    assert ("reconstr." if width < 96 else "reconstructed") in words
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_reasons_are_given_once(campaign, width):
+    text = " ".join(printed(campaign, width).split())
+    assert text.count("0.71 nearest-neighbour distances") == 1
+    assert text.count("out of memory") == 1
+    assert "Φ top vacuum slopes by 0.0200 eV/A" in text
+    assert "γ surface energy -0.0040" in text
+
+
+def test_each_facet_has_one_line_at_80_columns(laves):
+    text = printed(laves, 80)
+    lines = [line for line in text.splitlines() if " ok" in line]
+    assert len(lines) == 36
+    assert sum("MgZn2" in line for line in lines) == 1  # the compound is named once
+
+
+def test_sorted_or_in_the_order_of_the_query(mgag):
+    backwards = list(reversed(mgag))
+    assert printed(backwards, 100) == printed(mgag, 100)
+    assert printed(backwards, 100, sort=False).index("(111)") < printed(backwards, 100, sort=False).index(
+        "(100)"
+    )
+
+
+def test_several_methods_are_told_apart(mgag):
+    assert "method" not in printed(mgag, 100)
+    mgag[0]["method_fingerprint"] = "other"
+    mgag[0]["method"]["preset"] = "production"
+    text = printed(mgag, 100)
+    assert "gpaw production" in text and "gpaw demo" in text
+
+
+def test_rows_have_the_promised_keys_and_values(mgag):
+    first = rows(mgag)[0]
+    assert tuple(first) == ROW_FIELDS
+    assert first["miller_index"] == [1, 0, 0]
+    assert first["surface_energy"] == 0.0364
+    assert first["verdicts"]["surface_energy"]["status"] == "accepted"
+    assert rows([]) == []
+
+
+def test_csv_rows_are_flat(campaign):
+    flat = flat_rows(campaign)
+    assert all(not isinstance(value, dict | list) for row in flat for value in row.values())
+    assert flat[0]["miller_index"] == "0 0 1"
+    assert flat[-1]["surface_energy_verdict"] == "negative"
+    assert flat[-1]["work_function_verdict"] == "accepted"
+
+
+def test_unit_is_that_of_the_analysis():
+    from workflows.analysis import surface_energy
+
+    assert surface_energy.EV_PER_A2_IN_J_PER_M2 == EV_PER_A2_IN_J_PER_M2
+
+
+def test_table_loads_nothing_heavy():
+    code = (
+        "import sys; from workflows.report.tables import surface_table; surface_table([], 80);"
+        "print([m for m in ('numpy', 'pymatgen', 'matplotlib', 'pydantic', 'scipy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

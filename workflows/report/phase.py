@@ -1,0 +1,104 @@
+"""Figure of surface energies over the window of the chemical potential."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stores.errors import InputError
+from workflows.analysis.surface_energy import reference_element
+from workflows.report.style import (
+    GAMMA_LABEL,
+    GREY,
+    LINE_STYLES,
+    MARKERS,
+    PALETTE,
+    add_joule_axis,
+    facet_mathtext,
+    formula_mathtext,
+    is_accepted,
+    new_figure,
+    sort_key,
+    styled,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from matplotlib.figure import Figure
+
+ROWS_PER_COLUMN = 22
+
+
+def chemical_potential_figure(records: Iterable[Mapping[str, Any]]) -> Figure:
+    """Draw gamma(dmu) of every facet of one binary compound, from X-rich to Mg-rich.
+
+    Equal colours are terminations of one plane; rejected facets are thin and pale.
+
+    Parameters
+    ----------
+    records
+        Stored surface records of one binary compound and one method.
+
+    Raises
+    ------
+    InputError
+        If the records belong to several compounds or methods, to an element, or have no window.
+    """
+    chosen = sorted((r for r in records if r.get("surface_energy") is not None), key=sort_key)
+    formulas = sorted({r["formula"] for r in chosen})
+    methods = {r["method_fingerprint"] for r in chosen}
+    if len(formulas) != 1 or len(methods) != 1:
+        raise InputError(
+            f"surface energy over the chemical potential: one compound and one method at a time, found "
+            f"{', '.join(formulas) or 'no surface energy'} with {len(methods)} methods; filter the records"
+        )
+    windows = [tuple(r["chemical_potential_window"]) for r in chosen if r.get("chemical_potential_window")]
+    if not windows:
+        raise InputError(
+            f"{formulas[0]} has no window of the chemical potential: it is an element, its formation energy "
+            "is positive or a reference is missing"
+        )
+    lowest = min(window[0] for window in windows)
+    elements = chosen[0]["chemsys"].split("-")
+    reference = reference_element(elements)
+    partner = next(element for element in elements if element != reference)
+    planes = list(dict.fromkeys(tuple(r["miller_index"]) for r in chosen))
+    columns = -(-len(chosen) // ROWS_PER_COLUMN)
+
+    with styled():
+        figure = new_figure(
+            6.4 + 2.4 * (columns - 1), max(4.2, 0.215 * min(len(chosen), ROWS_PER_COLUMN) + 1)
+        )
+        axes = figure.subplots()
+        seen: dict[tuple[int, ...], int] = {}
+        for record in chosen:
+            plane = tuple(record["miller_index"])
+            number = seen[plane] = seen.get(plane, -1) + 1
+            gamma, slope = record["surface_energy"], record.get("surface_energy_slope") or 0.0
+            good = is_accepted(record, "surface_energy")
+            # more planes than colours, or more terminations than dashes: markers at the ends tell them apart
+            rounds = -(-len(planes) // len(PALETTE))
+            marker = planes.index(plane) // len(PALETTE) + rounds * (number // len(LINE_STYLES))
+            style = LINE_STYLES[number % len(LINE_STYLES)]
+            axes.plot(
+                [lowest, 0.0], [gamma + slope * lowest, gamma], linestyle=style,
+                color=PALETTE[planes.index(plane) % len(PALETTE)],
+                marker=("", *MARKERS)[marker % (len(MARKERS) + 1)], markersize=4.5, clip_on=False,
+                linewidth=1.7 if good else 0.8, alpha=1.0 if good else 0.55,
+                label=facet_mathtext(record) + ("" if good else " (rejected)"),
+            )  # fmt: skip
+        axes.set_xlim(lowest, 0.0)
+        axes.set_xlabel(rf"chemical potential $\Delta\mu_{{\mathrm{{{reference}}}}}$ (eV)")
+        axes.set_ylabel(GAMMA_LABEL)
+        axes.margins(y=0.06)
+        if axes.get_ylim()[0] < 0:
+            axes.axhline(0, color="#202124", linewidth=0.8)
+        for x, text, side in ((0, f"{partner}-rich", "left"), (1, f"{reference}-rich", "right")):
+            axes.annotate(
+                text, (x, 1), (0, 5), xycoords="axes fraction", textcoords="offset points",
+                ha=side, color=GREY, fontweight="bold",
+            )  # fmt: skip
+        axes.set_title(f"{formula_mathtext(formulas[0])}: surface energy of each facet", pad=18)
+        add_joule_axis(axes)
+        figure.legend(loc="outside right center", ncols=columns, handlelength=2.6)
+        return figure

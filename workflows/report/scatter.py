@@ -1,0 +1,129 @@
+"""Figure of surface energy against work function."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from stores.errors import InputError
+from workflows.report.labels import label_points
+from workflows.report.style import (
+    GAMMA_LABEL,
+    GREY,
+    MARKERS,
+    PALETTE,
+    PHI_LABEL,
+    add_joule_axis,
+    facet_mathtext,
+    formula_mathtext,
+    is_accepted,
+    new_figure,
+    sort_key,
+    styled,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from matplotlib.figure import Figure
+
+
+def pareto_front(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """List the accepted facets that no other beats in both low surface energy and high work function.
+
+    Returns
+    -------
+    list
+        From the lowest surface energy to the highest work function.
+    """
+    good = [r for r in records if is_accepted(r, "surface_energy", "work_function")]
+    front: list[Mapping[str, Any]] = []
+    for record in sorted(good, key=lambda r: (r["surface_energy"], -r["work_function"])):
+        if not front or record["work_function"] > front[-1]["work_function"]:
+            front.append(record)
+    return front
+
+
+def scatter_figure(records: Iterable[Mapping[str, Any]]) -> Figure:
+    """Draw the Mg-rich surface energy against the work function of every facet.
+
+    Facets with a rejected value are hollow. The grey steps are the Pareto front: no accepted facet has
+    both a lower surface energy and a higher work function. One colour for each compound, or for each
+    plane if there is only one compound.
+
+    Parameters
+    ----------
+    records
+        Stored surface records.
+
+    Raises
+    ------
+    InputError
+        If no record has both values.
+    """
+    known = [r for r in records if r.get("surface_energy") is not None and r.get("work_function") is not None]
+    if not known:
+        raise InputError("surface energy against work function: no record has both; widen the filter")
+    known.sort(key=sort_key)
+    formulas = list(dict.fromkeys(r["formula"] for r in known))
+    single = len(formulas) == 1
+    groups = list(dict.fromkeys(_group(r, single) for r in known))
+    front = pareto_front(known)
+
+    with styled():
+        figure = new_figure(7.0 if len(groups) > 1 else 6.0, 4.8)
+        axes = figure.subplots()
+        for number, group in enumerate(groups):
+            members = [r for r in known if _group(r, single) == group]
+            color = PALETTE[number % len(PALETTE)]
+            marker = MARKERS[(number // len(PALETTE)) % len(MARKERS)]
+            label = formula_mathtext(group) if not single else facet_mathtext(_plane_only(members[0]))
+            for good in (True, False):
+                chosen = [r for r in members if is_accepted(r, "surface_energy", "work_function") == good]
+                axes.scatter(
+                    [r["surface_energy"] for r in chosen], [r["work_function"] for r in chosen], s=44,
+                    marker=marker, facecolor=color if good else "none", edgecolor=color, linewidth=1.3,
+                    zorder=3,
+                )  # fmt: skip
+            axes.scatter([], [], s=44, marker=marker, color=color, label=label)
+        if any(not is_accepted(r, "surface_energy", "work_function") for r in known):
+            axes.scatter([], [], s=44, facecolor="none", edgecolor=GREY, linewidth=1.3, label="rejected")
+        if len(front) > 1:
+            axes.step(
+                [r["surface_energy"] for r in front], [r["work_function"] for r in front], where="post",
+                color=GREY, linewidth=1, linestyle=(0, (4, 2)), zorder=2, label="Pareto front",
+            )  # fmt: skip
+        axes.margins(0.13)
+        axes.set_xlabel(GAMMA_LABEL)
+        axes.set_ylabel(PHI_LABEL)
+        what = formula_mathtext(formulas[0]) if single else f"{len(formulas)} compounds"
+        axes.set_title(f"{what}: surface energy against work function")
+        add_joule_axis(axes, horizontal=True)
+        columns = -(-len(groups) // 20)
+        figure.legend(loc="outside right upper", ncols=columns, handletextpad=0.3)
+        important = {id(r) for r in front}
+        ordered = [*front, *(r for r in known if id(r) not in important)]
+        label_points(
+            axes,
+            [(r["surface_energy"], r["work_function"]) for r in ordered],
+            [facet_mathtext(r, with_formula=not single) for r in ordered],
+            fontsize=8 if len(ordered) < 15 else 7,
+            lines=_steps(front),
+        )
+        return figure
+
+
+def _steps(front: Sequence[Mapping[str, Any]]) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    corners = [(r["surface_energy"], r["work_function"]) for r in front]
+    lines = []
+    for (x0, y0), (x1, y1) in pairwise(corners):
+        lines += [((x0, y0), (x1, y0)), ((x1, y0), (x1, y1))]
+    return lines
+
+
+def _group(record: Mapping[str, Any], single: bool) -> str:
+    return str(tuple(record["miller_index"])) if single else str(record["formula"])
+
+
+def _plane_only(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {**record, "termination_label": ""}
