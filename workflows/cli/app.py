@@ -1,0 +1,306 @@
+"""The command `mgsurf`: subcommands, and one clear line for everything that goes wrong.
+
+Each command imports what it needs when it is called, so that `mgsurf --help` and `mgsurf query` start fast.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workflows.cli.filters import SurfaceFilter
+from workflows.cli.options import (
+    CsvOption,
+    ExportFormat,
+    JsonOption,
+    OutputOption,
+    OverwriteOption,
+    PlotKind,
+    ScanKind,
+    StoreOption,
+    with_filters,
+)
+
+COMPUTE = "Compute"
+LOOK = "Look at results"
+MEND = "Set up and mend"
+
+app = typer.Typer(
+    name="mgsurf",
+    help="Surface energies and work functions of Mg intermetallics: from a chemical system to records.",
+    epilog="Start with `mgsurf doctor`, then `mgsurf run CAMPAIGN.yaml`.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"mgsurf {version('mgsurf')}")
+        except PackageNotFoundError:
+            print("mgsurf (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(rich_help_panel=COMPUTE)
+def run(
+    campaign: Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="The campaign file.")],
+    store: StoreOption = None,
+    ranks: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="MPI ranks of each calculation.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed and stop.")] = False,
+) -> int:
+    """Compute every facet of a campaign; the same command goes on after any interruption.
+
+    Example: [cyan]mgsurf run quickstart.yaml[/cyan]
+    """
+    from workflows.cli.run import run_campaign
+
+    return run_campaign(campaign, store, ranks, quiet, dry_run)
+
+
+@app.command(rich_help_panel=COMPUTE)
+def slabs(
+    structure: Annotated[
+        Path | None, typer.Argument(metavar="[STRUCTURE]", help="CIF or POSCAR file.")
+    ] = None,
+    prototype: Annotated[
+        str | None, typer.Option(metavar="SYMBOL", help="Strukturbericht symbol, with --formula: B2, C14.")
+    ] = None,
+    formula: Annotated[
+        str | None, typer.Option(help="With --prototype; or an element alone: MgAg, Mg.")
+    ] = None,
+    max_miller: Annotated[int, typer.Option(min=1, max=5, help="Largest Miller index.")] = 1,
+    miller: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HKL", help="Only this plane (may be repeated): 110, 10-1, '(10-10)'."),
+    ] = None,
+    min_thickness: Annotated[float, typer.Option(metavar="A", help="Least slab thickness (A).")] = 10.0,
+    vacuum: Annotated[float, typer.Option(metavar="A", help="Between slab and image (A).")] = 15.0,
+    layer_tolerance: Annotated[
+        float, typer.Option(metavar="A", help="Planes closer than this are one layer (A).")
+    ] = 0.1,
+    max_terminations: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Per plane, the widest gaps first.")
+    ] = None,
+    max_atoms: Annotated[int, typer.Option(min=1, metavar="N", help="Refuse slabs with more atoms.")] = 200,
+    as_json: JsonOption = False,
+    write: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write each slab as POSCAR file into this folder.")
+    ] = None,
+    overwrite: OverwriteOption = False,
+) -> int:
+    """List the symmetric slabs of a crystal, without any DFT.
+
+    Examples: [cyan]mgsurf slabs Mg2Ni.cif --max-miller 2[/cyan],
+    [cyan]mgsurf slabs --prototype B2 --formula MgAg --write slabs/[/cyan]
+    """
+    from workflows.cli.slabs import list_slabs
+
+    return list_slabs(
+        structure,
+        prototype=prototype,
+        formula=formula,
+        max_miller=max_miller,
+        miller=miller or [],
+        min_thickness=min_thickness,
+        vacuum=vacuum,
+        layer_tolerance=layer_tolerance,
+        max_terminations=max_terminations,
+        max_atoms=max_atoms,
+        as_json=as_json,
+        write=write,
+        overwrite=overwrite,
+    )
+
+
+@app.command(rich_help_panel=COMPUTE)
+def converge(
+    structure: Annotated[
+        Path | None, typer.Argument(metavar="[STRUCTURE]", help="CIF or POSCAR file.")
+    ] = None,
+    prototype: Annotated[
+        str | None, typer.Option(metavar="SYMBOL", help="Strukturbericht symbol, with --formula: B2, C14.")
+    ] = None,
+    formula: Annotated[str | None, typer.Option(help="With --prototype; or an element alone.")] = None,
+    miller: Annotated[str, typer.Option(metavar="HKL", help="The plane.")] = "001",
+    termination: Annotated[int, typer.Option(min=0, help="Number of the termination.")] = 0,
+    scan: Annotated[
+        list[ScanKind] | None, typer.Option(help="What to vary (may be repeated); all by default.")
+    ] = None,
+    engine: Annotated[str, typer.Option(metavar="NAME", help="Engine.")] = "gpaw",
+    preset: Annotated[str, typer.Option(metavar="NAME", help="Its preset: demo, production.")] = "demo",
+    store: StoreOption = None,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Vary slab thickness, k density, cut-off and vacuum of one facet: table and plot.
+
+    Example: [cyan]mgsurf converge --formula Mg --miller 0001 --scan thickness[/cyan]
+    """
+    from workflows.cli.converge import converge as run_scans
+
+    return run_scans(
+        structure,
+        prototype=prototype,
+        formula=formula,
+        miller=miller,
+        termination=termination,
+        scan=[kind.value for kind in scan or list(ScanKind)],
+        engine=engine,
+        preset=preset,
+        store=store,
+        output=output,
+        as_json=as_json,
+    )
+
+
+@app.command(rich_help_panel=LOOK)
+def status(
+    campaign: Annotated[
+        Path | None, typer.Argument(metavar="[CAMPAIGN.yaml]", help="Only this campaign, and its store.")
+    ] = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Count what is done, running, failed and unconverged.
+
+    Example: [cyan]mgsurf status quickstart.yaml[/cyan]
+    """
+    from workflows.cli.status import show_status
+
+    return show_status(campaign, store, as_json)
+
+
+@app.command(rich_help_panel=LOOK)
+@with_filters
+def query(
+    filters: SurfaceFilter,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> int:
+    """Find facets and show their surface energies, work functions and verdicts.
+
+    Examples: [cyan]mgsurf query --chemsys Mg-Ag --sort surface_energy[/cyan],
+    [cyan]mgsurf query --miller 110 --min-work-function 4 --verdict accepted[/cyan],
+    [cyan]mgsurf query --filter '{"n_atoms": {"$lt": 10}}' --json[/cyan]
+    """
+    from workflows.cli.query import show_surfaces
+
+    return show_surfaces(filters, store, as_json, as_csv)
+
+
+@app.command(rich_help_panel=LOOK)
+@with_filters
+def plot(
+    kind: Annotated[PlotKind, typer.Argument(help="What to draw.")],
+    filters: SurfaceFilter,
+    output: OutputOption = None,
+    overwrite: OverwriteOption = False,
+    store: StoreOption = None,
+) -> int:
+    """Draw planar potentials, surface energies, work functions or Wulff shapes (PNG, PDF or SVG).
+
+    Examples: [cyan]mgsurf plot phase --formula MgAg -o phase.png[/cyan],
+    [cyan]mgsurf plot potential --formula MgAg --miller 110[/cyan]
+    """
+    from workflows.cli.plot import draw
+
+    return draw(kind.value, filters, output, overwrite, store)
+
+
+@app.command(rich_help_panel=LOOK)
+@with_filters
+def export(
+    format: Annotated[ExportFormat, typer.Argument(help="Format of the file or folder.")],
+    filters: SurfaceFilter,
+    output: OutputOption = None,
+    overwrite: OverwriteOption = False,
+    store: StoreOption = None,
+) -> int:
+    """Write surfaces for other programs: CSV, JSON lines, extended XYZ, ASE database, CGCNN folder.
+
+    Examples: [cyan]mgsurf export csv -o surfaces.csv[/cyan],
+    [cyan]mgsurf export cgcnn --verdict accepted -o dataset/[/cyan]
+    """
+    from workflows.cli.export import write_export
+
+    return write_export(format.value, filters, output, overwrite, store)
+
+
+@app.command(rich_help_panel=MEND)
+def doctor(store: StoreOption = None, as_json: JsonOption = False) -> int:
+    """Check engine, MPI, PAW setups, store and disk, and say how to mend each.
+
+    Example: [cyan]mgsurf doctor[/cyan]
+    """
+    from workflows.cli.doctor import examine
+
+    return examine(store, as_json)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave with its exit status.
+
+    Parameters
+    ----------
+    arguments
+        Instead of those of the process.
+    """
+    # Imported before anything can go wrong: an error must not need an import to be told.
+    from workflows.cli.errors import EXIT_INTERRUPTED, report
+
+    if os.environ.get("MGSURF_DEBUG") != "1":
+        # libraries warn about their own affairs; what concerns the user is said by our own messages
+        warnings.simplefilter("ignore")
+    code = 0
+    try:
+        result = app(args=arguments, prog_name="mgsurf", standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+        if code == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this status without a word
+            report(KeyboardInterrupt())
+        sys.stdout.flush()
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException as error:  # noqa: BLE001 -- no traceback ever reaches the user
+        code = report(error)
+    _leave(code)
+
+
+def _leave(code: int) -> None:
+    # a second Ctrl-C while Python tidies up would print a traceback
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        # the reader is gone or the disk is full, which has been said; Python would complain once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

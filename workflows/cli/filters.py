@@ -1,0 +1,301 @@
+"""What a person asks of the stored surfaces, turned into a Mongo filter."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from stores.errors import InputError
+from workflows.report.tables import EV_PER_A2_IN_J_PER_M2
+
+TARGETS = ("surface_energy", "work_function")
+
+# Those of stores.records.VerdictStatus and SurfaceRecord, which would cost the import of pydantic (0.2 s).
+STATUSES = (
+    "accepted",
+    "unconverged",
+    "negative",
+    "reconstructed",
+    "vacuum_not_flat",
+    "asymmetric",
+    "inconsistent_settings",
+    "failed",
+)
+SORTABLE = (
+    "surface_energy",
+    "surface_energy_x_rich",
+    "work_function",
+    "formula",
+    "chemsys",
+    "miller_index",
+    "termination",
+    "formation_energy",
+    "thickness",
+    "area",
+    "n_atoms",
+    "n_layers",
+    "campaign",
+    "created_at",
+)
+
+_MAX_ELEMENT = r"[A-Z][a-z]?"
+_SPANS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+@dataclass(frozen=True)
+class SurfaceFilter:
+    """Filters of `mgsurf query`, `export` and `plot` as they were typed.
+
+    Surface energies are in `unit` (``eV/A2`` or ``J/m2``), work functions in eV.
+    """
+
+    chemsys: str | None = None
+    formula: str | None = None
+    elements: tuple[str, ...] = ()
+    miller: str | None = None
+    termination: str | None = None
+    min_surface_energy: float | None = None
+    max_surface_energy: float | None = None
+    unit: str = "eV/A2"
+    min_work_function: float | None = None
+    max_work_function: float | None = None
+    verdicts: tuple[str, ...] = ()
+    method: str | None = None
+    campaign: str | None = None
+    since: str | None = None
+    sort: str | None = None
+    limit: int | None = None
+    raw: str | None = None
+
+    def criteria(self) -> dict[str, Any]:
+        """Return the Mongo filter.
+
+        Raises
+        ------
+        InputError
+            If an option cannot be read.
+        """
+        parts = [part for _, part in self._parts()]
+        if len(parts) == 1:
+            return parts[0]
+        return {"$and": parts} if parts else {}
+
+    def describe(self) -> list[str]:
+        """Say in words which filters apply, one entry each."""
+        return [words for words, _ in self._parts()]
+
+    def sort_field(self) -> tuple[str, bool] | None:
+        """Return (field, descending), None if no order was asked for.
+
+        Raises
+        ------
+        InputError
+            If the field is not one of a surface record.
+        """
+        if self.sort is None:
+            return None
+        field, descending = self.sort.removeprefix("-"), self.sort.startswith("-")
+        if field not in SORTABLE:
+            raise InputError(f"--sort: {field!r} cannot be sorted by{_nearest(field, SORTABLE)}")
+        return field, descending
+
+    def _parts(self) -> list[tuple[str, dict[str, Any]]]:
+        parts: list[tuple[str, dict[str, Any]]] = []
+        if self.chemsys is not None:
+            system = parse_chemsys(self.chemsys)
+            parts.append((f"chemical system {system}", {"chemsys": system}))
+        if self.formula is not None:
+            formula = parse_formula(self.formula)
+            parts.append((f"formula {formula}", {"formula": formula}))
+        for element in self.elements:
+            symbol = _symbol(element, "--element")
+            parts.append((f"with {symbol}", {"chemsys": {"$regex": f"(^|-){symbol}(-|$)"}}))
+        if self.miller is not None:
+            parts.append(self._plane(self.miller))
+        if self.termination is not None:
+            parts.append(_termination(self.termination))
+        parts += self._ranges()
+        parts += [_verdict(text) for text in self.verdicts]
+        if self.method is not None:
+            condition: Any = {"$regex": f"^{re.escape(self.method)}"}
+            parts.append((f"method {self.method}*", {"method_fingerprint": condition}))
+        if self.campaign is not None:
+            parts.append((f"campaign {self.campaign}", {"campaign": self.campaign}))
+        if self.since is not None:
+            moment = parse_moment(self.since)
+            # without the trailing Z a bound sorts before every later time of the same second
+            text = moment.strftime("%Y-%m-%dT%H:%M:%S")
+            parts.append((f"since {text} UTC", {"created_at": {"$gte": text}}))
+        if self.raw is not None:
+            parts.append((f"filter {self.raw}", parse_raw(self.raw)))
+        return parts
+
+    @staticmethod
+    def _plane(text: str) -> tuple[str, dict[str, Any]]:
+        from workflows.structures.naming import format_miller, parse_miller
+
+        try:
+            h, k, l_ = parse_miller(text)
+        except InputError as error:
+            raise InputError(f"--miller: {error}") from None
+        # a plane and its opposite are one facet; which of them is stored is a convention
+        either = [[h, k, l_], [-h, -k, -l_]]
+        return f"plane {format_miller((h, k, l_))}", {"miller_index": {"$in": either}}
+
+    def _ranges(self) -> list[tuple[str, dict[str, Any]]]:
+        factor = EV_PER_A2_IN_J_PER_M2 if self.unit == "J/m2" else 1.0
+        found: list[tuple[str, dict[str, Any]]] = []
+        for field, low, high, scale, unit in (
+            ("surface_energy", self.min_surface_energy, self.max_surface_energy, factor, self.unit),
+            ("work_function", self.min_work_function, self.max_work_function, 1.0, "eV"),
+        ):
+            name = field.replace("_", " ")
+            if low is not None and high is not None and low > high:
+                option = field.replace("_", "-")
+                raise InputError(f"--min-{option} {low:g} is above --max-{option} {high:g}; swap them")
+            if low is not None:
+                found.append((f"{name} at least {low:g} {unit}", {field: {"$gte": low / scale}}))
+            if high is not None:
+                found.append((f"{name} at most {high:g} {unit}", {field: {"$lte": high / scale}}))
+        return found
+
+
+def _nearest(word: str, allowed: Sequence[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word, allowed, n=1)
+    return f"{f'; did you mean {near[0]!r}?' if near else ';'} known are {', '.join(allowed)}"
+
+
+def _symbol(text: str, option: str) -> str:
+    symbol = text.strip().capitalize()
+    if not re.fullmatch(_MAX_ELEMENT, symbol):
+        raise InputError(f"{option}: {text!r} is no element symbol; write it like Mg or Ag")
+    return symbol
+
+
+def parse_chemsys(text: str) -> str:
+    """Return a chemical system as it is stored: elements in alphabetical order, e.g. ``Ag-Mg``.
+
+    Parameters
+    ----------
+    text
+        Elements in any order, joined by hyphens, commas or spaces.
+
+    Raises
+    ------
+    InputError
+        If a part is no element symbol.
+    """
+    words = [word for word in re.split(r"[-,\s]+", text) if word]
+    if not words:
+        raise InputError("--chemsys: is empty; write elements joined by hyphens, e.g. Mg-Ag")
+    return "-".join(sorted({_symbol(word, "--chemsys") for word in words}))
+
+
+def parse_formula(text: str) -> str:
+    """Return a formula as it is stored: reduced, Mg first.
+
+    Parameters
+    ----------
+    text
+        For example ``MgAg``, ``AgMg``, ``Mg34Al24``.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    text = text.strip()
+    if not re.fullmatch(rf"({_MAX_ELEMENT}\d*)+", text):
+        raise InputError(f"--formula: {text!r} is no formula; write it like MgAg or Mg17Al12")
+    amounts: dict[str, float] = {}
+    for symbol, count in re.findall(rf"({_MAX_ELEMENT})(\d*)", text):
+        amounts[symbol] = amounts.get(symbol, 0.0) + float(count or 1)
+    if "Mg" not in amounts:
+        return text
+    from workflows.structures.naming import mg_first_formula
+
+    return mg_first_formula(amounts)
+
+
+def parse_moment(text: str) -> datetime:
+    """Read a point in time.
+
+    Parameters
+    ----------
+    text
+        ISO 8601 (``2026-01-31``, ``2026-01-31T12:00``; local time unless a zone is given) or a span before
+        now: ``30m``, ``12h``, ``7d``, ``2w``.
+
+    Returns
+    -------
+    datetime
+        In UTC.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+    """
+    span = re.fullmatch(r"(\d+)\s*([mhdw])", text.strip())
+    try:
+        if span:
+            return datetime.now(UTC) - timedelta(**{_SPANS[span[2]]: int(span[1])})
+        return datetime.fromisoformat(text.strip()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise InputError(
+            f"--since: {text!r} cannot be read; write a date such as 2026-01-31 or a span such as 12h or 7d"
+        ) from None
+
+
+def parse_raw(text: str) -> dict[str, Any]:
+    """Read a raw Mongo filter.
+
+    Parameters
+    ----------
+    text
+        A JSON object.
+
+    Raises
+    ------
+    InputError
+        If it is not a JSON object.
+    """
+    import json
+
+    try:
+        criteria = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"--filter: not valid JSON at character {error.colno}: {error.msg}; write for example "
+            """'{"surface_energy": {"$lt": 0.05}}'"""
+        ) from None
+    if not isinstance(criteria, dict):
+        raise InputError("""--filter: must be a JSON object, e.g. '{"surface_energy": {"$lt": 0.05}}'""")
+    return criteria
+
+
+def _termination(text: str) -> tuple[str, dict[str, Any]]:
+    text = text.strip()
+    if text.isdigit():
+        return f"termination number {text}", {"termination": int(text)}
+    return f"termination {text}", {"termination_label": text}
+
+
+def _verdict(text: str) -> tuple[str, dict[str, Any]]:
+    target, _, status = text.rpartition("=")
+    target, status = target.strip().replace("-", "_"), status.strip().replace("-", "_")
+    if status not in STATUSES:
+        raise InputError(f"--verdict: {status!r} is not known{_nearest(status, STATUSES)}")
+    if target and target not in TARGETS:
+        raise InputError(f"--verdict: {target!r} is no target; known are {' and '.join(TARGETS)}")
+    conditions = [{f"verdicts.{name}.status": status} for name in ([target] if target else TARGETS)]
+    if target:
+        return f"{target} {status}", conditions[0]
+    if status == "accepted":
+        return "both verdicts accepted", {"$and": conditions}
+    return f"a verdict {status}", {"$or": conditions}

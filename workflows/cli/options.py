@@ -1,0 +1,207 @@
+"""Options that several commands share, so that they read and behave the same everywhere."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from workflows.cli.filters import SurfaceFilter
+
+FILTERS = "Filters"
+OUTPUT = "Output"
+
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URI",
+        help="sqlite:///PATH, mongodb://..., memory:// or a file name. "
+        "Else MGSURF_STORE, else the campaign's, else ./mgsurf.sqlite.",
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON instead of a table.", rich_help_panel=OUTPUT)
+]
+CsvOption = Annotated[
+    bool, typer.Option("--csv", help="Print CSV instead of a table.", rich_help_panel=OUTPUT)
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="PATH", help="Where to write.", rich_help_panel=OUTPUT),
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUT)
+]
+
+
+class EnergyUnit(StrEnum):
+    """Unit of surface energies on the command line."""
+
+    EV_PER_A2 = "eV/A2"
+    J_PER_M2 = "J/m2"
+
+
+class ScanKind(StrEnum):
+    """What `mgsurf converge` can vary."""
+
+    THICKNESS = "thickness"
+    K_DENSITY = "k_density"
+    CUTOFF = "cutoff"
+    VACUUM = "vacuum"
+
+
+class PlotKind(StrEnum):
+    """What `mgsurf plot` can draw."""
+
+    POTENTIAL = "potential"
+    PHASE = "phase"
+    SCATTER = "scatter"
+    WULFF = "wulff"
+    SUMMARY = "summary"
+
+
+class ExportFormat(StrEnum):
+    """What `mgsurf export` can write."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    EXTXYZ = "extxyz"
+    ASE = "ase"
+    CGCNN = "cgcnn"
+
+
+def _filter_options(
+    chemsys: Annotated[
+        str | None,
+        typer.Option(help="Chemical system, elements in any order: Mg-Ag.", rich_help_panel=FILTERS),
+    ] = None,
+    formula: Annotated[
+        str | None, typer.Option(help="Formula: MgAg, Mg2Ni.", rich_help_panel=FILTERS)
+    ] = None,
+    element: Annotated[
+        list[str] | None,
+        typer.Option(help="Holds this element (may be repeated).", rich_help_panel=FILTERS),
+    ] = None,
+    miller: Annotated[
+        str | None,
+        typer.Option(metavar="HKL", help="Plane: 110, 10-1, '1 0 -1', '(10-10)'.", rich_help_panel=FILTERS),
+    ] = None,
+    termination: Annotated[
+        str | None,
+        typer.Option(help="Number or label of the termination: 0, Ag.", rich_help_panel=FILTERS),
+    ] = None,
+    min_surface_energy: Annotated[
+        float | None, typer.Option(metavar="X", help="In --unit.", rich_help_panel=FILTERS)
+    ] = None,
+    max_surface_energy: Annotated[
+        float | None, typer.Option(metavar="X", help="In --unit.", rich_help_panel=FILTERS)
+    ] = None,
+    unit: Annotated[
+        EnergyUnit, typer.Option(help="Unit of the two options above.", rich_help_panel=FILTERS)
+    ] = EnergyUnit.EV_PER_A2,
+    min_work_function: Annotated[
+        float | None, typer.Option(metavar="EV", help="In eV.", rich_help_panel=FILTERS)
+    ] = None,
+    max_work_function: Annotated[
+        float | None, typer.Option(metavar="EV", help="In eV.", rich_help_panel=FILTERS)
+    ] = None,
+    verdict: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[TARGET=]STATUS",
+            help="accepted (both targets), or surface_energy=accepted, work_function=vacuum_not_flat, ... "
+            "(may be repeated).",
+            rich_help_panel=FILTERS,
+        ),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="Method fingerprint or its beginning: gpaw-demo.", rich_help_panel=FILTERS),
+    ] = None,
+    campaign: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the campaign.", rich_help_panel=FILTERS)
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="Written since: 2026-01-31, 12h, 7d.", rich_help_panel=FILTERS),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD",
+            help="surface_energy, work_function, formula, ... ; -FIELD for descending. Records without the "
+            "field come last.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="At most N records.", rich_help_panel=OUTPUT)
+    ] = None,
+    raw: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            metavar="JSON",
+            help="Raw Mongo filter, joined to the others by AND.",
+            rich_help_panel=FILTERS,
+        ),
+    ] = None,
+) -> SurfaceFilter:
+    return SurfaceFilter(
+        chemsys=chemsys,
+        formula=formula,
+        elements=tuple(element or ()),
+        miller=miller,
+        termination=termination,
+        min_surface_energy=min_surface_energy,
+        max_surface_energy=max_surface_energy,
+        unit=unit.value,
+        min_work_function=min_work_function,
+        max_work_function=max_work_function,
+        verdicts=tuple(verdict or ()),
+        method=method,
+        campaign=campaign,
+        since=since,
+        sort=sort,
+        limit=limit,
+        raw=raw,
+    )
+
+
+def with_filters(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that takes a `SurfaceFilter` named ``filters`` the filter options instead.
+
+    Parameters
+    ----------
+    command
+        Function with a parameter ``filters``; its other parameters stay.
+
+    Returns
+    -------
+    Callable
+        The same command with one option per filter, which typer reads from its signature.
+    """
+    own = inspect.signature(command, eval_str=True).parameters
+    options = inspect.signature(_filter_options, eval_str=True).parameters
+    kept = [parameter for name, parameter in own.items() if name != "filters"]
+
+    @functools.wraps(command)
+    def wrapper(**values: Any) -> Any:
+        chosen = {name: values.pop(name) for name in options}
+        return command(**values, filters=_filter_options(**chosen))
+
+    positional = [p for p in kept if p.default is inspect.Parameter.empty]
+    optional = [p for p in kept if p.default is not inspect.Parameter.empty]
+    parameters = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in (*positional, *options.values(), *optional)
+    ]
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapper

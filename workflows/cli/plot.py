@@ -1,0 +1,133 @@
+"""`mgsurf plot`: figures of the surfaces that the filters pass."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stores.errors import InputError
+from workflows.cli.query import SHOWN, existing_store, explain_empty, select
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from stores.surfaces import SurfaceStore
+    from workflows.cli.filters import SurfaceFilter
+
+FORMATS = (".png", ".pdf", ".svg")
+
+_CURVE = (*SHOWN, "surface_energy_slope", "chemical_potential_window", "bulk_id")
+FIELDS = {
+    "potential": (*SHOWN, "potential", "fermi_energy", "slab", "relaxed_slab", "work_function_sides"),
+    "phase": _CURVE,
+    "scatter": SHOWN,
+    "wulff": _CURVE,
+    "summary": _CURVE,
+}
+"""What each figure reads of a record; potentials and slabs are large and stay in the store otherwise."""
+
+
+def check_output(path: Path, overwrite: bool, suffixes: tuple[str, ...] = ()) -> Path:
+    """Return the path if a file can be written there.
+
+    Parameters
+    ----------
+    path
+        Where to write.
+    overwrite
+        Whether a file that exists may be replaced.
+    suffixes
+        Endings that are known; any if empty.
+
+    Raises
+    ------
+    InputError
+        If it cannot; before the work that would be lost.
+    """
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise InputError(f"{path}: the ending decides the format; choose one of {', '.join(suffixes)}")
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such folder; make it first or choose another with --output")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path}: exists already; choose another --output or add --overwrite")
+    return path
+
+
+def draw(
+    kind: str, filters: SurfaceFilter, output: Path | None, overwrite: bool, store_uri: str | None
+) -> int:
+    """Draw a figure and say where it is.
+
+    Parameters
+    ----------
+    kind
+        One of `FIELDS`.
+    filters
+        Which surfaces.
+    output
+        PNG, PDF or SVG; ``mgsurf_KIND.png`` if None.
+    overwrite
+        Replace a file that exists.
+    store_uri
+        What ``--store`` said.
+
+    Returns
+    -------
+    int
+        Exit status; 1 if no surface matches.
+    """
+    path = check_output(output or Path(f"mgsurf_{kind}.png"), overwrite, FORMATS)
+    filters.criteria()
+    with existing_store(store_uri) as store:
+        found = select(store, filters, FIELDS[kind])
+        if not found:
+            print(f"mgsurf: {explain_empty(store, filters)}", file=sys.stderr)
+            return 1
+        figure = _figure(kind, found, store, filters)
+    from workflows.report.style import save
+
+    save(figure, path)
+    print(path)
+    return 0
+
+
+def _figure(kind: str, found: list[dict[str, Any]], store: SurfaceStore, filters: SurfaceFilter) -> Figure:
+    if kind == "potential":
+        from workflows.report.potential import potential_figure
+
+        return potential_figure(_only(found))
+    if kind == "phase":
+        from workflows.report.phase import chemical_potential_figure
+
+        return chemical_potential_figure(found)
+    if kind == "scatter":
+        from workflows.report.scatter import scatter_figure
+
+        return scatter_figure(found)
+    if kind == "summary":
+        from workflows.report.summary_figure import summary_figure
+
+        return summary_figure(found, title=filters.campaign or "")
+    from workflows.report.wulff_figure import wulff_figure
+
+    bulk = next(store.query({"id": found[0]["bulk_id"]}, ["structure"], limit=1, collection="bulks"), None)
+    if bulk is None:
+        raise InputError(
+            f"{found[0]['formula']}: its bulk {found[0]['bulk_id']} is not in {store.uri}; run the campaign "
+            "again, or take another store"
+        )
+    return wulff_figure(found, bulk["structure"])
+
+
+def _only(found: list[dict[str, Any]]) -> dict[str, Any]:
+    if len(found) == 1:
+        return found[0]
+    from workflows.report.style import facet_text
+
+    names = [f"{r['formula']} {facet_text(r)} {r['termination_label']}" for r in found[:5]]
+    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+    raise InputError(
+        f"plot potential draws one surface, {len(found)} match: {', '.join(names)}{more}; narrow them with "
+        "--formula, --miller, --termination, --method or --limit 1"
+    )

@@ -1,0 +1,129 @@
+"""`mgsurf query`: surfaces of the store as a table, JSON or CSV."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from stores.connections import open_store, resolve_store_uri
+from stores.errors import InputError
+from workflows.cli.console import page
+from workflows.report.tables import ROW_FIELDS, flat_rows, rows, surface_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from stores.surfaces import SurfaceStore
+    from workflows.cli.filters import SurfaceFilter
+
+SHOWN = (*ROW_FIELDS, "spacegroup_number")
+"""Fields that are read from the store; the space group decides whether a plane is written hkil."""
+
+
+@contextmanager
+def existing_store(uri: str | None, campaign_store: str | None = None) -> Iterator[SurfaceStore]:
+    """Open the store of a command that only reads.
+
+    Parameters
+    ----------
+    uri
+        What ``--store`` said.
+    campaign_store
+        What the campaign file says.
+
+    Raises
+    ------
+    InputError
+        If there is no store, or it is none of ours.
+    """
+    with open_store(resolve_store_uri(uri, campaign_store), must_exist=True) as store:
+        yield store
+
+
+def select(
+    store: SurfaceStore, filters: SurfaceFilter, properties: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """Return the surfaces that the filters pass.
+
+    Parameters
+    ----------
+    store
+        Where to look.
+    filters
+        What was asked for; records that lack the field they are sorted by come last.
+    properties
+        Fields to read; all if None.
+
+    Returns
+    -------
+    list of dict
+    """
+    criteria, order, limit = filters.criteria(), filters.sort_field(), filters.limit or 0
+    if order is None:
+        return list(store.query(criteria, properties, limit=limit))
+    field, descending = order
+    present = {"$and": [criteria, {field: {"$ne": None}}]}
+    found = list(store.query(present, properties, sort={field: -1 if descending else 1}, limit=limit))
+    if not limit or len(found) < limit:
+        missing = {"$and": [criteria, {field: None}]}
+        found += store.query(missing, properties, limit=limit - len(found) if limit else 0)
+    return found
+
+
+def explain_empty(store: SurfaceStore, filters: SurfaceFilter) -> str:
+    """Say in one line which filters found nothing and what the store holds instead."""
+    total = store.count()
+    asked = ", ".join(filters.describe())
+    if total == 0:
+        return f"the store {store.uri} holds no surfaces yet; mgsurf run CAMPAIGN.yaml computes some"
+    formulas = store.distinct("formula")
+    named = ", ".join(formulas[:8]) + (f" and {len(formulas) - 8} more" if len(formulas) > 8 else "")
+    return f"no surface matches {asked}; the store {store.uri} holds {total} surfaces of {named}"
+
+
+def show_surfaces(filters: SurfaceFilter, store_uri: str | None, as_json: bool, as_csv: bool) -> int:
+    """Print what the filters pass.
+
+    Parameters
+    ----------
+    filters
+        What was asked for.
+    store_uri
+        What ``--store`` said.
+    as_json, as_csv
+        Instead of a table.
+
+    Returns
+    -------
+    int
+        Exit status.
+    """
+    if as_json and as_csv:
+        raise InputError("--json and --csv exclude each other; choose one")
+    filters.criteria()  # a filter that cannot be read is told before a store that is not there
+    with existing_store(store_uri) as store:
+        found = select(store, filters, SHOWN)
+        empty = "" if found else explain_empty(store, filters)
+    if as_json:
+        import json
+
+        print(json.dumps(rows(found), indent=2, ensure_ascii=False))
+    elif as_csv:
+        _print_csv(flat_rows(found))
+    elif found:
+        console = page()
+        console.print(surface_table(found, width=console.width, sort=filters.sort is None))
+    if empty:
+        print(f"mgsurf: {empty}", file=sys.stderr)
+    return 0
+
+
+def _print_csv(lines: list[dict[str, Any]]) -> None:
+    import csv
+
+    # an empty result still has its header
+    header = list(lines[0]) if lines else list(flat_rows([{}])[0])
+    writer = csv.DictWriter(sys.stdout, header, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)

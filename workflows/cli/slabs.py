@@ -1,0 +1,237 @@
+"""`mgsurf slabs`: what would be cut from a crystal, without any DFT."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stores.errors import InputError
+from workflows.cli.console import page
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+    from workflows.structures.slabs import FacetSlabs, SymmetricSlab
+
+
+def bulk_structure(path: Path | None, prototype: str | None, formula: str | None) -> Structure:
+    """Return the crystal that a command was given.
+
+    Parameters
+    ----------
+    path
+        CIF or POSCAR file.
+    prototype, formula
+        Instead of a file: a named prototype decorated with a formula, or an element alone.
+
+    Raises
+    ------
+    InputError
+        If both or neither are given, or the crystal cannot be had.
+    """
+    if path is not None and (prototype or formula):
+        raise InputError("give either a structure file or --formula (with --prototype), not both")
+    if path is not None:
+        from workflows.structures.reading import read_structure
+
+        return read_structure(path)
+    if formula is None:
+        raise InputError("no structure: give a CIF or POSCAR file, or --formula MgAg --prototype B2")
+    if prototype is not None:
+        from workflows.structures.prototypes import structure_for
+
+        return structure_for(formula, prototype)
+    from workflows.structures.elements import ground_state
+
+    if not re.fullmatch(r"[A-Z][a-z]?", formula):
+        raise InputError(f"--formula {formula} is no element: add --prototype, e.g. --prototype B2")
+    return ground_state(formula)
+
+
+def file_name(formula: str, slab: SymmetricSlab) -> str:
+    """Name a slab's file, e.g. ``MgAg_110_0_Mg.vasp`` or ``Mg3Sb2_1-10_0_Mg.vasp``."""
+    separator = "_" if any(abs(index) > 9 for index in slab.miller_index) else ""
+    plane = separator.join(str(index) for index in slab.miller_index)
+    return f"{formula}_{plane}_{slab.termination}_{slab.termination_label}.vasp"
+
+
+def list_slabs(
+    path: Path | None,
+    *,
+    prototype: str | None,
+    formula: str | None,
+    max_miller: int,
+    miller: list[str],
+    min_thickness: float,
+    vacuum: float,
+    layer_tolerance: float,
+    max_terminations: int | None,
+    max_atoms: int,
+    as_json: bool,
+    write: Path | None,
+    overwrite: bool,
+) -> int:
+    """Print the slabs of a crystal, and write them as POSCAR files if asked to.
+
+    Parameters
+    ----------
+    path, prototype, formula
+        The crystal, see `bulk_structure`.
+    max_miller
+        Largest Miller index, unless planes are named in `miller`.
+    miller
+        Planes, as `workflows.structures.naming.parse_miller` reads them.
+    min_thickness, vacuum, layer_tolerance, max_terminations, max_atoms
+        See `workflows.structures.slabs.enumerate_slabs` (A).
+    as_json
+        Instead of a table.
+    write
+        Folder for one POSCAR file per slab.
+    overwrite
+        Replace files that exist.
+
+    Returns
+    -------
+    int
+        Exit status: 0 even where a facet gives nothing, for that is an answer too.
+    """
+    from workflows.structures.naming import mg_first_formula, parse_miller
+    from workflows.structures.slabs import enumerate_slabs
+
+    planes = [parse_miller(text) for text in miller]
+    bulk = bulk_structure(path, prototype, formula)
+    facets = enumerate_slabs(
+        bulk,
+        max_miller_index=max_miller,
+        miller_indices=planes or None,
+        min_thickness=min_thickness,
+        vacuum=vacuum,
+        layer_tolerance=layer_tolerance,
+        max_terminations=max_terminations,
+        max_atoms=max_atoms,
+    )
+    name = mg_first_formula(bulk.composition)
+    written = _write(facets, name, write, overwrite) if write is not None else {}
+    if as_json:
+        print(json.dumps(_plain(facets, name, written), indent=2, ensure_ascii=False))
+        return 0
+    _print(facets, name, _space_group(bulk))
+    if write is not None:
+        page().print(f"{len(written)} files written to {write}", soft_wrap=True)
+    return 0
+
+
+def _space_group(bulk: Structure) -> tuple[str, int]:
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+    analyzer = SpacegroupAnalyzer(bulk, symprec=0.01)
+    return analyzer.get_space_group_symbol(), analyzer.get_space_group_number()
+
+
+def _write(
+    facets: list[FacetSlabs], name: str, folder: Path, overwrite: bool
+) -> dict[tuple[tuple[int, int, int], int], str]:
+    from pymatgen.io.vasp import Poscar
+
+    chosen = {
+        (slab.miller_index, slab.termination): (folder / file_name(name, slab), slab)
+        for facet in facets
+        for slab in facet.slabs
+    }
+    # before anything is written: either all files or none
+    present = [path for path, _ in chosen.values() if path.exists()]
+    if present and not overwrite:
+        more = f" and {len(present) - 1} more" if len(present) > 1 else ""
+        raise InputError(
+            f"{present[0]}{more}: exists already; choose another folder or add --overwrite to replace"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; --write takes a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, slab in chosen.values():
+        # a POSCAR lists one element after the other; sorting is stable, so layers keep their order
+        poscar = Poscar(slab.structure, comment=path.stem, sort_structure=True)
+        path.write_text(poscar.get_str(significant_figures=10), encoding="utf-8")
+    return {key: str(path) for key, (path, _) in chosen.items()}
+
+
+def _plain(
+    facets: list[FacetSlabs], name: str, written: dict[tuple[tuple[int, int, int], int], str]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "formula": name,
+            "miller_index": list(facet.miller_index),
+            "reason": facet.reason,
+            "notes": facet.notes,
+            "slabs": [
+                {
+                    "termination": slab.termination,
+                    "termination_label": slab.termination_label,
+                    "termination_key": slab.termination_key,
+                    "n_layers": slab.n_layers,
+                    "n_atoms": len(slab.structure),
+                    "formula": slab.structure.composition.formula.replace(" ", ""),
+                    "thickness": round(slab.thickness, 6),
+                    "vacuum": round(slab.vacuum, 6),
+                    "area": round(slab.area, 6),
+                    "gap": round(slab.gap, 6),
+                    "cut": round(slab.cut, 6),
+                    "period": round(slab.period, 6),
+                    **(
+                        {"file": path} if (path := written.get((slab.miller_index, slab.termination))) else {}
+                    ),
+                }
+                for slab in facet.slabs
+            ],
+        }
+        for facet in facets
+    ]
+
+
+def _print(facets: list[FacetSlabs], name: str, space_group: tuple[str, int]) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from workflows.report.style import facet_text
+
+    console = page()
+    symbol, number = space_group
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("facet", no_wrap=True)
+    table.add_column("no.", justify="right", no_wrap=True)
+    table.add_column("termination", no_wrap=True)
+    for heading in ("layers", "atoms", "thickness\nÅ", "vacuum\nÅ", "area\nÅ²", "gap\nÅ"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    remarks: list[tuple[str, str]] = []
+    for facet in facets:
+        plane = facet_text({"miller_index": facet.miller_index, "spacegroup_number": number})
+        for place, slab in enumerate(facet.slabs):
+            table.add_row(
+                plane if place == 0 else "",
+                str(slab.termination),
+                slab.termination_label,
+                str(slab.n_layers),
+                str(len(slab.structure)),
+                f"{slab.thickness:.2f}",
+                f"{slab.vacuum:.2f}",
+                f"{slab.area:.2f}",
+                f"{slab.gap:.2f}",
+            )
+        if facet.reason:
+            table.add_row(plane, "", Text("none", style="yellow"))
+            remarks.append((plane, facet.reason))
+        else:
+            remarks += [(plane, note) for note in facet.notes]
+    n_slabs = sum(len(facet.slabs) for facet in facets)
+    console.print(
+        f"{name}, {symbol} (no. {number}): {n_slabs} symmetric slab{'s' * (n_slabs != 1)} "
+        f"of {len(facets)} plane{'s' * (len(facets) != 1)}",
+        markup=False,
+    )
+    console.print(table)
+    for plane, remark in remarks:
+        console.print(Text(f"{plane}: {remark}"), soft_wrap=True)
