@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-_DIRECTIONS = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)]
+_DIRECTIONS = [
+    *((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)),
+    *((1, 0.5), (-1, 0.5), (1, -0.5), (-1, -0.5)),
+]
 
 
 def label_points(
@@ -66,7 +69,10 @@ def label_points(
             y = pixels[number][1] + dy * distance * scale - (1 - dy) / 2 * height
             box = np.array([x, y, x + width, y + height])
             inside = (box[:2] >= frame[:2] + 2).all() and (box[2:] <= frame[2:] - 2).all()
-            if inside and not any(_overlap(box, other) for other in taken):
+            others = np.delete(pixels, number, axis=0)
+            tip = pixels[number] + np.array([dx, dy]) * distance * scale
+            crossing = distance > 10 and _passes(pixels[number], tip, others, 6 * scale)
+            if inside and not crossing and not any(_overlap(box, other) for other in taken):
                 label.set_position(((x - pixels[number][0]) / scale, (y - pixels[number][1]) / scale))
                 if distance > 10:
                     _draw_leader(axes, points[number], (dx * distance, dy * distance))
@@ -80,6 +86,13 @@ def label_points(
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
     return bool(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3])
+
+
+def _passes(start: np.ndarray, end: np.ndarray, points: np.ndarray, closest: float) -> bool:
+    """Whether a straight line comes nearer than `closest` to one of the points (pixels)."""
+    along = end - start
+    share = np.clip((points - start) @ along / (along @ along), 0, 1)
+    return bool((np.linalg.norm(points - start - share[:, None] * along, axis=1) < closest).any())
 
 
 def _draw_leader(axes: Axes, point: tuple[float, float], offset: tuple[float, float]) -> None:
