@@ -1,0 +1,223 @@
+"""Every example, and the Python block of the README, runs as a user would run it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stores.connections import open_store
+from stores.method import Method, content_hash
+from stores.records import BulkRecord, Provenance, SurfaceRecord, Verdict, Verdicts, VerdictStatus
+from workflows.analysis.surface_energy import surface_energy
+from workflows.structures.crystal import crystal_of
+from workflows.structures.prototypes import structure_for
+from workflows.structures.slabs import enumerate_slabs
+from workflows.structures.standard import bulk_key
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+
+# G. Shi et al., J. Magnes. Alloys (2024): Mg-rich surface energy (eV/A^2), work function (eV)
+PUBLISHED = {
+    ((1, 0, 0), "Mg"): (0.0364, 3.378),
+    ((1, 0, 0), "Ag"): (0.0778, 4.304),
+    ((1, 1, 0), "MgAg"): (0.0505, 4.078),
+    ((1, 1, 1), "Mg"): (0.0537, 3.611),
+    ((1, 1, 1), "Ag"): (0.0722, 3.841),
+}
+MU0 = {"Mg": -1.5, "Ag": -2.7}
+FORMATION_ENERGY = -0.7
+BULK_ENERGY = MU0["Mg"] + MU0["Ag"] + FORMATION_ENERGY
+METHOD = Method(
+    engine="published",
+    preset="production",
+    functional="PBE",
+    cutoff=480.0,
+    k_density=6.0,
+    smearing="none",
+    smearing_width=0.0,
+    force_tolerance=0.02,
+)
+ACCEPTED = Verdict(status=VerdictStatus.ACCEPTED)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the store of MgAg where the quickstart would have put it."""
+    folder = tmp_path_factory.mktemp("user")
+    (folder / "quickstart").mkdir()
+    crystal = crystal_of(structure_for("MgAg", "B2"))
+    common = {
+        "formula": "MgAg",
+        "chemsys": "Ag-Mg",
+        "method": METHOD,
+        "method_fingerprint": METHOD.fingerprint,
+        "provenance": Provenance(source="prototype", identifiers=["B2"]),
+        "spacegroup_number": crystal.spacegroup_number,
+    }
+    key = bulk_key(crystal.structure)
+    bulk = BulkRecord(
+        id=content_hash({"bulk": key, "method": METHOD.fingerprint}),
+        bulk_key=key,
+        initial_structure=crystal.structure,
+        structure=crystal.structure,
+        spacegroup_symbol=crystal.spacegroup_symbol,
+        initial_spacegroup_number=crystal.spacegroup_number,
+        energy_per_atom=BULK_ENERGY / 2,
+        energy_per_formula_unit=BULK_ENERGY,
+        formation_energy=FORMATION_ENERGY,
+        calculation_id="bulk",
+        **common,
+    )
+    surfaces = [surface(slab, bulk, common) for f in enumerate_slabs(crystal) for slab in f.slabs]
+    assert len(surfaces) == len(PUBLISHED)
+    with open_store(f"sqlite:///{folder}/quickstart/mgsurf.sqlite") as store:
+        store.add([bulk, *surfaces])
+    return folder
+
+
+def surface(slab, bulk, common) -> SurfaceRecord:
+    label, phi = PUBLISHED[slab.miller_index, slab.termination_label]
+    composition = {e: int(n) for e, n in slab.structure.composition.get_el_amt_dict().items()}
+    excess_mg = composition["Mg"] - composition["Ag"]
+    energy = 2 * slab.area * label + composition["Ag"] * BULK_ENERGY + excess_mg * MU0["Mg"]
+    gamma = surface_energy(energy, composition, slab.area, BULK_ENERGY, {"Mg": 1, "Ag": 1}, MU0)
+    return SurfaceRecord(
+        id=content_hash({"bulk": bulk.id, "facet": slab.miller_index, "key": slab.termination_key}),
+        bulk_id=bulk.id,
+        miller_index=slab.miller_index,
+        termination=slab.termination,
+        termination_label=slab.termination_label,
+        termination_key=slab.termination_key,
+        cut=slab.cut,
+        period=slab.period,
+        n_layers=slab.n_layers,
+        n_atoms=len(slab.structure),
+        composition=composition,
+        thickness=slab.thickness,
+        vacuum=slab.vacuum,
+        area=slab.area,
+        slab=slab.structure,
+        energy=energy,
+        bulk_energy=BULK_ENERGY,
+        chemical_potentials=MU0,
+        formation_energy=gamma.formation_energy,
+        surface_energy=gamma.surface_energy,
+        surface_energy_x_rich=gamma.surface_energy_x_rich,
+        surface_energy_slope=gamma.slope,
+        chemical_potential_window=gamma.window,
+        excess=gamma.excess,
+        work_function=phi,
+        verdicts=Verdicts(surface_energy=ACCEPTED, work_function=ACCEPTED),
+        **common,
+    )
+
+
+def run(arguments: list[str], folder: Path, status: int = 0) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+    environment.pop("MGSURF_STORE", None)
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + (done.stderr if status else "")
+
+
+def example(name: str, folder: Path, *arguments: str, status: int = 0) -> str:
+    return run([str(EXAMPLES / name), *arguments], folder, status)
+
+
+def test_every_example_is_tested() -> None:
+    tested = set(re.findall(r"example\(\"(\w+\.py)\"", Path(__file__).read_text()))
+    assert tested == {path.name for path in EXAMPLES.glob("*.py")}
+
+
+def test_cut_slabs(folder: Path) -> None:
+    lines = example("cut_slabs.py", folder).splitlines()
+    assert [line.split()[:2] for line in lines] == [
+        ["(100)", "Ag"],
+        ["(100)", "Mg"],
+        ["(110)", "MgAg"],
+        ["(111)", "Ag"],
+        ["(111)", "Mg"],
+    ]
+    assert all(float(re.search(r"([\d.]+) A thick", line)[1]) >= 10.0 for line in lines)
+
+
+def test_cut_slabs_writes_every_slab(folder: Path) -> None:
+    from pymatgen.core import Structure
+
+    example("cut_slabs.py", folder, "MgZn2", "C14", "slabs")
+    written = list((folder / "slabs").iterdir())
+    assert len(written) == 23
+    assert all(set(Structure.from_file(path).symbol_set) <= {"Mg", "Zn"} for path in written)
+
+
+def test_query_store_lists_facets_by_work_function(folder: Path) -> None:
+    *lines, last = example("query_store.py", folder).splitlines()
+    expected = sorted((phi for gamma, phi in PUBLISHED.values() if gamma < 0.08 and phi > 3.5), reverse=True)
+    assert [float(line.split()[-2]) for line in lines] == expected
+    assert last == "5 surfaces in the store; 0 surface energies are not accepted"
+
+
+def test_query_store_of_a_store_that_is_not_there(tmp_path: Path) -> None:
+    text = example("query_store.py", tmp_path, status=1)
+    assert "There is no store" in text
+    assert not list(tmp_path.iterdir())
+
+
+def test_wulff_shape_averages_by_area(folder: Path) -> None:
+    *lines, gamma_line, phi_line = example("wulff_shape.py", folder).splitlines()
+    rows = [re.fullmatch(r"\((.*)\) (\w+) +([\d.]+) % +([\d.]+) eV/A\^2", line) for line in lines]
+    shares = {tuple(map(int, row[1].split(","))): float(row[3]) / 100 for row in rows}
+    energies = {tuple(map(int, row[1].split(","))): float(row[4]) for row in rows}
+    assert sum(shares.values()) == pytest.approx(1.0, abs=0.002)
+    assert energies == {(1, 0, 0): 0.0364, (1, 1, 0): 0.0505, (1, 1, 1): 0.0537}
+    mean = float(re.search(r"surface energy ([\d.]+)", gamma_line)[1])
+    assert mean == pytest.approx(sum(shares[h] * energies[h] for h in shares), abs=1e-4)
+    phi = {(1, 0, 0): 3.378, (1, 1, 0): 4.078, (1, 1, 1): 3.611}
+    assert float(re.search(r"([\d.]+) eV$", phi_line)[1]) == pytest.approx(
+        sum(shares[h] * phi[h] for h in shares), abs=0.003
+    )
+
+
+def test_wulff_shape_of_a_compound_that_is_not_there(folder: Path) -> None:
+    text = example("wulff_shape.py", folder, "quickstart/mgsurf.sqlite", "MgPd", status=1)
+    assert "no MgPd in" in text
+    assert "MgAg" in text
+
+
+def test_gamma_over_chemical_potential(folder: Path) -> None:
+    text = example("gamma_over_chemical_potential.py", folder)
+    block = text.split("MgAg (1, 0, 0)\n")[1].split("MgAg (1, 1, 0)")[0].splitlines()
+    assert len(block) == 5
+    assert "Mg 0.0364" in block[0]
+    assert "Ag 0.0778" in block[0]
+    assert block[0].endswith("stable: Mg")
+    # the terminations' slopes are opposite, so their sum is the same at every chemical potential
+    sums = [sum(float(x) for x in re.findall(r"(?:Mg|Ag) ([\d.]+)", line)) for line in block]
+    assert sums == pytest.approx([0.0364 + 0.0778] * 5, abs=2e-4)
+    assert float(re.search(r"dmu\(Mg\) = +(-[\d.]+)", block[-1])[1]) == pytest.approx(FORMATION_ENERGY)
+
+
+def test_own_engine_computes_the_facets_of_silver(folder: Path) -> None:
+    lines = example("own_engine.py", folder).splitlines()
+    assert [re.match(r"Ag \((.*?)\)", line)[1] for line in lines] == ["1, 1, 1", "1, 0, 0", "1, 1, 0"]
+    assert all("(accepted)" in line and "no planar potential was computed" in line for line in lines)
+    energies = [float(re.search(r"([\d.]+) eV/A\^2", line)[1]) for line in lines]
+    # effective-medium theory puts close-packed metals at 0.4 to 0.7 J/m^2
+    assert all(0.025 < energy < 0.045 for energy in energies)
+
+
+def test_python_of_the_readme(folder: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 1
+    assert len([line for line in blocks[0].splitlines() if line.strip()]) <= 16
+    text = run(["-c", blocks[0]], folder)
+    for gamma, phi in PUBLISHED.values():
+        assert f"{gamma} {phi}" in text
