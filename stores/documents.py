@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.database import Database
 from stores.errors import InputError
-from stores.filters import values_at
+from stores.filters import predicate, values_at
 from stores.filters_sql import FilterCompiler, quote, sort_column
 from stores.projections import Projection, Properties, sort_key, upwards
 from stores.tables import Table, make_table, read_table, write_rows
@@ -90,6 +90,7 @@ class DocumentTable:
         with self.database.read() as connection:
             table = read_table(connection, self.name)
             if table is None:
+                _check(criteria, sort)
                 return
             paths = projection.paths or []
             in_columns = bool(paths) and not projection.excludes and set(paths) <= set(table.columns)
@@ -112,6 +113,7 @@ class DocumentTable:
         with self.database.read() as connection:
             table = read_table(connection, self.name)
             if table is None:
+                _check(criteria, None)
                 return 0
             return int(self._select(connection, table, ["count(*)"], criteria, None, 0, 0)[0][0])
 
@@ -249,6 +251,13 @@ class DocumentTable:
         for number in rows:
             if number in found:
                 yield projection.apply(_parse(*found[number]))
+
+
+def _check(criteria: Criteria, sort: Sort) -> None:
+    """Refuse a malformed question even where there is nothing to find."""
+    predicate(plain(criteria or {}))
+    for field, direction in (sort or {}).items():
+        upwards(field, direction)
 
 
 def _parse(light: str, heavy: str | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ Predicate = Callable[[Any], bool]
 
 LOGICAL = ("$and", "$or", "$nor")
 COMPARISONS = ("$gt", "$gte", "$lt", "$lte")
+_HASHABLE = (str, int, float)  # equal in Python where equal in MongoDB, unlike True and 1
 OPERATORS = (
     "$eq",
     "$ne",
@@ -191,15 +192,17 @@ def _operator_predicate(path: tuple[str, ...], operator: str, operand: Any) -> P
     if operator in ("$eq", "$regex", *COMPARISONS):
         return _any_value(path, value_test(operator, operand))
     if operator == "$in":
-        texts = {entry for entry in check_list(operator, operand) if isinstance(entry, str)}
+        hashable = {entry for entry in check_list(operator, operand) if type(entry) in _HASHABLE}
         tests = [
             value_test("$regex" if isinstance(entry, re.Pattern) else "$eq", entry)
             for entry in operand
-            if not isinstance(entry, str)
+            if type(entry) not in _HASHABLE
         ]
         return _any_value(
             path,
-            lambda value: (isinstance(value, str) and value in texts) or any(test(value) for test in tests),
+            lambda value: (
+                (type(value) in _HASHABLE and value in hashable) or any(test(value) for test in tests)
+            ),
         )
     if operator == "$exists":
         exists: Predicate = lambda document: any(v is not MISSING for v in values_at(document, path))  # noqa: E731

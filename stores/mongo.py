@@ -44,7 +44,11 @@ def mongo_errors(place: str) -> Iterator[None]:
 
     try:
         yield
-    except (InvalidURI, ConfigurationError) as error:
+    except (
+        InvalidURI,
+        ConfigurationError,
+        ValueError,
+    ) as error:  # pymongo: ValueError for a port that is none
         raise InputError(f"The store {place} cannot be used: {_one_line(error)}") from error
     except ServerSelectionTimeoutError as error:
         raise StoreError(

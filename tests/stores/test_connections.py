@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stores.connections import default_store_uri, open_job_store, open_store, parse_uri, resolve_store_uri
+from stores.errors import InputError, StoreError
+from stores.mongo import database_name, masked
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("MGSURF_STORE", "MGSURF_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("uri", "kind", "target"),
+    [
+        ("sqlite:///here.sqlite", "sqlite", "{cwd}/here.sqlite"),
+        ("sqlite:///sub/here.anything", "sqlite", "{cwd}/sub/here.anything"),
+        ("sqlite:////data/x.sqlite", "sqlite", "/data/x.sqlite"),
+        ("x.sqlite", "sqlite", "{cwd}/x.sqlite"),
+        ("./x.db", "sqlite", "{cwd}/x.db"),
+        ("/data/x.sqlite", "sqlite", "/data/x.sqlite"),
+        ("~/x.sqlite", "sqlite", "{cwd}/x.sqlite"),
+        ("mongodb://h:1/name", "mongodb", "mongodb://h:1/name"),
+        ("mongodb+srv://h/name", "mongodb", "mongodb+srv://h/name"),
+        ("memory://tests", "memory", "tests"),
+    ],
+)
+def test_forms(uri: str, kind: str, target: str, tmp_path: Path) -> None:
+    place = parse_uri(uri)
+    assert (place.kind, place.target) == (kind, target.format(cwd=tmp_path))
+
+
+@pytest.mark.parametrize(
+    "uri", ["", "results", "postgres://x/y", "sqlite://x.sqlite", "sqlite:///", "http://a.sqlite"]
+)
+def test_unknown_form_names_the_known_ones(uri: str) -> None:
+    with pytest.raises(InputError, match="no known form") as caught:
+        open_store(uri)
+    assert "sqlite:///FILE" in str(caught.value) and "mongodb://" in str(caught.value)
+
+
+def test_which_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert default_store_uri() == "sqlite:///mgsurf.sqlite"
+    assert resolve_store_uri(None, "campaign.sqlite") == "campaign.sqlite"
+    settings = tmp_path / ".config" / "mgsurf.yaml"
+    settings.parent.mkdir()
+    settings.write_text("store: from-file.sqlite\n")
+    assert default_store_uri() == "from-file.sqlite"
+    monkeypatch.setenv("MGSURF_STORE", "from-environment.sqlite")
+    assert default_store_uri() == "from-environment.sqlite"
+    assert resolve_store_uri(None, "campaign.sqlite") == "from-environment.sqlite"
+    assert resolve_store_uri("told.sqlite", "campaign.sqlite") == "told.sqlite"
+
+
+def test_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no store at"):
+        open_store("absent.sqlite", must_exist=True)
+    assert not (tmp_path / "absent.sqlite").exists()
+
+
+def test_wrong_file_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("not a database, but long enough")
+    with pytest.raises(InputError, match="not an SQLite file"):
+        open_store("text.db")
+    with pytest.raises(InputError, match="not an SQLite file"):
+        open_job_store("text.db")
+
+
+@pytest.mark.parametrize("opener", [open_store, open_job_store])
+def test_mongodb_down(opener: object) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    start = time.monotonic()
+    with pytest.raises(StoreError, match="No MongoDB server answers at") as caught:
+        opener(f"mongodb://me:secret@127.0.0.1:{port}/x")  # type: ignore[operator]
+    assert time.monotonic() - start < 10
+    assert "\n" not in str(caught.value) and "secret" not in str(caught.value)
+
+
+def test_wrong_mongodb_uri() -> None:
+    with pytest.raises(InputError, match="cannot be used"):
+        open_store("mongodb://host:port:x/y")
+
+
+def test_database_names() -> None:
+    assert database_name("mongodb://h") == "mgsurf"
+    assert database_name("mongodb://a:1,b:2/surf?replicaSet=r") == "surf"
+    assert masked("mongodb://me:p%40ss@h/x") == "mongodb://me:***@h/x"
+
+
+def test_a_query_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from stores.connections import open_store, resolve_store_uri\n"
+        "with open_store(resolve_store_uri()) as store:\n"
+        "    list(store.query({'chemsys': 'Ag-Mg'}, ['id'], sort={'work_function': 1}))\n"
+        "heavy = {'maggma', 'pymongo', 'pymatgen', 'pydantic', 'jobflow', 'numpy', 'mongomock_ng'}\n"
+        "print(heavy & {name.split('.')[0] for name in sys.modules})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "set()", done.stderr
