@@ -1,0 +1,155 @@
+"""Starting, watching and ending the GPAW worker."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stores.errors import EngineError
+from workflows.engines.mpi import find_mpirun, gpaw_has_mpi, mpi_environment, mpirun_command
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+logger = logging.getLogger(__name__)
+
+WORKER = Path(__file__).with_name("gpaw_worker.py")
+SECONDS_TO_END = 5.0
+MPI_DID_NOT_START = re.compile(
+    r"not enough slots|unable to (launch|start)|orte_init failed|ompi_mpi_init|MPI_INIT|"
+    r"mpirun was unable|mpirun has detected an attempt to run as root|PMIX ERROR|prterun",
+    re.IGNORECASE,
+)
+
+
+def finished_answer(directory: Path, task_hash: str) -> dict[str, Any] | None:
+    """Return the answer that an earlier worker left in `directory` for this very task, or None."""
+    try:
+        answer: dict[str, Any] = json.loads((directory / "output.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return answer if answer.get("task_hash") == task_hash else None
+
+
+def run_worker(directory: Path, task: dict[str, Any], ranks: int) -> dict[str, Any]:
+    """Run a task in `directory` and return the worker's answer.
+
+    Parameters
+    ----------
+    directory
+        Exists; belongs to this calculation. If it already holds the answer to this task, that is returned;
+        if it holds the journal of an interrupted attempt, the worker goes on from there.
+    task
+        What `gpaw_worker` reads, with its ``task_hash``.
+    ranks
+        MPI ranks wanted; 1 runs without MPI, and so does a machine without mpirun or an MPI build.
+
+    Returns
+    -------
+    dict
+        The worker's answer; ``status`` is ``failed`` with a one-line ``reason`` if it crashed.
+
+    Raises
+    ------
+    EngineError
+        If the process cannot be started at all.
+    """
+    answer = finished_answer(directory, task["task_hash"])
+    if answer is not None:
+        return answer
+    _clear_if_of_another_task(directory, task["task_hash"])
+    (directory / "input.json").write_text(json.dumps(task))
+    mpirun = find_mpirun() if ranks > 1 else None
+    if mpirun is not None and gpaw_has_mpi():
+        command = [*mpirun_command(mpirun, ranks), sys.executable, "-P", "-m", "gpaw", "python", str(WORKER)]
+        code = _run(command, directory)
+        if code == 0 or not MPI_DID_NOT_START.search(_tail(directory / "worker.err")):
+            return _collect(directory, task, code)
+        logger.warning("mpirun did not start (%s); going on without MPI", directory / "worker.err")
+    code = _run([sys.executable, "-P", str(WORKER)], directory)
+    return _collect(directory, task, code)
+
+
+def _clear_if_of_another_task(directory: Path, task_hash: str) -> None:
+    """Remove what another task left: its journal must not answer this one."""
+    for path in directory.glob("error-*.txt"):
+        path.unlink()
+    (directory / "output.json").unlink(missing_ok=True)
+    try:
+        same = json.loads((directory / "input.json").read_text()).get("task_hash") == task_hash
+    except (OSError, ValueError, AttributeError):
+        same = False
+    if not same:
+        (directory / "journal.jsonl").unlink(missing_ok=True)
+
+
+def _run(command: Sequence[str], directory: Path) -> int:
+    environment = mpi_environment(dict(os.environ)) | {"MGSURF_PARENT_PID": str(os.getpid())}
+    with (directory / "worker.out").open("w") as out, (directory / "worker.err").open("w") as err:
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=directory,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise EngineError(f"gpaw: cannot start {command[0]} in {directory}: {error.strerror}") from error
+        try:
+            return process.wait()
+        except BaseException:
+            # KeyboardInterrupt and SystemExit too: no worker outlives the one who asked.
+            _end_group(process)
+            raise
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its group: ask first, then kill."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        try:
+            process.wait(timeout=SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+
+
+def _collect(directory: Path, task: dict[str, Any], code: int) -> dict[str, Any]:
+    answer = finished_answer(directory, task["task_hash"])
+    if answer is not None:
+        return answer
+    return {"status": "failed", "reason": _crash_reason(directory, code)}
+
+
+def _tail(path: Path, n: int = 20000) -> str:
+    try:
+        return path.read_text(errors="replace")[-n:]
+    except OSError:
+        return ""
+
+
+def _crash_reason(directory: Path, code: int) -> str:
+    """Say in one line why the worker ended without an answer."""
+    log = directory / "worker.err"
+    for path in sorted(directory.glob("error-*.txt")):
+        return f"gpaw: {_tail(path).strip()[:300]} (see {log})"
+    text = _tail(log)
+    if code < 0 or "signal 9" in text:
+        name = signal.Signals(-code).name if code < 0 else "SIGKILL"
+        return f"gpaw: ended by {name}, out of memory perhaps (see {log})"
+    errors = re.findall(r"^(?:\w+\.)*\w*(?:Error|Exception|Exit|Interrupt)\b.*$", text, re.MULTILINE)
+    lines = [line.strip() for line in text.splitlines() if line.strip(" -")]
+    last = errors[-1] if errors else (lines[-1] if lines else "nothing was written")
+    return f"gpaw: ended with status {code}: {last[:300]} (see {log})"
