@@ -1,0 +1,202 @@
+"""What a campaign file may say: compounds, slabs, engine, verdicts, store."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from stores.errors import InputError
+from workflows.analysis.verdicts import VerdictThresholds
+from workflows.flows.campaign_problems import dotted, line_of, suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MillerIndex = tuple[int, int, int]
+_ELEMENT = re.compile(r"[A-Z][a-z]?")
+
+
+def _facet(value: Any) -> Any:
+    from workflows.structures.naming import parse_miller
+
+    try:
+        return parse_miller(value)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
+def _choose(word: str, allowed: Iterable[str], what: str) -> str:
+    names = list(allowed)
+    if word not in names:
+        hint = suggestion(word, names)
+        raise ValueError(f"{what} {word!r} is not known{hint or ';'} allowed: {', '.join(names)}")
+    return word
+
+
+def _campaign_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise ValueError(f"{name!r} may hold letters, digits, - and _ only")
+    return name
+
+
+def _engine_name(name: str) -> str:
+    from workflows.engines.registry import BUILT_IN, available_engines
+
+    if name in BUILT_IN or ":" in name:
+        return name
+    return _choose(name, available_engines(), "engine")
+
+
+def _prototype_name(name: str) -> str:
+    from workflows.structures.prototype_data import PROTOTYPES
+    from workflows.structures.prototypes import prototype
+
+    try:
+        prototype(name)
+    except InputError:
+        _choose(name, [kind.name for kind in PROTOTYPES], "prototype")
+    return name
+
+
+Facet = Annotated[MillerIndex, BeforeValidator(_facet)]
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Compound(_Section):
+    """One entry of `compounds`: an element, a decorated prototype, a file or a folder of files."""
+
+    formula: Text | None = Field(
+        default=None, description="An element (its ground state), or with `prototype` a compound, e.g. MgAg"
+    )
+    prototype: Annotated[str, AfterValidator(_prototype_name)] | None = Field(
+        default=None, description="Strukturbericht symbol, e.g. B2, C14, A12"
+    )
+    file: Text | None = Field(default=None, description="A CIF or POSCAR, relative to the campaign file")
+    folder: Text | None = Field(
+        default=None, description="A folder of CIFs and POSCARs, relative to the campaign file"
+    )
+    facets: list[Facet] | None = Field(
+        default=None,
+        min_length=1,
+        description="Only these planes, (hkl) or (hkil) of the conventional standard cell; "
+        "by default all up to slabs.max_miller_index",
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Compound:
+        given = [name for name in ("formula", "file", "folder") if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) if given else "none of them"
+            raise ValueError(f"give exactly one of formula, file, folder; found {found}")
+        if self.prototype is not None and self.formula is None:
+            raise ValueError("prototype goes with formula, not with file or folder")
+        if self.formula is not None and self.prototype is None and not _ELEMENT.fullmatch(self.formula):
+            raise ValueError(
+                f"{self.formula} is no element: add `prototype` (B2, C14, ...), or give its `file` instead"
+            )
+        return self
+
+
+class SlabSettings(_Section):
+    """How slabs are cut."""
+
+    max_miller_index: int = Field(default=1, ge=1, le=5, description="Largest |h|, |k|, |l| of a facet")
+    min_thickness: float = Field(default=10.0, gt=0, description="Least slab thickness, atom to atom (A)")
+    vacuum: float = Field(
+        default=15.0, ge=10.0, description="Between the slab and its image (A); plateaus need at least 10"
+    )
+    free_depth: float = Field(default=3.0, ge=0, description="Whole layers this near a surface relax (A)")
+    layer_tolerance: float = Field(
+        default=0.1, gt=0, lt=1.0, description="Atomic planes closer than this count as one layer (A)"
+    )
+    max_terminations: int | None = Field(
+        default=None, ge=1, description="Keep only so many terminations of each plane, the widest gaps first"
+    )
+    max_atoms: int = Field(default=200, ge=1, description="Refuse slabs with more atoms")
+
+
+class EngineSettings(_Section):
+    """Which engine computes, and how."""
+
+    name: Annotated[str, AfterValidator(_engine_name)] = Field(
+        default="gpaw", description="Name of the engine, or its class as package.module:Class"
+    )
+    preset: Text = Field(
+        default="demo", description="demo: minutes on a laptop; production: the paper's settings"
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Passed to the engine as they are (ranks, overrides)"
+    )
+
+    @field_validator("preset")
+    @classmethod
+    def _known_preset(cls, preset: str, info: ValidationInfo) -> str:
+        if info.data.get("name") != "gpaw":
+            return preset
+        from workflows.engines.gpaw_presets import PRESETS
+
+        return _choose(preset, PRESETS, "preset")
+
+
+class Campaign(_Section):
+    """A set of compounds run as one."""
+
+    name: Annotated[str, AfterValidator(_campaign_name)] = Field(
+        description="Letters, digits, - and _; stored with every record"
+    )
+    compounds: list[Compound] = Field(min_length=1, description="At least one")
+    slabs: SlabSettings = Field(default_factory=SlabSettings, description="How slabs are cut")
+    engine: EngineSettings = Field(
+        default_factory=EngineSettings, description="Which engine computes, and how"
+    )
+    verdicts: VerdictThresholds = Field(
+        default_factory=VerdictThresholds, description="Limits beyond which values are rejected"
+    )
+    store: Text | None = Field(
+        default=None, description="sqlite:///path, mongodb://... or memory://; --store and MGSURF_STORE win"
+    )
+    work_dir: Text | None = Field(
+        default=None, description="Raw files of the engine; ./mgsurf_runs by default"
+    )
+
+    _path: Path = PrivateAttr(default=Path("campaign.yaml"))
+    _document: Any = PrivateAttr(default=None)
+
+    @property
+    def path(self) -> Path:
+        """The file it was read from."""
+        return self._path
+
+    @property
+    def directory(self) -> Path:
+        """What relative paths inside the campaign file start from."""
+        return self._path.parent
+
+    def where(self, *location: int | str) -> str:
+        """Name a place in the file for a message, e.g. ``quickstart.yaml:7: compounds[2].file``.
+
+        Parameters
+        ----------
+        *location
+            Keys and list positions (from 0) from the top down.
+        """
+        line = line_of(self._document, location)
+        return f"{self._path}:{line}: {dotted(location)}" if line else f"{self._path}: {dotted(location)}"
