@@ -221,3 +221,35 @@ def test_python_of_the_readme(folder: Path) -> None:
     text = run(["-c", blocks[0]], folder)
     for gamma, phi in PUBLISHED.values():
         assert f"{gamma} {phi}" in text
+
+
+def test_campaign_file_of_the_readme_shows_the_defaults(tmp_path: Path) -> None:
+    from workflows.flows.campaign_file import Campaign, Compound, load_campaign
+
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 1
+    (tmp_path / "campaign.yaml").write_text(blocks[0], encoding="utf-8")
+    shown = load_campaign(tmp_path / "campaign.yaml")
+    default = Campaign(name="my-campaign", compounds=shown.compounds)
+    for section in ("slabs", "engine", "verdicts"):
+        assert getattr(shown, section) == getattr(default, section)
+        fields = set(type(getattr(shown, section)).model_fields)
+        assert fields == getattr(shown, section).model_fields_set, section
+    assert set(Campaign.model_fields) == shown.model_fields_set
+    assert {name for c in shown.compounds for name in c.model_fields_set} == set(Compound.model_fields)
+
+
+def test_commands_of_the_readme_exist() -> None:
+    from typer.main import get_command
+
+    from workflows.cli.app import app
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = get_command(app).commands
+    assert set(re.findall(r"^\| `mgsurf (\w+)", text, re.MULTILINE)) == set(commands)
+    for line in re.findall(r"mgsurf (\w+[^`\n]*)", text):
+        command = commands.get(line.split()[0])
+        if command is None:
+            continue
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert set(re.findall(r"(?<!\w)--[a-z-]+", line)) <= known, line
