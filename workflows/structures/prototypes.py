@@ -90,10 +90,9 @@ def decorate(
     slots = dict(zip("AB", reversed(pair) if swap else pair, strict=True))
     b_over_a, c_over_a = kind.ratios
     sites = [(slots[slot], position) for slot, _, position in kind.sites]
-    unit = crystal(kind.spacegroup_number, (1.0, b_over_a, c_over_a), sites)
-    volume = compound_volume(unit.composition.get_el_amt_dict())
-    a = float((volume / unit.volume) ** (1 / 3))
-    return crystal(kind.spacegroup_number, (a, a * b_over_a, a * c_over_a), sites)
+    structure = crystal(kind.spacegroup_number, (1.0, b_over_a, c_over_a), sites)
+    structure.scale_lattice(compound_volume(structure.composition.get_el_amt_dict()))
+    return structure
 
 
 def structure_for(formula: str, name: str | Prototype, *, swap: bool = False) -> Structure:

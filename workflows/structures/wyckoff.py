@@ -51,13 +51,16 @@ def orbit(spacegroup_number: int, position: Sequence[float], tolerance: float = 
     ndarray, shape (multiplicity, 3)
         Fractional coordinates in [0, 1).
     """
+    return _orbit(spacegroup_number, tuple(float(x) for x in position), tolerance).copy()
+
+
+@lru_cache(maxsize=256)
+def _orbit(spacegroup_number: int, position: tuple[float, ...], tolerance: float) -> NDArray[Any]:
     rotations, translations = _operations(spacegroup_number)
-    images = (rotations @ np.asarray(position, dtype=float) + translations) % 1.0
-    kept: list[NDArray[Any]] = []
-    for image in images:
-        if not any(np.all(np.abs((image - k + 0.5) % 1.0 - 0.5) < tolerance) for k in kept):
-            kept.append(image)
-    return np.array(kept)
+    images = (rotations @ np.array(position) + translations) % 1.0
+    offsets = images[:, None] - images[None]
+    same = np.all(np.abs(offsets - np.round(offsets)) < tolerance, axis=2)
+    return np.asarray(images[np.unique(same.argmax(axis=1))])  # the first image of each position
 
 
 def crystal(
