@@ -1,0 +1,253 @@
+"""Bulk structures from files, each one checked before anything is cut or computed from it."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stores.errors import InputError
+
+if TYPE_CHECKING:
+    from pymatgen.core.structure import Structure
+
+FORMATS = "CIF (.cif), POSCAR, CONTCAR or .vasp, extended XYZ (.xyz, .extxyz), pymatgen JSON (.json)"
+_MIN_DISTANCE = 0.7  # A; no two nuclei in a solid come closer (H2: 0.74 A)
+_MIN_COVALENT_SHARE = 0.5  # of the sum of the covalent radii
+_MIN_FLATNESS = 1e-3  # volume over the product of the cell's edges
+
+
+def is_structure_file(path: Path) -> bool:
+    """Tell by its name whether a file holds a structure in one of the formats read here."""
+    name = path.name.lower()
+    return _is_poscar(path) or name.endswith((".cif", ".xyz", ".extxyz", ".json"))
+
+
+def _is_poscar(path: Path) -> bool:
+    name = path.name.lower()
+    return name.startswith(("poscar", "contcar")) or name.endswith((".vasp", ".poscar"))
+
+
+def check_structure(structure: Structure, where: str) -> None:
+    """Refuse a structure that no slab can be cut from.
+
+    Parameters
+    ----------
+    structure
+        A bulk crystal.
+    where
+        Where it came from, for the message, e.g. the file's name.
+
+    Raises
+    ------
+    InputError
+        In one line, if it is empty, not periodic, has a flat cell, coordinates that are not finite, sites
+        that are partly occupied, mixed or no element, or atoms that overlap: closer than 0.7 A or half the
+        sum of their covalent radii (B. Cordero et al., Dalton Trans. 2832, 2008).
+    """
+    if len(structure) == 0:
+        raise InputError(f"{where} holds no atoms: give a structure with at least one site")
+    if not all(structure.lattice.pbc):
+        raise InputError(f"{where} is not periodic in all three directions: give a bulk crystal")
+    matrix = np.asarray(structure.lattice.matrix, dtype=float)
+    if not np.all(np.isfinite(matrix)):
+        raise InputError(f"{where}: the cell has entries that are not finite numbers: correct the lattice")
+    edges = np.linalg.norm(matrix, axis=1)
+    if np.any(edges == 0) or abs(np.linalg.det(matrix)) < _MIN_FLATNESS * np.prod(edges):
+        raise InputError(
+            f"{where}: the cell has no volume ({abs(np.linalg.det(matrix)):.2g} A^3): correct the lattice"
+        )
+    for i, site in enumerate(structure):
+        _check_site(site, i, where)
+    _check_distances(structure, where)
+
+
+def _check_site(site: object, i: int, where: str) -> None:
+    from pymatgen.core.periodic_table import DummySpecies
+
+    species = site.species  # type: ignore[attr-defined]
+    name = f"site {i + 1} ({species})"
+    if len(species) != 1 or abs(sum(species.values()) - 1) > 1e-6:
+        raise InputError(
+            f"{where}: {name} is disordered or partly occupied: give an ordered structure, every site fully "
+            "occupied by one element"
+        )
+    if any(isinstance(element, DummySpecies) for element in species):
+        raise InputError(f"{where}: {name} is no element: correct its symbol")
+    if not np.all(np.isfinite(site.frac_coords)):  # type: ignore[attr-defined]
+        raise InputError(f"{where}: {name} has coordinates that are not finite numbers: correct them")
+
+
+def _check_distances(structure: Structure, where: str) -> None:
+    from ase.data import covalent_radii
+
+    radii = np.array([covalent_radii[site.specie.Z] for site in structure])
+    if min(structure.lattice.abc) < _MIN_DISTANCE:
+        raise InputError(
+            f"{where}: overlapping atoms, the cell's edge of {min(structure.lattice.abc):.2g} A puts an atom "
+            "on its own image: correct the lattice (A)"
+        )
+    reach = max(_MIN_DISTANCE, 2 * _MIN_COVALENT_SHARE * float(radii.max()))
+    first, second, _, distances = structure.get_neighbor_list(reach, exclude_self=True)
+    limits = np.maximum(_MIN_DISTANCE, _MIN_COVALENT_SHARE * (radii[first] + radii[second]))
+    close = np.flatnonzero(distances < limits)
+    if len(close):
+        worst = close[np.argmin(distances[close])]
+        i, j = sorted((int(first[worst]), int(second[worst])))
+        raise InputError(
+            f"{where}: overlapping atoms, site {i + 1} ({structure[i].specie}) and site {j + 1} "
+            f"({structure[j].specie}) are {distances[worst]:.2f} A apart: remove one or correct the cell"
+        )
+
+
+def read_all(path: str | Path) -> list[Structure]:
+    """Read and check every structure in a file; several only from CIF and extended XYZ.
+
+    Returns and errors are those of `read_structure`, except that more than one structure is allowed.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give a file in it, or use read_structures")
+    if not path.exists():
+        raise InputError(f"{path} does not exist: check the path")
+    if not is_structure_file(path):
+        raise InputError(f"{path}: unknown kind of structure file: use {FORMATS}")
+    try:
+        text = path.read_text(encoding="utf-8", errors="strict")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not a text file: give {FORMATS}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
+    if not text.strip():
+        raise InputError(f"{path} is empty: give a file with a structure")
+    found = _parse(path, text)
+    if not found:
+        raise InputError(f"{path} holds no structure: give {FORMATS}")
+    clean = []
+    for number, structure in enumerate(found, start=1):
+        check_structure(structure, str(path) if len(found) == 1 else f"{path} (structure {number})")
+        clean.append(_bare(structure))
+    return clean
+
+
+def read_structure(path: str | Path) -> Structure:
+    """Read one bulk structure from a file and check it.
+
+    Parameters
+    ----------
+    path
+        CIF, POSCAR/CONTCAR/.vasp, extended XYZ or pymatgen JSON, told by its name.
+
+    Returns
+    -------
+    Structure
+        Lattice (A), elements and positions only: oxidation states, moments and the like are dropped.
+
+    Raises
+    ------
+    InputError
+        In one line, if the file is missing, unreadable, empty, of another kind, holds several structures, or
+        its structure fails `check_structure`; of a CIF also if occupancies are missing.
+    """
+    found = read_all(path)
+    if len(found) > 1:
+        raise InputError(
+            f"{path} holds {len(found)} structures: keep one in the file, or use read_structures"
+        )
+    return found[0]
+
+
+def structure_files(folder: str | Path) -> list[Path]:
+    """Return the structure files of a folder and its subfolders, hidden ones left out, sorted by path."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: check the path")
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and is_structure_file(path)
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    if not files:
+        raise InputError(f"{folder} holds no structure file: put in {FORMATS}")
+    return files
+
+
+def read_structures(folder: str | Path) -> list[Structure]:
+    """Read every structure of a file or of all structure files in a folder; the first bad one is refused.
+
+    To go on past bad files use `workflows.structures.sources.files.FileSource`.
+    """
+    if Path(folder).is_file():
+        return read_all(folder)
+    return [structure for path in structure_files(folder) for structure in read_all(path)]
+
+
+def _bare(structure: Structure) -> Structure:
+    from pymatgen.core.structure import Structure as PymatgenStructure
+
+    return PymatgenStructure(
+        structure.lattice.matrix, [site.specie.symbol for site in structure], structure.frac_coords
+    )
+
+
+def _parse(path: Path, text: str) -> list[Structure]:
+    name = path.name.lower()
+    if name.endswith(".cif"):
+        from workflows.structures.cif import read_cif
+
+        return read_cif(text, str(path))
+    try:
+        if name.endswith((".xyz", ".extxyz")):
+            return _parse_extxyz(path)
+        return _parse_poscar(path, text) if _is_poscar(path) else _parse_json(path, text)
+    except InputError:
+        raise
+    except Exception as error:
+        why = " ".join(str(error).split())[:160] or type(error).__name__
+        raise InputError(f"{path} cannot be read as its name says ({why}): check the file") from error
+
+
+def _parse_poscar(path: Path, text: str) -> list[Structure]:
+    from pymatgen.io.vasp import Poscar
+    from pymatgen.io.vasp.inputs import BadPoscarWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        poscar = Poscar.from_str(text, read_velocities=False)
+    if any(
+        issubclass(w.category, BadPoscarWarning) and "cannot be determined" in str(w.message) for w in caught
+    ):
+        raise InputError(
+            f"{path} names no elements: write their symbols above the line of counts (VASP 5 format)"
+        )
+    return [poscar.structure]
+
+
+def _parse_extxyz(path: Path) -> list[Structure]:
+    from ase.io import read
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    structures = []
+    for atoms in read(path, index=":", format="extxyz"):
+        if not all(atoms.pbc) or atoms.cell.rank < 3:
+            raise InputError(
+                f'{path} has no periodic cell: write Lattice="..." and pbc="T T T" on the comment line'
+            )
+        structures.append(AseAtomsAdaptor.get_structure(atoms))
+    return structures
+
+
+def _parse_json(path: Path, text: str) -> list[Structure]:
+    from pymatgen.core.structure import Structure as PymatgenStructure
+
+    content = json.loads(text)
+    if not isinstance(content, dict) or not {"lattice", "sites"} <= set(content):
+        raise InputError(
+            f"{path} is not a pymatgen structure (no lattice and sites): write Structure.to('x.json')"
+        )
+    return [PymatgenStructure.from_dict(content)]
