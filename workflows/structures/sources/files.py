@@ -1,0 +1,55 @@
+"""Bulk structures from a file or a folder of files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stores.errors import InputError
+from stores.records import Provenance
+from workflows.structures.reading import read_all, structure_files
+from workflows.structures.sources.protocol import Candidate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class FileSource:
+    """Structures in a file (CIF, POSCAR, extended XYZ, JSON), or in all such files of a folder.
+
+    Parameters
+    ----------
+    path
+        File or folder; subfolders are searched, hidden ones are not.
+    """
+
+    name = "file"
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.problems: list[str] = []
+
+    def candidates(self) -> Iterator[Candidate]:
+        """Yield every structure; each file that cannot be used adds one line to `problems`.
+
+        Raises
+        ------
+        InputError
+            If the path does not exist, or the folder holds no structure file.
+        """
+        self.problems = []
+        if not self.path.exists():
+            raise InputError(f"{self.path} does not exist: check the path")
+        for path in structure_files(self.path) if self.path.is_dir() else [self.path]:
+            try:
+                found = read_all(path)
+            except InputError as error:
+                self.problems.append(str(error))
+                continue
+            for number, structure in enumerate(found, start=1):
+                suffix = f"#{number}" if len(found) > 1 else ""
+                yield Candidate(
+                    structure=structure,
+                    provenance=Provenance(source=self.name, identifiers=[f"{path}{suffix}"]),
+                    label=f"{path.name}{suffix}",
+                )

@@ -1,0 +1,50 @@
+"""What every origin of bulk structures offers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymatgen.core.structure import Structure
+
+    from stores.records import Provenance
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A bulk structure that a source proposes.
+
+    Attributes
+    ----------
+    structure
+        Any cell of the crystal (A), already checked: ordered, no overlapping atoms.
+    provenance
+        Source, identifiers there, and whether the lattice parameters are an estimate.
+    label
+        For people, e.g. ``MgZn2 C14`` or ``MgAg.cif``.
+    """
+
+    structure: Structure
+    provenance: Provenance
+    label: str
+
+
+@runtime_checkable
+class Source(Protocol):
+    """An origin of bulk structures: files, prototypes, a database.
+
+    `candidates` is lazy, so that a source that answers in pages fetches one when it is needed. What a source
+    cannot deliver (a bad file, a page that did not come) does not end the iteration: one line about it is
+    added to `problems`, which is complete once the iterator is exhausted and starts anew with the next one.
+    Only a mistake that leaves nothing to deliver (no such folder) raises `stores.errors.InputError`.
+    """
+
+    name: str
+    problems: list[str]
+
+    def candidates(self) -> Iterator[Candidate]:
+        """Yield the structures one by one, in the same order every time."""
+        ...
