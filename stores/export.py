@@ -1,0 +1,129 @@
+"""Export of surface records to files that other programs read; never half written."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stores.errors import InputError, StoreError
+
+if TYPE_CHECKING:
+    from stores.records import SurfaceRecord
+
+logger = logging.getLogger(__name__)
+
+FORMATS = ("csv", "jsonl", "extxyz", "ase", "cgcnn")
+
+
+def export(
+    records: Iterable[SurfaceRecord],
+    path: str | Path,
+    format: str,
+    *,
+    relaxed: bool = False,
+    include_rejected: bool = False,
+    overwrite: bool = False,
+) -> int:
+    """Write surface records to a file, or for cgcnn to a folder.
+
+    Parameters
+    ----------
+    records
+        What to write; may be a generator.
+    path
+        File or folder to make.
+    format
+        ``csv`` (one line a facet, no structure), ``jsonl`` (whole records), ``extxyz`` (extended XYZ),
+        ``ase`` (ASE database) or ``cgcnn`` (a CIF for each slab and ``id_prop.csv``).
+    relaxed
+        Write the relaxed slab instead of the slab as cut, which is what models are trained on; records
+        without one are left out with a warning.
+    include_rejected
+        Write values whose verdict is not accepted too; else they are empty.
+    overwrite
+        Replace what is at `path`.
+
+    Returns
+    -------
+    int
+        Number of records written.
+
+    Raises
+    ------
+    InputError
+        If the format is unknown, there is nothing to write, or `path` exists and may not be replaced.
+    StoreError
+        If the file cannot be written (full disk, no permission); `path` is then as it was.
+    """
+    from stores.export_formats import WRITERS, labelled
+
+    if format not in FORMATS:
+        raise InputError(f"Unknown export format {format!r}; known are {', '.join(FORMATS)}.")
+    target = Path(path).absolute()
+    _check_target(target, overwrite=overwrite, folder=format == "cgcnn")
+
+    def chosen() -> Iterator[SurfaceRecord]:
+        for record in records:
+            if relaxed and record.relaxed_slab is None:
+                logger.warning("%s %s has no relaxed slab; left out of %s", record.formula, record.id, target)
+                continue
+            yield labelled(record, include_rejected=include_rejected)
+
+    with _moved_into_place(target) as temporary:
+        count = WRITERS[format](chosen(), temporary, relaxed=relaxed)
+        if count == 0:
+            raise InputError(f"No surface matches; nothing was written to {target}. Loosen the filter.")
+    return count
+
+
+def _check_target(target: Path, *, overwrite: bool, folder: bool) -> None:
+    if not target.parent.is_dir():
+        raise InputError(f"The folder {target.parent} does not exist; make it first.")
+    if not target.exists():
+        return
+    if not overwrite:
+        raise InputError(
+            f"{target} exists already; name another place or allow it to be replaced (overwrite)."
+        )
+    if target.is_dir() != folder:
+        kind = "a folder" if target.is_dir() else "a file"
+        raise InputError(f"{target} is {kind}, which this format would not write; name another place.")
+    if folder and any(target.iterdir()) and not (target / "id_prop.csv").exists():
+        raise InputError(
+            f"The folder {target} is not an earlier export (no id_prop.csv); name another place."
+        )
+
+
+@contextmanager
+def _moved_into_place(target: Path) -> Iterator[Path]:
+    """Give a place beside the target to write to, and put it in the target's place after success."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    _discard(temporary)
+    try:
+        yield temporary
+        if target.is_dir():
+            old = target.with_name(f".{target.name}.{os.getpid()}.old")
+            target.rename(old)
+            temporary.rename(target)
+            _discard(old)
+        else:
+            temporary.replace(target)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StoreError(
+            f"{target} could not be written ({reason}); it is as it was. Free space or name another place."
+        ) from error
+    finally:
+        _discard(temporary)
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ase.db
+import ase.io
+import pytest
+from pymatgen.core import Structure
+
+from stores.errors import InputError, StoreError
+from stores.export import FORMATS, export
+from stores.records import SurfaceRecord, Verdict, Verdicts
+
+MakeSurface = Callable[..., SurfaceRecord]
+
+
+@pytest.fixture
+def records(surface: MakeSurface) -> list[SurfaceRecord]:
+    """An accepted one, one without work function, one with a rejected surface energy and a relaxed slab."""
+    rejected = Verdicts(
+        surface_energy=Verdict(status="reconstructed"), work_function=Verdict(status="accepted")
+    )
+    shifted = Structure.from_dict(surface().slab)
+    shifted.translate_sites([0], [0, 0, 0.01])
+    return [
+        surface(0),
+        surface(1, work_function=None),
+        surface(2, verdicts=rejected, relaxed_slab=dict(shifted.as_dict(verbosity=0))),
+    ]
+
+
+def test_csv(records: list[SurfaceRecord], tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    assert export(iter(records), path, "csv") == 3
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == ["surface-0", "surface-1", "surface-2"]
+    assert [row["surface_energy"] for row in rows] == ["0.03", "0.031", ""]
+    assert [row["work_function"] for row in rows] == ["3.5", "", "3.7"]
+    assert rows[2]["surface_energy_verdict"] == "reconstructed"
+    assert (rows[0]["h"], rows[0]["k"], rows[0]["l"]) == ("1", "1", "0")
+
+
+def test_jsonl(records: list[SurfaceRecord], tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    export(records, path, "jsonl", include_rejected=True)
+    assert [SurfaceRecord.model_validate_json(line) for line in path.read_text().splitlines()] == records
+    export(records, path, "jsonl", overwrite=True)
+    assert [json.loads(line)["surface_energy"] for line in path.read_text().splitlines()] == [
+        0.03,
+        0.031,
+        None,
+    ]
+
+
+def test_extxyz(records: list[SurfaceRecord], tmp_path: Path) -> None:
+    path = tmp_path / "out.xyz"
+    export(records, path, "extxyz")
+    images = ase.io.read(path, index=":", format="extxyz")
+    assert [image.get_chemical_formula() for image in images] == ["Ag2Mg2"] * 3
+    assert images[0].info["surface_energy"] == 0.03
+    assert list(images[0].info["miller_index"]) == [1, 1, 0]
+    assert "surface_energy" not in images[2].info and images[2].info["work_function"] == 3.7
+    assert images[0].cell.lengths() == pytest.approx([3.3, 4.7, 30])
+
+
+def test_ase(records: list[SurfaceRecord], tmp_path: Path) -> None:
+    path = tmp_path / "out.db"
+    export(records, path, "ase")
+    with ase.db.connect(path) as database:
+        rows = list(database.select("surface_energy>0.03"))
+        assert [row.surface_id for row in rows] == ["id-surface-1"]
+        assert database.count() == 3
+        row = database.get(surface_id="id-surface-2")
+        assert row.data["verdicts"]["surface_energy"]["status"] == "reconstructed"
+        assert row.toatoms().get_chemical_formula() == "Ag2Mg2"
+
+
+def test_cgcnn(records: list[SurfaceRecord], tmp_path: Path) -> None:
+    path = tmp_path / "dataset"
+    assert export(records, path, "cgcnn") == 3
+    assert (path / "id_prop.csv").read_text().splitlines() == [
+        "surface-0,0.03,3.5",
+        "surface-1,0.031,",
+        "surface-2,,3.7",
+    ]
+    assert "surface energy" in (path / "id_prop_columns.txt").read_text()
+    structure = Structure.from_file(path / "surface-2.cif")
+    assert structure.matches(Structure.from_dict(records[2].slab))
+    assert structure.lattice.c == pytest.approx(30)
+    export(records, path, "cgcnn", include_rejected=True, overwrite=True)
+    assert (path / "id_prop.csv").read_text().splitlines()[2] == "surface-2,0.032,3.7"
+
+
+def test_relaxed(records: list[SurfaceRecord], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "dataset"
+    assert export(records, path, "cgcnn", relaxed=True) == 1
+    assert "surface-0 has no relaxed slab" in caplog.text
+    structure = Structure.from_file(path / "surface-2.cif")
+    assert structure[0].frac_coords[2] == pytest.approx(0.41)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_nothing_is_overwritten_unasked(records: list[SurfaceRecord], tmp_path: Path, format: str) -> None:
+    path = tmp_path / "out"
+    export(records[:1], path, format)
+    before = path.read_bytes() if path.is_file() else (path / "id_prop.csv").read_bytes()
+    with pytest.raises(InputError, match="exists already"):
+        export(records, path, format)
+    assert before == (path.read_bytes() if path.is_file() else (path / "id_prop.csv").read_bytes())
+    assert export(records, path, format, overwrite=True) == 3
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_failure_half_way_leaves_what_was_there(
+    records: list[SurfaceRecord], tmp_path: Path, format: str
+) -> None:
+    path = tmp_path / "out"
+    export(records[:1], path, format)
+
+    def broken() -> Any:
+        yield records[0]
+        raise StoreError("the store went away")
+
+    for target in (path, tmp_path / "new"):
+        with pytest.raises(StoreError, match="went away"):
+            export(broken(), target, format, overwrite=True)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+    with pytest.raises(InputError, match="No surface matches"):
+        export([], path, format, overwrite=True)
+    assert path.exists()
+
+
+@pytest.mark.parametrize("format", ["jsonl", "cgcnn", "ase"])
+def test_full_disk(records: list[SurfaceRecord], tmp_path: Path, format: str) -> None:
+    path = tmp_path / "out"
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))
+            try:
+                export(records * 100, path, format)
+            except StoreError as error:
+                code = 0 if "\n" not in str(error) else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_foreign_folder_is_never_replaced(records: list[SurfaceRecord], tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="not an earlier export"):
+        export(records, tmp_path, "cgcnn", overwrite=True)
+    with pytest.raises(InputError, match="is a folder"):
+        export(records, tmp_path, "csv", overwrite=True)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_wrong_format_and_folder(records: list[SurfaceRecord], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="known are csv, jsonl, extxyz, ase, cgcnn"):
+        export(records, tmp_path / "x", "xlsx")
+    with pytest.raises(InputError, match="does not exist"):
+        export(records, tmp_path / "no" / "x", "csv")
