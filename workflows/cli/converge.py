@@ -1,4 +1,4 @@
-"""``mgsurf converge``: is a slab thick enough, the mesh dense enough, the cut-off high enough?"""
+"""``mgsurf converge``: how thick a slab, how dense a mesh, how high a cut-off is enough."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _bulk(structure: Path | None, prototype: str | None, formula: str | None) ->
 
 
 def _settled(points: list[ScanPoint]) -> tuple[float | None, float | None]:
-    """Settings from which on surface energy and work function stay within the tolerances."""
+    """Return the settings from which on surface energy and work function stay within the tolerances."""
     settings = [p.setting for p in points]
     gammas = [p.surface_energy for p in points if p.surface_energy is not None]
     phis = [p.work_function for p in points if p.work_function is not None]

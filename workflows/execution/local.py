@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import sys
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,8 @@ def run_local(flow: Flow, job_store: JobStore, work_dir: Path, tally: Tally) -> 
     """
     from jobflow import run_locally
 
-    with _job_log(work_dir / "mgsurf.log", JobErrors(tally)):
+    with warnings.catch_warnings(), _job_log(work_dir / "mgsurf.log", JobErrors(tally)):
+        warnings.filterwarnings("ignore", "cd is deprecated", FutureWarning)  # monty's, used by jobflow
         run_locally(flow, log=False, store=job_store, root_dir=work_dir)
 
 

@@ -28,6 +28,8 @@ from workflows.structures.slabs import SymmetricSlab, enumerate_slabs
 if TYPE_CHECKING:
     from jobflow import Job
 
+    from workflows.engines.protocol import KMesh
+
 KEEP_GOING = JobConfig(on_missing_references=OnMissing.NONE)
 """A job so configured runs even if one it needs has failed: failures end in verdicts, not in silence."""
 
@@ -140,57 +142,60 @@ def cut_and_compute(
     references: list[dict[str, Any] | None],
     miller_indices: list[tuple[int, int, int]] | None = None,
 ) -> Any:
-    """Cut the relaxed bulk and replace this job by those of its slabs."""
+    """Cut the relaxed bulk and replace this job by those of its facets and slabs."""
     if bulk is None or bulk["bulk"] is None:
         label = bulk["calculation"]["label"] if bulk else "bulk"
         announce(Stage.PROBLEM, label, text="no facet of it can be computed without its relaxed bulk")
         return Response(output={"formula": None, "surfaces": []})
-    relaxed = Structure.from_dict(bulk["bulk"]["structure"])
-    key = bulk["bulk"]["bulk_key"]
+    formula, key = bulk["bulk"]["formula"], bulk["bulk"]["bulk_key"]
     planes = [(h, k, l) for h, k, l in miller_indices] if miller_indices else None
-    slabs = maker.cut(relaxed, planes)
+    slabs = maker.cut(Structure.from_dict(bulk["bulk"]["structure"]), planes)
     engine = maker.context.make_engine()
     oriented: dict[tuple[int, int, int], Job] = {}
-    jobs: list[Flow | Job] = []
-    records: list[Job] = []
+    surfaces: list[Job] = []
     for slab in slabs:
         mesh = engine.kpoints(slab.structure, slab=True)
         if slab.miller_index not in oriented:
-            depth = engine.kpoints(slab.oriented_bulk)[2]
-            bulk_mesh = (mesh[0], mesh[1], depth)
-            oriented_job = static_oriented_bulk(maker.context, slab, key, bulk_mesh)
+            bulk_mesh = (mesh[0], mesh[1], engine.kpoints(slab.oriented_bulk)[2])
             question = oriented_question(slab, key, bulk_mesh)
-            oriented_job.name = question.label
             announce(Stage.PLANNED, question.label, cost=question.cost)
-            oriented[slab.miller_index] = oriented_job
-            jobs.append(oriented_job)
-        relax = relax_slab(maker.context, slab, key, mesh, maker.free_depth, maker.layer_tolerance)
-        static = static_slab(
-            maker.context, slab, key, mesh, maker.free_depth, maker.layer_tolerance, relax.output
-        )
-        for planned in (
+            static = static_oriented_bulk(maker.context, slab, key, bulk_mesh)
+            static.name = question.label
+            oriented[slab.miller_index] = static
+        for question in (
             relax_question(slab, key, mesh, maker.free_depth, maker.layer_tolerance),
             static_question(slab, key, mesh, maker.free_depth, maker.layer_tolerance),
         ):
-            announce(Stage.PLANNED, planned.label, cost=planned.cost)
-        record = record_surface(
-            maker.context,
-            slab,
-            bulk,
-            references,
-            oriented[slab.miller_index].output,
-            relax.output,
-            static.output,
-            maker.free_depth,
-            maker.layer_tolerance,
-            maker.thresholds,
-        )
-        record.config = KEEP_GOING
-        relax.name, static.name = f"{slab_label(slab)} relax", f"{slab_label(slab)} static"
-        record.name = f"{slab_label(slab)} record"
-        jobs += [relax, static, record]
-        records.append(record)
-    output = {"formula": bulk["bulk"]["formula"], "surfaces": [record.output for record in records]}
-    if not jobs:
+            announce(Stage.PLANNED, question.label, cost=question.cost)
+        surface = compute_slab(maker, slab, bulk, references, oriented[slab.miller_index].output, mesh)
+        surface.name, surface.config = slab_label(slab), KEEP_GOING
+        surfaces.append(surface)
+    output = {"formula": formula, "surfaces": [surface.output for surface in surfaces]}
+    if not surfaces:
         return Response(output=output)
-    return Response(replace=Flow(jobs, output=output, name=f"{bulk['bulk']['formula']} slabs"))
+    return Response(replace=Flow([*oriented.values(), *surfaces], output=output, name=f"{formula} slabs"))
+
+
+@job(name="slab")
+def compute_slab(
+    maker: SurfaceMaker,
+    slab: SymmetricSlab,
+    bulk: dict[str, Any],
+    references: list[dict[str, Any] | None],
+    oriented: dict[str, Any] | None,
+    kpoints: KMesh,
+) -> Any:
+    """Replace this job by relaxation, static run and record of one slab.
+
+    A replacement runs before the next slab begins, so that records arrive one by one.
+    """
+    key, context = bulk["bulk"]["bulk_key"], maker.context
+    cut = (maker.free_depth, maker.layer_tolerance)
+    relax = relax_slab(context, slab, key, kpoints, *cut)
+    static = static_slab(context, slab, key, kpoints, *cut, relax.output)
+    record = record_surface(
+        context, slab, bulk, references, oriented, relax.output, static.output, *cut, maker.thresholds
+    )
+    relax.name, static.name = f"{slab_label(slab)} relax", f"{slab_label(slab)} static"
+    record.name, record.config = f"{slab_label(slab)} record", KEEP_GOING
+    return Response(replace=Flow([relax, static, record], output=record.output, name=slab_label(slab)))
