@@ -103,6 +103,37 @@ def test_links_between_the_documents_lead_somewhere() -> None:
     assert broken == []
 
 
+def test_files_and_names_in_the_documents_exist() -> None:
+    unknown = []
+    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        text = path.read_text(encoding="utf-8")
+        for name in re.findall(r"\b(?:stores|model|workflows|tests|examples)/[\w/]+\.(?:py|yaml)\b", text):
+            if not (ROOT / name).is_file() and not name.startswith("examples/NAME"):
+                unknown.append(f"{path.name}: {name}")
+        for name in re.findall(r"`((?:stores|workflows)(?:\.\w+)+)", text):
+            if not resolves(name):
+                unknown.append(f"{path.name}: {name}")
+    assert unknown == []
+
+
+def resolves(name: str) -> bool:
+    """Tell whether a dotted name is a module or something in one."""
+    module, rest = name, []
+    while module:
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError:
+            module, _, last = module.rpartition(".")
+            rest.insert(0, last)
+            continue
+        for part in rest:
+            if not hasattr(found, part):
+                return False
+            found = getattr(found, part)
+        return True
+    return False
+
+
 def anchors(path: Path) -> set[str]:
     """Return the names GitHub gives to the headings of a Markdown file."""
     headings = re.findall(r"^#+ +(.+?) *$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)

@@ -253,3 +253,25 @@ def test_commands_of_the_readme_exist() -> None:
             continue
         known = {option for parameter in command.params for option in parameter.opts}
         assert set(re.findall(r"(?<!\w)--[a-z-]+", line)) <= known, line
+
+
+def test_presets_in_the_documents_are_those_of_the_engine() -> None:
+    from workflows.engines.gpaw_presets import PRESETS
+
+    text = (ROOT / "docs" / "physics.md").read_text(encoding="utf-8")
+    rows = {
+        "cut-off (eV)": "cutoff",
+        "k density (Å)": "k_density",
+        "k density for relaxing crystals (Å)": "bulk_k_density",
+        "Fermi-Dirac width (eV)": "smearing_width",
+        "largest force (eV/Å)": "force_tolerance",
+    }
+    for row, name in rows.items():
+        shown = re.search(rf"^\| {re.escape(row)} \| ([\d.]+) \| ([\d.]+) \|$", text, re.MULTILINE)
+        assert shown, row
+        assert [float(shown[1]), float(shown[2])] == [
+            getattr(PRESETS[preset], name) for preset in ("demo", "production")
+        ], row
+    scf = re.search(r"^\| SCF.*?\| (.*) \| (.*) \|$", text, re.MULTILINE)
+    for cell, preset in zip(scf.groups(), ("demo", "production"), strict=True):
+        assert [float(x) for x in re.findall(r"\de-\d", cell)] == list(PRESETS[preset].convergence.values())
