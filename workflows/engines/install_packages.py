@@ -1,0 +1,54 @@
+"""Install mgsurf and its Python dependencies into the virtual environment of the running Python.
+
+`make` calls ``python -m workflows.engines.install_packages [EXTRA ...]`` from the repository's root.
+Standard library only: this runs before any dependency is there.
+"""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from pathlib import Path
+
+from workflows.engines.pip_runner import (
+    clean_environment,
+    environment_lock,
+    one_line_errors,
+    pip,
+    remove_half_installed,
+    run_logged,
+)
+
+
+def install(extras: list[str], venv: Path) -> None:
+    """Install the repository in the current folder, editable, with its pinned dependencies.
+
+    Parameters
+    ----------
+    extras
+        Extras of pyproject.toml to install too, for example ``["dev"]``.
+    venv
+        The virtual environment; its log folder takes pip's output.
+
+    Raises
+    ------
+    stores.errors.EngineError
+        If pip fails: no network, full disk, or what pip says; one line.
+    """
+    with environment_lock(venv) as lock:
+        repaired = remove_half_installed(Path(sysconfig.get_path("purelib")))
+        if repaired:
+            print(f"Repairing an interrupted installation: {', '.join(repaired)}", flush=True)
+        wanted = f".[{','.join(extras)}]" if extras else "."
+        run_logged(
+            pip("install", "-c", "constraints.txt", "-e", wanted),
+            f"Installing Python packages{' with ' + ', '.join(extras) if extras else ''}",
+            venv / "log" / "packages.log",
+            typical="60 s",
+            environment=clean_environment(),
+            keep_open=[lock],
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(one_line_errors(lambda: install(sys.argv[1:], Path(sys.prefix))))
