@@ -66,8 +66,8 @@ def calculate(
 ) -> CalculationRecord:
     """Answer a question from the store, or by running the engine and storing the answer.
 
-    Failed calculations are tried again, unconverged ones are not: with the same settings they would end
-    the same way.
+    Failed calculations are tried again. Unconverged ones are not, unless the context asks for it: with the
+    same settings they would end the same way.
 
     Parameters
     ----------
@@ -89,12 +89,12 @@ def calculate(
     calculation_id = question.id(method)
     directory = context.directory(calculation_id)
     with open_store(context.store) as store:
-        known = _known(store, calculation_id, question)
+        known = _known(store, calculation_id, question, context.retry_unconverged)
         if known is not None:
             return known
         make_directory(directory)
         with _alone_in(directory):
-            known = _known(store, calculation_id, question)  # another process may have finished it meanwhile
+            known = _known(store, calculation_id, question, context.retry_unconverged)  # another process may have finished it meanwhile
             if known is not None:
                 return known
             announce(Stage.STARTED, question.label, cost=question.cost)
@@ -136,9 +136,13 @@ def final_structure(record: CalculationRecord) -> Structure:
     return Structure.from_dict(record.output.structure)
 
 
-def _known(store: SurfaceStore, calculation_id: str, question: Question) -> CalculationRecord | None:
+def _known(
+    store: SurfaceStore, calculation_id: str, question: Question, retry_unconverged: bool
+) -> CalculationRecord | None:
     record = store.get_calculation(calculation_id)
     if record is None or record.output.status is CalculationStatus.FAILED:
+        return None
+    if retry_unconverged and record.output.status is CalculationStatus.UNCONVERGED:
         return None
     announce(Stage.REUSED, question.label, cost=question.cost)
     if record.output.status is not CalculationStatus.OK:

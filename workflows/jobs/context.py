@@ -26,6 +26,9 @@ class RunContext:
         Arguments of `workflows.engines.registry.make_engine`.
     campaign
         Name kept in the surface records.
+    retry_unconverged
+        Run unconverged calculations again instead of taking them as answered: after a change of settings that
+        are no part of the method, such as the largest number of steps.
     """
 
     store: str
@@ -34,6 +37,7 @@ class RunContext:
     preset: str = "demo"
     options: dict[str, Any] = field(default_factory=dict)
     campaign: str = ""
+    retry_unconverged: bool = False
 
     def make_engine(self) -> Engine:
         """Build the engine.

@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from jobflow import Flow
+from monty.json import MontyDecoder, MontyEncoder
+from pymatgen.core import Structure
+
+from stores.connections import open_store
+from stores.records import BulkRecord, ReferenceRecord, VerdictStatus
+from tests.engines.pair_engine import FERMI_ENERGY, VACUUM_LEVEL, pair_energy
+from workflows.flows.campaign import CampaignMaker
+from workflows.flows.surface import SurfaceMaker
+from workflows.structures.elements import ground_state
+
+
+def surfaces(uri):
+    with open_store(uri) as store:
+        return {(r["formula"], tuple(r["miller_index"]), r["termination_label"]): r for r in store.query({})}
+
+
+def test_campaign_gives_a_record_for_every_facet(bench, mgag, mg):
+    flow = CampaignMaker(SurfaceMaker(bench.context())).make([mg, mgag], miller_indices=[[(0, 0, 1)], None])
+    tally = bench.run(flow)
+
+    assert tally.problems == []
+    found = surfaces(bench.store)
+    assert set(found) == {
+        ("Mg", (0, 0, 1), "Mg"),
+        ("MgAg", (1, 0, 0), "Mg"),
+        ("MgAg", (1, 0, 0), "Ag"),
+        ("MgAg", (1, 1, 0), "MgAg"),
+        ("MgAg", (1, 1, 1), "Mg"),
+        ("MgAg", (1, 1, 1), "Ag"),
+    }
+    assert sorted(tally.records) == sorted(r["id"] for r in found.values())
+    assert all(r["verdicts"]["surface_energy"]["status"] == "accepted" for r in found.values()), [
+        r["verdicts"] for r in found.values()
+    ]
+    with open_store(bench.store) as store:
+        assert store.count() == 6
+        assert {b.formula for b in store.records(BulkRecord)} == {"Mg", "MgAg"}
+        assert {r.element for r in store.records(ReferenceRecord)} == {"Mg", "Ag"}
+    # nothing was asked of the engine twice, though hcp Mg is bulk and reference at once
+    assert set(bench.executed().values()) == {1}
+
+
+def test_surface_energy_is_that_of_the_potential(bench, mgag):
+    bench.run(SurfaceMaker(bench.context()).make(mgag, miller_indices=[(1, 0, 0)]))
+    with open_store(bench.store) as store:
+        bulk = next(iter(store.records(BulkRecord)))
+        mu0 = {r.element: r.energy_per_atom for r in store.records(ReferenceRecord)}
+    e_bulk = pair_energy(Structure.from_dict(bulk.structure))[0]
+    for record in surfaces(bench.store).values():
+        n_mg, n_ag = record["composition"]["Mg"], record["composition"]["Ag"]
+        e_slab = pair_energy(Structure.from_dict(record["relaxed_slab"]))[0]
+        a = bulk.structure["lattice"]["matrix"][0][0]
+        by_hand = (e_slab - n_ag * e_bulk - (n_mg - n_ag) * mu0["Mg"]) / (2 * a**2)
+        assert record["surface_energy"] == pytest.approx(by_hand, abs=1e-9)
+        formation = e_bulk - mu0["Mg"] - mu0["Ag"]
+        assert record["formation_energy"] == pytest.approx(formation, abs=1e-9)
+        x_rich = by_hand - (n_mg - n_ag) * formation / (2 * a**2)
+        assert record["surface_energy_x_rich"] == pytest.approx(x_rich, abs=1e-9)
+        assert record["bulk_energy"] == pytest.approx(e_bulk, abs=1e-9)
+
+
+def test_work_function_is_that_of_the_potential(bench, mgag):
+    bench.run(SurfaceMaker(bench.context()).make(mgag))
+    for (_, _, label), record in surfaces(bench.store).items():
+        n_ag = {"Mg": 0, "Ag": 1, "MgAg": 1}[label]
+        assert record["work_function"] == pytest.approx(VACUUM_LEVEL + 0.1 * n_ag - FERMI_ENERGY, abs=1e-3)
+
+
+def test_relaxation_keeps_the_core_and_the_symmetry(bench, mgag):
+    bench.run(SurfaceMaker(bench.context()).make(mgag, miller_indices=[(1, 0, 0)]))
+    for record in surfaces(bench.store).values():
+        before, after = Structure.from_dict(record["slab"]), Structure.from_dict(record["relaxed_slab"])
+        shift = after.cart_coords[:, 2] - before.cart_coords[:, 2]
+        depth = np.minimum(
+            before.cart_coords[:, 2] - before.cart_coords[:, 2].min(),
+            before.cart_coords[:, 2].max() - before.cart_coords[:, 2],
+        )
+        assert np.abs(shift[depth > 3.05]).max() == 0.0
+        assert np.abs(shift[depth < 3.05]).max() > 1e-3
+        assert record["reconstruction"]["displacement"] < 0.5
+
+
+def test_second_run_asks_the_engine_nothing_and_changes_nothing(bench, mgag):
+    bench.run(SurfaceMaker(bench.context()).make(mgag))
+    before, executed = surfaces(bench.store), bench.executed()
+    tally = bench.run(SurfaceMaker(bench.context()).make(mgag))
+    assert bench.executed() == executed
+    assert tally.computed == []
+    assert surfaces(bench.store) == before
+
+
+def test_other_setting_of_the_same_crystal_asks_the_engine_nothing(bench, mgag):
+    bench.run(SurfaceMaker(bench.context()).make(mgag))
+    executed = bench.executed()
+    moved = mgag.copy()
+    moved.translate_sites([0, 1], [0.13, 0.27, 0.4])
+    moved.make_supercell([[1, 1, 0], [0, 1, 0], [0, 0, 2]])
+    bench.run(SurfaceMaker(bench.context()).make(moved))
+    assert bench.executed() == executed
+    assert len(surfaces(bench.store)) == 5
+
+
+def test_a_failing_slab_stops_no_other(bench, mgag):
+    # 12 atoms: the (110) slab
+    tally = bench.run(SurfaceMaker(bench.context(fail_on="slab_relax MgAg 12")).make(mgag))
+    assert [label for label, _ in tally.problems] == ["MgAg (110) MgAg: relax"]
+    found = surfaces(bench.store)
+    assert len(found) == 5
+    bad = found.pop(("MgAg", (1, 1, 0), "MgAg"))
+    for target in ("surface_energy", "work_function"):
+        assert bad["verdicts"][target]["status"] == VerdictStatus.FAILED
+        assert "failure asked for" in bad["verdicts"][target]["reason"]
+        assert bad[target] is None
+    assert all(r["verdicts"]["surface_energy"]["status"] == "accepted" for r in found.values())
+
+    executed = bench.executed()
+    tally = bench.run(SurfaceMaker(bench.context()).make(mgag))
+    assert tally.problems == []
+    assert sorted(tally.computed) == ["MgAg (110) MgAg: relax", "MgAg (110) MgAg: static"]
+    assert sum((bench.executed() - executed).values()) == 2
+    assert surfaces(bench.store)[("MgAg", (1, 1, 0), "MgAg")]["verdicts"]["surface_energy"]["status"] == "accepted"
+
+
+def test_a_crash_is_a_verdict_with_its_reason(bench, mgag):
+    tally = bench.run(SurfaceMaker(bench.context(crash_on="slab_static MgAg 12")).make(mgag))
+    assert len(tally.problems) == 1
+    bad = surfaces(bench.store)[("MgAg", (1, 1, 0), "MgAg")]
+    assert bad["verdicts"]["work_function"]["status"] == "failed"
+    assert "RuntimeError: crash asked for" in bad["verdicts"]["work_function"]["reason"]
+    assert "\n" not in bad["verdicts"]["work_function"]["reason"]
+
+
+def test_unconverged_is_a_verdict_and_is_not_tried_again(bench, mgag):
+    context = bench.context(unconverged_on="slab_relax MgAg 12")
+    bench.run(SurfaceMaker(context).make(mgag))
+    executed = bench.executed()
+    bad = surfaces(bench.store)[("MgAg", (1, 1, 0), "MgAg")]
+    assert bad["verdicts"]["surface_energy"]["status"] == "unconverged"
+    assert bad["surface_energy"] is None
+    tally = bench.run(SurfaceMaker(context).make(mgag))
+    assert bench.executed() == executed
+    assert [label for label, _ in tally.problems] == ["MgAg (110) MgAg: relax"]
+    tally = bench.run(SurfaceMaker(bench.context()).make(mgag))
+    assert bench.executed() == executed, "the method is the same, and so is the answer"
+
+
+def test_unconverged_is_tried_again_on_request(bench, mgag):
+    bench.run(SurfaceMaker(bench.context(unconverged_on="slab_relax MgAg 12")).make(mgag))
+    from dataclasses import replace
+
+    tally = bench.run(SurfaceMaker(replace(bench.context(), retry_unconverged=True)).make(mgag))
+    assert tally.problems == []
+    bad = surfaces(bench.store)[("MgAg", (1, 1, 0), "MgAg")]
+    assert bad["verdicts"]["surface_energy"]["status"] == "accepted"
+
+
+def test_a_failed_bulk_is_a_problem_and_the_other_compounds_go_on(bench, mgag, mg):
+    flow = CampaignMaker(SurfaceMaker(bench.context(fail_on="bulk_relax MgAg"))).make(
+        [mgag, mg], miller_indices=[None, [(0, 0, 1)]]
+    )
+    tally = bench.run(flow)
+    assert ("MgAg bulk: relax", "failed: failure asked for") in tally.problems
+    assert set(surfaces(bench.store)) == {("Mg", (0, 0, 1), "Mg")}
+
+
+def test_without_the_partners_reference_the_mg_rich_value_stands(bench, mgag):
+    tally = bench.run(SurfaceMaker(bench.context(fail_on="bulk_relax Ag")).make(mgag, miller_indices=[(1, 0, 0)]))
+    assert len(tally.problems) == 1
+    for record in surfaces(bench.store).values():
+        assert record["surface_energy"] is not None
+        assert record["surface_energy_x_rich"] is None
+        assert record["verdicts"]["surface_energy"]["status"] == "accepted"
+
+
+def test_flow_survives_serialisation(bench, mgag):
+    flow = SurfaceMaker(bench.context()).make(mgag, miller_indices=[(1, 1, 0)])
+    text = json.dumps(flow.as_dict(), cls=MontyEncoder)
+    again = MontyDecoder().process_decoded(json.loads(text))
+    assert isinstance(again, Flow)
+    assert bench.run(again).problems == []
+    assert len(surfaces(bench.store)) == 1
+
+
+def test_records_of_two_methods_live_side_by_side(bench, mgag):
+    bench.run(SurfaceMaker(bench.context()).make(mgag, miller_indices=[(1, 1, 0)]))
+    bench.run(SurfaceMaker(bench.context(cutoff=400.0)).make(mgag, miller_indices=[(1, 1, 0)]))
+    with open_store(bench.store) as store:
+        records = list(store.query({}))
+    assert len(records) == 2
+    assert len({r["method_fingerprint"] for r in records}) == 2
+
+
+def test_polar_facets_are_reported(bench):
+    from workflows.jobs.progress import PROGRESS, Stage
+    from workflows.structures.prototypes import structure_for
+
+    notes = []
+    import logging
+
+    class Notes(logging.Handler):
+        def emit(self, record):
+            if record.mgsurf_event.stage is Stage.NOTE:
+                notes.append((record.mgsurf_event.label, record.mgsurf_event.text))
+
+    handler = Notes()
+    PROGRESS.addHandler(handler)
+    PROGRESS.setLevel(logging.INFO)
+    try:
+        slabs = SurfaceMaker(bench.context()).cut(structure_for("Mg17Al12", "A12"), [(1, 1, 1)])
+    finally:
+        PROGRESS.removeHandler(handler)
+    assert slabs == []
+    assert notes == [("Mg17Al12 (111)", "polar direction: no symmetric slab exists")]
+
+
+def test_references_agree_with_the_ground_state(bench):
+    from workflows.jobs.bulk import reference_of
+
+    (bench.folder / "runs").mkdir()
+    answer = reference_of(bench.context(), "Mg")
+    relaxed = Structure.from_dict(answer["reference"]["structure"])
+    assert answer["reference"]["energy_per_atom"] == pytest.approx(pair_energy(relaxed)[0] / len(relaxed))
+    assert answer["reference"]["prototype"] == "A3"
+    assert relaxed.volume < 1.3 * ground_state("Mg").volume
