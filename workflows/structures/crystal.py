@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import spglib
 from pymatgen.core import Structure
 
 from stores.errors import InputError
+from workflows.structures.indexing import axis_rotations, preferred_rotation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +32,8 @@ PRIMITIVE_BASES = {
 @dataclass(frozen=True)
 class Crystal:
     """Conventional standard cell (International Tables setting; hexagonal axes if rhombohedral).
+
+    The same crystal gives the same cell, up to the origin, in whatever cell it was written.
 
     Attributes
     ----------
@@ -59,7 +63,7 @@ class Crystal:
         """The conventional standard cell as a pymatgen structure."""
         return Structure(self.lattice, list(self.species), self.positions)
 
-    @property
+    @cached_property
     def primitive_basis(self) -> NDArray[np.float64]:
         """Rows: primitive lattice vectors in conventional coordinates, shape (3, 3)."""
         return np.array(PRIMITIVE_BASES[self.spacegroup_symbol[0]], dtype=float)
@@ -77,17 +81,17 @@ class Crystal:
                 kept.append(i)
         return kept
 
-    @property
+    @cached_property
     def primitive_positions(self) -> NDArray[np.float64]:
         """Atoms of the primitive cell in conventional coordinates, shape (n_primitive, 3)."""
         return self.positions[self._primitive_sites]
 
-    @property
+    @cached_property
     def primitive_species(self) -> tuple[str, ...]:
         """Element of each atom of the primitive cell."""
         return tuple(self.species[i] for i in self._primitive_sites)
 
-    @property
+    @cached_property
     def point_group(self) -> NDArray[np.int64]:
         """Distinct rotation parts, shape (m, 3, 3)."""
         return np.unique(self.rotations, axis=0)
@@ -108,42 +112,63 @@ def crystal_of(structure: Structure, symprec: float = 0.01) -> Crystal:
     InputError
         If no symmetry can be determined (overlapping atoms, degenerate cell) or sites are disordered.
     """
+    if not len(structure):
+        raise InputError("the structure has no atoms; give a crystal with at least one")
+    name = structure.composition.reduced_formula
     if not structure.is_ordered:
         raise InputError(
-            f"{structure.composition.reduced_formula}: disordered sites cannot be cut into slabs; "
+            f"{name}: disordered sites cannot be cut into slabs; "
             "give an ordered structure (pymatgen's OrderDisorderedStructureTransformation makes one)"
         )
     numbers = [site.specie.Z for site in structure]
     symbol_of = {site.specie.Z: site.specie.symbol for site in structure}
-    try:
-        dataset = spglib.get_symmetry_dataset(
-            (structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), numbers), symprec=symprec
-        )
-    except spglib.SpglibError:
-        dataset = None
+    dataset = _dataset(structure, numbers, symprec)
     if dataset is None:
         raise InputError(
-            f"{structure.composition.reduced_formula}: spglib found no symmetry at symprec={symprec:g} A; "
+            f"{name}: spglib found no symmetry at symprec={symprec:g} A; "
             "check the structure for overlapping atoms or a degenerate cell, or give another symprec"
         )
     tables = spglib.get_symmetry_from_database(dataset.hall_number)
     assert tables is not None, "spglib returned a Hall number that is not in its own tables"
     rotations = np.array(tables["rotations"], dtype=np.int64)
     translations = np.array(tables["translations"], dtype=np.float64)
+    types = np.array(dataset.std_types, dtype=np.int64)
+    positions = _symmetrised(
+        np.array(dataset.std_positions, dtype=np.float64), types, rotations, translations
+    )
+    number, symbol = int(dataset.number), str(dataset.international)
+    turn = preferred_rotation(positions, types, axis_rotations(number, symbol))
+    back = np.rint(np.linalg.inv(turn)).astype(np.int64)
     return Crystal(
         lattice=np.array(dataset.std_lattice, dtype=np.float64),
-        positions=_symmetrised(
-            np.array(dataset.std_positions, dtype=np.float64),
-            np.array(dataset.std_types, dtype=np.int64),
-            rotations,
-            translations,
-        ),
-        species=tuple(symbol_of[int(z)] for z in dataset.std_types),
-        spacegroup_number=int(dataset.number),
-        spacegroup_symbol=str(dataset.international),
-        rotations=rotations,
-        translations=translations,
+        positions=(positions @ turn.T) % 1.0,
+        species=tuple(symbol_of[int(z)] for z in types),
+        spacegroup_number=number,
+        spacegroup_symbol=symbol,
+        rotations=turn @ rotations @ back,
+        translations=(translations @ turn.T) % 1.0,
     )
+
+
+def _dataset(structure: Structure, numbers: list[int], symprec: float) -> Any:
+    """Return spglib's dataset of the space group found at `symprec`, or None if there is none.
+
+    A wide tolerance can misplace the origin by as much, and then the idealised atoms too: if a hundredth of
+    it gives the same space group, that answer is the more accurate one.
+    """
+    loose = _search(structure, numbers, symprec)
+    tight = _search(structure, numbers, symprec / 100)
+    return tight if tight is not None and loose is not None and tight.number == loose.number else loose
+
+
+def _search(structure: Structure, numbers: list[int], symprec: float) -> Any:
+    cell = (structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), numbers)
+    with warnings.catch_warnings():  # old versions of spglib return None, new ones raise
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            return spglib.get_symmetry_dataset(cell, symprec=symprec)
+        except spglib.SpglibError:
+            return None
 
 
 def _symmetrised(

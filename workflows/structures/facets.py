@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from workflows.structures.crystal import Crystal
 
 Miller = tuple[int, int, int]
@@ -21,8 +23,7 @@ def equivalent_planes(crystal: Crystal, miller_index: Miller) -> set[Miller]:
     cut. The symmetry of the bare lattice is not used: it would merge (101) and (10-1) of Mg3Sb2 (P-3m1),
     which have different terminations.
     """
-    h = np.array(miller_index)
-    images = {_miller(h @ rotation) for rotation in crystal.point_group}
+    images = {_miller(h) for h in (np.array(miller_index) @ crystal.point_group).tolist()}
     return images | {(-a, -b, -c) for a, b, c in images}
 
 
@@ -31,7 +32,7 @@ def canonical_facet(crystal: Crystal, miller_index: Miller) -> Miller:
     divisor = gcd(*miller_index)
     if divisor == 0:
         raise ValueError("(000) is not a plane")
-    reduced = _miller(np.array(miller_index) // divisor)
+    reduced = _miller([int(i) // divisor for i in miller_index])
     return min(equivalent_planes(crystal, reduced), key=_preference)
 
 
@@ -60,8 +61,8 @@ def distinct_facets(crystal: Crystal, max_miller_index: int) -> list[Miller]:
     return sorted(found, key=lambda h: (max(map(abs, h)), sum(map(abs, h)), _preference(h)))
 
 
-def _miller(h: np.typing.NDArray[np.int64]) -> Miller:
-    return (int(h[0]), int(h[1]), int(h[2]))
+def _miller(h: Sequence[int]) -> Miller:
+    return (h[0], h[1], h[2])
 
 
 def _preference(h: Miller) -> tuple[int, int, int, Miller]:

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-4
 """Two heights closer than this (in lattice planes) are the same; positions are symmetrised beforehand."""
 
+COPLANAR = 1e-3
+"""Atoms closer than this along the normal (A) lie in one plane whatever `layer_tolerance` says."""
+
+ROUNDING = 1e-7
+"""Lengths (A) that symmetry makes equal agree to this."""
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -127,7 +133,8 @@ class Plane:
         heights = np.sort(heights)
         above = np.append(heights[1:], heights[0] + 1.0)
         gaps = (above - heights) * self.spacing
-        wide = gaps > layer_tolerance
+        # atoms of one plane, and gaps that symmetry makes equal, differ by rounding
+        wide = gaps > max(layer_tolerance, COPLANAR) + ROUNDING
         note = ""
         if not wide.any():
             wide = gaps > gaps.max() - TOLERANCE * self.spacing
@@ -169,13 +176,13 @@ def plane_of(crystal: Crystal, miller_index: tuple[int, int, int]) -> Plane:
     coordinates = crystal.primitive_positions @ np.linalg.inv(basis)
     coordinates -= np.floor(coordinates + TOLERANCE)
 
-    shifts, reversals = set(), set()
-    for rotation, translation in zip(crystal.rotations, crystal.translations, strict=True):
-        image = h @ rotation  # how u transforms: h.(W x + w) = (h W).x + h.w
-        if np.array_equal(image, h):
-            shifts.add(_exact(translation, miller_index) / delta % 1)
-        elif np.array_equal(image, -h):
-            reversals.add(_exact(translation, miller_index) / delta % 1)
+    images = h @ crystal.rotations  # how u transforms: h.(W x + w) = (h W).x + h.w
+    # translations of space-group operations are multiples of 1/24, hence so is h.w
+    in_24ths = np.rint(crystal.translations * 24).astype(int) @ h
+    shifts, reversals = (
+        sorted({Fraction(int(t), 24) / delta % 1 for t in in_24ths[(images == sign * h).all(axis=1)]})
+        for sign in (1, -1)
+    )
     return Plane(
         crystal=crystal,
         miller_index=miller_index,
@@ -183,15 +190,8 @@ def plane_of(crystal: Crystal, miller_index: tuple[int, int, int]) -> Plane:
         spacing=spacing,
         coordinates=coordinates,
         species=crystal.primitive_species,
-        shifts=tuple(sorted(shifts)),
-        reversals=tuple(sorted(reversals)),
-    )
-
-
-def _exact(translation: NDArray[np.float64], h: tuple[int, int, int]) -> Fraction:
-    """Return h . w exactly; translations of space-group operations are multiples of 1/24."""
-    return sum(
-        (Fraction(round(float(w) * 24), 24) * i for w, i in zip(translation, h, strict=True)), Fraction(0)
+        shifts=tuple(shifts),
+        reversals=tuple(reversals),
     )
 
 

@@ -17,14 +17,13 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pymatgen.core import Lattice, Structure
-from pymatgen.core.periodic_table import get_el_sp
+from pymatgen.core import Composition, Lattice, Structure
 
 from stores.errors import InputError
 from workflows.structures.crystal import Crystal, crystal_of
 from workflows.structures.facets import Miller, canonical_facet, distinct_facets
-from workflows.structures.planes import TOLERANCE, Cut, Plane, plane_of
-from workflows.structures.terminations import Termination, terminations_of
+from workflows.structures.planes import ROUNDING, TOLERANCE, Cut, Plane, plane_of
+from workflows.structures.terminations import Termination, electropositive_first, terminations_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -229,8 +228,8 @@ def _thinnest(plane: Plane, cuts: list[Cut], bottom: Cut, min_thickness: float) 
     step = 1.0 / plane.n_shifts
     offset = (float(plane.reversals[0]) - 2 * bottom.position) % step
     # thickness = (2 z0 - p) - p less half a gap on each side; both gaps are equal by symmetry
-    needed = (min_thickness - 1e-6) / plane.spacing + bottom.gap / plane.spacing
-    k = ceil((needed - offset) / step - TOLERANCE)
+    needed = (min_thickness - ROUNDING) / plane.spacing + bottom.gap / plane.spacing
+    k = ceil((needed - offset) / step - 1e-9)
     top_position = bottom.position + offset + max(k, 0) * step
     return bottom, Cut(
         position=top_position,
@@ -261,9 +260,20 @@ def _count_atoms(plane: Plane, bottom: Cut, top: Cut) -> int:
 
 
 def _oriented_bulk(plane: Plane) -> Structure:
-    return Structure(
-        Lattice(plane.cartesian_basis), list(plane.species), plane.coordinates
-    ).get_sorted_structure()
+    return _structure(plane.cartesian_basis, np.array(plane.species), plane.coordinates)
+
+
+def _structure(
+    lattice: NDArray[np.float64], species: NDArray[np.str_], fractional: NDArray[np.float64]
+) -> Structure:
+    """Build a structure, electropositive elements first, each sorted from bottom to top."""
+    elements = sorted(set(species.tolist()), key=electropositive_first)
+    rank = np.searchsorted(elements, species, sorter=np.argsort(elements))
+    number = np.argsort(elements)[rank]
+    order = np.lexsort((*np.round(fractional, 5).T, number))
+    # one Composition for all sites of an element: pymatgen would build one for each site
+    compositions = [Composition({element: 1}) for element in elements]
+    return Structure(Lattice(lattice), [compositions[i] for i in number[order]], fractional[order])
 
 
 def _build(
@@ -290,12 +300,7 @@ def _build(
     lattice[2] = [0.0, 0.0, height]
     fractional = np.linalg.solve(lattice.T, cartesian.T).T
     fractional[:, :2] -= np.floor(fractional[:, :2] + 1e-8)
-    species = [plane.species[i] for i in which]
-    order = sorted(
-        range(len(species)),
-        key=lambda i: (get_el_sp(species[i]).X, species[i], *np.round(fractional[i, ::-1], 5)),
-    )
-    structure = Structure(Lattice(lattice), [species[i] for i in order], fractional[order])
+    structure = _structure(lattice, np.array(plane.species)[which], fractional)
     return SymmetricSlab(
         structure=structure,
         oriented_bulk=oriented_bulk,

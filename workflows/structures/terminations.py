@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import reduce
-from math import gcd
+from functools import cached_property, cmp_to_key, reduce
+from itertools import product
+from math import gcd, isnan
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pymatgen.core.periodic_table import get_el_sp
+from pymatgen.core.periodic_table import Element
 
 from workflows.structures.planes import TOLERANCE
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from workflows.structures.planes import Cut, Plane
 
-FINGERPRINT_RADIUS = 7.0
+SURFACE_RADIUS = 7.0
 """Neighbours within this distance (A) tell two terminations apart whose layers read the same."""
+
+SAME_LENGTH = 0.01
+"""Lengths closer than this (A) do not decide which termination comes first."""
 
 
 @dataclass(frozen=True)
@@ -57,37 +63,90 @@ def terminations_of(plane: Plane, cuts: list[Cut]) -> list[Termination]:
         All cuts of one plane spacing, sorted by position.
     """
     distinct = cuts[: len(cuts) // plane.n_shifts]
-    described = []
-    for index, cut in enumerate(distinct):
-        layers = [_layer(plane, cuts, index + i) for i in range(len(distinct))]
-        order = "|".join(layers)
-        gaps = tuple(-round(cuts[(index + i) % len(cuts)].gap, 2) for i in range(len(distinct)))
-        described.append((gaps[0], order, gaps, _fingerprint(plane, cut), index))
-    described.sort()
-    keys = Counter(order for _, order, *_ in described)
-    labels = Counter(_simplest(order) for _, order, *_ in described)
+    layers = _layers(plane, cuts)
+    candidates = sorted(
+        (_Candidate(plane, cuts, layers, index, len(distinct)) for index in range(len(distinct))),
+        key=cmp_to_key(_compare),
+    )
+    keys = Counter(candidate.order for candidate in candidates)
+    labels = Counter(_simplest(candidate.order) for candidate in candidates)
     seen_keys: Counter[str] = Counter()
     seen_labels: Counter[str] = Counter()
     terminations = []
-    for number, (_, order, _, _, index) in enumerate(described):
+    for number, candidate in enumerate(candidates):
+        order = candidate.order
         label = _simplest(order)
         suffix = f"-{_letters(seen_labels[label])}" if labels[label] > 1 else ""
         rank = f"#{seen_keys[order]}" if keys[order] > 1 else ""
         seen_labels[label] += 1
         seen_keys[order] += 1
-        terminations.append(Termination(number, label + suffix, order + rank, distinct[index]))
+        terminations.append(Termination(number, label + suffix, order + rank, candidate.cut))
     return terminations
 
 
-def _layer(plane: Plane, cuts: list[Cut], index: int) -> str:
-    """Return the composition of the layer above a cut, per primitive in-plane cell, e.g. 'Mg2Zn1'."""
-    lower = cuts[index % len(cuts)].position
-    upper = cuts[(index + 1) % len(cuts)].position
-    width = (upper - lower) % 1.0 or 1.0
-    inside = (plane.coordinates[:, 2] - lower) % 1.0 < width
-    counts = Counter(s for s, is_inside in zip(plane.species, inside, strict=True) if is_inside)
-    ordered = sorted(counts, key=lambda s: (get_el_sp(s).X, s))
-    return "".join(f"{symbol}{counts[symbol]}" for symbol in ordered)
+class _Candidate:
+    """A cut with what it is sorted by."""
+
+    def __init__(self, plane: Plane, cuts: list[Cut], layers: list[str], index: int, n_layers: int) -> None:
+        following = [(index + i) % len(cuts) for i in range(n_layers)]
+        self.cut = cuts[index]
+        self.order = "|".join(layers[i] for i in following)
+        self.gaps = [cuts[i].gap for i in following]
+        self._plane = plane
+
+    @cached_property
+    def distances(self) -> list[NDArray[np.float64]]:
+        """Sorted distances (A) from the outermost atoms to the material below them, for each element.
+
+        Needed only where two terminations have the same layers at the same distances.
+        """
+        return _surface_distances(self._plane, self.cut)
+
+
+def _compare(one: _Candidate, other: _Candidate) -> int:
+    """Wide gap first, then the order of the layers, the gaps further in, and the outermost atoms' distances.
+
+    Lengths count as equal within `SAME_LENGTH`, never by rounding: noise in a coordinate then cannot change
+    the order by falling on the other side of a rounding border.
+    """
+    if abs(one.gaps[0] - other.gaps[0]) > SAME_LENGTH:
+        return -1 if one.gaps[0] > other.gaps[0] else 1
+    if one.order != other.order:
+        return -1 if one.order < other.order else 1
+    difference = _first_difference(np.array(other.gaps), np.array(one.gaps))
+    if difference:
+        return difference
+    for ours, theirs in zip(one.distances, other.distances, strict=True):
+        difference = _first_difference(ours, theirs)
+        if difference:
+            return difference
+    return 0
+
+
+def _first_difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> int:
+    n = min(len(one), len(other))
+    different = np.flatnonzero(np.abs(one[:n] - other[:n]) > SAME_LENGTH)
+    if len(different) == 0:
+        return 0
+    return -1 if one[different[0]] < other[different[0]] else 1
+
+
+def _layers(plane: Plane, cuts: list[Cut]) -> list[str]:
+    """Return the composition of the layer above each cut, per primitive in-plane cell, e.g. 'Mg2Zn1'."""
+    positions = np.array([cut.position for cut in cuts])
+    heights = plane.coordinates[:, 2] % 1.0
+    layer_of = (np.searchsorted(positions, heights) - 1) % len(cuts)
+    counts: list[Counter[str]] = [Counter() for _ in cuts]
+    for layer, symbol in zip(layer_of.tolist(), plane.species, strict=True):
+        counts[layer][symbol] += 1
+    elements = sorted(set(plane.species), key=electropositive_first)
+    return ["".join(f"{s}{count[s]}" for s in elements if count[s]) for count in counts]
+
+
+def electropositive_first(symbol: str) -> tuple[float, str]:
+    """Sort key: Pauling electronegativity, elements without one (noble gases) last."""
+    electronegativity = Element(symbol).X
+    return (float("inf") if isnan(electronegativity) else electronegativity, symbol)
 
 
 def _simplest(order: str) -> str:
@@ -114,26 +173,22 @@ def _letters(number: int) -> str:
     return text
 
 
-def _fingerprint(plane: Plane, cut: Cut) -> tuple[float, ...]:
-    """Return the sorted distances from the outermost atoms to the material below them (A, to 0.05)."""
+def _surface_distances(plane: Plane, cut: Cut) -> list[NDArray[np.float64]]:
     basis = plane.cartesian_basis
-    n_deep = int(np.ceil(FINGERPRINT_RADIUS / plane.spacing)) + 1
+    n_deep = int(np.ceil(SURFACE_RADIUS / plane.spacing)) + 1
     inverse = np.linalg.inv(basis)
-    n_wide = [int(np.ceil(FINGERPRINT_RADIUS * np.linalg.norm(inverse[:, i]))) + 1 for i in (0, 1)]
+    n_wide = [int(np.ceil(SURFACE_RADIUS * np.linalg.norm(inverse[:, i]))) + 1 for i in (0, 1)]
     relative = plane.coordinates.copy()
-    relative[:, 2] = (relative[:, 2] - cut.position) % 1.0
-    relative[:, 2] += TOLERANCE  # never exactly on the cut
-    surface = relative[:, 2] <= relative[:, 2].min() + 2 * TOLERANCE
-    grid = np.array(
-        [
-            (i, j, k)
-            for i in range(-n_wide[0], n_wide[0] + 1)
-            for j in range(-n_wide[1], n_wide[1] + 1)
-            for k in range(n_deep + 1)
-        ]
-    )
-    atoms = (relative[None, :, :] + grid[:, None, :]).reshape(-1, 3) @ basis
-    origin = relative[surface] @ basis
-    distances = np.linalg.norm(atoms[None, :, :] - origin[:, None, :], axis=2).ravel()
-    near = distances[(distances > 0.1) & (distances < FINGERPRINT_RADIUS)]
-    return tuple(np.round(np.sort(near) / 0.05).astype(int).tolist())
+    relative[:, 2] = (relative[:, 2] - cut.position) % 1.0  # the cut lies inside a gap, never on an atom
+    outermost = relative[:, 2] <= relative[:, 2].min() + TOLERANCE
+    spans = (range(-n_wide[0], n_wide[0] + 1), range(-n_wide[1], n_wide[1] + 1), range(n_deep + 1))
+    grid = np.array(list(product(*spans)))
+    atoms = (relative[None, :, :] + grid[:, None, :]) @ basis
+    origins = relative[outermost] @ basis
+    species = np.array(plane.species)
+    found = []
+    for symbol in sorted(set(plane.species)):
+        chosen = atoms[:, species == symbol].reshape(-1, 3)
+        distances = np.linalg.norm(chosen[None, :, :] - origins[:, None, :], axis=2).ravel()
+        found.append(np.sort(distances[(distances > 0.1) & (distances < SURFACE_RADIUS)]))
+    return found
