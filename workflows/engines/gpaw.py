@@ -227,6 +227,7 @@ class GPAWEngine:
             "settings": {
                 "cutoff": settings.cutoff,
                 "functional": "PBE",
+                "k_density": settings.k_density,
                 "bulk_k_density": settings.bulk_k_density,
                 "smearing_width": settings.smearing_width,
                 "force_tolerance": settings.force_tolerance,
@@ -300,7 +301,11 @@ def _to_output(
         wall_time=answer.get("wall_time"),
         engine_version=answer.get("engine_version", ""),
         directory=str(directory),
-        details={**answer.get("details", {}), **({"ranks": answer["ranks"]} if "ranks" in answer else {})},
+        details={
+            **answer.get("details", {}),
+            # CPU seconds of one rank, start-up included: wall time less the waiting for a busy machine.
+            **{key: answer[key] for key in ("ranks", "cpu_time") if key in answer},
+        },
     )
 
 

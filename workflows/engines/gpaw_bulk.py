@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 # Seven volumes, +-2.5 % in length: wide enough to lift the minimum above the energy's steps when the
 # plane-wave basis changes, narrow enough for four parameters.
-LENGTH_SCALES = np.linspace(0.975, 1.025, 7)
-MAX_CENTRES = 6
+LENGTH_STEP = 0.025 / 3
+HALF_WINDOW = 3
+MAX_SHIFTS = 12
 MAX_ROUNDS = 3
 # A change of volume or shape above which the equation of state is done again around the new shape.
 SHAPE_DRIFT = 0.04
@@ -48,7 +49,7 @@ class BulkRelaxation:
         False if a limit was hit; then `reason` says which.
     details
         Points and result of every equation of state (volumes A^3, energies eV, both of the cell they were
-        computed in), bulk modulus (eV/A^3), Pulay stress (eV/A^3).
+        computed in), with bulk modulus (eV/A^3); Pulay stress (eV/A^3); counts of what was free.
     ionic_steps
         Geometries computed.
     """
@@ -101,7 +102,11 @@ def birch_murnaghan_minimum(volumes: NDArray[Any], energies: NDArray[Any]) -> tu
 
 
 def relax_cell(
-    atoms: Atoms, calculator_for: CalculatorFor, force_tolerance: float, max_steps: int
+    atoms: Atoms,
+    volume_calculator_for: CalculatorFor,
+    shape_calculator_for: CalculatorFor,
+    force_tolerance: float,
+    max_steps: int,
 ) -> BulkRelaxation:
     """Relax cell and positions of a crystal, keeping its space group.
 
@@ -115,8 +120,10 @@ def relax_cell(
     ----------
     atoms
         The crystal, any setting.
-    calculator_for
-        Gives an ASE calculator with fixed numerical settings (k mesh) for a cell.
+    volume_calculator_for
+        Gives an ASE calculator with fixed numerical settings (k mesh) for a cell, for the equation of state.
+    shape_calculator_for
+        The same for relaxing axial ratios, angles and positions. Stresses need a denser k mesh than volumes.
     force_tolerance
         Largest force left on an atom (eV/A).
     max_steps
@@ -138,14 +145,18 @@ def relax_cell(
     }
     result = BulkRelaxation(atoms.copy(), converged=False, details=details)
     for _ in range(MAX_ROUNDS):
-        modulus = _set_equilibrium_volume(work, calculator_for, result)
+        modulus = _set_equilibrium_volume(work, volume_calculator_for, result)
         if modulus is None:
             break
         result.converged, result.reason = True, ""
         if n_strains == 1 and n_internal == 0:
             break
         before = work.cell[:].copy()
-        _relax_all(work, calculator_for, result, modulus, force_tolerance, max_steps)
+        # The Pulay stress belongs to the plane waves, not to the k mesh: it is taken where it is exact.
+        work.calc = volume_calculator_for(work)
+        details["pulay_stress"] = pulay_stress = float(np.mean(work.get_stress(voigt=True)[:3]))
+        work.calc = shape_calculator_for(work)
+        _relax_all(work, result, pulay_stress, modulus, force_tolerance, max_steps)
         drift = np.abs(np.linalg.solve(before, work.cell[:]) - np.eye(3)).max()
         if not result.converged or drift < SHAPE_DRIFT:
             break
@@ -156,49 +167,69 @@ def relax_cell(
 def _set_equilibrium_volume(
     work: Atoms, calculator_for: CalculatorFor, result: BulkRelaxation
 ) -> float | None:
-    """Scale `work` to the minimum of its equation of state; return the bulk modulus (eV/A^3) or None."""
-    for _ in range(MAX_CENTRES):
-        calculator = calculator_for(work)
-        volumes, energies = [], []
-        for scale in LENGTH_SCALES:
-            strained = work.copy()
-            strained.set_cell(work.cell[:] * scale, scale_atoms=True)
-            strained.calc = calculator
-            energies.append(float(strained.get_potential_energy()))
-            volumes.append(float(strained.get_volume()))
-            result.ionic_steps += 1
-        try:
-            minimum, energy, modulus = birch_murnaghan_minimum(np.array(volumes), np.array(energies))
-        except ValueError:
-            minimum, energy, modulus = -1.0, float("nan"), float("nan")
-        inside = volumes[0] < minimum < volumes[-1]
-        # Outside, go on around the lower end.
-        lower_end = volumes[0] if energies[0] < energies[-1] else volumes[-1]
-        centre = minimum if inside else lower_end
-        result.details["equations_of_state"].append(
-            {"volumes": volumes, "energies": energies, "minimum_inside": inside, "volume": centre}
-        )
-        work.set_cell(work.cell[:] * (centre / work.get_volume()) ** (1.0 / 3.0), scale_atoms=True)
-        if inside:
-            result.details["equations_of_state"][-1]["energy"] = energy
-            result.details["bulk_modulus"] = modulus
+    """Scale `work` to the minimum of its equation of state; return the bulk modulus (eV/A^3) or None.
+
+    The lengths are 1 + i * `LENGTH_STEP` of the start's, with seven neighbouring i. The window moves
+    towards lower energy until the minimum lies between its second points from either end; points
+    computed before are used again.
+    """
+    calculator = calculator_for(work)
+    energies: dict[int, float] = {}
+    start_volume, start_cell = float(work.get_volume()), work.cell[:].copy()
+    middle = 0
+    for _ in range(MAX_SHIFTS):
+        window = list(range(middle - HALF_WINDOW, middle + HALF_WINDOW + 1))
+        for i in window:
+            if i not in energies:
+                strained = work.copy()
+                strained.set_cell(start_cell * (1.0 + i * LENGTH_STEP), scale_atoms=True)
+                strained.calc = calculator
+                energies[i] = float(strained.get_potential_energy())
+                result.ionic_steps += 1
+        volumes = [start_volume * (1.0 + i * LENGTH_STEP) ** 3 for i in window]
+        fit = _try_fit(volumes, [energies[i] for i in window])
+        if fit is not None and volumes[1] < fit[0] < volumes[-2]:
+            minimum, energy, modulus = fit
+            result.details["equations_of_state"].append(
+                {
+                    "volumes": volumes,
+                    "energies": [energies[i] for i in window],
+                    "volume": minimum,
+                    "energy": energy,
+                    "bulk_modulus": modulus,
+                }
+            )
+            work.set_cell(start_cell * (minimum / start_volume) ** (1.0 / 3.0), scale_atoms=True)
             return modulus
+        lower = window[0] if energies[window[0]] < energies[window[-1]] else window[-1]
+        # A minimum just outside needs a small move, one far away the largest.
+        wanted = lower if fit is None else round(((fit[0] / start_volume) ** (1.0 / 3.0) - 1.0) / LENGTH_STEP)
+        if (wanted - middle) * (lower - middle) <= 0:
+            wanted = lower
+        middle += int(np.clip(wanted - middle, -HALF_WINDOW - 1, HALF_WINDOW + 1))
     result.converged = False
-    result.reason = f"no minimum of the equation of state found after moving it {MAX_CENTRES} times"
+    result.reason = (
+        f"no minimum of the equation of state between {min(energies) * LENGTH_STEP:+.1%} and "
+        f"{max(energies) * LENGTH_STEP:+.1%} of the start's lengths"
+    )
     return None
+
+
+def _try_fit(volumes: list[float], energies: list[float]) -> tuple[float, float, float] | None:
+    try:
+        return birch_murnaghan_minimum(np.array(volumes), np.array(energies))
+    except ValueError:
+        return None
 
 
 def _relax_all(
     work: Atoms,
-    calculator_for: CalculatorFor,
     result: BulkRelaxation,
+    pulay_stress: float,
     modulus: float,
     force_tolerance: float,
     max_steps: int,
 ) -> None:
-    work.calc = calculator_for(work)
-    pulay_stress = float(np.mean(work.get_stress(voigt=True)[:3]))
-    result.details["pulay_stress"] = pulay_stress
     work.set_constraint(KeepSymmetry(work))
     # Shear moduli are of the order of the bulk modulus.
     cell_factor = float(np.sqrt(max(modulus, 0.05) * work.get_volume() / BFGS_CURVATURE))

@@ -55,9 +55,9 @@ class GPAWPreset:
     k_density
         N_i = ceil(k_density |b_i|), 2 pi included (A), for slabs and cells computed as given.
     bulk_k_density
-        The same for relaxing a crystal and for the energy it ends with. Denser, because axial ratios need it:
-        for hcp Mg at 4 A, c/a comes out as 1.665 and the energy 5 meV/atom off, at 6 A within 0.01 and
-        2 meV/atom of the limit.
+        The same for axial ratios and positions of a crystal and for the energy its relaxation ends with;
+        `k_density` serves its equation of state. Denser, because stresses need it: for hcp Mg at 4 A c/a
+        comes out as 1.665 and the energy 5 meV/atom off, at 6 A within 0.01 and 2 meV/atom of the limit.
     smearing_width
         Width of the Fermi-Dirac distribution (eV).
     force_tolerance

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -175,11 +176,15 @@ def relax_bulk(session: Session, atoms: Atoms) -> dict[str, Any]:
     settings = session.task["settings"]
     density = settings["bulk_k_density"]
 
-    def calculator_for(cell: Atoms) -> JournalCalculator:
-        return session.calculator(mesh_of_lattice(cell.cell[:], density))
+    def calculator_factory(k_density: float) -> Callable[[Atoms], JournalCalculator]:
+        return lambda cell: session.calculator(mesh_of_lattice(cell.cell[:], k_density))
 
     relaxation: BulkRelaxation = relax_cell(
-        atoms, calculator_for, settings["force_tolerance"], settings["max_ionic_steps"]
+        atoms,
+        calculator_factory(settings["k_density"]),
+        calculator_factory(density),
+        settings["force_tolerance"],
+        settings["max_ionic_steps"],
     )
     relaxed = relaxation.atoms
     state = session.final_state(relaxed, mesh_of_lattice(relaxed.cell[:], density), slab=False)
@@ -294,6 +299,7 @@ def main() -> None:
         raise
     if world.rank == 0:
         answer["wall_time"] = time.time() - begin
+        answer["cpu_time"] = time.process_time()
         answer["ranks"] = world.size
         answer["task_hash"] = task["task_hash"]
         Path("output.json.part").write_text(json.dumps(answer))

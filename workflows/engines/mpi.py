@@ -113,8 +113,10 @@ def mpirun_command(mpirun: str, ranks: int) -> list[str]:
     """Return the start of a command line that runs a program on `ranks` ranks."""
     command = [mpirun, "-n", str(ranks)]
     if is_open_mpi(mpirun):
-        # Without it every concurrent mpirun binds its first rank to the same first core.
+        # Bound ranks of every concurrent mpirun would share the same first cores.
         command += ["--bind-to", "none"]
+        # A waiting rank gives its core to others instead of spinning.
+        command += ["--mca", "mpi_yield_when_idle", "1"]
         if ranks > physical_cores():
             command.append("--oversubscribe")
     return command
