@@ -4,7 +4,9 @@ Where the lattice has more rotations than the crystal (Laue classes 4/m, -3, -3m
 and m-3), turning the axes by one of them gives another standard setting in which (101) and (011), or (210)
 and (120), have swapped their names. Which setting a standardisation returns then depends on how the input
 was written. As in the indexing of twins by merohedry, the reflections decide: the setting is taken in which
-the facet that is named first has the stronger structure factor.
+the facet that is named first has the weaker structure factor. That is how the La2O3 type is described
+(Mg3Sb2: origin on the octahedral Mg, Sb at 1/3, 2/3, 0.23, strongest line 011), so (101) and (10-1) of such
+compounds keep their usual names.
 """
 
 from __future__ import annotations
@@ -74,7 +76,7 @@ def axis_rotations(spacegroup_number: int, symbol: str) -> list[NDArray[np.int64
 def preferred_rotation(
     positions: NDArray[np.float64], atomic_numbers: NDArray[np.int64], rotations: list[NDArray[np.int64]]
 ) -> NDArray[np.int64]:
-    """Return the rotation of the axes after which the reflections named first are the strongest.
+    """Return the rotation of the axes after which the reflections named first are the weakest.
 
     Compares ``sum_i |F(h_i)|^2 / i`` over the reflections in the order of `REFLECTIONS`, with the structure
     factor ``F(h) = sum_j Z_j exp(2 pi i h.x_j)``: independent of the origin, and equal for h and -h.
@@ -97,9 +99,9 @@ def preferred_rotation(
         phases = np.exp(2j * np.pi * (REFLECTIONS @ rotation) @ positions.T)
         return float(weights @ np.abs(phases @ atomic_numbers) ** 2)
 
-    strongest = strength(best)
+    weakest = strength(best)
     for rotation in rotations:
         s = strength(rotation)
-        if s > strongest * (1 + TIE):
-            best, strongest = rotation, s
+        if s < weakest * (1 - TIE):
+            best, weakest = rotation, s
     return best

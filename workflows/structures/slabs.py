@@ -11,9 +11,8 @@ stripped atom by atom, and a facet without slabs has a reason.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -166,7 +165,14 @@ def enumerate_slabs(
         If an argument makes no sense or the structure has no determinable symmetry.
     """
     _check_arguments(
-        max_miller_index, min_thickness, vacuum, layer_tolerance, max_terminations, miller_indices
+        lengths={"min_thickness": min_thickness, "vacuum": vacuum, "symprec": symprec},
+        counts={
+            "max_miller_index": max_miller_index,
+            "max_terminations": max_terminations,
+            "max_atoms": max_atoms,
+        },
+        layer_tolerance=layer_tolerance,
+        miller_indices=miller_indices,
     )
     crystal = bulk if isinstance(bulk, Crystal) else crystal_of(bulk, symprec)
     if miller_indices is None:
@@ -298,7 +304,7 @@ def _build(
     cartesian[:, 2] += height / 2 - (z.max() + z.min()) / 2
     lattice = plane.cartesian_basis.copy()
     lattice[2] = [0.0, 0.0, height]
-    fractional = np.linalg.solve(lattice.T, cartesian.T).T
+    fractional: NDArray[np.float64] = np.linalg.solve(lattice.T, cartesian.T).T
     fractional[:, :2] -= np.floor(fractional[:, :2] + 1e-8)
     structure = _structure(lattice, np.array(plane.species)[which], fractional)
     return SymmetricSlab(
@@ -319,26 +325,20 @@ def _build(
 
 
 def _check_arguments(
-    max_miller_index: int,
-    min_thickness: float,
-    vacuum: float,
+    lengths: dict[str, float],
+    counts: dict[str, int | None],
     layer_tolerance: float,
-    max_terminations: int | None,
     miller_indices: Sequence[Miller] | None,
 ) -> None:
-    wrong = Counter(
-        {
-            f"max_miller_index is {max_miller_index}; give 1 or more": max_miller_index < 1,
-            f"min_thickness is {min_thickness} A; give a length above 0": not min_thickness > 0,
-            f"vacuum is {vacuum} A; give a length above 0": not vacuum > 0,
-            f"layer_tolerance is {layer_tolerance} A; give 0 or more": not layer_tolerance >= 0,
-            f"max_terminations is {max_terminations}; give 1 or more": max_terminations is not None
-            and max_terminations < 1,
-            "miller index (000) is not a plane; give three integers, not all zero": any(
-                not any(h) for h in miller_indices or []
-            ),
-        }
-    )
-    lines = [line for line, is_wrong in wrong.items() if is_wrong]
-    if lines:
-        raise InputError("slabs: " + "; ".join(lines))
+    wrong = [f"{name} is {x} A; give a length above 0" for name, x in lengths.items() if not 0 < x < inf]
+    wrong += [f"{name} is {n}; give 1 or more" for name, n in counts.items() if n is not None and n < 1]
+    if not 0 <= layer_tolerance < inf:
+        wrong.append(f"layer_tolerance is {layer_tolerance} A; give 0 or more")
+    if miller_indices is not None and not len(miller_indices):
+        wrong.append("miller_indices is empty; give at least one plane, or None for all of them")
+    for h in miller_indices or []:
+        if len(h) != 3 or not any(h):
+            text = "".join(map(str, h))
+            wrong.append(f"miller index ({text}) is not a plane; give three integers, not all zero")
+    if wrong:
+        raise InputError("slabs: " + "; ".join(wrong))
