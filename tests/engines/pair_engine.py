@@ -64,8 +64,6 @@ class PairEngine:
     fail_on, unconverged_on, crash_on
         Folder-independent marks: a calculation whose description (``kind formula natoms``) contains the mark
         fails, does not converge, or raises.
-    fill_disk_on
-        Such a calculation raises OSError(ENOSPC), as a full work disk does.
     """
 
     preset: str = "demo"
@@ -98,7 +96,10 @@ class PairEngine:
             raise EngineError("engine 'pair' has no parameters for Xe; remove it")
 
     def kpoints(self, structure: Structure, *, slab: bool = False) -> tuple[int, int, int]:
-        n = [max(1, int(np.ceil(self.k_density * b / 2 - 1e-3))) for b in structure.lattice.reciprocal_lattice.abc]
+        n = [
+            max(1, int(np.ceil(self.k_density * b / 2 - 1e-3)))
+            for b in structure.lattice.reciprocal_lattice.abc
+        ]
         return (n[0], n[1], 1 if slab else n[2])
 
     def relax_bulk(self, structure: Structure, directory: Path) -> CalculationOutput:
@@ -116,7 +117,7 @@ class PairEngine:
                 scaled.scale_lattice(scaled.volume * np.exp(np.clip(change, -0.02, 0.02)) ** 3)
             return self._output(scaled, pair_energy(scaled)[0], kpoints=self.kpoints(structure))
 
-        return self._do("bulk_relax", structure, work)
+        return self._do("bulk_relax", structure, directory, work)
 
     def static_bulk(
         self, structure: Structure, kpoints: tuple[int, int, int], directory: Path
@@ -124,6 +125,7 @@ class PairEngine:
         return self._do(
             "bulk_static",
             structure,
+            directory,
             lambda: self._output(structure, pair_energy(structure)[0], kpoints=kpoints),
         )
 
@@ -152,7 +154,7 @@ class PairEngine:
                 relaxed, energy, kpoints=kpoints, ionic_steps=step + 1, max_force=float(np.abs(forces).max())
             )
 
-        return self._do("slab_relax", structure, work)
+        return self._do("slab_relax", structure, directory, work)
 
     def static_slab(
         self,
@@ -165,7 +167,7 @@ class PairEngine:
             height = structure.lattice.c
             z = np.arange(0.0, height, 0.1)
             atoms = structure.cart_coords[:, 2]
-            top = [s.specie.symbol for s in structure if s.coords[2] > atoms.max() - 0.1]
+            top = [s.specie.symbol for s in structure if s.coords[2] > atoms.max() - 0.5]
             level = VACUUM_LEVEL + 0.1 * top.count("Ag")
             outside = np.maximum(np.maximum(atoms.min() - z, z - atoms.max()), 0.0)
             potential = level - (level + 6.0) * np.exp(-((outside / 1.2) ** 2))
@@ -177,7 +179,7 @@ class PairEngine:
                 potential=PlanarPotential(z=z.tolist(), potential=potential.tolist()),
             )
 
-        return self._do("slab_static", structure, work)
+        return self._do("slab_static", structure, directory, work)
 
     def _output(self, structure: Structure, energy: float, **more: Any) -> CalculationOutput:
         elements = sorted({site.specie.symbol for site in structure})
@@ -190,7 +192,7 @@ class PairEngine:
             **more,
         )
 
-    def _do(self, kind: str, structure: Structure, work: Any) -> CalculationOutput:
+    def _do(self, kind: str, structure: Structure, directory: Path, work: Any) -> CalculationOutput:
         what = f"{kind} {structure.composition.reduced_formula} {len(structure)}"
         time.sleep(self.delay)
         if self.crash_on and self.crash_on in what:
@@ -198,13 +200,14 @@ class PairEngine:
         if self.fail_on and self.fail_on in what:
             output = CalculationOutput(status="failed", reason="failure asked for")
         elif self.unconverged_on and self.unconverged_on in what:
-            output = CalculationOutput(status="unconverged", reason="asked not to converge", structure=structure)
+            output = CalculationOutput(
+                status="unconverged", reason="asked not to converge", structure=structure
+            )
         else:
             output = work()
         if self.log:
             with Path(self.log).open("a") as log:
-                line = f"{what} {structure.volume:.6f} {float(np.sum(structure.frac_coords)):.6f}"
-                log.write(line + "\n")
+                log.write(f"{directory.name} {what}\n")
                 log.flush()
                 os.fsync(log.fileno())
         return output

@@ -18,9 +18,7 @@ PAIR_ENGINE = "tests.engines.pair_engine:PairEngine"
 
 @pytest.fixture
 def mgag():
-    return Structure.from_spacegroup(
-        "Pm-3m", Lattice.cubic(3.3), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]]
-    )
+    return Structure.from_spacegroup("Pm-3m", Lattice.cubic(3.3), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
 
 @pytest.fixture

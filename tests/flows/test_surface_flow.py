@@ -125,7 +125,10 @@ def test_a_failing_slab_stops_no_other(bench, mgag):
     assert tally.problems == []
     assert sorted(tally.computed) == ["MgAg (110) MgAg: relax", "MgAg (110) MgAg: static"]
     assert sum((bench.executed() - executed).values()) == 2
-    assert surfaces(bench.store)[("MgAg", (1, 1, 0), "MgAg")]["verdicts"]["surface_energy"]["status"] == "accepted"
+    assert (
+        surfaces(bench.store)[("MgAg", (1, 1, 0), "MgAg")]["verdicts"]["surface_energy"]["status"]
+        == "accepted"
+    )
 
 
 def test_a_crash_is_a_verdict_with_its_reason(bench, mgag):
@@ -171,7 +174,9 @@ def test_a_failed_bulk_is_a_problem_and_the_other_compounds_go_on(bench, mgag, m
 
 
 def test_without_the_partners_reference_the_mg_rich_value_stands(bench, mgag):
-    tally = bench.run(SurfaceMaker(bench.context(fail_on="bulk_relax Ag")).make(mgag, miller_indices=[(1, 0, 0)]))
+    tally = bench.run(
+        SurfaceMaker(bench.context(fail_on="bulk_relax Ag")).make(mgag, miller_indices=[(1, 0, 0)])
+    )
     assert len(tally.problems) == 1
     for record in surfaces(bench.store).values():
         assert record["surface_energy"] is not None
