@@ -1,0 +1,141 @@
+"""What `mgsurf doctor` looks at: everything a campaign needs on this machine."""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stores.errors import MgsurfError
+from workflows.execution.checks import (
+    Check,
+    Status,
+    check_folder,
+    check_memory,
+    check_packages,
+    check_python,
+    check_threads,
+)
+from workflows.execution.gpaw_checks import check_gpaw, check_mpi, check_setups
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEFAULT_WORK_DIR = "mgsurf_runs"
+
+
+def run_checks(
+    store_uri: str | None = None, work_dir: Path | None = None, engine: str = "gpaw"
+) -> list[Check]:
+    """Look at everything a campaign needs.
+
+    Parameters
+    ----------
+    store_uri
+        Store of the campaign; None for the one commands take when told none.
+    work_dir
+        Folder of the calculations; None for the default one.
+    engine
+        Name of the engine; ``gpaw`` has checks of its own.
+
+    Returns
+    -------
+    list of Check
+        In a fixed order. A check that itself breaks comes back as failed; nothing is raised.
+    """
+    from stores.connections import resolve_store_uri
+
+    uri = resolve_store_uri(store_uri)
+    checks: list[tuple[str, Callable[[], Check]]] = [
+        ("Python", check_python),
+        ("packages", check_packages),
+        *_engine_checks(engine),
+        ("OMP_NUM_THREADS", lambda: check_threads(os.environ.get("OMP_NUM_THREADS"))),
+        ("store", lambda: check_store(uri)),
+        *_store_folder_check(uri),
+        ("work folder", lambda: check_folder("work folder", work_dir or Path(DEFAULT_WORK_DIR))),
+        ("memory", check_memory),
+    ]
+    # Most of the time goes into waiting for GPAW and mpirun to start.
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        return list(pool.map(lambda named: _guarded(*named), checks))
+
+
+def _engine_checks(engine: str) -> list[tuple[str, Callable[[], Check]]]:
+    if engine == "gpaw":
+        return [("GPAW", check_gpaw), ("PAW setups", check_setups), ("MPI", check_mpi)]
+    return [("engine", lambda: check_engine(engine))]
+
+
+def _guarded(name: str, check: Callable[[], Check]) -> Check:
+    try:
+        return check()
+    except MgsurfError as error:
+        return Check(name, Status.FAIL, " ".join(str(error).split()), "see the message")
+    except Exception as error:  # noqa: BLE001 - a broken check must not hide the others
+        found = f"the check itself broke: {type(error).__name__}: {' '.join(str(error).split())}"
+        return Check(name, Status.FAIL, found, "report this as a bug of mgsurf")
+
+
+def check_engine(engine: str) -> Check:
+    """Check that an engine other than GPAW can be made."""
+    from workflows.engines.registry import make_engine
+
+    try:
+        made = make_engine(engine)
+    except MgsurfError as error:
+        return Check("engine", Status.FAIL, str(error), "name a known engine or install its package")
+    return Check("engine", Status.OK, f"{made.name}, preset {made.method().preset}")
+
+
+def check_store(uri: str) -> Check:
+    """Check that a store opens, count what it holds, and tell whether it can be written.
+
+    An SQLite file that does not exist yet is not made.
+
+    Parameters
+    ----------
+    uri
+        The store's URI.
+    """
+    from stores.connections import open_store, parse_uri
+
+    try:
+        place = parse_uri(uri)
+        if place.kind == "sqlite" and not Path(place.target).exists():
+            return Check("store", Status.OK, f"{place.target} does not exist yet; the first run makes it")
+        began = time.monotonic()
+        with open_store(uri, must_exist=True) as store:
+            count = store.count()
+            found = f"{store.uri} opens, {count} surface{'' if count == 1 else 's'}"
+        found += f", answered in {(time.monotonic() - began) * 1000:.0f} ms"
+    except MgsurfError as error:
+        return Check("store", Status.FAIL, " ".join(str(error).split()), "name another store with --store")
+    if place.kind == "sqlite":
+        from stores.database import SCHEMA_VERSION
+
+        found += f", layout {SCHEMA_VERSION}"
+        if not os.access(place.target, os.W_OK):
+            mend = f"chmod u+w '{place.target}'"
+            return Check("store", Status.WARN, f"{found}; it can only be read", mend)
+    return Check("store", Status.OK, found)
+
+
+def _store_folder_check(uri: str) -> list[tuple[str, Callable[[], Check]]]:
+    from stores.connections import parse_uri
+
+    try:
+        place = parse_uri(uri)
+    except MgsurfError:
+        return []  # check_store says what is wrong with it
+    if place.kind != "sqlite":
+        return []
+    return [("store folder", lambda: check_folder("store folder", Path(place.target).parent))]
+
+
+def worst(checks: list[Check]) -> Status:
+    """Return the gravest outcome of a list of checks."""
+    order = [Status.OK, Status.WARN, Status.FAIL]
+    return max((check.status for check in checks), key=order.index, default=Status.OK)
