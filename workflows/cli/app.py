@@ -5,17 +5,20 @@ Each command imports what it needs when it is called, so that `mgsurf --help` an
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from workflows.cli.filters import SurfaceFilter
 from workflows.cli.options import (
+    OUTPUT,
     CsvOption,
     ExportFormat,
     JsonOption,
@@ -26,6 +29,9 @@ from workflows.cli.options import (
     StoreOption,
     with_filters,
 )
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 COMPUTE = "Compute"
 LOOK = "Look at results"
@@ -240,6 +246,16 @@ def export(
     filters: SurfaceFilter,
     output: OutputOption = None,
     overwrite: OverwriteOption = False,
+    relaxed: Annotated[
+        bool,
+        typer.Option("--relaxed", help="The relaxed slabs, not those as cut.", rich_help_panel=OUTPUT),
+    ] = False,
+    include_rejected: Annotated[
+        bool,
+        typer.Option(
+            "--include-rejected", help="Also values whose verdict is not accepted.", rich_help_panel=OUTPUT
+        ),
+    ] = False,
     store: StoreOption = None,
 ) -> int:
     """Write surfaces for other programs: CSV, JSON lines, extended XYZ, ASE database, CGCNN folder.
@@ -249,7 +265,15 @@ def export(
     """
     from workflows.cli.export import write_export
 
-    return write_export(format.value, filters, output, overwrite, store)
+    return write_export(
+        format.value,
+        filters,
+        output,
+        overwrite=overwrite,
+        relaxed=relaxed,
+        include_rejected=include_rejected,
+        store_uri=store,
+    )
 
 
 @app.command(rich_help_panel=MEND)
@@ -272,11 +296,18 @@ def main(arguments: list[str] | None = None) -> None:
         Instead of those of the process.
     """
     # Imported before anything can go wrong: an error must not need an import to be told.
-    from workflows.cli.errors import EXIT_INTERRUPTED, report
+    from workflows.cli.errors import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, report
 
     if os.environ.get("MGSURF_DEBUG") != "1":
-        # libraries warn about their own affairs; what concerns the user is said by our own messages
-        warnings.simplefilter("ignore")
+        _hush()
+    interrupted: list[int] = []
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        # noted, because a compiled module that is being loaded turns the exception into an ImportError
+        interrupted.append(signum)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
     code = 0
     try:
         result = app(args=arguments, prog_name="mgsurf", standalone_mode=False)
@@ -285,10 +316,23 @@ def main(arguments: list[str] | None = None) -> None:
             report(KeyboardInterrupt())
         sys.stdout.flush()
     except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 1
+        # typer leaves so when the reader of a pipe is gone
+        closed = isinstance(error.__context__, OSError) and error.__context__.errno == errno.EPIPE
+        code = EXIT_BROKEN_PIPE if closed else error.code if isinstance(error.code, int) else 1
     except BaseException as error:  # noqa: BLE001 -- no traceback ever reaches the user
-        code = report(error)
+        code = report(KeyboardInterrupt() if interrupted else error)
     _leave(code)
+
+
+def _hush() -> None:
+    """Show our own warnings as lines; those of other libraries are about their own affairs."""
+    warnings.simplefilter("ignore")
+    logging.getLogger().addHandler(logging.NullHandler())
+    ours = logging.StreamHandler()
+    ours.setLevel(logging.WARNING)
+    ours.setFormatter(logging.Formatter("mgsurf: %(message)s"))
+    for package in ("stores", "model", "workflows"):
+        logging.getLogger(package).addHandler(ours)
 
 
 def _leave(code: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,13 @@ def draw(
         figure = _figure(kind, found, store, filters)
     from workflows.report.style import save
 
-    save(figure, path)
+    # a full disk leaves what was there before, not half a picture
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        save(figure, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     print(path)
     return 0
 

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import json
+
+
+def test_doctor_fails_and_says_how_to_mend_a_store(mgsurf, tmp_path):
+    (tmp_path / "notes.sqlite").write_text("no database\n" * 100)
+    done = mgsurf("doctor", "--store", tmp_path / "notes.sqlite", "--json")
+    assert done.returncode == 1
+    checks = {check["name"]: check for check in json.loads(done.stdout)}
+    assert checks["store"]["status"] == "fail"
+    assert "not an SQLite file" in checks["store"]["found"]
+    assert checks["store"]["mend"]
+    assert checks["Python"]["status"] == "ok"
+
+
+def test_doctor_shows_a_table(mgsurf, filled):
+    done = mgsurf("doctor", "--store", filled, env={"COLUMNS": "80"})
+    assert done.returncode in (0, 1)  # an engine may be missing here
+    assert "8 surfaces" in done.stdout
+    assert done.stderr == ""
+    assert "\x1b[" not in done.stdout

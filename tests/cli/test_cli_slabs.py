@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from workflows.cli.app import app
+
+
+@pytest.fixture
+def slabs(capsys):
+    """Run `mgsurf slabs` in this process; return what it printed."""
+
+    def run(*options):
+        assert app(["slabs", *map(str, options)], standalone_mode=False) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_every_slab_of_b2_as_json(slabs):
+    facets = json.loads(slabs("--prototype", "B2", "--formula", "MgAg", "--json"))
+    assert [facet["miller_index"] for facet in facets] == [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
+    found = [slab for facet in facets for slab in facet["slabs"]]
+    assert len(found) == 5
+    assert all(slab["thickness"] >= 10 for slab in found)
+    assert all(slab["vacuum"] == pytest.approx(15, abs=1e-6) for slab in found)
+
+
+def test_the_table_says_why_a_facet_gives_nothing(slabs):
+    text = slabs("--prototype", "A12", "--formula", "Mg17Al12", "--miller", "111")
+    assert "0 symmetric slabs of 1 plane" in text
+    assert "(111): polar direction: no symmetric slab exists" in text
+
+
+def test_hexagonal_planes_are_shown_with_four_indices(slabs):
+    text = slabs("--formula", "Mg")
+    assert "P6_3/mmc (no. 194)" in text
+    assert "(0001)" in text
+    assert "(10-10)" in text
+
+
+def test_settings_reach_the_enumeration(slabs):
+    thick = json.loads(slabs("--formula", "Mg", "--miller", "0001", "--min-thickness", "25", "--json"))
+    assert thick[0]["slabs"][0]["thickness"] >= 25
+    few = json.loads(
+        slabs("--prototype", "B2", "--formula", "MgAg", "--max-terminations", "1", "--vacuum", "20", "--json")
+    )
+    assert [len(facet["slabs"]) for facet in few] == [1, 1, 1]
+    assert few[0]["slabs"][0]["vacuum"] == pytest.approx(20)
+    none = json.loads(slabs("--prototype", "B2", "--formula", "MgAg", "--max-atoms", "3", "--json"))
+    assert all(facet["slabs"] == [] and facet["reason"] for facet in none)
+
+
+def test_written_files_hold_the_slabs(slabs, tmp_path):
+    crystal = Structure.from_spacegroup("Pm-3m", Lattice.cubic(3.3), ["Mg", "Ag"], [[0, 0, 0], [0.5] * 3])
+    crystal.to(str(tmp_path / "MgAg.cif"))
+    facets = json.loads(slabs(tmp_path / "MgAg.cif", "--write", tmp_path / "out", "--json"))
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert len(names) == 5
+    assert "MgAg_110_0_MgAg.vasp" in names
+    for facet in facets:
+        for slab in facet["slabs"]:
+            written = Structure.from_file(slab["file"])
+            assert len(written) == slab["n_atoms"]
+            heights = written.cart_coords[:, 2]
+            assert heights.max() - heights.min() == pytest.approx(slab["thickness"], abs=1e-5)
+
+
+def test_files_are_not_overwritten_unless_asked(refused, mgsurf, tmp_path):
+    arguments = ["slabs", "--formula", "Mg", "--miller", "0001", "--write", "out"]
+    assert "1 files written to out" in mgsurf(*arguments).stdout
+    file = tmp_path / "out" / "Mg_001_0_Mg.vasp"
+    file.write_text("precious")
+    assert "exists already" in refused(*arguments)
+    assert file.read_text() == "precious"
+    assert mgsurf(*arguments, "--overwrite").returncode == 0
+    assert file.read_text() != "precious"
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_fits(mgsurf, width):
+    done = mgsurf("slabs", "--prototype", "C14", "--formula", "MgZn2", env={"COLUMNS": str(width)})
+    assert "23 symmetric slabs of 5 planes" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= width
+    assert "…" not in done.stdout
+    assert "\x1b[" not in done.stdout
+
+
+def test_bad_arguments_get_one_line(refused):
+    assert "give a CIF or POSCAR file" in refused("slabs")
+    assert "add --prototype" in refused("slabs", "--formula", "MgAg")
+    assert "not both" in refused("slabs", "x.cif", "--formula", "Mg")
+    assert "unknown prototype" in refused("slabs", "--formula", "MgAg", "--prototype", "Z9")
+    assert "a facet is named by (100)" in refused("slabs", "--formula", "Mg", "--miller", "200")
+    assert "--max-miller" in refused("slabs", "--formula", "Mg", "--max-miller", "0")
+    assert "thickness" in refused("slabs", "--formula", "Mg", "--min-thickness", "-1")

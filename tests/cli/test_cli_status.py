@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+
+from workflows.cli.status import running_label
+
+
+def status(mgsurf, *arguments, **options):
+    done = mgsurf("status", *arguments, "--json", **options)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_counts(mgsurf, filled):
+    state = status(mgsurf, "--store", filled)
+    assert state["surfaces"] == 8
+    assert state["compounds"] == ["Mg", "MgAg"]
+    assert state["verdicts"] == {
+        "surface_energy": {"accepted": 7, "failed": 1},
+        "work_function": {"accepted": 6, "vacuum_not_flat": 1, "failed": 1},
+    }
+    assert state["calculations"]["slab_relax"] == {"ok": 1, "unconverged": 1, "failed": 1}
+    assert sum(sum(row.values()) for row in state["calculations"].values()) == 7
+    assert state["running"] is None
+    assert [problem["status"] for problem in state["problems"]] == ["unconverged", "failed"]
+    assert state["problems"][1]["reason"] == "mpirun ended with status 1"
+    assert state["last_update"].endswith(("Z", "+00:00"))
+
+
+def test_words(mgsurf, filled):
+    done = mgsurf("status", "--store", filled, env={"COLUMNS": "80"})
+    assert "8 of Mg, MgAg" in done.stdout
+    assert "6 accepted, 1 vacuum not flat, 1 failed" in done.stdout
+    assert "failed  Mg (10-10) Mg-b slab relax: mpirun ended with status 1" in done.stdout
+    assert "\x1b[" not in done.stdout
+
+
+def test_a_campaign_names_store_and_working_folder(mgsurf, filled, tmp_path):
+    (tmp_path / "runs").mkdir()
+    state = {"pid": os.getpid(), "host": socket.gethostname(), "label": "MgAg (110) MgAg: slab relax"}
+    (tmp_path / "runs" / "running.json").write_text(json.dumps(state))
+    campaign = tmp_path / "campaign.yaml"
+    campaign.write_text(
+        f"name: quickstart\ncompounds:\n  - formula: Mg\nstore: sqlite:///{filled}\nwork_dir: runs\n"
+    )
+    found = status(mgsurf, campaign)
+    assert found["running"] == f"MgAg (110) MgAg: slab relax (process {os.getpid()})"
+    assert found["surfaces"] == 8
+    campaign.write_text(campaign.read_text().replace("quickstart", "another"))
+    assert status(mgsurf, campaign)["surfaces"] == 0
+
+
+def test_a_run_that_was_killed_is_not_running(tmp_path):
+    dead = 4_194_304 + 1  # above the largest process number of Linux
+    (tmp_path / "running.json").write_text(
+        json.dumps({"pid": dead, "host": socket.gethostname(), "label": "x"})
+    )
+    assert running_label(tmp_path) is None
+    (tmp_path / "running.json").write_text(json.dumps({"pid": 1, "host": "elsewhere", "label": "x"}))
+    assert running_label(tmp_path) == "x (on elsewhere, process 1)"
+    (tmp_path / "running.json").write_text("{half")
+    assert running_label(tmp_path) is None
+    assert running_label(tmp_path / "nowhere") is None

@@ -1,0 +1,62 @@
+"""`mgsurf doctor`: is everything there that a campaign needs, and how to mend what is not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from workflows.cli.console import page
+
+if TYPE_CHECKING:
+    from workflows.execution.checks import Check
+
+STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+def examine(store_uri: str | None, as_json: bool) -> int:
+    """Print what was looked at, what was found and how to mend it.
+
+    Parameters
+    ----------
+    store_uri
+        What ``--store`` said.
+    as_json
+        Instead of a table.
+
+    Returns
+    -------
+    int
+        Exit status: 1 if something must be mended, else 0.
+    """
+    from workflows.execution.doctor import run_checks, worst
+
+    checks = run_checks(store_uri)
+    if as_json:
+        print(json.dumps([asdict(check) for check in checks], indent=2, ensure_ascii=False))
+    else:
+        _print(checks)
+    return 1 if worst(checks) == "fail" else 0
+
+
+def _print(checks: list[Check]) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    console = page()
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("check", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("found", overflow="fold")
+    for check in checks:
+        table.add_row(check.name, Text(check.status, style=STYLES[check.status]), Text(check.found))
+    console.print(table)
+    # below the table and unwrapped, so that a command can be copied
+    for check in checks:
+        if check.mend:
+            console.print(
+                Text.assemble((f"{check.name}: ", STYLES[check.status]), check.mend), soft_wrap=True
+            )
+    bad = sum(check.status == "fail" for check in checks)
+    console.print(f"{bad} to mend" if bad else "everything a campaign needs is there", style="bold")

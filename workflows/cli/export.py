@@ -1,0 +1,75 @@
+"""`mgsurf export`: surfaces as files for other programs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workflows.cli.plot import check_output
+from workflows.cli.query import existing_store, explain_empty, select
+
+if TYPE_CHECKING:
+    from workflows.cli.filters import SurfaceFilter
+
+DEFAULT_NAMES = {
+    "csv": "surfaces.csv",
+    "jsonl": "surfaces.jsonl",
+    "extxyz": "surfaces.extxyz",
+    "ase": "surfaces.db",
+    "cgcnn": "cgcnn",
+}
+
+
+def write_export(
+    format: str,
+    filters: SurfaceFilter,
+    output: Path | None,
+    *,
+    overwrite: bool,
+    relaxed: bool,
+    include_rejected: bool,
+    store_uri: str | None,
+) -> int:
+    """Write the surfaces that the filters pass, and say where they are.
+
+    Parameters
+    ----------
+    format
+        One of `stores.export.FORMATS`.
+    filters
+        Which surfaces.
+    output
+        File, or folder for cgcnn; a name of `DEFAULT_NAMES` if None.
+    overwrite, relaxed, include_rejected
+        See `stores.export.export`.
+    store_uri
+        What ``--store`` said.
+
+    Returns
+    -------
+    int
+        Exit status; 1 if no surface matches.
+    """
+    from stores.export import export
+    from stores.records import SurfaceRecord
+
+    path = check_output(output or Path(DEFAULT_NAMES[format]), overwrite)
+    filters.criteria()
+    with existing_store(store_uri) as store:
+        # ids first: whole records are read one by one, because a hundred thousand do not fit in memory
+        ids = [document["id"] for document in select(store, filters, ["id"])]
+        if not ids:
+            print(f"mgsurf: {explain_empty(store, filters)}", file=sys.stderr)
+            return 1
+        records = (record for i in ids if (record := store.get(SurfaceRecord, i)) is not None)
+        count = export(
+            records,
+            path,
+            format,
+            relaxed=relaxed,
+            include_rejected=include_rejected,
+            overwrite=overwrite,
+        )
+    print(f"{count} surfaces in {path}")
+    return 0
