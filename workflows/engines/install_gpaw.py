@@ -152,7 +152,7 @@ def look_at_machine() -> Machine:
     """Find out what decides the build here."""
     compiler = next((name for name in ("g++", "c++", "clang++") if shutil.which(name)), None)
     asked = ("xc", "fftw3", "openblas", "blas", "scalapack-openmpi")
-    found = frozenset(name for name in asked if compiler and _links(compiler, name))
+    found = frozenset(name for name in asked if compiler and links(compiler, name))
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     system = Path("/usr/bin/python3")
     is_system = system.exists() and system.resolve() == Path(sys.executable).resolve()
@@ -167,7 +167,8 @@ def look_at_machine() -> Machine:
     )
 
 
-def _links(compiler: str, library: str) -> bool:
+def links(compiler: str, library: str) -> bool:
+    """Tell whether a compiler can link against a library, by trying."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "probe.cpp")
         source.write_text("int main() { return 0; }\n", encoding="utf-8")

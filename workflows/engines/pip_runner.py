@@ -173,14 +173,15 @@ def remove_half_installed(site_packages: Path) -> list[str]:
         else:
             leftover.unlink(missing_ok=True)
     for info in sorted(site_packages.glob("*.dist-info")):
-        if _is_whole(info):
+        if is_whole(info):
             continue
         shutil.rmtree(info, ignore_errors=True)
         removed.append(info.name.removesuffix(".dist-info"))
     return removed
 
 
-def _is_whole(info: Path) -> bool:
+def is_whole(info: Path) -> bool:
+    """Tell whether a package with this dist-info folder was installed to its end."""
     if not all((info / name).is_file() for name in ("METADATA", "INSTALLER", "RECORD")):
         return False
     files = importlib.metadata.Distribution.at(info).files or []
