@@ -70,8 +70,18 @@ def default_store_uri() -> str:
 
 
 def resolve_store_uri(explicit: str | None = None, campaign: str | None = None) -> str:
-    """Return a command's store: as told, else MGSURF_STORE, else the campaign's, else the default."""
-    return explicit or os.environ.get("MGSURF_STORE") or campaign or default_store_uri()
+    """Return a command's store: as told, else MGSURF_STORE, else the campaign's, else the default.
+
+    A relative path is made absolute from the present folder, for jobs run in folders of their own.
+
+    Raises
+    ------
+    InputError
+        If the URI has none of the known forms.
+    """
+    uri = explicit or os.environ.get("MGSURF_STORE") or campaign or default_store_uri()
+    place = parse_uri(uri)
+    return f"sqlite:///{place.target}" if place.kind == "sqlite" else uri
 
 
 def open_store(uri: str, *, must_exist: bool = False) -> SurfaceStore:

@@ -24,7 +24,6 @@ from stores.values import loads
 
 APPLICATION_ID = 0x6D677366  # "mgsf"
 SCHEMA_VERSION = 1
-_HEADER = b"SQLite format 3\x00"
 
 _databases: weakref.WeakSet[Database] = weakref.WeakSet()
 _inherited: list[Any] = []
@@ -187,20 +186,24 @@ class Database:
         )
         return connection
 
-    def _check_header(self) -> None:
+    def _check_place(self) -> None:
+        # The file itself is left to SQLite: closing any descriptor of it would drop the POSIX locks of this
+        # process's other connections, and another process could remove the log under them.
         if not self.path.parent.is_dir():
             raise InputError(f"The folder {self.path.parent} of the store does not exist; make it first.")
         if self.path.is_dir():
             raise InputError(f"The store {self.path} is a folder, not a file; name a file in it.")
-        if self.path.exists():
-            with self.path.open("rb") as file:
-                header = file.read(len(_HEADER))
-            if header and header != _HEADER:
-                raise InputError(f"The store {self.path} is not an SQLite file; name another with --store.")
 
     def _check_contents(self, connection: Connection) -> bool:
         """Return True if the file is ours, False if it is empty."""
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        try:
+            application = connection.execute("PRAGMA application_id").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            if "not a database" not in str(error):
+                raise
+            raise InputError(
+                f"The store {self.path} is not an SQLite file; name another with --store."
+            ) from error
         if application == APPLICATION_ID:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
@@ -216,11 +219,12 @@ class Database:
         return False
 
     def _open(self) -> Connection:
-        self._check_header()
+        self._check_place()
         connection = self._connect(str(self.path))
         try:
             if not self._check_contents(connection):
                 self._lay_out(connection)
+            connection.execute("PRAGMA cache_size=-65536")  # kB; as much of it as is read
             connection.execute(f"PRAGMA synchronous={'FULL' if self.durable else 'NORMAL'}")
         except BaseException:
             connection.close()
@@ -245,7 +249,7 @@ class Database:
         connection.execute("COMMIT")
 
     def _open_read_only(self) -> Connection:
-        self._check_header()
+        self._check_place()
         address = self.path.as_uri()
         # Without leave to make the -shm file, WAL can only be read as a file that nobody changes.
         for options in ("mode=ro", "mode=ro&immutable=1"):

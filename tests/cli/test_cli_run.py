@@ -195,11 +195,11 @@ def test_a_full_disk_stops_in_one_line_and_loses_nothing(campaign, mgsurf, tmp_p
 @pytest.mark.parametrize(
     ("compound", "words"),
     [
-        ("{formula: CuZn, prototype: B2}", ["CuZn", "no Mg"]),
+        ("{formula: CuZn, prototype: B2}", ["ZnCu", "no Mg"]),
         ("{formula: Ag}", ["Ag", "no Mg"]),
         ("{file: ternary.vasp}", ["3 elements", "binaries"]),
         ("{formula: MgXe, prototype: B2}", ["Xe"]),
-        ("{file: missing.cif}", ["missing.cif", "no such file"]),
+        ("{file: missing.cif}", ["missing.cif", "does not exist"]),
     ],
 )
 def test_what_run_refuses(mgsurf, tmp_path, compound, words):

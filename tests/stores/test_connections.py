@@ -54,15 +54,17 @@ def test_unknown_form_names_the_known_ones(uri: str) -> None:
 
 def test_which_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert default_store_uri() == "sqlite:///mgsurf.sqlite"
-    assert resolve_store_uri(None, "campaign.sqlite") == "campaign.sqlite"
+    here = f"sqlite:///{Path.cwd()}"  # absolute: jobs run in folders of their own
+    assert resolve_store_uri(None, "campaign.sqlite") == f"{here}/campaign.sqlite"
     settings = tmp_path / ".config" / "mgsurf.yaml"
     settings.parent.mkdir()
     settings.write_text("store: from-file.sqlite\n")
     assert default_store_uri() == "from-file.sqlite"
     monkeypatch.setenv("MGSURF_STORE", "from-environment.sqlite")
     assert default_store_uri() == "from-environment.sqlite"
-    assert resolve_store_uri(None, "campaign.sqlite") == "from-environment.sqlite"
-    assert resolve_store_uri("told.sqlite", "campaign.sqlite") == "told.sqlite"
+    assert resolve_store_uri(None, "campaign.sqlite") == f"{here}/from-environment.sqlite"
+    assert resolve_store_uri("told.sqlite", "campaign.sqlite") == f"{here}/told.sqlite"
+    assert resolve_store_uri("memory://x") == "memory://x"
 
 
 def test_must_exist(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from stores.connections import open_job_store, open_store, resolve_store_uri
+from stores.connections import open_job_store, open_store, parse_uri, resolve_store_uri
 from workflows.execution.listener import RunListener, Tally
 from workflows.execution.local import run_local
 from workflows.flows.campaign import CampaignMaker
@@ -71,6 +71,9 @@ def run_campaign(
     if dry_run:
         return _list(console, maker, structures)
     make_directory(work_dir)
+    place = parse_uri(uri)
+    if place.kind == "sqlite":
+        make_directory(Path(place.target).parent)
     with open_store(uri) as results:
         before = results.count()
     if not quiet:
