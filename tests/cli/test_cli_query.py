@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from stores.connections import open_store
 from workflows.cli.app import app
 from workflows.cli.errors import ending
 
@@ -117,6 +118,18 @@ def test_the_table_fits_and_has_no_colour_codes_in_a_pipe(mgsurf, filled, width)
     assert "J/m²" in done.stdout
     assert "(10-10)" in done.stdout
     assert "4.304" in done.stdout
+
+
+def test_a_long_table_is_cut_and_says_so_unless_a_limit_is_given(mgsurf, records, tmp_path):
+    with open_store(f"sqlite:///{tmp_path}/long.sqlite") as store:
+        store.add(records.surface(termination=i, label=f"T{i}", gamma=0.03 + 1e-4 * i) for i in range(130))
+    done = mgsurf("query", "--store", "long.sqlite", "--sort", "surface_energy")
+    assert sum(" T" in line for line in done.stdout.splitlines()) == 100
+    assert done.stderr == "mgsurf: 100 of 130 surfaces shown; --limit 130, --json or --csv show all\n"
+    done = mgsurf("query", "--store", "long.sqlite", "--limit", "130")
+    assert sum(" T" in line for line in done.stdout.splitlines()) == 130
+    assert done.stderr == ""
+    assert len(json.loads(mgsurf("query", "--store", "long.sqlite", "--json").stdout)) == 130
 
 
 def test_an_empty_result_says_what_was_asked_and_what_is_there(mgsurf, filled):
