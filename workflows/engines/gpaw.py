@@ -109,6 +109,8 @@ class GPAWEngine:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
                 raise InputError(f"engine 'gpaw': {option} must be a positive number, got {value!r}")
+            if option in ("maxiter", "max_ionic_steps", "ranks") and value != int(value):
+                raise InputError(f"engine 'gpaw': {option} must be a whole number, got {value!r}")
         if self.setups is not None and not isinstance(self.setups, Mapping):
             raise InputError(f"engine 'gpaw': setups must map elements to setup names, got {self.setups!r}")
 
@@ -333,8 +335,9 @@ def _reusable(prev_dir: Path, task: dict[str, Any]) -> dict[str, Any] | None:
     )
     if not same:
         return None
+    kept = {key: value for key, value in answer.items() if key not in ("ranks", "cpu_time")}
     return {
-        **answer,
+        **kept,
         "details": {"reused_from": str(prev_dir)},
         "wall_time": 0.0,
         "ionic_steps": 0,

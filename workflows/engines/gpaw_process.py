@@ -45,8 +45,9 @@ def run_worker(directory: Path, task: dict[str, Any], ranks: int) -> dict[str, A
     Parameters
     ----------
     directory
-        Exists; belongs to this calculation. If it already holds the answer to this task, that is returned;
-        if it holds the journal of an interrupted attempt, the worker goes on from there.
+        Exists; belongs to this calculation. If it already holds a converged answer to this task, that is
+        returned; if it holds the journal of an interrupted attempt, or the last geometry of one that reached
+        the limit of steps, the worker goes on from there.
     task
         What `gpaw_worker` reads, with its ``task_hash``.
     ranks
@@ -63,8 +64,12 @@ def run_worker(directory: Path, task: dict[str, Any], ranks: int) -> dict[str, A
         If the process cannot be started at all.
     """
     answer = finished_answer(directory, task["task_hash"])
-    if answer is not None:
+    if answer is not None and answer["status"] == "ok":
         return answer
+    if answer is not None and task["kind"] == "slab_relax" and answer.get("max_force") is not None:
+        # It had reached the limit of steps: go on from where it stood, not over the same path.
+        task = {**task, "start_positions": answer["positions"]}
+        (directory / "journal.jsonl").unlink(missing_ok=True)
     _clear_if_of_another_task(directory, task["task_hash"])
     (directory / "input.json").write_text(json.dumps(task))
     mpirun = find_mpirun() if ranks > 1 else None

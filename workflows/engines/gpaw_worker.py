@@ -214,6 +214,8 @@ def relax_slab(session: Session, atoms: Atoms) -> dict[str, Any]:
     settings = session.task["settings"]
     mesh = tuple(session.task["mesh"])
     free = np.array(session.task["free"], dtype=bool)
+    if "start_positions" in session.task:
+        atoms.set_positions(session.task["start_positions"])
     atoms.set_constraint([KeepSymmetry(atoms, adjust_cell=False), FixAtoms(mask=~free)])
     atoms.calc = session.calculator(mesh)
     optimizer = BFGS(atoms, logfile=None)
