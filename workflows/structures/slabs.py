@@ -304,7 +304,7 @@ def _build(
     cartesian[:, 2] += height / 2 - (z.max() + z.min()) / 2
     lattice = plane.cartesian_basis.copy()
     lattice[2] = [0.0, 0.0, height]
-    fractional: NDArray[np.float64] = np.linalg.solve(lattice.T, cartesian.T).T
+    fractional = np.asarray(np.linalg.solve(lattice.T, cartesian.T).T, dtype=np.float64)
     fractional[:, :2] -= np.floor(fractional[:, :2] + 1e-8)
     structure = _structure(lattice, np.array(plane.species)[which], fractional)
     return SymmetricSlab(
