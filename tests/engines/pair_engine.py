@@ -106,7 +106,7 @@ class PairEngine:
         def work() -> CalculationOutput:
             scaled = structure.copy()
             for _ in range(60):  # Newton steps on ln(a) by the virial, for cells whose shape symmetry fixes
-                energy, _, virial = pair_energy(scaled)
+                _, _, virial = pair_energy(scaled)
                 step = 1e-4
                 bigger = scaled.copy()
                 bigger.scale_lattice(scaled.volume * (1 + step) ** 3)

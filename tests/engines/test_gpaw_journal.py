@@ -24,7 +24,8 @@ class Computer:
             raise KeyboardInterrupt
         bare = atoms.copy()
         bare.calc = EMT()
-        return {"energy": float(bare.get_potential_energy()), "forces": bare.get_forces().tolist()}
+        energy = float(bare.get_potential_energy())
+        return {"energy": energy, "free_energy": energy, "forces": bare.get_forces().tolist()}
 
 
 def relax(path, computer):
