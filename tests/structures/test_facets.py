@@ -138,6 +138,15 @@ def in_another_setting(structure: Structure, rng: np.random.Generator) -> Struct
     )
 
 
+def test_a_wide_tolerance_does_not_move_exact_atoms():
+    """At 0.1 A several origins will do: the answer must be the exact one all the same."""
+    for number in (2, 62, 164, 191, 221):
+        structure = random_crystal(number, np.random.default_rng(number))
+        wide, strict = crystal_of(structure, symprec=0.1), crystal_of(structure, symprec=1e-4)
+        if wide.spacegroup_number == strict.spacegroup_number:
+            assert structure_factors(wide, 1) == pytest.approx(structure_factors(strict, 1), abs=1e-3)
+
+
 def operations_map_the_crystal_onto_itself(crystal: Crystal) -> bool:
     types = np.array(crystal.species)
     for rotation, translation in zip(crystal.rotations, crystal.translations, strict=True):

@@ -153,12 +153,24 @@ def crystal_of(structure: Structure, symprec: float = 0.01) -> Crystal:
 def _dataset(structure: Structure, numbers: list[int], symprec: float) -> Any:
     """Return spglib's dataset of the space group found at `symprec`, or None if there is none.
 
-    A wide tolerance can misplace the origin by as much, and then the idealised atoms too: if a hundredth of
-    it gives the same space group, that answer is the more accurate one.
+    A wide tolerance can misplace the origin by as much, and then the idealised atoms too: where atoms have
+    moved and a hundredth of the tolerance gives the same space group, that answer is the more accurate one.
     """
     loose = _search(structure, numbers, symprec)
+    if loose is None or _largest_shift(structure, numbers, loose) < symprec / 100:
+        return loose
     tight = _search(structure, numbers, symprec / 100)
-    return tight if tight is not None and loose is not None and tight.number == loose.number else loose
+    return tight if tight is not None and tight.number == loose.number else loose
+
+
+def _largest_shift(structure: Structure, numbers: list[int], dataset: Any) -> float:
+    """Return how far the idealised cell moved an atom of the input (A)."""
+    moved = structure.frac_coords @ dataset.transformation_matrix.T + dataset.origin_shift
+    difference = moved[:, None, :] - dataset.std_positions[None, :, :]
+    difference -= np.rint(difference)
+    distance = np.linalg.norm(difference @ dataset.std_lattice, axis=2)
+    distance[np.array(numbers)[:, None] != dataset.std_types[None, :]] = np.inf
+    return float(distance.min(axis=1).max())
 
 
 def _search(structure: Structure, numbers: list[int], symprec: float) -> Any:

@@ -187,6 +187,27 @@ def enumerate_slabs(
     ]
 
 
+def count_terminations(
+    bulk: Structure | Crystal,
+    *,
+    max_miller_index: int = 1,
+    layer_tolerance: float = 0.1,
+    symprec: float = 0.01,
+) -> dict[Miller, int]:
+    """Count the symmetric slabs of every facet without building them; 0 for a polar direction.
+
+    Parameters, order of the facets and errors are those of `enumerate_slabs`; limits on the number of
+    terminations or atoms do not apply.
+    """
+    _check_arguments({"symprec": symprec}, {"max_miller_index": max_miller_index}, layer_tolerance, None)
+    crystal = bulk if isinstance(bulk, Crystal) else crystal_of(bulk, symprec)
+    planes = {facet: plane_of(crystal, facet) for facet in distinct_facets(crystal, max_miller_index)}
+    return {
+        facet: 0 if plane.is_polar else len(plane.cuts(layer_tolerance)[0]) // plane.n_shifts
+        for facet, plane in planes.items()
+    }
+
+
 def _slabs_of_facet(
     plane: Plane,
     min_thickness: float,
