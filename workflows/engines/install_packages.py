@@ -44,7 +44,7 @@ def install(extras: list[str], venv: Path) -> None:
             pip("install", "-c", "constraints.txt", "-e", wanted),
             f"Installing Python packages{' with ' + ', '.join(extras) if extras else ''}",
             venv / "log" / "packages.log",
-            typical="60 s",
+            typical="1 to 4 minutes",
             environment=clean_environment(),
             keep_open=[lock],
         )
