@@ -74,8 +74,6 @@ LAYOUTS: dict[str, CollectionLayout] = {
             "method_fingerprint",
             "created_at",
             "bulk_id",
-            "termination",
-            "campaign",
         ),
         heavy=("slab", "relaxed_slab", "potential"),
     ),

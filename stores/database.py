@@ -34,8 +34,12 @@ class Connection(sqlite3.Connection):
 
     predicates: dict[int, Callable[[Any], bool]]
     writing: bool
+    read_only: bool
     tables: dict[str, Any]
     """Layouts of collections, remembered by `stores.tables.read_table`."""
+    irregular: dict[tuple[str, str, bytes, bytes], bool]
+    """Which columns hold arrays or objects, as of `data_version`; see `stores.tables.Table.layout`."""
+    data_version: int
 
 
 def _after_fork() -> None:
@@ -105,7 +109,9 @@ class Database:
         connection: Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             with self.errors():
-                connection = self._open_read_only() if self.read_only else self._open()
+                read_only = self.read_only
+                connection = self._open_read_only() if read_only else self._open()
+            connection.read_only = read_only
             self._local.connection = connection
             with self._lock:
                 self._connections.add(connection)
@@ -132,13 +138,14 @@ class Database:
             try:
                 yield connection
             finally:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Write in one transaction, alone: all of it or, after any error, nothing."""
         connection = self.connection()
-        if self.read_only:
+        if connection.read_only:
             raise StoreError(
                 f"The store {self.path} is read-only for this user; nothing was written. Make the file and "
                 f"its folder writable, or choose another place with --store or MGSURF_STORE."
@@ -170,6 +177,7 @@ class Database:
             uri=uri,
         )
         connection.predicates, connection.tables, connection.writing = {}, {}, False
+        connection.irregular, connection.data_version = {}, -1
         weak = weakref.ref(connection)
 
         def match(number: int, light: str, heavy: str | None = None) -> bool:
@@ -194,8 +202,16 @@ class Database:
         if self.path.is_dir():
             raise InputError(f"The store {self.path} is a folder, not a file; name a file in it.")
 
-    def _check_contents(self, connection: Connection) -> bool:
+    def _check(self, connection: Connection) -> bool:
         """Return True if the file is ours, False if it is empty."""
+        connection.execute("BEGIN")  # one snapshot: another process may be laying the file out just now
+        try:
+            return self._check_contents(connection)
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def _check_contents(self, connection: Connection) -> bool:
         try:
             application = connection.execute("PRAGMA application_id").fetchone()[0]
         except sqlite3.DatabaseError as error:
@@ -222,7 +238,7 @@ class Database:
         self._check_place()
         connection = self._connect(str(self.path))
         try:
-            if not self._check_contents(connection):
+            if not self._check(connection):
                 self._lay_out(connection)
             connection.execute("PRAGMA cache_size=-65536")  # kB; as much of it as is read
             connection.execute(f"PRAGMA synchronous={'FULL' if self.durable else 'NORMAL'}")
@@ -260,7 +276,7 @@ class Database:
                 )
             connection = self._connect(f"{address}?{options}", uri=True)
             try:
-                self._check_contents(connection)
+                self._check(connection)
                 return connection
             except sqlite3.OperationalError as error:
                 connection.close()

@@ -96,17 +96,19 @@ class DocumentTable:
             in_columns = bool(paths) and not projection.excludes and set(paths) <= set(table.columns)
             chosen = ["_row", *(map(quote, paths) if in_columns else ())]
             rows = self._select(connection, table, chosen, criteria, sort, skip, limit)
-        for start in range(0, len(rows), _CHUNK):
-            chunk = rows[start : start + _CHUNK]
-            if not in_columns:
-                yield from self._documents([row[0] for row in chunk], projection)
-                continue
-            for row in chunk:
+            if not in_columns:  # a small answer is read whole in this very snapshot
+                first = _documents(connection, table, rows[:_CHUNK], projection)
+        if in_columns:
+            for row in rows:
                 values = [decode(value) for value in row[1:]]
                 if NEEDS_DOCUMENT in values:
-                    yield from self._documents([row[0]], projection)
+                    yield from self._later([row], projection)
                 else:
                     yield projection.assemble(values, MISSING)
+            return
+        yield from first
+        for start in range(_CHUNK, len(rows), _CHUNK):
+            yield from self._later(rows[start : start + _CHUNK], projection)
 
     def count(self, criteria: Criteria = None) -> int:
         """Count the documents that match a filter."""
@@ -241,16 +243,11 @@ class DocumentTable:
             rows = _sorted(connection, table, rows, order)[skip : skip + limit if limit else None]
         return rows
 
-    def _documents(self, rows: list[int], projection: Projection) -> Iterator[dict[str, Any]]:
-        """Read whole documents by row number, in this order; those removed meanwhile are passed over."""
+    def _later(self, rows: list[tuple[Any, ...]], projection: Projection) -> list[dict[str, Any]]:
+        """Read documents that were found before."""
         with self.database.read() as connection:
             table = read_table(connection, self.name)
-            if table is None:
-                return
-            found = _read(connection, table, rows, heavy=projection.needs(table.heavy))
-        for number in rows:
-            if number in found:
-                yield projection.apply(_parse(*found[number]))
+            return _documents(connection, table, rows, projection) if table else []
 
 
 def _check(criteria: Criteria, sort: Sort) -> None:
@@ -265,6 +262,14 @@ def _parse(light: str, heavy: str | None) -> dict[str, Any]:
     if heavy is not None:
         document.update(loads(heavy))  # keeps the order of the fields: they stand in the light part as null
     return document
+
+
+def _documents(
+    connection: Connection, table: Table, rows: list[tuple[Any, ...]], projection: Projection
+) -> list[dict[str, Any]]:
+    """Read documents by row number, in this order; those removed meanwhile are passed over."""
+    found = _read(connection, table, [row[0] for row in rows], heavy=projection.needs(table.heavy))
+    return [projection.apply(_parse(*found[row[0]])) for row in rows if row[0] in found]
 
 
 def _read(

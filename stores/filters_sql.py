@@ -195,13 +195,14 @@ class FilterCompiler:
             return None
         if isinstance(operand, float) and math.isnan(operand):
             return "0"
+        # The plus keeps the bounds of the type from the planner, which would take the range for a narrow one;
         # numbers lie above minus infinity, which is null, and below every text; texts below every blob
         if operator in ("$gt", "$gte"):
             self._bind(encode(operand), "" if place == 10 else b"", NULL)
-            return f"{column} {_SQL[operator]} ? AND {column} < ? AND {column} > ?"
+            return f"{column} {_SQL[operator]} ? AND +{column} < ? AND +{column} > ?"
         floor: Any = NULL if place == 10 else ""
         self._bind(floor, encode(operand))
-        return f"{column} {'>' if place == 10 else '>='} ? AND {column} {_SQL[operator]} ?"
+        return f"+{column} {'>' if place == 10 else '>='} ? AND {column} {_SQL[operator]} ?"
 
 
 def sort_column(name: str, layout: Layout, *, last: bool) -> str | None:

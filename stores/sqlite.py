@@ -12,6 +12,7 @@ from maggma.core.store import DateTimeFormat
 
 from stores.database import Database
 from stores.documents import DocumentTable
+from stores.errors import InputError
 from stores.filters import values_at
 from stores.projections import Projection
 from stores.values import MISSING, order_key, value_at
@@ -113,19 +114,24 @@ class SQLiteStore(Store):
 
     def update(self, docs: list[dict[str, Any]] | dict[str, Any], key: list[str] | str | None = None) -> None:
         """Write documents, each in place of the one with the same key, all in one transaction."""
-        from monty.json import jsanitize
-
         documents = []
         for document in docs if isinstance(docs, list) else [docs]:
-            clean = jsanitize(document, allow_bson=True, recursive_msonable=True)
-            clean.pop("_id", None)  # MongoDB's own, in documents copied from there
-            if self.validator and not self.validator.is_valid(clean):
+            if "_id" in document:  # MongoDB's own, in documents copied from there
+                document = {name: value for name, value in document.items() if name != "_id"}
+            if self.validator and not self.validator.is_valid(document):
                 if self.validator.strict:  # type: ignore[attr-defined]
-                    raise ValueError(self.validator.validation_errors(clean))
-                self.logger.error(self.validator.validation_errors(clean))
+                    raise ValueError(self.validator.validation_errors(document))
+                self.logger.error(self.validator.validation_errors(document))
                 continue
-            documents.append(clean)
-        self._collection.upsert(documents, key or self.key)
+            documents.append(document)
+        try:
+            self._collection.upsert(documents, key or self.key)
+        except InputError:
+            # monty knows how to write more kinds of objects, at ten times the cost
+            from monty.json import jsanitize
+
+            clean = [jsanitize(document, allow_bson=True, recursive_msonable=True) for document in documents]
+            self._collection.upsert(clean, key or self.key)
 
     def ensure_index(self, key: str, unique: bool = False) -> bool:
         """Index a field; uniqueness comes from the key that `update` is given."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
 from stores.filters_sql import Layout, quote
-from stores.values import dumps, encode, loads, value_at
+from stores.values import dumps, encode, json_value_at, loads, value_at
 
 if TYPE_CHECKING:
     from stores.database import Connection
@@ -42,6 +43,11 @@ class Table:
     heavy: tuple[str, ...]
     version: int
 
+    @cached_property
+    def paths(self) -> tuple[tuple[str, ...], ...]:
+        """Where in a document the value of each column stands."""
+        return tuple(tuple(column.split(".")) for column in self.columns)
+
     @property
     def sql(self) -> str:
         """Quoted name of the table."""
@@ -68,20 +74,25 @@ class Table:
         heavy = {name: document[name] for name in self.heavy if document.get(name) is not None}
         light = {**document, **dict.fromkeys(heavy)} if heavy else document
         heavy_bytes, light_bytes = (dumps(heavy) if heavy else None), dumps(light)
-        # The columns say what the JSON says (times are text in both): read it, not the document.
-        read = loads(light_bytes)
-        if heavy_bytes is not None and any(column.split(".")[0] in heavy for column in self.columns):
-            read.update(loads(heavy_bytes))
-        values = tuple(encode(value_at(read, tuple(column.split(".")))) for column in self.columns)
+        values = tuple(encode(json_value_at(document, path)) for path in self.paths)
         return Row(values, light_bytes.decode(), None if heavy_bytes is None else heavy_bytes.decode())
 
     def layout(self, connection: Connection) -> Layout:
         """Describe the table to the compiler of filters, within one snapshot of the file."""
+        # What was seen holds until another connection commits or this one writes such a value (`write_rows`).
+        version = connection.execute("PRAGMA data_version").fetchone()[0]
+        if connection.data_version != version:
+            connection.irregular.clear()
+            connection.data_version = version
 
         def has_irregular(column: str, lower: bytes, upper: bytes) -> bool:
-            name = quote(column)
-            sql = f"SELECT EXISTS(SELECT 1 FROM {self.sql} WHERE {name} >= ? AND {name} < ?)"
-            return bool(connection.execute(sql, (lower, upper)).fetchone()[0])
+            known = connection.irregular.get((self.name, column, lower, upper))
+            if known is None:
+                name = quote(column)
+                sql = f"SELECT EXISTS(SELECT 1 FROM {self.sql} WHERE {name} >= ? AND {name} < ?)"
+                known = bool(connection.execute(sql, (lower, upper)).fetchone()[0])
+                connection.irregular[self.name, column, lower, upper] = known
+            return known
 
         return Layout(self.columns, self.heavy, self.heavy_sql, has_irregular)
 
@@ -151,6 +162,7 @@ def make_table(
         if column != key[0]:
             connection.execute(_index(table, [column]))
     connection.execute(_index(table, key))
+    connection.irregular.clear()
     made = read_table(connection, name)
     assert made is not None
     return made
@@ -199,6 +211,8 @@ def write_rows(
         written.append((place, *row.values, row.light))
         if row.heavy is not None:
             bodies.append((place, row.heavy))
+        if any(type(value) is bytes for value in row.values):
+            connection.irregular.clear()
     marks = ", ".join("?" * (len(table.columns) + 2))
     columns = ", ".join(("_row", *map(quote, table.columns), "_doc"))
     connection.executemany(f"DELETE FROM {table.heavy_table} WHERE _row = ?", emptied)
@@ -206,7 +220,6 @@ def write_rows(
     connection.executemany(f"INSERT INTO {table.heavy_table} VALUES (?, ?)", bodies)
     if number >= _ANALYSE_FROM and number.bit_length() > first.bit_length():
         # Without statistics SQLite cannot know that a verdict picks out less than a chemical system does.
-        connection.execute("PRAGMA analysis_limit=1000")
         connection.execute(f"ANALYZE {table.sql}")
     return len(written)
 

@@ -134,6 +134,25 @@ def value_at(document: Any, path: tuple[str, ...]) -> Any:
     return document
 
 
+_SIMPLE = (str, int, bool, type(None), _Missing)
+
+
+def json_value_at(document: Any, path: tuple[str, ...]) -> Any:
+    """Return what `value_at` will find in the JSON text of a document that is yet to be written."""
+    for place, part in enumerate(path):
+        if type(document) is dict:
+            document = document.get(part, MISSING)
+        elif type(document) in _SIMPLE or type(document) is float:
+            return MISSING
+        else:  # an array, or an object that becomes who knows what
+            return value_at(loads(dumps(document)), path[place:])
+    if type(document) in _SIMPLE:
+        return document
+    if type(document) is float:
+        return document if math.isfinite(document) else None
+    return loads(dumps(document))
+
+
 def _canonical(value: Any) -> Any:
     """Make numbers that are equal look equal: 1.0 is written 1."""
     if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_EXACT:
@@ -161,6 +180,8 @@ def encode(value: Any) -> Any:
         return None
     if value is SEVERAL:
         return b"pz"
+    if isinstance(value, list) and all(type(entry) is int for entry in value):  # a Miller index
+        return b"pa" + orjson.dumps(value)
     canonical = _canonical(value)
     text = orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)
     if isinstance(value, dict):

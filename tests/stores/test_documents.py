@@ -301,6 +301,37 @@ def test_threads(table: DocumentTable) -> None:
     assert table.count() == 100
 
 
+@pytest.mark.parametrize("attempt", range(10))
+def test_many_open_a_new_file_at_once(table: DocumentTable, attempt: int) -> None:
+    start = threading.Barrier(6)
+    failed: list[BaseException] = []
+
+    def work(number: int) -> None:
+        start.wait()
+        try:
+            table.upsert({"id": number})
+        except MgsurfError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert table.count() == 6
+
+
+def test_arrays_written_by_another_connection_are_seen(table: DocumentTable, path: Path) -> None:
+    table.upsert([{"id": "a", "gamma": 1}, {"id": "b", "gamma": 2}])
+    assert table.count({"gamma": 1}) == 1  # learns that the column holds plain values only
+    DocumentTable(path, "surfaces", "id").upsert({"id": "c", "gamma": [1, 5]})
+    assert table.count({"gamma": 1}) == 2
+    table.upsert({"id": "d", "gamma": [[1], 1]})
+    assert table.count({"gamma": 1}) == 3
+    assert table.count({"gamma": {"$ne": 1}}) == 1
+
+
 def test_fork(table: DocumentTable) -> None:
     table.upsert({"id": "parent"})
     child = os.fork()
@@ -487,6 +518,22 @@ def test_read_only_folder(open_folder: Path) -> None:
     assert len(found) == 16
     assert "read-only" in message and "--store" in message and "\n" not in message
     assert not path.with_name("store.sqlite-wal").exists()
+
+
+def test_read_only_after_a_crash(open_folder: Path) -> None:
+    path = open_folder / "store.sqlite"
+    DocumentTable(path, "surfaces").upsert({"id": 1})
+    child = os.fork()
+    if child == 0:
+        DocumentTable(path, "surfaces").upsert({"id": 2})
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    path.with_name("store.sqlite-shm").unlink()
+    open_folder.chmod(0o555)
+    try:
+        assert _as_nobody(lambda: DocumentTable(path, "surfaces").count()) == 2  # both lie in the log alone
+    finally:
+        open_folder.chmod(0o755)
 
 
 def test_read_only_while_another_writes(open_folder: Path) -> None:
