@@ -17,7 +17,7 @@ from workflows.analysis.surface_energy import surface_energy
 from workflows.structures.crystal import crystal_of
 from workflows.structures.prototypes import structure_for
 from workflows.structures.slabs import enumerate_slabs
-from workflows.structures.standard import bulk_key
+from workflows.structures.identity import bulk_key
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"

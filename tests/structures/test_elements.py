@@ -4,6 +4,7 @@ from ase.data import reference_states
 from pymatgen.core import Element
 
 from stores.errors import InputError
+from workflows.structures.crystal import crystal_of
 from workflows.structures.elements import (
     NOTES,
     allotrope,
@@ -11,7 +12,6 @@ from workflows.structures.elements import (
     ground_state,
     ground_state_prototype,
 )
-from workflows.structures.standard import conventional_standard
 
 # space group and atoms in the conventional cell (International Tables setting)
 TYPES = {
@@ -65,7 +65,7 @@ IN_ASE = [
 
 @pytest.mark.parametrize("element", elements_with_ground_state())
 def test_structure_type(element):
-    bulk = conventional_standard(ground_state(element))
+    bulk = crystal_of(ground_state(element))
     number, atoms = TYPES[ground_state_prototype(element)]
     assert bulk.spacegroup_number == number
     assert len(bulk.structure) == atoms
@@ -115,7 +115,7 @@ def test_lattice_parameters_agree_with_those_in_ase(element):
 
 
 def test_allotropes():
-    beta = conventional_standard(allotrope("Sn", "A5"))
+    beta = crystal_of(allotrope("Sn", "A5"))
     assert beta.spacegroup_number == 141
     assert beta.structure.get_neighbor_list(3.1)[3].min() == pytest.approx(3.02, abs=0.01)
     assert allotrope("Mg", "A3") == ground_state("Mg")

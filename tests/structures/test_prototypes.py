@@ -8,10 +8,11 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Composition
 
 from stores.errors import InputError
+from workflows.structures.crystal import crystal_of
+from workflows.structures.identity import bulk_key
 from workflows.structures.naming import mg_first_formula
 from workflows.structures.prototype_data import PROTOTYPES
 from workflows.structures.prototypes import decorate, decorations, prototype, structure_for
-from workflows.structures.standard import bulk_key, conventional_standard
 from workflows.structures.volumes import atomic_volume, compound_volume
 from workflows.structures.wyckoff import orbit
 
@@ -52,7 +53,7 @@ NOT_IN_AFLOW = {"C_a", "C36", "C_b", "A12", "D8_8", "D5_2"}
 def test_space_group_pearson_symbol_and_composition(name):
     kind = prototype(name)
     structure = decorate(kind, ("Mg", "Ag"))
-    bulk = conventional_standard(structure)
+    bulk = crystal_of(structure)
     assert bulk.spacegroup_number == kind.spacegroup_number
     assert len(bulk.structure) == len(structure) == int(kind.pearson[2:])
     a, b = kind.counts

@@ -24,7 +24,7 @@ from workflows.jobs.progress import Stage, announce, relative_cost
 from workflows.structures.crystal import crystal_of
 from workflows.structures.elements import ground_state, ground_state_prototype
 from workflows.structures.naming import chemsys, mg_first_formula
-from workflows.structures.standard import bulk_key
+from workflows.structures.identity import bulk_key
 
 if TYPE_CHECKING:
     from pathlib import Path

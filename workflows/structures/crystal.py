@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,8 @@ class Crystal:
     rotations, translations
         All operations ``x -> W x + w`` of the conventional cell, centrings included; shapes (m, 3, 3) and
         (m, 3). They come from the space-group tables, so that translations are exact.
+    orbits
+        Element and number of atoms in the primitive cell of each set of equivalent atoms, sorted.
     """
 
     lattice: NDArray[np.float64]
@@ -57,6 +60,7 @@ class Crystal:
     spacegroup_symbol: str
     rotations: NDArray[np.int64]
     translations: NDArray[np.float64]
+    orbits: tuple[tuple[str, int], ...]
 
     @property
     def structure(self) -> Structure:
@@ -85,6 +89,16 @@ class Crystal:
     def primitive_positions(self) -> NDArray[np.float64]:
         """Atoms of the primitive cell in conventional coordinates, shape (n_primitive, 3)."""
         return self.positions[self._primitive_sites]
+
+    @property
+    def primitive_structure(self) -> Structure:
+        """The primitive cell as a pymatgen structure."""
+        inverse = np.linalg.inv(self.primitive_basis)
+        return Structure(
+            self.primitive_basis @ self.lattice,
+            list(self.primitive_species),
+            self.primitive_positions @ inverse % 1.0,
+        )
 
     @cached_property
     def primitive_species(self) -> tuple[str, ...]:
@@ -147,7 +161,15 @@ def crystal_of(structure: Structure, symprec: float = 0.01) -> Crystal:
         spacegroup_symbol=symbol,
         rotations=turn @ rotations @ back,
         translations=(translations @ turn.T) % 1.0,
+        orbits=_orbits(numbers, dataset, symbol_of),
     )
+
+
+def _orbits(numbers: list[int], dataset: Any, symbol_of: dict[int, str]) -> tuple[tuple[str, int], ...]:
+    """Count the atoms of each set of equivalent atoms in the primitive cell."""
+    members = Counter(int(i) for i in dataset.crystallographic_orbits)
+    n_cells = len(numbers) // len(set(dataset.mapping_to_primitive.tolist()))
+    return tuple(sorted((symbol_of[numbers[i]], n // n_cells) for i, n in members.items()))
 
 
 def _dataset(structure: Structure, numbers: list[int], symprec: float) -> Any:

@@ -6,7 +6,8 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.core.operations import SymmOp
 
 from stores.errors import InputError
-from workflows.structures.standard import bulk_key, conventional_standard, primitive_standard
+from workflows.structures.crystal import crystal_of
+from workflows.structures.identity import bulk_key
 from workflows.structures.wyckoff import crystal
 
 # one crystal or more of every crystal system, centrings included
@@ -97,8 +98,8 @@ def test_key_is_that_of_the_crystal_not_of_its_setting(name, matrix, seed, noise
 @settings(max_examples=120, deadline=None, derandomize=True)
 @given(st.sampled_from(sorted(CRYSTALS)), supercells(), st.integers(0, 2**31))
 def test_standard_cell_is_the_same_for_every_setting(name, matrix, seed):
-    expected = conventional_standard(CRYSTALS[name])
-    found = conventional_standard(in_another_setting(CRYSTALS[name], matrix, seed, 0.0))
+    expected = crystal_of(CRYSTALS[name])
+    found = crystal_of(in_another_setting(CRYSTALS[name], matrix, seed, 0.0))
     assert np.allclose(found.structure.lattice.parameters, expected.structure.lattice.parameters, atol=1e-4)
     assert len(found.structure) == len(expected.structure)
 
@@ -132,24 +133,24 @@ def test_structure_types_composition_and_parameters_change_the_key():
 def test_left_and_right_handed_crystals_share_a_key():
     mirrored = CRYSTALS["Mg2Ni"].copy()
     mirrored.apply_operation(SymmOp.reflection([0, 0, 1]))
-    assert conventional_standard(mirrored).spacegroup_number == 181
+    assert crystal_of(mirrored).spacegroup_number == 181
     assert bulk_key(mirrored) == KEYS["Mg2Ni"]
 
 
 def test_standard_cell_of_a_rhombohedral_crystal_has_hexagonal_axes():
-    standard = conventional_standard(CRYSTALS["As"].get_primitive_structure())
+    standard = crystal_of(CRYSTALS["As"].get_primitive_structure())
     assert standard.spacegroup_number == 166
     assert standard.spacegroup_symbol == "R-3m"
     assert np.allclose(
         standard.structure.lattice.parameters, (3.7598, 3.7598, 10.5475, 90, 90, 120), atol=1e-6
     )
     assert len(standard.structure) == 6
-    assert len(primitive_standard(CRYSTALS["As"])) == 2
+    assert len(crystal_of(CRYSTALS["As"]).primitive_structure) == 2
 
 
 @pytest.mark.parametrize("name", sorted(CRYSTALS))
 def test_operations_map_the_standard_cell_onto_itself(name):
-    bulk = conventional_standard(CRYSTALS[name])
+    bulk = crystal_of(CRYSTALS[name])
     positions = bulk.structure.frac_coords
     numbers = np.array(bulk.structure.atomic_numbers)
     assert len(bulk.rotations) == len(bulk.translations) > 0
@@ -177,7 +178,7 @@ def test_oxidation_states_are_ignored():
     ids=["overlapping", "disordered", "empty"],
 )
 def test_structure_without_space_group_is_refused_in_one_line(structure):
-    for function in (conventional_standard, bulk_key):
+    for function in (crystal_of, bulk_key):
         with pytest.raises(InputError) as error:
             function(structure)
         assert "\n" not in str(error.value)
