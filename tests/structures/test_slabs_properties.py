@@ -33,6 +33,9 @@ BRAVAIS = {
     "cI": [197, 199, 206, 214, 217, 220, 229, 230],
 }
 SPECIAL = [0.0, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4]
+SAME_PLANE = 1e-5
+"""Heights (A) of one plane agree far better than this, as the bulk is symmetrised."""
+
 FEW = settings(
     max_examples=6,
     deadline=None,
@@ -128,16 +131,16 @@ def assert_whole_layers(slab: SymmetricSlab, layer_tolerance: float, is_cut_at_w
     spacing = bulk.lattice.matrix[2, 2]
     heights = structure.cart_coords[:, 2]
     in_bulk = bulk.cart_coords[:, 2]
-    layers = atomic_layers(structure, 1e-3)
+    layers = atomic_layers(structure, SAME_PLANE)
     # the slab's planes in the bulk: an offset that carries every plane to one of the same composition
     planes = {}
     for i, z in enumerate(in_bulk):
-        key = next((k for k in planes if abs((z - k + spacing / 2) % spacing - spacing / 2) < 1e-3), z)
+        key = next((k for k in planes if abs((z - k + spacing / 2) % spacing - spacing / 2) < SAME_PLANE), z)
         planes.setdefault(key, []).append(bulk[i].specie.symbol)
 
     def contents(z: float) -> list[str] | None:
         for k, elements in planes.items():
-            if abs((z - k + spacing / 2) % spacing - spacing / 2) < 2e-3:
+            if abs((z - k + spacing / 2) % spacing - spacing / 2) < 2 * SAME_PLANE:
                 return sorted(elements)
         return None
 
