@@ -217,7 +217,7 @@ def test_ctrl_c_says_that_nothing_is_lost(environment, tmp_path):
     wait_for_library(process, "spglib")
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     assert output == ""
     assert errors == (
         "mgsurf: interrupted; finished calculations are kept, the same command goes on from there\n"

@@ -343,6 +343,11 @@ def _leave(code: int) -> None:
     except (OSError, ValueError):
         # the reader is gone or the disk is full, which has been said; Python would complain once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if code == 130:
+        # Python would end itself by the signal, without our status, if code that a compiled module ran
+        # was what the signal hit
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 
