@@ -45,7 +45,9 @@ def test_what_does_not_change_numbers_is_not_in_the_fingerprint():
         ("gpaw", {"k_density": "many"}, "k_density must be a positive number"),
         ("gpaw", {"ranks": 1.5}, "ranks must be a whole number"),
         ("gpaw", {"setups": ["Mg"]}, "setups must map"),
-        ("collections:OrderedDict", {}, "lacks a part of"),
+        ("collections:OrderedDict", {}, "'collections:OrderedDict' is not an engine"),
+        ("types:SimpleNamespace", {}, "'types:SimpleNamespace' is not an engine"),
+        ("stores.settings:Settings", {}, "is not an engine"),
     ],
 )
 def test_mistakes_are_named_with_what_is_allowed(name, options, message):

@@ -71,7 +71,14 @@ def make_engine(name: str, preset: str = "demo", **options: Any) -> Engine:
         If the name, the preset or an option is unknown; the message lists what is allowed.
     """
     maker = _load(name)
-    parameters = inspect.signature(maker).parameters
+    not_an_engine = InputError(
+        f"'{name}' is not an engine: its class must be called with preset and options and have every part of "
+        "workflows.engines.protocol.Engine"
+    )
+    try:
+        parameters = inspect.signature(maker).parameters
+    except (TypeError, ValueError):
+        raise not_an_engine from None
     takes_anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     allowed = sorted(set(parameters) - {"preset", "self"})
     unknown = sorted(set(options) - set(parameters))
@@ -80,7 +87,9 @@ def make_engine(name: str, preset: str = "demo", **options: Any) -> Engine:
             f"engine '{name}' has no option {', '.join(repr(key) for key in unknown)}: "
             f"allowed are {', '.join(allowed) or 'none'}"
         )
+    if not takes_anything and "preset" not in parameters:
+        raise not_an_engine
     engine = maker(preset=preset, **options)
     if not isinstance(engine, Engine):
-        raise InputError(f"engine '{name}' lacks a part of workflows.engines.protocol.Engine")
+        raise not_an_engine
     return engine
