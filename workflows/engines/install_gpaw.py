@@ -300,7 +300,7 @@ def _compile(build: Build, pins: dict[str, str], log: Path, lock: int) -> None:
         pip(*command),
         f"Compiling GPAW {pins['gpaw']} {'with' if build.mpi else 'without'} MPI",
         log / f"gpaw-{'mpi' if build.mpi else 'serial'}.log",
-        typical="45 s",
+        typical="1 to 2 minutes",
         environment={**clean_environment(), **constraints, "GPAW_CONFIG": str(siteconfig.resolve())},
         keep_open=[lock],
     )

@@ -47,7 +47,10 @@ def run_checks(
     """
     from stores.connections import resolve_store_uri
 
-    uri = resolve_store_uri(store_uri)
+    try:
+        uri = resolve_store_uri(store_uri)
+    except MgsurfError:
+        uri = store_uri or os.environ.get("MGSURF_STORE") or ""  # check_store says what is wrong with it
     checks: list[tuple[str, Callable[[], Check]]] = [
         ("Python", check_python),
         ("packages", check_packages),
