@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from stores.errors import InputError
@@ -23,6 +24,7 @@ R = TypeVar("R", bound="Record")
 RECORD_COLLECTIONS = ("surfaces", "bulks", "references", "calculations")
 
 
+@cache
 def _classes() -> dict[str, type[Record]]:
     # pydantic takes 0.2 s to import, and a query that prints documents does without it
     from stores.records import BulkRecord, CalculationRecord, ReferenceRecord, SurfaceRecord
