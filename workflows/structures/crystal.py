@@ -29,6 +29,9 @@ PRIMITIVE_BASES = {
     "R": [[2 / 3, 1 / 3, 1 / 3], [-1 / 3, 1 / 3, 1 / 3], [-1 / 3, -2 / 3, 1 / 3]],
 }
 
+LAST_MONOCLINIC = 15
+"""Space groups up to this one leave a choice between cells of one symmetry."""
+
 
 @dataclass(frozen=True)
 class Crystal:
@@ -175,11 +178,14 @@ def _orbits(numbers: list[int], dataset: Any, symbol_of: dict[int, str]) -> tupl
 def _dataset(structure: Structure, numbers: list[int], symprec: float) -> Any:
     """Return spglib's dataset of the space group found at `symprec`, or None if there is none.
 
-    A wide tolerance can misplace the origin by as much, and then the idealised atoms too: where atoms have
-    moved and a hundredth of the tolerance gives the same space group, that answer is the more accurate one.
+    A wide tolerance can misplace the origin by as much, and then the idealised atoms too; and it leaves open
+    which of two cell edges of nearly one length is the shorter (monoclinic, triclinic). Where a hundredth of
+    the tolerance gives the same space group, that answer is the more accurate one.
     """
     loose = _search(structure, numbers, symprec)
-    if loose is None or _largest_shift(structure, numbers, loose) < symprec / 100:
+    if loose is None:
+        return None
+    if loose.number > LAST_MONOCLINIC and _largest_shift(structure, numbers, loose) < symprec / 100:
         return loose
     tight = _search(structure, numbers, symprec / 100)
     return tight if tight is not None and tight.number == loose.number else loose

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property, cmp_to_key, reduce
-from itertools import product
+from itertools import pairwise, product
 from math import gcd, isnan
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SURFACE_RADIUS = 7.0
 """Neighbours within this distance (A) tell two terminations apart whose layers read the same."""
 
-SAME_LENGTH = 0.01
+SAME_LENGTH = 1e-3
 """Lengths closer than this (A) do not decide which termination comes first."""
 
 
@@ -64,8 +64,9 @@ def terminations_of(plane: Plane, cuts: list[Cut]) -> list[Termination]:
     """
     distinct = cuts[: len(cuts) // plane.n_shifts]
     layers = _layers(plane, cuts)
+    ranks = _ranks([cut.gap for cut in distinct])
     candidates = sorted(
-        (_Candidate(plane, cuts, layers, index, len(distinct)) for index in range(len(distinct))),
+        (_Candidate(plane, cuts, layers, index, ranks) for index in range(len(distinct))),
         key=cmp_to_key(_compare),
     )
     keys = Counter(candidate.order for candidate in candidates)
@@ -87,8 +88,11 @@ def terminations_of(plane: Plane, cuts: list[Cut]) -> list[Termination]:
 class _Candidate:
     """A cut with what it is sorted by."""
 
-    def __init__(self, plane: Plane, cuts: list[Cut], layers: list[str], index: int, n_layers: int) -> None:
-        following = [(index + i) % len(cuts) for i in range(n_layers)]
+    def __init__(
+        self, plane: Plane, cuts: list[Cut], layers: list[str], index: int, ranks: list[int]
+    ) -> None:
+        following = [(index + i) % len(cuts) for i in range(len(ranks))]
+        self.rank = ranks[index]
         self.cut = cuts[index]
         self.order = "|".join(layers[i] for i in following)
         self.gaps = [cuts[i].gap for i in following]
@@ -103,14 +107,23 @@ class _Candidate:
         return _surface_distances(self._plane, self.cut)
 
 
+def _ranks(gaps: list[float]) -> list[int]:
+    """Rank gaps from the widest; gaps joined by differences within `SAME_LENGTH` share a rank."""
+    order = sorted(range(len(gaps)), key=lambda i: -gaps[i])
+    ranks = [0] * len(gaps)
+    for before, i in pairwise(order):
+        ranks[i] = ranks[before] + (gaps[before] - gaps[i] > SAME_LENGTH)
+    return ranks
+
+
 def _compare(one: _Candidate, other: _Candidate) -> int:
     """Wide gap first, then the order of the layers, the gaps further in, and the outermost atoms' distances.
 
     Lengths count as equal within `SAME_LENGTH`, never by rounding: noise in a coordinate then cannot change
     the order by falling on the other side of a rounding border.
     """
-    if abs(one.gaps[0] - other.gaps[0]) > SAME_LENGTH:
-        return -1 if one.gaps[0] > other.gaps[0] else 1
+    if one.rank != other.rank:
+        return one.rank - other.rank
     if one.order != other.order:
         return -1 if one.order < other.order else 1
     difference = _first_difference(np.array(other.gaps), np.array(one.gaps))
