@@ -211,6 +211,10 @@ class SurfaceRecord(Record):
     miller_index: tuple[int, int, int] = Field(
         description="hkl in the conventional standard cell of the relaxed bulk"
     )
+    equivalent_planes: list[tuple[int, int, int]] = Field(
+        default_factory=list,
+        description="All hkl that the crystal's symmetry, with inversion, makes of `miller_index`",
+    )
     termination: int = Field(description="Number of the termination of this plane, from 0")
     termination_label: str = Field(description="Outermost layer, e.g. Mg, Ag, Mg2Zn-b")
     termination_key: str = Field(

@@ -24,14 +24,11 @@ class Settings(BaseSettings):
         default="", description="URI of the store of commands that name none; '': ./mgsurf.sqlite"
     )
     work_dir: str = Field(
-        default="", description="Folder of the raw files of calculations; '': beside the store"
+        default="", description="Folder of the raw files of calculations; '': ./mgsurf_runs"
     )
-    gpaw_ranks: int | None = Field(
-        default=None, ge=1, description="MPI ranks of a GPAW run; None: one for each physical core"
+    ranks: int | None = Field(
+        default=None, ge=1, description="MPI ranks of a calculation; None: one for each physical core"
     )
-    gpaw_python: str = Field(default="", description="Python that has GPAW; '': the one that runs mgsurf")
-    mpirun: str = Field(default="mpirun", description="Command that starts MPI programs")
-    vasp_command: str = Field(default="vasp_std", description="Command that runs VASP")
 
     @classmethod
     def settings_customise_sources(

@@ -9,6 +9,7 @@ from typing import Any
 from stores.errors import InputError
 
 DEFAULT = Path(".config") / "mgsurf.yaml"
+DEFAULT_WORK_DIR = "mgsurf_runs"
 
 
 def settings_file() -> Path | None:
@@ -54,3 +55,12 @@ def read_settings_file() -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(f"The settings file {path} must hold lines such as 'store: results.sqlite'.")
     return {str(name): value for name, value in values.items()}
+
+
+def resolve_work_dir(explicit: str | Path | None = None, campaign: str | None = None) -> Path:
+    """Return a command's folder of raw files, absolute, chosen as its store is.
+
+    As told, else MGSURF_WORK_DIR, else the campaign's, else the settings file's, else ./mgsurf_runs.
+    """
+    chosen = explicit or os.environ.get("MGSURF_WORK_DIR") or campaign
+    return Path(chosen or read_settings_file().get("work_dir") or DEFAULT_WORK_DIR).expanduser().absolute()

@@ -4,6 +4,7 @@ import stat
 
 import pytest
 
+from stores.errors import InputError
 from workflows.engines import mpi
 
 
@@ -47,4 +48,5 @@ def test_ranks_are_limited_by_cores_k_points_and_the_environment(monkeypatch):
     monkeypatch.setenv("MGSURF_RANKS", "4")
     assert mpi.default_ranks(50) == 4
     monkeypatch.setenv("MGSURF_RANKS", "all")
-    assert mpi.default_ranks(50) == 16
+    with pytest.raises(InputError, match="ranks"):
+        mpi.default_ranks(50)

@@ -15,9 +15,9 @@ from stores.method import Method, content_hash
 from stores.records import BulkRecord, Provenance, SurfaceRecord, Verdict, Verdicts, VerdictStatus
 from workflows.analysis.surface_energy import surface_energy
 from workflows.structures.crystal import crystal_of
+from workflows.structures.identity import bulk_key
 from workflows.structures.prototypes import structure_for
 from workflows.structures.slabs import enumerate_slabs
-from workflows.structures.identity import bulk_key
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"

@@ -22,23 +22,23 @@ def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_defaults() -> None:
-    assert load_settings().mpirun == "mpirun"
-    assert load_settings().gpaw_ranks is None
+    assert load_settings().work_dir == ""
+    assert load_settings().ranks is None
 
 
 def test_environment_before_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config.write_text("store: a.sqlite\ngpaw_ranks: 4\n")
-    monkeypatch.setenv("MGSURF_GPAW_RANKS", "2")
+    config.write_text("store: a.sqlite\nranks: 4\n")
+    monkeypatch.setenv("MGSURF_RANKS", "2")
     settings = load_settings()
-    assert (settings.store, settings.gpaw_ranks) == ("a.sqlite", 2)
+    assert (settings.store, settings.ranks) == ("a.sqlite", 2)
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("stor: x.sqlite", "stor: .*known settings are store"),
-        ("gpaw_ranks: many", "gpaw_ranks: .*integer"),
-        ("gpaw_ranks: 0", "gpaw_ranks: "),
+        ("ranks: many", "ranks: .*integer"),
+        ("ranks: 0", "ranks: "),
         ("- a\n- b", "lines such as"),
         ("a: [", "cannot be read"),
     ],

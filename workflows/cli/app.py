@@ -78,6 +78,10 @@ def run(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed and stop.")] = False,
+    retry_unconverged: Annotated[
+        bool,
+        typer.Option("--retry-unconverged", help="Run again what did not converge before (larger maxiter)."),
+    ] = False,
 ) -> int:
     """Compute every facet of a campaign; the same command goes on after any interruption.
 
@@ -85,7 +89,7 @@ def run(
     """
     from workflows.cli.run import run_campaign
 
-    return run_campaign(campaign, store, ranks, quiet, dry_run)
+    return run_campaign(campaign, store, ranks, quiet, dry_run, retry_unconverged)
 
 
 @app.command(rich_help_panel=COMPUTE)

@@ -13,9 +13,9 @@ from rich.table import Table
 
 from stores.connections import resolve_store_uri
 from stores.errors import InputError
+from stores.settings_file import resolve_work_dir
 from workflows.analysis.convergence import converged_at, fit_thickness
 from workflows.analysis.surface_energy import EV_PER_A2_IN_J_PER_M2
-from workflows.cli.run import DEFAULT_WORK_DIR
 from workflows.execution.listener import RunListener
 from workflows.flows.convergence import SCANS, ScanPoint, SlabScan, thickness_series
 from workflows.jobs.calculate import make_directory
@@ -83,7 +83,7 @@ def converge(
     if unknown:
         raise InputError(f"scan '{unknown[0]}' is unknown; choose from {', '.join(SCANS)}")
     bulk = _bulk(structure, prototype, formula)
-    folder = (work_dir or Path(DEFAULT_WORK_DIR)).resolve()
+    folder = resolve_work_dir(work_dir)
     context = RunContext(
         store=resolve_store_uri(store, None),
         work_dir=str(folder),

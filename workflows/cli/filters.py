@@ -141,9 +141,10 @@ class SurfaceFilter:
             h, k, l_ = parse_miller(text)
         except InputError as error:
             raise InputError(f"--miller: {error}") from None
-        # a plane and its opposite are one facet; which of them is stored is a convention
+        # which of the planes that symmetry makes equal is stored as miller_index is a convention
         either = [[h, k, l_], [-h, -k, -l_]]
-        return f"plane {format_miller((h, k, l_))}", {"miller_index": {"$in": either}}
+        condition = {"$or": [{"miller_index": {"$in": either}}, {"equivalent_planes": [h, k, l_]}]}
+        return f"plane {format_miller((h, k, l_))}", condition
 
     def _ranges(self) -> list[tuple[str, dict[str, Any]]]:
         factor = EV_PER_A2_IN_J_PER_M2 if self.unit == "J/m2" else 1.0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from stores.connections import open_job_store, open_store, parse_uri, resolve_store_uri
+from stores.settings_file import resolve_work_dir
 from workflows.execution.listener import RunListener, Tally
 from workflows.execution.local import run_local
 from workflows.flows.campaign import CampaignMaker
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from workflows.flows.campaign_file import CampaignStructure
 
-DEFAULT_WORK_DIR = "mgsurf_runs"
-
 
 def run_campaign(
     campaign: Path,
@@ -31,6 +30,7 @@ def run_campaign(
     ranks: int | None = None,
     quiet: bool = False,
     dry_run: bool = False,
+    retry_unconverged: bool = False,
 ) -> int:
     """Run a campaign on this machine; typed again it goes on where it was interrupted.
 
@@ -46,6 +46,8 @@ def run_campaign(
         Print nothing but the final table and problems.
     dry_run
         List what would be computed and stop.
+    retry_unconverged
+        Run calculations again that did not converge before.
 
     Returns
     -------
@@ -62,10 +64,10 @@ def run_campaign(
     settings = load_campaign(campaign)
     structures = campaign_structures(settings)
     for entry in structures:
-        check_runnable(entry.structure, entry.label)
+        check_runnable(entry.structure, entry.where)
     uri = resolve_store_uri(store, settings.store)
-    work_dir = Path(settings.work_dir or DEFAULT_WORK_DIR).resolve()
-    maker = surface_maker(settings, uri, work_dir, ranks)
+    work_dir = resolve_work_dir(campaign=settings.work_dir)
+    maker = surface_maker(settings, uri, work_dir, ranks, retry_unconverged)
     engine = maker.context.make_engine()
     engine.check_elements(sorted({s.specie.symbol for entry in structures for s in entry.structure}))
     if dry_run:
@@ -85,7 +87,9 @@ def run_campaign(
     return _conclude(console, settings, uri, work_dir, listener.tally, monotonic() - start)
 
 
-def surface_maker(settings: Campaign, uri: str, work_dir: Path, ranks: int | None = None) -> SurfaceMaker:
+def surface_maker(
+    settings: Campaign, uri: str, work_dir: Path, ranks: int | None = None, retry_unconverged: bool = False
+) -> SurfaceMaker:
     """Build the maker that a campaign file describes."""
     options = dict(settings.engine.options)
     if ranks is not None:
@@ -98,6 +102,7 @@ def surface_maker(settings: Campaign, uri: str, work_dir: Path, ranks: int | Non
             preset=settings.engine.preset,
             options=options,
             campaign=settings.name,
+            retry_unconverged=retry_unconverged,
         ),
         thresholds=settings.verdicts,
         **settings.slabs.model_dump(),
@@ -117,7 +122,7 @@ def _list(console: Console, maker: SurfaceMaker, structures: list[CampaignStruct
     """Print what would be computed, from the structures as they are before relaxation."""
     from rich.table import Table
 
-    from workflows.structures.naming import format_miller
+    from workflows.structures.naming import format_plane
 
     table = Table("compound", "facet", "termination", "layers", "atoms", "thickness (A)", box=None)
     n_slabs = 0
@@ -126,7 +131,7 @@ def _list(console: Console, maker: SurfaceMaker, structures: list[CampaignStruct
             n_slabs += 1
             table.add_row(
                 entry.label,
-                format_miller(slab.miller_index),
+                format_plane(slab.miller_index, slab.spacegroup_number),
                 slab.termination_label,
                 str(slab.n_layers),
                 str(len(slab.structure)),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stores.settings_file import resolve_work_dir
 from workflows.cli.console import page
 from workflows.cli.filters import STATUSES as VERDICTS
 from workflows.cli.filters import TARGETS
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 CALCULATION_KINDS = ("bulk_relax", "bulk_static", "slab_relax", "slab_static")
 STATUSES = ("ok", "unconverged", "failed")
 SHOWN_PROBLEMS = 20
-DEFAULT_WORK_DIR = "mgsurf_runs"
 
 
 def running_label(work_dir: Path) -> str | None:
@@ -130,16 +130,14 @@ def show_status(campaign: Path | None, store_uri: str | None, as_json: bool) -> 
     int
         Exit status.
     """
-    name = campaign_store = None
-    work_dir = Path(DEFAULT_WORK_DIR)
+    name = campaign_store = campaign_work_dir = None
     if campaign is not None:
         from workflows.flows.campaign_file import load_campaign
 
         settings = load_campaign(campaign)
-        name, campaign_store = settings.name, settings.store
-        work_dir = Path(settings.work_dir or DEFAULT_WORK_DIR)
+        name, campaign_store, campaign_work_dir = settings.name, settings.store, settings.work_dir
     with existing_store(store_uri, campaign_store) as store:
-        state = collect(store, name, work_dir)
+        state = collect(store, name, resolve_work_dir(campaign=campaign_work_dir))
     if as_json:
         print(json.dumps(state, indent=2, ensure_ascii=False))
     else:

@@ -93,11 +93,16 @@ def _cpu_quota(default: int) -> int:
 def default_ranks(n_kpoints: int) -> int:
     """Return how many ranks suit a calculation: one per physical core, no more than k points.
 
-    ``MGSURF_RANKS`` overrules the number of cores.
+    The setting ``ranks`` (``MGSURF_RANKS``) overrules the number of cores.
+
+    Raises
+    ------
+    InputError
+        If the setting is no positive integer.
     """
-    wanted = os.environ.get("MGSURF_RANKS", "")
-    cores = int(wanted) if wanted.isdigit() and int(wanted) > 0 else physical_cores()
-    return max(1, min(cores, n_kpoints))
+    from stores.settings import load_settings
+
+    return max(1, min(load_settings().ranks or physical_cores(), n_kpoints))
 
 
 def mpi_environment(base: dict[str, str]) -> dict[str, str]:

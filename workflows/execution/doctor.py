@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stores.errors import MgsurfError
+from stores.settings_file import resolve_work_dir
 from workflows.execution.checks import (
     Check,
     Status,
@@ -22,8 +23,6 @@ from workflows.execution.gpaw_checks import check_gpaw, check_mpi, check_setups
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-DEFAULT_WORK_DIR = "mgsurf_runs"
 
 
 def run_checks(
@@ -58,7 +57,7 @@ def run_checks(
         ("OMP_NUM_THREADS", lambda: check_threads(os.environ.get("OMP_NUM_THREADS"))),
         ("store", lambda: check_store(uri)),
         *_store_folder_check(uri),
-        ("work folder", lambda: check_folder("work folder", work_dir or Path(DEFAULT_WORK_DIR))),
+        ("work folder", lambda: check_folder("work folder", resolve_work_dir(work_dir))),
         ("memory", check_memory),
     ]
     # Most of the time goes into waiting for GPAW and mpirun to start.

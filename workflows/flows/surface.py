@@ -22,7 +22,7 @@ from workflows.jobs.slab import (
     static_question,
     static_slab,
 )
-from workflows.structures.naming import format_miller, mg_first_formula
+from workflows.structures.naming import format_plane, mg_first_formula
 from workflows.structures.slabs import SymmetricSlab, enumerate_slabs
 
 if TYPE_CHECKING:
@@ -130,7 +130,8 @@ class SurfaceMaker(Maker):
             max_atoms=self.max_atoms,
         ):
             for note in [facet.reason] if facet.reason else facet.notes:
-                announce(Stage.NOTE, f"{formula} {format_miller(facet.miller_index)}", text=note)
+                plane = format_plane(facet.miller_index, facet.spacegroup_number)
+                announce(Stage.NOTE, f"{formula} {plane}", text=note)
             slabs += facet.slabs
         return slabs
 

@@ -23,8 +23,8 @@ from workflows.jobs.calculate import Question, calculate, final_structure
 from workflows.jobs.progress import Stage, announce, relative_cost
 from workflows.structures.crystal import crystal_of
 from workflows.structures.elements import ground_state, ground_state_prototype
-from workflows.structures.naming import chemsys, mg_first_formula
 from workflows.structures.identity import bulk_key
+from workflows.structures.naming import chemsys, mg_first_formula
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -94,7 +94,8 @@ def calculate(
             return known
         make_directory(directory)
         with _alone_in(directory):
-            known = _known(store, calculation_id, question, context.retry_unconverged)  # another process may have finished it meanwhile
+            # another process may have finished it meanwhile
+            known = _known(store, calculation_id, question, context.retry_unconverged)
             if known is not None:
                 return known
             announce(Stage.STARTED, question.label, cost=question.cost)

@@ -13,7 +13,7 @@ from workflows.jobs.calculate import Question, calculate, final_structure
 from workflows.jobs.progress import Stage, announce, relative_cost
 from workflows.jobs.surface_record import assemble_surface_record
 from workflows.structures.layers import free_atoms
-from workflows.structures.naming import format_miller, mg_first_formula
+from workflows.structures.naming import format_plane, mg_first_formula
 
 if TYPE_CHECKING:
     from workflows.analysis.verdicts import VerdictThresholds
@@ -28,7 +28,7 @@ SLAB_RELAX_STEPS = 6
 def slab_label(slab: SymmetricSlab) -> str:
     """Name a slab for people, e.g. "MgAg (100) Ag"."""
     formula = mg_first_formula(slab.oriented_bulk.composition)
-    return f"{formula} {format_miller(slab.miller_index)} {slab.termination_label}"
+    return f"{formula} {format_plane(slab.miller_index, slab.spacegroup_number)} {slab.termination_label}"
 
 
 def slab_identity(
@@ -53,7 +53,7 @@ def oriented_question(slab: SymmetricSlab, bulk_key: str, kpoints: KMesh) -> Que
     cell = slab.oriented_bulk
     return Question(
         kind=CalculationKind.BULK_STATIC,
-        label=f"{formula} {format_miller(slab.miller_index)} oriented bulk: static",
+        label=f"{formula} {format_plane(slab.miller_index, slab.spacegroup_number)} oriented bulk: static",
         structure=cell,
         identity={
             "bulk": bulk_key,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pymatgen.core import Structure
+
 from stores.method import Method, content_hash
 from stores.records import (
     BulkRecord,
@@ -19,11 +21,11 @@ from workflows.analysis.surface_energy import surface_energy
 from workflows.analysis.verdicts import calculation_problems, judge_surface_energy, judge_work_function
 from workflows.analysis.work_function import work_function
 from workflows.jobs.calculate import final_structure
+from workflows.structures.crystal import crystal_of
+from workflows.structures.facets import equivalent_planes
 from workflows.structures.layers import free_atoms
 
 if TYPE_CHECKING:
-    from pymatgen.core import Structure
-
     from workflows.analysis.surface_energy import SurfaceEnergy
     from workflows.analysis.verdicts import VerdictThresholds
     from workflows.analysis.work_function import WorkFunction
@@ -133,6 +135,7 @@ def assemble_surface_record(
         provenance=bulk_record.provenance,
         spacegroup_number=bulk_record.spacegroup_number,
         miller_index=slab.miller_index,
+        equivalent_planes=_equivalent_planes(bulk_record, slab),
         termination=slab.termination,
         termination_label=slab.termination_label,
         termination_key=slab.termination_key,
@@ -185,6 +188,11 @@ def assemble_surface_record(
             **{f"reference_{element}": run.id for element, run in reference_runs.items()},
         },
     )
+
+
+def _equivalent_planes(bulk: BulkRecord, slab: SymmetricSlab) -> list[tuple[int, int, int]]:
+    crystal = crystal_of(Structure.from_dict(bulk.structure))
+    return sorted(equivalent_planes(crystal, slab.miller_index))
 
 
 def _per_formula_unit(oriented: CalculationRecord | None, slab: SymmetricSlab) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from workflows.structures.naming import format_miller
+from workflows.structures.naming import bravais_indices, format_miller
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,10 +74,7 @@ def save(figure: Figure, path: str | Path) -> None:
 
 def facet_indices(record: Mapping[str, Any]) -> tuple[int, ...]:
     """Miller index as the field writes it: hkil for trigonal and hexagonal crystals, otherwise hkl."""
-    h, k, l_ = (int(i) for i in record["miller_index"])
-    if 143 <= int(record.get("spacegroup_number") or 0) <= 194:
-        return h, k, -(h + k), l_
-    return h, k, l_
+    return bravais_indices(record["miller_index"], int(record.get("spacegroup_number") or 0))
 
 
 def miller_mathtext(indices: Sequence[int]) -> str:

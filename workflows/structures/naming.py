@@ -81,6 +81,17 @@ def format_miller(miller_index: Sequence[int]) -> str:
     return "(" + separator.join(str(int(i)) for i in miller_index) + ")"
 
 
+def bravais_indices(miller_index: Sequence[int], spacegroup_number: int) -> tuple[int, ...]:
+    """Return the indices as the field writes them: hkil for trigonal and hexagonal crystals, else hkl."""
+    h, k, l_ = (int(i) for i in miller_index)
+    return (h, k, -(h + k), l_) if 143 <= spacegroup_number <= 194 else (h, k, l_)
+
+
+def format_plane(miller_index: Sequence[int], spacegroup_number: int) -> str:
+    """Write a plane of a crystal: (10-10) for hexagonal axes, else (100)."""
+    return format_miller(bravais_indices(miller_index, spacegroup_number))
+
+
 def _indices(text: str) -> list[int] | None:
     body = text.strip().strip("()[]{}").strip().replace("−", "-")
     if re.fullmatch(r"[+-]?\d+([\s,]+[+-]?\d+)+", body):

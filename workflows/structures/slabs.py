@@ -58,6 +58,8 @@ class SymmetricSlab:
         From the highest atom to the lowest of the next image (A).
     area
         Of one side (A^2).
+    spacegroup_number
+        Of the crystal.
     """
 
     structure: Structure
@@ -73,6 +75,7 @@ class SymmetricSlab:
     thickness: float
     vacuum: float
     area: float
+    spacegroup_number: int
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values (jobflow and monty read them back with `from_dict`)."""
@@ -110,6 +113,8 @@ class FacetSlabs:
         Lines about decisions taken (no gap above the tolerance, terminations left out, slabs too big).
     is_polar
         True if the direction is polar.
+    spacegroup_number
+        Of the crystal.
     """
 
     miller_index: Miller
@@ -117,6 +122,7 @@ class FacetSlabs:
     reason: str = ""
     notes: list[str] = field(default_factory=list)
     is_polar: bool = False
+    spacegroup_number: int = 0
 
 
 def enumerate_slabs(
@@ -216,7 +222,7 @@ def _slabs_of_facet(
     max_terminations: int | None,
     max_atoms: int | None,
 ) -> FacetSlabs:
-    result = FacetSlabs(plane.miller_index)
+    result = FacetSlabs(plane.miller_index, spacegroup_number=plane.crystal.spacegroup_number)
     if plane.is_polar:
         result.is_polar = True
         result.reason = "polar direction: no symmetric slab exists"
@@ -342,6 +348,7 @@ def _build(
         thickness=thickness,
         vacuum=vacuum,
         area=float(np.linalg.norm(np.cross(lattice[0], lattice[1]))),
+        spacegroup_number=plane.crystal.spacegroup_number,
     )
 
 
