@@ -125,13 +125,12 @@ def _bulk(structure: Path | None, prototype: str | None, formula: str | None) ->
 
 def _settled(points: list[ScanPoint]) -> tuple[float | None, float | None]:
     """Return the settings from which on surface energy and work function stay within the tolerances."""
-    settings = [p.setting for p in points]
-    gammas = [p.surface_energy for p in points if p.surface_energy is not None]
-    phis = [p.work_function for p in points if p.work_function is not None]
-    return (
-        converged_at(settings, gammas, GAMMA_TOLERANCE) if len(gammas) == len(points) else None,
-        converged_at(settings, phis, PHI_TOLERANCE) if len(phis) == len(points) else None,
-    )
+    found: list[float | None] = []
+    for name, tolerance in (("surface_energy", GAMMA_TOLERANCE), ("work_function", PHI_TOLERANCE)):
+        known = [(p.setting, getattr(p, name)) for p in points if getattr(p, name) is not None]
+        settings, values = [k[0] for k in known], [k[1] for k in known]
+        found.append(converged_at(settings, values, tolerance) if len(known) > 1 else None)
+    return found[0], found[1]
 
 
 def _print_scan(console: Console, name: str, kind: str, points: list[ScanPoint]) -> None:

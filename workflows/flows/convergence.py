@@ -119,10 +119,11 @@ class SlabScan:
         method = self.context.make_engine().method()
         if scan == "thickness":
             for slab in self._thicknesses(relaxed):
-                yield self._point(self.context, slab, key, slab.thickness)
+                yield self._point(self.context, slab, key, scan, slab.thickness)
         elif scan == "vacuum":
             for vacuum in VACUA:
-                yield self._point(self.context, self._cut(relaxed, self.min_thickness, vacuum), key, vacuum)
+                slab = self._cut(relaxed, self.min_thickness, vacuum)
+                yield self._point(self.context, slab, key, scan, vacuum)
         else:
             slab = self._cut(relaxed, self.min_thickness, self.vacuum)
             # the bulk is not the one that the scanned settings would give, so neither is its identity
@@ -130,7 +131,7 @@ class SlabScan:
             for factor in FACTORS[scan]:
                 value = round(getattr(method, scan) * factor, 3)
                 context = replace(self.context, options={**self.context.options, scan: value})
-                yield self._point(context, slab, key, value)
+                yield self._point(context, slab, key, scan, value)
 
     def _cut(self, bulk: Structure, min_thickness: float, vacuum: float) -> SymmetricSlab:
         (facet,) = enumerate_slabs(
@@ -155,8 +156,11 @@ class SlabScan:
             slabs.append(self._cut(bulk, slabs[-1].thickness + 0.1, self.vacuum))
         return slabs
 
-    def _point(self, context: RunContext, slab: SymmetricSlab, key: str, setting: float) -> ScanPoint:
+    def _point(
+        self, context: RunContext, slab: SymmetricSlab, key: str, scan: str, setting: float
+    ) -> ScanPoint:
         """Compute slab, oriented bulk and references with the same settings."""
+        what = f"{scan.replace('_', ' ')} {setting:.1f}"
         engine = context.make_engine()
         mesh = engine.kpoints(slab.structure, slab=True)
         bulk_mesh = (mesh[0], mesh[1], engine.kpoints(slab.oriented_bulk)[2])
@@ -170,7 +174,7 @@ class SlabScan:
         cell = slab.structure
         question = Question(
             kind=CalculationKind.SLAB_STATIC,
-            label=f"{slab_label(slab)} {slab.thickness:.1f} A: static as cut",
+            label=f"{slab_label(slab)}, {what}: static as cut",
             structure=cell,
             identity={**slab_identity(slab, key, mesh, 0.0, 0.0), "as_cut": True},
             cost=relative_cost(len(cell), cell.volume, mesh, 1),
