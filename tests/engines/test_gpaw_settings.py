@@ -7,7 +7,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from stores.errors import EngineError, InputError
-from workflows.engines.gpaw import GPAWEngine, _setup_folders, has_setup
+from workflows.engines.gpaw import GPAWEngine
 from workflows.engines.gpaw_presets import (
     ELEMENTS_WITHOUT_SETUP,
     LAST_ATOMIC_NUMBER,
@@ -15,13 +15,14 @@ from workflows.engines.gpaw_presets import (
     PRESETS,
     SMALL_VALENCE_SETUPS,
 )
+from workflows.engines.gpaw_setups import has_setup, setup_folders
 
-needs_setups = pytest.mark.skipif(not _setup_folders(), reason="no PAW setups installed (gpaw-data)")
+needs_setups = pytest.mark.skipif(not setup_folders(), reason="no PAW setups installed (gpaw-data)")
 
 
 def setup_file(element, label):
     name = f"{element}.{label}.PBE.gz" if label else f"{element}.PBE.gz"
-    return next((f / name for f in _setup_folders() if (f / name).exists()), None)
+    return next((f / name for f in setup_folders() if (f / name).exists()), None)
 
 
 def valence_electrons(path):
@@ -88,3 +89,45 @@ def test_production_follows_the_published_method():
 
 def test_demo_fingerprint_holds_the_whole_table_of_setups():
     assert GPAWEngine().method().setups == {"default": "paw", **SMALL_VALENCE_SETUPS}
+
+
+@pytest.mark.parametrize(
+    "option", ["cutoff", "k_density", "bulk_k_density", "smearing_width", "force_tolerance"]
+)
+def test_whole_numbers_and_floats_are_one_method(option):
+    assert GPAWEngine(**{option: 6}).method().fingerprint == GPAWEngine(**{option: 6.0}).method().fingerprint
+
+
+@pytest.mark.parametrize("option", ["cutoff", "k_density", "maxiter", "ranks"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), -1, 0, True, "6"])
+def test_numbers_without_meaning_are_refused(option, value):
+    with pytest.raises(InputError, match=f"{option} must be a positive number"):
+        GPAWEngine(**{option: value})
+
+
+@needs_setups
+def test_setups_as_yaml_reads_them_are_text():
+    assert (
+        GPAWEngine(setups={"Mg": 2}).method().fingerprint
+        == GPAWEngine(setups={"Mg": "2"}).method().fingerprint
+    )
+    assert GPAWEngine(setups={"Mg": "paw"}).settings.setups == {"Mg": "paw"}
+
+
+@needs_setups
+def test_a_setup_that_is_not_installed_is_refused_with_those_that_are():
+    with pytest.raises(InputError, match=r"no PBE setup '3' of Mg is installed: there are 2, paw$"):
+        GPAWEngine(setups={"Mg": 3})
+    with pytest.raises(InputError, match="there is none of default"):
+        GPAWEngine(setups={"default": "paw"})
+    with pytest.raises(InputError, match="the setup of Mg must be a name, got None"):
+        GPAWEngine(setups={"Mg": None})
+
+
+def test_setups_of_one_s_own_change_the_method(tmp_path, monkeypatch):
+    before = GPAWEngine().method().fingerprint
+    (tmp_path / "Mg.2.PBE.gz").write_bytes(b"12")
+    monkeypatch.setenv("GPAW_SETUP_PATH", str(tmp_path))
+    own = GPAWEngine().method().fingerprint
+    (tmp_path / "Mg.2.PBE.gz").write_bytes(b"123")
+    assert len({before, own, GPAWEngine().method().fingerprint}) == 3

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +16,14 @@ from stores.method import Method, content_hash
 from stores.records import CalculationKind, CalculationOutput
 from workflows.engines.gpaw_presets import (
     DAVIDSON_ELEMENTS,
-    ELEMENTS_WITHOUT_SETUP,
     GENTLER_SCF,
-    LAST_ATOMIC_NUMBER,
     OPEN_4F,
     PRESETS,
     START_MOMENTS,
     GPAWPreset,
 )
 from workflows.engines.gpaw_process import finished_answer, run_worker
+from workflows.engines.gpaw_setups import has_setup, setup_folders, setup_labels, setups_source
 from workflows.engines.kpoints import gamma_mesh, points_after_time_reversal
 from workflows.engines.mpi import default_ranks
 
@@ -38,6 +36,8 @@ if TYPE_CHECKING:
 
 # Positions that went through a record and back agree to this (A).
 SAME_POSITION = 1e-4
+FLOAT_OPTIONS = ("cutoff", "k_density", "bulk_k_density", "smearing_width", "force_tolerance")
+WHOLE_OPTIONS = ("maxiter", "max_ionic_steps", "ranks")
 
 
 @dataclass
@@ -94,41 +94,23 @@ class GPAWEngine:
             raise InputError(
                 f"engine 'gpaw' has no preset '{self.preset}': allowed are {', '.join(sorted(PRESETS))}"
             )
-        for option in (
-            "cutoff",
-            "k_density",
-            "bulk_k_density",
-            "smearing_width",
-            "force_tolerance",
-            "maxiter",
-            "max_ionic_steps",
-            "ranks",
-        ):
+        for option in (*FLOAT_OPTIONS, *WHOLE_OPTIONS):
             value = getattr(self, option)
-            if value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-                raise InputError(f"engine 'gpaw': {option} must be a positive number, got {value!r}")
-            if option in ("maxiter", "max_ionic_steps", "ranks") and value != int(value):
-                raise InputError(f"engine 'gpaw': {option} must be a whole number, got {value!r}")
-        if self.setups is not None and not isinstance(self.setups, Mapping):
-            raise InputError(f"engine 'gpaw': setups must map elements to setup names, got {self.setups!r}")
+            if value is not None:
+                setattr(self, option, _positive(option, value, whole=option in WHOLE_OPTIONS))
+        if self.setups is not None:
+            if not isinstance(self.setups, Mapping):
+                raise InputError(
+                    f"engine 'gpaw': setups must map elements to setup names, got {self.setups!r}"
+                )
+            self.setups = setup_labels(self.setups)
 
     @property
     def settings(self) -> GPAWPreset:
         """The preset with this engine's own values in place."""
         own = {
             key: value
-            for key in (
-                "cutoff",
-                "k_density",
-                "bulk_k_density",
-                "smearing_width",
-                "force_tolerance",
-                "setups",
-                "maxiter",
-                "max_ionic_steps",
-            )
+            for key in (*FLOAT_OPTIONS, "setups", "maxiter", "max_ionic_steps")
             if (value := getattr(self, key)) is not None
         }
         return replace(PRESETS[self.preset], **own)
@@ -151,7 +133,7 @@ class GPAWEngine:
                 "bulk_relaxation": "birch-murnaghan, pulay-corrected stress",
                 "convergence": settings.convergence,
                 "start_moments": START_MOMENTS,
-                "setups_package": setups_package(),
+                "setups_package": setups_source(),
             },
         )
 
@@ -260,9 +242,25 @@ class GPAWEngine:
         return _to_output(answer, structure, task, directory)
 
 
+def _positive(option: str, value: object, whole: bool) -> float:
+    """Return an option's value in the one type it is hashed in: 6 and 6.0 are the same setting."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or not value > 0
+    ):
+        raise InputError(f"engine 'gpaw': {option} must be a positive number, got {value!r}")
+    if not whole:
+        return float(value)
+    if value != int(value):
+        raise InputError(f"engine 'gpaw': {option} must be a whole number, got {value!r}")
+    return int(value)
+
+
 def _require_gpaw() -> None:
     for module, package in (("gpaw", "gpaw"), ("gpaw_data", "gpaw-data")):
-        if importlib.util.find_spec(module) is None and not (module == "gpaw_data" and _setup_folders()):
+        if importlib.util.find_spec(module) is None and not (module == "gpaw_data" and setup_folders()):
             raise EngineError(f"the engine gpaw needs {package}, which is not installed: run make quickstart")
 
 
@@ -343,38 +341,3 @@ def _reusable(prev_dir: Path, task: dict[str, Any]) -> dict[str, Any] | None:
         "ionic_steps": 0,
         "scf_steps": 0,
     }
-
-
-@cache
-def setups_package() -> str:
-    """Return name and version of the package of PAW setups, ``unknown`` if there is none."""
-    try:
-        return f"gpaw-data {version('gpaw-data')}"
-    except PackageNotFoundError:
-        return "unknown"
-
-
-@cache
-def _setup_folders() -> tuple[Path, ...]:
-    """Return the folders GPAW reads setups from, found without importing it."""
-    import os
-
-    folders = [Path(part) for part in os.environ.get("GPAW_SETUP_PATH", "").split(":") if part]
-    spec = importlib.util.find_spec("gpaw_data")
-    if spec is not None and spec.submodule_search_locations:
-        folders += [Path(place) / "setups" for place in spec.submodule_search_locations]
-    return tuple(folder for folder in folders if folder.is_dir())
-
-
-def has_setup(element: str) -> bool:
-    """Tell whether there is a default PBE setup of an element.
-
-    The installed files are asked; without any, the list of gpaw-data 1.2.1.
-    """
-    folders = _setup_folders()
-    if not folders:
-        from ase.data import atomic_numbers
-
-        return element not in ELEMENTS_WITHOUT_SETUP and atomic_numbers[element] <= LAST_ATOMIC_NUMBER
-    names = (f"{element}.PBE", f"{element}.PBE.gz")
-    return any((folder / name).exists() for folder in folders for name in names)
