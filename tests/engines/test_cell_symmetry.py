@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.build import bulk, hcp0001
 from ase.spacegroup import crystal
 
-from workflows.engines.gpaw_symmetry import KeepSymmetry, carry_over, freedom, primitive_cell
+from workflows.engines.gpaw_symmetry import KeepSymmetry, carry_over, freedom, mesh_symmetries, primitive_cell
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,26 @@ def test_forces_of_a_slab_become_mirror_images():
     slab.constraints[0].adjust_forces(slab, forces)
     np.testing.assert_allclose(forces[::-1] * [1, 1, -1], forces, atol=1e-10)
     np.testing.assert_allclose(forces[:, :2], 0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "n_operations"), [((4, 6, 8), 4), ((6, 8, 11), 4), ((4, 4, 4), 4), ((1, 1, 1), 4)]
+)
+def test_operations_of_a_tilted_cell_form_a_group_that_keeps_the_mesh(mesh, n_operations):
+    a = 3.34
+    atoms = Atoms(
+        "MgAg",
+        positions=[[0, 0, 0], [a / 2**0.5, a / 2, 0]],
+        cell=[[a * 2**0.5, 0, 0], [0, a, 0], [a / 2**0.5, 0, a / 2**0.5]],
+        pbc=True,
+    )
+    operations = mesh_symmetries(atoms, mesh)
+    known = {tuple(u.ravel()) for u in operations}
+    assert len(known) == n_operations
+    assert {tuple((u @ v).ravel()) for u in operations for v in operations} == known
+    points = {tuple(p) for p in np.ndindex(*mesh)}
+    for u in operations:
+        moved = {
+            tuple(np.round(np.array(p) / mesh @ np.linalg.inv(u).T * mesh).astype(int) % mesh) for p in points
+        }
+        assert moved == points

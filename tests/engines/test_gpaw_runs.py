@@ -154,6 +154,25 @@ def test_atoms_on_top_of_each_other_fail_in_one_line(tmp_path):
     assert "Error" in out.reason
 
 
+def test_a_tilted_cell_runs_and_has_the_energy_of_the_crystal(tmp_path):
+    # Two atoms of B2 MgAg with a along [110]: some of its operations have entries of 2, which GPAW overlooks.
+    a = 3.34
+    tilted = Structure(
+        [[a * 2**0.5, 0, 0], [0, a, 0], [a / 2**0.5, 0, a / 2**0.5]],
+        ["Mg", "Ag"],
+        [[0, 0, 0], [a / 2**0.5, a / 2, 0]],
+        coords_are_cartesian=True,
+    )
+    cubic = Structure(Lattice.cubic(a), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    energies = []
+    for name, cell, mesh in (("tilted", tilted, (4, 6, 8)), ("cubic", cubic, (6, 6, 6))):
+        (tmp_path / name).mkdir()
+        out = make_engine("gpaw").static_bulk(cell, mesh, tmp_path / name)
+        assert out.status is CalculationStatus.OK, out.reason
+        energies.append(out.energy)
+    assert energies[0] == pytest.approx(energies[1], abs=0.06)  # unlike, coarse k meshes
+
+
 def test_kill_9_during_a_relaxation_leaves_no_worker_and_loses_no_geometry(tmp_path):
     options = {**COARSE, "force_tolerance": 0.002, "ranks": 2}
     slab, free, mesh = mg_0001(4, vacuum=8.0), [True, False, False, True], (3, 3, 1)

@@ -90,6 +90,44 @@ def primitive_cell(atoms: Atoms, symprec: float = SYMPREC) -> Atoms:
     return Atoms(numbers=numbers, cell=lattice, scaled_positions=positions, pbc=True)
 
 
+def mesh_symmetries(atoms: Atoms, mesh: tuple[int, ...]) -> NDArray[np.int64]:
+    """Return the point operations without translation that keep a Gamma-centred k mesh and a real-space grid.
+
+    They form a group in any cell, a tilted one too: the operations of the crystal without a translation do,
+    so do those that map the mesh onto itself, and those that mix only axes of equal length.
+
+    Parameters
+    ----------
+    atoms
+        The crystal.
+    mesh
+        Points along the three reciprocal vectors.
+
+    Returns
+    -------
+    numpy.ndarray
+        Matrices U, shape (n, 3, 3), for rows of fractional coordinates: r U is equivalent to r.
+    """
+    import spglib
+
+    cell = (atoms.cell[:], atoms.get_scaled_positions(), atoms.numbers)
+    found = spglib.get_symmetry(cell, symprec=1e-5)
+    identity = np.eye(3, dtype=int)[None]
+    if found is None:
+        return identity
+    lengths = atoms.cell.lengths()
+    alike = np.abs(lengths[:, None] - lengths[None, :]) < SYMPREC
+    kept = []
+    for rotation, translation in zip(found["rotations"], found["translations"], strict=True):
+        if np.abs(translation - np.round(translation)).max() > 1e-5 or rotation[~alike].any():
+            continue
+        # k = m / N as a row goes to k W^-1; it stays on the mesh if N_i (W^-T)_ij / N_j is whole.
+        on_mesh = np.asarray(mesh)[:, None] * np.linalg.inv(rotation).T / np.asarray(mesh)[None, :]
+        if np.abs(on_mesh - np.round(on_mesh)).max() < 1e-6:
+            kept.append(rotation.T)
+    return np.array(kept) if kept else identity
+
+
 def carry_over(original: Atoms, start: Atoms, final: Atoms) -> Atoms:
     """Apply the relaxation of a primitive cell to the cell it was made from.
 

@@ -28,7 +28,7 @@ from ase.optimize import BFGS
 
 from workflows.engines.gpaw_bulk import BulkRelaxation, relax_cell
 from workflows.engines.gpaw_journal import Journal, JournalCalculator
-from workflows.engines.gpaw_symmetry import KeepSymmetry
+from workflows.engines.gpaw_symmetry import KeepSymmetry, mesh_symmetries
 from workflows.engines.kpoints import mesh_of_lattice
 
 # A gap smaller than this (eV) in the sampled bands is taken as that of a metal.
@@ -47,16 +47,19 @@ class Session:
         # No rank may read the journal after the first one has begun to write it.
         world.barrier()
         self.retried = False
+        self.own_symmetry = False
         self.scf_steps = 0
         self._calculators: dict[tuple[int, ...], Any] = {}
         self._n_logs = 0
 
-    def _new_gpaw(self, mesh: tuple[int, ...]) -> Any:
+    def _new_gpaw(self, atoms: Atoms, mesh: tuple[int, ...]) -> Any:
         from gpaw import GPAW, PW, FermiDirac
 
         settings = dict(self.task["settings"])
         maxiter = settings["maxiter"]
         extra: dict[str, Any] = {}
+        if self.own_symmetry:
+            extra["symmetry"] = {"rotations": mesh_symmetries(atoms, mesh)}
         if settings["eigensolver"]:
             extra["eigensolver"] = settings["eigensolver"]
         if self.retried:
@@ -86,21 +89,28 @@ class Session:
             If SCF has not converged with the gentler settings either.
         """
         from gpaw import KohnShamConvergenceError
+        from gpaw.new.symmetry import SymmetryAnalysisBug
 
-        try:
-            return self._compute(atoms, properties, mesh)
-        except KohnShamConvergenceError:
-            if self.retried:
-                raise
-        self.retried = True
-        self._calculators.clear()
-        return self._compute(atoms, properties, mesh)
+        while True:
+            try:
+                return self._compute(atoms, properties, mesh)
+            except KohnShamConvergenceError:
+                if self.retried:
+                    raise
+                self.retried = True
+            except SymmetryAnalysisBug:
+                # GPAW looks for matrices of -1, 0 and 1 only. In a tilted cell, such as that of an oriented
+                # bulk, these need not form a group, and it stops.
+                if self.own_symmetry:
+                    raise
+                self.own_symmetry = True
+            self._calculators.clear()
 
     def _compute(self, atoms: Atoms, properties: list[str], mesh: tuple[int, ...]) -> dict[str, Any]:
         if mesh not in self._calculators:
             # One cell at a time: wave functions of another mesh only take memory.
             self._calculators.clear()
-            self._calculators[mesh] = self._new_gpaw(mesh)
+            self._calculators[mesh] = self._new_gpaw(atoms, mesh)
         gpaw = self._calculators[mesh]
         bare = atoms.copy()
         bare.set_constraint()
