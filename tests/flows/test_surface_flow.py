@@ -234,3 +234,25 @@ def test_references_agree_with_the_ground_state(bench):
     assert answer["reference"]["energy_per_atom"] == pytest.approx(pair_energy(relaxed)[0] / len(relaxed))
     assert answer["reference"]["prototype"] == "A3"
     assert relaxed.volume < 1.3 * ground_state("Mg").volume
+
+
+def test_an_unconverged_reference_of_mg_is_the_verdict(bench, mgag):
+    bench.run(
+        SurfaceMaker(bench.context(unconverged_on="bulk_static Mg ")).make(mgag, miller_indices=[(1, 0, 0)])
+    )
+    for record in surfaces(bench.store).values():
+        assert record["surface_energy"] is None
+        assert record["verdicts"]["surface_energy"]["status"] == "unconverged"
+        assert "Mg reference" in record["verdicts"]["surface_energy"]["reason"]
+        assert record["verdicts"]["work_function"]["status"] == "accepted"
+
+
+def test_whole_numbers_and_floats_ask_the_same_question(bench, mgag):
+    bench.run(
+        SurfaceMaker(bench.context(), vacuum=15.0, free_depth=3.0).make(mgag, miller_indices=[(1, 1, 0)])
+    )
+    tally = bench.run(
+        SurfaceMaker(bench.context(), vacuum=15, free_depth=3).make(mgag, miller_indices=[(1, 1, 0)])
+    )
+    assert tally.computed == []
+    assert len(surfaces(bench.store)) == 1

@@ -129,6 +129,9 @@ class RunListener(logging.Handler):
                 self._costs.setdefault(event.label, event.cost)
                 self.tally.reused.append(event.label)
                 self._done.add(event.label)
+            case Stage.SKIPPED:
+                self._costs.setdefault(event.label, event.cost)
+                self._done.add(event.label)
             case Stage.PROBLEM:
                 if self.tally.add_problem(event.label, event.text):
                     self._say(f"  {event.label}", event.text, "red")

@@ -176,7 +176,7 @@ class SlabScan:
             kind=CalculationKind.SLAB_STATIC,
             label=f"{slab_label(slab)}, {what}: static as cut",
             structure=cell,
-            identity={**slab_identity(slab, key, mesh, 0.0, 0.0), "as_cut": True},
+            identity={**slab_identity(slab, key, 0.0, 0.0), "kpoints": list(mesh), "as_cut": True},
             cost=relative_cost(len(cell), cell.volume, mesh, 1),
         )
         static = _finished(

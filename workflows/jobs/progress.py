@@ -21,6 +21,7 @@ class Stage(StrEnum):
     STARTED = "started"
     FINISHED = "finished"
     REUSED = "reused"
+    SKIPPED = "skipped"
     PROBLEM = "problem"
     NOTE = "note"
     RECORDED = "recorded"

@@ -32,18 +32,18 @@ def slab_label(slab: SymmetricSlab) -> str:
 
 
 def slab_identity(
-    slab: SymmetricSlab, bulk_key: str, kpoints: KMesh, free_depth: float, layer_tolerance: float
+    slab: SymmetricSlab, bulk_key: str, free_depth: float, layer_tolerance: float
 ) -> dict[str, Any]:
-    """Return what makes a slab calculation this one; nothing in it depends on relaxed coordinates."""
+    """Return what makes a slab this one; nothing in it depends on relaxed coordinates."""
     return {
         "bulk": bulk_key,
         "facet": list(slab.miller_index),
         "termination": slab.termination_key,
         "layers": slab.n_layers,
-        "vacuum": round(slab.vacuum, 3),
-        "free_depth": free_depth,
-        "layer_tolerance": layer_tolerance,
-        "kpoints": list(kpoints),
+        # float: 15 and 15.0 are one vacuum, but two texts
+        "vacuum": round(float(slab.vacuum), 3),
+        "free_depth": round(float(free_depth), 3),
+        "layer_tolerance": round(float(layer_tolerance), 3),
     }
 
 
@@ -74,7 +74,10 @@ def relax_question(
         kind=CalculationKind.SLAB_RELAX,
         label=f"{slab_label(slab)}: relax",
         structure=cell,
-        identity=slab_identity(slab, bulk_key, kpoints, free_depth, layer_tolerance),
+        identity={
+            **slab_identity(slab, bulk_key, free_depth, layer_tolerance),
+            "kpoints": list(kpoints),
+        },
         cost=relative_cost(len(cell), cell.volume, kpoints, SLAB_RELAX_STEPS),
     )
 
@@ -88,7 +91,10 @@ def static_question(
         kind=CalculationKind.SLAB_STATIC,
         label=f"{slab_label(slab)}: static",
         structure=cell,
-        identity=slab_identity(slab, bulk_key, kpoints, free_depth, layer_tolerance),
+        identity={
+            **slab_identity(slab, bulk_key, free_depth, layer_tolerance),
+            "kpoints": list(kpoints),
+        },
         cost=relative_cost(len(cell), cell.volume, kpoints, 1),
     )
 
@@ -141,7 +147,7 @@ def static_slab(
     relaxed = CalculationRecord.model_validate(relaxation)
     question = static_question(slab, bulk_key, kpoints, free_depth, layer_tolerance)
     if relaxed.output.status is not CalculationStatus.OK:
-        announce(Stage.REUSED, question.label, cost=question.cost)
+        announce(Stage.SKIPPED, question.label, cost=question.cost)
         return None
     mesh = (kpoints[0], kpoints[1], kpoints[2])
     structure = final_structure(relaxed)
@@ -173,6 +179,7 @@ def record_surface(
     method = context.make_engine().method()
     record = assemble_surface_record(
         slab,
+        identity=slab_identity(slab, bulk["bulk"]["bulk_key"], free_depth, layer_tolerance),
         bulk=bulk,
         references=[r for r in references if r is not None],
         oriented=oriented,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymatgen.core import Structure
 
+from stores.errors import InputError
 from stores.method import Method, content_hash
 from stores.records import (
     BulkRecord,
@@ -19,7 +20,7 @@ from workflows.analysis.consistency import check_consistency
 from workflows.analysis.reconstruction import score_reconstruction
 from workflows.analysis.surface_energy import surface_energy
 from workflows.analysis.verdicts import calculation_problems, judge_surface_energy, judge_work_function
-from workflows.analysis.work_function import work_function
+from workflows.analysis.work_function import WorkFunction, work_function
 from workflows.jobs.calculate import final_structure
 from workflows.structures.crystal import crystal_of
 from workflows.structures.facets import equivalent_planes
@@ -28,31 +29,13 @@ from workflows.structures.layers import free_atoms
 if TYPE_CHECKING:
     from workflows.analysis.surface_energy import SurfaceEnergy
     from workflows.analysis.verdicts import VerdictThresholds
-    from workflows.analysis.work_function import WorkFunction
     from workflows.structures.slabs import SymmetricSlab
-
-
-def surface_id(
-    slab: SymmetricSlab, bulk_key: str, free_depth: float, layer_tolerance: float, method: Method
-) -> str:
-    """Content hash of bulk before relaxation, facet, termination, layers and method fingerprint."""
-    return content_hash(
-        {
-            "bulk": bulk_key,
-            "facet": list(slab.miller_index),
-            "termination": slab.termination_key,
-            "layers": slab.n_layers,
-            "vacuum": round(slab.vacuum, 3),
-            "free_depth": free_depth,
-            "layer_tolerance": layer_tolerance,
-            "method": method.fingerprint,
-        }
-    )
 
 
 def assemble_surface_record(
     slab: SymmetricSlab,
     *,
+    identity: dict[str, Any],
     bulk: dict[str, Any],
     references: list[dict[str, Any]],
     oriented: dict[str, Any] | None,
@@ -70,6 +53,8 @@ def assemble_surface_record(
     ----------
     slab
         As cut.
+    identity
+        What makes the slab this one (`workflows.jobs.slab.slab_identity`).
     bulk
         Output of the job `relax_bulk`.
     references
@@ -118,6 +103,10 @@ def assemble_surface_record(
     if "oriented_bulk" not in runs:
         bulk_failed.append("the oriented bulk was not computed; run the campaign again")
     gamma, missing = _gamma(slab, runs, bulk_record, mu0)
+    if gamma is not None and gamma.surface_energy is None:  # for want of a reference: say what became of it
+        lost = [c for r in references if r["reference"] is None for c in r["calculations"]]
+        more = calculation_problems(CalculationRecord.model_validate(c) for c in lost)
+        bulk_failed, bulk_unconverged = bulk_failed + more[0], bulk_unconverged + more[1]
     inconsistent: list[str] = []
     if "static" in runs and "oriented_bulk" in runs:
         inconsistent = check_consistency(runs["static"], runs["oriented_bulk"], reference_runs.values())
@@ -125,7 +114,7 @@ def assemble_surface_record(
     scores, relaxed = _scores(slab, runs.get("relax"), free_depth, layer_tolerance)
     output = runs["static"].output if "static" in runs else None
     return SurfaceRecord(
-        id=surface_id(slab, bulk_record.bulk_key, free_depth, layer_tolerance, method),
+        id=content_hash({**identity, "method": method.fingerprint}),
         formula=bulk_record.formula,
         chemsys=bulk_record.chemsys,
         method=method,
@@ -229,13 +218,16 @@ def _phi(static: CalculationRecord | None) -> WorkFunction | None:
         return None
     structure = final_structure(static)
     potential = static.output.potential
-    return work_function(
-        potential.z,
-        potential.potential,
-        structure.cart_coords[:, 2],
-        static.output.fermi_energy,
-        structure.lattice.c,
-    )
+    try:
+        return work_function(
+            potential.z,
+            potential.potential,
+            structure.cart_coords[:, 2],
+            static.output.fermi_energy,
+            structure.lattice.c,
+        )
+    except InputError as error:  # a potential that is no numbers costs the work function, not the record
+        return WorkFunction(reason=str(error))
 
 
 def _scores(
