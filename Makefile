@@ -16,6 +16,8 @@ WORKERS ?= 2
 # What is installed depends on these two files and on where the repository lies (scripts hold its path).
 # A set-up step writes its stamp when it is complete; an interrupted one is simply done again.
 HASH := $(shell { cat pyproject.toml constraints.txt; pwd; } 2>/dev/null | sha256sum | cut -c1-16)
+# Make looks at the stamps before the rule `venv` can wipe a broken environment, so its stamps go first.
+_ := $(shell unset PYTHONPATH PYTHONHOME; $(PY) -c 'import pip' >/dev/null 2>&1 || rm -f $(VENV)/.stamp-*)
 BASE := $(VENV)/.stamp-base-$(HASH)
 DEV := $(VENV)/.stamp-dev-$(HASH)
 GPAW := $(VENV)/.stamp-gpaw-$(HASH)
@@ -77,6 +79,7 @@ $(GPAW): | venv
 venv:
 	@new_enough='import sys; sys.exit(sys.version_info < (3, 11))'
 	if [ -x $(PY) ] && $(PY) -c "$$new_enough" 2>/dev/null \
+	  && $(PY) -c 'import pip' >/dev/null 2>&1 \
 	  && ls $(VENV)/lib/python3.*/site-packages/pip-*.dist-info/INSTALLER >/dev/null 2>&1; then
 	  exit 0
 	fi

@@ -28,6 +28,7 @@ exit 0
 GOOD = """#!/bin/bash
 [[ "$1" == --version ]] && { echo Python 3.12.0; exit 0; }
 [[ "$1" == -m && "$2" == venv ]] || exit 0
+[[ "$3" == --clear ]] && rm -rf "$4"
 mkdir -p "$4/bin" "$4/lib/python3.12/site-packages/pip-1.dist-info"
 touch "$4/lib/python3.12/site-packages/pip-1.dist-info/INSTALLER"
 cp inner-python "$4/bin/python"
@@ -182,6 +183,33 @@ def test_half_made_environment_is_made_anew(checkout):
     (checkout.folder / ".venv" / "bin" / "python").symlink_to("/nowhere/python3")
     assert checkout.make("venv").returncode == 0
     assert checkout.calls() == ["venv"]
+
+
+NO_PIP = INNER.replace("[[", '[[ "$*" == *"import pip"* ]] && exit 1\n[[', 1)
+
+
+@pytest.mark.parametrize("damage", ["dangling", "missing", "pip is broken"])
+def test_environment_made_anew_is_filled_again(checkout, damage):
+    """Its stamps were there when make looked, and went with the environment."""
+    checkout.program(checkout.bin / "python3", GOOD)
+    assert checkout.make("setup").returncode == 0
+    assert checkout.make("quickstart").returncode == 0
+    checkout.calls()
+    python = checkout.folder / ".venv" / "bin" / "python"
+    python.unlink()
+    if damage == "dangling":
+        python.symlink_to("/nowhere/python3")
+    if damage == "pip is broken":
+        checkout.program(python, NO_PIP)
+    installed = ["venv", "-m workflows.engines.install_packages", "-m workflows.engines.install_gpaw"]
+    assert checkout.make("quickstart").returncode == 0
+    assert checkout.calls() == [*installed, "run examples/quickstart.yaml"]
+    python.unlink()
+    assert checkout.make("test").returncode == 0
+    calls = checkout.calls()
+    assert calls[:2] == ["venv", "-m workflows.engines.install_packages dev"]
+    assert calls[2] == "-m workflows.engines.install_gpaw"
+    assert calls[3].startswith("-m pytest")
 
 
 def test_bare_make_shows_the_commands(checkout):
