@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 
 import pytest
 from pymatgen.core import Lattice, Structure
 
 from stores.errors import EngineError, InputError
+from workflows.engines import gpaw
 from workflows.engines.gpaw import GPAWEngine
 from workflows.engines.gpaw_presets import (
     ELEMENTS_WITHOUT_SETUP,
@@ -131,3 +133,47 @@ def test_setups_of_one_s_own_change_the_method(tmp_path, monkeypatch):
     own = GPAWEngine().method().fingerprint
     (tmp_path / "Mg.2.PBE.gz").write_bytes(b"123")
     assert len({before, own, GPAWEngine().method().fingerprint}) == 3
+
+
+@pytest.fixture
+def handed_over(monkeypatch):
+    """Collect the tasks that reach the worker, each answered as a converged relaxation would."""
+    tasks = []
+
+    def run_worker(directory, task, ranks):
+        del ranks
+        tasks.append(task)
+        answer = {
+            "status": "ok",
+            "task_hash": task["task_hash"],
+            "mesh": [1, 1, 1],
+            "energy": -1.0,
+            "cell": task["cell"],
+            "positions": task["positions"],
+            "potential": {"z": [0.0, 1.0], "potential": [0.0, 0.0]},
+        }
+        (directory / "input.json").write_text(json.dumps(task))
+        (directory / "output.json").write_text(json.dumps(answer))
+        return answer
+
+    monkeypatch.setattr(gpaw, "run_worker", run_worker)
+    monkeypatch.setattr(gpaw, "_require_gpaw", lambda: None)
+    return tasks
+
+
+def test_limits_reach_the_worker_but_make_no_other_task(handed_over, tmp_path):
+    slab = Structure(Lattice.cubic(8.0), ["Mg"], [[0, 0, 0.5]])
+    for options in ({}, {"maxiter": 400, "max_ionic_steps": 200}, {"cutoff": 350}):
+        GPAWEngine(**options).relax_slab(slab, [True], (1, 1, 1), tmp_path)
+    plain, raised, other = handed_over
+    assert raised["settings"]["maxiter"] == 400
+    assert raised["settings"]["max_ionic_steps"] == 200
+    assert plain["task_hash"] == raised["task_hash"] != other["task_hash"]
+
+
+def test_a_relaxation_under_other_limits_still_holds_the_static_result(handed_over, tmp_path):
+    slab = Structure(Lattice.cubic(8.0), ["Mg"], [[0, 0, 0.5]])
+    GPAWEngine().relax_slab(slab, [True], (1, 1, 1), tmp_path)
+    out = GPAWEngine(maxiter=400).static_slab(slab, (1, 1, 1), tmp_path, prev_dir=tmp_path)
+    assert out.details["reused_from"] == str(tmp_path)
+    assert len(handed_over) == 1

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 # Positions that went through a record and back agree to this (A).
 SAME_POSITION = 1e-4
 FLOAT_OPTIONS = ("cutoff", "k_density", "bulk_k_density", "smearing_width", "force_tolerance")
+LIMITS = ("maxiter", "max_ionic_steps", "gentler")
 WHOLE_OPTIONS = ("maxiter", "max_ionic_steps", "ranks")
 
 
@@ -228,6 +229,7 @@ class GPAWEngine:
         }
         rounded = {
             **task,
+            "settings": _without_limits(task["settings"]),
             "cell": np.round(task["cell"], 6).tolist(),
             "positions": np.round(task["positions"], 6).tolist(),
         }
@@ -240,6 +242,11 @@ class GPAWEngine:
         ranks = self.ranks or default_ranks(points_after_time_reversal(kpoints))
         answer = run_worker(Path(directory), task, ranks)
         return _to_output(answer, structure, task, directory)
+
+
+def _without_limits(settings: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what does not change a converged result: work done under other limits is gone on with."""
+    return {key: value for key, value in settings.items() if key not in LIMITS}
 
 
 def _positive(option: str, value: object, whole: bool) -> float:
@@ -328,7 +335,8 @@ def _reusable(prev_dir: Path, task: dict[str, Any]) -> dict[str, Any] | None:
     same = (
         numbers_agree
         and earlier["symbols"] == task["symbols"]
-        and earlier["settings"] == orjson.loads(orjson.dumps(task["settings"]))
+        and _without_limits(earlier["settings"])
+        == orjson.loads(orjson.dumps(_without_limits(task["settings"])))
         and list(answer["mesh"]) == list(task["mesh"])
     )
     if not same:

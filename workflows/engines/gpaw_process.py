@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -17,7 +18,7 @@ from stores.errors import EngineError
 from workflows.engines.mpi import find_mpirun, gpaw_has_mpi, mpi_environment, mpirun_command
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +26,11 @@ WORKER = Path(__file__).with_name("gpaw_worker.py")
 SECONDS_TO_END = 5.0
 MPI_DID_NOT_START = re.compile(
     r"not enough slots|unable to (launch|start)|orte_init failed|ompi_mpi_init|MPI_INIT|"
-    r"mpirun was unable|mpirun has detected an attempt to run as root|PMIX ERROR|prterun",
+    r"mpirun was unable|mpirun has detected an attempt to run as root|PMIX ERROR",
     re.IGNORECASE,
 )
+# Left by the worker: it runs; mpirun and GPAW belong to different MPI libraries.
+STARTED, OTHER_MPI = "worker.started", "worker.other-mpi"
 
 
 def finished_answer(directory: Path, task_hash: str) -> dict[str, Any] | None:
@@ -63,41 +66,88 @@ def run_worker(directory: Path, task: dict[str, Any], ranks: int) -> dict[str, A
     EngineError
         If the process cannot be started at all.
     """
-    answer = finished_answer(directory, task["task_hash"])
-    if answer is not None and answer["status"] == "ok":
-        return answer
-    if answer is not None and task["kind"] == "slab_relax" and answer.get("max_force") is not None:
+    with _no_worker_left(directory) as lock:
+        answer = finished_answer(directory, task["task_hash"])
+        if answer is not None and answer["status"] == "ok":
+            return answer
+        _prepare(directory, task, answer)
+        mpirun = find_mpirun() if ranks > 1 else None
+        if mpirun is not None and gpaw_has_mpi():
+            command = [*mpirun_command(mpirun, ranks), sys.executable, "-P", "-m", "gpaw", "python"]
+            code = _run([*command, str(WORKER)], directory, ranks, lock)
+            why = _why_serial(directory, task["task_hash"], code)
+            if why is None:
+                return _collect(directory, task, code)
+            logger.warning("%s (%s); going on without MPI", why, directory / "worker.err")
+            _clear_marks(directory)
+        code = _run([sys.executable, "-P", str(WORKER)], directory, 1, lock)
+        return _collect(directory, task, code)
+
+
+@contextlib.contextmanager
+def _no_worker_left(directory: Path) -> Iterator[int]:
+    """Hold a lock that the worker inherits, so that one whose parent was killed still keeps others out."""
+    with (directory / ".worker.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.warning("waiting until the worker of an earlier run in %s has ended", directory)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield lock.fileno()
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)
+
+
+def _prepare(directory: Path, task: dict[str, Any], answer: dict[str, Any] | None) -> None:
+    """Leave `input.json` and what this task may go on from; every step may be the last one before a kill."""
+    _clear_marks(directory)
+    earlier = _read_task(directory)
+    if earlier.get("task_hash") != task["task_hash"]:
+        # The journal of another task must not answer this one.
+        (directory / "output.json").unlink(missing_ok=True)
+        (directory / "journal.jsonl").unlink(missing_ok=True)
+    elif answer is not None and task["kind"] == "slab_relax" and answer.get("max_force") is not None:
         # It had reached the limit of steps: go on from where it stood, not over the same path.
         task = {**task, "start_positions": answer["positions"]}
-        (directory / "journal.jsonl").unlink(missing_ok=True)
-    _clear_if_of_another_task(directory, task["task_hash"])
-    (directory / "input.json").write_text(json.dumps(task))
-    mpirun = find_mpirun() if ranks > 1 else None
-    if mpirun is not None and gpaw_has_mpi():
-        command = [*mpirun_command(mpirun, ranks), sys.executable, "-P", "-m", "gpaw", "python", str(WORKER)]
-        code = _run(command, directory)
-        if code == 0 or not MPI_DID_NOT_START.search(_tail(directory / "worker.err")):
-            return _collect(directory, task, code)
-        logger.warning("mpirun did not start (%s); going on without MPI", directory / "worker.err")
-    code = _run([sys.executable, "-P", str(WORKER)], directory)
-    return _collect(directory, task, code)
-
-
-def _clear_if_of_another_task(directory: Path, task_hash: str) -> None:
-    """Remove what another task left: its journal must not answer this one."""
-    for path in directory.glob("error-*.txt"):
-        path.unlink()
+    elif "start_positions" in earlier:
+        task = {**task, "start_positions": earlier["start_positions"]}
+    part = directory / "input.json.part"
+    part.write_text(json.dumps(task))
+    part.replace(directory / "input.json")
     (directory / "output.json").unlink(missing_ok=True)
+
+
+def _read_task(directory: Path) -> dict[str, Any]:
     try:
-        same = json.loads((directory / "input.json").read_text()).get("task_hash") == task_hash
-    except (OSError, ValueError, AttributeError):
-        same = False
-    if not same:
-        (directory / "journal.jsonl").unlink(missing_ok=True)
+        task = json.loads((directory / "input.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return task if isinstance(task, dict) else {}
 
 
-def _run(command: Sequence[str], directory: Path) -> int:
-    environment = mpi_environment(dict(os.environ)) | {"MGSURF_PARENT_PID": str(os.getpid())}
+def _clear_marks(directory: Path) -> None:
+    for path in (directory / STARTED, directory / OTHER_MPI, *directory.glob("error-*.txt")):
+        path.unlink(missing_ok=True)
+
+
+def _why_serial(directory: Path, task_hash: str, code: int) -> str | None:
+    """Say why an MPI run never began, or None if it did: what it left or died of counts then."""
+    if finished_answer(directory, task_hash) is not None:
+        return None
+    if (directory / OTHER_MPI).exists():
+        return "mpirun belongs to another MPI library than GPAW"
+    began = (directory / STARTED).exists() or any(directory.glob("error-*.txt"))
+    if code != 0 and not began and MPI_DID_NOT_START.search(_tail(directory / "worker.err")):
+        return "mpirun did not start"
+    return None
+
+
+def _run(command: Sequence[str], directory: Path, ranks: int, lock: int) -> int:
+    environment = mpi_environment(dict(os.environ)) | {
+        "MGSURF_PARENT_PID": str(os.getpid()),
+        "MGSURF_WORKER_RANKS": str(ranks),
+    }
     with (directory / "worker.out").open("w") as out, (directory / "worker.err").open("w") as err:
         try:
             process = subprocess.Popen(
@@ -108,6 +158,7 @@ def _run(command: Sequence[str], directory: Path) -> int:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
+                pass_fds=(lock,),
             )
         except OSError as error:
             raise EngineError(f"gpaw: cannot start {command[0]} in {directory}: {error.strerror}") from error

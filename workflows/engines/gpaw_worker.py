@@ -298,9 +298,15 @@ def _end_with_parent() -> None:
 def main() -> None:
     """Read the task, run it, and leave the answer in one atomic step."""
     _end_with_parent()
+    Path("worker.started").touch()
     task = json.loads(Path("input.json").read_text())
     from gpaw.mpi import world
 
+    asked = os.environ.get("MGSURF_WORKER_RANKS", str(world.size))
+    if int(asked) != world.size:
+        # Each process takes itself for the first rank and would write over the others.
+        Path("worker.other-mpi").touch()
+        sys.exit(f"{asked} MPI ranks were asked for, GPAW sees {world.size}: mpirun is not of GPAW's MPI")
     begin = time.time()
     try:
         answer = run(task)
