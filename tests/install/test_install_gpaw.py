@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from workflows.engines.install_gpaw import (
     MPI_PACKAGES,
     InstalledGpaw,
     Machine,
+    apt_install,
     installed_gpaw,
     is_sufficient,
     links,
@@ -22,6 +24,7 @@ from workflows.engines.install_gpaw import (
     pinned_versions,
     plan_build,
 )
+from workflows.engines.pip_runner import environment_lock
 
 ROOT = Path(__file__).resolve().parents[2]
 PINS = {"gpaw": "26.7.0", "gpaw-data": "1.2.1"}
@@ -162,6 +165,61 @@ def test_without_compiler_and_apt_the_command_stops_with_one_line(tmp_path):
     assert len(answer.stderr.splitlines()) == 1
     assert answer.stderr.startswith("Error: GPAW has to be compiled, and a C++ compiler")
     assert "sudo apt-get install -y g++" in answer.stderr
+
+
+# Installs only after its lists were read; then MPI's packages cannot be had at all if `broken` is there.
+APT = """#!/bin/sh
+echo "$@" >> {folder}/calls
+case "$*" in
+  *" update") touch {folder}/lists; exit 0;;
+  *) [ -e {folder}/lists ] && [ ! -e {folder}/broken ] && exit 0
+     echo "E: Failed to fetch http://mirror/libxc9.deb  404  Not Found"; exit 100;;
+esac
+"""
+
+
+@pytest.fixture
+def apt(tmp_path, monkeypatch):
+    program = tmp_path / "bin" / "apt-get"
+    program.parent.mkdir()
+    program.write_text(APT.format(folder=tmp_path))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return lambda: [line.split()[4] for line in (tmp_path / "calls").read_text().splitlines()]
+
+
+def test_package_lists_that_are_too_old_are_read_anew_once(apt, tmp_path):
+    with environment_lock(tmp_path) as lock:
+        apt_install(MPI_PACKAGES, tmp_path / "log", lock)
+        assert apt() == ["install", "update", "install"]
+        apt_install(MPI_PACKAGES, tmp_path / "log", lock)
+        assert apt() == ["install", "update", "install", "install"]
+        (tmp_path / "broken").touch()
+        with pytest.raises(EngineError, match=r"libxc9\.deb  404"):
+            apt_install(MPI_PACKAGES, tmp_path / "log", lock)
+    assert apt()[4:] == ["install", "update", "install"]
+
+
+def test_build_dependencies_are_pinned_in_the_environment_that_pip_builds_in(tmp_path):
+    """A module pip.py in the current folder takes the place of pip and writes down what it was given."""
+    venv.create(tmp_path / "venv", with_pip=False, symlinks=True)
+    (tmp_path / "pip.py").write_text(
+        "import os, sys, json\n"
+        "names = ('PIP_CONSTRAINT', 'PIP_BUILD_CONSTRAINT', 'PIP_TARGET')\n"
+        "json.dump([sys.argv[1:], [os.environ.get(n) for n in names]], open('asked.json', 'w'))\n"
+    )
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run(
+        [str(python), "-m", "workflows.engines.install_packages", "dev"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PIP_TARGET": "/elsewhere"},
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    arguments, settings = json.loads((tmp_path / "asked.json").read_text())
+    assert arguments[-2:] == ["-e", ".[dev]"]
+    assert settings == ["constraints.txt", "constraints.txt", None]
 
 
 @pytest.mark.gpaw

@@ -22,6 +22,7 @@ from workflows.engines.pip_runner import (
     clean_environment,
     environment_lock,
     one_line_errors,
+    pinned_environment,
     pip,
     remove_half_installed,
     run_logged,
@@ -250,49 +251,66 @@ def _carry_out(build: Build, machine: Machine, pins: dict[str, str], venv: Path,
     )
     try:
         if build.apt_packages:
-            _apt_install(build.apt_packages, log, lock)
+            apt_install(build.apt_packages, log, lock)
         _compile(build, pins, log, lock)
     except EngineError as error:
         if not build.mpi or not machine.compiler or not machine.python_headers:
             raise
-        print(f"Note: no GPAW with MPI ({error}) Going on without MPI: everything works, but slower.")
+        # loud, and where an error would be looked for: the calculations take several times as long
+        print(
+            f"\nWARNING: GPAW could not be had with MPI. {error}\n"
+            "WARNING: building it without MPI: everything works, but each calculation uses one core only. "
+            "Once the cause is mended, type: make gpaw\n",
+            file=sys.stderr,
+            flush=True,
+        )
         _compile(serial_build(machine), pins, log, lock)
 
 
-def _apt_install(packages: tuple[str, ...], log: Path, lock: int) -> None:
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+def apt_install(packages: tuple[str, ...], log: Path, lock: int) -> None:
+    """Install packages with apt; where that fails, read the package lists anew and try once more.
+
+    A fresh machine has no lists, and those of an old image name files that the servers no longer have.
+    Reading them costs ten seconds, hence not always.
+
+    Parameters
+    ----------
+    packages
+        Names of Debian packages.
+    log
+        Folder for the output.
+    lock
+        File descriptor to be held open, see `workflows.engines.pip_runner.run_logged`.
+
+    Raises
+    ------
+    EngineError
+        If apt fails again.
+    """
     options = ["-y", "-q", "-o", "DPkg::Lock::Timeout=120"]
-    command = ["apt-get", *options, "install", "--no-install-recommends", *packages]
-    try:
-        # A fresh machine has no package lists; asking costs a second, updating always would cost ten.
-        subprocess.run(["apt-get", "-s", "install", *packages], capture_output=True, check=True)
-    except subprocess.CalledProcessError:
-        run_logged(
-            ["apt-get", *options, "update"],
-            "Reading apt's package lists",
-            log / "apt-update.log",
-            typical="10 s",
-            environment=environment,
-            keep_open=[lock],
-        )
-    run_logged(
-        command,
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    what = (
         "Installing MPI, libxc and OpenBLAS with apt"
-        if len(packages) > 2
-        else "Installing a compiler with apt",
-        log / "apt.log",
-        typical="40 s",
-        environment=environment,
-        keep_open=[lock],
+        if set(MPI_PACKAGES) & set(packages)
+        else "Installing a compiler with apt"
     )
+
+    def apt(what: str, name: str, typical: str, *arguments: str) -> None:
+        command = ["apt-get", *options, *arguments]
+        run_logged(command, what, log / name, typical=typical, environment=environment, keep_open=[lock])
+
+    install = ("install", "--no-install-recommends", *packages)
+    try:
+        apt(what, "apt.log", "40 s", *install)
+    except EngineError:
+        apt("Reading apt's package lists anew", "apt-update.log", "10 s", "update")
+        apt(what, "apt.log", "40 s", *install)
 
 
 def _compile(build: Build, pins: dict[str, str], log: Path, lock: int) -> None:
     log.mkdir(parents=True, exist_ok=True)
     siteconfig = log / "gpaw_siteconfig.py"
     siteconfig.write_text(build.siteconfig, encoding="utf-8")
-    # The same pins inside pip's build environment, under the name of the older and of the newer pip.
-    constraints = {"PIP_CONSTRAINT": "constraints.txt", "PIP_BUILD_CONSTRAINT": "constraints.txt"}
     command = ["install", "--force-reinstall", "--no-deps", "-c", "constraints.txt"]
     # pip would take a cached wheel that was built by another siteconfig.
     command += ["--no-cache-dir", f"gpaw=={pins['gpaw']}"]
@@ -301,7 +319,7 @@ def _compile(build: Build, pins: dict[str, str], log: Path, lock: int) -> None:
         f"Compiling GPAW {pins['gpaw']} {'with' if build.mpi else 'without'} MPI",
         log / f"gpaw-{'mpi' if build.mpi else 'serial'}.log",
         typical="1 to 2 minutes",
-        environment={**clean_environment(), **constraints, "GPAW_CONFIG": str(siteconfig.resolve())},
+        environment={**pinned_environment(), "GPAW_CONFIG": str(siteconfig.resolve())},
         keep_open=[lock],
     )
     if installed_gpaw() is None:

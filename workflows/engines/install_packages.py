@@ -11,9 +11,9 @@ import sysconfig
 from pathlib import Path
 
 from workflows.engines.pip_runner import (
-    clean_environment,
     environment_lock,
     one_line_errors,
+    pinned_environment,
     pip,
     remove_half_installed,
     run_logged,
@@ -45,7 +45,7 @@ def install(extras: list[str], venv: Path) -> None:
             f"Installing Python packages{' with ' + ', '.join(extras) if extras else ''}",
             venv / "log" / "packages.log",
             typical="1 to 4 minutes",
-            environment=clean_environment(),
+            environment=pinned_environment(),
             keep_open=[lock],
         )
 

@@ -217,3 +217,15 @@ def clean_environment() -> dict[str, str]:
     """Return this process's environment without the settings that would send packages elsewhere."""
     unwanted = ("PYTHONPATH", "PYTHONHOME", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")
     return {name: value for name, value in os.environ.items() if name not in unwanted}
+
+
+def pinned_environment() -> dict[str, str]:
+    """Return `clean_environment` with the pins of constraints.txt inside pip's build environments too.
+
+    Older pips read the one name there, newer ones the other. The path is relative because pip splits
+    these settings at blanks.
+    """
+    return clean_environment() | {
+        "PIP_CONSTRAINT": "constraints.txt",
+        "PIP_BUILD_CONSTRAINT": "constraints.txt",
+    }
