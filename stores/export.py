@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
 import shutil
@@ -46,7 +47,7 @@ def export(
     include_rejected
         Write values whose verdict is not accepted too; else they are empty.
     overwrite
-        Replace what is at `path`.
+        Replace what is at `path`; in a folder only what an earlier export wrote there, other files stay.
 
     Returns
     -------
@@ -102,15 +103,21 @@ def _check_target(target: Path, *, overwrite: bool, folder: bool) -> None:
 @contextmanager
 def _moved_into_place(target: Path) -> Iterator[Path]:
     """Give a place beside the target to write to, and put it in the target's place after success."""
+    target = target.resolve()
     temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
     _discard(temporary)
     try:
         yield temporary
         if target.is_dir():
+            _keep_foreign_files(target, temporary)
             old = target.with_name(f".{target.name}.{os.getpid()}.old")
             target.rename(old)
-            temporary.rename(target)
-            _discard(old)
+            try:
+                temporary.rename(target)
+            except OSError:
+                old.rename(target)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
         else:
             temporary.replace(target)
     except OSError as error:
@@ -120,6 +127,30 @@ def _moved_into_place(target: Path) -> Iterator[Path]:
         ) from error
     finally:
         _discard(temporary)
+
+
+def _keep_foreign_files(old: Path, new: Path) -> None:
+    """Link into the new folder what no export wrote into the old one: atom_init.json, notes, models."""
+    ours = {"id_prop.csv", "id_prop_columns.txt"}
+    if any(old.iterdir()):
+        with (old / "id_prop.csv").open(newline="", encoding="utf-8", errors="replace") as file:
+            ours |= {f"{row[0]}.cif" for row in csv.reader(file) if row}
+    for entry in old.iterdir():
+        place = new / entry.name
+        if entry.name in ours or place.exists():
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.copytree(entry, place, symlinks=True, copy_function=_link)
+        else:
+            _link(entry, place)
+
+
+def _link(source: str | Path, place: str | Path) -> str | Path:
+    try:
+        os.link(source, place, follow_symlinks=False)
+    except OSError:  # not every file system has hard links
+        shutil.copy2(source, place, follow_symlinks=False)
+    return place
 
 
 def _discard(path: Path) -> None:

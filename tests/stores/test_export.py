@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import resource
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import ase.io
 import pytest
 from pymatgen.core import Structure
 
+from stores.connections import open_store
 from stores.errors import InputError, StoreError
 from stores.export import FORMATS, export
 from stores.records import SurfaceRecord, Verdict, Verdicts
@@ -98,6 +102,62 @@ def test_cgcnn(records: list[SurfaceRecord], tmp_path: Path) -> None:
     assert (path / "id_prop.csv").read_text().splitlines()[2] == "surface-2,0.032,3.7"
 
 
+def test_files_of_others_in_a_cgcnn_folder_survive_an_overwrite(
+    records: list[SurfaceRecord], tmp_path: Path
+) -> None:
+    path = tmp_path / "dataset"
+    export(records, path, "cgcnn")
+    (path / "atom_init.json").write_text("{}")
+    (path / "mine.cif").write_text("mine")
+    (path / "models").mkdir()
+    (path / "models" / "best.pt").write_text("weights")
+    (path / "link").symlink_to("atom_init.json")
+    (path / "nowhere").symlink_to("gone")
+    assert export(records[:1], path, "cgcnn", overwrite=True) == 1
+    assert {entry.name for entry in path.iterdir()} == {
+        "surface-0.cif", "id_prop.csv", "id_prop_columns.txt", "atom_init.json", "mine.cif", "models", "link",
+        "nowhere",
+    }  # fmt: skip
+    assert (path / "models" / "best.pt").read_text() == "weights"
+    assert (path / "link").readlink() == Path("atom_init.json")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["dataset"]
+
+
+def test_an_empty_folder_may_be_filled(records: list[SurfaceRecord], tmp_path: Path) -> None:
+    (tmp_path / "dataset").mkdir()
+    assert export(records, tmp_path / "dataset", "cgcnn", overwrite=True) == 3
+
+
+def test_a_cgcnn_folder_behind_a_link_is_replaced_where_it_lies(
+    records: list[SurfaceRecord], tmp_path: Path
+) -> None:
+    export(records, tmp_path / "dataset", "cgcnn")
+    (tmp_path / "latest").symlink_to("dataset")
+    export(records[:1], tmp_path / "latest", "cgcnn", overwrite=True)
+    assert (tmp_path / "latest").is_symlink()
+    assert (tmp_path / "dataset" / "id_prop.csv").read_text() == "surface-0,0.03,3.5\n"
+    assert {entry.name for entry in tmp_path.iterdir()} == {"latest", "dataset"}
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
+    records: list[SurfaceRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "dataset"
+    export(records, path, "cgcnn")
+    rename = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.name.endswith(".partial"):
+            raise OSError(errno.EIO, "Input/output error", str(self))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(StoreError, match="it is as it was"):
+        export(records[:1], path, "cgcnn", overwrite=True)
+    assert len(list(path.glob("*.cif"))) == 3
+    assert [entry.name for entry in tmp_path.iterdir()] == ["dataset"]
+
+
 def test_relaxed(records: list[SurfaceRecord], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "dataset"
     assert export(records, path, "cgcnn", relaxed=True) == 1
@@ -170,3 +230,54 @@ def test_wrong_format_and_folder(records: list[SurfaceRecord], tmp_path: Path) -
         export(records, tmp_path / "x", "xlsx")
     with pytest.raises(InputError, match="does not exist"):
         export(records, tmp_path / "no" / "x", "csv")
+
+
+@pytest.mark.parametrize("format", ["csv", "ase"])
+def test_the_store_that_is_read_is_never_replaced(
+    records: list[SurfaceRecord], tmp_path: Path, format: str
+) -> None:
+    path = tmp_path / "surfaces.db"
+    with open_store(str(path)) as store:
+        store.add(records)
+    (tmp_path / "link.db").symlink_to(path)
+    with open_store(str(path), must_exist=True) as store:
+        for target in (path, tmp_path / "link.db"):
+            with pytest.raises(InputError, match="is a store of mgsurf.*name another place"):
+                export(store.surfaces(), target, format, overwrite=True)
+        assert store.count() == 3
+    with open_store(str(path)) as store:
+        assert store.count() == 3
+
+
+def test_no_other_store_is_replaced(records: list[SurfaceRecord], tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    code = (
+        "import sys; from stores.connections import open_collection\n"
+        "open_collection(sys.argv[1], 'things').upsert({'id': 1})\n"
+    )
+    root = str(Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, env={"PYTHONPATH": root})
+    with pytest.raises(InputError, match="is a store of mgsurf"):
+        export(records, path, "csv", overwrite=True)
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
+def test_a_database_in_use_is_never_replaced(
+    records: list[SurfaceRecord], tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / "out.db"
+    export(records[:1], path, "ase")
+    path.with_name("out.db" + suffix).touch()
+    with pytest.raises(InputError, match=f"database in use.*out.db{suffix}"):
+        export(records, path, "ase", overwrite=True)
+
+
+def test_a_folder_that_holds_a_store_is_never_replaced(records: list[SurfaceRecord], tmp_path: Path) -> None:
+    path = tmp_path / "dataset"
+    export(records, path, "cgcnn")
+    with open_store(str(path / "records.sqlite")) as store:
+        store.add(records)
+        with pytest.raises(InputError, match="holds the store"):
+            export(store.surfaces(), path, "cgcnn", overwrite=True)
+    with pytest.raises(InputError, match="holds records.sqlite, which no export made"):
+        export(records, path, "cgcnn", overwrite=True)
