@@ -9,6 +9,7 @@ from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 
+from workflows.engines import gpaw_bulk
 from workflows.engines.gpaw_bulk import birch_murnaghan_minimum, relax_cell
 
 
@@ -108,12 +109,37 @@ def test_no_minimum_is_not_converged_and_says_so():
     assert "no minimum of the equation of state" in result.reason
 
 
+@pytest.mark.parametrize(("noise", "converged"), [(1e-4, True), (0.01, False)])
+def test_scatter_about_the_equation_of_state_counts_per_atom(noise, converged):
+    class Rough(PulayEMT):
+        def calculate(self, atoms=None, properties=None, system_changes=all_changes):
+            super().calculate(atoms, properties, system_changes)
+            self.results["energy"] += noise * len(atoms) * np.cos(1e5 * atoms.get_volume())
+
+    result = relax_cell(CELLS["fcc"](), lambda _: Rough(), lambda _: Rough(), 0.01, 10)
+    residual = result.details["equations_of_state"][-1]["residual_per_atom"]
+    assert result.converged is converged
+    assert (residual > 0.002) is not converged
+    assert 0.05 * noise < residual < noise
+    if not converged:
+        assert f"scatter by {1000 * residual:.1f} meV/atom" in result.reason
+
+
+def test_a_shape_that_does_not_settle_is_not_converged(monkeypatch):
+    monkeypatch.setattr(gpaw_bulk, "SHAPE_DRIFT", 0.0)
+    result = relax(CELLS["hcp"]())
+    assert not result.converged
+    assert len(result.details["equations_of_state"]) == gpaw_bulk.MAX_ROUNDS
+    assert "changed by" in result.reason and "3 rounds" in result.reason
+
+
 def test_birch_murnaghan_recovers_its_own_parameters():
     v0, e0, b0, b1 = 36.0, -4.5, 0.4, 4.6
     volumes = v0 * np.linspace(0.95, 1.05, 7) ** 3
     x = (v0 / volumes) ** (2 / 3)
     energies = e0 + 9 * v0 * b0 / 16 * ((x - 1) ** 3 * b1 + (x - 1) ** 2 * (6 - 4 * x))
-    assert birch_murnaghan_minimum(volumes, energies) == pytest.approx((v0, e0, b0), rel=1e-6)
+    assert birch_murnaghan_minimum(volumes, energies)[:3] == pytest.approx((v0, e0, b0), rel=1e-6)
+    assert birch_murnaghan_minimum(volumes, energies)[3] < 1e-9
 
 
 def test_energies_without_a_minimum_are_refused():

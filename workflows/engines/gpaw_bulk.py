@@ -31,6 +31,9 @@ MAX_SHIFTS = 12
 MAX_ROUNDS = 3
 # A change of volume or shape above which the equation of state is done again around the new shape.
 SHAPE_DRIFT = 0.04
+# Root mean square (eV/atom) of the energies about the equation of state above which it is not trusted. Those
+# of Mg, Ag and MgAg at 300 eV, where the plane-wave basis changes by steps, scatter by 0.01 to 0.3 meV/atom.
+LARGEST_RESIDUAL = 0.002
 # BFGS starts from this curvature (eV/A^2); the strains are scaled so that theirs is alike.
 BFGS_CURVATURE = 70.0
 
@@ -49,7 +52,8 @@ class BulkRelaxation:
         False if a limit was hit; then `reason` says which.
     details
         Points and result of every equation of state (volumes A^3, energies eV, both of the cell they were
-        computed in), with bulk modulus (eV/A^3); Pulay stress (eV/A^3); counts of what was free.
+        computed in), with bulk modulus (eV/A^3) and rms residual of the fit (eV/atom); Pulay stress
+        (eV/A^3); counts of what was free.
     ionic_steps
         Geometries computed.
     """
@@ -61,7 +65,9 @@ class BulkRelaxation:
     ionic_steps: int = 0
 
 
-def birch_murnaghan_minimum(volumes: NDArray[Any], energies: NDArray[Any]) -> tuple[float, float, float]:
+def birch_murnaghan_minimum(
+    volumes: NDArray[Any], energies: NDArray[Any]
+) -> tuple[float, float, float, float]:
     """Fit the third-order Birch-Murnaghan equation of state.
 
     F. Birch, Phys. Rev. 71, 809 (1947): the energy is a cubic polynomial in V^(-2/3), so the fit is linear.
@@ -76,7 +82,8 @@ def birch_murnaghan_minimum(volumes: NDArray[Any], energies: NDArray[Any]) -> tu
     Returns
     -------
     tuple of float
-        Volume (A^3), energy (eV) and bulk modulus (eV/A^3) at the minimum.
+        Volume (A^3), energy (eV) and bulk modulus (eV/A^3) at the minimum; root mean square (eV) of the
+        energies about the fit.
 
     Raises
     ------
@@ -98,7 +105,8 @@ def birch_murnaghan_minimum(volumes: NDArray[Any], energies: NDArray[Any]) -> tu
     volume = scale * x0**-1.5
     # d2E/dV2 = E''(x) (dx/dV)^2 at the minimum, with dx/dV = -(2/3) x / V.
     modulus = volume * curvature(x0) * (2.0 / 3.0 * x0 / volume) ** 2
-    return volume, float(polynomial(x0)), float(modulus)
+    residual = float(np.sqrt(np.mean((polynomial(x) - energies) ** 2)))
+    return volume, float(polynomial(x0)), float(modulus), residual
 
 
 def relax_cell(
@@ -160,6 +168,12 @@ def relax_cell(
         drift = np.abs(np.linalg.solve(before, work.cell[:]) - np.eye(3)).max()
         if not result.converged or drift < SHAPE_DRIFT:
             break
+    else:
+        result.converged = False
+        result.reason = (
+            f"bulk relaxation: the cell's shape still changed by {drift:.1%} in the last of "
+            f"{MAX_ROUNDS} rounds (limit {SHAPE_DRIFT:.0%}); start from a cell nearer to the relaxed one"
+        )
     result.atoms = carry_over(atoms, start, work)
     return result
 
@@ -167,7 +181,9 @@ def relax_cell(
 def _set_equilibrium_volume(
     work: Atoms, calculator_for: CalculatorFor, result: BulkRelaxation
 ) -> float | None:
-    """Scale `work` to the minimum of its equation of state; return the bulk modulus (eV/A^3) or None.
+    """Scale `work` to the minimum of its equation of state; return the bulk modulus (eV/A^3).
+
+    None, with the reason in `result`, if there is no minimum or the energies scatter about the fit.
 
     The lengths are 1 + i * `LENGTH_STEP` of the start's, with seven neighbouring i. The window moves
     towards lower energy until the minimum lies between its second points from either end; points
@@ -189,7 +205,8 @@ def _set_equilibrium_volume(
         volumes = [start_volume * (1.0 + i * LENGTH_STEP) ** 3 for i in window]
         fit = _try_fit(volumes, [energies[i] for i in window])
         if fit is not None and volumes[1] < fit[0] < volumes[-2]:
-            minimum, energy, modulus = fit
+            minimum, energy, modulus, residual = fit
+            residual /= len(work)
             result.details["equations_of_state"].append(
                 {
                     "volumes": volumes,
@@ -197,9 +214,17 @@ def _set_equilibrium_volume(
                     "volume": minimum,
                     "energy": energy,
                     "bulk_modulus": modulus,
+                    "residual_per_atom": residual,
                 }
             )
             work.set_cell(start_cell * (minimum / start_volume) ** (1.0 / 3.0), scale_atoms=True)
+            if residual > LARGEST_RESIDUAL:
+                result.converged = False
+                result.reason = (
+                    f"the energies scatter by {1000 * residual:.1f} meV/atom about the equation of state "
+                    f"(limit {1000 * LARGEST_RESIDUAL:g})"
+                )
+                return None
             return modulus
         lower = window[0] if energies[window[0]] < energies[window[-1]] else window[-1]
         # A minimum just outside needs a small move, one far away the largest.
@@ -215,7 +240,7 @@ def _set_equilibrium_volume(
     return None
 
 
-def _try_fit(volumes: list[float], energies: list[float]) -> tuple[float, float, float] | None:
+def _try_fit(volumes: list[float], energies: list[float]) -> tuple[float, float, float, float] | None:
     try:
         return birch_murnaghan_minimum(np.array(volumes), np.array(energies))
     except ValueError:
