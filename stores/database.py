@@ -51,6 +51,27 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
+def open_files() -> list[Path]:
+    """Return the files of all databases of this process."""
+    return [database.path for database in list(_databases)]
+
+
+def is_store(path: Path) -> bool:
+    """Tell a store of mgsurf, open in this process or not, from any other file.
+
+    The header of a file that is open here is not read: closing it would drop the locks of its connections.
+    """
+    if not path.is_file():
+        return False
+    if any(file.exists() and path.samefile(file) for file in open_files()):
+        return True
+    with suppress(OSError), path.open("rb") as file:
+        header = file.read(72)
+        # https://www.sqlite.org/fileformat.html: the application's id is the big-endian number at byte 68
+        return header.startswith(b"SQLite format 3\0") and header[68:] == APPLICATION_ID.to_bytes(4, "big")
+    return False
+
+
 class Database:
     """Connections to one SQLite file, one for each thread, safe to hold across a fork.
 

@@ -57,7 +57,8 @@ def export(
     Raises
     ------
     InputError
-        If the format is unknown, there is nothing to write, or `path` exists and may not be replaced.
+        If the format is unknown, there is nothing to write, or `path` exists and may not be replaced; a
+        store, or a database that is in use, never may.
     StoreError
         If the file cannot be written (full disk, no permission); `path` is then as it was.
     """
@@ -91,6 +92,7 @@ def _check_target(target: Path, *, overwrite: bool, folder: bool) -> None:
         raise InputError(
             f"{target} exists already; name another place or allow it to be replaced (overwrite)."
         )
+    _check_no_store(target)
     if target.is_dir() != folder:
         kind = "a folder" if target.is_dir() else "a file"
         raise InputError(f"{target} is {kind}, which this format would not write; name another place.")
@@ -98,6 +100,26 @@ def _check_target(target: Path, *, overwrite: bool, folder: bool) -> None:
         raise InputError(
             f"The folder {target} is not an earlier export (no id_prop.csv); name another place."
         )
+
+
+def _check_no_store(target: Path) -> None:
+    """Refuse to replace what holds a store: its records would be lost, or mixed with the export's pages."""
+    from stores.database import is_store, open_files
+
+    for file in open_files():
+        if target.resolve() in file.resolve().parents:
+            raise InputError(f"The folder {target} holds the store {file}; name another place.")
+    if is_store(target):
+        raise InputError(
+            f"{target} is a store of mgsurf and is never replaced by an export; name another place."
+        )
+    for suffix in ("-wal", "-shm", "-journal"):  # SQLite would take them for those of the new file
+        beside = target.with_name(target.name + suffix)
+        if not target.is_dir() and beside.exists():
+            raise InputError(
+                f"{target} is a database in use, or was left by a killed process ({beside.name} lies beside "
+                f"it); name another place."
+            )
 
 
 @contextmanager
