@@ -210,6 +210,17 @@ def test_equal_settings_may_meet():
     assert check_consistency(_calculation("slab"), _calculation("bulk", (6, 6, 4)), [reference]) == []
 
 
+def test_setups_of_one_name_with_other_data_are_refused():
+    slab, bulk = (
+        _calculation(label, setups={"Mg": "2 (md5 0c)", "Ag": f"11 (md5 {checksum})"})
+        for label, checksum in (("slab", "1a"), ("bulk", "2b"))
+    )
+    reason = "setup of Ag in bulk is 11 (md5 2b), in the slab 11 (md5 1a)"
+    assert check_consistency(slab, bulk) == [reason]
+    # a record without checksums is compared by name
+    assert check_consistency(slab, _calculation("bulk")) == []
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import importlib.util
 import json
 import signal
@@ -17,6 +19,7 @@ from pymatgen.core import Lattice, Structure
 from stores.records import CalculationStatus
 from workflows.engines import gpaw, gpaw_process
 from workflows.engines.gpaw_presets import GENTLER_SCF
+from workflows.engines.gpaw_setups import setup_folders
 from workflows.engines.registry import make_engine
 
 pytestmark = [
@@ -81,7 +84,9 @@ def test_vacuum_level_minus_fermi_energy_is_the_work_function(unrelaxed):
 def test_record_of_a_calculation_is_complete(unrelaxed):
     _, out = unrelaxed
     assert out.status is CalculationStatus.OK
-    assert out.setups == {"Mg": "2"}
+    file = next(path for folder in setup_folders() if (path := folder / "Mg.2.PBE.gz").exists())
+    checksum = hashlib.md5(gzip.decompress(file.read_bytes())).hexdigest()
+    assert out.setups == {"Mg": f"2 (md5 {checksum[:8]})"}
     assert out.kpoints == (10, 10, 1)
     assert out.engine_version
     assert out.scf_steps > 2

@@ -82,8 +82,14 @@ def _setup_differences(slab: CalculationRecord, other: CalculationRecord) -> lis
     return [
         f"setup of {element} in {other.label} is {theirs[element]}, in the slab {ours[element]}"
         for element in sorted(set(ours) & set(theirs))
-        if ours[element] != theirs[element]
+        if _different_setups(ours[element], theirs[element])
     ]
+
+
+def _different_setups(ours: str, theirs: str) -> bool:
+    """Compare names, and checksums where both have one: ``11 (md5 1a2b3c4d)``."""
+    (our_name, _, our_sum), (their_name, _, their_sum) = (s.partition(" (md5 ") for s in (ours, theirs))
+    return our_name != their_name or bool(our_sum and their_sum and our_sum != their_sum)
 
 
 def _mesh_differences(slab: CalculationRecord, bulk: CalculationRecord) -> list[str]:

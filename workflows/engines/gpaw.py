@@ -286,7 +286,6 @@ def _to_output(
             coords_are_cartesian=True,
             site_properties=structure.site_properties,
         )
-    settings = task["settings"]
     mesh = answer.get("mesh") or task.get("mesh")
     return CalculationOutput(
         status=answer["status"],
@@ -300,7 +299,7 @@ def _to_output(
         total_magnetization=answer.get("total_magnetization"),
         site_magnetizations=answer.get("site_magnetizations"),
         kpoints=tuple(mesh) if mesh else None,
-        setups={e: settings["setups"].get(e, "paw") for e in sorted(set(task["symbols"]))},
+        setups=_setups_used(task, answer.get("setup_fingerprints", {})),
         potential=answer.get("potential") if task["kind"] == CalculationKind.SLAB_STATIC else None,
         scf_steps=answer.get("scf_steps"),
         ionic_steps=answer.get("ionic_steps"),
@@ -314,6 +313,15 @@ def _to_output(
             **{key: answer[key] for key in ("ranks", "cpu_time") if key in answer},
         },
     )
+
+
+def _setups_used(task: dict[str, Any], fingerprints: dict[str, str]) -> dict[str, str]:
+    """Return label and checksum of each setup: a file of the same name may hold other data elsewhere."""
+    used = {}
+    for element in sorted(set(task["symbols"])):
+        label = task["settings"]["setups"].get(element, "paw")
+        used[element] = f"{label} (md5 {fingerprints[element]})" if element in fingerprints else label
+    return used
 
 
 def _reusable(prev_dir: Path, task: dict[str, Any]) -> dict[str, Any] | None:

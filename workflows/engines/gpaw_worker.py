@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +152,7 @@ class Session:
             "mesh": list(mesh),
             "retried": self.retried,
             "scf_steps": self.scf_steps,
+            "setup_fingerprints": setup_fingerprints(atoms.get_chemical_symbols(), gpaw.setups),
         }
         state |= _band_edges(gpaw.eigenvalues(), state["fermi_energy"])
         if self.task["settings"]["spin_polarized"]:
@@ -160,6 +161,11 @@ class Session:
         if slab:
             state["potential"] = _planar_potential(gpaw, atoms)
         return state
+
+
+def setup_fingerprints(symbols: list[str], setups: Sequence[Any]) -> dict[str, str]:
+    """Return the start of the MD5 sum that GPAW took of each element's setup when it read it."""
+    return {s: setup.fingerprint[:8] for s, setup in zip(symbols, setups, strict=True) if setup.fingerprint}
 
 
 def _band_edges(eigenvalues: Any, fermi_energy: float) -> dict[str, float]:
