@@ -159,7 +159,22 @@ verdicts:
         (GOOD + "engine: {preset: dmo}\n", "preset 'dmo' is not known; did you mean 'demo'?"),
         (GOOD + "slabs: 3\n", "slabs: expected a mapping (key: value), found 3"),
         (GOOD + "slabs: {max_terminations: true}\n", "expected a whole number, found True"),
-        (GOOD + "slabs: {vacuum: 5}\n", "slabs.vacuum: must be at least 10, found 5"),
+        (GOOD + "slabs: {vacuum: 5}\n", "slabs.vacuum: must be at least 12.5, found 5"),
+        (GOOD + "slabs: {vacuum: 12}\n", "campaign.yaml:7: slabs.vacuum: must be at least 12.5, found 12"),
+        (
+            GOOD + "store: postgres://x\n",
+            "campaign.yaml:7: store: The store 'postgres://x' has no known form",
+        ),
+        (GOOD + "store: ~nobody-of-that-name/x.db\n", "campaign.yaml:7: store: "),
+        (GOOD + 'work_dir: "a\\0b"\n', "campaign.yaml:7: work_dir: 'a\\x00b' holds a control character"),
+        ('name: a\ncompounds:\n  - file: "a\\0b"\n', "campaign.yaml:3: compounds[1].file: 'a\\x00b' holds"),
+        (GOOD + "engine: {name: ':'}\n", "campaign.yaml:7: engine.name: ':' is no place of a class"),
+        (GOOD + "engine: {name: '.a:B'}\n", "campaign.yaml:7: engine.name: '.a:B' is no place of a class"),
+        (GOOD + f"slabs: {{max_atoms: {'9' * 5000}}}\n", "campaign.yaml:7: a number of over 1,000 digits"),
+        (GOOD + f"slabs: {{max_atoms: 0x{'f' * 5000}}}\n", "campaign.yaml:7: a number of over 1,000 digits"),
+        (GOOD + f"slabs: {{vacuum: {'9' * 999}}}\n", "campaign.yaml:7: slabs.vacuum: "),
+        (GOOD + f"  - formula: Mg{'9' * 400}Ag\n    prototype: B2\n", "compounds[3].formula: a formula with"),
+        (GOOD + "work_dir: 2026-13-01\n", "campaign.yaml: a date or number cannot be read (month must be"),
         (GOOD + "slabs: {max_miller_index: 9}\n", "slabs.max_miller_index: must be at most 5, found 9"),
     ],
 )
@@ -225,17 +240,27 @@ compounds:
   - file: missing.cif
   - folder: nowhere
   - formula: He
+  - file: %s
   - formula: MgNi2
     prototype: B2
 """
+            % ("x" * 300)
         )
     )
     with pytest.raises(InputError) as raised:
         campaign_structures(campaign)
     lines = str(raised.value).splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 7
     for number, words in enumerate(
-        ["disordered", "overlapping atoms", "does not exist", "does not exist", "noble gas", "ratio 1:1"]
+        [
+            "disordered",
+            "overlapping atoms",
+            "does not exist",
+            "does not exist",
+            "noble gas",
+            "ratio 1:1",
+            "File name too long",
+        ]
     ):
         assert f"campaign.yaml:{number + 3}: compounds[{number + 1}]." in lines[number]
         assert words in lines[number]

@@ -31,6 +31,8 @@ _SYSTEM_ADVICE = {
     errno.ENOTDIR: ("part of the path is a file, not a folder", "check the path"),
     errno.EISDIR: ("is a folder", "give a file name"),
     errno.EEXIST: ("exists already", "choose another name"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
+    errno.ELOOP: ("the path goes round in a circle of links", "check the path"),
     errno.EMFILE: ("too many open files", "raise the limit (ulimit -n)"),
 }
 

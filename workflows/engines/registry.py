@@ -37,7 +37,7 @@ def _load(name: str) -> Callable[..., Engine]:
     module_name, _, class_name = place.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except (ImportError, ValueError, TypeError) as error:  # the latter two: "" and ".x" name no module
         raise InputError(
             f"engine '{name}': cannot import {module_name} ({error}); is it installed?"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -53,7 +54,7 @@ def _read_text(path: Path) -> str:
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file in UTF-8; a campaign file is YAML") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}; check its permissions") from None
+        raise InputError(f"{path}: cannot be read: {error.strerror}; check path and permissions") from None
 
 
 def _parse(text: str, path: Path) -> Any:
@@ -61,6 +62,10 @@ def _parse(text: str, path: Path) -> Any:
     from ruamel.yaml.constructor import DuplicateKeyError
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+    for number, line in enumerate(text.splitlines(), start=1):
+        # Python refuses to read or to write decimal integers of over 4,300 digits
+        if re.search(r"(?<!\w)(0[xo])?[\da-fA-F_]{1000}", line):
+            raise InputError(f"{path}:{number}: a number of over 1,000 digits; write a smaller one")
     try:
         return YAML(typ="rt").load(text)
     except DuplicateKeyError as error:
@@ -78,6 +83,8 @@ def _parse(text: str, path: Path) -> Any:
         raise InputError(f"{path}{place}: not valid YAML: {problem}") from None
     except YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    except (ValueError, OverflowError) as error:  # what looks like a date, but is none: 2026-13-01
+        raise InputError(f"{path}: a date or number cannot be read ({error}); write it in quotes") from None
 
 
 def _plain(node: Any) -> Any:
@@ -155,6 +162,8 @@ def campaign_structures(campaign: Campaign) -> list[CampaignStructure]:
             candidates, problems_found = _candidates(compound, campaign.directory)
         except InputError as error:
             candidates, problems_found = [], str(error).splitlines()
+        except OSError as error:  # a name too long, a loop of links, no permission
+            candidates, problems_found = [], [f"{error.filename}: {error.strerror}; check the path"]
         failed += [f"{where}: {line}" for line in problems_found]
         found += [
             CampaignStructure(_label(c), c.structure, c.provenance, compound.facets, where)

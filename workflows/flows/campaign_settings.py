@@ -56,8 +56,10 @@ def _campaign_name(name: str) -> str:
 def _engine_name(name: str) -> str:
     from workflows.engines.registry import BUILT_IN, available_engines
 
-    if name in BUILT_IN or ":" in name:
+    if name in BUILT_IN or re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", name):
         return name
+    if ":" in name:
+        raise ValueError(f"{name!r} is no place of a class; write it as package.module:Class")
     return _choose(name, available_engines(), "engine")
 
 
@@ -72,8 +74,30 @@ def _prototype_name(name: str) -> str:
     return name
 
 
+def _store(uri: str) -> str:
+    from stores.connections import parse_uri
+
+    try:
+        parse_uri(uri)
+    except (InputError, RuntimeError) as error:  # the latter: ~name/ of a user who is not there
+        raise ValueError(str(error)) from None
+    return uri
+
+
+def _readable(text: str) -> str:
+    if re.search(r"[\x00-\x1f\x7f]", text):
+        raise ValueError(f"{text!r} holds a control character; remove it")
+    return text
+
+
+def _plausible(formula: str) -> str:
+    if re.search(r"\d{7}", formula):
+        raise ValueError("a formula with a number of over six digits; write it like MgAg or Mg17Al12")
+    return formula
+
+
 Facet = Annotated[MillerIndex, BeforeValidator(_facet)]
-Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True), AfterValidator(_readable)]
 
 
 class _Section(BaseModel):
@@ -83,7 +107,7 @@ class _Section(BaseModel):
 class Compound(_Section):
     """One entry of `compounds`: an element, a decorated prototype, a file or a folder of files."""
 
-    formula: Text | None = Field(
+    formula: Annotated[Text, AfterValidator(_plausible)] | None = Field(
         default=None, description="An element (its ground state), or with `prototype` a compound, e.g. MgAg"
     )
     prototype: Annotated[str, AfterValidator(_prototype_name)] | None = Field(
@@ -121,7 +145,10 @@ class SlabSettings(_Section):
     max_miller_index: int = Field(default=1, ge=1, le=5, description="Largest |h|, |k|, |l| of a facet")
     min_thickness: float = Field(default=10.0, gt=0, description="Least slab thickness, atom to atom (A)")
     vacuum: float = Field(
-        default=15.0, ge=10.0, description="Between the slab and its image (A); plateaus need at least 10"
+        default=15.0,
+        ge=12.5,
+        description="Between the slab and its image (A); at least 12.5, because the potential is averaged "
+        "from 5 A beyond the atoms over at least 1 A on either side, and relaxation takes a little",
     )
     free_depth: float = Field(default=3.0, ge=0, description="Whole layers this near a surface relax (A)")
     layer_tolerance: float = Field(
@@ -170,7 +197,7 @@ class Campaign(_Section):
     verdicts: VerdictThresholds = Field(
         default_factory=VerdictThresholds, description="Limits beyond which values are rejected"
     )
-    store: Text | None = Field(
+    store: Annotated[Text, AfterValidator(_store)] | None = Field(
         default=None, description="sqlite:///path, mongodb://... or memory://; --store and MGSURF_STORE win"
     )
     work_dir: Text | None = Field(
