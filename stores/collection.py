@@ -6,7 +6,33 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from stores.errors import InputError
 from stores.projections import Properties
+
+SCHEMA_VERSION = 1
+"""Version of the layout of stores and of the records in them."""
+
+
+def check_replaceable(stored: Any, new: Any, what: str) -> None:
+    """Refuse to put a document in the place of one of a later layout, whose fields would be lost.
+
+    Parameters
+    ----------
+    stored, new
+        Their `schema_version`, of any kind where documents have none.
+    what
+        Name of the document.
+
+    Raises
+    ------
+    InputError
+        If the stored one is of a later version.
+    """
+    if isinstance(stored, int) and stored > (new if isinstance(new, int) else 0):
+        raise InputError(
+            f"{what} was written by a newer mgsurf (layout {stored}, not {new}) and is not replaced; "
+            f"upgrade mgsurf."
+        )
 
 
 class Collection(Protocol):

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.collection import LAYOUTS, Collection, layout_of
 from stores.errors import InputError
+from stores.mongo import masked as masked
 
 if TYPE_CHECKING:
     from jobflow import JobStore
@@ -58,7 +59,7 @@ def parse_uri(uri: str) -> Place:
         return Place("mongodb", uri)
     if separator and scheme == "memory":
         return Place("memory", rest)
-    raise InputError(f"The store {uri!r} has no known form; give one of {FORMS}.")
+    raise InputError(f"The store {masked(uri)!r} has no known form; give one of {FORMS}.")
 
 
 def default_store_uri() -> str:
@@ -92,7 +93,7 @@ def open_store(uri: str, *, must_exist: bool = False) -> SurfaceStore:
     uri
         One of the forms above.
     must_exist
-        Refuse an SQLite file that is not there (for commands that only read).
+        Refuse a file, or a MongoDB database, that is not there (for commands that only read).
 
     Raises
     ------
@@ -120,9 +121,9 @@ def open_store(uri: str, *, must_exist: bool = False) -> SurfaceStore:
         }
         return SurfaceStore(f"sqlite:///{place.target}", tables, database.write)
 
-    from stores.mongo import MongoCollection, masked
+    from stores.mongo import MongoCollection
 
-    mongo = _mongo_database(place)
+    mongo = _mongo_database(place, must_exist=must_exist)
     collections = {
         name: MongoCollection(mongo[name], LAYOUTS[name], masked(uri), shared=place.kind == "memory")
         for name in RECORD_COLLECTIONS
@@ -156,7 +157,7 @@ def open_collection(uri: str, collection: str, key: str | Sequence[str] | None =
         database.connection()
         return DocumentTable(database, collection, layout.key, layout.indexed, layout.heavy)
 
-    from stores.mongo import MongoCollection, masked
+    from stores.mongo import MongoCollection
 
     return MongoCollection(
         _mongo_database(place)[collection], layout, masked(uri), shared=place.kind == "memory"
@@ -210,7 +211,17 @@ def open_job_store(uri: str) -> JobStore:
     return job_store
 
 
-def _mongo_database(place: Place) -> Any:
-    from stores.mongo import memory_database, mongo_database
+def _mongo_database(place: Place, *, must_exist: bool = False) -> Any:
+    from stores.mongo import check_layout, memory_database, mongo_database
 
-    return memory_database(place.target) if place.kind == "memory" else mongo_database(place.target)
+    if place.kind == "memory":  # begins empty in every process, and is there for all that
+        database = memory_database(place.target)
+        check_layout(database, f"memory://{place.target}")
+        return database
+    database = mongo_database(place.target)
+    try:
+        check_layout(database, masked(place.target), must_exist=must_exist)
+    except BaseException:
+        database.client.close()
+        raise
+    return database

@@ -18,12 +18,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from stores.collection import SCHEMA_VERSION as SCHEMA_VERSION
 from stores.errors import InputError, MgsurfError, StoreError
 from stores.filters_sql import MATCH, TEXT_MATCH
 from stores.values import loads
 
 APPLICATION_ID = 0x6D677366  # "mgsf"
-SCHEMA_VERSION = 1
 
 _databases: weakref.WeakSet[Database] = weakref.WeakSet()
 _inherited: list[Any] = []

@@ -8,22 +8,26 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from stores.collection import CollectionLayout
+from stores.collection import LAYOUTS, SCHEMA_VERSION, CollectionLayout, check_replaceable
 from stores.errors import InputError, StoreError
 from stores.filters import predicate
 from stores.projections import Projection, Properties, upwards
-from stores.values import dumps, loads, order_key, plain
+from stores.values import dumps, encode, loads, order_key, plain, value_at
 
 DEFAULT_DATABASE = "mgsurf"
 SERVER_TIMEOUT = 4.0
 """Longest search for a MongoDB server (s)."""
 
+META = "mgsurf_meta"
+"""Collection whose document ``layout`` says the version of the layout of all others."""
+
 _memory: dict[str, Any] = {}
 
 
 def masked(uri: str) -> str:
-    """Return a URI without its password."""
-    return re.sub(r"(//[^:/@]+):[^@]*@", r"\1:***@", uri)
+    """Return a URI, or a text with URIs in it, without the passwords, whatever their form."""
+    uri = re.sub(r"(//[^:/@\s]*|\b[^:/@\s]+):(?!//)\S*@", r"\1:***@", uri)
+    return re.sub(r"(?i)([?&;][^=&\s]*(?:password|token|secret)[^=&\s]*=)[^&\s]*", r"\1***", uri)
 
 
 def database_name(uri: str) -> str:
@@ -78,6 +82,36 @@ def mongo_database(uri: str) -> Any:
         return client[database_name(uri)]
 
 
+def check_layout(database: Any, place: str, *, must_exist: bool = False) -> None:
+    """Check that a database may be read by this mgsurf; nothing is written.
+
+    Parameters
+    ----------
+    database
+        pymongo's, or mongomock_ng's.
+    place
+        The store's URI without password, for error messages.
+    must_exist
+        Refuse a database that holds none of our collections.
+
+    Raises
+    ------
+    InputError
+        If it was written by a newer mgsurf, or is not there.
+    """
+    with mongo_errors(place):
+        found = database[META].find_one({"_id": "layout"})
+        names = database.list_collection_names() if must_exist and found is None else []
+    version = (found or {}).get("version", 0)
+    if version > SCHEMA_VERSION:
+        raise InputError(
+            f"The store {place} was written by a newer mgsurf (layout {version}, this one reads up to "
+            f"{SCHEMA_VERSION}); upgrade mgsurf."
+        )
+    if must_exist and found is None and not set(names) & set(LAYOUTS):
+        raise InputError(f"There is no store at {place}; run a campaign first or name another with --store.")
+
+
 def memory_database(name: str) -> Any:
     """Return the in-memory database of this name, one for the whole process."""
     from mongomock_ng import MongoClient
@@ -110,10 +144,23 @@ class MongoCollection:
         self._shared = shared
         self.name: str = collection.name
         self.key = layout.key
-        with mongo_errors(place):
-            collection.create_index([(field, 1) for field in layout.key], unique=True)
-            for field in layout.indexed:
-                collection.create_index([(field, 1)])
+        self._indexed = layout.indexed
+        self._laid_out = False
+
+    def _lay_out(self, names: Iterable[tuple[Any, ...]]) -> None:
+        # At the first writing: who only reads may lack the right to make anything, and makes nothing.
+        if self._laid_out:
+            return
+        meta = self._collection.database[META]
+        meta.update_one({"_id": "layout"}, {"$setOnInsert": {"version": SCHEMA_VERSION}}, upsert=True)
+        # The index of a field that holds arrays has their entries, which several documents may share.
+        unique = not any(isinstance(value, bytes) and value[:1] == b"p" for name in names for value in name)
+        if unique:
+            self._collection.create_index([(field, 1) for field in self.key], unique=True)
+        for field in self._indexed:
+            if (field,) != self.key:
+                self._collection.create_index([(field, 1)])
+        self._laid_out = unique
 
     def query(
         self,
@@ -159,31 +206,32 @@ class MongoCollection:
         batch = [loads(dumps(doc)) for doc in ([documents] if isinstance(documents, dict) else documents)]
         named: dict[tuple[Any, ...], dict[str, Any]] = {}
         for document in batch:
-            if missing := [field for field in fields if field not in document]:
-                raise InputError(f"A document for {self.name} lacks its key field {missing[0]!r}; add it.")
-            named[tuple(document[field] for field in fields)] = document
+            name = _name(document, fields)
+            if None in name:
+                missing = fields[name.index(None)]
+                raise InputError(f"A document for {self.name} lacks its key field {missing!r}; add it.")
+            named[name] = document
         if not named:
             return 0
         with mongo_errors(self._place):
-            among = {fields[0]: {"$in": [name[0] for name in named]}}
-            stored = {
-                tuple(document.get(field) for field in fields): document
-                for document in self._collection.find(among, {"_id": 0})
-            }
+            self._lay_out(named)
+            first = fields[0]
+            among = {first: {"$in": [value_at(document, tuple(first.split("."))) for document in batch]}}
+            stored = {_name(document, fields): document for document in self._collection.find(among)}
             new = [document for name, document in named.items() if name not in stored]
-            changed = {
-                name: document
-                for name, document in named.items()
-                if name in stored and not (keep and _without(document, keep) == _without(stored[name], keep))
-            }
+            changed = []
+            for name, document in named.items():
+                if name not in stored:
+                    continue
+                old = stored[name]
+                if keep and _without(document, keep) == _without(old, (*keep, "_id")):
+                    continue
+                versions = old.get("schema_version"), document.get("schema_version")
+                check_replaceable(*versions, f"The record {name[0]} in {self.name}")
+                changed.append(ReplaceOne({"_id": old["_id"]}, document, upsert=True))
             self._insert(new, fields)
             if changed:
-                self._collection.bulk_write(
-                    [
-                        ReplaceOne(dict(zip(fields, name, strict=True)), doc, upsert=True)
-                        for name, doc in changed.items()
-                    ]
-                )
+                self._collection.bulk_write(changed)
         return len(new) + len(changed)
 
     def _insert(self, documents: list[dict[str, Any]], fields: tuple[str, ...]) -> None:
@@ -197,8 +245,11 @@ class MongoCollection:
         try:
             self._collection.insert_many([dict(document) for document in documents], ordered=False)
         except BulkWriteError:
+            places = [
+                {field: value_at(doc, tuple(field.split("."))) for field in fields} for doc in documents
+            ]
             self._collection.bulk_write(
-                [ReplaceOne({field: doc[field] for field in fields}, doc, upsert=True) for doc in documents]
+                [ReplaceOne(place, doc, upsert=True) for place, doc in zip(places, documents, strict=True)]
             )
 
     def remove(self, criteria: dict[str, Any]) -> int:
@@ -217,6 +268,11 @@ def _checked(criteria: dict[str, Any] | None) -> dict[str, Any]:
     checked: dict[str, Any] = plain(criteria or {})
     predicate(checked)
     return checked
+
+
+def _name(document: dict[str, Any], fields: Sequence[str]) -> tuple[Any, ...]:
+    """Return what tells a document from others as a key of dicts, with None for a field that it lacks."""
+    return tuple(encode(value_at(document, tuple(field.split(".")))) for field in fields)
 
 
 def _without(document: dict[str, Any], fields: Sequence[str]) -> dict[str, Any]:

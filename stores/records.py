@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from stores.collection import SCHEMA_VERSION as SCHEMA_VERSION
 from stores.method import Method
-
-SCHEMA_VERSION = 1
 
 
 def plain_structure(structure: Any) -> Any:

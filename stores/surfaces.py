@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from stores.collection import SCHEMA_VERSION
 from stores.errors import InputError
 from stores.values import timestamp
 
@@ -35,6 +36,26 @@ def _classes() -> dict[str, type[Record]]:
         "references": ReferenceRecord,
         "calculations": CalculationRecord,
     }
+
+
+def _read(record_class: type[Record], document: dict[str, Any], place: str) -> Record:
+    from pydantic import ValidationError
+
+    name, version = document.get("id"), document.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise InputError(
+            f"The record {name} in {place} was written by a newer mgsurf (layout {version}, this one reads "
+            f"up to {SCHEMA_VERSION}); upgrade mgsurf."
+        )
+    try:
+        return record_class.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"The record {name} in {place} is damaged ({field}: {first['msg']}); remove it and run its "
+            f"campaign again."
+        ) from error
 
 
 class SurfaceStore:
@@ -94,6 +115,8 @@ class SurfaceStore:
 
         Raises
         ------
+        InputError
+            If a stored record was written by a newer mgsurf.
         StoreError
             If the store cannot be written.
         """
@@ -136,11 +159,17 @@ class SurfaceStore:
     def records(
         self, kind: str | type[Record], criteria: dict[str, Any] | None = None, **options: Any
     ) -> Iterator[Record]:
-        """Yield the records of a kind that match a filter; options are sort, skip and limit."""
+        """Yield the records of a kind that match a filter; options are sort, skip and limit.
+
+        Raises
+        ------
+        InputError
+            If a record is damaged or was written by a newer mgsurf.
+        """
         collection = self.collection(kind)
         record_class = _classes()[collection.name]
         for document in collection.query(criteria, **options):
-            yield record_class.model_validate(document)
+            yield _read(record_class, document, f"{collection.name} of {self.uri}")
 
     def surfaces(
         self,

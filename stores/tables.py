@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from stores.collection import check_replaceable
 from stores.errors import InputError
 from stores.filters_sql import Layout, quote
 from stores.values import dumps, encode, json_value_at, loads, value_at
@@ -190,11 +191,15 @@ def write_rows(
     """Insert rows or put them in place of those with the same key (within a transaction); return how many.
 
     A row whose document differs from the stored one in the fields `keep` at most is left as it is.
+
+    Raises
+    ------
+    InputError
+        If a stored document is of a later layout.
     """
     where = " AND ".join(f"{quote(field)} = ?" for field in key)
-    find = f"SELECT _row, _doc, {table.heavy_sql} FROM {table.sql} WHERE {where} LIMIT 1"
-    if not keep:
-        find = f"SELECT _row FROM {table.sql} WHERE {where} LIMIT 1"
+    body = table.heavy_sql if keep else "NULL"
+    find = f"SELECT _row, _doc, {body} FROM {table.sql} WHERE {where} LIMIT 1"
     number = connection.execute(f"SELECT ifnull(max(_row), 0) FROM {table.sql}").fetchone()[0]
     first = number
     written, bodies, emptied = [], [], []
@@ -206,6 +211,9 @@ def write_rows(
         elif keep and _same(row, stored[1], stored[2], keep):
             continue
         else:
+            if "schema_version" in stored[1]:
+                old, new = (loads(text).get("schema_version") for text in (stored[1], row.light))
+                check_replaceable(old, new, f"The record {name[0]} in {table.name}")
             place = stored[0]
             emptied.append((place,))
         written.append((place, *row.values, row.light))

@@ -8,9 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from stores.connections import default_store_uri, open_job_store, open_store, parse_uri, resolve_store_uri
+from stores.connections import (
+    default_store_uri,
+    masked,
+    open_job_store,
+    open_store,
+    parse_uri,
+    resolve_store_uri,
+)
 from stores.errors import InputError, StoreError
-from stores.mongo import database_name, masked
+from stores.mongo import database_name
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,10 +74,43 @@ def test_which_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert resolve_store_uri("memory://x") == "memory://x"
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mongo://me:secret@h/x",
+        "mongodb:/me:secret@h/x",
+        "mongodb:me:secret@h/x",
+        "me:secret@h/x",
+        "mongo://me:p@secret@h/x",
+        "mongo://me:sec/secret@h/x",
+        "mongo://:secret@h",
+        "mongo://h/x?tlsCertificateKeyFilePassword=secret&a=b",
+    ],
+)
+def test_no_message_shows_a_password(uri: str) -> None:
+    with pytest.raises(InputError, match="no known form") as caught:
+        parse_uri(uri)
+    assert "secret" not in str(caught.value) and "***" in str(caught.value)
+    assert masked(uri).startswith(uri.split(":")[0])
+
+
 def test_must_exist(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no store at"):
         open_store("absent.sqlite", must_exist=True)
     assert not (tmp_path / "absent.sqlite").exists()
+
+
+def test_a_database_without_records_is_refused_by_who_only_reads(mongo_uri: str) -> None:
+    import pymongo
+
+    with pytest.raises(InputError, match=r"no store at .*/absent"):
+        open_store(mongo_uri + "absent", must_exist=True)
+    with pymongo.MongoClient(mongo_uri) as client:
+        assert "absent" not in client.list_database_names()
+        client["there"]["surfaces"].insert_one({"id": "a"})
+        with open_store(mongo_uri + "there", must_exist=True) as store:
+            assert store.count() == 1
+        client.drop_database("there")
 
 
 def test_wrong_file_is_refused_at_once(tmp_path: Path) -> None:
@@ -102,6 +142,8 @@ def test_database_names() -> None:
     assert database_name("mongodb://h") == "mgsurf"
     assert database_name("mongodb://a:1,b:2/surf?replicaSet=r") == "surf"
     assert masked("mongodb://me:p%40ss@h/x") == "mongodb://me:***@h/x"
+    for harmless in ("mongodb://h:27017/x", "sqlite:////data/x.sqlite", "C:\\x.db", "memory://x"):
+        assert masked(harmless) == harmless
 
 
 def test_a_query_imports_nothing_heavy(tmp_path: Path) -> None:

@@ -158,6 +158,26 @@ def test_other_collections(store_uri: str) -> None:
     second.close()
 
 
+def test_keys_of_every_kind(store_uri: str) -> None:
+    by_list = open_collection(store_uri, "planes", "hkl")
+    planes = [[1, 1, 0], [1, 0, 0], [0, 1, 1]]
+    assert by_list.upsert([{"hkl": hkl, "n": n} for n, hkl in enumerate(planes)]) == 3
+    assert by_list.upsert([{"hkl": [1, 0, 0], "n": 7}, {"hkl": (1, 0, 0), "n": 8}]) == 1
+    assert by_list.upsert({"hkl": [1, 0, 0], "n": 8}, keep=["hkl"]) == 0
+    assert sorted((doc["hkl"], doc["n"]) for doc in by_list.query()) == [
+        ([0, 1, 1], 2), ([1, 0, 0], 8), ([1, 1, 0], 0)
+    ]  # fmt: skip
+    dotted = open_collection(store_uri, "places", "where.file")
+    assert dotted.upsert([{"where": {"file": "a"}, "n": 1}, {"where": {"file": "b"}, "n": 2}]) == 2
+    assert dotted.upsert({"where": {"file": "a"}, "n": 3}) == 1
+    assert [doc["n"] for doc in dotted.query(sort={"n": 1})] == [2, 3]
+    for document in ({"where": {}}, {"where": 1}, {}):
+        with pytest.raises(InputError, match=r"lacks its key field 'where.file'"):
+            dotted.upsert(document)
+    by_list.close()
+    dotted.close()
+
+
 def _add(uri: str, first: int) -> None:
     from tests.stores.conftest import make_surface
 
