@@ -258,8 +258,8 @@ compounds:
             "does not exist",
             "does not exist",
             "noble gas",
-            "ratio 1:1",
             "File name too long",
+            "ratio 1:1",
         ]
     ):
         assert f"campaign.yaml:{number + 3}: compounds[{number + 1}]." in lines[number]
