@@ -100,11 +100,11 @@ class RunListener(logging.Handler):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop listening and remove ``running.json``."""
+        """Stop listening and remove this run's ``running.json``."""
         self._progress.stop()
         PROGRESS.removeHandler(self)
         PROGRESS.setLevel(self._level)
-        self._running.unlink(missing_ok=True)
+        self._forget_running()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Handle one announcement."""
@@ -166,6 +166,15 @@ class RunListener(logging.Handler):
             self._running.write_text(json.dumps(state))
         except OSError:
             logging.getLogger(__name__).debug("could not write %s", self._running)
+
+    def _forget_running(self) -> None:
+        """Remove ``running.json`` unless another run in the same folder wrote it."""
+        try:
+            state = json.loads(self._running.read_text(encoding="utf-8"))
+            if (state["pid"], state["host"]) == (os.getpid(), socket.gethostname()):
+                self._running.unlink(missing_ok=True)
+        except (OSError, ValueError, KeyError, TypeError):
+            logging.getLogger(__name__).debug("could not remove %s", self._running)
 
 
 def _duration(seconds: float) -> str:
