@@ -33,7 +33,7 @@ def label_points(
     points
         Positions in data units, most important first.
     texts
-        One for each point.
+        One for each point, or for the first of them only.
     fontsize
         In points.
     lines
