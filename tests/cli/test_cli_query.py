@@ -66,6 +66,7 @@ def test_large_fields_are_not_in_the_json(query):
         (["--miller", "0001"], 1),
         (["--termination", "Ag"], 2),
         (["--termination", "1"], 3),
+        (["--termination", "²"], 0),
         (["--max-surface-energy", "0.0364"], 2),
         (["--max-surface-energy", "0.60", "--unit", "J/m2"], 2),
         (["--min-surface-energy", "0.05", "--max-surface-energy", "0.06"], 2),
@@ -148,6 +149,31 @@ def test_an_empty_result_is_still_json_and_csv(mgsurf, filled):
     assert len(done.stdout.splitlines()) == 1
 
 
+def test_a_locale_without_greek_letters_costs_these_letters_only(mgsurf, filled):
+    plain = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = mgsurf("query", "--store", filled, env=plain)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "4.304" in done.stdout and "? Mg-rich" in done.stdout
+    done = mgsurf("query", "--store", filled, "--termination", "γ", env=plain)
+    assert (done.returncode, len(done.stderr.splitlines())) == (0, 1)
+
+
+def test_methods_of_one_store_are_named(mgsurf, records, tmp_path):
+    surface = records.surface(termination=0)
+    with open_store(f"sqlite:///{tmp_path}/two.sqlite") as store:
+        store.add(
+            [
+                surface,
+                surface.model_copy(
+                    update={"id": "other", "method_fingerprint": "gpaw-production-0123456789abcdef"}
+                ),
+            ]
+        )
+    done = mgsurf("query", "--store", "two.sqlite")
+    assert "gpaw-demo " in done.stdout and "gpaw-production " in done.stdout
+    assert "? ?" not in done.stdout
+
+
 def test_the_store_of_the_environment_is_used(mgsurf, filled):
     done = mgsurf("query", "--json", "--limit", "1", env={"MGSURF_STORE": f"sqlite:///{filled}"})
     assert len(json.loads(done.stdout)) == 1
@@ -172,6 +198,14 @@ def test_the_store_of_the_environment_is_used(mgsurf, filled):
         (["--json", "--csv"], "exclude each other"),
         (["--chemsy", "Mg"], "--chemsys"),
         (["--limit", "0"], "--limit"),
+        (["--limit", "99999999999999999999"], "--limit"),
+        (["--termination", "9" * 5000], "--termination"),
+        (["--termination", "99999999999999999999"], "--termination"),
+        (["--miller", f"{'9' * 5000} 0 1"], "--miller"),
+        (["--miller", "99999999999999999999 0 1"], "--miller"),
+        (["--formula", "Mg" + "9" * 400], "--formula"),
+        (["--filter", f'{{"n_atoms": {"9" * 5000}}}'], "--filter"),
+        (["--filter", '{"n_atoms": 18446744073709551616}'], "--filter"),
     ],
 )
 def test_bad_options_get_one_line(filled, options, words):

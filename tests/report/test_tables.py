@@ -54,10 +54,15 @@ def test_sorted_or_in_the_order_of_the_query(mgag):
 
 def test_several_methods_are_told_apart(mgag):
     assert "method" not in printed(mgag, 100)
-    mgag[0]["method_fingerprint"] = "other"
-    mgag[0]["method"]["preset"] = "production"
+    for record in mgag:
+        del record["method"]  # the command line does not read it
+        record["method_fingerprint"] = "gpaw-demo-a1b2c3d4"
+    mgag[0]["method_fingerprint"] = "gpaw-production-0123456789abcdef"
     text = printed(mgag, 100)
-    assert "gpaw production" in text and "gpaw demo" in text
+    assert "gpaw-production " in text and "gpaw-demo " in text
+    mgag[1]["method_fingerprint"] = "gpaw-demo-a1b2c9d4"
+    text = printed(mgag, 100)
+    assert "gpaw-demo-a1b2c9 " in text and "gpaw-demo-a1b2c3 " in text
 
 
 def test_rows_have_the_promised_keys_and_values(mgag):

@@ -6,6 +6,7 @@ Each command imports what it needs when it is called, so that `mgsurf --help` an
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import signal
@@ -27,6 +28,8 @@ from workflows.cli.options import (
     PlotKind,
     ScanKind,
     StoreOption,
+    engine_options,
+    short_number,
     with_filters,
 )
 
@@ -101,12 +104,17 @@ def slabs(
         str | None, typer.Option(metavar="SYMBOL", help="Strukturbericht symbol, with --formula: B2, C14.")
     ] = None,
     formula: Annotated[
-        str | None, typer.Option(help="With --prototype; or an element alone: MgAg, Mg.")
+        str | None,
+        typer.Option(callback=short_number, help="With --prototype; or an element alone: MgAg, Mg."),
     ] = None,
     max_miller: Annotated[int, typer.Option(min=1, max=5, help="Largest Miller index.")] = 1,
     miller: Annotated[
         list[str] | None,
-        typer.Option(metavar="HKL", help="Only this plane (may be repeated): 110, 10-1, '(10-10)'."),
+        typer.Option(
+            metavar="HKL",
+            callback=short_number,
+            help="Only this plane (may be repeated): 110, 10-1, '(10-10)'.",
+        ),
     ] = None,
     min_thickness: Annotated[float, typer.Option(metavar="A", help="Least slab thickness (A).")] = 10.0,
     vacuum: Annotated[float, typer.Option(metavar="A", help="Between slab and image (A).")] = 15.0,
@@ -155,15 +163,29 @@ def converge(
     prototype: Annotated[
         str | None, typer.Option(metavar="SYMBOL", help="Strukturbericht symbol, with --formula: B2, C14.")
     ] = None,
-    formula: Annotated[str | None, typer.Option(help="With --prototype; or an element alone.")] = None,
-    miller: Annotated[str, typer.Option(metavar="HKL", help="The plane.")] = "001",
+    formula: Annotated[
+        str | None, typer.Option(callback=short_number, help="With --prototype; or an element alone.")
+    ] = None,
+    miller: Annotated[str, typer.Option(metavar="HKL", callback=short_number, help="The plane.")] = "001",
     termination: Annotated[int, typer.Option(min=0, help="Number of the termination.")] = 0,
     scan: Annotated[
         list[ScanKind] | None, typer.Option(help="What to vary (may be repeated); all by default.")
     ] = None,
     engine: Annotated[str, typer.Option(metavar="NAME", help="Engine.")] = "gpaw",
     preset: Annotated[str, typer.Option(metavar="NAME", help="Its preset: demo, production.")] = "demo",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE", help="Setting of the engine (may be repeated): cutoff=340, ranks=2."
+        ),
+    ] = None,
     store: StoreOption = None,
+    work_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Raw files of the engine; else MGSURF_WORK_DIR, else ./mgsurf_runs."
+        ),
+    ] = None,
     output: OutputOption = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -182,7 +204,9 @@ def converge(
         scan=[kind.value for kind in scan or list(ScanKind)],
         engine=engine,
         preset=preset,
+        options=engine_options(option or []),
         store=store,
+        work_dir=work_dir,
         output=output,
         as_json=as_json,
     )
@@ -302,6 +326,10 @@ def main(arguments: list[str] | None = None) -> None:
     # Imported before anything can go wrong: an error must not need an import to be told.
     from workflows.cli.errors import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, report
 
+    for stream in (sys.stdout, sys.stderr):
+        # a locale without γ or Å loses these letters, not the whole table
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     if os.environ.get("MGSURF_DEBUG") != "1":
         _hush()
     interrupted: list[int] = []

@@ -33,7 +33,7 @@ def examine(store_uri: str | None, as_json: bool) -> int:
 
     checks = run_checks(store_uri)
     if as_json:
-        print(json.dumps([asdict(check) for check in checks], indent=2, ensure_ascii=False))
+        print(json.dumps([asdict(check) for check in checks], indent=2))
     else:
         _print(checks)
     return 1 if worst(checks) == "fail" else 0

@@ -269,7 +269,7 @@ def parse_raw(text: str) -> dict[str, Any]:
     import json
 
     try:
-        criteria = json.loads(text)
+        criteria = json.loads(text, parse_int=_whole_number)
     except json.JSONDecodeError as error:
         raise InputError(
             f"--filter: not valid JSON at character {error.colno}: {error.msg}; write for example "
@@ -280,9 +280,18 @@ def parse_raw(text: str) -> dict[str, Any]:
     return criteria
 
 
+def _whole_number(digits: str) -> int:
+    # stores keep 64 bits
+    if len(digits) > 19 or not -(2**63) <= int(digits) < 2**63:
+        raise InputError(f"--filter: {digits[:30]} is too large a number; write one below 9.2e18")
+    return int(digits)
+
+
 def _termination(text: str) -> tuple[str, dict[str, Any]]:
     text = text.strip()
-    if text.isdigit():
+    if re.fullmatch(r"\d{7,}", text):
+        raise InputError(f"--termination: {text[:30]} is beyond every number of a termination; count from 0")
+    if text.isdecimal():
         return f"termination number {text}", {"termination": int(text)}
     return f"termination {text}", {"termination_label": text}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from stores.errors import InputError
 from workflows.cli.filters import SurfaceFilter
 
 FILTERS = "Filters"
@@ -76,13 +78,82 @@ class ExportFormat(StrEnum):
     CGCNN = "cgcnn"
 
 
+LARGEST_LIMIT = 10**9
+
+
+def short_number(value: str | list[str] | None) -> str | list[str] | None:
+    """Refuse a plane or formula with a number of over six digits, which is a slip and overflows later.
+
+    Parameters
+    ----------
+    value
+        What was typed; a list if the option may be repeated.
+
+    Raises
+    ------
+    typer.BadParameter
+        Names the option.
+    """
+    for text in [value] if isinstance(value, str) else value or []:
+        if re.search(r"\d{7}", text):
+            shown = text if len(text) <= 30 else text[:27] + "..."
+            raise typer.BadParameter(f"{shown!r} holds a number of over six digits")
+    return value
+
+
+def engine_options(texts: list[str]) -> dict[str, Any]:
+    """Read settings of an engine.
+
+    Parameters
+    ----------
+    texts
+        Each ``KEY=VALUE``, the value read as YAML reads it: ``cutoff=340``, ``spin=true``, ``xc=PBE``.
+
+    Returns
+    -------
+    dict
+        Numbers, truth values, texts or None by their keys.
+
+    Raises
+    ------
+    InputError
+        If one has another form, is there twice, or its value is no single one.
+    """
+    options: dict[str, Any] = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or not key.isidentifier():
+            raise InputError(f"--option: {text[:60]!r} cannot be read; write KEY=VALUE, such as cutoff=340")
+        if key in options:
+            raise InputError(f"--option: {key} is there twice; keep one of them")
+        options[key] = _yaml_scalar(key, value)
+    return options
+
+
+def _yaml_scalar(key: str, text: str) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        value = YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError, OverflowError):
+        value = {}
+    if not isinstance(value, (str, bool, int, float, type(None))):
+        raise InputError(
+            f"--option: the value of {key} is no single number, truth value or text: {text[:60]!r}; "
+            "settings of another form go into a campaign file"
+        )
+    return value
+
+
 def _filter_options(
     chemsys: Annotated[
         str | None,
         typer.Option(help="Chemical system, elements in any order: Mg-Ag.", rich_help_panel=FILTERS),
     ] = None,
     formula: Annotated[
-        str | None, typer.Option(help="Formula: MgAg, Mg2Ni.", rich_help_panel=FILTERS)
+        str | None,
+        typer.Option(callback=short_number, help="Formula: MgAg, Mg2Ni.", rich_help_panel=FILTERS),
     ] = None,
     element: Annotated[
         list[str] | None,
@@ -90,7 +161,12 @@ def _filter_options(
     ] = None,
     miller: Annotated[
         str | None,
-        typer.Option(metavar="HKL", help="Plane: 110, 10-1, '1 0 -1', '(10-10)'.", rich_help_panel=FILTERS),
+        typer.Option(
+            metavar="HKL",
+            callback=short_number,
+            help="Plane: 110, 10-1, '1 0 -1', '(10-10)'.",
+            rich_help_panel=FILTERS,
+        ),
     ] = None,
     termination: Annotated[
         str | None,
@@ -141,7 +217,10 @@ def _filter_options(
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="At most N records.", rich_help_panel=OUTPUT)
+        int | None,
+        typer.Option(
+            min=1, max=LARGEST_LIMIT, metavar="N", help="At most N records.", rich_help_panel=OUTPUT
+        ),
     ] = None,
     raw: Annotated[
         str | None,

@@ -117,7 +117,7 @@ def show_surfaces(filters: SurfaceFilter, store_uri: str | None, as_json: bool, 
     if as_json:
         import json
 
-        print(json.dumps(rows(found), indent=2, ensure_ascii=False))
+        print(json.dumps(rows(found), indent=2))
     elif as_csv:
         _print_csv(flat_rows(found))
     elif found:

@@ -115,7 +115,7 @@ def list_slabs(
     name = mg_first_formula(bulk.composition)
     written = _write(facets, name, write, overwrite) if write is not None else {}
     if as_json:
-        print(json.dumps(_plain(facets, name, written), indent=2, ensure_ascii=False))
+        print(json.dumps(_plain(facets, name, written), indent=2))
         return 0
     _print(facets, name, _space_group(bulk))
     if write is not None:

@@ -139,7 +139,7 @@ def show_status(campaign: Path | None, store_uri: str | None, as_json: bool) -> 
     with existing_store(store_uri, campaign_store) as store:
         state = collect(store, name, resolve_work_dir(campaign=campaign_work_dir))
     if as_json:
-        print(json.dumps(state, indent=2, ensure_ascii=False))
+        print(json.dumps(state, indent=2))
     else:
         _print(page(), state)
     return 0

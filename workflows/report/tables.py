@@ -112,8 +112,9 @@ def surface_table(
     listed = list(records)
     if sort:
         listed.sort(key=sort_key)
-    several_methods = len({record.get("method_fingerprint") for record in listed}) > 1
-    room = width - (18 if several_methods else 0)
+    methods = _method_names({str(record.get("method_fingerprint") or "?") for record in listed})
+    several_methods = len(methods) > 1
+    room = width - (max(map(len, methods.values())) + 2 if several_methods else 0)
     narrow, wide = room < 96, room >= WIDE
     padding = (0, 1, 0, 0) if narrow else (0, 1)
     table = Table(title=title, box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=padding)
@@ -158,8 +159,7 @@ def surface_table(
         cells.append(Text("–" if phi is None else f"{phi:.3f}", style=phi_style))
         reasons = _reasons(record)
         if several_methods:
-            method = record.get("method") or {}
-            cells.append(Text(f"{method.get('engine', '?')} {method.get('preset', '?')}"))
+            cells.append(Text(methods[str(record.get("method_fingerprint") or "?")]))
         verdict = _verdict_cell(verdicts, narrow)
         if wide and reasons:
             verdict.append("\n" + reasons, style="dim")
@@ -171,6 +171,22 @@ def surface_table(
         table.caption = Text("\n".join(f"{name}: {reason}" for name, reason in notes), style="dim")
         table.caption_justify = "left"
     return table
+
+
+def _method_names(fingerprints: set[str]) -> dict[str, str]:
+    """Shorten fingerprints to engine and preset, with as much of the hash as tells them apart.
+
+    What is left can be given to ``--method``.
+    """
+    names: dict[str, str] = {}
+    for fingerprint in fingerprints:
+        name = fingerprint.rsplit("-", 1)[0]
+        others = [other for other in fingerprints - {fingerprint} if other.rsplit("-", 1)[0] == name]
+        length = len(name) + 5 if others else len(name)
+        while any(other.startswith(fingerprint[:length]) for other in others):
+            length += 1
+        names[fingerprint] = fingerprint[:length]
+    return names
 
 
 def _value_style(status: str) -> str:
