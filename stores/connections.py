@@ -113,7 +113,7 @@ def open_store(uri: str, *, must_exist: bool = False) -> SurfaceStore:
             raise InputError(
                 f"There is no store at {place.target}; run a campaign first or name another with --store."
             )
-        database = Database(place.target)
+        database = Database(place.target, only_reads=must_exist)
         database.connection()  # a wrong file is refused here, not at the first query
         tables = {
             name: DocumentTable(database, name, LAYOUTS[name].key, LAYOUTS[name].indexed, LAYOUTS[name].heavy)

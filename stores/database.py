@@ -7,6 +7,7 @@ a local disk, or a network disk used from one machine at a time; several machine
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import sqlite3
@@ -24,6 +25,11 @@ from stores.filters_sql import MATCH, TEXT_MATCH
 from stores.values import loads
 
 APPLICATION_ID = 0x6D677366  # "mgsf"
+
+_OTHER_USER = (
+    "is in use by another user, or was left by a killed process; wait for that user, or have its owner run "
+    "a command on it once"
+)
 
 _databases: weakref.WeakSet[Database] = weakref.WeakSet()
 _inherited: list[Any] = []
@@ -86,6 +92,9 @@ class Database:
         power cut may undo the last ones.
     read_only
         Open for reading only. A file that this user may not write is opened so by itself.
+    only_reads
+        For commands that do not write: where the disk is too full for the index of the log (the -shm file),
+        keep it in memory, and the file locked against writers until it is closed.
 
     Raises
     ------
@@ -96,11 +105,18 @@ class Database:
     """
 
     def __init__(
-        self, path: str | Path, *, timeout: float = 60.0, durable: bool = True, read_only: bool = False
+        self,
+        path: str | Path,
+        *,
+        timeout: float = 60.0,
+        durable: bool = True,
+        read_only: bool = False,
+        only_reads: bool = False,
     ) -> None:
         self.path = Path(path).absolute()
         self.timeout = timeout
         self.durable = durable
+        self.only_reads = only_reads
         self._asked_read_only = read_only
         self._local = threading.local()
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
@@ -236,7 +252,7 @@ class Database:
         try:
             application = connection.execute("PRAGMA application_id").fetchone()[0]
         except sqlite3.DatabaseError as error:
-            if "not a database" not in str(error):
+            if _name_of(error) != "SQLITE_NOTADB":
                 raise
             raise InputError(
                 f"The store {self.path} is not an SQLite file; name another with --store."
@@ -257,8 +273,26 @@ class Database:
 
     def _open(self) -> Connection:
         self._check_place()
+        try:
+            return self._open_and_check()
+        except sqlite3.OperationalError as error:
+            if not (self.only_reads and _name_of(error).startswith("SQLITE_IOERR_SHM")):
+                raise
+        try:
+            return self._open_and_check("PRAGMA busy_timeout=2000", "PRAGMA locking_mode=EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            if not _name_of(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+                raise
+            raise StoreError(
+                f"The disk or quota of the store {self.path} is full, and another process uses the store; "
+                f"free some space or end that process, then run the command again."
+            ) from error
+
+    def _open_and_check(self, *settings: str) -> Connection:
         connection = self._connect(str(self.path))
         try:
+            for setting in settings:
+                connection.execute(setting)
             if not self._check(connection):
                 self._lay_out(connection)
             connection.execute("PRAGMA cache_size=-65536")  # kB; as much of it as is read
@@ -292,8 +326,8 @@ class Database:
         for options in ("mode=ro", "mode=ro&immutable=1"):
             if options != "mode=ro" and self._has_journal():
                 raise StoreError(
-                    f"The store {self.path} was left by a process that was killed, and cannot be mended "
-                    f"without leave to write its folder; make the folder writable once."
+                    f"The store {self.path} {_OTHER_USER} "
+                    f"(to read it, this user needs leave to write its folder)."
                 )
             connection = self._connect(f"{address}?{options}", uri=True)
             try:
@@ -324,30 +358,55 @@ class Database:
             raise StoreError(self._explain(error)) from error
 
     def _explain(self, error: Exception) -> str:
-        text = str(error)
-        if "locked" in text or "busy" in text:
+        # by number, never by words: the text may quote a path, and a path may hold any words
+        text, number, name = str(error), getattr(error, "errno", None), _name_of(error)
+        elsewhere = "choose another place with --store or MGSURF_STORE"
+        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             return (
                 f"The store {self.path} was locked by another process for {self.timeout:g} s; nothing was "
                 f"lost. End that process (fuser {self.path} names it) or wait, then run the command again."
             )
-        if "full" in text:
+        if number in (errno.ENOSPC, errno.EDQUOT) or name in ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"):
             return (
-                f"No room to write the store {self.path} (disk or quota full); everything stored before is "
+                f"The store {self.path} finds no room (disk or quota full); everything stored before is "
                 f"safe. Free some space and run the same command again."
             )
-        if "readonly" in text or "Permission" in text:
+        if number in (errno.EACCES, errno.EPERM, errno.EROFS) or name.startswith(
+            ("SQLITE_READONLY", "SQLITE_PERM")
+        ):
             return (
                 f"The store {self.path} cannot be written ({text}). Make the file and its folder writable, "
-                f"or choose another place with --store or MGSURF_STORE."
+                f"or {elsewhere}."
             )
-        if "unable to open" in text:
+        if name.startswith("SQLITE_CANTOPEN"):
+            if any(path.exists() and not os.access(path, os.R_OK | os.W_OK) for path in self._beside()):
+                return f"The store {self.path} {_OTHER_USER}."
             return (
                 f"The store {self.path} cannot be opened. Check that its folder exists and may be written, "
-                f"or choose another place with --store or MGSURF_STORE."
+                f"or {elsewhere}."
             )
-        if "malformed" in text or "not a database" in text:
+        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
             return (
                 f"The store {self.path} is damaged ({text}). Restore a copy, or save what is readable with: "
                 f"sqlite3 {self.path.name} .recover"
             )
+        if name.startswith(("SQLITE_IOERR_READ", "SQLITE_IOERR_SHORT")):
+            return (
+                f"The store {self.path} cannot be read ({text}, {name}). Check the disk (dmesg, df), or "
+                f"restore a copy, and run the same command again."
+            )
+        if name.startswith("SQLITE_IOERR"):
+            return (
+                f"The store {self.path} was refused by the disk ({text}, {name}): the disk or quota may be "
+                f"full, or the disk failing; everything stored before is safe. Free some space and run the "
+                f"same command again."
+            )
         return f"The store {self.path} failed: {text}. Check the disk and run the same command again."
+
+    def _beside(self) -> list[Path]:
+        return [self.path.with_name(self.path.name + suffix) for suffix in ("-wal", "-shm")]
+
+
+def _name_of(error: Exception) -> str:
+    """Return SQLite's name of an error, empty for errors that are not SQLite's."""
+    return getattr(error, "sqlite_errorname", None) or ""
