@@ -15,7 +15,7 @@ from stores.errors import InputError
 from stores.filters import predicate, values_at
 from stores.filters_sql import FilterCompiler, quote, sort_column
 from stores.projections import Projection, Properties, sort_key, upwards
-from stores.tables import Table, make_table, read_table, write_rows
+from stores.tables import Table, make_table, read_table, remove_rows, write_rows
 from stores.values import MISSING, NEEDS_DOCUMENT, decode, dumps, encode, loads, order_key, plain
 
 if TYPE_CHECKING:
@@ -184,8 +184,7 @@ class DocumentTable:
             if table is None:
                 return 0
             rows = self._select(connection, table, ["_row"], criteria, None, 0, 0)
-            connection.executemany(f"DELETE FROM {table.heavy_table} WHERE _row = ?", rows)
-            connection.executemany(f"DELETE FROM {table.sql} WHERE _row = ?", rows)
+            remove_rows(connection, table, rows)
             return len(rows)
 
     def ensure_index(self, field: str) -> None:

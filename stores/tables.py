@@ -200,8 +200,7 @@ def write_rows(
     where = " AND ".join(f"{quote(field)} = ?" for field in key)
     body = table.heavy_sql if keep else "NULL"
     find = f"SELECT _row, _doc, {body} FROM {table.sql} WHERE {where} LIMIT 1"
-    number = connection.execute(f"SELECT ifnull(max(_row), 0) FROM {table.sql}").fetchone()[0]
-    first = number
+    number = first = _last_number(connection, table)
     written, bodies, emptied = [], [], []
     for name, row in rows.items():
         stored = connection.execute(find, name).fetchone() if first else None
@@ -230,6 +229,34 @@ def write_rows(
         # Without statistics SQLite cannot know that a verdict picks out less than a chemical system does.
         connection.execute(f"ANALYZE {table.sql}")
     return len(written)
+
+
+_REMOVED = "CREATE TABLE IF NOT EXISTS mgsurf_removed (name TEXT PRIMARY KEY, last INTEGER NOT NULL)"
+
+
+def _last_number(connection: Connection, table: Table) -> int:
+    """Return the highest row number ever used in a collection."""
+    last: int = connection.execute(f"SELECT ifnull(max(_row), 0) FROM {table.sql}").fetchone()[0]
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'mgsurf_removed'").fetchone():
+        sql = "SELECT last FROM mgsurf_removed WHERE name = ?"
+        removed = connection.execute(sql, (table.name,)).fetchone()
+        last = max(last, removed[0] if removed else 0)
+    return last
+
+
+def remove_rows(connection: Connection, table: Table, rows: Sequence[tuple[int]]) -> None:
+    """Remove rows by their numbers (within a transaction).
+
+    No number is used again: a long answer is read in portions by row number, and would hold documents that
+    took the place of removed ones.
+    """
+    if not rows:
+        return
+    connection.execute(_REMOVED)
+    last = _last_number(connection, table)
+    connection.execute("INSERT OR REPLACE INTO mgsurf_removed VALUES (?, ?)", (table.name, last))
+    connection.executemany(f"DELETE FROM {table.heavy_table} WHERE _row = ?", rows)
+    connection.executemany(f"DELETE FROM {table.sql} WHERE _row = ?", rows)
 
 
 def _same(row: Row, light: str, heavy: str | None, keep: Sequence[str]) -> bool:

@@ -221,6 +221,26 @@ def test_collections_share_a_file(path: Path) -> None:
     assert (one.count(), other.count()) == (1, 1)
 
 
+def test_row_numbers_are_never_used_again(table: DocumentTable, path: Path) -> None:
+    table.upsert([{"id": f"{n:03d}", "gamma": 1} for n in range(500)])
+    found = []
+    for document in table.query({"gamma": 1}, sort={"id": 1}):
+        if not found:  # the answer is read in portions; its end goes away, and others come
+            assert table.remove({"id": {"$gte": "300"}}) == 200
+            table.upsert([{"id": f"other-{n}", "gamma": 2} for n in range(300)])
+            assert table.remove({}) == 600
+            table.upsert([{"id": f"another-{n}", "gamma": 3} for n in range(900)])
+        found.append(document)
+    assert {document["gamma"] for document in found} == {1}
+    with sqlite3.connect(path) as raw:
+        assert raw.execute("SELECT min(_row) FROM surfaces").fetchone() == (801,)
+    table.remove({})
+    table.close()
+    assert table.upsert({"id": "last"}) == 1
+    with sqlite3.connect(path) as raw:
+        assert raw.execute("SELECT _row FROM surfaces").fetchall() == [(1701,)]
+
+
 def test_writing_while_a_query_is_read(table: DocumentTable) -> None:
     table.upsert(documents(500))
     for doc in table.query({}, sort={"tail": 1}):
