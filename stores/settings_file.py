@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,12 @@ from typing import Any
 from stores.errors import InputError
 
 DEFAULT = Path(".config") / "mgsurf.yaml"
+KNOWN: dict[str, tuple[type, str]] = {
+    "store": (str, "the URI or file name of a store"),
+    "work_dir": (str, "the name of a folder"),
+    "ranks": (int, "an integer of at least 1"),
+}
+"""The settings that a file may hold, the fields of `stores.settings.Settings`, with their types in words."""
 DEFAULT_WORK_DIR = "mgsurf_runs"
 
 
@@ -32,12 +39,12 @@ def settings_file() -> Path | None:
 
 
 def read_settings_file() -> dict[str, Any]:
-    """Return what the settings file says, unchecked; nothing if there is no file.
+    """Return what the settings file says; nothing if there is no file.
 
     Raises
     ------
     InputError
-        If it is not YAML of the form ``name: value``.
+        If it is not YAML of the form ``name: value``, or a name or a value is wrong.
     """
     path = settings_file()
     if path is None:
@@ -54,7 +61,24 @@ def read_settings_file() -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise InputError(f"The settings file {path} must hold lines such as 'store: results.sqlite'.")
-    return {str(name): value for name, value in values.items()}
+    for name, value in values.items():
+        _check(path, name, value)
+    return dict(values)
+
+
+def _check(path: Path, name: Any, value: Any) -> None:
+    # not by stores.settings: importing pydantic costs more than a whole query
+    if name not in KNOWN:
+        near = difflib.get_close_matches(str(name), KNOWN, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise InputError(
+            f"Setting {name}: is not known; {hint}known settings are {', '.join(KNOWN)} (from {path})."
+        )
+    kind, words = KNOWN[name]
+    if name == "ranks" and value is None:
+        return
+    if not isinstance(value, kind) or isinstance(value, bool) or (kind is int and value < 1):
+        raise InputError(f"Setting {name}: must be {words}, not {value!r} (from {path}).")
 
 
 def resolve_work_dir(explicit: str | Path | None = None, campaign: str | None = None) -> Path:

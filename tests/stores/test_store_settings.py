@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from stores.connections import default_store_uri
 from stores.errors import InputError
 from stores.settings import Settings, load_settings
+from stores.settings_file import KNOWN, read_settings_file, resolve_work_dir
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +38,14 @@ def test_environment_before_file(config: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("stor: x.sqlite", "stor: .*known settings are store"),
+        ("stor: x.sqlite", "stor: .*did you mean 'store'.*known settings are store"),
+        ("1: x", "Setting 1: is not known; known settings"),
+        ("store: 3", "store: must be the URI or file name of a store, not 3"),
+        ("store: [a, b]", "store: must be"),
+        ("store:", "store: must be"),
+        ("work_dir: {a: b}", "work_dir: must be the name of a folder"),
+        ("ranks: true", "ranks: must be an integer"),
+        ("ranks: 2.5", "ranks: must be an integer"),
         ("ranks: many", "ranks: .*integer"),
         ("ranks: 0", "ranks: "),
         ("- a\n- b", "lines such as"),
@@ -45,15 +54,25 @@ def test_environment_before_file(config: Path, monkeypatch: pytest.MonkeyPatch) 
 )
 def test_wrong_file(config: Path, text: str, words: str) -> None:
     config.write_text(text)
-    with pytest.raises(InputError, match=words) as caught:
-        load_settings()
-    assert str(config) in str(caught.value) and "\n" not in str(caught.value)
+    for read in (load_settings, read_settings_file, default_store_uri, resolve_work_dir):
+        with pytest.raises(InputError, match=words) as caught:
+            read()
+        assert str(config) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_missing_named_file(config: Path) -> None:
     config.unlink()
     with pytest.raises(InputError, match="MGSURF_CONFIG"):
         load_settings()
+
+
+def test_settings_and_their_file_know_the_same() -> None:
+    assert set(KNOWN) == set(Settings.model_fields)
+
+
+def test_ranks_may_be_left_open(config: Path) -> None:
+    config.write_text("ranks:\n")
+    assert load_settings().ranks is None
 
 
 def test_every_setting_is_described() -> None:
