@@ -77,3 +77,22 @@ def refused(mgsurf):
         return lines[0]
 
     return run
+
+
+@pytest.fixture
+def refused_here(tmp_path, monkeypatch):
+    """As `refused`, but in this process: for many lines of the same kind, each without a new Python."""
+    from workflows.cli.app import app
+    from workflows.cli.errors import ending
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT))
+
+    def run(*arguments, code=2):
+        with pytest.raises(Exception) as raised:
+            app([*map(str, arguments)], standalone_mode=False, prog_name="mgsurf")
+        (line,), found = ending(raised.value)
+        assert found == code, line
+        return line
+
+    return run

@@ -82,17 +82,17 @@ def test_store_of_another_program(refused, tmp_path):
 # structures
 
 
-def test_structures_that_no_slab_can_be_cut_from(refused, tmp_path):
+def test_structures_that_no_slab_can_be_cut_from(refused, refused_here, tmp_path):
     disordered = Structure(Lattice.cubic(3.3), [{"Mg": 0.5, "Ag": 0.5}], [[0, 0, 0]])
     disordered.to(str(tmp_path / "disordered.cif"))
     Structure(Lattice.cubic(3.3), ["Mg", "Ag"], [[0, 0, 0], [0.05, 0, 0]]).to(str(tmp_path / "close.json"))
     (tmp_path / "empty.cif").write_text("")
     (tmp_path / "nonsense.cif").write_text("data_\n_cell_length_a five\n")
     assert "disordered" in refused("slabs", "disordered.cif")
-    assert "overlapping atoms" in refused("slabs", "close.json")
-    assert "is empty" in refused("slabs", "empty.cif")
-    assert "nonsense.cif" in refused("slabs", "nonsense.cif")
-    assert "does not exist" in refused("slabs", "missing.cif")
+    assert "overlapping atoms" in refused_here("slabs", "close.json")
+    assert "is empty" in refused_here("slabs", "empty.cif")
+    assert "nonsense.cif" in refused_here("slabs", "nonsense.cif")
+    assert "does not exist" in refused_here("slabs", "missing.cif")
 
 
 # campaigns

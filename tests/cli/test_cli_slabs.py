@@ -88,11 +88,11 @@ def test_the_table_fits(mgsurf, width):
     assert "\x1b[" not in done.stdout
 
 
-def test_bad_arguments_get_one_line(refused):
+def test_bad_arguments_get_one_line(refused, refused_here):
     assert "give a CIF or POSCAR file" in refused("slabs")
-    assert "add --prototype" in refused("slabs", "--formula", "MgAg")
-    assert "not both" in refused("slabs", "x.cif", "--formula", "Mg")
-    assert "unknown prototype" in refused("slabs", "--formula", "MgAg", "--prototype", "Z9")
-    assert "a facet is named by (100)" in refused("slabs", "--formula", "Mg", "--miller", "200")
-    assert "--max-miller" in refused("slabs", "--formula", "Mg", "--max-miller", "0")
-    assert "thickness" in refused("slabs", "--formula", "Mg", "--min-thickness", "-1")
+    assert "add --prototype" in refused_here("slabs", "--formula", "MgAg")
+    assert "not both" in refused_here("slabs", "x.cif", "--formula", "Mg")
+    assert "unknown prototype" in refused_here("slabs", "--formula", "MgAg", "--prototype", "Z9")
+    assert "a facet is named by (100)" in refused_here("slabs", "--formula", "Mg", "--miller", "200")
+    assert "--max-miller" in refused_here("slabs", "--formula", "Mg", "--max-miller", "0")
+    assert "thickness" in refused_here("slabs", "--formula", "Mg", "--min-thickness", "-1")
