@@ -241,3 +241,23 @@ def test_a_plane_is_found_by_any_of_its_names(campaign, mgsurf):
     for name, n in (("110", 1), ("0-11", 1), ("001", 3), ("0001", 3), ("11-1", 2), ("210", 0)):
         done = mgsurf("query", "--store", "results.sqlite", "--miller", name, "--json")
         assert len(json.loads(done.stdout)) == n, name
+
+
+def test_dry_run_says_why_a_facet_gives_nothing(mgsurf, tmp_path):
+    path = tmp_path / "polar.yaml"
+    path.write_text(
+        'name: polar\ncompounds:\n  - {formula: Mg17Al12, prototype: A12, facets: ["(111)"]}\n'
+        "engine: {name: 'tests.engines.pair_engine:PairEngine'}\n"
+    )
+    done = mgsurf("run", path, "--dry-run")
+    assert done.returncode == 0
+    assert "Mg17Al12 (111)  polar direction: no symmetric slab exists" in done.stdout
+
+
+def test_a_picture_that_cannot_be_made_hides_nothing(campaign, mgsurf, tmp_path):
+    (tmp_path / "runs" / "kill-test.png").mkdir(parents=True)
+    done = mgsurf("run", campaign(more=", fail_on: slab_relax MgAg 12"))
+    assert done.returncode == 1
+    assert "2 problems" in done.stdout
+    assert "failure asked for" in done.stdout
+    assert "picture: IsADirectoryError" in done.stdout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -77,10 +77,10 @@ def run_campaign(
     if place.kind == "sqlite":
         make_directory(Path(place.target).parent)
     with open_store(uri) as results:
-        before = results.count()
+        before, place_shown = results.count(), results.uri
     if not quiet:
         console.print(f"{settings.name}: {len(structures)} compounds, engine {engine.method().fingerprint}")
-        console.print(f"store {uri} ({before} surfaces so far), files in {work_dir}", soft_wrap=True)
+        console.print(f"store {place_shown} ({before} surfaces so far), files in {work_dir}", soft_wrap=True)
     job_store = open_job_store(uri)
     with RunListener(console, work_dir, quiet) as listener:
         run_local(campaign_flow(settings, maker, structures), job_store, work_dir, listener.tally)
@@ -126,17 +126,18 @@ def _list(console: Console, maker: SurfaceMaker, structures: list[CampaignStruct
 
     table = Table("compound", "facet", "termination", "layers", "atoms", "thickness (A)", box=None)
     n_slabs = 0
-    for entry in structures:
-        for slab in maker.cut(entry.structure, entry.facets):
-            n_slabs += 1
-            table.add_row(
-                entry.label,
-                format_plane(slab.miller_index, slab.spacegroup_number),
-                slab.termination_label,
-                str(slab.n_layers),
-                str(len(slab.structure)),
-                f"{slab.thickness:.2f}",
-            )
+    with RunListener(console, Path.cwd()):  # prints why facets give nothing
+        for entry in structures:
+            for slab in maker.cut(entry.structure, entry.facets):
+                n_slabs += 1
+                table.add_row(
+                    entry.label,
+                    format_plane(slab.miller_index, slab.spacegroup_number),
+                    slab.termination_label,
+                    str(slab.n_layers),
+                    str(len(slab.structure)),
+                    f"{slab.thickness:.2f}",
+                )
     console.print(table)
     console.print(f"{n_slabs} slabs of {len(structures)} compounds (before relaxation); nothing was computed")
     return 0
@@ -146,29 +147,38 @@ def _conclude(
     console: Console, settings: Campaign, uri: str, work_dir: Path, tally: Tally, seconds: float
 ) -> int:
     """Print table, picture and problems."""
-    from workflows.report.style import save
-    from workflows.report.summary_figure import summary_figure
     from workflows.report.tables import surface_table
 
     with open_store(uri) as results:
+        shown = results.uri
         found = {document["id"]: document for document in results.query({"id": {"$in": tally.records}})}
     documents = [found[i] for i in dict.fromkeys(tally.records) if i in found]
     if documents:
         console.print(surface_table(documents, width=console.width, title=settings.name))
-        picture = work_dir / f"{settings.name}.png"
-        save(summary_figure(documents, title=settings.name), picture)
-        console.print(f"picture  {picture}", soft_wrap=True)
-    console.print(f"store    {uri}", soft_wrap=True)
+        console.print(f"picture  {_draw(documents, settings.name, work_dir, tally)}", soft_wrap=True)
+    console.print(f"store    {shown}", soft_wrap=True)
     console.print(
         f"{len(documents)} surfaces; {len(tally.computed)} calculations run, "
         f"{len(tally.reused)} found in the store, {seconds / 60:.1f} min"
     )
     if tally.problems:
-        console.print(
-            f"[red]{len(tally.problems)} problems[/red] (details in {work_dir / 'mgsurf.log'}):",
-            soft_wrap=True,
-        )
+        count = f"{len(tally.problems)} problem{'s' if len(tally.problems) > 1 else ''}"
+        console.print(f"[red]{count}[/red] (details in {work_dir / 'mgsurf.log'}):", soft_wrap=True)
         for label, reason in tally.problems:
             console.print(f"  {label}: {reason}", markup=False, soft_wrap=True)
         console.print("The same command tries failed calculations again and leaves the others alone.")
     return 1 if tally.problems else 0
+
+
+def _draw(documents: list[dict[str, Any]], name: str, work_dir: Path, tally: Tally) -> str:
+    """Draw the summary; a picture that cannot be made is a problem, and hides no other."""
+    from workflows.report.style import save
+    from workflows.report.summary_figure import summary_figure
+
+    picture = work_dir / f"{name}.png"
+    try:
+        save(summary_figure(documents, title=name), picture)
+    except Exception as error:  # noqa: BLE001 -- the results are stored; only their picture is missing
+        tally.add_problem("picture", " ".join(f"{type(error).__name__}: {error}".split()))
+        return "none"
+    return str(picture)
