@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from stores.database import Database
 from stores.errors import InputError
-from stores.filters import predicate, values_at
+from stores.filters import checked, values_at
 from stores.filters_sql import FilterCompiler, quote, sort_column
 from stores.projections import Projection, Properties, sort_key, upwards
 from stores.tables import Table, make_table, read_table, remove_rows, write_rows
-from stores.values import MISSING, NEEDS_DOCUMENT, decode, dumps, encode, loads, order_key, plain
+from stores.values import MISSING, NEEDS_DOCUMENT, decode, dumps, encode, loads, order_key
 
 if TYPE_CHECKING:
     from stores.database import Connection
@@ -218,7 +218,7 @@ class DocumentTable:
         limit: int,
     ) -> list[tuple[Any, ...]]:
         layout = table.layout(connection)
-        compiled = FilterCompiler(layout, self.database.numbers.__next__).compile(plain(criteria or {}))
+        compiled = FilterCompiler(layout, self.database.numbers.__next__).compile(checked(criteria))
         sql = f"SELECT {', '.join(columns)} FROM {table.sql} WHERE {compiled.sql}"
         order = [(field, upwards(field, direction)) for field, direction in (sort or {}).items()]
         terms = [
@@ -251,7 +251,7 @@ class DocumentTable:
 
 def _check(criteria: Criteria, sort: Sort) -> None:
     """Refuse a malformed question even where there is nothing to find."""
-    predicate(plain(criteria or {}))
+    checked(criteria)
     for field, direction in (sort or {}).items():
         upwards(field, direction)
 

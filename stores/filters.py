@@ -16,6 +16,9 @@ from stores.values import MISSING, equal, order_key, plain, rank
 Predicate = Callable[[Any], bool]
 """Says whether a document (or, inside $elemMatch, an array's entry) matches."""
 
+_POSITION = re.compile("[0-9]{1,9}")
+DEEPEST = 100
+"""Most objects and arrays within one another in a filter, as in MongoDB's documents."""
 LOGICAL = ("$and", "$or", "$nor")
 COMPARISONS = ("$gt", "$gte", "$lt", "$lte")
 _HASHABLE = (str, int, float)  # equal in Python where equal in MongoDB, unlike True and 1
@@ -101,7 +104,7 @@ def values_at(value: Any, path: tuple[str, ...]) -> Iterator[Any]:
     elif isinstance(value, dict):
         yield from values_at(value[path[0]], path[1:]) if path[0] in value else (MISSING,)
     elif isinstance(value, list):
-        if path[0].isdigit() and int(path[0]) < len(value):
+        if _POSITION.fullmatch(path[0]) and int(path[0]) < len(value):
             yield from values_at(value[int(path[0])], path[1:])
         for entry in value:
             if isinstance(entry, dict):
@@ -126,7 +129,7 @@ def regex_of(pattern: Any, options: Any = "") -> re.Pattern[str]:
         for option in options:
             flag |= flags[option]
         return re.compile(text, flag)
-    except (re.error, TypeError, KeyError) as error:
+    except (re.error, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise InputError(f"Filter operator $regex: {pattern!r} {options!r} is not valid ({error}).") from None
 
 
@@ -272,6 +275,54 @@ def predicate(criteria: dict[str, Any]) -> Predicate:
     return tests[0] if len(tests) == 1 else _all(tests)
 
 
+def depth(value: Any, most: int = DEEPEST) -> int:
+    """Return how many objects and arrays lie within one another, counting no further than `most` + 1."""
+    deepest, level = 0, [value]
+    while level and deepest <= most:
+        level = [entry for entry in level if isinstance(entry, (dict, list, tuple))]
+        deepest += bool(level)
+        level = [inner for e in level for inner in (e.values() if isinstance(e, dict) else e)]
+    return deepest
+
+
+def _check_values(value: Any) -> None:
+    """Refuse what no document can hold."""
+    if isinstance(value, dict):
+        for name, entry in value.items():
+            _check_values(name)
+            _check_values(entry)
+    elif isinstance(value, list):
+        for entry in value:
+            _check_values(entry)
+    elif isinstance(value, str):
+        value.encode()  # a lone surrogate is no character
+    elif isinstance(value, int):
+        float(value)
+
+
+def checked(criteria: Any) -> dict[str, Any]:
+    """Return a filter with plain values once it is known to be one that every store can run.
+
+    Raises
+    ------
+    InputError
+        If it is malformed, nested too deeply, or holds numbers or characters that no document can hold.
+    """
+    if depth(criteria or {}) > DEEPEST:
+        raise InputError(f"The filter is nested more than {DEEPEST} deep; write it flatter.")
+    try:
+        plain_criteria: dict[str, Any] = plain(criteria or {})
+        _check_values(plain_criteria)
+        predicate(plain_criteria)
+    except UnicodeError:
+        raise InputError("The filter holds half a character (a lone surrogate); correct its text.") from None
+    except OverflowError:
+        raise InputError("The filter holds a number too large for any document; correct it.") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"The filter cannot be read ({' '.join(str(error).split())}).") from None
+    return plain_criteria
+
+
 def matches(criteria: dict[str, Any], document: dict[str, Any]) -> bool:
     """Say whether a document matches a MongoDB filter.
 
@@ -288,4 +339,4 @@ def matches(criteria: dict[str, Any], document: dict[str, Any]) -> bool:
     InputError
         If the filter is malformed or uses another operator.
     """
-    return predicate(plain(criteria))(document)
+    return predicate(checked(criteria))(document)

@@ -18,9 +18,11 @@ from stores.filters import (
     LOGICAL,
     Predicate,
     conditions,
+    depth,
     field_predicate,
     is_operators,
     positive,
+    predicate,
 )
 from stores.values import ARRAYS, NESTED, NULL, encode, rank
 
@@ -29,7 +31,20 @@ MATCH = "mgsurf_match"
 TEXT_MATCH = "mgsurf_text"
 """SQL function (number of a predicate, value of a column)."""
 _MOST_VARIABLES = 30_000  # SQLite's limit is 32,766 for a whole statement
+# SQLite's limits are 1,000 levels of an expression, of which a chain of ORs has one for each part, and 100
+# levels of its parser; the time that it plans for grows faster than the number of parts.
+_MOST_PARTS, _DEEPEST = 200, 12
 _SQL = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
+
+
+def _is_large(parts: list[Any]) -> bool:
+    """Tell an $and, $or or $nor that SQLite would refuse, or plan for minutes."""
+    filters, level = 0, list(parts)
+    while level and filters <= _MOST_PARTS:
+        filters += sum(isinstance(entry, dict) for entry in level)
+        level = [entry for entry in level if isinstance(entry, (dict, list))]
+        level = [inner for e in level for inner in (e.values() if isinstance(e, dict) else e)]
+    return filters > _MOST_PARTS or depth(parts, _DEEPEST) > _DEEPEST
 
 
 def quote(name: str) -> str:
@@ -87,12 +102,19 @@ class FilterCompiler:
         parts: list[str] = []
         slow: list[tuple[tuple[str, ...], dict[str, Any]]] = []
         for name, value in conditions(criteria):
+            if name in LOGICAL and _is_large(value):
+                parts.append(self._call(set(self._layout.heavy), predicate({name: value})))
+                continue
             if name in LOGICAL:
                 joined = f" {'AND' if name == '$and' else 'OR'} ".join(f"({self._filter(v)})" for v in value)
                 parts.append(f"(({joined}) IS NOT TRUE)" if name == "$nor" else f"({joined})")
                 continue
             operators = value if is_operators(value) else {"$eq": value}
-            if name in self._layout.columns and len(self._out.values) < _MOST_VARIABLES:
+            if (
+                name in self._layout.columns
+                and len(self._out.values) < _MOST_VARIABLES
+                and depth(operators, _DEEPEST) <= _DEEPEST
+            ):
                 parts.append(self._column(name, operators))
             else:
                 slow.append((tuple(name.split(".")), operators))

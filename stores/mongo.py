@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from stores.collection import LAYOUTS, SCHEMA_VERSION, CollectionLayout, check_replaceable
 from stores.errors import InputError, StoreError
-from stores.filters import predicate
+from stores.filters import checked
 from stores.projections import Projection, Properties, upwards
-from stores.values import dumps, encode, loads, order_key, plain, value_at
+from stores.values import dumps, encode, loads, order_key, value_at
 
 DEFAULT_DATABASE = "mgsurf"
 SERVER_TIMEOUT = 4.0
@@ -52,7 +52,8 @@ def mongo_errors(place: str) -> Iterator[None]:
         InvalidURI,
         ConfigurationError,
         ValueError,
-    ) as error:  # pymongo: ValueError for a port that is none
+        OverflowError,
+    ) as error:  # pymongo: ValueError for a port that is none, OverflowError for integers beyond 64 bits
         raise InputError(f"The store {place} cannot be used: {_one_line(error)}") from error
     except ServerSelectionTimeoutError as error:
         raise StoreError(
@@ -178,19 +179,19 @@ class MongoCollection:
         order = [(field, 1 if upwards(field, way) else -1) for field, way in (sort or {}).items()]
         with mongo_errors(self._place):
             for document in self._collection.find(
-                _checked(criteria), fields, sort=order or None, skip=skip, limit=limit
+                checked(criteria), fields, sort=order or None, skip=skip, limit=limit
             ):
                 yield projection.apply(document)
 
     def count(self, criteria: dict[str, Any] | None = None) -> int:
         """Count the documents that match a filter."""
         with mongo_errors(self._place):
-            return int(self._collection.count_documents(_checked(criteria)))
+            return int(self._collection.count_documents(checked(criteria)))
 
     def distinct(self, field: str, criteria: dict[str, Any] | None = None) -> list[Any]:
         """Return the different values of a field, sorted."""
         with mongo_errors(self._place):
-            return sorted(self._collection.distinct(field, _checked(criteria)), key=order_key)
+            return sorted(self._collection.distinct(field, checked(criteria)), key=order_key)
 
     def upsert(
         self,
@@ -255,19 +256,12 @@ class MongoCollection:
     def remove(self, criteria: dict[str, Any]) -> int:
         """Remove the documents that match a filter; return how many."""
         with mongo_errors(self._place):
-            return int(self._collection.delete_many(_checked(criteria)).deleted_count)
+            return int(self._collection.delete_many(checked(criteria)).deleted_count)
 
     def close(self) -> None:
         """Close the connection, unless it is shared."""
         if not self._shared:
             self._collection.database.client.close()
-
-
-def _checked(criteria: dict[str, Any] | None) -> dict[str, Any]:
-    """Return a filter with plain values, refused in the same words by every store if malformed."""
-    checked: dict[str, Any] = plain(criteria or {})
-    predicate(checked)
-    return checked
 
 
 def _name(document: dict[str, Any], fields: Sequence[str]) -> tuple[Any, ...]:

@@ -77,7 +77,8 @@ def _check(path: Path, name: Any, value: Any) -> None:
     kind, words = KNOWN[name]
     if name == "ranks" and value is None:
         return
-    if not isinstance(value, kind) or isinstance(value, bool) or (kind is int and value < 1):
+    right = isinstance(value, kind) and not isinstance(value, bool)
+    if not right or (isinstance(value, int) and value < 1):
         raise InputError(f"Setting {name}: must be {words}, not {value!r} (from {path}).")
 
 

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mongomock_ng.filtering import filter_applies
 
+from stores.connections import open_collection
 from stores.database import Database
 from stores.documents import DocumentTable
 from stores.errors import InputError
@@ -225,3 +226,75 @@ def test_long_in_list(tables: list[DocumentTable]) -> None:
     many = [*range(40, 40_000), "x"]
     assert table.count({"a": {"$in": many}}) == 10
     assert table.count({"a": {"$nin": many}, "b": {"$in": [str(n) for n in many]}}) == 0
+
+
+def _nested(operator: str, levels: int) -> dict[str, Any]:
+    criteria: dict[str, Any] = {"a": 1}
+    for _ in range(levels):
+        criteria = {operator: [criteria, {"b": {"$ne": "x"}}]}
+    return criteria
+
+
+def _negated(levels: int) -> dict[str, Any]:
+    condition: dict[str, Any] = {"$eq": 1}
+    for _ in range(levels):
+        condition = {"$not": condition}
+    return {"a": condition}
+
+
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        {"$or": [{"a": n} for n in range(1500)]},
+        {"$and": [{"b": {"$ne": str(n)}} for n in range(5000)] + [{"a": {"$gte": 0}}]},
+        {"$or": [{"$or": [{"$or": [{"a": n} for n in range(40)]}] * 40}] * 40},
+        {"$nor": [{"a": -n - 1} for n in range(1500)]},
+        {"$or": [{"a": {"$in": list(range(2000))}, "b": {"$nin": ["x"]}} for _ in range(40)]},
+        _nested("$and", 45),
+        _nested("$or", 45),
+        _negated(60),
+        {"a.²": None},
+        {"a.99999999999999999999": None},
+        {"a": {"$lt": 10**30}},
+    ],
+)
+def test_large_filters(tables: list[DocumentTable], criteria: dict[str, Any]) -> None:
+    for table in tables:
+        table.remove({})
+        table.upsert([{"id": 1, "a": 1}, {"id": 2, "a": -5, "b": "x"}])
+        found = [doc["id"] for doc in table.query(criteria, ["id"], sort={"id": 1})]
+        expected = [
+            number for number, doc in ((1, {"a": 1}), (2, {"a": -5, "b": "x"})) if matches(criteria, doc)
+        ]
+        assert found == expected and 1 in found
+
+
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        _nested("$and", 500),
+        _negated(5000),
+        {"a": 10**400},
+        {"a": {"$gt": -(10**400)}},
+        {"n.x": {"$in": [10**400]}},
+        {"a": "\ud800"},
+        {"a": ["\ud800"]},
+        {"n\ud800.x": 1},
+        {"a": {"$regex": "\udcff"}},
+        {"a": {"$regex": 5}},
+        {"a": {"$regex": "a", "$options": 5}},
+        {"a": {"$regex": "a{99999999999999999999}"}},
+        {"a": {"$regex": "(" * 5000}},
+        {"a": {"$in": 5}},
+        {"$or": 5},
+        {"$or": [5]},
+    ],
+)
+def test_filters_that_no_store_can_run(store_uri: str, criteria: dict[str, Any]) -> None:
+    collection = open_collection(store_uri, "things")
+    collection.upsert({"id": 1, "a": 1, "n": {"x": 1}})
+    for ask in (lambda: list(collection.query(criteria)), lambda: collection.count(criteria)):
+        with pytest.raises(InputError) as caught:
+            ask()
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 12_000
+    collection.close()
