@@ -10,6 +10,7 @@ takes most of a minute: it is given fewer, and the ratio compares the time for e
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import random
 import sys
@@ -18,6 +19,7 @@ import time
 import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from stores.collection import LAYOUTS  # noqa: E402
 from stores.connections import open_store  # noqa: E402
 from stores.documents import DocumentTable  # noqa: E402
 from stores.values import timestamp  # noqa: E402
+from workflows.cli.filters import SurfaceFilter  # noqa: E402
 
 PARTNERS = [
     "Ag",
@@ -67,7 +70,20 @@ PARTNERS += [
     "Zn",
 ]
 FACETS = [(1, 0, 0), (1, 1, 0), (1, 1, 1), (0, 0, 1), (0, 1, 0), (1, 0, 1), (0, 1, 1), (1, -1, 0)]
+FACETS += [(2, 1, 0), (2, 1, 1), (2, 2, 1), (3, 2, 1)]
 START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@cache
+def planes(facet: tuple[int, int, int]) -> list[list[int]]:
+    """Return all planes equal to one in a cubic crystal, up to 48."""
+    signs = list(itertools.product((1, -1), repeat=3))
+    found = {
+        tuple(s * h for s, h in zip(sign, order, strict=True))
+        for order in itertools.permutations(facet)
+        for sign in signs
+    }
+    return [list(plane) for plane in sorted(found, reverse=True)]
 
 
 def surface(number: int, draw: random.Random, *, atoms: int) -> dict[str, Any]:
@@ -81,6 +97,7 @@ def surface(number: int, draw: random.Random, *, atoms: int) -> dict[str, Any]:
             for _ in range(atoms)
         ],
     }
+    facet = draw.choice(FACETS)
     potential = [draw.random() for _ in range(8 * atoms)]
     return {
         "id": f"{number:024x}",
@@ -92,7 +109,8 @@ def surface(number: int, draw: random.Random, *, atoms: int) -> dict[str, Any]:
         "method_fingerprint": "gpaw-demo-0123456789abcdef",
         "bulk_id": f"{number // 20:024x}",
         "provenance": {"source": "prototype", "identifiers": ["B2"], "lattice_is_guess": True},
-        "miller_index": list(draw.choice(FACETS)),
+        "miller_index": list(facet),
+        "equivalent_planes": planes(facet),
         "termination": number % 4,
         "termination_label": partner,
         "campaign": "benchmark",
@@ -180,6 +198,24 @@ QUESTIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"properties": ["id"]},
     ),
 }
+
+# as `mgsurf query --miller 210` and `mgsurf query --min-work-function 5 --sort surface_energy --limit 20` ask
+QUESTIONS["mgsurf query: plane 210 by any equivalent name"] = (
+    SurfaceFilter(miller="2 1 0").criteria(),
+    {"properties": ["id", "formula", "miller_index", "surface_energy", "work_function"]},
+)
+QUESTIONS["mgsurf query: plane 021 of one chemical system"] = (
+    SurfaceFilter(miller="0 2 1", chemsys="Mg-Ag").criteria(),
+    {"properties": ["id", "formula", "miller_index", "surface_energy", "work_function"]},
+)
+QUESTIONS["mgsurf query: work function from 5; 20 lowest gamma"] = (
+    SurfaceFilter(min_work_function=5.0).criteria(),
+    {"properties": ["id", "surface_energy"], "sort": {"surface_energy": 1}, "limit": 20},
+)
+QUESTIONS["mgsurf query: work function from 5; all by gamma"] = (
+    SurfaceFilter(min_work_function=5.0).criteria(),
+    {"properties": ["id", "surface_energy"], "sort": {"surface_energy": 1}},
+)
 
 
 def memory_store(documents: list[dict[str, Any]]) -> Any:

@@ -93,6 +93,7 @@ LAYOUTS: dict[str, CollectionLayout] = {
             "chemsys",
             "formula",
             "miller_index",
+            "equivalent_planes",
             "verdicts.surface_energy.status",
             "verdicts.work_function.status",
             "surface_energy",

@@ -6,6 +6,7 @@ be imported. `stores.sqlite` makes a maggma ``Store`` of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from stores.database import Database
 from stores.errors import InputError
 from stores.filters import checked, values_at
-from stores.filters_sql import FilterCompiler, quote, sort_column
+from stores.filters_sql import Compiled, FilterCompiler, quote, sort_column
 from stores.projections import Projection, Properties, sort_key, upwards
 from stores.tables import Table, make_table, read_table, remove_rows, write_rows
 from stores.values import MISSING, NEEDS_DOCUMENT, decode, dumps, encode, loads, order_key
@@ -226,6 +227,8 @@ class DocumentTable:
         ]
         if None not in terms:
             if order:
+                if len(order) == 1 and not _in_order(connection, table, compiled, limit and limit + skip):
+                    terms = [f"+{terms[0]}"]  # the plus keeps the planner from walking along its index
                 ways = (
                     f"{term} {'ASC' if up else 'DESC'}" for term, (_, up) in zip(terms, order, strict=True)
                 )
@@ -247,6 +250,25 @@ class DocumentTable:
         with self.database.read() as connection:
             table = read_table(connection, self.name)
             return _documents(connection, table, rows, projection) if table else []
+
+
+def _in_order(connection: Connection, table: Table, compiled: Compiled, wanted: int) -> bool:
+    """Say whether to walk along the index that sorts, until enough rows are found, or to find all and sort.
+
+    SQLite decides this by averages. Of n rows, m of which match, the walk looks at n * wanted / m and the
+    other way at m; so that it is worth it from m = sqrt(n * wanted) on, which an index tells at once.
+    """
+    if compiled.sql == "1":
+        return True
+    if not wanted:
+        return False
+    rows = connection.execute(f"SELECT ifnull(max(_row), 0) FROM {table.sql}").fetchone()[0]
+    enough = math.isqrt(rows * wanted) + 1
+    for sql, values in compiled.narrow:
+        some = f"SELECT count(*) FROM (SELECT 1 FROM {table.sql} WHERE {sql} LIMIT {enough})"
+        if connection.execute(some, values).fetchone()[0] < enough:
+            return False
+    return True
 
 
 def _check(criteria: Criteria, sort: Sort) -> None:

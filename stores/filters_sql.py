@@ -24,7 +24,7 @@ from stores.filters import (
     positive,
     predicate,
 )
-from stores.values import ARRAYS, NESTED, NULL, encode, rank
+from stores.values import ARRAYS, NESTED, NULL, SEVERAL, encode, rank
 
 MATCH = "mgsurf_match"
 """SQL function (number of a predicate, light part of a document[, heavy part])."""
@@ -34,6 +34,8 @@ _MOST_VARIABLES = 30_000  # SQLite's limit is 32,766 for a whole statement
 # SQLite's limits are 1,000 levels of an expression, of which a chain of ORs has one for each part, and 100
 # levels of its parser; the time that it plans for grows faster than the number of parts.
 _MOST_PARTS, _DEEPEST = 200, 12
+_MOST_NEEDLES = 20
+_NEGATIONS = {"$ne", "$nin", "$not", "$exists"}
 _SQL = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
 
@@ -45,6 +47,15 @@ def _is_large(parts: list[Any]) -> bool:
         level = [entry for entry in level if isinstance(entry, (dict, list))]
         level = [inner for e in level for inner in (e.values() if isinstance(e, dict) else e)]
     return filters > _MOST_PARTS or depth(parts, _DEEPEST) > _DEEPEST
+
+
+def _needles(operands: list[Any]) -> list[bytes]:
+    """Return the text of each array as it stands in a column of arrays of arrays; none if it is uncertain."""
+    for operand in operands:
+        for entry in operand:
+            if not isinstance(entry, (int, str)) or (isinstance(entry, int) and abs(entry) >= 2**53):
+                return []
+    return [encode(operand)[2:] for operand in operands] if len(operands) <= _MOST_NEEDLES else []
 
 
 def quote(name: str) -> str:
@@ -73,6 +84,8 @@ class Compiled:
     sql: str = "1"
     values: list[Any] = field(default_factory=list)
     predicates: dict[int, Predicate] = field(default_factory=dict)
+    narrow: list[tuple[str, list[Any]]] = field(default_factory=list)
+    """Conditions that all rows must meet and an index can answer, with the values to bind."""
 
 
 class FilterCompiler:
@@ -91,13 +104,13 @@ class FilterCompiler:
         InputError
             If the filter is malformed.
         """
-        self._out.sql = self._filter(criteria)
+        self._out.sql = self._filter(criteria, all_must=True)
         return self._out
 
     def _bind(self, *values: Any) -> None:
         self._out.values.extend(values)
 
-    def _filter(self, criteria: dict[str, Any]) -> str:
+    def _filter(self, criteria: dict[str, Any], *, all_must: bool = False) -> str:
         # Conditions without a column come last and share one call: one parse of the document for all of them.
         parts: list[str] = []
         slow: list[tuple[tuple[str, ...], dict[str, Any]]] = []
@@ -106,7 +119,9 @@ class FilterCompiler:
                 parts.append(self._call(set(self._layout.heavy), predicate({name: value})))
                 continue
             if name in LOGICAL:
-                joined = f" {'AND' if name == '$and' else 'OR'} ".join(f"({self._filter(v)})" for v in value)
+                must = all_must and (name == "$and" or (name == "$or" and len(value) == 1))
+                filters = (f"({self._filter(part, all_must=must)})" for part in value)
+                joined = f" {'AND' if name == '$and' else 'OR'} ".join(filters)
                 parts.append(f"(({joined}) IS NOT TRUE)" if name == "$nor" else f"({joined})")
                 continue
             operators = value if is_operators(value) else {"$eq": value}
@@ -115,7 +130,11 @@ class FilterCompiler:
                 and len(self._out.values) < _MOST_VARIABLES
                 and depth(operators, _DEEPEST) <= _DEEPEST
             ):
+                mark, calls = len(self._out.values), len(self._out.predicates)
                 parts.append(self._column(name, operators))
+                exact = calls == len(self._out.predicates)
+                if all_must and exact and not _NEGATIONS & set(operators):
+                    self._out.narrow.append((parts[-1], self._out.values[mark:]))
             else:
                 slow.append((tuple(name.split(".")), operators))
         if slow:
@@ -169,7 +188,13 @@ class FilterCompiler:
             return sql
         test = field_predicate(tuple(name.split(".")), {operator: operand})
         self._bind(lower, upper)
-        return f"({sql}) OR ({column} >= ? AND {column} < ? AND {self._call({name.split('.')[0]}, test)})"
+        holds = "1"
+        if of_arrays and (needles := _needles([operand] if operator == "$eq" else operand)):
+            # an array of arrays is written with the text of each of them: a fast look before the exact one
+            self._bind(*needles, encode(SEVERAL))
+            holds = " OR ".join([f"instr({column}, ?)"] * len(needles) + [f"{column} = ?"])
+        call = self._call({name.split(".")[0]}, test)
+        return f"({sql}) OR ({column} >= ? AND {column} < ? AND ({holds}) AND {call})"
 
     def _equals(self, column: str, operand: Any) -> str | None:
         if operand is None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from stores.database import Database
 from stores.documents import DocumentTable
 from stores.errors import InputError
 from stores.filters import matches
+from stores.filters_sql import FilterCompiler
 
 NAMES = ("a", "b", "n.x", "n.y", "l.x")
 # mongomock_ng takes 0 and False, 1 and True for equal, which MongoDB does not
@@ -247,7 +249,7 @@ def _negated(levels: int) -> dict[str, Any]:
     [
         {"$or": [{"a": n} for n in range(1500)]},
         {"$and": [{"b": {"$ne": str(n)}} for n in range(5000)] + [{"a": {"$gte": 0}}]},
-        {"$or": [{"$or": [{"$or": [{"a": n} for n in range(40)]}] * 40}] * 40},
+        {"$or": [{"$or": [{"$or": [{"a": n} for n in range(15)]}] * 15}] * 15},
         {"$nor": [{"a": -n - 1} for n in range(1500)]},
         {"$or": [{"a": {"$in": list(range(2000))}, "b": {"$nin": ["x"]}} for _ in range(40)]},
         _nested("$and", 45),
@@ -298,3 +300,75 @@ def test_filters_that_no_store_can_run(store_uri: str, criteria: dict[str, Any])
             ask()
         assert "\n" not in str(caught.value) and len(str(caught.value)) < 12_000
     collection.close()
+
+
+def test_arrays_of_arrays_are_looked_through_without_their_documents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = DocumentTable(tmp_path / "planes.sqlite", "planes", "id", ["planes"])
+    table.upsert([{"id": n, "planes": [[n, 1, 0], [1, n, 0]], "text": "[5,1,0]"} for n in range(300)])
+    table.upsert(
+        [
+            {"id": 301, "planes": [[5.0, 1, 0]]},
+            {"id": 302, "planes": [["[5,1,0]"]]},
+            {"id": 303, "planes": [[[5, 1, 0]]]},
+            {"id": 304, "planes": [5, 1, 0]},
+            {"id": 305},
+        ]
+    )
+    calls = []
+    original = FilterCompiler._call
+
+    def counted(self: FilterCompiler, roots: set[str], test: Any) -> str:
+        return original(self, roots, lambda document: calls.append(document["id"]) or test(document))
+
+    monkeypatch.setattr(FilterCompiler, "_call", counted)
+    for criteria in ({"planes": [5, 1, 0]}, {"planes": {"$in": [[5, 1, 0], [7000, 0, 0]]}}):
+        calls.clear()
+        found = [doc["id"] for doc in table.query(criteria, ["id"], sort={"id": 1})]
+        assert found == [5, 301, 304]
+        assert sorted(calls) == [5, 301, 302, 303]  # those whose column holds the text, and no other
+    assert table.count({"planes": {"$ne": [5, 1, 0]}}) == 305 - 3
+
+
+@pytest.mark.parametrize("limit", [0, 3, 200])
+@pytest.mark.parametrize("skip", [0, 2])
+@pytest.mark.parametrize(
+    "criteria",
+    [{}, {"a": 3}, {"a": {"$in": [1, 2]}}, {"b": "many"}, {"$and": [{"a": {"$gte": 38}}, {"b": "many"}]},
+     {"b": {"$gt": 0.2}}, {"c": 1}],
+)  # fmt: skip
+def test_order_does_not_depend_on_the_way_taken(
+    tmp_path: Path, criteria: dict[str, Any], limit: int, skip: int
+) -> None:
+    table = DocumentTable(tmp_path / "ways.sqlite", "ways", "id", ["a", "b", "value"])
+    docs = [
+        {"id": n, "a": n % 40, "b": "many" if n % 50 else n / 1000, "c": n % 2, "value": (n * 37) % 1009}
+        for n in range(1000)
+    ]
+    table.upsert(docs)
+    for way in (1, -1):
+        expected = sorted((d for d in docs if matches(criteria, d)), key=lambda d: way * d["value"])
+        found = list(table.query(criteria, sort={"value": way}, skip=skip, limit=limit))
+        assert found == expected[skip : skip + limit if limit else None]
+
+
+def test_few_rows_are_sorted_and_many_walked_through(tmp_path: Path) -> None:
+    table = DocumentTable(tmp_path / "plan.sqlite", "plan", "id", ["a", "b", "value"])
+    table.upsert([{"id": n, "a": n // 10, "b": n % 2, "value": -n} for n in range(3000)])
+    seen: list[str] = []
+    table.database.connection().set_trace_callback(seen.append)
+
+    def index_used(criteria: dict[str, Any], limit: int) -> str:
+        seen.clear()
+        list(table.query(criteria, ["id"], sort={"value": 1}, limit=limit))
+        statement = next(sql for sql in seen if "ORDER BY" in sql).replace("-Inf", "-9e999")
+        with sqlite3.connect(table.database.path) as raw:
+            plan = raw.execute("EXPLAIN QUERY PLAN " + statement).fetchall()
+        return str(plan[0][3])
+
+    assert "plan:a" in index_used({"a": {"$gte": 299}}, 20)
+    assert "plan:a" in index_used({"a": {"$gte": 299}}, 0)
+    assert "plan:a" in index_used({"$and": [{"a": -1}, {"value": {"$ne": None}}]}, 20)
+    assert "plan:value" in index_used({"b": 1}, 20)
+    assert "plan:value" in index_used({}, 20)
