@@ -78,7 +78,11 @@ class SurfaceFilter:
         InputError
             If an option cannot be read.
         """
-        parts = [part for _, part in self._parts()]
+        try:
+            parts = [part for _, part in self._parts()]
+        except (ValueError, OverflowError, RecursionError, TypeError, UnicodeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"A filter cannot be read ({reason}); correct its text or its number") from None
         if len(parts) == 1:
             return parts[0]
         return {"$and": parts} if parts else {}
@@ -264,7 +268,7 @@ def parse_raw(text: str) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If it is not a JSON object.
+        If it is not a JSON object, or its numbers or brackets have no end.
     """
     import json
 
@@ -275,6 +279,9 @@ def parse_raw(text: str) -> dict[str, Any]:
             f"--filter: not valid JSON at character {error.colno}: {error.msg}; write for example "
             """'{"surface_energy": {"$lt": 0.05}}'"""
         ) from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets without end
+        reason = " ".join(str(error).split(";")[0].split())
+        raise InputError(f"--filter: cannot be read ({reason}); write it shorter") from None
     if not isinstance(criteria, dict):
         raise InputError("""--filter: must be a JSON object, e.g. '{"surface_energy": {"$lt": 0.05}}'""")
     return criteria
