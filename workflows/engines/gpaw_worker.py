@@ -33,15 +33,13 @@ from workflows.engines.kpoints import mesh_of_lattice
 
 # A gap smaller than this (eV) in the sampled bands is taken as that of a metal.
 SMALLEST_GAP = 0.1
-# BFGS starts from this curvature (eV/A^2): near that of an atomic layer of a metal; ASE's 70 makes first
-# steps too short. MgAg (100) takes 6 geometries and 40 SCF steps with it, 9 and 55 without.
-SURFACE_CURVATURE = 25.0
 
-# Where BFGS of slabs starts (eV/A^2) and its longest step (A). Metal surfaces have 5 to 20 eV/A^2. From ASE's
-# 70 the first step is so short that the forces change by less than their own error at the demo criteria (0.02
-# eV/A); the Hessian built from that threw MgAg (110) 0.09 eV uphill and cost three geometries.
-BFGS_CURVATURE = 20.0
-BFGS_LONGEST_STEP = 0.1
+# Where BFGS of slabs starts (eV/A^2), near the curvature of a metal's layers, and its longest step (A). From
+# ASE's 70 the first step is so short that the forces change by no more than their own error at the demo
+# criteria (0.02 eV/A), and the Hessian built from that threw MgAg (110) 0.09 eV uphill. MgAg (100) takes 6
+# geometries and 40 SCF steps, 9 and 55 from 70.
+SURFACE_CURVATURE = 25.0
+LONGEST_STEP = 0.1
 
 
 class Session:
@@ -243,7 +241,7 @@ def relax_slab(session: Session, atoms: Atoms) -> dict[str, Any]:
         atoms.set_positions(session.task["start_positions"])
     atoms.set_constraint([KeepSymmetry(atoms, adjust_cell=False), FixAtoms(mask=~free)])
     atoms.calc = session.calculator(mesh)
-    optimizer = BFGS(atoms, logfile=None, alpha=SURFACE_CURVATURE)
+    optimizer = BFGS(atoms, logfile=None, alpha=SURFACE_CURVATURE, maxstep=LONGEST_STEP)
     converged = bool(optimizer.run(fmax=settings["force_tolerance"], steps=settings["max_ionic_steps"]))
     largest = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
     state = session.final_state(atoms, mesh, slab=True)
