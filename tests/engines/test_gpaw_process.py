@@ -226,7 +226,9 @@ def test_ctrl_c_ends_the_worker_and_its_children(worker, tmp_path):
         "__import__('os').replace('pids.part', 'pids')\n"
         "time.sleep(60)\n"
     )
+    # Where the tests run in a shell's background, SIGINT is ignored, and processes inherit that.
     script = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys; from pathlib import Path; from workflows.engines import gpaw_process as p\n"
         f"p.WORKER = Path({str(tmp_path / 'worker.py')!r}); p.SECONDS_TO_END = 0.5\n"
         f"p.run_worker(Path({str(folder)!r}), {TASK!r}, 1)\n"
