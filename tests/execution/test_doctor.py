@@ -233,3 +233,12 @@ def test_worst():
     assert worst([]) is Status.OK
     assert worst([ok, warn]) is Status.WARN
     assert worst([fail, ok, warn]) is Status.FAIL
+
+
+def test_mongodb_that_holds_nothing_yet_is_fine():
+    from tests.stores.mongo_server import MongoServer
+
+    with MongoServer() as server:
+        check = check_store(server.uri + "empty")
+    assert check.status is Status.OK, check
+    assert "0 surfaces" in check.found
