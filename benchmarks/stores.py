@@ -25,6 +25,7 @@ from typing import Any
 
 sys.path[0] = str(Path(__file__).parents[1])  # else this file would hide the package of the same name
 
+# E402: these are found by the path set above.
 from stores.collection import LAYOUTS  # noqa: E402
 from stores.connections import open_store  # noqa: E402
 from stores.documents import DocumentTable  # noqa: E402

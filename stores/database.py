@@ -215,6 +215,7 @@ class Database:
         )
         connection.predicates, connection.tables, connection.writing = {}, {}, False
         connection.irregular, connection.data_version = {}, -1
+        # SQLite calls the functions below only while the connection lives: weak() is never None there
         weak = weakref.ref(connection)
 
         def match(number: int, light: str, heavy: str | None = None) -> bool:

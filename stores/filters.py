@@ -208,6 +208,7 @@ def _operator_predicate(path: tuple[str, ...], operator: str, operand: Any) -> P
             ),
         )
     if operator == "$exists":
+        # a lambda, as every predicate here: noqa E731
         exists: Predicate = lambda document: any(v is not MISSING for v in values_at(document, path))  # noqa: E731
         return exists if operand else _negate(exists)
     if operator == "$size":
@@ -270,6 +271,7 @@ def predicate(criteria: dict[str, Any]) -> Predicate:
         if name == "$and":
             tests += parts
         else:
+            # the default binds this round's parts, which Predicate's type cannot say
             either: Predicate = lambda document, parts=parts: any(part(document) for part in parts)  # type: ignore[misc]  # noqa: E731
             tests.append(either if name == "$or" else _negate(either))
     return tests[0] if len(tests) == 1 else _all(tests)

@@ -67,6 +67,7 @@ class SQLiteStore(Store):
     @property
     def _collection(self) -> DocumentTable:
         if self._table is None:
+            # maggma's exception has no type hints
             raise StoreError(f"Connect the store {self.name} before using it.")  # type: ignore[no-untyped-call]
         return self._table
 
@@ -119,6 +120,7 @@ class SQLiteStore(Store):
             if "_id" in document:  # MongoDB's own, in documents copied from there
                 document = {name: value for name, value in document.items() if name != "_id"}
             if self.validator and not self.validator.is_valid(document):
+                # an attribute of validators that maggma's base class does not declare
                 if self.validator.strict:  # type: ignore[attr-defined]
                     raise ValueError(self.validator.validation_errors(document))
                 self.logger.error(self.validator.validation_errors(document))

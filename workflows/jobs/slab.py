@@ -69,33 +69,33 @@ def relax_question(
     slab: SymmetricSlab, bulk_key: str, kpoints: KMesh, free_depth: float, layer_tolerance: float
 ) -> Question:
     """Ask for the relaxed slab."""
-    cell = slab.structure
-    return Question(
-        kind=CalculationKind.SLAB_RELAX,
-        label=f"{slab_label(slab)}: relax",
-        structure=cell,
-        identity={
-            **slab_identity(slab, bulk_key, free_depth, layer_tolerance),
-            "kpoints": list(kpoints),
-        },
-        cost=relative_cost(len(cell), cell.volume, kpoints, SLAB_RELAX_STEPS),
-    )
+    identity = slab_identity(slab, bulk_key, free_depth, layer_tolerance)
+    return _slab_question(CalculationKind.SLAB_RELAX, "relax", slab, identity, kpoints, SLAB_RELAX_STEPS)
 
 
 def static_question(
     slab: SymmetricSlab, bulk_key: str, kpoints: KMesh, free_depth: float, layer_tolerance: float
 ) -> Question:
     """Ask for energy and potential of the relaxed slab."""
+    identity = slab_identity(slab, bulk_key, free_depth, layer_tolerance)
+    return _slab_question(CalculationKind.SLAB_STATIC, "static", slab, identity, kpoints, 1)
+
+
+def _slab_question(
+    kind: CalculationKind,
+    verb: str,
+    slab: SymmetricSlab,
+    identity: dict[str, Any],
+    kpoints: KMesh,
+    ionic_steps: int,
+) -> Question:
     cell = slab.structure
     return Question(
-        kind=CalculationKind.SLAB_STATIC,
-        label=f"{slab_label(slab)}: static",
+        kind=kind,
+        label=f"{slab_label(slab)}: {verb}",
         structure=cell,
-        identity={
-            **slab_identity(slab, bulk_key, free_depth, layer_tolerance),
-            "kpoints": list(kpoints),
-        },
-        cost=relative_cost(len(cell), cell.volume, kpoints, 1),
+        identity={**identity, "kpoints": list(kpoints)},
+        cost=relative_cost(len(cell), cell.volume, kpoints, ionic_steps),
     )
 
 

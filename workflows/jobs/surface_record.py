@@ -83,23 +83,19 @@ def assemble_surface_record(
         if plain is not None
     }
     elements = {site.specie.symbol for site in slab.structure}
-    reference_runs = {
-        r["reference"]["element"]: CalculationRecord.model_validate(r["calculations"][-1])
+    known = {
+        r["reference"]["element"]: r
         for r in references
         if r["reference"] is not None and r["reference"]["element"] in elements
     }
-    mu0 = {
-        r["reference"]["element"]: ReferenceRecord.model_validate(r["reference"]).energy_per_atom
-        for r in references
-        if r["reference"] is not None and r["reference"]["element"] in elements
-    }
+    reference_runs = {e: CalculationRecord.model_validate(r["calculations"][-1]) for e, r in known.items()}
+    mu0 = {e: ReferenceRecord.model_validate(r["reference"]).energy_per_atom for e, r in known.items()}
     own = [runs[role] for role in ("relax", "static") if role in runs]
     failed, unconverged = calculation_problems(own)
     if not own:
         failed = ["the slab's calculations did not run; run the campaign again"]
-    bulk_failed, bulk_unconverged = calculation_problems(
-        [bulk_calculation, *(runs[role] for role in ("oriented_bulk",) if role in runs)]
-    )
+    bulk_runs = [bulk_calculation] + ([runs["oriented_bulk"]] if "oriented_bulk" in runs else [])
+    bulk_failed, bulk_unconverged = calculation_problems(bulk_runs)
     if "oriented_bulk" not in runs:
         bulk_failed.append("the oriented bulk was not computed; run the campaign again")
     gamma, missing = _gamma(slab, runs, bulk_record, mu0)
