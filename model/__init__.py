@@ -1,1 +1,1 @@
-"""The surface-emphasised crystal graph network (SEM-CGCNN); filled by later work."""
+"""The surface-emphasised crystal graph network (SEM-CGCNN): graphs, training, prediction."""

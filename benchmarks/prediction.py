@@ -1,0 +1,84 @@
+"""Prediction, from pymatgen slabs to numbers with uncertainty and warnings: slabs a second.
+
+The networks are untrained, which costs the same. Wall time tells something on an idle machine only; CPU time
+of this process and of those it starts is printed beside it.
+
+    .venv/bin/python -m benchmarks.prediction slabs.json.gz [--members 5] [--workers 2] [--slabs 1200]
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks.graphs import own_slabs, shared_slabs
+from model.calibration import Calibration
+from model.ensemble import Ensemble
+from model.familiarity import TrainingMap
+from model.features import FEATURES
+from model.network import SurfaceNetwork
+from model.prediction import Candidate, predict_slabs
+from model.presets import find_preset
+from model.scaling import Scaler
+from model.slab_frame import PlainSlab
+from model.trained import TrainedModel
+
+
+def untrained(name: str, members: int) -> Ensemble:
+    preset = find_preset(name)
+    table = torch.from_numpy(FEATURES[preset.features]().table)
+    elements = tuple(FEATURES[preset.features]().names)
+    n = len(preset.network.targets)
+    trained = tuple(
+        TrainedModel(
+            SurfaceNetwork(preset.network, table).eval(), Scaler((0.0,) * n, (1.0,) * n), preset.graph,
+            {}, "", elements, (),
+        )
+        for _ in range(members)
+    )  # fmt: skip
+    points = torch.randn(1756, preset.network.hidden)
+    training_map = TrainingMap.of(points, points[:500])
+    calibration = {target: Calibration(1.0, 1.0, 1.0, 1.0, 500) for target in preset.network.targets}
+    return Ensemble(trained, calibration, training_map, elements)
+
+
+def cpu_seconds() -> float:
+    return sum(
+        usage.ru_utime + usage.ru_stime
+        for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", nargs="?", type=Path, help="slabs.json.gz; else slabs cut here")
+    parser.add_argument("--members", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--slabs", type=int, default=1200)
+    options = parser.parse_args()
+    slabs = shared_slabs(options.data) if options.data else own_slabs()
+    slabs = (slabs * (options.slabs // len(slabs) + 1))[: options.slabs]
+    for name in ("sem-cgcnn", "best"):
+        ensemble = untrained(name, options.members)
+        for workers in sorted({1, options.workers}):
+            wall, cpu = time.perf_counter(), cpu_seconds()
+            found, _ = predict_slabs(
+                ensemble,
+                (Candidate(str(i), PlainSlab.from_structure(s), "") for i, s in enumerate(slabs)),
+                workers=workers,
+            )
+            wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
+            print(
+                f"{name}, {options.members} member(s), {workers} process(es): "
+                f"{len(found) / wall:.0f} slabs/s, "
+                f"CPU {1000 * cpu / len(found):.1f} ms a slab",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

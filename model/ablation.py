@@ -1,0 +1,313 @@
+"""Many trainings side by side: Table 1 of Shi et al. over several seeds, folds and training-set sizes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model.folder_lock import InUseError
+from model.metrics import paired_difference, relative_change
+from model.runs import RunSettings, run_training
+from stores.errors import MgsurfError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from model.metrics import Interval
+    from model.runs import Datasets
+    from model.training import Progress
+
+TABLE_1 = ("stl-surface-energy", "stl-work-function", "mtl", "gradnorm", "surface", "sem-cgcnn")
+"""Presets of the paper's Table 1, in its order."""
+
+PAPER: dict[str, dict[str, tuple[float, float]]] = {
+    "stl-surface-energy": {"surface_energy": (0.0055, 0.9056)},
+    "stl-work-function": {"work_function": (0.1253, 0.8578)},
+    "mtl": {"surface_energy": (0.0059, 0.8807), "work_function": (0.1261, 0.8843)},
+    "gradnorm": {"surface_energy": (0.0053, 0.9081), "work_function": (0.1288, 0.8802)},
+    "surface": {"surface_energy": (0.0056, 0.8986), "work_function": (0.1211, 0.8843)},
+    "sem-cgcnn": {"surface_energy": (0.0053, 0.9348), "work_function": (0.1180, 0.9072)},
+}
+"""MAE and R2 on the test part that Table 1 prints, by preset and target: one split, 3,526 slabs."""
+
+PAPER_LOSS = {"stl": 0.1727, "mtl": 0.1836, "gradnorm": 0.1708, "surface": 0.1776, "sem-cgcnn": 0.1570}
+"""Total loss that Table 1 prints; the two single-task models have one together."""
+
+REFERENCE = "sem-cgcnn"
+"""What `best` is compared with."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run: every preset with every seed, fold and training-set size.
+
+    Attributes
+    ----------
+    presets, seeds
+        At least one each.
+    split, epochs, members
+        See `RunSettings`.
+    folds
+        Cross-validation with so many folds; 0: none.
+    fractions
+        Shares of the training part.
+    """
+
+    presets: tuple[str, ...] = (*TABLE_1, "best")
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    split: str = "random"
+    epochs: int | None = None
+    members: int = 1
+    folds: int = 0
+    fractions: tuple[float, ...] = (1.0,)
+
+    def runs(self) -> list[RunSettings]:
+        """List the runs: all presets with the first seed first, so that a first table comes early."""
+        return [
+            RunSettings(
+                preset,
+                self.split,
+                seed,
+                self.epochs,
+                self.members,
+                train_fraction=fraction,
+                folds=self.folds,
+                fold=fold,
+            )
+            for seed in self.seeds
+            for fold in range(max(self.folds, 1))
+            for fraction in self.fractions
+            for preset in self.presets
+        ]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a progress callback is told: which run of how many, and, while it trains, where it is."""
+
+    number: int
+    total: int
+    run: RunSettings
+    member: int = 0
+    line: Progress | None = None
+
+
+def ablate(
+    datasets: Datasets,
+    plan: Plan,
+    folder: Path,
+    progress: Callable[[Step], None] | None = None,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Run a plan; finished runs of the folder are read, unfinished ones go on.
+
+    Parameters
+    ----------
+    datasets
+        The labelled slabs.
+    plan
+        What is run.
+    folder
+        One run folder each below it.
+    progress
+        Called before each run and after each epoch.
+
+    Returns
+    -------
+    results, problems
+        What each finished run wrote; and what went wrong with the others, one line each.
+    """
+    tell = progress or (lambda _: None)
+    results, problems = [], []
+    runs = plan.runs()
+    for number, settings in enumerate(runs):
+        tell(Step(number, len(runs), settings))
+
+        def on_epoch(
+            member: int, line: Progress, number: int = number, settings: RunSettings = settings
+        ) -> None:
+            tell(Step(number, len(runs), settings, member, line))
+
+        try:
+            results.append(
+                run_training(datasets, settings, folder / folder_name(settings), progress=on_epoch)
+            )
+        except InUseError:
+            problems.append(f"{settings.label()}: is in work elsewhere; run the same command again later")
+        except MgsurfError as error:
+            # a training that diverges must not cost the table of all others
+            problems.append(f"{settings.label()}: {error}")
+    if not results and problems:
+        raise MgsurfError(problems[0])
+    return results, problems
+
+
+def folder_name(settings: RunSettings) -> str:
+    """Name the folder of a run by what sets it apart."""
+    split = settings.split.replace(":", "-").replace("/", "_")
+    parts = [f"seed-{settings.seed}"]
+    if settings.folds:
+        parts.append(f"fold-{settings.fold + 1}-of-{settings.folds}")
+    if settings.train_fraction < 1:
+        parts.append(f"train-{settings.train_fraction:g}")
+    if settings.members > 1:
+        parts.append(f"members-{settings.members}")
+    if settings.epochs is not None:
+        parts.append(f"epochs-{settings.epochs}")
+    return f"{split}/{settings.preset}/{'-'.join(parts)}"
+
+
+def table(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Summarise runs: one row for each preset and training-set size, mean and spread over seeds.
+
+    Parameters
+    ----------
+    results
+        As `ablate` returns them.
+
+    Returns
+    -------
+    list of dict
+        ``preset``, ``train_fraction``, ``runs`` (how many), ``targets``: by target ``mae``, ``r2``, ``rmse``,
+        ``macro_mae``, ``kendall_tau``, ``coverage_90``, ``spearman_sigma`` (each mean and standard
+        deviation over runs) and ``paper`` (mae, r2); ``total_loss`` likewise and ``paper_loss``. A row
+        ``stl`` adds up the losses of the two single-task presets.
+    """
+    groups: dict[tuple[str, float], list[Mapping[str, Any]]] = defaultdict(list)
+    for result in results:
+        groups[result["settings"]["preset"], result["settings"]["train_fraction"]].append(result)
+    rows = [_row(preset, fraction, group) for (preset, fraction), group in groups.items()]
+    return rows + _single_task_rows(groups)
+
+
+def comparisons(
+    results: Sequence[Mapping[str, Any]], ours: str = "best", theirs: str = REFERENCE
+) -> dict[str, dict[str, Any]]:
+    """Compare two presets by target, paired by seed and fold, and paired by chemical system.
+
+    Returns
+    -------
+    dict
+        By target ``mae`` (difference of the MAEs), ``mae_relative`` (ratio minus one), both with their 95 %
+        bootstrap interval over runs, ``systems_relative`` (ratio of the macro-averages minus one, interval
+        over chemical systems) and ``pairs``. Empty where the presets have no run in common.
+    """
+    paired = _pairs(results, ours, theirs)
+    targets = [t for t in (paired[0][0]["targets"] if paired else []) if t in paired[0][1]["targets"]]
+    found = {}
+    for target in targets:
+        maes = np.array([[run["metrics"][target]["test"]["mae"] for run in pair] for pair in paired])
+        systems = _system_maes(paired, target)
+        found[target] = {
+            "pairs": len(paired),
+            "mae": _interval(paired_difference(maes[:, 0], maes[:, 1])),
+            "mae_relative": _interval(relative_change(maes[:, 0], maes[:, 1])),
+            "systems": len(systems),
+            "systems_relative": _interval(relative_change(systems[:, 0], systems[:, 1])),
+        }
+    return found
+
+
+def learning_curve(results: Sequence[Mapping[str, Any]], target: str) -> list[dict[str, Any]]:
+    """Return test MAE against training-set size: ``preset``, ``n``, ``mae``, ``spread``."""
+    groups: dict[tuple[str, float], list[Mapping[str, Any]]] = defaultdict(list)
+    for result in results:
+        if target in result["metrics"]:
+            groups[result["settings"]["preset"], result["settings"]["train_fraction"]].append(result)
+    points = []
+    for (preset, _), group in sorted(groups.items()):
+        mae = _mean_and_spread([run["metrics"][target]["test"]["mae"] for run in group])
+        n = round(np.mean([run["sizes"]["train"] for run in group]))
+        points.append({"preset": preset, "n": n, "mae": mae["mean"], "spread": mae["spread"]})
+    return points
+
+
+def _row(preset: str, fraction: float, group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    targets = {}
+    for target in group[0]["targets"]:
+        each = [run["metrics"][target] for run in group]
+        paper = PAPER.get(preset, {}).get(target)
+        targets[target] = {
+            **{name: _mean_and_spread([m["test"][name] for m in each]) for name in ("mae", "rmse", "r2")},
+            **{
+                name: _mean_and_spread([m[name] for m in each])
+                for name in ("macro_mae", "coverage_90", "spearman_sigma")
+            },
+            "kendall_tau": _mean_and_spread([m["facet_order"]["kendall_tau"] for m in each]),
+            "paper": {"mae": paper[0], "r2": paper[1]} if paper else None,
+        }
+    return {
+        "preset": preset,
+        "train_fraction": fraction,
+        "runs": len(group),
+        "targets": targets,
+        "total_loss": _mean_and_spread([run["total_loss"] for run in group]),
+        "paper_loss": PAPER_LOSS.get(preset),
+    }
+
+
+def _single_task_rows(
+    groups: Mapping[tuple[str, float], Sequence[Mapping[str, Any]]],
+) -> list[dict[str, Any]]:
+    """Add up the losses of the two single-task presets, as the paper does; one row per training-set size."""
+    rows = []
+    for fraction in dict.fromkeys(fraction for _, fraction in groups):
+        energy = groups.get((TABLE_1[0], fraction), ())
+        work = {_key(run): run for run in groups.get((TABLE_1[1], fraction), ())}
+        sums = [run["total_loss"] + work[_key(run)]["total_loss"] for run in energy if _key(run) in work]
+        if sums:
+            rows.append(
+                {
+                    "preset": "stl",
+                    "train_fraction": fraction,
+                    "runs": len(sums),
+                    "targets": {},
+                    "total_loss": _mean_and_spread(sums),
+                    "paper_loss": PAPER_LOSS["stl"],
+                }
+            )
+    return rows
+
+
+def _pairs(
+    results: Sequence[Mapping[str, Any]], ours: str, theirs: str
+) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    others = {_key(run): run for run in results if run["settings"]["preset"] == theirs}
+    return [
+        (run, others[_key(run)])
+        for run in results
+        if run["settings"]["preset"] == ours and _key(run) in others
+    ]
+
+
+def _key(run: Mapping[str, Any]) -> tuple[Any, ...]:
+    s = run["settings"]
+    return s["split"], s["seed"], s["folds"], s["fold"], s["train_fraction"]
+
+
+def _system_maes(
+    paired: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], target: str
+) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """MAE of both presets in each chemical system, averaged over the runs that tested it: [systems, 2]."""
+    values: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for ours, theirs in paired:
+        for system, errors in ours["metrics"][target]["by_system"].items():
+            other = theirs["metrics"][target]["by_system"].get(system)
+            if errors["n"] and other and other["n"]:
+                values[system].append((errors["mae"], other["mae"]))
+    return np.array([np.mean(values[system], axis=0) for system in sorted(values)]).reshape(-1, 2)
+
+
+def _mean_and_spread(values: Sequence[float | None]) -> dict[str, float | None]:
+    known = [value for value in values if value is not None]
+    if not known:
+        return {"mean": None, "spread": None}
+    spread = float(np.std(known, ddof=1)) if len(known) > 1 else None
+    return {"mean": float(np.mean(known)), "spread": spread}
+
+
+def _interval(interval: Interval) -> dict[str, float]:
+    return asdict(interval)

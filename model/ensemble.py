@@ -1,0 +1,288 @@
+"""Several networks of one kind as one predictor, with standard deviations that can be trusted.
+
+A folder holds it: ``manifest.json`` (what belongs together, calibration), ``member-0.pt``, ``member-1.pt``,
+... (`model.checkpoint`) and ``map.pt`` (where the training slabs lie in the first member's embedding). One
+member is an ensemble too; its uncertainty rests on the distance from the training slabs alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from model.calibration import Calibration, calibrate
+from model.checkpoint import load_model, save_model
+from model.evaluation import Predictions, labels
+from model.familiarity import TrainingMap
+from model.packing import PackedGraphs
+from model.run_folder import read_tensors, write_tensors, write_text
+from model.training import train
+from stores.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from model.dataset import Dataset
+    from model.graph import GraphSettings, SlabGraph
+    from model.network import NetworkConfig
+    from model.splits import Split
+    from model.trained import TrainedModel
+    from model.training import Progress, TrainingConfig
+
+FORMAT = "mgsurf ensemble 1"
+MANIFEST = "manifest.json"
+
+SEED_STEP = 1000
+"""Member k of a run with seed s is trained with seed s + 1000 k: runs of neighbouring seeds share none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Members, calibration and the map of the training slabs.
+
+    Attributes
+    ----------
+    members
+        At least one; all predict the same targets from the same graphs.
+    calibration
+        By target.
+    training_map
+        In the embedding of the first member.
+    elements
+        Symbols that occur in the training set.
+    """
+
+    members: tuple[TrainedModel, ...]
+    calibration: dict[str, Calibration]
+    training_map: TrainingMap
+    elements: tuple[str, ...]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the targets."""
+        return self.members[0].targets
+
+    @property
+    def graph_settings(self) -> GraphSettings:
+        """With which graphs must be built."""
+        return self.members[0].graph_settings
+
+    def predict(self, graphs: Sequence[SlabGraph]) -> Predictions:
+        """Predict every target with its standard deviation.
+
+        Parameters
+        ----------
+        graphs
+            Built with `graph_settings`.
+        """
+        each, embedding = _outputs(self.members, graphs)
+        distance = self.training_map.distance(embedding)
+        mean = {name: values.mean(axis=0) for name, values in each.items()}
+        sigma = {
+            name: self.calibration[name].sigma(_spread(values), distance) for name, values in each.items()
+        }
+        return Predictions(mean, sigma, distance)
+
+
+def train_ensemble(
+    dataset: Dataset,
+    split: Split,
+    network_config: NetworkConfig,
+    config: TrainingConfig,
+    elements: torch.Tensor,
+    graph_settings: GraphSettings,
+    *,
+    members: int = 1,
+    bagging: bool = False,
+    folder: Path | None = None,
+    progress: Callable[[int, Progress], None] | None = None,
+) -> Ensemble:
+    """Train members that differ by their seed and calibrate them on the validation part.
+
+    Parameters
+    ----------
+    dataset, split, network_config, config, elements, graph_settings
+        See `model.training.train`.
+    members
+        How many.
+    bagging
+        Train each on slabs drawn with replacement, groups of identical slabs as one.
+    folder
+        Keeps the state of each member, so that the same call goes on after an interruption.
+    progress
+        Called with the number of the member after each of its epochs.
+    """
+    trained = []
+    for k in range(members):
+        seed = config.seed + SEED_STEP * k
+
+        def tell(line: Progress, k: int = k) -> None:
+            if progress is not None:
+                progress(k, line)
+
+        trained.append(
+            train(
+                dataset,
+                bagged(dataset, split, seed) if bagging else split,
+                network_config,
+                replace(config, seed=seed),
+                elements,
+                graph_settings,
+                folder=None if folder is None else folder / f"member-{k}",
+                progress=tell,
+            )
+        )
+    return assemble(trained, dataset, split)
+
+
+def bagged(dataset: Dataset, split: Split, seed: int) -> Split:
+    """Return the split with training slabs drawn with replacement, groups of identical slabs as one."""
+    groups: dict[int, list[int]] = {}
+    for i in sorted(split.train, key=lambda i: dataset[i].record_id):
+        groups.setdefault(dataset[i].group, []).append(i)
+    found = list(groups.values())
+    picks = np.random.default_rng(seed).integers(len(found), size=len(found))
+    train_part = tuple(i for pick in picks for i in found[pick])
+    return replace(split, name=f"{split.name}, bagged", train=train_part)
+
+
+def assemble(members: Sequence[TrainedModel], dataset: Dataset, split: Split) -> Ensemble:
+    """Calibrate trained members on the validation part of the split they were trained with.
+
+    Raises
+    ------
+    InputError
+        If the members predict different targets or need different graphs.
+    """
+    _check_alike(members, "the members")
+    train_part, val_part = dataset.subset(split.train), dataset.subset(split.val)
+    each, validation = _outputs(members, [entry.graph for entry in val_part])
+    _, training = _outputs(members[:1], [entry.graph for entry in train_part])
+    training_map = TrainingMap.of(training, validation)
+    distance = training_map.distance(validation)
+    calibration = {
+        name: calibrate(values.mean(axis=0) - labels(val_part, name), _spread(values), distance)
+        for name, values in each.items()
+    }
+    elements = tuple(sorted({element for entry in train_part for element in entry.elements}))
+    return Ensemble(tuple(members), calibration, training_map, elements)
+
+
+def save_ensemble(ensemble: Ensemble, folder: Path) -> None:
+    """Write an ensemble; the manifest comes last, so that a folder with one is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    names = [f"member-{k}.pt" for k in range(len(ensemble.members))]
+    for name, member in zip(names, ensemble.members, strict=True):
+        save_model(member, folder / name)
+    write_tensors(folder / "map.pt", ensemble.training_map.state())
+    manifest = {
+        "format": FORMAT,
+        "members": names,
+        "targets": ensemble.targets,
+        "elements": ensemble.elements,
+        "calibration": {name: _plain(c) for name, c in ensemble.calibration.items()},
+    }
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+
+
+def load_ensemble(folder: Path) -> Ensemble:
+    """Read an ensemble.
+
+    Parameters
+    ----------
+    folder
+        As `save_ensemble` wrote it, or a folder that holds it as ``model/``.
+
+    Raises
+    ------
+    InputError
+        If there is none, or a file is missing, cut off or foreign.
+    """
+    path = next((p for p in (folder / MANIFEST, folder / "model" / MANIFEST) if p.is_file()), None)
+    if path is None:
+        raise InputError(
+            f"{folder}: holds no trained model (no {MANIFEST}); name a folder that mgsurf train wrote with "
+            "--model, or train one with mgsurf train"
+        )
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            raise InputError(f"{path}: format {manifest['format']!r} is not {FORMAT!r}; train it again")
+        names, elements = [str(name) for name in manifest["members"]], tuple(manifest["elements"])
+        calibration = {name: _calibration(values) for name, values in manifest["calibration"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: is damaged ({error}); copy or train the model again") from error
+    members = [load_model(path.parent / name) for name in names]
+    _check_alike(members, str(path))
+    if set(calibration) != set(members[0].targets):
+        raise InputError(f"{path}: its calibration does not fit its members; copy or train the model again")
+    state = read_tensors(path.parent / "map.pt")
+    try:
+        training_map = TrainingMap(state["points"], state["mean"], state["std"], float(state["unit"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path.parent / 'map.pt'}: lacks {error}; copy or train the model again") from error
+    return Ensemble(tuple(members), calibration, training_map, elements)
+
+
+def _outputs(
+    members: Sequence[TrainedModel], graphs: Sequence[SlabGraph]
+) -> tuple[dict[str, NDArray[np.float64]], torch.Tensor]:
+    """Predictions [members, n] by target, and the first member's embedding [n, H]."""
+    names = members[0].targets
+    if not graphs:
+        config = members[0].network.config
+        return {name: np.zeros((len(members), 0)) for name in names}, torch.zeros(0, config.hidden)
+    packed = PackedGraphs.of(graphs, next(members[0].network.parameters()).device)
+    embeddings: list[torch.Tensor] = []
+    standardised: list[list[torch.Tensor]] = [[] for _ in members]
+    with torch.inference_mode():
+        for batch in packed.in_order():
+            for k, member in enumerate(members):
+                hidden = member.network.eval().trunk(batch)
+                standardised[k].append(_heads(member, hidden).cpu())
+                if k == 0:
+                    embeddings.append(hidden.float().cpu())
+        values = [
+            member.scaler.unscale(torch.cat(parts)).numpy()
+            for member, parts in zip(members, standardised, strict=True)
+        ]
+    by_target = {name: np.stack([v[:, t] for v in values]) for t, name in enumerate(names)}
+    return by_target, torch.cat(embeddings)
+
+
+def _heads(member: TrainedModel, hidden: torch.Tensor) -> torch.Tensor:
+    """Standardised targets [B, T] of pooled slabs [B, H]."""
+    return torch.cat([member.network.heads[f"head_{name}"](hidden) for name in member.targets], dim=1)
+
+
+def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the standard deviation over members [n]; zero for one."""
+    return values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1])
+
+
+def _check_alike(members: Sequence[TrainedModel], where: str) -> None:
+    if not members:
+        raise InputError(f"{where}: no member; train the model again")
+    if any(m.targets != members[0].targets for m in members) or any(
+        m.graph_settings != members[0].graph_settings for m in members
+    ):
+        raise InputError(f"{where}: members predict different targets or need different graphs; train again")
+
+
+def _plain(calibration: Calibration) -> dict[str, Any]:
+    """JSON knows no infinity."""
+    return {k: v if math.isfinite(v) else None for k, v in asdict(calibration).items()}
+
+
+def _calibration(values: dict[str, Any]) -> Calibration:
+    plain: dict[str, Any] = {k: math.inf if v is None else v for k, v in values.items()}
+    return Calibration(**plain)

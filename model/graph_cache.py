@@ -1,0 +1,180 @@
+"""Graphs on disk: one SQLite file, safe for several processes, begun anew when it is broken.
+
+A graph's key is a hash of the slab's atoms and cell, of the settings and of the code that builds graphs, so
+that nothing ever has to be declared out of date.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sqlite3
+import zlib
+from contextlib import closing, suppress
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from model import folding, graph, neighbours, recut, slab_frame
+from model.graph import SlabGraph
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from model.graph import GraphSettings
+    from model.slab_frame import PlainSlab
+
+LOG = logging.getLogger(__name__)
+
+_ARRAYS: dict[str, Any] = {
+    "numbers": np.int16,
+    "depth": np.float32,
+    "offsets": np.int32,
+    "neighbours": np.int32,
+    "distances": np.float32,
+    "cosines": np.float32,
+    "multiplicity": np.float32,
+    "edge_multiplicity": np.float32,
+    "signature": np.float32,
+}
+_TABLE = "CREATE TABLE IF NOT EXISTS graphs (key TEXT PRIMARY KEY, graph BLOB NOT NULL) WITHOUT ROWID"
+
+
+def default_cache_file() -> Path:
+    """Return ``$MGSURF_CACHE/graphs.sqlite``, else one in the user's cache folder."""
+    told = os.environ.get("MGSURF_CACHE")
+    folder = Path(told) if told else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "mgsurf"
+    return folder.expanduser() / "graphs.sqlite"
+
+
+@cache
+def code_version() -> str:
+    """Return a hash of the source text that decides what a graph is."""
+    digest = hashlib.sha256()
+    for module in (slab_frame, neighbours, graph, folding, recut):
+        digest.update(Path(str(module.__file__)).read_bytes())
+    digest.update(np.__version__.encode())
+    return digest.hexdigest()
+
+
+def graph_key(slab: PlainSlab, settings: GraphSettings) -> str:
+    """Return the key of a slab's graph: a hash of all that it is made of."""
+    digest = hashlib.sha256(code_version().encode())
+    digest.update(orjson.dumps(asdict(settings), option=orjson.OPT_SORT_KEYS))
+    digest.update(np.ascontiguousarray(slab.numbers, dtype="<i8").tobytes())
+    digest.update(np.ascontiguousarray(slab.lattice, dtype="<f8").tobytes())
+    digest.update(np.ascontiguousarray(slab.fractional, dtype="<f8").tobytes())
+    return digest.hexdigest()
+
+
+class GraphCache:
+    """Graphs by their key.
+
+    Whatever is wrong with the file, at worst every graph is built again: a damaged file is removed, a file
+    that cannot be written is left alone, with a warning in the log.
+
+    Parameters
+    ----------
+    path
+        The file; made, with its folder, when the first graph is put in.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or default_cache_file()
+
+    def get(self, keys: Iterable[str]) -> dict[str, SlabGraph]:
+        """Return those graphs that are there."""
+        if not self.path.exists():
+            return {}
+        found: dict[str, SlabGraph] = {}
+        try:
+            with closing(self._connect()) as connection:
+                for key in dict.fromkeys(keys):
+                    row = connection.execute("SELECT graph FROM graphs WHERE key = ?", (key,)).fetchone()
+                    with suppress(ValueError, KeyError, TypeError):
+                        if row is not None:
+                            found[key] = unpack(row[0])
+        except (sqlite3.Error, OSError) as error:
+            self._failed(error)
+        return found
+
+    def put(self, graphs: Mapping[str, SlabGraph]) -> None:
+        """Write graphs; what is there under the same key is replaced."""
+        if not graphs:
+            return
+        rows = [(key, pack(graph)) for key, graph in graphs.items()]
+        for _ in range(2):  # the second time with a new file
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with closing(self._connect()) as connection, connection:
+                    connection.execute(_TABLE)
+                    connection.executemany("INSERT OR REPLACE INTO graphs VALUES (?, ?)", rows)
+                return
+            except (sqlite3.Error, OSError) as error:
+                if not self._failed(error):
+                    return
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=60)
+        try:
+            # losing the last graphs in a power cut does no harm
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=OFF")
+            if self.path.stat().st_size > 0:
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _failed(self, error: Exception) -> bool:
+        """Remove a damaged file; say whether it is worth trying again."""
+        damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+        missing = "no such table" in str(error) or "no such column" in str(error)
+        if not damaged and not missing:
+            LOG.warning("The graph cache %s cannot be used (%s); graphs are built again.", self.path, error)
+            return False
+        LOG.info("The graph cache %s is damaged (%s) and begun anew.", self.path, error)
+        for suffix in ("", "-wal", "-shm"):
+            with suppress(OSError):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        return True
+
+
+def pack(graph: SlabGraph) -> bytes:
+    """Write a graph as bytes: a line of JSON, then its arrays, little-endian."""
+    head: dict[str, Any] = {"thickness": graph.thickness, "identity": graph.identity}
+    parts = []
+    for name, kind in _ARRAYS.items():
+        values = np.ascontiguousarray(getattr(graph, name), dtype=np.dtype(kind).newbyteorder("<"))
+        head[name] = len(values)
+        parts.append(values.tobytes())
+    body = b"".join(parts)
+    head["crc"] = zlib.crc32(body)
+    return orjson.dumps(head) + b"\n" + body
+
+
+def unpack(text: bytes) -> SlabGraph:
+    """Read a graph from `pack`.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        If the bytes are no graph.
+    """
+    head_text, _, body = text.partition(b"\n")
+    head = orjson.loads(head_text)
+    if head["crc"] != zlib.crc32(body):
+        raise ValueError("the graph is damaged")
+    values: dict[str, Any] = {"thickness": head["thickness"], "identity": head["identity"]}
+    start = 0
+    for name, kind in _ARRAYS.items():
+        little = np.dtype(kind).newbyteorder("<")
+        values[name] = np.frombuffer(body, little, head[name], start).astype(kind)
+        start += head[name] * little.itemsize
+    return SlabGraph(**values)

@@ -1,0 +1,296 @@
+"""Bring labelled slabs of others into a store, once."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from math import gcd
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model.graph import GraphSettings, graph_of
+from model.import_cgcnn import read_cgcnn
+from model.import_shared import SHARED_FILES, read_shared
+from model.imported import Problem
+from model.recut import NoRepeatError, crystal_inside
+from model.slab_frame import frame_of
+from stores.connections import open_store, parse_uri
+from stores.errors import InputError
+from stores.labels import COLLECTION, LabelRecord, add_labels, source_fingerprint
+from stores.method import content_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from model.imported import Labelled
+    from model.slab_frame import PlainSlab, SlabFrame
+    from stores.surfaces import SurfaceStore
+
+FORMATS = ("auto", "shared", "cgcnn", "store")
+_STORE_ENDINGS = (".sqlite", ".sqlite3", ".db")
+_BATCH = 200
+"""Records written at once: what is read so far survives an interruption."""
+_SAME_PLACE = 1e-3
+"""A slab whose cell and atoms differ by more is another one (A, or fractional)."""
+
+
+@dataclass
+class Imported:
+    """What an import did.
+
+    Attributes
+    ----------
+    format
+        What was read.
+    source
+        Name of the source.
+    n_read
+        Slabs that could be used.
+    n_changed
+        Records that were new or had changed in the store.
+    n_labels
+        Values by target.
+    problems
+        One line for each line of the source that could not be used.
+    """
+
+    format: str
+    source: str
+    n_read: int = 0
+    n_changed: int = 0
+    n_labels: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def import_slabs(
+    path: str,
+    store_uri: str,
+    *,
+    format: str = "auto",
+    targets: Sequence[str] | None = None,
+    source: str | None = None,
+    relaxed: bool = False,
+    tick: Callable[[int, int, str], None] | None = None,
+) -> Imported:
+    """Read labelled slabs and write those that can be used.
+
+    Parameters
+    ----------
+    path
+        Folder or file; the URI of a store, too.
+    store_uri
+        The store that they go into.
+    format
+        One of `FORMATS`.
+    targets
+        Names of the columns of ``id_prop.csv``, or the targets wanted of a ``slabs.json.gz``.
+    source
+        Name of the source; by default that of the folder. All slabs of a source have one method.
+    relaxed
+        The slabs are relaxed, not as cut (where the source does not say).
+    tick
+        Called with the number of slabs done, how many there are (0: not known), and a name.
+
+    Raises
+    ------
+    InputError
+        If nothing can be read at all.
+    StoreError
+        If a store cannot be read or written.
+    """
+    from pathlib import Path
+
+    kind = _format(path, format)
+    if kind == "store":
+        if targets or source or relaxed:
+            raise InputError("A store names its targets and methods itself; leave --targets, --source and "
+                             "--relaxed out.")  # fmt: skip
+        return _from_store(path, store_uri, tick)
+    folder = Path(path)
+    name = source or _source_name(folder)
+    if not re.fullmatch(r"[\w.+-]{1,80}", name):
+        raise InputError(f"The source name {name!r} has odd characters; give a plain word with --source.")
+    rows = read_cgcnn(folder, targets) if kind == "cgcnn" else read_shared(folder, targets)
+    result = Imported(kind, name)
+    with open_store(store_uri) as store:
+        batch: list[LabelRecord] = []
+        for number, row in enumerate(rows.rows, start=1):
+            if isinstance(row, Problem):
+                result.problems.append(row.text)
+            else:
+                try:
+                    batch.append(_record(row, name, relaxed))
+                except InputError as error:
+                    result.problems.append(f"{row.where}: {row.source_id}: {error}")
+            if len(batch) >= _BATCH or number == rows.count:
+                _write(store, batch, result)
+                batch = []
+            if tick is not None:
+                tick(number, rows.count, name)
+    return result
+
+
+def _format(path: str, format: str) -> str:
+    from pathlib import Path
+
+    if format not in FORMATS:
+        raise InputError(f"There is no format {format}; choose one of {', '.join(FORMATS)}.")
+    place = Path(path)
+    if "://" in path:
+        if format not in ("auto", "store"):
+            raise InputError(f"{path} is a store, not of the format {format}; leave --format out.")
+        return "store"
+    if not place.exists():
+        raise InputError(f"{path} does not exist; check the path.")
+    if format != "auto":
+        if format == "cgcnn" and not place.is_dir():
+            raise InputError(f"{path} is a file, and CGCNN has folders; name the one with id_prop.csv.")
+        return format
+    if place.is_dir():
+        if (place / "id_prop.csv").is_file():
+            return "cgcnn"
+        if any((place / name).is_file() for name in SHARED_FILES):
+            return "shared"
+        raise InputError(
+            f"{path} has neither id_prop.csv nor {SHARED_FILES[0]}; name a folder with one of them."
+        )
+    if place.suffix.lower() in _STORE_ENDINGS:
+        return "store"
+    if place.name.lower().endswith((".json", ".json.gz")):
+        return "shared"
+    if place.name == "id_prop.csv":
+        raise InputError(f"{path} is a file; name its folder.")
+    raise InputError(f"{path} has no known form; name a folder with id_prop.csv or a slabs.json.gz.")
+
+
+def _source_name(path: Path) -> str:
+    path = path.resolve()
+    if path.is_dir():
+        return path.name
+    stem = path.name.removesuffix(".gz").removesuffix(".json")
+    return path.parent.name if path.name in SHARED_FILES else stem
+
+
+def _record(row: Labelled, source: str, relaxed: bool) -> LabelRecord:
+    from ase.data import chemical_symbols
+
+    frame = frame_of(row.slab)
+    graph_of(frame, GraphSettings())  # refuses what no graph can be made of
+    numbers, counts = np.unique(row.slab.numbers, return_counts=True)
+    composition = {chemical_symbols[n]: int(c) for n, c in zip(numbers, counts, strict=True)}
+    return LabelRecord(
+        id=content_hash({"source": source, "source_id": row.source_id}),
+        source=source,
+        source_id=row.source_id,
+        method_fingerprint=source_fingerprint(source),
+        formula=_formula(composition),
+        chemsys="-".join(sorted(composition)),
+        composition=composition,
+        n_atoms=len(row.slab.numbers),
+        compound=_compound(frame, composition),
+        slab=_structure_dict(row.slab),
+        geometry="relaxed" if (row.geometry or ("relaxed" if relaxed else "")) == "relaxed" else "as_cut",
+        targets=row.targets,
+        units=row.units,
+        miller_index=row.miller_index,
+    )
+
+
+def _formula(amounts: dict[str, int]) -> str:
+    """Return the reduced formula with Mg first and the others in alphabetical order."""
+    divisor = gcd(*amounts.values())
+    order = sorted(amounts, key=lambda symbol: (symbol != "Mg", symbol))
+    return "".join(f"{s}{n if (n := amounts[s] // divisor) > 1 else ''}" for s in order)
+
+
+def _compound(frame: SlabFrame, composition: dict[str, int]) -> str:
+    from ase.data import chemical_symbols
+
+    try:
+        inside, volume = crystal_inside(frame)
+    except NoRepeatError:
+        return _formula(composition)
+    return f"{_formula({chemical_symbols[n]: count for n, count in inside.items()})} {volume:.3f}"
+
+
+def _structure_dict(slab: PlainSlab) -> dict[str, Any]:
+    """Return what ``Structure.from_dict`` reads, without making 89 sites of pymatgen first."""
+    from ase.data import chemical_symbols
+
+    symbols = [chemical_symbols[n] for n in slab.numbers]
+    sites = [
+        {"species": [{"element": symbol, "occu": 1}], "abc": place, "properties": {}, "label": symbol}
+        for symbol, place in zip(symbols, slab.fractional.tolist(), strict=True)
+    ]
+    return {
+        "lattice": {"matrix": slab.lattice.tolist(), "pbc": [True, True, True]},
+        "sites": sites,
+        "charge": 0,
+        "properties": {},
+    }
+
+
+def _write(store: SurfaceStore, batch: list[LabelRecord], result: Imported) -> None:
+    """Write records, but those whose place is taken by another slab."""
+    ids = [record.id for record in batch]
+    there = {d["id"]: d for d in store.collection(COLLECTION).query({"id": {"$in": ids}}, ["id", "slab"])}
+    kept = []
+    for record in batch:
+        stored = there.get(record.id)
+        if stored is not None and not _same_structure(stored["slab"], record.slab):
+            result.problems.append(
+                f"{record.source_id}: the store holds another slab of this name from {record.source}; "
+                f"give another --source"
+            )
+            continue
+        kept.append(record)
+        for target, value in record.targets.items():
+            result.n_labels[target] = result.n_labels.get(target, 0) + (value is not None)
+    result.n_read += len(kept)
+    result.n_changed += add_labels(store, kept)
+
+
+def _same_structure(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    if len(one["sites"]) != len(other["sites"]):
+        return False
+    if [s["species"] for s in one["sites"]] != [s["species"] for s in other["sites"]]:
+        return False
+    cells = [np.array(s["lattice"]["matrix"]) for s in (one, other)]
+    places = [np.array([site["abc"] for site in s["sites"]]) for s in (one, other)]
+    return all(np.allclose(a, b, atol=_SAME_PLACE) for a, b in (cells, places))
+
+
+def _from_store(path: str, store_uri: str, tick: Callable[[int, int, str], None] | None) -> Imported:
+    """Take over all records of another store, as they are."""
+    result = Imported("store", path)
+    origin, goal = parse_uri(path), parse_uri(store_uri)
+    if origin == goal:
+        raise InputError(f"{path} is the store itself; name another with --store.")
+    with open_store(path, must_exist=True) as other, open_store(store_uri) as store:
+        result.source = other.uri
+        kinds = ("bulks", "references", "calculations", "surfaces", COLLECTION)
+        total, done = sum(other.count(collection=kind) for kind in kinds), 0
+        for kind in kinds:
+            goal_collection = store.collection(kind)
+            batch: list[dict[str, Any]] = []
+            for document in other.query(collection=kind):
+                batch.append(document)
+                done += 1
+                if len(batch) >= _BATCH:
+                    result.n_changed += goal_collection.upsert(batch, keep=("created_at",))
+                    batch = []
+                if tick is not None:
+                    tick(done, total, kind)
+                if kind == "surfaces":
+                    result.n_read += 1
+                    for target, verdict in document.get("verdicts", {}).items():
+                        accepted = verdict.get("status") == "accepted" and document.get(target) is not None
+                        result.n_labels[target] = result.n_labels.get(target, 0) + accepted
+                elif kind == COLLECTION:
+                    result.n_read += 1
+                    for target, value in document["targets"].items():
+                        result.n_labels[target] = result.n_labels.get(target, 0) + (value is not None)
+            result.n_changed += goal_collection.upsert(batch, keep=("created_at",)) if batch else 0
+    return result

@@ -1,0 +1,209 @@
+"""Errors of predictions, their spread, and how far they can be trusted.
+
+Arrays of one target hold NaN where a slab has no label; such slabs do not count.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    Array = NDArray[np.float64]
+
+BOOTSTRAP_DRAWS = 10_000
+
+
+@dataclass(frozen=True)
+class Errors:
+    """How well one target is predicted on one part.
+
+    Attributes
+    ----------
+    n
+        Labelled slabs.
+    mae, rmse
+        In the target's unit.
+    r2
+        One minus the residual over the total sum of squares; NaN if the labels are all equal.
+    mape
+        Mean absolute error in per cent of the label; labels of zero do not count.
+    """
+
+    n: int
+    mae: float
+    rmse: float
+    r2: float
+    mape: float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def errors(true: ArrayLike, predicted: ArrayLike) -> Errors:
+    """Compare predictions with labels.
+
+    Parameters
+    ----------
+    true, predicted
+        [n]; NaN in `true` where there is no label.
+    """
+    y, p = _labelled(true, predicted)
+    if not len(y):
+        return Errors(0, np.nan, np.nan, np.nan, np.nan)
+    residual = p - y
+    total = float(((y - y.mean()) ** 2).sum())
+    nonzero = y != 0
+    return Errors(
+        n=len(y),
+        mae=float(np.abs(residual).mean()),
+        rmse=float(np.sqrt((residual**2).mean())),
+        r2=1 - float((residual**2).sum()) / total if total > 0 else np.nan,
+        mape=100 * float(np.abs(residual[nonzero] / y[nonzero]).mean()) if nonzero.any() else np.nan,
+    )
+
+
+def per_element(
+    elements: Sequence[Iterable[str]], true: ArrayLike, predicted: ArrayLike
+) -> dict[str, Errors]:
+    """Return the errors over the slabs that hold each element, in alphabetical order.
+
+    Parameters
+    ----------
+    elements
+        Of each slab.
+    true, predicted
+        [n].
+    """
+    return {name: errors(*pair) for name, pair in _grouped(elements, true, predicted).items()}
+
+
+def by_system(systems: Sequence[str], true: ArrayLike, predicted: ArrayLike) -> dict[str, Errors]:
+    """Return the errors of each chemical system, in alphabetical order."""
+    return per_element([(system,) for system in systems], true, predicted)
+
+
+def macro_average(errors_by_system: dict[str, Errors]) -> float:
+    """Return the mean of the systems' MAEs, each system counting once, however many slabs it has."""
+    values = [e.mae for e in errors_by_system.values() if e.n]
+    return float(np.mean(values)) if values else np.nan
+
+
+def facet_order(compounds: Sequence[str], true: ArrayLike, predicted: ArrayLike) -> tuple[float, int]:
+    """Say how well the facets of a compound are put in order: Kendall's tau-b, averaged over compounds.
+
+    Parameters
+    ----------
+    compounds
+        Key of each slab's compound.
+    true, predicted
+        [n].
+
+    Returns
+    -------
+    tuple
+        Mean tau (1: every order right, 0: chance) and the number of compounds that entered: those with at
+        least two different labels. NaN if there is none.
+    """
+    from scipy.stats import kendalltau
+
+    taus = []
+    for y, p in _grouped([(c,) for c in compounds], true, predicted).values():
+        if len(np.unique(y)) > 1:
+            # equal predictions for different facets tell nothing about their order
+            taus.append(float(kendalltau(y, p).statistic) if len(np.unique(p)) > 1 else 0.0)
+    return (float(np.mean(taus)), len(taus)) if taus else (np.nan, 0)
+
+
+def bootstrap(
+    values: ArrayLike,
+    statistic: Callable[[Array], Array] | None = None,
+    seed: int = 0,
+    draws: int = BOOTSTRAP_DRAWS,
+) -> Interval:
+    """Return a statistic of values and its 95 % percentile interval over resamples.
+
+    Parameters
+    ----------
+    values
+        [n] or [n, k]: one row per unit that is drawn (a seed, a chemical system).
+    statistic
+        Maps [draws, n, ...] to [draws]; the mean over n by default.
+    seed
+        Of the draws.
+    draws
+        Number of resamples.
+    """
+    array = np.asarray(values, dtype=float)
+    measure = statistic or (lambda drawn: np.asarray(drawn.mean(axis=1)))
+    picks = np.random.default_rng(seed).integers(len(array), size=(draws, len(array)))
+    low, high = np.quantile(measure(array[picks]), [0.025, 0.975])
+    return Interval(float(measure(array[None])[0]), float(low), float(high))
+
+
+def paired_difference(ours: ArrayLike, theirs: ArrayLike, seed: int = 0) -> Interval:
+    """Return the mean of ours - theirs with its 95 % interval, drawn over the pairs (seeds or systems)."""
+    return bootstrap(np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float), seed=seed)
+
+
+def relative_change(ours: ArrayLike, theirs: ArrayLike, seed: int = 0) -> Interval:
+    """Return mean(ours) / mean(theirs) - 1 with its 95 % interval, drawn over the pairs.
+
+    Below zero, ours is lower; -0.12 is 12 % lower.
+    """
+    pairs = np.stack([np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)], axis=1)
+    return bootstrap(
+        pairs, lambda drawn: drawn[..., 0].mean(axis=1) / drawn[..., 1].mean(axis=1) - 1, seed=seed
+    )
+
+
+def coverage(true: ArrayLike, low: ArrayLike, high: ArrayLike) -> float:
+    """Return the share of labels within their interval; NaN without labels."""
+    y = np.asarray(true, dtype=float)
+    inside = (y >= np.asarray(low)) & (y <= np.asarray(high))
+    return float(inside[np.isfinite(y)].mean()) if np.isfinite(y).any() else np.nan
+
+
+def spearman_of_sigma(true: ArrayLike, predicted: ArrayLike, sigma: ArrayLike) -> float:
+    """Return Spearman's rank correlation of the predicted standard deviation with the absolute error.
+
+    NaN for fewer than three labels or a standard deviation that is the same for all.
+    """
+    from scipy.stats import spearmanr
+
+    y, p, s = (np.asarray(a, dtype=float) for a in (true, predicted, sigma))
+    known = np.isfinite(y)
+    if known.sum() < 3 or np.ptp(s[known]) == 0:
+        return np.nan
+    return float(spearmanr(s[known], np.abs(p - y)[known]).statistic)
+
+
+def _labelled(true: ArrayLike, predicted: ArrayLike) -> tuple[Array, Array]:
+    y, p = np.asarray(true, dtype=float), np.asarray(predicted, dtype=float)
+    known = np.isfinite(y)
+    return y[known], p[known]
+
+
+def _grouped(
+    names: Sequence[Iterable[str]], true: ArrayLike, predicted: ArrayLike
+) -> dict[str, tuple[Array, Array]]:
+    """Return labels and predictions of the slabs that carry each name."""
+    y, p = np.asarray(true, dtype=float), np.asarray(predicted, dtype=float)
+    members: dict[str, list[int]] = defaultdict(list)
+    for i, own in enumerate(names):
+        for name in own:
+            members[name].append(i)
+    return {name: _labelled(y[members[name]], p[members[name]]) for name in sorted(members)}

@@ -1,0 +1,236 @@
+"""From slabs to numbers with their uncertainty, and warnings where they should not be trusted."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model.calibration import NORMAL_QUANTILE
+from model.features import MAX_NUMBER
+from model.graph import graph_of_plain
+from stores.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
+
+    from model.ensemble import Ensemble
+    from model.graph import GraphSettings, SlabGraph
+    from model.slab_frame import PlainSlab
+
+THICK_ENOUGH = 20.0
+"""Least thickness for networks that average over all atoms (A): that of the thinnest slabs of the paper's
+data. In a thinner slab the surface atoms would weigh more than in any slab of the training set."""
+
+POOL_FROM = 600
+"""Starting processes takes a second or two; fewer slabs than this are done before it is over."""
+
+_CHUNK = 64
+"""Slabs that are built, predicted and reported at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A slab that is to be predicted.
+
+    Attributes
+    ----------
+    name
+        For people: a file name, a facet, a record id.
+    slab
+        As cut from the crystal, not relaxed.
+    formula
+        Of the compound; of the slab where the compound is not known.
+    plane, termination
+        Miller index and outermost layer, as people write them; empty where unknown.
+    lattice_is_guess
+        True if the crystal's lattice was estimated, not computed or measured.
+    """
+
+    name: str
+    slab: PlainSlab
+    formula: str
+    plane: str = ""
+    termination: str = ""
+    lattice_is_guess: bool = False
+
+
+@dataclass(frozen=True)
+class SlabPrediction:
+    """What is predicted for a candidate.
+
+    Attributes
+    ----------
+    name, formula, plane, termination, lattice_is_guess
+        Of the candidate.
+    n_atoms
+        Of its cell.
+    values, sigmas
+        By target, in its unit: mean and standard deviation. The 90 % interval is `interval`.
+    distance
+        From the training slabs; above one the slab is unlike them, see `model.evaluation.Predictions`.
+    warnings
+        Each a reason to trust the numbers less, in words.
+    """
+
+    name: str
+    formula: str
+    plane: str
+    termination: str
+    lattice_is_guess: bool
+    n_atoms: int
+    values: dict[str, float]
+    sigmas: dict[str, float]
+    distance: float
+    warnings: tuple[str, ...]
+
+    def interval(self, target: str) -> tuple[float, float]:
+        """Return both ends of the 90 % interval."""
+        half = NORMAL_QUANTILE * self.sigmas[target]
+        return self.values[target] - half, self.values[target] + half
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A candidate that is no slab, and why."""
+
+    name: str
+    reason: str
+
+
+def predict_slabs(
+    ensemble: Ensemble,
+    candidates: Iterable[Candidate],
+    *,
+    workers: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[list[SlabPrediction], list[Refusal]]:
+    """Predict slabs.
+
+    Parameters
+    ----------
+    ensemble
+        The model.
+    candidates
+        Read one after the other, so that a long folder need not be held at once.
+    workers
+        Processes that build graphs, where there are enough slabs for it to pay.
+    progress
+        Called with the number of slabs done.
+
+    Returns
+    -------
+    predictions, refusals
+        In the order of the candidates.
+    """
+    settings = prediction_settings(ensemble)
+    found: list[SlabPrediction] = []
+    refused: list[Refusal] = []
+    for chunk, graphs in _with_graphs(iter(candidates), settings, workers):
+        good = [(c, g) for c, g in zip(chunk, graphs, strict=True) if not isinstance(g, str)]
+        refused += [Refusal(c.name, g) for c, g in zip(chunk, graphs, strict=True) if isinstance(g, str)]
+        found += _predicted(ensemble, settings, good)
+        if progress is not None:
+            progress(len(found) + len(refused))
+    return found, refused
+
+
+def prediction_settings(ensemble: Ensemble) -> GraphSettings:
+    """Return how graphs are built for a prediction: thick enough for a mean over atoms."""
+    settings = ensemble.graph_settings
+    if ensemble.members[0].network.config.pooling == "mean":
+        return replace(settings, min_thickness=max(settings.min_thickness, THICK_ENOUGH))
+    return settings
+
+
+def _predicted(
+    ensemble: Ensemble, settings: GraphSettings, good: Sequence[tuple[Candidate, SlabGraph]]
+) -> list[SlabPrediction]:
+    numbers = ensemble.predict([graph for _, graph in good])
+    return [
+        SlabPrediction(
+            name=candidate.name,
+            formula=candidate.formula,
+            plane=candidate.plane,
+            termination=candidate.termination,
+            lattice_is_guess=candidate.lattice_is_guess,
+            n_atoms=len(candidate.slab.numbers),
+            values={name: float(values[i]) for name, values in numbers.mean.items()},
+            sigmas={name: float(values[i]) for name, values in numbers.sigma.items()},
+            distance=float(numbers.distance[i]),
+            warnings=_warnings(ensemble, settings, candidate, graph, float(numbers.distance[i])),
+        )
+        for i, (candidate, graph) in enumerate(good)
+    ]
+
+
+def _warnings(
+    ensemble: Ensemble,
+    settings: GraphSettings,
+    candidate: Candidate,
+    graph: SlabGraph,
+    distance: float,
+) -> tuple[str, ...]:
+    """Return the reasons to trust a prediction less."""
+    from pymatgen.core import Element
+
+    symbols = {Element.from_Z(int(z)).symbol for z in np.unique(graph.numbers)}
+    unseen = sorted(symbols - set(ensemble.elements))
+    found = []
+    if unseen:
+        found.append(f"{', '.join(unseen)} not in the training set")
+    if distance > 1:
+        found.append(f"unlike the training slabs (distance {distance:.1f})")
+    if candidate.lattice_is_guess:
+        found.append("lattice is a guess")
+    if graph.thickness < settings.min_thickness - 0.01:
+        found.append(
+            f"only {graph.thickness:.0f} A thick, and its crystal could not be told to make it thicker"
+        )
+    return tuple(found)
+
+
+def _with_graphs(
+    candidates: Iterator[Candidate], settings: GraphSettings, workers: int
+) -> Iterator[tuple[list[Candidate], list[SlabGraph | str]]]:
+    """Yield candidates in chunks with their graphs, or with the reason why one has none."""
+    first = list(islice(candidates, POOL_FROM))
+    if workers == 1 or len(first) < POOL_FROM:
+        for chunk in _chunks(chain(first, candidates)):
+            yield chunk, _graphs_of([candidate.slab for candidate in chunk], settings)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        # a few chunks ahead: what is built waits for the network, not all of it in memory
+        waiting: list[tuple[list[Candidate], Future[list[SlabGraph | str]]]] = []
+        for chunk in _chunks(chain(first, candidates)):
+            slabs = [candidate.slab for candidate in chunk]
+            waiting.append((chunk, pool.submit(_graphs_of, slabs, settings)))
+            if len(waiting) > 2 * workers:
+                done, future = waiting.pop(0)
+                yield done, future.result()
+        for done, future in waiting:
+            yield done, future.result()
+
+
+def _chunks(candidates: Iterator[Candidate]) -> Iterator[list[Candidate]]:
+    while chunk := list(islice(candidates, _CHUNK)):
+        yield chunk
+
+
+def _graphs_of(slabs: Sequence[PlainSlab], settings: GraphSettings) -> list[SlabGraph | str]:
+    return [_graph_of(slab, settings) for slab in slabs]
+
+
+def _graph_of(slab: PlainSlab, settings: GraphSettings) -> SlabGraph | str:
+    if slab.numbers.max(initial=0) > MAX_NUMBER:
+        return f"The slab holds element {slab.numbers.max()}; elements up to {MAX_NUMBER} are known."
+    try:
+        return graph_of_plain(slab, settings)
+    except InputError as error:
+        return str(error)

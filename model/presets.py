@@ -1,0 +1,120 @@
+"""Named models: the rows of Table 1 of Shi et al., and our own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from model.balance import BalanceConfig
+from model.graph import GraphSettings
+from model.network import NetworkConfig
+from model.schedule import OptimiserConfig
+from model.training import TrainingConfig
+from stores.errors import InputError
+
+TARGETS = ("surface_energy", "work_function")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Everything that decides how a model is made, but data and seed.
+
+    Attributes
+    ----------
+    name
+        On the command line.
+    about
+        One line.
+    graph
+        How graphs are built for training. Presets that take a mean over all atoms train on slabs as they
+        are; predictions re-cut thinner ones first.
+    features
+        Description of the elements, a key of `model.features.FEATURES`.
+    network, training
+        See there.
+    """
+
+    name: str
+    about: str
+    graph: GraphSettings
+    features: str
+    network: NetworkConfig
+    training: TrainingConfig
+
+
+# Equivalent atoms are folded: the same result several times faster
+_PAPER_GRAPH = GraphSettings(max_neighbours=12, cutoff=12.0, fold=True)
+
+
+def _paper(
+    name: str, about: str, targets: tuple[str, ...] = TARGETS, *, surface: bool, gradnorm: bool
+) -> Preset:
+    """Make a row of Table 1: 12 neighbours, embedding 64, 3 convolutions, 3 hidden layers, Adam, MSE."""
+    return Preset(
+        name=name,
+        about=about,
+        graph=_PAPER_GRAPH,
+        features="cgcnn",
+        network=NetworkConfig(targets=targets, depth="flag" if surface else "none"),
+        training=TrainingConfig(balance=BalanceConfig("gradnorm" if gradnorm else "equal")),
+    )
+
+
+_PRESETS = (
+    _paper(
+        "stl-surface-energy",
+        "CGCNN for the surface energy alone",
+        ("surface_energy",),
+        surface=False,
+        gradnorm=False,
+    ),
+    _paper(
+        "stl-work-function",
+        "CGCNN for the work function alone",
+        ("work_function",),
+        surface=False,
+        gradnorm=False,
+    ),
+    _paper("mtl", "CGCNN with two heads, equal weights", surface=False, gradnorm=False),
+    _paper("gradnorm", "CGCNN with two heads, balanced by GradNorm", surface=False, gradnorm=True),
+    _paper("surface", "CGCNN with two heads and the surface flag", surface=True, gradnorm=False),
+    _paper("sem-cgcnn", "the paper's model: surface flag and GradNorm", surface=True, gradnorm=True),
+    Preset(
+        name="best",
+        about="depth profile, oriented edges, surface attention, whole shells, averaged weights",
+        graph=GraphSettings(max_neighbours=12, cutoff=12.0, whole_shells=True, min_thickness=20.0, fold=True),
+        features="chemical",
+        network=NetworkConfig(
+            targets=TARGETS,
+            element_features=21,
+            depth="profile",
+            edges="oriented",
+            pooling="surface",
+            hidden_layers=2,
+            head_layers=1,
+            dropout=0.1,
+        ),
+        training=TrainingConfig(
+            epochs=100,
+            batch_size=32,
+            optimiser=OptimiserConfig("one-cycle", learning_rate=5e-3, weight_decay=0.05),
+            loss="huber",
+            averaging=0.995,
+            clip=5.0,
+        ),
+    ),
+)
+
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in _PRESETS}
+
+
+def find_preset(name: str) -> Preset:
+    """Return the preset of this name.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if name not in PRESETS:
+        raise InputError(f"no preset {name!r}: choose {', '.join(PRESETS)}")
+    return PRESETS[name]

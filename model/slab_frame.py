@@ -1,0 +1,189 @@
+"""A slab in its own frame: unwrapped, normal along z, reduced in-plane cell, no vacuum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from stores.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pymatgen.core import Structure
+
+MIN_VACUUM = 4.5
+"""Narrowest gap that counts as vacuum (A): wider than any gap between layers of a metal (Cs: 4.3)."""
+MIN_DISTANCE = 0.5
+"""Two atoms closer than this are a mistake (A)."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlainSlab:
+    """A periodic structure as arrays.
+
+    Attributes
+    ----------
+    numbers
+        [N] int64, atomic numbers.
+    lattice
+        [3, 3], lattice vectors as rows (A).
+    fractional
+        [N, 3].
+    """
+
+    numbers: NDArray[np.int64]
+    lattice: NDArray[np.float64]
+    fractional: NDArray[np.float64]
+
+    @classmethod
+    def from_structure(cls, structure: Structure) -> Self:
+        """Take over a pymatgen structure.
+
+        Raises
+        ------
+        InputError
+            If sites are disordered.
+        """
+        try:
+            numbers = np.array([site.specie.Z for site in structure], dtype=np.int64)
+        except AttributeError as error:
+            raise _disordered(structure.formula) from error
+        fractional = np.array([site.frac_coords for site in structure], dtype=np.float64)
+        return cls(numbers, structure.lattice.matrix, fractional)
+
+    @classmethod
+    def from_dict(cls, structure: dict[str, Any]) -> Self:
+        """Take over a stored structure (pymatgen's ``as_dict``) without making a pymatgen object.
+
+        Raises
+        ------
+        InputError
+            If sites are disordered.
+        """
+        from ase.data import atomic_numbers
+
+        try:
+            numbers = [
+                atomic_numbers[species["element"]] if species.get("occu", 1) == 1 else 0
+                for site in structure["sites"]
+                for species in site["species"]
+            ]
+            fractional = np.array([site["abc"] for site in structure["sites"]], dtype=np.float64)
+            lattice = np.array(structure["lattice"]["matrix"], dtype=np.float64)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"A stored slab is no structure ({error}); import it again.") from error
+        if len(numbers) != len(fractional) or 0 in numbers:
+            raise _disordered("in the store")
+        return cls(np.array(numbers, dtype=np.int64), lattice, fractional.reshape(-1, 3))
+
+
+def _disordered(name: str) -> InputError:
+    return InputError(f"The slab {name} has sites that are shared or hold no element; order it first.")
+
+
+@dataclass(frozen=True, eq=False)
+class SlabFrame:
+    """N atoms, periodic in two directions only: the vacuum does not exist here.
+
+    Attributes
+    ----------
+    numbers
+        [N] int64, atomic numbers.
+    cell
+        [2, 2], in-plane lattice vectors as rows, reduced to the shortest (A).
+    plane
+        [N, 2], coordinates in units of `cell`, in [0, 1).
+    heights
+        [N], distance along the surface normal from the lowest atom (A).
+    vacuum
+        From the highest atom to the next image's lowest (A).
+    """
+
+    numbers: NDArray[np.int64]
+    cell: NDArray[np.float64]
+    plane: NDArray[np.float64]
+    heights: NDArray[np.float64]
+    vacuum: float
+
+    @property
+    def thickness(self) -> float:
+        """From the lowest to the highest atom (A)."""
+        return float(self.heights.max())
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """[N, 3], Cartesian (A)."""
+        return np.column_stack([self.plane @ self.cell, self.heights])
+
+    @property
+    def area(self) -> float:
+        """Of the in-plane cell (A^2)."""
+        return float(abs(np.linalg.det(self.cell)))
+
+
+def slab_frame(structure: Structure) -> SlabFrame:
+    """Find the slab in a periodic cell whose c leads across the vacuum.
+
+    Heights are measured along a x b, so that c may be tilted; the slab is unwrapped at the widest gap along
+    the normal, so that it may lie across the cell's boundary.
+
+    Parameters
+    ----------
+    structure
+        Ordered, periodic; a and b span the surface.
+
+    Raises
+    ------
+    InputError
+        If sites are disordered, no gap is wide enough to be vacuum, or the cell is flat.
+    """
+    return frame_of(PlainSlab.from_structure(structure))
+
+
+def frame_of(slab: PlainSlab) -> SlabFrame:
+    """Find the slab in a cell given as arrays; see `slab_frame`."""
+    numbers, lattice, fractional = slab.numbers, slab.lattice, slab.fractional
+    if not len(numbers):
+        raise InputError("The slab has no atoms; check its file.")
+    normal = np.cross(lattice[0], lattice[1])
+    area = float(np.linalg.norm(normal))
+    height = abs(float(lattice[2] @ normal)) / area if area > 1e-6 else 0.0
+    if height < 1e-3 or not np.isfinite(lattice).all() or not np.isfinite(fractional).all():
+        raise InputError("The slab's cell is flat or not a number; check its lattice vectors.")
+    along = np.sort(fractional[:, 2] % 1.0)
+    gaps = np.diff(along, append=along[0] + 1.0)
+    widest = int(gaps.argmax())
+    vacuum = float(gaps[widest]) * height
+    if vacuum < MIN_VACUUM:
+        raise InputError(
+            f"No vacuum: the widest gap along the surface normal is {vacuum:.2f} A (vacuum: {MIN_VACUUM:g} A "
+            f"or more); give a slab whose third lattice vector leads across the vacuum."
+        )
+    bottom = along[(widest + 1) % len(along)]
+    # the lowest atom must not be taken for the highest by a rounding error
+    lifted = (fractional[:, 2] - bottom + 1e-9) % 1.0 - 1e-9
+    heights = lifted * height
+    heights -= heights.min()
+
+    # orthonormal axes in the plane; a left-handed cell is as good as a right-handed one here
+    axis = lattice[0] / np.linalg.norm(lattice[0])
+    axes = np.array([axis, np.cross(normal / area, axis)])
+    cell = _reduced(lattice[:2] @ axes.T)
+    in_plane = (fractional[:, :2] @ lattice[:2] + lifted[:, None] * lattice[2]) @ axes.T
+    plane = in_plane @ np.linalg.inv(cell)
+    plane -= np.floor(plane)
+    return SlabFrame(numbers, cell, plane, heights, vacuum)
+
+
+def _reduced(cell: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the two shortest vectors of a plane lattice (Gauss), the shorter first."""
+    first, second = cell
+    if second @ second < first @ first:
+        first, second = second, first
+    while True:
+        second = second - round(float(first @ second) / float(first @ first)) * first
+        if second @ second >= first @ first * (1 - 1e-9):
+            return np.array([first, second])
+        first, second = second, first

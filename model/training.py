@@ -1,0 +1,341 @@
+"""Training of one network: ordinary code, read from top to bottom.
+
+Everything random follows from the seed and the number of the epoch, so that a training that was killed and
+resumed gives the same bits as one that ran through (on one machine, with the same number of threads).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional
+
+from model.balance import BalanceConfig, cosine_between, make_balancer, shared_gradients
+from model.network import NetworkConfig, SurfaceNetwork
+from model.packing import PackedGraphs
+from model.run_folder import RunFolder, training_key
+from model.scaling import Scaler, target_matrix
+from model.schedule import Averaging, OptimiserConfig, make_optimiser, make_schedule
+from model.smoothing import label_weights
+from model.trained import TrainedModel, predict_packed
+from stores.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from model.dataset import Dataset
+    from model.graph import GraphSettings
+    from model.splits import Split
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a network is trained.
+
+    Attributes
+    ----------
+    epochs
+        At most.
+    batch_size
+        Slabs in a step.
+    optimiser
+        With its schedule.
+    balance
+        Of the targets' losses.
+    loss
+        "mse" or "huber" (squared up to one standard deviation's `huber_delta`, linear beyond).
+    huber_delta
+        In standard deviations of the target.
+    smoothing
+        Label distribution smoothing: rare labels count more.
+    averaging
+        Decay of the moving average of the weights that is validated and kept; 0: none.
+    clip
+        Largest norm of the gradient; 0: none.
+    patience
+        Stop after so many epochs without a better validation; 0: never.
+    seed
+        Of initial weights, order of batches and dropout.
+    bfloat16
+        On a GPU, compute edges in bfloat16.
+    """
+
+    epochs: int = 150
+    batch_size: int = 64
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    balance: BalanceConfig = field(default_factory=BalanceConfig)
+    loss: str = "mse"
+    huber_delta: float = 0.5
+    smoothing: bool = False
+    averaging: float = 0.0
+    clip: float = 0.0
+    patience: int = 0
+    seed: int = 0
+    bfloat16: bool = True
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the history.
+
+    Attributes
+    ----------
+    epoch
+        From 1.
+    learning_rate
+        At its end.
+    loss
+        Mean training loss of each target (standardised).
+    val_mae
+        Validation error of each target, in its unit; None where validation has no label.
+    score
+        What is minimised over epochs: mean over targets of the validation MAE in standard deviations.
+    weights
+        Of the balancer, by target.
+    cosine
+        Of the angle between the targets' gradients at the last shared layer, at the first step.
+    seconds
+        Of this epoch.
+    """
+
+    epoch: int
+    learning_rate: float
+    loss: dict[str, float]
+    val_mae: dict[str, float | None]
+    score: float
+    weights: dict[str, float]
+    cosine: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress callback is told after each epoch: the epoch, how many there are, seconds left."""
+
+    epoch: Epoch
+    epochs: int
+    seconds_left: float
+
+
+def train(
+    dataset: Dataset,
+    split: Split,
+    network_config: NetworkConfig,
+    config: TrainingConfig,
+    elements: torch.Tensor,
+    graph_settings: GraphSettings,
+    *,
+    folder: Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    device: torch.device | str | None = None,
+) -> TrainedModel:
+    """Train a network on the training part and keep the weights that were best on validation.
+
+    Parameters
+    ----------
+    dataset, split
+        Labelled slabs and who is in which part; slabs without any of the targets are left out.
+    network_config, config
+        What is trained and how.
+    elements
+        [Z + 1, F], features of the elements by atomic number.
+    graph_settings
+        Those that the graphs of the data set were built with; stored, for predictions.
+    folder
+        Keeps the state after each epoch and the history; an unfinished training of the same data and
+        settings found there is resumed.
+    progress
+        Called after each epoch.
+    device
+        A GPU if there is one, by default.
+
+    Raises
+    ------
+    InputError
+        If a part has no labels, or `folder` holds another training.
+    """
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    names = network_config.targets
+    train_part = _labelled(dataset, split.train, names, "training")
+    val_part = _labelled(dataset, split.val, names, "validation")
+    train_values, val_values = target_matrix(train_part, names), target_matrix(val_part, names)
+    scaler = Scaler.fit(train_values, names)
+    targets = scaler.scale(train_values).to(device)  # [n, T]
+    importance = _importance(train_values, smoothing=config.smoothing).to(device)  # [n, T], 0: no label
+    train_graphs = PackedGraphs.of([entry.graph for entry in train_part], device)
+    val_graphs = PackedGraphs.of([entry.graph for entry in val_part], device)
+
+    torch.manual_seed(config.seed)
+    network = SurfaceNetwork(network_config, elements).to(device)
+    if config.bfloat16 and device.type == "cuda":
+        network.edge_dtype = torch.bfloat16
+    balancer = make_balancer(len(names), config.balance).to(device)
+    optimiser = make_optimiser([*network.parameters(), *balancer.parameters()], config.optimiser)
+    steps_per_epoch = math.ceil(len(train_graphs) / config.batch_size)
+    schedule = make_schedule(config.optimiser, config.epochs, steps_per_epoch)
+    averaging = Averaging(network, config.averaging) if config.averaging else None
+
+    history: list[Epoch] = []
+    best: dict[str, torch.Tensor] = {}
+    best_score, since_best = math.inf, 0
+    data_hash = training_key(train_part, names)
+    run = RunFolder(
+        folder, {"network": asdict(network_config), "training": asdict(config), "data": data_hash}
+    )
+    if (saved := run.load(device)) is not None:
+        network.load_state_dict(saved["network"])
+        balancer.load_state_dict(saved["balancer"])
+        optimiser.load_state_dict(saved["optimiser"])
+        if averaging:
+            averaging.average, averaging.steps = saved["average"], saved["average_steps"]
+        history = [Epoch(**line) for line in saved["history"]]
+        best, best_score, since_best = saved["best"], saved["best_score"], saved["since_best"]
+
+    while len(history) < config.epochs and not (config.patience and since_best >= config.patience):
+        number, began = len(history), time.monotonic()
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
+        order = torch.randperm(len(train_graphs), generator=generator).to(device)
+        torch.manual_seed(config.seed * 1_000_003 + number)  # dropout, PCGrad's order
+        network.train()
+        sums = torch.zeros(2, len(names), device=device)  # of losses, of labels
+        cosine = None
+        for i, slabs in enumerate(torch.split(order, config.batch_size)):
+            rate = schedule.rate(number * steps_per_epoch + i)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            output = network(train_graphs.select(slabs))  # [B, T]
+            losses, counts = masked_losses(output, targets[slabs], importance[slabs], config)
+            optimiser.zero_grad(set_to_none=True)
+            if i == 0:
+                cosine = cosine_between(shared_gradients(losses, network))
+            balancer.backward(losses, network)
+            if config.clip:
+                torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+            optimiser.step()
+            if averaging:
+                averaging.update(network)
+            with torch.no_grad():
+                for t, loss in losses.items():
+                    sums[0, t] += loss * counts[t]
+                    sums[1, t] += counts[t]
+
+        kept = averaging.average if averaging else network.state_dict()
+        predicted = _predict_with(network, kept, val_graphs, swap=averaging is not None)
+        error = (scaler.unscale(predicted).cpu() - val_values).abs()  # [n_val, T]
+        mae = error.nanmean(0)
+        score = float((mae / torch.tensor(scaler.std, dtype=torch.float64)).nanmean())
+        if not math.isfinite(score):
+            raise InputError(
+                f"training diverged in epoch {number + 1} (validation error is not finite): "
+                "lower the learning rate"
+            )
+        since_best += 1
+        if score < best_score:
+            best_score, since_best = score, 0
+            best = {name: value.detach().clone() for name, value in kept.items()}
+        mean_loss = (sums[0] / sums[1].clamp(min=1)).tolist()
+        history.append(
+            Epoch(
+                epoch=number + 1,
+                learning_rate=rate,
+                loss=dict(zip(names, mean_loss, strict=True)),
+                val_mae={n: None if m != m else m for n, m in zip(names, mae.tolist(), strict=True)},
+                score=score,
+                weights=dict(zip(names, balancer.current_weights(), strict=True)),
+                cosine=cosine,
+                seconds=time.monotonic() - began,
+            )
+        )
+        state: dict[str, Any] = {
+            "network": network.state_dict(),
+            "balancer": balancer.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "average": averaging.average if averaging else {},
+            "average_steps": averaging.steps if averaging else 0,
+            "history": [asdict(line) for line in history],
+            "best": best,
+            "best_score": best_score,
+            "since_best": since_best,
+        }
+        run.save(state, history[-1])
+        if progress is not None:
+            recent = [line.seconds for line in history[-5:]]
+            left = (config.epochs - len(history)) * sum(recent) / len(recent)
+            progress(Progress(history[-1], config.epochs, left))
+
+    run.close()
+    network.load_state_dict(best)
+    network.edge_dtype = torch.float32
+    return TrainedModel(
+        network=network.cpu().eval(),
+        scaler=scaler,
+        graph_settings=graph_settings,
+        training={"config": asdict(config), "split": split.name, "split_seed": split.seed},
+        training_hash=data_hash,
+        training_elements=tuple(sorted({element for entry in train_part for element in entry.elements})),
+        history=tuple(asdict(line) for line in history),
+    )
+
+
+def masked_losses(
+    output: torch.Tensor, target: torch.Tensor, importance: torch.Tensor, config: TrainingConfig
+) -> tuple[dict[int, torch.Tensor], list[int]]:
+    """Loss of each target that has labels in the batch, over those labels, and numbers of labels.
+
+    Parameters
+    ----------
+    output, target
+        [B, T], standardised; NaN in `target` where there is no label.
+    importance
+        [B, T], weight of each label, zero where there is none.
+
+    Returns
+    -------
+    losses, counts
+        Scalars by index of target; number of labels of every target.
+    """
+    known = importance > 0
+    target = torch.where(known, target, output.detach())  # NaN times zero would be NaN
+    if config.loss == "huber":
+        each = functional.huber_loss(output, target, reduction="none", delta=config.huber_delta)
+        each = each * (2 / config.huber_delta)
+    elif config.loss == "mse":
+        each = (output - target).square()
+    else:
+        raise InputError(f"no loss {config.loss!r}: choose mse or huber")
+    counts = known.sum(0).tolist()
+    total = (each * importance).sum(0)  # [T]
+    return {t: total[t] / n for t, n in enumerate(counts) if n}, counts
+
+
+def _importance(values: torch.Tensor, *, smoothing: bool) -> torch.Tensor:
+    """Weight of each label [n, T], zero where there is none."""
+    if not smoothing:
+        return (~values.isnan()).float()
+    return torch.stack([label_weights(column) for column in values.unbind(1)], dim=1)
+
+
+def _labelled(dataset: Dataset, numbers: tuple[int, ...], names: tuple[str, ...], part: str) -> Dataset:
+    """Return the slabs of a part that have at least one of the targets."""
+    kept = [i for i in numbers if any(dataset[i].targets.get(name) is not None for name in names)]
+    if not kept:
+        raise InputError(f"the {part} part has no slab with a label of {', '.join(names)}: add data")
+    return dataset.subset(kept)
+
+
+def _predict_with(
+    network: SurfaceNetwork, weights: dict[str, torch.Tensor], graphs: PackedGraphs, *, swap: bool
+) -> torch.Tensor:
+    """Standardised predictions [n, T] with other weights than the network's; leaves the network as it was."""
+    if not swap:
+        return predict_packed(network, graphs)
+    own = {name: value.clone() for name, value in network.state_dict().items()}
+    network.load_state_dict(weights)
+    predicted = predict_packed(network, graphs)
+    network.load_state_dict(own)
+    return predicted

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pymatgen.core import Composition, Element, Lattice, Structure
+
+from model.graph import GraphSettings, build_graph
+from model.recut import NoRepeatError, crystal_inside, needed_thickness, thicken
+from model.slab_frame import slab_frame
+from tests.model.crystals import CRYSTALS, slab, slabs_of
+
+NAMES = ["MgAg", "MgZn2", "Mg2Ni", "Mg3Sb2", "Mg"]
+WHOLE = GraphSettings(whole_shells=True)
+
+
+def surface_features(structure: Structure, depth: float) -> np.ndarray:
+    """What three steps of message passing know of the atoms near the surface, per area, sorted."""
+    graph = build_graph(structure, WHOLE)
+    centre = np.repeat(np.arange(graph.n_nodes), np.diff(graph.offsets))
+    features = np.column_stack([graph.numbers / 10, np.minimum(graph.depth, 5.0)])
+    for step in range(3):
+        messages = np.sin(
+            features[graph.neighbours] + graph.distances[:, None] + graph.cosines[:, None] * step
+        )
+        features = features.copy()
+        for column in range(2):
+            features[:, column] += np.bincount(centre, messages[:, column], graph.n_nodes)
+    near = graph.depth <= depth
+    frame = slab_frame(structure)
+    per_area = np.array([np.exp(np.sin(features[near])).sum() / frame.area, near.sum() / frame.area])
+    return np.concatenate([per_area, np.sort(features[near], axis=0)[[0, -1]].ravel()])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_termination_cut_thin_and_thick_has_the_same_surface(name: str) -> None:
+    thin, middle, thick = (slabs_of(name, thickness) for thickness in (10.0, 15.0, 25.0))
+    assert len(thin) == len(middle) == len(thick) > 2
+    for three in zip(thin, middle, thick, strict=True):
+        assert len({(s.miller_index, s.termination_key) for s in three}) == 1
+        reach = max(float(build_graph(s.structure, WHOLE).distances.max()) for s in three)
+        thickness = needed_thickness(pooled=5.0, steps=3, reach=reach, depth_limit=5.0)
+        views = [surface_features(thicken(s.structure, thickness), 5.0) for s in three]
+        np.testing.assert_allclose(views[1], views[0], atol=2e-4)
+        np.testing.assert_allclose(views[2], views[0], atol=2e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_thickened_slab_is_the_slab_cut_thick(name: str) -> None:
+    for thin, thick in zip(slabs_of(name), slabs_of(name, 25.0), strict=True):
+        made = thicken(thin.structure, 20.0)
+        assert slab_frame(made).thickness >= 20.0
+        made = thicken(thin.structure, thick.thickness - 0.01)
+        if slab_frame(made).thickness == pytest.approx(thick.thickness, abs=0.01):
+            # same number of repeats: the very same slab
+            signatures = [build_graph(s, WHOLE).signature for s in (made, thick.structure)]
+            np.testing.assert_allclose(*signatures, atol=1e-3)
+
+
+def test_vacuum_and_composition_of_the_repeat_are_kept() -> None:
+    cut = slab("MgAg", (1, 0, 0))
+    made = thicken(cut, 30.0)
+    before, after = slab_frame(cut), slab_frame(made)
+    assert after.vacuum == pytest.approx(before.vacuum, abs=1e-4)
+    # B2 (100): one plane of Mg and one of Ag for each repeat
+    added = made.composition - cut.composition
+    assert added["Mg"] == added["Ag"] > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_slab_tells_the_crystal_it_was_cut_from(name: str) -> None:
+    crystal = CRYSTALS[name]
+    for cut in slabs_of(name):
+        amounts, volume = crystal_inside(slab_frame(cut.structure))
+        inside = Composition({Element.from_Z(number): count for number, count in amounts.items()})
+        assert inside.reduced_formula == crystal.composition.reduced_formula
+        assert volume == pytest.approx(crystal.volume / len(crystal), rel=1e-3)
+
+
+def test_a_slab_that_is_thick_enough_stays_as_it_is() -> None:
+    cut = slab("MgAg", (1, 1, 0))
+    assert thicken(cut, 5.0) is cut
+
+
+def test_the_known_period_leads_to_the_same_slab() -> None:
+    for cut in slabs_of("Mg3Sb2"):
+        one, other = thicken(cut.structure, 25.0), thicken(cut.structure, 25.0, period=cut.period)
+        np.testing.assert_allclose(
+            build_graph(one, WHOLE).signature, build_graph(other, WHOLE).signature, atol=1e-3
+        )
+
+
+def test_relaxed_surfaces_are_kept_and_only_the_middle_repeats() -> None:
+    thick = next(s for s in slabs_of("MgAg", 25.0) if s.miller_index == (1, 1, 0)).structure.copy()
+    z = thick.cart_coords[:, 2]
+    moved = np.where(z > z.max() - 0.1, 0.2, np.where(z < z.min() + 0.1, -0.2, 0.0))
+    relaxed = Structure(
+        thick.lattice,
+        thick.species,
+        thick.cart_coords + moved[:, None] * [0, 0, 1],
+        coords_are_cartesian=True,
+    )
+    made = thicken(relaxed, 40.0)
+    graph, original = build_graph(made, WHOLE), build_graph(relaxed, WHOLE)
+    assert graph.thickness >= 40.0
+    # two atoms on each side are 0.2 A farther out
+    for g in (graph, original):
+        assert np.sort(np.unique(np.round(g.depth, 2)))[1] == pytest.approx(0.2 + 3.314 / 2**0.5, abs=0.01)
+
+
+def test_a_slab_that_does_not_repeat_is_refused_with_a_reason() -> None:
+    with pytest.raises(NoRepeatError, match=r"does not show how its crystal continues"):
+        thicken(
+            Structure(
+                Lattice.orthorhombic(3, 3, 25),
+                ["Mg", "Ag", "Zn", "Al"],
+                [[0, 0, z] for z in (0.4, 0.5, 0.6, 0.7)],
+            ),
+            20.0,
+        )
+
+
+def test_one_layer_cannot_be_thickened() -> None:
+    with pytest.raises(NoRepeatError):
+        thicken(Structure(Lattice.cubic(20), ["Mg"], [[0, 0, 0.5]]), 10.0)

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from model.balance import BALANCERS, BalanceConfig
+from model.graph import GraphSettings
+from model.schedule import Averaging, OneCycle, OptimiserConfig, StepSchedule, make_schedule
+from model.splits import Split
+from model.training import TrainingConfig, masked_losses, train
+from stores.errors import InputError
+from tests.model.tiny import tiny_config, tiny_dataset, tiny_elements
+
+SPLIT = Split("random", 0, tuple(range(26)), tuple(range(26, 34)), tuple(range(34, 40)))
+QUICK = TrainingConfig(epochs=4, batch_size=8, optimiser=OptimiserConfig(learning_rate=1e-2))
+
+
+def trained(config=QUICK, dataset=None, network=None, **options):
+    return train(
+        dataset or tiny_dataset(),
+        SPLIT,
+        network or tiny_config(),
+        config,
+        tiny_elements(),
+        GraphSettings(),
+        device="cpu",
+        **options,
+    )
+
+
+def same(one, other):
+    a, b = one.network.state_dict(), other.network.state_dict()
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_training_learns():
+    model = trained(replace(QUICK, epochs=25))
+    for name in ("surface_energy", "work_function"):
+        assert model.history[-1]["loss"][name] < 0.4 * model.history[0]["loss"][name]
+
+
+@pytest.mark.parametrize("balance", [name for name in BALANCERS if name != "fixed"])
+def test_same_seed_same_bits_and_missing_labels_are_masked(balance):
+    # whole batches lack the work function now and then
+    dataset = tiny_dataset(missing=range(22))
+    config = replace(QUICK, epochs=2, batch_size=4, balance=BalanceConfig(balance))
+    network = tiny_config(dropout=0.1)
+    one, two = (trained(config, dataset, network) for _ in range(2))
+    assert same(one, two)
+    assert all(math.isfinite(line["score"]) for line in one.history)
+    assert not same(one, trained(replace(config, seed=1), dataset, network))
+
+
+def test_labels_of_one_target_do_not_reach_the_head_of_another():
+    output = torch.randn(3, 2, requires_grad=True)
+    target = torch.tensor([[1.0, float("nan")], [0.0, 2.0], [float("nan"), 1.0]])
+    losses, counts = masked_losses(output, target, (~target.isnan()).float(), QUICK)
+    assert counts == [2, 2]
+    sum(losses.values()).backward()
+    assert (output.grad != 0).tolist() == [[True, False], [True, True], [False, True]]
+    expected = ((output[0, 0] - 1) ** 2 + output[1, 0] ** 2) / 2
+    assert losses[0].item() == pytest.approx(expected.item())
+
+
+def test_target_without_label_in_the_batch_has_no_loss():
+    target = torch.tensor([[1.0, float("nan")]])
+    losses, counts = masked_losses(torch.zeros(1, 2), target, (~target.isnan()).float(), QUICK)
+    assert list(losses) == [0] and counts == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        replace(QUICK, balance=BalanceConfig("gradnorm")),
+        replace(
+            QUICK, averaging=0.9, loss="huber", clip=1.0, optimiser=OptimiserConfig("one-cycle", 1e-2, 0.1)
+        ),
+        replace(QUICK, balance=BalanceConfig("pcgrad"), smoothing=True),
+    ],
+)
+def test_resumed_training_equals_an_uninterrupted_one(tmp_path, config):
+    network = tiny_config(dropout=0.1)
+    whole = trained(config, network=network)
+
+    def kill(progress):
+        if progress.epoch.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(config, network=network, folder=tmp_path, progress=kill)
+    seen = []
+    resumed = trained(config, network=network, folder=tmp_path, progress=lambda p: seen.append(p.epoch.epoch))
+    assert seen == [3, 4]
+    assert same(whole, resumed)
+    untimed = [[{**line, "seconds": 0} for line in model.history] for model in (whole, resumed)]
+    assert untimed[0] == untimed[1]
+    lines = (tmp_path / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4]
+
+
+def test_folder_of_another_training_is_refused(tmp_path):
+    trained(replace(QUICK, epochs=1), folder=tmp_path)
+    with pytest.raises(InputError, match="other settings or data"):
+        trained(replace(QUICK, epochs=1, seed=3), folder=tmp_path)
+    with pytest.raises(InputError, match="other settings or data"):
+        trained(replace(QUICK, epochs=1), tiny_dataset(missing=[1]), folder=tmp_path)
+
+
+def test_cut_off_state_is_named(tmp_path):
+    trained(replace(QUICK, epochs=1), folder=tmp_path)
+    state = tmp_path / "state.pt"
+    state.write_bytes(state.read_bytes()[:500])
+    with pytest.raises(InputError, match="not a whole mgsurf checkpoint"):
+        trained(replace(QUICK, epochs=1), folder=tmp_path)
+
+
+def test_weights_kept_are_those_of_the_best_validation():
+    model = trained(replace(QUICK, epochs=12, optimiser=OptimiserConfig(learning_rate=0.05)))
+    best = min(model.history, key=lambda line: line["score"])
+    dataset = tiny_dataset()
+    predicted = model.predict([dataset[i].graph for i in SPLIT.val])
+    true = np.array([dataset[i].targets["work_function"] for i in SPLIT.val])
+    assert np.abs(predicted["work_function"] - true).mean() == pytest.approx(best["val_mae"]["work_function"])
+
+
+def test_early_stop():
+    config = replace(QUICK, epochs=200, patience=3, optimiser=OptimiserConfig(learning_rate=0.05))
+    history = trained(config).history
+    assert len(history) < 200
+    assert len(history) == min(history, key=lambda line: line["score"])["epoch"] + 3
+
+
+def test_progress_tells_loss_and_time_left():
+    told = []
+    trained(progress=told.append)
+    assert [p.epoch.epoch for p in told] == [1, 2, 3, 4]
+    assert told[-1].seconds_left == 0 and told[0].seconds_left > 0
+    assert set(told[0].epoch.loss) == {"surface_energy", "work_function"}
+
+
+def test_part_without_labels_and_divergence_are_told():
+    with pytest.raises(InputError, match=r"training part has no slab.*work_function"):
+        trained(dataset=tiny_dataset(missing=range(26)), network=tiny_config(targets=("work_function",)))
+    with pytest.raises(InputError, match="lower the learning rate"):
+        trained(replace(QUICK, epochs=50, optimiser=OptimiserConfig(learning_rate=1e30)))
+
+
+def test_schedules():
+    step = make_schedule(OptimiserConfig(), 150, 10)
+    assert isinstance(step, StepSchedule)
+    assert step.rate(999) == 1e-3 and step.rate(1000) == pytest.approx(1e-4)
+    cycle = OneCycle(OptimiserConfig("one-cycle", 1.0), 10, 10)
+    rates = [cycle.rate(i) for i in range(100)]
+    assert max(rates) == pytest.approx(1.0, abs=0.01) and rates.index(max(rates)) in (9, 10)
+    assert rates[-1] < 0.01 and rates[0] < 0.2
+    with pytest.raises(InputError, match="choose step, one-cycle"):
+        make_schedule(OptimiserConfig("cosine"), 1, 1)
+
+
+def test_average_follows_the_weights():
+    layer = torch.nn.Linear(1, 1, bias=False)
+    average = Averaging(layer, decay=0.5)
+    torch.nn.init.constant_(layer.weight, 1.0)
+    for _ in range(30):
+        average.update(layer)
+    assert float(average.average["weight"]) == pytest.approx(1.0, abs=1e-5)

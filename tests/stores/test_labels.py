@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+from pymatgen.core import Lattice, Structure
+
+from stores.connections import open_store
+from stores.labels import LabelRecord, add_labels, label_documents, source_fingerprint
+from stores.method import content_hash
+
+
+def record(name: str, **targets: float | None) -> LabelRecord:
+    return LabelRecord(
+        id=content_hash(["source", name]),
+        source="source",
+        source_id=name,
+        method_fingerprint=source_fingerprint("source"),
+        formula="Mg",
+        chemsys="Mg",
+        composition={"Mg": 1},
+        n_atoms=1,
+        compound="Mg",
+        slab=Structure(Lattice.cubic(20), ["Mg"], [[0, 0, 0.5]]),
+        geometry="as_cut",
+        targets=targets,
+    )
+
+
+@pytest.fixture(params=["sqlite", "folder", "memory"])
+def uri(request, tmp_path) -> str:
+    return {
+        "sqlite": f"sqlite:///{tmp_path}/s.sqlite",
+        "folder": f"folder://{tmp_path}/records",
+        "memory": f"memory://{tmp_path.name}",
+    }[request.param]
+
+
+def test_labels_are_kept_in_every_kind_of_store_and_written_once(uri):
+    records = [record("a", surface_energy=0.1), record("b", surface_energy=None, other=2.0)]
+    with open_store(uri) as store:
+        assert add_labels(store, records) == 2
+        assert add_labels(store, [record("a", surface_energy=0.1)]) == 0
+        assert add_labels(store, [record("a", surface_energy=0.2)]) == 1
+        assert add_labels(store, []) == 0
+        found = {d["source_id"]: d for d in label_documents(store)}
+        assert store.count(collection="labels") == 2
+        assert store.count() == 0  # no surfaces
+    assert found["a"]["targets"] == {"surface_energy": 0.2}
+    assert found["b"]["targets"] == {"surface_energy": None, "other": 2.0}
+    again = LabelRecord.model_validate({k: v for k, v in found["a"].items() if not k.startswith("_")})
+    assert Structure.from_dict(again.slab).formula == "Mg1"
+
+
+def test_labels_can_be_asked_for_by_field(uri):
+    with open_store(uri) as store:
+        add_labels(store, [record("a", x=1.0), record("b", x=2.0)])
+        assert [d["source_id"] for d in label_documents(store, {"targets.x": {"$gt": 1.5}})] == ["b"]
+        assert list(label_documents(store, {"source": "another"})) == []
+
+
+def test_two_sources_have_two_fingerprints():
+    assert source_fingerprint("one") != source_fingerprint("other")
+    assert source_fingerprint("one") == source_fingerprint("one")
+
+
+def test_unknown_fields_and_texts_for_numbers_are_refused():
+    plain = record("a", x=1.0).model_dump()
+    with pytest.raises(ValidationError):
+        LabelRecord.model_validate({**plain, "energy": 1})
+    with pytest.raises(ValidationError):
+        LabelRecord.model_validate({**plain, "targets": {"x": "high"}})

@@ -1,0 +1,177 @@
+"""`mgsurf ablate`: the paper's Table 1 over several seeds, beside the paper's numbers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stores.errors import InputError, StoreError
+from workflows.cli.console import page
+from workflows.cli.learning import TrainingBar, labelled_slabs, require_network
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+DEFAULT_FOLDER = Path("mgsurf_ablation")
+
+
+def run_ablation(
+    *,
+    presets: list[str],
+    seeds: int,
+    split: str,
+    folds: int,
+    epochs: int | None,
+    members: int,
+    fractions: list[float],
+    store: str | None,
+    method: str | None,
+    output: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Run what is missing, print the table, and write it as Markdown and JSON.
+
+    Returns
+    -------
+    int
+        Exit status: 1 if a run failed or is in work elsewhere.
+    """
+    require_network()
+    from model.ablation import Plan, ablate, comparisons, learning_curve, table
+    from model.presets import find_preset
+
+    folder = output or DEFAULT_FOLDER
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; --output takes a folder")
+    for name in presets:
+        find_preset(name)
+    plan = Plan(
+        presets=tuple(dict.fromkeys(presets)) or Plan.presets,
+        seeds=tuple(range(seeds)),
+        split=split,
+        epochs=epochs,
+        members=members,
+        folds=folds,
+        fractions=tuple(sorted(set(fractions))) or (1.0,),
+    )
+    with TrainingBar(quiet) as bar:
+        results, problems = ablate(labelled_slabs(store, method), plan, folder, bar.step)
+    rows, compared = table(results), comparisons(results)
+    lines = markdown(rows, compared, plan.split, plan.folds)
+    try:
+        (folder / "ablation.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        text = json.dumps({"rows": rows, "best_against_sem_cgcnn": compared, "problems": problems}, indent=2)
+        (folder / "ablation.json").write_text(text + "\n", encoding="utf-8")
+        if len(plan.fractions) > 1:
+            _draw_curves(folder, {t: learning_curve(results, t) for r in rows for t in r["targets"]})
+    except OSError as error:
+        raise StoreError(f"{folder}: the table cannot be written ({error}); free space and repeat") from error
+    if as_json:
+        print(text)
+    else:
+        console = page()
+        for line in lines:
+            console.print(line, markup=False, soft_wrap=True)
+        print(f"\ntable in {folder / 'ablation.md'}, {len(results)} runs in {folder}")
+    for problem in problems:
+        print(f"mgsurf: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def markdown(
+    rows: Sequence[Mapping[str, Any]], compared: Mapping[str, Any], split: str, folds: int
+) -> list[str]:
+    """Return the table as lines of Markdown: mean ± standard deviation over runs, the paper's in brackets."""
+    from workflows.report.training_figures import target_name, unit_of
+
+    targets = list(dict.fromkeys(target for row in rows for target in row["targets"]))
+    several = len({row["train_fraction"] for row in rows}) > 1
+    heads = ["preset", *(["of train"] if several else []), "runs"]
+    for target in targets:
+        unit = f" ({unit_of(target)})" if unit_of(target) else ""
+        heads += [f"{target_name(target)} MAE{unit}", "R²", "τ of facets"]
+        heads += ["MAE over systems"] if folds or split != "random" else []
+    heads.append("total loss")
+    body = [_cells(row, targets, several, folds > 0 or split != "random") for row in rows]
+    widths = [max(len(line[i]) for line in [heads, *body]) for i in range(len(heads))]
+    lines = [
+        f"Test part, split by {split}{f', {folds}-fold' if folds else ''}; mean ± standard deviation over "
+        "runs, in brackets Table 1 of Shi et al. (one split of 3,526 slabs).",
+        "",
+        _line(heads, widths),
+        _line(["-" * width for width in widths], widths),
+        *(_line(cells, widths) for cells in body),
+    ]
+    if compared:
+        lines += ["", *(_comparison(target, c) for target, c in compared.items())]
+    return lines
+
+
+def _cells(row: Mapping[str, Any], targets: Sequence[str], several: bool, systems: bool) -> list[str]:
+    cells = [row["preset"], *([f"{row['train_fraction']:g}"] if several else []), str(row["runs"])]
+    for target in targets:
+        found = row["targets"].get(target)
+        if found is None:
+            cells += [""] * (4 if systems else 3)
+            continue
+        paper = found["paper"] or {}
+        cells.append(_spread(found["mae"], 3) + (f" [{paper['mae']:g}]" if paper else ""))
+        cells.append(_decimals(found["r2"], 3) + (f" [{paper['r2']:g}]" if paper else ""))
+        cells.append(_decimals(found["kendall_tau"], 2))
+        cells += [_spread(found["macro_mae"], 3)] if systems else []
+    paper_loss = f" [{row['paper_loss']:g}]" if row["paper_loss"] else ""
+    cells.append(_decimals(row["total_loss"], 3) + paper_loss)
+    return cells
+
+
+def _spread(value: Mapping[str, float | None], digits: int) -> str:
+    """Write 0.00532 ± 0.00012: the spread with as many decimals as the mean."""
+    from workflows.report.training_figures import significant
+
+    if value["mean"] is None:
+        return "-"
+    mean = significant(value["mean"], digits)
+    decimals = len(mean.partition(".")[2])
+    return mean if value["spread"] is None else f"{mean} ± {value['spread']:.{decimals}f}"
+
+
+def _decimals(value: Mapping[str, float | None], decimals: int) -> str:
+    if value["mean"] is None:
+        return "-"
+    mean = f"{value['mean']:.{decimals}f}"
+    return mean if value["spread"] is None else f"{mean} ± {value['spread']:.{decimals}f}"
+
+
+def _comparison(target: str, found: Mapping[str, Any]) -> str:
+    from workflows.report.training_figures import target_name
+
+    change, systems = found["mae_relative"], found["systems_relative"]
+    text = f"best against sem-cgcnn, {target_name(target)}: MAE {_percent(change['mean'])}"
+    if found["pairs"] > 1:
+        text += f" (95 %: {_percent(change['low'])} to {_percent(change['high'])}, {found['pairs']} pairs)"
+    else:
+        text += " (one pair: no interval)"
+    return text + (
+        f"; mean over {found['systems']} systems {_percent(systems['mean'])} "
+        f"(95 %: {_percent(systems['low'])} to {_percent(systems['high'])})."
+    )
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:+.1f} %"
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)]
+    return "| " + " | ".join(padded) + " |"
+
+
+def _draw_curves(folder: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    from workflows.report.style import save
+    from workflows.report.training_figures import learning_curve_figure
+
+    for target, points in curves.items():
+        save(learning_curve_figure(points, target), folder / f"learning_curve_{target}.png")

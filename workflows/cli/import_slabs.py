@@ -1,0 +1,96 @@
+"""`mgsurf import`: labelled slabs of others become records."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from model.importing import import_slabs
+from stores.connections import resolve_store_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from model.importing import Imported
+
+SHOWN_LINES = 40
+"""Problems beyond this many are counted, not printed."""
+
+
+def import_labels(
+    path: str,
+    *,
+    format: str,
+    targets: str | None,
+    source: str | None,
+    relaxed: bool,
+    store_uri: str | None,
+    as_json: bool,
+) -> int:
+    """Read labelled slabs, store them and print a summary.
+
+    Parameters
+    ----------
+    path, format, source, relaxed
+        See `model.importing.import_slabs`.
+    targets
+        Names separated by commas.
+    store_uri
+        What ``--store`` said.
+    as_json
+        Print what was done as JSON.
+
+    Returns
+    -------
+    int
+        Exit status: 1 if a line of the source could not be used, else 0.
+    """
+    names = None if targets is None else [name.strip() for name in targets.split(",") if name.strip()]
+    with _progress() as tick:
+        result = import_slabs(
+            path,
+            resolve_store_uri(store_uri),
+            format=format,
+            targets=names,
+            source=source,
+            relaxed=relaxed,
+            tick=tick,
+        )
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        print(json.dumps(asdict(result), indent=2))
+    else:
+        print(_summary(result))
+    for line in result.problems[:SHOWN_LINES]:
+        print(f"mgsurf: {line}", file=sys.stderr)
+    if len(result.problems) > SHOWN_LINES:
+        left = len(result.problems) - SHOWN_LINES
+        print(f"mgsurf: and {left} more lines could not be used; --json shows all", file=sys.stderr)
+    return 1 if result.problems else 0
+
+
+def _summary(result: Imported) -> str:
+    slabs = f"{result.n_read} slab{'' if result.n_read == 1 else 's'}"
+    labels = ", ".join(f"{count} {target}" for target, count in result.n_labels.items() if count)
+    changed = f"{result.n_changed} record{'' if result.n_changed == 1 else 's'} new or changed"
+    text = f"{slabs} read from {result.source} ({labels or 'no labels'}); "
+    return text + (changed if result.n_changed else "nothing new")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int, str], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def tick(number: int, total: int, name: str) -> None:
+            bar.update(task, completed=number, total=total or None, description=name)
+
+        yield tick

@@ -1,0 +1,152 @@
+"""What the commands of the network share: torch or one line saying how to get it, data, progress bars."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache, partial
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Self
+
+from stores.connections import resolve_store_uri
+from stores.errors import InputError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from model.ablation import Step
+    from model.dataset import Dataset
+    from model.graph import GraphSettings
+    from model.runs import Datasets
+    from model.training import Progress
+
+LOG = logging.getLogger(__name__)
+
+INSTALL = 'pip install "mgsurf[model]"'
+
+
+def require_network(*more: str) -> None:
+    """Check that torch is there, and other packages that a command needs.
+
+    Raises
+    ------
+    InputError
+        Naming the command that installs them.
+    """
+    from importlib import import_module
+
+    for name in ("torch", *more):
+        try:
+            import_module(name)
+        except ImportError as error:
+            reason = "is not installed" if isinstance(error, ModuleNotFoundError) else f"is broken ({error})"
+            raise InputError(f"this command needs {name}, which {reason}: {INSTALL}") from error
+
+
+def labelled_slabs(store_uri: str | None, method: str | None) -> Datasets:
+    """Return what gives a run its data set: the labelled slabs of a store, graphs cached on disk.
+
+    The result can be sent to another process.
+    """
+    return partial(_load, resolve_store_uri(store_uri), method)
+
+
+@cache
+def _load(uri: str, method: str | None, settings: GraphSettings, targets: tuple[str, ...]) -> Dataset:
+    from model.dataset import Dataset
+    from model.graph_cache import GraphCache
+
+    methods = None if method is None else [method]
+    found = Dataset.from_store(uri, targets, settings=settings, methods=methods, cache=GraphCache())
+    if found.skipped:
+        first = found.skipped[0]
+        LOG.warning("%d labelled slabs are left out; the first: %s", len(found.skipped), first)
+    return found
+
+
+class TrainingBar:
+    """Progress of one or many trainings on a terminal: loss, and time left. Use it as a context manager.
+
+    Parameters
+    ----------
+    quiet
+        Show nothing.
+    """
+
+    def __init__(self, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[loss]}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            transient=True,
+            disable=quiet or not console.is_terminal,
+        )
+        self._task = self._progress.add_task("reading slabs", total=None, loss="", left="")
+        self._began = monotonic()
+        self._trained = 0.0
+
+    def __enter__(self) -> Self:
+        """Start the bar."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the bar away."""
+        self._progress.stop()
+
+    def member(self, members: int) -> Any:
+        """Return a callback for a run with so many members."""
+
+        def tell(number: int, line: Progress) -> None:
+            self._show("training", number / members, 1 / members, line)
+
+        return tell
+
+    def step(self, step: Step) -> None:
+        """Show where an ablation is: its callback."""
+        name = f"{step.number + 1}/{step.total} {step.run.label()}"
+        if step.line is None:
+            self._progress.update(
+                self._task, description=name, total=1.0, completed=step.number / step.total, loss=""
+            )
+            return
+        members = step.run.members
+        self._show(
+            name,
+            (step.number + step.member / members) / step.total,
+            1 / (step.total * members),
+            step.line,
+        )
+
+    def _show(self, name: str, before: float, share: float, line: Progress) -> None:
+        """Show an epoch of a part that began at `before` and makes up `share` of the whole."""
+        done = before + share * line.epoch.epoch / line.epochs
+        # by the trainings of this call alone: finished runs that were only read cost no time
+        self._trained += share / line.epochs
+        left = (1 - done) / self._trained * (monotonic() - self._began)
+        self._progress.update(
+            self._task,
+            description=f"{name}, epoch {line.epoch.epoch}/{line.epochs}",
+            total=1.0,
+            completed=done,
+            loss=f"loss {sum(line.epoch.loss.values()):.3f}, val {line.epoch.score:.3f}",
+            left=f"{duration(left)} left",
+        )
+
+
+def duration(seconds: float) -> str:
+    """Write a time for people: 40 s, 6 min, 2.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

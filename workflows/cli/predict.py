@@ -1,0 +1,306 @@
+"""`mgsurf predict`: surface energies and work functions of slabs that nobody has computed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stores.errors import InputError
+from workflows.cli.console import page
+from workflows.cli.learning import require_network
+from workflows.cli.train import DEFAULT_FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from model.prediction import Candidate, SlabPrediction
+
+_STORE_ENDINGS = (".sqlite", ".sqlite3", ".db")
+_SHOWN_PROBLEMS = 20
+_SHOWN_ROWS = 200
+
+
+def predict(
+    inputs: list[str],
+    *,
+    bulk: Path | None,
+    prototype: str | None,
+    formula: str | None,
+    max_index: int,
+    min_thickness: float,
+    model: Path | None,
+    workers: int | None,
+    quiet: bool,
+    as_json: bool,
+    as_csv: bool,
+) -> int:
+    """Predict slabs and print them.
+
+    Returns
+    -------
+    int
+        Exit status: 1 if some of several slabs could not be predicted.
+    """
+    if as_json and as_csv:
+        raise InputError("--json and --csv exclude each other; choose one")
+    crystal = bulk is not None or formula is not None or prototype is not None
+    if crystal == bool(inputs):
+        raise InputError(
+            "say what to predict: slab files, a folder or a store; or a crystal to cut with --bulk FILE or "
+            "--formula MgAg --prototype B2" + (" (not both)" if crystal else "")
+        )
+    require_network()
+    from model.ensemble import load_ensemble
+    from model.prediction import predict_slabs
+
+    ensemble = load_ensemble(model or Path(os.environ.get("MGSURF_MODEL") or DEFAULT_FOLDER))
+    problems: list[tuple[str, str]] = []
+    candidates = (
+        _cut(bulk, prototype, formula, max_index, min_thickness, problems)
+        if crystal
+        else _given(inputs, problems)
+    )
+    with _Counter(quiet) as counter:
+        found, refused = predict_slabs(
+            ensemble, candidates, workers=workers or _cores(), progress=counter.show
+        )
+    problems += [(refusal.name, refusal.reason) for refusal in refused]
+    if not found and len(problems) == 1:
+        raise InputError(_problem(*problems[0]))
+    targets = ensemble.targets
+    if as_json:
+        print(json.dumps([plain(one, targets) for one in found], indent=2))
+    elif as_csv:
+        _print_csv(found, targets)
+    elif found:
+        _print(found, targets)
+    for problem in problems[:_SHOWN_PROBLEMS]:
+        print(f"mgsurf: {_problem(*problem)}", file=sys.stderr)
+    if len(problems) > _SHOWN_PROBLEMS:
+        print(f"mgsurf: and {len(problems) - _SHOWN_PROBLEMS} more could not be predicted", file=sys.stderr)
+    return 0 if not problems else 1
+
+
+def plain(one: SlabPrediction, targets: Sequence[str]) -> dict[str, Any]:
+    """Return a prediction for JSON: by target its value, standard deviation and 90 % interval."""
+    numbers: dict[str, Any] = {}
+    for target in targets:
+        low, high = one.interval(target)
+        values = {"value": one.values[target], "sigma": one.sigmas[target], "low": low, "high": high}
+        numbers[target] = {name: _finite(value) for name, value in values.items()}
+    return {
+        "name": one.name,
+        "formula": one.formula,
+        "plane": one.plane,
+        "termination": one.termination,
+        "n_atoms": one.n_atoms,
+        **numbers,
+        "distance": _finite(one.distance),
+        "lattice_is_guess": one.lattice_is_guess,
+        "warnings": list(one.warnings),
+    }
+
+
+def _given(inputs: Sequence[str], problems: list[tuple[str, str]]) -> Iterator[Candidate]:
+    """Yield the slabs of files, folders and stores; what cannot be read goes into `problems`."""
+    from workflows.structures.reading import structure_files
+
+    for text in inputs:
+        path = Path(text)
+        if "://" in text or text.lower().endswith(_STORE_ENDINGS):
+            yield from _of_store(text, problems)
+        elif path.is_dir():
+            for file in structure_files(path):
+                yield from _of_file(file, problems)
+        else:
+            yield from _of_file(path, problems)
+
+
+def _of_file(path: Path, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
+    from model.prediction import Candidate
+    from model.slab_frame import PlainSlab
+    from workflows.structures.naming import mg_first_formula
+    from workflows.structures.reading import read_all
+
+    try:
+        structures = read_all(path)
+    except InputError as error:
+        problems.append((str(path), str(error)))
+        return
+    for number, structure in enumerate(structures, start=1):
+        name = str(path) if len(structures) == 1 else f"{path}#{number}"
+        yield Candidate(name, PlainSlab.from_structure(structure), mg_first_formula(structure.composition))
+
+
+def _of_store(uri: str, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
+    """Yield the slabs of a store as cut: those computed, or if there are none those imported."""
+    from model.prediction import Candidate
+    from model.slab_frame import PlainSlab
+    from stores.labels import label_documents
+    from workflows.cli.query import existing_store
+    from workflows.structures.naming import format_plane
+
+    fields = ["id", "formula", "slab", "miller_index", "spacegroup_number", "termination_label", "provenance"]
+    with existing_store(uri) as store:
+        count = 0
+        for document in store.query({}, fields, sort={"formula": 1}):
+            count += 1
+            plane = tuple(document["miller_index"])
+            try:
+                slab = PlainSlab.from_dict(document["slab"])
+            except InputError as error:
+                problems.append((f"record {document['id']}", str(error)))
+                continue
+            yield Candidate(
+                document["id"],
+                slab,
+                document["formula"],
+                format_plane(plane, document["spacegroup_number"] or 0) if any(plane) else "",
+                document["termination_label"],
+                bool((document["provenance"] or {}).get("lattice_is_guess")),
+            )
+        if not count:
+            for document in label_documents(store, {}, ["id", "formula", "slab"]):
+                count += 1
+                try:
+                    slab = PlainSlab.from_dict(document["slab"])
+                except InputError as error:
+                    problems.append((f"record {document['id']}", str(error)))
+                    continue
+                yield Candidate(document["id"], slab, document["formula"])
+        if not count:
+            raise InputError(f"the store {uri} holds no slabs; mgsurf run or mgsurf import adds some")
+
+
+def _cut(
+    bulk: Path | None,
+    prototype: str | None,
+    formula: str | None,
+    max_index: int,
+    min_thickness: float,
+    problems: list[tuple[str, str]],
+) -> Iterator[Candidate]:
+    """Yield all symmetric slabs of a crystal; facets that gave none go into `problems`."""
+    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+
+    from model.prediction import Candidate
+    from model.slab_frame import PlainSlab
+    from workflows.cli.slabs import bulk_structure
+    from workflows.structures.naming import format_plane, mg_first_formula
+    from workflows.structures.slabs import enumerate_slabs
+
+    crystal = bulk_structure(bulk, prototype, formula)
+    name = mg_first_formula(crystal.composition)
+    number = SpacegroupAnalyzer(crystal, symprec=0.01).get_space_group_number()
+    for facet in enumerate_slabs(crystal, max_miller_index=max_index, min_thickness=min_thickness):
+        plane = format_plane(facet.miller_index, number)
+        if not facet.slabs:
+            problems.append((f"{name} {plane}", facet.reason or "no symmetric slab"))
+        for slab in facet.slabs:
+            yield Candidate(
+                f"{name} {plane} {slab.termination_label}",
+                PlainSlab.from_structure(slab.structure),
+                name,
+                plane,
+                slab.termination_label,
+                lattice_is_guess=prototype is not None,
+            )
+
+
+class _Counter:
+    """Shows on a terminal how many slabs are done, and how fast."""
+
+    def __init__(self, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        console = Console(stderr=True)
+        self._progress = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console,
+            transient=True, disable=quiet or not console.is_terminal,
+        )  # fmt: skip
+        self._task = self._progress.add_task("reading slabs", total=None)
+
+    def __enter__(self) -> _Counter:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, done: int) -> None:
+        """Show that so many are done."""
+        self._progress.update(self._task, description=f"{done} slabs predicted")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _problem(name: str, reason: str) -> str:
+    return reason if name in reason else f"{name}: {reason}"
+
+
+def _finite(value: float) -> float | None:
+    import math
+
+    return value if math.isfinite(value) else None
+
+
+def _print_csv(found: Sequence[SlabPrediction], targets: Sequence[str]) -> None:
+    import csv
+
+    words = ["name", "formula", "plane", "termination", "n_atoms"]
+    columns = [f"{target}{ending}" for target in targets for ending in ("", "_sigma", "_low", "_high")]
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([*words, *columns, "distance", "lattice_is_guess", "warnings"])
+    for one in found:
+        row = plain(one, targets)
+        numbers = [row[target][key] for target in targets for key in ("value", "sigma", "low", "high")]
+        writer.writerow(
+            [*(row[word] for word in words), *numbers, row["distance"], row["lattice_is_guess"],
+             "; ".join(row["warnings"])]
+        )  # fmt: skip
+
+
+def _print(found: Sequence[SlabPrediction], targets: Sequence[str]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from workflows.report.training_figures import target_name, unit_of
+
+    shown = found[:_SHOWN_ROWS]
+    with_facets = any(one.plane for one in shown)
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("formula", "facet", "termination") if with_facets else ("slab", "formula"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("atoms", justify="right")
+    for target in targets:
+        unit = f"\n{unit_of(target)}" if unit_of(target) else ""
+        table.add_column(target_name(target) + unit, justify="right", no_wrap=True)
+    table.add_column("remark", style="yellow", overflow="fold")
+    for one in shown:
+        place = (one.formula, one.plane, one.termination) if with_facets else (one.name, one.formula)
+        table.add_row(
+            *place,
+            str(one.n_atoms),
+            *(_with_sigma(one.values[target], one.sigmas[target]) for target in targets),
+            "; ".join(one.warnings),
+        )
+    page().print(table)
+    if len(found) > len(shown):
+        print(f"{len(shown)} of {len(found)} slabs shown; --json or --csv show all")
+    print("± is one standard deviation; the 90 % interval is 1.64 times as wide to each side")
+
+
+def _with_sigma(value: float, sigma: float) -> str:
+    """Write a value with as many decimals as two digits of its standard deviation."""
+    import math
+
+    if not math.isfinite(sigma) or sigma <= 0:
+        return f"{value:.4g}"
+    decimals = max(1 - math.floor(math.log10(sigma)), 0)
+    return f"{value:.{decimals}f} ± {sigma:.{decimals}f}"

@@ -1,0 +1,144 @@
+"""`mgsurf train`: one network, or an ensemble, from the labelled slabs of a store."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stores.errors import InputError
+from workflows.cli.console import page
+from workflows.cli.learning import TrainingBar, duration, labelled_slabs, require_network
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_FOLDER = Path("mgsurf_model")
+"""Where `mgsurf train` writes and `mgsurf predict` looks unless told otherwise."""
+
+OF_A_RUN = ("run.json", "run.lock", "predictions.csv", "split.csv", "report.html", "parity.png",
+            "elements.png", "history.png")  # fmt: skip
+
+
+def train_model(
+    *,
+    preset: str,
+    split: str,
+    seed: int,
+    epochs: int | None,
+    members: int,
+    bagging: bool,
+    train_fraction: float,
+    params: Path | None,
+    store: str | None,
+    method: str | None,
+    output: Path | None,
+    overwrite: bool,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Train, judge, draw the report and print the errors.
+
+    Returns
+    -------
+    int
+        Exit status.
+    """
+    require_network()
+    from model.presets import find_preset
+    from model.runs import RunSettings, read_rows, read_run, run_training
+    from workflows.report.training_report import write_report
+
+    find_preset(preset)  # a slip in a name is told before any data are read
+    folder = output or DEFAULT_FOLDER
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; --output takes a folder")
+    settings = RunSettings(
+        preset, split, seed, epochs, members, bagging, train_fraction, params=_params(params)
+    )
+    if overwrite:
+        clear_run(folder)
+    known = read_run(folder) is not None
+    with TrainingBar(quiet) as bar:
+        run = run_training(labelled_slabs(store, method), settings, folder, progress=bar.member(members))
+    report = folder / "report.html"
+    if not (known and report.is_file()):
+        report = write_report(folder, run, read_rows(folder))
+    if as_json:
+        print(json.dumps(plain(run, folder), indent=2))
+    else:
+        _print(run)
+        print(f"model in {folder}, report in {report}")
+    if known:
+        print(
+            "mgsurf: trained before with these settings and data; --overwrite trains again", file=sys.stderr
+        )
+    return 0
+
+
+def clear_run(folder: Path) -> None:
+    """Remove what a run left in a folder, and nothing else."""
+    for name in OF_A_RUN:
+        (folder / name).unlink(missing_ok=True)
+    for name in ("model", "training"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def plain(run: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return what a script wants to know of a run."""
+    return {
+        "label": run["label"],
+        **{name: run["settings"][name] for name in ("preset", "split", "seed", "members")},
+        "sizes": run["sizes"],
+        "epochs": [len(history) for history in run["history"]],
+        "seconds": run["seconds"],
+        "total_loss": run["total_loss"],
+        "targets": run["metrics"],
+        "data": run["data"],
+        "output": str(folder),
+    }
+
+
+def _params(path: Path | None) -> dict[str, Any]:
+    """Read settings as `mgsurf tune` writes them."""
+    if path is None:
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return dict(content["params"])
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); give the best.json of mgsurf tune"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: holds no settings; give the best.json that mgsurf tune wrote") from error
+
+
+def _print(run: Mapping[str, Any]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from workflows.report.training_figures import PART_NAMES, PARTS, significant, target_name, unit_of
+
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("target", "part"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("slabs", "MAE", "RMSE", "R²"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for target, metrics in run["metrics"].items():
+        unit = unit_of(target)
+        for part in PARTS:
+            e = metrics[part]
+            table.add_row(
+                (target_name(target) + (f" ({unit})" if unit else "")) if part == PARTS[0] else "",
+                PART_NAMES[part],
+                str(e["n"]),
+                *("-" if e[name] is None else significant(e[name]) for name in ("mae", "rmse")),
+                "-" if e["r2"] is None else f"{e['r2']:.4f}",
+                style="bold" if part == "test" else "",
+            )
+    epochs = sum(len(history) for history in run["history"])
+    page().print(f"{run['label']}: {epochs} epochs in {duration(run['seconds'])}", markup=False)
+    page().print(table)

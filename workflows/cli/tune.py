@@ -1,0 +1,159 @@
+"""`mgsurf tune`: search for hyper-parameters of a preset on validation data."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from stores.errors import InputError, StoreError
+from workflows.cli.console import page
+from workflows.cli.learning import duration, labelled_slabs, require_network
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from model.tuning import TrialSummary
+
+DEFAULT_FOLDER = Path("mgsurf_tuning")
+_SHOWN = 8
+
+
+def tune_preset(
+    *,
+    preset: str,
+    trials: int,
+    workers: int,
+    split: str,
+    seed: int,
+    epochs: int | None,
+    store: str | None,
+    method: str | None,
+    output: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Search until there are enough trials, print the best and write them.
+
+    Returns
+    -------
+    int
+        Exit status.
+    """
+    require_network("optuna")
+    from model.presets import find_preset
+    from model.runs import RunSettings
+    from model.tuning import tune
+    from model.tuning_space import TrainingTask, space_of
+
+    folder = output or DEFAULT_FOLDER
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; --output takes a folder")
+    settings = RunSettings(preset, split, seed, epochs)
+    chosen = find_preset(preset)
+    space = space_of(chosen)
+    slabs = labelled_slabs(store, method)
+    slabs(chosen.graph, chosen.network.targets)  # what is wrong with the data is told before a process starts
+    task = TrainingTask(slabs, settings)
+    _same_search(folder, settings.label())
+    with _SearchBar(quiet, trials) as bar:
+        found = tune(folder, space, task, trials=trials, workers=workers, seed=seed, progress=bar.show)
+    best = _write(folder, found, settings.label())
+    if as_json:
+        print(json.dumps({"best": best, "trials": len(found), "output": str(folder)}, indent=2))
+    else:
+        _print(found)
+        print(f"best settings in {folder / 'best.json'}; train them with:")
+        print(f"  mgsurf train --preset {preset} --params {folder / 'best.json'}")
+    if len(found) < trials:
+        print(f"mgsurf: {len(found)} trials; nothing new was left to try", file=sys.stderr)
+    return 0
+
+
+def _same_search(folder: Path, label: str) -> None:
+    """Refuse to go on with a search of another preset, split or number of epochs."""
+    path = folder / "search.txt"
+    if path.is_file():
+        if (before := path.read_text(encoding="utf-8").strip()) != label:
+            raise InputError(f"{folder}: holds a search of {before}; choose another folder with --output")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(label + "\n", encoding="utf-8")
+
+
+def _write(folder: Path, found: Sequence[TrialSummary], label: str) -> dict[str, Any]:
+    import csv
+
+    if not found or not math.isfinite(found[0].loss):
+        raise InputError("no trial ended well; give more --trials, or more data")
+    best = {"search": label, "score": found[0].loss, "params": found[0].params}
+    try:
+        (folder / "best.json").write_text(json.dumps(best, indent=2) + "\n", encoding="utf-8")
+        with (folder / "trials.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            names = sorted({name for trial in found for name in trial.params})
+            writer.writerow(["trial", "score", "pruned", *names])
+            for trial in sorted(found, key=lambda trial: trial.number):
+                score = "" if trial.pruned else trial.loss
+                writer.writerow(
+                    [trial.number, score, trial.pruned, *(trial.params.get(name, "") for name in names)]
+                )
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be written ({error}); free space and repeat") from error
+    return best
+
+
+def _print(found: Sequence[TrialSummary]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    good = [trial for trial in found if not trial.pruned]
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("score", justify="right")
+    names = sorted({name for trial in good for name in trial.params})
+    for name in names:
+        table.add_column(name.rpartition(".")[2].replace("_", " "), justify="right")
+    for trial in good[:_SHOWN]:
+        table.add_row(f"{trial.loss:.4f}", *(str(trial.params.get(name, "")) for name in names))
+    pruned = len(found) - len(good)
+    page().print(f"{len(found)} trials, {pruned} of them given up early; the best:", markup=False)
+    page().print(table)
+    print("score: validation MAE in standard deviations, mean over targets")
+
+
+class _SearchBar:
+    """Shows on a terminal how many trials are done, the best score and the time left."""
+
+    def __init__(self, quiet: bool, trials: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        console = Console(stderr=True)
+        self._progress = Progress(
+            BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"), console=console, transient=True,
+            disable=quiet or not console.is_terminal,
+        )  # fmt: skip
+        self._task = self._progress.add_task("searching", total=trials, left="")
+        self._trials, self._began, self._first = trials, monotonic(), -1
+
+    def __enter__(self) -> _SearchBar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, found: list[TrialSummary]) -> None:
+        """Show the finished trials."""
+        if self._first < 0:
+            self._first = max(len(found) - 1, 0)
+        new = len(found) - self._first
+        seconds = (self._trials - len(found)) * (monotonic() - self._began) / max(new, 1)
+        best = f"best {found[0].loss:.4f}" if found and math.isfinite(found[0].loss) else "searching"
+        self._progress.update(
+            self._task, completed=len(found), description=best, left=f"{duration(seconds)} left"
+        )

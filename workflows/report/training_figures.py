@@ -1,0 +1,288 @@
+"""Figures of a training: predictions against labels, errors by element, how losses and weights moved."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from workflows.report.style import GAMMA_LABEL, GREY, LIGHT, PALETTE, PHI_LABEL, new_figure, styled
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    Row = Mapping[str, Any]
+
+_MARKED = 5  # epochs; a line through fewer points hardly shows
+
+PARTS = ("train", "val", "test")
+PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
+_PART_COLOURS = {"train": "#B8BCC2", "val": PALETTE[0], "test": PALETTE[1]}
+
+LABELS = {"surface_energy": GAMMA_LABEL, "work_function": PHI_LABEL}
+UNITS = {"surface_energy": "eV/Å²", "work_function": "eV", "cleavage_energy": "eV/Å²"}
+
+_TOO_FEW = 3  # test slabs of an element whose mean error says little
+
+
+def target_name(target: str) -> str:
+    """Name a target in words: surface_energy becomes surface energy."""
+    return target.replace("_", " ")
+
+
+def unit_of(target: str) -> str:
+    """Return the unit of a target, or nothing where it is not known."""
+    return UNITS.get(target, "")
+
+
+def with_unit(value: float | None, target: str) -> str:
+    """Write an error with three significant digits and its unit."""
+    if value is None:
+        return "-"
+    return f"{significant(value)} {unit_of(target)}".rstrip()
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Write a number with so many significant digits and no exponent: 0.00532, 0.118, 12."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    return f"{value:.{max(digits - 1 - math.floor(math.log10(abs(value))), 0)}f}"
+
+
+def parity_figure(rows: Sequence[Row], metrics: Mapping[str, Any], title: str = "") -> Figure:
+    """Draw predictions against labels of every target, training, validation and test in one panel each.
+
+    Parameters
+    ----------
+    rows
+        As `model.evaluation.prediction_rows` makes them.
+    metrics
+        By target, as `model.evaluation.evaluate` makes them.
+    title
+        Heading.
+    """
+    targets = list(metrics)
+    with styled():
+        figure = new_figure(4.7 * len(targets), 4.75 + 0.25 * bool(title))
+        if title:
+            figure.suptitle(title, fontsize=11)
+        for axes, target in zip(figure.subplots(1, len(targets), squeeze=False)[0], targets, strict=True):
+            _parity(axes, rows, target, metrics[target])
+    return figure
+
+
+def _parity(axes: Axes, rows: Sequence[Row], target: str, metrics: Mapping[str, Any]) -> None:
+    known = [r for r in rows if r[target] is not None and r[f"{target}_predicted"] is not None]
+    values = [float(r[key]) for r in known for key in (target, f"{target}_predicted")]
+    if not values:
+        axes.text(0.5, 0.5, "no labels", ha="center", va="center", transform=axes.transAxes, color=GREY)
+        return
+    # labels alone set the range: one wild prediction must not squeeze all others together
+    labels = [float(r[target]) for r in known]
+    margin = 0.06 * (max(labels) - min(labels)) or 0.1 * abs(labels[0]) or 1.0
+    low, high = min(labels) - margin, max(labels) + margin
+    axes.plot([low, high], [low, high], color=GREY, linewidth=0.9, zorder=2)
+    for part in PARTS:
+        chosen = [r for r in known if r["part"] == part]
+        axes.scatter(
+            [r[target] for r in chosen],
+            [min(max(r[f"{target}_predicted"], low), high) for r in chosen],
+            s=_dot_size(len(known)) * (0.8 if part == "train" else 1.0),
+            color=_PART_COLOURS[part],
+            alpha=0.75,
+            linewidths=0,
+            zorder=3 + PARTS.index(part),
+            label=_part_label(part, metrics[part], target),
+            clip_on=False,
+        )
+    beyond = sum(not low <= r[f"{target}_predicted"] <= high for r in known)
+    name = LABELS.get(target, target_name(target))
+    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+    axes.set_xlabel(f"{name}, DFT")
+    axes.set_ylabel(f"{name}, predicted")
+    # the two axes show one scale, so they get the same ticks
+    axes.set_yticks([t for t in axes.get_xticks() if low <= t <= high])
+    axes.set_xticks([t for t in axes.get_xticks() if low <= t <= high])
+    axes.legend(
+        loc="upper left", handletextpad=0.3, borderaxespad=0.4, labelspacing=0.45, markerscale=1.5
+    ).set_zorder(9)
+    if beyond:
+        axes.text(0.98, 0.02, f"{beyond} outside, drawn at the edge", transform=axes.transAxes, ha="right",
+                  fontsize=7.5, color=GREY)  # fmt: skip
+
+
+def _part_label(part: str, errors: Mapping[str, Any], target: str) -> str:
+    if not errors["n"]:
+        return f"{PART_NAMES[part]} (none)"
+    r2 = "" if errors["r2"] is None else f", R² {errors['r2']:.3f}"
+    return f"{PART_NAMES[part]} ({errors['n']}): MAE {significant(errors['mae'])}{r2}"
+
+
+def _dot_size(n: int) -> float:
+    return min(22.0, max(5.0, 9000 / max(n, 1)))
+
+
+def element_figure(metrics: Mapping[str, Any]) -> Figure:
+    """Draw the test error by element, one row per target, elements in the order of the periodic table.
+
+    Pale bars rest on fewer than three slabs; the number of slabs stands below each element.
+    """
+    from pymatgen.core import Element
+
+    targets = list(metrics)
+    elements = sorted({e for t in targets for e in metrics[t]["by_element"]}, key=lambda e: Element(e).Z)
+    with styled():
+        width = min(max(5.0, 0.24 * len(elements) + 1.6), 14.0)
+        figure = new_figure(width, 2.15 * len(targets) + 0.5)
+        panels = figure.subplots(len(targets), 1, squeeze=False, sharex=True)[:, 0]
+        for place, (axes, target) in enumerate(zip(panels, targets, strict=True)):
+            found = metrics[target]["by_element"]
+            heights = [(found.get(e) or {}).get("mae") or 0.0 for e in elements]
+            counts = [(found.get(e) or {"n": 0})["n"] for e in elements]
+            colours = [PALETTE[place % len(PALETTE)] if n >= _TOO_FEW else LIGHT for n in counts]
+            axes.bar(range(len(elements)), heights, width=0.72, color=colours, zorder=3)
+            overall = metrics[target]["test"]["mae"]
+            if overall is not None:
+                axes.axhline(overall, color="#202124", linewidth=0.9, linestyle=(0, (4, 2)), zorder=4)
+                axes.text(1.005, overall, " all", transform=axes.get_yaxis_transform(), va="center",
+                          fontsize=8)  # fmt: skip
+            unit = unit_of(target)
+            axes.set_ylabel(f"{target_name(target)}\nMAE" + (f" ({unit})" if unit else ""))
+            axes.set_xlim(-0.7, len(elements) - 0.3)
+            axes.grid(axis="x", visible=False)
+            axes.set_title("")
+        last = panels[-1]
+        counts = [
+            max(((metrics[t]["by_element"].get(e) or {"n": 0})["n"]) for t in targets) for e in elements
+        ]
+        last.set_xticks(
+            range(len(elements)), [f"{e}\n{n}" for e, n in zip(elements, counts, strict=True)], fontsize=7.5
+        )
+        last.set_xlabel("element, and number of test slabs that hold it")
+    return figure
+
+
+def history_figure(history: Sequence[Row]) -> Figure:
+    """Draw losses, loss weights and the angle between the targets' gradients, epoch by epoch.
+
+    Parameters
+    ----------
+    history
+        One row per epoch, as `model.training.Epoch`: ``epoch``, ``loss`` and ``weights`` (by target),
+        ``score`` and ``cosine``. The dashed line is the epoch with the best score, whose weights were kept.
+    """
+    several = len(history[0]["weights"]) > 1
+    angles = [r for r in history if r["cosine"] is not None]
+    panels = 1 + several + bool(angles)
+    with styled():
+        figure = new_figure(3.9 * panels + 0.4, 3.3)
+        all_axes = list(figure.subplots(1, panels, squeeze=False)[0])
+        for axes in all_axes:
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        _losses(all_axes.pop(0), history)
+        if several:
+            _weights(all_axes.pop(0), history)
+        if angles:
+            _angles(all_axes.pop(0), angles)
+    return figure
+
+
+def _losses(axes: Axes, history: Sequence[Row]) -> None:
+    epochs = [r["epoch"] for r in history]
+    marker = _marker(history)
+    for colour, target in zip(PALETTE, history[0]["loss"], strict=False):
+        root = [math.sqrt(max(r["loss"][target], 0.0)) for r in history]
+        axes.plot(epochs, root, color=colour, marker=marker, markersize=4,
+                  label=f"{target_name(target)}, training (RMS)")  # fmt: skip
+    score = [r["score"] for r in history]
+    axes.plot(epochs, score, color="#202124", marker=marker, markersize=4, label="all, validation (MAE)")
+    best = min(history, key=lambda r: float(r["score"]))["epoch"]
+    axes.axvline(best, color=GREY, linewidth=1, linestyle=(0, (4, 2)), label=f"kept: epoch {best}")
+    axes.set(xlabel="epoch", ylabel="error (standard deviations of the labels)")
+    _log_scale(axes)
+    axes.legend(fontsize=7.5, frameon=True, facecolor="white", edgecolor="none", framealpha=0.9)
+
+
+def _marker(history: Sequence[Row]) -> str:
+    return "o" if len(history) < _MARKED else ""
+
+
+def _log_scale(axes: Axes) -> None:
+    """Make the vertical axis logarithmic with ticks at plain numbers, more of them where it is short."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    digits = (1, 2, 5) if high / low > 8 else (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    axes.yaxis.set_major_locator(FixedLocator([d * 10.0**p for p in powers for d in digits]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(low, high)
+
+
+def _weights(axes: Axes, history: Sequence[Row]) -> None:
+    targets = list(history[0]["weights"])
+    for colour, target in zip(PALETTE, targets, strict=False):
+        axes.plot(
+            [r["epoch"] for r in history],
+            [r["weights"][target] for r in history],
+            color=colour,
+            marker=_marker(history),
+            markersize=4,
+            label=target_name(target),
+        )
+    axes.set(xlabel="epoch", ylabel="weight of the loss")
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, 0.9), max(high, 1.1))
+    axes.legend()
+
+
+def _angles(axes: Axes, history: Sequence[Row]) -> None:
+    angle = [math.degrees(math.acos(min(1.0, max(-1.0, r["cosine"])))) for r in history]
+    axes.axhline(90, color=GREY, linewidth=0.9, linestyle=(0, (4, 2)))
+    axes.plot([r["epoch"] for r in history], angle, color=PALETTE[2], marker=_marker(history), markersize=4)
+    axes.set(xlabel="epoch", ylabel="angle between the targets' gradients (°)")
+    low, high = min(*angle, 90), max(*angle, 90)
+    axes.set_ylim(max(low - 12, 0), min(high + 12, 180))
+    axes.text(0.97, 0.96, "above 90° the targets conflict", transform=axes.transAxes, ha="right", va="top",
+              fontsize=7.5, color=GREY)  # fmt: skip
+
+
+def learning_curve_figure(points: Sequence[Row], target: str) -> Figure:
+    """Draw the test MAE against the number of training slabs, one line per preset.
+
+    Parameters
+    ----------
+    points
+        Each ``preset``, ``n`` (training slabs), ``mae`` (mean over seeds) and ``spread`` (their standard
+        deviation).
+    target
+        What is shown.
+    """
+    with styled():
+        figure = new_figure(4.8, 3.6)
+        axes = figure.subplots()
+        for colour, preset in zip(PALETTE, dict.fromkeys(p["preset"] for p in points), strict=False):
+            line = sorted((p for p in points if p["preset"] == preset), key=lambda p: p["n"])
+            axes.errorbar(
+                [p["n"] for p in line],
+                [p["mae"] for p in line],
+                yerr=[p["spread"] or 0.0 for p in line],
+                color=colour,
+                marker="o",
+                markersize=4,
+                capsize=2.5,
+                label=preset,
+            )
+        unit = unit_of(target)
+        axes.set(xscale="log", xlabel="training slabs")
+        axes.set_ylabel(f"{target_name(target)}, test MAE" + (f" ({unit})" if unit else ""))
+        _log_scale(axes)
+        sizes = sorted({p["n"] for p in points})
+        axes.set_xticks(sizes, [str(n) for n in sizes])
+        axes.set_xticks([], minor=True)
+        axes.legend()
+    return figure

@@ -1,0 +1,191 @@
+"""A training as figures (PNG) and as one HTML file that needs nothing beside itself."""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from stores.errors import StoreError
+from workflows.report.style import save
+from workflows.report.training_figures import (
+    PART_NAMES,
+    PARTS,
+    element_figure,
+    history_figure,
+    parity_figure,
+    significant,
+    target_name,
+    unit_of,
+    with_unit,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; color: #202124; background: #fff;
+       max-width: 1080px; margin: 2em auto; padding: 0 1.2em; }
+h1 { font-size: 1.5em; margin-bottom: 0.1em; } h2 { font-size: 1.15em; margin-top: 2em; }
+p.lead { color: #5f6368; margin-top: 0; }
+table { border-collapse: collapse; margin: 0.6em 0; }
+th, td { padding: 0.25em 0.9em 0.25em 0; text-align: right; border-bottom: 1px solid #e0e2e6; }
+th { font-weight: 600; } th:first-child, td:first-child { text-align: left; }
+td { font-variant-numeric: tabular-nums; }
+img { max-width: 100%; height: auto; display: block; margin: 0.6em 0; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.15em 1.2em; }
+dt { color: #5f6368; } dd { margin: 0; }
+"""
+
+
+def write_report(folder: Path, run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Draw a finished run into its folder.
+
+    Writes ``parity.png``, ``elements.png``, ``history.png`` and ``report.html``, which holds all of them.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    run
+        What its ``run.json`` holds.
+    rows
+        Of its ``predictions.csv``.
+
+    Returns
+    -------
+    Path
+        Of the HTML file.
+
+    Raises
+    ------
+    StoreError
+        If a file cannot be written.
+    """
+    metrics = run["metrics"]
+    figures = {
+        "parity": parity_figure(rows, metrics, run["label"]),
+        "elements": element_figure(metrics),
+        "history": history_figure(run["history"][0]),
+    }
+    path = folder / "report.html"
+    try:
+        images = {}
+        for name, figure in figures.items():
+            save(figure, folder / f"{name}.png")
+            images[name] = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
+        path.write_text(_page(run, images), encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"{error.filename or folder}: the report cannot be written ({error.strerror or error}); "
+            "free space or choose another folder with --output"
+        ) from error
+    return path
+
+
+def _page(run: Mapping[str, Any], images: Mapping[str, str]) -> str:
+    title = escape(f"mgsurf training: {run['label']}")
+    members = len(run["history"])
+    epochs = sum(len(history) for history in run["history"])
+    facts = {
+        "preset": run["settings"]["preset"],
+        "split": f"{run['split_name']}, seed {run['settings']['seed']}",
+        "slabs": ", ".join(f"{run['sizes'][part]} {PART_NAMES[part]}" for part in PARTS),
+        "members": f"{members}{' (bagged)' if run['settings']['bagging'] else ''}",
+        "epochs": f"{epochs} in {_duration(run['seconds'])}",
+        "total loss": f"{run['total_loss']:.4f} (test, in units of the labels' variance, targets added up)",
+        "elements": ", ".join(run["elements"]),
+        "data": run["data"],
+    }
+    sections = [
+        f"<h1>{title}</h1>",
+        f'<p class="lead">{escape(_summary(run))}</p>',
+        "<h2>Errors</h2>",
+        _error_table(run["metrics"]),
+        "<h2>Predicted against computed</h2>",
+        _image(images["parity"], "Parity plots of training, validation and test slabs"),
+        "<h2>Beyond the mean error (test part)</h2>",
+        _detail_table(run["metrics"]),
+        "<h2>Error by element (test part)</h2>",
+        "<p>Grey bars rest on fewer than three slabs.</p>",
+        _image(images["elements"], "Mean absolute error by element"),
+        "<h2>Course of the training</h2>",
+        "<p>Of the first member.</p>" if members > 1 else "",
+        _image(images["history"], "Losses, weights of the losses and angle between gradients by epoch"),
+        "<h2>Settings</h2>",
+        "<dl>" + "".join(f"<dt>{k}</dt><dd>{escape(str(v))}</dd>" for k, v in facts.items()) + "</dl>",
+    ]
+    body = "\n".join(section for section in sections if section)
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>\n'
+        f"<style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
+    )
+
+
+def _summary(run: Mapping[str, Any]) -> str:
+    parts = [
+        f"{target_name(target)} {with_unit(m['test']['mae'], target)}" for target, m in run["metrics"].items()
+    ]
+    return "Mean absolute error on the test part: " + ", ".join(parts) + "."
+
+
+def _error_table(metrics: Mapping[str, Any]) -> str:
+    rows = []
+    for target, m in metrics.items():
+        unit = f" ({unit_of(target)})" if unit_of(target) else ""
+        for part in PARTS:
+            e = m[part]
+            cells = [
+                f"{target_name(target)}{unit}, {PART_NAMES[part]}",
+                str(e["n"]),
+                _number(e["mae"]),
+                _number(e["rmse"]),
+                "-" if e["r2"] is None else f"{e['r2']:.4f}",
+                "-" if e["mape"] is None else f"{e['mape']:.1f} %",
+            ]
+            rows.append(cells)
+    return _table(["", "slabs", "MAE", "RMSE", "R²", "MAPE"], rows)
+
+
+def _detail_table(metrics: Mapping[str, Any]) -> str:
+    def share(value: float | None) -> str:
+        return "-" if value is None else f"{100 * value:.1f} %"
+
+    rows = []
+    for target, m in metrics.items():
+        order = m["facet_order"]
+        rows.append(
+            [
+                target_name(target),
+                "-"
+                if order["kendall_tau"] is None
+                else f"{order['kendall_tau']:.3f} ({order['compounds']} compounds)",
+                with_unit(m["macro_mae"], target),
+                share(m["coverage_90"]),
+                "-" if m["spearman_sigma"] is None else f"{m['spearman_sigma']:.2f}",
+            ]
+        )
+    heads = ["", "order of facets, Kendall's τ", "MAE, mean over systems", "within the 90 % interval",
+             "σ with |error|, Spearman's ρ"]  # fmt: skip
+    return _table(heads, rows)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>\n" for row in rows)
+    return f"<table><tr>{head}</tr>\n{body}</table>"
+
+
+def _image(data: str, text: str) -> str:
+    return f'<img alt="{escape(text)}" src="data:image/png;base64,{data}">'
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else significant(value)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
