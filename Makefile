@@ -32,7 +32,7 @@ unexport PYTHONPATH PYTHONHOME
 .PHONY: help quickstart test test-all lint setup gpaw venv clean
 
 help:
-	@echo "make quickstart   set everything up, then compute the facets of Mg and MgAg (about 20 minutes)"
+	@echo "make quickstart   set everything up, then compute the facets of Mg and MgAg (about 12 minutes)"
 	echo "make test         set everything up, then run all tests but the slow ones"
 	echo "make test-all     the same with the slow ones (real DFT)"
 	echo "make lint         ruff, mypy --strict and the layer contracts"

@@ -115,6 +115,10 @@ LAYOUTS: dict[str, CollectionLayout] = {
         indexed=("kind", "chemsys", "formula", "method_fingerprint", "created_at", "output.status"),
         heavy=("output",),
     ),
+    "labels": CollectionLayout(
+        indexed=("chemsys", "formula", "source", "source_id", "method_fingerprint", "created_at"),
+        heavy=("slab",),
+    ),
     "jobs": CollectionLayout(key=("uuid", "index"), indexed=("uuid", "index", "name"), heavy=("output",)),
     "job_data": CollectionLayout(key=("blob_uuid",), indexed=("job_uuid",), heavy=("data",)),
 }

@@ -8,6 +8,7 @@ URI                                     store
 ``results.sqlite``, ``results.db``      the same, for short
 ``mongodb://host/name``,                MongoDB; without a name the database is ``mgsurf``
 ``mongodb+srv://host/name``
+``folder:///data/records``              one JSON file for each record, for jobs on compute nodes
 ``memory://name``                       in memory, shared by the process, for tests
 ======================================= ==================================================
 """
@@ -30,13 +31,16 @@ if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
 
 DEFAULT_FILE = "mgsurf.sqlite"
-FORMS = "sqlite:///FILE, FILE.sqlite, FILE.db, mongodb://HOST/DATABASE, mongodb+srv://HOST/DATABASE, memory://NAME"
+FORMS = (
+    "sqlite:///FILE, FILE.sqlite, FILE.db, mongodb://HOST/DATABASE, mongodb+srv://HOST/DATABASE, "
+    "folder:///FOLDER, memory://NAME"
+)
 _SUFFIXES = (".sqlite", ".sqlite3", ".db")
 
 
 @dataclass(frozen=True)
 class Place:
-    """A URI understood: its kind (sqlite, mongodb, memory) and what kind of store needs to know."""
+    """A URI understood: its kind (sqlite, mongodb, folder, memory) and what kind of store needs to know."""
 
     kind: str
     target: str
@@ -57,6 +61,8 @@ def parse_uri(uri: str) -> Place:
         return Place("sqlite", str(Path(rest[1:]).expanduser().absolute()))
     if separator and scheme in ("mongodb", "mongodb+srv") and rest:
         return Place("mongodb", uri)
+    if separator and scheme == "folder" and rest.startswith("/") and len(rest) > 1:
+        return Place("folder", str(Path(rest)))
     if separator and scheme == "memory":
         return Place("memory", rest)
     raise InputError(f"The store {masked(uri)!r} has no known form; give one of {FORMS}.")
@@ -120,6 +126,13 @@ def open_store(uri: str, *, must_exist: bool = False) -> SurfaceStore:
             for name in RECORD_COLLECTIONS
         }
         return SurfaceStore(f"sqlite:///{place.target}", tables, database.write)
+    if place.kind == "folder":
+        from stores.folder import FolderCollection, check_folder_layout
+
+        root = Path(place.target)
+        check_folder_layout(root, must_exist=must_exist)
+        folders = {name: FolderCollection(root, name, LAYOUTS[name]) for name in RECORD_COLLECTIONS}
+        return SurfaceStore(f"folder://{root}", folders)
 
     from stores.mongo import MongoCollection
 
@@ -156,6 +169,11 @@ def open_collection(uri: str, collection: str, key: str | Sequence[str] | None =
         database = Database(place.target)
         database.connection()
         return DocumentTable(database, collection, layout.key, layout.indexed, layout.heavy)
+    if place.kind == "folder":
+        from stores.folder import FolderCollection, check_folder_layout
+
+        check_folder_layout(Path(place.target))
+        return FolderCollection(Path(place.target), collection, layout)
 
     from stores.mongo import MongoCollection
 
@@ -172,11 +190,15 @@ def open_job_store(uri: str) -> JobStore:
     Raises
     ------
     InputError, StoreError
-        As `open_store`.
+        As `open_store`; a folder holds records only.
     """
     from jobflow import JobStore
 
     place = parse_uri(uri)
+    if place.kind == "folder":
+        raise InputError(
+            f"The store {uri} is a folder of records, for jobs on a queue; run with sqlite:///FILE."
+        )
     if place.kind == "sqlite":
         from stores.sqlite import SQLiteStore
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from stores.database import Database
 from stores.errors import InputError
-from stores.filters import checked, values_at
+from stores.filters import checked
 from stores.filters_sql import Compiled, FilterCompiler, quote, sort_column
-from stores.projections import Projection, Properties, sort_key, upwards
+from stores.projections import Projection, Properties, distinct_values, sort_key, upwards
 from stores.tables import Table, make_table, read_table, remove_rows, write_rows
-from stores.values import MISSING, NEEDS_DOCUMENT, decode, dumps, encode, loads, order_key
+from stores.values import MISSING, NEEDS_DOCUMENT, decode, dumps, loads
 
 if TYPE_CHECKING:
     from stores.database import Connection
@@ -122,13 +122,7 @@ class DocumentTable:
 
     def distinct(self, field: str, criteria: Criteria = None) -> list[Any]:
         """Return the different values of a field, sorted; the entries of arrays count one by one."""
-        values: dict[Any, Any] = {}
-        for document in self.query(criteria, [field]):
-            for value in values_at(document, tuple(field.split("."))):
-                for entry in value if isinstance(value, list) else [value]:
-                    if entry is not MISSING:
-                        values.setdefault(encode(entry), entry)
-        return sorted(values.values(), key=order_key)
+        return distinct_values(self.query(criteria, [field]), field)
 
     def upsert(
         self,

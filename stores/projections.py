@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from stores.errors import InputError
 from stores.filters import values_at
-from stores.values import order_key
+from stores.values import MISSING, encode, order_key
 
 Properties = Sequence[str] | dict[str, Any] | None
 """Fields to return: a list, or MongoDB's {field: 1} or {field: 0}; None for all."""
@@ -139,3 +139,14 @@ def sort_key(document: dict[str, Any], field: str, up: bool) -> tuple[Any, ...]:
         else:
             keys.append(order_key(value))
     return (min if up else max)(keys, default=(5,))
+
+
+def distinct_values(documents: Iterable[dict[str, Any]], field: str) -> list[Any]:
+    """Return the different values of a field, sorted; the entries of arrays count one by one."""
+    values: dict[Any, Any] = {}
+    for document in documents:
+        for value in values_at(document, tuple(field.split("."))):
+            for entry in value if isinstance(value, list) else [value]:
+                if entry is not MISSING:
+                    values.setdefault(encode(entry), entry)
+    return sorted(values.values(), key=order_key)

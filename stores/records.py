@@ -204,11 +204,14 @@ class SurfaceRecord(Record):
     """One facet: a termination of a crystal plane, its surface energy, work function and verdicts."""
 
     campaign: str = Field(default="", description="Name of the campaign that asked for it first")
-    bulk_id: str = Field(description="Id of the BulkRecord the slab was cut from")
+    bulk_id: str = Field(
+        description="Id of the BulkRecord the slab was cut from; empty for an ingested slab without one"
+    )
     provenance: Provenance
-    spacegroup_number: int = Field(description="Of the relaxed bulk")
+    spacegroup_number: int = Field(description="Of the relaxed bulk; 0 without one")
     miller_index: tuple[int, int, int] = Field(
-        description="hkl in the conventional standard cell of the relaxed bulk"
+        description="hkl in the conventional standard cell of the relaxed bulk; 0 0 0 for an ingested slab "
+        "whose plane could not be told"
     )
     equivalent_planes: list[tuple[int, int, int]] = Field(
         default_factory=list,

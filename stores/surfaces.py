@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound="Record")
 
-RECORD_COLLECTIONS = ("surfaces", "bulks", "references", "calculations")
+RECORD_COLLECTIONS = ("surfaces", "bulks", "references", "calculations", "labels")
+"""The last holds `stores.labels.LabelRecord`s, which are no `Record`s: their method is not known."""
 
 
 @cache

@@ -10,7 +10,7 @@ from workflows.cli.app import app
 
 HEAVY = [
     "pymatgen", "ase", "maggma", "matplotlib", "torch", "jobflow", "gpaw", "numpy", "scipy", "spglib",
-    "ruamel", "pymongo", "atomate2",
+    "ruamel", "pymongo", "atomate2", "jobflow_remote", "qtoolkit",
 ]  # fmt: skip
 
 

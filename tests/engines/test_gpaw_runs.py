@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import importlib.util
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -107,6 +108,8 @@ def test_static_slab_takes_the_relaxation_s_last_scf(tmp_path, monkeypatch):
     assert relaxed.status is CalculationStatus.OK, relaxed.reason
     assert relaxed.max_force <= engine.settings.force_tolerance
     assert relaxed.potential is None
+    done = re.findall(r"^Converged in (\d+) steps", (folders[0] / "gpaw.txt").read_text(), re.MULTILINE)
+    assert (relaxed.ionic_steps, relaxed.scf_steps) == (len(done), sum(map(int, done)))
     final = Structure.from_dict(json.loads(json.dumps(relaxed.structure)))
     moved = final.cart_coords - slab.cart_coords
     assert np.abs(moved[2]).max() == 0.0

@@ -84,7 +84,7 @@ def test_flags_must_match_the_atoms(tmp_path):
 def test_production_follows_the_published_method():
     method = GPAWEngine(preset="production").method()
     assert (method.functional, method.cutoff, method.force_tolerance) == ("PBE", 480.0, 0.02)
-    assert method.setups == {"default": "paw"}
+    assert method.setups == {"default": "paw", "Pd": "10", "Ag": "11", "Ir": "9", "Pt": "10"}
     # eV per valence electron: 1e-4 eV per cell holds for all but the largest slabs
     assert PRESETS["production"].convergence["energy"] * 1000 <= 1e-4
 

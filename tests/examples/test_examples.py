@@ -246,8 +246,8 @@ def test_commands_of_the_readme_exist() -> None:
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = get_command(app).commands
-    assert set(re.findall(r"^\| `mgsurf (\w+)", text, re.MULTILINE)) == set(commands)
-    for line in re.findall(r"mgsurf (\w+[^`\n]*)", text):
+    assert set(re.findall(r"^\| `mgsurf ([\w-]+)", text, re.MULTILINE)) == set(commands)
+    for line in re.findall(r"mgsurf ([\w-]+[^`\n]*)", text):
         command = commands.get(line.split()[0])
         if command is None:
             continue

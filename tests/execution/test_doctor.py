@@ -176,11 +176,18 @@ def test_mpirun_that_fails_shows_its_reason(monkeypatch, tmp_path):
 
 
 def test_ranks_that_do_not_know_each_other_are_found_out(monkeypatch, tmp_path):
-    program(tmp_path / "mpirun", "echo one of 1; echo one of 1")
+    program(tmp_path / "mpirun", "echo 1; echo 1")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     check = check_mpi()
     assert check.status is Status.WARN
     assert "built without MPI" in check.found
+
+
+@pytest.mark.parametrize("said", ["2\\n2\\n", "22\\n\\n"])
+def test_lines_of_ranks_may_be_mixed_up(monkeypatch, tmp_path, said):
+    program(tmp_path / "mpirun", f"printf '{said}'")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert check_mpi().status is Status.OK
 
 
 def test_environment_without_gpaw_fails_with_the_remedy(tmp_path):

@@ -53,6 +53,7 @@ def test_defaults(write):
         "layer_tolerance": 0.1,
         "max_terminations": None,
         "max_atoms": 200,
+        "pre_relaxation": "none",
     }
     assert (campaign.engine.name, campaign.engine.preset, campaign.engine.options) == ("gpaw", "demo", {})
     assert campaign.verdicts.max_displacement == 0.5
@@ -133,8 +134,8 @@ verdicts:
         "campaign.yaml:15: slabs.free_depth: expected a finite number, found nan",
         "campaign.yaml:16: slabs.max_miller_indx: unknown key; did you mean 'max_miller_index'? "
         "allowed: max_miller_index, min_thickness, vacuum, free_depth, layer_tolerance, max_terminations, "
-        "max_atoms",
-        "campaign.yaml:18: engine.name: engine 'gpwa' is not known; did you mean 'gpaw'? allowed: gpaw",
+        "max_atoms, pre_relaxation",
+        "campaign.yaml:18: engine.name: engine 'gpwa' is not known; did you mean 'gpaw'? allowed: gpaw, vasp",
         "campaign.yaml:20: verdicts.max_displacement: must be above 0, found -1",
     ]
 
@@ -159,6 +160,10 @@ verdicts:
         (GOOD + "engine: {preset: dmo}\n", "preset 'dmo' is not known; did you mean 'demo'?"),
         (GOOD + "slabs: 3\n", "slabs: expected a mapping (key: value), found 3"),
         (GOOD + "slabs: {max_terminations: true}\n", "expected a whole number, found True"),
+        (
+            GOOD + "slabs: {pre_relaxation: chgnt}\n",
+            "pre-relaxation 'chgnt' is not known; did you mean 'chgnet'? allowed: none, chgnet",
+        ),
         (GOOD + "slabs: {vacuum: 5}\n", "slabs.vacuum: must be at least 12.5, found 5"),
         (GOOD + "slabs: {vacuum: 12}\n", "campaign.yaml:7: slabs.vacuum: must be at least 12.5, found 12"),
         (

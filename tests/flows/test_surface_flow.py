@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -156,12 +159,19 @@ def test_unconverged_is_a_verdict_and_is_not_tried_again(bench, mgag):
 
 def test_unconverged_is_tried_again_on_request(bench, mgag):
     bench.run(SurfaceMaker(bench.context(unconverged_on="slab_relax MgAg 12")).make(mgag))
-    from dataclasses import replace
-
     tally = bench.run(SurfaceMaker(replace(bench.context(), retry_unconverged=True)).make(mgag))
     assert tally.problems == []
     bad = surfaces(bench.store)[("MgAg", (1, 1, 0), "MgAg")]
     assert bad["verdicts"]["surface_energy"]["status"] == "accepted"
+
+
+def test_a_second_attempt_that_does_not_converge_either_is_not_tried_a_third_time(bench, mgag, mg):
+    # The reference of Mg and the slabs of Mg ask for the same crystal.
+    stubborn = bench.context(unconverged_on="bulk_relax Mg 2")
+    bench.run(CampaignMaker(SurfaceMaker(stubborn)).make([mg], miller_indices=[[(0, 0, 1)]]))
+    again = replace(bench.context(unconverged_on="bulk_relax Mg 2"), retry_unconverged=True)
+    tally = bench.run(CampaignMaker(SurfaceMaker(again)).make([mg], miller_indices=[[(0, 0, 1)]]))
+    assert tally.computed == ["Mg bulk: relax"]
 
 
 def test_a_failed_bulk_is_a_problem_and_the_other_compounds_go_on(bench, mgag, mg):
@@ -256,3 +266,30 @@ def test_whole_numbers_and_floats_ask_the_same_question(bench, mgag):
     )
     assert tally.computed == []
     assert len(surfaces(bench.store)) == 1
+
+
+def test_file_systems_without_locks(bench, mg, monkeypatch):
+    """Lustre mounted without flock refuses every lock; nothing else can stage it."""
+
+    def refuse(file, operation):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    bench.run(SurfaceMaker(bench.context()).make(mg, miller_indices=[(0, 0, 1)]))
+    assert len(surfaces(bench.store)) == 1
+
+
+def test_jobs_say_what_they_ask_of_a_queue(bench, mgag):
+    """That those made while a flow runs do too is in tests/execution/test_slurm_campaign.py."""
+    plan = {
+        "light": {"resources": {"nodes": 1}, "worker": "a"},
+        "bulk": {"resources": {"nodes": 2}, "worker": "b"},
+        "slabs": [[10, {"resources": {"nodes": 3}}], [None, {"resources": {"nodes": 4}}]],
+    }
+    maker = SurfaceMaker(bench.context(), queue=plan)
+    flow = maker.make(mgag)
+    assert {job.name: job.config.manager_config.get("worker") for job in flow.jobs} == {
+        "Ag reference": "b", "Mg reference": "b", "MgAg relax bulk": "b", "MgAg surfaces": "a"
+    }  # fmt: skip
+    bench.run(flow)
+    assert len(surfaces(bench.store)) == 5

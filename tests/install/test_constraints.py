@@ -19,7 +19,7 @@ DIRECT = PROJECT["dependencies"] + [
 PINS = read_constraints(ROOT / "constraints.txt")
 
 
-@pytest.mark.parametrize("line", DIRECT)
+@pytest.mark.parametrize("line", [line for line in DIRECT if not line.startswith("mgsurf[")])
 def test_direct_dependency_is_pinned_within_its_bounds(line):
     requirement = Requirement(line)
     assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)])

@@ -38,12 +38,14 @@ def mongo_uri() -> Iterator[str]:
         yield server.uri
 
 
-@pytest.fixture(params=["sqlite", "memory", "mongodb"])
+@pytest.fixture(params=["sqlite", "memory", "mongodb", "folder"])
 def store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """URI of an empty store of each kind."""
     name = f"test_{uuid.uuid4().hex}"
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/records.sqlite"
+    elif request.param == "folder":
+        yield f"folder://{tmp_path}/records"
     elif request.param == "memory":
         yield f"memory://{name}"
     else:

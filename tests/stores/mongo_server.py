@@ -6,17 +6,21 @@ It listens on 127.0.0.1, keeps everything in memory and runs one command at a ti
     with MongoServer() as server:
         pymongo.MongoClient(server.uri)
 
+`with server.down():` is a server that has crashed; what it held is there again afterwards.
 or, as a process of its own, ``python tests/stores/mongo_server.py PORT``.
 Protocol: https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import socket
 import socketserver
 import struct
 import sys
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -240,6 +244,12 @@ def _failure(error: CommandError) -> dict[str, Any]:
 class _Handler(socketserver.BaseRequestHandler):
     server: MongoServer
 
+    def setup(self) -> None:
+        self.server.connections.add(self.request)
+
+    def finish(self) -> None:
+        self.server.connections.discard(self.request)
+
     def handle(self) -> None:
         while header := self._read(16):
             length, request, _, code = struct.unpack("<iiii", header)
@@ -291,7 +301,8 @@ class _Handler(socketserver.BaseRequestHandler):
         return data
 
     def _send(self, request: int, code: int, data: bytes) -> None:
-        self.request.sendall(struct.pack("<iiii", 16 + len(data), 0, request, code) + data)
+        with contextlib.suppress(OSError):  # the client is gone, or the server is down
+            self.request.sendall(struct.pack("<iiii", 16 + len(data), 0, request, code) + data)
 
 
 class MongoServer(socketserver.ThreadingTCPServer):
@@ -304,10 +315,29 @@ class MongoServer(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.commands = Commands()
         self.lock = threading.Lock()
+        self.connections: set[socket.socket] = set()
 
     @property
     def uri(self) -> str:
         return f"mongodb://127.0.0.1:{self.server_address[1]}/"
+
+    @contextlib.contextmanager
+    def down(self) -> Iterator[None]:
+        """Break all connections and answer nobody; up again at the end."""
+        self.shutdown()
+        address = self.server_address
+        self.socket.close()
+        for connection in list(self.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        try:
+            yield
+        finally:
+            self.socket = socket.socket(self.address_family, self.socket_type)
+            self.server_address = address
+            self.server_bind()
+            self.server_activate()
+            self.__enter__()
 
     def __enter__(self) -> MongoServer:
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()

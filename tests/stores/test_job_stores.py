@@ -37,6 +37,8 @@ def spread(number: int) -> Response[Any]:
 
 @pytest.fixture
 def job_store(store_uri: str) -> Iterator[JobStore]:
+    if store_uri.startswith("folder:"):
+        pytest.skip("holds records, no jobs")
     store = open_job_store(store_uri)
     yield store
     store.close()

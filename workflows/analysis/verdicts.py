@@ -94,7 +94,7 @@ def judge_surface_energy(
     if verdict is None and surface_energy is None:
         verdict = Verdict(status=VerdictStatus.FAILED, reason=missing or "no surface energy was computed")
     if verdict is None:
-        verdict = _reconstructed(reconstruction, thresholds)
+        verdict = judge_reconstruction(reconstruction, thresholds)
     if verdict is None and surface_energy is not None and surface_energy < 0:
         verdict = Verdict(
             status=VerdictStatus.NEGATIVE, reason=f"surface energy {surface_energy:.4f} eV/A^2 is below 0"
@@ -137,7 +137,7 @@ def judge_work_function(
     if verdict is None and result is None:
         verdict = Verdict(status=VerdictStatus.FAILED, reason="no planar potential was computed")
     if verdict is None:
-        verdict = _reconstructed(reconstruction, thresholds)
+        verdict = judge_reconstruction(reconstruction, thresholds)
     if verdict is None and result is not None:
         limits = (thresholds.max_vacuum_slope, thresholds.max_vacuum_spread)
         lines = [result.reason] if result.reason else result.unevenness(*limits)
@@ -160,7 +160,10 @@ def _spoiled(
     return None
 
 
-def _reconstructed(scores: Reconstruction | None, thresholds: VerdictThresholds) -> Verdict | None:
+def judge_reconstruction(
+    scores: Reconstruction | None, thresholds: VerdictThresholds = DEFAULT_THRESHOLDS
+) -> Verdict | None:
+    """Return the verdict ``reconstructed`` and why, None for scores within the limits."""
     if scores is None:
         return None
     lines = []

@@ -130,8 +130,8 @@ def facets_from_records(records: Iterable[Mapping[str, Any]], accepted_only: boo
     facets = []
     for record in records:
         verdicts = record["verdicts"]
-        if record.get("surface_energy") is None:
-            continue
+        if record.get("surface_energy") is None or not any(record["miller_index"]):
+            continue  # an ingested slab whose plane could not be told has no place in the shape
         if accepted_only and verdicts["surface_energy"]["status"] != "accepted":
             continue
         known = not accepted_only or verdicts["work_function"]["status"] == "accepted"

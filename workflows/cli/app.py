@@ -20,13 +20,23 @@ import typer
 from workflows.cli.filters import SurfaceFilter
 from workflows.cli.options import (
     OUTPUT,
+    CampaignArgument,
     CsvOption,
+    EpochsOption,
     ExportFormat,
+    ImportFormat,
     JsonOption,
+    MembersOption,
+    MethodOption,
     OutputOption,
     OverwriteOption,
     PlotKind,
+    PresetOption,
+    ProjectOption,
+    QuietOption,
     ScanKind,
+    SeedOption,
+    SplitOption,
     StoreOption,
     engine_options,
     short_number,
@@ -37,7 +47,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
 COMPUTE = "Compute"
+QUEUE = "Compute on a queue"
 LOOK = "Look at results"
+LEARN = "Learn and predict"
 MEND = "Set up and mend"
 
 app = typer.Typer(
@@ -212,18 +224,143 @@ def converge(
     )
 
 
+@app.command(rich_help_panel=COMPUTE)
+def ingest(
+    directory: Annotated[
+        Path | None, typer.Argument(metavar="[DIRECTORY]", help="Folder of finished VASP calculations.")
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV file with the columns bulk,slab and perhaps reference."),
+    ] = None,
+    store: StoreOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be paired and stop.")] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Make records of VASP calculations that were run by hand; reading them twice adds nothing.
+
+    Examples: [cyan]mgsurf ingest old_runs --dry-run[/cyan],
+    [cyan]mgsurf ingest --pairs pairs.csv[/cyan]
+    """
+    from workflows.cli.ingest import ingest_folder
+
+    return ingest_folder(directory, pairs, store, dry_run, as_json)
+
+
+@app.command("import", rich_help_panel=LEARN)
+def import_(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Folder, slabs.json.gz, or a store.")],
+    format: Annotated[ImportFormat, typer.Option(help="How it is laid out.")] = ImportFormat.AUTO,
+    targets: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Columns of id_prop.csv: surface_energy,work_function."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Stands for the method; else the folder's name.")
+    ] = None,
+    relaxed: Annotated[bool, typer.Option("--relaxed", help="The slabs are relaxed, not as cut.")] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Take over labelled slabs of others for training; reading them twice adds nothing.
+
+    Examples: [cyan]mgsurf import dataset/[/cyan],
+    [cyan]mgsurf import cgcnn_folder/ --targets cleavage_energy --source smith2020[/cyan]
+    """
+    from workflows.cli.import_slabs import import_labels
+
+    return import_labels(
+        path,
+        format=format.value,
+        targets=targets,
+        source=source,
+        relaxed=relaxed,
+        store_uri=store,
+        as_json=as_json,
+    )
+
+
+@app.command(rich_help_panel=QUEUE)
+def submit(
+    campaign: Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="The campaign file.")],
+    project: ProjectOption = None,
+    worker: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Worker of the project; the first by default.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Submit once more what was submitted before.")
+    ] = False,
+    retry_unconverged: Annotated[
+        bool,
+        typer.Option("--retry-unconverged", help="The same, and run again what did not converge."),
+    ] = False,
+) -> int:
+    """Hand a campaign to Slurm, PBS or SGE through jobflow-remote.
+
+    Example: [cyan]mgsurf submit campaign.yaml --project cluster[/cyan]
+    """
+    from workflows.cli.submit import submit_campaign
+
+    return submit_campaign(campaign, project, worker, again, retry_unconverged)
+
+
+@app.command(rich_help_panel=QUEUE)
+def pull(campaign: CampaignArgument = None, project: ProjectOption = None, store: StoreOption = None) -> int:
+    """Bring finished records from the queue into the results store, as often as you like.
+
+    Example: [cyan]mgsurf pull campaign.yaml --project cluster[/cyan]
+    """
+    from workflows.cli.remote import pull_records
+
+    return pull_records(campaign, project, store)
+
+
+@app.command(rich_help_panel=QUEUE)
+def retry(
+    campaign: CampaignArgument = None,
+    project: ProjectOption = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Jobs that failed, or were rejected.")] = False,
+) -> int:
+    """Run failed jobs again; with a campaign file, asking for the resources it says now.
+
+    Example: [cyan]mgsurf retry --failed --project cluster[/cyan]
+    """
+    from workflows.cli.remote import retry as retry_jobs
+
+    if not failed:
+        raise typer.BadParameter("say which jobs: --failed", param_hint="'--failed'")
+    return retry_jobs(campaign, project)
+
+
+@app.command(rich_help_panel=QUEUE)
+def cancel(campaign: CampaignArgument = None, project: ProjectOption = None) -> int:
+    """Cancel the jobs of a campaign that are not finished; results stay.
+
+    Example: [cyan]mgsurf cancel campaign.yaml --project cluster[/cyan]
+    """
+    from workflows.cli.remote import cancel_campaign
+
+    return cancel_campaign(campaign, project)
+
+
 @app.command(rich_help_panel=LOOK)
 def status(
     campaign: Annotated[
         Path | None, typer.Argument(metavar="[CAMPAIGN.yaml]", help="Only this campaign, and its store.")
     ] = None,
     store: StoreOption = None,
+    project: ProjectOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Count what is done, running, failed and unconverged.
+    """Count what is done, running, failed and unconverged; with --project, of a campaign on a queue.
 
-    Example: [cyan]mgsurf status quickstart.yaml[/cyan]
+    Examples: [cyan]mgsurf status quickstart.yaml[/cyan],
+    [cyan]mgsurf status campaign.yaml --project cluster[/cyan]
     """
+    if project is not None:
+        from workflows.cli.remote import show_remote_status
+
+        return show_remote_status(campaign, project, as_json)
     from workflows.cli.status import show_status
 
     return show_status(campaign, store, as_json)
@@ -304,15 +441,273 @@ def export(
     )
 
 
+@app.command(rich_help_panel=LEARN)
+def train(
+    preset: PresetOption = "sem-cgcnn",
+    split: SplitOption = "random",
+    seed: SeedOption = 0,
+    epochs: EpochsOption = None,
+    members: MembersOption = 1,
+    bagging: Annotated[
+        bool, typer.Option("--bagging", help="Each member on slabs drawn with replacement.")
+    ] = False,
+    train_fraction: Annotated[
+        float, typer.Option(metavar="X", help="Share of the training part that is used.")
+    ] = 1.0,
+    params: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Settings that mgsurf tune found (best.json).")
+    ] = None,
+    store: StoreOption = None,
+    method: MethodOption = None,
+    output: OutputOption = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Train again where the folder holds a training.")
+    ] = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Train the network on the labelled slabs of a store; the same command goes on after an interruption.
+
+    Examples: [cyan]mgsurf train --preset sem-cgcnn --split chemsys --seed 1[/cyan],
+    [cyan]mgsurf train --preset best --members 5 --output model/[/cyan]
+    """
+    from workflows.cli.train import train_model
+
+    return train_model(
+        preset=preset,
+        split=split,
+        seed=seed,
+        epochs=epochs,
+        members=members,
+        bagging=bagging,
+        train_fraction=train_fraction,
+        params=params,
+        store=store,
+        method=method,
+        output=output,
+        overwrite=overwrite,
+        quiet=quiet,
+        as_json=as_json,
+    )
+
+
+@app.command(rich_help_panel=LEARN)
+def ablate(
+    preset: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this preset (may be repeated); all by default."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Seeds 0 to N - 1.")] = 5,
+    split: SplitOption = "random",
+    folds: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Cross-validation by --split with N folds; 0: none.")
+    ] = 0,
+    epochs: EpochsOption = None,
+    members: MembersOption = 1,
+    train_fraction: Annotated[
+        list[float] | None,
+        typer.Option(metavar="X", help="Share of the training part (repeat it for a learning curve)."),
+    ] = None,
+    store: StoreOption = None,
+    method: MethodOption = None,
+    output: OutputOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Train all presets with several seeds: the paper's Table 1 beside ours. Finished runs are kept.
+
+    Examples: [cyan]mgsurf ablate --seeds 5[/cyan],
+    [cyan]mgsurf ablate --preset sem-cgcnn --preset best --split chemsys --folds 5 --seeds 1[/cyan]
+    """
+    from workflows.cli.ablate import run_ablation
+
+    return run_ablation(
+        presets=preset or [],
+        seeds=seeds,
+        split=split,
+        folds=folds,
+        epochs=epochs,
+        members=members,
+        fractions=train_fraction or [],
+        store=store,
+        method=method,
+        output=output,
+        quiet=quiet,
+        as_json=as_json,
+    )
+
+
+@app.command(rich_help_panel=LEARN)
+def predict(
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SLABS]...", help="Slab files, folders of them, or a store."),
+    ] = None,
+    bulk: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A crystal; all its symmetric slabs are cut first.")
+    ] = None,
+    prototype: Annotated[
+        str | None, typer.Option(metavar="SYMBOL", help="Instead of --bulk, with --formula: B2, C14.")
+    ] = None,
+    formula: Annotated[
+        str | None,
+        typer.Option(callback=short_number, help="With --prototype; or an element alone: MgAg, Mg."),
+    ] = None,
+    max_index: Annotated[int, typer.Option(min=1, max=5, help="Largest Miller index of the cut.")] = 1,
+    min_thickness: Annotated[
+        float, typer.Option(metavar="A", help="Least thickness of slabs that are cut (A).")
+    ] = 10.0,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="As mgsurf train wrote it; else MGSURF_MODEL, else ./mgsurf_model."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Processes, for many slabs; all cores by default.")
+    ] = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> int:
+    """Predict surface energies and work functions of slabs, with their uncertainty and warnings.
+
+    Examples: [cyan]mgsurf predict slabs/ --csv[/cyan],
+    [cyan]mgsurf predict --bulk MgZn2.cif --max-index 1[/cyan]
+    """
+    from workflows.cli.predict import predict as predict_slabs
+
+    return predict_slabs(
+        inputs or [],
+        bulk=bulk,
+        prototype=prototype,
+        formula=formula,
+        max_index=max_index,
+        min_thickness=min_thickness,
+        model=model,
+        workers=workers,
+        quiet=quiet,
+        as_json=as_json,
+        as_csv=as_csv,
+    )
+
+
+@app.command(rich_help_panel=LEARN)
+def tune(
+    preset: PresetOption = "sem-cgcnn",
+    trials: Annotated[int, typer.Option(min=1, metavar="N", help="Those of earlier calls count.")] = 200,
+    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Processes.")] = 1,
+    split: SplitOption = "random",
+    seed: SeedOption = 0,
+    epochs: EpochsOption = None,
+    store: StoreOption = None,
+    method: MethodOption = None,
+    output: OutputOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Search for better settings of a preset on validation data; the same command goes on after a kill.
+
+    Example: [cyan]mgsurf tune --preset best --trials 200 --workers 2 --epochs 60[/cyan]
+    """
+    from workflows.cli.tune import tune_preset
+
+    return tune_preset(
+        preset=preset,
+        trials=trials,
+        workers=workers,
+        split=split,
+        seed=seed,
+        epochs=epochs,
+        store=store,
+        method=method,
+        output=output,
+        quiet=quiet,
+        as_json=as_json,
+    )
+
+
+@app.command("init-hpc", rich_help_panel=MEND)
+def init_hpc(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name of the project.")] = None,
+    scheduler: Annotated[str | None, typer.Option(metavar="NAME", help="slurm, pbs or sge.")] = None,
+    work_dir: Annotated[
+        str | None, typer.Option(metavar="DIR", help="For jobs; on a file system that the nodes share.")
+    ] = None,
+    mongodb: Annotated[str | None, typer.Option(metavar="URI", help="Database of the jobs.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Where the queue is reached by ssh; this machine by default.")
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="Name on that host.")] = None,
+    worker: Annotated[str, typer.Option(metavar="NAME", help="Name of the worker.")] = "queue",
+    light_worker: Annotated[
+        bool,
+        typer.Option("--light-worker", help="Also a worker beside the queue, for jobs that compute nothing."),
+    ] = False,
+    prepare: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COMMAND", help="Before each job (may be repeated); makes mgsurf available."),
+    ] = None,
+    poll: Annotated[
+        float, typer.Option(min=1, max=3600, help="How often the queue is looked at (s).")
+    ] = 30.0,
+    partition: Annotated[str | None, typer.Option(help="Partition or queue of jobs.")] = None,
+    account: Annotated[str | None, typer.Option(help="Charged account.")] = None,
+    qos: Annotated[str | None, typer.Option(help="Quality of service (Slurm).")] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, help="Nodes of a job.")] = None,
+    tasks_per_node: Annotated[int | None, typer.Option(min=1, help="MPI ranks on each node.")] = None,
+    cpus_per_task: Annotated[int | None, typer.Option(min=1, help="Cores of each rank.")] = None,
+    walltime: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Of a job: 12h, 30min, 1-12:00:00.")
+    ] = None,
+    parallel_environment: Annotated[str | None, typer.Option(metavar="NAME", help="SGE only.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a project of this name.")] = False,
+) -> int:
+    """Write the jobflow-remote project of a cluster; what no option says is asked for.
+
+    Example: [cyan]mgsurf init-hpc cluster --scheduler slurm --work-dir /scratch/me/mgsurf
+    --mongodb mongodb://localhost/cluster --partition standard --tasks-per-node 32 --walltime 12h[/cyan]
+    """
+    from workflows.cli.init_hpc import init_hpc as write
+
+    return write(
+        name,
+        scheduler=scheduler,
+        work_dir=work_dir,
+        mongodb=mongodb,
+        host=host,
+        user=user,
+        worker=worker,
+        light=light_worker,
+        prepare=prepare or [],
+        poll=poll,
+        force=force,
+        resources={
+            "partition": partition,
+            "account": account,
+            "qos": qos,
+            "nodes": nodes,
+            "tasks_per_node": tasks_per_node,
+            "cpus_per_task": cpus_per_task,
+            "walltime": walltime,
+            "parallel_environment": parallel_environment,
+        },
+    )
+
+
 @app.command(rich_help_panel=MEND)
-def doctor(store: StoreOption = None, as_json: JsonOption = False) -> int:
+def doctor(
+    store: StoreOption = None,
+    engine: Annotated[
+        str, typer.Option(metavar="NAME", help="Engine to look at; vasp also where it is set up.")
+    ] = "gpaw",
+    as_json: JsonOption = False,
+) -> int:
     """Check engine, MPI, PAW setups, store and disk, and say how to mend each.
 
     Example: [cyan]mgsurf doctor[/cyan]
     """
     from workflows.cli.doctor import examine
 
-    return examine(store, as_json)
+    return examine(store, as_json, engine)
 
 
 def main(arguments: list[str] | None = None) -> None:

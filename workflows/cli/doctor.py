@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
-def examine(store_uri: str | None, as_json: bool) -> int:
+def examine(store_uri: str | None, as_json: bool, engine: str = "gpaw") -> int:
     """Print what was looked at, what was found and how to mend it.
 
     Parameters
@@ -23,6 +23,8 @@ def examine(store_uri: str | None, as_json: bool) -> int:
         What ``--store`` said.
     as_json
         Instead of a table.
+    engine
+        Name of the engine.
 
     Returns
     -------
@@ -31,7 +33,7 @@ def examine(store_uri: str | None, as_json: bool) -> int:
     """
     from workflows.execution.doctor import run_checks, worst
 
-    checks = run_checks(store_uri)
+    checks = run_checks(store_uri, engine=engine)
     if as_json:
         print(json.dumps([asdict(check) for check in checks], indent=2))
     else:

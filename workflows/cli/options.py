@@ -27,6 +27,18 @@ StoreOption = Annotated[
         "Else MGSURF_STORE, else the campaign's, else ./mgsurf.sqlite.",
     ),
 ]
+CampaignArgument = Annotated[
+    Path | None, typer.Argument(metavar="[CAMPAIGN.yaml]", help="Only this campaign, and its store.")
+]
+ProjectOption = Annotated[
+    str | None,
+    typer.Option(
+        "--project",
+        "-p",
+        metavar="NAME",
+        help="Project of jobflow-remote, as mgsurf init-hpc makes it. Else JFREMOTE_PROJECT.",
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON instead of a table.", rich_help_panel=OUTPUT)
 ]
@@ -39,6 +51,33 @@ OutputOption = Annotated[
 ]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUT)
+]
+
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+PresetOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="stl-surface-energy, stl-work-function, mtl, gradnorm, surface, sem-cgcnn (the paper) or best.",
+    ),
+]
+SplitOption = Annotated[
+    str,
+    typer.Option(
+        metavar="HOW",
+        help="random, compound, chemsys, element (one left out), element:Ag, or a CSV file (record_id,part).",
+    ),
+]
+SeedOption = Annotated[int, typer.Option(min=0, metavar="N", help="Of split and training.")]
+EpochsOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Instead of the preset's.")]
+MembersOption = Annotated[int, typer.Option(min=1, metavar="N", help="Networks of an ensemble.")]
+MethodOption = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help="Only labels of this method or source (its fingerprint or its beginning).",
+    ),
 ]
 
 
@@ -76,6 +115,15 @@ class ExportFormat(StrEnum):
     EXTXYZ = "extxyz"
     ASE = "ase"
     CGCNN = "cgcnn"
+
+
+class ImportFormat(StrEnum):
+    """What `mgsurf import` can read."""
+
+    AUTO = "auto"
+    SHARED = "shared"
+    CGCNN = "cgcnn"
+    STORE = "store"
 
 
 LARGEST_LIMIT = 10**9

@@ -17,6 +17,7 @@ from workflows.flows.campaign_file import Campaign, campaign_structures, check_r
 from workflows.flows.surface import SurfaceMaker
 from workflows.jobs.calculate import make_directory
 from workflows.jobs.context import RunContext
+from workflows.jobs.pre_relaxation import check_installed
 
 if TYPE_CHECKING:
     from jobflow import Flow
@@ -72,6 +73,9 @@ def run_campaign(
     engine.check_elements(sorted({s.specie.symbol for entry in structures for s in entry.structure}))
     if dry_run:
         return _list(console, maker, structures)
+    if hasattr(engine, "check_machine"):  # what a plan does without: programs and licensed files
+        engine.check_machine(sorted({s.specie.symbol for entry in structures for s in entry.structure}))
+    check_installed(maker.pre_relaxation)
     make_directory(work_dir)
     place = parse_uri(uri)
     if place.kind == "sqlite":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,17 +14,20 @@ from stores.errors import EngineError, InputError
 from stores.method import Method, content_hash
 from stores.records import CalculationKind, CalculationOutput
 from workflows.engines.gpaw_presets import (
-    DAVIDSON_ELEMENTS,
+    EIGENSOLVER,
     GENTLER_SCF,
     OPEN_4F,
     PRESETS,
     START_MOMENTS,
+    STUBBORN_EIGENSOLVER,
+    STUBBORN_ELEMENTS,
     GPAWPreset,
 )
 from workflows.engines.gpaw_process import finished_answer, run_worker
 from workflows.engines.gpaw_setups import has_setup, setup_folders, setup_labels, setups_source
 from workflows.engines.kpoints import gamma_mesh, points_after_time_reversal
 from workflows.engines.mpi import default_ranks
+from workflows.engines.option_values import checked_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -98,7 +100,8 @@ class GPAWEngine:
         for option in (*FLOAT_OPTIONS, *WHOLE_OPTIONS):
             value = getattr(self, option)
             if value is not None:
-                setattr(self, option, _positive(option, value, whole=option in WHOLE_OPTIONS))
+                number = checked_number(self.name, option, value, whole=option in WHOLE_OPTIONS)
+                setattr(self, option, number)
         if self.setups is not None:
             if not isinstance(self.setups, Mapping):
                 raise InputError(
@@ -222,7 +225,7 @@ class GPAWEngine:
                 "setups": {e: label for e, label in settings.setups.items() if e in elements},
                 "spin_polarized": bool(elements & START_MOMENTS.keys()),
                 "start_moments": {e: m for e, m in START_MOMENTS.items() if e in elements},
-                "eigensolver": {"name": "davidson", "niter": 2} if elements & DAVIDSON_ELEMENTS else None,
+                "eigensolver": STUBBORN_EIGENSOLVER if elements & STUBBORN_ELEMENTS else EIGENSOLVER,
                 "gentler": GENTLER_SCF,
             },
             **further,
@@ -247,22 +250,6 @@ class GPAWEngine:
 def _without_limits(settings: dict[str, Any]) -> dict[str, Any]:
     """Leave out what does not change a converged result: work done under other limits is gone on with."""
     return {key: value for key, value in settings.items() if key not in LIMITS}
-
-
-def _positive(option: str, value: object, whole: bool) -> float:
-    """Return an option's value in the one type it is hashed in: 6 and 6.0 are the same setting."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or not value > 0
-    ):
-        raise InputError(f"engine 'gpaw': {option} must be a positive number, got {value!r}")
-    if not whole:
-        return float(value)
-    if value != int(value):
-        raise InputError(f"engine 'gpaw': {option} must be a whole number, got {value!r}")
-    return int(value)
 
 
 def _require_gpaw() -> None:

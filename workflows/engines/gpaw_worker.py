@@ -28,7 +28,7 @@ from ase.optimize import BFGS
 
 from workflows.engines.gpaw_bulk import BulkRelaxation, relax_cell
 from workflows.engines.gpaw_journal import Journal, JournalCalculator
-from workflows.engines.gpaw_symmetry import KeepSymmetry, mesh_symmetries
+from workflows.engines.gpaw_symmetry import KeepSymmetry, mesh_symmetries, primitive_cell
 from workflows.engines.kpoints import mesh_of_lattice
 
 # A gap smaller than this (eV) in the sampled bands is taken as that of a metal.
@@ -67,8 +67,6 @@ class Session:
         extra: dict[str, Any] = {}
         if self.own_symmetry:
             extra["symmetry"] = {"rotations": mesh_symmetries(atoms, mesh)}
-        if settings["eigensolver"]:
-            extra["eigensolver"] = settings["eigensolver"]
         if self.retried:
             gentler = settings["gentler"]
             extra |= {"eigensolver": gentler["eigensolver"], "mixer": gentler["mixer"]}
@@ -84,7 +82,7 @@ class Session:
             maxiter=maxiter,
             spinpol=settings["spin_polarized"],
             txt="gpaw.txt" if self._n_logs == 1 else f"gpaw-{self._n_logs}.txt",
-            **extra,
+            **{"eigensolver": settings["eigensolver"], **extra},
         )
 
     def compute(self, atoms: Atoms, properties: list[str], mesh: tuple[int, ...]) -> dict[str, Any]:
@@ -122,11 +120,14 @@ class Session:
         bare = atoms.copy()
         bare.set_constraint()
         bare.set_initial_magnetic_moments(self.start_moments(bare))
+        # Asked again about the geometry it stands at, GPAW answers without an SCF.
+        needs_scf = not gpaw.results or gpaw.calculation_required(bare, ["energy"])
         results: dict[str, Any] = {
             "energy": float(gpaw.get_potential_energy(bare)),
             "free_energy": float(gpaw.get_potential_energy(bare, force_consistent=True)),
         }
-        self.scf_steps += int(gpaw.get_number_of_iterations())
+        if needs_scf:
+            self.scf_steps += int(gpaw.get_number_of_iterations())
         if "forces" in properties:
             results["forces"] = gpaw.get_forces(bare).tolist()
         if "stress" in properties:
@@ -195,7 +196,11 @@ def _planar_potential(gpaw: Any, atoms: Atoms) -> dict[str, list[float]]:
 
 
 def relax_bulk(session: Session, atoms: Atoms) -> dict[str, Any]:
-    """Relax cell and positions, then compute the cell as given on its own mesh."""
+    """Relax cell and positions, then compute energy and forces in the primitive cell on its own mesh.
+
+    Energy and structure are those of the cell as given. A spin-polarised crystal is computed in that cell
+    itself: its magnetic order may be larger than the primitive cell, and each atom's moment is kept.
+    """
     settings = session.task["settings"]
     density = settings["bulk_k_density"]
 
@@ -210,9 +215,13 @@ def relax_bulk(session: Session, atoms: Atoms) -> dict[str, Any]:
         settings["max_ionic_steps"],
     )
     relaxed = relaxation.atoms
-    state = session.final_state(relaxed, mesh_of_lattice(relaxed.cell[:], density), slab=False)
-    state["max_force"] = _largest_force(session, relaxed, tuple(state["mesh"]))
+    cell = relaxed if settings["spin_polarized"] else primitive_cell(relaxed)
+    state = session.final_state(cell, mesh_of_lattice(cell.cell[:], density), slab=False)
+    state["max_force"] = _largest_force(session, cell, tuple(state["mesh"]))
     return state | {
+        "energy": state["energy"] * len(relaxed) / len(cell),
+        "cell": relaxed.cell[:].tolist(),
+        "positions": relaxed.positions.tolist(),
         "status": "ok" if relaxation.converged else "unconverged",
         "reason": relaxation.reason,
         "ionic_steps": relaxation.ionic_steps,

@@ -13,7 +13,10 @@ from workflows.engines.protocol import Engine
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BUILT_IN = {"gpaw": "workflows.engines.gpaw:GPAWEngine"}
+BUILT_IN = {
+    "gpaw": "workflows.engines.gpaw:GPAWEngine",
+    "vasp": "workflows.engines.vasp:VaspEngine",
+}
 ENTRY_POINT_GROUP = "mgsurf.engines"
 
 

@@ -20,6 +20,9 @@ from workflows.execution.checks import (
     check_threads,
 )
 from workflows.execution.gpaw_checks import check_gpaw, check_mpi, check_setups
+from workflows.execution.vasp_checks import check_command as check_vasp_command
+from workflows.execution.vasp_checks import check_packages as check_vasp_packages
+from workflows.execution.vasp_checks import check_potcars, vasp_set_up_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +40,8 @@ def run_checks(
     work_dir
         Folder of the calculations; None for the default one.
     engine
-        Name of the engine; ``gpaw`` has checks of its own.
+        Name of the engine; ``gpaw`` and ``vasp`` have checks of their own. With ``gpaw``, the default, VASP
+        is looked at too where it is set up.
 
     Returns
     -------
@@ -67,8 +71,23 @@ def run_checks(
 
 def _engine_checks(engine: str) -> list[tuple[str, Callable[[], Check]]]:
     if engine == "gpaw":
-        return [("GPAW", check_gpaw), ("PAW setups", check_setups), ("MPI", check_mpi)]
+        own: list[tuple[str, Callable[[], Check]]] = [
+            ("GPAW", check_gpaw),
+            ("PAW setups", check_setups),
+            ("MPI", check_mpi),
+        ]
+        return own + (_vasp_checks() if vasp_set_up_here() else [])
+    if engine == "vasp":
+        return _vasp_checks()
     return [("engine", lambda: check_engine(engine))]
+
+
+def _vasp_checks() -> list[tuple[str, Callable[[], Check]]]:
+    return [
+        ("VASP packages", check_vasp_packages),
+        ("VASP command", check_vasp_command),
+        ("POTCARs", check_potcars),
+    ]
 
 
 def _guarded(name: str, check: Callable[[], Check]) -> Check:

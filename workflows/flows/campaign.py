@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow import Flow, Maker
 
+from workflows.flows.queue_plan import JobSize, prepare
 from workflows.jobs.bulk import compute_reference
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class CampaignMaker(Maker):
         for element in elements:
             references[element] = compute_reference(context, element)
             references[element].name = f"{element} reference"
+            prepare(references[element], self.surface_maker.queue, JobSize.BULK)
         flows = [
             self.surface_maker.make(
                 structure,

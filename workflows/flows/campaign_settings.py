@@ -22,6 +22,7 @@ from pydantic import (
 from stores.errors import InputError
 from workflows.analysis.verdicts import VerdictThresholds
 from workflows.flows.campaign_problems import dotted, line_of, suggestion
+from workflows.flows.campaign_resources import Resources
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,6 +73,12 @@ def _prototype_name(name: str) -> str:
     except InputError:
         _choose(name, [kind.name for kind in PROTOTYPES], "prototype")
     return name
+
+
+def _pre_relaxation(name: str) -> str:
+    from workflows.jobs.pre_relaxation import PRE_RELAXATIONS
+
+    return _choose(name, PRE_RELAXATIONS, "pre-relaxation")
 
 
 def _store(uri: str) -> str:
@@ -158,6 +165,11 @@ class SlabSettings(_Section):
         default=None, ge=1, description="Keep only so many terminations of each plane, the widest gaps first"
     )
     max_atoms: int = Field(default=200, ge=1, description="Refuse slabs with more atoms")
+    pre_relaxation: Annotated[str, AfterValidator(_pre_relaxation)] = Field(
+        default="none",
+        description="chgnet: a machine-learned potential moves the free atoms before DFT does "
+        "(needs the extra forcefields); none: DFT starts from the slab as cut",
+    )
 
 
 class EngineSettings(_Section):
@@ -176,11 +188,16 @@ class EngineSettings(_Section):
     @field_validator("preset")
     @classmethod
     def _known_preset(cls, preset: str, info: ValidationInfo) -> str:
-        if info.data.get("name") != "gpaw":
-            return preset
-        from workflows.engines.gpaw_presets import PRESETS
+        name = info.data.get("name")
+        if name == "gpaw":
+            from workflows.engines.gpaw_presets import PRESETS as GPAW_PRESETS
 
-        return _choose(preset, PRESETS, "preset")
+            return _choose(preset, GPAW_PRESETS, "preset")
+        if name == "vasp":
+            from workflows.engines.vasp_presets import PRESETS as VASP_PRESETS
+
+            return _choose(preset, VASP_PRESETS, "preset")
+        return preset
 
 
 class Campaign(_Section):
@@ -202,6 +219,9 @@ class Campaign(_Section):
     )
     work_dir: Text | None = Field(
         default=None, description="Raw files of the engine; ./mgsurf_runs by default"
+    )
+    resources: Resources | None = Field(
+        default=None, description="What jobs ask of a queue, for mgsurf submit; by default the worker's own"
     )
 
     _path: Path = PrivateAttr(default=Path("campaign.yaml"))

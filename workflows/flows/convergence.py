@@ -212,7 +212,7 @@ class SlabScan:
         structure = ground_state(element)
         relaxed = crystal_of(
             final_structure(_finished(relax_bulk_crystal(self.context, structure)))
-        ).structure
+        ).primitive_structure
         coarse = context.make_engine().kpoints(relaxed)
         mesh = tuple(ceil(REFERENCE_MESH * n) for n in coarse)
         dense = (mesh[0], mesh[1], mesh[2])
@@ -222,7 +222,7 @@ class SlabScan:
             structure=relaxed,
             identity={
                 "bulk": bulk_key(structure),
-                "cell": "conventional",
+                "cell": "primitive",
                 "kpoints": list(dense),
                 "relaxed_with": self.context.make_engine().method().fingerprint,
             },

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jobflow import Flow, JobConfig, Maker, OnMissing, Response, job
+from jobflow import Flow, Maker, Response, job
 from pymatgen.core import Structure
 
 from workflows.analysis.verdicts import VerdictThresholds
+from workflows.flows.queue_plan import JobSize, QueuePlan, prepare
 from workflows.jobs.bulk import compute_reference, relax_bulk
 from workflows.jobs.context import RunContext
+from workflows.jobs.pre_relaxation import NONE
 from workflows.jobs.progress import Stage, announce
 from workflows.jobs.slab import (
     oriented_question,
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
     from jobflow import Job
 
     from workflows.engines.protocol import KMesh
-
-KEEP_GOING = JobConfig(on_missing_references=OnMissing.NONE)
-"""A job so configured runs even if one it needs has failed: failures end in verdicts, not in silence."""
 
 
 @dataclass
@@ -57,8 +56,12 @@ class SurfaceMaker(Maker):
         Atomic planes closer than this are one layer (A).
     max_terminations, max_atoms
         Limits on terminations per facet and atoms per slab; None for no limit.
+    pre_relaxation
+        What moves a slab's free atoms before DFT does: none or chgnet (see `workflows.jobs.pre_relaxation`).
     thresholds
         Limits of the verdicts.
+    queue
+        What the jobs ask of a queue; None where there is none.
     """
 
     context: RunContext
@@ -70,7 +73,9 @@ class SurfaceMaker(Maker):
     layer_tolerance: float = 0.1
     max_terminations: int | None = None
     max_atoms: int | None = 200
+    pre_relaxation: str = NONE
     thresholds: VerdictThresholds = field(default_factory=VerdictThresholds)
+    queue: QueuePlan | None = None
 
     def make(
         self,
@@ -104,13 +109,15 @@ class SurfaceMaker(Maker):
             reference_jobs = [compute_reference(self.context, element) for element in elements]
             for element, reference in zip(elements, reference_jobs, strict=True):
                 reference.name = f"{element} reference"
+                prepare(reference, self.queue, JobSize.BULK)
             jobs += reference_jobs
             references = [reference.output for reference in reference_jobs]
         bulk = relax_bulk(self.context, structure, provenance or {"source": "python"})
         bulk.name = f"{formula} relax bulk"
         surfaces = cut_and_compute(self, bulk.output, references, miller_indices)
         surfaces.name = f"{formula} surfaces"
-        surfaces.config = KEEP_GOING
+        prepare(bulk, self.queue, JobSize.BULK, len(structure))
+        prepare(surfaces, self.queue, JobSize.LIGHT, keep_going=True)
         return Flow([*jobs, bulk, surfaces], output=surfaces.output, name=f"{formula} {self.name}")
 
     def cut(
@@ -162,14 +169,14 @@ def cut_and_compute(
             announce(Stage.PLANNED, question.label, cost=question.cost)
             static = static_oriented_bulk(maker.context, slab, key, bulk_mesh)
             static.name = question.label
+            prepare(static, maker.queue, JobSize.BULK, len(slab.oriented_bulk))
             oriented[slab.miller_index] = static
-        for question in (
-            relax_question(slab, key, mesh, maker.free_depth, maker.layer_tolerance),
-            static_question(slab, key, mesh, maker.free_depth, maker.layer_tolerance),
-        ):
+        cut = (maker.free_depth, maker.layer_tolerance, maker.pre_relaxation)
+        for question in (relax_question(slab, key, mesh, *cut), static_question(slab, key, mesh, *cut)):
             announce(Stage.PLANNED, question.label, cost=question.cost)
         surface = compute_slab(maker, slab, bulk, references, oriented[slab.miller_index].output, mesh)
-        surface.name, surface.config = slab_label(slab), KEEP_GOING
+        surface.name = slab_label(slab)
+        prepare(surface, maker.queue, JobSize.LIGHT, keep_going=True)
         surfaces.append(surface)
     output = {"formula": formula, "surfaces": [surface.output for surface in surfaces]}
     if not surfaces:
@@ -192,11 +199,16 @@ def compute_slab(
     """
     key, context = bulk["bulk"]["bulk_key"], maker.context
     cut = (maker.free_depth, maker.layer_tolerance)
-    relax = relax_slab(context, slab, key, kpoints, *cut)
-    static = static_slab(context, slab, key, kpoints, *cut, relax.output)
+    start = maker.pre_relaxation
+    relax = relax_slab(context, slab, key, kpoints, *cut, start)
+    static = static_slab(context, slab, key, kpoints, *cut, relax.output, start)
     record = record_surface(
-        context, slab, bulk, references, oriented, relax.output, static.output, *cut, maker.thresholds
+        context, slab, bulk, references, oriented, relax.output, static.output, *cut, maker.thresholds, start
     )
     relax.name, static.name = f"{slab_label(slab)} relax", f"{slab_label(slab)} static"
-    record.name, record.config = f"{slab_label(slab)} record", KEEP_GOING
-    return Response(replace=Flow([relax, static, record], output=record.output, name=slab_label(slab)))
+    record.name = f"{slab_label(slab)} record"
+    for heavy in (relax, static):
+        prepare(heavy, maker.queue, JobSize.SLAB, len(slab.structure))
+    prepare(record, maker.queue, JobSize.LIGHT, keep_going=True)
+    # only the id goes on: a campaign's records in one output would exceed what a database takes
+    return Response(replace=Flow([relax, static, record], output=record.output["id"], name=slab_label(slab)))

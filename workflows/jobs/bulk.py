@@ -128,7 +128,7 @@ def reference_of(context: RunContext, element: str) -> dict[str, Any]:
     relaxation = relax_bulk_crystal(context, structure)
     calculations = [relaxation]
     if relaxation.output.status is CalculationStatus.OK:
-        relaxed = crystal_of(final_structure(relaxation)).structure
+        relaxed = crystal_of(final_structure(relaxation)).primitive_structure
         calculations += _dense_statics(context, element, relaxed, relaxation.identity["bulk"])
     plain = [calculation.model_dump(mode="json") for calculation in calculations]
     densest = calculations[-1]
@@ -156,7 +156,7 @@ def reference_of(context: RunContext, element: str) -> dict[str, Any]:
 def _dense_statics(
     context: RunContext, element: str, relaxed: Structure, key: str
 ) -> list[CalculationRecord]:
-    """Densify the mesh until the energy changes by less than `REFERENCE_TOLERANCE`."""
+    """Densify the mesh of the primitive cell until the energy changes by less than `REFERENCE_TOLERANCE`."""
     coarse = context.make_engine().kpoints(relaxed)
     calculations: list[CalculationRecord] = []
     for factor in MESH_FACTORS:
@@ -165,7 +165,7 @@ def _dense_statics(
             kind=CalculationKind.BULK_STATIC,
             label=f"{element} reference: static {mesh[0]}x{mesh[1]}x{mesh[2]}",
             structure=relaxed,
-            identity={"bulk": key, "cell": "conventional", "kpoints": list(mesh)},
+            identity={"bulk": key, "cell": "primitive", "kpoints": list(mesh)},
             cost=relative_cost(len(relaxed), relaxed.volume, mesh, 1),
         )
 

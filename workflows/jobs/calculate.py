@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import traceback
 from contextlib import contextmanager
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
     from workflows.engines.protocol import Engine
     from workflows.jobs.context import RunContext
+
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""After these nothing can be kept, not even that a calculation failed."""
+
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
+"""What file systems without locks answer."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +97,13 @@ def calculate(
     calculation_id = question.id(method)
     directory = context.directory(calculation_id)
     with open_store(context.store) as store:
-        known = _known(store, calculation_id, question, context.retry_unconverged)
+        known = _known(store, calculation_id, question, context)
         if known is not None:
             return known
         make_directory(directory)
         with _alone_in(directory):
             # another process may have finished it meanwhile
-            known = _known(store, calculation_id, question, context.retry_unconverged)
+            known = _known(store, calculation_id, question, context)
             if known is not None:
                 return known
             announce(Stage.STARTED, question.label, cost=question.cost)
@@ -138,12 +146,13 @@ def final_structure(record: CalculationRecord) -> Structure:
 
 
 def _known(
-    store: SurfaceStore, calculation_id: str, question: Question, retry_unconverged: bool
+    store: SurfaceStore, calculation_id: str, question: Question, context: RunContext
 ) -> CalculationRecord | None:
     record = store.get_calculation(calculation_id)
     if record is None or record.output.status is CalculationStatus.FAILED:
         return None
-    if retry_unconverged and record.output.status is CalculationStatus.UNCONVERGED:
+    unconverged = record.output.status is CalculationStatus.UNCONVERGED
+    if unconverged and context.retry_unconverged and record.created_at.isoformat() < context.begun:
         return None
     announce(Stage.REUSED, question.label, cost=question.cost)
     if record.output.status is not CalculationStatus.OK:
@@ -163,6 +172,10 @@ def _run_safely(
         return run(engine, directory)
     except MgsurfError as error:
         reason = str(error)
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise
+        reason = f"{type(error).__name__}: {error}"
     except Exception as error:  # noqa: BLE001 -- any engine fault is this calculation's answer
         (directory / "traceback.txt").write_text(traceback.format_exc())
         reason = f"{type(error).__name__}: {error} (see {directory / 'traceback.txt'})"
@@ -188,7 +201,24 @@ def make_directory(directory: Path) -> None:
 
 @contextmanager
 def _alone_in(directory: Path) -> Iterator[None]:
-    """Wait until no other process works in the folder; the lock ends with the process, however it ends."""
-    with (directory / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Wait until no other process works in the folder; the lock ends with the process, however it ends.
+
+    Some shared file systems (Lustre mounted without ``flock``) have no locks. Work goes on without: on a
+    queue no other job asks the same, unless two campaigns do at the same moment.
+    """
+    try:
+        lock = (directory / ".lock").open("w")
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise
+        raise InputError(
+            f"{directory}: cannot be written: {error.strerror}; "
+            "choose another work_dir or mend its permissions"
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,9 @@ class RunContext:
     retry_unconverged
         Run unconverged calculations again instead of taking them as answered: after a change of settings that
         are no part of the method, such as the largest number of steps.
+    begun
+        When the context was made (UTC, ISO 8601). An unconverged answer younger than this is this run's own
+        second attempt, and is not tried a third time by the next job that asks the same.
     """
 
     store: str
@@ -38,6 +42,7 @@ class RunContext:
     options: dict[str, Any] = field(default_factory=dict)
     campaign: str = ""
     retry_unconverged: bool = False
+    begun: str = field(default_factory=lambda: datetime.now(UTC).isoformat(), compare=False)
 
     def make_engine(self) -> Engine:
         """Build the engine.

@@ -10,14 +10,16 @@ from jobflow import job
 from stores.connections import open_store
 from stores.records import CalculationKind, CalculationRecord, CalculationStatus, SurfaceRecord
 from workflows.jobs.calculate import Question, calculate, final_structure
+from workflows.jobs.pre_relaxation import NONE, identity_of, pre_relax
 from workflows.jobs.progress import Stage, announce, relative_cost
 from workflows.jobs.surface_record import assemble_surface_record
 from workflows.structures.layers import free_atoms
 from workflows.structures.naming import format_plane, mg_first_formula
 
 if TYPE_CHECKING:
+    from stores.records import CalculationOutput
     from workflows.analysis.verdicts import VerdictThresholds
-    from workflows.engines.protocol import KMesh
+    from workflows.engines.protocol import Engine, KMesh
     from workflows.jobs.context import RunContext
     from workflows.structures.slabs import SymmetricSlab
 
@@ -32,7 +34,11 @@ def slab_label(slab: SymmetricSlab) -> str:
 
 
 def slab_identity(
-    slab: SymmetricSlab, bulk_key: str, free_depth: float, layer_tolerance: float
+    slab: SymmetricSlab,
+    bulk_key: str,
+    free_depth: float,
+    layer_tolerance: float,
+    pre_relaxation: str = NONE,
 ) -> dict[str, Any]:
     """Return what makes a slab this one; nothing in it depends on relaxed coordinates."""
     return {
@@ -44,6 +50,7 @@ def slab_identity(
         "vacuum": round(float(slab.vacuum), 3),
         "free_depth": round(float(free_depth), 3),
         "layer_tolerance": round(float(layer_tolerance), 3),
+        **identity_of(pre_relaxation),
     }
 
 
@@ -66,18 +73,28 @@ def oriented_question(slab: SymmetricSlab, bulk_key: str, kpoints: KMesh) -> Que
 
 
 def relax_question(
-    slab: SymmetricSlab, bulk_key: str, kpoints: KMesh, free_depth: float, layer_tolerance: float
+    slab: SymmetricSlab,
+    bulk_key: str,
+    kpoints: KMesh,
+    free_depth: float,
+    layer_tolerance: float,
+    pre_relaxation: str = NONE,
 ) -> Question:
     """Ask for the relaxed slab."""
-    identity = slab_identity(slab, bulk_key, free_depth, layer_tolerance)
+    identity = slab_identity(slab, bulk_key, free_depth, layer_tolerance, pre_relaxation)
     return _slab_question(CalculationKind.SLAB_RELAX, "relax", slab, identity, kpoints, SLAB_RELAX_STEPS)
 
 
 def static_question(
-    slab: SymmetricSlab, bulk_key: str, kpoints: KMesh, free_depth: float, layer_tolerance: float
+    slab: SymmetricSlab,
+    bulk_key: str,
+    kpoints: KMesh,
+    free_depth: float,
+    layer_tolerance: float,
+    pre_relaxation: str = NONE,
 ) -> Question:
     """Ask for energy and potential of the relaxed slab."""
-    identity = slab_identity(slab, bulk_key, free_depth, layer_tolerance)
+    identity = slab_identity(slab, bulk_key, free_depth, layer_tolerance, pre_relaxation)
     return _slab_question(CalculationKind.SLAB_STATIC, "static", slab, identity, kpoints, 1)
 
 
@@ -121,16 +138,21 @@ def relax_slab(
     kpoints: KMesh,
     free_depth: float,
     layer_tolerance: float,
+    pre_relaxation: str = NONE,
 ) -> dict[str, Any]:
-    """Relax the outer layers of a slab."""
+    """Relax the outer layers of a slab, from where it was cut or from where a pre-relaxation left it."""
     mesh = (kpoints[0], kpoints[1], kpoints[2])
     free = free_atoms(slab.structure, free_depth, layer_tolerance)
-    record = calculate(
-        context,
-        relax_question(slab, bulk_key, mesh, free_depth, layer_tolerance),
-        lambda engine, folder: engine.relax_slab(slab.structure, free, mesh, folder),
-    )
-    return record.model_dump(mode="json")
+    question = relax_question(slab, bulk_key, mesh, free_depth, layer_tolerance, pre_relaxation)
+
+    def run(engine: Engine, folder: Path) -> CalculationOutput:
+        if pre_relaxation == NONE:
+            return engine.relax_slab(slab.structure, free, mesh, folder)
+        start, told = pre_relax(slab.structure, free, layer_tolerance, folder, question.label)
+        output = engine.relax_slab(start, free, mesh, folder)
+        return output.model_copy(update={"details": {**output.details, "pre_relaxation": told}})
+
+    return calculate(context, question, run).model_dump(mode="json")
 
 
 @job(name="slab static")
@@ -142,10 +164,11 @@ def static_slab(
     free_depth: float,
     layer_tolerance: float,
     relaxation: dict[str, Any],
+    pre_relaxation: str = NONE,
 ) -> dict[str, Any] | None:
     """Compute energy and planar potential of the relaxed slab; None if its relaxation gave nothing."""
     relaxed = CalculationRecord.model_validate(relaxation)
-    question = static_question(slab, bulk_key, kpoints, free_depth, layer_tolerance)
+    question = static_question(slab, bulk_key, kpoints, free_depth, layer_tolerance, pre_relaxation)
     if relaxed.output.status is not CalculationStatus.OK:
         announce(Stage.SKIPPED, question.label, cost=question.cost)
         return None
@@ -174,12 +197,19 @@ def record_surface(
     free_depth: float,
     layer_tolerance: float,
     thresholds: VerdictThresholds,
+    pre_relaxation: str = NONE,
 ) -> dict[str, Any]:
-    """Make a SurfaceRecord of everything known about a slab and keep it, whatever its verdict."""
+    """Make a SurfaceRecord of everything known about a slab and keep it, whatever its verdict.
+
+    Returns
+    -------
+    dict
+        ``id`` and ``surface``, the SurfaceRecord.
+    """
     method = context.make_engine().method()
     record = assemble_surface_record(
         slab,
-        identity=slab_identity(slab, bulk["bulk"]["bulk_key"], free_depth, layer_tolerance),
+        identity=slab_identity(slab, bulk["bulk"]["bulk_key"], free_depth, layer_tolerance, pre_relaxation),
         bulk=bulk,
         references=[r for r in references if r is not None],
         oriented=oriented,
@@ -197,4 +227,4 @@ def record_surface(
             record = record.model_copy(update={"campaign": known.campaign})
         store.add(record)
     announce(Stage.RECORDED, slab_label(slab), text=record.id)
-    return {"id": record.id}
+    return {"id": record.id, "surface": record.model_dump(mode="json")}

@@ -79,6 +79,8 @@ def facet_indices(record: Mapping[str, Any]) -> tuple[int, ...]:
 
 def miller_mathtext(indices: Sequence[int]) -> str:
     r"""Write a Miller index for matplotlib with overbars: (1 0 -1) becomes ``$(10\overline{1})$``."""
+    if not any(indices):  # a plane that could not be told
+        return "(?)"
     separator = r"\," if any(abs(i) > 9 for i in indices) else ""
     return "$(" + separator.join(rf"\overline{{{-i}}}" if i < 0 else str(i) for i in indices) + ")$"
 

@@ -76,7 +76,12 @@ def chemsys(composition: Composition | Mapping[str, float] | str) -> str:
 
 
 def format_miller(miller_index: Sequence[int]) -> str:
-    """Write a Miller index in parentheses: ``(10-1)``; with spaces if an index has two digits."""
+    """Write a Miller index in parentheses: ``(10-1)``; with spaces if an index has two digits.
+
+    (000) stands for a plane that could not be told and is written ``(?)``.
+    """
+    if not any(miller_index):
+        return "(?)"
     separator = " " if any(abs(i) > 9 for i in miller_index) else ""
     return "(" + separator.join(str(int(i)) for i in miller_index) + ")"
 
@@ -147,7 +152,7 @@ def parse_miller(miller_index: str | int | Sequence[int]) -> tuple[int, int, int
     divisor = gcd(h, k, l_)
     if divisor == 0:
         raise InputError(
-            f"Miller index {format_miller(numbers)} names no plane: one index must differ from 0"
+            f"Miller index ({''.join(map(str, numbers))}) names no plane: one index must differ from 0"
         )
     if divisor > 1:
         reduced = format_miller((h // divisor, k // divisor, l_ // divisor))

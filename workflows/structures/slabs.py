@@ -253,6 +253,40 @@ def _slabs_of_facet(
     return result
 
 
+def slabs_like(
+    plane: Plane, thickness: float, slack: float, height: float, layer_tolerance: float = 0.1
+) -> list[SymmetricSlab]:
+    """Cut every symmetric slab of a plane whose thickness lies near a given one.
+
+    Parameters
+    ----------
+    plane
+        A plane that is not polar.
+    thickness, slack
+        Wanted distance from the lowest to the highest atom, and the largest difference (A).
+    height
+        Of the cell along the normal (A): each slab gets the rest as vacuum.
+    layer_tolerance
+        As for `enumerate_slabs` (A).
+    """
+    cuts, _ = plane.cuts(layer_tolerance)
+    oriented_bulk = _oriented_bulk(plane)
+    found = []
+    for termination in terminations_of(plane, cuts):
+        least = max(thickness - slack, 0.0)
+        while True:
+            bottom, top = _thinnest(plane, cuts, termination.cut, least)
+            slab = _build(
+                plane, termination, bottom, top, _count_layers(cuts, bottom, top), 1.0, oriented_bulk
+            )
+            if slab.thickness > thickness + slack or slab.thickness >= height:
+                break
+            vacuum = height - slab.thickness
+            found.append(_build(plane, termination, bottom, top, slab.n_layers, vacuum, oriented_bulk))
+            least = slab.thickness + plane.period / 4
+    return found
+
+
 def _thinnest(plane: Plane, cuts: list[Cut], bottom: Cut, min_thickness: float) -> tuple[Cut, Cut]:
     """Return the bottom cut and the lowest top cut 2 z0 - p that makes the slab thick enough.
 

@@ -1,0 +1,232 @@
+"""Collections as folders of JSON files, one document each: a store that needs nothing but a file system.
+
+Compute nodes share no database and often no network, only a file system whose locks may not work (NFS,
+Lustre). Therefore a document is written under another name and then renamed, which is atomic on all of them:
+a reader sees the old document or the new one, and of two writers the last one stands.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from stores.collection import LAYOUTS, SCHEMA_VERSION, CollectionLayout, check_replaceable
+from stores.errors import InputError, StoreError
+from stores.filters import checked, matches
+from stores.projections import Projection, Properties, distinct_values, sort_key, upwards
+from stores.values import dumps, encode, equal, loads, value_at
+
+META = "mgsurf_layout.json"
+"""File that says the version of the layout of all collections in a folder."""
+
+_PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
+
+
+def check_folder_layout(root: Path, *, must_exist: bool = False) -> None:
+    """Check that a folder may be read by this mgsurf; nothing is written.
+
+    Raises
+    ------
+    InputError
+        If it was written by a newer mgsurf, is a file, or is not there.
+    StoreError
+        If it cannot be read.
+    """
+    if root.exists() and not root.is_dir():
+        raise InputError(f"The store folder {root} is a file; name a folder.")
+    with _folder_errors(root):
+        found = _read(root / META)
+        known = found is not None or any((root / name).is_dir() for name in LAYOUTS)
+    if must_exist and not known:
+        raise InputError(f"There is no store at {root}; run a campaign first or name another with --store.")
+    version = (found or {}).get("version", 0)
+    if version > SCHEMA_VERSION:
+        raise InputError(
+            f"The store folder {root} was written by a newer mgsurf (layout {version}, this one reads up to "
+            f"{SCHEMA_VERSION}); upgrade mgsurf."
+        )
+
+
+@contextmanager
+def _folder_errors(root: Path) -> Iterator[None]:
+    """Turn errors of the file system into one line."""
+    try:
+        yield
+    except OSError as error:
+        advice = {
+            errno.ENOSPC: "free some space and start the job again",
+            errno.EDQUOT: "the quota is used up: free some space and start the job again",
+        }.get(error.errno or 0, "check its path and permissions")
+        raise StoreError(f"The store folder {root} failed: {error.strerror or error}; {advice}.") from error
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return the document in a file, None if there is no file."""
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        document = loads(text)
+    except ValueError:
+        raise StoreError(f"The record {path} is damaged; remove the file and run its job again.") from None
+    if not isinstance(document, dict):
+        raise StoreError(f"The record {path} holds no document; remove the file and run its job again.")
+    return document
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    """Write a file as a whole or not at all."""
+    new = path.with_name(f".{uuid.uuid4().hex}.new")
+    try:
+        with new.open("wb") as file:
+            file.write(dumps(document))
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def _without(document: dict[str, Any], fields: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name not in fields}
+
+
+class FolderCollection:
+    """A collection whose documents are the files of a folder; see `stores.documents.DocumentTable`.
+
+    Finding a document by its key reads one file; every other question reads them all.
+
+    Parameters
+    ----------
+    root
+        Folder of the store.
+    name
+        Of the collection, and of its folder in `root`.
+    layout
+        Its key; nothing is indexed.
+    """
+
+    def __init__(self, root: Path, name: str, layout: CollectionLayout) -> None:
+        self.root = root
+        self.folder = root / name
+        self.name = name
+        self.key = layout.key
+
+    def _place(self, key: Sequence[Any]) -> Path:
+        # equal keys must find the same file, and keys that differ in case alone never one file
+        if len(key) == 1 and isinstance(key[0], str) and _PLAIN_NAME.fullmatch(key[0]):
+            return self.folder / f"{key[0]}.json"
+        digest = hashlib.sha256(repr([encode(value) for value in key]).encode()).hexdigest()
+        return self.folder / f"={digest}.json"
+
+    def _files(self, criteria: dict[str, Any]) -> Iterable[Path]:
+        """List the files among which the answers are."""
+        wanted = [criteria.get(field) for field in self.key]
+        if all(isinstance(value, str) for value in wanted):
+            return [self._place(wanted)]
+        among = wanted[0].get("$in") if len(wanted) == 1 and isinstance(wanted[0], dict) else None
+        if isinstance(among, list) and all(isinstance(value, str) for value in among):
+            return sorted({self._place([value]) for value in among})
+        return sorted(self.folder.glob("[!.]*.json"))
+
+    def _found(self, criteria: dict[str, Any] | None) -> Iterator[tuple[Path, dict[str, Any]]]:
+        wanted = checked(criteria)
+        with _folder_errors(self.root):
+            for path in self._files(wanted):
+                document = _read(path)
+                if document is not None and matches(wanted, document):
+                    yield path, document
+
+    def query(
+        self,
+        criteria: dict[str, Any] | None = None,
+        properties: Properties = None,
+        sort: dict[str, Any] | None = None,
+        skip: int = 0,
+        limit: int = 0,
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the documents that match a MongoDB filter."""
+        projection = Projection(properties)
+        order = [(field, upwards(field, direction)) for field, direction in (sort or {}).items()]
+        documents: Iterable[dict[str, Any]] = (document for _, document in self._found(criteria))
+        for field, up in reversed(order):
+            documents = sorted(documents, key=lambda d: sort_key(d, field, up), reverse=not up)
+        for document in islice(documents, skip, skip + limit if limit else None):
+            yield projection.apply(document)
+
+    def count(self, criteria: dict[str, Any] | None = None) -> int:
+        """Count the documents that match a filter."""
+        return sum(1 for _ in self._found(criteria))
+
+    def distinct(self, field: str, criteria: dict[str, Any] | None = None) -> list[Any]:
+        """Return the different values of a field, sorted."""
+        return distinct_values(self.query(criteria), field)
+
+    def upsert(
+        self,
+        documents: dict[str, Any] | Iterable[dict[str, Any]],
+        key: str | Sequence[str] | None = None,
+        keep: Sequence[str] = (),
+    ) -> int:
+        """Write documents in place of those with the same key; return how many were written.
+
+        Raises
+        ------
+        InputError
+            If a document lacks its key, `key` is not the collection's own, or a newer document is there.
+        StoreError
+            If the folder cannot be written.
+        """
+        fields = self.key if key is None else (key,) if isinstance(key, str) else tuple(key)
+        if fields != self.key:
+            raise InputError(f"The files of {self.folder} are named by {self.key}, not by {fields}.")
+        # through JSON, so that times and numpy's numbers are stored as every other store has them
+        batch = [loads(dumps(doc)) for doc in ([documents] if isinstance(documents, dict) else documents)]
+        places = {}
+        for document in batch:
+            name = [value_at(document, tuple(field.split("."))) for field in fields]
+            missing = [field for field, value in zip(fields, name, strict=True) if encode(value) is None]
+            if missing:
+                raise InputError(f"A document for {self.name} lacks its key field {missing[0]!r}; add it.")
+            places[self._place(name)] = document
+        with _folder_errors(self.root):
+            for path, document in list(places.items()):
+                stored = _read(path)
+                if stored is None:
+                    continue
+                if keep and equal(_without(document, keep), _without(stored, keep)):
+                    del places[path]
+                    continue
+                versions = stored.get("schema_version"), document.get("schema_version")
+                check_replaceable(*versions, f"The record {path.stem} in {self.name}")
+            for path, document in places.items():
+                self._lay_out()
+                _write(path, document)
+        return len(places)
+
+    def _lay_out(self) -> None:
+        # At the first writing: who only reads makes nothing.
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.root / META).exists():
+            _write(self.root / META, {"version": SCHEMA_VERSION})
+
+    def remove(self, criteria: dict[str, Any]) -> int:
+        """Remove the documents that match a filter; return how many."""
+        paths = [path for path, _ in self._found(criteria)]
+        with _folder_errors(self.root):
+            for path in paths:
+                path.unlink(missing_ok=True)
+        return len(paths)
+
+    def close(self) -> None:
+        """Do nothing: no file stays open."""

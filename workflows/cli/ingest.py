@@ -1,0 +1,128 @@
+"""`mgsurf ingest`: finished VASP calculations that were made by hand become records."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from stores.connections import resolve_store_uri
+from workflows.cli.console import page
+from workflows.jobs.ingest import ingest, plan
+from workflows.report.tables import surface_table
+from workflows.structures.naming import format_plane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from workflows.jobs.ingest import Ingestion
+    from workflows.jobs.ingest_pairs import Pair
+
+SHOWN_LINES = 40
+"""Problems and notes beyond this many are counted, not printed."""
+
+
+def ingest_folder(
+    directory: Path | None, pairs: Path | None, store_uri: str | None, dry_run: bool, as_json: bool
+) -> int:
+    """Read the folders, store the records and print a summary.
+
+    Returns
+    -------
+    int
+        Exit status: 1 if a folder could not be read or holds a failed run, else 0.
+    """
+    with _progress() as tick:
+        if dry_run:
+            result, _ = plan(directory, pairs, tick)
+        else:
+            result = ingest(directory, resolve_store_uri(store_uri), pairs, tick)
+    if as_json:
+        import json
+
+        print(json.dumps(_plain(result), indent=2))
+    else:
+        if dry_run:
+            page().print(_pair_table(result.pairs))
+        elif result.surfaces:
+            console = page()
+            rows = [surface.model_dump(mode="json") for surface in result.surfaces]
+            console.print(surface_table(rows, width=console.width))
+        print(_summary(result, dry_run))
+    _say(result.notes)
+    _say(result.problems)
+    return 1 if result.problems else 0
+
+
+def _summary(result: Ingestion, dry_run: bool) -> str:
+    n = len(result.pairs)
+    slabs = f"{n} slab{'' if n == 1 else 's'}"
+    if dry_run:
+        return f"{slabs} found; nothing was written (--dry-run)"
+    changed = f"{result.changed} record{'' if result.changed == 1 else 's'} new or changed"
+    return f"{slabs} and {result.n_bulks} bulk crystals read; {changed if result.changed else 'nothing new'}"
+
+
+def _pair_table(pairs: Sequence[Pair]) -> Any:
+    from rich.table import Table
+
+    table = Table("slab", "plane", "bulk", "references", "remark")
+    for pair in pairs:
+        plane = "?"
+        if pair.match is not None:
+            slab = pair.match.slab
+            plane = f"{format_plane(slab.miller_index, slab.spacegroup_number)} {slab.termination_label}"
+        table.add_row(
+            str(pair.slab.last.directory),
+            plane,
+            str(pair.bulk.last.directory) if pair.bulk else "none",
+            ", ".join(sorted(pair.references)),
+            pair.reason or (f"asymmetric: {pair.asymmetric}" if pair.asymmetric else ""),
+        )
+    return table
+
+
+def _plain(result: Ingestion) -> dict[str, Any]:
+    """Return what a script wants to know."""
+    return {
+        "slabs": [
+            {
+                "slab": str(pair.slab.last.directory),
+                "bulk": str(pair.bulk.last.directory) if pair.bulk else None,
+                "references": {e: str(c.last.directory) for e, c in sorted(pair.references.items())},
+                "miller_index": list(pair.match.slab.miller_index) if pair.match else None,
+                "termination": pair.match.slab.termination_label if pair.match else None,
+                "remark": pair.reason or pair.asymmetric,
+            }
+            for pair in result.pairs
+        ],
+        "surfaces": [surface.id for surface in result.surfaces],
+        "changed": result.changed,
+        "problems": result.problems,
+        "notes": result.notes,
+    }
+
+
+def _say(lines: Sequence[str]) -> None:
+    for line in lines[:SHOWN_LINES]:
+        print(f"mgsurf: {line}", file=sys.stderr)
+    if len(lines) > SHOWN_LINES:
+        print(f"mgsurf: and {len(lines) - SHOWN_LINES} more; --json shows all", file=sys.stderr)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show on a terminal which folder is being read."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def tick(folder: str, number: int, total: int) -> None:
+            bar.update(task, completed=number - 1, total=total, description=folder)
+
+        yield tick

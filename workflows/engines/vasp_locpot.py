@@ -1,0 +1,190 @@
+"""The planar average of a LOCPOT, read plane by plane with little memory.
+
+A LOCPOT written with LVHAR holds the electrostatic (ionic + Hartree, no XC) potential at each point of the
+grid in eV, with the sign as it acts on an electron: no division by the volume, unlike CHGCAR. The first axis
+runs fastest, so that each plane along c is one uninterrupted run of numbers. A spin-polarised LOCPOT repeats
+the block; for LVHAR the second one says nothing new and is not read.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from stores.errors import InputError
+from workflows.engines.vasp_files import open_output
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+BLOCK = 1 << 20
+"""Bytes read at a time: large enough for speed, small beside the file."""
+
+PERPENDICULAR = 1e-3
+"""Largest cosine between c and a or b at which c still counts as the normal."""
+
+
+@dataclass(frozen=True)
+class LocpotAverage:
+    """Planar average along c.
+
+    Attributes
+    ----------
+    z
+        Heights of the grid planes along the normal of a and b (A), shape (NZ,); the first is 0.
+    potential
+        Mean of each plane (eV), shape (NZ,).
+    lattice
+        Rows a, b, c (A), shape (3, 3).
+    c_is_normal
+        Whether c is perpendicular to a and b. If not, a plane of the grid still is parallel to the surface,
+        but each is shifted sideways against the one below.
+    """
+
+    z: NDArray[np.float64]
+    potential: NDArray[np.float64]
+    lattice: NDArray[np.float64]
+    c_is_normal: bool
+
+
+def read_locpot(path: Path, axis: int = 2) -> LocpotAverage:
+    """Average a LOCPOT over planes.
+
+    Parameters
+    ----------
+    path
+        LOCPOT, compressed or not.
+    axis
+        Number of the lattice vector that leads out of the plane (2 for c).
+
+    Returns
+    -------
+    LocpotAverage
+
+    Raises
+    ------
+    InputError
+        If the file is empty, ends early, or holds anything but numbers where the potential should be.
+    """
+    try:
+        with open_output(path) as stream:
+            lattice, shape = _read_header(stream, path)
+            means = _plane_means(stream, shape, axis)
+    except (EOFError, zlib.error, OSError):
+        raise InputError(
+            f"{path}: the file ends early or is damaged; copy it again or run it again"
+        ) from None
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; copy it again or run the static calculation again") from None
+    if not np.isfinite(means).all():
+        raise InputError(f"{path}: holds values that are no numbers; run the static calculation again")
+    return _average(means, lattice, axis)
+
+
+def _average(means: NDArray[np.float64], lattice: NDArray[np.float64], axis: int) -> LocpotAverage:
+    out = lattice[axis]
+    one, other = (lattice[i] for i in range(3) if i != axis)
+    normal = np.cross(one, other)
+    height: float = abs(float(np.dot(out, normal))) / float(np.linalg.norm(normal))
+    length = float(np.linalg.norm(out))
+    return LocpotAverage(
+        z=np.arange(len(means), dtype=np.float64) * (height / len(means)),
+        potential=means,
+        lattice=lattice,
+        c_is_normal=height > length * np.sqrt(1 - PERPENDICULAR**2),
+    )
+
+
+def _read_header(stream: BinaryIO, path: Path) -> tuple[NDArray[np.float64], tuple[int, int, int]]:
+    """Read the POSCAR part and the line with the size of the grid."""
+
+    def line() -> list[str]:
+        text = stream.readline()
+        if not text:
+            raise ValueError("the file ends before the potential")
+        return text.decode("latin-1").split()
+
+    line()
+    scales = [float(word) for word in line()]
+    rows = [[float(word) for word in line()[:3]] for _ in range(3)]
+    if any(len(row) != 3 for row in rows):
+        raise ValueError("the file ends before the potential")
+    lattice = np.array(rows)
+    if len(scales) == 3:
+        lattice = lattice * scales
+    elif scales[0] < 0:  # the volume of the cell
+        lattice = lattice * (-scales[0] / abs(np.linalg.det(lattice))) ** (1 / 3)
+    else:
+        lattice = lattice * scales[0]
+    words = line()
+    counts = words if words and words[0].isdigit() else line()
+    n_atoms = sum(int(word) for word in counts)
+    line()  # Direct; VASP never writes selective dynamics here
+    for _ in range(n_atoms):
+        line()
+    while not (words := line()):
+        pass
+    if len(words) != 3:
+        raise ValueError("no grid size behind the atoms, so this is no LOCPOT")
+    nx, ny, nz = (int(word) for word in words)
+    if min(nx, ny, nz) < 1:
+        raise ValueError(f"the grid {nx} x {ny} x {nz} makes no sense")
+    return lattice, (nx, ny, nz)
+
+
+def _plane_means(stream: BinaryIO, shape: tuple[int, int, int], axis: int) -> NDArray[np.float64]:
+    """Average whole planes along c as they come; the first axis runs fastest."""
+    nx, ny, nz = shape
+    others = tuple(i for i in range(3) if i != 2 - axis)  # of an array (z, y, x)
+    sums = np.zeros(shape[axis])
+    done = 0
+    rest = np.empty(0)
+    for values in _values(stream, nx * ny * nz):
+        joined = np.concatenate([rest, values])
+        n = len(joined) // (nx * ny)
+        planes = joined[: n * nx * ny].reshape(n, ny, nx)
+        rest = joined[n * nx * ny :]
+        if axis == 2:
+            sums[done : done + n] = planes.sum(axis=others)
+        else:
+            sums += planes.sum(axis=others)
+        done += n
+    return sums / (nx * ny * nz // shape[axis])
+
+
+def _values(stream: BinaryIO, total: int) -> Iterator[NDArray[np.float64]]:
+    """Yield the next `total` numbers, some at a time.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer, or something else among them.
+    """
+    from pymatgen.optimization.fast_parser import parse_n_doubles
+
+    rest = b""
+    left = total
+    buffer = np.empty(BLOCK // 2)  # a number and its blank take two bytes at least
+    while left:
+        text = stream.read(BLOCK)
+        if not text and not rest:
+            raise ValueError(f"the file ends after {total - left} of {total} values")
+        end = text.rfind(b"\n") + 1 if text else 0
+        # no line in this block: go on reading, so that no number is cut
+        block, rest = (rest + text[:end], text[end:]) if end or not text else (b"", rest + text)
+        lines = BytesIO(block)
+        while left and (found := parse_n_doubles(lines, buffer, min(left, len(buffer)))):
+            left -= found
+            yield buffer[:found].copy()
+        leftover = lines.read().split() if left else lines.readline().split()
+        if len(leftover) == 1 and left and not rest and not stream.read(1):  # cut within a number
+            raise ValueError(f"the file ends after {total - left} of {total} values")
+        if leftover:
+            raise ValueError("holds something else than numbers where the potential should be")

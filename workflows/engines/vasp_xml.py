@@ -1,0 +1,407 @@
+"""A light reader of vasprun.xml: one pass, little memory, and as far as a cut-off file goes.
+
+Densities of states and projections, which make most of a large file, are cut out of the byte stream before
+the XML parser sees them. What pymatgen's Vasprun offers beyond this is not needed here and costs several
+times the time and memory.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+from xml.etree.ElementTree import ParseError, XMLPullParser
+
+import numpy as np
+
+from stores.errors import InputError
+from workflows.engines.vasp_files import open_output
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from xml.etree.ElementTree import Element
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+CHUNK = 1 << 20
+
+_SKIPPED = (
+    (b"<projected>", b"</projected>"),
+    (b"<partial>", b"</partial>"),
+    (b"<total>", b"</total>"),
+    (b"<projected_kpoints_opt", b"</projected_kpoints_opt>"),
+    (b"<eigenvalues_kpoints_opt", b"</eigenvalues_kpoints_opt>"),
+    (b"<dielectricfunction", b"</dielectricfunction>"),
+)
+_LONGEST_TAG = max(len(start) for start, _ in _SKIPPED)
+_CONTROL = bytes(i for i in range(32) if i not in b"\t\n\r")
+_SYMBOLS = {"X": "Xe", "r": "Zr"}
+"""VASP writes these two elements wrongly in some versions."""
+
+
+@dataclass
+class Geometry:
+    """A cell with its atoms.
+
+    Attributes
+    ----------
+    lattice
+        Rows a, b, c (A), shape (3, 3).
+    positions
+        Fractional coordinates, shape (n, 3).
+    selective
+        Whether each coordinate of each atom may move, shape (n, 3); None without selective dynamics.
+    """
+
+    lattice: Floats
+    positions: Floats
+    selective: NDArray[np.bool_] | None = None
+
+
+@dataclass
+class IonicStep:
+    """One ionic step.
+
+    Attributes
+    ----------
+    scf_steps
+        Electronic steps.
+    free_energy, energy
+        With the electronic entropy, and extrapolated to zero smearing (eV); None if not written.
+    last_change
+        Of the free energy in the last electronic step (eV).
+    """
+
+    scf_steps: int
+    free_energy: float | None
+    energy: float | None
+    last_change: float | None = None
+
+
+@dataclass
+class VasprunData:
+    """What a vasprun.xml says, as plain values.
+
+    Attributes
+    ----------
+    version
+        Of VASP, e.g. "6.3.0".
+    incar, parameters
+        What was asked, and every setting in effect (separators flattened).
+    kpoint_style, kpoint_divisions, kpoint_length, kpoint_shift
+        Of an automatic mesh: "Gamma", "Monkhorst-Pack" or "Auto", with divisions or the length they follow
+        from (A); None for an explicit list.
+    n_kpoints
+        Points used, symmetry taken into account.
+    species
+        Element of each atom.
+    potcars
+        Title of the POTCAR of each species, in the order of POSCAR: (element, title).
+    valence
+        Electrons that the POTCARs give the neutral cell; None if the file does not say.
+    initial, final
+        Geometry before and after; `final` is the last complete one of a cut-off file.
+    forces
+        On each atom in the last step (eV/A), shape (n, 3).
+    steps
+        Every complete ionic step.
+    fermi_energy
+        As written (eV).
+    eigenvalues, occupations
+        By spin, shape (n_kpoints, n_bands); eV and 0 to 1.
+    complete
+        False if the file ends early.
+    """
+
+    version: str = ""
+    incar: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    kpoint_style: str = ""
+    kpoint_divisions: tuple[int, int, int] | None = None
+    kpoint_length: float | None = None
+    kpoint_shift: tuple[float, ...] = (0.0, 0.0, 0.0)
+    n_kpoints: int = 0
+    species: tuple[str, ...] = ()
+    potcars: tuple[tuple[str, str], ...] = ()
+    valence: float | None = None
+    initial: Geometry | None = None
+    final: Geometry | None = None
+    forces: Floats | None = None
+    steps: list[IonicStep] = field(default_factory=list)
+    fermi_energy: float | None = None
+    eigenvalues: list[Floats] = field(default_factory=list)
+    occupations: list[Floats] = field(default_factory=list)
+    complete: bool = False
+
+    def setting(self, name: str, default: Any = None) -> Any:
+        """Return a setting in effect; what INCAR says where VASP does not echo it."""
+        return self.parameters.get(name, self.incar.get(name, default))
+
+    @property
+    def charge(self) -> float:
+        """Charge of the cell in elementary charges; 0 where the file does not tell."""
+        electrons = self.setting("NELECT")
+        if self.valence is None or not isinstance(electrons, float):
+            return 0.0
+        charge = round(self.valence - electrons, 4)
+        return charge if np.isfinite(charge) else 0.0
+
+
+def read_vasprun(path: Path) -> VasprunData:
+    """Read a vasprun.xml of VASP 5 or 6, compressed or not.
+
+    A file that was cut off gives everything before the cut with ``complete=False``.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    VasprunData
+
+    Raises
+    ------
+    InputError
+        If the file is empty, cannot be read, or is no vasprun.xml.
+    """
+    data = VasprunData()
+    reader = _Reader(data)
+    parser: XMLPullParser[Element] = XMLPullParser(("start", "end"))
+    broken = ""
+    try:
+        # read1: of a compressed file that was cut off, read would give nothing at all
+        with open_output(path) as stream:
+            for chunk in _without_skipped(iter(lambda: stream.read1(CHUNK), b"")):
+                parser.feed(chunk)
+                reader.take(parser)
+        parser.close()
+    except (EOFError, zlib.error, OSError, ParseError) as error:
+        broken = " ".join(str(error).split())
+    except (ValueError, IndexError, TypeError) as error:
+        raise InputError(f"{path}: not laid out as VASP does ({error}); copy the file again") from None
+    if not reader.is_vasprun:
+        more = f" ({broken})" if broken else ""
+        raise InputError(f"{path}: no vasprun.xml of VASP{more}; copy the file again or run it again")
+    data.complete = not broken and reader.is_closed
+    return data
+
+
+class _Reader:
+    """Takes finished elements off the parser and forgets them."""
+
+    def __init__(self, data: VasprunData) -> None:
+        self.data = data
+        self.is_vasprun = False
+        self.is_closed = False
+        self._path: list[Element] = []
+        self._scf: list[dict[str, float]] = []
+        self._energy: dict[str, float] = {}
+        self._geometry: Geometry | None = None
+        self._forces: Floats | None = None
+
+    def take(self, parser: XMLPullParser[Element]) -> None:
+        """Use every element that ended since the last call."""
+        for found in parser.read_events():
+            event, element = cast("tuple[str, Element]", found)
+            if event == "start":
+                if not self._path:
+                    self.is_vasprun = element.tag == "modeling"
+                self._path.append(element)
+                continue
+            self._path.pop()
+            depth = len(self._path)
+            if depth == 0:
+                self.is_closed = True
+            elif depth == 1:
+                self._top(element)
+                self._path[0].clear()
+            elif depth == 2 and self._path[1].tag == "calculation":
+                self._inside_calculation(element)
+                self._path[1].remove(element)
+
+    def _top(self, element: Element) -> None:
+        data = self.data
+        if element.tag == "generator":
+            data.version = (element.findtext("i[@name='version']") or "").strip()
+        elif element.tag == "incar":
+            data.incar = _values(element)
+        elif element.tag == "parameters":
+            data.parameters = _values(element)
+        elif element.tag == "kpoints":
+            _read_kpoints(element, data)
+        elif element.tag == "atominfo":
+            _read_atoms(element, data)
+        elif element.tag == "structure":
+            geometry = _geometry(element)
+            if element.get("name") == "initialpos":
+                data.initial = geometry
+            if geometry is not None:
+                data.final = geometry
+        elif element.tag == "calculation":
+            self._end_step()
+
+    def _inside_calculation(self, element: Element) -> None:
+        if element.tag == "scstep":
+            energy = element.find("energy")
+            self._scf.append({} if energy is None else _energies(energy))
+        elif element.tag == "energy":
+            self._energy = _energies(element)
+        elif element.tag == "structure":
+            self._geometry = _geometry(element)
+        elif element.tag == "varray" and element.get("name") == "forces":
+            self._forces = _table(element)
+        elif element.tag == "eigenvalues":
+            self._read_eigenvalues(element)
+        elif element.tag == "dos" and element.get("comment") is None:
+            text = element.findtext("i[@name='efermi']")
+            self.data.fermi_energy = _number(text) if text else None
+
+    def _end_step(self) -> None:
+        data, last = self.data, self._scf[-1] if self._scf else {}
+        free = self._energy.get("e_fr_energy", last.get("e_fr_energy"))
+        energy = self._energy.get("e_0_energy")
+        if free is not None and "e_0_energy" in last and "e_fr_energy" in last:
+            # The step's own e_0_energy is wrong in some versions (VASP forum, topic 16942), and the last
+            # electronic step lacks a van der Waals term: their differences are right in all.
+            energy = round(free + last["e_0_energy"] - last["e_fr_energy"], 8)
+        energies = [step["e_fr_energy"] for step in self._scf[-2:] if "e_fr_energy" in step]
+        change = abs(energies[1] - energies[0]) if len(energies) == 2 else None
+        data.steps.append(IonicStep(len(self._scf), free, energy, change))
+        data.forces = self._forces
+        data.final = self._geometry or data.final
+        self._scf, self._energy, self._geometry, self._forces = [], {}, None, None
+
+    def _read_eigenvalues(self, element: Element) -> None:
+        self.data.eigenvalues, self.data.occupations = [], []
+        for spin in element.iterfind("array/set/set"):
+            if not (spin.get("comment") or "spin").startswith("spin"):
+                continue
+            bands = [[_numbers(r.text) for r in kpoint] for kpoint in spin]
+            table = np.array([[row[:2] for row in kpoint] for kpoint in bands], dtype=float)
+            self.data.eigenvalues.append(table[:, :, 0])
+            self.data.occupations.append(table[:, :, 1])
+
+
+def _without_skipped(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Cut the large sections out of a stream of bytes, and bytes that no XML may hold."""
+    rest, end = b"", b""
+    for chunk in chunks:
+        rest += chunk.translate(None, _CONTROL)
+        while True:
+            if end:
+                place = rest.find(end)
+                if place < 0:
+                    rest = rest[-len(end) :]
+                    break
+                rest, end = rest[place + len(end) :], b""
+            found = [(place, pair) for pair in _SKIPPED if (place := rest.find(pair[0])) >= 0]
+            if not found:
+                break
+            place, (start, end) = min(found)
+            yield rest[:place]
+            rest = rest[place + len(start) :]
+        if not end:
+            # a tag may lie across two chunks
+            yield rest[:-_LONGEST_TAG]
+            rest = rest[-_LONGEST_TAG:]
+    if not end:
+        yield rest
+
+
+def _number(text: str | None) -> float:
+    """Read a Fortran number; one that overflowed its field (``****``) is not a number."""
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return float("nan")
+
+
+def _numbers(text: str | None) -> list[float]:
+    return [_number(word) for word in (text or "").split()]
+
+
+def _table(element: Element) -> Floats:
+    return np.array([_numbers(v.text) for v in element.iterfind("v")], dtype=np.float64)
+
+
+def _energies(element: Element) -> dict[str, float]:
+    return {i.get("name", "").strip(): _number(i.text) for i in element.iterfind("i")}
+
+
+def _values(element: Element) -> dict[str, Any]:
+    """Flatten settings; of a name that stands twice the first one counts, as it is the general one."""
+    values: dict[str, Any] = {}
+    for item in element.iter():
+        name = (item.get("name") or "").strip()  # VASP 6.4 pads some: "GGA    "
+        if item.tag not in {"i", "v"} or not name:
+            continue
+        words = (item.text or "").split()
+        kind = item.get("type")
+        if kind == "string":
+            value: Any = (item.text or "").strip()
+        else:
+            read = {"int": _integer, "logical": _logical}.get(kind or "", _number)
+            parsed = [read(word) for word in words]
+            value = parsed if item.tag == "v" else (parsed[0] if parsed else None)
+        values.setdefault(name, value)
+    return values
+
+
+def _integer(word: str) -> int | None:
+    try:
+        return int(word)
+    except ValueError:
+        return None
+
+
+def _logical(word: str) -> bool:
+    return word.strip(".").upper().startswith("T")
+
+
+def _geometry(element: Element) -> Geometry | None:
+    basis = element.find("crystal/varray[@name='basis']")
+    positions = element.find("varray[@name='positions']")
+    if basis is None or positions is None:
+        return None
+    lattice, table = _table(basis), _table(positions)
+    if lattice.shape != (3, 3) or table.ndim != 2 or table.shape[1] != 3:
+        return None
+    flags = element.find("varray[@name='selective']")
+    selective = None
+    if flags is not None:
+        selective = np.array([[_logical(w) for w in (v.text or "").split()] for v in flags], dtype=bool)
+    return Geometry(lattice, table, selective)
+
+
+def _read_kpoints(element: Element, data: VasprunData) -> None:
+    data.n_kpoints = len(element.findall("varray[@name='kpointlist']/v"))
+    generation = element.find("generation")
+    if generation is None:
+        return
+    data.kpoint_style = (generation.get("param") or "").strip()
+    divisions = _numbers(generation.findtext("v[@name='divisions']"))
+    if len(divisions) == 3 and all(n >= 1 for n in divisions):
+        data.kpoint_divisions = (int(divisions[0]), int(divisions[1]), int(divisions[2]))
+    length = generation.findtext("i[@name='subdivisionlength']")
+    data.kpoint_length = _number(length) if length else None
+    shift = _numbers(generation.findtext("v[@name='usershift']"))
+    if len(shift) == 3:
+        data.kpoint_shift = tuple(shift)
+
+
+def _read_atoms(element: Element, data: VasprunData) -> None:
+    rows = [[(c.text or "").strip() for c in rc] for rc in element.iterfind("array[@name='atoms']/set/rc")]
+    data.species = tuple(_SYMBOLS.get(row[0], row[0]) for row in rows if row)
+    types = [
+        [(c.text or "").strip() for c in rc] for rc in element.iterfind("array[@name='atomtypes']/set/rc")
+    ]
+    data.potcars = tuple(
+        (_SYMBOLS.get(row[1], row[1]), " ".join(row[4].split())) for row in types if len(row) > 4
+    )
+    if types and all(len(row) > 4 for row in types):
+        data.valence = sum(_number(row[0]) * _number(row[3]) for row in types)

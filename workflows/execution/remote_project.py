@@ -1,0 +1,255 @@
+"""A project of jobflow-remote: found by its name, its database reached or refused in one line."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stores.errors import InputError, StoreError
+from stores.mongo import masked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXTRA = (
+    "jobs go to a queue through jobflow-remote, which is not installed; type: pip install 'mgsurf[hpc]' "
+    "(in a checkout: pip install -c constraints.txt -e '.[hpc]')"
+)
+SERVER_TIMEOUT_MS = 5000
+METADATA = "mgsurf"
+"""Key under which flows and jobs carry ``{"campaign": name, ...}``."""
+
+
+@dataclass(frozen=True)
+class RemoteProject:
+    """An open project.
+
+    Attributes
+    ----------
+    name
+        Of the project.
+    config
+        jobflow-remote's ``Project``.
+    controller
+        jobflow-remote's ``JobController``, connected.
+    """
+
+    name: str
+    config: Any
+    controller: Any
+
+    def worker(self, name: str | None) -> str:
+        """Return the name of a worker, the first one if none is named.
+
+        Raises
+        ------
+        InputError
+            If there is no such worker.
+        """
+        workers = list(self.config.workers)
+        if not workers:
+            raise InputError(f"project {self.name} has no worker; add one with mgsurf init-hpc")
+        if name is None:
+            return str(workers[0])
+        if name not in workers:
+            raise InputError(f"project {self.name} has no worker {name!r}; there are {', '.join(workers)}")
+        return name
+
+    def flows(self, campaign: str | None) -> list[dict[str, Any]]:
+        """Return uuid, name, state, jobs and metadata of the flows of a campaign, or of all campaigns."""
+        wanted: Any = campaign if campaign is not None else {"$exists": True}
+        return list(
+            self.controller.flows.find(
+                {f"metadata.{METADATA}.campaign": wanted},
+                projection=["uuid", "name", "state", "jobs", "metadata"],
+                sort=[("created_on", 1)],
+            )
+        )
+
+    def need_flows(self, campaign: str | None) -> list[dict[str, Any]]:
+        """Return the flows of a campaign.
+
+        Raises
+        ------
+        InputError
+            If there are none.
+        """
+        found = self.flows(campaign)
+        if not found:
+            known = self.campaigns()
+            what = f"campaign {campaign!r}" if campaign else "any campaign"
+            there = f"; there are {', '.join(known)}" if known else ""
+            raise InputError(
+                f"nothing of {what} was submitted to project {self.name}{there}; "
+                "submit it with mgsurf submit CAMPAIGN.yaml"
+            )
+        return found
+
+    def campaigns(self) -> list[str]:
+        """Return the names of the campaigns submitted so far."""
+        return sorted({flow["metadata"][METADATA]["campaign"] for flow in self.flows(None)})
+
+
+def load_config(name: str | None) -> Any:
+    """Load a project of jobflow-remote.
+
+    Parameters
+    ----------
+    name
+        None for JFREMOTE_PROJECT, or the only project there is.
+
+    Returns
+    -------
+    jobflow_remote.config.base.Project
+
+    Raises
+    ------
+    InputError
+        If jobflow-remote is not installed, or there is no such project, or its file is wrong.
+    """
+    try:
+        from jobflow_remote.config.base import ConfigError, ProjectUndefinedError
+        from jobflow_remote.config.manager import ConfigManager
+    except ImportError:
+        raise InputError(EXTRA) from None
+    try:
+        manager = ConfigManager(warn=False)
+    except (ConfigError, OSError) as error:
+        raise InputError(" ".join(str(error).split())) from error
+    known = sorted(manager.projects_data)
+    listing = f"known projects: {', '.join(known)}" if known else "there is none yet"
+    place = f"in {manager.projects_folder}"
+    make = "mgsurf init-hpc makes one"
+    try:
+        chosen = manager.select_project_name(name)
+    except ProjectUndefinedError:
+        raise InputError(f"name the project with --project ({listing} {place}; {make})") from None
+    if chosen not in manager.projects_data:
+        wrong = _why_wrong(manager.projects_folder, chosen)
+        raise InputError(wrong or f"no project {chosen!r} ({listing} {place}; {make})")
+    return manager.projects_data[chosen].project
+
+
+def _why_wrong(folder: Path, name: str) -> str:
+    """Say what is wrong in a project file that jobflow-remote passes over in silence."""
+    from jobflow_remote.config.base import Project
+    from pydantic import ValidationError
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    path = folder / f"{name}.yaml"
+    if not path.exists():
+        return ""
+    try:
+        Project.model_validate(YAML(typ="safe").load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        return f"{path}: {field}: {str(first['msg']).splitlines()[0]}; correct the file"
+    except YAMLError as error:
+        # without the line it quotes: that may hold a password
+        mark = getattr(error, "problem_mark", None)
+        place = f" in line {mark.line + 1}" if mark else ""
+        problem = " ".join(masked(str(getattr(error, "problem", None) or "unreadable")).split())[:200]
+        return f"{path}: not valid YAML{place}: {problem}; correct it"
+    except OSError as error:
+        return f"{path}: cannot be read: {error.strerror}; check its permissions"
+    return ""
+
+
+@contextmanager
+def open_project(name: str | None) -> Iterator[RemoteProject]:
+    """Open a project and close it again; errors of its database end in one line.
+
+    Parameters
+    ----------
+    name
+        As for `load_config`.
+
+    Raises
+    ------
+    InputError
+        As `load_config`.
+    StoreError
+        If the database cannot be reached or fails.
+    """
+    config = load_config(name)
+    from jobflow_remote.jobs.jobcontroller import JobController
+    from pymongo.errors import PyMongoError, ServerSelectionTimeoutError
+
+    _check_address(config)
+
+    queue, jobs = config.get_queue_store(), config.get_jobstore()
+    for store in (queue, jobs.docs_store, *jobs.additional_stores.values()):
+        options = getattr(store, "mongoclient_kwargs", None)
+        if isinstance(options, dict):  # half a minute is too long to wait for a wrong address
+            options.setdefault("serverSelectionTimeoutMS", SERVER_TIMEOUT_MS)
+    controller = None
+    try:
+        controller = JobController(
+            queue_store=queue,
+            jobstore=jobs,
+            flows_collection=config.queue.flows_collection,
+            auxiliary_collection=config.queue.auxiliary_collection,
+            batches_collection=config.queue.batches_collection,
+            project=config,
+        )
+        controller.db.command("ping")
+        yield RemoteProject(config.name, config, controller)
+    except ServerSelectionTimeoutError as error:
+        raise StoreError(
+            f"the MongoDB of project {config.name} does not answer ({_short(error)}); jobs on the queue go "
+            "on, nothing is lost: start it or correct the project file, then type the same command again"
+        ) from error
+    except PyMongoError as error:
+        raise StoreError(
+            f"the MongoDB of project {config.name} failed: {_short(error)}; jobs on the queue go on, nothing "
+            f"is lost: see to the server or to user, password and database in {_file_of(config.name)}"
+        ) from error
+    finally:
+        if controller is not None:
+            controller.close()
+
+
+def _file_of(name: str) -> str:
+    from jobflow_remote import SETTINGS
+
+    return str(Path(SETTINGS.projects_folder).expanduser() / f"{name}.yaml")
+
+
+def _check_address(config: Any) -> None:
+    """Refuse an address that pymongo cannot read, in words that repeat no part of its password."""
+    from pymongo.errors import PyMongoError
+    from pymongo.uri_parser import parse_uri
+
+    uri = (config.queue.store or {}).get("uri")
+    if not isinstance(uri, str) or uri.startswith("mongodb+srv:"):  # the latter asks a name server
+        return
+    try:
+        parse_uri(uri)
+    except (ValueError, PyMongoError):
+        raise StoreError(
+            f"the address of the MongoDB in {_file_of(config.name)} cannot be read; it has the form "
+            "mongodb://USER:PASSWORD@HOST:PORT/DATABASE, with : / ? # [ ] @ % in user or password written "
+            "as %3A %2F %3F %23 %5B %5D %40 %25"
+        ) from None
+
+
+def _short(error: Exception) -> str:
+    return " ".join(masked(str(error)).split(", Timeout")[0].split())[:200]
+
+
+def initialise(project: RemoteProject) -> bool:
+    """Prepare an empty database, as jobflow-remote asks for before the first job; True if it was needed."""
+    controller = project.controller
+    if controller.auxiliary.find_one({"next_id": {"$exists": True}}) is not None:
+        return False
+    if controller.flows.count_documents({}) or controller.jobs.count_documents({}):
+        raise StoreError(
+            f"the database of project {project.name} holds jobs but not jobflow-remote's counters; "
+            f"look at it with jf -p {project.name} admin before going on"
+        )
+    controller.reset()
+    return True

@@ -1,0 +1,243 @@
+"""What became of a submitted campaign: jobs by state, what runs, what failed and why."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from workflows.execution.remote_project import RemoteProject
+
+STATES: dict[str, tuple[str, ...]] = {
+    "waiting": ("WAITING", "READY", "PAUSED"),
+    "queued": ("CHECKED_OUT", "UPLOADED", "SUBMITTED", "BATCH_SUBMITTED"),
+    "running": ("RUNNING", "BATCH_RUNNING"),
+    "finishing": ("RUN_FINISHED", "DOWNLOADED"),
+    "done": ("COMPLETED",),
+    "failed": ("FAILED", "REMOTE_ERROR"),
+    "cancelled": ("STOPPED", "USER_STOPPED"),
+}
+"""jobflow-remote's states by what they mean for people."""
+
+_CHUNK = 500
+_SILENCE = 300
+"""A runner that sends files may be silent for so long (s)."""
+_PLACES = ("output", "output.calculation", "output.calculations")
+"""Where outputs of jobs hold records of calculations."""
+_REJECTED = re.compile(r"submission failed.*?stderr=(?P<quote>['\"])(?P<text>.*?)(?P=quote)[,)]", re.S)
+_KILLED = (
+    (re.compile(r"DUE TO TIME LIMIT|walltime .*exceeded|h_rt", re.I), "stopped at its walltime"),
+    (re.compile(r"oom.?kill|out of memory", re.I), "killed for want of memory"),
+    (re.compile(r"DUE TO PREEMPTION", re.I), "preempted"),
+    (re.compile(r"DUE TO NODE FAILURE", re.I), "its node failed"),
+    (re.compile(r"CANCELLED AT", re.I), "cancelled in the queue"),
+)
+
+
+@dataclass
+class CampaignState:
+    """State of the jobs of one campaign, or of all campaigns in a project.
+
+    Attributes
+    ----------
+    project, campaign
+        Names; no campaign for all.
+    counts
+        Number of jobs by `STATES`.
+    running
+        Names of jobs that run.
+    failed
+        Name and reason of each failed job.
+    troubled
+        Name and reason of each job that jobflow-remote could not send or fetch and tries again.
+    calculations
+        Label and reason of calculations that ended without a result; their jobs are done.
+    runner
+        What is known of jobflow-remote's runner, in words; empty if it runs.
+    """
+
+    project: str
+    campaign: str | None
+    counts: dict[str, int] = field(default_factory=dict)
+    running: list[str] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    troubled: list[tuple[str, str]] = field(default_factory=list)
+    calculations: list[tuple[str, str]] = field(default_factory=list)
+    runner: str = ""
+
+    @property
+    def unfinished(self) -> int:
+        """Number of jobs that will still run."""
+        return sum(self.counts.get(name, 0) for name in ("waiting", "queued", "running", "finishing"))
+
+
+def chunks(uuids: list[str]) -> Iterator[list[str]]:
+    """Yield pieces short enough for one question to a database."""
+    for start in range(0, len(uuids), _CHUNK):
+        yield uuids[start : start + _CHUNK]
+
+
+def jobs_of(
+    project: RemoteProject, flows: Iterable[dict[str, Any]], states: Iterable[str] | None = None
+) -> list[dict[str, Any]]:
+    """Return the queue's documents of the jobs of some flows, without their arguments.
+
+    Parameters
+    ----------
+    project
+        Where.
+    flows
+        From `RemoteProject.flows`.
+    states
+        Only these of jobflow-remote's states.
+    """
+    shown = ["uuid", "index", "db_id", "state", "worker", "remote", "error", "lock_id", "job.name"]
+    uuids = [uuid for flow in flows for uuid in flow["jobs"]]
+    criteria = {"state": {"$in": list(states)}} if states is not None else {}
+    found: list[dict[str, Any]] = []
+    for some in chunks(uuids):
+        found += project.controller.jobs.find(
+            {"uuid": {"$in": some}, **criteria}, projection=[*shown, "job.metadata"]
+        )
+    return sorted(found, key=lambda job: (len(job["db_id"]), job["db_id"]))
+
+
+def reason_of(job: dict[str, Any]) -> str:
+    """Say in one line why a job failed.
+
+    Parameters
+    ----------
+    job
+        jobflow-remote's document of it.
+    """
+    remote = job.get("remote") or {}
+    printed = f"{remote.get('queue_err') or ''}\n{remote.get('queue_out') or ''}"
+    error = job.get("error") or ""
+    for pattern, words in _KILLED:
+        # a job that ended by itself has said why
+        if pattern.search(printed) and "Traceback" not in error:
+            return f"{words}; mgsurf retry --failed goes on from its last files"
+    text = remote.get("error") if job["state"] != "FAILED" else error
+    return _one_line(text or error or remote.get("error") or "no reason is known")
+
+
+def _one_line(text: str) -> str:
+    """Pick the telling line of a traceback, or what a command printed."""
+    rejected = re.search(
+        r"submission failed.*?stderr=(?P<quote>['\"])(?P<text>.*?)(?P=quote),?\s", text, re.S
+    )
+    if rejected:
+        words = " ".join(rejected["text"].replace("\\n", " ").split())
+        return f"the queue rejects it: {words}"[:300]
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    last = lines[-1] if lines else "no reason is known"
+    last = re.sub(r"^(?:[a-z_]\w*\.)+([A-Z]\w*: )", r"\1", last)  # modules before the class of an error
+    return re.sub(r"^(?:InputError|StoreError|EngineError): ", "", last)[:300]
+
+
+def state_of(project: RemoteProject, campaign: str | None) -> CampaignState:
+    """Collect the state of a campaign's jobs.
+
+    Raises
+    ------
+    InputError
+        If nothing of it was submitted.
+    """
+    flows = project.need_flows(campaign)
+    state = CampaignState(project.name, campaign, dict.fromkeys(STATES, 0))
+    meaning = {name: group for group, names in STATES.items() for name in names}
+    for job in jobs_of(project, flows):
+        group, name = meaning.get(job["state"], "waiting"), job["job"]["name"]
+        state.counts[group] += 1
+        if group == "running":
+            state.running.append(name)
+        elif group == "failed":
+            state.failed.append((name, reason_of(job)))
+        elif (job.get("remote") or {}).get("error"):
+            state.troubled.append((name, _one_line(job["remote"]["error"])))
+    state.calculations = list(_bad_calculations(project, flows))
+    if state.unfinished:
+        state.runner = runner_trouble(project)
+    return state
+
+
+def bad_outputs(project: RemoteProject, flows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield outputs of jobs, without structures, in which a calculation failed or did not converge.
+
+    Not those of jobs that run again, nor those whose question another job has answered since.
+    """
+    bad = list(_outputs(project, flows, "output.status", ["failed", "unconverged"]))
+    if not bad:
+        return
+    ended = {(job["uuid"], job["index"]) for job in jobs_of(project, flows, STATES["done"])}
+    ids = sorted({record["id"] for document in bad for record in bad_records(document)})
+    answered: dict[str, str] = {}
+    for some in chunks(ids):
+        for document in _outputs(project, flows, "id", some):
+            for record in _records(document):
+                if (record.get("output") or {}).get("status") == "ok":
+                    last = answered.get(record["id"], "")
+                    answered[record["id"]] = max(last, str(document.get("completed_at") or ""))
+    for document in bad:
+        time = str(document.get("completed_at") or "")
+        mended = all(answered.get(record["id"], "") > time for record in bad_records(document))
+        if (document["uuid"], document["index"]) in ended and not mended:
+            yield document
+
+
+def _outputs(
+    project: RemoteProject, flows: list[dict[str, Any]], key: str, values: list[str]
+) -> Iterator[dict[str, Any]]:
+    fields = ("id", "label", "output.status", "output.reason")
+    shown = [f"{place}.{name}" for place in _PLACES for name in fields]
+    for some in chunks([uuid for flow in flows for uuid in flow["jobs"]]):
+        yield from project.controller.jobstore.query(
+            {"uuid": {"$in": some}, "$or": [{f"{place}.{key}": {"$in": values}} for place in _PLACES]},
+            ["uuid", "index", "completed_at", *shown],
+        )
+
+
+def _records(document: dict[str, Any]) -> list[dict[str, Any]]:
+    output = document["output"]
+    found = (output, output.get("calculation"), *(output.get("calculations") or ()))
+    return [record for record in found if record and record.get("id")]
+
+
+def bad_records(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return id, label, status and reason of what failed or did not converge in an output.
+
+    Parameters
+    ----------
+    document
+        From `bad_outputs`.
+    """
+    bad = ("failed", "unconverged")
+    return [record for record in _records(document) if (record.get("output") or {}).get("status") in bad]
+
+
+def _bad_calculations(project: RemoteProject, flows: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    found: dict[tuple[str, str], None] = {}  # each once, in order
+    for document in bad_outputs(project, flows):
+        for record in bad_records(document):
+            result = record["output"]
+            found[record.get("label") or "?", f"{result['status']}: {result.get('reason') or ''}"] = None
+    yield from found
+
+
+def runner_trouble(project: RemoteProject) -> str:
+    """Say what is wrong with jobflow-remote's runner, without which no job moves; empty if it runs."""
+    start = f"start it with: jf -p {project.name} runner start"
+    daemon = project.controller.get_running_runner()
+    # a daemon that was killed, or whose machine was started anew, is still written down as running
+    seen = [daemon["last_pinged"]] if isinstance(daemon, dict) and daemon.get("last_pinged") else []
+    seen += [ping["time"] for ping in project.controller.get_runner_pings()[-1:]]
+    if not seen:
+        return "" if isinstance(daemon, dict) else f"the runner was never started; {start}"
+    last = max(seen).replace(tzinfo=UTC)
+    if (datetime.now(UTC) - last).total_seconds() > max(2 * project.config.runner.delay_ping_db, _SILENCE):
+        return f"the runner was last seen at {last:%Y-%m-%d %H:%M} UTC; {start}"
+    return ""

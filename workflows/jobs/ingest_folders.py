@@ -1,0 +1,350 @@
+"""Finished VASP runs in a tree of folders: what is bulk, what is a slab, which runs follow each other."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stores.errors import InputError
+from stores.records import CalculationOutput, CalculationStatus
+from workflows.engines.vasp_files import find_file
+from workflows.engines.vasp_outputs import other_kind, output_from, structure_of
+from workflows.engines.vasp_settings import settings_from
+from workflows.engines.vasp_xml import read_vasprun
+from workflows.jobs.ingest_settings import ingested_method
+from workflows.structures.slab_cell import MIN_VACUUM, upright, upright_order, vacuum_axes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pymatgen.core import Structure
+
+    from workflows.engines.vasp_settings import VaspSettings
+
+SAME_PLACE = 0.01
+"""A static run follows a relaxation if its atoms lie this close (A) to where the relaxation left them."""
+
+OUTPUT_FILES = ("OUTCAR", "OSZICAR")
+"""A folder with one of these, but without vasprun.xml, holds a run that cannot be read."""
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedRun:
+    """One VASP run.
+
+    Attributes
+    ----------
+    directory
+        Its folder.
+    output
+        What came out; structures of slabs have c along the normal.
+    settings
+        What it was computed with.
+    initial
+        Geometry it began with (A); of a slab with c along the normal.
+    free
+        Whether each atom was free to move.
+    is_slab
+        Whether the cell holds vacuum along one direction.
+    is_relaxation
+        Whether atoms moved.
+    """
+
+    directory: Path
+    output: CalculationOutput
+    settings: VaspSettings
+    initial: Structure
+    free: tuple[bool, ...]
+    is_slab: bool
+    is_relaxation: bool
+
+    @property
+    def final(self) -> Structure:
+        """Geometry it ended with, or began with if it failed (A)."""
+        from pymatgen.core import Structure
+
+        plain = self.output.structure
+        return self.initial if plain is None else Structure.from_dict(plain)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it gave no result."""
+        return self.output.status is CalculationStatus.FAILED
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Symbols, sorted."""
+        return tuple(sorted({site.specie.symbol for site in self.initial}))
+
+
+@dataclass(frozen=True, eq=False)
+class RunChain:
+    """A relaxation, the static run that follows it, or both.
+
+    A slab's relaxation may have been gone on with in other folders.
+
+    Attributes
+    ----------
+    last
+        The run whose energy counts: the static one if there is one.
+    relaxation
+        None for a static run alone.
+    earlier
+        Relaxations that it goes on from, the oldest first; how they ended does not count.
+    """
+
+    last: FinishedRun
+    relaxation: FinishedRun | None = None
+    earlier: tuple[FinishedRun, ...] = ()
+
+    @property
+    def first(self) -> FinishedRun:
+        """The run that began with the geometry as built."""
+        return self.earlier[0] if self.earlier else self.relaxation or self.last
+
+    @property
+    def runs(self) -> tuple[FinishedRun, ...]:
+        """In order."""
+        return (*self.earlier, *self.judged)
+
+    @property
+    def judged(self) -> tuple[FinishedRun, ...]:
+        """The runs that must have ended well."""
+        if self.relaxation is None or self.relaxation is self.last:
+            return (self.last,)
+        return (self.relaxation, self.last)
+
+
+@dataclass
+class Folders:
+    """What a tree of folders holds.
+
+    Attributes
+    ----------
+    runs
+        Every run that could be read, failed ones included.
+    problems
+        One line for each folder that could not be read or holds a failed run.
+    notes
+        Lines on folders left out for another reason.
+    copies
+        Folders left out because they hold the same calculation as the one named.
+    """
+
+    runs: list[FinishedRun] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    copies: dict[Path, list[Path]] = field(default_factory=dict)
+
+    def places(self, run: FinishedRun) -> list[Path]:
+        """Return every folder that holds a run."""
+        return [run.directory, *self.copies.get(run.directory, [])]
+
+    def read(self, directory: Path) -> FinishedRun | None:
+        """Read one folder and keep what it holds, or the reason why it cannot be used."""
+        try:
+            run = read_run(directory)
+        except InputError as error:
+            self.problems.append(" ".join(str(error).split()))
+            return None
+        except LeftOutError as error:
+            self.notes.append(str(error))
+            return None
+        if run.failed:
+            self.problems.append(run.output.reason)
+        self.runs.append(run)
+        return run
+
+
+class LeftOutError(Exception):
+    """A run that is sound but none of those wanted here."""
+
+
+def find_folders(root: Path) -> list[Path]:
+    """Return every folder below `root`, itself included, that holds files of a VASP run.
+
+    Raises
+    ------
+    InputError
+        If `root` is no folder.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; give the folder that holds the VASP calculations")
+    found = []
+    for name, folders, _ in os.walk(root):
+        folders.sort()
+        folder = Path(name)
+        if any(find_file(folder, file) is not None for file in ("vasprun.xml", *OUTPUT_FILES)):
+            found.append(folder)
+    return found
+
+
+def read_folders(folders: Iterable[Path], tick: Callable[[Path], None] = lambda folder: None) -> Folders:
+    """Read every folder; `tick` is called before each."""
+    result = Folders()
+    for folder in folders:
+        tick(folder)
+        result.read(folder)
+    return result
+
+
+def read_run(directory: Path) -> FinishedRun:
+    """Read one folder.
+
+    Raises
+    ------
+    InputError
+        If there is nothing in it that can be read.
+    LeftOutError
+        If the cell is an isolated atom, molecule or wire, or the run another kind than static or relaxation.
+    """
+    path = find_file(directory, "vasprun.xml")
+    if path is None:
+        raise InputError(f"{directory}: no vasprun.xml; copy it there or run the calculation again")
+    data = read_vasprun(path)
+    settings = settings_from(data, str(path))
+    if data.initial is None:
+        raise InputError(f"{path}: ends before its geometry; copy it again or run it again")
+    initial = structure_of(data, data.initial)
+    if kind := other_kind(data):
+        raise LeftOutError(f"{directory}: {kind}, no static run and no relaxation; left out")
+    selective = data.initial.selective
+    moves = int(data.setting("NSW", 0) or 0) > 1
+    before = find_file(directory, "vasprun.xml.relax1")
+    if before is not None and before != path:  # a chain of runs in one folder began with this one
+        earlier = read_vasprun(before)
+        if earlier.initial is not None and earlier.species == data.species:
+            initial, selective, moves = (
+                structure_of(earlier, earlier.initial),
+                earlier.initial.selective,
+                True,
+            )
+    axes = vacuum_axes(initial)
+    if len(axes) > 1:
+        raise LeftOutError(
+            f"{directory}: vacuum of {MIN_VACUUM:g} A or more along {len(axes)} directions, neither bulk nor "
+            "slab; left out"
+        )
+    free = (
+        tuple(True for _ in initial) if selective is None else tuple(bool(flags.any()) for flags in selective)
+    )
+    axis = axes[0] if axes else 2
+    output = output_from(data, path, slab=bool(axes), axis=axis)
+    if axes:
+        initial, output = _upright(initial, output, axis)
+    return FinishedRun(directory, output, settings, initial, free, bool(axes), moves)
+
+
+def _upright(initial: Structure, output: CalculationOutput, axis: int) -> tuple[Structure, CalculationOutput]:
+    from pymatgen.core import Structure
+
+    order = upright_order(initial, axis)
+    update: dict[str, object] = {}
+    if output.structure is not None:
+        turned = upright(Structure.from_dict(output.structure), axis)
+        update["structure"] = turned.as_dict(verbosity=0)
+    if output.kpoints is not None:
+        update["kpoints"] = tuple(output.kpoints[i] for i in order)
+    return upright(initial, axis), output.model_copy(update=update)
+
+
+def chains(runs: Iterable[FinishedRun]) -> list[RunChain]:
+    """Join each static run with the relaxation whose final geometry it starts from.
+
+    Of several relaxations that end in the same place the one in the nearest folder counts, the last one if
+    they go on from each other. Those of a slab that a later one goes on from are no chains of their own.
+    """
+    runs = list(runs)
+    relaxations = [run for run in runs if run.is_relaxation and not run.failed]
+    earlier = {run: _earlier(run, runs) for run in runs if run.is_relaxation}
+    gone_on_with = {before for chain in earlier.values() for before in chain}
+    used = {run.directory for run in gone_on_with}
+    found = []
+    for run in runs:
+        if run.is_relaxation:
+            continue
+        fits = [r for r in relaxations if r.is_slab == run.is_slab and _continues(r, run)]
+        fits.sort(key=lambda r: (r in gone_on_with, *_nearness(r, run)))
+        before = earlier[fits[0]] if fits else ()
+        found.append(RunChain(run, fits[0] if fits else None, before))
+        used.update(r.directory for r in fits[:1])
+    left = [run for run in runs if run.is_relaxation and run.directory not in used]
+    found += [RunChain(run, run, earlier[run]) for run in left]
+    return sorted(found, key=lambda chain: str(chain.last.directory))
+
+
+def one_each(found: Iterable[RunChain]) -> tuple[list[RunChain], list[str]]:
+    """Keep one chain of each slab that several static runs follow, and say which were left out.
+
+    Such runs are made for different ends: energy, potential, bands. The one with the relaxation's settings
+    and a potential is kept, then the one with the densest mesh.
+    """
+    kept: dict[FinishedRun, RunChain] = {}
+    notes = []
+    for chain in sorted(found, key=_worth):
+        best = kept.setdefault(chain.first, chain)
+        if best is not chain:
+            notes.append(
+                f"{chain.last.directory}: follows the same relaxation as {best.last.directory}; left out, "
+                "name it in a file of pairs (--pairs) if it is the better one"
+            )
+    return sorted(kept.values(), key=lambda chain: str(chain.last.directory)), notes
+
+
+def _worth(chain: RunChain) -> tuple[int, bool, bool, int, str]:
+    output = chain.last.output
+    return (
+        list(CalculationStatus).index(output.status),
+        ingested_method(chain.last.settings) != ingested_method(chain.first.settings),
+        output.potential is None,
+        -int(np.prod(output.kpoints or (0,))),
+        str(chain.last.directory),
+    )
+
+
+def _nearness(relaxation: FinishedRun, run: FinishedRun) -> tuple[int, str]:
+    return -shared_parts(relaxation.directory, run.directory), str(relaxation.directory)
+
+
+def _earlier(run: FinishedRun, runs: Sequence[FinishedRun]) -> tuple[FinishedRun, ...]:
+    """Return the relaxations of a slab that this one goes on from, the oldest first."""
+    found: list[FinishedRun] = [run]
+    while options := [r for r in runs if r not in found and _goes_on(r, found[0])]:
+        found.insert(0, min(options, key=lambda r: _nearness(r, found[0])))
+    return tuple(found[:-1])
+
+
+def _goes_on(one: FinishedRun, other: FinishedRun) -> bool:
+    """Tell whether a relaxation of a slab starts where another one, stopped or coarser, ended."""
+    better = one.output.status is CalculationStatus.OK and other.output.status is not CalculationStatus.OK
+    return (
+        (one.is_slab and one.is_relaxation and other.is_slab)
+        and one.free == other.free
+        and ingested_method(one.settings) == ingested_method(other.settings)
+        and not better
+        and _continues(one, other)
+        and not _same_place(one.initial, other.initial)
+    )
+
+
+def _continues(relaxation: FinishedRun, run: FinishedRun) -> bool:
+    return _same_place(relaxation.final, run.initial)
+
+
+def _same_place(before: Structure, after: Structure) -> bool:
+    if [s.specie for s in before] != [s.specie for s in after]:
+        return False
+    if not np.allclose(before.lattice.matrix, after.lattice.matrix, atol=SAME_PLACE):
+        return False
+    moved = np.asarray(before.frac_coords - after.frac_coords)
+    moved -= np.rint(moved)
+    return bool(np.linalg.norm(moved @ after.lattice.matrix, axis=1).max() < SAME_PLACE)
+
+
+def shared_parts(one: Path, other: Path) -> int:
+    """Return how many folders two paths have in common from the root on."""
+    return len(Path(os.path.commonpath([one.absolute(), other.absolute()])).parts)

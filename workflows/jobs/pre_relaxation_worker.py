@@ -1,0 +1,102 @@
+"""Relaxes one slab with CHGNet in a process of its own.
+
+Started by path in its folder, where it reads ``input.json`` and leaves ``output.json``. torch lives and ends
+in this process: the one that runs DFT neither imports it nor pays for its memory, and survives its crash.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if __name__ == "__main__":
+    # Run by path: the folder of this file must not be on the path, the repository root must.
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import numpy as np
+from ase import Atoms
+from ase.constraints import FixAtoms
+from ase.optimize import BFGS
+
+from workflows.engines.gpaw_symmetry import KeepSymmetry
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
+
+
+def chgnet(model: str) -> Calculator:
+    """Return CHGNet's ASE calculator, made by atomate2, with the named weights.
+
+    Parameters
+    ----------
+    model
+        Version of the weights, as chgnet names it. Its default would change with the package.
+    """
+    from atomate2.forcefields.utils import MLFF, ase_calculator
+    from chgnet.model import CHGNet
+
+    # On the CPU: a slab takes seconds, and another device would give other digits.
+    weights = CHGNet.load(model_name=model, use_device="cpu", verbose=False)
+    calculator = ase_calculator(MLFF.CHGNet, model=weights, use_device="cpu", on_isolated_atoms="error")
+    if calculator is None:
+        raise RuntimeError("this version of atomate2 makes no CHGNet calculator")
+    return calculator
+
+
+def relax_free_atoms(
+    atoms: Atoms, free: list[bool], calculator: Calculator, force_tolerance: float, max_steps: int
+) -> dict[str, Any]:
+    """Relax the atoms marked free; the others stay where they are, and every symmetry is kept.
+
+    Parameters
+    ----------
+    atoms
+        Slab as cut; moved in place.
+    free
+        Whether each atom may move.
+    calculator
+        Gives energy and forces.
+    force_tolerance
+        Largest force left on a free atom (eV/A).
+    max_steps
+        Largest number of steps.
+
+    Returns
+    -------
+    dict
+        ``converged``, ``steps``, ``max_force`` (eV/A) and ``positions`` (A, shape (n_atoms, 3)).
+    """
+    fixed = ~np.array(free, dtype=bool)
+    atoms.set_constraint([KeepSymmetry(atoms, adjust_cell=False), FixAtoms(mask=fixed)])
+    atoms.calc = calculator
+    optimizer = BFGS(atoms, logfile=None)
+    converged = bool(optimizer.run(fmax=force_tolerance, steps=max_steps))
+    return {
+        "converged": converged,
+        "steps": int(optimizer.nsteps),
+        "max_force": float(np.linalg.norm(atoms.get_forces(), axis=1).max()),
+        "positions": atoms.positions.tolist(),
+    }
+
+
+def main() -> None:
+    """Read the task, run it, and leave the answer in one atomic step."""
+    task = json.loads(Path("input.json").read_text(encoding="utf-8"))
+    begin = time.time()
+    try:
+        atoms = Atoms(task["symbols"], positions=task["positions"], cell=task["cell"], pbc=True)
+        calculator = chgnet(task["model"])
+        answer = relax_free_atoms(atoms, task["free"], calculator, task["force_tolerance"], task["max_steps"])
+    except Exception as error:  # noqa: BLE001 -- whatever it is, the parent goes on without
+        answer = {"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
+    answer["seconds"] = time.time() - begin
+    answer["task_hash"] = task["task_hash"]
+    Path("output.json.part").write_text(json.dumps(answer), encoding="utf-8")
+    Path("output.json.part").replace("output.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Which plane and termination of a bulk crystal a slab that others built shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workflows.structures.facets import Miller, distinct_facets
+from workflows.structures.planes import plane_of
+from workflows.structures.slabs import slabs_like
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pymatgen.core import Structure
+
+    from workflows.structures.crystal import Crystal
+    from workflows.structures.planes import Plane
+    from workflows.structures.slabs import SymmetricSlab
+
+LARGEST_INDEX = 3
+"""Planes are tried up to this Miller index."""
+
+MAX_STRAIN = 0.03
+"""Largest relative difference of in-plane lengths between a slab and its bulk."""
+
+THICKNESS_SLACK = 1.0
+"""Largest difference of thickness by relaxation (A)."""
+
+MAX_SHIFT = 0.35
+"""Largest distance of an atom from its place in the ideal slab, over the nearest-neighbour distance."""
+
+MAX_MEAN_SHIFT = 0.12
+"""Largest root mean square of these distances, over the nearest-neighbour distance: relaxed slabs stay below
+half of it, another stacking of the same layers lies beyond twice of it."""
+
+
+@dataclass(frozen=True)
+class SlabMatch:
+    """A plane and termination that a slab shows.
+
+    Attributes
+    ----------
+    slab
+        The ideal slab, cut from the bulk, in its primitive in-plane cell.
+    strain
+        Largest relative difference of in-plane lengths.
+    distance
+        Root mean square distance of the atoms from their ideal places (A).
+    """
+
+    slab: SymmetricSlab
+    strain: float
+    distance: float
+
+
+def match_slab(slab: Structure, crystal: Crystal, max_index: int = LARGEST_INDEX) -> SlabMatch | None:
+    """Find the plane and termination of a symmetric slab.
+
+    Every symmetric slab of the crystal with as many atoms per area and about the thickness is laid over the
+    given one; the best fit is the answer. A strained, relaxed or repeated (p x q) slab is recognised.
+
+    Parameters
+    ----------
+    slab
+        c along the normal.
+    crystal
+        The bulk.
+    max_index
+        Largest Miller index tried.
+
+    Returns
+    -------
+    SlabMatch or None
+        None if no slab fits.
+    """
+    if {site.specie.symbol for site in slab} - set(crystal.species):
+        return None
+    in_plane = np.asarray(slab.lattice.matrix, dtype=float)[:2, :2]
+    found: list[SlabMatch] = []
+    for facet in distinct_facets(crystal, max_index):
+        plane = plane_of(crystal, facet)
+        strain = _supercell_strain(in_plane, plane)
+        if plane.is_polar or strain is None:
+            continue
+        for candidate in _candidates(slab, plane):
+            distance = _distance(slab, candidate.structure)
+            if distance is not None:
+                found.append(SlabMatch(candidate, strain, distance))
+    return min(
+        found, key=lambda match: (round(match.distance, 2), _size(match.slab.miller_index)), default=None
+    )
+
+
+def _size(miller_index: Miller) -> tuple[int, ...]:
+    return (max(map(abs, miller_index)), sum(map(abs, miller_index)))
+
+
+def _supercell_strain(in_plane: NDArray[np.float64], plane: Plane) -> float | None:
+    """Largest strain of the slab's in-plane cell against a supercell of the plane's; None if it is none."""
+    primitive = plane.cartesian_basis[:2, :2]
+    ratio = abs(np.linalg.det(in_plane) / np.linalg.det(primitive))
+    n = round(ratio)
+    if n < 1 or abs(ratio / n - 1) > 2 * MAX_STRAIN:
+        return None
+    # lattice vectors of the plane as long as those of the slab, then the angle between them
+    reach = int(np.ceil(max(np.linalg.norm(in_plane, axis=1)) / _shortest(primitive))) + 1
+    grid = np.array(np.meshgrid(*[np.arange(-reach, reach + 1)] * 2)).reshape(2, -1).T
+    vectors = grid @ primitive
+    lengths = np.linalg.norm(vectors, axis=1)
+    target_a, target_b = np.linalg.norm(in_plane, axis=1)
+    target_d = np.linalg.norm(in_plane[0] - in_plane[1])
+    near_a = vectors[np.abs(lengths / target_a - 1) <= MAX_STRAIN]
+    near_b = vectors[np.abs(lengths / target_b - 1) <= MAX_STRAIN]
+    if not len(near_a) or not len(near_b):
+        return None
+    third = np.linalg.norm(near_a[:, None] - near_b[None, :], axis=2)
+    strains = np.max(
+        [
+            np.broadcast_to(np.abs(np.linalg.norm(near_a, axis=1) / target_a - 1)[:, None], third.shape),
+            np.broadcast_to(np.abs(np.linalg.norm(near_b, axis=1) / target_b - 1)[None, :], third.shape),
+            np.abs(third / target_d - 1),
+        ],
+        axis=0,
+    )
+    best = float(strains.min())
+    return best if best <= MAX_STRAIN else None
+
+
+def _shortest(primitive: NDArray[np.float64]) -> float:
+    """Height of the flattest direction of the cell (A): no lattice row lies closer to its neighbour."""
+    return float(abs(np.linalg.det(primitive)) / np.linalg.norm(primitive, axis=1).max())
+
+
+def _candidates(slab: Structure, plane: Plane) -> list[SymmetricSlab]:
+    """Symmetric slabs of the plane with the slab's composition per area and about its thickness."""
+    height = slab.lattice.c
+    u = np.sort(slab.frac_coords[:, 2] % 1.0)
+    gap = float(np.diff(u, append=u[0] + 1.0).max()) * height
+    thickness = height - gap
+    amounts = slab.composition.get_el_amt_dict()
+    area = abs(np.linalg.det(slab.lattice.matrix[:2, :2]))
+    kept = []
+    for candidate in slabs_like(plane, thickness, THICKNESS_SLACK, height):
+        n = round(area / candidate.area)
+        wanted = {e: n * x for e, x in candidate.structure.composition.get_el_amt_dict().items()}
+        if wanted == amounts:
+            kept.append(candidate)
+    return kept
+
+
+def _distance(slab: Structure, ideal: Structure) -> float | None:
+    """Root mean square distance of the slab's atoms from the ideal places (A), None without a fit."""
+    from pymatgen.analysis.structure_matcher import StructureMatcher
+
+    length = (slab.volume / len(slab)) ** (1 / 3)
+    nearest = min(
+        float(distances[distances > 0.1].min())
+        for distances in [ideal.get_neighbor_list(6.0)[3]]
+        if len(distances)
+    )
+    matcher = StructureMatcher(
+        ltol=2 * MAX_STRAIN,
+        stol=MAX_SHIFT * nearest / length,
+        angle_tol=4,
+        primitive_cell=True,
+        scale=False,
+    )
+    fit = matcher.get_rms_dist(slab, ideal)  # type: ignore[no-untyped-call]
+    if fit is None:
+        return None
+    mean, largest = (float(value) * length / nearest for value in fit)
+    return None if largest > MAX_SHIFT or mean > MAX_MEAN_SHIFT else mean * nearest
