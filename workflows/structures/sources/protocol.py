@@ -14,6 +14,28 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class DatabaseValues:
+    """What a database says of a structure, computed by a method of its own.
+
+    Attributes
+    ----------
+    method
+        Provider and method, e.g. ``oqmd`` or ``mp GGA_GGA+U``. Values of two methods never meet in one hull.
+    formation_energy
+        From the elements (eV/atom).
+    energy_above_hull
+        Above the convex hull of that database (eV/atom).
+    band_gap
+        (eV); 0 for a metal, None if not known.
+    """
+
+    method: str
+    formation_energy: float | None = None
+    energy_above_hull: float | None = None
+    band_gap: float | None = None
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A bulk structure that a source proposes.
 
@@ -25,11 +47,14 @@ class Candidate:
         Source, identifiers there, and whether the lattice parameters are an estimate.
     label
         For people, e.g. ``MgZn2 C14`` or ``MgAg.cif``.
+    values
+        What the source's database says of it; empty for files and prototypes.
     """
 
     structure: Structure
     provenance: Provenance
     label: str
+    values: tuple[DatabaseValues, ...] = ()
 
 
 @runtime_checkable

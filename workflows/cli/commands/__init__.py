@@ -1,0 +1,9 @@
+"""One module for each panel of `mgsurf --help`; importing this package declares all commands."""
+
+# isort: off
+# in the order of the panels
+from workflows.cli.commands import compute as compute
+from workflows.cli.commands import queue as queue
+from workflows.cli.commands import look as look
+from workflows.cli.commands import learn as learn
+from workflows.cli.commands import mend as mend

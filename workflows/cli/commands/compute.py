@@ -1,0 +1,185 @@
+"""Commands that cut slabs and compute them on this machine, or take computed ones over.
+
+Each imports what it needs when it is called, so that `mgsurf --help` and `mgsurf query` start fast.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workflows.cli.options import (
+    JsonOption,
+    OutputOption,
+    OverwriteOption,
+    ScanKind,
+    StoreOption,
+    engine_options,
+    short_number,
+)
+from workflows.cli.typer_app import COMPUTE, app
+
+
+@app.command(rich_help_panel=COMPUTE)
+def run(
+    campaign: Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="The campaign file.")],
+    store: StoreOption = None,
+    ranks: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="MPI ranks of each calculation.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed and stop.")] = False,
+    retry_unconverged: Annotated[
+        bool,
+        typer.Option("--retry-unconverged", help="Run again what did not converge before (larger maxiter)."),
+    ] = False,
+) -> int:
+    """Compute every facet of a campaign; the same command goes on after any interruption.
+
+    Example: [cyan]mgsurf run quickstart.yaml[/cyan]
+    """
+    from workflows.cli.run import run_campaign
+
+    return run_campaign(campaign, store, ranks, quiet, dry_run, retry_unconverged)
+
+
+@app.command(rich_help_panel=COMPUTE)
+def slabs(
+    structure: Annotated[
+        Path | None, typer.Argument(metavar="[STRUCTURE]", help="CIF or POSCAR file.")
+    ] = None,
+    prototype: Annotated[
+        str | None, typer.Option(metavar="SYMBOL", help="Strukturbericht symbol, with --formula: B2, C14.")
+    ] = None,
+    formula: Annotated[
+        str | None,
+        typer.Option(callback=short_number, help="With --prototype; or an element alone: MgAg, Mg."),
+    ] = None,
+    max_miller: Annotated[int, typer.Option(min=1, max=5, help="Largest Miller index.")] = 1,
+    miller: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HKL",
+            callback=short_number,
+            help="Only this plane (may be repeated): 110, 10-1, '(10-10)'.",
+        ),
+    ] = None,
+    min_thickness: Annotated[float, typer.Option(metavar="A", help="Least slab thickness (A).")] = 10.0,
+    vacuum: Annotated[float, typer.Option(metavar="A", help="Between slab and image (A).")] = 15.0,
+    layer_tolerance: Annotated[
+        float, typer.Option(metavar="A", help="Planes closer than this are one layer (A).")
+    ] = 0.1,
+    max_terminations: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Per plane, the widest gaps first.")
+    ] = None,
+    max_atoms: Annotated[int, typer.Option(min=1, metavar="N", help="Refuse slabs with more atoms.")] = 200,
+    as_json: JsonOption = False,
+    write: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write each slab as POSCAR file into this folder.")
+    ] = None,
+    overwrite: OverwriteOption = False,
+) -> int:
+    """List the symmetric slabs of a crystal, without any DFT.
+
+    Examples: [cyan]mgsurf slabs Mg2Ni.cif --max-miller 2[/cyan],
+    [cyan]mgsurf slabs --prototype B2 --formula MgAg --write slabs/[/cyan]
+    """
+    from workflows.cli.slabs import list_slabs
+
+    return list_slabs(
+        structure,
+        prototype=prototype,
+        formula=formula,
+        max_miller=max_miller,
+        miller=miller or [],
+        min_thickness=min_thickness,
+        vacuum=vacuum,
+        layer_tolerance=layer_tolerance,
+        max_terminations=max_terminations,
+        max_atoms=max_atoms,
+        as_json=as_json,
+        write=write,
+        overwrite=overwrite,
+    )
+
+
+@app.command(rich_help_panel=COMPUTE)
+def converge(
+    structure: Annotated[
+        Path | None, typer.Argument(metavar="[STRUCTURE]", help="CIF or POSCAR file.")
+    ] = None,
+    prototype: Annotated[
+        str | None, typer.Option(metavar="SYMBOL", help="Strukturbericht symbol, with --formula: B2, C14.")
+    ] = None,
+    formula: Annotated[
+        str | None, typer.Option(callback=short_number, help="With --prototype; or an element alone.")
+    ] = None,
+    miller: Annotated[str, typer.Option(metavar="HKL", callback=short_number, help="The plane.")] = "001",
+    termination: Annotated[int, typer.Option(min=0, help="Number of the termination.")] = 0,
+    scan: Annotated[
+        list[ScanKind] | None, typer.Option(help="What to vary (may be repeated); all by default.")
+    ] = None,
+    engine: Annotated[str, typer.Option(metavar="NAME", help="Engine.")] = "gpaw",
+    preset: Annotated[str, typer.Option(metavar="NAME", help="Its preset: demo, production.")] = "demo",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE", help="Setting of the engine (may be repeated): cutoff=340, ranks=2."
+        ),
+    ] = None,
+    store: StoreOption = None,
+    work_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Raw files of the engine; else MGSURF_WORK_DIR, else ./mgsurf_runs."
+        ),
+    ] = None,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Vary slab thickness, k density, cut-off and vacuum of one facet: table and plot.
+
+    Example: [cyan]mgsurf converge --formula Mg --miller 0001 --scan thickness[/cyan]
+    """
+    from workflows.cli.converge import converge as run_scans
+
+    return run_scans(
+        structure,
+        prototype=prototype,
+        formula=formula,
+        miller=miller,
+        termination=termination,
+        scan=[kind.value for kind in scan or list(ScanKind)],
+        engine=engine,
+        preset=preset,
+        options=engine_options(option or []),
+        store=store,
+        work_dir=work_dir,
+        output=output,
+        as_json=as_json,
+    )
+
+
+@app.command(rich_help_panel=COMPUTE)
+def ingest(
+    directory: Annotated[
+        Path | None, typer.Argument(metavar="[DIRECTORY]", help="Folder of finished VASP calculations.")
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV file with the columns bulk,slab and perhaps reference."),
+    ] = None,
+    store: StoreOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be paired and stop.")] = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Make records of VASP calculations that were run by hand; reading them twice adds nothing.
+
+    Examples: [cyan]mgsurf ingest old_runs --dry-run[/cyan],
+    [cyan]mgsurf ingest --pairs pairs.csv[/cyan]
+    """
+    from workflows.cli.ingest import ingest_folder
+
+    return ingest_folder(directory, pairs, store, dry_run, as_json)

@@ -1,0 +1,245 @@
+"""Commands that train the network and predict with it.
+
+Each imports what it needs when it is called, so that `mgsurf --help` and `mgsurf query` start fast.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workflows.cli.options import (
+    CsvOption,
+    EpochsOption,
+    ImportFormat,
+    JsonOption,
+    MembersOption,
+    MethodOption,
+    OutputOption,
+    PresetOption,
+    QuietOption,
+    SeedOption,
+    SplitOption,
+    StoreOption,
+    short_number,
+)
+from workflows.cli.typer_app import LEARN, app
+
+
+@app.command("import", rich_help_panel=LEARN)
+def import_(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Folder, slabs.json.gz, or a store.")],
+    format: Annotated[ImportFormat, typer.Option(help="How it is laid out.")] = ImportFormat.AUTO,
+    targets: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Columns of id_prop.csv: surface_energy,work_function."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Stands for the method; else the folder's name.")
+    ] = None,
+    relaxed: Annotated[bool, typer.Option("--relaxed", help="The slabs are relaxed, not as cut.")] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Take over labelled slabs of others for training; reading them twice adds nothing.
+
+    Examples: [cyan]mgsurf import dataset/[/cyan],
+    [cyan]mgsurf import cgcnn_folder/ --targets cleavage_energy --source smith2020[/cyan]
+    """
+    from workflows.cli.import_slabs import import_labels
+
+    return import_labels(
+        path,
+        format=format.value,
+        targets=targets,
+        source=source,
+        relaxed=relaxed,
+        store_uri=store,
+        as_json=as_json,
+    )
+
+
+@app.command(rich_help_panel=LEARN)
+def train(
+    preset: PresetOption = "sem-cgcnn",
+    split: SplitOption = "random",
+    seed: SeedOption = 0,
+    epochs: EpochsOption = None,
+    members: MembersOption = 1,
+    bagging: Annotated[
+        bool, typer.Option("--bagging", help="Each member on slabs drawn with replacement.")
+    ] = False,
+    train_fraction: Annotated[
+        float, typer.Option(metavar="X", help="Share of the training part that is used.")
+    ] = 1.0,
+    params: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Settings that mgsurf tune found (best.json).")
+    ] = None,
+    store: StoreOption = None,
+    method: MethodOption = None,
+    output: OutputOption = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Train again where the folder holds a training.")
+    ] = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Train the network on the labelled slabs of a store; the same command goes on after an interruption.
+
+    Examples: [cyan]mgsurf train --preset sem-cgcnn --split chemsys --seed 1[/cyan],
+    [cyan]mgsurf train --preset best --members 5 --output model/[/cyan]
+    """
+    from workflows.cli.train import train_model
+
+    return train_model(
+        preset=preset,
+        split=split,
+        seed=seed,
+        epochs=epochs,
+        members=members,
+        bagging=bagging,
+        train_fraction=train_fraction,
+        params=params,
+        store=store,
+        method=method,
+        output=output,
+        overwrite=overwrite,
+        quiet=quiet,
+        as_json=as_json,
+    )
+
+
+@app.command(rich_help_panel=LEARN)
+def ablate(
+    preset: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this preset (may be repeated); all by default."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Seeds 0 to N - 1.")] = 5,
+    split: SplitOption = "random",
+    folds: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Cross-validation by --split with N folds; 0: none.")
+    ] = 0,
+    epochs: EpochsOption = None,
+    members: MembersOption = 1,
+    train_fraction: Annotated[
+        list[float] | None,
+        typer.Option(metavar="X", help="Share of the training part (repeat it for a learning curve)."),
+    ] = None,
+    store: StoreOption = None,
+    method: MethodOption = None,
+    output: OutputOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Train all presets with several seeds: the paper's Table 1 beside ours. Finished runs are kept.
+
+    Examples: [cyan]mgsurf ablate --seeds 5[/cyan],
+    [cyan]mgsurf ablate --preset sem-cgcnn --preset best --split chemsys --folds 5 --seeds 1[/cyan]
+    """
+    from workflows.cli.ablate import run_ablation
+
+    return run_ablation(
+        presets=preset or [],
+        seeds=seeds,
+        split=split,
+        folds=folds,
+        epochs=epochs,
+        members=members,
+        fractions=train_fraction or [],
+        store=store,
+        method=method,
+        output=output,
+        quiet=quiet,
+        as_json=as_json,
+    )
+
+
+@app.command(rich_help_panel=LEARN)
+def predict(
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SLABS]...", help="Slab files, folders of them, or a store."),
+    ] = None,
+    bulk: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A crystal; all its symmetric slabs are cut first.")
+    ] = None,
+    prototype: Annotated[
+        str | None, typer.Option(metavar="SYMBOL", help="Instead of --bulk, with --formula: B2, C14.")
+    ] = None,
+    formula: Annotated[
+        str | None,
+        typer.Option(callback=short_number, help="With --prototype; or an element alone: MgAg, Mg."),
+    ] = None,
+    max_index: Annotated[int, typer.Option(min=1, max=5, help="Largest Miller index of the cut.")] = 1,
+    min_thickness: Annotated[
+        float, typer.Option(metavar="A", help="Least thickness of slabs that are cut (A).")
+    ] = 10.0,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="As mgsurf train wrote it; else MGSURF_MODEL, else ./mgsurf_model."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Processes, for many slabs; all cores by default.")
+    ] = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> int:
+    """Predict surface energies and work functions of slabs, with their uncertainty and warnings.
+
+    Examples: [cyan]mgsurf predict slabs/ --csv[/cyan],
+    [cyan]mgsurf predict --bulk MgZn2.cif --max-index 1[/cyan]
+    """
+    from workflows.cli.predict import predict as predict_slabs
+
+    return predict_slabs(
+        inputs or [],
+        bulk=bulk,
+        prototype=prototype,
+        formula=formula,
+        max_index=max_index,
+        min_thickness=min_thickness,
+        model=model,
+        workers=workers,
+        quiet=quiet,
+        as_json=as_json,
+        as_csv=as_csv,
+    )
+
+
+@app.command(rich_help_panel=LEARN)
+def tune(
+    preset: PresetOption = "sem-cgcnn",
+    trials: Annotated[int, typer.Option(min=1, metavar="N", help="Those of earlier calls count.")] = 200,
+    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Processes.")] = 1,
+    split: SplitOption = "random",
+    seed: SeedOption = 0,
+    epochs: EpochsOption = None,
+    store: StoreOption = None,
+    method: MethodOption = None,
+    output: OutputOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Search for better settings of a preset on validation data; the same command goes on after a kill.
+
+    Example: [cyan]mgsurf tune --preset best --trials 200 --workers 2 --epochs 60[/cyan]
+    """
+    from workflows.cli.tune import tune_preset
+
+    return tune_preset(
+        preset=preset,
+        trials=trials,
+        workers=workers,
+        split=split,
+        seed=seed,
+        epochs=epochs,
+        store=store,
+        method=method,
+        output=output,
+        quiet=quiet,
+        as_json=as_json,
+    )

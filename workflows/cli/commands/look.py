@@ -1,0 +1,124 @@
+"""Commands that show what a store holds.
+
+Each imports what it needs when it is called, so that `mgsurf --help` and `mgsurf query` start fast.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workflows.cli.filters import SurfaceFilter
+from workflows.cli.options import (
+    OUTPUT,
+    CsvOption,
+    ExportFormat,
+    JsonOption,
+    OutputOption,
+    OverwriteOption,
+    PlotKind,
+    ProjectOption,
+    StoreOption,
+    with_filters,
+)
+from workflows.cli.typer_app import LOOK, app
+
+
+@app.command(rich_help_panel=LOOK)
+def status(
+    campaign: Annotated[
+        Path | None, typer.Argument(metavar="[CAMPAIGN.yaml]", help="Only this campaign, and its store.")
+    ] = None,
+    store: StoreOption = None,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Count what is done, running, failed and unconverged; with --project, of a campaign on a queue.
+
+    Examples: [cyan]mgsurf status quickstart.yaml[/cyan],
+    [cyan]mgsurf status campaign.yaml --project cluster[/cyan]
+    """
+    if project is not None:
+        from workflows.cli.remote import show_remote_status
+
+        return show_remote_status(campaign, project, as_json)
+    from workflows.cli.status import show_status
+
+    return show_status(campaign, store, as_json)
+
+
+@app.command(rich_help_panel=LOOK)
+@with_filters
+def query(
+    filters: SurfaceFilter,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> int:
+    """Find facets and show their surface energies, work functions and verdicts.
+
+    Examples: [cyan]mgsurf query --chemsys Mg-Ag --sort surface_energy[/cyan],
+    [cyan]mgsurf query --miller 110 --min-work-function 4 --verdict accepted[/cyan],
+    [cyan]mgsurf query --filter '{"n_atoms": {"$lt": 10}}' --json[/cyan]
+    """
+    from workflows.cli.query import show_surfaces
+
+    return show_surfaces(filters, store, as_json, as_csv)
+
+
+@app.command(rich_help_panel=LOOK)
+@with_filters
+def plot(
+    kind: Annotated[PlotKind, typer.Argument(help="What to draw.")],
+    filters: SurfaceFilter,
+    output: OutputOption = None,
+    overwrite: OverwriteOption = False,
+    store: StoreOption = None,
+) -> int:
+    """Draw planar potentials, surface energies, work functions or Wulff shapes (PNG, PDF or SVG).
+
+    Examples: [cyan]mgsurf plot phase --formula MgAg -o phase.png[/cyan],
+    [cyan]mgsurf plot potential --formula MgAg --miller 110[/cyan]
+    """
+    from workflows.cli.plot import draw
+
+    return draw(kind.value, filters, output, overwrite, store)
+
+
+@app.command(rich_help_panel=LOOK)
+@with_filters
+def export(
+    format: Annotated[ExportFormat, typer.Argument(help="Format of the file or folder.")],
+    filters: SurfaceFilter,
+    output: OutputOption = None,
+    overwrite: OverwriteOption = False,
+    relaxed: Annotated[
+        bool,
+        typer.Option("--relaxed", help="The relaxed slabs, not those as cut.", rich_help_panel=OUTPUT),
+    ] = False,
+    include_rejected: Annotated[
+        bool,
+        typer.Option(
+            "--include-rejected", help="Also values whose verdict is not accepted.", rich_help_panel=OUTPUT
+        ),
+    ] = False,
+    store: StoreOption = None,
+) -> int:
+    """Write surfaces for other programs: CSV, JSON lines, extended XYZ, ASE database, CGCNN folder.
+
+    Examples: [cyan]mgsurf export csv -o surfaces.csv[/cyan],
+    [cyan]mgsurf export cgcnn --verdict accepted -o dataset/[/cyan]
+    """
+    from workflows.cli.export import write_export
+
+    return write_export(
+        format.value,
+        filters,
+        output,
+        overwrite=overwrite,
+        relaxed=relaxed,
+        include_rejected=include_rejected,
+        store_uri=store,
+    )
