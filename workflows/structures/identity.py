@@ -13,10 +13,10 @@ from workflows.structures.naming import mg_first_formula
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
 
-# Mirror images share a key, so of two enantiomorphic space groups the lower number stands for both.
-_ENANTIOMORPHS = {
+ENANTIOMORPHS = {
     78: 76, 95: 91, 96: 92, 145: 144, 153: 151, 154: 152, 170: 169, 172: 171, 179: 178, 181: 180, 213: 212,
 }  # fmt: skip
+"""Of two enantiomorphic space groups the lower number stands for both, as mirror images share a key."""
 
 # A value is put in a bin of the given width. The offset keeps the bins' borders off round numbers, where
 # noise in the last digit would decide the bin.
@@ -38,7 +38,7 @@ def _length(structure: Structure) -> float:
     return float((structure.volume / len(structure)) ** (1 / 3))
 
 
-def _pair_sums(structure: Structure) -> dict[str, list[float]]:
+def pair_sums(structure: Structure) -> dict[str, list[float]]:
     """Sum exp(-(r/w)^2) over all pairs of two elements, per atom, for each width w.
 
     Smooth in the positions, and free of any choice of cell, origin, orientation or order of sites.
@@ -91,12 +91,12 @@ def bulk_key(structure: Structure, symprec: float = 0.01) -> str:
     pairs = {
         # logarithmic bins: a pair sum of distant atoms is small, yet tells crystals apart as well
         pair: [_bin(np.log(max(s, 1e-6)), _SUM_GRID) for s in sums]
-        for pair, sums in _pair_sums(primitive).items()
+        for pair, sums in pair_sums(primitive).items()
     }
     return content_hash(
         {
             "formula": mg_first_formula(structure.composition),
-            "spacegroup": _ENANTIOMORPHS.get(number, number),
+            "spacegroup": ENANTIOMORPHS.get(number, number),
             "orbits": [list(orbit) for orbit in crystal.orbits],
             "length": _bin(_length(primitive), _LENGTH_GRID),
             "pairs": pairs,
