@@ -69,6 +69,16 @@ class Collection(Protocol):
         """Write documents in place of those with the same key; return how many were written."""
         ...
 
+    def insert(self, document: dict[str, Any]) -> bool:
+        """Write a document unless its key is taken; of several processes that try at once one succeeds.
+
+        Returns
+        -------
+        bool
+            False if another document has the key; nothing is written then.
+        """
+        ...
+
     def remove(self, criteria: dict[str, Any]) -> int:
         """Remove the documents that match a filter; return how many."""
         ...
@@ -119,6 +129,11 @@ LAYOUTS: dict[str, CollectionLayout] = {
         indexed=("chemsys", "formula", "source", "source_id", "method_fingerprint", "created_at"),
         heavy=("slab",),
     ),
+    "snapshots": CollectionLayout(indexed=("created_at",), heavy=("records",)),
+    "snapshot_items": CollectionLayout(heavy=("slab",)),
+    "models": CollectionLayout(key=("version",), indexed=("weights.sha256",), heavy=("metrics",)),
+    "model_decisions": CollectionLayout(key=("number",)),
+    "blobs": CollectionLayout(indexed=("blob",), heavy=("data",)),
     "jobs": CollectionLayout(key=("uuid", "index"), indexed=("uuid", "index", "name"), heavy=("output",)),
     "job_data": CollectionLayout(key=("blob_uuid",), indexed=("job_uuid",), heavy=("data",)),
 }

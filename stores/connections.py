@@ -108,9 +108,9 @@ def open_store(uri: str, *, must_exist: bool = False) -> SurfaceStore:
     StoreError
         If the store cannot be reached.
     """
-    from stores.surfaces import RECORD_COLLECTIONS, SurfaceStore
+    from stores.surfaces import LOOP_COLLECTIONS, RECORD_COLLECTIONS, SurfaceStore
 
-    place = parse_uri(uri)
+    place, names = parse_uri(uri), (*RECORD_COLLECTIONS, *LOOP_COLLECTIONS)
     if place.kind == "sqlite":
         from stores.database import Database
         from stores.documents import DocumentTable
@@ -123,7 +123,7 @@ def open_store(uri: str, *, must_exist: bool = False) -> SurfaceStore:
         database.connection()  # a wrong file is refused here, not at the first query
         tables = {
             name: DocumentTable(database, name, LAYOUTS[name].key, LAYOUTS[name].indexed, LAYOUTS[name].heavy)
-            for name in RECORD_COLLECTIONS
+            for name in names
         }
         return SurfaceStore(f"sqlite:///{place.target}", tables, database.write)
     if place.kind == "folder":
@@ -131,7 +131,7 @@ def open_store(uri: str, *, must_exist: bool = False) -> SurfaceStore:
 
         root = Path(place.target)
         check_folder_layout(root, must_exist=must_exist)
-        folders = {name: FolderCollection(root, name, LAYOUTS[name]) for name in RECORD_COLLECTIONS}
+        folders = {name: FolderCollection(root, name, LAYOUTS[name]) for name in names}
         return SurfaceStore(f"folder://{root}", folders)
 
     from stores.mongo import MongoCollection
@@ -139,7 +139,7 @@ def open_store(uri: str, *, must_exist: bool = False) -> SurfaceStore:
     mongo = _mongo_database(place, must_exist=must_exist)
     collections = {
         name: MongoCollection(mongo[name], LAYOUTS[name], masked(uri), shared=place.kind == "memory")
-        for name in RECORD_COLLECTIONS
+        for name in names
     }
     return SurfaceStore(masked(uri), collections)
 

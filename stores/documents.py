@@ -172,6 +172,20 @@ class DocumentTable:
                 rows[name] = row
             return write_rows(connection, table, fields, rows, keep)
 
+    def insert(self, document: dict[str, Any]) -> bool:
+        """Write a document unless its key is taken; of several processes that try at once one succeeds.
+
+        Returns
+        -------
+        bool
+            False if another document has the key; nothing is written then.
+        """
+        with self.database.write():
+            if self.count({field: document.get(field) for field in self.key}):
+                return False
+            self.upsert(document)
+            return True
+
     def remove(self, criteria: dict[str, Any]) -> int:
         """Remove the documents that match a filter; return how many."""
         with self.database.write() as connection:

@@ -97,6 +97,19 @@ def _write(path: Path, document: dict[str, Any]) -> None:
         raise
 
 
+def _write_new(path: Path, document: dict[str, Any]) -> bool:
+    """Write a file as a whole unless there is one; False if there is."""
+    new = path.with_name(f".{uuid.uuid4().hex}.new")
+    try:
+        _write(new, document)
+        os.link(new, path)  # unlike a rename it fails where there is a file, on NFS as well
+    except FileExistsError:
+        return False
+    finally:
+        new.unlink(missing_ok=True)
+    return True
+
+
 def _without(document: dict[str, Any], fields: Sequence[str]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name not in fields}
 
@@ -213,6 +226,22 @@ class FolderCollection:
                 self._lay_out()
                 _write(path, document)
         return len(places)
+
+    def insert(self, document: dict[str, Any]) -> bool:
+        """Write a document unless its key is taken; of several processes that try at once one succeeds.
+
+        Returns
+        -------
+        bool
+            False if another document has the key; nothing is written then.
+        """
+        new = loads(dumps(document))
+        name = [value_at(new, tuple(field.split("."))) for field in self.key]
+        if any(encode(value) is None for value in name):
+            raise InputError(f"A document for {self.name} lacks its key field; add {', '.join(self.key)}.")
+        with _folder_errors(self.root):
+            self._lay_out()
+            return _write_new(self._place(name), new)
 
     def _lay_out(self) -> None:
         # At the first writing: who only reads makes nothing.

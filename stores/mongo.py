@@ -253,6 +253,30 @@ class MongoCollection:
                 [ReplaceOne(place, doc, upsert=True) for place, doc in zip(places, documents, strict=True)]
             )
 
+    def insert(self, document: dict[str, Any]) -> bool:
+        """Write a document unless its key is taken; of several processes that try at once one succeeds.
+
+        Returns
+        -------
+        bool
+            False if another document has the key; nothing is written then.
+        """
+        from pymongo.errors import DuplicateKeyError
+
+        new = loads(dumps(document))
+        name = _name(new, self.key)
+        if None in name:
+            raise InputError(f"A document for {self.name} lacks its key field; add {', '.join(self.key)}.")
+        with mongo_errors(self._place):
+            self._lay_out([name])
+            try:
+                self._collection.insert_one(dict(new))
+            except DuplicateKeyError:
+                # it may be ours: the driver tries again when an answer is lost on the way
+                place = {field: value_at(new, tuple(field.split("."))) for field in self.key}
+                return bool(self._collection.find_one(place, {"_id": 0}) == new)
+        return True
+
     def remove(self, criteria: dict[str, Any]) -> int:
         """Remove the documents that match a filter; return how many."""
         with mongo_errors(self._place):

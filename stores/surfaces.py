@@ -25,6 +25,9 @@ R = TypeVar("R", bound="Record")
 RECORD_COLLECTIONS = ("surfaces", "bulks", "references", "calculations", "labels")
 """The last holds `stores.labels.LabelRecord`s, which are no `Record`s: their method is not known."""
 
+LOOP_COLLECTIONS = ("snapshots", "snapshot_items", "models", "model_decisions", "blobs")
+"""What learning keeps beside them; see `stores.snapshots` and `stores.registry`."""
+
 
 @cache
 def _classes() -> dict[str, type[Record]]:
@@ -69,7 +72,7 @@ class SurfaceStore:
     uri
         Where the store is, without password.
     collections
-        By name (`RECORD_COLLECTIONS`).
+        By name (`RECORD_COLLECTIONS` and `LOOP_COLLECTIONS`).
     transaction
         Makes a context in which everything is written or nothing; None where the store has no such thing.
     """
@@ -102,6 +105,10 @@ class SurfaceStore:
                 if name in self._collections:
                     return self._collections[name]
         raise InputError(f"No collection holds {kind}; there are {', '.join(self._collections)}.")
+
+    def transaction(self) -> AbstractContextManager[Any]:
+        """Write everything within or, where the store can do that (SQLite), nothing."""
+        return self._transaction()
 
     def add(self, records: Record | Iterable[Record]) -> int:
         """Write records.

@@ -10,6 +10,7 @@ COMPUTE = "Compute"
 QUEUE = "Compute on a queue"
 LOOK = "Look at results"
 LEARN = "Learn and predict"
+LOOP = "Close the loop"
 MEND = "Set up and mend"
 
 app = typer.Typer(

@@ -1,0 +1,231 @@
+"""Labelled slabs of a store, imported or computed, and which methods their labels come from.
+
+What a training reads, and what a snapshot keeps, is decided here alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from stores.collection import SCHEMA_VERSION
+from stores.errors import InputError
+from stores.labels import COLLECTION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from stores.surfaces import SurfaceStore
+
+OWN_TARGETS = ("surface_energy", "work_function")
+"""Targets that a SurfaceRecord has, each with a verdict."""
+
+_SHARED = ("id", "schema_version", "slab", "method_fingerprint", "formula", "chemsys", "composition")
+_OF_SURFACES = (*_SHARED, "bulk_id", "miller_index", "termination_key", "verdicts", *OWN_TARGETS)
+_OF_LABELS = (*_SHARED, "compound", "targets")
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledSlab:
+    """What an imported slab and a surface have in common.
+
+    Attributes
+    ----------
+    record_id
+        Of the record.
+    kind
+        Its collection: ``surfaces`` or ``labels``.
+    slab
+        The structure as stored, as cut (A); None where it was not asked for.
+    targets
+        Accepted values by name, in their units.
+    method
+        Fingerprint of the method of all values.
+    formula, chemsys, composition
+        Of the compound, of the slab for imported ones; the last counts the slab's atoms.
+    compound
+        See `stores.labels.LabelRecord.compound`; None for surfaces, whose formula is known.
+    same
+        Bulk, plane and termination of a surface: equal for one termination cut at two thicknesses.
+    """
+
+    record_id: str
+    kind: str
+    slab: dict[str, Any] | None
+    targets: dict[str, float]
+    method: str
+    formula: str
+    chemsys: str
+    composition: dict[str, int]
+    compound: str | None = None
+    same: tuple[str, tuple[int, ...], str] | None = None
+
+
+def labelled_slabs(
+    store: SurfaceStore, criteria: dict[str, Any] | None = None, *, with_slabs: bool = True
+) -> Iterator[LabelledSlab]:
+    """Yield the imported slabs and the surfaces of a store with their accepted values, which may be none.
+
+    Parameters
+    ----------
+    store
+        Where to look.
+    criteria
+        MongoDB filter on fields that imported slabs and surfaces share: chemsys, composition, ...
+    with_slabs
+        False leaves out the structures, which are most of what is read.
+
+    Raises
+    ------
+    InputError
+        If a record was written by a newer mgsurf.
+    """
+
+    def fields(names: Sequence[str]) -> list[str]:
+        return [name for name in names if with_slabs or name != "slab"]
+
+    for document in store.query(criteria, fields(_OF_LABELS), collection=COLLECTION):
+        yield LabelledSlab(
+            **_shared(document, COLLECTION),
+            targets={name: value for name, value in document["targets"].items() if value is not None},
+            compound=document["compound"],
+        )
+    for document in store.query(criteria, fields(_OF_SURFACES)):
+        yield LabelledSlab(
+            **_shared(document, "surfaces"),
+            targets={
+                name: document[name]
+                for name in OWN_TARGETS
+                if document.get(name) is not None and document["verdicts"][name]["status"] == "accepted"
+            },
+            same=(document["bulk_id"], tuple(document["miller_index"]), document["termination_key"]),
+        )
+
+
+def _shared(document: dict[str, Any], kind: str) -> dict[str, Any]:
+    version = document.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise InputError(
+            f"The record {document['id']} in {kind} was written by a newer mgsurf (layout {version}, this "
+            f"one reads up to {SCHEMA_VERSION}); upgrade mgsurf."
+        )
+    return {
+        "record_id": document["id"],
+        "kind": kind,
+        "slab": document.get("slab"),
+        "method": document["method_fingerprint"],
+        "formula": document["formula"],
+        "chemsys": document["chemsys"],
+        "composition": document["composition"],
+    }
+
+
+class _Labelled(Protocol):
+    @property
+    def method(self) -> str: ...
+    @property
+    def targets(self) -> Mapping[str, float]: ...
+
+
+L = TypeVar("L", bound=_Labelled)
+
+
+def of_methods(slabs: Sequence[L], methods: Sequence[str] | None) -> list[L]:
+    """Return the slabs of these methods.
+
+    Parameters
+    ----------
+    slabs
+        All there are.
+    methods
+        Fingerprints; a beginning that fits one of them alone will do. None: any.
+
+    Raises
+    ------
+    InputError
+        If a method is not there or its name fits several.
+    """
+    if methods is None:
+        return list(slabs)
+    there = sorted({slab.method for slab in slabs})
+    chosen = set()
+    for wanted in methods:
+        fitting = [wanted] if wanted in there else [name for name in there if name.startswith(wanted)]
+        if len(fitting) != 1:
+            found = f"fits {', '.join(fitting)}" if fitting else "is not there"
+            raise InputError(f"The method {wanted} {found}; the store has {', '.join(there) or 'no labels'}.")
+        chosen.add(fitting[0])
+    return [slab for slab in slabs if slab.method in chosen]
+
+
+def wanted_targets(slabs: Sequence[_Labelled], targets: Sequence[str] | None, place: str) -> list[str]:
+    """Return the names of the targets: those asked for, else ours first, then the others by name.
+
+    Raises
+    ------
+    InputError
+        If there is no label at all, or none of a target that was asked for.
+    """
+    counts = Counter(name for slab in slabs for name in slab.targets)
+    if not counts:
+        raise InputError(f"{place} has no labelled slabs that fit; mgsurf import or mgsurf run adds some.")
+    if targets is None:
+        return sorted(counts, key=lambda name: (name not in OWN_TARGETS, name))
+    for name in targets:
+        if not counts[name]:
+            raise InputError(f"{place} has no labels {name}; it has {', '.join(sorted(counts))}.")
+    return list(targets)
+
+
+def heads_of(
+    slabs: Sequence[_Labelled], names: Sequence[str], *, separate: bool = False
+) -> dict[tuple[str, str], str]:
+    """Return the name of the training target of every target and method: one method to each.
+
+    Parameters
+    ----------
+    slabs
+        Whose labels count.
+    names
+        Of the targets.
+    separate
+        Where a target was computed by several methods, make one of each, named ``target@fingerprint``,
+        instead of refusing.
+
+    Raises
+    ------
+    InputError
+        If a target has labels of several methods.
+    """
+    methods: dict[str, Counter[str]] = defaultdict(Counter)
+    for slab in slabs:
+        for name in names:
+            if name in slab.targets:
+                methods[name][slab.method] += 1
+    heads: dict[tuple[str, str], str] = {}
+    for name in names:
+        several = len(methods[name]) > 1
+        if several and not separate:
+            found = ", ".join(f"{method} ({count})" for method, count in methods[name].most_common())
+            raise InputError(
+                f"Labels {name} come from several methods, which never meet in one target: {found}; "
+                f"choose one (--method)."
+            )
+        for method in sorted(methods[name]):
+            heads[name, method] = f"{name}@{method}" if several else name
+    return heads
+
+
+def values_by_head(
+    slabs: Sequence[_Labelled], heads: Mapping[tuple[str, str], str]
+) -> list[dict[str, float | None]]:
+    """Return every slab's value of every head, None where it has none."""
+    values: list[dict[str, float | None]] = []
+    for slab in slabs:
+        own: dict[str, float | None] = dict.fromkeys(heads.values())
+        for name, value in slab.targets.items():
+            if (name, slab.method) in heads:
+                own[heads[name, slab.method]] = value
+        values.append(own)
+    return values

@@ -1,0 +1,249 @@
+"""Snapshots: what a model was trained on, unchangeable and named by its content.
+
+A snapshot lists records, each with the hash of its item: the values and the slab that training reads. Items
+are kept once, whatever number of snapshots they belong to, so that a model can be trained again to the same
+weights after the store has grown, or after a record was changed or removed. Collections: ``snapshots`` and
+``snapshot_items``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from stores.collection import SCHEMA_VERSION
+from stores.errors import InputError, StoreError
+from stores.labelled import heads_of, labelled_slabs, of_methods, wanted_targets
+from stores.method import content_hash
+from stores.snapshot_items import AT_ONCE, compact_slab, is_whole, item_of, read_items, slab_of
+from stores.values import timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from stores.labelled import LabelledSlab
+    from stores.surfaces import SurfaceStore
+
+_NAMED = 3  # record ids in an error message
+
+
+@dataclass(frozen=True)
+class Head:
+    """One training target: its name, the target and the one method of its labels, and how many there are.
+
+    The name is the target's, or ``target@fingerprint`` where the snapshot has it from several methods.
+    """
+
+    name: str
+    target: str
+    method: str
+    labels: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A set of records with their values.
+
+    Attributes
+    ----------
+    id
+        Hash of all that follows but the time and the counts.
+    schema_version
+        Layout of the store that it was made in.
+    created_at
+        When it was first made, ISO 8601 in UTC; for people, nothing is ordered by it.
+    heads
+        Training targets, by name.
+    n_records
+        How many there are.
+    records
+        Pairs of a record's id and its item's hash, by record id; empty in a list of snapshots.
+    """
+
+    id: str
+    schema_version: int
+    created_at: str
+    heads: tuple[Head, ...]
+    n_records: int
+    records: tuple[tuple[str, str], ...] = field(repr=False)
+
+    def head_names(self) -> dict[tuple[str, str], str]:
+        """Return the name of the head of each target and method."""
+        return {(head.target, head.method): head.name for head in self.heads}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A snapshot that is not written (yet), with its items by hash."""
+
+    snapshot: Snapshot
+    items: Mapping[str, dict[str, Any]] = field(repr=False)
+
+
+def draft_snapshot(
+    store: SurfaceStore,
+    targets: Sequence[str] | None = None,
+    *,
+    methods: Sequence[str] | None = None,
+    separate: bool = False,
+    criteria: dict[str, Any] | None = None,
+) -> Draft:
+    """Say what a snapshot of the store would be now; nothing is written.
+
+    Parameters
+    ----------
+    store
+        Its imported slabs and accepted surfaces are taken.
+    targets
+        Names wanted; by default all that the store has labels of.
+    methods, separate
+        See `stores.labelled.of_methods` and `heads_of`.
+    criteria
+        MongoDB filter on fields that imported slabs and surfaces share.
+
+    Raises
+    ------
+    InputError
+        If there is no label, target or method that was asked for, a target has labels of several methods,
+        or a record was written by a newer mgsurf.
+    """
+    place = f"The store {store.uri}"
+    items: dict[str, dict[str, Any]] = {}
+    labelled = [replace(s, slab=compact_slab(s)) for s in labelled_slabs(store, criteria) if s.targets]
+    chosen = of_methods(labelled, methods)
+    heads = heads_of(chosen, wanted_targets(chosen, targets, place), separate=separate)
+    counts: Counter[tuple[str, str]] = Counter()
+    records = []
+    for slab in chosen:
+        values = {name: float(v) for name, v in slab.targets.items() if (name, slab.method) in heads}
+        if values:
+            item = item_of(slab, values)
+            items[item["id"]] = item
+            records.append((slab.record_id, item["id"]))
+            counts.update((name, slab.method) for name in values)
+    named = sorted(
+        (Head(name, target, method, counts[target, method]) for (target, method), name in heads.items()),
+        key=lambda head: head.name,
+    )
+    listed = tuple(sorted(records))
+    snapshot = Snapshot(
+        id=_snapshot_id(SCHEMA_VERSION, named, listed),
+        schema_version=SCHEMA_VERSION,
+        created_at=timestamp(datetime.now(UTC)),
+        heads=tuple(named),
+        n_records=len(listed),
+        records=listed,
+    )
+    return Draft(snapshot, items)
+
+
+def save_snapshot(store: SurfaceStore, draft: Draft) -> bool:
+    """Write a snapshot; the list of records comes last, so that a snapshot that is there is whole.
+
+    Returns
+    -------
+    bool
+        False if the store had it already.
+
+    Raises
+    ------
+    StoreError
+        If the store cannot be written; what was written is used by the next try.
+    """
+    snapshot = draft.snapshot
+    items = list(draft.items.values())
+    with store.transaction():
+        for start in range(0, len(items), AT_ONCE):
+            # an equal item stays as it is, a damaged one is mended
+            store.collection("snapshot_items").upsert(items[start : start + AT_ONCE], keep=("stored_at",))
+        written = store.collection("snapshots").upsert(_document(snapshot), keep=("created_at",))
+    return bool(written)
+
+
+def create_snapshot(
+    store: SurfaceStore,
+    targets: Sequence[str] | None = None,
+    *,
+    methods: Sequence[str] | None = None,
+    separate: bool = False,
+    criteria: dict[str, Any] | None = None,
+) -> Snapshot:
+    """Make a snapshot of the store as it is now (see `draft_snapshot`) and write it."""
+    draft = draft_snapshot(store, targets, methods=methods, separate=separate, criteria=criteria)
+    save_snapshot(store, draft)
+    return draft.snapshot
+
+
+def list_snapshots(store: SurfaceStore) -> list[Snapshot]:
+    """Return all snapshots without their records, in the order in which they were made."""
+    fields = ["id", "schema_version", "created_at", "heads", "n_records"]
+    found = store.query({}, fields, sort={"created_at": 1, "id": 1}, collection="snapshots")
+    return [_header(document, ()) for document in found]
+
+
+def find_snapshot(store: SurfaceStore, name: str) -> Snapshot:
+    """Return the snapshot whose id begins so.
+
+    Raises
+    ------
+    InputError
+        If there is none, several fit, or it was written by a newer mgsurf.
+    StoreError
+        If it is damaged.
+    """
+    ids = [document["id"] for document in store.query({}, ["id"], sort={"id": 1}, collection="snapshots")]
+    fitting = [name] if name in ids else [one for one in ids if name and one.startswith(name)]
+    if not ids:
+        raise InputError(f"The store {store.uri} has no snapshots; make one with mgsurf snapshot create.")
+    if len(fitting) != 1:
+        found = f"fits {', '.join(fitting)}" if fitting else "is not there"
+        raise InputError(f"The snapshot {name!r} {found}; mgsurf snapshot list shows all of {store.uri}.")
+    document = next(store.query({"id": fitting[0]}, collection="snapshots"))
+    snapshot = _header(document, tuple((record, item) for record, item in document["records"]))
+    if _snapshot_id(snapshot.schema_version, snapshot.heads, snapshot.records) != snapshot.id:
+        raise StoreError(
+            f"The snapshot {snapshot.id} in {store.uri} was changed or damaged; restore a copy of the store, "
+            "or make a new one."
+        )
+    return snapshot
+
+
+def snapshot_slabs(store: SurfaceStore, snapshot: Snapshot) -> Iterator[LabelledSlab]:
+    """Yield the labelled slabs of a snapshot as they were, by record id.
+
+    Raises
+    ------
+    StoreError
+        If the data of a record are gone or damaged; the records are named.
+    """
+    for start in range(0, len(snapshot.records), AT_ONCE):
+        part = snapshot.records[start : start + AT_ONCE]
+        found = read_items(store, (item for _, item in part), with_slabs=True)
+        if bad := [record for record, item in part if not is_whole(found.get(item))]:
+            more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+            raise StoreError(
+                f"The snapshot {snapshot.id} in {store.uri} has lost the data of record "
+                f"{', '.join(bad[:_NAMED])}{more}; restore a copy of the store, or make a new snapshot."
+            )
+        yield from (slab_of(found[item]) for _, item in part)
+
+
+def _snapshot_id(version: int, heads: Sequence[Head], records: Sequence[tuple[str, str]]) -> str:
+    return content_hash([version, [[head.name, head.target, head.method] for head in heads], list(records)])
+
+
+def _document(snapshot: Snapshot) -> dict[str, Any]:
+    return asdict(snapshot)
+
+
+def _header(document: dict[str, Any], records: tuple[tuple[str, str], ...]) -> Snapshot:
+    version = document["schema_version"]
+    if version > SCHEMA_VERSION:
+        raise InputError(
+            f"The snapshot {document['id']} was written by a newer mgsurf (layout {version}, this one reads "
+            f"up to {SCHEMA_VERSION}); upgrade mgsurf."
+        )
+    heads = tuple(Head(**head) for head in document["heads"])
+    return Snapshot(document["id"], version, document["created_at"], heads, document["n_records"], records)
