@@ -12,7 +12,7 @@ from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from stores.errors import InputError
 from workflows.structures.crystal import crystal_of
-from workflows.structures.slabs import FacetSlabs, SymmetricSlab, count_terminations, enumerate_slabs
+from workflows.structures.slabs import FacetSlabs, SymmetricSlab, enumerate_slabs
 
 
 def mg3sb2(z_mg: float = 0.634) -> Structure:
@@ -120,11 +120,6 @@ def test_mg17al12_111_is_polar():
     assert facets[1, 1, 1].slabs == []
     assert facets[1, 1, 1].reason == "polar direction: no symmetric slab exists"
     assert facets[1, 0, 0].slabs and facets[1, 1, 0].slabs
-
-
-def test_counting_agrees_with_cutting(compound):
-    structure, facets = compound
-    assert count_terminations(structure) == {facet.miller_index: len(facet.slabs) for facet in facets}
 
 
 def test_every_facet_has_slabs_or_a_reason(compound):

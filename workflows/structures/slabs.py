@@ -12,16 +12,15 @@ stripped atom by atom, and a facet without slabs has a reason.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import ceil, inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pymatgen.core import Composition, Lattice, Structure
 
-from stores.errors import InputError
+from workflows.structures.counting import atom_ranges, check_arguments, count_layers, facets_of, thinnest
 from workflows.structures.crystal import Crystal, crystal_of
-from workflows.structures.facets import Miller, canonical_facet, distinct_facets
-from workflows.structures.planes import ROUNDING, TOLERANCE, Cut, Plane, plane_of
+from workflows.structures.facets import Miller
+from workflows.structures.planes import Cut, Plane, plane_of
 from workflows.structures.terminations import Termination, electropositive_first, terminations_of
 
 if TYPE_CHECKING:
@@ -170,7 +169,7 @@ def enumerate_slabs(
     InputError
         If an argument makes no sense or the structure has no determinable symmetry.
     """
-    _check_arguments(
+    check_arguments(
         lengths={"min_thickness": min_thickness, "vacuum": vacuum, "symprec": symprec},
         counts={
             "max_miller_index": max_miller_index,
@@ -181,37 +180,12 @@ def enumerate_slabs(
         miller_indices=miller_indices,
     )
     crystal = bulk if isinstance(bulk, Crystal) else crystal_of(bulk, symprec)
-    if miller_indices is None:
-        facets = distinct_facets(crystal, max_miller_index)
-    else:
-        facets = list(dict.fromkeys(canonical_facet(crystal, h) for h in miller_indices))
     return [
         _slabs_of_facet(
             plane_of(crystal, facet), min_thickness, vacuum, layer_tolerance, max_terminations, max_atoms
         )
-        for facet in facets
+        for facet in facets_of(crystal, max_miller_index, miller_indices)
     ]
-
-
-def count_terminations(
-    bulk: Structure | Crystal,
-    *,
-    max_miller_index: int = 1,
-    layer_tolerance: float = 0.1,
-    symprec: float = 0.01,
-) -> dict[Miller, int]:
-    """Count the symmetric slabs of every facet without building them; 0 for a polar direction.
-
-    Parameters, order of the facets and errors are those of `enumerate_slabs`; limits on the number of
-    terminations or atoms do not apply.
-    """
-    _check_arguments({"symprec": symprec}, {"max_miller_index": max_miller_index}, layer_tolerance, None)
-    crystal = bulk if isinstance(bulk, Crystal) else crystal_of(bulk, symprec)
-    planes = {facet: plane_of(crystal, facet) for facet in distinct_facets(crystal, max_miller_index)}
-    return {
-        facet: 0 if plane.is_polar else len(plane.cuts(layer_tolerance)[0]) // plane.n_shifts
-        for facet, plane in planes.items()
-    }
 
 
 def _slabs_of_facet(
@@ -238,15 +212,16 @@ def _slabs_of_facet(
         terminations = terminations[:max_terminations]
     oriented_bulk = _oriented_bulk(plane)
     for termination in terminations:
-        bottom, top = _thinnest(plane, cuts, termination.cut, min_thickness)
-        n_atoms = _count_atoms(plane, bottom, top)
+        bottom, top = thinnest(plane, termination.cut, min_thickness)
+        first, last = atom_ranges(plane, bottom, top)
+        n_atoms = int((last - first + 1).sum())
         if max_atoms is not None and n_atoms > max_atoms:
             result.notes.append(
                 f"termination {termination.label}: {n_atoms} atoms at {min_thickness:g} A, "
                 f"more than max_atoms={max_atoms}"
             )
             continue
-        n_layers = _count_layers(cuts, bottom, top)
+        n_layers = count_layers(cuts, bottom, top)
         result.slabs.append(_build(plane, termination, bottom, top, n_layers, vacuum, oriented_bulk))
     if not result.slabs:
         result.reason = "; ".join(result.notes[1 if note else 0 :]) or "no termination left"
@@ -275,9 +250,9 @@ def slabs_like(
     for termination in terminations_of(plane, cuts):
         least = max(thickness - slack, 0.0)
         while True:
-            bottom, top = _thinnest(plane, cuts, termination.cut, least)
+            bottom, top = thinnest(plane, termination.cut, least)
             slab = _build(
-                plane, termination, bottom, top, _count_layers(cuts, bottom, top), 1.0, oriented_bulk
+                plane, termination, bottom, top, count_layers(cuts, bottom, top), 1.0, oriented_bulk
             )
             if slab.thickness > thickness + slack or slab.thickness >= height:
                 break
@@ -285,45 +260,6 @@ def slabs_like(
             found.append(_build(plane, termination, bottom, top, slab.n_layers, vacuum, oriented_bulk))
             least = slab.thickness + plane.period / 4
     return found
-
-
-def _thinnest(plane: Plane, cuts: list[Cut], bottom: Cut, min_thickness: float) -> tuple[Cut, Cut]:
-    """Return the bottom cut and the lowest top cut 2 z0 - p that makes the slab thick enough.
-
-    The top cut is given as an image of one of `cuts` at its true height.
-    """
-    step = 1.0 / plane.n_shifts
-    offset = (float(plane.reversals[0]) - 2 * bottom.position) % step
-    # thickness = (2 z0 - p) - p less half a gap on each side; both gaps are equal by symmetry
-    needed = (min_thickness - ROUNDING) / plane.spacing + bottom.gap / plane.spacing
-    k = ceil((needed - offset) / step - 1e-9)
-    top_position = bottom.position + offset + max(k, 0) * step
-    return bottom, Cut(
-        position=top_position,
-        gap=bottom.gap,
-        below=top_position - bottom.gap / (2 * plane.spacing),
-        above=top_position + bottom.gap / (2 * plane.spacing),
-    )
-
-
-def _count_layers(cuts: list[Cut], bottom: Cut, top: Cut) -> int:
-    """Count the layers between two cuts: one for each cut above the bottom one, up to the top one."""
-    positions = np.array([cut.position for cut in cuts])
-    low, high = bottom.position + TOLERANCE, top.position + TOLERANCE
-    return int((np.floor(high - positions) - np.floor(low - positions)).sum())
-
-
-def _atom_ranges(plane: Plane, bottom: Cut, top: Cut) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return for each primitive atom the first and last plane number that lies between the cuts."""
-    heights = plane.coordinates[:, 2]
-    first = np.ceil(bottom.position - heights).astype(int)
-    last = np.floor(top.position - heights).astype(int)
-    return first, last
-
-
-def _count_atoms(plane: Plane, bottom: Cut, top: Cut) -> int:
-    first, last = _atom_ranges(plane, bottom, top)
-    return int((last - first + 1).sum())
 
 
 def _oriented_bulk(plane: Plane) -> Structure:
@@ -352,7 +288,7 @@ def _build(
     vacuum: float,
     oriented_bulk: Structure,
 ) -> SymmetricSlab:
-    first, last = _atom_ranges(plane, bottom, top)
+    first, last = atom_ranges(plane, bottom, top)
     repeats = last - first + 1
     which = np.repeat(np.arange(len(plane.species)), repeats)
     planes = np.concatenate([np.arange(lo, hi + 1) for lo, hi in zip(first, last, strict=True)])
@@ -384,23 +320,3 @@ def _build(
         area=float(np.linalg.norm(np.cross(lattice[0], lattice[1]))),
         spacegroup_number=plane.crystal.spacegroup_number,
     )
-
-
-def _check_arguments(
-    lengths: dict[str, float],
-    counts: dict[str, int | None],
-    layer_tolerance: float,
-    miller_indices: Sequence[Miller] | None,
-) -> None:
-    wrong = [f"{name} is {x} A; give a length above 0" for name, x in lengths.items() if not 0 < x < inf]
-    wrong += [f"{name} is {n}; give 1 or more" for name, n in counts.items() if n is not None and n < 1]
-    if not 0 <= layer_tolerance < inf:
-        wrong.append(f"layer_tolerance is {layer_tolerance} A; give 0 or more")
-    if miller_indices is not None and not len(miller_indices):
-        wrong.append("miller_indices is empty; give at least one plane, or None for all of them")
-    for h in miller_indices or []:
-        if len(h) != 3 or not any(h):
-            text = "".join(map(str, h))
-            wrong.append(f"miller index ({text}) is not a plane; give three integers, not all zero")
-    if wrong:
-        raise InputError("slabs: " + "; ".join(wrong))
