@@ -1,7 +1,7 @@
 """The slabs of a crystal counted and measured without building one.
 
-A slab lies between two cuts, so its thickness follows from their heights and its atoms from the heights of the
-atoms of the primitive cell: enough to list thousands of compounds and to estimate what they will cost.
+A slab lies between two cuts, so its thickness follows from their heights and its atoms from the heights of
+the atoms of the primitive cell: enough to list thousands of compounds and to estimate what they will cost.
 """
 
 from __future__ import annotations
