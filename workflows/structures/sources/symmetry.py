@@ -1,0 +1,135 @@
+"""The primitive cell and the space group of a candidate, seen with a narrow and with a wide tolerance.
+
+Databases relax to different accuracy, and one and the same crystal may come out as P1 from one and as cubic
+from another. A candidate is therefore looked at twice, and two candidates may be the same crystal if one of
+their views agrees. One search suffices where the atoms lie on their ideal positions.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import spglib
+
+from workflows.structures.identity import ENANTIOMORPHS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pymatgen.core.structure import Structure
+
+NARROW = 0.01
+"""Tolerance of all of mgsurf's symmetry searches (A)."""
+
+WIDE = 0.1
+"""Tolerance for structures relaxed elsewhere (A); that of the Materials Project's own space groups."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A crystal as a symmetry search with one tolerance sees it.
+
+    Attributes
+    ----------
+    spacegroup
+        International number, of two enantiomorphic groups the lower.
+    orbits
+        Atomic number and number of atoms in the primitive cell of each set of equivalent atoms, sorted.
+    lattice
+        Rows: primitive vectors (A), as given up to the choice of cell, shape (3, 3).
+    positions
+        Cartesian positions of the atoms of that cell (A), as given, shape (n, 3).
+    numbers
+        Their atomic numbers, shape (n,).
+    """
+
+    spacegroup: int
+    orbits: tuple[tuple[int, int], ...]
+    lattice: NDArray[np.float64]
+    positions: NDArray[np.float64]
+    numbers: NDArray[np.int64]
+
+    @property
+    def structure(self) -> Structure:
+        """The primitive cell, Niggli-reduced."""
+        from pymatgen.core.periodic_table import Element
+        from pymatgen.core.structure import Structure as PymatgenStructure
+
+        return PymatgenStructure(
+            self.lattice,
+            [Element.from_Z(int(z)) for z in self.numbers],
+            self.positions,
+            coords_are_cartesian=True,
+            to_unit_cell=True,
+        ).get_reduced_structure()
+
+
+def views_of(structure: Structure) -> list[View]:
+    """Return how a structure looks with the wide and, where that may differ, with the narrow tolerance.
+
+    Parameters
+    ----------
+    structure
+        Any cell of an ordered crystal.
+
+    Returns
+    -------
+    list of View
+        The wide one first; none if no symmetry can be determined.
+    """
+    numbers = np.array([site.specie.Z for site in structure], dtype=np.int64)
+    wide = _search(structure, numbers, WIDE)
+    views = [] if wide is None else [_view(structure, numbers, wide)]
+    if wide is None or not _is_ideal(structure, numbers, wide):
+        narrow = _search(structure, numbers, NARROW)
+        if narrow is not None and (wide is None or narrow.number != wide.number):
+            views.append(_view(structure, numbers, narrow))
+    return views
+
+
+def primitive_size(structure: Structure) -> int:
+    """Return the number of atoms of the primitive cell, with the wide tolerance."""
+    numbers = np.array([site.specie.Z for site in structure], dtype=np.int64)
+    found = _search(structure, numbers, WIDE)
+    return len(structure) if found is None else len(np.unique(found.mapping_to_primitive))
+
+
+def _search(structure: Structure, numbers: NDArray[np.int64], symprec: float) -> Any:
+    cell = (structure.lattice.matrix, structure.frac_coords, numbers)
+    with warnings.catch_warnings():  # old versions of spglib return None, new ones raise
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            return spglib.get_symmetry_dataset(cell, symprec=symprec)
+        except spglib.SpglibError:
+            return None
+
+
+def _view(structure: Structure, numbers: NDArray[np.int64], dataset: Any) -> View:
+    classes, first = np.unique(dataset.mapping_to_primitive, return_index=True)
+    n_cells = len(numbers) // len(classes)
+    members = Counter(int(i) for i in dataset.crystallographic_orbits)
+    return View(
+        spacegroup=ENANTIOMORPHS.get(int(dataset.number), int(dataset.number)),
+        orbits=tuple(sorted((int(numbers[i]), n // n_cells) for i, n in members.items())),
+        lattice=np.array(dataset.primitive_lattice, dtype=np.float64),
+        positions=np.array(structure.cart_coords[first], dtype=np.float64),
+        numbers=numbers[first],
+    )
+
+
+def _is_ideal(structure: Structure, numbers: NDArray[np.int64], dataset: Any) -> bool:
+    """Tell whether atoms and cell lie so close to the idealised ones that a narrow search finds no less."""
+    limit = NARROW / 10
+    ideal_cell = dataset.std_lattice.T @ dataset.transformation_matrix
+    cell = dataset.std_rotation_matrix @ structure.lattice.matrix.T
+    if np.abs(ideal_cell - cell).max() > limit:
+        return False
+    moved = structure.frac_coords @ dataset.transformation_matrix.T + dataset.origin_shift
+    difference = moved[:, None, :] - dataset.std_positions[None, :, :]
+    difference -= np.rint(difference)
+    distance = np.linalg.norm(difference @ dataset.std_lattice, axis=2)
+    distance[numbers[:, None] != dataset.std_types[None, :]] = np.inf
+    return float(distance.min(axis=1).max()) < limit
