@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from model.metrics import Interval
     from model.runs import Datasets
     from model.training import Progress
+    from model.transfer import Transfer
 
 TABLE_1 = ("stl-surface-energy", "stl-work-function", "mtl", "gradnorm", "surface", "sem-cgcnn")
 """Presets of the paper's Table 1, in its order."""
@@ -55,6 +56,10 @@ class Plan:
         Cross-validation with so many folds; 0: none.
     fractions
         Shares of the training part.
+    params
+        See `RunSettings`.
+    transfers
+        How each run begins: None from scratch, else from a pre-trained model.
     """
 
     presets: tuple[str, ...] = (*TABLE_1, "best")
@@ -64,6 +69,8 @@ class Plan:
     members: int = 1
     folds: int = 0
     fractions: tuple[float, ...] = (1.0,)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    transfers: tuple[Transfer | None, ...] = (None,)
 
     def runs(self) -> list[RunSettings]:
         """List the runs: all presets with the first seed first, so that a first table comes early."""
@@ -77,11 +84,14 @@ class Plan:
                 train_fraction=fraction,
                 folds=self.folds,
                 fold=fold,
+                params=dict(self.params),
+                transfer=transfer,
             )
             for seed in self.seeds
             for fold in range(max(self.folds, 1))
             for fraction in self.fractions
             for preset in self.presets
+            for transfer in self.transfers
         ]
 
 
@@ -157,6 +167,9 @@ def folder_name(settings: RunSettings) -> str:
         parts.append(f"members-{settings.members}")
     if settings.epochs is not None:
         parts.append(f"epochs-{settings.epochs}")
+    if settings.transfer is not None:
+        heads = "-new-heads" if settings.transfer.reset_heads else ""
+        parts.append(f"from-{settings.transfer.key[:8]}-{settings.transfer.freeze}-frozen{heads}")
     return f"{split}/{settings.preset}/{'-'.join(parts)}"
 
 
@@ -178,7 +191,7 @@ def table(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """
     groups: dict[tuple[str, float], list[Mapping[str, Any]]] = defaultdict(list)
     for result in results:
-        groups[result["settings"]["preset"], result["settings"]["train_fraction"]].append(result)
+        groups[name_of(result), result["settings"]["train_fraction"]].append(result)
     rows = [_row(preset, fraction, group) for (preset, fraction), group in groups.items()]
     return rows + _single_task_rows(groups)
 
@@ -216,13 +229,57 @@ def learning_curve(results: Sequence[Mapping[str, Any]], target: str) -> list[di
     groups: dict[tuple[str, float], list[Mapping[str, Any]]] = defaultdict(list)
     for result in results:
         if target in result["metrics"]:
-            groups[result["settings"]["preset"], result["settings"]["train_fraction"]].append(result)
+            groups[name_of(result), result["settings"]["train_fraction"]].append(result)
     points = []
     for (preset, _), group in sorted(groups.items()):
         mae = _mean_and_spread([run["metrics"][target]["test"]["mae"] for run in group])
         n = round(np.mean([run["sizes"]["train"] for run in group]))
         points.append({"preset": preset, "n": n, "mae": mae["mean"], "spread": mae["spread"]})
     return points
+
+
+def transfer_gains(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Compare each way of fine-tuning with training from scratch at each training-set size, paired by seed.
+
+    Returns
+    -------
+    list of dict
+        ``name``, ``target``, ``n`` (training slabs), ``pairs``, ``scratch`` and ``transfer`` (mean test MAE),
+        ``relative`` (ratio minus one with its 95 % bootstrap interval over the pairs), smallest sets first.
+    """
+    names = dict.fromkeys(name_of(run) for run in results if run["settings"].get("transfer"))
+    gains = []
+    for name in names:
+        tuned = next(run for run in results if name_of(run) == name)
+        by_size = defaultdict(list)
+        for pair in _pairs(results, name, tuned["settings"]["preset"]):
+            by_size[pair[0]["settings"]["train_fraction"]].append(pair)
+        for target in tuned["targets"]:
+            for _, pairs in sorted(by_size.items()):
+                maes = np.array([[run["metrics"][target]["test"]["mae"] for run in pair] for pair in pairs])
+                gains.append(
+                    {
+                        "name": name,
+                        "target": target,
+                        "n": round(np.mean([run["sizes"]["train"] for run, _ in pairs])),
+                        "pairs": len(pairs),
+                        "scratch": float(maes[:, 1].mean()),
+                        "transfer": float(maes[:, 0].mean()),
+                        "relative": _interval(relative_change(maes[:, 0], maes[:, 1])),
+                    }
+                )
+    return gains
+
+
+def name_of(run: Mapping[str, Any]) -> str:
+    """Name what a run is compared by: its preset, and how it was fine-tuned."""
+    settings = run["settings"]
+    name = str(settings["preset"])
+    if transfer := settings.get("transfer"):
+        parts = [f"{name} fine-tuned"]
+        parts += [f"{transfer['freeze']} frozen"] if transfer["freeze"] != "none" else []
+        name = ", ".join(parts + (["new heads"] if transfer["reset_heads"] else []))
+    return name
 
 
 def _row(preset: str, fraction: float, group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -275,12 +332,8 @@ def _single_task_rows(
 def _pairs(
     results: Sequence[Mapping[str, Any]], ours: str, theirs: str
 ) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    others = {_key(run): run for run in results if run["settings"]["preset"] == theirs}
-    return [
-        (run, others[_key(run)])
-        for run in results
-        if run["settings"]["preset"] == ours and _key(run) in others
-    ]
+    others = {_key(run): run for run in results if name_of(run) == theirs}
+    return [(run, others[_key(run)]) for run in results if name_of(run) == ours and _key(run) in others]
 
 
 def _key(run: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -191,7 +191,7 @@ class PCGrad(Balancer):
 
     def backward(self, losses: dict[int, torch.Tensor], network: Shared) -> None:
         """Heads get their own gradient, shared parameters the sum of the projected ones."""
-        shared = network.shared_parameters()
+        shared = [value for value in network.shared_parameters() if value.requires_grad]
         if len(losses) < 2:
             super().backward(losses, network)
             return

@@ -19,6 +19,7 @@ from model.calibration import Calibration, calibrate
 from model.checkpoint import load_model, save_model
 from model.evaluation import Predictions, labels
 from model.familiarity import TrainingMap
+from model.network import head_key
 from model.packing import PackedGraphs
 from model.run_folder import read_tensors, write_tensors, write_text
 from model.training import train
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from model.splits import Split
     from model.trained import TrainedModel
     from model.training import Progress, TrainingConfig
+    from model.transfer import Start
 
 FORMAT = "mgsurf ensemble 1"
 MANIFEST = "manifest.json"
@@ -104,6 +106,7 @@ def train_ensemble(
     bagging: bool = False,
     folder: Path | None = None,
     progress: Callable[[int, Progress], None] | None = None,
+    starts: Sequence[Start] = (),
 ) -> Ensemble:
     """Train members that differ by their seed and calibrate them on the validation part.
 
@@ -119,6 +122,8 @@ def train_ensemble(
         Keeps the state of each member, so that the same call goes on after an interruption.
     progress
         Called with the number of the member after each of its epochs.
+    starts
+        Pre-trained models that the members begin with, in turn; none: from scratch.
     """
     trained = []
     for k in range(members):
@@ -138,6 +143,7 @@ def train_ensemble(
                 graph_settings,
                 folder=None if folder is None else folder / f"member-{k}",
                 progress=tell,
+                start=starts[k % len(starts)] if starts else None,
             )
         )
     return assemble(trained, dataset, split)
@@ -261,7 +267,7 @@ def _outputs(
 
 def _heads(member: TrainedModel, hidden: torch.Tensor) -> torch.Tensor:
     """Standardised targets [B, T] of pooled slabs [B, H]."""
-    return torch.cat([member.network.heads[f"head_{name}"](hidden) for name in member.targets], dim=1)
+    return torch.cat([member.network.heads[head_key(name)](hidden) for name in member.targets], dim=1)
 
 
 def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -333,7 +333,7 @@ class SurfaceNetwork(nn.Module):
     def __init__(self, config: NetworkConfig, elements: torch.Tensor) -> None:
         super().__init__()
         for name in config.targets:
-            if not name.isidentifier():
+            if not name.partition("@")[0].isidentifier():  # what follows an @ is the method of the labels
                 raise InputError(f"target {name!r} is not a name: use letters, digits and underscores")
         if elements.shape[1] != config.element_features:
             raise InputError(
@@ -354,8 +354,7 @@ class SurfaceNetwork(nn.Module):
         widths = [self.pooling.width] + [config.hidden] * config.hidden_layers
         self.shared = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.dropout = nn.Dropout(config.dropout)
-        # "head_" because a module must not be named like a method of ModuleDict
-        self.heads = nn.ModuleDict({f"head_{name}": _head(config) for name in config.targets})
+        self.heads = nn.ModuleDict({head_key(name): _head(config) for name in config.targets})
 
     @property
     def last_shared(self) -> nn.Parameter:
@@ -384,10 +383,11 @@ class SurfaceNetwork(nn.Module):
         """Node features after the last convolution: [N, C]."""
         wiring = Wiring.of(batch)
         u = self.edges(batch).to(self.edge_dtype)  # [E, K]
-        edges = EdgeMoments.of(u, wiring) if self.training else u
+        learning = any(convolution.training for convolution in self.convolutions)
+        moments = EdgeMoments.of(u, wiring) if learning else u
         v = self.embed_nodes(batch)
-        for convolution in self.convolutions:
-            v = convolution(v, wiring, edges)
+        for convolution in self.convolutions:  # frozen ones are in evaluation mode
+            v = convolution(v, wiring, moments if convolution.training else u)
         return v
 
     def trunk(self, batch: GraphBatch) -> torch.Tensor:
@@ -400,7 +400,12 @@ class SurfaceNetwork(nn.Module):
     def forward(self, batch: GraphBatch) -> torch.Tensor:
         """Predict standardised targets: [B, T], in the order of the configuration."""
         hidden = self.trunk(batch)
-        return torch.cat([self.heads[f"head_{name}"](hidden) for name in self.config.targets], dim=1)
+        return torch.cat([self.heads[head_key(name)](hidden) for name in self.config.targets], dim=1)
+
+
+def head_key(target: str) -> str:
+    """Name a target's head among the modules: not like a method of ModuleDict, and without a dot."""
+    return "head_" + target.replace(".", "_")
 
 
 def _head(config: NetworkConfig) -> nn.Sequential:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from model.folder_lock import alone_in
 from model.presets import find_preset
 from model.run_folder import write_text
 from model.splits import PARTS, Split, k_fold, part_of_training, split_dataset, write_split
+from model.transfer import new_elements
 from model.tuning_space import with_params
 from stores.errors import InputError
 from stores.method import content_hash
@@ -35,9 +37,12 @@ if TYPE_CHECKING:
     from model.graph import GraphSettings
     from model.presets import Preset
     from model.training import Progress
+    from model.transfer import Transfer
 
     Datasets = Callable[[GraphSettings, tuple[str, ...]], Dataset]
     """Gives the data set with the graphs and the targets that a preset asks for."""
+
+LOG = logging.getLogger(__name__)
 
 FORMAT = "mgsurf run 1"
 
@@ -67,6 +72,10 @@ class RunSettings:
         Settings instead of the preset's, see `model.tuning_space.with_params`.
     folds, fold
         Cross-validation by `split` with so many folds, and the number of this one from 0; 0 folds: none.
+    targets
+        Instead of the preset's.
+    transfer
+        The pre-trained model that the members begin with; None: from scratch.
     """
 
     preset: str
@@ -79,6 +88,8 @@ class RunSettings:
     folds: int = 0
     fold: int = 0
     params: dict[str, Any] = field(default_factory=dict)
+    targets: tuple[str, ...] = ()
+    transfer: Transfer | None = None
 
     def label(self) -> str:
         """Name the run for people."""
@@ -89,7 +100,19 @@ class RunSettings:
             parts.append(f"{self.train_fraction:g} of the training part")
         if self.params:
             parts.append("tuned")
+        if self.transfer is not None:
+            parts.append(self.transfer.label())
         return ", ".join(parts)
+
+    def plain(self) -> dict[str, Any]:
+        """Return what tells runs apart; what came later than the first runs is there only where it is used."""
+        values = asdict(self)
+        del values["targets"], values["transfer"]
+        if self.targets:
+            values["targets"] = list(self.targets)
+        if self.transfer is not None:
+            values["transfer"] = self.transfer.plain()
+        return values
 
 
 def run_training(
@@ -123,9 +146,11 @@ def run_training(
         If the preset is unknown, there are too few labelled slabs, or the folder holds another run.
     """
     preset = chosen_preset(settings)
-    targets = preset.network.targets
-    dataset = labelled(datasets(preset.graph, targets), targets)
-    asked = {"settings": asdict(settings), "data": data_key(dataset)}
+    dataset = datasets(preset.graph, preset.network.targets)
+    heads = heads_of(dataset, preset.network.targets)
+    preset = replace(preset, network=replace(preset.network, targets=heads))
+    dataset = labelled(dataset, heads)
+    asked = {"settings": settings.plain(), "data": data_key(dataset)}
     if (finished := read_run(folder)) is not None:
         if {key: finished.get(key) for key in asked} != asked:
             raise InputError(
@@ -139,8 +164,10 @@ def run_training(
 
 
 def chosen_preset(settings: RunSettings) -> Preset:
-    """Return the preset of a run with the epochs and the seed that the run asks for."""
+    """Return the preset of a run with the targets, epochs and seed that the run asks for."""
     preset = with_params(find_preset(settings.preset), settings.params)
+    if settings.targets:
+        preset = replace(preset, network=replace(preset.network, targets=settings.targets))
     training = replace(preset.training, seed=settings.seed)
     if settings.epochs is not None:
         training = replace(training, epochs=settings.epochs)
@@ -204,6 +231,10 @@ def _run(
     began = time.monotonic()
     split = make_split(dataset, settings)
     _enough_labels(dataset, split, preset.network.targets)
+    starts = settings.transfer.starts() if settings.transfer is not None else []
+    for start in starts[:1]:
+        if unseen := new_elements(start, (e for i in split.train for e in dataset[i].elements)):
+            LOG.warning("the pre-trained model has never seen %s", ", ".join(unseen))
     ensemble = train_ensemble(
         dataset,
         split,
@@ -215,6 +246,7 @@ def _run(
         bagging=settings.bagging,
         folder=folder / "training",
         progress=progress,
+        starts=starts,
     )
     predicted = ensemble.predict([entry.graph for entry in dataset])
     metrics = evaluate(dataset, split, predicted)
@@ -241,6 +273,15 @@ def _run(
     for state in (folder / "training").glob("member-*/state.pt"):
         state.unlink()  # what it held is in model/ and run.json
     return dict(json.loads(json.dumps(result)))
+
+
+def heads_of(dataset: Dataset, targets: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the targets' heads: several where the labels of one come from several methods (target@method)."""
+    return tuple(
+        head
+        for name in targets
+        for head in [n for n in dataset.targets if n == name or n.startswith(f"{name}@")] or [name]
+    )
 
 
 def labelled(dataset: Dataset, targets: tuple[str, ...]) -> Dataset:

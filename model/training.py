@@ -22,6 +22,7 @@ from model.scaling import Scaler, target_matrix
 from model.schedule import Averaging, OptimiserConfig, make_optimiser, make_schedule
 from model.smoothing import label_weights
 from model.trained import TrainedModel, predict_packed
+from model.transfer import check_start, take_over, train_mode
 from stores.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from model.dataset import Dataset
     from model.graph import GraphSettings
     from model.splits import Split
+    from model.transfer import Start
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,7 @@ def train(
     folder: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
     device: torch.device | str | None = None,
+    start: Start | None = None,
 ) -> TrainedModel:
     """Train a network on the training part and keep the weights that were best on validation.
 
@@ -153,12 +156,16 @@ def train(
         Called after each epoch.
     device
         A GPU if there is one, by default.
+    start
+        A trained model to begin with; None: random weights.
 
     Raises
     ------
     InputError
-        If a part has no labels, or `folder` holds another training.
+        If a part has no labels, `folder` holds another training, or `start` does not fit.
     """
+    if start is not None:
+        check_start(start, network_config, elements, graph_settings)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     names = network_config.targets
     train_part = _labelled(dataset, split.train, names, "training")
@@ -171,11 +178,15 @@ def train(
     val_graphs = PackedGraphs.of([entry.graph for entry in val_part], device)
 
     torch.manual_seed(config.seed)
-    network = SurfaceNetwork(network_config, elements).to(device)
+    network = SurfaceNetwork(network_config, elements)
+    if start is not None:
+        take_over(network, scaler, start)
+    network.to(device)
     if config.bfloat16 and device.type == "cuda":
         network.edge_dtype = torch.bfloat16
     balancer = make_balancer(len(names), config.balance).to(device)
-    optimiser = make_optimiser([*network.parameters(), *balancer.parameters()], config.optimiser)
+    learned = [value for value in network.parameters() if value.requires_grad]
+    optimiser = make_optimiser([*learned, *balancer.parameters()], config.optimiser)
     steps_per_epoch = math.ceil(len(train_graphs) / config.batch_size)
     schedule = make_schedule(config.optimiser, config.epochs, steps_per_epoch)
     averaging = Averaging(network, config.averaging) if config.averaging else None
@@ -184,8 +195,9 @@ def train(
     best: dict[str, torch.Tensor] = {}
     best_score, since_best = math.inf, 0
     data_hash = training_key(train_part, names)
+    begun = {} if start is None else {"start": start.about()}
     run = RunFolder(
-        folder, {"network": asdict(network_config), "training": asdict(config), "data": data_hash}
+        folder, {"network": asdict(network_config), "training": asdict(config), "data": data_hash, **begun}
     )
     if (saved := run.load(device)) is not None:
         network.load_state_dict(saved["network"])
@@ -201,7 +213,7 @@ def train(
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
         order = torch.randperm(len(train_graphs), generator=generator).to(device)
         torch.manual_seed(config.seed * 1_000_003 + number)  # dropout, PCGrad's order
-        network.train()
+        train_mode(network)
         sums = torch.zeros(2, len(names), device=device)  # of losses, of labels
         cosine = None
         for i, slabs in enumerate(torch.split(order, config.batch_size)):
@@ -275,7 +287,7 @@ def train(
         network=network.cpu().eval(),
         scaler=scaler,
         graph_settings=graph_settings,
-        training={"config": asdict(config), "split": split.name, "split_seed": split.seed},
+        training={"config": asdict(config), "split": split.name, "split_seed": split.seed, **begun},
         training_hash=data_hash,
         training_elements=tuple(sorted({element for entry in train_part for element in entry.elements})),
         history=tuple(asdict(line) for line in history),
