@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,16 +12,14 @@ from model.recut import NoRepeatError, crystal_inside
 from model.slab_frame import PlainSlab, frame_of
 from stores.connections import open_store
 from stores.errors import InputError
-from stores.labels import COLLECTION
+from stores.labelled import OWN_TARGETS, heads_of, labelled_slabs, of_methods, values_by_head, wanted_targets
+from stores.snapshots import find_snapshot, snapshot_slabs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
     from model.graph_cache import GraphCache
-    from stores.surfaces import SurfaceStore
-
-OWN_TARGETS = ("surface_energy", "work_function")
-"""Targets that a SurfaceRecord has, each with a verdict."""
+    from stores.labelled import LabelledSlab
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +68,14 @@ class Dataset:
         Names of the targets.
     skipped
         One line for each labelled slab that no graph could be made of.
+    snapshot
+        Id of the snapshot that they come from, if any.
     """
 
     entries: tuple[Entry, ...]
     targets: tuple[str, ...]
     skipped: tuple[str, ...] = ()
+    snapshot: str | None = None
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -88,7 +88,8 @@ class Dataset:
 
     def subset(self, indices: Sequence[int]) -> Dataset:
         """Return the entries with these numbers, in this order."""
-        return Dataset(tuple(self.entries[i] for i in indices), self.targets)
+        entries = tuple(self.entries[i] for i in indices)
+        return Dataset(entries, self.targets, snapshot=self.snapshot)
 
     @classmethod
     def from_store(
@@ -139,13 +140,67 @@ class Dataset:
             If the store cannot be read.
         """
         with open_store(uri, must_exist=True) as store:
-            slabs = sorted(_labelled(store, criteria), key=lambda slab: slab.record_id)
-        slabs = _of_methods(slabs, methods)
-        names = _wanted(slabs, targets, uri)
-        values, names = _values(slabs, names, separate)
+            slabs = sorted(map(_Slab.of, labelled_slabs(store, criteria)), key=lambda slab: slab.record_id)
+        slabs = of_methods(slabs, methods)
+        heads = heads_of(slabs, wanted_targets(slabs, targets, f"The store {uri}"), separate=separate)
+        return cls._build(slabs, heads, settings, cache, tick)
+
+    @classmethod
+    def from_snapshot(
+        cls,
+        uri: str,
+        snapshot: str,
+        targets: Sequence[str] | None = None,
+        *,
+        settings: GraphSettings | None = None,
+        cache: GraphCache | None = None,
+        tick: Callable[[int, int], None] | None = None,
+    ) -> Self:
+        """Read the labelled slabs of a snapshot: what `from_store` gave when it was made, to the last digit.
+
+        Parameters
+        ----------
+        uri
+            The store.
+        snapshot
+            Id, or a beginning that fits one alone.
+        targets
+            Names of the snapshot's heads; by default all.
+        settings, cache, tick
+            See `from_store`.
+
+        Raises
+        ------
+        InputError
+            If there is no such store, snapshot or target.
+        StoreError
+            If the snapshot cannot be read, or has lost data.
+        """
+        with open_store(uri, must_exist=True) as store:
+            found = find_snapshot(store, snapshot)
+            heads = found.head_names()
+            if missing := sorted(set(targets or ()) - set(heads.values())):
+                there = ", ".join(heads.values())
+                raise InputError(f"The snapshot {found.id} has no labels {missing[0]}; it has {there}.")
+            slabs = [_Slab.of(slab) for slab in snapshot_slabs(store, found)]
+        order = list(targets) if targets is not None else sorted(heads.values(), key=_own_first)
+        by_name = {name: key for key, name in heads.items()}
+        return cls._build(slabs, {by_name[name]: name for name in order}, settings, cache, tick, found.id)
+
+    @classmethod
+    def _build(
+        cls,
+        slabs: list[_Slab],
+        heads: Mapping[tuple[str, str], str],
+        settings: GraphSettings | None,
+        cache: GraphCache | None,
+        tick: Callable[[int, int], None] | None,
+        snapshot: str | None = None,
+    ) -> Self:
+        """Join graphs and values of the slabs that have one of the heads."""
+        values = values_by_head(slabs, heads)
         kept = [i for i, value in enumerate(values) if any(v is not None for v in value.values())]
         slabs, values = [slabs[i] for i in kept], [values[i] for i in kept]
-
         built = build_graphs(
             [slab.slab for slab in slabs], settings or GraphSettings(), cache=cache, tick=tick
         )
@@ -178,12 +233,17 @@ class Dataset:
             )
             for (slab, value, graph), group, (formula, key) in zip(usable, groups, compounds, strict=True)
         )
-        return cls(entries, tuple(names), skipped)
+        return cls(entries, tuple(heads.values()), skipped, snapshot)
+
+
+def _own_first(name: str) -> tuple[bool, str]:
+    """Sort names of targets as `from_store` does: ours first, then the others by name."""
+    return name.partition("@")[0] not in OWN_TARGETS, name
 
 
 @dataclass(frozen=True, eq=False)
 class _Slab:
-    """What an imported slab and a surface have in common."""
+    """A labelled slab whose structure is arrays, which take a tenth of the memory."""
 
     record_id: str
     slab: PlainSlab
@@ -194,36 +254,18 @@ class _Slab:
     compound: str
     same: Hashable
 
-
-def _labelled(store: SurfaceStore, criteria: dict[str, Any] | None) -> Iterator[_Slab]:
-    for document in store.query(criteria, collection=COLLECTION):
-        yield _Slab(
-            record_id=document["id"],
-            slab=PlainSlab.from_dict(document["slab"]),
-            targets={name: value for name, value in document["targets"].items() if value is not None},
-            method=document["method_fingerprint"],
-            chemsys=document["chemsys"],
-            composition=document["composition"],
-            compound=document["compound"],
-            same=None,
-        )
-    fields = ["id", "slab", "verdicts", "method_fingerprint", "chemsys", "composition", "formula", "bulk_id"]
-    fields += [*OWN_TARGETS, "miller_index", "termination_key"]
-    for document in store.query(criteria, fields):
-        plain = PlainSlab.from_dict(document["slab"])
-        yield _Slab(
-            record_id=document["id"],
+    @classmethod
+    def of(cls, found: LabelledSlab) -> Self:
+        plain = PlainSlab.from_dict(found.slab or {})
+        return cls(
+            record_id=found.record_id,
             slab=plain,
-            targets={
-                name: document[name]
-                for name in OWN_TARGETS
-                if document.get(name) is not None and document["verdicts"][name]["status"] == "accepted"
-            },
-            method=document["method_fingerprint"],
-            chemsys=document["chemsys"],
-            composition=document["composition"],
-            compound=_compound(document["formula"], plain),
-            same=(document["bulk_id"], tuple(document["miller_index"]), document["termination_key"]),
+            targets=found.targets,
+            method=found.method,
+            chemsys=found.chemsys,
+            composition=found.composition,
+            compound=found.compound if found.compound is not None else _compound(found.formula, plain),
+            same=found.same,
         )
 
 
@@ -233,62 +275,3 @@ def _compound(formula: str, slab: PlainSlab) -> str:
         return f"{formula} {crystal_inside(frame_of(slab))[1]:.3f}"
     except NoRepeatError:
         return formula
-
-
-def _of_methods(slabs: list[_Slab], methods: Sequence[str] | None) -> list[_Slab]:
-    if methods is None:
-        return slabs
-    there = sorted({slab.method for slab in slabs})
-    chosen = set()
-    for wanted in methods:
-        fitting = [wanted] if wanted in there else [name for name in there if name.startswith(wanted)]
-        if len(fitting) != 1:
-            found = f"fits {', '.join(fitting)}" if fitting else "is not there"
-            raise InputError(f"The method {wanted} {found}; the store has {', '.join(there) or 'no labels'}.")
-        chosen.add(fitting[0])
-    return [slab for slab in slabs if slab.method in chosen]
-
-
-def _wanted(slabs: list[_Slab], targets: Sequence[str] | None, uri: str) -> list[str]:
-    """Return the names of the targets: those asked for, else ours first, then the others by name."""
-    counts = Counter(name for slab in slabs for name in slab.targets)
-    if not counts:
-        raise InputError(
-            f"The store {uri} has no labelled slabs that fit; mgsurf import or mgsurf run adds some."
-        )
-    if targets is None:
-        return sorted(counts, key=lambda name: (name not in OWN_TARGETS, name))
-    for name in targets:
-        if not counts[name]:
-            raise InputError(f"The store {uri} has no labels {name}; it has {', '.join(sorted(counts))}.")
-    return list(targets)
-
-
-def _values(
-    slabs: list[_Slab], names: list[str], separate: bool
-) -> tuple[list[dict[str, float | None]], list[str]]:
-    """Return every slab's value of every target, and the targets' names: one method to each."""
-    methods: dict[str, Counter[str]] = defaultdict(Counter)
-    for slab in slabs:
-        for name in names:
-            if name in slab.targets:
-                methods[name][slab.method] += 1
-    heads: dict[tuple[str, str], str] = {}
-    for name in names:
-        several = len(methods[name]) > 1
-        if several and not separate:
-            found = ", ".join(f"{method} ({count})" for method, count in methods[name].most_common())
-            raise InputError(
-                f"Labels {name} come from several methods, which never meet in one target: {found}; "
-                f"choose one (--method)."
-            )
-        for method in sorted(methods[name]):
-            heads[name, method] = f"{name}@{method}" if several else name
-    values: list[dict[str, float | None]] = []
-    for slab in slabs:
-        own: dict[str, float | None] = dict.fromkeys(heads.values())
-        for name, value in slab.targets.items():
-            if (name, slab.method) in heads:
-                own[heads[name, slab.method]] = value
-        values.append(own)
-    return values, list(heads.values())
