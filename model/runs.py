@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from model.code_version import code_version, library_versions
 from model.ensemble import save_ensemble, train_ensemble
 from model.evaluation import evaluate, prediction_rows, total_loss
 from model.features import FEATURES
@@ -105,7 +106,7 @@ class RunSettings:
         return ", ".join(parts)
 
     def plain(self) -> dict[str, Any]:
-        """Return what tells runs apart; what came later than the first runs is there only where it is used."""
+        """Return what tells runs apart; the fields that older runs lack are there only where they are used."""
         values = asdict(self)
         del values["targets"], values["transfer"]
         if self.targets:
@@ -157,6 +158,9 @@ def run_training(
                 f"{folder}: holds a finished run of other settings or data "
                 f"({finished['label']}); choose another folder with --output or add --overwrite"
             )
+        if dataset.snapshot not in (None, finished.get("snapshot")):  # of the very same data
+            finished["snapshot"] = dataset.snapshot
+            write_text(folder / "run.json", json.dumps(finished, indent=1) + "\n")
         return finished
     folder.mkdir(parents=True, exist_ok=True)
     with alone_in(folder, "run.lock", "another process trains"):
@@ -256,6 +260,9 @@ def _run(
         "format": FORMAT,
         "label": settings.label(),
         **asked,
+        "snapshot": dataset.snapshot,
+        "code": code_version(),
+        "versions": library_versions(),
         "targets": list(first.targets),
         "sizes": {name: len(split.part(name)) for name in PARTS},
         "split_name": split.name,
@@ -276,7 +283,7 @@ def _run(
 
 
 def heads_of(dataset: Dataset, targets: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the targets' heads: several where the labels of one come from several methods (target@method)."""
+    """Return the targets' heads: several, target@method, where labels of one come from several methods."""
     return tuple(
         head
         for name in targets

@@ -42,21 +42,35 @@ def require_network(*more: str) -> None:
             raise InputError(f"this command needs {name}, which {reason}: {INSTALL}") from error
 
 
-def labelled_slabs(store_uri: str | None, method: str | None) -> Datasets:
+def labelled_slabs(store_uri: str | None, method: str | None, snapshot: str | None = None) -> Datasets:
     """Return what gives a run its data set: the labelled slabs of a store, graphs cached on disk.
 
     The result can be sent to another process.
+
+    Raises
+    ------
+    InputError
+        If both a method and a snapshot are named, whose methods are settled.
     """
-    return partial(_load, resolve_store_uri(store_uri), method)
+    if method is not None and snapshot is not None:
+        raise InputError(
+            "--method and --snapshot exclude each other: a snapshot has its methods; leave one out"
+        )
+    return partial(_load, resolve_store_uri(store_uri), method, snapshot)
 
 
 @cache
-def _load(uri: str, method: str | None, settings: GraphSettings, targets: tuple[str, ...]) -> Dataset:
+def _load(
+    uri: str, method: str | None, snapshot: str | None, settings: GraphSettings, targets: tuple[str, ...]
+) -> Dataset:
     from model.dataset import Dataset
     from model.graph_cache import GraphCache
 
-    methods = None if method is None else [method]
-    found = Dataset.from_store(uri, targets, settings=settings, methods=methods, cache=GraphCache())
+    if snapshot is not None:
+        found = Dataset.from_snapshot(uri, snapshot, targets, settings=settings, cache=GraphCache())
+    else:
+        methods = None if method is None else [method]
+        found = Dataset.from_store(uri, targets, settings=settings, methods=methods, cache=GraphCache())
     if found.skipped:
         first = found.skipped[0]
         LOG.warning("%d labelled slabs are left out; the first: %s", len(found.skipped), first)

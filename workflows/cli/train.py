@@ -34,6 +34,7 @@ def train_model(
     params: Path | None,
     store: str | None,
     method: str | None,
+    snapshot: str | None,
     output: Path | None,
     overwrite: bool,
     quiet: bool,
@@ -62,7 +63,9 @@ def train_model(
         clear_run(folder)
     known = read_run(folder) is not None
     with TrainingBar(quiet) as bar:
-        run = run_training(labelled_slabs(store, method), settings, folder, progress=bar.member(members))
+        run = run_training(
+            labelled_slabs(store, method, snapshot), settings, folder, progress=bar.member(members)
+        )
     report = folder / "report.html"
     if not (known and report.is_file()):
         report = write_report(folder, run, read_rows(folder))
@@ -97,6 +100,7 @@ def plain(run: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "total_loss": run["total_loss"],
         "targets": run["metrics"],
         "data": run["data"],
+        "snapshot": run.get("snapshot"),
         "output": str(folder),
     }
 

@@ -79,6 +79,12 @@ def train(
     ] = None,
     store: StoreOption = None,
     method: MethodOption = None,
+    snapshot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="On this snapshot instead of the store as it is; its first digits do."
+        ),
+    ] = None,
     output: OutputOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Train again where the folder holds a training.")
@@ -104,6 +110,7 @@ def train(
         params=params,
         store=store,
         method=method,
+        snapshot=snapshot,
         output=output,
         overwrite=overwrite,
         quiet=quiet,

@@ -1,0 +1,37 @@
+"""Which code and which libraries a model was trained with."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+LIBRARIES = ("torch", "numpy", "scipy", "pymatgen")
+"""Those whose version may change the weights that a training ends with."""
+
+
+@cache
+def code_version() -> str:
+    """Return the version of mgsurf and a hash of the model's source text, such as ``0.3.0+3fa94c1d``.
+
+    The version alone would not tell two states of a working copy apart.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return f"{_version('mgsurf')}+{digest.hexdigest()[:8]}"
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of `LIBRARIES` and of Python."""
+    import platform
+
+    return {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
