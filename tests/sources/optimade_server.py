@@ -138,7 +138,6 @@ def _serve(told: dict[str, Any]) -> None:
                 mongo_database=prefix,
                 base_url=f"http://127.0.0.1:{port}/{prefix}",
                 root_path=f"/{prefix}",
-                page_limit=told["page_limit"],
                 page_limit_max=told["page_limit"],
                 validate_api_response=told["validate"],
                 provider={"prefix": prefix, "name": prefix, "description": "a test's own", "homepage": None},
@@ -151,9 +150,19 @@ def _serve(told: dict[str, Any]) -> None:
                 [{key.removeprefix(marker): value for key, value in e.items()} for e in entries]
             )
         mounts.append(Mount(f"/{prefix}", app=app))
+    api = Starlette(routes=mounts)
+
+    default = b"page_limit=%d" % told["page_limit"]  # the server's own, 20, is not for configuring
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        query = scope.get("query_string", b"")
+        if scope["type"] == "http" and scope["path"].endswith("/structures") and b"page_limit=" not in query:
+            scope["query_string"] = query + b"&" * bool(query) + default
+        await api(scope, receive, send)
+
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
     print(port, flush=True)
-    config = uvicorn.Config(Starlette(routes=mounts), log_level="error", access_log=False, lifespan="off")
+    config = uvicorn.Config(application, log_level="error", access_log=False, lifespan="off")
     uvicorn.Server(config).run(sockets=[listener])
 
 
