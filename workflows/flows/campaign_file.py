@@ -120,7 +120,7 @@ def load_campaign(path: Path | str) -> Campaign:
     path = Path(path)
     document = _parse(_read_text(path), path)
     if document is None:
-        raise InputError(f"{path}: is empty; a campaign needs at least `name` and `compounds`")
+        raise InputError(f"{path}: is empty; a campaign needs at least `name` and `compounds` or `sources`")
     if not isinstance(document, dict):
         raise InputError(
             f"{path}:1: expected `key: value` lines at the top level, such as `name: my-campaign`"

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
-    StringConstraints,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -21,11 +18,10 @@ from pydantic import (
 
 from stores.errors import InputError
 from workflows.analysis.verdicts import VerdictThresholds
-from workflows.flows.campaign_problems import dotted, line_of, suggestion
+from workflows.flows.campaign_fields import Formula, PrototypeName, Section, Text, choose
+from workflows.flows.campaign_problems import dotted, line_of
 from workflows.flows.campaign_resources import Resources
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from workflows.flows.campaign_sources import CandidateSource, Filters
 
 MillerIndex = tuple[int, int, int]
 _ELEMENT = re.compile(r"[A-Z][a-z]?")
@@ -38,14 +34,6 @@ def _facet(value: Any) -> Any:
         return parse_miller(value)
     except InputError as error:
         raise ValueError(str(error)) from None
-
-
-def _choose(word: str, allowed: Iterable[str], what: str) -> str:
-    names = list(allowed)
-    if word not in names:
-        hint = suggestion(word, names)
-        raise ValueError(f"{what} {word!r} is not known{hint or ';'} allowed: {', '.join(names)}")
-    return word
 
 
 def _campaign_name(name: str) -> str:
@@ -61,24 +49,13 @@ def _engine_name(name: str) -> str:
         return name
     if ":" in name:
         raise ValueError(f"{name!r} is no place of a class; write it as package.module:Class")
-    return _choose(name, available_engines(), "engine")
-
-
-def _prototype_name(name: str) -> str:
-    from workflows.structures.prototype_data import PROTOTYPES
-    from workflows.structures.prototypes import prototype
-
-    try:
-        prototype(name)
-    except InputError:
-        _choose(name, [kind.name for kind in PROTOTYPES], "prototype")
-    return name
+    return choose(name, available_engines(), "engine")
 
 
 def _pre_relaxation(name: str) -> str:
     from workflows.jobs.pre_relaxation import PRE_RELAXATIONS
 
-    return _choose(name, PRE_RELAXATIONS, "pre-relaxation")
+    return choose(name, PRE_RELAXATIONS, "pre-relaxation")
 
 
 def _store(uri: str) -> str:
@@ -91,33 +68,16 @@ def _store(uri: str) -> str:
     return uri
 
 
-def _readable(text: str) -> str:
-    if re.search(r"[\x00-\x1f\x7f]", text):
-        raise ValueError(f"{text!r} holds a control character; remove it")
-    return text
-
-
-def _plausible(formula: str) -> str:
-    if re.search(r"\d{7}", formula):
-        raise ValueError("a formula with a number of over six digits; write it like MgAg or Mg17Al12")
-    return formula
-
-
 Facet = Annotated[MillerIndex, BeforeValidator(_facet)]
-Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True), AfterValidator(_readable)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Compound(_Section):
+class Compound(Section):
     """One entry of `compounds`: an element, a decorated prototype, a file or a folder of files."""
 
-    formula: Annotated[Text, AfterValidator(_plausible)] | None = Field(
+    formula: Formula | None = Field(
         default=None, description="An element (its ground state), or with `prototype` a compound, e.g. MgAg"
     )
-    prototype: Annotated[str, AfterValidator(_prototype_name)] | None = Field(
+    prototype: PrototypeName | None = Field(
         default=None, description="Strukturbericht symbol, e.g. B2, C14, A12"
     )
     file: Text | None = Field(default=None, description="A CIF or POSCAR, relative to the campaign file")
@@ -146,7 +106,7 @@ class Compound(_Section):
         return self
 
 
-class SlabSettings(_Section):
+class SlabSettings(Section):
     """How slabs are cut."""
 
     max_miller_index: int = Field(default=1, ge=1, le=5, description="Largest |h|, |k|, |l| of a facet")
@@ -172,7 +132,7 @@ class SlabSettings(_Section):
     )
 
 
-class EngineSettings(_Section):
+class EngineSettings(Section):
     """Which engine computes, and how."""
 
     name: Annotated[str, AfterValidator(_engine_name)] = Field(
@@ -192,21 +152,29 @@ class EngineSettings(_Section):
         if name == "gpaw":
             from workflows.engines.gpaw_presets import PRESETS as GPAW_PRESETS
 
-            return _choose(preset, GPAW_PRESETS, "preset")
+            return choose(preset, GPAW_PRESETS, "preset")
         if name == "vasp":
             from workflows.engines.vasp_presets import PRESETS as VASP_PRESETS
 
-            return _choose(preset, VASP_PRESETS, "preset")
+            return choose(preset, VASP_PRESETS, "preset")
         return preset
 
 
-class Campaign(_Section):
+class Campaign(Section):
     """A set of compounds run as one."""
 
     name: Annotated[str, AfterValidator(_campaign_name)] = Field(
         description="Letters, digits, - and _; stored with every record"
     )
-    compounds: list[Compound] = Field(min_length=1, description="At least one")
+    compounds: list[Compound] = Field(
+        default_factory=list, min_length=1, description="At least one, unless there are sources"
+    )
+    sources: list[CandidateSource] | None = Field(
+        default=None, min_length=1, description="Where mgsurf enumerate looks for compounds"
+    )
+    filters: Filters = Field(
+        default_factory=Filters, description="Which of the compounds of the sources are wanted"
+    )
     slabs: SlabSettings = Field(default_factory=SlabSettings, description="How slabs are cut")
     engine: EngineSettings = Field(
         default_factory=EngineSettings, description="Which engine computes, and how"
@@ -223,6 +191,21 @@ class Campaign(_Section):
     resources: Resources | None = Field(
         default=None, description="What jobs ask of a queue, for mgsurf submit; by default the worker's own"
     )
+
+    @model_validator(mode="after")
+    def _something_to_compute(self) -> Campaign:
+        if not self.compounds and self.sources is None:
+            raise ValueError("there is nothing to compute; give compounds, sources or both")
+        if self.sources is None and "filters" in self.model_fields_set:
+            raise ValueError("filters choose among the compounds of sources; give sources, or remove filters")
+        if self.sources is not None and self.filters.partners is None:
+            for number, source in enumerate(self.sources, start=1):
+                if source.prototypes is not None and source.partners is None and source.formulas is None:
+                    raise ValueError(
+                        f"sources[{number}]: prototypes need elements; give partners or formulas beside "
+                        "them, or filters.partners"
+                    )
+        return self
 
     _path: Path = PrivateAttr(default=Path("campaign.yaml"))
     _document: Any = PrivateAttr(default=None)
