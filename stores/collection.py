@@ -129,6 +129,10 @@ LAYOUTS: dict[str, CollectionLayout] = {
         indexed=("chemsys", "formula", "source", "source_id", "method_fingerprint", "created_at"),
         heavy=("slab",),
     ),
+    "candidates": CollectionLayout(
+        indexed=("chemsys", "formula", "bulk_key", "method_fingerprint", "campaign", "model"), heavy=("slab",)
+    ),
+    "cuts": CollectionLayout(indexed=("bulk_key",)),
     "snapshots": CollectionLayout(indexed=("created_at",), heavy=("records",)),
     "snapshot_items": CollectionLayout(heavy=("slab",)),
     "models": CollectionLayout(key=("version",), indexed=("weights.sha256",), heavy=("metrics",)),

@@ -25,8 +25,11 @@ R = TypeVar("R", bound="Record")
 RECORD_COLLECTIONS = ("surfaces", "bulks", "references", "calculations", "labels")
 """The last holds `stores.labels.LabelRecord`s, which are no `Record`s: their method is not known."""
 
-LOOP_COLLECTIONS = ("snapshots", "snapshot_items", "models", "model_decisions", "blobs")
-"""What learning keeps beside them; see `stores.snapshots` and `stores.registry`."""
+LOOP_COLLECTIONS = (
+    *("snapshots", "snapshot_items", "models", "model_decisions", "blobs"),
+    *("candidates", "cuts"),
+)
+"""What learning keeps beside them; see `stores.snapshots`, `stores.registry` and `stores.candidates`."""
 
 
 @cache

@@ -1,0 +1,209 @@
+"""Slabs that could be computed but are not: what is asked of them, and what a model expects.
+
+``candidates``  one document for each slab; its id is that of the SurfaceRecord it would become
+``cuts``        which candidates came of cutting one crystal with one set of settings, so that it need not be
+                cut again to know them
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from stores.collection import SCHEMA_VERSION
+from stores.errors import InputError
+from stores.values import timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from stores.surfaces import SurfaceStore
+
+CANDIDATES = "candidates"
+CUTS = "cuts"
+
+AT_ONCE = 1000
+"""Documents written or looked up in one go."""
+
+SlabKey = tuple[str, tuple[int, ...], str]
+"""Bulk key, hkl and termination key: what a computed slab is recognised by. The number of layers is left out,
+for it changes with the lattice, which is a guess until the bulk is relaxed."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class PackedSlab(_Model):
+    """A slab in few bytes: pymatgen's dictionary of it would be seven times larger."""
+
+    numbers: list[int] = Field(description="Atomic numbers")
+    lattice: list[list[float]] = Field(description="Rows (A)")
+    fractional: list[list[float]] = Field(description="Coordinates")
+
+
+class Predicted(_Model):
+    """What a model expects of one target."""
+
+    value: float | None = Field(description="In the target's unit; null where it is no number")
+    sigma: float | None = Field(description="Standard deviation; null where the model tells none")
+
+
+class CandidateRecord(_Model):
+    """A slab that was cut and not computed."""
+
+    id: str = Field(description="Id of the SurfaceRecord that computing it would give")
+    schema_version: int = Field(default=SCHEMA_VERSION, description="Version of the record's layout")
+    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC), description="When cut (UTC)")
+    campaign: str = Field(description="Name of the campaign that asked for it last")
+    formula: str = Field(description="Reduced formula of the compound, Mg first")
+    chemsys: str = Field(description="Elements in alphabetical order, e.g. Ag-Mg")
+    spacegroup_number: int = Field(description="Of the crystal it was cut from")
+    bulk_key: str = Field(description="Hash of the crystal before relaxation, as in BulkRecord")
+    bulk_id: str = Field(
+        description="Id of the BulkRecord it was cut from; empty if cut before the bulk was relaxed"
+    )
+    lattice_is_guess: bool = Field(description="True if the crystal's lattice was estimated")
+    miller_index: tuple[int, int, int] = Field(description="hkl in the conventional standard cell")
+    termination_label: str = Field(description="Outermost layer, e.g. Mg, Ag, Mg2Zn-b")
+    termination_key: str = Field(description="Order of the layers from the surface inward")
+    method_fingerprint: str = Field(description="With which it would be computed")
+    n_layers: int
+    n_atoms: int
+    volume: float = Field(description="Of the cell, vacuum included (A^3)")
+    kpoints: tuple[int, int, int] = Field(description="Mesh of the slab")
+    slab: PackedSlab = Field(description="As cut (A)")
+
+    model: str = Field(default="", description="Version of the model behind the numbers; empty: none yet")
+    predictions: dict[str, Predicted] = Field(
+        default_factory=dict, description="By target; none if the model cannot take the slab"
+    )
+    distance: float | None = Field(
+        default=None, description="From the training slabs; above 1 it is unlike them"
+    )
+    place: list[float] = Field(
+        default_factory=list, description="In the model's embedding, see model.familiarity"
+    )
+    warnings: list[str] = Field(default_factory=list, description="Reasons to trust the numbers less")
+
+
+class CutRecord(_Model):
+    """What cutting one crystal gave."""
+
+    id: str = Field(description="Hash of crystal, settings of the cut and method")
+    schema_version: int = Field(default=SCHEMA_VERSION, description="Version of the record's layout")
+    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC), description="When cut (UTC)")
+    bulk_key: str
+    candidates: list[str] = Field(description="Ids of all its slabs, those computed since included")
+
+
+def add_candidates(
+    store: SurfaceStore, candidates: Iterable[CandidateRecord], cuts: Iterable[CutRecord] = ()
+) -> int:
+    """Write candidates, then the cuts they came of; a cut that is there has all its candidates.
+
+    Returns
+    -------
+    int
+        Number of candidates that were new or had changed.
+    """
+    written = _write(store, CANDIDATES, candidates)
+    _write(store, CUTS, cuts)
+    return written
+
+
+def update_candidates(store: SurfaceStore, documents: Sequence[dict[str, Any]]) -> int:
+    """Put whole documents, as `candidate_documents` yields them with their slabs, in place of the stored."""
+    return store.collection(CANDIDATES).upsert(list(documents), keep=("created_at",))
+
+
+def candidate_documents(
+    store: SurfaceStore, criteria: dict[str, Any] | None = None, *, with_slabs: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Yield candidates as plain values.
+
+    Raises
+    ------
+    InputError
+        If one was written by a newer mgsurf.
+    """
+    fields = [name for name in CandidateRecord.model_fields if with_slabs or name != "slab"]
+    for document in store.collection(CANDIDATES).query(criteria, fields):
+        version = document.get("schema_version")
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise InputError(
+                f"The candidate {document['id']} in {store.uri} was written by a newer mgsurf (layout "
+                f"{version}, this one reads up to {SCHEMA_VERSION}); upgrade mgsurf."
+            )
+        yield document
+
+
+def candidates_by_id(
+    store: SurfaceStore, ids: Sequence[str], *, with_slabs: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Yield those of these candidates that are there, in the order of the ids."""
+    for start in range(0, len(ids), AT_ONCE):
+        part = list(ids[start : start + AT_ONCE])
+        found = {d["id"]: d for d in candidate_documents(store, {"id": {"$in": part}}, with_slabs=with_slabs)}
+        yield from (found[name] for name in part if name in found)
+
+
+def known_cuts(store: SurfaceStore, ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the candidates' ids of those of these cuts that were made before."""
+    found = {}
+    for start in range(0, len(ids), AT_ONCE):
+        part = {"id": {"$in": list(ids[start : start + AT_ONCE])}}
+        for document in store.collection(CUTS).query(part, ["id", "candidates"]):
+            found[document["id"]] = list(document["candidates"])
+    return found
+
+
+def slab_key(document: dict[str, Any]) -> SlabKey:
+    """Return what a candidate and the surface that is made of it have in common."""
+    return document["bulk_key"], tuple(document["miller_index"]), document["termination_key"]
+
+
+def computed_slabs(store: SurfaceStore, method: str) -> dict[SlabKey, bool]:
+    """Return every slab that was computed with a method, whatever came of it.
+
+    Returns
+    -------
+    dict
+        True if neither surface energy nor work function came out, for a calculation failed.
+    """
+    with_method = {"method_fingerprint": method}
+    keys = {
+        bulk["id"]: bulk["bulk_key"]
+        for bulk in store.query(with_method, ["id", "bulk_key"], collection="bulks")
+    }
+    fields = ["bulk_id", "miller_index", "termination_key", "surface_energy", "work_function"]
+    return {
+        (keys[surface["bulk_id"]], tuple(surface["miller_index"]), surface["termination_key"]): (
+            surface["surface_energy"] is None and surface["work_function"] is None
+        )
+        for surface in store.query(with_method, fields)
+        if surface["bulk_id"] in keys
+    }
+
+
+def remove_candidates(store: SurfaceStore, ids: Sequence[str]) -> int:
+    """Remove candidates; return how many were there."""
+    removed = 0
+    for start in range(0, len(ids), AT_ONCE):
+        removed += store.remove({"id": {"$in": list(ids[start : start + AT_ONCE])}}, collection=CANDIDATES)
+    return removed
+
+
+def _write(store: SurfaceStore, collection: str, records: Iterable[CandidateRecord | CutRecord]) -> int:
+    documents = []
+    for record in records:
+        document = record.model_dump(mode="json")
+        document["created_at"] = timestamp(record.created_at)
+        documents.append(document)
+    written = 0
+    for start in range(0, len(documents), AT_ONCE):
+        part = documents[start : start + AT_ONCE]
+        written += store.collection(collection).upsert(part, keep=("created_at",))
+    return written
