@@ -1,0 +1,158 @@
+"""Chemical potentials at which a binary compound is stable against all known phases of its system.
+
+Let A be Mg (or what stands for it) and X the partner. A phase holds the share x of X and has the formation
+energy e per atom; in equilibrium with the compound (x, e)
+
+    (1 - x) dmu_A + x dmu_X = e.
+
+Another phase (y, e') does not form as long as (1 - y) dmu_A + y dmu_X <= e'. With dmu_X from the first line,
+
+    dmu_A <= (x e' - y e) / (x - y)  if it is richer in A (y < x),
+    dmu_A >= (y e - x e') / (y - x)  if it is richer in X (y > x).
+
+The bound is where the straight line through both phases meets pure A. The elements themselves give
+0 and dH_f/a. See docs/physics.md for the derivation and its sources.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from stores.errors import InputError
+from workflows.analysis.convex_hull import HullEntry, check_one_method
+from workflows.analysis.surface_energy import reference_element
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+SAME_ENERGY = 1e-3
+"""A phase of the same composition that is lower by less counts as the same crystal (eV/atom).
+
+Two relaxations of one crystal differ by this much, and neither may exclude the other.
+"""
+
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class StableWindow:
+    """Where a compound is stable.
+
+    Attributes
+    ----------
+    window
+        dmu of `reference` from X-rich to Mg-rich (eV); None if there is none.
+    limits
+        Names of the phases that form beyond the two ends; None without a window.
+    energy_above_hull
+        Of the compound above all known phases (eV/atom); None if it is not known.
+    decomposition
+        Phases of lower energy at its composition, with their shares of the atoms; empty if stable.
+    competing
+        Names of the compounds it was compared with, besides the elements.
+    reference
+        Element whose chemical potential it is.
+    reason
+        One line saying why there is no window; empty if there is one.
+    """
+
+    window: tuple[float, float] | None
+    limits: tuple[str, str] | None = None
+    energy_above_hull: float | None = None
+    decomposition: tuple[tuple[str, float], ...] = ()
+    competing: tuple[str, ...] = ()
+    reference: str = ""
+    reason: str = ""
+
+
+def stable_window(target: HullEntry, competing: Iterable[HullEntry]) -> StableWindow:
+    """Narrow the window of the chemical potential to where a compound is stable.
+
+    Parameters
+    ----------
+    target
+        A compound of two elements.
+    competing
+        All other known phases of the same method, the target left out; those with further elements and
+        elemental phases are passed over, for the elements' ground states count always.
+
+    Returns
+    -------
+    StableWindow
+
+    Raises
+    ------
+    InputError
+        If energies of several methods are given, one is no number, or the target has three or more elements.
+    """
+    phases = list(competing)
+    check_one_method([target, *phases])
+    reference = reference_element(target.fractions)
+    if len(target.fractions) == 1:
+        return StableWindow(
+            None, reference=reference, reason=f"{target.label} is an element: it has no window"
+        )
+    (partner,) = set(target.fractions) - {reference}
+    rivals = [p for p in phases if len(p.fractions) == 2 and set(p.fractions) == set(target.fractions)]
+    names = tuple(dict.fromkeys(p.label for p in sorted(rivals, key=lambda p: _share(p, partner))))
+    x, e = _share(target, partner), target.formation_energy
+    elements = [HullEntry(reference, 0.0, target.method), HullEntry(partner, 0.0, target.method)]
+    known = [(_share(p, partner), p.formation_energy, p.label) for p in [*elements, *rivals]]
+    upper = min((((x * f - y * e) / (x - y), name) for y, f, name in known if y < x - _ROUNDING))
+    lower = max((((y * e - x * f) / (y - x), name) for y, f, name in known if y > x + _ROUNDING))
+    lowest = min((f for y, f, _ in known if abs(y - x) <= _ROUNDING), default=e)
+    if lower[0] <= upper[0] + _ROUNDING and lowest >= e - SAME_ENERGY:
+        window = (min(lower[0], upper[0]) + 0.0, upper[0] + 0.0)
+        return StableWindow(window, (lower[1], upper[1]), max(e - lowest, 0.0), (), names, reference)
+    energy, parts = _lowest_mixture(x, known)
+    above = e - energy
+    return StableWindow(
+        None,
+        energy_above_hull=above,
+        decomposition=parts,
+        competing=names,
+        reference=reference,
+        reason=f"{target.label} is {above:.4f} eV/atom above the hull: it decomposes into "
+        f"{' + '.join(name for name, _ in parts)}",
+    )
+
+
+def _share(phase: HullEntry, partner: str) -> float:
+    return phase.fractions.get(partner, 0.0)
+
+
+def _lowest_mixture(
+    x: float, phases: list[tuple[float, float, str]]
+) -> tuple[float, tuple[tuple[str, float], ...]]:
+    """Energy (eV/atom) of the best mixture at x of one or two phases (share of X, energy, name), and it.
+
+    Two phases at most coexist in a binary system, so all pairs are tried.
+    """
+    best: tuple[float, tuple[tuple[str, float], ...]] | None = None
+    for y, f, name in phases:
+        if abs(y - x) <= _ROUNDING and (best is None or f < best[0]):
+            best = (f, ((name, 1.0),))
+    for y, f, left in phases:
+        for z, g, right in phases:
+            if y < x - _ROUNDING and z > x + _ROUNDING:
+                share = (x - y) / (z - y)
+                energy = (1 - share) * f + share * g
+                if best is None or energy < best[0] - _ROUNDING:
+                    best = (energy, ((left, 1 - share), (right, share)))
+    if best is None:
+        raise InputError("no phases on both sides of the compound")  # the elements are always there
+    return best
+
+
+def surface_energies_at(
+    window: tuple[float, float] | None, surface: Mapping[str, object]
+) -> tuple[float, float] | None:
+    """Return gamma at both ends of a window from a stored surface's Mg-rich value and slope (eV/A^2).
+
+    None where the window, the value or the slope is missing.
+    """
+    gamma, slope = surface.get("surface_energy"), surface.get("surface_energy_slope")
+    if window is None or not isinstance(gamma, (int, float)) or not isinstance(slope, (int, float)):
+        return None
+    return gamma + slope * window[0], gamma + slope * window[1]
