@@ -7,7 +7,10 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from rich.console import Console
+    from rich.table import Table
 
 PIPE_WIDTH = 120
 """Width of tables that go to a file or another program (columns), unless COLUMNS says otherwise."""
@@ -25,3 +28,29 @@ def page() -> Console:
 
     width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PIPE_WIDTH
     return Console(width=width, highlight=False, soft_wrap=False)
+
+
+def simple_table(*headings: str, right: Collection[str] = (), fold: Collection[str] = ()) -> Table:
+    """Return a table with a line below its headings and nothing else.
+
+    Parameters
+    ----------
+    *headings
+        Of its columns.
+    right
+        Those whose cells are numbers.
+    fold
+        Those whose cells may take several lines.
+    """
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in headings:
+        table.add_column(
+            heading,
+            justify="right" if heading in right else "left",
+            no_wrap=heading not in fold,
+            overflow="fold" if heading in fold else "ellipsis",
+        )
+    return table

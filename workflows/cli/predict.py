@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from stores.errors import InputError
 from workflows.cli.console import page
 from workflows.cli.learning import require_network
-from workflows.cli.train import DEFAULT_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,6 +31,7 @@ def predict(
     max_index: int,
     min_thickness: float,
     model: Path | None,
+    store: str | None,
     workers: int | None,
     quiet: bool,
     as_json: bool,
@@ -53,10 +53,10 @@ def predict(
             "--formula MgAg --prototype B2" + (" (not both)" if crystal else "")
         )
     require_network()
-    from model.ensemble import load_ensemble
     from model.prediction import predict_slabs
+    from workflows.cli.which_model import chosen_ensemble
 
-    ensemble = load_ensemble(model or Path(os.environ.get("MGSURF_MODEL") or DEFAULT_FOLDER))
+    ensemble, _ = chosen_ensemble(model, store)
     problems: list[tuple[str, str]] = []
     candidates = (
         _cut(bulk, prototype, formula, max_index, min_thickness, problems)

@@ -186,8 +186,13 @@ def predict(
     ] = 10.0,
     model: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="As mgsurf train wrote it; else MGSURF_MODEL, else ./mgsurf_model."),
+        typer.Option(
+            metavar="DIR",
+            help="As mgsurf train wrote it; or champion, v3, ... of --store. "
+            "Else MGSURF_MODEL, else ./mgsurf_model.",
+        ),
     ] = None,
+    store: StoreOption = None,
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Processes, for many slabs; all cores by default.")
     ] = None,
@@ -210,6 +215,7 @@ def predict(
         max_index=max_index,
         min_thickness=min_thickness,
         model=model,
+        store=store,
         workers=workers,
         quiet=quiet,
         as_json=as_json,

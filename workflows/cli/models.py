@@ -1,0 +1,292 @@
+"""`mgsurf models`: the registry of trained models, and which of them is in use."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from stores.registry import ModelRegistry
+from workflows.cli.console import page, simple_table
+from workflows.cli.query import existing_store
+from workflows.cli.writing import store_to_write
+from workflows.report.training_figures import significant, target_name, unit_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from stores.decisions import Book, Standing
+    from stores.model_card import ModelCard
+
+SHOWN_ID = 12  # digits of a snapshot's id
+_OF_PARTS = {"mae": "MAE", "rmse": "RMSE", "r2": "R²"}
+_OF_TEST = {"macro_mae": "MAE over systems", "coverage_90": "in the 90 % interval"}
+
+
+def add(
+    folder: Path, *, judged_by: Sequence[Path], promote_it: bool, note: str, store: str | None, as_json: bool
+) -> int:
+    """Register the model of a run folder as a candidate."""
+    from workflows.cli.learning import require_network
+
+    require_network()
+    from model.registration import facts_of_run, weight_files
+
+    facts = facts_of_run(folder, judged_by).model_copy(update={"note": note})
+    files = weight_files(folder)
+    with store_to_write(store) as opened:
+        registry = ModelRegistry(opened)
+        card, new = registry.add(facts, files)
+        if promote_it:
+            registry.promote(card.version, note or "promoted when it was registered")
+        standing = registry.book().standing(card.version)
+    if as_json:
+        print(json.dumps({**_plain(card, standing), "new": new}, indent=2))
+    else:
+        known = "" if new else ", which had it already"
+        print(f"{card.name} ({standing.state}) in {opened.uri}{known}: {card.label}")
+    if card.snapshot is None:
+        print(
+            "mgsurf: it was trained without a snapshot and cannot be trained again once records change; "
+            "mgsurf snapshot create, then mgsurf train --snapshot",
+            file=sys.stderr,
+        )
+    return 0
+
+
+def list_all(*, store: str | None, as_json: bool) -> int:
+    """Print a line for each version."""
+    with existing_store(store) as opened:
+        registry = ModelRegistry(opened)
+        cards, book = registry.cards(), registry.book()
+    if as_json:
+        print(json.dumps([_plain(card, book.standing(card.version)) for card in cards], indent=2))
+        return 0
+    if not cards:
+        print("no models; mgsurf models add FOLDER registers what mgsurf train wrote")
+        return 0
+    targets = list(dict.fromkeys(target for card in cards for target in card.targets))
+    errors = [_with_unit(f"{target_name(target)} MAE", target) for target in targets]
+    table = simple_table(
+        "model", "state", "trained as", "snapshot", *errors, "reason", right=errors,
+        fold=("trained as", "reason", *errors),
+    )  # fmt: skip
+    for card in cards:
+        standing = book.standing(card.version)
+        table.add_row(
+            card.name,
+            standing.state,
+            card.label,
+            (card.snapshot or "none")[:SHOWN_ID],
+            *(_first_mae(card, target) for target in targets),
+            standing.reason,
+            style="bold" if standing.state == "champion" else "",
+        )
+    page().print(table)
+    print("MAE on the test part of the split that each was trained with; mgsurf models compare A B shows all")
+    return 0
+
+
+def show(name: str, *, store: str | None, as_json: bool) -> int:
+    """Print the card of a version."""
+    with existing_store(store) as opened:
+        registry = ModelRegistry(opened)
+        card, book = registry.card(registry.resolve(name)), registry.book()
+    standing = book.standing(card.version)
+    if as_json:
+        print(json.dumps(_plain(card, standing), indent=2))
+        return 0
+    facts = simple_table("model", card.name, fold=(card.name,))
+    for key, value in _facts(card, standing, book):
+        facts.add_row(key, value)
+    page().print(facts)
+    for split in card.metrics:
+        page().print(_errors_table(card, split))
+    _print_elements(card)
+    return 0
+
+
+def promote(name: str, *, reason: str, store: str | None) -> int:
+    """Make a version the champion."""
+    with store_to_write(store) as opened:
+        registry = ModelRegistry(opened)
+        version = registry.resolve(name)
+        before = registry.champion_version()
+        decision = registry.promote(version, reason, replacing=before)
+    if decision is None:
+        print(f"mgsurf: v{version} is the champion already", file=sys.stderr)
+    else:
+        print(f"v{version} is the champion" + (f"; v{before} is retired" if before is not None else ""))
+    return 0
+
+
+def rollback(*, reason: str, store: str | None) -> int:
+    """Go back to the champion before the present one."""
+    with store_to_write(store) as opened:
+        decision, notes = ModelRegistry(opened).rollback(reason)
+    for note in notes:
+        print(f"mgsurf: {note}", file=sys.stderr)
+    print(f"v{decision.champion} is the champion again; v{decision.version} is retired")
+    return 0
+
+
+def compare(one: str, other: str, *, store: str | None, as_json: bool) -> int:
+    """Print the errors of two versions side by side."""
+    with existing_store(store) as opened:
+        registry = ModelRegistry(opened)
+        a, b = (registry.card(registry.resolve(name)) for name in (one, other))
+    rows = list(_side_by_side(a, b))
+    if as_json:
+        print(json.dumps({"a": a.name, "b": b.name, "rows": rows, "remarks": _remarks(a, b)}, indent=2))
+        return 0
+    table = simple_table(
+        "split", "target", "", a.name, b.name, "difference", right=(a.name, b.name, "difference")
+    )
+    for row in rows:
+        before, after = row["a"], row["b"]
+        change = "" if row["difference"] is None else f"{_signed(row['difference'])}{_percent(before, after)}"
+        style = {True: "green", False: "red", None: ""}[row["better"]]
+        table.add_row(
+            row["split"],
+            _with_unit(target_name(row["target"]), row["target"]),
+            row["metric"],
+            _number(before),
+            _number(after),
+            f"[{style}]{change}[/]" if style and change else change,
+        )
+    if rows:
+        page().print(table)
+    else:
+        print(f"{a.name} and {b.name} share no split and target")
+    for remark in _remarks(a, b):
+        print(f"mgsurf: {remark}", file=sys.stderr)
+    return 0
+
+
+def _plain(card: ModelCard, standing: Standing) -> dict[str, Any]:
+    return {**card.model_dump(mode="json"), **standing.model_dump(mode="json")}
+
+
+def _facts(card: ModelCard, standing: Standing, book: Book) -> Iterator[tuple[str, str]]:
+    since = f", {standing.since:%Y-%m-%d %H:%M} UTC" if standing.since else ""
+    yield "state", f"{standing.state}{since}" + (f": {standing.reason}" if standing.reason else "")
+    yield "trained as", f"{card.label}, {card.members} member{'s' * (card.members != 1)}"
+    yield "snapshot", card.snapshot or "none: it cannot be trained again once records change"
+    if card.sizes:
+        yield "slabs", ", ".join(f"{number} {part}" for part, number in card.sizes.items())
+    yield "elements", ", ".join(card.elements)
+    if card.seconds is not None:
+        yield "training time", f"{card.seconds:.0f} s"
+    yield "code", card.code_version or "not known"
+    yield "libraries", ", ".join(f"{name} {number}" for name, number in card.libraries.items()) or "not known"
+    yield "registered", f"{card.created_at:%Y-%m-%d %H:%M} UTC by {card.made_by}"
+    yield "champion then", "none" if card.champion_before is None else f"v{card.champion_before}"
+    size = sum(file.size for file in card.weights.files) / 1e6
+    yield "weights", f"{size:.1f} MB in {card.weights.place}, sha256 {card.weights.sha256[:16]}..."
+    decided = [d for d in book.decisions if card.version in (d.version, d.champion) and d.action != "reject"]
+    if len(decided) > 1:
+        yield "history", "; ".join(f"{d.action} v{d.version} {d.decided_at:%Y-%m-%d}" for d in decided)
+    if card.note:
+        yield "note", card.note
+
+
+def _errors_table(card: ModelCard, split: str) -> Any:
+    columns = [*_OF_PARTS.values(), *_OF_TEST.values()]
+    table = simple_table(f"split {split}", "part", "slabs", *columns, right=("slabs", *columns), fold=columns)
+    for target, metrics in card.metrics[split].items():
+        for part in ("train", "val", "test"):
+            if part not in metrics:
+                continue
+            numbers = [_number(metrics[part].get(key)) for key in _OF_PARTS]
+            more = [_number(metrics.get(key)) if part == "test" else "" for key in _OF_TEST]
+            table.add_row(
+                _with_unit(target_name(target), target), part, str(metrics[part]["n"]), *numbers, *more,
+                style="bold" if part == "test" else "",
+            )  # fmt: skip
+    return table
+
+
+def _print_elements(card: ModelCard) -> None:
+    """Print the test MAE of each element, the splits side by side."""
+    columns = [(split, target) for split in card.metrics for target in card.metrics[split]]
+    found = {
+        (split, target): card.metrics[split][target].get("by_element") or {} for split, target in columns
+    }
+    elements = sorted({element for errors in found.values() for element in errors})
+    if not elements:
+        return
+    names = [_with_unit(f"{target_name(target)}, {split}", target) for split, target in columns]
+    table = simple_table("element", "slabs", *names, right=("slabs", *names), fold=names)
+    for element in elements:
+        errors = [found[column].get(element) for column in columns]
+        slabs = max(e["n"] for e in errors if e)
+        table.add_row(element, str(slabs), *(_number(e["mae"]) if e else "-" for e in errors))
+    print("MAE of test slabs that hold an element")
+    page().print(table)
+
+
+def _side_by_side(a: ModelCard, b: ModelCard) -> Iterator[dict[str, Any]]:
+    """Yield a row for each number that both have, of validation and test parts."""
+    for split in a.metrics:
+        for target, ours in a.metrics[split].items():
+            theirs = b.metrics.get(split, {}).get(target)
+            if theirs is None:
+                continue
+            for part in ("val", "test"):
+                for key, words in _OF_PARTS.items():
+                    pair = ours.get(part, {}).get(key), theirs.get(part, {}).get(key)
+                    yield _row(split, target, f"{part} {words}", *pair, -1 if key == "r2" else 1)
+            for key, words in _OF_TEST.items():
+                sign = 1 if key == "macro_mae" else 0
+                yield _row(split, target, f"test {words}", ours.get(key), theirs.get(key), sign)
+
+
+def _row(split: str, target: str, metric: str, a: float | None, b: float | None, sign: int) -> dict[str, Any]:
+    """Make a row; `sign` is 1 where less is better, -1 where more is, 0 where neither."""
+    difference = None if a is None or b is None else b - a
+    better = None if not difference or not sign else difference * sign < 0
+    return {
+        "split": split, "target": target, "metric": metric, "a": a, "b": b, "difference": difference,
+        "better": better,
+    }  # fmt: skip
+
+
+def _remarks(a: ModelCard, b: ModelCard) -> list[str]:
+    """Return the reasons why two columns of numbers may not be compared as they stand."""
+    found = []
+    if a.data != b.data:
+        found.append(
+            f"{a.name} and {b.name} were trained and tested on different slabs; only a common hold-out "
+            "compares them fairly"
+        )
+    elif a.config.get("seed") != b.config.get("seed"):
+        found.append(f"{a.name} and {b.name} were divided by different seeds: their test parts differ")
+    only = [s for s in (*a.metrics, *b.metrics) if (s in a.metrics) != (s in b.metrics)]
+    if only:
+        found.append(f"errors by the split {', '.join(dict.fromkeys(only))} are on one of the cards only")
+    return found
+
+
+def _first_mae(card: ModelCard, target: str) -> str:
+    for metrics in card.metrics.values():
+        if target in metrics:
+            return _number(metrics[target].get("test", {}).get("mae"))
+    return ""
+
+
+def _with_unit(text: str, target: str) -> str:
+    unit = unit_of(target.partition("@")[0])
+    return f"{text} ({unit})" if unit else text
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else significant(value)
+
+
+def _signed(value: float) -> str:
+    return f"+{significant(value)}" if value > 0 else significant(value)
+
+
+def _percent(before: float, after: float) -> str:
+    return f" ({100 * (after - before) / abs(before):+.0f} %)" if before else ""

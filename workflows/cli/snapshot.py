@@ -1,0 +1,209 @@
+"""`mgsurf snapshot`: make, list, show and compare the sets of values that models are trained on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from stores.snapshot_diff import diff_snapshots, news_since
+from stores.snapshots import draft_snapshot, find_snapshot, list_snapshots, save_snapshot
+from workflows.cli.console import page, simple_table
+from workflows.cli.query import existing_store
+from workflows.cli.writing import store_to_write
+from workflows.report.training_figures import significant, target_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rich.table import Table
+
+    from stores.snapshot_diff import Difference, News
+    from stores.snapshots import Snapshot
+    from stores.surfaces import SurfaceStore
+
+SHOWN_ID = 12
+"""Digits of an id in tables; commands take any beginning that fits one snapshot alone."""
+
+SHOWN_ROWS = 100
+NOW = "now"
+"""Stands for a snapshot of the store as it is."""
+
+_NAMED = 5  # record ids in a sentence
+
+
+def create(
+    *, store: str | None, targets: Sequence[str], methods: Sequence[str], separate: bool, as_json: bool
+) -> int:
+    """Make a snapshot of the store as it is and print its id."""
+    with store_to_write(store) as opened, _busy("reading slabs"):
+        draft = draft_snapshot(opened, targets or None, methods=methods or None, separate=separate)
+        new = save_snapshot(opened, draft)
+    if as_json:
+        print(json.dumps({**_plain(draft.snapshot), "new": new}, indent=2))
+        return 0
+    page().print(_heads_table(draft.snapshot))
+    known = "" if new else "; the store had it already"
+    print(f"snapshot {draft.snapshot.id} of {_count(draft.snapshot.n_records, 'record')}{known}")
+    return 0
+
+
+def list_all(*, store: str | None, as_json: bool) -> int:
+    """Print all snapshots, the last one made at the end."""
+    with existing_store(store) as opened:
+        found = list_snapshots(opened)
+        users = _models_of(opened)
+    if as_json:
+        print(json.dumps([{**_plain(one), "models": users.get(one.id, [])} for one in found], indent=2))
+        return 0
+    if not found:
+        print("no snapshots; mgsurf snapshot create makes one")
+        return 0
+    table = simple_table("snapshot", "made (UTC)", "records", "targets", "models", right=("records",))
+    for one in found:
+        labels = ", ".join(f"{target_name(head.name)} ({head.labels})" for head in one.heads)
+        made = one.created_at[:16].replace("T", " ")
+        table.add_row(one.id[:SHOWN_ID], made, str(one.n_records), labels, ", ".join(users.get(one.id, [])))
+    page().print(table)
+    return 0
+
+
+def show(name: str, *, store: str | None, as_json: bool) -> int:
+    """Print what a snapshot holds and how the store has moved on since."""
+    with existing_store(store) as opened:
+        snapshot = find_snapshot(opened, name)
+        news = news_since(opened, snapshot)
+        users = _models_of(opened).get(snapshot.id, [])
+    if as_json:
+        since = {key: list(ids) for key, ids in asdict(news).items()}
+        records = [record for record, _ in snapshot.records]
+        print(json.dumps({**_plain(snapshot), "models": users, "since": since, "records": records}, indent=2))
+        return 0
+    page().print(_heads_table(snapshot))
+    print(f"snapshot {snapshot.id}, made {snapshot.created_at[:16].replace('T', ' ')} UTC")
+    print(f"{_count(snapshot.n_records, 'record')}; models: {', '.join(users) or 'none'}")
+    print(f"since then: {_news(news)}")
+    if news.deleted:
+        print(f"no longer in the store, but kept in the snapshot for training: {_named(news.deleted)}")
+    return 0
+
+
+def diff(old: str, new: str, *, store: str | None, as_json: bool) -> int:
+    """Print the records that two snapshots do not share, with old and new values."""
+    with existing_store(store) as opened:
+        one = find_snapshot(opened, old)
+        if new == NOW:
+            with _busy("reading slabs"):
+                names = list(dict.fromkeys(head.target for head in one.heads))
+                methods = list(dict.fromkeys(head.method for head in one.heads))
+                two = draft_snapshot(opened, names, methods=methods, separate=True)
+            difference, later = diff_snapshots(opened, one, two), NOW
+        else:
+            other = find_snapshot(opened, new)
+            difference, later = diff_snapshots(opened, one, other), other.id
+    if as_json:
+        print(json.dumps({"old": one.id, "new": later, **_plain_difference(difference)}, indent=2))
+    else:
+        _print_difference(difference, one.id, later)
+    return 0
+
+
+def _plain(snapshot: Snapshot) -> dict[str, Any]:
+    return {name: value for name, value in asdict(snapshot).items() if name != "records"}
+
+
+def _plain_difference(difference: Difference) -> dict[str, Any]:
+    return {
+        "added": [_plain_item(item) for item in difference.added],
+        "removed": [_plain_item(item) for item in difference.removed],
+        "changed": [asdict(change) for change in difference.changed],
+    }
+
+
+def _plain_item(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: item[name] for name in ("record_id", "formula", "chemsys", "method", "targets")}
+
+
+def _print_difference(difference: Difference, old: str, new: str) -> None:
+    rows: list[tuple[str, str, str, dict[str, float], dict[str, float], str]] = []
+    for item in difference.added:
+        rows.append(("added", item["record_id"], item["formula"], {}, item["targets"], ""))
+    for item in difference.removed:
+        rows.append(("removed", item["record_id"], item["formula"], item["targets"], {}, ""))
+    for change in difference.changed:
+        remarks = []
+        if change.slab_changed:
+            remarks.append("slab changed")
+        if change.old_method != change.new_method:
+            remarks.append(f"{change.old_method} -> {change.new_method}")
+        rows.append(("changed", change.record_id, change.formula, change.old, change.new, "; ".join(remarks)))
+    targets = list(dict.fromkeys(name for row in rows for name in (*row[3], *row[4])))
+    names = [target_name(target) for target in targets]
+    if rows:
+        table = simple_table("", "record", "compound", *names, "remark", right=names, fold=("remark",))
+        for kind, record, formula, before, after, remark in rows[:SHOWN_ROWS]:
+            values = [_step(before.get(target), after.get(target), kind) for target in targets]
+            table.add_row(kind, record, formula, *values, remark)
+        page().print(table)
+    if len(rows) > SHOWN_ROWS:
+        print(f"{SHOWN_ROWS} of {len(rows)} records shown; --json shows all")
+    counts = [len(difference.added), len(difference.removed), len(difference.changed)]
+    later = "the store as it is" if new == NOW else new[:SHOWN_ID]
+    print(
+        f"from {old[:SHOWN_ID]} to {later}: {counts[0]} added, {counts[1]} removed, {counts[2]} changed"
+        if rows
+        else f"{old[:SHOWN_ID]} and {later} hold the same"
+    )
+
+
+def _step(before: float | None, after: float | None, kind: str) -> str:
+    if kind != "changed":
+        value = before if after is None else after
+        return "" if value is None else significant(value, 4)
+    if before == after:
+        return "" if after is None else significant(after, 4)
+    old, new = ("none" if value is None else significant(value, 4) for value in (before, after))
+    return f"{old} -> {new}"
+
+
+def _heads_table(snapshot: Snapshot) -> Table:
+    table = simple_table("target", "labels", "method", right=("labels",))
+    for head in snapshot.heads:
+        table.add_row(target_name(head.name), str(head.labels), head.method)
+    return table
+
+
+def _news(news: News) -> str:
+    parts = [
+        _count(len(news.added), "new record"),
+        f"{len(news.changed)} changed",
+        f"{len(news.removed)} gone or no longer accepted",
+    ]
+    if news.other_methods:
+        parts.append(f"{len(news.other_methods)} of other methods, which do not count")
+    return ", ".join(parts)
+
+
+def _named(ids: Iterable[str]) -> str:
+    listed = list(ids)
+    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
+    return ", ".join(listed[:_NAMED]) + more
+
+
+def _models_of(store: SurfaceStore) -> dict[str, list[str]]:
+    """Return the versions that were trained on each snapshot."""
+    users: dict[str, list[str]] = {}
+    cards = store.collection("models").query({}, ["version", "snapshot"], sort={"version": 1})
+    for card in cards:
+        users.setdefault(card.get("snapshot") or "", []).append(f"v{card['version']}")
+    return users
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def _busy(text: str) -> Any:
+    from rich.console import Console
+
+    return Console(stderr=True).status(text)

@@ -1,0 +1,61 @@
+"""Which model a command means: a folder, or a version in the registry of the store."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workflows.cli.train import DEFAULT_FOLDER
+
+if TYPE_CHECKING:
+    from model.ensemble import Ensemble
+
+
+def chosen_ensemble(model: str | Path | None, store: str | None = None) -> tuple[Ensemble, str]:
+    """Load the model that a command was told to use.
+
+    Parameters
+    ----------
+    model
+        A folder that exists, or ``champion``, ``latest``, ``v3``; else MGSURF_MODEL, else ./mgsurf_model.
+    store
+        Whose registry; as every ``--store``.
+
+    Returns
+    -------
+    ensemble, name
+        The second is the folder's path, or v1, v2, ...
+
+    Raises
+    ------
+    InputError
+        If there is no such model.
+    StoreError
+        If its weights are damaged. A damaged champion is not: the one before it is loaded, which is said on
+        stderr.
+    """
+    from model.ensemble import load_ensemble
+    from workflows.cli.query import existing_store
+
+    name = str(model or os.environ.get("MGSURF_MODEL") or DEFAULT_FOLDER)
+    if Path(name).exists() or not is_version(name):
+        return load_ensemble(Path(name)), name
+    from model.registration import load_champion, load_version
+    from stores.registry import ModelRegistry
+
+    with existing_store(store) as opened:
+        registry = ModelRegistry(opened)
+        if name != "champion":
+            version = registry.resolve(name)
+            return load_version(registry, version), f"v{version}"
+        ensemble, card, notes = load_champion(registry)
+    for note in notes:
+        print(f"mgsurf: {note}", file=sys.stderr)
+    return ensemble, card.name
+
+
+def is_version(name: str) -> bool:
+    """Say whether a word means a version in a registry: champion, latest, v1, v2, ..."""
+    return name in ("champion", "latest") or (name[:1] == "v" and name[1:].isascii() and name[1:].isdigit())
