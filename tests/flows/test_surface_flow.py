@@ -293,3 +293,50 @@ def test_jobs_say_what_they_ask_of_a_queue(bench, mgag):
     }  # fmt: skip
     bench.run(flow)
     assert len(surfaces(bench.store)) == 5
+
+
+def test_the_bulk_keeps_the_formation_energy_of_its_surfaces(bench, mgag):
+    bench.run(SurfaceMaker(bench.context()).make(mgag, miller_indices=[(1, 1, 0)]))
+    with open_store(bench.store) as store:
+        (bulk,) = store.records(BulkRecord)
+        (surface,) = store.surfaces()
+        assert bulk.formation_energy is not None
+        assert bulk.formation_energy == surface.formation_energy
+        mu0 = sum(r.energy_per_atom for r in store.records(ReferenceRecord))
+        assert bulk.formation_energy == pytest.approx(bulk.energy_per_formula_unit - mu0, abs=1e-12)
+        # as stores of earlier versions hold it: the next run adds it without any calculation
+        before = bench.executed()
+        store.add(bulk.model_copy(update={"formation_energy": None}))
+    bench.run(SurfaceMaker(bench.context()).make(mgag, miller_indices=[(1, 1, 0)]))
+    assert bench.executed() == before
+    with open_store(bench.store) as store:
+        again = store.get(BulkRecord, bulk.id)
+        assert again.formation_energy == bulk.formation_energy
+    bench.run(SurfaceMaker(bench.context()).make(mgag, miller_indices=[(1, 1, 0)]))
+    with open_store(bench.store) as store:
+        assert store.get(BulkRecord, bulk.id) == again  # and the one after that writes nothing
+
+
+def test_pull_finds_the_formation_energy_in_the_outputs(bench, mgag):
+    from stores.connections import open_job_store
+    from workflows.execution.remote_pull import records_in
+
+    bench.run(SurfaceMaker(bench.context()).make(mgag, miller_indices=[(1, 1, 0)]))
+    jobs = open_job_store(bench.store)
+    jobs.connect()
+    outputs = [d["output"] for d in jobs.query({}, ["output", "completed_at"], load=True)]
+    found = [r for output in outputs for r in records_in(output) if isinstance(r, BulkRecord)]
+    latest = max(found, key=lambda record: record.created_at)
+    assert len(found) >= 2
+    assert latest.formation_energy is not None
+
+
+def test_without_a_reference_the_bulk_has_no_formation_energy(bench, mgag, mg):
+    flow = SurfaceMaker(bench.context()).make(mgag, miller_indices=[(1, 1, 0)], references=[])
+    bench.run(flow)
+    bench.run(SurfaceMaker(bench.context()).make(mg, miller_indices=[(0, 0, 1)]))
+    with open_store(bench.store) as store:
+        assert {b.formula: b.formation_energy for b in store.records(BulkRecord)} == {
+            "MgAg": None,
+            "Mg": None,
+        }

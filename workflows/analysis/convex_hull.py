@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from stores.errors import InputError
 
@@ -164,7 +164,7 @@ class ConvexHull:
         parts, hull_energy = self._diagram(entry).get_decomp_and_hull_energy_per_atom(_composition(entry))
         shares: dict[str, float] = {}
         for part, share in parts.items():
-            name = str(part.name)
+            name = str(cast("PDEntry", part).name)
             shares[name] = shares.get(name, 0.0) + float(share)
         return shares, max(entry.formation_energy - float(hull_energy), 0.0)
 
@@ -175,7 +175,7 @@ class ConvexHull:
         system = frozenset(entry.fractions)
         if system not in self._diagrams:
             within = [e for e in self.entries if len(e.fractions) > 1 and system.issuperset(e.fractions)]
-            elements: list[PDEntry] = [PDEntry(element, 0.0) for element in sorted(system)]
+            elements = [PDEntry(element, 0.0) for element in sorted(system)]
             self._diagrams[system] = PhaseDiagram([*elements, *map(_pd_entry, within)])
         return self._diagrams[system]
 
@@ -198,7 +198,7 @@ def _composition(entry: HullEntry) -> Composition:
     return Composition(entry.formula)
 
 
-def _pd_entry(entry: HullEntry) -> Any:
+def _pd_entry(entry: HullEntry) -> PDEntry:
     from pymatgen.analysis.phase_diagram import PDEntry
 
     composition = _composition(entry)

@@ -10,7 +10,7 @@ from pymatgen.core import Structure
 
 from workflows.analysis.verdicts import VerdictThresholds
 from workflows.flows.queue_plan import JobSize, QueuePlan, prepare
-from workflows.jobs.bulk import compute_reference, relax_bulk
+from workflows.jobs.bulk import compute_reference, keep_formation_energy, relax_bulk
 from workflows.jobs.context import RunContext
 from workflows.jobs.pre_relaxation import NONE
 from workflows.jobs.progress import Stage, announce
@@ -155,6 +155,7 @@ def cut_and_compute(
         label = bulk["calculation"]["label"] if bulk else "bulk"
         announce(Stage.PROBLEM, label, text="no facet of it can be computed without its relaxed bulk")
         return Response(output={"formula": None, "surfaces": []})
+    bulk = keep_formation_energy(maker.context, bulk, references)
     formula, key = bulk["bulk"]["formula"], bulk["bulk"]["bulk_key"]
     planes = [(h, k, l) for h, k, l in miller_indices] if miller_indices else None
     slabs = maker.cut(Structure.from_dict(bulk["bulk"]["structure"]), planes)
@@ -179,9 +180,11 @@ def cut_and_compute(
         prepare(surface, maker.queue, JobSize.LIGHT, keep_going=True)
         surfaces.append(surface)
     output = {"formula": formula, "surfaces": [surface.output for surface in surfaces]}
+    kept = {"bulk": bulk["bulk"]}  # here `mgsurf pull` finds it with its formation energy
     if not surfaces:
-        return Response(output=output)
-    return Response(replace=Flow([*oriented.values(), *surfaces], output=output, name=f"{formula} slabs"))
+        return Response(output={**output, **kept})
+    flow = Flow([*oriented.values(), *surfaces], output=output, name=f"{formula} slabs")
+    return Response(output=kept, replace=flow)
 
 
 @job(name="slab")

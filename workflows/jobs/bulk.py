@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from stores.records import (
     Provenance,
     ReferenceRecord,
 )
+from workflows.analysis.surface_energy import formation_energy
 from workflows.jobs.calculate import Question, calculate, final_structure
 from workflows.jobs.progress import Stage, announce, relative_cost
 from workflows.structures.crystal import crystal_of
@@ -101,8 +103,47 @@ def relax_bulk(context: RunContext, structure: Structure, provenance: dict[str, 
         calculation_id=calculation.id,
     )
     with open_store(context.store) as store:
+        known = store.get(BulkRecord, bulk.id)
+        if known is not None and known.energy_per_formula_unit == bulk.energy_per_formula_unit:
+            bulk = bulk.model_copy(update={"formation_energy": known.formation_energy})
         store.add(bulk)
     return {"calculation": calculation.model_dump(mode="json"), "bulk": bulk.model_dump(mode="json")}
+
+
+def keep_formation_energy(
+    context: RunContext, bulk: dict[str, Any], references: list[dict[str, Any] | None]
+) -> dict[str, Any]:
+    """Add its formation energy to the stored bulk, where the references of all its elements are known.
+
+    Parameters
+    ----------
+    context
+        Whose store keeps it.
+    bulk
+        Output of `relax_bulk` that holds a bulk.
+    references
+        Outputs of `compute_reference`.
+
+    Returns
+    -------
+    dict
+        `bulk` with the record as it now is: the same number as in the records of its surfaces. An element
+        has none.
+    """
+    record = BulkRecord.model_validate(bulk["bulk"])
+    known = [r["reference"] for r in references if r is not None and r["reference"] is not None]
+    mu0 = {reference["element"]: reference["energy_per_atom"] for reference in known}
+    composition = Structure.from_dict(record.structure).composition
+    amounts = composition.get_reduced_composition_and_factor()[0].get_el_amt_dict()
+    energy = formation_energy(record.energy_per_formula_unit, amounts, mu0) if len(amounts) > 1 else None
+    if energy is None or energy == record.formation_energy:
+        return bulk
+    # a later time, so that `mgsurf pull` puts it in the place of the record without
+    update = {"formation_energy": energy, "created_at": datetime.now(UTC)}
+    record = record.model_copy(update=update)
+    with open_store(context.store) as store:
+        store.add(record)
+    return {**bulk, "bulk": record.model_dump(mode="json")}
 
 
 @job(name="compute reference")
