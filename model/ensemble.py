@@ -85,13 +85,17 @@ class Ensemble:
         graphs
             Built with `graph_settings`.
         """
+        return self.predict_placed(graphs)[0]
+
+    def predict_placed(self, graphs: Sequence[SlabGraph]) -> tuple[Predictions, NDArray[np.float64]]:
+        """Predict as `predict` does; also return where the slabs lie, see `TrainingMap.place`."""
         each, embedding = _outputs(self.members, graphs)
         distance = self.training_map.distance(embedding)
         mean = {name: values.mean(axis=0) for name, values in each.items()}
         sigma = {
             name: self.calibration[name].sigma(_spread(values), distance) for name, values in each.items()
         }
-        return Predictions(mean, sigma, distance)
+        return Predictions(mean, sigma, distance), self.training_map.place(embedding)
 
 
 def train_ensemble(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -21,6 +22,9 @@ MOST_SLABS = 5000
 
 UNUSUAL = 0.99
 """A distance of one is what this share of the validation slabs does not exceed."""
+
+MOST_AXES = 16
+"""Principal axes of `TrainingMap.place` at most: enough for distances between slabs, and few to keep."""
 
 _ROWS_AT_ONCE = 512
 
@@ -70,6 +74,30 @@ class TrainingMap:
         ]
         found = torch.cat(parts) if parts else x.new_zeros(0)
         return np.asarray((found / self.unit).double().numpy())
+
+    def place(self, embedding: torch.Tensor) -> Array:
+        """Return where embeddings [n, D] lie along the training slabs' principal axes: [n, up to 16].
+
+        In the unit of `distance`, and with nearly its distances between slabs.
+        """
+        x = (embedding - self.mean) / self.std
+        return np.asarray(((x - self._centre) @ self._axes / self.unit).double().numpy())
+
+    @property
+    def places(self) -> Array:
+        """Return where the training slabs lie, as `place` does: [m, up to 16]."""
+        return np.asarray(((self.points - self._centre) @ self._axes / self.unit).double().numpy())
+
+    @cached_property
+    def _centre(self) -> torch.Tensor:
+        return self.points.mean(0)
+
+    @cached_property
+    def _axes(self) -> torch.Tensor:
+        """[D, up to 16], orthonormal, the widest first, the largest entry of each positive."""
+        axes = torch.linalg.svd(self.points - self._centre, full_matrices=False)[2][:MOST_AXES].T
+        signs = axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
+        return axes * torch.where(signs == 0, 1.0, signs)
 
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""

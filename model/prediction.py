@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model.building import build_graphs
 from model.calibration import NORMAL_QUANTILE
 from model.features import MAX_NUMBER
-from model.graph import graph_of_plain
 from stores.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from model.ensemble import Ensemble
     from model.graph import GraphSettings, SlabGraph
+    from model.graph_cache import GraphCache
     from model.slab_frame import PlainSlab
 
 THICK_ENOUGH = 20.0
@@ -76,6 +77,8 @@ class SlabPrediction:
         From the training slabs; above one the slab is unlike them, see `model.evaluation.Predictions`.
     warnings
         Each a reason to trust the numbers less, in words.
+    place
+        In the embedding, see `model.familiarity.TrainingMap.place`.
     """
 
     name: str
@@ -88,6 +91,7 @@ class SlabPrediction:
     sigmas: dict[str, float]
     distance: float
     warnings: tuple[str, ...]
+    place: tuple[float, ...] = ()
 
     def interval(self, target: str) -> tuple[float, float]:
         """Return both ends of the 90 % interval."""
@@ -108,6 +112,7 @@ def predict_slabs(
     candidates: Iterable[Candidate],
     *,
     workers: int = 1,
+    cache: GraphCache | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[list[SlabPrediction], list[Refusal]]:
     """Predict slabs.
@@ -120,6 +125,8 @@ def predict_slabs(
         Read one after the other, so that a long folder need not be held at once.
     workers
         Processes that build graphs, where there are enough slabs for it to pay.
+    cache
+        Where graphs are looked for and kept; None builds all.
     progress
         Called with the number of slabs done.
 
@@ -131,7 +138,7 @@ def predict_slabs(
     settings = prediction_settings(ensemble)
     found: list[SlabPrediction] = []
     refused: list[Refusal] = []
-    for chunk, graphs in _with_graphs(iter(candidates), settings, workers):
+    for chunk, graphs in _with_graphs(iter(candidates), settings, workers, cache):
         good = [(c, g) for c, g in zip(chunk, graphs, strict=True) if not isinstance(g, str)]
         refused += [Refusal(c.name, g) for c, g in zip(chunk, graphs, strict=True) if isinstance(g, str)]
         found += _predicted(ensemble, settings, good)
@@ -151,7 +158,7 @@ def prediction_settings(ensemble: Ensemble) -> GraphSettings:
 def _predicted(
     ensemble: Ensemble, settings: GraphSettings, good: Sequence[tuple[Candidate, SlabGraph]]
 ) -> list[SlabPrediction]:
-    numbers = ensemble.predict([graph for _, graph in good])
+    numbers, places = ensemble.predict_placed([graph for _, graph in good])
     return [
         SlabPrediction(
             name=candidate.name,
@@ -164,6 +171,7 @@ def _predicted(
             sigmas={name: float(values[i]) for name, values in numbers.sigma.items()},
             distance=float(numbers.distance[i]),
             warnings=_warnings(ensemble, settings, candidate, graph, float(numbers.distance[i])),
+            place=tuple(places[i].tolist()),
         )
         for i, (candidate, graph) in enumerate(good)
     ]
@@ -196,13 +204,13 @@ def _warnings(
 
 
 def _with_graphs(
-    candidates: Iterator[Candidate], settings: GraphSettings, workers: int
+    candidates: Iterator[Candidate], settings: GraphSettings, workers: int, cache: GraphCache | None
 ) -> Iterator[tuple[list[Candidate], list[SlabGraph | str]]]:
     """Yield candidates in chunks with their graphs, or with the reason why one has none."""
     first = list(islice(candidates, POOL_FROM))
     if workers == 1 or len(first) < POOL_FROM:
         for chunk in _chunks(chain(first, candidates)):
-            yield chunk, _graphs_of([candidate.slab for candidate in chunk], settings)
+            yield chunk, _graphs_of([candidate.slab for candidate in chunk], settings, cache)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
@@ -210,7 +218,7 @@ def _with_graphs(
         waiting: list[tuple[list[Candidate], Future[list[SlabGraph | str]]]] = []
         for chunk in _chunks(chain(first, candidates)):
             slabs = [candidate.slab for candidate in chunk]
-            waiting.append((chunk, pool.submit(_graphs_of, slabs, settings)))
+            waiting.append((chunk, pool.submit(_graphs_of, slabs, settings, cache)))
             if len(waiting) > 2 * workers:
                 done, future = waiting.pop(0)
                 yield done, future.result()
@@ -223,14 +231,17 @@ def _chunks(candidates: Iterator[Candidate]) -> Iterator[list[Candidate]]:
         yield chunk
 
 
-def _graphs_of(slabs: Sequence[PlainSlab], settings: GraphSettings) -> list[SlabGraph | str]:
-    return [_graph_of(slab, settings) for slab in slabs]
-
-
-def _graph_of(slab: PlainSlab, settings: GraphSettings) -> SlabGraph | str:
-    if slab.numbers.max(initial=0) > MAX_NUMBER:
-        return f"The slab holds element {slab.numbers.max()}; elements up to {MAX_NUMBER} are known."
-    try:
-        return graph_of_plain(slab, settings)
-    except InputError as error:
-        return str(error)
+def _graphs_of(
+    slabs: Sequence[PlainSlab], settings: GraphSettings, cache: GraphCache | None
+) -> list[SlabGraph | str]:
+    strange = [int(slab.numbers.max(initial=0)) > MAX_NUMBER for slab in slabs]
+    known = [slab for slab, refused in zip(slabs, strange, strict=True) if not refused]
+    built = iter(build_graphs(known, settings, cache=cache))
+    return [
+        f"The slab holds element {slab.numbers.max()}; elements up to {MAX_NUMBER} are known."
+        if refused
+        else str(graph)
+        if isinstance(graph := next(built), InputError)
+        else graph
+        for slab, refused in zip(slabs, strange, strict=True)
+    ]

@@ -1,0 +1,143 @@
+"""Predictions of candidates, kept beside them in the store; and candidates as arrays to choose from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model.acquisition import Pool
+from model.graph_cache import GraphCache
+from model.prediction import Candidate, predict_slabs
+from model.slab_frame import PlainSlab
+from stores.candidates import candidates_by_id, update_candidates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from model.ensemble import Ensemble
+    from model.prediction import SlabPrediction
+    from stores.surfaces import SurfaceStore
+
+    Document = dict[str, Any]
+
+_AT_ONCE = 1000
+"""Predicted and written in one go: what an interruption costs at most."""
+
+_DIGITS = 6
+"""Significant digits that are kept."""
+
+
+def predict_candidates(
+    store: SurfaceStore,
+    ensemble: Ensemble,
+    version: str,
+    ids: Sequence[str],
+    *,
+    workers: int = 1,
+    cache: GraphCache | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Predict candidates and keep the numbers with them; what was done before an interruption stays.
+
+    Parameters
+    ----------
+    store
+        Where the candidates are.
+    ensemble, version
+        The model, and the name that is kept with its numbers.
+    ids
+        Of the candidates.
+    workers
+        Processes that build graphs.
+    cache
+        Of graphs; the user's own if None.
+    progress
+        Called with the number of candidates done and how many there are.
+
+    Returns
+    -------
+    int
+        How many the model could not take; they keep the reason as a warning, and no numbers.
+    """
+    cache = cache or GraphCache()
+    n_refused = 0
+    for start in range(0, len(ids), _AT_ONCE):
+        documents = {
+            document["id"]: document
+            for document in candidates_by_id(store, ids[start : start + _AT_ONCE], with_slabs=True)
+        }
+
+        def tell(done: int, start: int = start) -> None:
+            if progress is not None:
+                progress(start + done, len(ids))
+
+        found, refused = predict_slabs(
+            ensemble, map(_candidate, documents.values()), workers=workers, cache=cache, progress=tell
+        )
+        for prediction in found:
+            documents[prediction.name] |= {"model": version, **_numbers(prediction)}
+        for refusal in refused:
+            nothing = {"predictions": {}, "distance": None, "place": [], "warnings": [refusal.reason]}
+            documents[refusal.name] |= {"model": version, **nothing}
+        n_refused += len(refused)
+        update_candidates(store, list(documents.values()))
+    return n_refused
+
+
+def pool_of(documents: Sequence[Document], targets: Sequence[str], cost: Sequence[float]) -> Pool:
+    """Turn predicted candidates into arrays.
+
+    Parameters
+    ----------
+    documents
+        Candidates with predictions of all targets.
+    targets
+        In the order that the arrays are to have.
+    cost
+        One for each candidate.
+    """
+    n = len(documents)
+
+    def column(name: str, key: str) -> list[float]:
+        values = [document["predictions"][name][key] for document in documents]
+        return [np.nan if value is None else value for value in values]
+
+    return Pool.of(
+        np.array([column(name, "value") for name in targets]).T.reshape(n, len(targets)),
+        np.array([column(name, "sigma") for name in targets]).T.reshape(n, len(targets)),
+        np.array([document["place"] for document in documents], dtype=float).reshape(n, -1),
+        np.asarray(cost, dtype=float),
+    )
+
+
+def _candidate(document: Document) -> Candidate:
+    slab = document["slab"]
+    return Candidate(
+        name=document["id"],
+        slab=PlainSlab(
+            np.array(slab["numbers"], dtype=np.int64),
+            np.array(slab["lattice"], dtype=np.float64),
+            np.array(slab["fractional"], dtype=np.float64).reshape(-1, 3),
+        ),
+        formula=document["formula"],
+        termination=document["termination_label"],
+        lattice_is_guess=document["lattice_is_guess"],
+    )
+
+
+def _numbers(prediction: SlabPrediction) -> Document:
+    return {
+        "predictions": {
+            name: {"value": _short(value), "sigma": _short(prediction.sigmas[name])}
+            for name, value in prediction.values.items()
+        },
+        "distance": _short(prediction.distance),
+        "place": [round(x, 4) for x in prediction.place],
+        "warnings": list(prediction.warnings),
+    }
+
+
+def _short(value: float) -> float | None:
+    """Return a number with few digits; JSON knows neither NaN nor infinity."""
+    return float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None
