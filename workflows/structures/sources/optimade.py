@@ -1,0 +1,274 @@
+"""Bulk structures from databases that speak OPTIMADE (https://www.optimade.org)."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import queue
+import threading
+from collections import Counter, defaultdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from stores.errors import InputError
+from stores.records import Provenance
+from workflows.structures.naming import mg_first_formula
+from workflows.structures.sources.optimade_entries import Crystal
+from workflows.structures.sources.optimade_providers import base_url, provider_at, provider_named
+from workflows.structures.sources.optimade_query import Query
+from workflows.structures.sources.page_cache import PageCache
+from workflows.structures.sources.protocol import Candidate, DatabaseValues
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from workflows.structures.sources.optimade_fetch import ProviderFetch
+    from workflows.structures.sources.optimade_providers import Provider
+    from workflows.structures.sources.page_cache import Fetch
+
+_NEEDS = ("optimade", "httpx2")
+_NAMED = 3  # as many skipped structures are named one by one
+EXTRA = 'OPTIMADE databases need the extra "databases": pip install "mgsurf[databases]"'
+
+
+class OptimadeSource:
+    """Structures from one or several databases that speak OPTIMADE, asked at the same time.
+
+    The candidates come in the order of the providers, those of a provider sorted by its ids, so that they are
+    the same from run to run. What came is kept in a cache on disk; a provider that is down, breaks off or
+    answers nonsense costs only the pages it did not send, and one line in `problems`.
+
+    Parameters
+    ----------
+    providers
+        Short names (``mp``, ``oqmd``, ``alexandria``, ...: see docs/sources.md) or base URLs.
+    elements
+        That every compound holds.
+    partners
+        That the other elements are taken from; any if left out.
+    exclude
+        Elements that no compound holds.
+    max_elements
+        In a compound; there are at least two.
+    max_atoms
+        In the primitive cell. Cells of up to four times as many sites pass, as databases also serve
+        conventional cells: the primitive cell is to be looked at afterwards.
+    max_energy_above_hull
+        (eV/atom) Asked of the servers that can limit it (OQMD, Alexandria), whose structures without a known
+        distance then do not come; the others' are to be looked at afterwards.
+    timeout
+        For one answer (s).
+    max_age
+        Of answers in the cache.
+    cache
+        File of the cache; ``sources.sqlite`` in ``$MGSURF_CACHE`` or the user's cache folder if left out.
+    refresh
+        Ask anew the first time, whatever the cache holds.
+    progress
+        Called with the provider's name, the number of structures that have come, and that there are or None.
+    attempts, backoff
+        At one page, and the first pause between two (s); each further pause is twice as long.
+
+    Raises
+    ------
+    InputError
+        If no provider is given, or a name, an element or a number makes no sense.
+    """
+
+    name = "optimade"
+
+    def __init__(
+        self,
+        providers: Sequence[str],
+        *,
+        elements: Sequence[str] = ("Mg",),
+        partners: Sequence[str] | None = None,
+        exclude: Sequence[str] = (),
+        max_elements: int = 2,
+        max_atoms: int | None = None,
+        max_energy_above_hull: float | None = None,
+        timeout: float = 60.0,
+        max_age: timedelta = timedelta(days=7),
+        cache: Path | None = None,
+        refresh: bool = False,
+        progress: Callable[[str, int, int | None], None] | None = None,
+        attempts: int = 5,
+        backoff: float = 1.0,
+    ) -> None:
+        if isinstance(providers, str):
+            raise InputError(f"providers is a list of names, not one text: use ['{providers}']")
+        if not providers:
+            raise InputError("no OPTIMADE provider is named: use e.g. mp, oqmd, alexandria, or a base URL")
+        if timeout <= 0 or attempts < 1 or backoff < 0 or max_age < timedelta(0):
+            raise InputError(
+                "timeout must be positive, attempts at least 1, backoff and max_age not negative"
+            )
+        found: dict[str, tuple[Provider, bool]] = {}
+        for text in providers:
+            known = provider_named(text)
+            address = known.base_url if known else base_url(text)
+            found.setdefault(address, (known or provider_at(address, None), known is not None))
+        self.providers = tuple(found.values())
+        self.query = Query(
+            elements=tuple(elements),
+            partners=None if partners is None else tuple(partners),
+            exclude=tuple(exclude),
+            max_elements=max_elements,
+            max_atoms=max_atoms,
+            max_energy_above_hull=max_energy_above_hull,
+        )
+        self.timeout, self.attempts, self.backoff = timeout, attempts, backoff
+        self.max_age = max_age
+        self.cache = PageCache(cache)
+        self.refresh = refresh
+        self.progress = progress
+        self.problems: list[str] = []
+
+    def candidates(self) -> Iterator[Candidate]:
+        """Fetch what the cache does not hold, then yield every structure that meets the conditions.
+
+        Raises
+        ------
+        InputError
+            If something has to be fetched and the extra ``databases`` is not installed.
+        """
+        self.problems = []
+        self.cache.open()
+        for fetch, answer, problem in self._answers():
+            if problem:
+                self.problems.append(problem)
+            if answer:
+                yield from self._of_answer(fetch, answer)
+
+    def fingerprint(self) -> str | None:
+        """Return a hash of what `candidates` will yield; None if something has to be fetched first.
+
+        It costs no more than a look into the cache; whatever is computed from the candidates can be kept
+        under it.
+        """
+        self.cache.open()
+        digest = hashlib.sha256(repr(self.query).encode())
+        for fetch in self._fetches(threading.Event(), lambda *_: None):
+            whole = fetch.cached()
+            if whole is None:
+                return None
+            digest.update(f"{fetch.key()} {whole.number} {whole.begun}".encode())
+        return digest.hexdigest()
+
+    # ------------------------------------------------------------------ fetching
+
+    def _fetches(
+        self, stop: threading.Event, tell: Callable[[str, int, int | None], None]
+    ) -> list[ProviderFetch]:
+        from workflows.structures.sources.optimade_fetch import ProviderFetch
+        from workflows.structures.sources.patient_session import Patience
+
+        patience = Patience(timeout=self.timeout, attempts=self.attempts, backoff=self.backoff, stop=stop)
+        return [
+            ProviderFetch(
+                provider=provider,
+                known=known,
+                query=self.query,
+                cache=self.cache,
+                patience=patience,
+                tell=tell,
+                max_age=self.max_age.total_seconds(),
+                refresh=self.refresh,
+            )
+            for provider, known in self.providers
+        ]
+
+    def _answers(self) -> list[tuple[ProviderFetch, Fetch | None, str | None]]:
+        """Return the answer of each provider, all fetched at the same time, in the order of the providers."""
+        stop = threading.Event()
+        news: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        fetches = self._fetches(stop, lambda *told: news.put(told))
+        answers: dict[int, tuple[Fetch | None, str | None]] = {}
+        for i, fetch in enumerate(fetches):
+            if whole := fetch.cached():
+                answers[i] = (whole, None)
+        if len(answers) < len(fetches) and any(importlib.util.find_spec(name) is None for name in _NEEDS):
+            raise InputError(EXTRA)
+        for i, fetch in enumerate(fetches):
+            if i not in answers:
+                # daemons: a request that hangs does not keep the program from ending
+                threading.Thread(target=_run, args=(i, fetch, news), daemon=True).start()
+        try:
+            while len(answers) < len(fetches):
+                told = news.get()
+                if len(told) == 2:
+                    answers[told[0]] = told[1]
+                elif self.progress:
+                    self.progress(*told)
+        finally:
+            stop.set()
+        self.refresh = False  # what came is as new as it can be
+        return [(fetch, *answers[i]) for i, fetch in enumerate(fetches)]
+
+    # ------------------------------------------------------------------ reading
+
+    def _of_answer(self, fetch: ProviderFetch, answer: Fetch) -> Iterator[Candidate]:
+        provider = fetch.provider
+        skipped: dict[str, list[str]] = defaultdict(list)
+        for _, content in self.cache.entries(answer.number):
+            if content is None:
+                skipped["damaged in the cache"].append("")
+            elif "x" in content:
+                elements = content.get("e")
+                if not elements or self.query.allows(elements, 0):
+                    skipped[content["x"]].append(content["i"])
+            else:
+                candidate = self._candidate(provider, content)
+                if candidate:
+                    yield candidate
+        if "damaged in the cache" in skipped:
+            self.cache.remove(answer.number)  # the next run fetches it anew
+        if answer.note:
+            self.problems.append(answer.note)
+        self.problems += _lines_about(provider.name, skipped)
+
+    def _candidate(self, provider: Provider, content: dict[str, Any]) -> Candidate | None:
+        lattice, symbols, coords = content["c"]
+        values = tuple(DatabaseValues(*told) for told in content["v"])
+        if not self.query.allows(symbols, len(symbols)) or not self._near_hull(provider, values):
+            return None
+        identifier = content["i"]
+        formula = mg_first_formula(Counter(symbols))
+        return Candidate(
+            structure=Crystal(lattice, symbols, coords).structure(),
+            provenance=Provenance(source=provider.name, identifiers=[identifier]),
+            label=f"{formula} {identifier}",
+            values=values,
+        )
+
+    def _near_hull(self, provider: Provider, values: tuple[DatabaseValues, ...]) -> bool:
+        """Tell the same as the server's filter does, which it may not have applied."""
+        limit = self.query.max_energy_above_hull
+        if limit is None or not provider.hull_filter:
+            return True
+        above = values[0].energy_above_hull if values else None
+        return above is not None and above <= limit
+
+
+def _run(i: int, fetch: ProviderFetch, news: queue.SimpleQueue[Any]) -> None:
+    """Run one provider's fetch in a thread; whatever happens there, its answer is reported."""
+    try:
+        answer = fetch.run()
+    except Exception as error:  # noqa: BLE001 -- one provider must not take the others down with it
+        why = " ".join(str(error).split())[:160] or type(error).__name__
+        answer = (None, f"{fetch.provider.name}: {type(error).__name__}: {why}: nothing came from it")
+    news.put((i, answer))
+
+
+def _lines_about(provider: str, skipped: dict[str, list[str]]) -> list[str]:
+    """Return a line for each of a few skipped structures, one line for all of many."""
+    number = sum(len(identifiers) for identifiers in skipped.values())
+    if number <= _NAMED and all(all(identifiers) for identifiers in skipped.values()):
+        return [f"{i}: {reason}, skipped" for reason, ids in sorted(skipped.items()) for i in sorted(ids)]
+    reasons = sorted(skipped.items(), key=lambda item: (-len(item[1]), item[0]))
+    summary = ", ".join(f"{reason} ({len(identifiers)})" for reason, identifiers in reasons)
+    named = sorted(i for identifiers in skipped.values() for i in identifiers if i)
+    example = f", e.g. {named[0]}" if named else ""
+    plural = "s" if number != 1 else ""
+    return [f"{provider}: {number} structure{plural} skipped: {summary}{example}"]

@@ -1,0 +1,324 @@
+"""One provider's structures, page by page into the cache, by the client of the `optimade` package.
+
+The client writes the request, follows the pages and hands each to a callback. What it lacks comes from
+`PatientSession` below it (pauses, Retry-After, 5xx, answers that break off) and from the callback: pages are
+kept as they come, a fetch goes on where it stopped, and a server that turns in circles is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
+
+import orjson
+
+from workflows.structures import reading
+from workflows.structures.sources import optimade_entries, optimade_providers
+from workflows.structures.sources.optimade_entries import STRUCTURE_PROPERTIES, UnusableError, read_entry
+from workflows.structures.sources.optimade_providers import provider_at
+from workflows.structures.sources.patient_session import (
+    NoAnswerError,
+    Patience,
+    PatientSession,
+    RefusedError,
+    StoppedError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from workflows.structures.sources.optimade_providers import Provider
+    from workflows.structures.sources.optimade_query import Query
+    from workflows.structures.sources.page_cache import Fetch, PageCache
+
+_MANY = 10**9  # more pages than any server has
+
+
+@cache
+def _code_version() -> str:
+    """Return a hash of the source text that decides what an entry becomes."""
+    digest = hashlib.sha256()
+    for module in (optimade_entries, optimade_providers, reading):
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return digest.hexdigest()
+
+
+@dataclass
+class ProviderFetch:
+    """The answer of one provider to a query.
+
+    Attributes
+    ----------
+    provider
+        Asked; replaced by what its server says of itself when it was given by a URL.
+    known
+        Whether the provider is one of the table.
+    tell
+        Called with the provider's name, the number of structures that have come, and that there are or None.
+    max_age
+        Of an answer in the cache (s).
+    """
+
+    provider: Provider
+    known: bool
+    query: Query
+    cache: PageCache
+    patience: Patience
+    tell: Callable[[str, int, int | None], None]
+    max_age: float
+    refresh: bool = False
+
+    def key(self) -> str:
+        """Return the hash of the question."""
+        asked = [
+            self.provider.base_url,
+            self.query.text(self.provider),
+            self.provider.properties,
+            _code_version(),
+        ]
+        return hashlib.sha256(orjson.dumps(asked)).hexdigest()
+
+    def cached(self) -> Fetch | None:
+        """Return an answer in the cache that is whole and young enough."""
+        self._look_up_prefix()
+        whole = self.cache.latest(self.key(), finished=True)
+        return whole if whole and whole.begun >= time.time() - self.max_age and not self.refresh else None
+
+    def run(self) -> tuple[Fetch | None, str | None]:
+        """Fetch what is not in the cache; return the best answer there is, and a line if it is not whole."""
+        try:
+            with self.cache.turn(self._lock_name(), self.patience.stop.is_set):
+                return self._run()
+        except StoppedError:
+            return None, None
+
+    def _run(self) -> tuple[Fetch | None, str | None]:
+        name = self.provider.name
+        try:
+            self._ask_prefix()
+        except NoAnswerError as trouble:
+            return None, f"{name}: {trouble}: check the base URL {self.provider.base_url}, or try again later"
+        if whole := self.cached():  # another process fetched it while this one waited
+            return whole, None
+        begun = self.cache.latest(self.key(), finished=False)
+        if begun and (self.refresh or begun.begun < time.time() - self.max_age):
+            begun = None
+        try:
+            self._fetch(begun)
+        except NoAnswerError as trouble:
+            return self._partial(str(trouble))
+        return self.cache.latest(self.key(), finished=True), None
+
+    def _partial(self, why: str) -> tuple[Fetch | None, str]:
+        """Return the older whole answer or the pages that came, and the line about it."""
+        name = self.provider.name
+        whole = self.cache.latest(self.key(), finished=True)
+        if whole:
+            day = time.strftime("%Y-%m-%d", time.localtime(whole.begun))
+            return whole, f"{name}: {why}: its answer of {day} is used; try again later for a newer one"
+        begun = self.cache.latest(self.key(), finished=False)
+        if not begun or not begun.pages:
+            return None, f"{name}: {why}: nothing came from it; try again later, or leave {name} out"
+        came = self.cache.count(begun.number)
+        there = f" of {begun.total}" if begun.total else ""
+        return begun, (
+            f"{name}: {why}: stopped after page {begun.pages} ({came}{there} structures); run again to go on "
+            "from there"
+        )
+
+    # ------------------------------------------------------------------ asking
+
+    def _lock_name(self) -> str:
+        return hashlib.sha256(f"{self.provider.base_url} {self.query}".encode()).hexdigest()
+
+    def _look_up_prefix(self) -> None:
+        if not self.known and not self.refresh:
+            prefix = self.cache.fact(f"prefix {self.provider.base_url}", self.max_age)
+            if prefix is not None:
+                self.provider, self.known = provider_at(self.provider.base_url, prefix), True
+
+    def _ask_prefix(self) -> None:
+        """Ask a server that was given by its URL for the prefix of its properties."""
+        self._look_up_prefix()
+        if self.known:
+            return
+        with PatientSession.with_patience(self.patience)() as session:
+            content = session.get(f"{self.provider.base_url}/v1/info").json()
+        meta = content.get("meta")
+        told = meta.get("provider") if isinstance(meta, dict) else None
+        prefix = told.get("prefix") if isinstance(told, dict) else None
+        prefix = prefix if isinstance(prefix, str) else ""
+        self.cache.write_fact(f"prefix {self.provider.base_url}", prefix)
+        self.provider, self.known = provider_at(self.provider.base_url, prefix), True
+
+    def _fetch(self, begun: Fetch | None) -> None:
+        """Fetch all pages, or those after `begun`; from a more modest request if a server refuses one."""
+        if begun and begun.pages and begun.next is None:  # ended between its last page and the mark
+            self.cache.finish(begun.number, self.key(), None)
+            return
+        if begun and begun.next:
+            try:
+                self._pages(begun, begun.next, None, None)
+            except RefusedError:  # the address of the page is no longer good
+                begun = None
+            else:
+                return
+        full, essential = self.query.text(self.provider), self.query.essential_text()
+        largest = self.provider.page_limit
+        plans = [(full, largest), (full, min(largest, 20)), (full, None), (essential, None)]
+        for number, (text, limit) in enumerate(plans, start=1):
+            fetch = self.cache.begin(self.key())
+            try:
+                self._pages(fetch, None, text, limit)
+            except RefusedError:
+                unfinished = self.cache.latest(self.key(), finished=False)
+                if number == len(plans) or (unfinished and unfinished.pages):
+                    raise
+            else:
+                return
+
+    def _pages(self, fetch: Fetch, start: str | None, text: str | None, limit: int | None) -> None:
+        from optimade.client import OptimadeClient  # type: ignore[import-untyped]
+
+        session = PatientSession.with_patience(self.patience)
+        reader = _PageReader(self, fetch, session)
+        client = OptimadeClient(
+            base_urls=[self.provider.base_url],
+            max_results_per_provider=-1,
+            use_async=False,
+            silent=True,
+            http_client=session,
+            callbacks=[reader],
+        )
+        # silent does not reach the lines about errors: rich sets print on each Progress, not on its class
+        client._progress.console.quiet = True
+        answer = client.get_one(
+            "structures",
+            text or "",
+            self.provider.base_url,
+            response_fields=[*STRUCTURE_PROPERTIES, *self.provider.properties],
+            page_limit=limit,
+            override_url=start,
+        )
+        # the client turns exceptions into text
+        trouble = reader.trouble or session.trouble
+        if trouble:
+            raise trouble
+        if not reader.last:
+            said = "; ".join(str(error) for result in answer.values() for error in result.errors)
+            raise NoAnswerError(f"the client gave up ({said[:160]})")
+        self.cache.finish(fetch.number, self.key(), reader.note())
+
+
+class _PageReader:
+    """Takes each page from the client and writes it to the cache."""
+
+    def __init__(self, told: ProviderFetch, fetch: Fetch, session: type[PatientSession]) -> None:
+        self.told = told
+        self.fetch = fetch
+        self.session = session
+        self.trouble: Exception | None = None
+        self.last = False  # whether the last page has come
+        self.came = told.cache.count(fetch.number)
+        self.total = fetch.total
+
+    def __call__(self, url: str, page: dict[str, Any]) -> dict[str, Any]:
+        try:
+            following = self._read(url, page)
+        except Exception as error:
+            self.trouble = error
+            raise
+        # What the client is left with: a page that is not empty, as it takes an empty one for the end, of a
+        # database without end, as it reckons the number of pages from a count that servers get wrong.
+        page.update(
+            data=[{}], included=[], errors=[], links={"next": following}, meta={"data_available": _MANY}
+        )
+        return {"next": following}
+
+    def note(self) -> str | None:
+        """Return a line if the server promised more than it sent."""
+        if self.total is None or self.came >= self.total:
+            return None
+        return f"{self.told.provider.name}: {self.came} of {self.total} structures came, and no further page"
+
+    def _read(self, url: str, page: dict[str, Any]) -> str | None:
+        data, meta, links = page.get("data"), page.get("meta"), page.get("links")
+        if not isinstance(data, list):
+            raise NoAnswerError("answer holds no list of structures")
+        meta = meta if isinstance(meta, dict) else {}
+        following = _next_page(url, links if isinstance(links, dict) else {})
+        rows = [self._row(entry) for entry in data]
+        kept = [(entry_id, content) for entry_id, content in rows if content is not None]
+        if data and not kept:
+            raise NoAnswerError("sends structures that were not asked for")
+        total = meta.get("data_returned")
+        total = total if isinstance(total, int) and not isinstance(total, bool) else None
+        new = self.told.cache.add_page(self.fetch.number, kept, following, total)
+        self.came += new
+        self.total = total if total is not None else self.total
+        self.told.tell(self.told.provider.name, self.came, self.total)
+        if following and not new:
+            raise NoAnswerError("sends page after page without anything new")
+        delay = meta.get("request_delay")
+        self.session.delay = min(float(delay), 5.0) if isinstance(delay, int | float) else 0.0
+        self.last = following is None
+        return following
+
+    def _row(self, entry: Any) -> tuple[str, dict[str, Any] | None]:
+        """Return the id of an entry and its content for the cache; None if it was not asked for.
+
+        The content has ``i`` (identifier) and either ``x`` (why it is unusable) and ``e`` (elements, if
+        known), or ``c`` (lattice, symbols, coordinates) and ``v`` (values by method).
+        """
+        provider = self.told.provider
+        if not isinstance(entry, dict) or not isinstance(entry.get("attributes"), dict):
+            text = orjson.dumps(entry, default=str)
+            return f"malformed {hashlib.sha256(text).hexdigest()[:16]}", {"i": "", "x": "malformed entry"}
+        attributes = entry["attributes"]
+        entry_id = str(entry.get("id", ""))
+        identifier = provider.identify(entry_id, attributes)
+        if not entry_id:
+            identifier, entry_id = "", hashlib.sha256(orjson.dumps(attributes)).hexdigest()[:16]
+        if provider.only_ids and not entry_id.startswith(provider.only_ids):
+            return entry_id, None
+        try:
+            crystal = read_entry(attributes)
+        except UnusableError as why:
+            elements = _elements(attributes.get("elements"))
+            if elements and not self.told.query.asked_for(elements):
+                return entry_id, None
+            return entry_id, {"i": identifier, "x": str(why), "e": elements}
+        if not self.told.query.asked_for(crystal.symbols):
+            return entry_id, None
+        values = [
+            [v.method, v.formation_energy, v.energy_above_hull, v.band_gap]
+            for v in provider.values(attributes)
+        ]
+        return entry_id, {
+            "i": identifier,
+            "c": [crystal.lattice, crystal.symbols, crystal.coords],
+            "v": values,
+        }
+
+
+def _elements(told: Any) -> Sequence[str]:
+    if isinstance(told, str):
+        told = told.split(",")
+    return [str(element).strip() for element in told] if isinstance(told, list) else []
+
+
+def _next_page(url: str, links: dict[str, Any]) -> str | None:
+    """Return the address of the next page, which may be a text, an object, or relative."""
+    told = links.get("next")
+    if isinstance(told, dict):
+        told = told.get("href")
+    if not told:
+        return None
+    if not isinstance(told, str):
+        raise NoAnswerError("names no readable address of the next page")
+    return urljoin(url, told)

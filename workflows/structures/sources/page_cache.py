@@ -1,0 +1,248 @@
+"""Answers of databases on disk: one SQLite file, safe for several processes, begun anew when it is broken.
+
+An answer (a *fetch*) arrives page by page. Each page is written at once, with the address of the next, so
+that a fetch that was interrupted goes on where it stopped; until its last page has come it is never taken for
+the whole answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import sqlite3
+import tempfile
+import time
+import zlib
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+LOG = logging.getLogger(__name__)
+
+_KEEP = 90 * 86400.0  # s; older fetches are removed
+_TABLES = """
+CREATE TABLE IF NOT EXISTS fetches (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, begun REAL NOT NULL, finished REAL,
+    pages INTEGER NOT NULL, next TEXT, total INTEGER, note TEXT
+);
+CREATE INDEX IF NOT EXISTS fetches_of_key ON fetches (key);
+CREATE TABLE IF NOT EXISTS entries (
+    fetch INTEGER NOT NULL, id TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (fetch, id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT NOT NULL, written REAL NOT NULL);
+"""
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """How far the answer to one question has come.
+
+    Attributes
+    ----------
+    number
+        Of this fetch; a later one has a higher number.
+    begun, finished
+        Seconds since the epoch; `finished` is None until the last page has come.
+    pages
+        That have come.
+    next
+        Address of the next page.
+    total
+        Entries that the database says it has; None if it does not say.
+    note
+        What is to be told about a finished fetch.
+    """
+
+    number: int
+    begun: float
+    finished: float | None
+    pages: int
+    next: str | None
+    total: int | None
+    note: str | None
+
+
+class PageCache:
+    """Answers by the hash of their question.
+
+    Parameters
+    ----------
+    path
+        The file; made, with its folder, when it is opened. A damaged one is removed; if it cannot be written,
+        a temporary one takes its place for this object's life.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or default_cache_file()
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+
+    def open(self) -> None:
+        """Make the file ready and remove what is too old."""
+        for _ in range(2):  # the second time with a new file
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with self._connected() as connection:
+                    connection.executescript(_TABLES)
+                    old = time.time() - _KEEP
+                    gone = connection.execute("SELECT number FROM fetches WHERE begun < ?", (old,)).fetchall()
+                    _remove(connection, [number for (number,) in gone])
+                return
+            except (sqlite3.Error, OSError) as error:
+                if isinstance(error, sqlite3.DatabaseError) and not isinstance(
+                    error, sqlite3.OperationalError
+                ):
+                    LOG.info("The cache %s is damaged (%s) and begun anew.", self.path, error)
+                    for suffix in ("", "-wal", "-shm"):
+                        with suppress(OSError):
+                            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+                    continue
+                break
+        LOG.warning("The cache %s cannot be used; what databases answer is not kept.", self.path)
+        self._temporary = tempfile.TemporaryDirectory(prefix="mgsurf-sources-")
+        self.path = Path(self._temporary.name) / "sources.sqlite"
+        with self._connected() as connection:
+            connection.executescript(_TABLES)
+
+    def latest(self, key: str, *, finished: bool) -> Fetch | None:
+        """Return the newest fetch of a question that is finished, or not."""
+        condition = "NOT NULL" if finished else "NULL"
+        with self._connected() as connection:
+            row = connection.execute(
+                "SELECT number, begun, finished, pages, next, total, note FROM fetches "
+                f"WHERE key = ? AND finished IS {condition} ORDER BY number DESC LIMIT 1",
+                (key,),
+            ).fetchone()
+        return Fetch(*row) if row else None
+
+    def begin(self, key: str) -> Fetch:
+        """Start a new fetch; an unfinished one of the same question is removed."""
+        with self._connected() as connection:
+            unfinished = "SELECT number FROM fetches WHERE key = ? AND finished IS NULL"
+            _remove(connection, [number for (number,) in connection.execute(unfinished, (key,)).fetchall()])
+            begun = time.time()
+            cursor = connection.execute(
+                "INSERT INTO fetches (key, begun, pages) VALUES (?, ?, 0)", (key, begun)
+            )
+            return Fetch(int(cursor.lastrowid or 0), begun, None, 0, None, None, None)
+
+    def add_page(
+        self, fetch: int, rows: Sequence[tuple[str, Any]], next_page: str | None, total: int | None
+    ) -> int:
+        """Write a page of (id, content in plain types); return how many of the ids are new."""
+        packed = [(fetch, entry_id, _pack(content)) for entry_id, content in rows]
+        with self._connected() as connection:
+            before = connection.total_changes
+            connection.executemany("INSERT OR IGNORE INTO entries VALUES (?, ?, ?)", packed)
+            new = connection.total_changes - before
+            connection.execute(
+                "UPDATE fetches SET pages = pages + 1, next = ?, total = coalesce(?, total) WHERE number = ?",
+                (next_page, total, fetch),
+            )
+        return new
+
+    def finish(self, fetch: int, key: str, note: str | None) -> None:
+        """Mark a fetch as whole and remove the older ones of the same question."""
+        with self._connected() as connection:
+            connection.execute(
+                "UPDATE fetches SET finished = ?, next = NULL, note = ? WHERE number = ?",
+                (time.time(), note, fetch),
+            )
+            older = "SELECT number FROM fetches WHERE key = ? AND number < ?"
+            _remove(connection, [number for (number,) in connection.execute(older, (key, fetch)).fetchall()])
+
+    def count(self, fetch: int) -> int:
+        """Return the number of entries that have come."""
+        with self._connected() as connection:
+            row = connection.execute("SELECT count(*) FROM entries WHERE fetch = ?", (fetch,)).fetchone()
+        return int(row[0])
+
+    def entries(self, fetch: int) -> Iterator[tuple[str, Any]]:
+        """Yield (id, content) sorted by id; the content of a damaged entry is None."""
+        with self._connected() as connection:
+            query = "SELECT id, body FROM entries WHERE fetch = ? ORDER BY id"
+            for entry_id, body in connection.execute(query, (fetch,)):
+                yield entry_id, _unpack(body)
+
+    def remove(self, fetch: int) -> None:
+        """Forget a fetch."""
+        with self._connected() as connection:
+            _remove(connection, [fetch])
+
+    def fact(self, key: str, max_age: float) -> str | None:
+        """Return a small text written not longer than `max_age` (s) ago."""
+        with self._connected() as connection:
+            row = connection.execute(
+                "SELECT value FROM facts WHERE key = ? AND written >= ?", (key, time.time() - max_age)
+            ).fetchone()
+        return str(row[0]) if row else None
+
+    def write_fact(self, key: str, value: str) -> None:
+        """Write a small text."""
+        with self._connected() as connection:
+            connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", (key, value, time.time()))
+
+    @contextmanager
+    def turn(self, key: str, stopped: Callable[[], bool]) -> Iterator[None]:
+        """Let one process (or thread) at a time ask a question; the others wait and find its answer.
+
+        The lock is the file system's and goes with the process that holds it; where there is none, two that
+        ask at once both fetch.
+        """
+        folder = self.path.with_name(self.path.name + ".locks")
+        with contextlib.ExitStack() as stack:
+            try:
+                folder.mkdir(exist_ok=True)
+                handle = stack.enter_context((folder / key[:32]).open("w"))
+            except OSError:
+                yield
+                return
+            while not stopped():
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    time.sleep(0.1)
+                except OSError:
+                    break
+            yield
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self.path, timeout=60)) as connection:
+            # losing the last pages in a power cut does no harm
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=OFF")
+            with connection:
+                yield connection
+
+
+def default_cache_file() -> Path:
+    """Return ``$MGSURF_CACHE/sources.sqlite``, else one in the user's cache folder."""
+    told = os.environ.get("MGSURF_CACHE")
+    folder = Path(told) if told else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "mgsurf"
+    return folder.expanduser() / "sources.sqlite"
+
+
+def _remove(connection: sqlite3.Connection, fetches: Sequence[int]) -> None:
+    for number in fetches:
+        connection.execute("DELETE FROM entries WHERE fetch = ?", (number,))
+        connection.execute("DELETE FROM fetches WHERE number = ?", (number,))
+
+
+def _pack(content: Any) -> bytes:
+    text = orjson.dumps(content)
+    return zlib.crc32(text).to_bytes(4, "little") + text
+
+
+def _unpack(body: bytes) -> Any:
+    if len(body) < 4 or zlib.crc32(body[4:]) != int.from_bytes(body[:4], "little"):
+        return None
+    return orjson.loads(body[4:])

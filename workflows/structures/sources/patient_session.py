@@ -1,0 +1,181 @@
+"""HTTP requests to databases that are slow, busy or broken."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import orjson
+import requests
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.util.retry import Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_AGAIN = {408, 425, 429, 500, 502, 503, 504}
+_CONNECT = 10.0  # s
+_LONGEST_PAUSE = 30.0  # s; of our own choosing
+_LONGEST_ANSWER = 256 * 2**20  # bytes; a page of 500 large structures has 5 MB
+
+
+class NoAnswerError(Exception):
+    """The server could not be made to answer; the text says how, in a few words."""
+
+
+class RefusedError(NoAnswerError):
+    """The server will not answer this request, however often it is asked."""
+
+
+class StoppedError(Exception):
+    """The user went away."""
+
+
+class _TryAgainError(NoAnswerError):
+    def __init__(self, text: str, pause: float = 0.0) -> None:
+        super().__init__(text)
+        self.pause = pause
+
+
+@dataclass
+class Patience:
+    """How long to try.
+
+    Attributes
+    ----------
+    timeout
+        For one whole answer (s), however slowly it drips.
+    attempts
+        At one page.
+    backoff
+        First pause (s); each further one is twice as long.
+    longest_wait
+        That a server may ask for (s); it is given up when it asks for more.
+    time_limit
+        For all pages of one server (s).
+    stop
+        Ends all requests and pauses when it is set.
+    """
+
+    timeout: float = 60.0
+    attempts: int = 5
+    backoff: float = 1.0
+    longest_wait: float = 120.0
+    time_limit: float = 1800.0
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+class PatientSession(requests.Session):
+    """A session whose `get` returns a whole answer of JSON or raises `NoAnswerError`.
+
+    What may pass (no connection, a time-out, an answer that breaks off or is no JSON, status 429 or 5xx) is
+    tried again after pauses that grow, or after the time the server names in Retry-After.
+    """
+
+    patience: ClassVar[Patience]
+    delay: ClassVar[float] = 0.0  # s between requests that the server asks for
+    trouble: ClassVar[Exception | None] = None  # the last one raised
+    begun: ClassVar[float]
+
+    @classmethod
+    def with_patience(cls, patience: Patience) -> type[PatientSession]:
+        """Return a class of sessions for one server; a class, because that is what the client takes."""
+        return type(cls.__name__, (cls,), {"patience": patience, "begun": time.monotonic()})
+
+    def get(self, url: str | bytes, **_: Any) -> requests.Response:  # type: ignore[override]
+        """Return the answer, its body read and its JSON parsed."""
+        try:
+            return self._get(str(url))
+        except Exception as error:
+            type(self).trouble = error
+            raise
+
+    def _get(self, url: str) -> requests.Response:
+        patience = self.patience
+        pause = self.delay
+        for attempt in range(1, patience.attempts + 1):
+            if patience.stop.wait(pause):
+                raise StoppedError("stopped")
+            if time.monotonic() - self.begun > patience.time_limit:
+                raise NoAnswerError(f"not ready after {patience.time_limit / 60:.3g} min")
+            try:
+                return self._once(url)
+            except _TryAgainError as error:
+                if error.pause > patience.longest_wait:
+                    raise NoAnswerError(f"{error}, asks to wait {error.pause:.0f} s") from error
+                if attempt == patience.attempts:
+                    raise NoAnswerError(f"{error}, {attempt} times") from error
+                own = min(patience.backoff * 2 ** (attempt - 1), _LONGEST_PAUSE)
+                pause = max(error.pause, own * random.uniform(0.75, 1.25))  # not all clients at once
+        raise AssertionError("unreachable")
+
+    def _once(self, url: str) -> requests.Response:
+        timeout = self.patience.timeout
+        deadline = time.monotonic() + timeout
+        try:
+            response = super().get(url, timeout=(min(_CONNECT, timeout), timeout), stream=True)
+            with closing(response):
+                body = self._body(response, deadline)
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+            raise RefusedError("no web address") from error
+        except requests.exceptions.SSLError as error:
+            raise RefusedError("has no valid certificate") from error
+        except requests.TooManyRedirects as error:
+            raise RefusedError("sends the request round in circles") from error
+        except (requests.Timeout, ReadTimeoutError, TimeoutError) as error:
+            raise _TryAgainError(f"no answer within {timeout:g} s") from error
+        except requests.ConnectionError as error:
+            raise _TryAgainError("cannot be reached") from error
+        except (requests.RequestException, HTTPError) as error:
+            raise _TryAgainError("answer broke off") from error
+        if response.status_code != 200:
+            said = f"answered {response.status_code} {response.reason or ''}".rstrip() + _detail(body)
+            if response.status_code not in _AGAIN:
+                raise RefusedError(said)
+            raise _TryAgainError(said, _asked_to_wait(response.headers))
+        try:
+            content = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            raise _TryAgainError("answer is no JSON") from None
+        if not isinstance(content, dict):
+            raise _TryAgainError("answer is not OPTIMADE's")
+        response._content = body
+        response.json = lambda **_: content  # type: ignore[method-assign]
+        return response
+
+    def _body(self, response: requests.Response, deadline: float) -> bytes:
+        parts, length = [], 0
+        while part := response.raw.read1(65536, decode_content=True):
+            parts.append(part)
+            length += len(part)
+            if self.patience.stop.is_set():
+                raise StoppedError("stopped")
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            if length > _LONGEST_ANSWER:
+                raise RefusedError(f"answer is longer than {_LONGEST_ANSWER // 2**20} MiB")
+        return b"".join(parts)
+
+
+def _asked_to_wait(headers: Mapping[str, str]) -> float:
+    """Return the seconds that a Retry-After header asks for, which may be a date."""
+    told = headers.get("Retry-After")
+    try:
+        return Retry().parse_retry_after(told) if told else 0.0
+    except HTTPError:
+        return 0.0
+
+
+def _detail(body: bytes) -> str:
+    """Return what the errors of a JSON:API answer say, shortened."""
+    try:
+        errors = orjson.loads(body)["errors"]
+        text = "; ".join(str(error.get("detail") or error.get("title") or "") for error in errors)
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return ""
+    text = " ".join(text.split())
+    return f" ({text[:160]})" if text else ""
