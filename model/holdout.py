@@ -8,8 +8,8 @@ The name of a compound is its reduced formula. The space group is left out on pu
 tell it, relaxing a crystal may change it, and polytypes of one formula (C14, C15, C36) share slabs. What is
 fixed by the formula is fixed by formula and space group, too.
 
-Two compounds may still share a slab that looks the same. Both keep their part, but a slab that validates or is
-held out does not count as long as an identical one trains (or, for one held out, validates).
+Two compounds may still share a slab that looks the same. Both keep their part, but a slab that validates or
+is held out does not count as long as an identical one trains (or, for one held out, validates).
 """
 
 from __future__ import annotations

@@ -138,6 +138,8 @@ LAYOUTS: dict[str, CollectionLayout] = {
     "models": CollectionLayout(key=("version",), indexed=("weights.sha256",), heavy=("metrics",)),
     "model_decisions": CollectionLayout(key=("number",)),
     "blobs": CollectionLayout(indexed=("blob",), heavy=("data",)),
+    "leases": CollectionLayout(indexed=("name", "number")),
+    "refreshes": CollectionLayout(key=("number",)),
     "jobs": CollectionLayout(key=("uuid", "index"), indexed=("uuid", "index", "name"), heavy=("output",)),
     "job_data": CollectionLayout(key=("blob_uuid",), indexed=("job_uuid",), heavy=("data",)),
 }

@@ -28,8 +28,9 @@ RECORD_COLLECTIONS = ("surfaces", "bulks", "references", "calculations", "labels
 LOOP_COLLECTIONS = (
     *("snapshots", "snapshot_items", "models", "model_decisions", "blobs"),
     *("candidates", "cuts"),
+    *("leases", "refreshes"),
 )
-"""What learning keeps beside them; see `stores.snapshots`, `stores.registry` and `stores.candidates`."""
+"""What learning keeps beside them; see `stores.snapshots`, `registry`, `candidates`, `leases`, `refreshes`."""
 
 
 @cache
