@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -95,13 +95,26 @@ class Plan:
         ]
 
 
+class Run(Protocol):
+    """What a progress bar asks of a run."""
+
+    @property
+    def members(self) -> int:
+        """How many networks are trained."""
+        ...
+
+    def label(self) -> str:
+        """Name it for people."""
+        ...
+
+
 @dataclass(frozen=True)
 class Step:
     """What a progress callback is told: which run of how many, and, while it trains, where it is."""
 
     number: int
     total: int
-    run: RunSettings
+    run: Run
     member: int = 0
     line: Progress | None = None
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from model.building import build_graphs
 from model.graph import GraphSettings, SlabGraph
 from model.grouping import compound_keys, group_identical
+from model.holdout import crystal_name
 from model.recut import NoRepeatError, crystal_inside
 from model.slab_frame import PlainSlab, frame_of
 from stores.connections import open_store
@@ -44,6 +45,8 @@ class Entry:
         Key of the compound: slabs that were cut from one crystal share it.
     group
         Number of the group of identical slabs; a group must never straddle a split.
+    crystal
+        Name of the compound that no other slab has a say in, see `model.holdout.crystal_name`.
     """
 
     record_id: str
@@ -54,6 +57,7 @@ class Entry:
     elements: tuple[str, ...]
     compound: str
     group: int
+    crystal: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +98,7 @@ class Dataset:
     @classmethod
     def from_store(
         cls,
-        uri: str,
+        uri: str | Sequence[str],
         targets: Sequence[str] | None = None,
         *,
         settings: GraphSettings | None = None,
@@ -104,12 +108,12 @@ class Dataset:
         cache: GraphCache | None = None,
         tick: Callable[[int, int], None] | None = None,
     ) -> Self:
-        """Join the imported slabs and the accepted surfaces of a store.
+        """Join the imported slabs and the accepted surfaces of a store, or of several.
 
         Parameters
         ----------
         uri
-            The store.
+            The store, or the stores: a target may be labelled in some of them only.
         targets
             Names wanted; by default all that the store has labels of.
         settings
@@ -134,15 +138,27 @@ class Dataset:
         Raises
         ------
         InputError
-            If there is no such store, target or method, no label at all, or a target has labels of several
-            methods.
+            If there is no such store, target or method, no label at all, a target has labels of several
+            methods, or two stores hold different records under one id.
         StoreError
             If the store cannot be read.
         """
-        with open_store(uri, must_exist=True) as store:
-            slabs = sorted(map(_Slab.of, labelled_slabs(store, criteria)), key=lambda slab: slab.record_id)
-        slabs = of_methods(slabs, methods)
-        heads = heads_of(slabs, wanted_targets(slabs, targets, f"The store {uri}"), separate=separate)
+        uris = (uri,) if isinstance(uri, str) else tuple(uri)
+        found: dict[str, tuple[_Slab, str]] = {}
+        for one in uris:
+            with open_store(one, must_exist=True) as store:
+                for slab in map(_Slab.of, labelled_slabs(store, criteria)):
+                    other, where = found.setdefault(slab.record_id, (slab, one))
+                    if (other.targets, other.method) != (slab.targets, slab.method):
+                        raise InputError(
+                            f"The record {slab.record_id} has other labels in {where} than in {one}; "
+                            "bring one of the stores up to date."
+                        )
+        slabs = of_methods([found[name][0] for name in sorted(found)], methods)
+        place = "The store" if len(uris) == 1 else "None of the stores"
+        heads = heads_of(
+            slabs, wanted_targets(slabs, targets, f"{place} {', '.join(uris)}"), separate=separate
+        )
         return cls._build(slabs, heads, settings, cache, tick)
 
     @classmethod
@@ -230,6 +246,7 @@ class Dataset:
                 elements=tuple(sorted(slab.composition)),
                 compound=key,
                 group=group,
+                crystal=slab.crystal,
             )
             for (slab, value, graph), group, (formula, key) in zip(usable, groups, compounds, strict=True)
         )
@@ -252,6 +269,7 @@ class _Slab:
     chemsys: str
     composition: dict[str, int]
     compound: str
+    crystal: str
     same: Hashable
 
     @classmethod
@@ -265,6 +283,7 @@ class _Slab:
             chemsys=found.chemsys,
             composition=found.composition,
             compound=found.compound if found.compound is not None else _compound(found.formula, plain),
+            crystal=crystal_name(found.formula, found.chemsys, found.compound),
             same=found.same,
         )
 

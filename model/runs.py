@@ -106,7 +106,7 @@ class RunSettings:
         return ", ".join(parts)
 
     def plain(self) -> dict[str, Any]:
-        """Return what tells runs apart; the fields that older runs lack are there only where they are used."""
+        """Return what tells runs apart; fields that older runs lack are there only where they are used."""
         values = asdict(self)
         del values["targets"], values["transfer"]
         if self.targets:

@@ -70,7 +70,8 @@ def split_dataset(dataset: Dataset, how: str, seed: int = 0) -> Split:
         What is divided.
     how
         ``random``, ``compound``, ``chemsys``, ``element`` (left out: one that the seed chooses),
-        ``element:Ag``, or a CSV file with the columns record_id and part.
+        ``element:Ag``, ``holdout`` (fixed for ever, see `model.holdout`), or a CSV file with the columns
+        record_id and part.
     seed
         Another seed gives another division.
 
@@ -79,6 +80,10 @@ def split_dataset(dataset: Dataset, how: str, seed: int = 0) -> Split:
     InputError
         If `how` is none of these, or a part would be empty.
     """
+    if how == "holdout":
+        from model.holdout import fixed_split
+
+        return fixed_split(dataset)
     kind, colon, element = how.partition(":")
     if kind == "element":
         return leave_element_out(dataset, element or chosen_element(dataset, seed), seed)
@@ -112,7 +117,7 @@ def grouped_split(
             f"{len(dataset)} slabs in {len(units)} group(s) by {kind} cannot be split in three; "
             "import more records or choose --split random"
         )
-    draws = {key: _draw(seed, kind, key) for key in units}
+    draws = {key: draw(seed, kind, key) for key in units}
     ordered = sorted(units, key=lambda key: (draws[key], key))
     bounds = np.cumsum(fractions)[:2]
     if kind == "random":
@@ -156,7 +161,7 @@ def k_fold(dataset: Dataset, kind: str, folds: int = 5, seed: int = 0) -> list[S
             "take 3 folds or more, and no more than there are groups"
         )
     # large units first, each into the emptiest fold; the draw decides among equals
-    ordered = sorted(units, key=lambda key: (-len(units[key]), _draw(seed, kind, key), key))
+    ordered = sorted(units, key=lambda key: (-len(units[key]), draw(seed, kind, key), key))
     filled: list[list[int]] = [[] for _ in range(folds)]
     for key in ordered:
         min(filled, key=len).extend(units[key])
@@ -188,8 +193,8 @@ def leave_element_out(dataset: Dataset, element: str, seed: int = 0) -> Split:
         raise InputError(f"--split element:{element}: every slab holds {element}; leave out another element")
     others = dataset.subset(rest)
     units = _units(others, "compound")
-    ordered = sorted(units, key=lambda key: (_draw(seed, "compound", key), key))
-    part = np.array([0 if _draw(seed, "compound", key) < 0.75 else 1 for key in ordered])
+    ordered = sorted(units, key=lambda key: (draw(seed, "compound", key), key))
+    part = np.array([0 if draw(seed, "compound", key) < 0.75 else 1 for key in ordered])
     if len(part) < 2:
         raise InputError(f"--split element:{element}: one compound is left, too few to train and validate")
     part[0], part[-1] = 0, 1  # neither may be empty
@@ -213,7 +218,7 @@ def chosen_element(dataset: Dataset, seed: int) -> str:
     rare = [element for element, n in counts.items() if n <= COMMON_ELEMENT * len(dataset)]
     if not rare:
         raise InputError("--split element: every element is in most slabs; import more compounds")
-    return min(rare, key=lambda element: _draw(seed, "element", element))
+    return min(rare, key=lambda element: draw(seed, "element", element))
 
 
 def split_from_file(dataset: Dataset, path: Path, seed: int = 0) -> Split:
@@ -291,7 +296,7 @@ def part_of_training(dataset: Dataset, split: Split, fraction: float) -> Split:
     if fraction == 1:
         return split
     ranked = sorted(
-        split.train, key=lambda i: (_draw(split.seed, "curve", dataset[i].record_id), dataset[i].record_id)
+        split.train, key=lambda i: (draw(split.seed, "curve", dataset[i].record_id), dataset[i].record_id)
     )
     kept = sorted(ranked[: max(1, round(fraction * len(ranked)))])
     return Split(f"{split.name}, {fraction:g} of train", split.seed, tuple(kept), split.val, split.test)
@@ -331,8 +336,8 @@ def _units(dataset: Dataset, kind: str) -> dict[str, list[int]]:
     return units
 
 
-def _draw(seed: int, kind: str, name: str) -> float:
-    """Return a number in [0, 1) that depends on nothing but the arguments."""
+def draw(seed: int, kind: str, name: str) -> float:
+    """Return a number in [0, 1) that depends on nothing but the arguments; `kind` is what is drawn for."""
     digest = hashlib.sha256(f"{seed}\0{kind}\0{name}".encode()).digest()
     return int.from_bytes(digest[:7], "big") / 2**56
 

@@ -1,8 +1,8 @@
 """Fine-tuning: a network begins with the weights of a trained one, and some of them may be held.
 
-The heads of targets that both networks have are kept (unless they are to be made anew) and carried over to the
-new scale of the labels, so that a network that is not trained any further predicts what it did before, in
-the targets' units. Heads of other targets begin as in a training from scratch.
+The heads of targets that both networks have are kept (unless they are to be made anew) and carried over to
+the new scale of the labels, so that a network that is not trained any further predicts what it did before,
+in the targets' units. Heads of other targets begin as in a training from scratch.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FREEZE: dict[str, tuple[str, ...]] = {
     "embedding": ("embed",),
     "convolutions": ("embed", "convolutions"),
 }
-"""Parts of a `SurfaceNetwork` that are held, by the name of the choice: each holds all that comes before it."""
+"""Parts of a `SurfaceNetwork` that are held, by the name of the choice, which names the last of them."""
 
 
 @dataclass(frozen=True, eq=False)

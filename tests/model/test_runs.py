@@ -3,7 +3,7 @@ from __future__ import annotations
 import csv
 import fcntl
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -267,4 +267,4 @@ def test_predictions_are_plain_csv(finished):
     with (finished[0] / "predictions.csv").open() as file:
         header = next(csv.reader(file))
     assert header[:5] == ["record_id", "formula", "chemsys", "part", "distance"]
-    assert json.loads((finished[0] / "run.json").read_text())["settings"] == asdict(quick())
+    assert json.loads((finished[0] / "run.json").read_text())["settings"] == quick().plain()

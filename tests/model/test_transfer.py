@@ -188,16 +188,16 @@ def test_a_training_in_work_does_not_go_on_from_another_start(pretrained, tmp_pa
 
 
 def test_an_interrupted_fine_tuning_gives_the_same_bits(pretrained, tmp_path):
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop(line):
         if line.epoch.epoch == 2:
-            raise Stop
+            raise StopError
 
     start = Start(pretrained, "embedding")
     whole = trained(AVERAGED, start=start)
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         trained(AVERAGED, start=start, folder=tmp_path, progress=stop)
     again = trained(AVERAGED, start=start, folder=tmp_path)
     for name, value in whole.network.state_dict().items():
@@ -235,7 +235,7 @@ def test_a_model_that_changed_meanwhile_is_not_taken(pretrained, tmp_path):
 
 
 def test_heads_of_one_target_by_several_methods_train_side_by_side(tmp_path):
-    # names as Dataset.from_store(separate=True) makes them, and batches in which a whole head is without labels
+    # named as Dataset.from_store(separate=True) does; in some batches a head has no label at all
     names = ("surface_energy@imported-a.b-0f", "surface_energy@imported-c-1e", "work_function")
     entries = []
     for i, e in enumerate(tiny_dataset()):

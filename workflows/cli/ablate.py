@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from stores.errors import InputError, StoreError
 from workflows.cli.console import page
 from workflows.cli.learning import TrainingBar, labelled_slabs, require_network
+from workflows.cli.train import DEFAULT_PRESET, pretrained
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +27,9 @@ def run_ablation(
     epochs: int | None,
     members: int,
     fractions: list[float],
+    start: Path | None,
+    freeze: str | None,
+    reset_heads: bool,
     store: str | None,
     method: str | None,
     output: Path | None,
@@ -40,7 +44,7 @@ def run_ablation(
         Exit status: 1 if a run failed or is in work elsewhere.
     """
     require_network()
-    from model.ablation import Plan, ablate, comparisons, learning_curve, table
+    from model.ablation import Plan, ablate, comparisons, learning_curve, table, transfer_gains
     from model.presets import find_preset
 
     folder = output or DEFAULT_FOLDER
@@ -48,6 +52,9 @@ def run_ablation(
         raise InputError(f"{folder}: is a file; --output takes a folder")
     for name in presets:
         find_preset(name)
+    transfer, theirs = pretrained(start, freeze, reset_heads)
+    if transfer is not None and not presets:
+        presets = [theirs.get("preset", DEFAULT_PRESET)]
     plan = Plan(
         presets=tuple(dict.fromkeys(presets)) or Plan.presets,
         seeds=tuple(range(seeds)),
@@ -56,14 +63,18 @@ def run_ablation(
         members=members,
         folds=folds,
         fractions=tuple(sorted(set(fractions))) or (1.0,),
+        params=theirs.get("params", {}),
+        transfers=(None,) if transfer is None else (None, transfer),
     )
     with TrainingBar(quiet) as bar:
         results, problems = ablate(labelled_slabs(store, method), plan, folder, bar.step)
-    rows, compared = table(results), comparisons(results)
+    rows, compared, gains = table(results), comparisons(results), transfer_gains(results)
     lines = markdown(rows, compared, plan.split, plan.folds)
+    lines += ["", *(_gain(gain) for gain in gains)] if gains else []
     try:
         (folder / "ablation.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        text = json.dumps({"rows": rows, "best_against_sem_cgcnn": compared, "problems": problems}, indent=2)
+        told = {"rows": rows, "best_against_sem_cgcnn": compared, "transfer": gains, "problems": problems}
+        text = json.dumps(told, indent=2)
         (folder / "ablation.json").write_text(text + "\n", encoding="utf-8")
         if len(plan.fractions) > 1:
             _draw_curves(folder, {t: learning_curve(results, t) for r in rows for t in r["targets"]})
@@ -158,6 +169,22 @@ def _comparison(target: str, found: Mapping[str, Any]) -> str:
         f"; mean over {found['systems']} systems {_percent(systems['mean'])} "
         f"(95 %: {_percent(systems['low'])} to {_percent(systems['high'])})."
     )
+
+
+def _gain(found: Mapping[str, Any]) -> str:
+    from workflows.report.training_figures import target_name, with_unit
+
+    target, change = found["target"], found["relative"]
+    text = (
+        f"{found['name']} against scratch, {target_name(target)}, {found['n']} training slabs: MAE "
+        f"{with_unit(found['transfer'], target)} instead of {with_unit(found['scratch'], target)}, "
+        f"{_percent(change['mean'])}"
+    )
+    if found["pairs"] > 1:
+        return (
+            f"{text} (95 %: {_percent(change['low'])} to {_percent(change['high'])}, {found['pairs']} pairs)."
+        )
+    return f"{text} (one pair: no interval)."
 
 
 def _percent(value: float) -> str:

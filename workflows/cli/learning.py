@@ -11,6 +11,7 @@ from stores.connections import resolve_store_uri
 from stores.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from model.ablation import Step
@@ -42,35 +43,52 @@ def require_network(*more: str) -> None:
             raise InputError(f"this command needs {name}, which {reason}: {INSTALL}") from error
 
 
-def labelled_slabs(store_uri: str | None, method: str | None, snapshot: str | None = None) -> Datasets:
-    """Return what gives a run its data set: the labelled slabs of a store, graphs cached on disk.
+def labelled_slabs(
+    store_uri: str | Sequence[str] | None,
+    method: str | None,
+    snapshot: str | None = None,
+    *,
+    separate: bool = False,
+) -> Datasets:
+    """Return what gives a run its data set: the labelled slabs of a store or several, graphs cached on disk.
 
     The result can be sent to another process.
 
     Raises
     ------
     InputError
-        If both a method and a snapshot are named, whose methods are settled.
+        If a snapshot is named together with a method or several stores: what it holds is settled.
     """
+    named = [store_uri] if isinstance(store_uri, str) else list(store_uri or ())
+    uris = tuple(dict.fromkeys(resolve_store_uri(uri) for uri in named or [None]))
     if method is not None and snapshot is not None:
         raise InputError(
             "--method and --snapshot exclude each other: a snapshot has its methods; leave one out"
         )
-    return partial(_load, resolve_store_uri(store_uri), method, snapshot)
+    if snapshot is not None and (len(uris) > 1 or separate):
+        raise InputError("--snapshot goes with one --store and without --separate: it says what is in it")
+    return partial(_load, uris, method, snapshot, separate)
 
 
 @cache
 def _load(
-    uri: str, method: str | None, snapshot: str | None, settings: GraphSettings, targets: tuple[str, ...]
+    uris: tuple[str, ...],
+    method: str | None,
+    snapshot: str | None,
+    separate: bool,
+    settings: GraphSettings,
+    targets: tuple[str, ...],
 ) -> Dataset:
     from model.dataset import Dataset
     from model.graph_cache import GraphCache
 
     if snapshot is not None:
-        found = Dataset.from_snapshot(uri, snapshot, targets, settings=settings, cache=GraphCache())
+        found = Dataset.from_snapshot(uris[0], snapshot, targets, settings=settings, cache=GraphCache())
     else:
         methods = None if method is None else [method]
-        found = Dataset.from_store(uri, targets, settings=settings, methods=methods, cache=GraphCache())
+        found = Dataset.from_store(
+            uris, targets, settings=settings, methods=methods, separate=separate, cache=GraphCache()
+        )
     if found.skipped:
         first = found.skipped[0]
         LOG.warning("%d labelled slabs are left out; the first: %s", len(found.skipped), first)

@@ -15,6 +15,10 @@ from workflows.cli.learning import TrainingBar, duration, labelled_slabs, requir
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from model.transfer import Transfer
+
+DEFAULT_PRESET = "sem-cgcnn"
+
 DEFAULT_FOLDER = Path("mgsurf_model")
 """Where `mgsurf train` writes and `mgsurf predict` looks unless told otherwise."""
 
@@ -24,7 +28,7 @@ OF_A_RUN = ("run.json", "run.lock", "predictions.csv", "split.csv", "report.html
 
 def train_model(
     *,
-    preset: str,
+    preset: str | None,
     split: str,
     seed: int,
     epochs: int | None,
@@ -32,8 +36,13 @@ def train_model(
     bagging: bool,
     train_fraction: float,
     params: Path | None,
-    store: str | None,
+    start: Path | None,
+    freeze: str | None,
+    reset_heads: bool,
+    targets: str | None,
+    store: list[str],
     method: str | None,
+    separate: bool,
     snapshot: str | None,
     output: Path | None,
     overwrite: bool,
@@ -52,19 +61,34 @@ def train_model(
     from model.runs import RunSettings, read_rows, read_run, run_training
     from workflows.report.training_report import write_report
 
-    find_preset(preset)  # a slip in a name is told before any data are read
+    find_preset(preset or DEFAULT_PRESET)  # a slip in a name is told before any data are read
     folder = output or DEFAULT_FOLDER
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; --output takes a folder")
+    transfer, theirs = pretrained(start, freeze, reset_heads)
     settings = RunSettings(
-        preset, split, seed, epochs, members, bagging, train_fraction, params=_params(params)
+        preset or theirs.get("preset", DEFAULT_PRESET),
+        split,
+        seed,
+        epochs,
+        members,
+        bagging,
+        train_fraction,
+        params=_params(params) if params is not None else theirs.get("params", {}),
+        targets=_names(targets),
+        transfer=transfer,
     )
+    if overwrite and start is not None and start.resolve() in (folder.resolve(), folder.resolve() / "model"):
+        raise InputError(f"{folder}: holds the model to begin with; choose another folder with --output")
     if overwrite:
         clear_run(folder)
     known = read_run(folder) is not None
     with TrainingBar(quiet) as bar:
         run = run_training(
-            labelled_slabs(store, method, snapshot), settings, folder, progress=bar.member(members)
+            labelled_slabs(store, method, snapshot, separate=separate),
+            settings,
+            folder,
+            progress=bar.member(members),
         )
     report = folder / "report.html"
     if not (known and report.is_file()):
@@ -79,6 +103,43 @@ def train_model(
             "mgsurf: trained before with these settings and data; --overwrite trains again", file=sys.stderr
         )
     return 0
+
+
+def pretrained(
+    folder: Path | None, freeze: str | None, reset_heads: bool
+) -> tuple[Transfer | None, dict[str, Any]]:
+    """Return how to begin with a trained model, and with which preset and settings it was trained.
+
+    Parameters
+    ----------
+    folder
+        As `mgsurf train` wrote it; None: training begins from scratch.
+    freeze, reset_heads
+        See `model.transfer.Start`.
+
+    Raises
+    ------
+    InputError
+        If there is no model, or the others are given without one.
+    """
+    from model.runs import read_run
+    from model.transfer import Transfer
+
+    if folder is None:
+        if freeze is not None or reset_heads:
+            raise InputError("--freeze and --reset-heads need a model to begin with: --from MODEL")
+        return None, {}
+    transfer = Transfer.of(folder, freeze or "none", reset_heads=reset_heads)
+    run = read_run(folder) or read_run(folder.parent)
+    return transfer, dict(run["settings"]) if run is not None else {}
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    """Read names with commas between them."""
+    names = tuple(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))
+    if text is not None and not names:
+        raise InputError("--targets: names nothing; write surface_energy,work_function")
+    return names
 
 
 def clear_run(folder: Path) -> None:

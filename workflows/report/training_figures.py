@@ -28,13 +28,15 @@ _TOO_FEW = 3  # test slabs of an element whose mean error says little
 
 
 def target_name(target: str) -> str:
-    """Name a target in words: surface_energy becomes surface energy."""
-    return target.replace("_", " ")
+    """Name a target in words: surface_energy becomes surface energy, what follows an @ goes in brackets."""
+    name, _, method = target.partition("@")
+    words = name.replace("_", " ")
+    return f"{words} ({method.rpartition('-')[0] or method})" if method else words  # without its hash
 
 
 def unit_of(target: str) -> str:
     """Return the unit of a target, or nothing where it is not known."""
-    return UNITS.get(target, "")
+    return UNITS.get(target.partition("@")[0], "")
 
 
 def with_unit(value: float | None, target: str) -> str:

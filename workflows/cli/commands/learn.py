@@ -27,6 +27,8 @@ from workflows.cli.options import (
 )
 from workflows.cli.typer_app import LEARN, app
 
+TRANSFER = "Transfer"
+
 
 @app.command("import", rich_help_panel=LEARN)
 def import_(
@@ -61,9 +63,36 @@ def import_(
     )
 
 
+FromOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--from", metavar="MODEL", help="Begin with this trained model (folder).", rich_help_panel=TRANSFER
+    ),
+]
+FreezeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PART",
+        help="Keep as it is: embedding, convolutions (with the embedding) or none.",
+        rich_help_panel=TRANSFER,
+    ),
+]
+ResetHeadsOption = Annotated[
+    bool,
+    typer.Option("--reset-heads", help="Make the heads of all targets anew.", rich_help_panel=TRANSFER),
+]
+
+
 @app.command(rich_help_panel=LEARN)
 def train(
-    preset: PresetOption = "sem-cgcnn",
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="stl-surface-energy, stl-work-function, mtl, gradnorm, surface, sem-cgcnn (the paper) or "
+            "best; else that of --from, else sem-cgcnn.",
+        ),
+    ] = None,
     split: SplitOption = "random",
     seed: SeedOption = 0,
     epochs: EpochsOption = None,
@@ -77,8 +106,25 @@ def train(
     params: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Settings that mgsurf tune found (best.json).")
     ] = None,
-    store: StoreOption = None,
+    start: FromOption = None,
+    freeze: FreezeOption = None,
+    reset_heads: ResetHeadsOption = False,
+    targets: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Instead of the preset's: surface_energy,cleavage_energy."),
+    ] = None,
+    store: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--store",
+            metavar="URI",
+            help="As everywhere; repeat it to train on several stores, with different targets, at once.",
+        ),
+    ] = None,
     method: MethodOption = None,
+    separate: Annotated[
+        bool, typer.Option("--separate", help="A head for each method that a target was computed by.")
+    ] = False,
     snapshot: Annotated[
         str | None,
         typer.Option(
@@ -95,7 +141,8 @@ def train(
     """Train the network on the labelled slabs of a store; the same command goes on after an interruption.
 
     Examples: [cyan]mgsurf train --preset sem-cgcnn --split chemsys --seed 1[/cyan],
-    [cyan]mgsurf train --preset best --members 5 --output model/[/cyan]
+    [cyan]mgsurf train --preset best --members 5 --output model/[/cyan],
+    [cyan]mgsurf train --from model/ --freeze embedding --store metals.sqlite --output tuned/[/cyan]
     """
     from workflows.cli.train import train_model
 
@@ -108,8 +155,13 @@ def train(
         bagging=bagging,
         train_fraction=train_fraction,
         params=params,
-        store=store,
+        start=start,
+        freeze=freeze,
+        reset_heads=reset_heads,
+        targets=targets,
+        store=store or [],
         method=method,
+        separate=separate,
         snapshot=snapshot,
         output=output,
         overwrite=overwrite,
@@ -135,6 +187,9 @@ def ablate(
         list[float] | None,
         typer.Option(metavar="X", help="Share of the training part (repeat it for a learning curve)."),
     ] = None,
+    start: FromOption = None,
+    freeze: FreezeOption = None,
+    reset_heads: ResetHeadsOption = False,
     store: StoreOption = None,
     method: MethodOption = None,
     output: OutputOption = None,
@@ -143,8 +198,10 @@ def ablate(
 ) -> int:
     """Train all presets with several seeds: the paper's Table 1 beside ours. Finished runs are kept.
 
+    With --from each run is done twice, from scratch and fine-tuned: learning curves of transfer.
     Examples: [cyan]mgsurf ablate --seeds 5[/cyan],
-    [cyan]mgsurf ablate --preset sem-cgcnn --preset best --split chemsys --folds 5 --seeds 1[/cyan]
+    [cyan]mgsurf ablate --preset sem-cgcnn --preset best --split chemsys --folds 5 --seeds 1[/cyan],
+    [cyan]mgsurf ablate --from model/ --train-fraction 0.2 --train-fraction 1 --store metals.sqlite[/cyan]
     """
     from workflows.cli.ablate import run_ablation
 
@@ -156,6 +213,9 @@ def ablate(
         epochs=epochs,
         members=members,
         fractions=train_fraction or [],
+        start=start,
+        freeze=freeze,
+        reset_heads=reset_heads,
         store=store,
         method=method,
         output=output,

@@ -11,7 +11,14 @@ from typing import Annotated
 
 import typer
 
-from workflows.cli.options import JsonOption, StoreOption
+from workflows.cli.options import (
+    JsonOption,
+    MembersOption,
+    MethodOption,
+    OutputOption,
+    QuietOption,
+    StoreOption,
+)
 from workflows.cli.typer_app import LOOP, app
 
 snapshot = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
@@ -190,3 +197,57 @@ def models_compare(
     from workflows.cli.models import compare
 
     return compare(one, other, store=store, as_json=as_json)
+
+
+@app.command(rich_help_panel=LOOP)
+def simulate(
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="random, uncertain, diverse or improvement (may be repeated); all by default.",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Seeds 0 to N - 1.")] = 3,
+    start: Annotated[int, typer.Option(min=4, metavar="N", help="Slabs revealed at first.")] = 100,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Slabs revealed after each training.")] = 100,
+    rounds: Annotated[int | None, typer.Option(min=0, metavar="N", help="Batches; else --until.")] = None,
+    until: Annotated[
+        float, typer.Option(metavar="X", help="Share of the pool that is revealed in the end.")
+    ] = 0.5,
+    preset: Annotated[str, typer.Option(metavar="NAME", help="As of mgsurf train.")] = "best",
+    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Of each training.")] = 20,
+    members: MembersOption = 1,
+    warm: Annotated[
+        bool, typer.Option("--warm", help="Begin each training with the weights of the round before.")
+    ] = False,
+    store: StoreOption = None,
+    method: MethodOption = None,
+    output: OutputOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Replay acquisition on slabs whose labels are known: error against slabs revealed, by strategy.
+
+    The same command goes on after an interruption. Example:
+    [cyan]mgsurf simulate --strategy random --strategy diverse --seeds 3 --until 0.5[/cyan]
+    """
+    from workflows.cli.simulate import run_simulation
+
+    return run_simulation(
+        strategies=strategy or [],
+        seeds=seeds,
+        start=start,
+        batch=batch,
+        rounds=rounds,
+        until=until,
+        preset=preset,
+        epochs=epochs,
+        members=members,
+        warm=warm,
+        store=store,
+        method=method,
+        output=output,
+        quiet=quiet,
+        as_json=as_json,
+    )

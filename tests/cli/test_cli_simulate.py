@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from stores.connections import open_store
+from tests.cli.test_cli_learning import add, command
+from tests.model.small_dataset import PARTNERS
+
+ASKED = ["simulate", "--strategy", "random", "--strategy", "diverse", "--seeds", "2", "--start", "8",
+         "--batch", "6", "--preset", "surface", "--epochs", "1"]  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MGSURF_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("MGSURF_STORE", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    path = tmp_path_factory.mktemp("labelled") / "labels.sqlite"
+    with open_store(f"sqlite:///{path}") as store:
+        add(store, PARTNERS[:5])
+    return path
+
+
+@pytest.fixture
+def mgsurf(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("model.simulation.LEAST_STEPS", 2)
+    return command
+
+
+def test_curves_are_printed_written_and_drawn_and_nothing_is_done_twice(labelled, mgsurf, tmp_path):
+    done = mgsurf(*ASKED, "--store", labelled, "-o", "out")
+    assert done.returncode == 0, done.stderr
+    assert "held out" in done.stdout
+    assert "random's error with" in done.stdout
+    told = json.loads((tmp_path / "out" / "simulation.json").read_text())
+    random = next(s for s in told["savings"] if (s["strategy"], s["error"]) == ("random", "score"))
+    assert random["ratio"] == pytest.approx(1.0)
+    assert len(random["ratios"]) == 2
+    with (tmp_path / "out" / "simulation.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["strategy"] for row in rows} == {"random", "diverse"}
+    assert {"slabs", "share", "work_function_mae", "surface_energy_mae", "score"} <= set(rows[0])
+    assert (tmp_path / "out" / "simulation.png").stat().st_size > 10_000
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("round-*.json")}
+    again = mgsurf(*ASKED, "--store", labelled, "-o", "out", "--json")
+    assert json.loads(again.stdout) == told
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_a_killed_simulation_goes_on_to_the_same_numbers(labelled, mgsurf, environment, tmp_path):
+    arguments = ["simulate", "--strategy", "random", "--seeds", "1", "--start", "8", "--batch", "6",
+                 "--preset", "surface", "--epochs", "1", "--store", str(labelled)]  # fmt: skip
+    slower = "import model.simulation as s; s.LEAST_STEPS = 2; from workflows.cli.app import app; app()"
+    first = tmp_path / "killed" / "random" / "seed-0" / "round-0.json"
+    with subprocess.Popen(
+        [sys.executable, "-c", slower, *arguments, "-o", "killed", "--quiet"], cwd=tmp_path, env=environment
+    ) as process:
+        deadline = time.monotonic() + 600
+        while not first.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+    written = first.stat().st_mtime_ns
+    done = mgsurf(*arguments, "-o", "killed", "--json")
+    whole = mgsurf(*arguments, "-o", "whole", "--json")
+    assert done.returncode == whole.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["curves"] == json.loads(whole.stdout)["curves"]
+    assert first.stat().st_mtime_ns == written
+
+
+def test_mistakes_are_one_line(refused_here, labelled, tmp_path):
+    assert "'luck' is unknown" in refused_here("simulate", "--strategy", "luck", "--store", labelled)
+    assert "no preset 'x'" in refused_here("simulate", "--preset", "x", "--store", labelled)
+    assert "--until 2" in refused_here("simulate", "--until", "2", "--store", labelled)
+    assert "--start 900" in refused_here("simulate", "--start", "900", "--store", labelled)
+    assert "no store" in refused_here("simulate", "--store", "absent.sqlite")
+    (tmp_path / "file").write_text("")
+    assert "is a file" in refused_here("simulate", "--store", labelled, "-o", "file")
