@@ -13,7 +13,8 @@ from stores.settings_file import resolve_work_dir
 from workflows.execution.listener import RunListener, Tally
 from workflows.execution.local import run_local
 from workflows.flows.campaign import CampaignMaker
-from workflows.flows.campaign_file import Campaign, campaign_structures, check_runnable, load_campaign
+from workflows.flows.campaign_file import Campaign, campaign_structures, load_campaign
+from workflows.flows.runnable import runnable_structures
 from workflows.flows.surface import SurfaceMaker
 from workflows.jobs.calculate import make_directory
 from workflows.jobs.context import RunContext
@@ -64,13 +65,13 @@ def run_campaign(
     console = Console(highlight=False)
     settings = load_campaign(campaign)
     structures = campaign_structures(settings)
-    for entry in structures:
-        check_runnable(entry.structure, entry.where)
     uri = resolve_store_uri(store, settings.store)
     work_dir = resolve_work_dir(campaign=settings.work_dir)
     maker = surface_maker(settings, uri, work_dir, ranks, retry_unconverged)
     engine = maker.context.make_engine()
-    engine.check_elements(sorted({s.specie.symbol for entry in structures for s in entry.structure}))
+    structures, left_out = runnable_structures(settings, structures, engine)
+    for line in left_out:
+        console.print(line, markup=False, soft_wrap=True)
     if dry_run:
         return _list(console, maker, structures)
     if hasattr(engine, "check_machine"):  # what a plan does without: programs and licensed files

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from stores.surfaces import SurfaceStore
+    from workflows.flows.campaign_settings import Campaign
 
 CALCULATION_KINDS = ("bulk_relax", "bulk_static", "slab_relax", "slab_static")
 STATUSES = ("ok", "unconverged", "failed")
@@ -130,19 +131,36 @@ def show_status(campaign: Path | None, store_uri: str | None, as_json: bool) -> 
     int
         Exit status.
     """
-    name = campaign_store = campaign_work_dir = None
+    name = campaign_store = campaign_work_dir = lock = None
     if campaign is not None:
         from workflows.flows.campaign_file import load_campaign
 
         settings = load_campaign(campaign)
+        if settings.sources is not None:
+            lock = _lock_state(settings)
         name, campaign_store, campaign_work_dir = settings.name, settings.store, settings.work_dir
     with existing_store(store_uri, campaign_store) as store:
         state = collect(store, name, resolve_work_dir(campaign=campaign_work_dir))
+    if lock is not None:
+        state["lock"] = lock
     if as_json:
         print(json.dumps(state, indent=2))
     else:
         _print(page(), state)
     return 0
+
+
+def _lock_state(campaign: Campaign) -> dict[str, Any]:
+    """Return how much the lock file of a campaign lists, or what is wrong with it."""
+    from stores.errors import InputError
+    from workflows.flows.lock_file import campaign_lock, lock_path
+
+    path = str(lock_path(campaign))
+    try:
+        compounds = campaign_lock(campaign).compounds
+    except InputError as error:
+        return {"path": path, "problem": str(error)}
+    return {"path": path, "compounds": len(compounds), "slabs": sum(c.n_slabs for c in compounds)}
 
 
 def _print(console: Console, state: dict[str, Any]) -> None:
@@ -153,6 +171,9 @@ def _print(console: Console, state: dict[str, Any]) -> None:
 
     if state["campaign"]:
         line("campaign", state["campaign"])
+    if lock := state.get("lock"):
+        listed = f"{lock['compounds']} compounds, {lock['slabs']} slabs" if "compounds" in lock else ""
+        line("lock file", lock.get("problem") or f"{listed} ({lock['path']})", "red" * ("problem" in lock))
     line("store", state["store"])
     line("running", state["running"] or "nothing", "green" if state["running"] else "dim")
     line("last update", _ago(state["last_update"]))

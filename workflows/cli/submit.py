@@ -19,7 +19,8 @@ from workflows.execution.remote_submit import (
     submit,
     submitted_before,
 )
-from workflows.flows.campaign_file import campaign_structures, check_runnable, load_campaign
+from workflows.flows.campaign_file import campaign_structures, load_campaign
+from workflows.flows.runnable import runnable_structures
 
 if TYPE_CHECKING:
     from workflows.execution.remote_project import RemoteProject
@@ -79,12 +80,12 @@ def submit_campaign(
     """
     console = Console(highlight=False, soft_wrap=True)
     settings = load_campaign(campaign)
-    structures = campaign_structures(settings)
-    for entry in structures:
-        check_runnable(entry.structure, entry.where)
     maker = surface_maker(settings, "memory://", Path(), None, retry_unconverged)
-    elements = sorted({s.specie.symbol for entry in structures for s in entry.structure})
-    maker.context.make_engine().check_elements(elements)
+    structures, left_out = runnable_structures(
+        settings, campaign_structures(settings), maker.context.make_engine()
+    )
+    for line in left_out:
+        console.print(line, markup=False)
     keys = [submission_key(maker, entry.structure, entry.facets) for entry in structures]
     with open_project(project) as remote, alone_submitting(remote.controller.db):
         chosen = remote.worker(worker)

@@ -135,7 +135,33 @@ def load_campaign(path: Path | str) -> Campaign:
 
 
 def campaign_structures(campaign: Campaign) -> list[CampaignStructure]:
-    """Build or read every bulk crystal that a campaign asks for.
+    """Return every bulk crystal of a campaign: its compounds, or those of its lock file if it has sources.
+
+    Parameters
+    ----------
+    campaign
+        From `load_campaign`.
+
+    Raises
+    ------
+    InputError
+        As `compound_structures`; or if the lock file is missing, damaged, or older than the sources.
+    """
+    if campaign.sources is None:
+        return compound_structures(campaign)
+    from workflows.flows.lock_file import campaign_lock, lock_path
+
+    name = lock_path(campaign).name
+    return [
+        CampaignStructure(
+            locked.label, locked.structure(), locked.provenance, locked.facets, f"{name}: {locked.label}"
+        )
+        for locked in campaign_lock(campaign).compounds
+    ]
+
+
+def compound_structures(campaign: Campaign) -> list[CampaignStructure]:
+    """Build or read every bulk crystal that a campaign file names under `compounds`.
 
     Parameters
     ----------

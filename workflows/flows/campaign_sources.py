@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 ORIGINS = ("optimade", "materials_project", "prototypes", "folder", "file")
 """Keys of which each entry of `sources` has one."""
 
+_GOES_WITH = {
+    "timeout": "optimade",
+    "gnome": "materials_project",
+    "partners": "prototypes",
+    "formulas": "prototypes",
+}
+
 
 def _provider(name: str) -> str:
     from workflows.structures.sources.optimade_providers import PROVIDERS, provider_named
@@ -28,12 +35,6 @@ def _provider(name: str) -> str:
     return name
 
 
-def _thermo_type(name: str) -> str:
-    from workflows.structures.sources.materials_project import THERMO_TYPES
-
-    return choose(name, THERMO_TYPES, "thermo type")
-
-
 class CandidateSource(Section):
     """One entry of `sources`: databases, decorated prototypes, a file or a folder of files."""
 
@@ -45,10 +46,11 @@ class CandidateSource(Section):
     timeout: float | None = Field(
         default=None, gt=0, description="With optimade: longest wait for an answer of a provider (s)"
     )
-    materials_project: Annotated[Text, AfterValidator(_thermo_type)] | None = Field(
-        default=None,
-        description="The Materials Project's own interface (needs a key); which of its energies: GGA_GGA+U, "
-        "R2SCAN or GGA_GGA+U_R2SCAN",
+    materials_project: bool | None = Field(
+        default=None, description="true: the Materials Project's own interface (needs a key)"
+    )
+    gnome: bool | None = Field(
+        default=None, description="With materials_project: false leaves out the GNoME structures (CC BY-NC)"
     )
     prototypes: list[PrototypeName] | None = Field(
         default=None, min_length=1, description="Structure types to decorate, e.g. B2, C14"
@@ -72,7 +74,9 @@ class CandidateSource(Section):
         if len(given) != 1:
             found = " and ".join(given) if given else "none of them"
             raise ValueError(f"give exactly one of {', '.join(ORIGINS)}; found {found}")
-        for key, origin in (("timeout", "optimade"), ("partners", "prototypes"), ("formulas", "prototypes")):
+        if self.materials_project is False:
+            raise ValueError("materials_project is true, or left out")
+        for key, origin in _GOES_WITH.items():
             if getattr(self, key) is not None and given != [origin]:
                 raise ValueError(f"{key} goes with {origin}, not with {given[0]}")
         return self

@@ -154,7 +154,7 @@ def _count_facet(
             (element, int(repeats[[s == element for s in plane.species]].sum())) for element in elements
         )
         thickness = (top.position - bottom.position) * plane.spacing - bottom.gap
-        slabs.append(SlabSize(species, in_plane, thickness))
+        slabs.append(SlabSize(species, in_plane, float(thickness)))
     return FacetCount(plane.miller_index, tuple(slabs), n_too_large=n_too_large)
 
 

@@ -11,9 +11,12 @@ from typing import Annotated
 import typer
 
 from workflows.cli.options import (
+    OUTPUT,
+    CsvOption,
     JsonOption,
     OutputOption,
     OverwriteOption,
+    QuietOption,
     ScanKind,
     StoreOption,
     engine_options,
@@ -43,6 +46,60 @@ def run(
     from workflows.cli.run import run_campaign
 
     return run_campaign(campaign, store, ranks, quiet, dry_run, retry_unconverged)
+
+
+@app.command("enumerate", rich_help_panel=COMPUTE)
+def enumerate_(
+    campaign: Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="A campaign file with sources.")],
+    store: StoreOption = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask databases anew, whatever the cache holds.")
+    ] = False,
+    max_age: Annotated[
+        str | None,
+        typer.Option(metavar="SPAN", help="Oldest answer of a database to take from the cache: 12h, 7d."),
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Replace a lock file whose compounds have changed.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Processes that count slabs; one per core.")
+    ] = None,
+    quiet: QuietOption = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="LOCK",
+            help="Lock file to write instead of CAMPAIGN.lock.json.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> int:
+    """List the compounds of a campaign's sources, what they will cost, and freeze them in a lock file.
+
+    Exit status 1 if a source could not deliver everything.
+
+    Examples: [cyan]mgsurf enumerate binaries.yaml[/cyan],
+    [cyan]mgsurf enumerate binaries.yaml --refresh --update[/cyan]
+    """
+    from workflows.cli.enumerate import enumerate_compounds
+
+    return enumerate_compounds(
+        campaign,
+        store=store,
+        refresh=refresh,
+        max_age=max_age,
+        update=update,
+        output=output,
+        workers=workers,
+        quiet=quiet,
+        as_json=as_json,
+        as_csv=as_csv,
+    )
 
 
 @app.command(rich_help_panel=COMPUTE)

@@ -1,0 +1,316 @@
+"""From the sources of a campaign to its compounds: drawn, filtered, merged, near the hull, slabs counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from stores.errors import InputError
+from stores.method import content_hash
+from workflows.analysis.convex_hull import HullEntry
+from workflows.analysis.hull import keep_near_hull
+from workflows.flows.campaign_origins import (
+    Origin,
+    Wanted,
+    origins_of,
+    plain_candidate,
+    wanted_compounds,
+)
+from workflows.flows.dft_cost import Meshes, Work
+from workflows.flows.enumeration_cache import EnumerationCache
+from workflows.flows.lock_file import (
+    ENERGY_DIGITS,
+    LENGTH_DIGITS,
+    POSITION_DIGITS,
+    LockedCompound,
+    LockedHull,
+    LockedValues,
+    LockFile,
+    Site,
+    Vector,
+    sections_of,
+)
+from workflows.flows.slab_counts import Bulk, count_all
+from workflows.structures.naming import mg_first_formula
+from workflows.structures.sources.filters import Screening
+from workflows.structures.sources.merge import merge
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from pymatgen.core import Structure
+
+    from workflows.analysis.hull import HullPosition
+    from workflows.flows.campaign_settings import Campaign, MillerIndex
+    from workflows.structures.sources.merge import MergedCandidate
+    from workflows.structures.sources.protocol import Candidate
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with a stage or a source's name, how much is done, and how much there is or None."""
+
+COUNTING = ("max_miller_index", "min_thickness", "layer_tolerance", "max_terminations", "max_atoms")
+"""Slab settings that decide the counts."""
+
+
+@dataclass
+class Enumeration:
+    """The compounds of a campaign.
+
+    Attributes
+    ----------
+    lock
+        What goes into the lock file.
+    works
+        What there is to compute for each compound, in their order.
+    n_candidates
+        Structures that the sources delivered.
+    problems
+        What was left out though it was asked for, one line each.
+    notes
+        What was done on purpose, one line each: filters, hull, slabs with too many atoms.
+    from_cache
+        True if nothing had to be worked out.
+    """
+
+    lock: LockFile
+    works: list[Work]
+    n_candidates: int
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    from_cache: bool = False
+
+
+def enumerate_campaign(
+    campaign: Campaign,
+    meshes: Meshes,
+    *,
+    refresh: bool = False,
+    max_age: timedelta | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Enumeration:
+    """List the compounds of a campaign with sources.
+
+    Parameters
+    ----------
+    campaign
+        From `workflows.flows.campaign_file.load_campaign`.
+    meshes
+        Of the engine that will compute, for the cost.
+    refresh
+        Ask databases anew, whatever the cache holds.
+    max_age
+        Of answers in the cache; the sources' own limits if None.
+    workers
+        Processes that count slabs; one per core if None.
+    progress
+        Told what is done.
+
+    Raises
+    ------
+    InputError
+        If the campaign has no sources, or a compound that it names itself cannot be had.
+    """
+    if campaign.sources is None:
+        raise InputError(
+            f"{campaign.path}: has no sources to ask; its compounds are those it names (mgsurf run --dry-run "
+            "lists their slabs)"
+        )
+    wanted = wanted_compounds(campaign)
+    origins = origins_of(campaign, refresh=refresh, max_age=max_age, progress=progress)
+    cache = EnumerationCache()
+    fixed = [
+        sections_of(campaign),
+        _counting(campaign),
+        asdict(meshes),
+        [[plain_candidate(w.candidate), w.facets] for w in wanted],
+    ]
+    key = cache.key(fixed, _fingerprints(campaign, origins))
+    if key is not None and (known := cache.get(key)) is not None:
+        return known
+    found = _work_out(campaign, wanted, origins, meshes, workers, progress)
+    # answers that have just come are in the sources' own cache now
+    again = origins_of(campaign, max_age=max_age)
+    for origin, fetched in zip(again, origins, strict=True):
+        origin.drawn = fetched.drawn
+        origin.problems = fetched.problems if fetched.drawn is not None else origin.problems
+    key = cache.key(fixed, _fingerprints(campaign, again))
+    if key is not None:
+        cache.put(key, found)
+    return found
+
+
+def _fingerprints(campaign: Campaign, origins: list[Origin]) -> list[str | None]:
+    return [origin.fingerprint(campaign.directory) for origin in origins]
+
+
+def _counting(campaign: Campaign) -> dict[str, Any]:
+    return {name: getattr(campaign.slabs, name) for name in COUNTING}
+
+
+def _work_out(
+    campaign: Campaign,
+    wanted: list[Wanted],
+    origins: list[Origin],
+    meshes: Meshes,
+    workers: int | None,
+    progress: Progress | None,
+) -> Enumeration:
+    drawn = _Drawn(campaign, wanted, origins)
+    problems: list[str] = []
+    merged = merge(drawn.candidates(), problems=problems, progress=progress)
+    problems += [line for origin in origins for line in origin.problems]
+    names = {name: w for w in wanted for name in w.names}
+    chosen, hull_lines = _near_hull(merged, names, campaign.filters.max_energy_above_hull, drawn.competing)
+    compounds, works, too_large = [], [], 0
+    bulks = [_bulk(m, names) for m, _ in chosen]
+    told = None if progress is None else lambda done: progress("slabs", done, len(bulks))
+    counts = count_all(bulks, _counting(campaign), meshes, workers, told)
+    for (candidate, position), bulk, counted in zip(chosen, bulks, counts, strict=True):
+        if counted.problem:
+            problems.append(f"{candidate.label}: {counted.problem}")
+            continue
+        too_large += counted.n_too_large
+        compounds.append(_locked(candidate, position, bulk, counted.planes))
+        works.append(counted.work)
+    notes = [*drawn.screening.summary(), *hull_lines]
+    if too_large:
+        notes.append(
+            f"{too_large} slabs of more than {campaign.slabs.max_atoms} atoms are left out (slabs.max_atoms)"
+        )
+    sections = sections_of(campaign)
+    lock = LockFile(
+        mgsurf=_version(),
+        made_from=content_hash(sections),
+        sections=sections,
+        slab_settings=_counting(campaign),
+        left_out=sorted(problems),
+        compounds=compounds,
+    )
+    return Enumeration(lock, works, drawn.number, problems, notes)
+
+
+class _Drawn:
+    """The candidates of all origins, filtered on the way; those refused may still compete in a hull."""
+
+    def __init__(self, campaign: Campaign, wanted: list[Wanted], origins: list[Origin]) -> None:
+        self.number = 0
+        self.competing: list[HullEntry] = []
+        self.screening = Screening(campaign.filters.candidate_filter())
+        self._campaign, self._wanted, self._origins = campaign, wanted, origins
+
+    def candidates(self) -> Iterator[Candidate]:
+        yield from (w.candidate for w in self._wanted)
+        for origin in self._origins:
+            for candidate in origin.candidates(self._campaign.directory):
+                self.number += 1
+                passed = False
+                for kept in self.screening.passing([candidate]):
+                    passed = True
+                    yield kept
+                if not passed:
+                    self._compete(candidate)
+
+    def _compete(self, candidate: Candidate) -> None:
+        if self._campaign.filters.max_energy_above_hull is None:
+            return
+        formula = mg_first_formula(candidate.structure.composition)
+        for values in candidate.values:
+            if values.formation_energy is not None:
+                self.competing.append(HullEntry(formula, values.formation_energy, values.method))
+
+
+def _near_hull(
+    merged: list[MergedCandidate],
+    names: dict[tuple[str, str], Wanted],
+    limit: float | None,
+    competing: list[HullEntry],
+) -> tuple[list[tuple[MergedCandidate, HullPosition | None]], list[str]]:
+    """Return what is near the hull, or named in the campaign file, in the order of the list."""
+    near = keep_near_hull(merged, limit, competing)
+    positions = {
+        id(candidate): position
+        for candidate, position in [
+            *zip(near.kept, near.kept_positions, strict=True),
+            *zip(near.removed, near.removed_positions, strict=True),
+        ]
+    }
+    removed = {id(candidate) for candidate in near.removed}
+    chosen = [(m, positions[id(m)]) for m in merged if id(m) not in removed or _named(m, names)]
+    silent = limit is None and near.without_energy == len(merged)
+    return chosen, [] if silent else near.lines()
+
+
+def _named(candidate: MergedCandidate, names: dict[tuple[str, str], Wanted]) -> list[Wanted]:
+    """Return the compounds of the campaign file that went into a candidate."""
+    own = ((candidate.formula, name) for name in candidate.provenance.identifiers)
+    return [names[name] for name in own if name in names]
+
+
+def _facets(candidate: MergedCandidate, names: dict[tuple[str, str], Wanted]) -> list[MillerIndex] | None:
+    asked = [wanted.facets for wanted in _named(candidate, names)]
+    if not asked or None in asked:
+        return None
+    return list(dict.fromkeys(facet for facets in asked for facet in facets or []))
+
+
+def _bulk(candidate: MergedCandidate, names: dict[tuple[str, str], Wanted]) -> Bulk:
+    lattice, sites = rounded(candidate.structure)
+    return Bulk(lattice, sites, _facets(candidate, names))
+
+
+def rounded(structure: Structure) -> tuple[tuple[Vector, Vector, Vector], list[Site]]:
+    """Return lattice and sites as they stand in a lock file: rounded, inside the cell, sorted.
+
+    Parameters
+    ----------
+    structure
+        Conventional standard cell.
+    """
+    a, b, c = (tuple(round(float(x), LENGTH_DIGITS) + 0.0 for x in row) for row in structure.lattice.matrix)
+    sites = []
+    for site in structure:
+        x, y, z = (round(float(u), POSITION_DIGITS) % 1.0 + 0.0 for u in site.frac_coords)
+        sites.append((site.specie.symbol, x, y, z))
+    return (a, b, c), sorted(sites, key=lambda site: (site[0] != "Mg", site))  # type: ignore[return-value]
+
+
+def _locked(
+    candidate: MergedCandidate, position: HullPosition | None, bulk: Bulk, planes: dict[str, int]
+) -> LockedCompound:
+    hull = position and LockedHull(energy=_energy(position.energy_above_hull), method=position.method)
+    return LockedCompound(
+        label=candidate.label,
+        formula=candidate.formula,
+        spacegroup_number=candidate.spacegroup_number,
+        spacegroup_symbol=candidate.spacegroup_symbol,
+        n_atoms=candidate.n_atoms,
+        provenance=candidate.provenance,
+        values=[
+            LockedValues(
+                method=values.method,
+                formation_energy=_energy(values.formation_energy),
+                energy_above_hull=_energy(values.energy_above_hull),
+                band_gap=_energy(values.band_gap),
+            )
+            for values in candidate.values
+        ],
+        hull=hull,
+        facets=bulk.facets,
+        slabs=planes,
+        lattice=bulk.lattice,
+        sites=bulk.sites,
+    )
+
+
+def _energy(value: float | None) -> Any:
+    return None if value is None else round(float(value), ENERGY_DIGITS) + 0.0
+
+
+def _version() -> str:
+    try:
+        return version("mgsurf")
+    except PackageNotFoundError:  # run from a folder that was never installed
+        return "unknown"

@@ -1,0 +1,251 @@
+"""The lock file of a campaign with sources: its compounds, frozen, so that databases may change meanwhile.
+
+`mgsurf enumerate` writes it beside the campaign file; `run`, `submit` and `status` read it. It is JSON with
+sorted entries, rounded numbers and one line per site, so that equal lists give equal bytes and a version
+control system shows what changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stores.errors import InputError
+from stores.method import content_hash
+from stores.records import Provenance
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+    from workflows.flows.campaign_settings import Campaign
+
+LOCK_VERSION = 1
+LENGTH_DIGITS = 6
+"""Of lattice vectors (A)."""
+
+POSITION_DIGITS = 8
+"""Of fractional coordinates."""
+
+ENERGY_DIGITS = 6
+SECTIONS = ("compounds", "sources", "filters")
+"""Sections of the campaign file that decide the list. Slab settings only decide the counts."""
+
+Vector = tuple[float, float, float]
+Site = tuple[str, float, float, float]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class LockedValues(_Model):
+    """What a database says of a compound (see `workflows.structures.sources.protocol.DatabaseValues`)."""
+
+    method: str
+    formation_energy: float | None = None
+    energy_above_hull: float | None = None
+    band_gap: float | None = None
+
+
+class LockedHull(_Model):
+    """How far a compound is from stability."""
+
+    energy: float = Field(description="Above the hull (eV/atom)")
+    method: str = Field(description="Whose energy decided")
+
+
+class LockedCompound(_Model):
+    """A compound of the list."""
+
+    label: str = Field(description="For people, unique in the list")
+    formula: str = Field(description="Reduced, Mg first")
+    spacegroup_number: int
+    spacegroup_symbol: str
+    n_atoms: int = Field(ge=1, description="In the primitive cell")
+    provenance: Provenance
+    values: list[LockedValues] = Field(default_factory=list)
+    hull: LockedHull | None = None
+    facets: list[tuple[int, int, int]] | None = Field(
+        default=None, description="Only these planes; all up to slabs.max_miller_index if None"
+    )
+    slabs: dict[str, int] = Field(description="Symmetric slabs by plane, 0 for a polar direction")
+    lattice: tuple[Vector, Vector, Vector] = Field(description="Conventional standard cell (A)")
+    sites: list[Site] = Field(min_length=1, description="Element and fractional coordinates")
+
+    @property
+    def n_slabs(self) -> int:
+        """Number of symmetric slabs."""
+        return sum(self.slabs.values())
+
+    def structure(self) -> Structure:
+        """Return the crystal."""
+        from pymatgen.core import Structure
+
+        return Structure(self.lattice, [site[0] for site in self.sites], [site[1:] for site in self.sites])
+
+
+class LockFile(_Model):
+    """All that is in a lock file."""
+
+    lock_version: int = LOCK_VERSION
+    mgsurf: str = Field(description="Version that wrote it")
+    made_from: str = Field(description="Hash of `sections`")
+    sections: dict[str, Any] = Field(description="What the campaign file said, defaults left out")
+    slab_settings: dict[str, Any] = Field(description="What the slabs were counted with")
+    left_out: list[str] = Field(default_factory=list, description="What the sources could not deliver")
+    compounds: list[LockedCompound]
+
+
+def lock_path(campaign: Campaign) -> Path:
+    """Return where a campaign's lock file is: ``mg.yaml`` has ``mg.lock.json`` beside it."""
+    return campaign.path.with_name(f"{campaign.path.stem}.lock.json")
+
+
+def sections_of(campaign: Campaign) -> dict[str, Any]:
+    """Return the sections that decide the list, as plain values, defaults left out."""
+    patience = {"sources": {"__all__": {"timeout"}}} if campaign.sources else None
+    plain = campaign.model_dump(mode="json", include=set(SECTIONS), exclude=patience, exclude_defaults=True)
+    return {name: plain[name] for name in SECTIONS if plain.get(name)}
+
+
+def dump_lock(lock: LockFile) -> str:
+    """Write a lock file as text."""
+    return _json({"lock_version": lock.lock_version, **lock.model_dump(mode="json", exclude_defaults=True)})
+
+
+def write_lock(lock: LockFile, path: Path) -> None:
+    """Write a lock file in one go: whoever reads it sees the old one or the new one, never a part.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".new")
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written: {error.strerror}; choose another place with --output"
+        ) from None
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(dump_lock(lock))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, IsADirectoryError):
+            raise InputError(f"{path}: is a folder; choose a file name with --output") from None
+        raise
+
+
+def read_lock(path: Path, how: str) -> LockFile:
+    """Read a lock file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    how
+        The command that makes it, for messages.
+
+    Raises
+    ------
+    InputError
+        In one line, if it is missing, unreadable, damaged, or was written by a newer mgsurf.
+    """
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such lock file; run {how} first") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}; check path and permissions") from None
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        line = getattr(error, "lineno", None)
+        place = f"{path}:{line}" if line else str(path)
+        raise InputError(f"{place}: the lock file is damaged ({_damage(error)}); {_mend(how)}") from None
+    version = plain.get("lock_version") if isinstance(plain, dict) else None
+    if isinstance(version, int) and version > LOCK_VERSION:
+        raise InputError(
+            f"{path}: written by a newer mgsurf (layout {version}, this one reads up to {LOCK_VERSION}); "
+            "upgrade mgsurf"
+        )
+    try:
+        return LockFile.model_validate(plain)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(step + 1) if isinstance(step, int) else step for step in first["loc"])
+        what = f"{field}: {first['msg']}" if field else first["msg"]
+        raise InputError(f"{path}: the lock file is damaged ({what}); {_mend(how)}") from None
+
+
+def campaign_lock(campaign: Campaign) -> LockFile:
+    """Return the lock file of a campaign, made from its sections as they are now.
+
+    Raises
+    ------
+    InputError
+        As `read_lock`, or if the sections changed since.
+    """
+    path, how = lock_path(campaign), f"mgsurf enumerate {campaign.path}"
+    if not path.exists():
+        raise InputError(f"{campaign.path}: there is no {path.name} with its compounds; run {how} first")
+    lock = read_lock(path, how)
+    now = sections_of(campaign)
+    if lock.made_from != content_hash(now):
+        raise InputError(
+            f"{path}: made from other settings ({_first_difference(lock.sections, now)}); run {how} again"
+        )
+    return lock
+
+
+def _first_difference(old: Any, new: Any, place: str = "") -> str:
+    """Name the first place where two nested values differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            if old.get(key) != new.get(key):
+                return _first_difference(old.get(key), new.get(key), f"{place}.{key}" if place else str(key))
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for number, (before, after) in enumerate(zip(old, new, strict=True), start=1):
+            if before != after:
+                return _first_difference(before, after, f"{place}[{number}]")
+    if isinstance(old, (dict, list)) or isinstance(new, (dict, list)):
+        return f"{place} changed since" if place else "its sections were edited"
+    return f"{place} was {_shown(old)}, is {_shown(new)}"
+
+
+def _shown(value: Any) -> str:
+    return "left out" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _damage(error: Exception) -> str:
+    return str(getattr(error, "msg", "") or error).split(":")[0]
+
+
+def _mend(how: str) -> str:
+    return f"restore it, or make it anew with {how} --update"
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _json(value: Any, indent: str = "") -> str:
+    """Write JSON with one line for each list of plain values."""
+    inner = indent + "  "
+    if isinstance(value, dict) and value:
+        items = [f"{inner}{json.dumps(key)}: {_json(item, inner)}" for key, item in value.items()]
+        return "{\n" + ",\n".join(items) + f"\n{indent}}}" + ("" if indent else "\n")
+    if isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
+        return "[\n" + ",\n".join(f"{inner}{_json(item, inner)}" for item in value) + f"\n{indent}]"
+    return json.dumps(value, ensure_ascii=False)
