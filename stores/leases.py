@@ -16,6 +16,7 @@ import os
 import socket
 import threading
 import time
+import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,7 +181,13 @@ def _beats(store: SurfaceStore, seen: dict[str, Any], expiry: float) -> bool:
 
 def _this_process() -> dict[str, Any]:
     pid = os.getpid()
-    return {"host": socket.gethostname(), "machine": _machine(), "pid": pid, "started": _started(pid)}
+    return {
+        "host": socket.gethostname(),
+        "machine": _machine(),
+        "pid": pid,
+        "started": _started(pid),
+        "token": uuid.uuid4().hex,  # two documents that try for one number are never equal
+    }
 
 
 def _is_running(lease: dict[str, Any]) -> bool | None:
