@@ -38,6 +38,7 @@ class Refresh(BaseModel):
     version: int | None = Field(default=None, description="Of the model it made, once registered")
     outcome: Outcome = Field(default="open", description="open until it was decided about the model")
     reason: str = Field(default="", description="Of the outcome, in words and numbers")
+    finished: bool = Field(default=False, description="False until the candidates were predicted, too")
     begun_at: datetime = Field(description="By the clock of `made_by` (UTC)")
     made_by: str = Field(description="User and host")
 

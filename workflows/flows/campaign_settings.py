@@ -20,6 +20,7 @@ from stores.errors import InputError
 from workflows.analysis.verdicts import VerdictThresholds
 from workflows.flows.campaign_fields import Formula, PrototypeName, Section, Text, choose
 from workflows.flows.campaign_problems import dotted, line_of
+from workflows.flows.campaign_refresh import Refresh
 from workflows.flows.campaign_resources import Resources
 from workflows.flows.campaign_sources import CandidateSource, Filters
 
@@ -190,6 +191,9 @@ class Campaign(Section):
     )
     resources: Resources | None = Field(
         default=None, description="What jobs ask of a queue, for mgsurf submit; by default the worker's own"
+    )
+    refresh: Refresh = Field(
+        default_factory=Refresh, description="When a new model is trained on the records, and how"
     )
 
     @model_validator(mode="after")

@@ -1,0 +1,312 @@
+"""The learning side of a refresh: train a challenger, and put it before the gate.
+
+What a training writes is named by what it was made of, so that every step can be asked for again: a finished
+one is read, an unfinished one goes on.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model.dataset import Dataset
+from model.evaluation import labels
+from model.gate import judge
+from model.graph_cache import GraphCache
+from model.holdout import HOLDOUT, fixed_split
+from model.registration import facts_of_run, load_champion, load_version, weight_files
+from model.runs import RunSettings, run_training
+from model.transfer import Transfer
+from stores.errors import InputError
+from stores.registry import ConflictError, DamagedWeightsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from model.ensemble import Ensemble
+    from model.gate import Judgement
+    from model.graph import GraphSettings
+    from model.training import Progress
+    from stores.decisions import Action
+    from stores.model_card import ModelCard
+    from stores.registry import ModelRegistry
+
+    Tell = Callable[[str], None]
+    Values = Mapping[str, NDArray[np.float64]]
+
+_TRIES = 3  # decisions that others may make first
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How challengers are trained.
+
+    Attributes
+    ----------
+    preset
+        A key of `model.presets.PRESETS`.
+    members
+        Networks of the ensemble.
+    epochs
+        Instead of the preset's.
+    seed
+        Of the training.
+    """
+
+    preset: str = "best"
+    members: int = 5
+    epochs: int | None = None
+    seed: int = 0
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+@dataclass
+class SnapshotData:
+    """The data set of a snapshot, read once for each way of building graphs.
+
+    Attributes
+    ----------
+    uri
+        Of the store.
+    snapshot
+        Id.
+    heads
+        Names of its heads.
+    """
+
+    uri: str
+    snapshot: str
+    heads: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Begin with nothing read."""
+        self._read: dict[GraphSettings, Dataset] = {}
+
+    def __call__(self, settings: GraphSettings, targets: tuple[str, ...] = ()) -> Dataset:
+        """Return it with these graphs; `targets` are those of a preset, the snapshot's own are taken."""
+        if settings not in self._read:
+            self._read[settings] = Dataset.from_snapshot(
+                self.uri, self.snapshot, self.heads, settings=settings, cache=GraphCache()
+            )
+        return self._read[settings]
+
+
+def train_challenger(
+    registry: ModelRegistry,
+    data: SnapshotData,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    tell: Tell,
+    progress: Callable[[int, Progress], None] | None = None,
+) -> ModelCard:
+    """Train from scratch and from the champion, and register whichever is better on validation.
+
+    Parameters
+    ----------
+    registry
+        Of the champion; gets the challenger as a candidate.
+    data
+        What is trained on.
+    recipe
+        How.
+    folder
+        Keeps both trainings; the same call goes on with what is there.
+    tell
+        Called with one line before each step.
+    progress
+        Called with the number of the member after each of its epochs.
+
+    Returns
+    -------
+    ModelCard
+        Of the challenger; an old one if the very same weights were registered before.
+
+    Raises
+    ------
+    InputError
+        If the preset is unknown, or a part has too few labels.
+    StoreError
+        If the disk is full, or the store cannot be written.
+    """
+    settings = RunSettings(
+        recipe.preset,
+        split=HOLDOUT,
+        seed=recipe.seed,
+        epochs=recipe.epochs,
+        members=recipe.members,
+        targets=data.heads,
+    )
+    tell("training from scratch")
+    best = folder / "scratch"
+    scratch = run_training(data, settings, best, progress=progress)
+    warm_from, note = _champion_to_begin_with(registry, recipe, folder)
+    if warm_from is not None:
+        name, start = warm_from
+        tell(f"training from {name}")
+        try:
+            warm = run_training(
+                data, replace(settings, transfer=start), folder / f"from-{name}", progress=progress
+            )
+        except InputError as error:  # the champion's network is another
+            note = f"not tried from {name}: {error}"
+        else:
+            ratio = _validation_ratio(warm, scratch)
+            if ratio < 1:
+                best = folder / f"from-{name}"
+            better, worse = (name, "scratch") if ratio < 1 else ("scratch", name)
+            note = (
+                f"trained from {better}, which was better on validation than from {worse} "
+                f"(error from {name} over that from scratch: {ratio:.3f})"
+            )
+    facts = facts_of_run(best)
+    facts.note = note
+    tell("keeping its weights")
+    card, _ = registry.add(facts, weight_files(best))
+    return card
+
+
+def decide(registry: ModelRegistry, card: ModelCard, data: SnapshotData, *, tell: Tell) -> tuple[Action, str]:
+    """Promote a challenger if it is better than the champion by more than chance, else reject it.
+
+    A first model has to be better than predicting the mean of the training labels.
+
+    Returns
+    -------
+    action, reason
+        What was decided, now or by whoever was first: promote or reject, and why.
+
+    Raises
+    ------
+    ConflictError
+        If others decide all the time.
+    DamagedWeightsError
+        If the challenger's weights are not whole.
+    """
+    for attempt in range(_TRIES):
+        standing = registry.book().standing(card.version)
+        if standing.state != "candidate":
+            return ("reject" if standing.state == "rejected" else "promote"), standing.reason
+        champion = registry.champion_version()
+        judgement, notes = compare_with_champion(registry, card, data, tell=tell)
+        reason = "; ".join([judgement.reason, *notes])
+        try:
+            if judgement.better:
+                registry.promote(card.version, reason, replacing=champion)
+                return "promote", reason
+            registry.reject(card.version, reason)
+            return "reject", reason
+        except ConflictError:
+            if attempt == _TRIES - 1:
+                raise
+            tell("another process decided on the models meanwhile; comparing again")
+    raise AssertionError("unreachable")
+
+
+def compare_with_champion(
+    registry: ModelRegistry, card: ModelCard, data: SnapshotData, *, tell: Tell
+) -> tuple[Judgement, list[str]]:
+    """Judge a challenger on the hold-out of its snapshot against the champion, else against the mean.
+
+    Returns
+    -------
+    judgement, notes
+        A line for each thing that one should know of the comparison.
+    """
+    ours = load_version(registry, card.version)
+    rival, name, notes = _rival(registry)
+    tell(f"comparing v{card.version} with {name} on the hold-out")
+    dataset = data(ours.graph_settings)
+    split = fixed_split(dataset)
+    held, trained = dataset.subset(split.test), dataset.subset(split.train)
+    means, scale = {}, {}
+    for head in data.heads:
+        known = labels(trained, head)
+        means[head] = float(np.nanmean(known))
+        # equal labels have no spread; any unit will do then
+        scale[head] = float(np.nanstd(known)) or 1.0
+    other = held if rival is None else _same_slabs(held, data(rival.graph_settings))
+    theirs = _predictions(rival, other, data.heads, means)
+    if len(other) < len(held):  # slabs of which the champion's graphs cannot be made
+        there = {entry.record_id for entry in other}
+        held = held.subset([i for i, entry in enumerate(held) if entry.record_id in there])
+    mine = _predictions(ours, held, data.heads, means)
+    true = {head: labels(held, head) for head in data.heads}
+    crystals = [entry.crystal for entry in held]
+    return judge(crystals, true, mine, theirs, scale, name), notes
+
+
+def clear(folder: Path) -> None:
+    """Remove the trainings of a refresh that is over; the weights are in the store."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _rival(registry: ModelRegistry) -> tuple[Ensemble | None, str, list[str]]:
+    """Load whom to beat: the champion, else nobody."""
+    mean = "predicting the training mean"
+    if registry.champion_version() is None:
+        return None, mean, []
+    try:
+        ensemble, card, notes = load_champion(registry)
+    except DamagedWeightsError as error:
+        return None, mean, [str(error)]
+    if card.config.get("split") != HOLDOUT:
+        notes.append(
+            f"{card.name} was trained by split {card.config.get('split', 'unknown')} and may have seen the "
+            "hold-out, so that it looks better than it is; mgsurf models promote overrules this"
+        )
+    return ensemble, card.name, notes
+
+
+def _champion_to_begin_with(
+    registry: ModelRegistry, recipe: Recipe, folder: Path
+) -> tuple[tuple[str, Transfer] | None, str]:
+    """Return the champion as the start of a training, or why it is none."""
+    if registry.champion_version() is None:
+        return None, "trained from scratch: there was no champion"
+    place = folder / "champion"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    try:
+        card, _ = registry.extract_champion(place)
+    except DamagedWeightsError as error:
+        return None, f"trained from scratch: {error}"
+    if card.config.get("split") != HOLDOUT:
+        return None, f"trained from scratch: {card.name} may have seen the hold-out"
+    if card.config.get("preset") != recipe.preset:
+        return None, f"trained from scratch: {card.name} has another preset ({card.config.get('preset')})"
+    return (card.name, Transfer.of(place)), ""
+
+
+def _validation_ratio(warm: Mapping[str, Any], scratch: Mapping[str, Any]) -> float:
+    """Return the error of one run over that of another on validation, mean over targets."""
+    ratios = [
+        warm["metrics"][target]["val"]["mae"] / max(metrics["val"]["mae"], 1e-12)
+        for target, metrics in scratch["metrics"].items()
+    ]
+    return float(np.mean(ratios))
+
+
+def _same_slabs(held: Dataset, dataset: Dataset) -> Dataset:
+    """Return the slabs of another data set of the same snapshot, in the order of the first."""
+    place = {entry.record_id: i for i, entry in enumerate(dataset)}
+    return dataset.subset([place[entry.record_id] for entry in held if entry.record_id in place])
+
+
+def _predictions(
+    ensemble: Ensemble | None, dataset: Dataset, heads: tuple[str, ...], means: Mapping[str, float]
+) -> Values:
+    """Predict slabs; the training mean stands in for a target that a model does not have."""
+    found: Values = {}
+    if ensemble is not None:
+        found = ensemble.predict([entry.graph for entry in dataset]).mean
+    return {head: found.get(head, np.full(len(dataset), means[head])) for head in heads}
