@@ -111,9 +111,9 @@ class OptimadeSource:
             found.setdefault(address, (known or provider_at(address, None), known is not None))
         self.providers = tuple(found.values())
         self.query = Query(
-            elements=tuple(elements),
-            partners=None if partners is None else tuple(partners),
-            exclude=tuple(exclude),
+            elements=elements,
+            partners=partners,
+            exclude=exclude,
             max_elements=max_elements,
             max_atoms=max_atoms,
             max_energy_above_hull=max_energy_above_hull,
@@ -218,7 +218,7 @@ class OptimadeSource:
                 elements = content.get("e")
                 if not elements or self.query.allows(elements, 0):
                     skipped[content["x"]].append(content["i"])
-            else:
+            elif "o" not in content:
                 candidate = self._candidate(provider, content)
                 if candidate:
                     yield candidate

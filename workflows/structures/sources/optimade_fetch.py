@@ -8,18 +8,19 @@ kept as they come, a fetch goes on where it stopped, and a server that turns in 
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin
+from typing import TYPE_CHECKING
 
 import orjson
 
 from workflows.structures import reading
 from workflows.structures.sources import optimade_entries, optimade_providers
-from workflows.structures.sources.optimade_entries import STRUCTURE_PROPERTIES, UnusableError, read_entry
+from workflows.structures.sources.optimade_entries import STRUCTURE_PROPERTIES
+from workflows.structures.sources.optimade_pages import PageReader
 from workflows.structures.sources.optimade_providers import provider_at
 from workflows.structures.sources.patient_session import (
     NoAnswerError,
@@ -30,13 +31,11 @@ from workflows.structures.sources.patient_session import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from workflows.structures.sources.optimade_providers import Provider
     from workflows.structures.sources.optimade_query import Query
     from workflows.structures.sources.page_cache import Fetch, PageCache
-
-_MANY = 10**9  # more pages than any server has
 
 
 @cache
@@ -112,6 +111,8 @@ class ProviderFetch:
             self._fetch(begun)
         except NoAnswerError as trouble:
             return self._partial(str(trouble))
+        except (sqlite3.Error, OSError) as error:
+            return self._partial(f"the cache {self.cache.path} cannot be written ({error})")
         return self.cache.latest(self.key(), finished=True), None
 
     def _partial(self, why: str) -> tuple[Fetch | None, str]:
@@ -186,7 +187,7 @@ class ProviderFetch:
         from optimade.client import OptimadeClient  # type: ignore[import-untyped]
 
         session = PatientSession.with_patience(self.patience)
-        reader = _PageReader(self, fetch, session)
+        reader = PageReader(self, fetch, session)
         client = OptimadeClient(
             base_urls=[self.provider.base_url],
             max_results_per_provider=-1,
@@ -213,112 +214,3 @@ class ProviderFetch:
             said = "; ".join(str(error) for result in answer.values() for error in result.errors)
             raise NoAnswerError(f"the client gave up ({said[:160]})")
         self.cache.finish(fetch.number, self.key(), reader.note())
-
-
-class _PageReader:
-    """Takes each page from the client and writes it to the cache."""
-
-    def __init__(self, told: ProviderFetch, fetch: Fetch, session: type[PatientSession]) -> None:
-        self.told = told
-        self.fetch = fetch
-        self.session = session
-        self.trouble: Exception | None = None
-        self.last = False  # whether the last page has come
-        self.came = told.cache.count(fetch.number)
-        self.total = fetch.total
-
-    def __call__(self, url: str, page: dict[str, Any]) -> dict[str, Any]:
-        try:
-            following = self._read(url, page)
-        except Exception as error:
-            self.trouble = error
-            raise
-        # What the client is left with: a page that is not empty, as it takes an empty one for the end, of a
-        # database without end, as it reckons the number of pages from a count that servers get wrong.
-        page.update(
-            data=[{}], included=[], errors=[], links={"next": following}, meta={"data_available": _MANY}
-        )
-        return {"next": following}
-
-    def note(self) -> str | None:
-        """Return a line if the server promised more than it sent."""
-        if self.total is None or self.came >= self.total:
-            return None
-        return f"{self.told.provider.name}: {self.came} of {self.total} structures came, and no further page"
-
-    def _read(self, url: str, page: dict[str, Any]) -> str | None:
-        data, meta, links = page.get("data"), page.get("meta"), page.get("links")
-        if not isinstance(data, list):
-            raise NoAnswerError("answer holds no list of structures")
-        meta = meta if isinstance(meta, dict) else {}
-        following = _next_page(url, links if isinstance(links, dict) else {})
-        rows = [self._row(entry) for entry in data]
-        kept = [(entry_id, content) for entry_id, content in rows if content is not None]
-        if data and not kept:
-            raise NoAnswerError("sends structures that were not asked for")
-        total = meta.get("data_returned")
-        total = total if isinstance(total, int) and not isinstance(total, bool) else None
-        new = self.told.cache.add_page(self.fetch.number, kept, following, total)
-        self.came += new
-        self.total = total if total is not None else self.total
-        self.told.tell(self.told.provider.name, self.came, self.total)
-        if following and not new:
-            raise NoAnswerError("sends page after page without anything new")
-        delay = meta.get("request_delay")
-        self.session.delay = min(float(delay), 5.0) if isinstance(delay, int | float) else 0.0
-        self.last = following is None
-        return following
-
-    def _row(self, entry: Any) -> tuple[str, dict[str, Any] | None]:
-        """Return the id of an entry and its content for the cache; None if it was not asked for.
-
-        The content has ``i`` (identifier) and either ``x`` (why it is unusable) and ``e`` (elements, if
-        known), or ``c`` (lattice, symbols, coordinates) and ``v`` (values by method).
-        """
-        provider = self.told.provider
-        if not isinstance(entry, dict) or not isinstance(entry.get("attributes"), dict):
-            text = orjson.dumps(entry, default=str)
-            return f"malformed {hashlib.sha256(text).hexdigest()[:16]}", {"i": "", "x": "malformed entry"}
-        attributes = entry["attributes"]
-        entry_id = str(entry.get("id", ""))
-        identifier = provider.identify(entry_id, attributes)
-        if not entry_id:
-            identifier, entry_id = "", hashlib.sha256(orjson.dumps(attributes)).hexdigest()[:16]
-        if provider.only_ids and not entry_id.startswith(provider.only_ids):
-            return entry_id, None
-        try:
-            crystal = read_entry(attributes)
-        except UnusableError as why:
-            elements = _elements(attributes.get("elements"))
-            if elements and not self.told.query.asked_for(elements):
-                return entry_id, None
-            return entry_id, {"i": identifier, "x": str(why), "e": elements}
-        if not self.told.query.asked_for(crystal.symbols):
-            return entry_id, None
-        values = [
-            [v.method, v.formation_energy, v.energy_above_hull, v.band_gap]
-            for v in provider.values(attributes)
-        ]
-        return entry_id, {
-            "i": identifier,
-            "c": [crystal.lattice, crystal.symbols, crystal.coords],
-            "v": values,
-        }
-
-
-def _elements(told: Any) -> Sequence[str]:
-    if isinstance(told, str):
-        told = told.split(",")
-    return [str(element).strip() for element in told] if isinstance(told, list) else []
-
-
-def _next_page(url: str, links: dict[str, Any]) -> str | None:
-    """Return the address of the next page, which may be a text, an object, or relative."""
-    told = links.get("next")
-    if isinstance(told, dict):
-        told = told.get("href")
-    if not told:
-        return None
-    if not isinstance(told, str):
-        raise NoAnswerError("names no readable address of the next page")
-    return urljoin(url, told)

@@ -52,7 +52,7 @@ class Provider:
     id_property
         Property that holds the id people use, where it is not ``id``.
     only_ids
-        Pattern of the ids of bulk crystals, where the server has other things, too.
+        How the ids of bulk crystals begin, where the server has other things, too.
     page_limit
         Structures to ask for at once.
     """
@@ -161,7 +161,7 @@ PROVIDERS: tuple[Provider, ...] = (
             ),
         ),
         identifier="jarvis:{}",
-        only_ids=r"dft_3d",  # the same server holds copies of other databases
+        only_ids="dft_3d",  # the same server holds copies of other databases
         page_limit=20,
     ),
     Provider(name="aflow", base_url="https://aflow.org/API/optimade", prefix="aflow", identifier="aflow:{}"),

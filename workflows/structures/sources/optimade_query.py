@@ -37,9 +37,9 @@ class Query:
         (eV/atom), for servers that can be asked for it.
     """
 
-    elements: tuple[str, ...] = ("Mg",)
-    partners: tuple[str, ...] | None = None
-    exclude: tuple[str, ...] = ()
+    elements: Sequence[str] = ("Mg",)
+    partners: Sequence[str] | None = None
+    exclude: Sequence[str] = ()
     max_elements: int = 2
     max_atoms: int | None = None
     max_energy_above_hull: float | None = None
@@ -62,7 +62,7 @@ class Query:
             object.__setattr__(
                 self,
                 "partners",
-                tuple(p for p in self.partners if p not in set(self.elements + self.exclude)),
+                tuple(p for p in self.partners if p not in {*self.elements, *self.exclude}),
             )
             if not self.partners and len(self.elements) < 2:
                 raise InputError("no partner element is left: allow at least one that is not excluded")

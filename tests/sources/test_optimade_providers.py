@@ -1,0 +1,133 @@
+"""The table of providers and what is asked of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optimade.filterparser import LarkParser
+
+from stores.errors import InputError
+from workflows.structures.sources.optimade import OptimadeSource
+from workflows.structures.sources.optimade_providers import PROVIDERS, base_url, provider_at, provider_named
+from workflows.structures.sources.optimade_query import Query
+from workflows.structures.sources.protocol import DatabaseValues
+
+MP, OQMD, ALEXANDRIA = (provider_named(name) for name in ("mp", "oqmd", "alexandria"))
+assert MP and OQMD and ALEXANDRIA
+
+
+def test_providers_by_name_and_by_address() -> None:
+    for provider in PROVIDERS:
+        assert provider_named(provider.name.upper()) is provider
+        for ending in ("", "/", "/v1", "/v1.2/structures?filter=nelements=2"):
+            assert provider_named(provider.base_url + ending) is provider
+    assert provider_named("https://example.org/optimade/v1/") is None
+    assert base_url("https://example.org/optimade/v1/") == "https://example.org/optimade"
+
+
+@pytest.mark.parametrize("text", ["nomad", "", "oqmd.org/optimade", "ftp://oqmd.org", "https://"])
+def test_what_is_no_provider_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(InputError, match="no OPTIMADE provider: use mp, oqmd, alexandria") as caught:
+        provider_named(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mirror_has_the_properties_of_what_it_mirrors() -> None:
+    mirror = provider_at("http://127.0.0.1:8000/a", "oqmd")
+    assert (mirror.name, mirror.properties) == ("oqmd", OQMD.properties)
+    assert mirror.base_url == "http://127.0.0.1:8000/a"
+    assert provider_at("http://127.0.0.1/pbesol", "alexandria").energies[0].method == "alexandria PBEsol"
+    assert provider_at("http://127.0.0.1/pbe", "alexandria").energies[0].method == "alexandria PBE"
+    unknown = provider_at("https://example.org/api", None)
+    assert unknown.properties == ()
+    assert unknown.identify("7", {}) == "example.org/api:7"
+
+
+def test_identifiers_are_unambiguous() -> None:
+    assert MP.identify("mp-1094116", {}) == "mp-1094116"
+    assert OQMD.identify("4061139", {"_oqmd_entry_id": 5012}) == "oqmd-5012"
+    assert OQMD.identify("4061139", {"_oqmd_entry_id": None}) == "oqmd-4061139"
+    names = [provider.identify("1", {}) for provider in PROVIDERS if provider.name != "mp"]
+    assert len(set(names)) == len(names)
+
+
+def test_values_keep_methods_apart() -> None:
+    stability = {
+        "gga_gga+u": {"energy_above_hull": 0.0, "formation_energy_per_atom": -0.2},
+        "r2scan": {"energy_above_hull": 0.01, "formation_energy_per_atom": -0.25},
+        "gga_gga+u_r2scan": None,
+    }
+    assert MP.values({"_mp_stability": stability}) == (
+        DatabaseValues("mp GGA_GGA+U", -0.2, 0.0),
+        DatabaseValues("mp R2SCAN", -0.25, 0.01),
+    )
+    told = {"_oqmd_delta_e": -0.1, "_oqmd_stability": 0, "_oqmd_band_gap": 0.0}
+    assert OQMD.values(told) == (DatabaseValues("oqmd", -0.1, 0.0, 0.0),)
+
+
+@pytest.mark.parametrize("value", [None, "N/A", True, float("nan"), float("inf"), -99999, [0.1], {"a": 1}])
+def test_what_is_no_number_is_no_value(value: Any) -> None:
+    assert OQMD.values({"_oqmd_delta_e": value}) == ()
+    assert MP.values({"_mp_stability": value}) == ()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        Query(),
+        Query(partners=("Zn", "Ag"), max_atoms=30, max_energy_above_hull=0.05),
+        Query(elements=("Mg", "Al"), max_elements=4),
+    ],
+)
+def test_filters_are_optimades(query: Query) -> None:
+    for provider in PROVIDERS:
+        assert LarkParser().parse(query.text(provider))
+
+
+def test_filter_text() -> None:
+    query = Query(partners=("Zn", "Ag"), exclude=("Ag",), max_atoms=30, max_energy_above_hull=0.05)
+    shared = 'elements HAS ALL "Mg" AND nelements=2 AND elements HAS ANY "Zn" AND nsites<=120'
+    assert query.text(OQMD) == f"{shared} AND _oqmd_stability<=0.05"
+    assert query.text(MP) == shared  # its stability cannot be asked for
+
+
+def test_conditions_are_checked_here_too() -> None:
+    query = Query(partners=("Zn", "Ag"), max_elements=3, max_atoms=10)
+    assert query.allows({"Mg", "Zn"}, 40)
+    assert query.allows({"Mg", "Zn", "Ag"}, 2)
+    assert not query.allows({"Mg", "Zn"}, 41)
+    assert not query.allows({"Mg", "Zn", "Cu"}, 2)
+    assert not query.allows({"Zn", "Ag"}, 2)
+    assert not query.allows({"Mg"}, 2)
+    assert not Query(exclude=("Zn",)).allows({"Mg", "Zn"}, 2)
+
+
+@pytest.mark.parametrize(
+    ("told", "line"),
+    [
+        ({"elements": ["Xx"]}, "elements names 'Xx', which is no element"),
+        ({"partners": ["Zn", "zn"]}, "partners names 'zn', which is no element"),
+        ({"exclude": "Zn"}, r"exclude is a list of elements, not one text: use \['Zn'\]"),
+        ({"elements": []}, "no element is asked for"),
+        ({"max_elements": 1}, "max_elements is 1: a compound asked for here has 2"),
+        ({"max_atoms": 0}, "max_atoms is 0: at least one atom is needed"),
+        ({"partners": ["Zn"], "exclude": ["Zn"]}, "no partner element is left"),
+        ({"exclude": ["Mg"]}, "Mg is both asked for and excluded"),
+        ({"timeout": 0}, "timeout must be positive"),
+        ({"providers": []}, "no OPTIMADE provider is named"),
+        ({"providers": "mp"}, r"providers is a list of names, not one text: use \['mp'\]"),
+    ],
+)
+def test_a_question_without_sense_is_refused_in_one_line(
+    tmp_path: Path, told: dict[str, Any], line: str
+) -> None:
+    with pytest.raises(InputError, match=line) as caught:
+        OptimadeSource(**{"providers": ["mp"], "cache": tmp_path / "c.sqlite", **told})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_provider_named_twice_is_asked_once() -> None:
+    source = OptimadeSource(["oqmd", "OQMD", "https://oqmd.org/optimade/v1", "mp"])
+    assert [provider.name for provider, _ in source.providers] == ["oqmd", "mp"]
