@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import signal
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import pytest
 from stores import snapshots
 from stores.collection import SCHEMA_VERSION
 from stores.connections import open_store
-from stores.errors import InputError, MgsurfError, StoreError
+from stores.errors import InputError, StoreError
 from stores.labels import LabelRecord, add_labels, source_fingerprint
 from stores.records import SurfaceRecord, Verdict, Verdicts
 from stores.snapshot_diff import diff_snapshots, news_since
@@ -26,7 +25,7 @@ from stores.snapshots import (
     save_snapshot,
     snapshot_slabs,
 )
-from stores.surfaces import SurfaceStore
+from tests.stores.kills import in_a_child, in_children, kill_at
 
 MakeSurface = Callable[..., SurfaceRecord]
 REJECTED = Verdict(status="negative", reason="below zero")  # type: ignore[arg-type]
@@ -55,23 +54,6 @@ def moved(surface: SurfaceRecord) -> dict[str, Any]:
     slab = surface.model_dump(mode="json")["slab"]
     slab["sites"][0]["abc"][2] += 1e-12
     return slab
-
-
-def in_a_child(work: Callable[[], object]) -> tuple[str, int]:
-    """Run in another process; return what it said, and the signal that ended it."""
-    here, there = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            text = str(work())
-        except BaseException as error:  # noqa: BLE001
-            text = f"{type(error).__name__}: {error}"
-        os.write(there, text.encode())
-        os._exit(0)
-    os.close(there)
-    with os.fdopen(here) as pipe:
-        text = pipe.read()
-    return text, os.WTERMSIG(os.waitpid(child, 0)[1])
 
 
 def test_equal_records_give_equal_snapshots(store_uri: str, surface: MakeSurface, tmp_path: Path) -> None:
@@ -300,7 +282,7 @@ def test_killed_at_any_write(store_uri: str, surface: MakeSurface, monkeypatch: 
 
         def work(last: int = last) -> None:
             with open_store(store_uri) as store:
-                killing(store, last)
+                kill_at(store, last)
                 create_snapshot(store)
 
         _, ended_by = in_a_child(work)
@@ -314,30 +296,6 @@ def test_killed_at_any_write(store_uri: str, surface: MakeSurface, monkeypatch: 
     assert steps == 8  # before and after each of four writes
     with open_store(store_uri) as store:
         assert len(list(snapshot_slabs(store, create_snapshot(store)))) == 5
-
-
-def killing(store: SurfaceStore, last: int) -> None:
-    """Let this process die at the step `last`: the beginning or the end of a write."""
-    step = 0
-
-    def next_step() -> None:
-        nonlocal step
-        step += 1
-        if step == last:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def dying(write: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*arguments: Any, **options: Any) -> Any:
-            next_step()
-            result = write(*arguments, **options)
-            next_step()
-            return result
-
-        return run
-
-    for collection in store._collections.values():
-        for name in ("insert", "upsert"):
-            setattr(collection, name, dying(getattr(collection, name)))
 
 
 def test_full_disk(tmp_path: Path, surface: MakeSurface) -> None:
@@ -365,18 +323,13 @@ def test_several_processes_make_the_same_one(tmp_path: Path, surface: MakeSurfac
     uri = f"sqlite:///{tmp_path}/records.sqlite"
     with open_store(uri) as store:
         store.add([surface(n) for n in range(20)])
-    children = []
-    for _ in range(4):
-        child = os.fork()
-        if child == 0:
-            try:
-                with open_store(uri) as store:
-                    create_snapshot(store)
-            except MgsurfError:
-                os._exit(1)
-            os._exit(0)
-        children.append(child)
-    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+
+    def make() -> str:
+        with open_store(uri) as store:
+            return create_snapshot(store).id
+
+    told = in_children(*[make] * 4)
     with open_store(uri) as store:
         (only,) = list_snapshots(store)
+        assert told == [(only.id, 0)] * 4
         assert len(list(snapshot_slabs(store, find_snapshot(store, only.id)))) == 20
