@@ -10,6 +10,7 @@ from rich.console import Console
 
 from stores.connections import open_job_store, open_store, parse_uri, resolve_store_uri
 from stores.settings_file import resolve_work_dir
+from workflows.cli.refresh import refresh_line
 from workflows.execution.listener import RunListener, Tally
 from workflows.execution.local import run_local
 from workflows.flows.campaign import CampaignMaker
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from jobflow import Flow
 
     from workflows.flows.campaign_file import CampaignStructure
+    from workflows.flows.refresh import RefreshMaker
 
 
 def run_campaign(
@@ -89,7 +91,7 @@ def run_campaign(
     job_store = open_job_store(uri)
     with RunListener(console, work_dir, quiet) as listener:
         run_local(campaign_flow(settings, maker, structures), job_store, work_dir, listener.tally)
-    return _conclude(console, settings, uri, work_dir, listener.tally, monotonic() - start)
+    return conclude(console, settings, uri, work_dir, listener.tally, monotonic() - start)
 
 
 def surface_maker(
@@ -115,12 +117,21 @@ def surface_maker(
 
 
 def campaign_flow(settings: Campaign, maker: SurfaceMaker, structures: list[CampaignStructure]) -> Flow:
-    """Build the flow of a campaign."""
-    return CampaignMaker(maker, name=settings.name).make(
+    """Build the flow of a campaign; on this machine it ends with a refresh if the campaign says so."""
+    return CampaignMaker(maker, name=settings.name, refresh=_refresh_after(settings, maker)).make(
         [entry.structure for entry in structures],
         [entry.provenance.model_dump(mode="json") for entry in structures],
         [entry.facets for entry in structures],
     )
+
+
+def _refresh_after(settings: Campaign, maker: SurfaceMaker) -> RefreshMaker | None:
+    if not settings.refresh.after_campaign or maker.queue is not None:
+        return None  # records of a queue come with mgsurf pull
+    from workflows.flows.refresh import RefreshMaker, require_torch
+
+    require_torch()
+    return RefreshMaker(maker.context.store, maker.context.work_dir, settings.refresh)
 
 
 def _list(console: Console, maker: SurfaceMaker, structures: list[CampaignStructure]) -> int:
@@ -148,7 +159,7 @@ def _list(console: Console, maker: SurfaceMaker, structures: list[CampaignStruct
     return 0
 
 
-def _conclude(
+def conclude(
     console: Console, settings: Campaign, uri: str, work_dir: Path, tally: Tally, seconds: float
 ) -> int:
     """Print table, picture and problems."""
@@ -166,6 +177,7 @@ def _conclude(
         f"{len(documents)} surfaces; {len(tally.computed)} calculations run, "
         f"{len(tally.reused)} found in the store, {seconds / 60:.1f} min"
     )
+    console.print(f"model    {refresh_line(uri, settings.refresh)}", markup=False, soft_wrap=True)
     if tally.problems:
         count = f"{len(tally.problems)} problem{'s' if len(tally.problems) > 1 else ''}"
         console.print(f"[red]{count}[/red] (details in {work_dir / 'mgsurf.log'}):", soft_wrap=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
+    from workflows.flows.refresh import RefreshMaker
     from workflows.flows.surface import SurfaceMaker
 
 
@@ -24,15 +25,19 @@ class CampaignMaker(Maker):
 
     1. Compute the reference of every element that occurs, once.
     2. Run `surface_maker` on every compound.
+    3. Refresh the model, if asked for.
 
     Parameters
     ----------
     surface_maker
         Flow of one compound; its context serves the references too.
+    refresh
+        What comes last; None: nothing.
     """
 
     surface_maker: SurfaceMaker
     name: str = "campaign"
+    refresh: RefreshMaker | None = None
 
     def make(
         self,
@@ -77,4 +82,5 @@ class CampaignMaker(Maker):
                 structures, provenances or [None] * n, miller_indices or [None] * n, strict=True
             )
         ]
-        return Flow([*references.values(), *flows], name=self.name)
+        last = [] if self.refresh is None else [self.refresh.make([flow.output for flow in flows])]
+        return Flow([*references.values(), *flows, *last], name=self.name)

@@ -12,10 +12,13 @@ from typing import Annotated
 import typer
 
 from workflows.cli.options import (
+    CsvOption,
+    EpochsOption,
     JsonOption,
     MembersOption,
     MethodOption,
     OutputOption,
+    ProjectOption,
     QuietOption,
     StoreOption,
 )
@@ -248,6 +251,143 @@ def simulate(
         store=store,
         method=method,
         output=output,
+        quiet=quiet,
+        as_json=as_json,
+    )
+
+
+@app.command(rich_help_panel=LOOP)
+def suggest(
+    campaign: Annotated[
+        Path | None,
+        typer.Argument(metavar="[CAMPAIGN.yaml]", help="Whose slabs; else all candidates of the store."),
+    ] = None,
+    n: Annotated[int, typer.Option("-n", "--number", min=1, metavar="N", help="How many slabs.")] = 20,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="random, uncertain, diverse (uncertain and far from all known) or improvement (of the best "
+            "known).",
+        ),
+    ] = "diverse",
+    maximise: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TARGET", help="Of improvement; work_function unless either is given."),
+    ] = None,
+    minimise: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TARGET", help="Of improvement; surface_energy unless either is given."),
+    ] = None,
+    per_cost: Annotated[bool, typer.Option("--per-cost", help="Most for each core-hour first.")] = False,
+    budget: Annotated[
+        float | None, typer.Option(metavar="CORE_HOURS", help="Largest cost of all together.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Folder, champion, latest or v3; else MGSURF_MODEL, the champion, ./mgsurf_model.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of random.")] = 0,
+    run: Annotated[
+        bool, typer.Option("--run", help="Compute them here; goes on after any interruption.")
+    ] = False,
+    submit: Annotated[bool, typer.Option("--submit", help="Hand them to a queue.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="With --run: leave an interrupted batch and choose a new one.")
+    ] = False,
+    project: ProjectOption = None,
+    worker: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --submit: where; else the project's first.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Processes that build graphs; all cores unless told."),
+    ] = None,
+    store: StoreOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> int:
+    """Choose the slabs that are worth computing next, by what the model expects of them; compute them.
+
+    Examples: [cyan]mgsurf suggest campaign.yaml -n 20 --strategy improvement[/cyan],
+    [cyan]mgsurf suggest campaign.yaml --per-cost --budget 200 --submit --project cluster[/cyan]
+    """
+    from workflows.cli.suggest import suggest as suggest_slabs
+
+    return suggest_slabs(
+        campaign,
+        n=n,
+        strategy=strategy,
+        maximise=maximise or [],
+        minimise=minimise or [],
+        per_cost=per_cost,
+        budget=budget,
+        seed=seed,
+        model=model,
+        store_uri=store,
+        workers=workers,
+        quiet=quiet,
+        as_json=as_json,
+        as_csv=as_csv,
+        run=run,
+        submit=submit,
+        fresh=fresh,
+        project=project,
+        worker=worker,
+    )
+
+
+@app.command(rich_help_panel=LOOP)
+def refresh(
+    campaign: Annotated[
+        Path | None,
+        typer.Argument(metavar="[CAMPAIGN.yaml]", help="Whose section refresh and store are taken."),
+    ] = None,
+    method: MethodOption = None,
+    min_new: Annotated[
+        int | None,
+        typer.Option("--min-new", min=1, metavar="N", help="New records below which nothing is trained."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the network: best, sem-cgcnn, ...")
+    ] = None,
+    members: Annotated[
+        int | None, typer.Option(min=1, max=50, metavar="N", help="Networks of the ensemble.")
+    ] = None,
+    epochs: EpochsOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Train even if few records are new.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what is there and what is missing, and stop.")
+    ] = False,
+    store: StoreOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Train a new model if there are enough new records; keep it only if it beats the champion.
+
+    Safe at any time, from several hosts at once; what was interrupted goes on.
+
+    Examples: [cyan]mgsurf refresh --dry-run[/cyan], [cyan]mgsurf refresh campaign.yaml[/cyan]
+    """
+    from workflows.cli.refresh import refresh as refresh_model
+
+    changes = {
+        "method": method,
+        "min_new_records": min_new,
+        "preset": preset,
+        "members": members,
+        "epochs": epochs,
+    }
+    return refresh_model(
+        campaign,
+        store=store,
+        changes=changes,
+        force=force,
+        dry_run=dry_run,
         quiet=quiet,
         as_json=as_json,
     )

@@ -1,0 +1,248 @@
+"""From new records to a model that is kept or refused.
+
+The jobs are few because each can be killed: whoever trains holds a lease from the snapshot to the decision
+(`stores.leases`), writes down how far it came (`stores.refreshes`), and the next refresh goes on from there.
+Jobs run on the machine where the store is; those of a queue only make records.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobflow import Flow, JobConfig, Maker, OnMissing, Response, job
+
+from stores.connections import open_store
+from stores.errors import InputError
+from stores.leases import HeldError, take_lease
+from stores.method import content_hash
+from stores.refreshes import begin_refresh, last_refresh, write_refresh
+from workflows.flows.campaign_refresh import Refresh
+from workflows.flows.refresh_check import goes_on, look, recipe_of
+from workflows.jobs.progress import Stage, announce
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from model.readiness import Readiness
+    from model.training import Progress
+    from stores.refreshes import Refresh as Entry
+    from stores.surfaces import SurfaceStore
+
+LEASE = "refresh"
+LABEL = "refresh"
+"""Of announcements."""
+
+TRAINING = logging.getLogger("mgsurf.training")
+"""Each epoch as a log record with the attribute ``mgsurf_training``: number of the member, `Progress`."""
+TRAINING.addHandler(logging.NullHandler())
+
+
+@dataclass
+class RefreshMaker(Maker):
+    """A refresh of a store's model.
+
+    1. Count the records that are new since the champion's snapshot; stop if they are too few.
+    2. Snapshot, train an ensemble from scratch and from the champion, compare on the hold-out, decide.
+    3. Predict the candidates that the champion has not predicted.
+
+    Parameters
+    ----------
+    store
+        URI.
+    work_dir
+        Folder in which unfinished trainings are kept, under ``refresh``.
+    settings
+        Of the campaign file.
+    force
+        Train even if few records are new.
+    """
+
+    store: str
+    work_dir: str
+    settings: Refresh = field(default_factory=Refresh)
+    force: bool = False
+    name: str = "refresh"
+
+    def make(self, after: Sequence[Any] = ()) -> Flow:
+        """Build the flow.
+
+        Parameters
+        ----------
+        after
+            Outputs of jobs that must have ended before, well or not.
+
+        Returns
+        -------
+        Flow
+            Its output is ``{"outcome", "reason", "version"}``: the outcome is too_few, busy, promoted or
+            rejected.
+        """
+        check = check_records(self, list(after))
+        check.config = JobConfig(on_missing_references=OnMissing.NONE)
+        return Flow([check], output=check.output, name=self.name)
+
+    def folder(self, entry: Entry) -> Path:
+        """Return the folder of a refresh: the same for the same snapshot and recipe."""
+        key = content_hash([self.store, entry.snapshot, entry.recipe], 16)
+        return Path(self.work_dir) / "refresh" / key
+
+
+def require_torch() -> None:
+    """Check that torch is installed, without importing it.
+
+    Raises
+    ------
+    InputError
+        Saying how to install it.
+    """
+    if find_spec("torch") is None:
+        raise InputError(
+            'a refresh trains a network, which needs torch: pip install "mgsurf[model]", or set '
+            "refresh.after_campaign to false"
+        )
+
+
+@job(name="check new records")
+def check_records(maker: RefreshMaker, after: list[Any]) -> Any:
+    """Stop if there is too little to train on; else replace this job by training and predictions.
+
+    What comes in `after` orders the jobs and is not looked at.
+    """
+    with open_store(maker.store) as store:
+        unfinished, found = look(store, maker.settings)
+    if not goes_on(unfinished, found, force=maker.force):
+        announce(Stage.NOTE, LABEL, text=found.sentence())
+        return Response(output={"outcome": "too_few", "reason": found.sentence(), "version": None})
+    train = retrain(maker)
+    predict = predict_all(maker, train.output)
+    return Response(replace=Flow([train, predict], output=predict.output, name="refresh"))
+
+
+@job(name="train and decide")
+def retrain(maker: RefreshMaker) -> dict[str, Any]:
+    """Make a challenger and decide about it, or go on with one that was interrupted."""
+    require_torch()
+    try:
+        with open_store(maker.store) as store, take_lease(store, LEASE, waiting=_waiting) as lease:
+            if lease.taken_over_from:
+                _tell(f"{lease.taken_over_from} was at it and ended; going on from there")
+            entry, found = look(store, maker.settings)  # anew: another process may just have finished
+            if not goes_on(entry, found, force=maker.force):
+                return {"outcome": "too_few", "reason": found.sentence(), "version": None}
+            if entry is None:
+                entry = _begin(store, maker, found)
+            else:
+                _tell(f"going on with refresh {entry.number}, which was interrupted")
+            if entry.outcome == "open":
+                _train_and_decide(store, maker, entry, lease.check)
+            return {"outcome": entry.outcome, "reason": entry.reason, "version": entry.version}
+    except HeldError as error:
+        return _busy(error)
+
+
+@job(name="predict candidates")
+def predict_all(maker: RefreshMaker, decided: dict[str, Any]) -> dict[str, Any]:
+    """Predict the candidates that the champion has not predicted; this ends a refresh."""
+    if decided["version"] is None:
+        return decided
+    try:
+        with open_store(maker.store) as store, take_lease(store, LEASE, waiting=_waiting):
+            count = update_predictions(store)
+            entry = last_refresh(store)
+            if entry is not None and not entry.finished:
+                entry.finished = True
+                write_refresh(store, entry)
+                from model.refresh import clear
+
+                clear(maker.folder(entry))
+    except HeldError as error:
+        return _busy(error)
+    return {**decided, "predicted": count}
+
+
+def update_predictions(store: SurfaceStore) -> int:
+    """Predict the candidates of a store whose numbers are not the champion's; return how many."""
+    from stores.candidates import CANDIDATES
+    from stores.registry import ModelRegistry
+
+    registry = ModelRegistry(store)
+    version = registry.champion_version()
+    others = {"model": {"$ne": f"v{version}"}}
+    if version is None or not store.count(others, collection=CANDIDATES):
+        return 0
+    from model.candidates import predict_candidates
+    from model.registration import load_champion
+
+    ensemble, card, notes = load_champion(registry)
+    for note in notes:
+        _tell(note)
+    others = {"model": {"$ne": card.name}}
+    ids = [document["id"] for document in store.query(others, ["id"], collection=CANDIDATES)]
+    _tell(f"predicting {len(ids)} candidates with {card.name}")
+    predict_candidates(store, ensemble, card.name, ids)
+    return len(ids)
+
+
+def _begin(store: SurfaceStore, maker: RefreshMaker, found: Readiness) -> Entry:
+    from stores.snapshots import create_snapshot
+
+    last = last_refresh(store)
+    if last is not None and not last.finished:  # of other settings
+        last.finished = True
+        if last.outcome == "open":
+            last.outcome, last.reason = "abandoned", "the settings of the refresh were changed"
+        write_refresh(store, last)
+    _tell(f"{found.sentence()}: making a snapshot")
+    snapshot = create_snapshot(store, found.targets, methods=found.methods)
+    return begin_refresh(store, snapshot.id, recipe_of(maker.settings))
+
+
+def _train_and_decide(store: SurfaceStore, maker: RefreshMaker, entry: Entry, still_ours: Any) -> None:
+    from model.refresh import Recipe, SnapshotData, decide, train_challenger
+    from stores.registry import ModelRegistry
+    from stores.snapshots import find_snapshot
+
+    registry, settings = ModelRegistry(store), maker.settings
+    heads = [head.name for head in find_snapshot(store, entry.snapshot).heads]
+    data = SnapshotData(maker.store, entry.snapshot, tuple(heads))
+    if entry.version is None:
+        recipe = Recipe(settings.preset, settings.members, settings.epochs)
+        card = train_challenger(
+            registry, data, recipe, maker.folder(entry), tell=_tell, progress=_progress(settings.members)
+        )
+        still_ours()
+        entry.version = card.version
+        write_refresh(store, entry)
+    card = registry.card(entry.version)
+    action, reason = decide(registry, card, data, tell=_tell)
+    entry.outcome, entry.reason = ("promoted" if action == "promote" else "rejected"), reason
+    write_refresh(store, entry)
+    _tell(f"{card.name} {entry.outcome}: {reason}")
+
+
+def _progress(members: int) -> Any:
+    def tell(number: int, line: Progress) -> None:
+        TRAINING.info(
+            "member %d of %d, epoch %d",
+            *(number + 1, members, line.epoch.epoch),
+            extra={"mgsurf_training": (number, line)},
+        )
+
+    return tell
+
+
+def _tell(text: str) -> None:
+    announce(Stage.NOTE, LABEL, text=text)
+
+
+def _waiting(owner: str) -> None:
+    _tell(f"{owner} began a refresh; looking whether it is still at work")
+
+
+def _busy(error: HeldError) -> dict[str, Any]:
+    _tell(str(error))
+    return {"outcome": "busy", "reason": str(error), "version": None}
