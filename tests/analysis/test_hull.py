@@ -63,6 +63,7 @@ def test_phases_left_out_by_other_filters_compete_all_the_same():
     assert names(keep_near_hull(compounds, 0.05)) == (["MgAg"], [])
     large = [HullEntry("Mg54Ag17", -0.2, "aflow"), HullEntry("MgAg3", -0.2, "aflow")]
     assert names(keep_near_hull(compounds, 0.05, competing=large)) == ([], ["MgAg"])
+    assert names(keep_near_hull(compounds, 0.05, [HullEntry("MgAg3", math.nan, "aflow")])) == (["MgAg"], [])
     # of another method: another hull
     other = [HullEntry(e.formula, e.formation_energy, "oqmd") for e in large]
     assert names(keep_near_hull(compounds, 0.05, competing=other)) == (["MgAg"], [])

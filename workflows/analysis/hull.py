@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 
     from workflows.structures.sources.protocol import DatabaseValues
 
-PREFERENCE = ("mp", "alexandria", "oqmd", "aflow")
-"""First words of methods, the most trusted first; others follow by the alphabet."""
+PREFERENCE = ("mp", "alexandria", "oqmd", "aflow", "jarvis")
+"""First words of methods, the one that decides first; others follow by the alphabet.
+
+The order is that in which `workflows.structures.sources.merge` takes geometries.
+"""
 
 
 class HasValues(Protocol):
@@ -190,6 +193,8 @@ def _hulls(candidates: Iterable[HasValues], competing: Iterable[HullEntry]) -> d
     """One hull for each method that gives formation energies."""
     entries: dict[str, list[HullEntry]] = {}
     for entry in competing:
+        if not math.isfinite(entry.formation_energy):
+            continue
         entries.setdefault(entry.method, []).append(entry)
     for candidate in candidates:
         for method, energy in _lowest(candidate, "formation_energy").items():

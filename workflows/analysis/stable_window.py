@@ -53,6 +53,8 @@ class StableWindow:
         Names of the compounds it was compared with, besides the elements.
     reference
         Element whose chemical potential it is.
+    method
+        Of all energies.
     reason
         One line saying why there is no window; empty if there is one.
     """
@@ -63,6 +65,7 @@ class StableWindow:
     decomposition: tuple[tuple[str, float], ...] = ()
     competing: tuple[str, ...] = ()
     reference: str = ""
+    method: str = ""
     reason: str = ""
 
 
@@ -87,12 +90,11 @@ def stable_window(target: HullEntry, competing: Iterable[HullEntry]) -> StableWi
         If energies of several methods are given, one is no number, or the target has three or more elements.
     """
     phases = list(competing)
-    check_one_method([target, *phases])
+    method = check_one_method([target, *phases])
     reference = reference_element(target.fractions)
     if len(target.fractions) == 1:
-        return StableWindow(
-            None, reference=reference, reason=f"{target.label} is an element: it has no window"
-        )
+        reason = f"{target.label} is an element: it has no window"
+        return StableWindow(None, reference=reference, method=method, reason=reason)
     (partner,) = set(target.fractions) - {reference}
     rivals = [p for p in phases if len(p.fractions) == 2 and set(p.fractions) == set(target.fractions)]
     names = tuple(dict.fromkeys(p.label for p in sorted(rivals, key=lambda p: _share(p, partner))))
@@ -104,7 +106,7 @@ def stable_window(target: HullEntry, competing: Iterable[HullEntry]) -> StableWi
     lowest = min((f for y, f, _ in known if abs(y - x) <= _ROUNDING), default=e)
     if lower[0] <= upper[0] + _ROUNDING and lowest >= e - SAME_ENERGY:
         window = (min(lower[0], upper[0]) + 0.0, upper[0] + 0.0)
-        return StableWindow(window, (lower[1], upper[1]), max(e - lowest, 0.0), (), names, reference)
+        return StableWindow(window, (lower[1], upper[1]), max(e - lowest, 0.0), (), names, reference, method)
     energy, parts = _lowest_mixture(x, known)
     above = e - energy
     return StableWindow(
@@ -113,6 +115,7 @@ def stable_window(target: HullEntry, competing: Iterable[HullEntry]) -> StableWi
         decomposition=parts,
         competing=names,
         reference=reference,
+        method=method,
         reason=f"{target.label} is {above:.4f} eV/atom above the hull: it decomposes into "
         f"{' + '.join(name for name, _ in parts)}",
     )

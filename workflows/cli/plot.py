@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from stores.surfaces import SurfaceStore
     from workflows.cli.filters import SurfaceFilter
+    from workflows.cli.stable_windows import PhaseChoice
 
 FORMATS = (".png", ".pdf", ".svg")
 
@@ -56,7 +57,13 @@ def check_output(path: Path, overwrite: bool, suffixes: tuple[str, ...] = ()) ->
 
 
 def draw(
-    kind: str, filters: SurfaceFilter, output: Path | None, overwrite: bool, store_uri: str | None
+    kind: str,
+    filters: SurfaceFilter,
+    output: Path | None,
+    overwrite: bool,
+    store_uri: str | None,
+    phases: Path | None = None,
+    phases_method: str | None = None,
 ) -> int:
     """Draw a figure and say where it is.
 
@@ -72,12 +79,19 @@ def draw(
         Replace a file that exists.
     store_uri
         What ``--store`` said.
+    phases, phases_method
+        Lock file whose phases compete in the phase figure, and by whose energies; the store's if None.
 
     Returns
     -------
     int
         Exit status; 1 if no surface matches.
     """
+    from workflows.cli.stable_windows import PhaseChoice
+
+    choice = PhaseChoice(phases, phases_method)
+    if phases is not None and kind != "phase":
+        raise InputError(f"--phases belongs to plot phase, not to plot {kind}; leave it out")
     path = check_output(output or Path(f"mgsurf_{kind}.png"), overwrite, FORMATS)
     filters.criteria()
     with existing_store(store_uri) as store:
@@ -85,7 +99,7 @@ def draw(
         if not found:
             print(f"mgsurf: {explain_empty(store, filters)}", file=sys.stderr)
             return 1
-        figure = _figure(kind, found, store, filters)
+        figure = _figure(kind, found, store, filters, choice)
     from workflows.report.style import save
 
     # a full disk leaves what was there before, not half a picture
@@ -99,15 +113,25 @@ def draw(
     return 0
 
 
-def _figure(kind: str, found: list[dict[str, Any]], store: SurfaceStore, filters: SurfaceFilter) -> Figure:
+def _figure(
+    kind: str,
+    found: list[dict[str, Any]],
+    store: SurfaceStore,
+    filters: SurfaceFilter,
+    choice: PhaseChoice,
+) -> Figure:
     if kind == "potential":
         from workflows.report.potential import potential_figure
 
         return potential_figure(_only(found))
     if kind == "phase":
+        from workflows.cli.stable_windows import windows_of
         from workflows.report.phase import chemical_potential_figure
 
-        return chemical_potential_figure(found)
+        windows = windows_of(store, found, choice)
+        if len(set(windows)) > 1:  # polymorphs, or what the figure refuses
+            print("mgsurf: the surfaces are of several crystals; no stable window is drawn", file=sys.stderr)
+        return chemical_potential_figure(found, windows[0] if len(set(windows)) == 1 else None)
     if kind == "scatter":
         from workflows.report.scatter import scatter_figure
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from stores.surfaces import SurfaceStore
     from workflows.cli.filters import SurfaceFilter
+    from workflows.cli.stable_windows import PhaseChoice
 
 SHOWN = (*ROW_FIELDS, "spacegroup_number")
 """Fields that are read from the store; the space group decides whether a plane is written hkil."""
@@ -86,7 +87,13 @@ def explain_empty(store: SurfaceStore, filters: SurfaceFilter) -> str:
     return f"no surface matches {asked}; the store {store.uri} holds {total} surfaces of {named}"
 
 
-def show_surfaces(filters: SurfaceFilter, store_uri: str | None, as_json: bool, as_csv: bool) -> int:
+def show_surfaces(
+    filters: SurfaceFilter,
+    store_uri: str | None,
+    as_json: bool,
+    as_csv: bool,
+    stable: PhaseChoice | None = None,
+) -> int:
     """Print what the filters pass.
 
     Parameters
@@ -97,6 +104,8 @@ def show_surfaces(filters: SurfaceFilter, store_uri: str | None, as_json: bool, 
         What ``--store`` said.
     as_json, as_csv
         Instead of a table.
+    stable
+        Add the window in which each compound is stable, against these phases; None leaves it out.
 
     Returns
     -------
@@ -109,30 +118,48 @@ def show_surfaces(filters: SurfaceFilter, store_uri: str | None, as_json: bool, 
     shortened = filters.limit is None and not (as_json or as_csv)
     if shortened:
         filters = replace(filters, limit=TABLE_ROWS)
+    fields: tuple[str, ...] = SHOWN
+    if stable is not None:
+        from workflows.analysis.stable_window import StableWindow
+        from workflows.cli.stable_windows import SURFACE_FIELDS, windows_of
+        from workflows.report.stable_windows import flat_window_fields, stable_window_table, window_fields
+
+        fields = tuple(dict.fromkeys((*SHOWN, *SURFACE_FIELDS)))
     with existing_store(store_uri) as store:
-        found = select(store, filters, SHOWN)
+        found = select(store, filters, fields)
+        windows = [] if stable is None else windows_of(store, found, stable)
         remark = "" if found else explain_empty(store, filters)
         if shortened and len(found) == TABLE_ROWS and (total := store.count(criteria)) > TABLE_ROWS:
             remark = f"{TABLE_ROWS} of {total} surfaces shown; --limit {total}, --json or --csv show all"
     if as_json:
         import json
 
-        print(json.dumps(rows(found), indent=2))
+        shown = rows(found)
+        if stable is not None:
+            shown = [r | window_fields(s, w) for r, s, w in zip(shown, found, windows, strict=True)]
+        print(json.dumps(shown, indent=2))
     elif as_csv:
-        _print_csv(flat_rows(found))
+        # an empty result still has its header
+        lines, header = flat_rows(found), flat_rows([{}])[0]
+        if stable is not None:
+            lines = [r | flat_window_fields(s, w) for r, s, w in zip(lines, found, windows, strict=True)]
+            header |= flat_window_fields({}, StableWindow(None))
+        _print_csv(lines, list(header))
     elif found:
         console = page()
-        console.print(surface_table(found, width=console.width, sort=filters.sort is None))
+        ordered = filters.sort is None
+        if stable is None:
+            console.print(surface_table(found, width=console.width, sort=ordered))
+        else:
+            console.print(stable_window_table(found, windows, width=console.width, sort=ordered))
     if remark:
         print(f"mgsurf: {remark}", file=sys.stderr)
     return 0
 
 
-def _print_csv(lines: list[dict[str, Any]]) -> None:
+def _print_csv(lines: list[dict[str, Any]], header: list[str]) -> None:
     import csv
 
-    # an empty result still has its header
-    header = list(lines[0]) if lines else list(flat_rows([{}])[0])
     writer = csv.DictWriter(sys.stdout, header, lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)

@@ -24,12 +24,19 @@ from workflows.report.style import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from workflows.analysis.stable_window import StableWindow
+
 ROWS_PER_COLUMN = 22
+STABLE = "#E3F2E6"
+"""Background where the compound is stable."""
 
 
-def chemical_potential_figure(records: Iterable[Mapping[str, Any]]) -> Figure:
+def chemical_potential_figure(
+    records: Iterable[Mapping[str, Any]], stable: StableWindow | None = None
+) -> Figure:
     """Draw gamma(dmu) of every facet of one binary compound, from X-rich to Mg-rich.
 
     Equal colours are terminations of one plane; rejected facets are thin and pale.
@@ -38,6 +45,9 @@ def chemical_potential_figure(records: Iterable[Mapping[str, Any]]) -> Figure:
     ----------
     records
         Stored surface records of one binary compound and one method.
+    stable
+        Where the compound is stable against other phases: shaded, with what forms beyond at its ends. Above
+        the hull a line under the figure says so.
 
     Raises
     ------
@@ -99,6 +109,34 @@ def chemical_potential_figure(records: Iterable[Mapping[str, Any]]) -> Figure:
                 ha=side, color=GREY, fontweight="bold",
             )  # fmt: skip
         axes.set_title(f"{formula_mathtext(formulas[0])}: surface energy of each facet", pad=18)
+        if stable is not None:
+            _shade(axes, stable, lowest)
         add_joule_axis(axes)
         figure.legend(loc="outside right center", ncols=columns, handlelength=2.6)
         return figure
+
+
+def _shade(axes: Axes, stable: StableWindow, lowest: float) -> None:
+    """Shade where the compound is stable, unless it is so everywhere from its elements' bound on."""
+    if stable.energy_above_hull is None:
+        return
+    if stable.window is None or stable.limits is None:
+        axes.set_xlabel(f"{axes.get_xlabel()}\n{stable.reason}")
+        return
+    low, high = (min(max(end, lowest), 0.0) for end in stable.window)
+    inner = [(x, name) for x, name in zip((low, high), stable.limits, strict=True) if lowest < x < 0.0]
+    if not inner:
+        return
+    axes.axvspan(low, high, color=STABLE, zorder=0, linewidth=0)
+    for x, name in inner:
+        axes.axvline(x, color=GREY, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
+        axes.annotate(
+            _phase_name(name), (x, 1), (4 if x == high else -4, -5), ha="left" if x == high else "right",
+            va="top", xycoords=("data", "axes fraction"), textcoords="offset points", color=GREY, rotation=90,
+            bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1.5},
+        )  # fmt: skip
+
+
+def _phase_name(name: str) -> str:
+    formula, space, symbol = name.partition(" ")  # the numbers of a space group stay where they are
+    return formula_mathtext(formula) + space + symbol

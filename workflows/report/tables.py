@@ -112,7 +112,7 @@ def surface_table(
     listed = list(records)
     if sort:
         listed.sort(key=sort_key)
-    methods = _method_names({str(record.get("method_fingerprint") or "?") for record in listed})
+    methods = method_names({str(record.get("method_fingerprint") or "?") for record in listed})
     several_methods = len(methods) > 1
     room = width - (max(map(len, methods.values())) + 2 if several_methods else 0)
     narrow, wide = room < 96, room >= WIDE
@@ -173,7 +173,7 @@ def surface_table(
     return table
 
 
-def _method_names(fingerprints: set[str]) -> dict[str, str]:
+def method_names(fingerprints: set[str]) -> dict[str, str]:
     """Shorten fingerprints to engine and preset, with as much of the hash as tells them apart.
 
     What is left can be given to ``--method``.

@@ -25,6 +25,36 @@ from workflows.cli.options import (
 )
 from workflows.cli.typer_app import LOOK, app
 
+PHASES = "Stability"
+
+StableWindowOption = Annotated[
+    bool,
+    typer.Option(
+        "--stable-window",
+        help="Add the chemical potentials at which the compound is stable against all other phases of its "
+        "method in the store, and the surface energy there.",
+        rich_help_panel=PHASES,
+    ),
+]
+PhasesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--phases",
+        metavar="LOCK.json",
+        help="Against the phases in a file that mgsurf enumerate wrote, by a database's energies.",
+        rich_help_panel=PHASES,
+    ),
+]
+PhasesMethodOption = Annotated[
+    str | None,
+    typer.Option(
+        "--phases-method",
+        metavar="NAME",
+        help="Whose energies there count, such as oqmd; needed if there are several.",
+        rich_help_panel=PHASES,
+    ),
+]
+
 
 @app.command(rich_help_panel=LOOK)
 def status(
@@ -56,16 +86,25 @@ def query(
     store: StoreOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
+    stable_window: StableWindowOption = False,
+    phases: PhasesOption = None,
+    phases_method: PhasesMethodOption = None,
 ) -> int:
     """Find facets and show their surface energies, work functions and verdicts.
 
     Examples: [cyan]mgsurf query --chemsys Mg-Ag --sort surface_energy[/cyan],
+    [cyan]mgsurf query --formula MgAg --stable-window[/cyan],
     [cyan]mgsurf query --miller 110 --min-work-function 4 --verdict accepted[/cyan],
     [cyan]mgsurf query --filter '{"n_atoms": {"$lt": 10}}' --json[/cyan]
     """
     from workflows.cli.query import show_surfaces
 
-    return show_surfaces(filters, store, as_json, as_csv)
+    stable = None
+    if stable_window or phases is not None or phases_method is not None:
+        from workflows.cli.stable_windows import PhaseChoice
+
+        stable = PhaseChoice(phases, phases_method)
+    return show_surfaces(filters, store, as_json, as_csv, stable)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -76,15 +115,19 @@ def plot(
     output: OutputOption = None,
     overwrite: OverwriteOption = False,
     store: StoreOption = None,
+    phases: PhasesOption = None,
+    phases_method: PhasesMethodOption = None,
 ) -> int:
     """Draw planar potentials, surface energies, work functions or Wulff shapes (PNG, PDF or SVG).
+
+    The phase figure shades where the compound is stable against the other phases in the store.
 
     Examples: [cyan]mgsurf plot phase --formula MgAg -o phase.png[/cyan],
     [cyan]mgsurf plot potential --formula MgAg --miller 110[/cyan]
     """
     from workflows.cli.plot import draw
 
-    return draw(kind.value, filters, output, overwrite, store)
+    return draw(kind.value, filters, output, overwrite, store, phases, phases_method)
 
 
 @app.command(rich_help_panel=LOOK)

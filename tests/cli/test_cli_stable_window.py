@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from stores.connections import open_store
+from stores.method import content_hash
+from stores.records import ReferenceRecord
+
+# eV/atom of mu0; formation energies per formula unit: MgAg -0.60, Mg3Ag -0.72, MgAg3 -0.80
+MU0 = {"Mg": -1.5, "Ag": -2.7}
+PHASES = {"Mg3Ag": (-0.72, 225), "MgAg3": (-0.80, 221)}
+
+
+def reference(records, element, method=None):
+    method = method or records.METHOD
+    return ReferenceRecord(
+        id=content_hash([element, method.fingerprint]),
+        formula=element,
+        chemsys=element,
+        method=method,
+        method_fingerprint=method.fingerprint,
+        element=element,
+        prototype="A1",
+        structure=Structure(Lattice.cubic(4.0), [element], [[0, 0, 0]]),
+        energy_per_atom=MU0[element],
+        calculation_id=f"reference-{element}",
+    )
+
+
+def bulk_of(records, formula, formation, number, known=True, method=None):
+    """A bulk whose formation energy is kept in it, or has to be found from the references."""
+    method = method or records.METHOD
+    structure = Structure.from_dict(records.bulk().structure)
+    counts = {"MgAg": (1, 1), "Mg3Ag": (3, 1), "MgAg3": (1, 3)}[formula]
+    total = formation + counts[0] * MU0["Mg"] + counts[1] * MU0["Ag"]
+    return records.bulk(formula).model_copy(
+        update={
+            "id": content_hash(
+                [formula, "bulk", *([] if method is records.METHOD else [method.fingerprint])]
+            ),
+            "structure": structure.as_dict(),
+            "spacegroup_number": number,
+            "energy_per_formula_unit": total,
+            "energy_per_atom": total / sum(counts),
+            "formation_energy": formation if known else None,
+            "method": method,
+            "method_fingerprint": method.fingerprint,
+        }
+    )
+
+
+def fill(records, path, names=("Mg3Ag", "MgAg3"), known=False, references=("Mg", "Ag"), target=-0.60):
+    with open_store(f"sqlite:///{path}") as store:
+        store.add(records.quickstart_surfaces())
+        store.add([reference(records, element) for element in references])
+        store.add(bulk_of(records, "MgAg", target, 221, known))
+        store.add([bulk_of(records, name, *PHASES[name], known) for name in names])
+    return path
+
+
+def lines_of(mgsurf, path, *options):
+    done = mgsurf("query", "--store", path, "--formula", "MgAg", "--stable-window", "--json", *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["from the references", "kept in the bulk"])
+def test_the_window_is_narrowed_by_the_bulks_of_the_store(mgsurf, records, tmp_path, known):
+    path = fill(records, tmp_path / "s.sqlite", known=known, references=() if known else ("Mg", "Ag"))
+    found = lines_of(mgsurf, path)
+    assert len(found) == 5
+    for line in found:
+        assert line["stable_window"] == pytest.approx([-0.50, -0.06])
+        assert line["stable_limits"] == ["MgAg3", "Mg3Ag"]
+        assert line["competing_phases"] == ["Mg3Ag", "MgAg3"]
+        assert line["stable_method"].startswith("gpaw-demo-")
+        assert line["energy_above_hull"] == 0.0
+    mg = next(line for line in found if line["miller_index"] == [1, 0, 0] and line["termination"] == 0)
+    # gamma(0) = 0.0364, gamma(-0.6) = 0.0591: a straight line
+    slope = (0.0364 - 0.0591) / 0.6
+    assert mg["stable_surface_energies"] == pytest.approx([0.0364 - 0.50 * slope, 0.0364 - 0.06 * slope])
+    assert mg["surface_energy"] == 0.0364  # the label stays that against hcp Mg
+
+
+def test_without_other_phases_it_is_the_whole_window(mgsurf, records, tmp_path):
+    line = lines_of(mgsurf, fill(records, tmp_path / "s.sqlite", names=()))[0]
+    assert line["stable_window"] == pytest.approx([-0.60, 0.0])
+    assert line["stable_surface_energies"] == pytest.approx(
+        [line["surface_energy_x_rich"], line["surface_energy"]]
+    )
+
+
+def test_phases_of_another_method_do_not_count(mgsurf, records, tmp_path):
+    path = fill(records, tmp_path / "s.sqlite", names=("Mg3Ag",))
+    other = records.METHOD.model_copy(update={"preset": "production", "cutoff": 480.0})
+    with open_store(f"sqlite:///{path}") as store:
+        store.add([reference(records, element, other) for element in MU0])
+        store.add(bulk_of(records, "MgAg3", *PHASES["MgAg3"], method=other))
+    assert lines_of(mgsurf, path)[0]["stable_limits"] == ["Ag", "Mg3Ag"]
+
+
+def test_above_the_hull_there_is_no_window_but_what_it_decomposes_into(mgsurf, records, tmp_path):
+    path = fill(records, tmp_path / "s.sqlite", target=-0.20)
+    line = lines_of(mgsurf, path)[0]
+    assert line["stable_window"] is None and line["stable_surface_energies"] is None
+    assert line["energy_above_hull"] == pytest.approx(0.09)
+    assert line["decomposition"] == pytest.approx({"Mg3Ag": 0.5, "MgAg3": 0.5})
+    done = mgsurf("query", "--store", path, "--formula", "MgAg", "--stable-window", env={"COLUMNS": "200"})
+    assert "MgAg is 0.0900 eV/atom above the hull: it decomposes into Mg3Ag + MgAg3" in done.stdout
+
+
+def test_the_table_shows_window_and_gamma_and_says_where_they_come_from(mgsurf, records, tmp_path):
+    path = fill(records, tmp_path / "s.sqlite")
+    for width in (80, 120):
+        done = mgsurf("query", "--store", path, "--stable-window", env={"COLUMNS": str(width)})
+        assert (done.returncode, done.stderr) == (0, "")
+        assert max(map(len, done.stdout.splitlines())) <= width
+        text = " ".join(done.stdout.split())
+        assert "−0.500 −0.060" in text
+        assert "(MgAg3 forms below)" in text and "(Mg3Ag forms above), of −0.600 to 0" in text
+        assert "Mg: its bulk" in text  # there is none of it in this store
+    assert "J/m²" in done.stdout
+
+
+def test_csv_has_a_column_for_each_end(mgsurf, records, tmp_path):
+    path = fill(records, tmp_path / "s.sqlite")
+    done = mgsurf("query", "--store", path, "--stable-window", "--csv", "--formula", "MgAg")
+    first = next(csv.DictReader(io.StringIO(done.stdout)))
+    assert float(first["stable_window_from"]) == pytest.approx(-0.5)
+    assert (first["stable_limit_from"], first["stable_limit_to"]) == ("MgAg3", "Mg3Ag")
+    assert float(first["stable_surface_energy_to"]) > 0
+    empty = mgsurf("query", "--store", path, "--stable-window", "--csv", "--formula", "Mg2Ni")
+    assert empty.stdout == done.stdout.splitlines()[0] + "\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"references": ("Mg",)}, "the reference of Ag by gpaw-demo-"),
+        ({"references": ()}, "the reference of Ag, Mg by gpaw-demo-"),
+    ],
+)
+def test_a_missing_reference_is_named(mgsurf, records, tmp_path, options, reason):
+    line = lines_of(mgsurf, fill(records, tmp_path / "s.sqlite", **options))[0]
+    assert line["stable_window"] is None and line["energy_above_hull"] is None
+    assert reason in line["stable_reason"] and "\n" not in line["stable_reason"]
+
+
+def test_the_option_alone_loads_nothing_that_draws(environment, records, tmp_path):
+    import subprocess
+    import sys
+
+    path = fill(records, tmp_path / "s.sqlite")
+    script = (
+        "import sys, workflows.cli.app as app\n"
+        f"app.app(['query', '--store', {str(path)!r}, '--stable-window'], standalone_mode=False)\n"
+        "sys.exit(bool({'matplotlib', 'plotly', 'torch'} & {n.split('.')[0] for n in sys.modules}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], env=environment, cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
+def lock_file(path, values):
+    """A lock file with the phases of `PHASES` and MgAg; energies per atom by method."""
+    from stores.records import Provenance
+    from workflows.flows.lock_file import LockedCompound, LockedValues, LockFile, write_lock
+
+    compounds = [
+        LockedCompound(
+            label=f"{formula} {number}",
+            formula=formula,
+            spacegroup_number=number,
+            spacegroup_symbol=str(number),
+            n_atoms=4,
+            provenance=Provenance(source="oqmd", identifiers=[f"oqmd-{i}"]),
+            values=[LockedValues(method=m, formation_energy=e) for m, e in energies.items()],
+            slabs={"1 0 0": 2},
+            lattice=((3.0, 0.0, 0.0), (0.0, 3.0, 0.0), (0.0, 0.0, 3.0)),
+            sites=[("Mg", 0.0, 0.0, 0.0), ("Ag", 0.5, 0.5, 0.5)],
+        )
+        for i, ((formula, number), energies) in enumerate(values.items())
+    ]
+    write_lock(LockFile(mgsurf="1", made_from="x", sections={}, slab_settings={}, compounds=compounds), path)
+    return path
+
+
+def test_a_database_in_a_lock_file_may_decide_instead(mgsurf, refused, records, tmp_path):
+    store = fill(records, tmp_path / "s.sqlite", names=())
+    lock = lock_file(
+        tmp_path / "mg.lock.json",
+        {
+            ("MgAg", 221): {"oqmd": -0.25, "mp GGA_GGA+U": -0.2},
+            ("MgAg3", 221): {"oqmd": -0.15},
+            ("Mg3Ag", 225): {"mp GGA_GGA+U": -0.1},
+            ("MgAg", 62): {"oqmd": -0.1},
+        },
+    )
+    line = lines_of(mgsurf, store, "--phases", lock, "--phases-method", "oqmd")[0]
+    # MgAg3 has -0.6 per formula unit: dmu + 3 (-0.5 - dmu) <= -0.6
+    assert line["stable_window"] == pytest.approx([-0.45, 0.0])
+    assert line["stable_limits"] == ["MgAg3 221", "Mg"]
+    assert line["stable_method"] == "oqmd"
+    told = refused("query", "--store", store, "--phases", lock)
+    assert "'mp GGA_GGA+U' (2 compounds), 'oqmd' (3 compounds) cannot meet in one hull" in told
+    assert "--phases-method" in told
+    assert "'aflow'" in refused("query", "--store", store, "--phases", lock, "--phases-method", "aflow")
+    assert "--phases" in refused("query", "--store", store, "--phases-method", "oqmd")
+    mg = json.loads(
+        mgsurf("query", "--store", store, "--phases", lock, "--phases-method", "oqmd", "--json",
+               "--formula", "Mg").stdout
+    )[0]  # fmt: skip
+    assert "Mg (space group 194) has no energy in" in mg["stable_reason"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "no such lock file"), ("{", "damaged"), ("{}", "damaged")]
+)
+def test_a_lock_file_that_cannot_be_used_gets_one_line(refused, records, tmp_path, content, words):
+    store, lock = fill(records, tmp_path / "s.sqlite"), tmp_path / "mg.lock.json"
+    if content is not None:
+        lock.write_text(content)
+    assert words in refused("query", "--store", store, "--phases", lock)
+
+
+def test_a_lock_file_without_energies_gets_one_line(refused, records, tmp_path):
+    store = fill(records, tmp_path / "s.sqlite")
+    lock = lock_file(tmp_path / "mg.lock.json", {("MgAg", 221): {}})
+    assert "no formation energy in it" in refused("query", "--store", store, "--phases", lock)
+
+
+def test_the_phase_figure_shades_it(mgsurf, refused, records, tmp_path):
+    store = fill(records, tmp_path / "s.sqlite")
+    done = mgsurf("plot", "phase", "--store", store, "--formula", "MgAg", "-o", "phase.png")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "phase.png").stat().st_size > 10_000
+    assert "plot phase" in refused("plot", "scatter", "--store", store, "--phases", "mg.lock.json")

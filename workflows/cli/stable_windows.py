@@ -1,0 +1,140 @@
+"""Where the compounds of stored surfaces are stable: by the store's bulks, or by a database's energies."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stores.errors import InputError
+from workflows.analysis.competing_phases import (
+    BULK_FIELDS,
+    REFERENCE_FIELDS,
+    Phase,
+    stored_phases,
+    window_by,
+    window_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from stores.surfaces import SurfaceStore
+    from workflows.analysis.stable_window import StableWindow
+
+SURFACE_FIELDS = (
+    "bulk_id", "formula", "chemsys", "method_fingerprint", "spacegroup_number", "surface_energy",
+    "surface_energy_slope", "chemical_potential_window",
+)  # fmt: skip
+"""What is read of a stored SurfaceRecord."""
+
+
+@dataclass(frozen=True)
+class PhaseChoice:
+    """Whose phases compete: those of the store, or those in a lock file.
+
+    Attributes
+    ----------
+    lock
+        Written by `mgsurf enumerate`; None for the store's own bulks.
+    method
+        Whose energies in the lock file count; may be None where there is only one.
+    """
+
+    lock: Path | None = None
+    method: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.lock is None and self.method is not None:
+            raise InputError(
+                "--phases-method chooses among the energies in a lock file; name that by --phases"
+            )
+
+
+def windows_of(
+    store: SurfaceStore, surfaces: Sequence[Mapping[str, Any]], choice: PhaseChoice
+) -> list[StableWindow]:
+    """Find the window of each surface's compound.
+
+    Parameters
+    ----------
+    store
+        Where the bulks and references are.
+    surfaces
+        Documents with `SURFACE_FIELDS`.
+    choice
+        Whose phases compete.
+
+    Returns
+    -------
+    list of StableWindow
+        One for each surface, in their order.
+
+    Raises
+    ------
+    InputError
+        If the lock file cannot be read or holds no energies by the method.
+    """
+    if choice.lock is not None:
+        method, phases = locked_phases(choice.lock, choice.method)
+        where = f"{choice.lock} by {method}"
+        by_crystal: dict[tuple[str, int], StableWindow] = {}
+        for surface in surfaces:
+            key = (surface["formula"], surface.get("spacegroup_number") or 0)
+            if key not in by_crystal:
+                by_crystal[key] = window_by(*key, phases, where)
+        return [by_crystal[s["formula"], s.get("spacegroup_number") or 0] for s in surfaces]
+    systems = sorted({surface["chemsys"] for surface in surfaces})
+    methods = sorted({surface["method_fingerprint"] for surface in surfaces})
+    elements = sorted({element for system in systems for element in system.split("-")})
+    one_method = {"method_fingerprint": {"$in": methods}}
+    bulks = store.query({"chemsys": {"$in": systems}, **one_method}, BULK_FIELDS, collection="bulks")
+    references = store.query(
+        {"element": {"$in": elements}, **one_method}, REFERENCE_FIELDS, collection="references"
+    )
+    known = stored_phases(bulks, references)
+    by_bulk = {bulk_id: window_of(bulk_id, known) for bulk_id in {s.get("bulk_id") or "" for s in surfaces}}
+    return [by_bulk[surface.get("bulk_id") or ""] for surface in surfaces]
+
+
+def locked_phases(path: Path, method: str | None) -> tuple[str, list[Phase]]:
+    """Read the compounds of a lock file with the formation energies of one method.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, holds no formation energy by that method, or by several and none is
+        chosen.
+    """
+    from workflows.analysis.convex_hull import HullEntry
+    from workflows.flows.lock_file import read_lock
+
+    lock = read_lock(path, "mgsurf enumerate CAMPAIGN.yaml")
+    known: Counter[str] = Counter(
+        values.method
+        for compound in lock.compounds
+        for values in compound.values
+        if values.formation_energy is not None
+    )
+    if not known:
+        raise InputError(f"{path}: no formation energy in it; its sources give none")
+    listed = ", ".join(f"{name!r} ({number} compounds)" for name, number in sorted(known.items()))
+    if method is None and len(known) > 1:
+        raise InputError(
+            f"{path}: formation energies by {listed} cannot meet in one hull; choose one by --phases-method"
+        )
+    chosen = method if method is not None else next(iter(known))
+    if chosen not in known:
+        raise InputError(f"--phases-method {chosen!r}: {path} has formation energies by {listed}")
+    phases = []
+    for compound in lock.compounds:
+        energies = [
+            v.formation_energy
+            for v in compound.values
+            if v.method == chosen and v.formation_energy is not None
+        ]
+        if energies:
+            entry = HullEntry(compound.formula, min(energies), chosen, compound.label)
+            phases.append(Phase(compound.label, compound.spacegroup_number, entry))
+    return chosen, phases

@@ -1,0 +1,150 @@
+"""Surface energies where the compound is stable, as a table for people and as fields for programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from workflows.analysis.stable_window import surface_energies_at
+from workflows.report.style import facet_text, signed, sort_key
+from workflows.report.tables import EV_PER_A2_IN_J_PER_M2, SHORT, SHORTER, method_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.table import Table
+
+    from workflows.analysis.stable_window import StableWindow
+
+_NARROW = 96
+
+
+def window_fields(surface: Mapping[str, Any], window: StableWindow) -> dict[str, Any]:
+    """Return what JSON shows of a surface's compound: energies in eV, surface energies in eV/A^2."""
+    return {
+        "stable_window": _plain(window.window),
+        "stable_surface_energies": _plain(surface_energies_at(window.window, surface)),
+        "stable_limits": _plain(window.limits),
+        "energy_above_hull": window.energy_above_hull,
+        "decomposition": dict(window.decomposition),
+        "competing_phases": list(window.competing),
+        "stable_method": window.method,
+        "stable_reason": window.reason,
+    }
+
+
+def flat_window_fields(surface: Mapping[str, Any], window: StableWindow) -> dict[str, Any]:
+    """Return the same for CSV, each end in a column of its own."""
+    flat: dict[str, Any] = {}
+    energies = surface_energies_at(window.window, surface)
+    for name, ends in (
+        ("stable_window", window.window),
+        ("stable_surface_energy", energies),
+        ("stable_limit", window.limits),
+    ):
+        flat[f"{name}_from"], flat[f"{name}_to"] = ends or (None, None)
+    return {
+        **flat,
+        "energy_above_hull": window.energy_above_hull,
+        "decomposition": " + ".join(f"{share:.4g} {name}" for name, share in window.decomposition),
+        "competing_phases": ", ".join(window.competing),
+        "stable_method": window.method,
+        "stable_reason": window.reason,
+    }
+
+
+def _plain(ends: tuple[Any, Any] | None) -> list[Any] | None:
+    return None if ends is None else list(ends)
+
+
+def stable_window_table(
+    surfaces: Sequence[Mapping[str, Any]],
+    windows: Sequence[StableWindow],
+    width: int = 100,
+    sort: bool = True,
+) -> Table:
+    """Table of facets with gamma at both ends of their compound's stable window.
+
+    Parameters
+    ----------
+    surfaces
+        Documents as stored, with `surface_energy_slope` and `chemical_potential_window`.
+    windows
+        One for each.
+    width
+        Columns of the terminal; below 96 the values in J/m^2 are left out.
+    sort
+        By compound, plane and termination; False keeps the order given.
+
+    Returns
+    -------
+    rich.table.Table
+        Below it one line for each compound: from where to where, what forms beyond, what it was compared
+        with.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    listed = list(zip(surfaces, windows, strict=True))
+    if sort:
+        listed.sort(key=lambda pair: sort_key(pair[0]))
+    methods = method_names({str(surface["method_fingerprint"]) for surface in surfaces})
+    several_methods = len(methods) > 1
+    narrow = width - (max(map(len, methods.values())) + 2 if several_methods else 0) < _NARROW
+    padding = (0, 1, 0, 0) if narrow else (0, 1)
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=padding)
+    for name in ("compound", "facet", "term." if narrow else "termination"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("γ Mg-rich\neV/Å²", justify="right", no_wrap=True)
+    for name in ("Δμ from\neV", "to\neV", "γ there\neV/Å²", "\neV/Å²"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if not narrow:
+        for name in ("\nJ/m²", "\nJ/m²"):
+            table.add_column(name, justify="right", no_wrap=True)
+    if several_methods:
+        table.add_column("method", overflow="fold")
+    table.add_column("verdict γ", overflow="fold")
+    names = SHORT | SHORTER if narrow else SHORT
+
+    lines: dict[str, None] = {}
+    previous = None
+    for surface, window in listed:
+        status = str(surface["verdicts"]["surface_energy"]["status"])
+        gamma, ends = surface.get("surface_energy"), surface_energies_at(window.window, surface)
+        compound = surface["formula"] if surface["formula"] != previous else ""
+        previous = surface["formula"]
+        style = "" if status == "accepted" else "yellow"
+        cells = [
+            Text(compound, style="bold"),
+            Text(facet_text(surface)),
+            Text(str(surface.get("termination_label") or surface.get("termination", ""))),
+            Text("–" if gamma is None else f"{gamma:.4f}", style=style),
+            *(Text("–" if window.window is None else signed(x, 3)) for x in window.window or (0, 0)),
+            *(Text("–" if ends is None else f"{x:.4f}", style=style) for x in ends or (0, 0)),
+        ]
+        if not narrow:
+            joule = [x * EV_PER_A2_IN_J_PER_M2 for x in ends or (0, 0)]
+            cells += [Text("–" if ends is None else f"{x:.3f}", style=style) for x in joule]
+        if several_methods:
+            cells.append(Text(methods[str(surface["method_fingerprint"])]))
+        table.add_row(*cells, Text(names.get(status, status), style=style or "green"))
+        lines[describe(surface, window)] = None
+    table.caption = Text("\n".join(lines), style="dim")
+    table.caption_justify = "left"
+    return table
+
+
+def describe(surface: Mapping[str, Any], window: StableWindow) -> str:
+    """Say in one line where a compound is stable, or why nowhere."""
+    formula = surface["formula"]
+    against = f"compared with {', '.join(window.competing) or 'its elements only'} by {window.method}"
+    if window.window is None or window.limits is None:
+        line = window.reason if window.reason.startswith(formula) else f"{formula}: {window.reason}"
+        return line if window.energy_above_hull is None else f"{line} ({against})"
+    (low, high), (left, right) = window.window, window.limits
+    whole = surface.get("chemical_potential_window")
+    of = f", of {signed(whole[0], 3)} to 0" if whole else ""
+    return (
+        f"{formula}: stable at Δμ({window.reference}) from {signed(low, 3)} eV ({left} forms below) to "
+        f"{signed(high, 3)} eV ({right} forms above){of}; {against}"
+    )
