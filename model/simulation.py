@@ -1,8 +1,9 @@
 """Acquisition replayed on slabs whose labels are known: what each strategy would have computed and learned.
 
-A fixed share of the compounds is held out. Of the other slabs, the pool, a start set is revealed; then, round
-by round, a network is trained on what is revealed, judged on the hold-out, and a strategy chooses the
-batch that is revealed next. Everything follows from the seed: strategies of one seed share their start.
+The compounds of the hold-out (`model.holdout`) are never revealed. Of the other slabs, the pool, a start set
+is; then, round by round, a network is trained on what is revealed, judged on the hold-out, and a strategy
+chooses the batch that is revealed next. Everything follows from the seed: strategies of one seed share their
+start.
 
 A folder holds ``STRATEGY/seed-N/round-K.json``, one per finished round and written last, and the models that
 the next rounds need. What is there is never done again.
@@ -27,11 +28,12 @@ from model.ensemble import load_ensemble, save_ensemble, train_ensemble
 from model.evaluation import labels
 from model.features import FEATURES
 from model.folder_lock import InUseError, alone_in
+from model.holdout import fixed_split
 from model.improvement import Goal, front_of, hypervolume
 from model.presets import find_preset
 from model.run_folder import write_text
 from model.runs import data_key, heads_of, labelled
-from model.splits import Split, draw, grouped_split
+from model.splits import Split, draw
 from model.transfer import Start
 from stores.errors import InputError
 from stores.method import content_hash
@@ -54,8 +56,8 @@ FORMAT = "mgsurf simulation 1"
 VALIDATION = 0.15
 """Share of the revealed slabs that validates; the other revealed slabs train."""
 
-LEAST_STEPS = 300
-"""A training on few slabs takes more epochs than asked for, so that it takes so many steps."""
+LEAST_STEPS = 15
+"""A training on few slabs takes more epochs than asked for: as many steps as if an epoch had so many."""
 
 WARM_EPOCHS, WARM_RATE = 0.4, 0.4
 """Shares of epochs and learning rate of a training that begins with the weights of the round before."""
@@ -239,7 +241,9 @@ def _world(datasets: Datasets, plan: SimulationPlan) -> _World:
     heads = heads_of(found, preset.network.targets)
     preset = replace(preset, network=replace(preset.network, targets=heads))
     dataset = labelled(found, heads)
-    split = grouped_split(dataset, "compound")
+    split = fixed_split(dataset)
+    if not split.test:
+        raise InputError("none of the compounds falls into the hold-out; add slabs of more compounds")
     for name in heads:
         if np.isnan(labels(dataset.subset(split.test), name)).all():
             raise InputError(f"no slab of the {len(split.test)} held out has a label of {name}; add data")
@@ -353,7 +357,7 @@ def _train(
     split = _parts(world, revealed, stage.seed)
     config = replace(world.preset.training, seed=stage.seed)
     steps = math.ceil(len(split.train) / config.batch_size)
-    epochs = max(world.plan.epochs, math.ceil(LEAST_STEPS / steps))
+    epochs = math.ceil(world.plan.epochs * max(1.0, LEAST_STEPS / steps))
     starts: list[Start] = []
     if before is not None:
         epochs = math.ceil(WARM_EPOCHS * epochs)

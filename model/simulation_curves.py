@@ -69,7 +69,8 @@ def savings(rounds: Sequence[Round], reference: float) -> list[dict[str, Any]]:
     -------
     list of dict
         By strategy and error (`SCORE` first): ``strategy``, ``error``, ``mark`` (random's error at the
-        reference), ``slabs`` (from which on the mean curve stays at or below the mark; None: never),
+        reference), ``slabs`` (from which on the mean curve stays at or below the mark, as far as the
+        reference; None: never),
         ``ratio`` (to the reference), ``ratios`` (of single seeds against random with the same seed; None:
         never). Empty where random has not been replayed that far.
     """
@@ -80,8 +81,8 @@ def savings(rounds: Sequence[Round], reference: float) -> list[dict[str, Any]]:
     for strategy in dict.fromkeys(line["strategy"] for line in rounds):
         points = curve(rounds, strategy)
         for name in (SCORE, *(n for n in points[0]["errors"] if n != SCORE)):
-            mark = _at(_line(base, name), reference)
-            slabs = reached(_line(points, name), mark)
+            mark = _line(base, name, reference)[-1][1]
+            slabs = reached(_line(points, name, reference), mark)
             found.append(
                 {
                     "strategy": strategy,
@@ -124,21 +125,22 @@ def _seed_ratios(rounds: Sequence[Round], strategy: str, name: str, reference: f
     ratios: list[float | None] = []
     for seed in sorted({line["seed"] for line in rounds if line["strategy"] == strategy}):
         own = [line for line in rounds if line["seed"] == seed]
-        base = _line(curve(own, RANDOM), name)
+        base = _line(curve(own, RANDOM), name, reference)
         if not base or base[-1][0] < reference:
             continue
-        slabs = reached(_line(curve(own, strategy), name), _at(base, reference))
+        slabs = reached(_line(curve(own, strategy), name, reference), base[-1][1])
         ratios.append(None if slabs is None else slabs / reference)
     return ratios
 
 
-def _line(points: Sequence[Mapping[str, Any]], name: str) -> list[tuple[float, float]]:
-    return [(point["slabs"], point["errors"][name]["mean"]) for point in points]
-
-
-def _at(points: Sequence[tuple[float, float]], slabs: float) -> float:
-    x, y = zip(*points, strict=True)
-    return float(np.interp(slabs, x, y))
+def _line(points: Sequence[Mapping[str, Any]], name: str, until: float) -> list[tuple[float, float]]:
+    """Return (slabs, error) up to a number of slabs, where the curve is interpolated."""
+    line = [(float(point["slabs"]), float(point["errors"][name]["mean"])) for point in points]
+    kept = [point for point in line if point[0] < until]
+    if line and line[-1][0] >= until:
+        slabs, errors = zip(*line, strict=True)
+        kept.append((float(until), float(np.interp(until, slabs, errors))))
+    return kept
 
 
 def _mean_and_spread(values: Sequence[float]) -> dict[str, float | None]:

@@ -9,6 +9,7 @@ from pymatgen.core import Element, Lattice, Structure
 
 from model.dataset import Dataset, Entry
 from model.graph import GraphSettings, SlabGraph, build_graph
+from model.holdout import crystal_name
 from workflows.structures.slabs import enumerate_slabs
 
 PARTNERS = ("Ag", "Al", "Ca", "Cu", "Ni", "Pd", "Sc", "Sn", "Y", "Zn")
@@ -67,6 +68,7 @@ def small_dataset(settings: GraphSettings | None = None, n_partners: int = len(P
                         chemsys="-".join(sorted(("Mg", partner))),
                         elements=tuple(sorted(("Mg", partner))),
                         compound=formula,
+                        crystal=crystal_name(formula, "", None),
                         group=groups.setdefault(graph.identity, len(groups)),
                     )
                 )

@@ -216,6 +216,9 @@ def test_savings_tell_the_share_of_slabs_that_a_strategy_needs():
     assert found["improvement", SCORE]["ratios"] == [None, None]
     # the mark may lie between two rounds of random
     assert savings(lines, 450)[0]["mark"] == pytest.approx(0.55 * 1.05)
+    # what comes after the reference does not count
+    odd = lines + rounds_of("random", lambda n: 3.0, sizes=(600,))
+    assert [s["ratio"] for s in savings(odd, 500) if s["strategy"] == "random"] == pytest.approx([1.0, 1.0])
     # random that has not come so far sets no mark
     assert savings(lines, 501) == []
     assert savings(rounds_of("diverse", lambda n: 1.0), 500) == []
