@@ -110,7 +110,7 @@ def enumerate_compounds(
     if not rows:
         return 1
     path = output or lock_path(settings)
-    for line in settle(found.lock, path, settings, update=update, complete=not found.problems):
+    for line in settle(found.lock, path, settings, update=update, whole=found.whole):
         console.print(line, markup=False, soft_wrap=True)
     return 1 if found.problems else 0
 
@@ -148,7 +148,7 @@ def _rows(found: Enumeration, model: CostModel, engine: Engine) -> tuple[list[di
         if reason:
             reasons.setdefault(reason, []).append(compound.label)
         rows.append(row(compound, None if reason else model.core_hours(work), reason))
-    return rows, [f"mgsurf run: {left_out_line(*item)}" for item in sorted(reasons.items())]
+    return rows, [left_out_line(*item) for item in sorted(reasons.items())]
 
 
 def _conclude(
@@ -189,7 +189,7 @@ def _conclude(
             say(f"  ... and {n - SHOWN_PROBLEMS} more; the lock file lists all (left_out)")
 
 
-def settle(lock: LockFile, path: Path, settings: Campaign, *, update: bool, complete: bool) -> list[str]:
+def settle(lock: LockFile, path: Path, settings: Campaign, *, update: bool, whole: bool) -> list[str]:
     """Write a lock file, or say what it would change.
 
     A lock file is replaced when the campaign file was edited since, or on request; what only changed in the
@@ -205,8 +205,8 @@ def settle(lock: LockFile, path: Path, settings: Campaign, *, update: bool, comp
         Of the campaign, for messages.
     update
         Replace it in any case.
-    complete
-        False if sources could not deliver everything.
+    whole
+        False if a source could not be asked, or broke off.
 
     Returns
     -------
@@ -235,12 +235,12 @@ def settle(lock: LockFile, path: Path, settings: Campaign, *, update: bool, comp
     difference = changes(old, lock)
     edited = (old.made_from, old.slab_settings) != (lock.made_from, lock.slab_settings)
     lines = [f"  {line}" for line in difference.lines()]
-    if update or (edited and complete):
+    if update or (edited and whole):
         write_lock(lock, path)
         return [f"{where} replaced" + (":" if lines else "; its compounds stay the same"), *lines]
     if not difference and not edited:
         return [f"{where} lists the same compounds and was kept"]
-    why = "what databases say has changed" if complete else "not everything could be had this time"
+    why = "what databases say has changed" if whole else "not every source answered in full"
     return [
         f"{where} was kept, for {why}" + (":" if lines else ""),
         *lines,

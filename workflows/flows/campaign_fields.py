@@ -63,7 +63,8 @@ def _partner(symbol: str) -> str:
 
     if not Element.is_valid_symbol(symbol):
         near = symbol.strip().capitalize()
-        hint = f"; did you mean {near!r}?" if Element.is_valid_symbol(near) else "; write symbols such as Zn"
+        known = near != "Mg" and Element.is_valid_symbol(near)
+        hint = f"; did you mean {near!r}?" if known else "; write symbols such as Zn"
         raise ValueError(f"{symbol!r} is no element{hint}")
     if symbol == "Mg":
         raise ValueError("Mg is in every compound; name the other elements only")

@@ -34,12 +34,20 @@ class Origin:
         What it could not deliver.
     drawn
         Its candidates, where they had to be looked at already.
+    failed
+        True if it could not be asked at all.
     """
 
     where: str
     source: Source | None = None
     problems: list[str] = field(default_factory=list)
     drawn: list[Candidate] | None = None
+    failed: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether it delivered all that it has; what it has but cannot be used does not count."""
+        return not self.failed and bool(getattr(self.source, "whole", True))
 
     def candidates(self, directory: Path) -> Iterator[Candidate]:
         """Yield the candidates, paths relative to the campaign's folder; what is wrong goes to `problems`."""
@@ -53,8 +61,10 @@ class Origin:
                 yield _relative(candidate, directory)
             self.problems += [_without(directory, line) for line in self.source.problems]
         except InputError as error:
+            self.failed = True
             self.problems.append(f"{self.where}: {_without(directory, str(error))}")
         except OSError as error:
+            self.failed = True
             self.problems.append(f"{self.where}: {error.filename}: {error.strerror}; check the path")
 
     def fingerprint(self, directory: Path) -> str | None:
@@ -98,7 +108,8 @@ def origins_of(
         try:
             origin.source = _MAKERS[key](campaign, entry, refresh, max_age, progress)
         except InputError as error:
-            origin.problems.append(f"{origin.where}: {error}")
+            origin.failed = True
+            origin.problems.append(f"{origin.where}: {_without(campaign.directory, str(error))}")
         origins.append(origin)
     return origins
 

@@ -29,9 +29,10 @@ def _provider(name: str) -> str:
     try:
         provider_named(name)
     except InputError as error:
-        if "://" not in name:
-            choose(name.lower(), [p.name for p in PROVIDERS], "a base URL (https://...) or provider")
-        raise ValueError(str(error)) from None
+        if "://" in name:
+            raise ValueError(str(error)) from None
+        names = [provider.name for provider in PROVIDERS]
+        choose(name.lower(), [*names, "or a base URL (https://...)"], "provider")
     return name
 
 

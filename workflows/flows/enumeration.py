@@ -70,6 +70,8 @@ class Enumeration:
         What was left out though it was asked for, one line each.
     notes
         What was done on purpose, one line each: filters, hull, slabs with too many atoms.
+    whole
+        False if a source could not be asked, or broke off; what comes once it answers is not known.
     from_cache
         True if nothing had to be worked out.
     """
@@ -79,6 +81,7 @@ class Enumeration:
     n_candidates: int
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    whole: bool = True
     from_cache: bool = False
 
 
@@ -137,7 +140,8 @@ def enumerate_campaign(
         origin.drawn = fetched.drawn
         origin.problems = fetched.problems if fetched.drawn is not None else origin.problems
     key = cache.key(fixed, _fingerprints(campaign, again))
-    if key is not None:
+    found.whole = key is not None and all(origin.whole for origin in origins)
+    if key is not None and found.whole:
         cache.put(key, found)
     return found
 
@@ -239,8 +243,9 @@ def _near_hull(
     }
     removed = {id(candidate) for candidate in near.removed}
     chosen = [(m, positions[id(m)]) for m in merged if id(m) not in removed or _named(m, names)]
-    silent = limit is None and near.without_energy == len(merged)
-    return chosen, [] if silent else near.lines()
+    # that nothing is known of an energy matters only where energies decide
+    lines = [x for x in near.lines() if limit is not None or "without an energy" not in x]
+    return chosen, lines
 
 
 def _named(candidate: MergedCandidate, names: dict[tuple[str, str], Wanted]) -> list[Wanted]:

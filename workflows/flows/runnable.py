@@ -51,17 +51,17 @@ def runnable_structures(
 def why_not(elements: Sequence[str], engine: Engine) -> str:
     """Say why a compound of these elements is not computed; empty if it is."""
     if "Mg" not in elements:
-        return "hold no Mg"
+        return "no Mg"
     if len(elements) > 2:
-        return "have more than two elements, for which no surface energy is defined"
+        return "more than two elements, for which no surface energy is defined"
     try:
         engine.check_elements(elements)
     except EngineError as error:
-        return f"cannot be computed: {error}"
+        return str(error)
     return ""
 
 
 def left_out_line(reason: str, labels: Sequence[str]) -> str:
     """Say in one line which compounds are left out of a run."""
     named = ", ".join(labels[:3]) + (f" and {len(labels) - 3} more" if len(labels) > 3 else "")
-    return f"{len(labels)} compound{'s' * (len(labels) != 1)} left out, which {reason}: {named}"
+    return f"{len(labels)} compound{'s' * (len(labels) != 1)} left out of the run ({reason}): {named}"

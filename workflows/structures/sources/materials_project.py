@@ -119,6 +119,7 @@ class MaterialsProjectSource:
         )
         check_installed()
         self.problems: list[str] = []
+        self.whole = True  # False once an answer was missing
         self._client = Client(find_key(api_key), endpoint, backoff=backoff)
         self._questions = _questions(wanted, include_gnome)
         self._endpoint = endpoint or ""
@@ -128,7 +129,7 @@ class MaterialsProjectSource:
 
     def candidates(self) -> Iterator[Candidate]:
         """Yield the structures by chemical system; what did not come adds one line to `problems`."""
-        self.problems = []
+        self.problems, self.whole = [], True
         self._cache.open()
         missing: list[str] = []
         reason: RequestFailedError | None = None
@@ -159,6 +160,7 @@ class MaterialsProjectSource:
 
     def _conclude(self, missing: list[str], reason: RequestFailedError | None, skipped: Counter[str]) -> None:
         if missing:
+            self.whole = False
             what = missing[0] if len(missing) == 1 else f"{missing[0]} and {len(missing) - 1} more groups"
             part = "nothing came" if len(missing) == len(self._questions) else f"missing are {what}"
             self.problems.append(f"mp: {part}: {reason}")

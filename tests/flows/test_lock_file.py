@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from stores.errors import InputError
+from stores.records import Provenance
+from workflows.flows.enumeration import rounded
+from workflows.flows.lock_changes import changes
+from workflows.flows.lock_file import LockedCompound, LockFile, dump_lock, read_lock, write_lock
+from workflows.structures.crystal import crystal_of
+from workflows.structures.identity import bulk_key
+from workflows.structures.prototypes import structure_for
+
+
+def compound(formula="MgAg", prototype="B2", names=("mp-1",), source="mp", scale=1.0, **more):
+    structure = crystal_of(structure_for(formula, prototype)).structure
+    structure.scale_lattice(structure.volume * scale)
+    lattice, sites = rounded(structure)
+    return LockedCompound(
+        **{
+            "label": f"{formula} {prototype}",
+            "formula": formula,
+            "spacegroup_number": 221,
+            "spacegroup_symbol": "Pm-3m",
+            "n_atoms": 2,
+            "provenance": Provenance(source=source, identifiers=list(names)),
+            "slabs": {"(100)": 2},
+            "lattice": lattice,
+            "sites": sites,
+        }
+        | more
+    )
+
+
+def lock(*compounds):
+    return LockFile(mgsurf="1", made_from="abc", sections={}, slab_settings={}, compounds=list(compounds))
+
+
+@pytest.mark.parametrize(("formula", "prototype"), [("MgAg", "B2"), ("MgZn2", "C14"), ("Mg2Ni", "C_a")])
+def test_rounding_keeps_the_crystal(formula, prototype):
+    structure = crystal_of(structure_for(formula, prototype)).structure
+    again = compound(formula, prototype).structure()
+    assert bulk_key(again) == bulk_key(structure)
+    assert crystal_of(again).spacegroup_number == crystal_of(structure).spacegroup_number
+
+
+def test_rounded_sites_are_sorted_and_inside_the_cell():
+    structure = structure_for("MgAg", "B2")
+    structure.translate_sites([0, 1], [-1e-10, 0.0, 0.0], to_unit_cell=False)
+    _, sites = rounded(structure)
+    assert sites == [("Mg", 0.0, 0.0, 0.0), ("Ag", 0.5, 0.5, 0.5)] or sites[0][0] == "Mg"
+    assert all(0 <= u < 1 for site in sites for u in site[1:])
+    assert "-0.0" not in json.dumps(sites)
+
+
+def test_what_is_written_is_read_back_and_one_site_takes_one_line(tmp_path):
+    path = tmp_path / "a.lock.json"
+    written = lock(compound(), compound("MgZn2", "C14", ("oqmd-2",), "oqmd"))
+    write_lock(written, path)
+    assert read_lock(path, "x") == written
+    text = path.read_text()
+    assert text == dump_lock(written)
+    assert json.loads(text) == written.model_dump(mode="json", exclude_defaults=True) | {"lock_version": 1}
+    assert '        ["Ag", 0.5, 0.5, 0.5]' in text or '        ["Ag", 0.0, 0.0, 0.0]' in text
+    assert text.endswith("}\n")
+    assert list(tmp_path.iterdir()) == [path], "no half-written file is left"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda text: text[:300], "damaged"),
+        (lambda text: text.replace('"lock_version": 1', '"lock_version": 99'), "written by a newer mgsurf"),
+        (lambda text: text.replace('"n_atoms": 2', '"n_atoms": "two"'), "compounds.1.n_atoms"),
+        (lambda text: text.replace('"slabs"', '"slubs"'), "compounds.1.slabs"),
+        (lambda text: "<<<<<<< ours\n" + text, "a.lock.json:1: the lock file is damaged"),
+        (lambda text: "[]", "damaged"),
+        (lambda text: "\x00\xff", "damaged"),
+        (lambda text: "[" * 100_000, "damaged"),
+    ],
+)
+def test_a_damaged_file_is_one_line_that_says_what_to_do(tmp_path, spoil, words):
+    path = tmp_path / "a.lock.json"
+    path.write_text(spoil(dump_lock(lock(compound()))), encoding="utf-8")
+    with pytest.raises(InputError) as raised:
+        read_lock(path, "mgsurf enumerate a.yaml")
+    assert words in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert "mgsurf enumerate a.yaml --update" in str(raised.value) or "upgrade" in str(raised.value)
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="cannot be written"):
+        write_lock(lock(compound()), tmp_path / "nowhere" / "a.lock.json")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="is a folder"):
+        write_lock(lock(compound()), tmp_path / "folder")
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_changes_are_told_by_kind():
+    old = lock(compound(), compound("MgZn2", "C14", ("oqmd-2",), "oqmd"), compound("Mg2Ni", "C_a", ("mp-9",)))
+    new = lock(
+        compound(names=("mp-1", "oqmd-7"), scale=1.02),
+        compound("Mg2Ni", "C_a", ("mp-9",), hull={"energy": 0.01, "method": "mp"}),
+        compound("Mg3Ag", "D0_19", ("mp-4",)),
+    )
+    found = changes(old, new)
+    assert found.added == ["Mg3Ag D0_19 (mp-4)"]
+    assert found.removed == ["MgZn2 C14 (oqmd-2)"]
+    assert found.geometry == ["MgAg B2: cell edges change by up to 0.66 %"]
+    assert found.other == ["Mg2Ni C_a"]
+    assert len(found.lines()) == 4
+    assert not changes(old, old)
+
+
+def test_a_geometry_from_another_source_is_told():
+    found = changes(lock(compound()), lock(compound(names=("file:a.cif", "mp-1"), source="file", scale=1.01)))
+    assert found.geometry == ["MgAg B2: taken from file, was mp, cell edges change by up to 0.33 %"]
