@@ -225,18 +225,28 @@ def test_python_of_the_readme(folder: Path) -> None:
 
 def test_campaign_file_of_the_readme_shows_the_defaults(tmp_path: Path) -> None:
     from workflows.flows.campaign_file import Campaign, Compound, load_campaign
+    from workflows.flows.campaign_sources import CandidateSource
 
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) == 1
     (tmp_path / "campaign.yaml").write_text(blocks[0], encoding="utf-8")
     shown = load_campaign(tmp_path / "campaign.yaml")
     default = Campaign(name="my-campaign", compounds=shown.compounds)
-    for section in ("slabs", "engine", "verdicts"):
+    for section in ("slabs", "filters", "engine", "verdicts"):
         assert getattr(shown, section) == getattr(default, section)
         fields = set(type(getattr(shown, section)).model_fields)
         assert fields == getattr(shown, section).model_fields_set, section
     assert set(Campaign.model_fields) == shown.model_fields_set
     assert {name for c in shown.compounds for name in c.model_fields_set} == set(Compound.model_fields)
+    assert shown.sources is not None
+    assert {name for s in shown.sources for name in s.model_fields_set} == set(CandidateSource.model_fields)
+
+
+def test_campaigns_among_the_examples_are_valid() -> None:
+    from workflows.flows.campaign_file import load_campaign
+
+    for path in EXAMPLES.glob("*.yaml"):
+        load_campaign(path)
 
 
 def test_commands_of_the_readme_exist() -> None:
