@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from model.graph_cache import GraphCache
     from stores.labelled import LabelledSlab
+    from stores.snapshots import Snapshot
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +182,7 @@ class Dataset:
         snapshot
             Id, or a beginning that fits one alone.
         targets
-            Names of the snapshot's heads; by default all.
+            Names of the snapshot's heads, or of targets, each of which may have several; by default all.
         settings, cache, tick
             See `from_store`.
 
@@ -194,14 +195,15 @@ class Dataset:
         """
         with open_store(uri, must_exist=True) as store:
             found = find_snapshot(store, snapshot)
-            heads = found.head_names()
-            if missing := sorted(set(targets or ()) - set(heads.values())):
-                there = ", ".join(heads.values())
-                raise InputError(f"The snapshot {found.id} has no labels {missing[0]}; it has {there}.")
+            heads: dict[tuple[str, str], str] = {}
+            for wanted in _names_of(found) if targets is None else targets:
+                fitting = [head for head in found.heads if wanted in (head.name, head.target)]
+                if not fitting:
+                    there = ", ".join(head.name for head in found.heads)
+                    raise InputError(f"The snapshot {found.id} has no labels {wanted}; it has {there}.")
+                heads |= {(head.target, head.method): head.name for head in fitting}
             slabs = [_Slab.of(slab) for slab in snapshot_slabs(store, found)]
-        order = list(targets) if targets is not None else sorted(heads.values(), key=_own_first)
-        by_name = {name: key for key, name in heads.items()}
-        return cls._build(slabs, {by_name[name]: name for name in order}, settings, cache, tick, found.id)
+        return cls._build(slabs, heads, settings, cache, tick, found.id)
 
     @classmethod
     def _build(
@@ -253,9 +255,10 @@ class Dataset:
         return cls(entries, tuple(heads.values()), skipped, snapshot)
 
 
-def _own_first(name: str) -> tuple[bool, str]:
-    """Sort names of targets as `from_store` does: ours first, then the others by name."""
-    return name.partition("@")[0] not in OWN_TARGETS, name
+def _names_of(snapshot: Snapshot) -> list[str]:
+    """Return the names of heads in the order of `from_store`: our targets first, then the others by name."""
+    heads = sorted(snapshot.heads, key=lambda head: (head.target not in OWN_TARGETS, head.name))
+    return [head.name for head in heads]
 
 
 @dataclass(frozen=True, eq=False)

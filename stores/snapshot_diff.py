@@ -125,6 +125,16 @@ def news_since(
     return News(*(tuple(sorted(ids)) for ids in lists))
 
 
+def deleted_records(store: SurfaceStore, snapshot: Snapshot) -> list[str]:
+    """Return the records of a snapshot that the store no longer holds."""
+    there = {
+        document["id"]
+        for kind in ("surfaces", "labels")
+        for document in store.query({}, ["id"], collection=kind)
+    }
+    return [record for record, _ in snapshot.records if record not in there]
+
+
 def _values_of(store: SurfaceStore, snapshot: Snapshot) -> dict[str, dict[str, float]]:
     items = read_items(store, (item for _, item in snapshot.records), with_slabs=False)
     return {record: items[item]["targets"] if item in items else {} for record, item in snapshot.records}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SHOWN_ID = 12  # digits of a snapshot's id
 _OF_PARTS = {"mae": "MAE", "rmse": "RMSE", "r2": "R²"}
 _OF_TEST = {"macro_mae": "MAE over systems", "coverage_90": "in the 90 % interval"}
+_SHARES = ("r2", "coverage_90")  # numbers without a unit, about one
 
 
 def add(
@@ -77,7 +78,7 @@ def list_all(*, store: str | None, as_json: bool) -> int:
         table.add_row(
             card.name,
             standing.state,
-            card.label,
+            _made_as(card),
             (card.snapshot or "none")[:SHOWN_ID],
             *(_first_mae(card, target) for target in targets),
             standing.reason,
@@ -143,16 +144,19 @@ def compare(one: str, other: str, *, store: str | None, as_json: bool) -> int:
     table = simple_table(
         "split", "target", "", a.name, b.name, "difference", right=(a.name, b.name, "difference")
     )
+    last: tuple[str, str] | None = None
     for row in rows:
         before, after = row["a"], row["b"]
-        change = "" if row["difference"] is None else f"{_signed(row['difference'])}{_percent(before, after)}"
+        change = "" if row["difference"] is None else _change(before, after, share=row["share"])
         style = {True: "green", False: "red", None: ""}[row["better"]]
+        head = row["split"], row["target"]
+        first, last = head != last, head
         table.add_row(
-            row["split"],
-            _with_unit(target_name(row["target"]), row["target"]),
+            row["split"] if first else "",
+            _with_unit(target_name(row["target"]), row["target"]) if first else "",
             row["metric"],
-            _number(before),
-            _number(after),
+            _number(before, share=row["share"]),
+            _number(after, share=row["share"]),
             f"[{style}]{change}[/]" if style and change else change,
         )
     if rows:
@@ -171,7 +175,7 @@ def _plain(card: ModelCard, standing: Standing) -> dict[str, Any]:
 def _facts(card: ModelCard, standing: Standing, book: Book) -> Iterator[tuple[str, str]]:
     since = f", {standing.since:%Y-%m-%d %H:%M} UTC" if standing.since else ""
     yield "state", f"{standing.state}{since}" + (f": {standing.reason}" if standing.reason else "")
-    yield "trained as", f"{card.label}, {card.members} member{'s' * (card.members != 1)}"
+    yield "trained as", _made_as(card)
     yield "snapshot", card.snapshot or "none: it cannot be trained again once records change"
     if card.sizes:
         yield "slabs", ", ".join(f"{number} {part}" for part, number in card.sizes.items())
@@ -181,7 +185,7 @@ def _facts(card: ModelCard, standing: Standing, book: Book) -> Iterator[tuple[st
     yield "code", card.code_version or "not known"
     yield "libraries", ", ".join(f"{name} {number}" for name, number in card.libraries.items()) or "not known"
     yield "registered", f"{card.created_at:%Y-%m-%d %H:%M} UTC by {card.made_by}"
-    yield "champion then", "none" if card.champion_before is None else f"v{card.champion_before}"
+    yield "champion before", "none" if card.champion_before is None else f"v{card.champion_before}"
     size = sum(file.size for file in card.weights.files) / 1e6
     yield "weights", f"{size:.1f} MB in {card.weights.place}, sha256 {card.weights.sha256[:16]}..."
     decided = [d for d in book.decisions if card.version in (d.version, d.champion) and d.action != "reject"]
@@ -198,12 +202,18 @@ def _errors_table(card: ModelCard, split: str) -> Any:
         for part in ("train", "val", "test"):
             if part not in metrics:
                 continue
-            numbers = [_number(metrics[part].get(key)) for key in _OF_PARTS]
-            more = [_number(metrics.get(key)) if part == "test" else "" for key in _OF_TEST]
+            numbers = [_number(metrics[part].get(key), share=key in _SHARES) for key in _OF_PARTS]
+            more = [
+                _number(metrics.get(key), share=key in _SHARES) if part == "test" else "" for key in _OF_TEST
+            ]
             table.add_row(
-                _with_unit(target_name(target), target), part, str(metrics[part]["n"]), *numbers, *more,
+                _with_unit(target_name(target), target) if part == "train" else "",
+                part,
+                str(metrics[part]["n"]),
+                *numbers,
+                *more,
                 style="bold" if part == "test" else "",
-            )  # fmt: skip
+            )
     return table
 
 
@@ -236,19 +246,19 @@ def _side_by_side(a: ModelCard, b: ModelCard) -> Iterator[dict[str, Any]]:
             for part in ("val", "test"):
                 for key, words in _OF_PARTS.items():
                     pair = ours.get(part, {}).get(key), theirs.get(part, {}).get(key)
-                    yield _row(split, target, f"{part} {words}", *pair, -1 if key == "r2" else 1)
+                    yield _row(split, target, f"{part} {words}", *pair, key)
             for key, words in _OF_TEST.items():
-                sign = 1 if key == "macro_mae" else 0
-                yield _row(split, target, f"test {words}", ours.get(key), theirs.get(key), sign)
+                yield _row(split, target, f"test {words}", ours.get(key), theirs.get(key), key)
 
 
-def _row(split: str, target: str, metric: str, a: float | None, b: float | None, sign: int) -> dict[str, Any]:
-    """Make a row; `sign` is 1 where less is better, -1 where more is, 0 where neither."""
+def _row(split: str, target: str, metric: str, a: float | None, b: float | None, key: str) -> dict[str, Any]:
+    """Make a row; `better` is None where neither is."""
     difference = None if a is None or b is None else b - a
+    sign = {"r2": -1, "coverage_90": 0}.get(key, 1)  # of what is worse
     better = None if not difference or not sign else difference * sign < 0
     return {
         "split": split, "target": target, "metric": metric, "a": a, "b": b, "difference": difference,
-        "better": better,
+        "better": better, "share": key in _SHARES,
     }  # fmt: skip
 
 
@@ -280,13 +290,15 @@ def _with_unit(text: str, target: str) -> str:
     return f"{text} ({unit})" if unit else text
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else significant(value)
+def _made_as(card: ModelCard) -> str:
+    return card.label + (f", {card.members} members" if card.members > 1 else "")
 
 
-def _signed(value: float) -> str:
-    return f"+{significant(value)}" if value > 0 else significant(value)
+def _number(value: float | None, *, share: bool = False) -> str:
+    return "-" if value is None else f"{value:.3f}" if share else significant(value)
 
 
-def _percent(before: float, after: float) -> str:
-    return f" ({100 * (after - before) / abs(before):+.0f} %)" if before else ""
+def _change(before: float, after: float, *, share: bool) -> str:
+    sign = "+" if after > before else ""
+    percent = "" if share or not before else f" ({100 * (after - before) / before:+.0f} %)"
+    return f"{sign}{_number(after - before, share=share)}{percent}"

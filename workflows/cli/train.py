@@ -13,7 +13,7 @@ from workflows.cli.console import page
 from workflows.cli.learning import TrainingBar, duration, labelled_slabs, require_network
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from model.transfer import Transfer
 
@@ -83,6 +83,8 @@ def train_model(
     if overwrite:
         clear_run(folder)
     known = read_run(folder) is not None
+    if snapshot is not None:
+        _tell_of_deleted(store, snapshot)
     with TrainingBar(quiet) as bar:
         run = run_training(
             labelled_slabs(store, method, snapshot, separate=separate),
@@ -140,6 +142,22 @@ def _names(text: str | None) -> tuple[str, ...]:
     if text is not None and not names:
         raise InputError("--targets: names nothing; write surface_energy,work_function")
     return names
+
+
+def _tell_of_deleted(store: Sequence[str], name: str) -> None:
+    """Say which records of a snapshot are gone; what training reads of them is kept."""
+    from stores.snapshot_diff import deleted_records
+    from stores.snapshots import find_snapshot
+    from workflows.cli.query import existing_store
+
+    with existing_store(store[0] if store else None) as opened:
+        gone = deleted_records(opened, find_snapshot(opened, name))
+    if gone:
+        many = f"{len(gone)} records of the snapshot are" if len(gone) > 1 else "1 record of the snapshot is"
+        named = ", ".join(gone[:3]) + (", ..." if len(gone) > 3 else "")
+        print(
+            f"mgsurf: {many} no longer in the store ({named}); what was kept of them is used", file=sys.stderr
+        )
 
 
 def clear_run(folder: Path) -> None:

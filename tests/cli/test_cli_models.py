@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import io
+import json
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from types import SimpleNamespace
+
+import pytest
+from pymatgen.io.vasp import Poscar
+
+from stores.connections import open_store
+from stores.errors import MgsurfError
+from stores.labels import LabelRecord, add_labels, source_fingerprint
+from stores.registry import ModelRegistry
+from tests.model.small_dataset import PARTNERS, labels_of, slabs, small_dataset
+from workflows.cli.app import app
+
+torch = pytest.importorskip("torch")
+
+TARGETS = ("surface_energy", "work_function")
+TINY = ("--epochs", 2, "--params", "tiny.json")
+
+
+def fill(path, partners=PARTNERS[:4], shift=0.0):
+    """Add ten labelled slabs of each partner; equal ones stay as they are."""
+    graphs = {entry.record_id: entry.graph for entry in small_dataset()}
+    records = []
+    for partner in partners:
+        for mg_rich in (False, True):
+            formula = f"Mg3{partner}" if mg_rich else f"Mg{partner}"
+            for number, structure in enumerate(slabs(partner, mg_rich)):
+                values = labels_of(graphs[f"{formula}-{number}"])
+                composition = {str(e): int(n) for e, n in structure.composition.items()}
+                records.append(
+                    LabelRecord(
+                        id=f"{formula}-{number}", source="tests", source_id=f"{formula}-{number}",
+                        method_fingerprint=source_fingerprint("tests"), formula=formula,
+                        chemsys="-".join(sorted(composition)), composition=composition,
+                        n_atoms=len(structure), compound=formula, slab=structure, geometry="as_cut",
+                        targets={name: values[name] + shift for name in TARGETS},
+                    )
+                )  # fmt: skip
+    with open_store(f"sqlite:///{path}") as store:
+        add_labels(store, records)
+
+
+def command(*arguments):
+    """Run a command in this process, for importing torch takes seconds: status, stdout and stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            code = app([*map(str, arguments)], standalone_mode=False, prog_name="mgsurf")
+        except MgsurfError as error:
+            code = error.exit_code
+            print(error, file=sys.stderr)
+    return SimpleNamespace(returncode=code or 0, stdout=out.getvalue(), stderr=err.getvalue())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a store, its snapshot, and three models that were trained on it. Shared by all tests."""
+    folder = tmp_path_factory.mktemp("loop")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MGSURF_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("COLUMNS", "160")
+        patch.setenv("MGSURF_STORE", str(folder / "store.sqlite"))
+        patch.delenv("MGSURF_MODEL", raising=False)
+        tiny = {"network.embedding": 8, "network.hidden": 8, "network.convolutions": 1}
+        (folder / "tiny.json").write_text(json.dumps({"params": tiny}))
+        fill(folder / "store.sqlite")
+        made = command("snapshot", "create", "--json")
+        assert made.returncode == 0, made.stderr
+        (folder / "id").write_text(json.loads(made.stdout)["id"])
+        trained = command("train", *TINY, "--snapshot", json.loads(made.stdout)["id"][:8], "-o", "one")
+        assert trained.returncode == 0, trained.stderr
+        for name, more in (("by_system", ("--split", "chemsys")), ("two", ("--members", 2))):
+            done = command("train", *TINY, "--snapshot", json.loads(made.stdout)["id"], "-o", name, *more)
+            assert done.returncode == 0, done.stderr
+        yield folder
+
+
+def weights_of(folder):
+    return torch.load(folder / "model" / "member-0.pt", weights_only=True)["weights"]
+
+
+def test_a_model_is_trained_again_from_its_snapshot_to_the_same_weights(folder):
+    name = (folder / "id").read_text()
+    direct = command("train", *TINY, "-o", "direct")
+    assert direct.returncode == 0, direct.stderr
+    fill(folder / "store.sqlite", PARTNERS[4:6])  # the store grows,
+    fill(folder / "store.sqlite", PARTNERS[:1], shift=0.5)  # some records change,
+    with open_store(str(folder / "store.sqlite")) as store:
+        store.remove({"id": "MgAl-0"}, collection="labels")  # and one goes
+    again = command("train", *TINY, "--snapshot", name[:7], "-o", "again", "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["snapshot"] == name
+    assert "1 record of the snapshot is no longer in the store" in again.stderr
+    assert "MgAl-0" in again.stderr
+    first = weights_of(folder / "one")
+    for other in ("direct", "again"):
+        found = weights_of(folder / other)
+        assert first.keys() == found.keys()
+        assert all(torch.equal(first[key], found[key]) for key in first), other
+
+    shown = command("snapshot", "show", name[:7])
+    assert "since then: 20 new records, 10 changed, 1 gone" in shown.stdout, shown.stdout
+    assert "kept in the snapshot for training: MgAl-0" in shown.stdout
+    changed = json.loads(command("snapshot", "diff", name[:7], "--json").stdout)
+    assert [len(changed[kind]) for kind in ("added", "removed", "changed")] == [20, 1, 10]
+    assert changed["new"] == "now"
+
+
+def test_the_life_of_models(folder):
+    added = command("models", "add", "one", "--judged-by", "by_system", "--note", "the first")
+    assert added.returncode == 0, added.stderr
+    assert added.stdout.startswith("v1 (candidate) in ")
+    assert added.stderr == ""
+    again = command("models", "add", "one")
+    assert "which had it already" in again.stdout
+    two = json.loads(command("models", "add", "two", "--json").stdout)
+    assert (two["version"], two["state"], two["members"], two["new"]) == (2, "candidate", 2, True)
+    assert two["snapshot"] == (folder / "id").read_text()
+    assert two["libraries"]["torch"] and "+" in two["code_version"]
+    assert two["metrics"]["random"]["work_function"]["by_element"]
+
+    assert command("models", "promote", "v1", "--reason", "nothing else").stdout == "v1 is the champion\n"
+    assert command("models", "promote", "latest").stdout == "v2 is the champion; v1 is retired\n"
+    assert "v2 is the champion already" in command("models", "promote", "v2").stderr
+    listed = command("models", "list").stdout
+    assert [line.split()[:2] for line in listed.splitlines() if line[:2] == " v"] == [
+        ["v1", "retired"], ["v2", "champion"]
+    ]  # fmt: skip
+    back = command("models", "rollback", "--reason", "wrong for Mg-La")
+    assert back.stdout == "v1 is the champion again; v2 is retired\n"
+    assert "no champion before v1" in command("models", "rollback").stderr
+
+    card = command("models", "show").stdout
+    for words in ("the first", "split random", "split chemsys", "element", "rollback v2", "sha256", "Mg"):
+        assert words in card, card
+    compared = command("models", "compare", "v1", "v2")
+    assert "work function (eV)" in compared.stdout
+    assert "split chemsys are on one of the cards only" in compared.stderr
+    rows = json.loads(command("models", "compare", "v1", "v2", "--json").stdout)["rows"]
+    for row in rows:
+        if row["difference"] is not None:
+            assert row["difference"] == pytest.approx(row["b"] - row["a"])
+    mae = next(row for row in rows if row["metric"] == "test MAE")
+    assert mae["better"] is (mae["b"] < mae["a"])
+    assert (folder / "id").read_text()[:12] in command("snapshot", "list").stdout
+    assert "v1, v2" in command("snapshot", "list").stdout
+
+
+def test_registered_models_predict_as_their_folders_do(folder):
+    Poscar(slabs("Ag", False)[0], sort_structure=True).write_file(folder / "slab.vasp")
+
+    def predicted(model):
+        done = command("predict", "slab.vasp", "--model", model, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout), done.stderr
+
+    assert predicted("v1") == predicted("one")
+    assert predicted("v2") == predicted("two")
+    command("models", "promote", "v2")
+    assert predicted("champion") == predicted("two")
+
+    with open_store(str(folder / "store.sqlite")) as store:
+        (file,) = (f for f in ModelRegistry(store).card(2).weights.files if f.name == "member-1.pt")
+        (chunk,) = store.query({"blob": file.sha256}, collection="blobs")
+        store.collection("blobs").upsert({**chunk, "data": chunk["data"][:-8]})
+    found, said = predicted("champion")
+    assert found == predicted("one")[0]
+    assert said.splitlines() == [
+        f"mgsurf: member-1.pt of v2 is damaged in the store sqlite:///{folder}/store.sqlite; register the "
+        "model again with mgsurf models add, or use another.",
+        "mgsurf: The champion before it, v1, is used instead.",
+    ]
+    refused = command("predict", "slab.vasp", "--model", "v2")
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (4, 1)
+    command("models", "promote", "v1")
+    assert "of v2 is damaged" in command("models", "promote", "v2").stderr
+    assert command("models", "add", "two").returncode == 0  # mends it
+    assert command("models", "promote", "v2").returncode == 0
+
+
+def test_what_cannot_be_registered_is_one_line(folder, tmp_path):
+    def refused(*arguments, code=2):
+        done = command(*arguments)
+        assert (done.returncode, done.stdout) == (code, "")
+        (line,) = done.stderr.splitlines()
+        return line
+
+    assert "holds no finished training" in refused("models", "add", tmp_path)
+    assert "other settings or data" in refused("models", "add", "one", "--judged-by", "two")
+    assert "is named already" in refused("models", "add", "one", "--judged-by", "one")
+    assert "There is no store" in refused("models", "add", "one", "--store", "absent.sqlite")
+    assert not (folder / "absent.sqlite").exists()
+    assert "has no model v9" in refused("models", "show", "v9")
+    assert "'best' names no model" in refused("models", "compare", "v1", "best")
+    assert "exclude each other" in refused("train", "--snapshot", "a", "--method", "b")
+    assert "is not there; mgsurf snapshot list" in refused("train", "--snapshot", "nothing")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "run.json").write_text((folder / "one" / "run.json").read_text())
+    assert "holds no trained model" in refused("models", "add", broken)
+
+
+def test_a_model_without_a_snapshot_is_registered_with_a_warning(folder):
+    done = command("train", *TINY, "--seed", 3, "-o", "loose")
+    assert done.returncode == 0, done.stderr
+    added = command("models", "add", "loose")
+    assert added.returncode == 0
+    assert "trained without a snapshot" in added.stderr
