@@ -312,7 +312,7 @@ class _Left:
         if not self._taken:
             return np.ones(len(which))
         known = solve_triangular(self._factor, self._alike(which).T, lower=True, check_finite=False)
-        return np.clip(1.0 - (known**2).sum(axis=0), 0.0, 1.0)
+        return np.asarray(np.clip(1.0 - (known**2).sum(axis=0), 0.0, 1.0))
 
     def take(self, index: int) -> None:
         """Count a candidate as known: one more row of the Cholesky factor."""
@@ -359,7 +359,7 @@ class _Uncertain:
     def reason(self, index: int) -> str:
         share = float(np.sqrt(self._left.share(np.array([index]))[0]))
         words = f"σ {self._relative[index] / self._median:.1f} × the median"
-        return words if share > 0.95 else f"{words}, {100 * share:.0f} % of it not told by those above"
+        return words if share > 0.95 else f"{words}, {100 * share:.0f} % of it left after those above"
 
     def take(self, index: int) -> None:
         self._left.take(index)
@@ -391,7 +391,7 @@ class _Diverse:
     def reason(self, index: int) -> str:
         far = self._distance(np.array([index]))[0] / self._medians[0]
         uncertain = self._relative[index] / self._medians[1]
-        return f"{far:.1f} × as far from known and chosen slabs as the median, σ {uncertain:.1f} × the median"
+        return f"{far:.2g} × as far from known and chosen slabs as the median, σ {uncertain:.1f} × the median"
 
     def take(self, index: int) -> None:
         self._taken.append(index)
@@ -399,9 +399,8 @@ class _Diverse:
     def _distance(self, which: Indices) -> Array:
         if not self._taken:
             return self._nearest[which]
-        return np.minimum(
-            self._nearest[which], cdist(self._features[which], self._features[self._taken]).min(axis=1)
-        )
+        taken = cdist(self._features[which], self._features[self._taken]).min(axis=1)
+        return np.asarray(np.minimum(self._nearest[which], taken))
 
 
 class _Improvement:
@@ -412,12 +411,10 @@ class _Improvement:
         self._left = left
         known = goal.upward(values)
         known = known[np.isfinite(known).all(axis=1)]
-        self._reference = goal.reference(known if len(known) else self._mean)
+        self._reference = goal.reference(known) if len(known) else self._mean.min(axis=0)
         self._front = front_of(known, self._reference)
-        # of no known slab at all, gains are told as shares of what the pool itself is predicted to reach
-        self._whole = hypervolume(self._front, self._reference) or hypervolume(
-            front_of(self._mean, self._reference), self._reference
-        )
+        # of one known value, or none, no share of a gain can be told
+        self._whole = hypervolume(self._front, self._reference) if len(np.unique(known, axis=0)) > 1 else 0.0
 
     def scores(self, which: Indices) -> Array:
         sigma = self._sigma[which] * np.sqrt(self._left.share(which))[:, None]
@@ -427,11 +424,11 @@ class _Improvement:
         which = np.array([index])
         sigma = self._sigma[which] * np.sqrt(self._left.share(which))[:, None]
         chance = improvement_chance(self._mean[which], sigma, self._front, self._reference)[0]
-        words = f"{100 * chance:.0f} % chance to beat the best known"
-        if self._whole > 0:
-            gain = 100 * float(self.scores(which)[0]) / self._whole
-            words += f", expected gain {gain:.2g} %"
-        return words
+        if not len(self._front):
+            return "no value is known yet that it could beat"
+        words = f"{100 * chance:.0f} % chance to beat the best"
+        gain = float(self.scores(which)[0]) / self._whole if self._whole > 0 else 0.0
+        return f"{words}, expected gain {100 * gain:.2g} %" if 0 < gain < 10 else words
 
     def take(self, index: int) -> None:
         self._left.take(index)

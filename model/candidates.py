@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.acquisition import Pool
-from model.graph_cache import GraphCache
-from model.prediction import Candidate, predict_slabs
+from model.graph_cache import GraphCache, graph_key
+from model.prediction import Candidate, predict_slabs, prediction_settings
 from model.slab_frame import PlainSlab
 from stores.candidates import candidates_by_id, update_candidates
 
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
     Document = dict[str, Any]
 
-_AT_ONCE = 1000
-"""Predicted and written in one go: what an interruption costs at most."""
+_AT_ONCE = 5000
+"""Predicted and written in one go: what an interruption costs at most, but for the graphs, which stay."""
+
+_LOOKED_AT = 64
+"""Candidates that tell whether graphs must be built, for which other processes are worth starting."""
 
 _DIGITS = 6
 """Significant digits that are kept."""
@@ -61,6 +64,8 @@ def predict_candidates(
         How many the model could not take; they keep the reason as a warning, and no numbers.
     """
     cache = cache or GraphCache()
+    if workers > 1 and _mostly_built(store, ensemble, ids, cache):
+        workers = 1
     n_refused = 0
     for start in range(0, len(ids), _AT_ONCE):
         documents = {
@@ -78,11 +83,24 @@ def predict_candidates(
         for prediction in found:
             documents[prediction.name] |= {"model": version, **_numbers(prediction)}
         for refusal in refused:
-            nothing = {"predictions": {}, "distance": None, "place": [], "warnings": [refusal.reason]}
+            nothing: Document = {
+                "predictions": {},
+                "distance": None,
+                "place": [],
+                "warnings": [refusal.reason],
+            }
             documents[refusal.name] |= {"model": version, **nothing}
         n_refused += len(refused)
         update_candidates(store, list(documents.values()))
     return n_refused
+
+
+def _mostly_built(store: SurfaceStore, ensemble: Ensemble, ids: Sequence[str], cache: GraphCache) -> bool:
+    sample = [ids[i] for i in np.unique(np.linspace(0, len(ids) - 1, _LOOKED_AT).astype(int))] if ids else []
+    settings = prediction_settings(ensemble)
+    documents = candidates_by_id(store, sample, with_slabs=True)
+    keys = {graph_key(_candidate(document).slab, settings) for document in documents}
+    return 2 * len(cache.get(keys)) > len(keys)
 
 
 def pool_of(documents: Sequence[Document], targets: Sequence[str], cost: Sequence[float]) -> Pool:
@@ -106,7 +124,7 @@ def pool_of(documents: Sequence[Document], targets: Sequence[str], cost: Sequenc
     return Pool.of(
         np.array([column(name, "value") for name in targets]).T.reshape(n, len(targets)),
         np.array([column(name, "sigma") for name in targets]).T.reshape(n, len(targets)),
-        np.array([document["place"] for document in documents], dtype=float).reshape(n, -1),
+        np.array([document["place"] for document in documents], dtype=float).reshape(n, -1 if n else 0),
         np.asarray(cost, dtype=float),
     )
 

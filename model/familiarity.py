@@ -97,7 +97,8 @@ class TrainingMap:
         """[D, up to 16], orthonormal, the widest first, the largest entry of each positive."""
         axes = torch.linalg.svd(self.points - self._centre, full_matrices=False)[2][:MOST_AXES].T
         signs = axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
-        return axes * torch.where(signs == 0, 1.0, signs)
+        turned: torch.Tensor = axes * torch.where(signs == 0, 1.0, signs)
+        return turned
 
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stores.collection import SCHEMA_VERSION
 from stores.errors import InputError
+from stores.method import Method
 from stores.values import timestamp
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class CandidateRecord(_Model):
     id: str = Field(description="Id of the SurfaceRecord that computing it would give")
     schema_version: int = Field(default=SCHEMA_VERSION, description="Version of the record's layout")
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC), description="When cut (UTC)")
-    campaign: str = Field(description="Name of the campaign that asked for it last")
+    campaign: str = Field(description="Name of the campaign that asked for it first")
     formula: str = Field(description="Reduced formula of the compound, Mg first")
     chemsys: str = Field(description="Elements in alphabetical order, e.g. Ag-Mg")
     spacegroup_number: int = Field(description="Of the crystal it was cut from")
@@ -89,20 +90,31 @@ class CandidateRecord(_Model):
     warnings: list[str] = Field(default_factory=list, description="Reasons to trust the numbers less")
 
 
+class CutSlab(_Model):
+    """One slab of a cut."""
+
+    id: str
+    miller_index: tuple[int, int, int]
+    termination_key: str
+
+
 class CutRecord(_Model):
     """What cutting one crystal gave."""
 
-    id: str = Field(description="Hash of crystal, settings of the cut and method")
+    id: str = Field(description="Hash of the crystal as it was given, settings of the cut and method")
     schema_version: int = Field(default=SCHEMA_VERSION, description="Version of the record's layout")
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC), description="When cut (UTC)")
     bulk_key: str
-    candidates: list[str] = Field(description="Ids of all its slabs, those computed since included")
+    bulk_id: str = Field(description="Id of the BulkRecord that was cut; empty if none was there yet")
+    method: Method = Field(description="With which the slabs would be computed")
+    method_fingerprint: str
+    slabs: list[CutSlab] = Field(description="All its slabs, those that are computed included")
 
 
 def add_candidates(
     store: SurfaceStore, candidates: Iterable[CandidateRecord], cuts: Iterable[CutRecord] = ()
 ) -> int:
-    """Write candidates, then the cuts they came of; a cut that is there has all its candidates.
+    """Write candidates, then the cuts they came of: a cut that is there had all its candidates.
 
     Returns
     -------
@@ -150,13 +162,43 @@ def candidates_by_id(
         yield from (found[name] for name in part if name in found)
 
 
-def known_cuts(store: SurfaceStore, ids: Sequence[str]) -> dict[str, list[str]]:
-    """Return the candidates' ids of those of these cuts that were made before."""
+def known_cuts(store: SurfaceStore, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return those of these cuts that were made before, as plain values by their ids."""
     found = {}
     for start in range(0, len(ids), AT_ONCE):
         part = {"id": {"$in": list(ids[start : start + AT_ONCE])}}
-        for document in store.collection(CUTS).query(part, ["id", "candidates"]):
-            found[document["id"]] = list(document["candidates"])
+        for cut in store.collection(CUTS).query(part, ["id", "bulk_key", "bulk_id", "slabs"]):
+            found[cut["id"]] = cut
+    return found
+
+
+def method_of_candidates(store: SurfaceStore) -> Method:
+    """Return the one method with which the candidates of a store would be computed.
+
+    Raises
+    ------
+    InputError
+        If there are no candidates, or they are of several methods.
+    """
+    there = store.distinct("method_fingerprint", collection=CANDIDATES)
+    if len(there) != 1:
+        what = f"candidates of several methods ({', '.join(there)})" if there else "no candidates"
+        raise InputError(
+            f"The store {store.uri} holds {what}; name a campaign: mgsurf suggest CAMPAIGN.yaml."
+        )
+    criteria = {"method_fingerprint": there[0]}
+    cut = next(store.collection(CUTS).query(criteria, ["method"], limit=1), None)
+    if cut is None:
+        raise InputError(f"The store {store.uri} has lost how its candidates were cut; name their campaign.")
+    return Method.model_validate(cut["method"])
+
+
+def known_candidates(store: SurfaceStore, ids: Sequence[str]) -> set[str]:
+    """Return which of these candidates are there."""
+    found: set[str] = set()
+    for start in range(0, len(ids), AT_ONCE):
+        part = {"id": {"$in": list(ids[start : start + AT_ONCE])}}
+        found.update(document["id"] for document in store.collection(CANDIDATES).query(part, ["id"]))
     return found
 
 

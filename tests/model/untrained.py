@@ -1,0 +1,42 @@
+"""Ensembles that were never trained, for tests of what is done with predictions: quick to make."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from model.calibration import Calibration
+from model.ensemble import Ensemble
+from model.familiarity import TrainingMap
+from model.features import cgcnn_features
+from model.graph import GraphSettings
+from model.network import NetworkConfig, SurfaceNetwork
+from model.scaling import Scaler
+from model.trained import TrainedModel
+
+TINY = NetworkConfig(targets=("surface_energy", "work_function"), embedding=8, convolutions=1, hidden=8)
+
+
+def untrained(
+    members: int = 2,
+    seed: int = 0,
+    targets: tuple[str, ...] = TINY.targets,
+    elements: tuple[str, ...] = ("Ag", "Mg"),
+    calibration: Calibration | None = None,
+) -> Ensemble:
+    """Return an ensemble whose predictions lie about usual values and differ from slab to slab."""
+    table = torch.from_numpy(cgcnn_features().table)
+    scaler = Scaler((0.05, 3.8)[: len(targets)], (0.2, 5.0)[: len(targets)])
+    made = []
+    for k in range(members):
+        torch.manual_seed(seed + 100 * k)
+        network = SurfaceNetwork(replace(TINY, targets=targets), table).eval()
+        made.append(
+            TrainedModel(network, scaler, GraphSettings(fold=True, min_thickness=20.0), {}, "", elements, ())
+        )
+    points = torch.randn(60, TINY.hidden, generator=torch.Generator().manual_seed(seed))
+    tells = calibration or Calibration(1.0, 1e-4, 1e-6, 1.0, 100)
+    return Ensemble(
+        tuple(made), dict.fromkeys(targets, tells), TrainingMap.of(points[:40], points[40:]), elements
+    )

@@ -1,0 +1,150 @@
+"""A suggestion as a table, JSON or CSV."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from typing import TYPE_CHECKING, Any
+
+from workflows.cli.console import page
+from workflows.structures.naming import format_plane
+
+if TYPE_CHECKING:
+    from workflows.cli.suggest_answer import Answer
+    from workflows.flows.suggestion import Suggested
+
+
+def print_answer(answer: Answer, *, as_json: bool, as_csv: bool) -> None:
+    """Print what was chosen on stdout and the notes on stderr."""
+    if as_json:
+        print(json.dumps(plain(answer), indent=2))
+    elif as_csv:
+        _print_csv(answer)
+    elif answer.suggestion.chosen:
+        _print(answer)
+    for note in answer.notes:
+        print(f"mgsurf: {note}", file=sys.stderr)
+
+
+def plain(answer: Answer) -> dict[str, Any]:
+    """Return an answer for JSON."""
+    chosen = answer.suggestion.chosen
+    return {
+        "strategy": answer.wish.strategy,
+        "per_cost": answer.wish.per_cost,
+        "model": answer.model,
+        "candidates": answer.suggestion.n_pool,
+        "core_hours": _rounded(sum(one.core_hours for one in chosen)),
+        "cost": answer.cost,
+        "notes": answer.notes,
+        "chosen": [_row(number, one, answer.targets) for number, one in enumerate(chosen, start=1)],
+    }
+
+
+def _row(number: int, one: Suggested, targets: list[str]) -> dict[str, Any]:
+    document = one.candidate
+    numbers = {name: document["predictions"].get(name) for name in targets}
+    return {
+        "rank": number,
+        "id": document["id"],
+        "formula": document["formula"],
+        "plane": _plane(document),
+        "miller_index": list(document["miller_index"]),
+        "termination": document["termination_label"],
+        "termination_key": document["termination_key"],
+        "n_atoms": document["n_atoms"],
+        "kpoints": list(document["kpoints"]),
+        **numbers,
+        "distance": document["distance"],
+        "lattice_is_guess": document["lattice_is_guess"],
+        "core_hours": _rounded(one.core_hours),
+        "score": _rounded(one.score),
+        "reason": one.reason,
+        "warnings": document["warnings"],
+    }
+
+
+def _print_csv(answer: Answer) -> None:
+    import csv
+
+    words = ("rank", "id", "formula", "plane", "termination", "n_atoms")
+    more = ("distance", "lattice_is_guess", "core_hours", "score", "reason")
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    columns = [f"{name}{ending}" for name in answer.targets for ending in ("", "_sigma")]
+    writer.writerow([*words, *columns, *more, "warnings"])
+    for row in plain(answer)["chosen"]:
+        numbers = [(row[name] or {}).get(key) for name in answer.targets for key in ("value", "sigma")]
+        writer.writerow(
+            [*(row[w] for w in words), *numbers, *(row[m] for m in more), "; ".join(row["warnings"])]
+        )
+
+
+def _print(answer: Answer) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from workflows.report.training_figures import unit_of
+
+    symbols = {"surface_energy": "γ", "work_function": "Φ"}
+    chosen = answer.suggestion.chosen
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("", justify="right")
+    for heading in ("compound", "facet", "term."):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("atoms", justify="right")
+    for target in answer.targets:
+        name, _, method = target.partition("@")
+        symbol = symbols.get(name, name) + (f" {method.split('-')[0]}" if method else "")
+        unit = f"\n{unit_of(name)}" if unit_of(name) else ""
+        table.add_column(symbol + unit, justify="right", no_wrap=True)
+    table.add_column("cost\ncore-h", justify="right", no_wrap=True)
+    table.add_column("reason", overflow="fold")
+    for number, one in enumerate(chosen, start=1):
+        document = one.candidate
+        warnings = "; ".join(w for w in document["warnings"] if w != "lattice is a guess")
+        table.add_row(
+            str(number),
+            document["formula"],
+            _plane(document),
+            document["termination_label"],
+            str(document["n_atoms"]),
+            *(_with_sigma(document["predictions"].get(target)) for target in answer.targets),
+            _hours(one.core_hours),
+            one.reason + (f"\n[yellow]{warnings}[/yellow]" if warnings else ""),
+        )
+    console = page()
+    console.print(table)
+    by = f", model {answer.model}" if answer.model else ""
+    total = _hours(sum(one.core_hours for one in chosen))
+    console.print(
+        f"{len(chosen)} of {answer.suggestion.n_pool} candidates, {total} core-hours; strategy "
+        f"{answer.wish.strategy}{' per cost' if answer.wish.per_cost else ''}{by}",
+        markup=False,
+        soft_wrap=True,
+    )
+    console.print(answer.cost, markup=False, soft_wrap=True)
+
+
+def _plane(document: dict[str, Any]) -> str:
+    return format_plane(document["miller_index"], document["spacegroup_number"])
+
+
+def _with_sigma(predicted: dict[str, float | None] | None) -> str:
+    """Write a value with as many decimals as two digits of its standard deviation."""
+    value, sigma = (predicted or {}).get("value"), (predicted or {}).get("sigma")
+    if value is None:
+        return "-"
+    if not sigma:
+        return f"{value:.4g}"
+    decimals = max(1 - math.floor(math.log10(sigma)), 0)
+    return f"{value:.{decimals}f} ± {sigma:.{decimals}f}"
+
+
+def _hours(value: float) -> str:
+    """Write core-hours, which are known to two digits at best."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")

@@ -1,0 +1,246 @@
+"""Which candidates to compute next: predictions, known values and costs put before `model.acquisition`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model.acquisition import Known, check_strategy, choose
+from model.candidates import pool_of
+from model.improvement import Goal
+from stores.errors import InputError
+from stores.labelled import labelled_slabs
+from workflows.flows.candidates import slab_core_hours
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from stores.labelled import LabelledSlab
+    from stores.surfaces import SurfaceStore
+    from workflows.flows.dft_cost import CostModel
+
+    Document = dict[str, Any]
+
+DEFAULT_GOAL = (("work_function",), ("surface_energy",))
+"""What grows and what shrinks where nothing is asked for: electrons leave, yet the facet is stable."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for.
+
+    Attributes
+    ----------
+    n
+        Slabs.
+    strategy
+        One of `model.acquisition.STRATEGIES`.
+    maximise, minimise
+        Targets of the strategy ``improvement``; `DEFAULT_GOAL` if neither is given.
+    per_cost
+        Divide what is hoped for by the cost.
+    budget
+        Largest sum of core-hours.
+    seed
+        Of the strategy ``random``.
+    """
+
+    n: int
+    strategy: str
+    maximise: tuple[str, ...] = ()
+    minimise: tuple[str, ...] = ()
+    per_cost: bool = False
+    budget: float | None = None
+    seed: int = 0
+
+    def check(self) -> None:
+        """Refuse what makes no sense whatever the candidates are.
+
+        Raises
+        ------
+        InputError
+            In one line.
+        """
+        check_strategy(self.strategy)
+        if (self.maximise or self.minimise) and self.strategy != "improvement":
+            raise InputError(
+                f"--maximise and --minimise go with --strategy improvement, not {self.strategy}; "
+                "leave them out or change the strategy"
+            )
+        if self.budget is not None and not 0 < self.budget < np.inf:
+            raise InputError(f"--budget: {self.budget:g} core-hours buy nothing; give a number above 0")
+
+
+@dataclass(frozen=True)
+class Suggested:
+    """A candidate that was chosen: the document, what it costs (core-hours), its score and why."""
+
+    candidate: Document
+    core_hours: float
+    score: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A batch.
+
+    Attributes
+    ----------
+    chosen
+        The best first.
+    n_pool
+        Candidates that could be chosen.
+    n_unpredicted
+        Candidates without predictions, which only ``random`` chooses from.
+    cheapest
+        Core-hours of the cheapest candidate; NaN without any.
+    """
+
+    chosen: list[Suggested]
+    n_pool: int
+    n_unpredicted: int
+    cheapest: float
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a model learned from.
+
+    Attributes
+    ----------
+    methods
+        Fingerprint of the method of each of its targets; of some it may not be known.
+    places
+        [m, D] of training slabs in the embedding; empty where they are not at hand.
+    """
+
+    methods: Mapping[str, str] = field(default_factory=dict)
+    places: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+
+
+def suggest_slabs(
+    store: SurfaceStore,
+    documents: Sequence[Document],
+    targets: Sequence[str],
+    wish: Wish,
+    cost: CostModel,
+    learned: Learned,
+) -> Suggestion:
+    """Choose among candidates.
+
+    Parameters
+    ----------
+    store
+        Its accepted values are what an improvement must beat.
+    documents
+        The candidates, predicted unless the strategy is ``random``.
+    targets
+        Of the model.
+    wish
+        What is asked for.
+    cost
+        Estimates core-hours.
+    learned
+        Of the model; `store`'s values of other methods than its are not compared with.
+
+    Raises
+    ------
+    InputError
+        If the strategy lacks what it needs, or the goal is no target.
+    """
+    wish.check()
+    hours = [slab_core_hours(cost, document) for document in documents]
+    usable = [i for i, d in enumerate(documents) if set(targets) <= set(d["predictions"])]
+    if wish.strategy == "random":
+        # any will do, predicted or not
+        blind = [{**d, "place": [], "predictions": {}} for d in documents]
+        chosen_from, pool = list(range(len(documents))), pool_of(blind, (), hours)
+        choices = choose(pool, wish.n, "random", seed=wish.seed, per_cost=wish.per_cost, budget=wish.budget)
+    else:
+        chosen_from = usable
+        pool = pool_of([documents[i] for i in usable], targets, [hours[i] for i in usable])
+        values = known_values(store, targets, learned.methods)
+        fits = learned.places.shape[1] == pool.features.shape[1]
+        places = learned.places if fits else np.zeros((0, pool.features.shape[1]))
+        choices = choose(
+            pool,
+            wish.n,
+            wish.strategy,
+            known=Known(values, places),
+            scale=_spreads(values),
+            goal=_goal(wish, targets, cost.method.fingerprint) if wish.strategy == "improvement" else None,
+            length=1.0,  # the unit of places is the distance at which slabs count as unlike
+            per_cost=wish.per_cost,
+            budget=wish.budget,
+        )
+    found = [
+        Suggested(documents[i], hours[i], choice.score, choice.reason)
+        for choice in choices
+        for i in [chosen_from[choice.index]]
+    ]
+    return Suggestion(
+        found,
+        len(chosen_from),
+        len(documents) - len(usable),
+        min((hours[i] for i in chosen_from), default=float("nan")),
+    )
+
+
+def known_values(
+    store: SurfaceStore, targets: Sequence[str], methods: Mapping[str, str]
+) -> NDArray[np.float64]:
+    """Return the accepted values [m, T] of targets, each by its method; NaN where a slab has none."""
+    rows = [_row(slab, targets, methods) for slab in labelled_slabs(store, with_slabs=False)]
+    values = np.array(rows, dtype=float).reshape(len(rows), len(targets))
+    return np.asarray(values[np.isfinite(values).any(axis=1)])
+
+
+def methods_of_labels(slabs: Iterable[LabelledSlab], targets: Sequence[str]) -> dict[str, str]:
+    """Return the method that most of these labels have, by target."""
+    counts: dict[str, Counter[str]] = {name: Counter() for name in targets}
+    for slab in slabs:
+        for name in targets:
+            if target_of(name) in slab.targets:
+                counts[name][slab.method] += 1
+    return {name: count.most_common(1)[0][0] for name, count in counts.items() if count}
+
+
+def target_of(head: str) -> str:
+    """Return the target of a head such as ``surface_energy@vasp-production-...``."""
+    return head.partition("@")[0]
+
+
+def _row(slab: LabelledSlab, targets: Sequence[str], methods: Mapping[str, str]) -> list[float]:
+    return [
+        slab.targets.get(target_of(name), np.nan) if methods.get(name) == slab.method else np.nan
+        for name in targets
+    ]
+
+
+def _spreads(values: NDArray[np.float64]) -> list[float] | None:
+    """Return the standard deviation of each target over known slabs; None with too few to tell."""
+    if not len(values) or (np.isfinite(values).sum(axis=0) < 2).any():
+        return None
+    return [float(x) for x in np.nanstd(values, axis=0)]
+
+
+def _goal(wish: Wish, targets: Sequence[str], method: str) -> Goal:
+    maximise, minimise = wish.maximise, wish.minimise
+    if not maximise and not minimise:
+        there = {target_of(name) for name in targets}
+        maximise, minimise = (tuple(n for n in names if n in there) for names in DEFAULT_GOAL)
+    heads = [[_head(name, targets, method) for name in names] for names in (maximise, minimise)]
+    return Goal.of(targets, *heads)
+
+
+def _head(name: str, targets: Sequence[str], method: str) -> str:
+    """Return the model's head for a target: its own name, else that of the campaign's method."""
+    if name in targets or f"{name}@{method}" not in targets:
+        return name
+    return f"{name}@{method}"
