@@ -129,7 +129,7 @@ def judge(
     scores = (float(_mean_over_targets(mine[None])[0]), float(_mean_over_targets(other[None])[0]))
     worse = [name for name, interval in by_target.items() if interval.low > 0]
     numbers = (
-        f"mean scaled error {scores[0]:.3f} against {scores[1]:.3f} of {rival} on {n} held-out compounds, "
+        f"mean scaled error {scores[0]:.3f} against {scores[1]:.3f} on {n} held-out compounds, "
         f"difference {_words(overall)}"
     )
     if n < FEWEST_COMPOUNDS:

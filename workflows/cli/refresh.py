@@ -149,14 +149,18 @@ class _Listener(logging.Handler):
 
     def __init__(self, bar: TrainingBar, members: int, quiet: bool) -> None:
         super().__init__(logging.INFO)
-        self.quiet = quiet
+        self._quiet = quiet
         self._member = bar.member(members)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Handle an announcement or an epoch."""
+        from workflows.flows.refresh import DECISION
+
         if training := getattr(record, "mgsurf_training", None):
             self._member(*training)
-        elif (event := getattr(record, "mgsurf_event", None)) is not None and not self.quiet:
+        elif (event := getattr(record, "mgsurf_event", None)) is not None and not self._quiet:
+            if event.label == DECISION:
+                return  # printed at the end
             print(f"  {event.text}", file=sys.stderr)
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
 
 LEASE = "refresh"
-LABEL = "refresh"
+LABEL, DECISION = "refresh", "refresh: decision"
 """Of announcements."""
 
 TRAINING = logging.getLogger("mgsurf.training")
@@ -196,7 +196,7 @@ def _begin(store: SurfaceStore, maker: RefreshMaker, found: Readiness) -> Entry:
         if last.outcome == "open":
             last.outcome, last.reason = "abandoned", "the settings of the refresh were changed"
         write_refresh(store, last)
-    _tell(f"{found.sentence()}: making a snapshot")
+    _tell(f"snapshot of {found.accepted} accepted records of {found.compounds} compounds")
     snapshot = create_snapshot(store, found.targets, methods=found.methods)
     return begin_refresh(store, snapshot.id, recipe_of(maker.settings))
 
@@ -221,7 +221,7 @@ def _train_and_decide(store: SurfaceStore, maker: RefreshMaker, entry: Entry, st
     action, reason = decide(registry, card, data, tell=_tell)
     entry.outcome, entry.reason = ("promoted" if action == "promote" else "rejected"), reason
     write_refresh(store, entry)
-    _tell(f"{card.name} {entry.outcome}: {reason}")
+    announce(Stage.NOTE, DECISION, text=f"{card.name} {entry.outcome}: {reason}")
 
 
 def _progress(members: int) -> Any:

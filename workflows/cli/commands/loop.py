@@ -6,6 +6,7 @@ Panel: `workflows.cli.typer_app.LOOP`.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,15 @@ app.add_typer(
     help="Register trained models, compare them, and choose the one in use.\n\n"
     "Example: [cyan]mgsurf models add mgsurf_model/[/cyan], then [cyan]mgsurf models promote v1[/cyan]",
 )
+
+
+class ScheduleWay(StrEnum):
+    """By what `mgsurf schedule` repeats a refresh."""
+
+    CRON = "cron"
+    SYSTEMD = "systemd"
+    SLURM = "slurm"
+
 
 SnapshotArgument = Annotated[
     str, typer.Argument(metavar="ID", help="Of the snapshot; a beginning that fits one alone will do.")
@@ -222,8 +232,9 @@ def simulate(
     epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Of each training.")] = 20,
     members: MembersOption = 1,
     warm: Annotated[
-        bool, typer.Option("--warm", help="Begin each training with the weights of the round before.")
-    ] = False,
+        bool,
+        typer.Option("--warm/--scratch", help="Begin each training with the weights of the round before."),
+    ] = True,
     store: StoreOption = None,
     method: MethodOption = None,
     output: OutputOption = None,
@@ -232,8 +243,9 @@ def simulate(
 ) -> int:
     """Replay acquisition on slabs whose labels are known: error against slabs revealed, by strategy.
 
-    The same command goes on after an interruption. Example:
-    [cyan]mgsurf simulate --strategy random --strategy diverse --seeds 3 --until 0.5[/cyan]
+    The same command goes on after an interruption.
+
+    Example: [cyan]mgsurf simulate --strategy random --strategy diverse --seeds 3 --until 0.5[/cyan]
     """
     from workflows.cli.simulate import run_simulation
 
@@ -390,4 +402,47 @@ def refresh(
         dry_run=dry_run,
         quiet=quiet,
         as_json=as_json,
+    )
+
+
+@app.command(rich_help_panel=LOOP)
+def schedule(
+    campaign: Annotated[
+        Path | None,
+        typer.Argument(metavar="[CAMPAIGN.yaml]", help="Whose section refresh and store are taken."),
+    ] = None,
+    every: Annotated[
+        str, typer.Option("--every", metavar="TIME", help="From one start to the next: 30min, 6h, 1d.")
+    ] = "6h",
+    show: Annotated[
+        bool, typer.Option("--print", help="Print what would be installed; so without any of these three.")
+    ] = False,
+    install: Annotated[bool, typer.Option("--install", help="Install it, or change its interval.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Take it out again.")] = False,
+    way: Annotated[
+        ScheduleWay | None,
+        typer.Option("--with", help="By what; whichever the host has.", show_default=False),
+    ] = None,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OPTION", help="Of Slurm's jobs (may be repeated): --slurm=--time=4:00:00."),
+    ] = None,
+    store: StoreOption = None,
+) -> int:
+    """Let this host repeat mgsurf refresh: by cron, a systemd timer or Slurm.
+
+    Examples: [cyan]mgsurf schedule --every 6h[/cyan],
+    [cyan]mgsurf schedule campaign.yaml --every 1d --with cron --install[/cyan]
+    """
+    from workflows.cli.schedule import schedule as schedule_refresh
+
+    return schedule_refresh(
+        campaign,
+        interval=every,
+        way=way.value if way else None,
+        show=show,
+        install=install,
+        remove=remove,
+        slurm=slurm or [],
+        store=store,
     )
