@@ -156,10 +156,9 @@ class Dataset:
                             "bring one of the stores up to date."
                         )
         slabs = of_methods([found[name][0] for name in sorted(found)], methods)
-        place = "The store" if len(uris) == 1 else "None of the stores"
-        heads = heads_of(
-            slabs, wanted_targets(slabs, targets, f"{place} {', '.join(uris)}"), separate=separate
-        )
+        named = ", ".join(uris)
+        place = f"The store {named}" if len(uris) == 1 else f"What the stores {named} hold together"
+        heads = heads_of(slabs, wanted_targets(slabs, targets, place), separate=separate)
         return cls._build(slabs, heads, settings, cache, tick)
 
     @classmethod

@@ -60,7 +60,10 @@ LEAST_STEPS = 15
 """A training on few slabs takes more epochs than asked for: as many steps as if an epoch had so many."""
 
 WARM_EPOCHS, WARM_RATE = 0.4, 0.4
-"""Shares of epochs and learning rate of a training that begins with the weights of the round before."""
+"""Shares of epochs and learning rate of a training that begins with the weights of the round before.
+
+With 400 shared slabs after 300, preset best: error 0.315 after 8 warm epochs (8 s of processor time), 0.383
+after 8 and 0.332 after 16 epochs from scratch (17 s)."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class SimulationPlan:
     preset: str = "best"
     epochs: int = 20
     members: int = 1
-    warm: bool = False
+    warm: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot be replayed."""
@@ -344,7 +347,14 @@ def _start_model(
 def _model_before(own: Path, folder: Path, stage: Stage) -> Ensemble:
     if stage.number == 1:
         return load_ensemble(folder / "start" / f"seed-{stage.seed}" / "model")
-    return load_ensemble(own / f"model-{stage.number - 1}")
+    path = own / f"model-{stage.number - 1}"
+    try:
+        return load_ensemble(path)
+    except InputError as error:
+        raise InputError(
+            f"{path}: the model that the next round begins with is missing or damaged; delete {own} and "
+            "repeat the command"
+        ) from error
 
 
 def _train(

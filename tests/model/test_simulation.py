@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,14 @@ from stores.errors import InputError
 from tests.model.small_dataset import small_dataset
 
 PLAN = SimulationPlan(
-    strategies=("random", "diverse"), seeds=(0,), start=8, batch=6, until=0.5, preset="surface", epochs=1
+    strategies=("random", "diverse"),
+    seeds=(0,),
+    start=8,
+    batch=6,
+    until=0.5,
+    preset="surface",
+    epochs=1,
+    warm=False,
 )
 
 
@@ -159,6 +167,10 @@ def test_a_warm_start_takes_fewer_epochs_and_survives_an_interruption(tmp_path, 
         simulate(datasets, plan, tmp_path / "parts", stop)
     again, _, _ = simulate(datasets, plan, tmp_path / "parts")
     assert numbers(again) == numbers(whole)
+    # a later round cannot begin without the model before it
+    shutil.rmtree(tmp_path / "whole" / "random" / "seed-0" / "model-2")
+    with pytest.raises(InputError, match=r"model-2: the model .* missing or damaged; delete"):
+        simulate(datasets, replace(plan, rounds=3), tmp_path / "whole")
     # only the model that a further round would need is kept
     assert [p.name for p in (tmp_path / "parts" / "random" / "seed-0").glob("model-*")] == ["model-2"]
 

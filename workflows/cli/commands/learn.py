@@ -199,6 +199,7 @@ def ablate(
     """Train all presets with several seeds: the paper's Table 1 beside ours. Finished runs are kept.
 
     With --from each run is done twice, from scratch and fine-tuned: learning curves of transfer.
+
     Examples: [cyan]mgsurf ablate --seeds 5[/cyan],
     [cyan]mgsurf ablate --preset sem-cgcnn --preset best --split chemsys --folds 5 --seeds 1[/cyan],
     [cyan]mgsurf ablate --from model/ --train-fraction 0.2 --train-fraction 1 --store metals.sqlite[/cyan]
