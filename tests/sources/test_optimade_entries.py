@@ -66,7 +66,7 @@ def kind(symbols: Any, concentration: Any, **more: Any) -> dict[str, Any]:
         (kind(["Mg2+"], [1.0]), "unknown element"),
         (kind([], [1.0]), "malformed species"),
         (kind(None, [1.0]), "malformed species"),
-        (kind(["Mg"], [1.0], attached=["H"], nattached=[2]), "attached atoms without positions"),
+        (kind(["Mg"], [1.0], attached=["H"], nattached=[2]), "atoms without positions"),
         ({"species": [3]}, "malformed species"),
         ({"species_at_sites": ["Mg", "X"]}, "unknown element"),
         ({"species_at_sites": None}, "no species"),
@@ -87,6 +87,8 @@ def kind(symbols: Any, concentration: Any, **more: Any) -> dict[str, Any]:
         ({"lattice_vectors": [[3.3, 0, 0], [0, 3.3, 0], [0, 0, 0]]}, "cell without volume"),
         ({"lattice_vectors": [[3.3, 0, 0], [3.3, 0, 0], [0, 0, 3.3]]}, "cell without volume"),
         ({"lattice_vectors": [[None] * 3, [0, 3.3, 0], [0, 0, 3.3]]}, "no lattice"),
+        ({"structure_features": ["assemblies"]}, "disordered"),
+        ({"structure_features": ["implicit_atoms"]}, "atoms without positions"),
         ({"dimension_types": [1, 1, 0]}, "not periodic in three directions"),
     ],
 )

@@ -20,14 +20,20 @@ if TYPE_CHECKING:
 
 STRUCTURE_PROPERTIES = (
     "elements",
-    "nelements",
-    "nsites",
     "dimension_types",
     "lattice_vectors",
     "cartesian_site_positions",
     "species_at_sites",
     "species",
+    "structure_features",
 )
+# features (OPTIMADE 1.2, structure_features) of what is not simply one atom on each site
+_FEATURES = {
+    "assemblies": "disordered",
+    "disorder": "disordered",
+    "implicit_atoms": "atoms without positions",
+    "site_attachments": "atoms without positions",
+}
 
 
 class UnusableError(Exception):
@@ -78,6 +84,10 @@ def read_entry(attributes: dict[str, Any]) -> Crystal:
     dimensions = attributes.get("dimension_types")
     if isinstance(dimensions, list) and any(d == 0 for d in dimensions):
         raise UnusableError("not periodic in three directions")
+    features = attributes.get("structure_features")
+    for feature in features if isinstance(features, list) else ():
+        if feature in _FEATURES:
+            raise UnusableError(_FEATURES[feature])
     names = attributes.get("species_at_sites")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise UnusableError("no species")
@@ -129,7 +139,7 @@ def _element(kind: dict[str, Any]) -> str:
     if not isinstance(symbols, list) or not symbols or not all(isinstance(s, str) for s in symbols):
         raise UnusableError("malformed species")
     if kind.get("attached"):
-        raise UnusableError("attached atoms without positions")
+        raise UnusableError("atoms without positions")
     if "vacancy" in symbols:
         raise UnusableError("vacancies")
     full = shares is None or (isinstance(shares, list) and len(shares) == 1 and _is_one(shares[0]))
