@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from types import SimpleNamespace
@@ -89,6 +90,11 @@ def test_a_model_is_trained_again_from_its_snapshot_to_the_same_weights(folder):
     name = (folder / "id").read_text()
     direct = command("train", *TINY, "-o", "direct")
     assert direct.returncode == 0, direct.stderr
+    shutil.copy(folder / "store.sqlite", folder / "other.sqlite")
+    added = command("models", "add", "direct", "--store", "other.sqlite")
+    assert added.stdout.startswith("v1 (candidate)")
+    assert "trained without a snapshot" in added.stderr
+
     fill(folder / "store.sqlite", PARTNERS[4:6])  # the store grows,
     fill(folder / "store.sqlite", PARTNERS[:1], shift=0.5)  # some records change,
     with open_store(str(folder / "store.sqlite")) as store:
@@ -204,11 +210,3 @@ def test_what_cannot_be_registered_is_one_line(folder, tmp_path):
     broken.mkdir()
     (broken / "run.json").write_text((folder / "one" / "run.json").read_text())
     assert "holds no trained model" in refused("models", "add", broken)
-
-
-def test_a_model_without_a_snapshot_is_registered_with_a_warning(folder):
-    done = command("train", *TINY, "--seed", 3, "-o", "loose")
-    assert done.returncode == 0, done.stderr
-    added = command("models", "add", "loose")
-    assert added.returncode == 0
-    assert "trained without a snapshot" in added.stderr

@@ -80,18 +80,14 @@ def train_model(
     )
     if overwrite and start is not None and start.resolve() in (folder.resolve(), folder.resolve() / "model"):
         raise InputError(f"{folder}: holds the model to begin with; choose another folder with --output")
+    slabs = labelled_slabs(store, method, snapshot, separate=separate)
     if overwrite:
         clear_run(folder)
     known = read_run(folder) is not None
     if snapshot is not None:
         _tell_of_deleted(store, snapshot)
     with TrainingBar(quiet) as bar:
-        run = run_training(
-            labelled_slabs(store, method, snapshot, separate=separate),
-            settings,
-            folder,
-            progress=bar.member(members),
-        )
+        run = run_training(slabs, settings, folder, progress=bar.member(members))
     report = folder / "report.html"
     if not (known and report.is_file()):
         report = write_report(folder, run, read_rows(folder))
