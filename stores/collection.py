@@ -140,6 +140,7 @@ LAYOUTS: dict[str, CollectionLayout] = {
     "blobs": CollectionLayout(indexed=("blob",), heavy=("data",)),
     "leases": CollectionLayout(indexed=("name", "number")),
     "refreshes": CollectionLayout(key=("number",)),
+    "rounds": CollectionLayout(indexed=("campaign", "number")),
     "jobs": CollectionLayout(key=("uuid", "index"), indexed=("uuid", "index", "name"), heavy=("output",)),
     "job_data": CollectionLayout(key=("blob_uuid",), indexed=("job_uuid",), heavy=("data",)),
 }

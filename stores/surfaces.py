@@ -28,7 +28,7 @@ RECORD_COLLECTIONS = ("surfaces", "bulks", "references", "calculations", "labels
 LOOP_COLLECTIONS = (
     *("snapshots", "snapshot_items", "models", "model_decisions", "blobs"),
     *("candidates", "cuts"),
-    *("leases", "refreshes"),
+    *("leases", "refreshes", "rounds"),
 )
 """What learning keeps beside them; see `stores.snapshots`, `registry`, `candidates`, `leases`, `refreshes`."""
 

@@ -1,0 +1,181 @@
+"""Everything at once, with the fast engine: campaign, refresh, champion, suggestion, campaign, refresh."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+
+import pytest
+
+from model.holdout import crystal_name, part_of
+from stores.candidates import candidate_documents
+from stores.connections import open_store
+from stores.errors import StoreError
+from stores.refreshes import last_refresh
+from stores.registry import ModelRegistry
+from stores.rounds import rounds_of
+from tests.flows.labelled_store import quick_settings
+from workflows.flows.active_learning import ActiveLearningMaker, StoppingRule
+from workflows.flows.campaign import CampaignMaker
+from workflows.flows.refresh import RefreshMaker
+from workflows.flows.surface import SurfaceMaker
+from workflows.jobs.progress import PROGRESS
+from workflows.structures.prototypes import structure_for
+
+FORMULAS = ("MgAl", "MgSc", "MgNi", "MgZr", "MgAg", "MgSn", "MgCu", "MgPd", "MgK", "MgRu", "MgLa", "MgHf",
+            "MgTa", "MgW")  # fmt: skip
+LATER = ("MgCo", "MgTi", "MgRh")
+PLANES = [(1, 0, 0), (1, 1, 0)]
+SETTINGS = {"min_new_records": 9, "members": 1, "targets": ["surface_energy"], "epochs": 15}
+
+
+def test_the_formulas_reach_every_part():
+    parts = Counter(part_of(crystal_name(name, "", None)) for name in FORMULAS)
+    assert parts == {"train": 6, "val": 2, "test": 6}
+
+
+class Loop:
+    def __init__(self, bench, monkeypatch=None) -> None:
+        self.bench = bench
+        self.maker = SurfaceMaker(bench.context(), min_thickness=6.0)
+
+    def refresh(self, **changes) -> RefreshMaker:
+        settings = quick_settings(**{**SETTINGS, **changes})
+        return RefreshMaker(self.bench.store, str(self.bench.folder / "runs"), settings)
+
+    def campaign(self, formulas, refresh=None):
+        flow = CampaignMaker(self.maker, refresh=refresh).make(
+            [structure_for(name, "B2") for name in formulas], miller_indices=[PLANES] * len(formulas)
+        )
+        return self.bench.run(flow)
+
+    def learn(self, formulas, **changes):
+        """Run rounds; return the tally and what it said."""
+        flow = ActiveLearningMaker(
+            self.maker,
+            self.refresh(),
+            **{"batch": 3, "strategy": "uncertain", "stop": StoppingRule(rounds=2), **changes},
+        ).make(
+            [structure_for(name, "B2") for name in formulas],
+            [{"source": "prototype", "lattice_is_guess": True}] * len(formulas),
+            [PLANES] * len(formulas),
+        )
+        return self.bench.run(flow)
+
+    def store(self):
+        return open_store(self.bench.store)
+
+    def champion(self):
+        with self.store() as store:
+            return ModelRegistry(store).champion_version()
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("graphs")
+
+
+@pytest.fixture
+def loop(bench, cache, monkeypatch):
+    monkeypatch.setenv("MGSURF_CACHE", str(cache))
+    return Loop(bench)
+
+
+def test_from_nothing_to_a_model_that_chooses(loop):
+    # a campaign that ends with a refresh
+    tally = loop.campaign(FORMULAS, loop.refresh())
+    assert tally.problems == []
+    assert len(tally.records) == 42
+    assert loop.champion() == 1
+    with loop.store() as store:
+        assert last_refresh(store).outcome == "promoted"
+        assert ModelRegistry(store).champion().sizes["test"] == 18
+    before = loop.bench.executed()
+
+    # the model chooses among new slabs, they are computed, and it learns from them
+    tally = loop.learn(FORMULAS + LATER)
+    assert tally.problems == []
+    with loop.store() as store:
+        rounds = rounds_of(store, "test")
+        assert [(r.number, r.model, r.strategy, len(r.slabs), r.done) for r in rounds[:1]] == [
+            (1, "v1", "uncertain", 3, True)
+        ]
+        assert len({slab.key for one in rounds for slab in one.slabs}) == 6
+        assert store.count() == 48
+        # nine new records are asked for: six are not enough for another training
+        assert len(ModelRegistry(store).cards()) == 1
+        left = list(candidate_documents(store))
+        assert {d["model"] for d in left} == {"v1"}
+        assert len(left) == 3
+    assert set(loop.bench.executed().values()) == {1}
+    assert all(loop.bench.executed()[key] == count for key, count in before.items())
+
+    # a second campaign completes them: the third batch of news leads to a challenger
+    assert loop.campaign(LATER, loop.refresh()).problems == []
+    with loop.store() as store:
+        registry = ModelRegistry(store)
+        assert [card.version for card in registry.cards()] == [1, 2]
+        assert registry.book().standing(2).state in ("champion", "rejected")
+        assert "on 6 held-out compounds" in last_refresh(store).reason
+
+    # everything is computed: nothing is left to do
+    loop.learn(FORMULAS + LATER, stop=StoppingRule(rounds=9))
+    with loop.store() as store:
+        assert len(rounds_of(store, "test")) == 2
+
+
+def test_without_a_model_the_first_slabs_are_drawn(loop):
+    loop.learn(("MgAl", "MgSc"), batch=2, stop=StoppingRule(rounds=5, slabs=3))
+    with loop.store() as store:
+        rounds = rounds_of(store, "test")
+        assert [(r.strategy, r.model, len(r.slabs)) for r in rounds] == [("random", "", 2), ("random", "", 1)]
+        assert store.count() == 3
+        assert last_refresh(store) is None
+
+
+def test_a_killed_round_is_finished_and_not_chosen_anew(loop):
+    def work():
+        import logging
+
+        class Kill(logging.Handler):
+            def emit(self, record):
+                if record.mgsurf_event.stage == "recorded":
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        PROGRESS.addHandler(Kill())
+        PROGRESS.setLevel(logging.INFO)
+        loop.learn(("MgAl", "MgSc"), stop=StoppingRule(rounds=1))
+
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        finally:
+            os._exit(1)
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    with loop.store() as store:
+        (first,) = rounds_of(store, "test")
+        assert not first.done
+        assert store.count() == 1
+    assert loop.learn(("MgAl", "MgSc"), stop=StoppingRule(rounds=1)).problems == []
+    with loop.store() as store:
+        (again,) = rounds_of(store, "test")
+        assert again.done
+        assert again.slabs == first.slabs
+        assert store.count() == 3
+    assert set(loop.bench.executed().values()) == {1}
+
+
+def test_a_refresh_that_fails_spoils_no_record(loop, monkeypatch):
+    """A full disk while a campaign's last job trains: the records are there, the next run goes on."""
+    monkeypatch.setattr("workflows.flows.refresh._begin", full)
+    with pytest.raises(StoreError, match="No space left"):
+        loop.campaign(FORMULAS, loop.refresh())
+    with loop.store() as store:
+        assert store.count() == 42
+    monkeypatch.undo()
+
+
+def full(*arguments):
+    raise StoreError("refresh/scratch could not be written (No space left on device): free space")

@@ -1,0 +1,286 @@
+"""Rounds without anybody looking: learn, choose, compute, learn again, until a rule says stop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from jobflow import Flow, JobConfig, Maker, OnMissing, Response, job
+
+from stores.candidates import candidates_by_id
+from stores.connections import open_store
+from stores.records import Provenance
+from stores.registry import ModelRegistry
+from stores.rounds import ChosenSlab, Round, begin_round, finish_round, rounds_of
+from workflows.flows.campaign import CampaignMaker
+from workflows.flows.campaign_file import CampaignStructure
+from workflows.flows.candidates import update_candidates_of
+from workflows.flows.chosen_slabs import ChosenSlabsMaker
+from workflows.flows.refresh import RefreshMaker, update_predictions
+from workflows.jobs.progress import Stage, announce
+from workflows.structures.identity import bulk_key
+from workflows.structures.naming import mg_first_formula
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pymatgen.core import Structure
+
+    from stores.model_card import ModelCard
+    from stores.surfaces import SurfaceStore
+    from workflows.flows.chosen_slabs import ChosenSlabs
+    from workflows.flows.surface import SurfaceMaker
+
+LABEL = "active learning"
+
+
+@dataclass
+class StoppingRule:
+    """When to stop; whichever comes first.
+
+    Parameters
+    ----------
+    rounds
+        Batches that are computed.
+    errors
+        Stop when the champion's mean absolute error on the hold-out is at most this, by target, in its unit;
+        all targets that are named must be.
+    sigmas
+        Stop when no candidate's standard deviation is above this, by target, in its unit.
+    slabs
+        Most slabs that all rounds together may compute.
+    core_hours
+        Most core-hours, as estimated, that all rounds together may take.
+    """
+
+    rounds: int = 5
+    errors: dict[str, float] = field(default_factory=dict)
+    sigmas: dict[str, float] = field(default_factory=dict)
+    slabs: int | None = None
+    core_hours: float | None = None
+
+
+@dataclass
+class ActiveLearningMaker(Maker):
+    """Rounds of refresh, suggestion and computation.
+
+    1. Refresh the model (`RefreshMaker`).
+    2. Stop if the rule says so; else choose a batch and write it down.
+    3. Compute it (`ChosenSlabsMaker`), and begin again.
+
+    Without a model, as long as there are too few records, the batch is chosen at random. Made again after an
+    interruption the flow finishes the batch that was chosen, and counts the rounds that were made before.
+
+    Parameters
+    ----------
+    surface_maker
+        Engine, store and settings of the cut; the campaign's name tells its rounds from others.
+    refresh
+        Of the same store.
+    batch
+        Slabs of a round.
+    strategy
+        One of `model.acquisition.STRATEGIES`.
+    maximise, minimise
+        Of the strategy ``improvement``.
+    per_cost
+        Divide what is hoped for by the cost.
+    stop
+        When to stop.
+    """
+
+    surface_maker: SurfaceMaker
+    refresh: RefreshMaker
+    batch: int = 20
+    strategy: str = "diverse"
+    maximise: tuple[str, ...] = ()
+    minimise: tuple[str, ...] = ()
+    per_cost: bool = False
+    stop: StoppingRule = field(default_factory=StoppingRule)
+    name: str = "active learning"
+
+    def make(
+        self,
+        structures: Sequence[Structure],
+        provenances: Sequence[dict[str, Any]],
+        miller_indices: Sequence[list[tuple[int, int, int]] | None] | None = None,
+    ) -> Flow:
+        """Build the flow.
+
+        Parameters
+        ----------
+        structures
+            Bulk crystals from whose slabs is chosen.
+        provenances
+            One for each.
+        miller_indices
+            For each the facets wanted, or None for all.
+
+        Returns
+        -------
+        Flow
+            Its output is ``{"rounds", "reason"}``: how many were made in all, and why it stopped.
+        """
+        world = [
+            [structure, dict(provenance), facets]
+            for structure, provenance, facets in zip(
+                structures, provenances, miller_indices or [None] * len(structures), strict=True
+            )
+        ]
+        learn = self.refresh.make()
+        step = _after_all(next_round(self, world, learn.output))
+        return Flow([learn, step], output=step.output, name=self.name)
+
+
+@job(name="next round")
+def next_round(maker: ActiveLearningMaker, world: list[list[Any]], learned: Any, finished: int = 0) -> Any:
+    """Stop, or replace this job by the calculations of a batch, a refresh and the next round.
+
+    What comes in `learned` orders the jobs and is not looked at; `finished` is the round that was computed.
+    """
+    entries = [
+        CampaignStructure(_label(structure), structure, Provenance(**provenance), facets, _label(structure))
+        for structure, provenance, facets in world
+    ]
+    with open_store(maker.surface_maker.context.store) as store:
+        before = rounds_of(store, maker.surface_maker.context.campaign)
+        open_round = before[-1] if before and not before[-1].done else None
+        if open_round is not None and open_round.number == finished:
+            finish_round(store, open_round)
+            open_round = None
+        if open_round is not None:
+            now, reason = open_round, ""
+            _tell(f"going on with round {now.number}, which was interrupted")
+        else:
+            now, reason = _choose(maker, entries, store, before)
+    if now is None:
+        _tell(f"stopped after {len(before)} rounds: {reason}")
+        return Response(output={"rounds": len(before), "reason": reason})
+    return Response(replace=_round(maker, world, now))
+
+
+def _round(maker: ActiveLearningMaker, world: list[list[Any]], now: Round) -> Flow:
+    chosen: ChosenSlabs = {}
+    for slab in now.slabs:
+        chosen.setdefault(slab.bulk_key, []).append((slab.miller_index, slab.termination_key))
+    mine = {}
+    for structure, provenance, _ in world:
+        mine.setdefault(bulk_key(structure), (structure, provenance))
+    structures, provenances = zip(*(mine[key] for key in chosen if key in mine), strict=True)
+    values = {one.name: getattr(maker.surface_maker, one.name) for one in fields(maker.surface_maker)}
+    name = f"round {now.number}"
+    compute = CampaignMaker(ChosenSlabsMaker(**values, chosen=chosen), name=name).make(
+        list(structures), list(provenances)
+    )
+    learn = maker.refresh.make([job.output for job in compute.jobs])
+    step = _after_all(next_round(maker, world, learn.output, now.number))
+    return Flow([compute, learn, step], output=step.output, name=name)
+
+
+def _choose(
+    maker: ActiveLearningMaker, entries: list[CampaignStructure], store: SurfaceStore, before: list[Round]
+) -> tuple[Round | None, str]:
+    """Choose a batch and write it down; None with the reason if it is time to stop."""
+    from workflows.flows.dft_cost import calibrated
+    from workflows.flows.learned import learned_from
+    from workflows.flows.suggestion import Learned, Wish, suggest_slabs
+
+    stop = maker.stop
+    if len(before) >= stop.rounds:
+        return None, f"{stop.rounds} rounds were asked for"
+    found = update_candidates_of(store, maker.surface_maker, entries)
+    if not found.ids:
+        return None, "every slab of the campaign is computed"
+    update_predictions(store)
+    documents = list(candidates_by_id(store, found.ids))
+    card = ModelRegistry(store).champion()
+    if reason := _good_enough(stop, card, documents):
+        return None, reason
+    n, budget, reason = _allowance(maker, before)
+    if reason:
+        return None, reason
+
+    method = maker.surface_maker.context.make_engine().method()
+    targets, learned, strategy = [], Learned(), "random"
+    if card is not None:
+        strategy = maker.strategy
+        targets = list(next((d["predictions"] for d in documents if d["predictions"]), ()))
+        learned = Learned(learned_from(card.name, store, targets, method.fingerprint))
+    aims = (maker.maximise, maker.minimise) if strategy == "improvement" else ((), ())
+    wish = Wish(n, strategy, *aims, maker.per_cost, budget, seed=len(before))
+    suggestion = suggest_slabs(store, documents, targets, wish, calibrated(method, store), learned)
+    if not suggestion.chosen:
+        return None, "no slab fits into what is left of the budget"
+    number = len(before) + 1
+    campaign = maker.surface_maker.context.campaign
+    now = Round(
+        id=f"{campaign}-{number}",
+        campaign=campaign,
+        number=number,
+        strategy=strategy,
+        model=card.name if card else "",
+        slabs=[_slab(one.candidate, one.reason) for one in suggestion.chosen],
+        core_hours=sum(one.core_hours for one in suggestion.chosen),
+    )
+    if not begin_round(store, now):
+        return None, f"another process began round {number} of {campaign}"
+    by = f"by {card.name}, {strategy}" if card else "at random, for want of a model"
+    _tell(f"round {number}: {len(now.slabs)} of {len(documents)} slabs chosen {by}")
+    return now, ""
+
+
+def _good_enough(stop: StoppingRule, card: ModelCard | None, documents: list[dict[str, Any]]) -> str:
+    """Say why no further slab is needed; empty if some are."""
+    if card is None:
+        return ""
+    held = card.metrics.get("holdout", {})
+    errors = {name: held[name]["test"]["mae"] for name in stop.errors if name in held}
+    if stop.errors and all(name in errors and errors[name] <= most for name, most in stop.errors.items()):
+        words = ", ".join(f"{name} {value:.4g}" for name, value in errors.items())
+        return f"the error of {card.name} on the hold-out is small enough ({words})"
+    sigmas = {
+        name: max((d["predictions"][name]["sigma"] or 0.0) for d in documents if name in d["predictions"])
+        for name in stop.sigmas
+        if any(name in d["predictions"] for d in documents)
+    }
+    if stop.sigmas and all(name in sigmas and sigmas[name] <= most for name, most in stop.sigmas.items()):
+        words = ", ".join(f"{name} {value:.4g}" for name, value in sigmas.items())
+        return f"the largest uncertainty of a candidate is small enough ({words})"
+    return ""
+
+
+def _allowance(maker: ActiveLearningMaker, before: list[Round]) -> tuple[int, float | None, str]:
+    """Return how many slabs and core-hours the next round may take, or why there is none."""
+    stop, n, budget = maker.stop, maker.batch, None
+    if stop.slabs is not None:
+        n = min(n, stop.slabs - sum(len(one.slabs) for one in before))
+        if n <= 0:
+            return 0, None, f"the budget of {stop.slabs} slabs is used up"
+    if stop.core_hours is not None:
+        budget = stop.core_hours - sum(one.core_hours for one in before)
+        if budget <= 0:
+            return 0, None, f"the budget of {stop.core_hours:g} core-hours is used up"
+    return n, budget, ""
+
+
+def _slab(candidate: dict[str, Any], reason: str) -> ChosenSlab:
+    h, k, l = candidate["miller_index"]
+    return ChosenSlab(
+        bulk_key=candidate["bulk_key"],
+        miller_index=(h, k, l),
+        termination_key=candidate["termination_key"],
+        reason=reason,
+    )
+
+
+def _after_all(step: Any) -> Any:
+    step.config = JobConfig(on_missing_references=OnMissing.NONE)
+    return step
+
+
+def _label(structure: Structure) -> str:
+    return mg_first_formula(structure.composition)
+
+
+def _tell(text: str) -> None:
+    announce(Stage.NOTE, LABEL, text=text)
