@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from workflows.analysis.convex_hull import HullEntry
 from workflows.analysis.stable_window import StableWindow, stable_window
-from workflows.structures.naming import mg_first_formula
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,9 +41,60 @@ class Phase:
     entry: HullEntry
 
 
-def stored_phases(
-    bulks: Iterable[Mapping[str, Any]], references: Iterable[Mapping[str, Any]]
-) -> dict[str, Phase | str]:
+class KnownPhases:
+    """Phases that may compete, of any methods and systems; only those of one method and system ever do.
+
+    Parameters
+    ----------
+    phases
+        With ids of their own.
+    problems
+        By id, in one line each: why a phase has no energy.
+    """
+
+    def __init__(self, phases: Iterable[Phase], problems: Mapping[str, str] | None = None) -> None:
+        self._by_id = {phase.id: phase for phase in phases}
+        self._problems = dict(problems or {})
+        self._systems: dict[tuple[str, frozenset[str]], list[Phase]] = defaultdict(list)
+        for phase in self._by_id.values():
+            self._systems[_system(phase)].append(phase)
+
+    def window_of(self, bulk_id: str) -> StableWindow:
+        """Find where a phase is stable against all others of its method and system."""
+        if bulk_id in self._problems:
+            return StableWindow(None, reason=self._problems[bulk_id])
+        if bulk_id not in self._by_id:
+            why = f"its bulk {bulk_id} is not in the store" if bulk_id else "it was ingested without its bulk"
+            return StableWindow(None, reason=why)
+        return self._window(self._by_id[bulk_id])
+
+    def window_of_crystal(self, formula: str, spacegroup_number: int, where: str) -> StableWindow:
+        """Find where a crystal is stable, which is known by formula and space group only.
+
+        Of several such phases the lowest is taken. `where` says in the reason what was looked through.
+        """
+        same = [
+            phase
+            for phase in self._by_id.values()
+            if phase.spacegroup_number == spacegroup_number and phase.entry.formula == formula
+        ]
+        if not same:
+            reason = f"{formula} (space group {spacegroup_number}) has no energy in {where}"
+            return StableWindow(None, reason=reason)
+        return self._window(min(same, key=lambda phase: phase.entry.formation_energy))
+
+    def _window(self, target: Phase) -> StableWindow:
+        if len(target.entry.fractions) > 2:
+            return StableWindow(None, reason=f"{target.entry.label}: a window is defined for binaries only")
+        rivals = [p.entry for p in self._systems[_system(target)] if p.id != target.id]
+        return stable_window(target.entry, rivals)
+
+
+def _system(phase: Phase) -> tuple[str, frozenset[str]]:
+    return phase.entry.method, frozenset(phase.entry.fractions)
+
+
+def stored_phases(bulks: Iterable[Mapping[str, Any]], references: Iterable[Mapping[str, Any]]) -> KnownPhases:
     """Make phases of stored bulks.
 
     Formation energies refer to the stored references of the same method, the lowest of an element where there
@@ -58,8 +108,8 @@ def stored_phases(
 
     Returns
     -------
-    dict
-        By the id of the bulk: the phase, or one line saying why there is no formation energy.
+    KnownPhases
+        By the ids of the bulks.
     """
     listed = list(bulks)
     mu0: dict[str, dict[str, float]] = defaultdict(dict)
@@ -70,16 +120,18 @@ def stored_phases(
     symbols: dict[tuple[str, str], set[str]] = defaultdict(set)
     for bulk in listed:
         symbols[bulk["method_fingerprint"], bulk["formula"]].add(str(bulk.get("spacegroup_symbol")))
-    found: dict[str, Phase | str] = {}
+    phases: list[Phase] = []
+    problems: dict[str, str] = {}
     for bulk in listed:
         method, formula = bulk["method_fingerprint"], bulk["formula"]
         polymorph = len(symbols[method, formula]) > 1
         name = f"{formula} {bulk.get('spacegroup_symbol')}" if polymorph else formula
         entry = _entry(bulk, mu0[method], name)
-        found[bulk["id"]] = (
-            entry if isinstance(entry, str) else Phase(bulk["id"], bulk.get("spacegroup_number") or 0, entry)
-        )
-    return found
+        if isinstance(entry, HullEntry):
+            phases.append(Phase(bulk["id"], bulk.get("spacegroup_number") or 0, entry))
+        else:
+            problems[bulk["id"]] = entry
+    return KnownPhases(phases, problems)
 
 
 def _entry(bulk: Mapping[str, Any], mu0: Mapping[str, float], name: str) -> HullEntry | str:
@@ -96,59 +148,3 @@ def _entry(bulk: Mapping[str, Any], mu0: Mapping[str, float], name: str) -> Hull
 
     atoms = Composition(formula).get_reduced_composition_and_factor()[0].num_atoms
     return HullEntry(formula, bulk["formation_energy"] / atoms, method, name)
-
-
-def window_of(bulk_id: str, phases: Mapping[str, Phase | str]) -> StableWindow:
-    """Find where a stored bulk is stable against all others of its method.
-
-    Parameters
-    ----------
-    bulk_id
-        Of the bulk.
-    phases
-        As `stored_phases` makes them, of one or several methods and systems.
-    """
-    target = phases.get(bulk_id)
-    if target is None:
-        why = f"its bulk {bulk_id} is not in the store" if bulk_id else "it was ingested without its bulk"
-        return StableWindow(None, reason=why)
-    if isinstance(target, str):
-        return StableWindow(None, reason=target)
-    return _window(target, [p for p in phases.values() if isinstance(p, Phase)])
-
-
-def window_by(formula: str, spacegroup_number: int, phases: Iterable[Phase], where: str) -> StableWindow:
-    """Find where a compound is stable by energies that are not its own, such as those of a database.
-
-    Parameters
-    ----------
-    formula, spacegroup_number
-        Of the compound; among several such phases the lowest is taken.
-    phases
-        Of one method.
-    where
-        Says in the reason where the compound was looked for.
-    """
-    listed = list(phases)
-    wanted = mg_first_formula(formula)
-    same = [
-        p for p in listed
-        if p.spacegroup_number == spacegroup_number and mg_first_formula(p.entry.formula) == wanted
-    ]  # fmt: skip
-    if not same:
-        return StableWindow(
-            None, reason=f"{formula} (space group {spacegroup_number}) has no energy in {where}"
-        )
-    return _window(min(same, key=lambda phase: phase.entry.formation_energy), listed)
-
-
-def _window(target: Phase, phases: list[Phase]) -> StableWindow:
-    if len(target.entry.fractions) > 2:
-        return StableWindow(None, reason=f"{target.entry.label}: a window is defined for binaries only")
-    others = [
-        p.entry for p in phases
-        if p.id != target.id
-        and p.entry.method == target.entry.method
-        and set(p.entry.fractions) == set(target.entry.fractions)
-    ]  # fmt: skip
-    return stable_window(target.entry, others)

@@ -33,6 +33,8 @@ Two relaxations of one crystal differ by this much, and neither may exclude the 
 """
 
 _ROUNDING = 1e-9
+_Point = tuple[float, float, str]
+"""Share of X, formation energy (eV/atom), name."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,9 @@ def stable_window(target: HullEntry, competing: Iterable[HullEntry]) -> StableWi
     names = tuple(dict.fromkeys(p.label for p in sorted(rivals, key=lambda p: _share(p, partner))))
     x, e = _share(target, partner), target.formation_energy
     elements = [HullEntry(reference, 0.0, target.method), HullEntry(partner, 0.0, target.method)]
-    known = [(_share(p, partner), p.formation_energy, p.label) for p in [*elements, *rivals]]
+    known = _lowest_of_each(
+        sorted((_share(p, partner), p.formation_energy, p.label) for p in [*elements, *rivals])
+    )
     upper = min((((x * f - y * e) / (x - y), name) for y, f, name in known if y < x - _ROUNDING))
     lower = max((((y * e - x * f) / (y - x), name) for y, f, name in known if y > x + _ROUNDING))
     lowest = min((f for y, f, _ in known if abs(y - x) <= _ROUNDING), default=e)
@@ -125,10 +129,19 @@ def _share(phase: HullEntry, partner: str) -> float:
     return phase.fractions.get(partner, 0.0)
 
 
-def _lowest_mixture(
-    x: float, phases: list[tuple[float, float, str]]
-) -> tuple[float, tuple[tuple[str, float], ...]]:
-    """Energy (eV/atom) of the best mixture at x of one or two phases (share of X, energy, name), and it.
+def _lowest_of_each(phases: list[_Point]) -> list[_Point]:
+    """Keep the lowest phase of each composition: the others bound nothing."""
+    kept: list[_Point] = []
+    for phase in phases:  # sorted
+        if not kept or phase[0] > kept[-1][0] + _ROUNDING:
+            kept.append(phase)
+        elif phase[1] < kept[-1][1]:
+            kept[-1] = phase
+    return kept
+
+
+def _lowest_mixture(x: float, phases: list[_Point]) -> tuple[float, tuple[tuple[str, float], ...]]:
+    """Energy (eV/atom) of the best mixture at x of one or two phases, and it.
 
     Two phases at most coexist in a binary system, so all pairs are tried.
     """

@@ -128,10 +128,11 @@ def _figure(
         from workflows.cli.stable_windows import windows_of
         from workflows.report.phase import chemical_potential_figure
 
-        windows = windows_of(store, found, choice)
-        if len(set(windows)) > 1:  # polymorphs, or what the figure refuses
+        windows = list(dict.fromkeys(windows_of(store, found, choice)))
+        figure = chemical_potential_figure(found, windows[0] if len(windows) == 1 else None)
+        if len(windows) > 1:
             print("mgsurf: the surfaces are of several crystals; no stable window is drawn", file=sys.stderr)
-        return chemical_potential_figure(found, windows[0] if len(set(windows)) == 1 else None)
+        return figure
     if kind == "scatter":
         from workflows.report.scatter import scatter_figure
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
 from workflows.analysis.competing_phases import (
     BULK_FIELDS,
     REFERENCE_FIELDS,
+    KnownPhases,
     Phase,
     stored_phases,
-    window_by,
-    window_of,
 )
+from workflows.analysis.stable_window import StableWindow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from stores.surfaces import SurfaceStore
-    from workflows.analysis.stable_window import StableWindow
 
 SURFACE_FIELDS = (
     "bulk_id", "formula", "chemsys", "method_fingerprint", "spacegroup_number", "surface_energy",
@@ -77,15 +77,8 @@ def windows_of(
         If the lock file cannot be read or holds no energies by the method.
     """
     if choice.lock is not None:
-        method, phases = locked_phases(choice.lock, choice.method)
-        where = f"{choice.lock} by {method}"
-        by_crystal: dict[tuple[str, int], StableWindow] = {}
-        for surface in surfaces:
-            key = (surface["formula"], surface.get("spacegroup_number") or 0)
-            if key not in by_crystal:
-                by_crystal[key] = window_by(*key, phases, where)
-        return [by_crystal[s["formula"], s.get("spacegroup_number") or 0] for s in surfaces]
-    systems = sorted({surface["chemsys"] for surface in surfaces})
+        return _by_database(surfaces, choice.lock, choice.method)
+    systems = sorted({surface["chemsys"] for surface in surfaces if not _is_element(surface)})
     methods = sorted({surface["method_fingerprint"] for surface in surfaces})
     elements = sorted({element for system in systems for element in system.split("-")})
     one_method = {"method_fingerprint": {"$in": methods}}
@@ -93,13 +86,29 @@ def windows_of(
     references = store.query(
         {"element": {"$in": elements}, **one_method}, REFERENCE_FIELDS, collection="references"
     )
-    known = stored_phases(bulks, references)
-    by_bulk = {bulk_id: window_of(bulk_id, known) for bulk_id in {s.get("bulk_id") or "" for s in surfaces}}
-    return [by_bulk[surface.get("bulk_id") or ""] for surface in surfaces]
+    find = cache(stored_phases(bulks, references).window_of)
+    return [_of_element(s) if _is_element(s) else find(s.get("bulk_id") or "") for s in surfaces]
 
 
-def locked_phases(path: Path, method: str | None) -> tuple[str, list[Phase]]:
-    """Read the compounds of a lock file with the formation energies of one method.
+def _by_database(surfaces: Sequence[Mapping[str, Any]], lock: Path, chosen: str | None) -> list[StableWindow]:
+    method, phases = locked_phases(lock, chosen)
+    find, where = cache(phases.window_of_crystal), f"{lock} by {method}"
+    return [
+        _of_element(s) if _is_element(s) else find(s["formula"], s.get("spacegroup_number") or 0, where)
+        for s in surfaces
+    ]
+
+
+def _is_element(surface: Mapping[str, Any]) -> bool:
+    return "-" not in surface["chemsys"]
+
+
+def _of_element(surface: Mapping[str, Any]) -> StableWindow:
+    return StableWindow(None, reason=f"{surface['formula']} is an element: it has no window")
+
+
+def locked_phases(path: Path, method: str | None) -> tuple[str, KnownPhases]:
+    """Read the compounds of a lock file with the formation energies of one method, and its name.
 
     Raises
     ------
@@ -137,4 +146,4 @@ def locked_phases(path: Path, method: str | None) -> tuple[str, list[Phase]]:
         if energies:
             entry = HullEntry(compound.formula, min(energies), chosen, compound.label)
             phases.append(Phase(compound.label, compound.spacegroup_number, entry))
-    return chosen, phases
+    return chosen, KnownPhases(phases)

@@ -33,6 +33,9 @@ ROWS_PER_COLUMN = 22
 STABLE = "#E3F2E6"
 """Background where the compound is stable."""
 
+_ROOM = 0.05
+"""What the name of a phase needs, as a share of the window."""
+
 
 def chemical_potential_figure(
     records: Iterable[Mapping[str, Any]], stable: StableWindow | None = None
@@ -127,11 +130,13 @@ def _shade(axes: Axes, stable: StableWindow, lowest: float) -> None:
     inner = [(x, name) for x, name in zip((low, high), stable.limits, strict=True) if lowest < x < 0.0]
     if not inner:
         return
-    axes.axvspan(low, high, color=STABLE, zorder=0, linewidth=0)
+    axes.axvspan(low, high, color=STABLE, zorder=0, linewidth=0, label="stable")
     for x, name in inner:
         axes.axvline(x, color=GREY, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
+        # beyond the line, where the phase forms, unless there is no room
+        left = (x == low and x - lowest > -_ROOM * lowest) or (x == high and -x < -_ROOM * lowest)
         axes.annotate(
-            _phase_name(name), (x, 1), (4 if x == high else -4, -5), ha="left" if x == high else "right",
+            _phase_name(name), (x, 1), (-4 if left else 4, -5), ha="right" if left else "left",
             va="top", xycoords=("data", "axes fraction"), textcoords="offset points", color=GREY, rotation=90,
             bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1.5},
         )  # fmt: skip

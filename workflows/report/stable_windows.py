@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from workflows.analysis.stable_window import StableWindow
 
-_NARROW = 96
+_NARROW = 114
 
 
 def window_fields(surface: Mapping[str, Any], window: StableWindow) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def stable_window_table(
     windows
         One for each.
     width
-        Columns of the terminal; below 96 the values in J/m^2 are left out.
+        Columns of the terminal; below 114 the values in J/m^2 are left out.
     sort
         By compound, plane and termination; False keeps the order given.
 
@@ -96,11 +96,9 @@ def stable_window_table(
     for name in ("compound", "facet", "term." if narrow else "termination"):
         table.add_column(name, no_wrap=True)
     table.add_column("γ Mg-rich\neV/Å²", justify="right", no_wrap=True)
-    for name in ("Δμ from\neV", "to\neV", "γ there\neV/Å²", "\neV/Å²"):
+    ends_of = ("Δμ from\neV", "Δμ to\neV", "γ(from)\neV/Å²", "γ(to)\neV/Å²")
+    for name in ends_of if narrow else (*ends_of, "γ(from)\nJ/m²", "γ(to)\nJ/m²"):
         table.add_column(name, justify="right", no_wrap=True)
-    if not narrow:
-        for name in ("\nJ/m²", "\nJ/m²"):
-            table.add_column(name, justify="right", no_wrap=True)
     if several_methods:
         table.add_column("method", overflow="fold")
     table.add_column("verdict γ", overflow="fold")
@@ -128,16 +126,17 @@ def stable_window_table(
         if several_methods:
             cells.append(Text(methods[str(surface["method_fingerprint"])]))
         table.add_row(*cells, Text(names.get(status, status), style=style or "green"))
-        lines[describe(surface, window)] = None
+        lines[describe(surface, window, methods)] = None
     table.caption = Text("\n".join(lines), style="dim")
     table.caption_justify = "left"
     return table
 
 
-def describe(surface: Mapping[str, Any], window: StableWindow) -> str:
-    """Say in one line where a compound is stable, or why nowhere."""
+def describe(surface: Mapping[str, Any], window: StableWindow, methods: Mapping[str, str]) -> str:
+    """Say in one line where a compound is stable, or why nowhere; `methods` has short names of some."""
+    method = methods.get(window.method, window.method)
     formula = surface["formula"]
-    against = f"compared with {', '.join(window.competing) or 'its elements only'} by {window.method}"
+    against = f"compared with {', '.join(window.competing) or 'its elements only'} by {method}"
     if window.window is None or window.limits is None:
         line = window.reason if window.reason.startswith(formula) else f"{formula}: {window.reason}"
         return line if window.energy_above_hull is None else f"{line} ({against})"
