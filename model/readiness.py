@@ -198,7 +198,7 @@ def _news(store: SurfaceStore, snapshot: Snapshot | None, slabs: Sequence[Labell
     ids = {slab.record_id for slab in slabs}
     if snapshot is None:
         return ids
-    news = news_since(store, snapshot)
+    news = news_since(store, snapshot, slabs=slabs)
     return ids & {*news.added, *news.changed, *news.other_methods}
 
 

@@ -10,6 +10,9 @@ from stores.snapshot_items import read_items
 from stores.snapshots import Draft
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stores.labelled import LabelledSlab
     from stores.snapshots import Snapshot
     from stores.surfaces import SurfaceStore
 
@@ -88,7 +91,11 @@ def diff_snapshots(store: SurfaceStore, old: Snapshot, new: Snapshot | Draft) ->
 
 
 def news_since(
-    store: SurfaceStore, snapshot: Snapshot | None, criteria: dict[str, Any] | None = None
+    store: SurfaceStore,
+    snapshot: Snapshot | None,
+    criteria: dict[str, Any] | None = None,
+    *,
+    slabs: Sequence[LabelledSlab] | None = None,
 ) -> News:
     """Say what accepted values a store has got, lost or changed since a snapshot; no slab is read.
 
@@ -100,11 +107,13 @@ def news_since(
         None: everything is new.
     criteria
         Filter that the snapshot was made with.
+    slabs
+        What the store holds, if that was read just now.
     """
     heads = snapshot.head_names() if snapshot else None
     before = {} if snapshot is None else _values_of(store, snapshot)
     added, changed, kept, there, other = [], [], set(), set(), []
-    for slab in labelled_slabs(store, criteria, with_slabs=False):
+    for slab in labelled_slabs(store, criteria, with_slabs=False) if slabs is None else slabs:
         there.add(slab.record_id)
         values = {
             name: value

@@ -111,7 +111,9 @@ def quick_settings(**changes: object) -> Refresh:
         paper,
         name="quick",
         graph=replace(paper.graph, max_neighbours=6),
-        network=replace(paper.network, embedding=8, hidden=12, hidden_layers=1, convolutions=1),
+        network=replace(
+            paper.network, depth="profile", embedding=8, hidden=12, hidden_layers=1, convolutions=1
+        ),
         training=replace(
             paper.training,
             epochs=25,

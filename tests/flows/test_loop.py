@@ -23,11 +23,11 @@ from workflows.flows.surface import SurfaceMaker
 from workflows.jobs.progress import PROGRESS
 from workflows.structures.prototypes import structure_for
 
-FORMULAS = ("MgAl", "MgSc", "MgNi", "MgZr", "MgAg", "MgSn", "MgCu", "MgPd", "MgK", "MgRu", "MgLa", "MgHf",
+FORMULAS = ("MgAl", "MgSc", "MgNi", "MgZr", "MgIn", "MgSn", "MgCu", "MgPd", "MgK", "MgRu", "MgLa", "MgHf",
             "MgTa", "MgW")  # fmt: skip
 LATER = ("MgCo", "MgTi", "MgRh")
 PLANES = [(1, 0, 0), (1, 1, 0)]
-SETTINGS = {"min_new_records": 9, "members": 1, "targets": ["surface_energy"], "epochs": 15}
+SETTINGS = {"min_new_records": 9, "members": 1, "targets": ["surface_energy"], "epochs": 40}
 
 
 def test_the_formulas_reach_every_part():
