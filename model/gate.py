@@ -154,7 +154,8 @@ def _mean_over_targets(drawn: Array) -> Array:
     sums = np.where(known, drawn, 0.0).sum(axis=1)
     means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
     present = (counts > 0).sum(axis=1)
-    return np.divide(means.sum(axis=1), present, out=np.zeros(len(drawn)), where=present > 0)
+    overall: Array = np.divide(means.sum(axis=1), present, out=np.zeros(len(drawn)), where=present > 0)
+    return overall
 
 
 def _words(interval: Interval) -> str:

@@ -9,6 +9,7 @@ from jobflow import Flow, JobConfig, Maker, OnMissing, Response, job
 
 from stores.candidates import candidates_by_id
 from stores.connections import open_store
+from stores.errors import InputError
 from stores.records import Provenance
 from stores.registry import ModelRegistry
 from stores.rounds import ChosenSlab, Round, begin_round, finish_round, rounds_of
@@ -68,7 +69,8 @@ class ActiveLearningMaker(Maker):
     2. Stop if the rule says so; else choose a batch and write it down.
     3. Compute it (`ChosenSlabsMaker`), and begin again.
 
-    Without a model, as long as there are too few records, the batch is chosen at random. Made again after an
+    Without a model, as long as there are too few records, the batch is chosen at random; so it is where the
+    strategy cannot choose (a single network that is equally sure of all). Made again after an
     interruption the flow finishes the batch that was chosen, and counts the rounds that were made before.
 
     Parameters
@@ -120,7 +122,15 @@ class ActiveLearningMaker(Maker):
         -------
         Flow
             Its output is ``{"rounds", "reason"}``: how many were made in all, and why it stopped.
+
+        Raises
+        ------
+        InputError
+            If there is no such strategy, or the aims do not go with it.
         """
+        from workflows.flows.suggestion import Wish
+
+        Wish(self.batch, self.strategy, self.maximise, self.minimise, self.per_cost).check()
         world = [
             [structure, dict(provenance), facets]
             for structure, provenance, facets in zip(
@@ -142,6 +152,7 @@ def next_round(maker: ActiveLearningMaker, world: list[list[Any]], learned: Any,
         CampaignStructure(_label(structure), structure, Provenance(**provenance), facets, _label(structure))
         for structure, provenance, facets in world
     ]
+    now: Round | None
     with open_store(maker.surface_maker.context.store) as store:
         before = rounds_of(store, maker.surface_maker.context.campaign)
         open_round = before[-1] if before and not before[-1].done else None
@@ -163,7 +174,7 @@ def _round(maker: ActiveLearningMaker, world: list[list[Any]], now: Round) -> Fl
     chosen: ChosenSlabs = {}
     for slab in now.slabs:
         chosen.setdefault(slab.bulk_key, []).append((slab.miller_index, slab.termination_key))
-    mine = {}
+    mine: dict[str, tuple[Structure, dict[str, Any]]] = {}
     for structure, provenance, _ in world:
         mine.setdefault(bulk_key(structure), (structure, provenance))
     structures, provenances = zip(*(mine[key] for key in chosen if key in mine), strict=True)
@@ -208,7 +219,14 @@ def _choose(
         learned = Learned(learned_from(card.name, store, targets, method.fingerprint))
     aims = (maker.maximise, maker.minimise) if strategy == "improvement" else ((), ())
     wish = Wish(n, strategy, *aims, maker.per_cost, budget, seed=len(before))
-    suggestion = suggest_slabs(store, documents, targets, wish, calibrated(method, store), learned)
+    cost = calibrated(method, store)
+    try:
+        suggestion = suggest_slabs(store, documents, targets, wish, cost, learned)
+    except InputError as error:  # nobody is there to choose another
+        _tell(f"drawn at random, because {error}")
+        strategy = "random"
+        wish = Wish(n, strategy, per_cost=maker.per_cost, budget=budget, seed=len(before))
+        suggestion = suggest_slabs(store, documents, targets, wish, cost, learned)
     if not suggestion.chosen:
         return None, "no slab fits into what is left of the budget"
     number = len(before) + 1

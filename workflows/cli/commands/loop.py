@@ -446,3 +446,64 @@ def schedule(
         slurm=slurm or [],
         store=store,
     )
+
+
+@app.command(rich_help_panel=LOOP)
+def rounds(
+    campaign: Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="From whose slabs is chosen.")],
+    n_rounds: Annotated[
+        int, typer.Option("--rounds", min=1, metavar="N", help="Rounds in all, those made before included.")
+    ] = 5,
+    batch: Annotated[int, typer.Option("-n", min=1, metavar="N", help="Slabs of each round.")] = 20,
+    strategy: Annotated[
+        str, typer.Option(metavar="NAME", help="random, uncertain, diverse or improvement.")
+    ] = "diverse",
+    maximise: Annotated[
+        list[str] | None, typer.Option(metavar="TARGET", help="Of improvement (may be repeated).")
+    ] = None,
+    minimise: Annotated[
+        list[str] | None, typer.Option(metavar="TARGET", help="Of improvement (may be repeated).")
+    ] = None,
+    per_cost: Annotated[bool, typer.Option("--per-cost", help="Most for each core-hour first.")] = False,
+    error: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TARGET=X",
+            help="Stop when the champion's mean absolute error on the hold-out is at most X.",
+        ),
+    ] = None,
+    sigma: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TARGET=X", help="Stop when no candidate is more uncertain than X."),
+    ] = None,
+    slabs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Most slabs of all rounds together.")
+    ] = None,
+    core_hours: Annotated[
+        float | None, typer.Option(metavar="X", help="Most core-hours of all rounds, as estimated.")
+    ] = None,
+    store: StoreOption = None,
+    quiet: QuietOption = False,
+) -> int:
+    """Learn, choose slabs, compute them here, learn again, until a rule says stop; goes on if interrupted.
+
+    Examples: [cyan]mgsurf rounds campaign.yaml --rounds 5 -n 20[/cyan],
+    [cyan]mgsurf rounds campaign.yaml --error work_function=0.1 --core-hours 500[/cyan]
+    """
+    from workflows.cli.rounds import run_rounds
+
+    return run_rounds(
+        campaign,
+        store=store,
+        batch=batch,
+        strategy=strategy,
+        maximise=maximise or [],
+        minimise=minimise or [],
+        per_cost=per_cost,
+        rounds=n_rounds,
+        errors=error or [],
+        sigmas=sigma or [],
+        slabs=slabs,
+        core_hours=core_hours,
+        quiet=quiet,
+    )
