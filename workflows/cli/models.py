@@ -286,7 +286,7 @@ def _first_mae(card: ModelCard, target: str) -> str:
 
 
 def _with_unit(text: str, target: str) -> str:
-    unit = unit_of(target.partition("@")[0])
+    unit = unit_of(target)
     return f"{text} ({unit})" if unit else text
 
 
