@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stores.errors import InputError
@@ -112,10 +112,6 @@ class Query:
             and (self.partners is None or others <= set(self.partners))
             and (self.max_sites is None or sites <= self.max_sites)
         )
-
-    def essential(self) -> Query:
-        """Return the query without the conditions that a server need not know."""
-        return replace(self, partners=None, max_atoms=None, max_energy_above_hull=None)
 
 
 def _symbols(names: Sequence[str], where: str) -> tuple[str, ...]:
