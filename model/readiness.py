@@ -46,7 +46,7 @@ class Readiness:
     new
         Records that are new or have changed since the champion's snapshot.
     untried
-        The same since the snapshot of the last model that was refused, if that is later; else `new`.
+        The same since the snapshot of the last model that a refresh decided about, if that is later; else `new`.
     needed
         New records that are asked for.
     missing
@@ -54,7 +54,7 @@ class Readiness:
     targets, methods
         That are trained on; no method if there is no record.
     refused
-        Version that was refused since, and counts in `untried`.
+        Version of that model, where `untried` counts from it.
     can_be_forced
         True if nothing is missing but that the records be new.
     """
@@ -85,7 +85,7 @@ class Readiness:
         else:
             there = f"{self.new} new {_records(self.new)} since the snapshot of champion v{self.champion}"
             if self.refused is not None:
-                there += f", {self.untried} of them since v{self.refused} was refused"
+                there += f", {self.untried} of them since v{self.refused} was trained"
             aim = "before the next training"
         if self.ready:
             return f"{there}; enough for a refresh"

@@ -191,7 +191,7 @@ def test_nonsense_is_refused_and_not_tried_again(taught):
     found = taught.look()[1]
     assert (found.new, found.untried, found.refused) == (51, 3, 2)
     assert found.sentence() == (
-        "51 new records since the snapshot of champion v1, 3 of them since v2 was refused; "
+        "51 new records since the snapshot of champion v1, 3 of them since v2 was trained; "
         "missing before the next training: 22 more records"
     )
 
@@ -255,8 +255,9 @@ def test_a_damaged_champion_is_passed_over(taught):
     chunk["data"] = chunk["data"][:-8] + "AAAAAAA="
     registry.store.collection("blobs").upsert(chunk)
     fill(taught.uri, MORE)
-    answer = taught.refresh(**WELL)
-    assert answer["outcome"] == "promoted"
+    answer = taught.refresh()
+    assert answer["version"] == 2
+    assert "predicting the training mean" in answer["reason"]
     assert "No champion of" in answer["reason"]
     assert f"{file.name} of v1 is damaged" in answer["reason"]
 
