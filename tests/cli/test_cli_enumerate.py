@@ -268,6 +268,22 @@ def test_a_provider_that_is_down_costs_one_line(mg, write, servers, tmp_path):
     assert (tmp_path / "mg.lock.json").exists()
 
 
+def test_a_server_that_is_gone_takes_nothing_away(mg, write, tmp_path):
+    with optimade_server({"mp": databases()["mp"]}, page_limit=50, validate=False) as urls:
+        campaign = write(urls, "partners: [Ag]", order=("mp",))
+        assert mg("enumerate", campaign)[0] == 0
+        assert mg("enumerate", campaign, "--max-age", "0h")[0] == 0
+        assert "from the cache" in mg("enumerate", campaign)[1]
+    before = (tmp_path / "mg.lock.json").read_bytes()
+    status, out = mg("enumerate", campaign, "--refresh")
+    assert status == 1
+    assert "cannot be reached" in out
+    assert (tmp_path / "mg.lock.json").read_bytes() == before
+    status, out = mg("enumerate", campaign)
+    assert status == 0
+    assert "problem" not in out
+
+
 def test_sources_that_cannot_be_used_cost_one_line_each(mg, tmp_path):
     (tmp_path / "cifs").mkdir()
     structure_for("MgAg", "B2").to(filename=str(tmp_path / "cifs" / "good.cif"))

@@ -58,7 +58,7 @@ def test_rounded_sites_are_sorted_and_inside_the_cell():
 def test_what_is_written_is_read_back_and_one_site_takes_one_line(tmp_path):
     path = tmp_path / "a.lock.json"
     written = lock(compound(), compound("MgZn2", "C14", ("oqmd-2",), "oqmd"))
-    write_lock(written, path)
+    write_lock(dump_lock(written), path)
     assert read_lock(path, "x") == written
     text = path.read_text()
     assert text == dump_lock(written)
@@ -93,10 +93,10 @@ def test_a_damaged_file_is_one_line_that_says_what_to_do(tmp_path, spoil, words)
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     with pytest.raises(InputError, match="cannot be written"):
-        write_lock(lock(compound()), tmp_path / "nowhere" / "a.lock.json")
+        write_lock(dump_lock(lock(compound())), tmp_path / "nowhere" / "a.lock.json")
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match="is a folder"):
-        write_lock(lock(compound()), tmp_path / "folder")
+        write_lock(dump_lock(lock(compound())), tmp_path / "folder")
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
 
 

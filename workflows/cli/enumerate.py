@@ -18,7 +18,7 @@ from workflows.flows.campaign_resources import seconds_in
 from workflows.flows.dft_cost import CostModel, Meshes, calibrated
 from workflows.flows.enumeration import Enumeration, enumerate_campaign
 from workflows.flows.lock_changes import changes
-from workflows.flows.lock_file import dump_lock, lock_path, read_lock, write_lock
+from workflows.flows.lock_file import lock_path, read_lock, write_lock
 from workflows.flows.runnable import left_out_line, why_not
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from workflows.engines.protocol import Engine
     from workflows.flows.campaign_settings import Campaign
-    from workflows.flows.lock_file import LockFile
 
 SHOWN_PROBLEMS = 20
 
@@ -110,7 +109,7 @@ def enumerate_compounds(
     if not rows:
         return 1
     path = output or lock_path(settings)
-    for line in settle(found.lock, path, settings, update=update, whole=found.whole):
+    for line in settle(found, path, settings, update=update):
         console.print(line, markup=False, soft_wrap=True)
     return 1 if found.problems else 0
 
@@ -189,7 +188,7 @@ def _conclude(
             say(f"  ... and {n - SHOWN_PROBLEMS} more; the lock file lists all (left_out)")
 
 
-def settle(lock: LockFile, path: Path, settings: Campaign, *, update: bool, whole: bool) -> list[str]:
+def settle(found: Enumeration, path: Path, settings: Campaign, *, update: bool) -> list[str]:
     """Write a lock file, or say what it would change.
 
     A lock file is replaced when the campaign file was edited since, or on request; what only changed in the
@@ -197,7 +196,7 @@ def settle(lock: LockFile, path: Path, settings: Campaign, *, update: bool, whol
 
     Parameters
     ----------
-    lock
+    found
         The list as it is now.
     path
         Where it is, or will be.
@@ -205,8 +204,6 @@ def settle(lock: LockFile, path: Path, settings: Campaign, *, update: bool, whol
         Of the campaign, for messages.
     update
         Replace it in any case.
-    whole
-        False if a source could not be asked, or broke off.
 
     Returns
     -------
@@ -220,32 +217,40 @@ def settle(lock: LockFile, path: Path, settings: Campaign, *, update: bool, whol
     """
     where = f"lock file {path}"
     if not path.exists():
-        write_lock(lock, path)
+        write_lock(found.text, path)
         return [f"{where} written; mgsurf run {settings.path} computes it"]
+    if _is_same(path, found.text):
+        return [f"{where} is up to date"]
     command = f"mgsurf enumerate {settings.path}"
     try:
         old = read_lock(path, command)
     except InputError:
         if not update:
             raise
-        write_lock(lock, path)
+        write_lock(found.text, path)
         return [f"{where} could not be read and was replaced"]
-    if dump_lock(old) == dump_lock(lock):
-        return [f"{where} is up to date"]
+    lock = found.lock
     difference = changes(old, lock)
     edited = (old.made_from, old.slab_settings) != (lock.made_from, lock.slab_settings)
     lines = [f"  {line}" for line in difference.lines()]
-    if update or (edited and whole):
-        write_lock(lock, path)
+    if update or (edited and found.whole):
+        write_lock(found.text, path)
         return [f"{where} replaced" + (":" if lines else "; its compounds stay the same"), *lines]
     if not difference and not edited:
         return [f"{where} lists the same compounds and was kept"]
-    why = "what databases say has changed" if whole else "not every source answered in full"
+    why = "what databases say has changed" if found.whole else "not every source answered in full"
     return [
         f"{where} was kept, for {why}" + (":" if lines else ""),
         *lines,
         f"  {command} --update replaces it",
     ]
+
+
+def _is_same(path: Path, text: str) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == text
+    except (OSError, ValueError):
+        return False
 
 
 class Bar:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
@@ -30,6 +32,7 @@ from workflows.flows.lock_file import (
     LockFile,
     Site,
     Vector,
+    dump_lock,
     sections_of,
 )
 from workflows.flows.slab_counts import Bulk, count_all
@@ -38,8 +41,6 @@ from workflows.structures.sources.filters import Screening
 from workflows.structures.sources.merge import merge
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from pymatgen.core import Structure
 
     from workflows.analysis.hull import HullPosition
@@ -60,8 +61,8 @@ class Enumeration:
 
     Attributes
     ----------
-    lock
-        What goes into the lock file.
+    lock, text
+        What goes into the lock file, and the text of it.
     works
         What there is to compute for each compound, in their order.
     n_candidates
@@ -77,6 +78,7 @@ class Enumeration:
     """
 
     lock: LockFile
+    text: str
     works: list[Work]
     n_candidates: int
     problems: list[str] = field(default_factory=list)
@@ -133,9 +135,13 @@ def enumerate_campaign(
     key = cache.key(fixed, _fingerprints(campaign, origins))
     if key is not None and (known := cache.get(key)) is not None:
         return known
+    begun = monotonic()
     found = _work_out(campaign, wanted, origins, meshes, workers, progress)
-    # answers that have just come are in the sources' own cache now
-    again = origins_of(campaign, max_age=max_age)
+    # what has just come is in the sources' own cache now; older answers that stood in for it do not count
+    oldest = timedelta(0) if refresh else max_age
+    if oldest is not None:
+        oldest += timedelta(seconds=monotonic() - begun)
+    again = origins_of(campaign, max_age=oldest)
     for origin, fetched in zip(again, origins, strict=True):
         origin.drawn = fetched.drawn
         origin.problems = fetched.problems if fetched.drawn is not None else origin.problems
@@ -193,7 +199,7 @@ def _work_out(
         left_out=sorted(problems),
         compounds=compounds,
     )
-    return Enumeration(lock, works, drawn.number, problems, notes)
+    return Enumeration(lock, dump_lock(lock), works, drawn.number, problems, notes)
 
 
 class _Drawn:

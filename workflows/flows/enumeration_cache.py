@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from workflows.flows.enumeration import Enumeration
 
+_DECIDING = ("campaign_origins", "dft_cost", "enumeration", "lock_file", "slab_counts")
+
 KEPT = 20
 """Enumerations kept; older ones are removed."""
 
@@ -36,10 +38,14 @@ def _code_version() -> str:
     import pymatgen.core
     import spglib
 
-    root = Path(__file__).resolve().parents[1]
+    here = Path(__file__).parent
+    files = [
+        *here.parent.glob("structures/**/*.py"),
+        *here.parent.glob("analysis/*hull*.py"),
+        *(here / f"{name}.py" for name in _DECIDING),
+    ]
     digest = hashlib.sha256()
-    for path in sorted([*root.glob("structures/**/*.py"), *root.glob("analysis/*hull*.py"),
-                        *Path(__file__).parent.glob("*.py")]):  # fmt: skip
+    for path in sorted(files):
         digest.update(path.read_bytes())
     digest.update(f"{numpy.__version__} {pymatgen.core.__version__} {spglib.__version__}".encode())
     return digest.hexdigest()
@@ -70,18 +76,20 @@ class EnumerationCache:
 
         try:
             plain = orjson.loads(zlib.decompress((self.folder / key).read_bytes()))
-            lock = LockFile.model_validate(plain["lock"])
+            lock = LockFile.model_validate(orjson.loads(plain["text"]))
             works = [Work(bulk, tuple(oriented), tuple(slabs)) for bulk, oriented, slabs in plain["works"]]
             counts = int(plain["n_candidates"])
         except (OSError, ValueError, KeyError, TypeError, zlib.error):
             return None
-        return Enumeration(lock, works, counts, plain["problems"], plain["notes"], from_cache=True)
+        return Enumeration(
+            lock, plain["text"], works, counts, plain["problems"], plain["notes"], from_cache=True
+        )
 
     def put(self, key: str, found: Enumeration) -> None:
         """Keep an enumeration."""
         text = orjson.dumps(
             {
-                "lock": found.lock.model_dump(mode="json"),
+                "text": found.text,
                 "works": [[work.bulk, work.oriented, work.slabs] for work in found.works],
                 "n_candidates": found.n_candidates,
                 "problems": found.problems,

@@ -114,12 +114,12 @@ def sections_of(campaign: Campaign) -> dict[str, Any]:
 
 
 def dump_lock(lock: LockFile) -> str:
-    """Write a lock file as text."""
+    """Return the text of a lock file."""
     return _json({"lock_version": lock.lock_version, **lock.model_dump(mode="json", exclude_defaults=True)})
 
 
-def write_lock(lock: LockFile, path: Path) -> None:
-    """Write a lock file in one go: whoever reads it sees the old one or the new one, never a part.
+def write_lock(text: str, path: Path) -> None:
+    """Write what `dump_lock` gave in one go: a reader sees the old file or the new one, never a part.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def write_lock(lock: LockFile, path: Path) -> None:
     temporary = Path(name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(dump_lock(lock))
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())

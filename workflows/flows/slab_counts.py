@@ -17,6 +17,7 @@ from workflows.flows.dft_cost import Meshes, Work, work_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from multiprocessing.process import BaseProcess
 
     from workflows.flows.campaign_settings import MillerIndex
     from workflows.flows.lock_file import Site, Vector
@@ -128,7 +129,12 @@ def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def count_one(bulk: Bulk, settings: dict[str, Any], meshes: Meshes) -> Counts:

@@ -119,7 +119,7 @@ class MaterialsProjectSource:
         )
         check_installed()
         self.problems: list[str] = []
-        self.whole = True  # False once an answer was missing
+        self.whole = True  # False once an answer did not come
         self._client = Client(find_key(api_key), endpoint, backoff=backoff)
         self._questions = _questions(wanted, include_gnome)
         self._endpoint = endpoint or ""
@@ -159,8 +159,8 @@ class MaterialsProjectSource:
         self._conclude(missing, reason, skipped)
 
     def _conclude(self, missing: list[str], reason: RequestFailedError | None, skipped: Counter[str]) -> None:
+        self.whole = reason is None
         if missing:
-            self.whole = False
             what = missing[0] if len(missing) == 1 else f"{missing[0]} and {len(missing) - 1} more groups"
             part = "nothing came" if len(missing) == len(self._questions) else f"missing are {what}"
             self.problems.append(f"mp: {part}: {reason}")
