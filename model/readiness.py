@@ -46,7 +46,7 @@ class Readiness:
     new
         Records that are new or have changed since the champion's snapshot.
     untried
-        The same since the snapshot of the last model that a refresh decided about, if that is later; else `new`.
+        The same since the snapshot of the last model that a refresh decided about, if those are fewer.
     needed
         New records that are asked for.
     missing
