@@ -1,8 +1,8 @@
 """Answers as the Materials Project's API does, on 127.0.0.1, with faults a test asks for.
 
-Follows emmet-api: an x-api-key header checked by the gateway in front (401 in the gateway's words), a heartbeat
-without key, ``_limit`` (at most 1000) and ``_skip``, ``_fields``, documents under ``data``, their number under
-``meta.total_doc``, and 400 for a parameter that the endpoint does not have.
+Follows emmet-api: an x-api-key header checked by the gateway in front (401 in the gateway's words), a
+heartbeat without key, ``_limit`` (at most 1000) and ``_skip``, ``_fields``, documents under ``data``, their
+number under ``meta.total_doc``, and 400 for a parameter that the endpoint does not have.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ their views agrees. One search suffices where the atoms lie on their ideal posit
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ import numpy as np
 import spglib
 
 from workflows.structures.identity import ENANTIOMORPHS
+
+# spglib's C code writes to stderr where a wide search does not succeed, which is answered here
+os.environ.setdefault("SPGLIB_WARNING", "OFF")
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,13 +62,14 @@ class View:
         from pymatgen.core.periodic_table import Element
         from pymatgen.core.structure import Structure as PymatgenStructure
 
+        reduced = spglib.niggli_reduce(self.lattice)
         return PymatgenStructure(
-            self.lattice,
+            self.lattice if reduced is None else reduced,
             [Element.from_Z(int(z)) for z in self.numbers],
             self.positions,
             coords_are_cartesian=True,
             to_unit_cell=True,
-        ).get_reduced_structure()
+        )
 
 
 def views_of(structure: Structure) -> list[View]:
@@ -122,7 +127,7 @@ def _view(structure: Structure, numbers: NDArray[np.int64], dataset: Any) -> Vie
 
 def _is_ideal(structure: Structure, numbers: NDArray[np.int64], dataset: Any) -> bool:
     """Tell whether atoms and cell lie so close to the idealised ones that a narrow search finds no less."""
-    limit = NARROW / 10
+    limit = NARROW / 2  # an operation moves an ideal atom onto an ideal one, so two deviations add up
     ideal_cell = dataset.std_lattice.T @ dataset.transformation_matrix
     cell = dataset.std_rotation_matrix @ structure.lattice.matrix.T
     if np.abs(ideal_cell - cell).max() > limit:
