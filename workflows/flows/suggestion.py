@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.acquisition import Known, check_strategy, choose
+from model.acquisition import ALIKE, Known, check_strategy, choose
 from model.candidates import pool_of
 from model.improvement import Goal
 from stores.errors import InputError
@@ -175,7 +175,7 @@ def suggest_slabs(
             known=Known(values, places),
             scale=_spreads(values),
             goal=_goal(wish, targets, cost.method.fingerprint) if wish.strategy == "improvement" else None,
-            length=1.0,  # the unit of places is the distance at which slabs count as unlike
+            length=ALIKE,
             per_cost=wish.per_cost,
             budget=wish.budget,
         )
