@@ -134,6 +134,7 @@ class MaterialsProjectSource:
         missing: list[str] = []
         reason: RequestFailedError | None = None
         failures = 0
+        rows: list[tuple[str, Any]] | None
         skipped: Counter[str] = Counter()
         seen: set[str] = set()
         for number, question in enumerate(self._questions, start=1):

@@ -103,7 +103,7 @@ def primitive_size(structure: Structure) -> int:
 
 
 def _search(structure: Structure, numbers: NDArray[np.int64], symprec: float) -> Any:
-    cell = (structure.lattice.matrix, structure.frac_coords, numbers)
+    cell: Any = (structure.lattice.matrix, structure.frac_coords, numbers)
     with warnings.catch_warnings():  # old versions of spglib return None, new ones raise
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
