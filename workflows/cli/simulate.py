@@ -144,19 +144,21 @@ def _print(
     if not curves:
         return
     targets = [name for name in next(iter(curves.values()))[-1]["errors"] if name != "score"]
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("strategy", no_wrap=True)
-    for heading in ("seeds", "slabs", *(f"{target_name(t)} MAE ({unit_of(t)})" for t in targets)):
-        table.add_column(heading, justify="right")
-    for heading in ("error (σ)", "front found", "slabs for random's error", "ratio", "of single seeds"):
-        table.add_column(heading, justify="right")
+    symbols = {"surface_energy": "γ", "work_function": "Φ"}
+    errors = [
+        f"MAE {symbols.get(t, target_name(t))}\n" + (f"({unit_of(t)})" if unit_of(t) else "") for t in targets
+    ]
+    for heading in ("slabs", *errors, "error (σ)", "front\nfound", "slabs\nneeded", "ratio"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("of each\nseed", justify="right")
     for strategy, points in curves.items():
         last = points[-1]
         own = next((s for s in saved if (s["strategy"], s["error"]) == (strategy, "score")), None)
         front = last["front"]["mean"]
         table.add_row(
             strategy,
-            str(last["seeds"]),
             str(last["slabs"]),
             *(significant(last["errors"][t]["mean"]) for t in targets),
             _spread(last["errors"]["score"]),
@@ -166,6 +168,7 @@ def _print(
     console = page()
     console.print(
         f"{result['pool']} slabs in the pool, {result['holdout']} of other compounds held out; "
+        f"{result['seeds']} seed{'s' if result['seeds'] > 1 else ''}; "
         f"{duration(result['cpu_seconds'])} of processor time",
         markup=False,
     )
@@ -174,7 +177,7 @@ def _print(
         mark = next(s["mark"] for s in saved if s["error"] == "score")
         console.print(
             f"random's error with {result['reference_slabs']:.0f} slabs: {mark:.3f} standard deviations of "
-            "the hold-out's labels; ratio: slabs that a strategy needs for it, over that number",
+            "the hold-out's labels; ratio: slabs needed for it, over that number",
             markup=False,
         )
     else:
