@@ -7,4 +7,5 @@ from workflows.cli.commands import queue as queue
 from workflows.cli.commands import look as look
 from workflows.cli.commands import learn as learn
 from workflows.cli.commands import loop as loop
+from workflows.cli.commands import unattended as unattended
 from workflows.cli.commands import mend as mend
