@@ -284,6 +284,25 @@ def test_a_server_that_is_gone_takes_nothing_away(mg, write, tmp_path):
     assert "problem" not in out
 
 
+@pytest.mark.parametrize("stage", ["symmetry", "slabs"])
+def test_ctrl_c_keeps_what_has_come_and_writes_no_lock_file(mg, write, tmp_path, monkeypatch, stage):
+    from workflows.cli.enumerate import Bar
+
+    def interrupt(self, told, done, total):
+        if told == stage:
+            raise KeyboardInterrupt
+
+    with optimade_server({"mp": databases()["mp"]}, page_limit=50, validate=False) as urls:
+        campaign = write(urls, "partners: [Ag]", order=("mp",))
+        with monkeypatch.context() as patched:
+            patched.setattr(Bar, "tell", interrupt)
+            assert mg("enumerate", campaign)[0] == 130
+    assert not list(tmp_path.glob("*lock*"))
+    # the server is gone: what had come is enough
+    assert mg("enumerate", campaign)[0] == 0
+    assert (tmp_path / "mg.lock.json").exists()
+
+
 def test_sources_that_cannot_be_used_cost_one_line_each(mg, tmp_path):
     (tmp_path / "cifs").mkdir()
     structure_for("MgAg", "B2").to(filename=str(tmp_path / "cifs" / "good.cif"))
