@@ -257,6 +257,10 @@ def test_an_older_answer_stands_in_for_a_provider_that_is_down(ask: Ask) -> None
             f"x: answered 500 Internal Server Error, 3 times: its answer of {today} is used; try again later "
             "for a newer one"
         ]
+    assert ask(server.url, max_age=timedelta(0)) == (  # not even its info
+        ALL,
+        [f"x: cannot be reached, 3 times: its answer of {today} is used; try again later for a newer one"],
+    )
 
 
 def test_fewer_structures_than_promised_are_told_every_time(ask: Ask) -> None:

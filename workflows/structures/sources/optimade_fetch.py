@@ -84,7 +84,7 @@ class ProviderFetch:
 
     def cached(self) -> Fetch | None:
         """Return an answer in the cache that is whole and young enough."""
-        self._look_up_prefix()
+        self._look_up_prefix(-1 if self.refresh else self.max_age)
         whole = self.cache.latest(self.key(), finished=True)
         return whole if whole and whole.begun >= time.time() - self.max_age and not self.refresh else None
 
@@ -101,6 +101,8 @@ class ProviderFetch:
         try:
             self._ask_prefix()
         except NoAnswerError as trouble:
+            if self._look_up_prefix(float("inf")):
+                return self._partial(str(trouble))
             return None, f"{name}: {trouble}: check the base URL {self.provider.base_url}, or try again later"
         if whole := self.cached():  # another process fetched it while this one waited
             return whole, None
@@ -137,16 +139,17 @@ class ProviderFetch:
     def _lock_name(self) -> str:
         return hashlib.sha256(f"{self.provider.base_url} {self.query}".encode()).hexdigest()
 
-    def _look_up_prefix(self) -> None:
-        if not self.known and not self.refresh:
-            prefix = self.cache.fact(f"prefix {self.provider.base_url}", self.max_age)
+    def _look_up_prefix(self, max_age: float) -> bool:
+        """Take the prefix from the cache; tell whether the provider is known."""
+        if not self.known:
+            prefix = self.cache.fact(f"prefix {self.provider.base_url}", max_age)
             if prefix is not None:
                 self.provider, self.known = provider_at(self.provider.base_url, prefix), True
+        return self.known
 
     def _ask_prefix(self) -> None:
         """Ask a server that was given by its URL for the prefix of its properties."""
-        self._look_up_prefix()
-        if self.known:
+        if self._look_up_prefix(-1 if self.refresh else self.max_age):
             return
         with PatientSession.with_patience(self.patience)() as session:
             content = session.get(f"{self.provider.base_url}/v1/info").json()
