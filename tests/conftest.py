@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+import sysconfig
+from pathlib import Path
+
 import pytest
+
+
+def pytest_configure() -> None:
+    stray = Path(sysconfig.get_path("purelib"), "tests")
+    if (stray / "__init__.py").is_file():
+        pytest.exit(
+            f"{stray} came with another package (optimade 1.5.0) and hides this folder in subprocesses; "
+            f"remove it (make setup does): rm -r {stray}",
+            returncode=3,
+        )
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -6,6 +6,7 @@ Standard library only: this runs before any dependency is there.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import sysconfig
 from pathlib import Path
@@ -48,6 +49,16 @@ def install(extras: list[str], venv: Path) -> None:
             environment=pinned_environment(),
             keep_open=[lock],
         )
+        remove_stray_tests(Path(sysconfig.get_path("purelib")))
+
+
+def remove_stray_tests(site_packages: Path) -> None:
+    """Remove a package ``tests`` that came with somebody's wheel: it would hide the repository's folder.
+
+    The wheel of optimade 1.5.0 carries its own tests by mistake.
+    """
+    if (site_packages / "tests" / "__init__.py").is_file():
+        shutil.rmtree(site_packages / "tests")
 
 
 if __name__ == "__main__":
