@@ -30,7 +30,7 @@ LOOP_COLLECTIONS = (
     *("candidates", "cuts"),
     *("leases", "refreshes", "rounds"),
 )
-"""What learning keeps beside them; see `stores.snapshots`, `registry`, `candidates`, `leases`, `refreshes`."""
+"""What learning keeps beside them: `stores.snapshots`, `registry`, `candidates`, `leases`, `refreshes`."""
 
 
 @cache

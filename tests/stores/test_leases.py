@@ -85,9 +85,11 @@ def test_a_running_process_keeps_its_lease_and_a_killed_one_loses_it_at_once(hol
     uri, process = holder
     with open_store(uri) as store:
         began = time.monotonic()
-        with pytest.raises(HeldError, match=f"^Process {process.pid} on .* is at it already"):
-            with take_lease(store, "refresh"):
-                pass
+        with (
+            pytest.raises(HeldError, match=f"^Process {process.pid} on .* is at it already"),
+            take_lease(store, "refresh"),
+        ):
+            pass
         process.send_signal(signal.SIGKILL)
         process.wait()
         with take_lease(store, "refresh") as lease:
@@ -113,14 +115,13 @@ def test_on_another_machine_the_beat_tells_and_no_clock(holder, monkeypatch):
 
 
 def test_a_recycled_process_number_is_not_the_owner(tmp_path):
-    with open_store(f"sqlite:///{tmp_path}/records.sqlite") as store:
-        with take_lease(store, "refresh") as lease:
-            lease._document["started"] = "1"  # this process's number, started at another time
-            lease.beat()
-            with take_lease(store, "refresh") as other:
-                assert other.number == 2
-                with pytest.raises(LeaseLostError, match="held up"):
-                    lease.check()
+    with open_store(f"sqlite:///{tmp_path}/records.sqlite") as store, take_lease(store, "refresh") as lease:
+        lease._document["started"] = "1"  # this process's number, started at another time
+        lease.beat()
+        with take_lease(store, "refresh") as other:
+            assert other.number == 2
+            with pytest.raises(LeaseLostError, match="held up"):
+                lease.check()
 
 
 def test_an_owner_that_was_held_up_does_not_disturb_the_next(tmp_path):

@@ -59,7 +59,7 @@ def labelled_slabs(
     InputError
         If a snapshot is named together with a method or several stores: what it holds is settled.
     """
-    named = [store_uri] if isinstance(store_uri, str) else list(store_uri or ())
+    named: list[str | None] = [store_uri] if isinstance(store_uri, str) else list(store_uri or ())
     uris = tuple(dict.fromkeys(resolve_store_uri(uri) for uri in named or [None]))
     if method is not None and snapshot is not None:
         raise InputError(
