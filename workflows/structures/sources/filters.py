@@ -79,8 +79,8 @@ class CandidateFilter:
         If an element is none, is both wanted and excluded, or a number makes no sense.
     """
 
-    partners: tuple[str, ...] | None = None
-    exclude: tuple[str, ...] = ()
+    partners: Sequence[str] | None = None
+    exclude: Sequence[str] = ()
     radioactive: bool = False
     min_elements: int = 2
     max_elements: int = 2

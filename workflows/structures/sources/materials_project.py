@@ -111,8 +111,8 @@ class MaterialsProjectSource:
         progress: Callable[[str, int, int | None], None] | None = None,
     ) -> None:
         wanted = CandidateFilter(  # checks its arguments
-            partners=None if partners is None else tuple(partners),
-            exclude=exclude if isinstance(exclude, str) else tuple(exclude),  # type: ignore[arg-type]
+            partners=partners,
+            exclude=exclude,
             min_elements=min_elements,
             max_elements=max_elements,
             max_atoms=max_atoms,
