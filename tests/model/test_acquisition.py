@@ -126,6 +126,8 @@ def test_improvement_works_without_anything_known_and_with_gaps_in_it():
     single = Goal((1,), (1.0,))
     best = choose(pool, 1, "improvement", goal=single, known=known_of(pool))[0]
     assert pool.mean[best.index, 1] > np.median(pool.mean[:, 1])
+    assert "chance to beat the best" in best.reason, "of one target the best known value is the mark"
+    assert "no value is known" in choose(pool, 1, "improvement", goal=single)[0].reason
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES[:3])
