@@ -18,6 +18,7 @@ from tests.model.small_dataset import PARTNERS, labels_of, slabs, small_dataset
 from workflows.cli.app import app
 
 torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.xdist_group("models")  # they tell one story, in order
 
 TARGETS = ("surface_energy", "work_function")
 TINY = ("--epochs", 2, "--params", "tiny.json")

@@ -180,7 +180,7 @@ def test_the_option_alone_loads_nothing_that_draws(environment, records, tmp_pat
 def lock_file(path, values):
     """A lock file with the phases of `PHASES` and MgAg; energies per atom by method."""
     from stores.records import Provenance
-    from workflows.flows.lock_file import LockedCompound, LockedValues, LockFile, write_lock
+    from workflows.flows.lock_file import LockedCompound, LockedValues, LockFile, dump_lock, write_lock
 
     compounds = [
         LockedCompound(
@@ -197,7 +197,8 @@ def lock_file(path, values):
         )
         for i, ((formula, number), energies) in enumerate(values.items())
     ]
-    write_lock(LockFile(mgsurf="1", made_from="x", sections={}, slab_settings={}, compounds=compounds), path)
+    lock = LockFile(mgsurf="1", made_from="x", sections={}, slab_settings={}, compounds=compounds)
+    write_lock(dump_lock(lock), path)
     return path
 
 

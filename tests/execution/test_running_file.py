@@ -39,3 +39,9 @@ def test_a_run_that_computed_nothing_leaves_nothing(tmp_path):
     with RunListener(Console(quiet=True), tmp_path, quiet=True):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_was_being_written_is_removed(tmp_path):
+    with RunListener(Console(), tmp_path):
+        (tmp_path / "running.json").write_text('{"pid": ')
+    assert not (tmp_path / "running.json").exists()

@@ -170,10 +170,14 @@ class RunListener(logging.Handler):
     def _forget_running(self) -> None:
         """Remove ``running.json`` unless another run in the same folder wrote it."""
         try:
-            state = json.loads(self._running.read_text(encoding="utf-8"))
-            if (state["pid"], state["host"]) == (os.getpid(), socket.gethostname()):
+            try:
+                state = json.loads(self._running.read_text(encoding="utf-8"))
+                ours = (state["pid"], state["host"]) == (os.getpid(), socket.gethostname())
+            except (ValueError, KeyError, TypeError):
+                ours = True  # Ctrl-C may have come while it was being written
+            if ours:
                 self._running.unlink(missing_ok=True)
-        except (OSError, ValueError, KeyError, TypeError):
+        except OSError:
             logging.getLogger(__name__).debug("could not remove %s", self._running)
 
 
