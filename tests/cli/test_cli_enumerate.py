@@ -367,6 +367,30 @@ def test_sections_that_changed_since_are_one_line(mg, tmp_path):
     assert mg("run", "mg.yaml", "--dry-run")[0] == 0
 
 
+def test_slab_settings_replace_counts_but_never_crystals(mg, tmp_path):
+    text = (
+        "name: a\nsources:\n  - folder: crystals\n"
+        "engine: {{name: 'tests.engines.pair_engine:PairEngine'}}\nslabs: {{max_miller_index: {n}}}\n"
+    )
+    path, lock, crystals = tmp_path / "mg.yaml", tmp_path / "mg.lock.json", tmp_path / "crystals"
+    crystals.mkdir()
+    MGAG.to_file(str(crystals / "MgAg.cif"))
+    path.write_text(text.format(n=1))
+    mg("enumerate", "mg.yaml")
+    path.write_text(text.format(n=2))
+    assert "lock file mg.lock.json replaced" in mg("enumerate", "mg.yaml")[1]
+    kept = lock.read_bytes()
+
+    structure_for("MgZn2", "C15").to_file(str(crystals / "MgZn2.cif"))
+    path.write_text(text.format(n=1))
+    _, out = mg("enumerate", "mg.yaml")
+    assert "mg.lock.json was kept" in out
+    assert "added     MgZn2" in out
+    assert lock.read_bytes() == kept
+    assert "replaced" in mg("enumerate", "mg.yaml", "--update")[1]
+    assert lock.read_bytes() != kept
+
+
 def test_a_damaged_lock_file_is_one_line(mg, tmp_path):
     (tmp_path / "mg.yaml").write_text(
         "name: a\nsources:\n  - prototypes: [B2]\n    partners: [Ag]\n"

@@ -192,7 +192,8 @@ def settle(found: Enumeration, path: Path, settings: Campaign, *, update: bool) 
     """Write a lock file, or say what it would change.
 
     A lock file is replaced when the campaign file was edited since, or on request; what only changed in the
-    databases, or could not be had this time, never replaces it by itself.
+    databases, or could not be had this time, never replaces it by itself. An edit of slab settings replaces
+    the counts, so it does not count where other crystals would come along with them.
 
     Parameters
     ----------
@@ -231,12 +232,13 @@ def settle(found: Enumeration, path: Path, settings: Campaign, *, update: bool) 
         return [f"{where} could not be read and was replaced"]
     lock = found.lock
     difference = changes(old, lock)
-    edited = (old.made_from, old.slab_settings) != (lock.made_from, lock.slab_settings)
+    edited, recounted = old.made_from != lock.made_from, old.slab_settings != lock.slab_settings
+    asked_for = edited or (recounted and not difference.of_crystals)
     lines = [f"  {line}" for line in difference.lines()]
-    if update or (edited and found.whole):
+    if update or (asked_for and found.whole):
         write_lock(found.text, path)
         return [f"{where} replaced" + (":" if lines else "; its compounds stay the same"), *lines]
-    if not difference and not edited:
+    if not difference and not edited and not recounted:
         return [f"{where} lists the same compounds and was kept"]
     why = "what databases say has changed" if found.whole else "not every source answered in full"
     return [

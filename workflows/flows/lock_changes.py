@@ -35,7 +35,12 @@ class Changes:
 
     def __bool__(self) -> bool:
         """Return whether anything changed."""
-        return bool(self.added or self.removed or self.geometry or self.other)
+        return self.of_crystals or bool(self.other)
+
+    @property
+    def of_crystals(self) -> bool:
+        """Whether other crystals are listed, not only other values of the same ones."""
+        return bool(self.added or self.removed or self.geometry)
 
     def lines(self) -> list[str]:
         """Say what changed, one line per compound up to `NAMED` of a kind."""
