@@ -76,6 +76,19 @@ def test_an_unfinished_answer_is_never_taken_for_a_whole_one(tmp_path: Path) -> 
         assert len(ask(server, cache)[0]) == 6
 
 
+def test_what_ended_before_it_was_marked_whole_still_tells_what_is_missing(tmp_path: Path) -> None:
+    cache = tmp_path / "sources.sqlite"
+    with FaultyServer(pages_of(6)) as server:
+        server.meta = {"data_returned": 8}
+        first = ask(server, cache)
+        assert first[1] == ["x: 6 of 8 structures came, and no further page"]
+        with sqlite3.connect(cache) as connection:
+            connection.execute("UPDATE fetches SET finished = NULL, note = NULL")
+        server.asked.clear()
+        assert ask(server, cache) == first
+        assert server.asked == []
+
+
 def test_fingerprint_names_what_will_come(tmp_path: Path) -> None:
     cache = tmp_path / "sources.sqlite"
     with FaultyServer(pages_of(4)) as server:

@@ -163,7 +163,8 @@ class ProviderFetch:
     def _fetch(self, begun: Fetch | None) -> None:
         """Fetch all pages, or those after `begun`; from a more modest request if a server refuses one."""
         if begun and begun.pages and begun.next is None:  # ended between its last page and the mark
-            self.cache.finish(begun.number, self.key(), None)
+            note = PageReader(self, begun, PatientSession).note()
+            self.cache.finish(begun.number, self.key(), note)
             return
         if begun and begun.next:
             try:
