@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from workflows.flows.enumeration import Enumeration
 
-_DECIDING = ("campaign_origins", "dft_cost", "enumeration", "lock_file", "slab_counts")
+_DECIDING = ("campaign_origins", "campaign_sources", "dft_cost", "enumeration", "lock_file", "slab_counts")
 
 KEPT = 20
 """Enumerations kept; older ones are removed."""
@@ -43,6 +43,8 @@ def _code_version() -> str:
         *here.parent.glob("structures/**/*.py"),
         *here.parent.glob("analysis/*hull*.py"),
         *(here / f"{name}.py" for name in _DECIDING),
+        here.parent / "engines" / "kpoints.py",
+        here.parent / "jobs" / "progress.py",
     ]
     digest = hashlib.sha256()
     for path in sorted(files):
