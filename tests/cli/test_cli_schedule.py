@@ -117,6 +117,16 @@ def test_cron_is_installed_once_changed_and_removed_and_other_lines_stay(host):
     assert host.good("--remove").startswith("there is no mgsurf-refresh-")
 
 
+def test_an_entry_whose_end_was_lost_takes_no_other_lines_with_it(host):
+    host.give("cron")
+    host.good("--install")
+    entry = host.table()
+    begin = entry.splitlines(keepends=True)[0]
+    (host.fake / "crontab.table").write_text(begin + OTHERS + "\n" + entry)
+    host.good("--remove")
+    assert host.table() == OTHERS + "\n"
+
+
 def test_the_line_runs_a_refresh_here(host, tmp_path):
     host.give("cron")
     host.good("--every", "1h", "--install", "--store", "results.sqlite", MGSURF_CACHE=str(tmp_path / "it's"))

@@ -100,7 +100,9 @@ def _without(lines: list[str], entry: Entry) -> tuple[list[str], bool]:
         # a mark without its partner was edited by hand: only that line goes
         if names[i] == begin:
             found = True
-            inside = end in names[i:]
+            rest = names[i + 1 :]
+            following = rest[: rest.index(begin)] if begin in rest else rest
+            inside = end in following
         elif names[i] == end:
             found, inside = True, False
         elif not inside:
