@@ -195,6 +195,8 @@ def decide(registry: ModelRegistry, card: ModelCard, data: SnapshotData, *, tell
     for attempt in range(_TRIES):
         standing = registry.book().standing(card.version)
         if standing.state != "candidate":
+            if standing.state == "retired":  # the very weights were in use before, and somebody went back
+                return "reject", f"{card.name} is these weights already, and was retired: {standing.reason}"
             return ("reject" if standing.state == "rejected" else "promote"), standing.reason
         champion = registry.champion_version()
         judgement, notes = compare_with_champion(registry, card, data, tell=tell)

@@ -257,7 +257,7 @@ def _good_enough(stop: StoppingRule, card: ModelCard | None, documents: list[dic
         words = ", ".join(f"{name} {value:.4g}" for name, value in errors.items())
         return f"the error of {card.name} on the hold-out is small enough ({words})"
     sigmas = {
-        name: max((d["predictions"][name]["sigma"] or 0.0) for d in documents if name in d["predictions"])
+        name: max(_sigma(d["predictions"][name]) for d in documents if name in d["predictions"])
         for name in stop.sigmas
         if any(name in d["predictions"] for d in documents)
     }
@@ -265,6 +265,11 @@ def _good_enough(stop: StoppingRule, card: ModelCard | None, documents: list[dic
         words = ", ".join(f"{name} {value:.4g}" for name, value in sigmas.items())
         return f"the largest uncertainty of a candidate is small enough ({words})"
     return ""
+
+
+def _sigma(predicted: dict[str, Any]) -> float:
+    """Return a standard deviation; a model that tells none is not sure."""
+    return float("inf") if predicted["sigma"] is None else float(predicted["sigma"])
 
 
 def _allowance(maker: ActiveLearningMaker, before: list[Round]) -> tuple[int, float | None, str]:
