@@ -5,6 +5,7 @@ import json
 import pytest
 
 from stores.errors import InputError
+from stores.method import content_hash
 from stores.records import Provenance
 from workflows.flows.enumeration import rounded
 from workflows.flows.lock_changes import changes
@@ -119,3 +120,26 @@ def test_changes_are_told_by_kind():
 def test_a_geometry_from_another_source_is_told():
     found = changes(lock(compound()), lock(compound(names=("file:a.cif", "mp-1"), source="file", scale=1.01)))
     assert found.geometry == ["MgAg B2: taken from file, was mp, cell edges change by up to 0.33 %"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        ({"sites": [("Xq", 0.0, 0.0, 0.0)]}, "Xq"),
+        ({"lattice": ((3.0, 0.0, 0.0), (0.0, 3.0, 0.0), (3.0, 3.0, 0.0))}, "no volume"),
+        ({"sites": [("Mg", 0.0, 0.0, 0.0), ("Ag", 0.1, 0.0, 0.0)]}, "apart"),
+    ],
+)
+def test_a_crystal_spoilt_by_hand_is_one_line_that_names_the_file(tmp_path, spoil, words):
+    from workflows.flows.campaign_file import campaign_structures, load_campaign
+    from workflows.flows.lock_file import sections_of
+
+    path = tmp_path / "a.yaml"
+    path.write_text("name: a\nsources:\n  - prototypes: [B2]\n    partners: [Ag]\n")
+    campaign = load_campaign(path)
+    spoilt = lock(compound(**spoil)).model_copy(update={"made_from": content_hash(sections_of(campaign))})
+    write_lock(dump_lock(spoilt), tmp_path / "a.lock.json")
+    with pytest.raises(InputError) as error:
+        campaign_structures(campaign)
+    assert "a.lock.json: MgAg B2" in str(error.value) and words in str(error.value)
+    assert "\n" not in str(error.value)

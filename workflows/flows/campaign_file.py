@@ -150,14 +150,18 @@ def campaign_structures(campaign: Campaign) -> list[CampaignStructure]:
     if campaign.sources is None:
         return compound_structures(campaign)
     from workflows.flows.lock_file import campaign_lock, lock_path
+    from workflows.structures.reading import check_structure
 
-    name = lock_path(campaign).name
-    return [
-        CampaignStructure(
-            locked.label, locked.structure(), locked.provenance, locked.facets, f"{name}: {locked.label}"
-        )
-        for locked in campaign_lock(campaign).compounds
-    ]
+    found = []
+    for locked in campaign_lock(campaign).compounds:
+        where = f"{lock_path(campaign)}: {locked.label}"
+        try:
+            structure = locked.structure()
+        except ValueError as error:  # no such element
+            raise InputError(f"{where}: {error}; run mgsurf enumerate --update") from None
+        check_structure(structure, where)
+        found.append(CampaignStructure(locked.label, structure, locked.provenance, locked.facets, where))
+    return found
 
 
 def compound_structures(campaign: Campaign) -> list[CampaignStructure]:
