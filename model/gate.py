@@ -3,9 +3,9 @@
 Errors are absolute, in standard deviations of the training labels, so that targets of different units can be
 averaged. Slabs of one compound are alike, so the compound is what counts: each compound's error is the mean
 over its slabs, and every compound weighs the same. The difference of two models is resampled over
-compounds, both models on the same draw (paired bootstrap of clusters, percentile interval: Efron and
-Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13; Field and Welsh, J. R. Stat. Soc. B 69 (2007) 369,
-for clusters). The new model is better if
+compounds, both models on the same draw (paired bootstrap of clusters: Efron and Tibshirani, An Introduction
+to the Bootstrap, 1993, ch. 13; Field and Welsh, J. R. Stat. Soc. B 69 (2007) 369; the percentile interval is
+expanded for few compounds, see `model.metrics.bootstrap`). The new model is better if
 
 1. the 95 % interval of the difference, averaged over targets, lies below zero, and
 2. no single target got worse with its whole interval above zero.

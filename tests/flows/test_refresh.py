@@ -129,7 +129,7 @@ def test_the_first_model_is_champion_because_it_beats_the_mean(learned):
     assert book.standing(1).reason.startswith(
         "better than predicting the training mean: mean scaled error 0."
     )
-    assert "8 held-out compounds" in book.standing(1).reason
+    assert "12 held-out compounds" in book.standing(1).reason
     assert card.config["split"] == "holdout"
     assert card.members == 2
     assert card.note == "trained from scratch: there was no champion"
@@ -168,7 +168,7 @@ def test_news_lead_to_a_challenger_and_a_decision_in_words(taught):
     answer = taught.refresh()
     assert answer["version"] == 2
     assert answer["outcome"] in ("promoted", "rejected")
-    assert "on 8 held-out compounds, difference" in answer["reason"]
+    assert "on 12 held-out compounds, difference" in answer["reason"]
     assert "surface_energy" in answer["reason"]
     assert "work_function" in answer["reason"]
     assert "training from v1" in taught.said
@@ -235,7 +235,7 @@ def test_the_champions_method_goes_before_others(taught):
     found = taught.look()[1]
     assert OTHER.fingerprint not in found.methods
     assert found.new == 0
-    assert taught.look(method=OTHER.fingerprint)[1].new == 72
+    assert taught.look(method=OTHER.fingerprint)[1].new == 84
 
 
 def test_while_one_is_at_it_others_say_so(taught):
@@ -278,6 +278,27 @@ def test_a_full_disk_is_told_and_the_champion_stays(taught, monkeypatch):
     assert run_folder.write_tensors is not full
     assert taught.refresh()["version"] == 2
     assert "going on with refresh 2, which was interrupted" in taught.said
+
+
+def test_a_refresh_that_cannot_succeed_does_not_stand_in_the_way(taught, monkeypatch):
+    import model.refresh
+
+    def impossible(*arguments, **options):
+        raise InputError("the snapshot has lost an item")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model.refresh, "train_challenger", impossible)
+        with pytest.raises(InputError, match="lost an item"):
+            taught.refresh(force=True)
+    with open_store(taught.uri) as store:
+        failed = last_refresh(store)
+    assert (failed.outcome, failed.reason, failed.finished) == (
+        "abandoned",
+        "the snapshot has lost an item",
+        True,
+    )
+    fill(taught.uri, MORE)
+    assert taught.refresh(force=True)["outcome"] in ("promoted", "rejected")
 
 
 def test_a_champion_that_may_have_seen_the_hold_out_is_told(place):

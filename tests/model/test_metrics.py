@@ -68,6 +68,13 @@ def test_bootstrap_covers_the_mean_about_as_often_as_it_says():
     assert 0.88 <= hits / 200 <= 0.99
 
 
+@pytest.mark.parametrize("n", [5, 6, 12])
+def test_bootstrap_of_few_values_is_not_too_narrow(n):
+    rng = np.random.default_rng(0)
+    below = sum(bootstrap(rng.normal(0.0, 1.0, n), seed=trial, draws=2000).high < 0 for trial in range(1000))
+    assert below <= 50  # 25 expected; the plain percentile interval gives 65 at six values
+
+
 def test_paired_difference_sees_what_the_spread_of_seeds_hides():
     rng = np.random.default_rng(1)
     theirs = 0.1 + rng.normal(0, 0.01, 8)

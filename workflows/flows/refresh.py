@@ -125,6 +125,9 @@ def check_records(maker: RefreshMaker, after: list[Any]) -> Any:
 @job(name="train and decide")
 def retrain(maker: RefreshMaker) -> dict[str, Any]:
     """Make a challenger and decide about it, or go on with one that was interrupted."""
+    from model.folder_lock import InUseError
+    from stores.registry import DamagedWeightsError
+
     require_torch()
     try:
         with open_store(maker.store) as store, take_lease(store, LEASE, waiting=_waiting) as lease:
@@ -138,7 +141,14 @@ def retrain(maker: RefreshMaker) -> dict[str, Any]:
             else:
                 _tell(f"going on with refresh {entry.number}, which was interrupted")
             if entry.outcome == "open":
-                _train_and_decide(store, maker, entry, lease.check)
+                try:
+                    _train_and_decide(store, maker, entry, lease.check)
+                except (InputError, DamagedWeightsError) as error:
+                    # what would fail the same way every time must not stand in the way of the next refresh
+                    if not isinstance(error, InUseError):
+                        entry.outcome, entry.reason, entry.finished = "abandoned", str(error), True
+                        write_refresh(store, entry)
+                    raise
             return {"outcome": entry.outcome, "reason": entry.reason, "version": entry.version}
     except HeldError as error:
         return _busy(error)
