@@ -57,8 +57,14 @@ def remove_stray_tests(site_packages: Path) -> None:
 
     The wheel of optimade 1.5.0 carries its own tests by mistake.
     """
-    if (site_packages / "tests" / "__init__.py").is_file():
-        shutil.rmtree(site_packages / "tests")
+    if not (site_packages / "tests" / "__init__.py").is_file():
+        return
+    shutil.rmtree(site_packages / "tests")
+    for record in site_packages.glob("*.dist-info/RECORD"):  # else it looks half installed from now on
+        lines = record.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if not line.startswith("tests/")]
+        if len(kept) < len(lines):
+            record.write_text("".join(kept), encoding="utf-8")
 
 
 if __name__ == "__main__":

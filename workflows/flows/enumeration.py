@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from time import monotonic
@@ -173,6 +173,7 @@ def _work_out(
     merged = merge(drawn.candidates(), problems=problems, progress=progress)
     problems += [line for origin in origins for line in origin.problems]
     names = {name: w for w in wanted for name in w.names}
+    merged = drawn.without_gap(merged, names)
     chosen, hull_lines = _near_hull(merged, names, campaign.filters.max_energy_above_hull, drawn.competing)
     compounds, works, too_large = [], [], 0
     bulks = [_bulk(m, names) for m, _ in chosen]
@@ -208,7 +209,8 @@ class _Drawn:
     def __init__(self, campaign: Campaign, wanted: list[Wanted], origins: list[Origin]) -> None:
         self.number = 0
         self.competing: list[HullEntry] = []
-        self.screening = Screening(campaign.filters.candidate_filter())
+        # that a compound has a gap may be known to one database alone: looked at once they are merged
+        self.screening = Screening(replace(campaign.filters.candidate_filter(), metals_only=False))
         self._campaign, self._wanted, self._origins = campaign, wanted, origins
 
     def candidates(self) -> Iterator[Candidate]:
@@ -223,7 +225,20 @@ class _Drawn:
                 if not passed:
                     self._compete(candidate)
 
-    def _compete(self, candidate: Candidate) -> None:
+    def without_gap(
+        self, merged: list[MergedCandidate], names: dict[tuple[str, str], Wanted]
+    ) -> list[MergedCandidate]:
+        """Leave out what has a band gap, if metals are wanted; what the campaign file names stays."""
+        self.screening.filter = self._campaign.filters.candidate_filter()
+        kept = []
+        for candidate in merged:
+            if _named(candidate, names) or list(self.screening.passing([candidate])):
+                kept.append(candidate)
+            else:
+                self._compete(candidate)
+        return kept
+
+    def _compete(self, candidate: Candidate | MergedCandidate) -> None:
         if self._campaign.filters.max_energy_above_hull is None:
             return
         formula = mg_first_formula(candidate.structure.composition)
