@@ -88,12 +88,14 @@ class ModelRegistry:
         for content in files.values():  # before anything else, so that a card never lacks its weights
             put_blob(self.store, content)
         for _ in range(_TRIES):
+            # first the number, then whether it is known: who registers the same in between takes the number
+            version = self._last_version() + 1
             known = self._cards({"weights.sha256": weights.sha256}, sort={"version": 1}, limit=1)
             if known:
                 return known[0], False
             card = ModelCard(
                 **facts.model_dump(include=set(ModelFacts.model_fields)),
-                version=self._last_version() + 1,
+                version=version,
                 created_at=datetime.now(UTC),
                 made_by=_maker(),
                 champion_before=self.champion_version(),
