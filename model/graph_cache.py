@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import sqlite3
+import time
 import zlib
 from contextlib import closing, suppress
 from dataclasses import asdict
@@ -122,8 +123,8 @@ class GraphCache:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=60)
         try:
+            _turn_wal_on(connection)
             # losing the last graphs in a power cut does no harm
-            connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=OFF")
             if self.path.stat().st_size > 0:
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -135,7 +136,9 @@ class GraphCache:
     def _failed(self, error: Exception) -> bool:
         """Remove a damaged file; say whether it is worth trying again."""
         damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
-        missing = "no such table" in str(error) or "no such column" in str(error)
+        if "no such table" in str(error):
+            return False  # another process is just making it
+        missing = "no such column" in str(error)
         if not damaged and not missing:
             LOG.warning("The graph cache %s cannot be used (%s); graphs are built again.", self.path, error)
             return False
@@ -178,3 +181,15 @@ def unpack(text: bytes) -> SlabGraph:
         values[name] = np.frombuffer(body, little, head[name], start).astype(kind)
         start += head[name] * little.itemsize
     return SlabGraph(**values)
+
+
+def _turn_wal_on(connection: sqlite3.Connection, longest: float = 60.0) -> None:
+    deadline = time.monotonic() + longest
+    while True:  # SQLite does not wait by itself when several processes do so at once
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
