@@ -10,7 +10,6 @@ import hashlib
 import logging
 import os
 import sqlite3
-import time
 import zlib
 from contextlib import closing, suppress
 from dataclasses import asdict
@@ -23,6 +22,7 @@ import orjson
 
 from model import folding, graph, neighbours, recut, slab_frame
 from model.graph import SlabGraph
+from stores.wal import turn_wal_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -123,7 +123,7 @@ class GraphCache:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=60)
         try:
-            _turn_wal_on(connection)
+            turn_wal_on(connection)
             # losing the last graphs in a power cut does no harm
             connection.execute("PRAGMA synchronous=OFF")
             if self.path.stat().st_size > 0:
@@ -181,15 +181,3 @@ def unpack(text: bytes) -> SlabGraph:
         values[name] = np.frombuffer(body, little, head[name], start).astype(kind)
         start += head[name] * little.itemsize
     return SlabGraph(**values)
-
-
-def _turn_wal_on(connection: sqlite3.Connection, longest: float = 60.0) -> None:
-    deadline = time.monotonic() + longest
-    while True:  # SQLite does not wait by itself when several processes do so at once
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)

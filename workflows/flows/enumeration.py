@@ -232,7 +232,8 @@ class _Drawn:
         self.screening.filter = self._campaign.filters.candidate_filter()
         kept = []
         for candidate in merged:
-            if _named(candidate, names) or list(self.screening.passing([candidate])):
+            named = bool(_named(candidate, names))
+            if named or any(True for _ in self.screening.passing([candidate])):
                 kept.append(candidate)
             else:
                 self._compete(candidate)

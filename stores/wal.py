@@ -1,0 +1,28 @@
+"""SQLite's write-ahead log, turned on by several processes at once."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+
+
+def turn_wal_on(connection: sqlite3.Connection, longest: float = 60.0) -> None:
+    """Turn the write-ahead log on; wait while others do so, which SQLite itself does not.
+
+    Parameters
+    ----------
+    connection
+        To a file that may be new.
+    longest
+        Time to wait (s), then SQLite's error is raised.
+    """
+    deadline = time.monotonic() + longest
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+            if not busy or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
