@@ -12,7 +12,6 @@ import itertools
 import os
 import sqlite3
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +22,7 @@ from stores.collection import SCHEMA_VERSION as SCHEMA_VERSION
 from stores.errors import InputError, MgsurfError, StoreError
 from stores.filters_sql import MATCH, TEXT_MATCH
 from stores.values import loads
+from stores.wal import turn_wal_on
 
 APPLICATION_ID = 0x6D677366  # "mgsf"
 
@@ -304,15 +304,7 @@ class Database:
         return connection
 
     def _lay_out(self, connection: Connection) -> None:
-        deadline = time.monotonic() + self.timeout
-        while True:  # SQLite does not wait by itself when several processes turn WAL on at once
-            try:
-                connection.execute("PRAGMA journal_mode=WAL")
-                break
-            except sqlite3.OperationalError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
+        turn_wal_on(connection, self.timeout)
         connection.execute("BEGIN IMMEDIATE")
         if not self._check_contents(connection):  # another process may have been first
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
