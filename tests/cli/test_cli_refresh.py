@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stores.connections import open_store
-from tests.flows.labelled_store import HELD, MORE, OTHER, TRAIN, VAL, fill
+from tests.flows.labelled_store import HELD, MORE, OTHER, SLABS, TRAIN, VAL, fill
 
 ROOT = Path(__file__).resolve().parents[2]
 CAMPAIGN = """name: loop
@@ -20,12 +20,15 @@ store: sqlite:///mgsurf.sqlite
 refresh: {refresh}
 """
 
+COMPOUNDS = TRAIN + VAL + HELD
+RECORDS = len(COMPOUNDS) * SLABS
+
 
 @pytest.fixture(scope="session")
 def plenty(tmp_path_factory):
     """A store with enough for a first model. Read only."""
     path = tmp_path_factory.mktemp("plenty") / "mgsurf.sqlite"
-    fill(f"sqlite:///{path}", TRAIN + VAL + HELD)
+    fill(f"sqlite:///{path}", COMPOUNDS)
     return path
 
 
@@ -63,18 +66,18 @@ def test_dry_run_and_json(mgsurf, plenty):
     answer = json.loads(mgsurf("refresh", "--dry-run", "--json", "--store", plenty).stdout)
     assert answer["outcome"] == "would_refresh"
     assert answer["ready"] is True
-    assert answer["parts"] == {"train": 12, "val": 4, "test": 8}
+    assert answer["parts"] == {"train": len(TRAIN), "val": len(VAL), "test": len(HELD)}
     assert answer["champion"] is None
-    assert answer["new"] == answer["accepted"] == 72
+    assert answer["new"] == answer["accepted"] == RECORDS
     assert "enough for a refresh" in mgsurf("refresh", "--dry-run", "--store", plenty).stdout
 
 
 def test_the_campaign_says_how_much_is_enough_and_options_overrule(mgsurf, tmp_path, plenty):
-    (tmp_path / "c.yaml").write_text(CAMPAIGN.format(refresh="{min_new_records: 80}"))
+    (tmp_path / "c.yaml").write_text(CAMPAIGN.format(refresh=f"{{min_new_records: {RECORDS + 8}}}"))
     done = mgsurf("refresh", "c.yaml", "--store", plenty)
     assert done.returncode == 0
     assert "missing before a model can be trained: 8 more records" in done.stdout
-    done = mgsurf("refresh", "c.yaml", "--store", plenty, "--dry-run", "--min-new", "70")
+    done = mgsurf("refresh", "c.yaml", "--store", plenty, "--dry-run", "--min-new", f"{RECORDS}")
     assert "enough for a refresh" in done.stdout
 
 
@@ -89,7 +92,7 @@ def test_a_refresh_from_end_to_end(mgsurf, tmp_path, plenty):
     assert done.stdout.startswith("v1 ")
     assert "mean scaled error" in done.stdout
     assert [line.strip() for line in done.stderr.splitlines()] == [
-        "snapshot of 72 accepted records of 24 compounds",
+        f"snapshot of {RECORDS} accepted records of {len(COMPOUNDS)} compounds",
         "training from scratch",
         "keeping its weights",
         "comparing v1 with predicting the training mean on the hold-out",
