@@ -205,6 +205,18 @@ def test_the_ablation_writes_a_table_beside_the_papers_and_goes_on(labelled, mgs
     assert [row["runs"] for row in json.loads(more.stdout)["rows"]] == [2, 2]
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert "±" in (tmp_path / "out" / "ablation.md").read_text()
+    with (tmp_path / "out" / "ablation.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["model"], row["seed"], row["target"]) for row in rows] == [
+        ("stl-surface-energy", "0", "surface_energy"),
+        ("sem-cgcnn", "0", "surface_energy"),
+        ("sem-cgcnn", "0", "work_function"),
+        ("stl-surface-energy", "1", "surface_energy"),
+        ("sem-cgcnn", "1", "surface_energy"),
+        ("sem-cgcnn", "1", "work_function"),
+    ]
+    mean = json.loads(more.stdout)["rows"][0]["targets"]["surface_energy"]["mae"]["mean"]
+    assert (float(rows[0]["mae"]) + float(rows[3]["mae"])) / 2 == pytest.approx(mean)
 
 
 def test_the_search_is_written_and_its_settings_can_be_trained(labelled, mgsurf, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -36,7 +37,7 @@ def run_ablation(
     quiet: bool,
     as_json: bool,
 ) -> int:
-    """Run what is missing, print the table, and write it as Markdown and JSON.
+    """Run what is missing, print the table, and write it as Markdown, JSON and CSV (one row a run).
 
     Returns
     -------
@@ -45,6 +46,7 @@ def run_ablation(
     """
     require_network()
     from model.ablation import Plan, ablate, comparisons, learning_curve, table, transfer_gains
+    from model.ablation_rows import COLUMNS, flat_rows
     from model.presets import find_preset
 
     folder = output or DEFAULT_FOLDER
@@ -76,6 +78,10 @@ def run_ablation(
         told = {"rows": rows, "best_against_sem_cgcnn": compared, "transfer": gains, "problems": problems}
         text = json.dumps(told, indent=2)
         (folder / "ablation.json").write_text(text + "\n", encoding="utf-8")
+        with (folder / "ablation.csv").open("w", encoding="utf-8", newline="") as file:
+            sheet = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            sheet.writeheader()
+            sheet.writerows(flat_rows(results))
         if len(plan.fractions) > 1:
             _draw_curves(folder, {t: learning_curve(results, t) for r in rows for t in r["targets"]})
     except OSError as error:
