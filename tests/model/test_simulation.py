@@ -8,10 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import model.simulation as simulation
+from model import simulation_learning
 from model.dataset import Dataset
-from model.simulation import SimulationPlan, simulate
+from model.presets import find_preset
+from model.simulation import simulate
 from model.simulation_curves import SCORE, curve, reached, savings
+from model.simulation_plan import SimulationPlan, world_of
 from stores.errors import InputError
 from tests.model.small_dataset import small_dataset
 
@@ -38,7 +40,7 @@ def backwards(settings, targets=()):
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
-    monkeypatch.setattr(simulation, "LEAST_STEPS", 2)
+    monkeypatch.setattr(simulation_learning, "LEAST_STEPS", 2)
 
 
 def numbers(rounds):
@@ -49,14 +51,14 @@ def numbers(rounds):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(simulation, "LEAST_STEPS", 2)
+        patch.setattr(simulation_learning, "LEAST_STEPS", 2)
         folder = tmp_path_factory.mktemp("simulation")
         return folder, *simulate(datasets, PLAN, folder)
 
 
 def test_every_strategy_reveals_batches_of_the_pool_and_nothing_that_is_held_out(finished):
     _, rounds, sizes, problems = finished
-    dataset = datasets(simulation.find_preset(PLAN.preset).graph)
+    dataset = datasets(find_preset(PLAN.preset).graph)
     assert not problems
     assert sizes["pool"] + sizes["holdout"] == len(dataset)
     compound = {entry.record_id: entry.compound for entry in dataset}
@@ -67,7 +69,7 @@ def test_every_strategy_reveals_batches_of_the_pool_and_nothing_that_is_held_out
         chosen = [name for line in lines for name in line["chosen"]]
         assert len(set(chosen)) == len(chosen) == 6 * len(lines)
         held_out = {compound[e.record_id] for e in dataset} - {
-            dataset[i].compound for i in simulation._world(datasets, PLAN).pool
+            dataset[i].compound for i in world_of(datasets, PLAN).pool
         }
         assert held_out
         assert not held_out & {compound[name] for name in chosen}
@@ -154,7 +156,7 @@ def test_what_another_process_works_on_is_left_to_it(finished, tmp_path):
 
 
 def test_a_warm_start_takes_fewer_epochs_and_survives_an_interruption(tmp_path, monkeypatch):
-    monkeypatch.setattr(simulation, "LEAST_STEPS", 5)
+    monkeypatch.setattr(simulation_learning, "LEAST_STEPS", 5)
     plan = replace(PLAN, strategies=("random",), rounds=2, warm=True)
     whole, _, _ = simulate(datasets, plan, tmp_path / "whole")
     assert [line["epochs"] for line in whole] == [[5], [2], [2]]

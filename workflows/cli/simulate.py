@@ -46,8 +46,9 @@ def run_simulation(
     """
     require_network()
     from model.presets import find_preset
-    from model.simulation import SimulationPlan, simulate
+    from model.simulation import simulate
     from model.simulation_curves import curve, savings
+    from model.simulation_plan import SimulationPlan
 
     folder = output or DEFAULT_FOLDER
     if folder.exists() and not folder.is_dir():
