@@ -6,6 +6,10 @@ import csv
 import io
 import json
 import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,7 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.core.operations import SymmOp
 
 from stores.errors import InputError
+from tests.sources.faulty_server import FaultyServer, pages_of, silent
 from tests.sources.optimade_server import entry, optimade_server
 from workflows.cli.app import app
 from workflows.structures.prototypes import structure_for
@@ -302,6 +307,61 @@ def test_ctrl_c_keeps_what_has_come_and_writes_no_lock_file(mg, write, tmp_path,
     # the server is gone: what had come is enough
     assert mg("enumerate", campaign)[0] == 0
     assert (tmp_path / "mg.lock.json").exists()
+
+
+def test_a_real_ctrl_c_in_mid_page_is_one_line_and_keeps_the_pages(write, tmp_path, environment):
+    with FaultyServer(pages_of(6)) as server:
+        server.faults[3] = [silent(300)]
+        campaign = write({"x": server.url}, order=("x",))
+        command = [sys.executable, "-m", "workflows.cli.app", "enumerate", campaign, "--workers", "1"]
+        options = {
+            "cwd": tmp_path,
+            "env": environment | {"MGSURF_CACHE": str(tmp_path / "cache"), "NO_PROXY": "127.0.0.1"},
+            "text": True,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+        }
+        # where the tests run in a shell's background, SIGINT is ignored, and processes inherit that
+        process = subprocess.Popen(
+            command, **options, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+        )
+        while 3 not in server.asked:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=120)
+        assert process.returncode == 130, errors
+        assert out == ""
+        assert errors.splitlines() == [
+            "mgsurf: interrupted; finished calculations are kept, the same command goes on from there"
+        ]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "mg.yaml"]
+        server.asked.clear()
+        done = subprocess.run(command, **options, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        assert server.asked == [3]
+        assert "from 6 structures" in done.stdout
+    assert (tmp_path / "mg.lock.json").exists()
+
+
+def test_a_database_that_ends_early_in_good_order_never_replaces_the_list(mg, write, tmp_path):
+    lock = tmp_path / "mg.lock.json"
+    with FaultyServer(pages_of(6)) as server:
+        campaign = write({"x": server.url}, "partners: [Ag]", order=("x",))
+        assert mg("enumerate", campaign)[0] == 0
+        before = lock.read_bytes()
+        server.pages[2:] = []
+        for arguments in (["--refresh"], []):  # the second from the cache
+            status, out = mg("enumerate", campaign, *arguments)
+            assert status == 1
+            assert "4 of 6 structures came, but no further page; --refresh asks anew" in out
+        assert "(from the cache)" in out
+        write({"x": server.url}, "partners: [Ag, Zn]", order=("x",))
+        server.meta = {"data_returned": 6}
+        status, out = mg("enumerate", campaign)
+        assert status == 1
+        assert "was kept, for not every source answered in full" in out
+        assert lock.read_bytes() == before
 
 
 def test_sources_that_cannot_be_used_cost_one_line_each(mg, tmp_path):

@@ -81,7 +81,7 @@ def test_what_ended_before_it_was_marked_whole_still_tells_what_is_missing(tmp_p
     with FaultyServer(pages_of(6)) as server:
         server.meta = {"data_returned": 8}
         first = ask(server, cache)
-        assert first[1] == ["x: 6 of 8 structures came, and no further page"]
+        assert first[1] == ["x: 6 of 8 structures came, but no further page; --refresh asks anew"]
         with sqlite3.connect(cache) as connection:
             connection.execute("UPDATE fetches SET finished = NULL, note = NULL")
         server.asked.clear()
@@ -118,6 +118,24 @@ def test_a_damaged_cache_is_begun_anew(tmp_path: Path, damage: str) -> None:
         for suffix in ("-wal", "-shm"):
             cache.with_name(cache.name + suffix).unlink(missing_ok=True)
         assert ask(server, cache) == first
+        assert ask(server, cache) == first
+
+
+def test_damage_deep_inside_is_found_before_anything_is_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = tmp_path / "sources.sqlite"
+    with FaultyServer(pages_of(400, size=100)) as server:
+        first = ask(server, cache)
+        with sqlite3.connect(cache) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            size = connection.execute("PRAGMA page_size").fetchone()[0]
+        content = bytearray(cache.read_bytes())
+        content[3 * size :] = b"\x07" * (len(content) - 3 * size)  # the header and the tables' list are whole
+        cache.write_bytes(content)
+        assert OptimadeSource([server.url], cache=cache).fingerprint() is None
+        assert "is damaged" in caplog.text
+        assert "begun anew" in caplog.text
         assert ask(server, cache) == first
 
 

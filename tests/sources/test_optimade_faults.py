@@ -108,6 +108,20 @@ def test_an_address_of_a_page_that_is_no_longer_good_begins_anew(ask: Ask) -> No
         assert server.asked == [2, 1, 2, 3]
 
 
+def test_a_page_that_fails_in_two_calls_is_given_up_and_the_question_begun_anew(ask: Ask) -> None:
+    with FaultyServer(pages_of(6)) as server:
+        server.faults[2] = [status(500)] * 6
+        why = "x: answered 500 Internal Server Error, 3 times: stopped after page 1 (2 of 6 structures); run "
+        assert ask(server.url) == (ALL[:2], [why + "again to go on from there"])
+        assert ask(server.url) == (
+            ALL[:2],
+            [why + "again to begin anew, for that page was given up"],
+        )
+        server.asked.clear()
+        assert ask(server.url) == (ALL, [])
+        assert server.asked == [1, 2, 3]
+
+
 @pytest.mark.parametrize("fault", [drip, silent])
 def test_a_slow_provider_is_not_waited_for(ask: Ask, fault: Callable[[], Any]) -> None:
     with FaultyServer(pages_of(6)) as server:
@@ -266,11 +280,21 @@ def test_an_older_answer_stands_in_for_a_provider_that_is_down(ask: Ask) -> None
 def test_fewer_structures_than_promised_are_told_every_time(ask: Ask) -> None:
     with FaultyServer(pages_of(6)) as server:
         server.meta = {"data_returned": 8}
-        expected = (ALL, ["x: 6 of 8 structures came, and no further page"])
+        expected = (ALL, ["x: 6 of 8 structures came, but no further page; --refresh asks anew"])
         assert ask(server.url) == expected
         server.asked.clear()
         assert ask(server.url) == expected
         assert server.asked == []
+
+
+def test_an_end_where_more_was_promised_is_told(ask: Ask) -> None:
+    with FaultyServer(pages_of(6)) as server:
+        server.meta = {"more_data_available": True}
+        found, problems = ask(server.url)
+        assert found == ALL
+        assert problems == [
+            "x: 6 structures came and more were promised, but no further page; --refresh asks anew"
+        ]
 
 
 def test_nothing_is_printed(ask: Ask, capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,9 +46,14 @@ class Origin:
     failed: bool = False
 
     @property
+    def answered(self) -> bool:
+        """Whether it was asked and did not break off, so that asking the same again brings the same."""
+        return not self.failed and bool(getattr(self.source, "whole", True))
+
+    @property
     def whole(self) -> bool:
         """Whether it delivered all that it has; what it has but cannot be used does not count."""
-        return not self.failed and bool(getattr(self.source, "whole", True))
+        return self.answered and not getattr(self.source, "short", False)
 
     def candidates(self, directory: Path) -> Iterator[Candidate]:
         """Yield the candidates, paths relative to the campaign's folder; what is wrong goes to `problems`."""
@@ -63,6 +69,11 @@ class Origin:
         except InputError as error:
             self.failed = True
             self.problems.append(f"{self.where}: {_without(directory, str(error))}")
+        except sqlite3.Error as error:
+            self.failed = True
+            self.problems.append(
+                f"{self.where}: the cache of answers cannot be used ({error}); run again, or delete it"
+            )
         except OSError as error:
             self.failed = True
             self.problems.append(f"{self.where}: {error.filename}: {error.strerror}; check the path")

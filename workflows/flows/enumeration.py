@@ -72,7 +72,8 @@ class Enumeration:
     notes
         What was done on purpose, one line each: filters, hull, slabs with too many atoms.
     whole
-        False if a source could not be asked, or broke off; what comes once it answers is not known.
+        False if a source could not be asked, broke off, or ended before all that it promised had come; what
+        is missing is not known.
     from_cache
         True if nothing had to be worked out.
     """
@@ -147,7 +148,7 @@ def enumerate_campaign(
         origin.problems = fetched.problems if fetched.drawn is not None else origin.problems
     key = cache.key(fixed, _fingerprints(campaign, again))
     found.whole = key is not None and all(origin.whole for origin in origins)
-    if key is not None and found.whole:
+    if key is not None and all(origin.answered for origin in origins):
         cache.put(key, found)
     return found
 

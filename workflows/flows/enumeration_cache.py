@@ -81,10 +81,10 @@ class EnumerationCache:
             lock = LockFile.model_validate(orjson.loads(plain["text"]))
             works = [Work(bulk, tuple(oriented), tuple(slabs)) for bulk, oriented, slabs in plain["works"]]
             counts = int(plain["n_candidates"])
-            problems, notes = list(plain["problems"]), list(plain["notes"])
+            problems, notes, whole = list(plain["problems"]), list(plain["notes"]), bool(plain["whole"])
         except (OSError, ValueError, KeyError, TypeError, zlib.error):
             return None
-        return Enumeration(lock, plain["text"], works, counts, problems, notes, from_cache=True)
+        return Enumeration(lock, plain["text"], works, counts, problems, notes, whole, from_cache=True)
 
     def put(self, key: str, found: Enumeration) -> None:
         """Keep an enumeration."""
@@ -95,6 +95,7 @@ class EnumerationCache:
                 "n_candidates": found.n_candidates,
                 "problems": found.problems,
                 "notes": found.notes,
+                "whole": found.whole,
             }
         )
         with suppress(OSError):

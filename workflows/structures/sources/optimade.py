@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import queue
+import sqlite3
 import threading
 from collections import Counter, defaultdict
 from datetime import timedelta
@@ -77,6 +78,11 @@ class OptimadeSource:
     """
 
     name = "optimade"
+    whole = True
+    """False once an answer broke off."""
+
+    short = False
+    """True once a database ended its answer in good order before all that it promised had come."""
 
     def __init__(
         self,
@@ -133,11 +139,12 @@ class OptimadeSource:
         InputError
             If something has to be fetched and the extra ``databases`` is not installed.
         """
-        self.problems = []
+        self.problems, self.whole, self.short = [], True, False
         self.cache.open()
         for fetch, answer, problem in self._answers():
             if problem:
                 self.problems.append(problem)
+                self.whole = False
             if answer:
                 yield from self._of_answer(fetch, answer)
 
@@ -150,7 +157,10 @@ class OptimadeSource:
         self.cache.open()
         digest = hashlib.sha256(repr(self.query).encode())
         for fetch in self._fetches(threading.Event(), lambda *_: None):
-            whole = fetch.cached()
+            try:
+                whole = fetch.cached()
+            except sqlite3.Error:  # what is wrong with the file is told when something is asked
+                return None
             if whole is None:
                 return None
             digest.update(f"{fetch.key()} {whole.number} {whole.begun}".encode())
@@ -223,8 +233,10 @@ class OptimadeSource:
                 if candidate:
                     yield candidate
         if "damaged in the cache" in skipped:
+            self.whole = False
             self.cache.remove(answer.number)  # the next run fetches it anew
         if answer.note:
+            self.short = True
             self.problems.append(answer.note)
         self.problems += _lines_about(provider.name, skipped)
 

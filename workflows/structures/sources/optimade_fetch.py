@@ -23,6 +23,7 @@ from workflows.structures.sources.optimade_entries import STRUCTURE_PROPERTIES
 from workflows.structures.sources.optimade_pages import PageReader
 from workflows.structures.sources.optimade_providers import provider_at
 from workflows.structures.sources.patient_session import (
+    FailedError,
     NoAnswerError,
     Patience,
     PatientSession,
@@ -129,9 +130,9 @@ class ProviderFetch:
             return None, f"{name}: {why}: nothing came from it; try again later, or leave {name} out"
         came = self.cache.count(begun.number)
         there = f" of {begun.total}" if begun.total else ""
+        again = "to go on from there" if begun.next else "to begin anew, for that page was given up"
         return begun, (
-            f"{name}: {why}: stopped after page {begun.pages} ({came}{there} structures); run again to go on "
-            "from there"
+            f"{name}: {why}: stopped after page {begun.pages} ({came}{there} structures); run again {again}"
         )
 
     # ------------------------------------------------------------------ asking
@@ -171,6 +172,11 @@ class ProviderFetch:
                 self._pages(begun, begun.next, None, None)
             except RefusedError:  # the address of the page is no longer good
                 begun = None
+            except FailedError:  # for the second time, with a pause of the user's own between
+                now = self.cache.latest(self.key(), finished=False)
+                if now and now.next == begun.next:
+                    self.cache.give_up(begun.number)
+                raise
             else:
                 return
         full, essential = self.query.text(self.provider), self.query.essential_text()

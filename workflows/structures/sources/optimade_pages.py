@@ -30,6 +30,8 @@ class PageReader:
         What went wrong with a page.
     last
         Whether the last page has come.
+    promised
+        Whether the last page says that there is more.
     """
 
     def __init__(self, told: ProviderFetch, fetch: Fetch, session: type[PatientSession]) -> None:
@@ -37,7 +39,7 @@ class PageReader:
         self.fetch = fetch
         self.session = session
         self.trouble: Exception | None = None
-        self.last = False
+        self.last = self.promised = False
         self.came = told.cache.count(fetch.number)
         self.total = fetch.total
 
@@ -57,9 +59,13 @@ class PageReader:
 
     def note(self) -> str | None:
         """Return a line if the server promised more than it sent."""
-        if self.total is None or self.came >= self.total:
+        if self.total is None and self.promised:
+            number = f"{self.came} structures came and more were promised"
+        elif self.total is None or self.came >= self.total:
             return None
-        return f"{self.told.provider.name}: {self.came} of {self.total} structures came, and no further page"
+        else:
+            number = f"{self.came} of {self.total} structures came"
+        return f"{self.told.provider.name}: {number}, but no further page; --refresh asks anew"
 
     def _read(self, url: str, page: dict[str, Any]) -> str | None:
         data, meta, links = page.get("data"), page.get("meta"), page.get("links")
@@ -80,7 +86,7 @@ class PageReader:
             raise NoAnswerError("sends page after page without anything new")
         delay = meta.get("request_delay")
         self.session.delay = min(float(delay), 5.0) if isinstance(delay, int | float) else 0.0
-        self.last = following is None
+        self.last, self.promised = following is None, meta.get("more_data_available") is True
         return following
 
     def _row(self, entry: Any) -> tuple[str, dict[str, Any]]:

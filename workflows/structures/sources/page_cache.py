@@ -56,7 +56,7 @@ class Fetch:
     pages
         That have come.
     next
-        Address of the next page.
+        Address of the next page; None after the last one, empty if it was given up.
     total
         Entries that the database says it has; None if it does not say.
     note
@@ -92,6 +92,9 @@ class PageCache:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 with self._connected() as connection:
+                    (health,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+                    if health != "ok":
+                        raise sqlite3.DatabaseError(" ".join(str(health).split())[:80])
                     connection.executescript(_TABLES)
                     old = time.time() - _KEEP
                     gone = connection.execute("SELECT number FROM fetches WHERE begun < ?", (old,)).fetchall()
@@ -101,7 +104,7 @@ class PageCache:
                 if isinstance(error, sqlite3.DatabaseError) and not isinstance(
                     error, sqlite3.OperationalError
                 ):
-                    LOG.info("The cache %s is damaged (%s) and begun anew.", self.path, error)
+                    LOG.warning("The cache %s is damaged (%s) and begun anew.", self.path, error)
                     for suffix in ("", "-wal", "-shm"):
                         with suppress(OSError):
                             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
@@ -149,6 +152,11 @@ class PageCache:
                 (next_page, total, fetch),
             )
         return new
+
+    def give_up(self, fetch: int) -> None:
+        """Forget the address of the next page: what came is kept until the question is asked anew."""
+        with self._connected() as connection:
+            connection.execute("UPDATE fetches SET next = '' WHERE number = ?", (fetch,))
 
     def finish(self, fetch: int, key: str, note: str | None) -> None:
         """Mark a fetch as whole and remove the older ones of the same question."""

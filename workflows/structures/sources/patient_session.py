@@ -31,14 +31,19 @@ class RefusedError(NoAnswerError):
     """The server will not answer this request, however often it is asked."""
 
 
+class FailedError(NoAnswerError):
+    """The server answered each time, with status 5xx."""
+
+
 class StoppedError(Exception):
     """The user went away."""
 
 
 class _TryAgainError(NoAnswerError):
-    def __init__(self, text: str, pause: float = 0.0) -> None:
+    def __init__(self, text: str, pause: float = 0.0, status: int = 0) -> None:
         super().__init__(text)
         self.pause = pause
+        self.status = status
 
 
 @dataclass
@@ -108,7 +113,8 @@ class PatientSession(requests.Session):
                 if error.pause > patience.longest_wait:
                     raise NoAnswerError(f"{error}, asks to wait {error.pause:.0f} s") from error
                 if attempt == patience.attempts:
-                    raise NoAnswerError(f"{error}, {attempt} times") from error
+                    kind = FailedError if error.status >= 500 else NoAnswerError
+                    raise kind(f"{error}, {attempt} times") from error
                 own = min(patience.backoff * 2 ** (attempt - 1), _LONGEST_PAUSE)
                 pause = max(error.pause, own * random.uniform(0.75, 1.25))  # not all clients at once
         raise AssertionError("unreachable")
@@ -136,7 +142,7 @@ class PatientSession(requests.Session):
             said = f"answered {response.status_code} {response.reason or ''}".rstrip() + _detail(body)
             if response.status_code not in _AGAIN:
                 raise RefusedError(said)
-            raise _TryAgainError(said, _asked_to_wait(response.headers))
+            raise _TryAgainError(said, _asked_to_wait(response.headers), response.status_code)
         try:
             content = orjson.loads(body)
         except orjson.JSONDecodeError:
