@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model.ancestry import unlike, what_was_seen
+from model.comparison import compare_with_champion
 from model.dataset import Dataset
-from model.evaluation import labels
-from model.gate import judge
 from model.graph_cache import GraphCache
-from model.holdout import HOLDOUT, fixed_split
-from model.registration import facts_of_run, load_champion, load_version, weight_files
+from model.holdout import HOLDOUT
+from model.registration import facts_of_run, weight_files
 from model.runs import RunSettings, run_training
 from model.transfer import Transfer
 from stores.errors import InputError
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model.ensemble import Ensemble
-    from model.gate import Judgement
     from model.graph import GraphSettings
     from model.training import Progress
     from stores.decisions import Action
@@ -169,7 +167,8 @@ def train_challenger(
                 f"(error from {name} over that from scratch: {ratio:.3f})"
             )
     facts = facts_of_run(best)
-    facts.note = note
+    # nobody looks at a card and thinks of the champion of that time
+    facts.note = "; ".join([note, *_unlike_champion(registry, data)])
     tell("keeping its weights")
     card, _ = registry.add(facts, weight_files(best))
     return card
@@ -214,59 +213,14 @@ def decide(registry: ModelRegistry, card: ModelCard, data: SnapshotData, *, tell
     raise AssertionError("unreachable")
 
 
-def compare_with_champion(
-    registry: ModelRegistry, card: ModelCard, data: SnapshotData, *, tell: Tell
-) -> tuple[Judgement, list[str]]:
-    """Judge a challenger on the hold-out of its snapshot against the champion, else against the mean.
-
-    Returns
-    -------
-    judgement, notes
-        A line for each thing that one should know of the comparison.
-    """
-    ours = load_version(registry, card.version)
-    rival, name, notes = _rival(registry)
-    tell(f"comparing v{card.version} with {name} on the hold-out")
-    dataset = data(ours.graph_settings)
-    split = fixed_split(dataset)
-    held, trained = dataset.subset(split.test), dataset.subset(split.train)
-    means, scale = {}, {}
-    for head in data.heads:
-        known = labels(trained, head)
-        means[head] = float(np.nanmean(known))
-        # equal labels have no spread; any unit will do then
-        scale[head] = float(np.nanstd(known)) or 1.0
-    other = held if rival is None else _same_slabs(held, data(rival.graph_settings))
-    theirs = _predictions(rival, other, data.heads, means)
-    if len(other) < len(held):  # slabs of which the champion's graphs cannot be made
-        there = {entry.record_id for entry in other}
-        held = held.subset([i for i, entry in enumerate(held) if entry.record_id in there])
-    mine = _predictions(ours, held, data.heads, means)
-    true = {head: labels(held, head) for head in data.heads}
-    crystals = [entry.crystal for entry in held]
-    return judge(crystals, true, mine, theirs, scale, name), notes
-
-
 def clear(folder: Path) -> None:
     """Remove the trainings of a refresh that is over; the weights are in the store."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _rival(registry: ModelRegistry) -> tuple[Ensemble | None, str, list[str]]:
-    """Load whom to beat: the champion, else nobody."""
-    mean = "predicting the training mean"
-    if registry.champion_version() is None:
-        return None, mean, []
-    try:
-        ensemble, card, notes = load_champion(registry)
-    except DamagedWeightsError as error:
-        return None, mean, [str(error)]
-    if card.config.get("split") != HOLDOUT:
-        notes.append(
-            f"{card.name} was trained by split {card.config.get('split', 'unknown')} and may have seen the "
-            "hold-out, so that it looks better than it is; mgsurf models promote overrules this"
-        )
-    return ensemble, card.name, notes
+def _unlike_champion(registry: ModelRegistry, data: SnapshotData) -> list[str]:
+    champion = registry.champion()
+    return [] if champion is None else unlike(registry.store, champion, data.heads, data.snapshot)
 
 
 def _champion_to_begin_with(
@@ -282,8 +236,8 @@ def _champion_to_begin_with(
         card, _ = registry.extract_champion(place)
     except DamagedWeightsError as error:
         return None, f"trained from scratch: {error}"
-    if card.config.get("split") != HOLDOUT:
-        return None, f"trained from scratch: {card.name} may have seen the hold-out"
+    if saw := what_was_seen(card):
+        return None, f"trained from scratch: {saw}"
     if card.config.get("preset") != recipe.preset:
         return None, f"trained from scratch: {card.name} has another preset ({card.config.get('preset')})"
     return (card.name, Transfer.of(place)), ""
@@ -296,19 +250,3 @@ def _validation_ratio(warm: Mapping[str, Any], scratch: Mapping[str, Any]) -> fl
         for target, metrics in scratch["metrics"].items()
     ]
     return float(np.mean(ratios))
-
-
-def _same_slabs(held: Dataset, dataset: Dataset) -> Dataset:
-    """Return the slabs of another data set of the same snapshot, in the order of the first."""
-    place = {entry.record_id: i for i, entry in enumerate(dataset)}
-    return dataset.subset([place[entry.record_id] for entry in held if entry.record_id in place])
-
-
-def _predictions(
-    ensemble: Ensemble | None, dataset: Dataset, heads: tuple[str, ...], means: Mapping[str, float]
-) -> Values:
-    """Predict slabs; the training mean stands in for a target that a model does not have."""
-    found: Values = {}
-    if ensemble is not None:
-        found = ensemble.predict([entry.graph for entry in dataset]).mean
-    return {head: found.get(head, np.full(len(dataset), means[head])) for head in heads}

@@ -61,6 +61,7 @@ def facts_of_run(folder: Path, judged_by: Sequence[Path] = ()) -> ModelFacts:
         config=run["settings"],
         sizes=run["sizes"],
         metrics=metrics,
+        trainings=run.get("trainings", ()),
         seconds=run["seconds"],
         code_version=run.get("code", ""),
         libraries=run.get("versions", {}),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from model.ancestry import trainings_of
 from model.code_version import code_version, library_versions
 from model.ensemble import save_ensemble, train_ensemble
 from model.evaluation import evaluate, prediction_rows, total_loss
@@ -267,6 +268,9 @@ def _run(
         "sizes": {name: len(split.part(name)) for name in PARTS},
         "split_name": split.name,
         "elements": list(ensemble.elements),
+        "trainings": [
+            one.model_dump(mode="json") for one in trainings_of(m.training for m in ensemble.members)
+        ],
         "metrics": metrics,
         "total_loss": total_loss(metrics, spread),
         "history": [list(member.history) for member in ensemble.members],

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
+from model.ancestry import NOTE, this_training, trainings_of
 from model.balance import BalanceConfig, cosine_between, make_balancer, shared_gradients
 from model.network import NetworkConfig, SurfaceNetwork
 from model.packing import PackedGraphs
@@ -194,6 +195,9 @@ def train(
     history: list[Epoch] = []
     best: dict[str, torch.Tensor] = {}
     best_score, since_best = math.inf, 0
+    seen = [this_training([*train_part, *val_part], split.name, dataset.snapshot)]
+    if start is not None:
+        seen += trainings_of([start.model.training])
     data_hash = training_key(train_part, names)
     begun = {} if start is None else {"start": start.about()}
     run = RunFolder(
@@ -287,7 +291,13 @@ def train(
         network=network.cpu().eval(),
         scaler=scaler,
         graph_settings=graph_settings,
-        training={"config": asdict(config), "split": split.name, "split_seed": split.seed, **begun},
+        training={
+            "config": asdict(config),
+            "split": split.name,
+            "split_seed": split.seed,
+            **begun,
+            NOTE: [one.model_dump(mode="json") for one in seen],
+        },
         training_hash=data_hash,
         training_elements=tuple(sorted({element for entry in train_part for element in entry.elements})),
         history=tuple(asdict(line) for line in history),

@@ -36,6 +36,19 @@ class Weights(BaseModel):
     files: tuple[WeightFile, ...] = Field(description="By name")
 
 
+class PastTraining(BaseModel):
+    """One training that weights went through."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    split: str = Field(description="Name of the split; empty if not known")
+    snapshot: str | None = Field(default=None, description="Id of the snapshot, if any")
+    compounds: int | None = Field(default=None, description="That trained or validated; null: not known")
+    held_out: tuple[str, ...] | None = Field(
+        description="Those of them that belong to the hold-out, by model.holdout; null: not known"
+    )
+
+
 class ModelFacts(BaseModel):
     """What is known of a model when it has been trained."""
 
@@ -53,6 +66,11 @@ class ModelFacts(BaseModel):
         default_factory=dict,
         description="By split (random, chemsys, hold-out), then by target: train, val and test errors, "
         "by_element and more, as model.evaluation.evaluate makes them",
+    )
+    trainings: tuple[PastTraining, ...] = Field(
+        default=(),
+        description="This training and those that its starting weights came from, the latest first; none: "
+        "not noted",
     )
     seconds: float | None = Field(default=None, description="Time of the training (s)")
     code_version: str = Field(default="", description="Of mgsurf, with a hash of the code of the model")

@@ -19,7 +19,7 @@ from stores.leases import take_lease
 from stores.refreshes import last_refresh, refreshes
 from stores.registry import ModelRegistry
 from stores.snapshots import list_snapshots
-from tests.flows.labelled_store import HELD, MORE, OTHER, TRAIN, VAL, fill, quick_settings
+from tests.flows.labelled_store import HELD, METHOD, MORE, OTHER, TRAIN, VAL, fill, quick_settings
 from workflows.flows import campaign_refresh
 from workflows.flows.refresh import TRAINING, RefreshMaker
 from workflows.flows.refresh_check import look
@@ -238,6 +238,14 @@ def test_the_champions_method_goes_before_others(taught):
     assert taught.look(method=OTHER.fingerprint)[1].new == 84
 
 
+def test_a_champion_of_another_method_is_told_in_the_reason_and_on_the_card(taught):
+    fill(taught.uri, TRAIN + VAL + HELD, OTHER)
+    answer = taught.refresh(method=OTHER.fingerprint)
+    words = f"v1 learned from labels of {METHOD.fingerprint} and is judged by labels of {OTHER.fingerprint}"
+    assert words in answer["reason"]
+    assert words in taught.registry().card(2).note
+
+
 def test_while_one_is_at_it_others_say_so(taught):
     fill(taught.uri, MORE)
     with open_store(taught.uri) as store, take_lease(store, "refresh"):
@@ -316,8 +324,12 @@ def test_a_champion_that_may_have_seen_the_hold_out_is_told(place):
         card, _ = registry.add(facts_of_run(place.folder / "run"), weight_files(place.folder / "run"))
         registry.promote(card.version)
     answer = place.refresh(force=True)
-    assert "v1 was trained by split random and may have seen the hold-out" in answer["reason"]
-    assert place.registry().card(2).note == "trained from scratch: v1 may have seen the hold-out"
+    assert "v1 was trained by split random and has seen " in answer["reason"]
+    assert (
+        place.registry()
+        .card(2)
+        .note.startswith("trained from scratch: v1 was trained by split random and has seen ")
+    )
 
 
 def in_child(work) -> int:

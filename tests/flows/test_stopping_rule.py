@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from stores.model_card import PastTraining
 from workflows.flows.active_learning import StoppingRule, _good_enough
 
 CARD = SimpleNamespace(name="v1", metrics={})
@@ -19,3 +20,13 @@ def predicted(sigma):
 def test_a_model_that_tells_no_uncertainty_is_not_sure(sigmas, stops):
     rule = StoppingRule(sigmas={"work_function": 0.1})
     assert bool(_good_enough(rule, CARD, [predicted(sigma) for sigma in sigmas])) is stops
+
+
+@pytest.mark.parametrize(("held_out", "stops"), [((), True), (("La1Mg1",), False), (None, False)])
+def test_an_error_on_compounds_that_the_model_learned_from_does_not_stop(held_out, stops):
+    card = SimpleNamespace(
+        name="v1",
+        metrics={"holdout": {"work_function": {"test": {"mae": 0.01}}}},
+        trainings=(PastTraining(split="holdout", held_out=()), PastTraining(split="", held_out=held_out)),
+    )
+    assert bool(_good_enough(StoppingRule(errors={"work_function": 0.1}), card, [])) is stops

@@ -6,6 +6,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from model.ancestry import methods_of, seen_by, trainings_on
+from model.holdout import HOLDOUT
 from stores.registry import ModelRegistry
 from workflows.cli.console import page, simple_table
 from workflows.cli.query import existing_store
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stores.decisions import Book, Standing
-    from stores.model_card import ModelCard
+    from stores.model_card import ModelCard, PastTraining
+    from stores.surfaces import SurfaceStore
 
 SHOWN_ID = 12  # digits of a snapshot's id
 _OF_PARTS = {"mae": "MAE", "rmse": "RMSE", "r2": "R²"}
@@ -137,9 +140,10 @@ def compare(one: str, other: str, *, store: str | None, as_json: bool) -> int:
     with existing_store(store) as opened:
         registry = ModelRegistry(opened)
         a, b = (registry.card(registry.resolve(name)) for name in (one, other))
+        remarks = [*_remarks(a, b), *_other_methods(opened, a, b)]
     rows = list(_side_by_side(a, b))
     if as_json:
-        print(json.dumps({"a": a.name, "b": b.name, "rows": rows, "remarks": _remarks(a, b)}, indent=2))
+        print(json.dumps({"a": a.name, "b": b.name, "rows": rows, "remarks": remarks}, indent=2))
         return 0
     table = simple_table(
         "split", "target", "", a.name, b.name, "difference", right=(a.name, b.name, "difference")
@@ -163,7 +167,7 @@ def compare(one: str, other: str, *, store: str | None, as_json: bool) -> int:
         page().print(table)
     else:
         print(f"{a.name} and {b.name} share no split and target")
-    for remark in _remarks(a, b):
+    for remark in remarks:
         print(f"mgsurf: {remark}", file=sys.stderr)
     return 0
 
@@ -180,6 +184,7 @@ def _facts(card: ModelCard, standing: Standing, book: Book) -> Iterator[tuple[st
     if card.sizes:
         yield "slabs", ", ".join(f"{number} {part}" for part, number in card.sizes.items())
     yield "elements", ", ".join(card.elements)
+    yield "learned from", "; before that ".join(map(_training, trainings_on(card)))
     if card.seconds is not None:
         yield "training time", f"{card.seconds:.0f} s"
     yield "code", card.code_version or "not known"
@@ -193,6 +198,17 @@ def _facts(card: ModelCard, standing: Standing, book: Book) -> Iterator[tuple[st
         yield "history", "; ".join(f"{d.action} v{d.version} {d.decided_at:%Y-%m-%d}" for d in decided)
     if card.note:
         yield "note", card.note
+
+
+def _training(one: PastTraining) -> str:
+    slabs = "data that are not known" if one.compounds is None else f"{one.compounds} compounds"
+    split = f" by split {one.split}" if one.split else ""
+    held = (
+        "it is not known whether any is of the hold-out"
+        if one.held_out is None
+        else f"{len(one.held_out) or 'none'} of the hold-out"
+    )
+    return f"{slabs}{split} ({held})"
 
 
 def _errors_table(card: ModelCard, split: str) -> Any:
@@ -272,10 +288,23 @@ def _remarks(a: ModelCard, b: ModelCard) -> list[str]:
         )
     elif a.config.get("seed") != b.config.get("seed"):
         found.append(f"{a.name} and {b.name} were divided by different seeds: their test parts differ")
+    for card in (a, b):
+        if card.metrics.get(HOLDOUT) and seen_by(card) != frozenset():
+            found.append(f"{card.name} may have learned from the hold-out and looks better there than it is")
     only = [s for s in (*a.metrics, *b.metrics) if (s in a.metrics) != (s in b.metrics)]
     if only:
         found.append(f"errors by the split {', '.join(dict.fromkeys(only))} are on one of the cards only")
     return found
+
+
+def _other_methods(store: SurfaceStore, a: ModelCard, b: ModelCard) -> list[str]:
+    ours, theirs = methods_of(store, a.snapshot), methods_of(store, b.snapshot)
+    return [
+        f"{name}: {a.name} learned from labels of {ours[name]}, {b.name} from labels of {theirs[name]}; "
+        "each is tested on its own"
+        for name in ours
+        if name in theirs and theirs[name] != ours[name]
+    ]
 
 
 def _first_mae(card: ModelCard, target: str) -> str:
