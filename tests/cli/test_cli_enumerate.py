@@ -17,7 +17,7 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.core.operations import SymmOp
 
 from stores.errors import InputError
-from tests.sources.faulty_server import FaultyServer, pages_of, silent
+from tests.sources.faulty_server import FaultyServer, pages_of, resource, silent
 from tests.sources.optimade_server import entry, optimade_server
 from workflows.cli.app import app
 from workflows.structures.prototypes import structure_for
@@ -206,6 +206,37 @@ def test_near_the_hull_only(mg, write, servers):
     _, out = mg("enumerate", write(servers, "max_energy_above_hull: 0.05"))
     assert "Fd-3m" not in out
     assert "1 of 3 compounds are more than 0.05 eV/atom above the hull and are left out" in out
+
+
+def test_what_is_refused_still_competes_and_stands_in_the_lock_file(mg, write, tmp_path):
+    def phase(formula, prototype, number, energy, **more):
+        found = entry(
+            structure_for(formula, prototype),
+            str(number),
+            _oqmd_entry_id=number,
+            _oqmd_delta_e=energy,
+            **more,
+        )
+        return resource(found)
+
+    phases = [
+        phase("MgAg", "B2", 1, -0.25, _oqmd_stability=0.0),
+        phase("Mg3Ag", "D0_19", 2, -0.2, _oqmd_stability=0.0),  # too many atoms
+        phase("Mg3Ag", "D0_19", 3, -0.19),
+        phase("MgAg3", "L1_2", 4, -0.1, _oqmd_stability=0.08),  # too far above the hull
+        phase("MgZn2", "C14", 5, -0.1, _oqmd_stability=0.0),  # of a system of which nothing is listed
+    ]
+    with FaultyServer([phases], prefix="oqmd") as server:
+        campaign = write({"oqmd": server.url}, "max_energy_above_hull: 0.05", order=("oqmd",))
+        path = tmp_path / campaign
+        path.write_text(path.read_text().replace("max_atoms: 30", "max_atoms: 4"))
+        assert mg("enumerate", campaign)[0] == 0
+        server.pages[0].reverse()
+        assert "is up to date" in mg("enumerate", campaign, "--refresh")[1]
+    lock = json.loads((tmp_path / "mg.lock.json").read_text())
+    assert [compound["formula"] for compound in lock["compounds"]] == ["MgAg"]
+    assert lock["competing"] == [["Mg3Ag", -0.2, "oqmd", "oqmd-2"], ["MgAg3", -0.1, "oqmd", "oqmd-4"]]
+    assert '    ["Mg3Ag", -0.2, "oqmd", "oqmd-2"],\n' in (tmp_path / "mg.lock.json").read_text()
 
 
 def test_json_and_csv_hold_everything(mg, write, servers):

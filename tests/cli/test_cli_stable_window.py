@@ -177,14 +177,16 @@ def test_the_option_alone_loads_nothing_that_draws(environment, records, tmp_pat
     assert done.returncode == 0, done.stderr
 
 
-def lock_file(path, values):
-    """A lock file with the phases of `PHASES` and MgAg; energies per atom by method."""
+def lock_file(path, values, structures=None, **more):
+    """A lock file with phases by formula and space group; energies per atom by method."""
+    shapes = structures or {}
+    plain = Structure(Lattice.cubic(3.0), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     from stores.records import Provenance
     from workflows.flows.lock_file import LockedCompound, LockedValues, LockFile, dump_lock, write_lock
 
     compounds = [
         LockedCompound(
-            label=f"{formula} {number}",
+            label=f"{formula} {number}" + (f" oqmd-{i}" if shapes else ""),
             formula=formula,
             spacegroup_number=number,
             spacegroup_symbol=str(number),
@@ -192,12 +194,13 @@ def lock_file(path, values):
             provenance=Provenance(source="oqmd", identifiers=[f"oqmd-{i}"]),
             values=[LockedValues(method=m, formation_energy=e) for m, e in energies.items()],
             slabs={"1 0 0": 2},
-            lattice=((3.0, 0.0, 0.0), (0.0, 3.0, 0.0), (0.0, 0.0, 3.0)),
-            sites=[("Mg", 0.0, 0.0, 0.0), ("Ag", 0.5, 0.5, 0.5)],
+            lattice=shapes.get(i, plain).lattice.matrix.tolist(),
+            sites=[(s.specie.symbol, *map(float, s.frac_coords)) for s in shapes.get(i, plain)],
         )
-        for i, ((formula, number), energies) in enumerate(values.items())
+        for i, ((formula, number, *_), energies) in enumerate(values.items())
     ]
-    lock = LockFile(mgsurf="1", made_from="x", sections={}, slab_settings={}, compounds=compounds)
+    told = {"sections": {}, "competing": []} | more
+    lock = LockFile(mgsurf="1", made_from="x", slab_settings={}, compounds=compounds, **told)
     write_lock(dump_lock(lock), path)
     return path
 
@@ -229,6 +232,65 @@ def test_a_database_in_a_lock_file_may_decide_instead(query, refused_here, recor
     missing = lock_file(tmp_path / "other.lock.json", {("MgAg", 62): {"oqmd": -0.1}})
     line = lines_of(query, store, "--phases", missing)[0]
     assert "MgAg (space group 221) has no energy in" in line["stable_reason"]
+
+
+def test_phases_that_filters_refused_bound_the_window(query, records, tmp_path):
+    store = fill(records, tmp_path / "s.sqlite", names=())
+    competing = [("MgAg3", -0.15, "oqmd", "oqmd-9"), ("MgAg3", -0.9, "mp GGA", "mp-9")]
+    path = lock_file(tmp_path / "mg.lock.json", {("MgAg", 221): {"oqmd": -0.25}}, competing=competing)
+    line = lines_of(query, store, "--phases", path)[0]
+    assert line["stable_window"] == pytest.approx([-0.45, 0.0])
+    assert line["stable_limits"] == ["MgAg3 oqmd-9", "Mg"]
+    assert line["competing_phases"] == ["MgAg3 oqmd-9"]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"lock_version": 1}, "written before refused phases were kept, so that windows may be too wide; "),
+        (
+            {"sections": {"filters": {"max_atoms": 30}}},
+            "not all phases of more than 30 atoms were asked for; windows may be too wide",
+        ),
+    ],
+)
+def test_what_a_lock_file_cannot_know_is_told(records, tmp_path, capsys, more, words):
+    store = fill(records, tmp_path / "s.sqlite", names=())
+    path = lock_file(tmp_path / "mg.lock.json", {("MgAg", 221): {"oqmd": -0.25}}, **more)
+    command = ["query", "--store", str(store), "--stable-window", "--phases", str(path)]
+    assert app(command, standalone_mode=False) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"mgsurf: {path}: {words}")
+
+
+def test_polymorphs_of_one_space_group_are_told_apart_by_their_structure(query, records, tmp_path):
+    store = fill(records, tmp_path / "s.sqlite", names=())
+    b2 = Structure(Lattice.cubic(3.32), ["Ag", "Mg"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    other = Structure(  # also Pm-3m, lower in energy
+        Lattice.cubic(5.2),
+        ["Mg", *["Mg"] * 3, "Ag", *["Ag"] * 3],
+        [
+            [0, 0, 0],
+            [0.5, 0.5, 0],
+            [0.5, 0, 0.5],
+            [0, 0.5, 0.5],
+            [0.5, 0.5, 0.5],
+            [0.5, 0, 0],
+            [0, 0.5, 0],
+            [0, 0, 0.5],
+        ],
+    )
+    energies = {("MgAg", 221, 0): {"oqmd": -0.2500}, ("MgAg", 221, 1): {"oqmd": -0.2505}}
+    found = lock_file(tmp_path / "a.lock.json", energies, {0: b2, 1: other})
+    assert lines_of(query, store, "--phases", found)[0]["stable_window"] == pytest.approx([-0.5, 0.0])
+    for structures, words in (({0: other, 1: other}, "that of 0"), ({0: b2, 1: b2}, "that of 2")):
+        found = lock_file(tmp_path / "b.lock.json", energies, structures)
+        line = lines_of(query, store, "--phases", found)[0]
+        assert line["stable_window"] is None
+        assert line["stable_reason"] == (
+            f"MgAg (space group 221) may be each of MgAg 221 oqmd-0, MgAg 221 oqmd-1 in {found} by oqmd: "
+            f"its structure is {words}"
+        )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,16 @@ from stores.method import content_hash
 from stores.records import Provenance
 from workflows.flows.enumeration import rounded
 from workflows.flows.lock_changes import changes
-from workflows.flows.lock_file import LockedCompound, LockFile, dump_lock, read_lock, write_lock
+from workflows.flows.lock_file import (
+    LOCK_VERSION,
+    LockedCompound,
+    LockFile,
+    campaign_lock,
+    dump_lock,
+    read_lock,
+    sections_of,
+    write_lock,
+)
 from workflows.structures.crystal import crystal_of
 from workflows.structures.identity import bulk_key
 from workflows.structures.prototypes import structure_for
@@ -63,7 +72,9 @@ def test_what_is_written_is_read_back_and_one_site_takes_one_line(tmp_path):
     assert read_lock(path, "x") == written
     text = path.read_text()
     assert text == dump_lock(written)
-    assert json.loads(text) == written.model_dump(mode="json", exclude_defaults=True) | {"lock_version": 1}
+    assert json.loads(text) == written.model_dump(mode="json", exclude_defaults=True) | {
+        "lock_version": LOCK_VERSION
+    }
     assert '        ["Ag", 0.5, 0.5, 0.5]' in text or '        ["Ag", 0.0, 0.0, 0.0]' in text
     assert text.endswith("}\n")
     assert list(tmp_path.iterdir()) == [path], "no half-written file is left"
@@ -73,7 +84,10 @@ def test_what_is_written_is_read_back_and_one_site_takes_one_line(tmp_path):
     ("spoil", "words"),
     [
         (lambda text: text[:300], "damaged"),
-        (lambda text: text.replace('"lock_version": 1', '"lock_version": 99'), "written by a newer mgsurf"),
+        (
+            lambda text: text.replace(f'"lock_version": {LOCK_VERSION}', '"lock_version": 99'),
+            "written by a newer mgsurf",
+        ),
         (lambda text: text.replace('"n_atoms": 2', '"n_atoms": "two"'), "compounds.1.n_atoms"),
         (lambda text: text.replace('"slabs"', '"slubs"'), "compounds.1.slabs"),
         (lambda text: "<<<<<<< ours\n" + text, "a.lock.json:1: the lock file is damaged"),
@@ -115,6 +129,10 @@ def test_changes_are_told_by_kind():
     assert found.other == ["Mg2Ni C_a"]
     assert len(found.lines()) == 4
     assert not changes(old, old)
+    more = old.model_copy(update={"competing": [("Mg3Ag", -0.1, "oqmd", "oqmd-3")]})
+    found = changes(old, more)
+    assert found and not found.of_crystals
+    assert found.lines() == ["competing 1 refused phase, were 0; 1 new or changed"]
 
 
 def test_a_geometry_from_another_source_is_told():
@@ -132,7 +150,6 @@ def test_a_geometry_from_another_source_is_told():
 )
 def test_a_crystal_spoilt_by_hand_is_one_line_that_names_the_file(tmp_path, spoil, words):
     from workflows.flows.campaign_file import campaign_structures, load_campaign
-    from workflows.flows.lock_file import sections_of
 
     path = tmp_path / "a.yaml"
     path.write_text("name: a\nsources:\n  - prototypes: [B2]\n    partners: [Ag]\n")
@@ -143,3 +160,40 @@ def test_a_crystal_spoilt_by_hand_is_one_line_that_names_the_file(tmp_path, spoi
         campaign_structures(campaign)
     assert "a.lock.json: MgAg B2" in str(error.value) and words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """A campaign, and what writes its lock file: of some version, with sections that may be changed."""
+    from workflows.flows.campaign_file import load_campaign
+
+    path = tmp_path / "a.yaml"
+    path.write_text("name: a\nsources:\n  - prototypes: [B2]\n    partners: [Ag]\n")
+    campaign = load_campaign(path)
+
+    def write(version, **filters):
+        sections = sections_of(campaign, version)
+        if filters:
+            sections["filters"] = sections["filters"] | filters
+        made = {"lock_version": version, "sections": sections, "made_from": content_hash(sections)}
+        write_lock(dump_lock(lock(compound()).model_copy(update=made)), tmp_path / "a.lock.json")
+
+    return campaign, write
+
+
+def test_a_default_that_changed_since_is_told(listed):
+    campaign, write = listed
+    write(LOCK_VERSION)
+    assert campaign_lock(campaign).compounds
+    write(LOCK_VERSION, metals_only=False)  # as if that had been the default
+    with pytest.raises(InputError, match=r"filters.metals_only was false, is true\); run"):
+        campaign_lock(campaign)
+
+
+def test_lock_files_of_the_first_layout_stay_good(listed):
+    campaign, write = listed
+    write(1)
+    found = campaign_lock(campaign)
+    assert found.lock_version == 1
+    assert found.sections == {"sources": [{"prototypes": ["B2"], "partners": ["Ag"]}]}
+    assert found.competing == []

@@ -10,7 +10,7 @@ from workflows.analysis.convex_hull import HullEntry
 from workflows.analysis.stable_window import StableWindow, stable_window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 BULK_FIELDS = (
     "id", "formula", "chemsys", "method_fingerprint", "energy_per_atom", "formation_energy",
@@ -68,20 +68,39 @@ class KnownPhases:
             return StableWindow(None, reason=why)
         return self._window(self._by_id[bulk_id])
 
-    def window_of_crystal(self, formula: str, spacegroup_number: int, where: str) -> StableWindow:
-        """Find where a crystal is stable, which is known by formula and space group only.
+    def window_of_crystal(
+        self,
+        formula: str,
+        spacegroup_number: int,
+        where: str,
+        is_it: Callable[[str], bool] | None = None,
+    ) -> StableWindow:
+        """Find where a crystal is stable, which is known by formula and space group.
 
-        Of several such phases the lowest is taken. `where` says in the reason what was looked through.
+        Parameters
+        ----------
+        formula, spacegroup_number
+            Of the crystal; 0 if its space group is not known.
+        where
+            What is looked through, for the reason.
+        is_it
+            Tells of the id of a phase whether it is the crystal. Asked only where several phases have this
+            formula and space group; None if the crystal's structure is not known.
         """
+        named = f"{formula} (space group {spacegroup_number or 'not known'})"
         same = [
             phase
             for phase in self._by_id.values()
-            if phase.spacegroup_number == spacegroup_number and phase.entry.formula == formula
+            if phase.spacegroup_number == spacegroup_number != 0 and phase.entry.formula == formula
         ]
         if not same:
-            reason = f"{formula} (space group {spacegroup_number}) has no energy in {where}"
-            return StableWindow(None, reason=reason)
-        return self._window(min(same, key=lambda phase: phase.entry.formation_energy))
+            return StableWindow(None, reason=f"{named} has no energy in {where}")
+        fitting = same if len(same) == 1 else [p for p in same if is_it is not None and is_it(p.id)]
+        if len(fitting) == 1:
+            return self._window(fitting[0])
+        labels = ", ".join(phase.entry.label for phase in same)
+        why = "its bulk is not in the store" if is_it is None else f"its structure is that of {len(fitting)}"
+        return StableWindow(None, reason=f"{named} may be each of {labels} in {where}: {why}")
 
     def _window(self, target: Phase) -> StableWindow:
         if len(target.entry.fractions) > 2:

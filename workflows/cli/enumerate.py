@@ -18,7 +18,7 @@ from workflows.flows.campaign_resources import seconds_in
 from workflows.flows.dft_cost import CostModel, Meshes, calibrated
 from workflows.flows.enumeration import Enumeration, enumerate_campaign
 from workflows.flows.lock_changes import changes
-from workflows.flows.lock_file import lock_path, read_lock, write_lock
+from workflows.flows.lock_file import is_made_from, lock_path, read_lock, write_lock
 from workflows.flows.runnable import left_out_line, why_not
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ def settle(found: Enumeration, path: Path, settings: Campaign, *, update: bool) 
         return [f"{where} could not be read and was replaced"]
     lock = found.lock
     difference = changes(old, lock)
-    edited, recounted = old.made_from != lock.made_from, old.slab_settings != lock.slab_settings
+    edited, recounted = not is_made_from(old, settings), old.slab_settings != lock.slab_settings
     asked_for = edited or (recounted and not difference.of_crystals)
     lines = [f"  {line}" for line in difference.lines()]
     if update or (asked_for and found.whole):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stores.surfaces import SurfaceStore
+    from workflows.flows.lock_file import LockFile
 
 SURFACE_FIELDS = (
     "bulk_id", "formula", "chemsys", "method_fingerprint", "spacegroup_number", "surface_energy",
@@ -77,7 +79,7 @@ def windows_of(
         If the lock file cannot be read or holds no energies by the method.
     """
     if choice.lock is not None:
-        return _by_database(surfaces, choice.lock, choice.method)
+        return _by_database(store, surfaces, choice.lock, choice.method)
     systems = sorted({surface["chemsys"] for surface in surfaces if not _is_element(surface)})
     methods = sorted({surface["method_fingerprint"] for surface in surfaces})
     elements = sorted({element for system in systems for element in system.split("-")})
@@ -90,13 +92,49 @@ def windows_of(
     return [_of_element(s) if _is_element(s) else find(s.get("bulk_id") or "") for s in surfaces]
 
 
-def _by_database(surfaces: Sequence[Mapping[str, Any]], lock: Path, chosen: str | None) -> list[StableWindow]:
-    method, phases = locked_phases(lock, chosen)
-    find, where = cache(phases.window_of_crystal), f"{lock} by {method}"
+def _by_database(
+    store: SurfaceStore, surfaces: Sequence[Mapping[str, Any]], path: Path, chosen: str | None
+) -> list[StableWindow]:
+    from workflows.flows.lock_file import read_lock
+
+    lock = read_lock(path, "mgsurf enumerate CAMPAIGN.yaml")
+    method, phases = locked_phases(lock, path, chosen)
+    listed = {compound.label: compound for compound in lock.compounds}
+
+    @cache
+    def find(formula: str, spacegroup_number: int, bulk_id: str) -> StableWindow:
+        bulks = list(store.query({"id": bulk_id}, ["structure"], collection="bulks")) if bulk_id else []
+
+        def is_it(label: str) -> bool:
+            from pymatgen.core import Structure
+
+            from workflows.structures.sources.comparison import same_crystal
+
+            return same_crystal(Structure.from_dict(bulks[0]["structure"]), listed[label].structure())
+
+        told = is_it if bulks else None
+        return phases.window_of_crystal(formula, spacegroup_number, f"{path} by {method}", told)
+
+    if remark := _missing(lock):
+        print(f"mgsurf: {path}: {remark}", file=sys.stderr)
     return [
-        _of_element(s) if _is_element(s) else find(s["formula"], s.get("spacegroup_number") or 0, where)
+        _of_element(s)
+        if _is_element(s)
+        else find(s["formula"], s.get("spacegroup_number") or 0, s.get("bulk_id") or "")
         for s in surfaces
     ]
+
+
+def _missing(lock: LockFile) -> str:
+    """Say which phases a lock file does not know of; empty if it knows all that its sources have."""
+    if lock.lock_version < 2:
+        return (
+            "written before refused phases were kept, so that windows may be too wide; "
+            "mgsurf enumerate CAMPAIGN.yaml --update adds them"
+        )
+    if limit := lock.sections.get("filters", {}).get("max_atoms"):
+        return f"not all phases of more than {limit} atoms were asked for; windows may be too wide"
+    return ""
 
 
 def _is_element(surface: Mapping[str, Any]) -> bool:
@@ -107,19 +145,18 @@ def _of_element(surface: Mapping[str, Any]) -> StableWindow:
     return StableWindow(None, reason=f"{surface['formula']} is an element: it has no window")
 
 
-def locked_phases(path: Path, method: str | None) -> tuple[str, KnownPhases]:
-    """Read the compounds of a lock file with the formation energies of one method, and its name.
+def locked_phases(lock: LockFile, path: Path, method: str | None) -> tuple[str, KnownPhases]:
+    """Return the phases of a lock file with the formation energies of one method, and its name.
+
+    Compounds have their labels as ids. Refused phases compete only: they have no space group to be found by.
 
     Raises
     ------
     InputError
-        If the file cannot be read, holds no formation energy by that method, or by several and none is
-        chosen.
+        If the file holds no formation energy by that method, or by several and none is chosen.
     """
     from workflows.analysis.convex_hull import HullEntry
-    from workflows.flows.lock_file import read_lock
 
-    lock = read_lock(path, "mgsurf enumerate CAMPAIGN.yaml")
     known: Counter[str] = Counter(
         values.method
         for compound in lock.compounds
@@ -146,4 +183,8 @@ def locked_phases(path: Path, method: str | None) -> tuple[str, KnownPhases]:
         if energies:
             entry = HullEntry(compound.formula, min(energies), chosen, compound.label)
             phases.append(Phase(compound.label, compound.spacegroup_number, entry))
+    for formula, energy, by, name in lock.competing:
+        if by == chosen:
+            label = f"{formula} {name}".strip()
+            phases.append(Phase(f"refused {label}", 0, HullEntry(formula, energy, chosen, label)))
     return chosen, KnownPhases(phases)

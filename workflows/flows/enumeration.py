@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
 from stores.method import content_hash
-from workflows.analysis.convex_hull import HullEntry
 from workflows.analysis.hull import keep_near_hull
 from workflows.flows.campaign_origins import (
     Origin,
@@ -35,14 +34,15 @@ from workflows.flows.lock_file import (
     dump_lock,
     sections_of,
 )
+from workflows.flows.refused_phases import RefusedPhases
 from workflows.flows.slab_counts import Bulk, count_all
-from workflows.structures.naming import mg_first_formula
 from workflows.structures.sources.filters import Screening
 from workflows.structures.sources.merge import merge
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
+    from workflows.analysis.convex_hull import HullEntry
     from workflows.analysis.hull import HullPosition
     from workflows.flows.campaign_settings import Campaign, MillerIndex
     from workflows.structures.sources.merge import MergedCandidate
@@ -175,7 +175,13 @@ def _work_out(
     problems += [line for origin in origins for line in origin.problems]
     names = {name: w for w in wanted for name in w.names}
     merged = drawn.without_gap(merged, names)
-    chosen, hull_lines = _near_hull(merged, names, campaign.filters.max_energy_above_hull, drawn.competing)
+    chosen, hull_lines = _near_hull(
+        merged, names, campaign.filters.max_energy_above_hull, drawn.refused.entries()
+    )
+    near = {id(candidate) for candidate, _ in chosen}
+    for candidate in merged:
+        if id(candidate) not in near:
+            drawn.refused.add(candidate)
     compounds, works, too_large = [], [], 0
     bulks = [_bulk(m, names) for m, _ in chosen]
     told = None if progress is None else lambda done: progress("slabs", done, len(bulks))
@@ -183,6 +189,7 @@ def _work_out(
     for (candidate, position), bulk, counted in zip(chosen, bulks, counts, strict=True):
         if counted.problem:
             problems.append(f"{candidate.label}: {counted.problem}")
+            drawn.refused.add(candidate)
             continue
         too_large += counted.n_too_large
         compounds.append(_locked(candidate, position, bulk, counted.planes))
@@ -200,16 +207,19 @@ def _work_out(
         slab_settings=_counting(campaign),
         left_out=sorted(problems),
         compounds=compounds,
+        competing=drawn.refused.of_systems(
+            {frozenset(site[0] for site in compound.sites) for compound in compounds}
+        ),
     )
     return Enumeration(lock, dump_lock(lock), works, drawn.number, problems, notes)
 
 
 class _Drawn:
-    """The candidates of all origins, filtered on the way; those refused may still compete in a hull."""
+    """The candidates of all origins, filtered on the way; those refused still compete in hulls."""
 
     def __init__(self, campaign: Campaign, wanted: list[Wanted], origins: list[Origin]) -> None:
         self.number = 0
-        self.competing: list[HullEntry] = []
+        self.refused = RefusedPhases()
         # that a compound has a gap may be known to one database alone: looked at once they are merged
         self.screening = Screening(replace(campaign.filters.candidate_filter(), metals_only=False))
         self._campaign, self._wanted, self._origins = campaign, wanted, origins
@@ -224,7 +234,7 @@ class _Drawn:
                     passed = True
                     yield kept
                 if not passed:
-                    self._compete(candidate)
+                    self.refused.add(candidate)
 
     def without_gap(
         self, merged: list[MergedCandidate], names: dict[tuple[str, str], Wanted]
@@ -237,23 +247,15 @@ class _Drawn:
             if named or any(True for _ in self.screening.passing([candidate])):
                 kept.append(candidate)
             else:
-                self._compete(candidate)
+                self.refused.add(candidate)
         return kept
-
-    def _compete(self, candidate: Candidate | MergedCandidate) -> None:
-        if self._campaign.filters.max_energy_above_hull is None:
-            return
-        formula = mg_first_formula(candidate.structure.composition)
-        for values in candidate.values:
-            if values.formation_energy is not None:
-                self.competing.append(HullEntry(formula, values.formation_energy, values.method))
 
 
 def _near_hull(
     merged: list[MergedCandidate],
     names: dict[tuple[str, str], Wanted],
     limit: float | None,
-    competing: list[HullEntry],
+    competing: Iterable[HullEntry],
 ) -> tuple[list[tuple[MergedCandidate, HullPosition | None]], list[str]]:
     """Return what is near the hull, or named in the campaign file, in the order of the list."""
     near = keep_near_hull(merged, limit, competing)

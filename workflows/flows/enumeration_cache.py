@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
     from workflows.flows.enumeration import Enumeration
 
-_DECIDING = ("campaign_origins", "campaign_sources", "dft_cost", "enumeration", "lock_file", "slab_counts")
+_DECIDING = (
+    "campaign_origins", "campaign_sources", "dft_cost", "enumeration", "lock_file", "refused_phases",
+    "slab_counts",
+)  # fmt: skip
 
 KEPT = 20
 """Enumerations kept; older ones are removed."""

@@ -26,16 +26,19 @@ class Changes:
         Compounds whose cell or atoms are others.
     other
         Labels of those whose identifiers, energies or slab counts changed, the geometry staying.
+    refused
+        What changed among the phases that are not listed but compete in hulls; empty if nothing did.
     """
 
     added: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     geometry: list[str] = field(default_factory=list)
     other: list[str] = field(default_factory=list)
+    refused: str = ""
 
     def __bool__(self) -> bool:
         """Return whether anything changed."""
-        return self.of_crystals or bool(self.other)
+        return self.of_crystals or bool(self.other or self.refused)
 
     @property
     def of_crystals(self) -> bool:
@@ -55,6 +58,8 @@ class Changes:
             found.append(
                 f"values    {n} compound{'s' * (n > 1)} with other identifiers, energies or counts: {few}"
             )
+        if self.refused:
+            found.append(f"competing {self.refused}")
         return found
 
 
@@ -86,6 +91,11 @@ def changes(old: LockFile, new: LockFile) -> Changes:
         elif before != compound:
             found.other.append(compound.label)
     found.removed = [_named(old.compounds[number]) for number in sorted(left)]
+    if old.competing != new.competing:
+        n, new_ones = len(new.competing), len({*new.competing} - {*old.competing})
+        found.refused = (
+            f"{n} refused phase{'s' * (n != 1)}, were {len(old.competing)}; {new_ones} new or changed"
+        )
     return found
 
 

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from workflows.flows.campaign_settings import Campaign
 
-LOCK_VERSION = 1
+LOCK_VERSION = 2
+"""Of the layout. Before 2 `sections` left defaults out, so that a changed default was not seen."""
+
 LENGTH_DIGITS = 6
 """Of lattice vectors (A)."""
 
@@ -37,6 +39,8 @@ SECTIONS = ("compounds", "sources", "filters")
 
 Vector = tuple[float, float, float]
 Site = tuple[str, float, float, float]
+Phase = tuple[str, float, str, str]
+"""Formula, formation energy (eV/atom), method, identifier."""
 
 
 class _Model(BaseModel):
@@ -95,10 +99,15 @@ class LockFile(_Model):
     lock_version: int = LOCK_VERSION
     mgsurf: str = Field(description="Version that wrote it")
     made_from: str = Field(description="Hash of `sections`")
-    sections: dict[str, Any] = Field(description="What the campaign file said, defaults left out")
+    sections: dict[str, Any] = Field(description="What the campaign file said, defaults included")
     slab_settings: dict[str, Any] = Field(description="What the slabs were counted with")
     left_out: list[str] = Field(default_factory=list, description="What the sources could not deliver")
     compounds: list[LockedCompound]
+    competing: list[Phase] = Field(
+        default_factory=list,
+        description="Known phases in the systems of the compounds that filters or hull refused, the lowest "
+        "of each formula and method: they are not computed, but bound the windows of those that are",
+    )
 
 
 def lock_path(campaign: Campaign) -> Path:
@@ -106,11 +115,22 @@ def lock_path(campaign: Campaign) -> Path:
     return campaign.path.with_name(f"{campaign.path.stem}.lock.json")
 
 
-def sections_of(campaign: Campaign) -> dict[str, Any]:
-    """Return the sections that decide the list, as plain values, defaults left out."""
+def sections_of(campaign: Campaign, lock_version: int = LOCK_VERSION) -> dict[str, Any]:
+    """Return the sections that decide the list, as they stand in a lock file of some version."""
     patience = {"sources": {"__all__": {"timeout"}}} if campaign.sources else None
-    plain = campaign.model_dump(mode="json", include=set(SECTIONS), exclude=patience, exclude_defaults=True)
+    plain = campaign.model_dump(
+        mode="json",
+        include=set(SECTIONS),
+        exclude=patience,
+        exclude_none=True,
+        exclude_defaults=lock_version < 2,
+    )
     return {name: plain[name] for name in SECTIONS if plain.get(name)}
+
+
+def is_made_from(lock: LockFile, campaign: Campaign) -> bool:
+    """Tell whether the sections of a campaign are those that a lock file was made from."""
+    return lock.made_from == content_hash(sections_of(campaign, lock.lock_version))
 
 
 def dump_lock(lock: LockFile) -> str:
@@ -199,8 +219,8 @@ def campaign_lock(campaign: Campaign) -> LockFile:
     if not path.exists():
         raise InputError(f"{campaign.path}: there is no {path.name} with its compounds; run {how} first")
     lock = read_lock(path, how)
-    now = sections_of(campaign)
-    if lock.made_from != content_hash(now):
+    if not is_made_from(lock, campaign):
+        now = sections_of(campaign, lock.lock_version)
         raise InputError(
             f"{path}: made from other settings ({_first_difference(lock.sections, now)}); run {how} again"
         )

@@ -98,6 +98,16 @@ def distinct(sightings: Iterable[S]) -> list[list[S]]:
     return _Comparison[S]().distinct(sightings)
 
 
+def same_crystal(one: Structure, other: Structure) -> bool:
+    """Tell whether two structures of ordered crystals, computed or measured, are the same crystal."""
+    from workflows.structures.sources.symmetry import views_of
+
+    sightings = [
+        Sighting(s.reduced_formula, tuple(views_of(s)), s.volume / len(s), guess=False) for s in (one, other)
+    ]
+    return sightings[0].formula == sightings[1].formula and len(distinct(sightings)) == 1
+
+
 class _Comparison(Generic[S]):
     """Tells the distinct crystals among candidates of one formula."""
 
