@@ -14,13 +14,14 @@ from stores.connections import open_store
 from stores.errors import InputError, StoreError
 from stores.refreshes import last_refresh
 from stores.registry import ModelRegistry
-from stores.rounds import rounds_of
+from stores.rounds import ChosenSlab, Round, begin_round, rounds_of
 from tests.flows.labelled_store import quick_settings
-from workflows.flows.active_learning import ActiveLearningMaker, StoppingRule
+from workflows.flows.active_learning import ActiveLearningMaker, StoppingRule, next_round
 from workflows.flows.campaign import CampaignMaker
 from workflows.flows.refresh import RefreshMaker
 from workflows.flows.surface import SurfaceMaker
 from workflows.jobs.progress import PROGRESS
+from workflows.structures.identity import bulk_key
 from workflows.structures.prototypes import structure_for
 
 FORMULAS = (
@@ -175,6 +176,43 @@ def test_a_killed_round_is_finished_and_not_chosen_anew(loop):
         assert again.slabs == first.slabs
         assert store.count() == 3
     assert set(loop.bench.executed().values()) == {1}
+
+
+def round_of(store, *structures):
+    slabs = [
+        ChosenSlab(bulk_key=bulk_key(one), miller_index=(1, 0, 0), termination_key="0") for one in structures
+    ]
+    begin_round(store, Round(id="test-1", campaign="test", number=1, strategy="random", model="",
+                             slabs=slabs, core_hours=1.0))  # fmt: skip
+
+
+def interrupted(loop, structures, caplog):
+    maker = ActiveLearningMaker(loop.maker, loop.refresh(), stop=StoppingRule(rounds=1))
+    world = [[one, {"source": "prototype"}, PLANES] for one in structures]
+    with caplog.at_level("INFO", PROGRESS.name):
+        response = next_round.original(maker, world, None)
+    return response, [record.mgsurf_event.text for record in caplog.records]
+
+
+def test_a_round_whose_crystals_left_the_campaign_is_closed(loop, caplog):
+    with loop.store() as store:
+        round_of(store, structure_for("MgAl", "B2"))
+    response, said = interrupted(loop, [structure_for("MgSc", "B2")], caplog)
+    assert response.output == {"rounds": 1, "reason": "1 rounds were asked for"}
+    assert (
+        "round 1 was interrupted, and none of its crystals is in the campaign any more; it is closed" in said
+    )
+    with loop.store() as store:
+        assert [one.done for one in rounds_of(store, "test")] == [True]
+
+
+def test_a_round_goes_on_with_the_crystals_that_are_left(loop, caplog):
+    stays, goes = structure_for("MgSc", "B2"), structure_for("MgAl", "B2")
+    with loop.store() as store:
+        round_of(store, stays, goes)
+    response, said = interrupted(loop, [stays], caplog)
+    assert len(response.replace.jobs[0].jobs) > 0
+    assert "1 of its 2 slabs are left out: their crystals are not in the campaign any more" in said
 
 
 def test_a_refresh_that_fails_spoils_no_record(loop, monkeypatch):

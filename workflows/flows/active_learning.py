@@ -161,9 +161,22 @@ def next_round(maker: ActiveLearningMaker, world: list[list[Any]], learned: Any,
         if open_round is not None and open_round.number == finished:
             finish_round(store, open_round)
             open_round = None
+        if open_round is not None and not _still_there(open_round, world):
+            _tell(
+                f"round {open_round.number} was interrupted, and none of its crystals is in the campaign any "
+                "more; it is closed"
+            )
+            finish_round(store, open_round)
+            open_round = None
         if open_round is not None:
             now, reason = open_round, ""
             _tell(f"going on with round {now.number}, which was interrupted")
+            left = _still_there(now, world)
+            if lost := len(now.slabs) - len(left):
+                _tell(
+                    f"{lost} of its {len(now.slabs)} slabs are left out: their crystals are not in the "
+                    "campaign any more"
+                )
         else:
             now, reason = _choose(maker, entries, store, before)
     if now is None:
@@ -172,14 +185,20 @@ def next_round(maker: ActiveLearningMaker, world: list[list[Any]], learned: Any,
     return Response(replace=_round(maker, world, now))
 
 
+def _still_there(now: Round, world: list[list[Any]]) -> list[ChosenSlab]:
+    """Return the slabs of a round whose crystals the campaign has."""
+    there = {bulk_key(structure) for structure, _, _ in world}
+    return [slab for slab in now.slabs if slab.bulk_key in there]
+
+
 def _round(maker: ActiveLearningMaker, world: list[list[Any]], now: Round) -> Flow:
     chosen: ChosenSlabs = {}
-    for slab in now.slabs:
+    for slab in _still_there(now, world):
         chosen.setdefault(slab.bulk_key, []).append((slab.miller_index, slab.termination_key))
     mine: dict[str, tuple[Structure, dict[str, Any]]] = {}
     for structure, provenance, _ in world:
         mine.setdefault(bulk_key(structure), (structure, provenance))
-    structures, provenances = zip(*(mine[key] for key in chosen if key in mine), strict=True)
+    structures, provenances = zip(*(mine[key] for key in chosen), strict=True)
     values = {one.name: getattr(maker.surface_maker, one.name) for one in fields(maker.surface_maker)}
     name = f"round {now.number}"
     compute = CampaignMaker(ChosenSlabsMaker(**values, chosen=chosen), name=name).make(
