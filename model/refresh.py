@@ -106,6 +106,7 @@ def train_challenger(
     *,
     tell: Tell,
     progress: Callable[[int, Progress], None] | None = None,
+    before_keeping: Callable[[], None] = lambda: None,
 ) -> ModelCard:
     """Train from scratch and from the champion, and register whichever is better on validation.
 
@@ -123,6 +124,8 @@ def train_challenger(
         Called with one line before each step.
     progress
         Called with the number of the member after each of its epochs.
+    before_keeping
+        Called before the model is registered; may raise, so that it is not.
 
     Returns
     -------
@@ -169,6 +172,7 @@ def train_challenger(
     facts = facts_of_run(best)
     # nobody looks at a card and thinks of the champion of that time
     facts.note = "; ".join([note, *_unlike_champion(registry, data)])
+    before_keeping()
     tell("keeping its weights")
     card, _ = registry.add(facts, weight_files(best))
     return card

@@ -76,8 +76,8 @@ class Lease:
         last = _last(self.store, self.name)
         if last is None or last["number"] != self.number:
             raise LeaseLostError(
-                f"This process was held up, and {_owner(last or {})} took over the {self.name} of "
-                f"{self.store.uri}; nothing more is done here."
+                f"{_owner(last or {})} took over the {self.name} of {self.store.uri} while this process was "
+                "held up; nothing more is done here."
             )
 
     def beat(self) -> None:

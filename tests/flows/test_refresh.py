@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,13 @@ from stores.blobs import blob_id
 from stores.connections import open_store
 from stores.errors import InputError, StoreError
 from stores.leases import take_lease
-from stores.refreshes import last_refresh, refreshes
+from stores.refreshes import begin_refresh, last_refresh, refreshes, write_refresh
 from stores.registry import ModelRegistry
 from stores.snapshots import list_snapshots
 from tests.flows.labelled_store import HELD, METHOD, MORE, OTHER, TRAIN, VAL, fill, quick_settings
 from workflows.flows import campaign_refresh
-from workflows.flows.refresh import TRAINING, RefreshMaker
-from workflows.flows.refresh_check import look
+from workflows.flows.refresh import TRAINING, RefreshMaker, predict_all
+from workflows.flows.refresh_check import look, recipe_of
 from workflows.jobs.progress import PROGRESS
 
 PRESET_NAMES = set(PRESETS)
@@ -253,6 +254,55 @@ def test_while_one_is_at_it_others_say_so(taught):
     assert answer["outcome"] == "busy"
     assert answer["reason"].startswith(f"Process {os.getpid()} on ")
     assert len(taught.registry().cards()) == 1
+
+
+def test_a_refresh_that_another_process_began_meanwhile_stays_open(taught):
+    """It was killed before it decided; predicting candidates is not the end of it."""
+    maker = taught.maker()
+    with open_store(taught.uri) as store:
+        begin_refresh(store, list_snapshots(store)[0].id, recipe_of(maker.settings))
+    decided = {"outcome": "promoted", "reason": "", "version": 1}
+    assert predict_all.original(maker, decided) == {**decided, "predicted": 0}
+    with open_store(taught.uri) as store:
+        entry = last_refresh(store)
+        assert (entry.outcome, entry.finished) == ("open", False)
+        entry.outcome = "rejected"  # once that is decided it is
+        write_refresh(store, entry)
+    predict_all.original(maker, decided)
+    with open_store(taught.uri) as store:
+        assert last_refresh(store).finished
+
+
+def test_who_loses_the_lease_while_training_publishes_nothing_and_says_so(taught):
+    fill(taught.uri, MORE)
+
+    class Usurper(logging.Handler):
+        """Takes the lease over after the first epoch, as if this process had been held up for long."""
+
+        def emit(self, record):
+            if not hasattr(self, "lease"):
+                store = held.enter_context(open_store(taught.uri))
+                (last,) = store.query({}, sort={"number": -1}, limit=1, collection="leases")
+                store.collection("leases").upsert({**last, "released": True})
+                self.lease = held.enter_context(take_lease(store, "refresh"))
+
+    usurper = Usurper()
+    TRAINING.addHandler(usurper)
+    TRAINING.setLevel(logging.INFO)
+    with ExitStack() as held:
+        try:
+            answer = taught.refresh()
+        finally:
+            TRAINING.removeHandler(usurper)
+        usurper.lease.check()
+    assert (answer["outcome"], answer["version"]) == ("taken_over", None)
+    assert answer["reason"].startswith(f"Process {os.getpid()} on ")
+    assert "the model trained here was not published" in answer["reason"]
+    assert "run mgsurf refresh again" in answer["reason"]
+    assert "\n" not in answer["reason"]
+    assert len(taught.registry().cards()) == 1
+    assert taught.refresh()["version"] == 2
+    assert "going on with refresh 2, which was interrupted" in taught.said
 
 
 def test_a_damaged_champion_is_passed_over(taught):

@@ -17,7 +17,7 @@ from jobflow import Flow, JobConfig, Maker, OnMissing, Response, job
 
 from stores.connections import open_store
 from stores.errors import InputError
-from stores.leases import HeldError, take_lease
+from stores.leases import HeldError, LeaseLostError, take_lease
 from stores.method import content_hash
 from stores.refreshes import begin_refresh, last_refresh, write_refresh
 from workflows.flows.campaign_refresh import Refresh
@@ -79,7 +79,7 @@ class RefreshMaker(Maker):
         -------
         Flow
             Its output is ``{"outcome", "reason", "version"}``: the outcome is too_few, busy, promoted or
-            rejected.
+            rejected; or taken_over, if this process was held up for so long that another took its place.
         """
         check = check_records(self, list(after))
         check.config = JobConfig(on_missing_references=OnMissing.NONE)
@@ -152,6 +152,13 @@ def retrain(maker: RefreshMaker) -> dict[str, Any]:
             return {"outcome": entry.outcome, "reason": entry.reason, "version": entry.version}
     except HeldError as error:
         return _busy(error)
+    except LeaseLostError as error:
+        reason = (
+            f"{str(error).partition(';')[0]}; the model trained here was not published: "
+            "run mgsurf refresh again to see what became of the other, or to go on in its place"
+        )
+        _tell(reason)
+        return {"outcome": "taken_over", "reason": reason, "version": None}
 
 
 @job(name="predict candidates")
@@ -160,10 +167,12 @@ def predict_all(maker: RefreshMaker, decided: dict[str, Any]) -> dict[str, Any]:
     if decided["version"] is None:
         return decided
     try:
-        with open_store(maker.store) as store, take_lease(store, LEASE, waiting=_waiting):
+        with open_store(maker.store) as store, take_lease(store, LEASE, waiting=_waiting) as lease:
             count = update_predictions(store)
+            lease.check()
             entry = last_refresh(store)
-            if entry is not None and not entry.finished:
+            # an open one is of another process that was killed: the next refresh goes on with it
+            if entry is not None and not entry.finished and entry.outcome != "open":
                 entry.finished = True
                 write_refresh(store, entry)
                 from model.refresh import clear
@@ -171,6 +180,8 @@ def predict_all(maker: RefreshMaker, decided: dict[str, Any]) -> dict[str, Any]:
                 clear(maker.folder(entry))
     except HeldError as error:
         return _busy(error)
+    except LeaseLostError:  # whoever took it over predicts them, too
+        return decided
     return {**decided, "predicted": count}
 
 
@@ -222,7 +233,13 @@ def _train_and_decide(store: SurfaceStore, maker: RefreshMaker, entry: Entry, st
     if entry.version is None:
         recipe = Recipe(settings.preset, settings.members, settings.epochs)
         card = train_challenger(
-            registry, data, recipe, maker.folder(entry), tell=_tell, progress=_progress(settings.members)
+            registry,
+            data,
+            recipe,
+            maker.folder(entry),
+            tell=_tell,
+            progress=_progress(settings.members),
+            before_keeping=still_ours,
         )
         still_ours()
         entry.version = card.version
