@@ -13,6 +13,7 @@ import pytest
 
 from stores.errors import InputError
 from workflows.execution.schedule import Entry, cron_times, every, minutes_in
+from workflows.execution.schedule_systemd import SystemdTimer
 
 TABLE = """#!/bin/sh
 table="$FAKE/{name}.table"
@@ -152,6 +153,45 @@ def test_two_stores_are_two_entries(host):
     assert "b.sqlite" in line
 
 
+def test_another_shell_removes_it_too(host):
+    host.give("cron")
+    host.good("--install", "--store", "a.sqlite", OMP_NUM_THREADS="1")
+    host.good("--install", "--store", "a.sqlite", OMP_NUM_THREADS="8", MGSURF_CACHE="/elsewhere")
+    assert host.table().count(" refresh ") == 1
+    assert "OMP_NUM_THREADS=8" in host.table()
+    told = host.good("--remove", "--store", "b.sqlite")
+    assert re.match(r"there is no mgsurf-refresh-\w+ here, of sqlite:///.*/b.sqlite; name the store", told)
+    assert host.good("--remove", MGSURF_STORE="a.sqlite", OMP_NUM_THREADS="2").startswith("removed ")
+    assert host.table() == ""
+
+
+def test_entries_of_older_names_are_replaced_and_removed(host):
+    """Their names depended on the environment, too."""
+    host.give("cron")
+    host.good("--install", "--store", "a.sqlite")
+    mark, line = host.table().splitlines()[:2]
+    words = shlex.split(line.split(maxsplit=5)[5])
+    command = tuple(words[words.index("&&") + 2 : words.index(">>")])
+    name = Entry(command, host.folder, Path("/log"), 60, {"OMP_NUM_THREADS": "1"}).name
+    old = host.table().replace(mark.removeprefix("# >>> "), name)
+    assert name not in mark
+    for arguments in (["--remove"], ["--install"]):
+        (host.fake / "crontab.table").write_text(old)
+        host.good(*arguments, "--store", "a.sqlite")
+        assert name not in host.table()
+    assert host.table().count(" refresh ") == 1
+
+
+def test_units_keep_dollars_as_they_are(tmp_path):
+    """See systemd.exec(5): Environment= expands nothing; ExecStart= does, in its arguments."""
+    entry = Entry(
+        ("/a$b/mgsurf", "refresh", "$c.yaml"), tmp_path, tmp_path / "log", 60, {"MGSURF_CACHE": '/x$y "z"\\'}
+    )
+    text = SystemdTimer().text(entry)
+    assert 'Environment="MGSURF_CACHE=/x$y \\"z\\"\\\\"\n' in text
+    assert 'ExecStart="/a$b/mgsurf" "refresh" "$$c.yaml"\n' in text
+
+
 def test_a_crontab_that_cannot_be_read_is_not_overwritten(host):
     (host.bin / "crontab").write_text(
         '#!/bin/sh\necho "crontab $*" >> "$FAKE/calls"\necho broken pipe >&2\nexit 1\n'
@@ -283,10 +323,10 @@ def test_times():
     ]  # fmt: skip
 
 
-def test_names_do_not_depend_on_the_interval():
-    def name(minutes, folder="/a"):
-        return Entry((sys.executable, "refresh"), Path(folder), Path("/log"), minutes).name
+def test_names_depend_on_store_and_campaign_alone():
+    def name(minutes, folder="/a", of=("sqlite:///a.sqlite",)):
+        return Entry((sys.executable, "refresh"), Path(folder), Path("/log"), minutes, of=of).name
 
-    assert name(60) == name(120)
-    assert name(60) != name(60, "/b")
+    assert name(60) == name(120) == name(60, "/b")
+    assert name(60) != name(60, of=("sqlite:///a.sqlite", "/campaign.yaml"))
     assert os.sep not in name(60)

@@ -67,9 +67,11 @@ def schedule(
         )
         return 0
     entry.log.parent.mkdir(parents=True, exist_ok=True)
-    for other in ways().values():  # an entry of another kind would run as well
+    for other in ways().values():  # an entry of another kind, or of an older name, would run as well
         if other.name != chosen.name and other.there():
             other.remove(entry)
+            other.remove(entry.named_before())
+    chosen.remove(entry.named_before())
     hint = chosen.install(entry)
     print(f"every {every(entry.minutes)} with {_place(chosen)}: {entry.name}, output in {entry.log}")
     print(f"{hint}; mgsurf schedule --remove takes it out again")
@@ -78,18 +80,25 @@ def schedule(
 
 def _remove(entry: Entry, way: str | None) -> int:
     candidates = [choose_way(way)] if way else [one for one in ways().values() if one.there()]
-    removed = [_place(one) for one in candidates if one.remove(entry)]
-    print(f"removed {entry.name} from {', '.join(removed)}" if removed else f"there is no {entry.name} here")
+    entries = (entry, entry.named_before())
+    found = [_place(way) for way in candidates for one in entries if way.remove(one)]
+    removed, of = list(dict.fromkeys(found)), " and ".join(entry.of)
+    print(
+        f"removed {entry.name} from {', '.join(removed)}"
+        if removed
+        else f"there is no {entry.name} here, of {of}; name the store and campaign it was installed with"
+    )
     return 0
 
 
 def _entry(campaign: Path | None, minutes: int, slurm: list[str], store: str | None) -> Entry:
     command = [*_program(), "refresh", "--quiet"]
-    work_dir = None
+    work_dir = campaign_store = None
     if campaign is not None:
         from workflows.flows.campaign_file import load_campaign
 
-        work_dir = load_campaign(campaign).work_dir  # a mistake is told now, not at night
+        loaded = load_campaign(campaign)  # a mistake is told now, not at night
+        work_dir, campaign_store = loaded.work_dir, loaded.store
         command.append(str(campaign.absolute()))
     told = store or os.environ.get("MGSURF_STORE")
     if told:
@@ -104,7 +113,10 @@ def _entry(campaign: Path | None, minutes: int, slurm: list[str], store: str | N
         command += ["--store", uri]
     environment = {name: os.environ[name] for name in _PASSED_ON if os.environ.get(name)}
     log = resolve_work_dir(campaign=work_dir) / "refresh.log"
-    return Entry(tuple(command), Path.cwd(), log, minutes, environment, tuple(slurm))
+    of = [masked(resolve_store_uri(store, campaign_store))]
+    if campaign is not None:
+        of.append(str(campaign.resolve()))
+    return Entry(tuple(command), Path.cwd(), log, minutes, environment, tuple(slurm), tuple(of))
 
 
 def _program() -> list[str]:

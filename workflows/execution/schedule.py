@@ -1,8 +1,8 @@
 """A command that the host repeats by itself: with cron, a systemd timer or Slurm, whichever there is.
 
 Each way is a small class: what it would write (`text`), whether the host has it (`there`), `install` and
-`remove`. Entries are told apart by a name made of the command and its folder, so that installing one again
-replaces it, and nothing else is ever touched.
+`remove`. Entries are told apart by a name made of what they are of, so that installing one again replaces it,
+from whatever shell, and nothing else is ever touched.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -41,6 +41,9 @@ class Entry:
         Variables that it needs.
     slurm
         Options of Slurm jobs: --partition=long, --time=4:00:00.
+    of
+        What is refreshed, store and campaign: the name comes of it. Empty: of command, folder and
+        environment, as in older versions.
     """
 
     command: tuple[str, ...]
@@ -49,6 +52,7 @@ class Entry:
     minutes: int
     environment: dict[str, str] = field(default_factory=dict)
     slurm: tuple[str, ...] = ()
+    of: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what some table of the host would read differently."""
@@ -68,9 +72,13 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """The same for the same command, folder and environment, however often it is to run."""
-        what = [list(self.command), str(self.folder), self.environment]
+        """The same for the same store and campaign, however often and from wherever it is to run."""
+        what = list(self.of) or [list(self.command), str(self.folder), self.environment]
         return f"mgsurf-refresh-{content_hash(what, 8)}"
+
+    def named_before(self) -> Entry:
+        """Return the entry under the name that it had in older versions."""
+        return replace(self, of=())
 
     @property
     def shell(self) -> str:

@@ -55,7 +55,7 @@ class SystemdTimer:
 
 
 def _units(entry: Entry) -> dict[Path, str]:
-    """Return service and timer by their paths; see systemd.service(5) and systemd.timer(5)."""
+    """Return service and timer by their paths; see systemd.service(5), .exec(5) and .timer(5)."""
     folder = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "systemd" / "user"
     service = [
         "[Unit]",
@@ -65,7 +65,8 @@ def _units(entry: Entry) -> dict[Path, str]:
         "Type=oneshot",
         f"WorkingDirectory={entry.folder}",
         *(f"Environment={_quoted(f'{key}={value}')}" for key, value in sorted(entry.environment.items())),
-        f"ExecStart={' '.join(map(_quoted, entry.command))}",
+        # variables are put into arguments, but into neither the program's path nor Environment=
+        f"ExecStart={' '.join([_quoted(entry.command[0]), *(_argument(w) for w in entry.command[1:])])}",
         f"StandardOutput=append:{entry.log}",
         f"StandardError=append:{entry.log}",
     ]
@@ -85,5 +86,9 @@ def _units(entry: Entry) -> dict[Path, str]:
 
 
 def _quoted(word: str) -> str:
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+def _argument(word: str) -> str:
+    return _quoted(word).replace("$", "$$")
