@@ -163,6 +163,16 @@ def test_the_champion_is_the_model_unless_another_is_named(suggest, tmp_path):
     named = json.loads(suggest("-n", 2, "--json", "--model", "mgsurf_model").stdout)
     assert named["model"].startswith("folder-")
     assert "v7" in suggest("--model", "v7").stderr
+    # folders that have such names do not stand in for versions
+    for name in ("v1", "v7", "champion"):
+        save_ensemble(untrained(seed=7), tmp_path / name)
+        (tmp_path / name / "run.json").write_text('{"snapshot": "no such"}')
+    assert json.loads(suggest("-n", 2, "--json").stdout)["model"] == "v1"
+    assert json.loads(suggest("-n", 2, "--json", "--model", "v1").stdout)["model"] == "v1"
+    assert json.loads(suggest("-n", 2, "--json", "--model", "./v1").stdout)["model"].startswith("folder-")
+    line = suggest("--model", "v7").stderr.strip()
+    assert "has no model v7" in line
+    assert line.endswith("for the folder write ./v7")
 
 
 def test_run_computes_exactly_these_slabs_and_they_are_no_candidates_then(suggest, tmp_path):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
-from workflows.cli.which_model import DEFAULT_FOLDER, chosen_ensemble, is_version
+from stores.model_names import is_version
+from workflows.cli.which_model import DEFAULT_FOLDER, chosen_ensemble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

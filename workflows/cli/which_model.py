@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stores.model_names import is_version, or_the_folder
 from workflows.cli.train import DEFAULT_FOLDER
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ def chosen_ensemble(model: str | Path | None, store: str | None = None) -> tuple
     Parameters
     ----------
     model
-        A folder that exists, or ``champion``, ``latest``, ``v3``; else MGSURF_MODEL, else ./mgsurf_model.
+        ``champion``, ``latest``, ``v3``, or a folder (``./v3`` if it has such a name); else MGSURF_MODEL,
+        else ./mgsurf_model.
     store
         Whose registry; as every ``--store``.
 
@@ -40,12 +42,12 @@ def chosen_ensemble(model: str | Path | None, store: str | None = None) -> tuple
     from workflows.cli.query import existing_store
 
     name = str(model or os.environ.get("MGSURF_MODEL") or DEFAULT_FOLDER)
-    if Path(name).exists() or not is_version(name):
+    if not is_version(name):
         return load_ensemble(Path(name)), name
     from model.registration import load_champion, load_version
     from stores.registry import ModelRegistry
 
-    with existing_store(store) as opened:
+    with or_the_folder(name), existing_store(store) as opened:
         registry = ModelRegistry(opened)
         if name != "champion":
             version = registry.resolve(name)
@@ -54,8 +56,3 @@ def chosen_ensemble(model: str | Path | None, store: str | None = None) -> tuple
     for note in notes:
         print(f"mgsurf: {note}", file=sys.stderr)
     return ensemble, card.name
-
-
-def is_version(name: str) -> bool:
-    """Say whether a word means a version in a registry: champion, latest, v1, v2, ..."""
-    return name in ("champion", "latest") or (name[:1] == "v" and name[1:].isascii() and name[1:].isdigit())

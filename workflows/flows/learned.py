@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from stores.errors import InputError
 from stores.labelled import labelled_slabs
+from stores.model_names import is_version, or_the_folder
 from stores.registry import ModelRegistry
 from stores.snapshots import find_snapshot, list_snapshots
 from workflows.flows.suggestion import methods_of_labels, target_of
@@ -26,7 +27,7 @@ def version_of(model: str, store: SurfaceStore) -> str:
     Parameters
     ----------
     model
-        ``champion``, ``latest``, ``v3`` or a folder with a trained model.
+        ``champion``, ``latest``, ``v3``, or a folder with a trained model (``./v3`` if it has such a name).
     store
         Of the registry.
 
@@ -36,8 +37,9 @@ def version_of(model: str, store: SurfaceStore) -> str:
         If there is no such version.
     """
     folder = Path(model)
-    if not folder.is_dir():
-        return f"v{ModelRegistry(store).resolve(model)}"
+    if is_version(model) or not folder.is_dir():
+        with or_the_folder(model):
+            return f"v{ModelRegistry(store).resolve(model)}"
     place = folder if (folder / "manifest.json").is_file() else folder / "model"
     digest = hashlib.sha256()
     for file in sorted(place.glob("*")):
@@ -63,7 +65,7 @@ def learned_from(model: str, store: SurfaceStore, targets: Sequence[str], defaul
         Fingerprint taken for targets of which nothing is known.
     """
     folder = Path(model)
-    if folder.is_dir():
+    if folder.is_dir() and not is_version(model):
         snapshot, records = _of_folder(folder)
     else:
         registry = ModelRegistry(store)
