@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,22 @@ def test_bootstrap_covers_the_mean_about_as_often_as_it_says():
         interval = bootstrap(rng.normal(1.0, 1.0, 30), seed=trial, draws=500)
         hits += interval.low <= 1.0 <= interval.high
     assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_bootstrap_in_parts_is_that_in_one_and_needs_little_memory(monkeypatch):
+    values = np.random.default_rng(3).normal(size=(40, 2))
+    spread = lambda drawn: drawn.std(axis=(1, 2))  # noqa: E731
+    in_parts = bootstrap(values, spread, draws=1000)
+    monkeypatch.setattr("model.metrics._BOOTSTRAP_NUMBERS", 10**9)
+    assert bootstrap(values, spread, draws=1000) == in_parts
+    monkeypatch.setattr("model.metrics._BOOTSTRAP_NUMBERS", 700)
+    assert bootstrap(values, spread, draws=1000) == in_parts
+    monkeypatch.undo()
+    tracemalloc.start()
+    bootstrap(np.zeros((5000, 2)), lambda drawn: drawn.mean(axis=(1, 2)), draws=3000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60e6  # all at once: 360 MB
 
 
 @pytest.mark.parametrize("n", [5, 6, 12])
