@@ -175,6 +175,44 @@ def test_the_champion_is_the_model_unless_another_is_named(suggest, tmp_path):
     assert line.endswith("for the folder write ./v7")
 
 
+def test_uncertainty_is_not_looked_for_where_the_model_never_learns(suggest, tmp_path):
+    """MgAg trains, MgPd validates, Mg3Ca is held out; by another split all of them may train."""
+    from stores.model_card import ModelFacts
+    from stores.registry import ModelRegistry
+
+    text = CAMPAIGN.replace("{formula: Mg}", "{formula: MgPd, prototype: B2}").replace("Mg3Ag", "Mg3Ca")
+    (tmp_path / "parts.yaml").write_text(text)
+    files = {p.name: p.read_bytes() for p in (tmp_path / "mgsurf_model" / "model").iterdir()}
+    facts = {"label": "test", "targets": ("surface_energy", "work_function"), "elements": ("Ag", "Mg")}
+    with open_store(f"sqlite:///{tmp_path}/results.sqlite") as store:
+        registry = ModelRegistry(store)
+        card, _ = registry.add(ModelFacts(**facts, config={"split": "holdout"}), files)
+        registry.promote(card.version)
+
+    def formulas(*arguments):
+        done = suggest("-n", 99, "--json", *arguments, campaign="parts.yaml")
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert told["candidates"] == len(told["chosen"])
+        return {one["formula"] for one in told["chosen"]}, " ".join(told["notes"])
+
+    everything = {"MgAg", "MgPd", "Mg3Ca"}
+    for strategy in ("uncertain", "diverse"):
+        found, notes = formulas("--strategy", strategy)
+        assert found == {"MgAg"}
+        assert "10 candidates are left out: their compounds validate or are held out" in notes
+        assert formulas("--strategy", strategy, "--any-part")[0] == everything
+    for arguments in (["random"], ["improvement"], ["diverse", "--model", "mgsurf_model"]):
+        found, notes = formulas("--strategy", *arguments)
+        assert found == everything
+        assert "held out" not in notes
+    # nothing is left that could teach it
+    (tmp_path / "parts.yaml").write_text(
+        text.replace("{formula: MgAg, prototype: B2}", "{formula: MgCu, prototype: B2}")
+    )
+    assert formulas("--strategy", "diverse")[0] == set()
+
+
 def test_run_computes_exactly_these_slabs_and_they_are_no_candidates_then(suggest, tmp_path):
     told = json.loads(suggest("-n", 3, "--strategy", "uncertain", "--json").stdout)["chosen"]
     done = suggest("-n", 3, "--strategy", "uncertain", "--run", "--quiet")

@@ -8,14 +8,18 @@ from collections import Counter
 
 import pytest
 
+from model.ensemble import save_ensemble
 from model.holdout import crystal_name, part_of
+from model.registration import weight_files
 from stores.candidates import candidate_documents, computed_slabs, slab_key
 from stores.connections import open_store
 from stores.errors import InputError, StoreError
+from stores.model_card import ModelFacts
 from stores.refreshes import last_refresh
 from stores.registry import ModelRegistry
 from stores.rounds import ChosenSlab, Round, begin_round, rounds_of
 from tests.flows.labelled_store import quick_settings
+from tests.model.untrained import untrained
 from workflows.flows.active_learning import ActiveLearningMaker, StoppingRule, next_round
 from workflows.flows.campaign import CampaignMaker
 from workflows.flows.refresh import RefreshMaker
@@ -213,6 +217,32 @@ def test_a_round_goes_on_with_the_crystals_that_are_left(loop, caplog):
     response, said = interrupted(loop, [stays], caplog)
     assert len(response.replace.jobs[0].jobs) > 0
     assert "1 of its 2 slabs are left out: their crystals are not in the campaign any more" in said
+
+
+def test_rounds_do_not_look_for_uncertainty_where_the_model_never_learns(loop, tmp_path, caplog):
+    save_ensemble(untrained(), tmp_path / "model")
+    facts = ModelFacts(label="x", targets=("surface_energy", "work_function"), config={"split": "holdout"})
+    with loop.store() as store:
+        registry = ModelRegistry(store)
+        registry.promote(registry.add(facts, weight_files(tmp_path / "model"))[0].version)
+
+    def next_of(*formulas):
+        maker = ActiveLearningMaker(loop.maker, loop.refresh(), batch=9, strategy="uncertain")
+        world = [[structure_for(name, "B2"), {"source": "prototype"}, PLANES] for name in formulas]
+        with caplog.at_level("INFO", PROGRESS.name):
+            return next_round.original(maker, world, None)
+
+    assert next_of("MgPd", "MgLa").output == {
+        "rounds": 0,
+        "reason": "the compounds of all slabs that are left validate or are held out and never train",
+    }
+    next_of("MgPd", "MgLa", "MgAl")
+    assert "6 others are of compounds that validate or are held out" in [
+        record.mgsurf_event.text for record in caplog.records
+    ]
+    with loop.store() as store:
+        (one,) = rounds_of(store, "test")
+    assert {slab.bulk_key for slab in one.slabs} == {bulk_key(structure_for("MgAl", "B2"))}
 
 
 def test_a_refresh_that_fails_spoils_no_record(loop, monkeypatch):

@@ -27,6 +27,7 @@ def suggest(
     per_cost: bool,
     budget: float | None,
     seed: int,
+    any_part: bool,
     model: str | None,
     store_uri: str | None,
     workers: int | None,
@@ -49,7 +50,7 @@ def suggest(
     from workflows.cli.suggest_print import print_answer
     from workflows.flows.suggestion import Wish
 
-    wish = Wish(n, strategy, tuple(maximise), tuple(minimise), per_cost, budget, seed)
+    wish = Wish(n, strategy, tuple(maximise), tuple(minimise), per_cost, budget, seed, any_part)
     _check(wish, campaign, as_json, as_csv, run, submit, project or worker)
     settings, structures, maker = _campaign(campaign, store_uri)
     uri = maker.context.store if maker else resolve_store_uri(store_uri, None)

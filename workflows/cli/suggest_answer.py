@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,7 +171,7 @@ def _predict(
 ) -> tuple[str, list[str], Learned]:
     """Bring the predictions of all candidates up to date, without torch where they are."""
     from workflows.cli.learning import require_network
-    from workflows.flows.learned import learned_from, version_of
+    from workflows.flows.learned import learned_from, split_of, version_of
     from workflows.flows.suggestion import Learned
 
     name = model_name(model, store)
@@ -199,9 +199,10 @@ def _predict(
     predicted = next((d["predictions"] for d in found.documents if d["predictions"]), none)
     targets = list(ensemble.targets) if ensemble else list(predicted)
     methods = learned_from(name, store, targets, found.method.fingerprint)
-    if ensemble is None:
-        return version, targets, Learned(methods)
-    return version, targets, Learned(methods, ensemble.training_map.places)
+    learned = Learned(methods, split=split_of(name, store))
+    if ensemble is not None:
+        learned = replace(learned, places=ensemble.training_map.places)
+    return version, targets, learned
 
 
 def _remarks(suggestion: Suggestion, wish: Wish, learned: Learned, method: str) -> list[str]:
@@ -212,6 +213,11 @@ def _remarks(suggestion: Suggestion, wish: Wish, learned: Learned, method: str) 
         lines.append(f"the model learned from {', '.join(others)}; the campaign computes with {method}")
     if suggestion.n_unpredicted and wish.strategy != "random":
         lines.append(f"{suggestion.n_unpredicted} candidates are left out: the model cannot take them")
+    if suggestion.n_never_train:
+        lines.append(
+            f"{suggestion.n_never_train} candidates are left out: their compounds validate or are held out, "
+            "and computing them would not teach the model; --any-part takes them, too"
+        )
     chosen = [one.candidate for one in suggestion.chosen]
     strange = [w for d in chosen for w in d["warnings"] if w.endswith("not in the training set")]
     if strange:
@@ -224,12 +230,16 @@ def _remarks(suggestion: Suggestion, wish: Wish, learned: Learned, method: str) 
     guesses = sum(d["lattice_is_guess"] for d in chosen)
     if guesses:
         lines.append(f"{guesses} of {len(chosen)} are cut from a lattice that is a guess")
-    if wish.budget is not None and not chosen:
+    if wish.budget is not None and suggestion.n_pool and not chosen:
         lines.append(
             f"no candidate fits into {wish.budget:g} core-hours; the cheapest takes {suggestion.cheapest:.2g}"
         )
     elif len(chosen) < wish.n:
-        why = "the budget buys no more" if wish.budget is not None else "there are no more candidates"
+        why = (
+            "the budget buys no more"
+            if wish.budget is not None and suggestion.n_pool
+            else "there are no more candidates"
+        )
         lines.append(f"{len(chosen)} instead of {wish.n} slabs: {why}")
     return lines
 

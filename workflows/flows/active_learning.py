@@ -215,7 +215,7 @@ def _choose(
     """Choose a batch and write it down; None with the reason if it is time to stop."""
     from workflows.flows.dft_cost import calibrated
     from workflows.flows.learned import learned_from
-    from workflows.flows.suggestion import Learned, Wish, suggest_slabs
+    from workflows.flows.suggestion import Learned, Wish, suggest_slabs, worth_learning
 
     stop = maker.stop
     if len(before) >= stop.rounds:
@@ -226,7 +226,8 @@ def _choose(
     update_predictions(store)
     documents = list(candidates_by_id(store, found.ids))
     card = ModelRegistry(store).champion()
-    if reason := _good_enough(stop, card, documents):
+    split = str(card.config.get("split", "")) if card else ""
+    if reason := _good_enough(stop, card, worth_learning(documents, Wish(1, maker.strategy), split)):
         return None, reason
     n, budget, reason = _allowance(maker, before)
     if reason:
@@ -237,7 +238,8 @@ def _choose(
     if card is not None:
         strategy = maker.strategy
         targets = list(next((d["predictions"] for d in documents if d["predictions"]), ()))
-        learned = Learned(learned_from(card.name, store, targets, method.fingerprint))
+        methods = learned_from(card.name, store, targets, method.fingerprint)
+        learned = Learned(methods, split=split)
     aims = (maker.maximise, maker.minimise) if strategy == "improvement" else ((), ())
     wish = Wish(n, strategy, *aims, maker.per_cost, budget, seed=len(before))
     cost = calibrated(method, store)
@@ -248,6 +250,8 @@ def _choose(
         strategy = "random"
         wish = Wish(n, strategy, per_cost=maker.per_cost, budget=budget, seed=len(before))
         suggestion = suggest_slabs(store, documents, targets, wish, cost, learned)
+    if not suggestion.chosen and suggestion.n_never_train == len(documents):
+        return None, "the compounds of all slabs that are left validate or are held out and never train"
     if not suggestion.chosen:
         return None, "no slab fits into what is left of the budget"
     number = len(before) + 1
@@ -264,7 +268,9 @@ def _choose(
     if not begin_round(store, now):
         return None, f"another process began round {number} of {campaign}"
     by = f"by {card.name}, {strategy}" if card else "at random, for want of a model"
-    _tell(f"round {number}: {len(now.slabs)} of {len(documents)} slabs chosen {by}")
+    _tell(f"round {number}: {len(now.slabs)} of {suggestion.n_pool} slabs chosen {by}")
+    if suggestion.n_never_train:
+        _tell(f"{suggestion.n_never_train} others are of compounds that validate or are held out")
     return now, ""
 
 

@@ -80,6 +80,25 @@ def learned_from(model: str, store: SurfaceStore, targets: Sequence[str], defaul
     return {name: found.get(name, default) for name in targets}
 
 
+def split_of(model: str, store: SurfaceStore) -> str:
+    """Return the split that a model was trained by; empty if it is not known.
+
+    Parameters
+    ----------
+    model, store
+        See `version_of`.
+    """
+    folder = Path(model)
+    if is_version(model) or not folder.is_dir():
+        registry = ModelRegistry(store)
+        return str(registry.card(registry.resolve(model)).config.get("split", ""))
+    try:
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        return str(run["settings"]["split"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def _of_folder(folder: Path) -> tuple[str | None, set[str]]:
     """Return the snapshot of a training, if it had one, and the ids of its records, as far as it tells."""
     run, table = folder / "run.json", folder / "predictions.csv"

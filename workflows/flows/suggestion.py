@@ -10,6 +10,7 @@ import numpy as np
 
 from model.acquisition import ALIKE, Known, check_strategy, choose
 from model.candidates import pool_of
+from model.holdout import HOLDOUT, crystal_name, part_of
 from model.improvement import Goal
 from stores.errors import InputError
 from stores.labelled import labelled_slabs
@@ -30,6 +31,10 @@ DEFAULT_GOAL = (("work_function",), ("surface_energy",))
 """What grows and what shrinks where nothing is asked for: electrons leave, yet the facet is stable."""
 
 
+AFTER_UNCERTAINTY = ("uncertain", "diverse")
+"""Strategies that choose what teaches the model most."""
+
+
 @dataclass(frozen=True)
 class Wish:
     """What is asked for.
@@ -48,6 +53,8 @@ class Wish:
         Largest sum of core-hours.
     seed
         Of the strategy ``random``.
+    any_part
+        Choose for their uncertainty also slabs of compounds that the model would never train on.
     """
 
     n: int
@@ -57,6 +64,7 @@ class Wish:
     per_cost: bool = False
     budget: float | None = None
     seed: int = 0
+    any_part: bool = False
 
     def check(self) -> None:
         """Refuse what makes no sense whatever the candidates are.
@@ -100,12 +108,15 @@ class Suggestion:
         Candidates without predictions, which only ``random`` chooses from.
     cheapest
         Core-hours of the cheapest candidate; NaN without any.
+    n_never_train
+        Candidates that were left out, see `worth_learning`.
     """
 
     chosen: list[Suggested]
     n_pool: int
     n_unpredicted: int
     cheapest: float
+    n_never_train: int = 0
 
 
 @dataclass(frozen=True)
@@ -118,10 +129,13 @@ class Learned:
         Fingerprint of the method of each of its targets; of some it may not be known.
     places
         [m, D] of training slabs in the embedding; empty where they are not at hand.
+    split
+        By which it was trained; empty where that is not known.
     """
 
     methods: Mapping[str, str] = field(default_factory=dict)
     places: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    split: str = ""
 
 
 def suggest_slabs(
@@ -155,6 +169,8 @@ def suggest_slabs(
         If the strategy lacks what it needs, or the goal is no target.
     """
     wish.check()
+    before = len(documents)
+    documents = worth_learning(documents, wish, learned.split)
     hours = [slab_core_hours(cost, document) for document in documents]
     usable = [i for i, d in enumerate(documents) if set(targets) <= set(d["predictions"])]
     if wish.strategy == "random":
@@ -189,7 +205,29 @@ def suggest_slabs(
         len(chosen_from),
         len(documents) - len(usable),
         min((hours[i] for i in chosen_from), default=float("nan")),
+        before - len(documents),
     )
+
+
+def worth_learning(documents: Sequence[Document], wish: Wish, split: str) -> list[Document]:
+    """Return the candidates from which a model can learn what a strategy is after.
+
+    A model that was divided by the fixed parts (`model.holdout`) never trains on compounds that validate or
+    are held out: computing them because it is unsure of them would not make it surer. Strategies that are
+    after something else than uncertainty keep all.
+
+    Parameters
+    ----------
+    documents
+        The candidates.
+    wish
+        Strategy, and whether such compounds are wanted all the same.
+    split
+        By which the model was trained.
+    """
+    if wish.any_part or wish.strategy not in AFTER_UNCERTAINTY or split != HOLDOUT:
+        return list(documents)
+    return [d for d in documents if part_of(crystal_name(d["formula"], d["chemsys"], None)) == "train"]
 
 
 def known_values(

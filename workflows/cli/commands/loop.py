@@ -293,6 +293,10 @@ def suggest(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of random.")] = 0,
+    any_part: Annotated[
+        bool,
+        typer.Option("--any-part", help="Of uncertain and diverse: compounds that never train, too."),
+    ] = False,
     run: Annotated[
         bool, typer.Option("--run", help="Compute them here; goes on after any interruption.")
     ] = False,
@@ -329,6 +333,7 @@ def suggest(
         per_cost=per_cost,
         budget=budget,
         seed=seed,
+        any_part=any_part,
         model=model,
         store_uri=store,
         workers=workers,
