@@ -252,6 +252,11 @@ def test_phases_that_filters_refused_bound_the_window(query, records, tmp_path):
             {"sections": {"filters": {"max_atoms": 30}}},
             "not all phases of more than 30 atoms were asked for; windows may be too wide",
         ),
+        (
+            {"left_out": ["mp: cannot be reached", "oqmd: answered 500, 3 times"]},
+            "its sources did not deliver everything (mp: cannot be reached; 1 more in left_out there); "
+            "windows may be too wide",
+        ),
     ],
 )
 def test_what_a_lock_file_cannot_know_is_told(records, tmp_path, capsys, more, words):
@@ -291,6 +296,19 @@ def test_polymorphs_of_one_space_group_are_told_apart_by_their_structure(query, 
             f"MgAg (space group 221) may be each of MgAg 221 oqmd-0, MgAg 221 oqmd-1 in {found} by oqmd: "
             f"its structure is {words}"
         )
+
+
+def test_a_crystal_without_an_energy_never_gets_that_of_a_polymorph(query, records, tmp_path):
+    store = fill(records, tmp_path / "s.sqlite", names=())
+    b2 = Structure(Lattice.cubic(3.32), ["Ag", "Mg"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    other = Structure(Lattice.cubic(5.2), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    energies = {("MgAg", 221, 0): {"mp": -0.3}, ("MgAg", 221, 1): {"oqmd": -0.25}}
+    found = lock_file(tmp_path / "a.lock.json", energies, {0: b2, 1: other})
+    line = lines_of(query, store, "--phases", found, "--phases-method", "oqmd")[0]
+    assert line["stable_window"] is None
+    assert line["stable_reason"] == f"MgAg 221 oqmd-0 has no energy in {found} by oqmd"
+    line = lines_of(query, store, "--phases", found, "--phases-method", "mp")[0]
+    assert line["stable_window"] == pytest.approx([-0.6, 0.0])
 
 
 @pytest.mark.parametrize(

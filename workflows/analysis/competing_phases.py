@@ -10,11 +10,11 @@ from workflows.analysis.convex_hull import HullEntry
 from workflows.analysis.stable_window import StableWindow, stable_window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 BULK_FIELDS = (
     "id", "formula", "chemsys", "method_fingerprint", "energy_per_atom", "formation_energy",
-    "spacegroup_number", "spacegroup_symbol",
+    "spacegroup_symbol",
 )  # fmt: skip
 """What is read of a stored BulkRecord."""
 
@@ -30,14 +30,11 @@ class Phase:
     ----------
     id
         Of its record, or whatever tells it from the others.
-    spacegroup_number
-        0 if not known.
     entry
         Formula, formation energy and method.
     """
 
     id: str
-    spacegroup_number: int
     entry: HullEntry
 
 
@@ -67,40 +64,6 @@ class KnownPhases:
             why = f"its bulk {bulk_id} is not in the store" if bulk_id else "it was ingested without its bulk"
             return StableWindow(None, reason=why)
         return self._window(self._by_id[bulk_id])
-
-    def window_of_crystal(
-        self,
-        formula: str,
-        spacegroup_number: int,
-        where: str,
-        is_it: Callable[[str], bool] | None = None,
-    ) -> StableWindow:
-        """Find where a crystal is stable, which is known by formula and space group.
-
-        Parameters
-        ----------
-        formula, spacegroup_number
-            Of the crystal; 0 if its space group is not known.
-        where
-            What is looked through, for the reason.
-        is_it
-            Tells of the id of a phase whether it is the crystal. Asked only where several phases have this
-            formula and space group; None if the crystal's structure is not known.
-        """
-        named = f"{formula} (space group {spacegroup_number or 'not known'})"
-        same = [
-            phase
-            for phase in self._by_id.values()
-            if phase.spacegroup_number == spacegroup_number != 0 and phase.entry.formula == formula
-        ]
-        if not same:
-            return StableWindow(None, reason=f"{named} has no energy in {where}")
-        fitting = same if len(same) == 1 else [p for p in same if is_it is not None and is_it(p.id)]
-        if len(fitting) == 1:
-            return self._window(fitting[0])
-        labels = ", ".join(phase.entry.label for phase in same)
-        why = "its bulk is not in the store" if is_it is None else f"its structure is that of {len(fitting)}"
-        return StableWindow(None, reason=f"{named} may be each of {labels} in {where}: {why}")
 
     def _window(self, target: Phase) -> StableWindow:
         if len(target.entry.fractions) > 2:
@@ -147,7 +110,7 @@ def stored_phases(bulks: Iterable[Mapping[str, Any]], references: Iterable[Mappi
         name = f"{formula} {bulk.get('spacegroup_symbol')}" if polymorph else formula
         entry = _entry(bulk, mu0[method], name)
         if isinstance(entry, HullEntry):
-            phases.append(Phase(bulk["id"], bulk.get("spacegroup_number") or 0, entry))
+            phases.append(Phase(bulk["id"], entry))
         else:
             problems[bulk["id"]] = entry
     return KnownPhases(phases, problems)

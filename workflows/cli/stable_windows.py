@@ -19,8 +19,10 @@ from workflows.analysis.competing_phases import (
 from workflows.analysis.stable_window import StableWindow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from pymatgen.core import Structure
 
     from stores.surfaces import SurfaceStore
     from workflows.flows.lock_file import LockFile
@@ -96,26 +98,29 @@ def _by_database(
     store: SurfaceStore, surfaces: Sequence[Mapping[str, Any]], path: Path, chosen: str | None
 ) -> list[StableWindow]:
     from workflows.flows.lock_file import read_lock
+    from workflows.structures.sources.comparison import same_crystal
 
     lock = read_lock(path, "mgsurf enumerate CAMPAIGN.yaml")
     method, phases = locked_phases(lock, path, chosen)
-    listed = {compound.label: compound for compound in lock.compounds}
+    where = f"{path} by {method}"
 
     @cache
     def find(formula: str, spacegroup_number: int, bulk_id: str) -> StableWindow:
-        bulks = list(store.query({"id": bulk_id}, ["structure"], collection="bulks")) if bulk_id else []
+        same = [c for c in lock.compounds if (c.formula, c.spacegroup_number) == (formula, spacegroup_number)]
+        named = f"{formula} (space group {spacegroup_number or 'not known'})"
+        if not same:
+            return StableWindow(None, reason=f"{named} has no energy in {where}")
+        if len(same) == 1:
+            return phases.window_of(same[0].label)
+        bulk = _crystal(store, bulk_id)
+        fitting = [] if bulk is None else [c for c in same if same_crystal(bulk, c.structure())]
+        if len(fitting) == 1:
+            return phases.window_of(fitting[0].label)
+        labels = ", ".join(c.label for c in same)
+        why = "its bulk is not in the store" if bulk is None else f"its structure is that of {len(fitting)}"
+        return StableWindow(None, reason=f"{named} may be each of {labels} in {where}: {why}")
 
-        def is_it(label: str) -> bool:
-            from pymatgen.core import Structure
-
-            from workflows.structures.sources.comparison import same_crystal
-
-            return same_crystal(Structure.from_dict(bulks[0]["structure"]), listed[label].structure())
-
-        told = is_it if bulks else None
-        return phases.window_of_crystal(formula, spacegroup_number, f"{path} by {method}", told)
-
-    if remark := _missing(lock):
+    for remark in _missing(lock):
         print(f"mgsurf: {path}: {remark}", file=sys.stderr)
     return [
         _of_element(s)
@@ -125,16 +130,25 @@ def _by_database(
     ]
 
 
-def _missing(lock: LockFile) -> str:
-    """Say which phases a lock file does not know of; empty if it knows all that its sources have."""
+def _crystal(store: SurfaceStore, bulk_id: str) -> Structure | None:
+    from pymatgen.core import Structure
+
+    found = store.query({"id": bulk_id}, ["structure"], collection="bulks")
+    return next((Structure.from_dict(bulk["structure"]) for bulk in found), None)
+
+
+def _missing(lock: LockFile) -> Iterator[str]:
+    """Say which phases a lock file does not know of; nothing if it knows all that its sources have."""
     if lock.lock_version < 2:
-        return (
+        yield (
             "written before refused phases were kept, so that windows may be too wide; "
             "mgsurf enumerate CAMPAIGN.yaml --update adds them"
         )
-    if limit := lock.sections.get("filters", {}).get("max_atoms"):
-        return f"not all phases of more than {limit} atoms were asked for; windows may be too wide"
-    return ""
+    elif limit := lock.sections.get("filters", {}).get("max_atoms"):
+        yield f"not all phases of more than {limit} atoms were asked for; windows may be too wide"
+    if lock.left_out:
+        more = f"; {len(lock.left_out) - 1} more in left_out there" if len(lock.left_out) > 1 else ""
+        yield (f"its sources did not deliver everything ({lock.left_out[0]}{more}); windows may be too wide")
 
 
 def _is_element(surface: Mapping[str, Any]) -> bool:
@@ -148,7 +162,7 @@ def _of_element(surface: Mapping[str, Any]) -> StableWindow:
 def locked_phases(lock: LockFile, path: Path, method: str | None) -> tuple[str, KnownPhases]:
     """Return the phases of a lock file with the formation energies of one method, and its name.
 
-    Compounds have their labels as ids. Refused phases compete only: they have no space group to be found by.
+    Compounds have their labels as ids; refused phases only compete.
 
     Raises
     ------
@@ -173,7 +187,7 @@ def locked_phases(lock: LockFile, path: Path, method: str | None) -> tuple[str, 
     chosen = method if method is not None else next(iter(known))
     if chosen not in known:
         raise InputError(f"--phases-method {chosen!r}: {path} has formation energies by {listed}")
-    phases = []
+    phases, problems = [], {}
     for compound in lock.compounds:
         energies = [
             v.formation_energy
@@ -182,9 +196,11 @@ def locked_phases(lock: LockFile, path: Path, method: str | None) -> tuple[str, 
         ]
         if energies:
             entry = HullEntry(compound.formula, min(energies), chosen, compound.label)
-            phases.append(Phase(compound.label, compound.spacegroup_number, entry))
+            phases.append(Phase(compound.label, entry))
+        else:
+            problems[compound.label] = f"{compound.label} has no energy in {path} by {chosen}"
     for formula, energy, by, name in lock.competing:
         if by == chosen:
             label = f"{formula} {name}".strip()
-            phases.append(Phase(f"refused {label}", 0, HullEntry(formula, energy, chosen, label)))
-    return chosen, KnownPhases(phases)
+            phases.append(Phase(f"refused {label}", HullEntry(formula, energy, chosen, label)))
+    return chosen, KnownPhases(phases, problems)
