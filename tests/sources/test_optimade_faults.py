@@ -122,6 +122,22 @@ def test_a_page_that_fails_in_two_calls_is_given_up_and_the_question_begun_anew(
         assert server.asked == [1, 2, 3]
 
 
+def test_a_database_that_stays_down_does_not_cost_the_pages_that_came(ask: Ask) -> None:
+    with FaultyServer(pages_of(6)) as server:
+        server.faults[2] = [status(503)] * 6
+        ask(server.url)
+        ask(server.url)  # the page is given up
+        server.faults[1] = [status(503)] * 3
+        assert ask(server.url) == (
+            ALL[:2],
+            [
+                "x: answered 503 Service Unavailable, 3 times: stopped after page 1 (2 of 6 structures); "
+                "run again to begin anew, for that page was given up"
+            ],
+        )
+        assert ask(server.url) == (ALL, [])
+
+
 @pytest.mark.parametrize("fault", [drip, silent])
 def test_a_slow_provider_is_not_waited_for(ask: Ask, fault: Callable[[], Any]) -> None:
     with FaultyServer(pages_of(6)) as server:

@@ -187,8 +187,8 @@ class ProviderFetch:
             try:
                 self._pages(fetch, None, text, limit)
             except RefusedError:
-                unfinished = self.cache.latest(self.key(), finished=False)
-                if number == len(plans) or (unfinished and unfinished.pages):
+                now = self.cache.latest(self.key(), finished=False)
+                if number == len(plans) or (now and now.number == fetch.number and now.pages):
                     raise
             else:
                 return

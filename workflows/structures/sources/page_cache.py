@@ -117,21 +117,19 @@ class PageCache:
             connection.executescript(_TABLES)
 
     def latest(self, key: str, *, finished: bool) -> Fetch | None:
-        """Return the newest fetch of a question that is finished, or not."""
+        """Return the newest fetch of a question that is finished, or not; one without pages comes last."""
         condition = "NOT NULL" if finished else "NULL"
         with self._connected() as connection:
             row = connection.execute(
                 "SELECT number, begun, finished, pages, next, total, note FROM fetches "
-                f"WHERE key = ? AND finished IS {condition} ORDER BY number DESC LIMIT 1",
+                f"WHERE key = ? AND finished IS {condition} ORDER BY pages > 0 DESC, number DESC LIMIT 1",
                 (key,),
             ).fetchone()
         return Fetch(*row) if row else None
 
     def begin(self, key: str) -> Fetch:
-        """Start a new fetch; an unfinished one of the same question is removed."""
+        """Start a new fetch; an unfinished one of the same question stays until the first page has come."""
         with self._connected() as connection:
-            unfinished = "SELECT number FROM fetches WHERE key = ? AND finished IS NULL"
-            _remove(connection, [number for (number,) in connection.execute(unfinished, (key,)).fetchall()])
             begun = time.time()
             cursor = connection.execute(
                 "INSERT INTO fetches (key, begun, pages) VALUES (?, ?, 0)", (key, begun)
@@ -150,6 +148,13 @@ class PageCache:
             connection.execute(
                 "UPDATE fetches SET pages = pages + 1, next = ?, total = coalesce(?, total) WHERE number = ?",
                 (next_page, total, fetch),
+            )
+            older = (
+                "SELECT number FROM fetches WHERE finished IS NULL AND number < ? "
+                "AND key = (SELECT key FROM fetches WHERE number = ?)"
+            )
+            _remove(
+                connection, [number for (number,) in connection.execute(older, (fetch, fetch)).fetchall()]
             )
         return new
 
