@@ -197,3 +197,27 @@ def test_lock_files_of_the_first_layout_stay_good(listed):
     assert found.lock_version == 1
     assert found.sections == {"sources": [{"prototypes": ["B2"], "partners": ["Ag"]}]}
     assert found.competing == []
+
+
+def test_a_list_that_an_older_version_wrote_is_not_laid_at_the_databases_door(listed, tmp_path):
+    from workflows.cli.enumerate import settle
+    from workflows.flows.enumeration import Enumeration
+
+    campaign, write = listed
+    path = tmp_path / "a.lock.json"
+    write(1)
+    old = read_lock(path, "x")
+    competing = [("MgAg3", -0.1, "oqmd", "oqmd-3")]
+    new = old.model_copy(update={"lock_version": LOCK_VERSION, "competing": competing})
+
+    def said(whole):
+        return settle(Enumeration(new, dump_lock(new), [], 1, whole=whole), path, campaign, update=False)
+
+    before = path.read_bytes()
+    assert said(whole=True) == [
+        f"lock file {path} was kept, for it was written by an older mgsurf:",
+        "  competing 1 refused phase, were 0; 1 new or changed",
+        f"  mgsurf enumerate {campaign.path} --update replaces it",
+    ]
+    assert "for not every source answered in full" in said(whole=False)[0]
+    assert path.read_bytes() == before

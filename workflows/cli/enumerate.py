@@ -240,7 +240,11 @@ def settle(found: Enumeration, path: Path, settings: Campaign, *, update: bool) 
         return [f"{where} replaced" + (":" if lines else "; its compounds stay the same"), *lines]
     if not difference and not edited and not recounted:
         return [f"{where} lists the same compounds and was kept"]
-    why = "what databases say has changed" if found.whole else "not every source answered in full"
+    why = "what databases say has changed"
+    if not found.whole:
+        why = "not every source answered in full"
+    elif old.lock_version < lock.lock_version and not difference.of_crystals:
+        why = "it was written by an older mgsurf"
     return [
         f"{where} was kept, for {why}" + (":" if lines else ""),
         *lines,
