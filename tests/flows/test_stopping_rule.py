@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from stores.model_card import PastTraining
-from workflows.flows.active_learning import StoppingRule, _good_enough
+from workflows.flows.active_learning import StoppingRule, _good_enough, _why_none
+from workflows.flows.suggestion import Suggestion
 
 CARD = SimpleNamespace(name="v1", metrics={})
 
@@ -30,3 +31,22 @@ def test_an_error_on_compounds_that_the_model_learned_from_does_not_stop(held_ou
         trainings=(PastTraining(split="holdout", held_out=()), PastTraining(split="", held_out=held_out)),
     )
     assert bool(_good_enough(StoppingRule(errors={"work_function": 0.1}), card, [])) is stops
+
+
+@pytest.mark.parametrize(
+    ("pool", "unpredicted", "never", "reason"),
+    [
+        (5, 1, 2, "no slab fits into what is left of the budget"),
+        (0, 0, 3, "the compounds of all slabs that are left validate or are held out and never train"),
+        (0, 3, 0, "the model cannot take 3 of the slabs that are left"),
+        (
+            0,
+            1,
+            2,
+            "the model cannot take 1 of the slabs that are left, and the others are of compounds that never "
+            "train",
+        ),
+    ],
+)
+def test_a_round_without_slabs_says_why(pool, unpredicted, never, reason):
+    assert _why_none(Suggestion([], pool, unpredicted, 1.0, never)) == reason

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from stores.model_card import ModelCard
     from stores.surfaces import SurfaceStore
     from workflows.flows.chosen_slabs import ChosenSlabs
+    from workflows.flows.suggestion import Suggestion
     from workflows.flows.surface import SurfaceMaker
 
 LABEL = "active learning"
@@ -250,10 +251,8 @@ def _choose(
         strategy = "random"
         wish = Wish(n, strategy, per_cost=maker.per_cost, budget=budget, seed=len(before))
         suggestion = suggest_slabs(store, documents, targets, wish, cost, learned)
-    if not suggestion.chosen and suggestion.n_never_train == len(documents):
-        return None, "the compounds of all slabs that are left validate or are held out and never train"
     if not suggestion.chosen:
-        return None, "no slab fits into what is left of the budget"
+        return None, _why_none(suggestion)
     number = len(before) + 1
     campaign = maker.surface_maker.context.campaign
     now = Round(
@@ -272,6 +271,15 @@ def _choose(
     if suggestion.n_never_train:
         _tell(f"{suggestion.n_never_train} others are of compounds that validate or are held out")
     return now, ""
+
+
+def _why_none(suggestion: Suggestion) -> str:
+    if suggestion.n_pool:
+        return "no slab fits into what is left of the budget"
+    if suggestion.n_unpredicted:
+        others = ", and the others are of compounds that never train" if suggestion.n_never_train else ""
+        return f"the model cannot take {suggestion.n_unpredicted} of the slabs that are left{others}"
+    return "the compounds of all slabs that are left validate or are held out and never train"
 
 
 def _good_enough(stop: StoppingRule, card: ModelCard | None, documents: list[dict[str, Any]]) -> str:
