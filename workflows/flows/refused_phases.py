@@ -53,7 +53,12 @@ def _identifiers(candidate: Candidate | MergedCandidate) -> Sequence[str]:
 
 
 def _name_by(method: str, names: Sequence[str]) -> str:
-    """Return the identifier in the database whose method it is, else the first one."""
-    provider = method.split(" ")[0].lower()
-    own = (name for name in names if name.lower().startswith((f"{provider}-", f"{provider}:")))
-    return next(own, next(iter(names), ""))
+    """Return the identifier in the database whose method it is, else the first one.
+
+    Of `alexandria PBEsol` it is alexandria-pbesol:agm9, not alexandria:agm7.
+    """
+    words = method.lower().split(" ")
+    for start in ("-".join(words) + ":", f"{words[0]}:", f"{words[0]}-"):
+        if own := next((name for name in names if name.lower().startswith(start)), ""):
+            return own
+    return next(iter(names), "")
