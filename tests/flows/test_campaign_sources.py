@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 from stores.errors import InputError
 from workflows.flows.campaign_file import load_campaign
+from workflows.flows.campaign_origins import Origin
 from workflows.flows.campaign_sources import CandidateSource, Filters
 from workflows.flows.lock_file import sections_of
 from workflows.structures.prototype_data import PROTOTYPES
@@ -133,3 +136,21 @@ def test_every_field_is_described():
     for model in (CandidateSource, Filters):
         for name, field in model.model_fields.items():
             assert field.description, (model, name)
+
+
+def test_a_cache_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("MGSURF_CACHE", str(tmp_path))
+
+    class Source:
+        problems = ()
+
+        def candidates(self):
+            yield from sqlite3.connect(":memory:").execute("SELECT * FROM entries")
+
+    origin = Origin("mg.yaml:2", Source())
+    assert list(origin.candidates(tmp_path)) == []
+    assert origin.problems == [
+        "mg.yaml:2: the cache of answers cannot be used (no such table: entries); run again, or delete "
+        f"{tmp_path / 'sources.sqlite'}"
+    ]
+    assert not origin.answered

@@ -11,6 +11,7 @@ from stores.errors import InputError
 from stores.method import content_hash
 from workflows.flows.campaign_sources import ORIGINS
 from workflows.structures.sources.merge import full_identifiers
+from workflows.structures.sources.page_cache import default_cache_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,7 +73,8 @@ class Origin:
         except sqlite3.Error as error:
             self.failed = True
             self.problems.append(
-                f"{self.where}: the cache of answers cannot be used ({error}); run again, or delete it"
+                f"{self.where}: the cache of answers cannot be used ({error}); run again, or delete "
+                f"{default_cache_file()}"
             )
         except OSError as error:
             self.failed = True
