@@ -1,6 +1,7 @@
 """The window in which a compound is stable, in tables and figures."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from matplotlib.text import Text
@@ -8,7 +9,7 @@ from rich.console import Console
 
 from workflows.analysis.stable_window import StableWindow
 from workflows.report.phase import STABLE, chemical_potential_figure
-from workflows.report.stable_windows import stable_window_table
+from workflows.report.stable_windows import describe, stable_window_table
 from workflows.report.style import save
 
 WINDOW = StableWindow((-0.3, -0.05), ("MgAg3", "Mg3Ag"), 0.0, (), ("Mg3Ag", "MgAg3"), "Mg", "oqmd")
@@ -69,3 +70,16 @@ def test_the_table_fits(mgag, magnesium, width):
                                 f"{0.0364 + 0.05 * slope:.4f}"]  # fmt: skip
     joined = " ".join(text.getvalue().split())
     assert "compared with Mg3Ag, MgAg3 by oqmd" in joined
+
+
+def test_a_window_by_another_method_is_no_part_of_that_by_our_own(mgag):
+    surface = mgag[0]
+    own = surface["method_fingerprint"]
+    low = f"−{-surface['chemical_potential_window'][0]:.3f}"
+    same = describe(surface, replace(WINDOW, method=own), {own: "gpaw demo"})
+    assert f"(Mg3Ag forms above), of {low} to 0; compared with Mg3Ag, MgAg3 by gpaw demo" in same
+    other = describe(surface, WINDOW, {own: "gpaw demo"})
+    assert (
+        f"(Mg3Ag forms above); the elements alone leave {low} to 0 by gpaw demo; "
+        "compared with Mg3Ag, MgAg3 by oqmd"
+    ) in other

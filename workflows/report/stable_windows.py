@@ -142,7 +142,11 @@ def describe(surface: Mapping[str, Any], window: StableWindow, methods: Mapping[
         return line if window.energy_above_hull is None else f"{line} ({against})"
     (low, high), (left, right) = window.window, window.limits
     whole = surface.get("chemical_potential_window")
-    of = f", of {signed(whole[0], 3)} to 0" if whole else ""
+    own, of = str(surface["method_fingerprint"]), ""
+    if whole and own == window.method:
+        of = f", of {signed(whole[0], 3)} to 0"
+    elif whole:  # another formation energy, so that one window need not lie in the other
+        of = f"; the elements alone leave {signed(whole[0], 3)} to 0 by {methods.get(own, own)}"
     return (
         f"{formula}: stable at Δμ({window.reference}) from {signed(low, 3)} eV ({left} forms below) to "
         f"{signed(high, 3)} eV ({right} forms above){of}; {against}"
