@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING
@@ -213,7 +214,7 @@ def _with_graphs(
             yield chunk, _graphs_of([candidate.slab for candidate in chunk], settings, cache)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with _one_thread(), ProcessPoolExecutor(workers, mp_context=context) as pool:
         # a few chunks ahead: what is built waits for the network, not all of it in memory
         waiting: list[tuple[list[Candidate], Future[list[SlabGraph | str]]]] = []
         for chunk in _chunks(chain(first, candidates)):
@@ -224,6 +225,19 @@ def _with_graphs(
                 yield done, future.result()
         for done, future in waiting:
             yield done, future.result()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep the network to one thread while processes build graphs: waiting threads would take their cores."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _chunks(candidates: Iterator[Candidate]) -> Iterator[list[Candidate]]:

@@ -117,7 +117,9 @@ def test_processes_give_the_same_numbers(ensemble, monkeypatch):
     asked = [candidate(s) for p in ("Ag", "Y", "Zn") for s in slabs(p, True)] * 5
     assert len(asked) > 2 * prediction._CHUNK // 2
     here, _ = predict_slabs(ensemble, asked)
+    threads = torch.get_num_threads()
     there, _ = predict_slabs(ensemble, asked, workers=2)
+    assert torch.get_num_threads() == threads
     for a, b in zip(here, there, strict=True):
         assert a.values == b.values
     assert np.isfinite([one.distance for one in there]).all()
