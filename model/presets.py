@@ -80,14 +80,13 @@ _PRESETS = (
     _paper("sem-cgcnn", "the paper's model: surface flag and GradNorm", surface=True, gradnorm=True),
     Preset(
         name="best",
-        about="depth profile, oriented edges, surface attention, whole shells, averaged weights",
+        about="depth profile, surface attention, whole shells, GradNorm, averaged weights",
         graph=GraphSettings(max_neighbours=12, cutoff=12.0, whole_shells=True, min_thickness=20.0, fold=True),
         features="chemical",
         network=NetworkConfig(
             targets=TARGETS,
             element_features=21,
             depth="profile",
-            edges="oriented",
             pooling="surface",
             hidden_layers=2,
             head_layers=1,
@@ -97,6 +96,7 @@ _PRESETS = (
             epochs=100,
             batch_size=32,
             optimiser=OptimiserConfig("one-cycle", learning_rate=5e-3, weight_decay=0.05),
+            balance=BalanceConfig("gradnorm"),
             loss="huber",
             averaging=0.995,
             clip=5.0,
