@@ -13,7 +13,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from stores.errors import InputError
 from stores.method import content_hash
@@ -73,7 +73,7 @@ class Entry:
     @property
     def name(self) -> str:
         """The same for the same store and campaign, however often and from wherever it is to run."""
-        what = list(self.of) or [list(self.command), str(self.folder), self.environment]
+        what: list[Any] = list(self.of) or [list(self.command), str(self.folder), self.environment]
         return f"mgsurf-refresh-{content_hash(what, 8)}"
 
     def named_before(self) -> Entry:
