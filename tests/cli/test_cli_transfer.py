@@ -129,7 +129,11 @@ def test_learning_curves_of_transfer_stand_beside_scratch(pretrained, stores, mg
     for gain in gains:
         low, change, high = (gain["relative"][name] for name in ("low", "mean", "high"))
         assert low <= change <= high
-    assert "fine-tuned, embedding frozen against scratch" in (tmp_path / "curve" / "ablation.md").read_text()
+    table = (tmp_path / "curve" / "ablation.md").read_text()
+    assert "fine-tuned, embedding frozen against scratch" in table
+    assert "Table 1" not in table and "[" not in table  # of Mg slabs, these are others
+    unseen = [line for line in done.stderr.splitlines() if "never seen" in line]
+    assert unseen and len(set(unseen)) == len(unseen)
     for target in ("surface_energy", "work_function"):
         assert (tmp_path / "curve" / f"learning_curve_{target}.png").stat().st_size > 0
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from workflows.cli.learning import TrainingBar, labelled_slabs, require_network
 from workflows.cli.train import DEFAULT_PRESET, pretrained
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 DEFAULT_FOLDER = Path("mgsurf_ablation")
 
@@ -68,10 +70,10 @@ def run_ablation(
         params=theirs.get("params", {}),
         transfers=(None,) if transfer is None else (None, transfer),
     )
-    with TrainingBar(quiet) as bar:
+    with _each_line_once(), TrainingBar(quiet) as bar:
         results, problems = ablate(labelled_slabs(store, method), plan, folder, bar.step)
     rows, compared, gains = table(results), comparisons(results), transfer_gains(results)
-    lines = markdown(rows, compared, plan.split, plan.folds)
+    lines = markdown(rows, compared, plan.split, plan.folds, beside_paper=transfer is None)
     lines += ["", *(_gain(gain) for gain in gains)] if gains else []
     try:
         (folder / "ablation.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -99,11 +101,22 @@ def run_ablation(
 
 
 def markdown(
-    rows: Sequence[Mapping[str, Any]], compared: Mapping[str, Any], split: str, folds: int
+    rows: Sequence[Mapping[str, Any]],
+    compared: Mapping[str, Any],
+    split: str,
+    folds: int,
+    *,
+    beside_paper: bool = True,
 ) -> list[str]:
-    """Return the table as lines of Markdown: mean ± standard deviation over runs, the paper's in brackets."""
+    """Return the table as lines of Markdown: mean ± standard deviation over runs, the paper's in brackets.
+
+    The paper's numbers stand beside whole training sets alone, and not where fine-tuning is judged, which is
+    done on slabs of another kind.
+    """
     from workflows.report.training_figures import target_name, unit_of
 
+    rows = [row if beside_paper and row["train_fraction"] == 1 else _without_paper(row) for row in rows]
+    bracketed = any(row["paper_loss"] for row in rows)
     targets = list(dict.fromkeys(target for row in rows for target in row["targets"]))
     several = len({row["train_fraction"] for row in rows}) > 1
     heads = ["preset", *(["of train"] if several else []), "runs"]
@@ -116,7 +129,7 @@ def markdown(
     widths = [max(len(line[i]) for line in [heads, *body]) for i in range(len(heads))]
     lines = [
         f"Test part, split by {split}{f', {folds}-fold' if folds else ''}; mean ± standard deviation over "
-        "runs, in brackets Table 1 of Shi et al. (one split of 3,526 slabs).",
+        f"runs{', in brackets Table 1 of Shi et al. (one split of 3,526 slabs)' if bracketed else ''}.",
         "",
         _line(heads, widths),
         _line(["-" * width for width in widths], widths),
@@ -125,6 +138,30 @@ def markdown(
     if compared:
         lines += ["", *(_comparison(target, c) for target, c in compared.items())]
     return lines
+
+
+def _without_paper(row: Mapping[str, Any]) -> dict[str, Any]:
+    targets = {target: {**found, "paper": None} for target, found in row["targets"].items()}
+    return {**row, "targets": targets, "paper_loss": None}
+
+
+@contextmanager
+def _each_line_once() -> Iterator[None]:
+    """Keep runs from repeating what one of them said already."""
+    said: set[str] = set()
+
+    def new(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        known = text in said
+        said.add(text)
+        return not known
+
+    log = logging.getLogger("model.runs")
+    log.addFilter(new)
+    try:
+        yield
+    finally:
+        log.removeFilter(new)
 
 
 def _cells(row: Mapping[str, Any], targets: Sequence[str], several: bool, systems: bool) -> list[str]:
