@@ -70,7 +70,7 @@ def run_ablation(
         params=theirs.get("params", {}),
         transfers=(None,) if transfer is None else (None, transfer),
     )
-    with _each_line_once(), TrainingBar(quiet) as bar:
+    with each_line_once(), TrainingBar(quiet) as bar:
         results, problems = ablate(labelled_slabs(store, method), plan, folder, bar.step)
     rows, compared, gains = table(results), comparisons(results), transfer_gains(results)
     lines = markdown(rows, compared, plan.split, plan.folds, beside_paper=transfer is None)
@@ -146,7 +146,7 @@ def _without_paper(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _each_line_once() -> Iterator[None]:
+def each_line_once() -> Iterator[None]:
     """Keep runs from repeating what one of them said already."""
     said: set[str] = set()
 
