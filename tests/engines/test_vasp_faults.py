@@ -262,7 +262,13 @@ def test_mgsurf_ended_from_outside_leaves_no_vasp_behind(
         engine().relax_slab(slab, free, MESH, Path({str(directory)!r}))
     """)
     environment = {**os.environ, "STAND_IN_VASP_FAULT": "hang", "PYTHONPATH": os.getcwd()}  # noqa: PTH109
-    ours = subprocess.Popen([sys.executable, "-c", script], env=environment, stderr=subprocess.DEVNULL)
+    ours = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env=environment,
+        stderr=subprocess.DEVNULL,
+        # where the tests run in a shell's background, SIGINT is ignored, and processes inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         noted = wait_for(directory / "vasp.pid")
         wait_for(directory / "OUTCAR")

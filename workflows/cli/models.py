@@ -6,8 +6,6 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from model.ancestry import methods_of, seen_by, trainings_on
-from model.holdout import HOLDOUT
 from stores.registry import ModelRegistry
 from workflows.cli.console import page, simple_table
 from workflows.cli.query import existing_store
@@ -177,6 +175,8 @@ def _plain(card: ModelCard, standing: Standing) -> dict[str, Any]:
 
 
 def _facts(card: ModelCard, standing: Standing, book: Book) -> Iterator[tuple[str, str]]:
+    from model.ancestry import trainings_on  # not above: it needs numpy, which listing models does not
+
     since = f", {standing.since:%Y-%m-%d %H:%M} UTC" if standing.since else ""
     yield "state", f"{standing.state}{since}" + (f": {standing.reason}" if standing.reason else "")
     yield "trained as", _made_as(card)
@@ -280,6 +280,9 @@ def _row(split: str, target: str, metric: str, a: float | None, b: float | None,
 
 def _remarks(a: ModelCard, b: ModelCard) -> list[str]:
     """Return the reasons why two columns of numbers may not be compared as they stand."""
+    from model.ancestry import seen_by
+    from model.holdout import HOLDOUT
+
     found = []
     if a.data != b.data:
         found.append(
@@ -298,6 +301,8 @@ def _remarks(a: ModelCard, b: ModelCard) -> list[str]:
 
 
 def _other_methods(store: SurfaceStore, a: ModelCard, b: ModelCard) -> list[str]:
+    from model.ancestry import methods_of
+
     ours, theirs = methods_of(store, a.snapshot), methods_of(store, b.snapshot)
     return [
         f"{name}: {a.name} learned from labels of {ours[name]}, {b.name} from labels of {theirs[name]}; "
