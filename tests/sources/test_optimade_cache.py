@@ -211,6 +211,8 @@ def start(server: FaultyServer, cache: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env=dict(os.environ, NO_PROXY="127.0.0.1"),
+        # where the tests run in a shell's background, SIGINT is ignored, and processes inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
