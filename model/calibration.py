@@ -1,10 +1,11 @@
 """From the disagreement of an ensemble to a standard deviation that can be trusted.
 
-The variance of a prediction is modelled as a s^2 + b d^2 + c: s is the members' standard deviation, d the
-distance of the slab from the training slabs in the network's embedding, c what neither knows of. a, b and c
-maximise the likelihood of the validation errors under a normal distribution. The scale is then set by split
-conformal prediction (Papadopoulos et al., ECML 2002; Lei et al., J. Am. Stat. Assoc. 113, 1094, 2018): the
-90 % interval is as wide as it must be to hold 90 % of the validation errors, whatever their distribution.
+The variance of a prediction is modelled as a s^2 + b d^2 + e t^2 + c: s is the members' standard deviation,
+d the distance of the slab from the training slabs in the network's embedding, t the standard deviation over
+the trees (`model.forest`), if there are any, c what none of them knows of. a, b, e and c maximise the
+likelihood of the validation errors under a normal distribution. The scale is then set by split conformal
+prediction (Papadopoulos et al., ECML 2002; Lei et al., J. Am. Stat. Assoc. 113, 1094, 2018): the 90 %
+interval is as wide as it must be to hold 90 % of the validation errors, whatever their distribution.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class Calibration:
         Factor of the standard deviation that makes the 90 % interval cover 90 % of the validation errors.
     n
         Validation labels behind it.
+    trees
+        e, without unit.
     """
 
     spread: float
@@ -48,8 +51,9 @@ class Calibration:
     floor: float
     scale: float
     n: int
+    trees: float = 0.0
 
-    def sigma(self, spread: ArrayLike, distance: ArrayLike) -> Array:
+    def sigma(self, spread: ArrayLike, distance: ArrayLike, trees: ArrayLike = 0.0) -> Array:
         """Return the standard deviation.
 
         Parameters
@@ -58,48 +62,62 @@ class Calibration:
             [n], standard deviation over the members, in the target's unit; zero for one member.
         distance
             [n], from the training slabs.
+        trees
+            [n], standard deviation over the trees, in the target's unit.
         """
-        s, d = np.asarray(spread, dtype=float), np.asarray(distance, dtype=float)
-        variance = self.spread * s**2 + self.distance * d**2 + self.floor
+        s, d, t = (np.asarray(a, dtype=float) for a in (spread, distance, trees))
+        variance = self.spread * s**2 + self.distance * d**2 + self.floor + self.trees * t**2
         return np.asarray(self.scale * np.sqrt(variance))
 
 
-def calibrate(error: ArrayLike, spread: ArrayLike, distance: ArrayLike) -> Calibration:
+def calibrate(
+    error: ArrayLike, spread: ArrayLike, distance: ArrayLike, trees: ArrayLike | None = None
+) -> Calibration:
     """Fit the standard deviation to validation errors.
 
     Parameters
     ----------
     error
         [n], predicted minus true; NaN without a label.
-    spread, distance
-        [n], see `Calibration.sigma`.
+    spread, distance, trees
+        [n], see `Calibration.sigma`; None: there are no trees.
 
     Returns
     -------
     Calibration
         Infinitely wide if there is no label at all.
     """
-    e, s, d = (np.asarray(a, dtype=float) for a in (error, spread, distance))
+    e = np.asarray(error, dtype=float)
     known = np.isfinite(e)
-    e, s, d = e[known], s[known], d[known]
+    told = [
+        np.asarray(a, dtype=float) for a in (spread, distance, np.zeros_like(e) if trees is None else trees)
+    ]
+    e, (s, d, t) = e[known], (a[known] for a in told)
     n = len(e)
     if n == 0:
         return Calibration(0.0, 0.0, 1.0, np.inf, 0)
     mean_square = float((e**2).mean()) or np.finfo(float).tiny
-    a, b, c = (0.0, 0.0, mean_square) if n < FEWEST_LABELS else _most_likely(e**2, s**2, d**2, mean_square)
-    raw = np.sqrt(a * s**2 + b * d**2 + c)
+    weights = (0.0, 0.0, 0.0, mean_square)
+    if n >= FEWEST_LABELS:
+        weights = _most_likely(e**2, (s**2, d**2, t**2), mean_square)
+    a, b, of_trees, c = weights
+    raw = np.sqrt(a * s**2 + b * d**2 + of_trees * t**2 + c)
     # the smallest value that at least ceil((n + 1) 0.9) of the n scores do not exceed
     rank = min(int(np.ceil((n + 1) * COVERAGE)), n)
     width = float(np.sort(np.abs(e) / raw)[rank - 1])
-    return Calibration(a, b, c, width / NORMAL_QUANTILE, n)
+    return Calibration(a, b, c, width / NORMAL_QUANTILE, n, of_trees)
 
 
-def _most_likely(e2: Array, s2: Array, d2: Array, mean_square: float) -> tuple[float, float, float]:
-    """Maximise the normal likelihood over a, b, c >= 0; each is scaled to be of order one."""
+def _most_likely(
+    e2: Array, told: tuple[Array, Array, Array], mean_square: float
+) -> tuple[float, float, float, float]:
+    """Maximise the normal likelihood over weights >= 0 of what is told and of a constant."""
     from scipy.optimize import minimize
 
-    units = [mean_square / mean if (mean := float(x.mean())) > 0 else 0.0 for x in (s2, d2)]
-    terms = np.stack([s2 * units[0], d2 * units[1], np.full_like(e2, mean_square)], axis=1)
+    units = [mean_square / mean if (mean := float(x.mean())) > 0 else 0.0 for x in told]
+    terms = np.stack(
+        [*(x * unit for x, unit in zip(told, units, strict=True)), np.full_like(e2, mean_square)], axis=1
+    )
 
     def loss(weights: Array) -> tuple[float, Array]:
         variance = terms @ weights
@@ -107,9 +125,9 @@ def _most_likely(e2: Array, s2: Array, d2: Array, mean_square: float) -> tuple[f
         slope = terms.T @ (1 / variance - e2 / variance**2) / len(e2)
         return value, np.asarray(slope)
 
-    # c stays above 1 % of the mean square: members that agree by chance are not certain
-    found = minimize(
-        loss, np.array([0.4, 0.3, 0.3]), jac=True, method="L-BFGS-B", bounds=[(0, 100), (0, 100), (0.01, 100)]
-    )
-    a, b, c = (float(w) for w in found.x)
-    return a * units[0], b * units[1], c * mean_square
+    # the constant stays above 1 % of the mean square: members that agree by chance are not certain
+    bounds = [(0, 100)] * len(told) + [(0.01, 100)]
+    start = np.array([0.4, 0.3, 0.3, 0.3])
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    a, b, t, c = (float(w) for w in found.x)
+    return a * units[0], b * units[1], t * units[2], c * mean_square

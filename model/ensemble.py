@@ -1,8 +1,9 @@
 """Several networks of one kind as one predictor, with standard deviations that can be trusted.
 
 A folder holds it: ``manifest.json`` (what belongs together, calibration), ``member-0.pt``, ``member-1.pt``,
-... (`model.checkpoint`) and ``map.pt`` (where the training slabs lie in the first member's embedding). One
-member is an ensemble too; its uncertainty rests on the distance from the training slabs alone.
+... (`model.checkpoint`), ``map.pt`` (where the training slabs lie in the first member's embedding) and, where
+the preset has trees beside its networks, ``trees.pt`` (`model.companion`). One member is an ensemble too; its
+uncertainty rests on the distance from the training slabs and on the trees.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 
 from model.calibration import Calibration, calibrate
 from model.checkpoint import load_model, save_model
+from model.companion import Companion
 from model.evaluation import Predictions, labels
 from model.familiarity import TrainingMap
 from model.network import head_key
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 FORMAT = "mgsurf ensemble 1"
 MANIFEST = "manifest.json"
+TREES = "trees.pt"
 
 SEED_STEP = 1000
 """Member k of a run with seed s is trained with seed s + 1000 k: runs of neighbouring seeds share none."""
@@ -60,12 +63,15 @@ class Ensemble:
         In the embedding of the first member.
     elements
         Symbols that occur in the training set.
+    companion
+        Trees beside the members, if any.
     """
 
     members: tuple[TrainedModel, ...]
     calibration: dict[str, Calibration]
     training_map: TrainingMap
     elements: tuple[str, ...]
+    companion: Companion | None = None
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -92,8 +98,12 @@ class Ensemble:
         each, embedding = _outputs(self.members, graphs)
         distance = self.training_map.distance(embedding)
         mean = {name: values.mean(axis=0) for name, values in each.items()}
+        trees = {} if self.companion is None else self.companion.predict(graphs)
+        if self.companion is not None:
+            mean = self.companion.mix(mean, trees)
         sigma = {
-            name: self.calibration[name].sigma(_spread(values), distance) for name, values in each.items()
+            name: self.calibration[name].sigma(_spread(values), distance, trees.get(name, (0.0, 0.0))[1])
+            for name, values in each.items()
         }
         return Predictions(mean, sigma, distance), self.training_map.place(embedding)
 
@@ -111,6 +121,7 @@ def train_ensemble(
     folder: Path | None = None,
     progress: Callable[[int, Progress], None] | None = None,
     starts: Sequence[Start] = (),
+    trees: int = 0,
 ) -> Ensemble:
     """Train members that differ by their seed and calibrate them on the validation part.
 
@@ -128,6 +139,8 @@ def train_ensemble(
         Called with the number of the member after each of its epochs.
     starts
         Pre-trained models that the members begin with, in turn; none: from scratch.
+    trees
+        Of the forest beside the members, grown on the whole training part; 0: none.
     """
     trained = []
     for k in range(members):
@@ -150,7 +163,11 @@ def train_ensemble(
                 start=starts[k % len(starts)] if starts else None,
             )
         )
-    return assemble(trained, dataset, split)
+    companion = None
+    if trees:
+        part = dataset.subset(split.train)
+        companion = Companion.grow(part, network_config.targets, trees, config.seed)
+    return assemble(trained, dataset, split, companion)
 
 
 def bagged(dataset: Dataset, split: Split, seed: int) -> Split:
@@ -164,8 +181,12 @@ def bagged(dataset: Dataset, split: Split, seed: int) -> Split:
     return replace(split, name=f"{split.name}, bagged", train=train_part)
 
 
-def assemble(members: Sequence[TrainedModel], dataset: Dataset, split: Split) -> Ensemble:
+def assemble(
+    members: Sequence[TrainedModel], dataset: Dataset, split: Split, companion: Companion | None = None
+) -> Ensemble:
     """Calibrate trained members on the validation part of the split they were trained with.
+
+    There the trees beside them get their weight, too.
 
     Raises
     ------
@@ -174,16 +195,26 @@ def assemble(members: Sequence[TrainedModel], dataset: Dataset, split: Split) ->
     """
     _check_alike(members, "the members")
     train_part, val_part = dataset.subset(split.train), dataset.subset(split.val)
-    each, validation = _outputs(members, [entry.graph for entry in val_part])
+    val_graphs = [entry.graph for entry in val_part]
+    each, validation = _outputs(members, val_graphs)
     _, training = _outputs(members[:1], [entry.graph for entry in train_part])
     training_map = TrainingMap.of(training, validation)
     distance = training_map.distance(validation)
+    true = {name: labels(val_part, name) for name in each}
+    mean = {name: values.mean(axis=0) for name, values in each.items()}
+    trees: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+    if companion is not None:
+        trees = companion.predict(val_graphs)
+        companion = companion.weigh(mean, trees, true)
+        mean = companion.mix(mean, trees)
     calibration = {
-        name: calibrate(values.mean(axis=0) - labels(val_part, name), _spread(values), distance)
+        name: calibrate(
+            mean[name] - true[name], _spread(values), distance, trees[name][1] if name in trees else None
+        )
         for name, values in each.items()
     }
     elements = tuple(sorted({element for entry in train_part for element in entry.elements}))
-    return Ensemble(tuple(members), calibration, training_map, elements)
+    return Ensemble(tuple(members), calibration, training_map, elements, companion)
 
 
 def save_ensemble(ensemble: Ensemble, folder: Path) -> None:
@@ -194,9 +225,12 @@ def save_ensemble(ensemble: Ensemble, folder: Path) -> None:
     for name, member in zip(names, ensemble.members, strict=True):
         save_model(member, folder / name)
     write_tensors(folder / "map.pt", ensemble.training_map.state())
+    if ensemble.companion is not None:
+        write_tensors(folder / TREES, ensemble.companion.state())
     manifest = {
         "format": FORMAT,
         "members": names,
+        "trees": TREES if ensemble.companion is not None else None,
         "targets": ensemble.targets,
         "elements": ensemble.elements,
         "calibration": {name: _plain(c) for name, c in ensemble.calibration.items()},
@@ -229,6 +263,7 @@ def load_ensemble(folder: Path) -> Ensemble:
             raise InputError(f"{path}: format {manifest['format']!r} is not {FORMAT!r}; train it again")
         names, elements = [str(name) for name in manifest["members"]], tuple(manifest["elements"])
         calibration = {name: _calibration(values) for name, values in manifest["calibration"].items()}
+        with_trees = manifest.get("trees") is not None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: is damaged ({error}); copy or train the model again") from error
     members = [load_model(path.parent / name) for name in names]
@@ -240,7 +275,20 @@ def load_ensemble(folder: Path) -> Ensemble:
         training_map = TrainingMap(state["points"], state["mean"], state["std"], float(state["unit"]))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path.parent / 'map.pt'}: lacks {error}; copy or train the model again") from error
-    return Ensemble(tuple(members), calibration, training_map, elements)
+    companion = _read_trees(path.parent / TREES, members[0].targets) if with_trees else None
+    return Ensemble(tuple(members), calibration, training_map, elements, companion)
+
+
+def _read_trees(path: Path, targets: Sequence[str]) -> Companion:
+    try:
+        companion = Companion.from_state(read_tensors(path))
+        if not set(companion.forests) <= set(targets):
+            raise InputError("its trees are of other targets")
+    except InputError as error:
+        if str(path) in str(error):
+            raise
+        raise InputError(f"{path}: {error}; copy or train the model again") from error
+    return companion
 
 
 def _outputs(
@@ -251,7 +299,9 @@ def _outputs(
     if not graphs:
         config = members[0].network.config
         return {name: np.zeros((len(members), 0)) for name in names}, torch.zeros(0, config.hidden)
-    packed = PackedGraphs.of(graphs, next(members[0].network.parameters()).device)
+    network = members[0].network
+    device = next(network.parameters()).device
+    packed = PackedGraphs.of(graphs, device, describe=any(m.network.takes_descriptors for m in members))
     embeddings: list[torch.Tensor] = []
     standardised: list[list[torch.Tensor]] = [[] for _ in members]
     with torch.inference_mode():

@@ -161,16 +161,14 @@ def cgcnn_features() -> ElementFeatures:
 
 
 @cache
-def chemical_features() -> ElementFeatures:
-    """Return real properties, standardised over the elements 1 to 100, that carry from element to element.
+def element_property(name: str) -> NDArray[np.float64]:
+    """Return a property behind `chemical_features` in its own unit: [101], by atomic number."""
+    return np.concatenate([[0.0], _properties()[0][name]])
 
-    An unknown value is estimated as the mean of the element above and the element below in its group (in
-    the f block: before and after), else the mean of all.
 
-    The last features are estimates of the energy to make a surface: cohesive energy per area of an atom, and
-    the electron density between atoms as (bulk modulus / molar volume)^1/2; de Boer, Boom, Mattens,
-    Miedema and Niessen, Cohesion in Metals (North-Holland, 1988).
-    """
+@cache
+def _properties() -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.bool_]]]:
+    """Properties of the elements 1 to 100 by name, unknown ones estimated, and where they are known."""
     elements = _elements()
     log = np.log
     properties: dict[str, Callable[[Element], float]] = {
@@ -204,6 +202,21 @@ def chemical_features() -> ElementFeatures:
     filled["electron density"] = np.sqrt(np.exp(filled["log bulk modulus"]) / volume**3)
     known["cohesive energy per area"] = known["cohesive energy"] & known["molar volume ^1/3"]
     known["electron density"] = known["log bulk modulus"] & known["molar volume ^1/3"]
+    return filled, known
+
+
+@cache
+def chemical_features() -> ElementFeatures:
+    """Return real properties, standardised over the elements 1 to 100, that carry from element to element.
+
+    An unknown value is estimated as the mean of the element above and the element below in its group (in
+    the f block: before and after), else the mean of all.
+
+    The last features are estimates of the energy to make a surface: cohesive energy per area of an atom, and
+    the electron density between atoms as (bulk modulus / molar volume)^1/2; de Boer, Boom, Mattens,
+    Miedema and Niessen, Cohesion in Metals (North-Holland, 1988).
+    """
+    filled, known = _properties()
     table = np.column_stack(list(filled.values()))
     table = (table - table.mean(axis=0)) / table.std(axis=0)
     empty = np.zeros((1, table.shape[1]))

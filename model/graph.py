@@ -69,6 +69,8 @@ class SlabGraph:
         [N] float32, distance along the surface normal from the nearer outermost atom (A).
     thickness
         From the lowest to the highest atom (A).
+    area
+        Of one surface of the cell (A^2).
     offsets
         [N + 1] int32.
     neighbours
@@ -92,6 +94,7 @@ class SlabGraph:
     numbers: NDArray[np.int16]
     depth: NDArray[np.float32]
     thickness: float
+    area: float
     offsets: NDArray[np.int32]
     neighbours: NDArray[np.int32]
     distances: NDArray[np.float32]
@@ -152,6 +155,7 @@ def graph_of(frame: SlabFrame, settings: GraphSettings) -> SlabGraph:
         numbers=frame.numbers.astype(np.int16),
         depth=depth.astype(np.float32),
         thickness=thickness,
+        area=frame.area,
         offsets=np.searchsorted(centre, np.arange(n_atoms + 1)).astype(np.int32),
         neighbours=neighbour.astype(np.int32),
         distances=distance.astype(np.float32),

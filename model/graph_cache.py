@@ -43,6 +43,7 @@ _ARRAYS: dict[str, Any] = {
     "edge_multiplicity": np.float32,
     "signature": np.float32,
 }
+_NUMBERS = ("thickness", "area", "identity")
 _TABLE = "CREATE TABLE IF NOT EXISTS graphs (key TEXT PRIMARY KEY, graph BLOB NOT NULL) WITHOUT ROWID"
 
 
@@ -151,7 +152,7 @@ class GraphCache:
 
 def pack(graph: SlabGraph) -> bytes:
     """Write a graph as bytes: a line of JSON, then its arrays, little-endian."""
-    head: dict[str, Any] = {"thickness": graph.thickness, "identity": graph.identity}
+    head: dict[str, Any] = {name: getattr(graph, name) for name in _NUMBERS}
     parts = []
     for name, kind in _ARRAYS.items():
         values = np.ascontiguousarray(getattr(graph, name), dtype=np.dtype(kind).newbyteorder("<"))
@@ -174,7 +175,7 @@ def unpack(text: bytes) -> SlabGraph:
     head = orjson.loads(head_text)
     if head["crc"] != zlib.crc32(body):
         raise ValueError("the graph is damaged")
-    values: dict[str, Any] = {"thickness": head["thickness"], "identity": head["identity"]}
+    values: dict[str, Any] = {name: head[name] for name in _NUMBERS}
     start = 0
     for name, kind in _ARRAYS.items():
         little = np.dtype(kind).newbyteorder("<")

@@ -31,6 +31,8 @@ class Preset:
         Description of the elements, a key of `model.features.FEATURES`.
     network, training
         See there.
+    trees
+        Of the forest beside the networks (`model.forest`); 0: none.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Preset:
     features: str
     network: NetworkConfig
     training: TrainingConfig
+    trees: int = 0
 
 
 # Equivalent atoms are folded: the same result several times faster
@@ -80,7 +83,7 @@ _PRESETS = (
     _paper("sem-cgcnn", "the paper's model: surface flag and GradNorm", surface=True, gradnorm=True),
     Preset(
         name="best",
-        about="depth profile, surface attention, whole shells, GradNorm, averaged weights",
+        about="depth profile, surface attention, descriptors, GradNorm, averaged weights, trees",
         graph=GraphSettings(max_neighbours=12, cutoff=12.0, whole_shells=True, min_thickness=20.0, fold=True),
         features="chemical",
         network=NetworkConfig(
@@ -91,6 +94,7 @@ _PRESETS = (
             hidden_layers=2,
             head_layers=1,
             dropout=0.1,
+            descriptors="surface",
         ),
         training=TrainingConfig(
             epochs=100,
@@ -101,6 +105,7 @@ _PRESETS = (
             averaging=0.995,
             clip=5.0,
         ),
+        trees=200,
     ),
 )
 

@@ -78,8 +78,9 @@ def weight_files(folder: Path) -> dict[str, bytes]:
     """
     load_ensemble(folder)
     place = folder if (folder / MANIFEST).is_file() else folder / "model"
-    members = json.loads((place / MANIFEST).read_text(encoding="utf-8"))["members"]
-    return {name: (place / name).read_bytes() for name in [MANIFEST, "map.pt", *members]}
+    manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+    trees = [manifest["trees"]] if manifest.get("trees") else []
+    return {name: (place / name).read_bytes() for name in [MANIFEST, "map.pt", *trees, *manifest["members"]]}
 
 
 def load_version(registry: ModelRegistry, version: int) -> Ensemble:

@@ -252,6 +252,7 @@ def _run(
         folder=folder / "training",
         progress=progress,
         starts=starts,
+        trees=preset.trees,
     )
     predicted = ensemble.predict([entry.graph for entry in dataset])
     metrics = evaluate(dataset, split, predicted)

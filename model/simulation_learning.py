@@ -64,6 +64,7 @@ def train_on_revealed(
         members=world.plan.members,
         progress=on_epoch,
         starts=starts,
+        trees=world.preset.trees,
     )
 
 

@@ -71,8 +71,7 @@ class TrainedModel:
         if not graphs:
             standardised = torch.zeros(0, len(self.targets))
         else:
-            device = next(self.network.parameters()).device
-            standardised = predict_packed(self.network, PackedGraphs.of(graphs, device))
+            standardised = predict_packed(self.network, self._packed(graphs))
         values = self.scaler.unscale(standardised.cpu()).numpy()
         return {name: values[:, i].copy() for i, name in enumerate(self.targets)}
 
@@ -80,11 +79,14 @@ class TrainedModel:
         """Output of the last shared layer: [n, H], a place for each slab among those of the training."""
         if not graphs:
             return np.zeros((0, self.network.config.hidden), dtype=np.float32)
-        device = next(self.network.parameters()).device
-        packed = PackedGraphs.of(graphs, device)
+        packed = self._packed(graphs)
         self.network.eval()
         with torch.inference_mode():
             return torch.cat([self.network.trunk(batch) for batch in packed.in_order()]).cpu().numpy()
+
+    def _packed(self, graphs: Sequence[SlabGraph]) -> PackedGraphs:
+        device = next(self.network.parameters()).device
+        return PackedGraphs.of(graphs, device, describe=self.network.takes_descriptors)
 
 
 def predict_packed(network: SurfaceNetwork, graphs: PackedGraphs) -> torch.Tensor:

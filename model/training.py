@@ -175,12 +175,14 @@ def train(
     scaler = Scaler.fit(train_values, names)
     targets = scaler.scale(train_values).to(device)  # [n, T]
     importance = _importance(train_values, smoothing=config.smoothing).to(device)  # [n, T], 0: no label
-    train_graphs = PackedGraphs.of([entry.graph for entry in train_part], device)
-    val_graphs = PackedGraphs.of([entry.graph for entry in val_part], device)
-
     torch.manual_seed(config.seed)
     network = SurfaceNetwork(network_config, elements)
-    if start is not None:
+    describe = network.takes_descriptors
+    train_graphs = PackedGraphs.of([entry.graph for entry in train_part], device, describe=describe)
+    val_graphs = PackedGraphs.of([entry.graph for entry in val_part], device, describe=describe)
+    if start is None:
+        network.scale_descriptors(train_graphs.everything)
+    else:
         take_over(network, scaler, start)
     network.to(device)
     if config.bfloat16 and device.type == "cuda":

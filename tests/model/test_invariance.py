@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from model.ensemble import train_ensemble
 from model.features import FEATURES
 from model.graph import build_graph
 from model.presets import PRESETS
 from model.splits import split_dataset
-from model.training import train
 from tests.model.crystals import slab, slabs_of
 from tests.model.small_dataset import small_dataset
 
@@ -26,14 +26,13 @@ def trained(name):
     dataset = small_dataset(preset.graph, 6)
     config = replace(preset.training, epochs=6, batch_size=8)
     table = torch.from_numpy(FEATURES[preset.features]().table)
-    return train(
-        dataset, split_dataset(dataset, "random"), preset.network, config, table, preset.graph, device="cpu"
-    )
+    split = split_dataset(dataset, "random")
+    return train_ensemble(dataset, split, preset.network, config, table, preset.graph, trees=preset.trees)
 
 
 def spread(model, structures):
     """Largest difference between the predictions for some structures, in units of the tolerance."""
-    predicted = model.predict([build_graph(s, model.graph_settings) for s in structures])
+    predicted = model.predict([build_graph(s, model.graph_settings) for s in structures]).mean
     return max(np.ptp(values) / TOLERANCE[name] for name, values in predicted.items())
 
 

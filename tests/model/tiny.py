@@ -27,6 +27,7 @@ def tiny_graph(seed: int, *, fixed_degree: int | None = None, multiple: bool = F
         numbers=rng.choice([12, 30, 47], n).astype(np.int16),
         depth=rng.uniform(0, 9, n).astype(np.float32),
         thickness=18.0,
+        area=20.0 + seed % 7,
         offsets=np.concatenate([[0], np.cumsum(degrees)]).astype(np.int32),
         neighbours=rng.integers(0, n, e).astype(np.int32),
         distances=rng.uniform(2.2, 5.0, e).astype(np.float32),

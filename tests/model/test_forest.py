@@ -1,0 +1,165 @@
+"""Trees beside the networks: as scikit-learn grows them, kept as arrays, weighed on validation slabs."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from model.calibration import calibrate
+from model.companion import Companion
+from model.ensemble import load_ensemble, save_ensemble, train_ensemble
+from model.evaluation import labels
+from model.features import cgcnn_features
+from model.forest import Forest
+from model.graph import GraphSettings
+from model.network import NetworkConfig
+from model.registration import weight_files
+from model.splits import grouped_split
+from model.training import TrainingConfig
+from stores.errors import InputError
+from tests.model.small_dataset import small_dataset
+
+TINY = NetworkConfig(
+    targets=("surface_energy", "work_function"), embedding=8, convolutions=1, hidden=8, hidden_layers=1
+)
+
+
+def sample(n=200, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 5)).astype(np.float32)
+    return x, np.sin(2 * x[:, 0]) + 0.5 * x[:, 1] * (x[:, 2] > 0)
+
+
+def test_predictions_are_those_of_scikit_learn():
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    x, y = sample()
+    other, _ = sample(300, seed=1)
+    forest = Forest.grow(x, y, trees=20, seed=7)
+    peer = ExtraTreesRegressor(20, max_features=1.0, random_state=7).fit(x, y)
+    mean, spread = forest.predict(other)
+    assert mean == pytest.approx(peer.predict(other), abs=1e-12)
+    each = np.stack([tree.predict(other) for tree in peer.estimators_])
+    assert spread == pytest.approx(each.std(axis=0), abs=1e-12)
+    assert forest.predict(other[:0])[0].shape == (0,)
+
+
+def test_slabs_without_a_label_are_left_out_and_too_few_give_none():
+    x, y = sample(40)
+    y[::2] = np.nan
+    forest = Forest.grow(x, y, trees=5, seed=0)
+    assert forest.predict(x[1::2])[0] == pytest.approx(y[1::2])  # leaves of one slab
+    y[18:] = np.nan
+    assert Forest.grow(x, y, trees=5, seed=0) is None
+
+
+def test_state_goes_through_a_file(tmp_path):
+    x, y = sample()
+    forest = Forest.grow(x, y, trees=5, seed=0)
+    torch.save(forest.state(), tmp_path / "trees.pt")
+    again = Forest.from_state(torch.load(tmp_path / "trees.pt", weights_only=True))
+    assert np.array_equal(again.predict(x)[0], forest.predict(x)[0])
+
+
+@pytest.mark.parametrize("what", ["loop", "far", "short", "feature", "missing", "empty"])
+def test_damaged_trees_are_refused(what):
+    x, y = sample()
+    state = Forest.grow(x, y, trees=3, seed=0).state()
+    if what == "loop":
+        state["children"][0, 0] = 0
+    elif what == "far":
+        state["children"][0, 1] = 10**6
+    elif what == "short":
+        state["value"] = state["value"][:-1]
+    elif what == "feature":
+        state["feature"][0] = 5
+    elif what == "missing":
+        del state["roots"]
+    else:
+        state = {name: value[:0] if torch.is_tensor(value) else value for name, value in state.items()}
+    with pytest.raises(InputError, match="trees"):
+        Forest.from_state(state)
+
+
+def test_the_weight_is_what_errs_least_on_validation_slabs():
+    x, y = sample()
+    forest = Forest.grow(x, y, trees=3, seed=0)
+    companion = Companion({"a": forest, "b": forest, "c": forest}, {"a": 0.5, "b": 0.5, "c": 0.5})
+    true = np.linspace(0, 1, 50)
+    trees = {name: (true + shift, np.ones(50)) for name, shift in (("a", 0.0), ("b", 0.3), ("c", 0.1))}
+    networks = {"a": true + 0.2, "b": true - 0.1, "c": true}
+    unknown = {"a": true, "b": true, "c": np.full(50, np.nan)}
+    weighed = companion.weigh(networks, trees, unknown)
+    assert weighed.weights == {"a": 1.0, "b": 0.25, "c": 0.5}
+    mixed = weighed.mix(networks, trees)
+    assert mixed["a"] == pytest.approx(true)
+    assert mixed["b"] == pytest.approx(true)
+
+
+def test_trees_that_disagree_widen_the_interval():
+    rng = np.random.default_rng(2)
+    t = rng.uniform(0.1, 1, 600)
+    error = rng.normal(size=600) * t
+    found = calibrate(error, np.zeros(600), np.zeros(600), 0.5 * t)
+    sigma = found.sigma(0.0, 0.0, 0.5 * np.array([0.1, 1.0]))
+    assert sigma == pytest.approx([0.1, 1.0], rel=0.25)
+    assert np.mean(np.abs(error) < 1.645 * found.sigma(np.zeros(600), 0.0, 0.5 * t)) == pytest.approx(
+        0.9, abs=0.01
+    )
+
+
+@pytest.fixture(scope="module")
+def pair():
+    dataset = small_dataset()
+    split = grouped_split(dataset, "random", seed=1)
+    table = torch.from_numpy(cgcnn_features().table)
+    config = TrainingConfig(epochs=3, batch_size=16, seed=3)
+    return dataset, split, train_ensemble(dataset, split, TINY, config, table, GraphSettings(), trees=10)
+
+
+def test_an_ensemble_mixes_its_trees_and_never_shows_them_the_other_parts(pair):
+    dataset, split, ensemble = pair
+    graphs = [entry.graph for entry in dataset]
+    found = ensemble.predict(graphs)
+    trees = ensemble.companion.predict(graphs)
+    network = ensemble.members[0].predict(graphs)
+    for name in TINY.targets:
+        w = ensemble.companion.weights[name]
+        assert found.mean[name] == pytest.approx(w * trees[name][0] + (1 - w) * network[name])
+        true = labels(dataset, name)
+        train, rest = list(split.train), [*split.val, *split.test]
+        assert np.nanmax(np.abs(trees[name][0] - true)[train]) < 1e-9  # they know these by heart
+        assert np.nanmean(np.abs(trees[name][0] - true)[rest]) > 1e-6
+
+
+def test_an_ensemble_with_trees_goes_through_files_and_the_registry(pair, tmp_path):
+    dataset, _, ensemble = pair
+    graphs = [entry.graph for entry in dataset]
+    save_ensemble(ensemble, tmp_path)
+    again = load_ensemble(tmp_path)
+    found, expected = again.predict(graphs), ensemble.predict(graphs)
+    for name in TINY.targets:
+        assert np.array_equal(found.mean[name], expected.mean[name])
+        assert np.array_equal(found.sigma[name], expected.sigma[name])
+    assert "trees.pt" in weight_files(tmp_path)
+
+    (tmp_path / "trees.pt").write_bytes(b"cut off")
+    with pytest.raises(InputError, match=r"trees\.pt"):
+        load_ensemble(tmp_path)
+    (tmp_path / "trees.pt").unlink()
+    with pytest.raises(InputError, match=r"trees\.pt"):
+        load_ensemble(tmp_path)
+
+
+def test_an_ensemble_written_before_there_were_trees_is_read(pair, tmp_path):
+    _, _, ensemble = pair
+    save_ensemble(ensemble, tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    del manifest["trees"]
+    for values in manifest["calibration"].values():
+        del values["trees"]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert load_ensemble(tmp_path).companion is None
