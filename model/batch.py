@@ -42,8 +42,6 @@ class GraphBatch:
         [E] int64, the nodes at the ends of each edge.
     distance
         [E] float32 (A).
-    cosine
-        [E] float32, see `SlabGraph`.
     edge_multiplicity
         [E] float32; None if every edge is one edge.
     fixed_degree
@@ -63,7 +61,6 @@ class GraphBatch:
     centre: torch.Tensor
     neighbour: torch.Tensor
     distance: torch.Tensor
-    cosine: torch.Tensor
     edge_multiplicity: torch.Tensor | None
     fixed_degree: int | None
     descriptors: torch.Tensor | None = None
@@ -114,7 +111,6 @@ def collate(graphs: Sequence[SlabGraph], *, describe: bool = False) -> GraphBatc
         centre=torch.from_numpy(np.repeat(np.arange(len(degrees)), degrees)),
         neighbour=torch.from_numpy(neighbour),
         distance=torch.from_numpy(np.concatenate([graph.distances for graph in graphs])),
-        cosine=torch.from_numpy(np.concatenate([graph.cosines for graph in graphs])),
         edge_multiplicity=None if (edge_multiplicity == 1).all() else torch.from_numpy(edge_multiplicity),
         fixed_degree=fixed,
         descriptors=torch.from_numpy(describe_slabs(graphs)) if describe else None,

@@ -18,7 +18,9 @@ from torch.nn import functional
 
 from model.descriptors import descriptor_names
 from model.edge_norm import EdgeMoments, NormedGatedSum
-from model.edges import GatedSum, SlabSum, Wiring
+from model.edges import GatedSum, Wiring
+from model.expansions import DEPTHS, EDGES
+from model.pooling import POOLINGS
 from stores.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,130 +74,6 @@ class NetworkConfig:
     pooling: str = "mean"
     dropout: float = 0.0
     descriptors: str = "none"
-
-
-class NoDepth(nn.Module):
-    """Atoms do not know where they are (CGCNN)."""
-
-    width = 0
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-
-    def forward(self, depth: torch.Tensor) -> torch.Tensor:
-        """Return [N, 0]."""
-        return depth.new_empty(len(depth), 0)
-
-
-class SurfaceFlag(nn.Module):
-    """One for atoms within a threshold depth, else zero (section 2.2.2 of Shi et al.; 2 A there)."""
-
-    width = 1
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        self.threshold = config.surface_threshold
-
-    def forward(self, depth: torch.Tensor) -> torch.Tensor:
-        """Return [N, 1]."""
-        return (depth <= self.threshold).float()[:, None]
-
-
-class DepthProfile(nn.Module):
-    """Smooth functions of depth that are constant below 5 A, so that thickness cannot be read from them.
-
-    Gaussians of width 0.7 A at 0, 0.7, ..., 4.9 A of min(depth, 5 A).
-    """
-
-    width = 8
-    saturation = 5.0  # A
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        self.register_buffer("centres", torch.arange(8) * 0.7, persistent=False)  # [8], A
-        self.centres: torch.Tensor
-
-    def forward(self, depth: torch.Tensor) -> torch.Tensor:
-        """Return [N, 8]."""
-        return torch.exp(-(((depth.clamp(max=self.saturation)[:, None] - self.centres) / 0.7) ** 2))
-
-
-DEPTHS: dict[str, type[NoDepth | SurfaceFlag | DepthProfile]] = {
-    "none": NoDepth,
-    "flag": SurfaceFlag,
-    "profile": DepthProfile,
-}
-
-
-class DistanceExpansion(nn.Module):
-    """Gaussian distance expansion u_k = exp(-(d - mu_k)^2 / w^2), w = 0.2 A (CGCNN).
-
-    CGCNN places 41 centres from 0 to 8 A. Atoms are never closer than 1.6 A and twelfth neighbours rarely
-    farther than 6 A, so 24 centres from 1.6 to 6.2 A carry the same, and each distance costs half as much.
-    """
-
-    width = 24
-    step = 0.2  # A
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        self.register_buffer(
-            "centres", 1.6 + self.step * torch.arange(self.width), persistent=False
-        )  # [K], A
-        self.centres: torch.Tensor
-
-    def forward(self, batch: GraphBatch) -> torch.Tensor:
-        """Return [E, K]."""
-        return _gaussian(batch.distance[:, None], self.centres, self.step)
-
-
-class OrientedExpansion(nn.Module):
-    """Distance expansion and the direction of the edge with respect to the surface.
-
-    With c the cosine between the edge and the outward normal and t in [0, 1] how near the surface the centre
-    is (1 at the surface, 0 from 5 A on): 16 Gaussians of the distance 0.3 A wide from 1.8 A, and three
-    wider ones, each times t c and t c^2. Fading with t keeps the middle of a slab, where "outward" changes
-    sign, like bulk, and the result independent of thickness.
-    """
-
-    width = 22
-    fade = 5.0  # A
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        self.register_buffer("centres", 1.8 + 0.3 * torch.arange(16), persistent=False)  # A
-        self.register_buffer("wide", torch.tensor([2.6, 3.4, 4.6]), persistent=False)  # A
-        self.centres: torch.Tensor
-        self.wide: torch.Tensor
-
-    def forward(self, batch: GraphBatch) -> torch.Tensor:
-        """Return [E, K]."""
-        distance = batch.distance[:, None]
-        near = _window(batch.depth, self.fade)[batch.centre][:, None]  # [E, 1]
-        cosine = batch.cosine[:, None]
-        wide = _gaussian(distance, self.wide, 0.7) * near * cosine  # [E, 3]
-        narrow = _gaussian(distance, self.centres, 0.3)  # [E, 16]
-        return torch.cat([narrow, wide, wide * cosine], dim=1)
-
-
-EDGES: dict[str, type[DistanceExpansion | OrientedExpansion]] = {
-    "distance": DistanceExpansion,
-    "oriented": OrientedExpansion,
-}
-
-
-def _gaussian(x: torch.Tensor, centres: torch.Tensor, width: float) -> torch.Tensor:
-    """Return exp(-((x - centre) / width)^2); x [n, 1] and centres [k] give [n, k].
-
-    Never below 1e-9: the far tail would be denormal numbers, with which processors multiply matrices some
-    twenty times more slowly.
-    """
-    return (x - centres).div_(width).square_().neg_().clamp_(min=-20.0).exp_()
-
-
-def _window(depth: torch.Tensor, end: float) -> torch.Tensor:
-    """Go smoothly from 1 at the surface to 0 at depth `end` (A) and below: half a cosine; shape of depth."""
-    return 0.5 + 0.5 * torch.cos(torch.pi * (depth / end).clamp(max=1.0))
 
 
 class WeightedBatchNorm(nn.BatchNorm1d):
@@ -268,61 +146,6 @@ class GatedConvolution(nn.Module):
             parts = p.to(kind), q.to(kind), (w * scale).to(kind)
             message = GatedSum.apply(*parts, edges, wiring).float()  # type: ignore[no-untyped-call]
         return functional.softplus(v + self.norm_sum(message, wiring.node_weight))
-
-
-class MeanPooling(nn.Module):
-    """Mean over the atoms of a slab, eq. (3) of Shi et al."""
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        self.width = config.embedding
-
-    def forward(self, v: torch.Tensor, batch: GraphBatch) -> torch.Tensor:
-        """Pool [N, C] to [B, C]."""
-        if batch.multiplicity is not None:
-            v = v * batch.multiplicity[:, None]
-        return _slab_sum(v, batch) / batch.n_atoms[:, None]
-
-
-class SurfaceAttention(nn.Module):
-    """Attention over the atoms near the surface: [N, C] to [B, 4 C].
-
-    Head h pools v with weights m w(depth) exp(a_h(v)) / sum, where w falls smoothly from 1 at the surface
-    to 0 at 6 A: what lies deeper, and how much of it there is, does not count. Three heads attend, one has
-    a = 0.
-    """
-
-    heads = 4
-    reach = 6.0  # A
-    bound = 4.0  # of |a|: no maximum has to be taken out before the exponential
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        self.width = self.heads * config.embedding
-        self.score = nn.Linear(config.embedding, self.heads - 1)
-
-    def forward(self, v: torch.Tensor, batch: GraphBatch) -> torch.Tensor:
-        """Pool [N, C] to [B, 4 C]."""
-        score = self.bound * torch.tanh(self.score(v) / self.bound)  # [N, 3]
-        weight = _window(batch.depth, self.reach)
-        if batch.multiplicity is not None:
-            weight = weight * batch.multiplicity
-        alpha = torch.cat([weight[:, None], weight[:, None] * score.exp()], dim=1)  # [N, 4]
-        total = _slab_sum(alpha, batch)  # [B, 4]
-        heads = [_slab_sum(v * alpha[:, h : h + 1], batch) / total[:, h : h + 1] for h in range(self.heads)]
-        return torch.cat(heads, dim=1)
-
-
-POOLINGS: dict[str, type[MeanPooling | SurfaceAttention]] = {
-    "mean": MeanPooling,
-    "surface": SurfaceAttention,
-}
-
-
-def _slab_sum(values: torch.Tensor, batch: GraphBatch) -> torch.Tensor:
-    """Sum nodes [N, C] over each slab: [B, C]."""
-    total: torch.Tensor = SlabSum.apply(values, batch.slab_index, batch.n_nodes)  # type: ignore[no-untyped-call]
-    return total
 
 
 DESCRIPTORS: dict[str, Callable[[], int]] = {"none": lambda: 0, "surface": lambda: len(descriptor_names())}

@@ -68,7 +68,6 @@ class PackedGraphs:
             centre=all_.centre[edges] + shift,
             neighbour=all_.neighbour[edges] + shift,
             distance=all_.distance[edges],
-            cosine=all_.cosine[edges],
             edge_multiplicity=None if all_.edge_multiplicity is None else all_.edge_multiplicity[edges],
             fixed_degree=all_.fixed_degree,
             descriptors=None if all_.descriptors is None else all_.descriptors[slabs],

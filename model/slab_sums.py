@@ -107,7 +107,7 @@ class SlabSums:
     @cached_property
     def partner(self) -> Array:
         """One for every node but Mg: [N]."""
-        return (self.numbers != MAGNESIUM).astype(np.float64)
+        return np.asarray(self.numbers != MAGNESIUM, dtype=np.float64)
 
     @cached_property
     def scaled(self) -> Array:
@@ -118,7 +118,8 @@ class SlabSums:
     @cached_property
     def bond(self) -> Array:
         """Weights of edges as bonds: [E]; 1 for short ones, 1/e at `BOND_REACH`."""
-        return np.exp(-((self.scaled / BOND_REACH) ** 8)) * self.edge_count
+        weight: Array = np.exp(-((self.scaled / BOND_REACH) ** 8)) * self.edge_count
+        return weight
 
     @cached_property
     def bulk(self) -> Array:

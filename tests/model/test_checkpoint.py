@@ -36,7 +36,9 @@ def path(tmp_path):
     return tmp_path / "model.pt"
 
 
-@pytest.mark.parametrize("changes", [{}, {"depth": "profile", "edges": "oriented", "pooling": "surface"}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"depth": "profile", "pooling": "surface", "descriptors": "surface"}]
+)
 def test_loaded_model_predicts_the_same(tmp_path, changes):
     original, graphs = model(**changes), [tiny_graph(i) for i in range(5)]
     save_model(original, tmp_path / "m.pt")
