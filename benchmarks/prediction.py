@@ -1,7 +1,8 @@
 """Prediction, from pymatgen slabs to numbers with uncertainty and warnings: slabs a second.
 
-The networks are untrained, which costs the same. Wall time tells something on an idle machine only; CPU time
-of this process and of those it starts is printed beside it.
+The networks are untrained, which costs the same; the trees of `best` are grown on random labels of 1,756 slabs.
+Wall time tells something on an idle machine only; CPU time of this process and of those it starts is printed
+beside it.
 
     .venv/bin/python -m benchmarks.prediction slabs.json.gz [--members 5] [--workers 2] [--slabs 1200]
 """
@@ -13,16 +14,20 @@ import resource
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from benchmarks.graphs import own_slabs, shared_slabs
 from model.calibration import Calibration
+from model.companion import Companion
+from model.descriptors import descriptor_names
 from model.ensemble import Ensemble
 from model.familiarity import TrainingMap
 from model.features import FEATURES
+from model.forest import Forest
 from model.network import SurfaceNetwork
 from model.prediction import Candidate, predict_slabs
-from model.presets import find_preset
+from model.presets import Preset, find_preset
 from model.scaling import Scaler
 from model.slab_frame import PlainSlab
 from model.trained import TrainedModel
@@ -43,7 +48,19 @@ def untrained(name: str, members: int) -> Ensemble:
     points = torch.randn(1756, preset.network.hidden)
     training_map = TrainingMap.of(points, points[:500])
     calibration = {target: Calibration(1.0, 1.0, 1.0, 1.0, 500) for target in preset.network.targets}
-    return Ensemble(trained, calibration, training_map, elements)
+    return Ensemble(trained, calibration, training_map, elements, companion(preset) if preset.trees else None)
+
+
+def companion(preset: Preset) -> Companion:
+    """Grow trees on random labels of random descriptors, as many as a training on the shared slabs has."""
+    rng = np.random.default_rng(0)
+    descriptors = rng.normal(size=(1756, len(descriptor_names()))).astype(np.float32)
+    forests = {}
+    for name in preset.network.targets:
+        forest = Forest.grow(descriptors, rng.normal(size=1756), preset.trees, seed=0)
+        assert forest is not None
+        forests[name] = forest
+    return Companion(forests, dict.fromkeys(forests, 0.5))
 
 
 def cpu_seconds() -> float:
