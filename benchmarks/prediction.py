@@ -1,8 +1,8 @@
 """Prediction, from pymatgen slabs to numbers with uncertainty and warnings: slabs a second.
 
-The networks are untrained, which costs the same; the trees of `best` are grown on random labels of 1,756 slabs.
-Wall time tells something on an idle machine only; CPU time of this process and of those it starts is printed
-beside it.
+The networks are untrained, which costs the same; the trees of `best` are grown on random labels of 1,756
+slabs. Wall time tells something on an idle machine only; CPU time of this process and of those it starts is
+printed beside it.
 
     .venv/bin/python -m benchmarks.prediction slabs.json.gz [--members 5] [--workers 2] [--slabs 1200]
 """
