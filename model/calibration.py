@@ -53,7 +53,7 @@ class Calibration:
     n: int
     trees: float = 0.0
 
-    def sigma(self, spread: ArrayLike, distance: ArrayLike, trees: ArrayLike = 0.0) -> Array:
+    def sigma(self, spread: ArrayLike, distance: ArrayLike, trees: ArrayLike | None = None) -> Array:
         """Return the standard deviation.
 
         Parameters
@@ -63,9 +63,9 @@ class Calibration:
         distance
             [n], from the training slabs.
         trees
-            [n], standard deviation over the trees, in the target's unit.
+            [n], standard deviation over the trees, in the target's unit; None: there are no trees.
         """
-        s, d, t = (np.asarray(a, dtype=float) for a in (spread, distance, trees))
+        s, d, t = (np.asarray(a, dtype=float) for a in (spread, distance, 0.0 if trees is None else trees))
         variance = self.spread * s**2 + self.distance * d**2 + self.floor + self.trees * t**2
         return np.asarray(self.scale * np.sqrt(variance))
 

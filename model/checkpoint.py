@@ -70,7 +70,7 @@ def load_model(path: Path) -> TrainedModel:
             training_elements=tuple(about["training_elements"]),
             history=tuple(about["history"]),
         )
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, InputError) as error:
         reason = str(error).splitlines()[0][:120]
         raise InputError(f"{path} does not fit together ({reason}): train it again") from error
 

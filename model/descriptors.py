@@ -5,19 +5,23 @@ its shared layers, the trees beside it (`model.forest`) live on them. None looks
 slabs of one crystal have the same numbers from 20 A on, whatever their thickness.
 
 Words: *partner* is every element but Mg. Two atoms are bonded with a weight that goes from 1 to 0 about 1.35
-times the sum of their covalent radii; an atom's coordination is the sum of its bonds. The bulk is what lies
-about 7.5 A deep (`model.slab_sums`).
+times the sum of their covalent radii; an atom's coordination is the sum of its bonds. Bonds are edges of the
+graph, so only the twelve nearest neighbours and those as far as the twelfth count: an atom with 16 neighbours
+(Laves phases) may lack its farthest ones, and one that lost near neighbours sees farther ones instead. The
+bulk is what lies about 7.5 A deep (`model.slab_sums`); an atom lacks bonds in comparison with the mean over
+the partners, or the Mg, of the bulk.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from model.features import chemical_features, element_property
 from model.graph import SlabGraph
-from model.slab_sums import BULK_WIDTH, MAGNESIUM, SlabSums, ratio
+from model.slab_sums import BULK_WIDTH, LEAST, MAGNESIUM, SlabSums, ratio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,13 +58,17 @@ def describe_slabs(graphs: Sequence[SlabGraph]) -> NDArray[np.float32]:
     -------
     ndarray
         [n, D] float32, in the order of `descriptor_names`; densities per A^2 or A^3, lengths in A, energies
-        in eV; -1 for a mean over atoms that are not there.
+        in eV, coordination in bonds, properties of the partners standardised as in `chemical_features`; -1
+        for a mean over atoms that are not there.
     """
+    if not graphs:
+        return np.zeros((0, len(descriptor_names())), dtype=np.float32)
     chunks = [graphs[i : i + _SLABS_AT_ONCE] for i in range(0, len(graphs), _SLABS_AT_ONCE)]
     rows = [np.stack(list(_describe(SlabSums.of(chunk)).values()), axis=1) for chunk in chunks]
-    return np.concatenate([np.zeros((0, len(descriptor_names()))), *rows]).astype(np.float32)
+    return np.concatenate(rows).astype(np.float32)
 
 
+@cache
 def descriptor_names() -> tuple[str, ...]:
     """Return the names of the D descriptors."""
     return tuple(_describe(SlabSums.of([_LONE_ATOM])))
@@ -102,7 +110,7 @@ def _elements(slabs: SlabSums) -> Columns:
     """Properties of the partner elements, averaged over those above 9.7 A; of Mg if there is none."""
     features = chemical_features()
     weights = slabs.bulk_or_any * slabs.partner
-    none = slabs.total(weights) == 0
+    none = slabs.total(weights) <= LEAST
     values = features.table.astype(np.float64)
     return {
         f"partner {name}": np.where(none, values[MAGNESIUM, i], slabs.mean(values[slabs.numbers, i], weights))
@@ -147,7 +155,7 @@ def _layers(slabs: SlabSums, kinds: Columns, bonds_to: Columns) -> Columns:
 
 
 def _broken_bonds(slabs: SlabSums, kinds: Columns, bonds_to: Columns, bulk: Columns) -> Columns:
-    """Count what the surface lacks in bonds and, roughly, in energy, per A^2.
+    """Count what the surface lacks in bonds, as shares of an atom's, and roughly in energy; per A^2.
 
     In second-moment approximation the energy of an atom is E_coh (z / z_bulk)^1/2 with its coordination z:
     F. Ducastelle, J. Physique 31, 1055 (1970); with pair bonds it is proportional to z.
@@ -199,7 +207,8 @@ def _bond_lengths(slabs: SlabSums, kinds: Columns) -> Columns:
             joins = joins + kinds[b][slabs.centre] * kinds[a][slabs.neighbour]
         weights = joins * upper[slabs.centre]
         number = slabs.edge_total(weights * slabs.bond)
-        found[f"length {a}-{b}"] = ratio(slabs.edge_total(weights * slabs.bond * slabs.distance), number)
+        length = slabs.edge_total(weights * slabs.bond * slabs.distance)
+        found[f"length {a}-{b}"] = ratio(length / slabs.both_areas, number / slabs.both_areas, 1e-2 * LEAST)
         found[f"short {a}-{b}"] = slabs.edge_total(weights * short) / (number + 1e-6)
     return found
 

@@ -21,6 +21,7 @@ from model.checkpoint import load_model, save_model
 from model.companion import Companion
 from model.evaluation import Predictions, labels
 from model.familiarity import TrainingMap
+from model.forest import check_can_grow
 from model.network import head_key
 from model.packing import PackedGraphs
 from model.run_folder import read_tensors, write_tensors, write_text
@@ -95,17 +96,15 @@ class Ensemble:
 
     def predict_placed(self, graphs: Sequence[SlabGraph]) -> tuple[Predictions, NDArray[np.float64]]:
         """Predict as `predict` does; also return where the slabs lie, see `TrainingMap.place`."""
-        each, embedding = _outputs(self.members, graphs)
-        distance = self.training_map.distance(embedding)
-        mean = {name: values.mean(axis=0) for name, values in each.items()}
-        trees = {} if self.companion is None else self.companion.predict(graphs)
-        if self.companion is not None:
-            mean = self.companion.mix(mean, trees)
+        found = _outputs(self.members, self.companion, graphs)
+        distance = self.training_map.distance(found.embedding)
         sigma = {
-            name: self.calibration[name].sigma(_spread(values), distance, trees.get(name, (0.0, 0.0))[1])
-            for name, values in each.items()
+            name: self.calibration[name].sigma(_spread(values), distance, found.disagreement(name))
+            for name, values in found.each.items()
         }
-        return Predictions(mean, sigma, distance), self.training_map.place(embedding)
+        return Predictions(found.mean(self.companion), sigma, distance), self.training_map.place(
+            found.embedding
+        )
 
 
 def train_ensemble(
@@ -142,6 +141,8 @@ def train_ensemble(
     trees
         Of the forest beside the members, grown on the whole training part; 0: none.
     """
+    if trees:
+        check_can_grow()
     trained = []
     for k in range(members):
         seed = config.seed + SEED_STEP * k
@@ -195,23 +196,17 @@ def assemble(
     """
     _check_alike(members, "the members")
     train_part, val_part = dataset.subset(split.train), dataset.subset(split.val)
-    val_graphs = [entry.graph for entry in val_part]
-    each, validation = _outputs(members, val_graphs)
-    _, training = _outputs(members[:1], [entry.graph for entry in train_part])
-    training_map = TrainingMap.of(training, validation)
-    distance = training_map.distance(validation)
-    true = {name: labels(val_part, name) for name in each}
-    mean = {name: values.mean(axis=0) for name, values in each.items()}
-    trees: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+    validation = _outputs(members, companion, [entry.graph for entry in val_part])
+    training = _outputs(members[:1], None, [entry.graph for entry in train_part])
+    training_map = TrainingMap.of(training.embedding, validation.embedding)
+    distance = training_map.distance(validation.embedding)
+    true = {name: labels(val_part, name) for name in validation.each}
     if companion is not None:
-        trees = companion.predict(val_graphs)
-        companion = companion.weigh(mean, trees, true)
-        mean = companion.mix(mean, trees)
+        companion = companion.weigh(validation.mean(None), validation.trees, true)
+    mean = validation.mean(companion)
     calibration = {
-        name: calibrate(
-            mean[name] - true[name], _spread(values), distance, trees[name][1] if name in trees else None
-        )
-        for name, values in each.items()
+        name: calibrate(mean[name] - true[name], _spread(values), distance, validation.disagreement(name))
+        for name, values in validation.each.items()
     }
     elements = tuple(sorted({element for entry in train_part for element in entry.elements}))
     return Ensemble(tuple(members), calibration, training_map, elements, companion)
@@ -291,17 +286,46 @@ def _read_trees(path: Path, targets: Sequence[str]) -> Companion:
     return companion
 
 
+@dataclass(frozen=True, eq=False)
+class _Outputs:
+    """What members and trees say of n slabs.
+
+    Attributes
+    ----------
+    each
+        [members, n] by target.
+    embedding
+        [n, H], of the first member.
+    trees
+        Mean and standard deviation over the trees, [n] each, by target.
+    """
+
+    each: dict[str, NDArray[np.float64]]
+    embedding: torch.Tensor
+    trees: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+
+    def mean(self, companion: Companion | None) -> dict[str, NDArray[np.float64]]:
+        """Mean over the members, with the trees if there are any: [n] by target."""
+        networks = {name: values.mean(axis=0) for name, values in self.each.items()}
+        return networks if companion is None else companion.mix(networks, self.trees)
+
+    def disagreement(self, target: str) -> NDArray[np.float64] | None:
+        """Return the standard deviation over the trees [n]; None without trees for this target."""
+        return self.trees[target][1] if target in self.trees else None
+
+
 def _outputs(
-    members: Sequence[TrainedModel], graphs: Sequence[SlabGraph]
-) -> tuple[dict[str, NDArray[np.float64]], torch.Tensor]:
-    """Predictions [members, n] by target, and the first member's embedding [n, H]."""
+    members: Sequence[TrainedModel], companion: Companion | None, graphs: Sequence[SlabGraph]
+) -> _Outputs:
     names = members[0].targets
     if not graphs:
-        config = members[0].network.config
-        return {name: np.zeros((len(members), 0)) for name in names}, torch.zeros(0, config.hidden)
-    network = members[0].network
-    device = next(network.parameters()).device
-    packed = PackedGraphs.of(graphs, device, describe=any(m.network.takes_descriptors for m in members))
+        nothing, config = np.zeros(0), members[0].network.config
+        trees = {} if companion is None else dict.fromkeys(companion.forests, (nothing, nothing))
+        each = {name: np.zeros((len(members), 0)) for name in names}
+        return _Outputs(each, torch.zeros(0, config.hidden), trees)
+    device = next(members[0].network.parameters()).device
+    describe = companion is not None or any(member.network.takes_descriptors for member in members)
+    packed = PackedGraphs.of(graphs, device, describe=describe)
     embeddings: list[torch.Tensor] = []
     standardised: list[list[torch.Tensor]] = [[] for _ in members]
     with torch.inference_mode():
@@ -316,7 +340,11 @@ def _outputs(
             for member, parts in zip(members, standardised, strict=True)
         ]
     by_target = {name: np.stack([v[:, t] for v in values]) for t, name in enumerate(names)}
-    return by_target, torch.cat(embeddings)
+    descriptors = packed.everything.descriptors
+    trees = {}
+    if companion is not None and descriptors is not None:
+        trees = companion.predict(descriptors.cpu().numpy())
+    return _Outputs(by_target, torch.cat(embeddings), trees)
 
 
 def _heads(member: TrainedModel, hidden: torch.Tensor) -> torch.Tensor:

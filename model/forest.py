@@ -24,6 +24,8 @@ FEWEST_LABELS = 10
 """Labels below which no tree is grown for a target."""
 
 _LEAF = -1
+_ROWS_AT_ONCE = 256
+"""Slabs that walk through all trees together: what a processor's cache holds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,20 +39,20 @@ class Forest:
     feature
         [M] int16, descriptor that a node looks at; -1 at a leaf.
     threshold
-        [M] float64; up to it the way leads left.
-    children
-        [M, 2] int32, nodes to the left and to the right.
+        [M] float32; up to it the way leads to the next node.
+    right
+        [M] int32, node where it leads beyond the threshold.
     value
-        [M] float64, mean label, in the target's unit.
+        [M] float32, mean label, in the target's unit.
     width
         D, number of descriptors.
     """
 
     roots: NDArray[np.int32]
     feature: NDArray[np.int16]
-    threshold: Array
-    children: NDArray[np.int32]
-    value: Array
+    threshold: NDArray[np.float32]
+    right: NDArray[np.int32]
+    value: NDArray[np.float32]
     width: int
 
     @classmethod
@@ -68,29 +70,28 @@ class Forest:
         seed
             Of the splits.
         """
+        check_can_grow()
         from sklearn.ensemble import ExtraTreesRegressor
 
         known = np.isfinite(labels)
         if known.sum() < FEWEST_LABELS:
             return None
-        grown = ExtraTreesRegressor(trees, max_features=1.0, random_state=seed, n_jobs=1)
+        grown = ExtraTreesRegressor(trees, max_features=1.0, random_state=seed % 2**32, n_jobs=1)
         grown.fit(descriptors[known], labels[known])
         parts = [tree.tree_ for tree in grown.estimators_]
         roots = np.cumsum([0, *(part.node_count for part in parts)])[:-1]
         feature = np.concatenate([part.feature for part in parts])
         leaf = feature < 0
-        children = np.concatenate(
-            [
-                np.stack([part.children_left, part.children_right], axis=1) + root
-                for part, root in zip(parts, roots, strict=True)
-            ]
-        )
+        left = np.concatenate([part.children_left + root for part, root in zip(parts, roots, strict=True)])
+        right = np.concatenate([part.children_right + root for part, root in zip(parts, roots, strict=True)])
+        nodes = np.arange(len(feature))
+        assert (leaf | (left == nodes + 1)).all()  # grown depth first
         return cls(
             roots=roots.astype(np.int32),
             feature=np.where(leaf, _LEAF, feature).astype(np.int16),
-            threshold=np.concatenate([part.threshold for part in parts]),
-            children=np.where(leaf[:, None], 0, children).astype(np.int32),
-            value=np.concatenate([part.value[:, 0, 0] for part in parts]),
+            threshold=_rounded_down(np.concatenate([part.threshold for part in parts])),
+            right=np.where(leaf, nodes, right).astype(np.int32),
+            value=np.concatenate([part.value[:, 0, 0] for part in parts]).astype(np.float32),
             width=descriptors.shape[1],
         )
 
@@ -102,28 +103,30 @@ class Forest:
         descriptors
             [n, D].
         """
-        rows = np.arange(len(descriptors))
-        each = np.empty((len(self.roots), len(descriptors)))
-        for tree, root in enumerate(self.roots):
-            at = np.full(len(rows), root, dtype=np.int64)
-            going = rows
-            while len(going):
-                node = at[going]
-                feature = self.feature[node]
-                inside = feature != _LEAF
-                going, node, feature = going[inside], node[inside], feature[inside]
-                right = descriptors[going, feature] > self.threshold[node]
-                at[going] = self.children[node, right.astype(np.int64)]
-            each[tree] = self.value[at]
-        return each.mean(axis=0), each.std(axis=0)
+        mean, spread = np.empty(len(descriptors)), np.empty(len(descriptors))
+        for begin in range(0, len(descriptors), _ROWS_AT_ONCE):
+            rows = slice(begin, begin + _ROWS_AT_ONCE)
+            each = self.value[self._leaves(descriptors[rows])].astype(np.float64)  # [rows, T]
+            mean[rows], spread[rows] = each.mean(axis=1), each.std(axis=1)
+        return mean, spread
+
+    def _leaves(self, descriptors: NDArray[np.float32]) -> NDArray[np.int32]:
+        """Return the leaf of each tree where each slab ends: [n, T]."""
+        trees = len(self.roots)
+        at = np.tile(self.roots, len(descriptors))
+        row = np.repeat(np.arange(len(descriptors)), trees)
+        going = np.flatnonzero(self.feature[at] != _LEAF)
+        while len(going):
+            node = at[going]
+            beyond = descriptors[row[going], self.feature[node]] > self.threshold[node]
+            node = np.where(beyond, self.right[node], node + 1)
+            at[going] = node
+            going = going[self.feature[node] != _LEAF]
+        return at.reshape(-1, trees)
 
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""
-        arrays = {
-            name: torch.from_numpy(getattr(self, name))
-            for name in ("roots", "feature", "threshold", "children", "value")
-        }
-        return {**arrays, "width": self.width}
+        return {**{name: torch.from_numpy(getattr(self, name)) for name in _ARRAYS}, "width": self.width}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
@@ -135,27 +138,54 @@ class Forest:
             If its parts do not fit together.
         """
         try:
-            width = int(state["width"])
-            roots, feature, threshold, children, value = (
-                state[name].numpy() for name in ("roots", "feature", "threshold", "children", "value")
-            )
-            n = len(feature)
-            inside = feature != _LEAF
-            after = np.arange(n)[inside, None] < children[inside]  # so that every way ends
-            whole = (
-                n > 0
-                and len(roots) > 0
-                and threshold.shape == value.shape == (n,)
-                and children.shape == (n, 2)
-                and bool(after.all())
-                and int(children.max()) < n
-                and int(roots.min()) >= 0
-                and int(roots.max()) < n
-                and int(feature.max()) < width
-                and int(feature.min()) >= _LEAF
-            )
+            forest = cls(**{name: state[name].numpy() for name in _ARRAYS}, width=int(state["width"]))
+            whole = forest._is_whole()
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise InputError(f"its trees are damaged ({error})") from error
         if not whole:
             raise InputError("its trees do not fit together")
-        return cls(roots, feature, threshold, children, value, width)
+        return forest
+
+    def _is_whole(self) -> bool:
+        """Whether every way through the trees ends at a leaf."""
+        n = len(self.feature)
+        if (
+            not n
+            or not len(self.roots)
+            or not (self.threshold.shape == self.value.shape == self.right.shape == (n,))
+        ):
+            return False
+        inside = np.flatnonzero(self.feature != _LEAF)
+        return bool(
+            (self.right[inside] > inside + 1).all()  # onward, so that there is no loop
+            and self.feature[-1] == _LEAF
+            and self.roots.min() >= 0
+            and max(self.roots.max(), self.right.max()) < n
+            and self.feature.min() >= _LEAF
+            and self.feature.max() < self.width
+        )
+
+
+_ARRAYS = ("roots", "feature", "threshold", "right", "value")
+
+
+def check_can_grow() -> None:
+    """Check, before hours of training, that trees can be grown.
+
+    Raises
+    ------
+    InputError
+        If scikit-learn is missing or broken.
+    """
+    try:
+        import sklearn.ensemble  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f'the trees of this preset need scikit-learn ({error}): pip install "mgsurf[model]"'
+        ) from error
+
+
+def _rounded_down(thresholds: Array) -> NDArray[np.float32]:
+    """Round to float32 so that no float32 number changes sides: [M]."""
+    nearest = thresholds.astype(np.float32)
+    return np.where(nearest > thresholds, np.nextafter(nearest, np.float32(-np.inf)), nearest)

@@ -272,7 +272,7 @@ def descriptor_width(kind: str) -> int:
     """
     if kind not in DESCRIPTORS:
         raise InputError(
-            f"descriptors {kind!r} are not known to this version: choose {', '.join(DESCRIPTORS)}"
+            f"no descriptors {kind!r} in this version of mgsurf: choose {', '.join(DESCRIPTORS)}"
         )
     return DESCRIPTORS[kind]()
 

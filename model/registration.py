@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from model.ensemble import MANIFEST, load_ensemble
+from model.ensemble import MANIFEST, TREES, load_ensemble
 from model.runs import read_run
 from stores.errors import InputError
 from stores.model_card import ModelFacts
@@ -79,7 +79,7 @@ def weight_files(folder: Path) -> dict[str, bytes]:
     load_ensemble(folder)
     place = folder if (folder / MANIFEST).is_file() else folder / "model"
     manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
-    trees = [manifest["trees"]] if manifest.get("trees") else []
+    trees = [TREES] if manifest.get("trees") else []
     return {name: (place / name).read_bytes() for name in [MANIFEST, "map.pt", *trees, *manifest["members"]]}
 
 

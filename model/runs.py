@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from model.ancestry import trainings_of
+from model.ancestry import NOTE, this_training, trainings_of
 from model.code_version import code_version, library_versions
 from model.ensemble import save_ensemble, train_ensemble
 from model.evaluation import evaluate, prediction_rows, total_loss
@@ -257,6 +257,10 @@ def _run(
     predicted = ensemble.predict([entry.graph for entry in dataset])
     metrics = evaluate(dataset, split, predicted)
     first = ensemble.members[0]
+    learned = [member.training for member in ensemble.members]
+    if ensemble.companion is not None:  # its trees see all of the training part, bagged members may not
+        seen = this_training((dataset[i] for i in (*split.train, *split.val)), split.name, dataset.snapshot)
+        learned.append({NOTE: [seen.model_dump(mode="json")]})
     spread = dict(zip(first.targets, first.scaler.std, strict=True))
     result = {
         "format": FORMAT,
@@ -269,9 +273,7 @@ def _run(
         "sizes": {name: len(split.part(name)) for name in PARTS},
         "split_name": split.name,
         "elements": list(ensemble.elements),
-        "trainings": [
-            one.model_dump(mode="json") for one in trainings_of(m.training for m in ensemble.members)
-        ],
+        "trainings": [one.model_dump(mode="json") for one in trainings_of(learned)],
         "metrics": metrics,
         "total_loss": total_loss(metrics, spread),
         "history": [list(member.history) for member in ensemble.members],

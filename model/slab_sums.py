@@ -27,6 +27,8 @@ SURFACE_FADES = (5.0, 7.0)
 """Between these depths atoms stop counting as the surface (A)."""
 BOND_REACH = 1.35
 """In sums of covalent radii."""
+LEAST = 1e-6
+"""Weights that add up to no more are of atoms that are not there."""
 MISSING = -1.0
 """Stands for a mean over atoms that are not there."""
 
@@ -139,7 +141,7 @@ class SlabSums:
         return np.clip((high - self.depth) / (high - low), 0, 1) * self.count / self.both_areas[self.slab]
 
 
-def ratio(above: Array, below: Array, least: float | Array = 1e-6) -> Array:
+def ratio(above: Array, below: Array, least: float | Array = LEAST) -> Array:
     """Divide where the divisor is more than `least`, else give `MISSING`; [n]."""
     enough = below > least
     return np.where(enough, above / np.where(enough, below, 1.0), MISSING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -10,13 +11,17 @@ import torch
 
 from model.calibration import calibrate
 from model.companion import Companion
+from model.descriptors import describe_slabs
 from model.ensemble import load_ensemble, save_ensemble, train_ensemble
 from model.evaluation import labels
 from model.features import cgcnn_features
 from model.forest import Forest
 from model.graph import GraphSettings
 from model.network import NetworkConfig
+from model.presets import PRESETS
 from model.registration import weight_files
+from model.run_folder import write_tensors
+from model.runs import RunSettings, make_split, run_training
 from model.splits import grouped_split
 from model.training import TrainingConfig
 from stores.errors import InputError
@@ -41,9 +46,9 @@ def test_predictions_are_those_of_scikit_learn():
     forest = Forest.grow(x, y, trees=20, seed=7)
     peer = ExtraTreesRegressor(20, max_features=1.0, random_state=7).fit(x, y)
     mean, spread = forest.predict(other)
-    assert mean == pytest.approx(peer.predict(other), abs=1e-12)
+    assert mean == pytest.approx(peer.predict(other), abs=1e-6)
     each = np.stack([tree.predict(other) for tree in peer.estimators_])
-    assert spread == pytest.approx(each.std(axis=0), abs=1e-12)
+    assert spread == pytest.approx(each.std(axis=0), abs=1e-6)
     assert forest.predict(other[:0])[0].shape == (0,)
 
 
@@ -51,7 +56,7 @@ def test_slabs_without_a_label_are_left_out_and_too_few_give_none():
     x, y = sample(40)
     y[::2] = np.nan
     forest = Forest.grow(x, y, trees=5, seed=0)
-    assert forest.predict(x[1::2])[0] == pytest.approx(y[1::2])  # leaves of one slab
+    assert forest.predict(x[1::2])[0] == pytest.approx(y[1::2], abs=1e-6)  # leaves of one slab
     y[18:] = np.nan
     assert Forest.grow(x, y, trees=5, seed=0) is None
 
@@ -69,9 +74,9 @@ def test_damaged_trees_are_refused(what):
     x, y = sample()
     state = Forest.grow(x, y, trees=3, seed=0).state()
     if what == "loop":
-        state["children"][0, 0] = 0
+        state["right"][0] = 0
     elif what == "far":
-        state["children"][0, 1] = 10**6
+        state["right"][0] = 10**6
     elif what == "short":
         state["value"] = state["value"][:-1]
     elif what == "feature":
@@ -94,6 +99,8 @@ def test_the_weight_is_what_errs_least_on_validation_slabs():
     unknown = {"a": true, "b": true, "c": np.full(50, np.nan)}
     weighed = companion.weigh(networks, trees, unknown)
     assert weighed.weights == {"a": 1.0, "b": 0.25, "c": 0.5}
+    few = {name: np.where(np.arange(50) < 19, values, np.nan) for name, values in unknown.items()}
+    assert companion.weigh(networks, trees, few).weights == companion.weights
     mixed = weighed.mix(networks, trees)
     assert mixed["a"] == pytest.approx(true)
     assert mixed["b"] == pytest.approx(true)
@@ -124,15 +131,16 @@ def test_an_ensemble_mixes_its_trees_and_never_shows_them_the_other_parts(pair):
     dataset, split, ensemble = pair
     graphs = [entry.graph for entry in dataset]
     found = ensemble.predict(graphs)
-    trees = ensemble.companion.predict(graphs)
+    trees = ensemble.companion.predict(describe_slabs(graphs))
     network = ensemble.members[0].predict(graphs)
     for name in TINY.targets:
         w = ensemble.companion.weights[name]
         assert found.mean[name] == pytest.approx(w * trees[name][0] + (1 - w) * network[name])
         true = labels(dataset, name)
-        train, rest = list(split.train), [*split.val, *split.test]
-        assert np.nanmax(np.abs(trees[name][0] - true)[train]) < 1e-9  # they know these by heart
-        assert np.nanmean(np.abs(trees[name][0] - true)[rest]) > 1e-6
+        error = np.abs(trees[name][0] - true)
+        assert np.nanmax(error[list(split.train)]) < 1e-6  # they know these by heart
+        for part in (split.val, split.test):
+            assert np.nanmedian(error[list(part)]) > 1e-4
 
 
 def test_an_ensemble_with_trees_goes_through_files_and_the_registry(pair, tmp_path):
@@ -140,12 +148,18 @@ def test_an_ensemble_with_trees_goes_through_files_and_the_registry(pair, tmp_pa
     graphs = [entry.graph for entry in dataset]
     save_ensemble(ensemble, tmp_path)
     again = load_ensemble(tmp_path)
+    assert again.companion.weights == ensemble.companion.weights
     found, expected = again.predict(graphs), ensemble.predict(graphs)
     for name in TINY.targets:
         assert np.array_equal(found.mean[name], expected.mean[name])
         assert np.array_equal(found.sigma[name], expected.sigma[name])
     assert "trees.pt" in weight_files(tmp_path)
 
+    state = ensemble.companion.state()
+    state["descriptors"][3] = "colour"
+    write_tensors(tmp_path / "trees.pt", state)
+    with pytest.raises(InputError, match=r"trees\.pt: its trees were grown on other descriptors"):
+        load_ensemble(tmp_path)
     (tmp_path / "trees.pt").write_bytes(b"cut off")
     with pytest.raises(InputError, match=r"trees\.pt"):
         load_ensemble(tmp_path)
@@ -163,3 +177,44 @@ def test_an_ensemble_written_before_there_were_trees_is_read(pair, tmp_path):
         del values["trees"]
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     assert load_ensemble(tmp_path).companion is None
+
+
+def test_thresholds_divide_float32_numbers_as_before():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(500, 1)).astype(np.float32)
+    forest = Forest.grow(x, x[:, 0].astype(float), trees=1, seed=0)
+    beside = np.concatenate([np.nextafter(x, np.float32(9)), np.nextafter(x, np.float32(-9)), x])
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    peer = ExtraTreesRegressor(1, max_features=1.0, random_state=0).fit(x, x[:, 0])
+    assert forest.predict(beside)[0] == pytest.approx(peer.predict(beside), abs=1e-6)
+
+
+def test_many_slabs_are_predicted_as_few_are():
+    x, y = sample(700)
+    forest = Forest.grow(x[:100], y[:100], trees=7, seed=0)
+    whole = forest.predict(x)
+    parts = [forest.predict(x[i : i + 33]) for i in range(0, 700, 33)]
+    for k in (0, 1):
+        assert np.array_equal(whole[k], np.concatenate([part[k] for part in parts]))
+
+
+def test_a_run_notes_what_its_trees_saw_when_its_members_are_bagged(tmp_path):
+    dataset = small_dataset()
+    settings = RunSettings("best", epochs=1, bagging=True, seed=1)
+    run = run_training(lambda graphs, targets: small_dataset(graphs), settings, tmp_path)
+    split = make_split(small_dataset(PRESETS["best"].graph), settings)
+    crystals = {dataset[i].crystal for i in (*split.train, *split.val)}
+    assert max(one["compounds"] for one in run["trainings"]) == len(crystals)
+
+
+def test_scikit_learn_is_asked_for_before_anything_is_trained(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
+    monkeypatch.setattr("model.ensemble.train", lambda *a, **k: pytest.fail("trained"))
+    dataset = small_dataset()
+    table = torch.from_numpy(cgcnn_features().table)
+    with pytest.raises(InputError, match=r'scikit-learn.*pip install "mgsurf\[model\]"'):
+        train_ensemble(
+            dataset, grouped_split(dataset, "random", seed=1), TINY, TrainingConfig(epochs=1), table,
+            GraphSettings(), trees=5,
+        )  # fmt: skip
