@@ -8,6 +8,7 @@ arrays, so that a file of them holds no code and predictions need numpy alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -178,7 +179,7 @@ def check_can_grow() -> None:
         If scikit-learn is missing or broken.
     """
     try:
-        import sklearn.ensemble  # noqa: F401
+        import_module("sklearn.ensemble")
     except ImportError as error:
         raise InputError(
             f'the trees of this preset need scikit-learn ({error}): pip install "mgsurf[model]"'
