@@ -89,10 +89,9 @@ def calibrate(
     """
     e = np.asarray(error, dtype=float)
     known = np.isfinite(e)
-    told = [
-        np.asarray(a, dtype=float) for a in (spread, distance, np.zeros_like(e) if trees is None else trees)
-    ]
-    e, (s, d, t) = e[known], (a[known] for a in told)
+    disagreement = np.zeros_like(e) if trees is None else trees
+    s, d, t = (np.asarray(a, dtype=float)[known] for a in (spread, distance, disagreement))
+    e = e[known]
     n = len(e)
     if n == 0:
         return Calibration(0.0, 0.0, 1.0, np.inf, 0)

@@ -102,9 +102,8 @@ class Ensemble:
             name: self.calibration[name].sigma(_spread(values), distance, found.disagreement(name))
             for name, values in found.each.items()
         }
-        return Predictions(found.mean(self.companion), sigma, distance), self.training_map.place(
-            found.embedding
-        )
+        predictions = Predictions(found.mean(self.companion), sigma, distance)
+        return predictions, self.training_map.place(found.embedding)
 
 
 def train_ensemble(
