@@ -2,18 +2,22 @@
 
 Autograd would keep six [E, C] tensors per layer (gathered atoms, both activations, their product, ...).
 Here the forward pass walks over chunks of whole slabs small enough for the processor's cache and keeps
-nothing; the backward pass computes the chunk again. On a GPU there is one chunk.
+nothing; the backward pass computes the chunk again. On a GPU there is one chunk. On a processor
+`model.edge_kernels` does the same several times as fast where Numba is installed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from model.batch import GraphBatch
 
 # 3,000 edges times 128 channels are 1.5 MB: they stay in cache, and the cost of calling each step is small
@@ -159,6 +163,9 @@ class GatedSum(torch.autograd.Function):
 
 def gated_sum(atoms: torch.Tensor, w: torch.Tensor, u: torch.Tensor, wiring: Wiring) -> torch.Tensor:
     """Walk over the chunks: the sum in `GatedSum` with p and q stacked in atoms [2 N, 2 C]; [N, C]."""
+    if (kernels := _kernels_for(atoms)) is not None:
+        summed: torch.Tensor = kernels.gated_sum(atoms, w, u, wiring)
+        return summed
     n_channels = w.shape[1] // 2
     out = atoms.new_empty(len(atoms) // 2, n_channels)
     for n0, n1, e0, e1 in wiring.chunks:
@@ -175,6 +182,9 @@ def gated_sum_backward(
     grad: torch.Tensor, atoms: torch.Tensor, w: torch.Tensor, u: torch.Tensor, wiring: Wiring
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute each chunk again; gradients of atoms [2 N, 2 C] and w [K, 2 C] from that of the sum [N, C]."""
+    if (kernels := _kernels_for(atoms)) is not None:
+        gradients: tuple[torch.Tensor, torch.Tensor] = kernels.gated_sum_backward(grad, atoms, w, u, wiring)
+        return gradients
     n_channels, n_nodes = w.shape[1] // 2, len(atoms) // 2
     d_atoms, dw = torch.empty_like(atoms), torch.zeros_like(w)
     for n0, n1, e0, e1 in wiring.chunks:
@@ -194,6 +204,23 @@ def gated_sum_backward(
         )
         dw.addmm_(u[e0:e1].t(), z)
     return d_atoms, dw
+
+
+def _kernels_for(atoms: torch.Tensor) -> ModuleType | None:
+    """Return `model.edge_kernels` where it serves: single precision on a processor."""
+    return edge_kernels() if atoms.device.type == "cpu" and atoms.dtype == torch.float32 else None
+
+
+@cache
+def edge_kernels() -> ModuleType | None:
+    """Return `model.edge_kernels`; None without Numba or with ``NUMBA_DISABLE_JIT``: torch does it then."""
+    try:
+        import numba
+
+        from model import edge_kernels
+    except ImportError:
+        return None
+    return None if getattr(numba.config, "DISABLE_JIT", False) else edge_kernels
 
 
 def _softplus(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
