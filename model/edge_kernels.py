@@ -183,10 +183,9 @@ def gated_sum(atoms: torch.Tensor, w: torch.Tensor, u: torch.Tensor, wiring: Wir
         As in `model.edges.gated_sum`, in single precision and in the memory of a processor.
     """
     out = atoms.new_empty(len(atoms) // 2, w.shape[1] // 2)
-    arrays = [tensor.numpy() for tensor in (out, atoms.contiguous(), w.contiguous(), u.contiguous())]
-    arrays += _edges(u, wiring)
-    forward = _compiled(_forward)
-    _for_each_chunk(wiring, lambda chunk, begin, end: forward(*arrays, begin, end))
+    given = [*map(_array, (atoms, w, u)), *_edges(u, wiring)]
+    forward, rows = _compiled(_forward), out.numpy()
+    _for_each_chunk(wiring, lambda chunk, begin, end: forward(rows, *given, begin, end))
     return out
 
 
@@ -196,19 +195,20 @@ def gated_sum_backward(
     """Return the gradients of atoms [2 N, 2 C] and w [K, 2 C] from that of the sum [N, C]."""
     d_atoms = atoms.new_empty(atoms.shape)
     dw = w.new_zeros(len(wiring.chunks), *w.shape)  # added in the order of chunks: the same with any threads
-    given = (tensor.contiguous().numpy() for tensor in (grad, atoms, w, u))
-    arrays, parts = [d_atoms.numpy(), *given, *_edges(u, wiring)], dw.numpy()
-    backward = _compiled(_backward)
-    _for_each_chunk(
-        wiring, lambda chunk, begin, end: backward(arrays[0], parts[chunk], *arrays[1:], begin, end)
-    )
+    given = [*map(_array, (grad, atoms, w, u)), *_edges(u, wiring)]
+    backward, rows, parts = _compiled(_backward), d_atoms.numpy(), dw.numpy()
+    _for_each_chunk(wiring, lambda chunk, begin, end: backward(rows, parts[chunk], *given, begin, end))
     return d_atoms, dw.sum(0)
+
+
+def _array(tensor: torch.Tensor) -> NDArray[Any]:
+    return tensor.detach().contiguous().numpy()
 
 
 def _edges(u: torch.Tensor, wiring: Wiring) -> list[NDArray[Any]]:
     """Return neighbours, offsets and multiplicities as arrays."""
     multiplicity = u.new_ones(len(u)) if wiring.multiplicity is None else wiring.multiplicity
-    return [wiring.neighbour.numpy(), wiring.offsets.numpy(), multiplicity.numpy()]
+    return [*map(_array, (wiring.neighbour, wiring.offsets, multiplicity))]
 
 
 def _for_each_chunk(wiring: Wiring, work: Callable[[int, int, int], None]) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from model import edges
 from model.batch import collate
-from model.edges import Wiring, gated_sum, gated_sum_backward
+from model.edges import GatedSum, Wiring, gated_sum, gated_sum_backward
 from tests.model.tiny import tiny_graph
 
 N_SLABS, CHANNELS = 12, 20
@@ -101,6 +101,16 @@ def test_slabs_without_edges_are_zero():
     atoms, u = atoms[: 2 * n], u[:0]
     assert not gated_sum(atoms, w, u, lonely).any()
     assert not any(found.any() for found in gated_sum_backward(grad[:n], atoms, w, u, lonely))
+
+
+def test_gradients_reach_what_is_learnt():
+    wiring, grad, atoms, w, u = inputs(7, multiple=True)
+    p, q = (part.clone().requires_grad_() for part in atoms.chunk(2))
+    w.requires_grad_()
+    GatedSum.apply(p, q, w, u, wiring).backward(grad)
+    d_atoms, dw = gated_sum_backward(grad, atoms, w, u, wiring)
+    assert torch.equal(torch.cat([p.grad, q.grad]), d_atoms)
+    assert torch.equal(w.grad, dw)
 
 
 def test_without_numba_torch_does_it(monkeypatch):
