@@ -1,7 +1,7 @@
 """Batch norm over all edges of a batch without ever forming the edges' values.
 
-A value of an edge is a sum of three parts, p_i + q_j + u_e W, so its mean and variance over edges follow from
-sums over nodes, and the norm is a scale and a shift of p, q and W.
+A value of an edge is linear in its two atoms and its features, so its mean and variance over edges follow
+from sums over nodes, and the norm is a scale and a shift of the linear map.
 """
 
 from __future__ import annotations
@@ -70,20 +70,21 @@ class EdgeMoments:
 class NormedGatedSum(torch.autograd.Function):
     """Batch norm and gated sum of the edges in training: what stands in the sum of eq. (2) of Shi et al.
 
-    With a_i = W_c v_i, b_j = W_n v_j and c_e = u_e W the values of edge e are
+    The values of edge e are linear in what is known of it, x_e = [v_i, v_j, u_e] with D = 2 C + K numbers,
 
-        z_e = s (a_i + b_j + c_e - mean) + beta,   s = gamma / sqrt(variance + eps)
+        z_e = s X (x_e - mean x) + beta,   s = gamma / sqrt(variance + eps),   variance = diag(X cov(x) X')
 
-    With all three parts centred (sum_e a_i = sum_e b_j = sum_e c_e = 0, sums over the T edges of the slabs),
+    for each channel, X [2 C, D] being the three parts of the linear map side by side. The covariance of x
+    over the T edges of the slabs follows from nodes: v_i counts as often as edges begin at node i, v_j as
+    often as they end there, and the block of both from the sum of the neighbours' v around each node.
 
-        T variance = sum_i (o_i a_i^2 + 2 a_i m_i B_i) + sum_j n_j b_j^2
-                     + 2 sum_k W_k (U_k + V_k) + T W' cov W
+    Everything is written out by hand, since autograd would keep and pass a dozen more [N, 2 C] tensors per
+    layer, as costly as the edges themselves when graphs are folded. With M = X' diag(d L / d variance) X,
 
-    for each channel: o and n are the numbers of edges that begin and end in a node, m its atoms, B_i the sum
-    of b over the neighbours of one of its atoms, U_k = sum_i a_i (sum of u_k over its edges), V_k the same
-    for b and the edges that end in j. Because the parts are centred, no gradient of the variance passes
-    through their means. Everything is written out by hand, since autograd would keep and pass a dozen
-    more [N, 2 C] tensors per layer, as costly as the edges themselves when graphs are folded.
+        d L / d x_e = 2 M (x_e - mean x) / T
+
+    beside what comes through z itself; summed over the edges of a node these are products of [N, C] tensors
+    with blocks of M. Nothing of it passes through the mean of x, as it adds up to zero over the edges.
 
     Returns the sum [N, C], and mean and variance [2 C] without gradient, for the running statistics.
     """
@@ -103,68 +104,92 @@ class NormedGatedSum(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Shapes: v [N, C]; centre, neighbour [2 C, C]; w [K, 2 C]; gamma, beta [2 C]."""
         n, total = len(v), edges.total
-        atoms = v.new_empty(2 * n, len(gamma))
-        a, b = atoms[:n], atoms[n:]
-        torch.mm(v, centre.t(), out=a)
-        torch.mm(v, neighbour.t(), out=b)
-        a_mean, b_mean = (edges.degree_out @ a) / total, (edges.degree_in @ b) / total
-        a.sub_(a_mean)
-        b.sub_(b_mean)
-        u_part = edges.mean @ w
-        around = wiring.sum_neighbours(b).mul_(wiring.node_weight[:, None])  # m_i B_i
-        crossed = edges.outgoing.t() @ a + edges.incoming.t() @ b  # U + V: [K, 2 C]
-        squares = torch.mul(around, 2).addcmul_(a, edges.degree_out[:, None]).mul_(a).sum(0)
-        squares += torch.mul(b, edges.degree_in[:, None]).mul_(b).sum(0)
-        variance = (squares + 2 * (crossed * w).sum(0)) / total + (w * (edges.covariance @ w)).sum(0)
-        variance.clamp_(min=0)
+        v_mean, v_mean_of_neighbours = (edges.degree_out @ v) / total, (edges.degree_in @ v) / total
+        begins, ends = v - v_mean, v - v_mean_of_neighbours  # [N, C], centred for either end of the edges
+        around = wiring.sum_neighbours(ends).mul_(wiring.node_weight[:, None])
+        linear = torch.cat([centre, neighbour, w.t()], dim=1)  # X
+        covariance = _covariance(begins, ends, around, edges)
+        spread = linear @ covariance  # [2 C, D]
+        variance = (spread * linear).sum(1).clamp_(min=0)
         inverse = torch.rsqrt(variance + eps)
         scale = gamma * inverse
-        normed = _scaled(atoms, scale, beta - u_part * scale)
-        ctx.save_for_backward(v, centre, neighbour, w, gamma, beta, atoms, around, crossed, u_part, inverse)
-        ctx.edges, ctx.wiring = edges, wiring
+        u_part = edges.mean @ w
+        atoms = v.new_empty(2 * n, len(gamma))
+        torch.addmm(beta - u_part * scale, begins, (centre * scale[:, None]).t(), out=atoms[:n])
+        torch.mm(ends, (neighbour * scale[:, None]).t(), out=atoms[n:])
         kind = edges.u.dtype  # bfloat16 on a GPU, if so chosen
-        out = gated_sum(normed.to(kind), (w * scale).to(kind), edges.u, wiring).to(v.dtype)
-        mean = a_mean + b_mean + u_part
+        out = gated_sum(atoms.to(kind), (w * scale).to(kind), edges.u, wiring).to(v.dtype)
+        ctx.save_for_backward(begins, ends, around, linear, w, gamma, atoms, spread, inverse)
+        ctx.edges, ctx.wiring = edges, wiring
+        mean = centre @ v_mean + neighbour @ v_mean_of_neighbours + u_part
         ctx.mark_non_differentiable(mean, variance)
         return out, mean, variance
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Compute the edges again."""
-        v, centre, neighbour, w, gamma, beta, atoms, around, crossed, u_part, inverse = ctx.saved_tensors
+        begins, ends, around, linear, w, gamma, atoms, spread, inverse = ctx.saved_tensors
         edges: EdgeMoments = ctx.edges
         wiring: Wiring = ctx.wiring
-        n, total = len(v), edges.total
+        n, n_channels = begins.shape
+        centre, neighbour = linear[:, :n_channels], linear[:, n_channels : 2 * n_channels]
         scale = gamma * inverse
         kind = edges.u.dtype
-        normed = _scaled(atoms, scale, beta - u_part * scale).to(kind)
-        d_normed, d_scaled_w = gated_sum_backward(
-            grads[0].contiguous().to(kind), normed, (w * scale).to(kind), edges.u, wiring
+        upstream = grads[0].contiguous().to(kind)
+        d_atoms, d_w = (
+            part.to(begins.dtype)
+            for part in gated_sum_backward(upstream, atoms.to(kind), (w * scale).to(kind), edges.u, wiring)
         )
-        d_normed, d_scaled_w = d_normed.to(v.dtype), d_scaled_w.to(v.dtype)
-        del normed
-        a, b = atoms[:n], atoms[n:]
-        d_a, d_b = d_normed[:n], d_normed[n:]
-        d_beta = d_a.sum(0)  # every edge counts once in d_a and once in d_b: both sums are equal
-        d_scale = torch.mul(d_normed, atoms).sum(0) + (d_scaled_w * w).sum(0) - d_beta * u_part
-        # of the variance, times 2 / T
-        pull = d_scale * gamma * (-0.5 * inverse**3) * (2 / total)
-        through_mean = -(d_beta * scale) / total
+        d_p, d_q = d_atoms[:n], d_atoms[n:]
+        d_beta = d_p.sum(0)  # every edge counts once in d_p and once in d_q: both sums are equal
+        d_linear = torch.cat(
+            [d_p.t() @ begins, d_q.t() @ ends, (d_w - torch.outer(edges.mean, d_beta)).t()], 1
+        )
+        d_scale = (d_linear * linear).sum(1)
+        pull = d_scale * gamma * (-0.5 * inverse**3)  # d L / d variance
+        d_linear.mul_(scale[:, None]).addcmul_(spread, pull[:, None], value=2)
 
-        # d of the variance / d a = 2 / T (o a + m B + sum of u over the edges W), and the same for b
-        of_a = torch.addmm(around, edges.outgoing, w).addcmul_(a, edges.degree_out[:, None]).mul_(pull)
-        of_a.addcmul_(d_a, scale).addr_(edges.degree_out, through_mean)
-        back = wiring.sum_neighbours_backward(a * wiring.node_weight[:, None])
-        of_b = back.addmm_(edges.incoming, w).addcmul_(b, edges.degree_in[:, None]).mul_(pull)
-        of_b.addcmul_(d_b, scale).addr_(edges.degree_in, through_mean)
-        d_w = d_scaled_w * scale - torch.outer(edges.mean, d_beta * scale)
-        d_w += pull * (crossed + total * (edges.covariance @ w))
-        d_v = (of_a @ centre).addmm_(of_b, neighbour)
-        return d_v, of_a.t() @ v, of_b.t() @ v, d_w, d_scale * inverse, d_beta, None, None, None
+        # through z itself, and through the means taken from v
+        through = d_beta * scale
+        d_v = torch.mm(d_p, centre * scale[:, None]).addmm_(d_q, neighbour * scale[:, None])
+        d_v.addr_(edges.degree_out, (through @ centre) / -edges.total)
+        d_v.addr_(edges.degree_in, (through @ neighbour) / -edges.total)
+        # through the variance
+        m = linear.t() @ (linear * (pull * (2 / edges.total))[:, None])  # 2 M / T
+        of_begins, of_ends, of_u = torch.split(m, [n_channels, n_channels, len(w)])
+        back = wiring.sum_neighbours_backward(begins * wiring.node_weight[:, None])
+        left, right = slice(n_channels), slice(n_channels, 2 * n_channels)
+        d_v.addmm_(begins * edges.degree_out[:, None], of_begins[:, left]).addmm_(around, of_ends[:, left])
+        d_v.addmm_(ends * edges.degree_in[:, None], of_ends[:, right]).addmm_(back, of_begins[:, right])
+        d_v.addmm_(edges.outgoing, of_u[:, left]).addmm_(edges.incoming, of_u[:, right])
+        d_centre, d_neighbour, d_u = torch.split(d_linear, [n_channels, n_channels, len(w)], dim=1)
+        return d_v, d_centre, d_neighbour, d_u.t(), d_scale * inverse, d_beta, None, None, None
 
 
-def _scaled(atoms: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-    """Scale both parts [2 N, 2 C] and shift the centres', the first half."""
-    scaled = atoms * scale
-    scaled[: len(atoms) // 2] += shift
-    return scaled
+def _covariance(
+    begins: torch.Tensor, ends: torch.Tensor, around: torch.Tensor, edges: EdgeMoments
+) -> torch.Tensor:
+    """Covariance of [v_i, v_j, u] over edges: [D, D].
+
+    Parameters
+    ----------
+    begins, ends
+        [N, C], v less its mean over edges, of the node that an edge begins at, that it ends in.
+    around
+        [N, C], sum of `ends` over the edges of the slab that begin at the atoms of a node.
+    edges
+        Of the batch.
+    """
+    of_begins = begins.t() @ torch.cat(
+        [begins * edges.degree_out[:, None], around, edges.outgoing], dim=1
+    )  # [C, D]
+    of_ends = ends.t() @ torch.cat([ends * edges.degree_in[:, None], edges.incoming], dim=1)  # [C, C + K]
+    n_channels = begins.shape[1]
+    begins_ends, begins_u = of_begins[:, n_channels : 2 * n_channels], of_begins[:, 2 * n_channels :]
+    ends_u = of_ends[:, n_channels:]
+    rows = [
+        of_begins,
+        torch.cat([begins_ends.t(), of_ends], dim=1),
+        torch.cat([begins_u.t(), ends_u.t(), edges.covariance * edges.total], dim=1),
+    ]
+    return torch.cat(rows) / edges.total
