@@ -11,6 +11,7 @@ from model.cif import read_cif
 from model.imported import TARGET_NAME, UNITS, Labelled, Problem, Rows, checked_names
 from stores.errors import InputError
 from stores.export_formats import ID_PROP_COLUMNS
+from stores.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -57,7 +58,7 @@ def read_cgcnn(folder: Path, names: Sequence[str] | None) -> Rows:
     names = names or header or _default_names(folder, n_targets)
     if not names:
         raise InputError(
-            f"{path} has {n_targets} column{'' if n_targets == 1 else 's'} of values without names; "
+            f"{path} has {counted(n_targets, 'column')} of values without names; "
             f"name them, for example --targets surface_energy,work_function."
         )
     if len(names) != n_targets:

@@ -14,6 +14,7 @@ from stores.refreshes import last_decided
 from stores.registry import ModelRegistry
 from stores.snapshot_diff import news_since
 from stores.snapshots import find_snapshot
+from stores.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,10 +81,10 @@ class Readiness:
     def sentence(self) -> str:
         """Say it in one line."""
         if self.champion is None:
-            there = f"{self.accepted} accepted {_records(self.accepted)} of {_compounds(self.compounds)}"
+            there = f"{counted(self.accepted, 'accepted record')} of {counted(self.compounds, 'compound')}"
             aim = "before a model can be trained"
         else:
-            there = f"{self.new} new {_records(self.new)} since the snapshot of champion v{self.champion}"
+            there = f"{counted(self.new, 'new record')} since the snapshot of champion v{self.champion}"
             if self.refused is not None:
                 there += f", {self.untried} of them since v{self.refused} was trained"
             aim = "before the next training"
@@ -140,12 +141,12 @@ def readiness(
     needed = max(min_new_records, FEWEST_RECORDS if card is None and decided is None else 1)
     missing = []
     if (lacking := needed - len(untried)) > 0:
-        missing.append(f"{lacking} more {_records(lacking)}")
+        missing.append(f"{counted(lacking, 'more record')}")
     elif len(slabs) < FEWEST_RECORDS:
         lacking = FEWEST_RECORDS - len(slabs)
-        missing.append(f"{lacking} more {_records(lacking)}")
+        missing.append(f"{counted(lacking, 'more record')}")
     lacking_compounds = [
-        f"{_compounds(FEWEST[part] - count, 'more')} {_WORK[part]}"
+        f"{counted(FEWEST[part] - count, 'more compound')} {_WORK[part]}"
         for part, count in parts.items()
         if count < FEWEST[part]
     ]
@@ -211,11 +212,3 @@ def _parts(slabs: Sequence[LabelledSlab], targets: Sequence[str]) -> dict[str, i
 
 def _crystal(slab: LabelledSlab) -> str:
     return crystal_name(slab.formula, slab.chemsys, slab.compound)
-
-
-def _records(count: int) -> str:
-    return "record" if count == 1 else "records"
-
-
-def _compounds(count: int, more: str = "") -> str:
-    return f"{count}{more and ' ' + more} compound{'' if count == 1 else 's'}"

@@ -181,7 +181,7 @@ def test_run_computes_what_the_lock_file_lists(mg, write, servers, tmp_path):
     assert len(rows) == 5
     status, out = mg("status", campaign)
     assert status == 0
-    assert "1 compounds, 5 slabs (mg.lock.json)" in out
+    assert "1 compound, 5 slabs (mg.lock.json)" in out
     from stores.connections import open_store
 
     with open_store("sqlite:///results.sqlite") as store:
@@ -199,7 +199,7 @@ def test_ternaries_are_listed_and_counted_but_not_run(mg, write, servers):
     status, out = mg("run", campaign, "--dry-run")
     assert status == 0
     assert "1 compound left out of the run (more than two elements" in out
-    assert "5 slabs of 1 compounds" in out
+    assert "5 slabs of 1 compound" in out
 
 
 def test_near_the_hull_only(mg, write, servers):

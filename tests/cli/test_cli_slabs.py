@@ -70,7 +70,7 @@ def test_written_files_hold_the_slabs(slabs, tmp_path):
 
 def test_files_are_not_overwritten_unless_asked(refused, mgsurf, tmp_path):
     arguments = ["slabs", "--formula", "Mg", "--miller", "0001", "--write", "out"]
-    assert "1 files written to out" in mgsurf(*arguments).stdout
+    assert "1 file written to out" in mgsurf(*arguments).stdout
     file = tmp_path / "out" / "Mg_001_0_Mg.vasp"
     file.write_text("precious")
     assert "exists already" in refused(*arguments)

@@ -144,7 +144,7 @@ def test_records_of_finished_jobs_are_pulled_once(project, tmp_path):
             ]
         )  # fmt: skip
     first = project.mgsurf("pull", path, "--project", PROJECT)
-    assert "1 surfaces, 2 calculations new or changed" in first.stdout
+    assert "1 surface, 2 calculations new or changed" in first.stdout
     assert "(2 records in the project)" in first.stdout
     second = project.mgsurf("pull", path, "--project", PROJECT)
     assert second.stdout.startswith("nothing new or changed")

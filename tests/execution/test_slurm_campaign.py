@@ -214,7 +214,7 @@ def test_a_job_at_its_walltime_goes_on_where_it_stopped(story):
     ]  # fmt: skip
     runs = Counter(log)
     assert set(runs.values()) == {1}, "a finished calculation was run again"
-    assert "1 surfaces" in story.said["pull", TROUBLE]
+    assert "1 surface" in story.said["pull", TROUBLE]
 
 
 def test_a_failed_calculation_has_a_record_until_it_is_mended(story):
@@ -222,10 +222,10 @@ def test_a_failed_calculation_has_a_record_until_it_is_mended(story):
     assert label == "Mg (0001) Mg: relax"
     assert "a node's memory was bad" in reason
     assert story.said["failing"]["counts"]["failed"] == 0  # the job itself did what it could
-    assert "1 surfaces" in story.said["pull failing"]
+    assert "1 surface" in story.said["pull failing"]
     assert story.said["failed surface"]["verdicts"]["surface_energy"]["status"] == "failed"
     assert "will run again:\n  Mg (0001) Mg relax" in story.said["retry failing"]
-    assert "1 surfaces" in story.said["pull mended"]
+    assert "1 surface" in story.said["pull mended"]
     mended = story.said["mended surface"]
     assert mended["verdicts"]["surface_energy"]["status"] == "accepted"
     assert mended["id"] == story.said["failed surface"]["id"]

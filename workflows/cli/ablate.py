@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError, StoreError
+from stores.words import counted
 from workflows.cli.console import page
 from workflows.cli.learning import TrainingBar, labelled_slabs, require_network
 from workflows.cli.train import DEFAULT_PRESET, pretrained
@@ -94,7 +95,7 @@ def run_ablation(
         console = page()
         for line in lines:
             console.print(line, markup=False, soft_wrap=True)
-        print(f"\ntable in {folder / 'ablation.md'}, {len(results)} runs in {folder}")
+        print(f"\ntable in {folder / 'ablation.md'}, {counted(len(results), 'run')} in {folder}")
     for problem in problems:
         print(f"mgsurf: {problem}", file=sys.stderr)
     return 1 if problems else 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from stores.connections import open_store, resolve_store_uri
 from stores.errors import InputError, MgsurfError
+from stores.words import counted
 from workflows.cli.console import page
 from workflows.cli.enumerate_table import TABLE_ROWS, compound_table, hours_text, print_csv, row
 from workflows.engines.registry import make_engine
@@ -181,7 +182,7 @@ def _conclude(
         say(f"  {line}")
     if found.problems:
         n = len(found.problems)
-        console.print(f"[red]{n} problem{'s' * (n != 1)}[/red], the rest went on:")
+        console.print(f"[red]{counted(n, 'problem')}[/red], the rest went on:")
         for line in found.problems[:SHOWN_PROBLEMS]:
             say(f"  {line}")
         if n > SHOWN_PROBLEMS:

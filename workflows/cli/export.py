@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stores.words import counted
 from workflows.cli.plot import check_output
 from workflows.cli.query import existing_store, explain_empty, select
 
@@ -71,5 +72,5 @@ def write_export(
             include_rejected=include_rejected,
             overwrite=overwrite,
         )
-    print(f"{count} surfaces in {path}")
+    print(f"{counted(count, 'surface')} in {path}")
     return 0

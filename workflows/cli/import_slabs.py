@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from model.importing import import_slabs
 from stores.connections import resolve_store_uri
+from stores.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,9 +74,9 @@ def import_labels(
 
 
 def _summary(result: Imported) -> str:
-    slabs = f"{result.n_read} slab{'' if result.n_read == 1 else 's'}"
+    slabs = counted(result.n_read, "slab")
     labels = ", ".join(f"{count} {target}" for target, count in result.n_labels.items() if count)
-    changed = f"{result.n_changed} record{'' if result.n_changed == 1 else 's'} new or changed"
+    changed = f"{counted(result.n_changed, 'record')} new or changed"
     text = f"{slabs} read from {result.source} ({labels or 'no labels'}); "
     return text + (changed if result.n_changed else "nothing new")
 

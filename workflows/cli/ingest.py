@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from stores.connections import resolve_store_uri
+from stores.words import counted
 from workflows.cli.console import page
 from workflows.jobs.ingest import ingest, plan
 from workflows.report.tables import surface_table
@@ -56,11 +57,10 @@ def ingest_folder(
 
 
 def _summary(result: Ingestion, dry_run: bool) -> str:
-    n = len(result.pairs)
-    slabs = f"{n} slab{'' if n == 1 else 's'}"
+    slabs = counted(len(result.pairs), "slab")
     if dry_run:
         return f"{slabs} found; nothing was written (--dry-run)"
-    changed = f"{result.changed} record{'' if result.changed == 1 else 's'} new or changed"
+    changed = f"{counted(result.changed, 'record')} new or changed"
     return f"{slabs} and {result.n_bulks} bulk crystals read; {changed if result.changed else 'nothing new'}"
 
 

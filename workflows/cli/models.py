@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from stores.registry import ModelRegistry
+from stores.words import counted
 from workflows.cli.console import page, simple_table
 from workflows.cli.query import existing_store
 from workflows.cli.writing import store_to_write
@@ -201,7 +202,7 @@ def _facts(card: ModelCard, standing: Standing, book: Book) -> Iterator[tuple[st
 
 
 def _training(one: PastTraining) -> str:
-    slabs = "data that are not known" if one.compounds is None else f"{one.compounds} compounds"
+    slabs = "data that are not known" if one.compounds is None else f"{counted(one.compounds, 'compound')}"
     split = f" by split {one.split}" if one.split else ""
     held = (
         "it is not known whether any is of the hold-out"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.connections import open_store, resolve_store_uri
 from stores.errors import InputError
+from stores.words import counted
 from workflows.cli.console import page
 from workflows.report.tables import ROW_FIELDS, flat_rows, rows, surface_table
 
@@ -84,7 +85,7 @@ def explain_empty(store: SurfaceStore, filters: SurfaceFilter) -> str:
         return f"the store {store.uri} holds no surfaces yet; mgsurf run CAMPAIGN.yaml computes some"
     formulas = store.distinct("formula")
     named = ", ".join(formulas[:8]) + (f" and {len(formulas) - 8} more" if len(formulas) > 8 else "")
-    return f"no surface matches {asked}; the store {store.uri} holds {total} surfaces of {named}"
+    return f"no surface matches {asked}; the store {store.uri} holds {counted(total, 'surface')} of {named}"
 
 
 def show_surfaces(

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stores.words import counted
 from workflows.cli.console import page
 from workflows.execution.remote_project import METADATA, open_project
 
@@ -143,7 +144,7 @@ def _print_changes(changes: Changes, done: str, nothing: str) -> int:
     if not changes.jobs and not changes.kept:
         print(nothing)
     if changes.jobs:
-        print(f"{len(changes.jobs)} jobs {done}:")
+        print(f"{counted(len(changes.jobs), 'job')} {done}:")
         for name in changes.jobs[:SHOWN]:
             print(f"  {name}")
         if len(changes.jobs) > SHOWN:
@@ -188,16 +189,16 @@ def pull_records(campaign: Path | None, project: str | None, store_uri: str | No
             shown = store.uri
         unfinished = state_of(remote, name).unfinished
     words = ", ".join(
-        f"{number} {label}"
+        counted(number, label)
         for label, number in (
-            ("surfaces", pulled.written.get("SurfaceRecord", 0)),
-            ("bulks", pulled.written.get("BulkRecord", 0)),
-            ("references", pulled.written.get("ReferenceRecord", 0)),
-            ("calculations", pulled.written.get("CalculationRecord", 0)),
+            ("surface", pulled.written.get("SurfaceRecord", 0)),
+            ("bulk", pulled.written.get("BulkRecord", 0)),
+            ("reference", pulled.written.get("ReferenceRecord", 0)),
+            ("calculation", pulled.written.get("CalculationRecord", 0)),
         )
         if number
     )
-    print(f"{words or 'nothing'} new or changed in {shown} ({pulled.seen} records in the project)")
+    print(f"{words or 'nothing'} new or changed in {shown} ({counted(pulled.seen, 'record')} in the project)")
     if unfinished:
         print(f"{unfinished} jobs are not finished; pull again later")
     for job, problem in pulled.damaged:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from stores.connections import open_job_store, open_store, parse_uri, resolve_store_uri
 from stores.errors import InputError
 from stores.settings_file import resolve_work_dir
+from stores.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -113,4 +114,4 @@ def _print_rounds(console: Console, uri: str, campaign: str, stop: StoppingRule)
         )
     console.print(table)
     if len(found) >= stop.rounds:
-        console.print(f"{len(found)} rounds in all; --rounds with a larger number goes on")
+        console.print(f"{counted(len(found), 'round')} in all; --rounds with a larger number goes on")

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from stores.connections import open_job_store, open_store, parse_uri, resolve_store_uri
 from stores.settings_file import resolve_work_dir
+from stores.words import counted
 from workflows.cli.refresh import refresh_line
 from workflows.execution.listener import RunListener, Tally
 from workflows.execution.local import run_local
@@ -86,8 +87,9 @@ def run_campaign(
     with open_store(uri) as results:
         before, place_shown = results.count(), results.uri
     if not quiet:
-        console.print(f"{settings.name}: {len(structures)} compounds, engine {engine.method().fingerprint}")
-        console.print(f"store {place_shown} ({before} surfaces so far), files in {work_dir}", soft_wrap=True)
+        what, already = counted(len(structures), "compound"), counted(before, "surface")
+        console.print(f"{settings.name}: {what}, engine {engine.method().fingerprint}")
+        console.print(f"store {place_shown} ({already} so far), files in {work_dir}", soft_wrap=True)
     job_store = open_job_store(uri)
     with RunListener(console, work_dir, quiet) as listener:
         run_local(campaign_flow(settings, maker, structures), job_store, work_dir, listener.tally)
@@ -155,7 +157,8 @@ def _list(console: Console, maker: SurfaceMaker, structures: list[CampaignStruct
                     f"{slab.thickness:.2f}",
                 )
     console.print(table)
-    console.print(f"{n_slabs} slabs of {len(structures)} compounds (before relaxation); nothing was computed")
+    slabs, compounds = counted(n_slabs, "slab"), counted(len(structures), "compound")
+    console.print(f"{slabs} of {compounds} (before relaxation); nothing was computed")
     return 0
 
 
@@ -174,7 +177,7 @@ def conclude(
         console.print(f"picture  {_draw(documents, settings.name, work_dir, tally)}", soft_wrap=True)
     console.print(f"store    {shown}", soft_wrap=True)
     console.print(
-        f"{len(documents)} surfaces; {len(tally.computed)} calculations run, "
+        f"{counted(len(documents), 'surface')}; {counted(len(tally.computed), 'calculation')} run, "
         f"{len(tally.reused)} found in the store, {seconds / 60:.1f} min"
     )
     console.print(f"model    {refresh_line(uri, settings.refresh)}", markup=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
+from stores.words import counted
 from workflows.cli.console import page
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def list_slabs(
         return 0
     _print(facets, name, _space_group(bulk))
     if write is not None:
-        page().print(f"{len(written)} files written to {write}", soft_wrap=True)
+        page().print(f"{counted(len(written), 'file')} written to {write}", soft_wrap=True)
     return 0
 
 
@@ -228,8 +229,8 @@ def _print(facets: list[FacetSlabs], name: str, space_group: tuple[str, int]) ->
             remarks += [(plane, note) for note in facet.notes]
     n_slabs = sum(len(facet.slabs) for facet in facets)
     console.print(
-        f"{name}, {symbol} (no. {number}): {n_slabs} symmetric slab{'s' * (n_slabs != 1)} "
-        f"of {len(facets)} plane{'s' * (len(facets) != 1)}",
+        f"{name}, {symbol} (no. {number}): {counted(n_slabs, 'symmetric slab')} "
+        f"of {counted(len(facets), 'plane')}",
         markup=False,
     )
     console.print(table)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.snapshot_diff import diff_snapshots, news_since
 from stores.snapshots import draft_snapshot, find_snapshot, list_snapshots, save_snapshot
+from stores.words import counted
 from workflows.cli.console import page, simple_table
 from workflows.cli.query import existing_store
 from workflows.cli.writing import store_to_write
@@ -44,7 +45,7 @@ def create(
         return 0
     page().print(_heads_table(draft.snapshot))
     known = "" if new else "; the store had it already"
-    print(f"snapshot {draft.snapshot.id} of {_count(draft.snapshot.n_records, 'record')}{known}")
+    print(f"snapshot {draft.snapshot.id} of {counted(draft.snapshot.n_records, 'record')}{known}")
     return 0
 
 
@@ -81,7 +82,7 @@ def show(name: str, *, store: str | None, as_json: bool) -> int:
         return 0
     page().print(_heads_table(snapshot))
     print(f"snapshot {snapshot.id}, made {snapshot.created_at[:16].replace('T', ' ')} UTC")
-    print(f"{_count(snapshot.n_records, 'record')}; models: {', '.join(users) or 'none'}")
+    print(f"{counted(snapshot.n_records, 'record')}; models: {', '.join(users) or 'none'}")
     print(f"since then: {_news(news)}")
     if news.deleted:
         print(f"no longer in the store, but kept in the snapshot for training: {_named(news.deleted)}")
@@ -175,7 +176,7 @@ def _heads_table(snapshot: Snapshot) -> Table:
 
 def _news(news: News) -> str:
     parts = [
-        _count(len(news.added), "new record"),
+        counted(len(news.added), "new record"),
         f"{len(news.changed)} changed",
         f"{len(news.removed)} gone or no longer accepted",
     ]
@@ -197,10 +198,6 @@ def _models_of(store: SurfaceStore) -> dict[str, list[str]]:
     for card in cards:
         users.setdefault(card.get("snapshot") or "", []).append(f"v{card['version']}")
     return users
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _busy(text: str) -> Any:

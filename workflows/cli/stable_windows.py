@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
+from stores.words import counted
 from workflows.analysis.competing_phases import (
     BULK_FIELDS,
     REFERENCE_FIELDS,
@@ -179,7 +180,7 @@ def locked_phases(lock: LockFile, path: Path, method: str | None) -> tuple[str, 
     )
     if not known:
         raise InputError(f"{path}: no formation energy in it; its sources give none")
-    listed = ", ".join(f"{name!r} ({number} compounds)" for name, number in sorted(known.items()))
+    listed = ", ".join(f"{name!r} ({counted(number, 'compound')})" for name, number in sorted(known.items()))
     if method is None and len(known) > 1:
         raise InputError(
             f"{path}: formation energies by {listed} cannot meet in one hull; choose one by --phases-method"

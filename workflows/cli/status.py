@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.settings_file import resolve_work_dir
+from stores.words import counted
 from workflows.cli.console import page
 from workflows.cli.filters import STATUSES as VERDICTS
 from workflows.cli.filters import TARGETS
@@ -172,7 +173,9 @@ def _print(console: Console, state: dict[str, Any]) -> None:
     if state["campaign"]:
         line("campaign", state["campaign"])
     if lock := state.get("lock"):
-        listed = f"{lock['compounds']} compounds, {lock['slabs']} slabs" if "compounds" in lock else ""
+        listed = ""
+        if "compounds" in lock:
+            listed = f"{counted(lock['compounds'], 'compound')}, {counted(lock['slabs'], 'slab')}"
         line("lock file", lock.get("problem") or f"{listed} ({lock['path']})", "red" * ("problem" in lock))
     line("store", state["store"])
     line("running", state["running"] or "nothing", "green" if state["running"] else "dim")

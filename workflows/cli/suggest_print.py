@@ -7,6 +7,7 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
+from stores.words import counted
 from workflows.cli.console import page
 from workflows.structures.naming import format_plane
 
@@ -118,7 +119,7 @@ def _print(answer: Answer) -> None:
     by = f", model {answer.model}" if answer.model else ""
     total = _hours(sum(one.core_hours for one in chosen))
     console.print(
-        f"{len(chosen)} of {answer.suggestion.n_pool} candidates, {total} core-hours; strategy "
+        f"{len(chosen)} of {counted(answer.suggestion.n_pool, 'candidate')}, {total} core-hours; strategy "
         f"{answer.wish.strategy}{' per cost' if answer.wish.per_cost else ''}{by}",
         markup=False,
         soft_wrap=True,

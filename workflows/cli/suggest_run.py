@@ -14,6 +14,7 @@ from stores.candidates import computed_slabs, slab_key
 from stores.connections import open_job_store, open_store
 from stores.errors import InputError
 from stores.method import content_hash
+from stores.words import counted
 from workflows.cli.run import campaign_flow, conclude
 from workflows.execution.listener import RunListener
 from workflows.execution.local import run_local
@@ -144,7 +145,8 @@ def submit_chosen(
         flow = campaign_flow(settings, there, [entries[key] for key in new])
         numbers = submit(remote, at, flow, settings.name, labels)
         console.print(
-            f"submitted {len(labels)} slabs of {len(new)} compounds to project {remote.name}, worker {at}: "
+            f"submitted {counted(len(labels), 'slab')} of {counted(len(new), 'compound')} "
+            f"to project {remote.name}, worker {at}: "
             f"{len(numbers)} jobs so far, those of the slabs follow when the bulks are relaxed"
         )
         console.print(

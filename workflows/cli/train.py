@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
+from stores.words import counted
 from workflows.cli.console import page
 from workflows.cli.learning import TrainingBar, duration, labelled_slabs, require_network
 
@@ -219,5 +220,5 @@ def _print(run: Mapping[str, Any]) -> None:
                 style="bold" if part == "test" else "",
             )
     epochs = sum(len(history) for history in run["history"])
-    page().print(f"{run['label']}: {epochs} epochs in {duration(run['seconds'])}", markup=False)
+    page().print(f"{run['label']}: {counted(epochs, 'epoch')} in {duration(run['seconds'])}", markup=False)
     page().print(table)

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError, StoreError
+from stores.words import counted
 from workflows.cli.console import page
 from workflows.cli.learning import duration, labelled_slabs, require_network
 
@@ -69,7 +70,7 @@ def tune_preset(
         print(f"best settings in {folder / 'best.json'}; train them with:")
         print(f"  mgsurf train --preset {preset} --params {folder / 'best.json'}")
     if len(found) < trials:
-        print(f"mgsurf: {len(found)} trials; nothing new was left to try", file=sys.stderr)
+        print(f"mgsurf: {counted(len(found), 'trial')}; nothing new was left to try", file=sys.stderr)
     return 0
 
 
@@ -119,7 +120,7 @@ def _print(found: Sequence[TrialSummary]) -> None:
     for trial in good[:_SHOWN]:
         table.add_row(f"{trial.loss:.4f}", *(str(trial.params.get(name, "")) for name in names))
     pruned = len(found) - len(good)
-    page().print(f"{len(found)} trials, {pruned} of them given up early; the best:", markup=False)
+    page().print(f"{counted(len(found), 'trial')}, {pruned} of them given up early; the best:", markup=False)
     page().print(table)
     print("score: validation MAE in standard deviations, mean over targets")
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from stores.errors import InputError
 from stores.records import CalculationOutput, CalculationStatus, PlanarPotential
+from stores.words import counted
 from workflows.engines.vasp_files import find_file
 from workflows.engines.vasp_locpot import read_locpot
 from workflows.engines.vasp_outcar import OutcarData, read_outcar, read_total_magnetization
@@ -116,7 +117,7 @@ def output_from(
     if not data.complete:
         n = len(data.steps)
         return _failed(
-            f"{path} is cut off after {n} complete ionic step{'' if n == 1 else 's'} (out of time, killed or "
+            f"{path} is cut off after {counted(n, 'complete ionic step')} (out of time, killed or "
             "disk full); run it again",
             directory,
             **known,

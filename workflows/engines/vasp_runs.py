@@ -14,6 +14,7 @@ import numpy as np
 from stores.errors import InputError
 from stores.method import content_hash
 from stores.records import CalculationKind, CalculationOutput, CalculationStatus
+from stores.words import counted
 from workflows.engines.vasp_files import find_file, open_output
 from workflows.engines.vasp_incar import PARALLEL_TAGS, PATH_TAGS
 from workflows.engines.vasp_outputs import read_output
@@ -204,7 +205,7 @@ def _how_it_ended(directory: Path, ionic_steps: int) -> str:
     except OSError:
         lines = []
     said = [line.strip() for line in lines if line.strip()]
-    found = f"after {ionic_steps} whole ionic step{'' if ionic_steps == 1 else 's'}"
+    found = f"after {counted(ionic_steps, 'whole ionic step')}"
     return f"{found}, saying {said[-1][:160]!r}" if said else found
 
 

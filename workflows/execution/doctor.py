@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from stores.errors import MgsurfError
 from stores.settings_file import resolve_work_dir
+from stores.words import counted
 from workflows.execution.checks import (
     Check,
     Status,
@@ -131,7 +132,7 @@ def check_store(uri: str) -> Check:
         # opening a MongoDB database that holds nothing yet makes nothing there
         with open_store(uri, must_exist=place.kind == "sqlite") as store:
             count = store.count()
-            found = f"{store.uri} opens, {count} surface{'' if count == 1 else 's'}"
+            found = f"{store.uri} opens, {counted(count, 'surface')}"
         found += f", answered in {(time.monotonic() - began) * 1000:.0f} ms"
     except MgsurfError as error:
         return Check("store", Status.FAIL, " ".join(str(error).split()), "name another store with --store")

@@ -15,6 +15,7 @@ from stores.errors import InputError
 from stores.records import Provenance
 from stores.registry import ModelRegistry
 from stores.rounds import ChosenSlab, Round, begin_round, finish_round, rounds_of
+from stores.words import counted
 from workflows.flows.campaign import CampaignMaker
 from workflows.flows.campaign_file import CampaignStructure
 from workflows.flows.candidates import update_candidates_of
@@ -181,7 +182,7 @@ def next_round(maker: ActiveLearningMaker, world: list[list[Any]], learned: Any,
         else:
             now, reason = _choose(maker, entries, store, before)
     if now is None:
-        _tell(f"stopped after {len(before)} rounds: {reason}")
+        _tell(f"stopped after {counted(len(before), 'round')}: {reason}")
         return Response(output={"rounds": len(before), "reason": reason})
     return Response(replace=_round(maker, world, now))
 
@@ -267,7 +268,7 @@ def _choose(
     if not begin_round(store, now):
         return None, f"another process began round {number} of {campaign}"
     by = f"by {card.name}, {strategy}" if card else "at random, for want of a model"
-    _tell(f"round {number}: {len(now.slabs)} of {suggestion.n_pool} slabs chosen {by}")
+    _tell(f"round {number}: {len(now.slabs)} of {counted(suggestion.n_pool, 'slab')} chosen {by}")
     if suggestion.n_never_train:
         _tell(f"{suggestion.n_never_train} others are of compounds that validate or are held out")
     return now, ""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stores.records import CalculationKind
+from stores.words import counted
 from workflows.engines.kpoints import mesh_of_lattice
 from workflows.jobs.bulk import RELAX_STEPS
 from workflows.jobs.progress import relative_cost
@@ -188,7 +189,8 @@ class CostModel:
                 f"{self.method.fingerprint} to calibrate on"
             )
         total = sum(rate.n_records for rate in self.rates.values())
-        text = f"core-hours calibrated on {total} calculations of {self.method.fingerprint} in the store"
+        done = counted(total, "calculation")
+        text = f"core-hours calibrated on {done} of {self.method.fingerprint} in the store"
         slabs = self.rates.get(CalculationKind.SLAB_RELAX)
         if slabs is None:
             return f"{text}, none of them a slab: an order of magnitude"

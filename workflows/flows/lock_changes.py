@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stores.words import counted
+
 if TYPE_CHECKING:
     from workflows.flows.lock_file import LockedCompound, LockFile
 
@@ -93,9 +95,7 @@ def changes(old: LockFile, new: LockFile) -> Changes:
     found.removed = [_named(old.compounds[number]) for number in sorted(left)]
     if old.competing != new.competing:
         n, new_ones = len(new.competing), len({*new.competing} - {*old.competing})
-        found.refused = (
-            f"{n} refused phase{'s' * (n != 1)}, were {len(old.competing)}; {new_ones} new or changed"
-        )
+        found.refused = f"{counted(n, 'refused phase')}, were {len(old.competing)}; {new_ones} new or changed"
     return found
 
 

@@ -20,6 +20,7 @@ from stores.errors import InputError
 from stores.leases import HeldError, LeaseLostError, take_lease
 from stores.method import content_hash
 from stores.refreshes import begin_refresh, last_refresh, write_refresh
+from stores.words import counted
 from workflows.flows.campaign_refresh import Refresh
 from workflows.flows.refresh_check import goes_on, look, recipe_of
 from workflows.jobs.progress import Stage, announce
@@ -203,7 +204,7 @@ def update_predictions(store: SurfaceStore) -> int:
         _tell(note)
     others = {"model": {"$ne": card.name}}
     ids = [document["id"] for document in store.query(others, ["id"], collection=CANDIDATES)]
-    _tell(f"predicting {len(ids)} candidates with {card.name}")
+    _tell(f"predicting {counted(len(ids), 'candidate')} with {card.name}")
     predict_candidates(store, ensemble, card.name, ids)
     return len(ids)
 
@@ -217,7 +218,8 @@ def _begin(store: SurfaceStore, maker: RefreshMaker, found: Readiness) -> Entry:
         if last.outcome == "open":
             last.outcome, last.reason = "abandoned", "the settings of the refresh were changed"
         write_refresh(store, last)
-    _tell(f"snapshot of {found.accepted} accepted records of {found.compounds} compounds")
+    records, compounds = counted(found.accepted, "accepted record"), counted(found.compounds, "compound")
+    _tell(f"snapshot of {records} of {compounds}")
     snapshot = create_snapshot(store, found.targets, methods=found.methods)
     return begin_refresh(store, snapshot.id, recipe_of(maker.settings))
 

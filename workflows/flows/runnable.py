@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stores.errors import EngineError, InputError
+from stores.words import counted
 from workflows.flows.campaign_file import check_runnable
 
 if TYPE_CHECKING:
@@ -64,4 +65,4 @@ def why_not(elements: Sequence[str], engine: Engine) -> str:
 def left_out_line(reason: str, labels: Sequence[str]) -> str:
     """Say in one line which compounds are left out of a run."""
     named = ", ".join(labels[:3]) + (f" and {len(labels) - 3} more" if len(labels) > 3 else "")
-    return f"{len(labels)} compound{'s' * (len(labels) != 1)} left out of the run ({reason}): {named}"
+    return f"{counted(len(labels), 'compound')} left out of the run ({reason}): {named}"

@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import StoreError
+from stores.words import counted
 from workflows.report.style import save
 from workflows.report.training_figures import (
     PART_NAMES,
@@ -160,7 +161,7 @@ def _detail_table(metrics: Mapping[str, Any]) -> str:
                 target_name(target),
                 "-"
                 if order["kendall_tau"] is None
-                else f"{order['kendall_tau']:.3f} ({order['compounds']} compounds)",
+                else f"{order['kendall_tau']:.3f} ({counted(order['compounds'], 'compound')})",
                 with_unit(m["macro_mae"], target),
                 share(m["coverage_90"]),
                 "-" if m["spearman_sigma"] is None else f"{m['spearman_sigma']:.2f}",
