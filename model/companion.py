@@ -58,7 +58,7 @@ class Companion:
         return cls(forests, dict.fromkeys(forests, UNWEIGHED))
 
     def predict(self, descriptors: NDArray[np.float32]) -> dict[str, tuple[Array, Array]]:
-        """Return mean and standard deviation over the trees, [n] each, by target.
+        """Return trimmed mean and standard deviation over the trees, [n] each, by target.
 
         Parameters
         ----------

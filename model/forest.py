@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 FEWEST_LABELS = 10
 """Labels below which no tree is grown for a target."""
 
+TRIMMED = 0.2
+"""Share of the trees at each end, highest and lowest, that the mean leaves out: most of their leaves hold one
+training slab, and an odd one would pull the whole mean."""
+
 _LEAF = -1
 _ROWS_AT_ONCE = 256
 """Slabs that walk through all trees together: what a processor's cache holds."""
@@ -97,7 +101,7 @@ class Forest:
         )
 
     def predict(self, descriptors: NDArray[np.float32]) -> tuple[Array, Array]:
-        """Return the mean over the trees and their standard deviation, both [n].
+        """Return the trimmed mean over the trees (see `TRIMMED`) and their standard deviation, both [n].
 
         Parameters
         ----------
@@ -105,10 +109,14 @@ class Forest:
             [n, D].
         """
         mean, spread = np.empty(len(descriptors)), np.empty(len(descriptors))
+        trees = len(self.roots)
+        cut = int(TRIMMED * trees)
         for begin in range(0, len(descriptors), _ROWS_AT_ONCE):
             rows = slice(begin, begin + _ROWS_AT_ONCE)
             each = self.value[self._leaves(descriptors[rows])].astype(np.float64)  # [rows, T]
-            mean[rows], spread[rows] = each.mean(axis=1), each.std(axis=1)
+            spread[rows] = each.std(axis=1)
+            each.sort(axis=1)
+            mean[rows] = each[:, cut : trees - cut].mean(axis=1)
         return mean, spread
 
     def _leaves(self, descriptors: NDArray[np.float32]) -> NDArray[np.int32]:

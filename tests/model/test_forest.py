@@ -38,7 +38,8 @@ def sample(n=200, seed=0):
     return x, np.sin(2 * x[:, 0]) + 0.5 * x[:, 1] * (x[:, 2] > 0)
 
 
-def test_predictions_are_those_of_scikit_learn():
+def test_predictions_are_trimmed_means_of_the_trees_of_scikit_learn():
+    from scipy.stats import trim_mean
     from sklearn.ensemble import ExtraTreesRegressor
 
     x, y = sample()
@@ -46,10 +47,20 @@ def test_predictions_are_those_of_scikit_learn():
     forest = Forest.grow(x, y, trees=20, seed=7)
     peer = ExtraTreesRegressor(20, max_features=1.0, random_state=7).fit(x, y)
     mean, spread = forest.predict(other)
-    assert mean == pytest.approx(peer.predict(other), abs=1e-6)
     each = np.stack([tree.predict(other) for tree in peer.estimators_])
+    assert mean == pytest.approx(trim_mean(each, 0.2), abs=1e-6)
     assert spread == pytest.approx(each.std(axis=0), abs=1e-6)
     assert forest.predict(other[:0])[0].shape == (0,)
+
+
+def test_odd_labels_pull_less_than_on_a_plain_mean(monkeypatch):
+    x, y = sample()
+    other, expected = sample(300, seed=1)
+    y[:3] += 50
+    forest = Forest.grow(x, y, trees=50, seed=0)
+    trimmed = np.abs(forest.predict(other)[0] - expected).mean()
+    monkeypatch.setattr("model.forest.TRIMMED", 0)
+    assert trimmed < 0.6 * np.abs(forest.predict(other)[0] - expected).mean()
 
 
 def test_slabs_without_a_label_are_left_out_and_too_few_give_none():
