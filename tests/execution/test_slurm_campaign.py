@@ -199,14 +199,14 @@ def test_a_rejected_job_says_why_and_can_be_mended(story):
     assert "the queue rejects it: " in reason and "nowhere" in reason
     assert "tried again" in story.said["rejected in words"]
     assert "ask for what" in story.said["retry rejected"]
-    assert "1 jobs will run again:\n  Mg (0001) Mg relax" in story.said["retry rejected"]
+    assert "1 job will run again:\n  Mg (0001) Mg relax" in story.said["retry rejected"]
 
 
 def test_a_job_at_its_walltime_goes_on_where_it_stopped(story):
     ((name, reason),) = story.said["killed"]["failed"]
     assert name == "Mg (0001) Mg relax"
     assert reason.startswith("stopped at its walltime")
-    assert "1 jobs will run again" in story.said["retry killed"]
+    assert "1 job will run again" in story.said["retry killed"]
     log = story.cluster.log.read_text().splitlines()
     folder = Path(story.said["relaxed"]["directory"]).name
     assert [line for line in log if line.startswith(folder)] == [
