@@ -1,8 +1,8 @@
 """Prediction, from pymatgen slabs to numbers with uncertainty and warnings: slabs a second.
 
-The networks are untrained, which costs the same; the trees of `best` are grown on random labels of 1,756
-slabs. Wall time tells something on an idle machine only; CPU time of this process and of those it starts is
-printed beside it.
+Networks are untrained, which costs the same; trees and Gaussian process of `best` are grown on random labels
+of 1,756 slabs. Wall time tells something on an idle machine only; CPU time of this process and of those
+it starts is printed beside it.
 
     .venv/bin/python -m benchmarks.prediction slabs.json.gz [--members 5] [--workers 2] [--slabs 1200]
 """
@@ -25,6 +25,7 @@ from model.ensemble import Ensemble
 from model.familiarity import TrainingMap
 from model.features import FEATURES
 from model.forest import Forest
+from model.gaussian_process import GaussianProcess
 from model.network import SurfaceNetwork
 from model.prediction import Candidate, predict_slabs
 from model.presets import Preset, find_preset
@@ -52,15 +53,17 @@ def untrained(name: str, members: int) -> Ensemble:
 
 
 def companion(preset: Preset) -> Companion:
-    """Grow trees on random labels of random descriptors, as many as a training on the shared slabs has."""
+    """Grow trees and process on random labels of random descriptors, as many as the shared slabs have."""
     rng = np.random.default_rng(0)
     descriptors = rng.normal(size=(1756, len(descriptor_names()))).astype(np.float32)
-    forests = {}
+    forests, processes = {}, {}
     for name in preset.network.targets:
-        forest = Forest.grow(descriptors, rng.normal(size=1756), preset.trees, seed=0)
+        targets = rng.normal(size=1756)
+        forest = Forest.grow(descriptors, targets, preset.trees, seed=0)
         assert forest is not None
         forests[name] = forest
-    return Companion(forests, dict.fromkeys(forests, 0.5))
+        processes[name] = GaussianProcess.grow(descriptors, targets, seed=0)[0]
+    return Companion(forests, processes, dict.fromkeys(forests, (1 / 3, 1 / 3, 1 / 3)))
 
 
 def cpu_seconds() -> float:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 
-from model.descriptors import describe_slabs
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -46,8 +44,6 @@ class GraphBatch:
         [E] float32; None if every edge is one edge.
     fixed_degree
         M if every node has exactly M edges, so that edges may be reshaped to [N, M]; else None.
-    descriptors
-        [B, D] float32, see `model.descriptors`; None if they were not asked for.
     """
 
     numbers: torch.Tensor
@@ -63,7 +59,6 @@ class GraphBatch:
     distance: torch.Tensor
     edge_multiplicity: torch.Tensor | None
     fixed_degree: int | None
-    descriptors: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.n_nodes)
@@ -77,15 +72,13 @@ class GraphBatch:
         return type(self)(**values)
 
 
-def collate(graphs: Sequence[SlabGraph], *, describe: bool = False) -> GraphBatch:
+def collate(graphs: Sequence[SlabGraph]) -> GraphBatch:
     """Put graphs side by side; nodes and edges keep their order.
 
     Parameters
     ----------
     graphs
         At least one.
-    describe
-        With the descriptors of the slabs.
     """
     nodes = np.array([graph.n_nodes for graph in graphs], dtype=np.int64)
     edges = np.array([graph.n_edges for graph in graphs], dtype=np.int64)
@@ -113,5 +106,4 @@ def collate(graphs: Sequence[SlabGraph], *, describe: bool = False) -> GraphBatc
         distance=torch.from_numpy(np.concatenate([graph.distances for graph in graphs])),
         edge_multiplicity=None if (edge_multiplicity == 1).all() else torch.from_numpy(edge_multiplicity),
         fixed_degree=fixed,
-        descriptors=torch.from_numpy(describe_slabs(graphs)) if describe else None,
     )

@@ -57,7 +57,7 @@ def load_model(path: Path) -> TrainedModel:
         )
     try:
         about = json.loads(content["about"])
-        config = NetworkConfig(**_tuples(about["network"], "targets"))
+        config = NetworkConfig(**_without_descriptors(_tuples(about["network"], "targets")))
         weights = content["weights"]
         network = SurfaceNetwork(config, torch.zeros_like(weights["elements"]))
         network.load_state_dict(weights)
@@ -87,6 +87,13 @@ def about_model(path: Path) -> dict[str, Any]:
 def _tuples(values: dict[str, Any], *names: str) -> dict[str, Any]:
     """Give fields that JSON turned into lists their type back."""
     return {name: tuple(value) if name in names else value for name, value in values.items()}
+
+
+def _without_descriptors(config: dict[str, Any]) -> dict[str, Any]:
+    """Networks of `best` once took descriptors (`model.descriptors`) beside the pooled nodes."""
+    if config.pop("descriptors", "none") != "none":
+        raise ValueError("its network takes descriptors, as none does in this version")
+    return config
 
 
 def _known(values: dict[str, Any]) -> dict[str, Any]:

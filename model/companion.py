@@ -1,4 +1,8 @@
-"""The forest beside the networks of an ensemble: one for each target, and how much each has to say."""
+"""What stands beside the networks of an ensemble: trees and a Gaussian process for each target.
+
+Both look at the descriptors of a slab alone, networks at its atoms. The three err differently, so that their
+mean errs less; how much each has to say is weighed on validation slabs.
+"""
 
 from __future__ import annotations
 
@@ -10,97 +14,116 @@ import numpy as np
 from model.descriptors import describe_slabs, descriptor_names
 from model.evaluation import labels
 from model.forest import Forest
+from model.gaussian_process import GaussianProcess
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from model.dataset import Dataset
 
     Array = NDArray[np.float64]
 
-STEPS = 20
-"""The weight of the trees is chosen among so many equal steps from 0 to 1."""
+STEPS = 12
+"""The share of networks, trees and process that is not `LEAST` is given out in so many equal parts."""
+
+LEAST = 1 / 6
+"""Share that each of the three has, whatever the validation slabs say: those of a few chemical systems tell
+only so much about others."""
 
 FEWEST_LABELS = 20
-"""Validation labels below which the weight is not chosen by their errors, which would be chance."""
+"""Validation labels below which nothing is chosen by their errors, which would be chance: the three share
+evenly, and the process is that of `UNCHOSEN`."""
 
-UNWEIGHED = 0.5
-"""Weight of trees that were not weighed."""
+UNCHOSEN = 2
+"""Place among `model.gaussian_process.STAGES`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Companion:
-    """Trees for those targets that have enough labels.
+    """Trees and a Gaussian process for those targets that have enough labels.
 
     Attributes
     ----------
-    forests
-        By target.
-    weights
-        By target, from 0 (networks alone) to 1 (trees alone).
+    forests, processes
+        By target, the same in both.
+    shares
+        By target: of networks, trees and process, in this order; they sum to 1.
     """
 
     forests: dict[str, Forest]
-    weights: dict[str, float]
+    processes: dict[str, GaussianProcess]
+    shares: dict[str, tuple[float, float, float]]
 
     @classmethod
-    def grow(cls, train_part: Dataset, targets: Sequence[str], trees: int, seed: int) -> Self:
-        """Grow trees on the training part; their weights are `UNWEIGHED` until `weigh`."""
-        descriptors = describe_slabs([entry.graph for entry in train_part])
-        forests = {}
-        for name in targets:
-            forest = Forest.grow(descriptors, labels(train_part, name), trees, seed)
-            if forest is not None:
-                forests[name] = forest
-        return cls(forests, dict.fromkeys(forests, UNWEIGHED))
-
-    def predict(self, descriptors: NDArray[np.float32]) -> dict[str, tuple[Array, Array]]:
-        """Return trimmed mean and standard deviation over the trees, [n] each, by target.
+    def grow(
+        cls, train_part: Dataset, val_part: Dataset, networks: dict[str, Array], trees: int, seed: int
+    ) -> Self:
+        """Grow both on the training part and weigh them on the validation part.
 
         Parameters
         ----------
+        train_part, val_part
+            Slabs with labels.
+        networks
+            What the networks predict for the validation part, [n] by target.
+        trees
+            How many.
+        seed
+            Of both.
+        """
+        training, validation = (
+            describe_slabs([entry.graph for entry in part]) for part in (train_part, val_part)
+        )
+        forests, processes, shares = {}, {}, {}
+        for name, network in networks.items():
+            forest = Forest.grow(training, labels(train_part, name), trees, seed)
+            stages = GaussianProcess.grow(training, labels(train_part, name), seed)
+            if forest is None or not stages:
+                continue
+            forests[name] = forest
+            mean = forest.predict(validation)[0]
+            each = [process.predict(validation) for process in stages]
+            chosen, shares[name] = weigh(network, mean, each, labels(val_part, name))
+            processes[name] = stages[chosen]
+        return cls(forests, processes, shares)
+
+    def predict(
+        self, networks: dict[str, Array], descriptors: NDArray[np.float32]
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Return what all three say together, and the standard deviation over the trees.
+
+        Parameters
+        ----------
+        networks
+            What the networks say, [n] by target.
         descriptors
             [n, D], see `describe_slabs`.
+
+        Returns
+        -------
+        tuple
+            [n] by target each; the second for the targets with trees only.
         """
-        return {name: forest.predict(descriptors) for name, forest in self.forests.items()}
-
-    def mix(self, networks: dict[str, Array], trees: dict[str, tuple[Array, Array]]) -> dict[str, Array]:
-        """Return the predictions of both together, [n] by target."""
-        mixed = dict(networks)
-        for name, (mean, _) in trees.items():
-            mixed[name] = (1 - self.weights[name]) * networks[name] + self.weights[name] * mean
-        return mixed
-
-    def weigh(
-        self, networks: dict[str, Array], trees: dict[str, tuple[Array, Array]], true: dict[str, Array]
-    ) -> Self:
-        """Return the companion with the weights that err least (MAE) on validation slabs.
-
-        Parameters
-        ----------
-        networks, trees, true
-            Predictions of the networks, of the trees, and labels (NaN: none), [n] by target. Where there
-            are fewer labels than `FEWEST_LABELS`, the weight stays.
-        """
-        weights = dict(self.weights)
-        for name, (mean, _) in trees.items():
-            known = np.isfinite(true[name])
-            if known.sum() >= FEWEST_LABELS:
-                steps = np.arange(STEPS + 1)[:, None] / STEPS
-                mixed = (1 - steps) * networks[name][known] + steps * mean[known]  # [steps, n]
-                weights[name] = float(np.abs(mixed - true[name][known]).mean(axis=1).argmin()) / STEPS
-        return type(self)(self.forests, weights)
+        mixed, spread = dict(networks), {}
+        for name, forest in self.forests.items():
+            trees, spread[name] = forest.predict(descriptors)
+            process = self.processes[name].predict(descriptors)
+            a, b, c = self.shares[name]
+            mixed[name] = a * networks[name] + b * trees + c * process
+        return mixed, spread
 
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""
         return {
             "descriptors": list(descriptor_names()),
-            "forests": {
-                name: {**forest.state(), "weight": self.weights[name]}
-                for name, forest in self.forests.items()
+            "targets": {
+                name: {
+                    "forest": self.forests[name].state(),
+                    "process": self.processes[name].state(),
+                    "shares": list(self.shares[name]),
+                }
+                for name in self.forests
             },
         }
 
@@ -114,13 +137,48 @@ class Companion:
             If its parts do not fit together.
         """
         try:
-            forests = dict(state["forests"])
-            weights = {name: float(values["weight"]) for name, values in forests.items()}
+            targets = dict(state["targets"])
+            shares = {name: tuple(float(v) for v in values["shares"]) for name, values in targets.items()}
             known = tuple(state["descriptors"]) == descriptor_names()
+            parts = {name: (values["forest"], values["process"]) for name, values in targets.items()}
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"its trees are damaged ({error})") from error
         if not known:
             raise InputError("its trees were grown on other descriptors than this version's")
-        if not all(0 <= weight <= 1 for weight in weights.values()):
-            raise InputError("the weights of its trees are not between 0 and 1")
-        return cls({name: Forest.from_state(values) for name, values in forests.items()}, weights)
+        for name, values in shares.items():
+            if len(values) != 3 or min(values) < 0 or not abs(sum(values) - 1) < 1e-6:
+                raise InputError(f"the shares of its networks, trees and process in {name} do not sum to 1")
+        width = len(descriptor_names())
+        return cls(
+            {name: Forest.from_state(forest) for name, (forest, _) in parts.items()},
+            {name: GaussianProcess.from_state(process, width) for name, (_, process) in parts.items()},
+            shares,  # type: ignore[arg-type]  # three each, see above
+        )
+
+
+def weigh(
+    network: Array, trees: Array, stages: list[Array], true: Array
+) -> tuple[int, tuple[float, float, float]]:
+    """Return which stage of the process and which shares err least (MAE) on validation slabs.
+
+    Parameters
+    ----------
+    network, trees
+        Their predictions, [n].
+    stages
+        Predictions of the process at each stage, [n] each.
+    true
+        [n], NaN where there is no label.
+    """
+    known = np.isfinite(true)
+    if known.sum() < FEWEST_LABELS:
+        return UNCHOSEN, (1 / 3, 1 / 3, 1 / 3)
+    parts = np.array([(i, j, STEPS - i - j) for i in range(STEPS + 1) for j in range(STEPS + 1 - i)])
+    shares = LEAST + (1 - 3 * LEAST) * parts / STEPS  # [choices, 3]
+    errors = [
+        np.abs(shares @ np.stack([network, trees, process])[:, known] - true[known]).mean(axis=1)
+        for process in stages
+    ]
+    stage, choice = np.unravel_index(np.argmin(errors), (len(stages), len(shares)))
+    a, b, c = (float(share) for share in shares[choice])
+    return int(stage), (a, b, c)

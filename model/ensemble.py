@@ -2,8 +2,8 @@
 
 A folder holds it: ``manifest.json`` (what belongs together, calibration), ``member-0.pt``, ``member-1.pt``,
 ... (`model.checkpoint`), ``map.pt`` (where the training slabs lie in the first member's embedding) and, where
-the preset has trees beside its networks, ``trees.pt`` (`model.companion`). One member is an ensemble too; its
-uncertainty rests on the distance from the training slabs and on the trees.
+the preset has them, trees and a Gaussian process beside the networks, ``trees.pt`` (`model.companion`). One
+member is an ensemble too; its uncertainty rests on the distance from the training slabs and on the trees.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from model.calibration import Calibration, calibrate
 from model.checkpoint import load_model, save_model
 from model.companion import Companion
+from model.descriptors import describe_slabs
 from model.evaluation import Predictions, labels
 from model.familiarity import TrainingMap
 from model.forest import check_can_grow
@@ -65,7 +66,7 @@ class Ensemble:
     elements
         Symbols that occur in the training set.
     companion
-        Trees beside the members, if any.
+        Trees and Gaussian process beside the members, if any.
     """
 
     members: tuple[TrainedModel, ...]
@@ -96,13 +97,14 @@ class Ensemble:
 
     def predict_placed(self, graphs: Sequence[SlabGraph]) -> tuple[Predictions, NDArray[np.float64]]:
         """Predict as `predict` does; also return where the slabs lie, see `TrainingMap.place`."""
-        found = _outputs(self.members, self.companion, graphs)
+        found = _outputs(self.members, graphs)
         distance = self.training_map.distance(found.embedding)
+        mean, disagreement = _together(found, self.companion, graphs)
         sigma = {
-            name: self.calibration[name].sigma(_spread(values), distance, found.disagreement(name))
+            name: self.calibration[name].sigma(_spread(values), distance, disagreement.get(name))
             for name, values in found.each.items()
         }
-        predictions = Predictions(found.mean(self.companion), sigma, distance)
+        predictions = Predictions(mean, sigma, distance)
         return predictions, self.training_map.place(found.embedding)
 
 
@@ -138,7 +140,8 @@ def train_ensemble(
     starts
         Pre-trained models that the members begin with, in turn; none: from scratch.
     trees
-        Of the forest beside the members, grown on the whole training part; 0: none.
+        Of the forest beside the members, which is grown with a Gaussian process on the whole training part;
+        0: neither.
     """
     if trees:
         check_can_grow()
@@ -163,11 +166,7 @@ def train_ensemble(
                 start=starts[k % len(starts)] if starts else None,
             )
         )
-    companion = None
-    if trees:
-        part = dataset.subset(split.train)
-        companion = Companion.grow(part, network_config.targets, trees, config.seed)
-    return assemble(trained, dataset, split, companion)
+    return assemble(trained, dataset, split, trees, config.seed)
 
 
 def bagged(dataset: Dataset, split: Split, seed: int) -> Split:
@@ -182,11 +181,18 @@ def bagged(dataset: Dataset, split: Split, seed: int) -> Split:
 
 
 def assemble(
-    members: Sequence[TrainedModel], dataset: Dataset, split: Split, companion: Companion | None = None
+    members: Sequence[TrainedModel], dataset: Dataset, split: Split, trees: int = 0, seed: int = 0
 ) -> Ensemble:
-    """Calibrate trained members on the validation part of the split they were trained with.
+    """Give trained members what stands beside them; calibrate all on the validation part of their split.
 
-    There the trees beside them get their weight, too.
+    Parameters
+    ----------
+    members
+        At least one.
+    dataset, split
+        What they were trained with.
+    trees, seed
+        See `Companion.grow`; 0 trees: no companion.
 
     Raises
     ------
@@ -195,16 +201,18 @@ def assemble(
     """
     _check_alike(members, "the members")
     train_part, val_part = dataset.subset(split.train), dataset.subset(split.val)
-    validation = _outputs(members, companion, [entry.graph for entry in val_part])
-    training = _outputs(members[:1], None, [entry.graph for entry in train_part])
+    graphs = [entry.graph for entry in val_part]
+    validation = _outputs(members, graphs)
+    training = _outputs(members[:1], [entry.graph for entry in train_part])
     training_map = TrainingMap.of(training.embedding, validation.embedding)
     distance = training_map.distance(validation.embedding)
     true = {name: labels(val_part, name) for name in validation.each}
-    if companion is not None:
-        companion = companion.weigh(validation.mean(None), validation.trees, true)
-    mean = validation.mean(companion)
+    companion = None
+    if trees:
+        companion = Companion.grow(train_part, val_part, validation.mean(), trees, seed)
+    mean, disagreement = _together(validation, companion, graphs)
     calibration = {
-        name: calibrate(mean[name] - true[name], _spread(values), distance, validation.disagreement(name))
+        name: calibrate(mean[name] - true[name], _spread(values), distance, disagreement.get(name))
         for name, values in validation.each.items()
     }
     elements = tuple(sorted({element for entry in train_part for element in entry.elements}))
@@ -287,7 +295,7 @@ def _read_trees(path: Path, targets: Sequence[str]) -> Companion:
 
 @dataclass(frozen=True, eq=False)
 class _Outputs:
-    """What members and trees say of n slabs.
+    """What members say of n slabs.
 
     Attributes
     ----------
@@ -295,36 +303,32 @@ class _Outputs:
         [members, n] by target.
     embedding
         [n, H], of the first member.
-    trees
-        Mean and standard deviation over the trees, [n] each, by target.
     """
 
     each: dict[str, NDArray[np.float64]]
     embedding: torch.Tensor
-    trees: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 
-    def mean(self, companion: Companion | None) -> dict[str, NDArray[np.float64]]:
-        """Mean over the members, with the trees if there are any: [n] by target."""
-        networks = {name: values.mean(axis=0) for name, values in self.each.items()}
-        return networks if companion is None else companion.mix(networks, self.trees)
-
-    def disagreement(self, target: str) -> NDArray[np.float64] | None:
-        """Return the standard deviation over the trees [n]; None without trees for this target."""
-        return self.trees[target][1] if target in self.trees else None
+    def mean(self) -> dict[str, NDArray[np.float64]]:
+        """Mean over the members: [n] by target."""
+        return {name: values.mean(axis=0) for name, values in self.each.items()}
 
 
-def _outputs(
-    members: Sequence[TrainedModel], companion: Companion | None, graphs: Sequence[SlabGraph]
-) -> _Outputs:
+def _together(
+    found: _Outputs, companion: Companion | None, graphs: Sequence[SlabGraph]
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
+    """Mean of members and companion, and how much its trees disagree: [n] by target each."""
+    if companion is None or not graphs:
+        return found.mean(), {}
+    return companion.predict(found.mean(), describe_slabs(graphs))
+
+
+def _outputs(members: Sequence[TrainedModel], graphs: Sequence[SlabGraph]) -> _Outputs:
     names = members[0].targets
     if not graphs:
-        nothing, config = np.zeros(0), members[0].network.config
-        trees = {} if companion is None else dict.fromkeys(companion.forests, (nothing, nothing))
         each = {name: np.zeros((len(members), 0)) for name in names}
-        return _Outputs(each, torch.zeros(0, config.hidden), trees)
+        return _Outputs(each, torch.zeros(0, members[0].network.config.hidden))
     device = next(members[0].network.parameters()).device
-    describe = companion is not None or any(member.network.takes_descriptors for member in members)
-    packed = PackedGraphs.of(graphs, device, describe=describe)
+    packed = PackedGraphs.of(graphs, device)
     embeddings: list[torch.Tensor] = []
     standardised: list[list[torch.Tensor]] = [[] for _ in members]
     with torch.inference_mode():
@@ -339,11 +343,7 @@ def _outputs(
             for member, parts in zip(members, standardised, strict=True)
         ]
     by_target = {name: np.stack([v[:, t] for v in values]) for t, name in enumerate(names)}
-    descriptors = packed.everything.descriptors
-    trees = {}
-    if companion is not None and descriptors is not None:
-        trees = companion.predict(descriptors.cpu().numpy())
-    return _Outputs(by_target, torch.cat(embeddings), trees)
+    return _Outputs(by_target, torch.cat(embeddings))
 
 
 def _heads(member: TrainedModel, hidden: torch.Tensor) -> torch.Tensor:

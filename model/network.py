@@ -16,7 +16,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from model.descriptors import descriptor_names
 from model.edge_norm import EdgeMoments, NormedGatedSum
 from model.edges import GatedSum, Wiring
 from model.expansions import DEPTHS, EDGES
@@ -24,8 +23,6 @@ from model.pooling import POOLINGS
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from model.batch import GraphBatch
 
 
@@ -56,9 +53,7 @@ class NetworkConfig:
     pooling
         How nodes become a slab, a key of `POOLINGS`.
     dropout
-        Share of hidden units, and of descriptors, left out in training.
-    descriptors
-        Which numbers about the whole surface join the pooled nodes, a key of `DESCRIPTORS`.
+        Share of hidden units left out in training.
     """
 
     targets: tuple[str, ...]
@@ -73,7 +68,6 @@ class NetworkConfig:
     edges: str = "distance"
     pooling: str = "mean"
     dropout: float = 0.0
-    descriptors: str = "none"
 
 
 class WeightedBatchNorm(nn.BatchNorm1d):
@@ -148,13 +142,6 @@ class GatedConvolution(nn.Module):
         return functional.softplus(v + self.norm_sum(message, wiring.node_weight))
 
 
-DESCRIPTORS: dict[str, Callable[[], int]] = {"none": lambda: 0, "surface": lambda: len(descriptor_names())}
-"""Kinds of descriptors (`model.descriptors`); others than these numbers need another name."""
-
-FARTHEST = 4.0
-"""Standardised descriptors are cut here: an element unlike all others must not push a network anywhere."""
-
-
 class SurfaceNetwork(nn.Module):
     """Slab graphs to T standardised targets: embedding, convolutions, pooling, shared layers, heads.
 
@@ -187,13 +174,7 @@ class SurfaceNetwork(nn.Module):
             GatedConvolution(config.embedding, self.edges.width) for _ in range(config.convolutions)
         )
         self.pooling = POOLINGS[config.pooling](config)
-        n_descriptors = descriptor_width(config.descriptors)
-        # a network without descriptors has nothing of them in its file
-        self.register_buffer("descriptor_mean", torch.zeros(n_descriptors), persistent=n_descriptors > 0)
-        self.register_buffer("descriptor_scale", torch.ones(n_descriptors), persistent=n_descriptors > 0)
-        self.descriptor_mean: torch.Tensor
-        self.descriptor_scale: torch.Tensor
-        widths = [self.pooling.width + n_descriptors] + [config.hidden] * config.hidden_layers
+        widths = [self.pooling.width] + [config.hidden] * config.hidden_layers
         self.shared = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.dropout = nn.Dropout(config.dropout)
         self.heads = nn.ModuleDict({head_key(name): _head(config) for name in config.targets})
@@ -208,19 +189,6 @@ class SurfaceNetwork(nn.Module):
     def shared_parameters(self) -> list[nn.Parameter]:
         """Parameters that every target depends on."""
         return [value for name, value in self.named_parameters() if not name.startswith("heads.")]
-
-    @property
-    def takes_descriptors(self) -> bool:
-        """Whether batches must come with their descriptors."""
-        return len(self.descriptor_mean) > 0
-
-    def scale_descriptors(self, batch: GraphBatch) -> None:
-        """Standardise descriptors by those of a batch: all of the training slabs."""
-        if batch.descriptors is None:
-            return
-        std = batch.descriptors.std(0, correction=0)
-        self.descriptor_mean.copy_(batch.descriptors.mean(0))
-        self.descriptor_scale.copy_(torch.where(std > 1e-6, 1 / std, 0.0))  # what never varies tells nothing
 
     def embed_nodes(self, batch: GraphBatch) -> torch.Tensor:
         """Embed atoms: linear map of [element features, depth features]; [N, C].
@@ -248,10 +216,6 @@ class SurfaceNetwork(nn.Module):
     def trunk(self, batch: GraphBatch) -> torch.Tensor:
         """Pooled slabs after the shared layers, eq. (4): [B, H]."""
         hidden: torch.Tensor = self.pooling(self.convolve(batch), batch)
-        if self.takes_descriptors:
-            assert batch.descriptors is not None
-            standardised = (batch.descriptors - self.descriptor_mean) * self.descriptor_scale
-            hidden = torch.cat([hidden, self.dropout(standardised.clamp(-FARTHEST, FARTHEST))], dim=1)
         for layer in self.shared:
             hidden = self.dropout(functional.softplus(layer(hidden)))
         return hidden
@@ -260,21 +224,6 @@ class SurfaceNetwork(nn.Module):
         """Predict standardised targets: [B, T], in the order of the configuration."""
         hidden = self.trunk(batch)
         return torch.cat([self.heads[head_key(name)](hidden) for name in self.config.targets], dim=1)
-
-
-def descriptor_width(kind: str) -> int:
-    """Return how many descriptors there are of a kind.
-
-    Raises
-    ------
-    InputError
-        If there is no such kind.
-    """
-    if kind not in DESCRIPTORS:
-        raise InputError(
-            f"no descriptors {kind!r} in this version of mgsurf: choose {', '.join(DESCRIPTORS)}"
-        )
-    return DESCRIPTORS[kind]()
 
 
 def head_key(target: str) -> str:

@@ -36,11 +36,9 @@ class PackedGraphs:
     first_edge: torch.Tensor
 
     @classmethod
-    def of(
-        cls, graphs: Sequence[SlabGraph], device: torch.device | str = "cpu", *, describe: bool = False
-    ) -> Self:
-        """Pack graphs (at least one) onto a device, with their descriptors if a network asks for them."""
-        batch = collate(graphs, describe=describe).to(device)
+    def of(cls, graphs: Sequence[SlabGraph], device: torch.device | str = "cpu") -> Self:
+        """Pack graphs (at least one) onto a device."""
+        batch = collate(graphs).to(device)
         first_node = functional.pad(batch.n_nodes.cumsum(0), (1, 0))
         return cls(batch, first_node, batch.offsets[first_node])
 
@@ -70,7 +68,6 @@ class PackedGraphs:
             distance=all_.distance[edges],
             edge_multiplicity=None if all_.edge_multiplicity is None else all_.edge_multiplicity[edges],
             fixed_degree=all_.fixed_degree,
-            descriptors=None if all_.descriptors is None else all_.descriptors[slabs],
         )
 
     def in_order(self, edges_per_batch: int = EDGES_PER_BATCH) -> Iterator[GraphBatch]:

@@ -32,7 +32,7 @@ class Preset:
     network, training
         See there.
     trees
-        Of the forest beside the networks (`model.forest`); 0: none.
+        Of the forest that stands beside the networks with a Gaussian process (`model.companion`); 0: neither.
     """
 
     name: str
@@ -83,7 +83,7 @@ _PRESETS = (
     _paper("sem-cgcnn", "the paper's model: surface flag and GradNorm", surface=True, gradnorm=True),
     Preset(
         name="best",
-        about="depth profile, surface attention, descriptors, GradNorm, averaged weights, trees",
+        about="depth profile, surface attention, GradNorm, averaged weights, trees and Gaussian process",
         graph=GraphSettings(max_neighbours=12, cutoff=12.0, whole_shells=True, min_thickness=20.0, fold=True),
         features="chemical",
         network=NetworkConfig(
@@ -94,7 +94,6 @@ _PRESETS = (
             hidden_layers=2,
             head_layers=1,
             dropout=0.1,
-            descriptors="surface",
         ),
         training=TrainingConfig(
             epochs=100,

@@ -86,7 +86,7 @@ class TrainedModel:
 
     def _packed(self, graphs: Sequence[SlabGraph]) -> PackedGraphs:
         device = next(self.network.parameters()).device
-        return PackedGraphs.of(graphs, device, describe=self.network.takes_descriptors)
+        return PackedGraphs.of(graphs, device)
 
 
 def predict_packed(network: SurfaceNetwork, graphs: PackedGraphs) -> torch.Tensor:

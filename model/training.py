@@ -177,12 +177,9 @@ def train(
     importance = _importance(train_values, smoothing=config.smoothing).to(device)  # [n, T], 0: no label
     torch.manual_seed(config.seed)
     network = SurfaceNetwork(network_config, elements)
-    describe = network.takes_descriptors
-    train_graphs = PackedGraphs.of([entry.graph for entry in train_part], device, describe=describe)
-    val_graphs = PackedGraphs.of([entry.graph for entry in val_part], device, describe=describe)
-    if start is None:
-        network.scale_descriptors(train_graphs.everything)
-    else:
+    train_graphs = PackedGraphs.of([entry.graph for entry in train_part], device)
+    val_graphs = PackedGraphs.of([entry.graph for entry in val_part], device)
+    if start is not None:
         take_over(network, scaler, start)
     network.to(device)
     if config.bfloat16 and device.type == "cuda":

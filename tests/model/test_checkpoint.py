@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 from importlib.metadata import version
 
@@ -36,9 +37,7 @@ def path(tmp_path):
     return tmp_path / "model.pt"
 
 
-@pytest.mark.parametrize(
-    "changes", [{}, {"depth": "profile", "pooling": "surface", "descriptors": "surface"}]
-)
+@pytest.mark.parametrize("changes", [{}, {"depth": "profile", "pooling": "surface"}])
 def test_loaded_model_predicts_the_same(tmp_path, changes):
     original, graphs = model(**changes), [tiny_graph(i) for i in range(5)]
     save_model(original, tmp_path / "m.pt")
@@ -48,6 +47,18 @@ def test_loaded_model_predicts_the_same(tmp_path, changes):
     for name in ("scaler", "graph_settings", "training", "training_hash", "training_elements", "history"):
         assert getattr(loaded, name) == getattr(original, name), name
     assert loaded.network.config == original.network.config
+
+
+def test_networks_from_before_descriptors_left_them(path):
+    content = torch.load(path, weights_only=True)
+    about = json.loads(content["about"])
+    about["network"]["descriptors"] = "none"
+    torch.save({**content, "about": json.dumps(about)}, path)
+    assert load_model(path).network.config == model().network.config
+    about["network"]["descriptors"] = "surface"
+    torch.save({**content, "about": json.dumps(about)}, path)
+    with pytest.raises(InputError, match=r"model\.pt.*takes descriptors.*train it again"):
+        load_model(path)
 
 
 def test_file_names_the_libraries(path):

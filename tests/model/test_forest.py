@@ -1,4 +1,4 @@
-"""Trees beside the networks: as scikit-learn grows them, kept as arrays, weighed on validation slabs."""
+"""Trees beside the networks: as scikit-learn grows them, kept as arrays, part of an ensemble."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from model.calibration import calibrate
-from model.companion import Companion
 from model.descriptors import describe_slabs
 from model.ensemble import load_ensemble, save_ensemble, train_ensemble
 from model.evaluation import labels
@@ -100,23 +99,6 @@ def test_damaged_trees_are_refused(what):
         Forest.from_state(state)
 
 
-def test_the_weight_is_what_errs_least_on_validation_slabs():
-    x, y = sample()
-    forest = Forest.grow(x, y, trees=3, seed=0)
-    companion = Companion({"a": forest, "b": forest, "c": forest}, {"a": 0.5, "b": 0.5, "c": 0.5})
-    true = np.linspace(0, 1, 50)
-    trees = {name: (true + shift, np.ones(50)) for name, shift in (("a", 0.0), ("b", 0.3), ("c", 0.1))}
-    networks = {"a": true + 0.2, "b": true - 0.1, "c": true}
-    unknown = {"a": true, "b": true, "c": np.full(50, np.nan)}
-    weighed = companion.weigh(networks, trees, unknown)
-    assert weighed.weights == {"a": 1.0, "b": 0.25, "c": 0.5}
-    few = {name: np.where(np.arange(50) < 19, values, np.nan) for name, values in unknown.items()}
-    assert companion.weigh(networks, trees, few).weights == companion.weights
-    mixed = weighed.mix(networks, trees)
-    assert mixed["a"] == pytest.approx(true)
-    assert mixed["b"] == pytest.approx(true)
-
-
 def test_trees_that_disagree_widen_the_interval():
     rng = np.random.default_rng(2)
     t = rng.uniform(0.1, 1, 600)
@@ -142,16 +124,20 @@ def test_an_ensemble_mixes_its_trees_and_never_shows_them_the_other_parts(pair):
     dataset, split, ensemble = pair
     graphs = [entry.graph for entry in dataset]
     found = ensemble.predict(graphs)
-    trees = ensemble.companion.predict(describe_slabs(graphs))
     network = ensemble.members[0].predict(graphs)
+    descriptors = describe_slabs(graphs)
+    companion = ensemble.companion
     for name in TINY.targets:
-        w = ensemble.companion.weights[name]
-        assert found.mean[name] == pytest.approx(w * trees[name][0] + (1 - w) * network[name])
+        trees = companion.forests[name].predict(descriptors)[0]
+        a, b, c = companion.shares[name]
+        process = companion.processes[name].predict(descriptors)
+        assert found.mean[name] == pytest.approx(a * network[name] + b * trees + c * process)
         true = labels(dataset, name)
-        error = np.abs(trees[name][0] - true)
+        error = np.abs(trees - true)
         assert np.nanmax(error[list(split.train)]) < 1e-6  # they know these by heart
         for part in (split.val, split.test):
             assert np.nanmedian(error[list(part)]) > 1e-4
+        assert len(companion.processes[name].points) == np.isfinite(true[list(split.train)]).sum()
 
 
 def test_an_ensemble_with_trees_goes_through_files_and_the_registry(pair, tmp_path):
@@ -159,18 +145,24 @@ def test_an_ensemble_with_trees_goes_through_files_and_the_registry(pair, tmp_pa
     graphs = [entry.graph for entry in dataset]
     save_ensemble(ensemble, tmp_path)
     again = load_ensemble(tmp_path)
-    assert again.companion.weights == ensemble.companion.weights
+    assert again.companion.shares == ensemble.companion.shares
     found, expected = again.predict(graphs), ensemble.predict(graphs)
     for name in TINY.targets:
         assert np.array_equal(found.mean[name], expected.mean[name])
         assert np.array_equal(found.sigma[name], expected.sigma[name])
     assert "trees.pt" in weight_files(tmp_path)
 
-    state = ensemble.companion.state()
-    state["descriptors"][3] = "colour"
-    write_tensors(tmp_path / "trees.pt", state)
-    with pytest.raises(InputError, match=r"trees\.pt: its trees were grown on other descriptors"):
-        load_ensemble(tmp_path)
+    for damage, message in (
+        (lambda state: state["descriptors"].__setitem__(3, "colour"), "grown on other descriptors"),
+        (lambda state: state["targets"]["work_function"].update(shares=[0.5, 0.2, 0.2]), "do not sum to 1"),
+        (lambda state: state["targets"]["work_function"].pop("process"), "damaged"),
+        (lambda state: state.pop("targets"), "damaged"),
+    ):  # fmt: skip
+        state = ensemble.companion.state()
+        damage(state)
+        write_tensors(tmp_path / "trees.pt", state)
+        with pytest.raises(InputError, match=rf"trees\.pt: .*{message}"):
+            load_ensemble(tmp_path)
     (tmp_path / "trees.pt").write_bytes(b"cut off")
     with pytest.raises(InputError, match=r"trees\.pt"):
         load_ensemble(tmp_path)

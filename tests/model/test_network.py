@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -153,13 +151,7 @@ def test_weighted_batch_norm_is_batch_norm_of_the_copies():
     [
         {},
         {"depth": "none"},
-        {
-            "depth": "profile",
-            "pooling": "surface",
-            "head_layers": 1,
-            "dropout": 0.2,
-            "descriptors": "surface",
-        },
+        {"depth": "profile", "pooling": "surface", "head_layers": 1, "dropout": 0.2},
     ],
 )
 @pytest.mark.parametrize("multiple", [False, True])
@@ -167,16 +159,12 @@ def test_prediction_does_not_depend_on_the_rest_of_the_batch(changes, multiple):
     graphs = [tiny_graph(seed, multiple=multiple) for seed in range(9)]
     network = SurfaceNetwork(tiny_config(**changes), tiny_elements())
 
-    def batch(some):
-        return collate(some, describe=network.takes_descriptors)
-
-    network.scale_descriptors(batch(graphs))
-    network.train()(batch(graphs))  # moves the running statistics
+    network.train()(collate(graphs))  # moves the running statistics
     network.eval()
-    together = network(batch(graphs))
-    alone = torch.cat([network(batch([graph])) for graph in graphs])
+    together = network(collate(graphs))
+    alone = torch.cat([network(collate([graph])) for graph in graphs])
     torch.testing.assert_close(alone, together, atol=1e-6, rtol=1e-5)
-    backwards = network(batch(graphs[::-1])).flip(0)
+    backwards = network(collate(graphs[::-1])).flip(0)
     torch.testing.assert_close(backwards, together, atol=1e-6, rtol=1e-5)
 
 
@@ -192,14 +180,11 @@ def test_training_differs_from_evaluation_until_statistics_are_known():
 @pytest.mark.parametrize("options", [{}, {"fixed_degree": 4}, {"multiple": True}])
 def test_picked_batch_equals_collated_one(options):
     graphs = [tiny_graph(seed, **options) for seed in range(7)]
-    picked = PackedGraphs.of(graphs, describe=True).select(torch.tensor([4, 0, 6, 0]))
-    expected = collate([graphs[i] for i in (4, 0, 6, 0)], describe=True)
+    picked = PackedGraphs.of(graphs).select(torch.tensor([4, 0, 6, 0]))
+    expected = collate([graphs[i] for i in (4, 0, 6, 0)])
     for name, value in vars(expected).items():
         other = getattr(picked, name)
-        if name == "descriptors":  # sums over more slabs
-            torch.testing.assert_close(other, value)
-        else:
-            assert torch.equal(value, other) if isinstance(value, torch.Tensor) else value == other, name
+        assert torch.equal(value, other) if isinstance(value, torch.Tensor) else value == other, name
 
 
 def test_batches_in_order_cover_all_slabs_once():
@@ -242,28 +227,6 @@ def test_parts_of_best_do_not_see_below_their_reach():
     changed = v.clone()
     changed[1:] += 1
     torch.testing.assert_close(network.pooling(v, batch), network.pooling(changed, batch))
-
-
-def test_descriptors_are_standardised_by_the_training_slabs_and_bounded():
-    network = SurfaceNetwork(tiny_config(descriptors="surface"), tiny_elements())
-    slabs = [tiny_graph(seed) for seed in range(40)]
-    batch = collate(slabs, describe=True)
-    network.scale_descriptors(batch)
-    scaled = (batch.descriptors - network.descriptor_mean) * network.descriptor_scale
-    varies = batch.descriptors.std(0) > 1e-4
-    spread = scaled[:, varies].std(0, correction=0)
-    torch.testing.assert_close(spread, torch.ones_like(spread), atol=1e-3, rtol=0)
-    assert scaled.isfinite().all()
-    strange = collate(slabs[:1], describe=True)
-    far, farther = (
-        network.eval()(replace(strange, descriptors=strange.descriptors + shift)) for shift in (1e6, 1e9)
-    )
-    torch.testing.assert_close(far, farther)
-
-
-def test_network_refuses_descriptors_it_does_not_know():
-    with pytest.raises(InputError, match="no descriptors 'colour'"):
-        SurfaceNetwork(tiny_config(descriptors="colour"), tiny_elements())
 
 
 def test_network_refuses_a_target_that_is_no_name_and_a_foreign_element_table():

@@ -1,0 +1,160 @@
+"""The Gaussian process: against scikit-learn's, its gradient against differences, and what it learns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from model import gaussian_process
+from model.gaussian_process import STAGES, GaussianProcess, likelihood, matern
+from stores.errors import InputError
+
+
+def sample(n=150, seed=0, width=5):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, width)).astype(np.float32)
+    return x, np.sin(1.5 * x[:, 0].astype(float)) + x[:, 1]
+
+
+def test_prediction_is_that_of_scikit_learn_with_the_same_lengths():
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern
+
+    x, y = sample()
+    other, _ = sample(40, seed=1)
+    found = GaussianProcess.grow(x, y, seed=0)[0]
+    centre, width = x.mean(axis=0), x.std(axis=0)
+    kernel = ConstantKernel(1.0) * Matern(length_scale=np.full(5, gaussian_process.LENGTH), nu=1.5)
+    noise = gaussian_process.NOISE + gaussian_process.LEAST_NOISE
+    peer = GaussianProcessRegressor(kernel, alpha=noise, optimizer=None)
+    peer.fit((x - centre) / width, (y - y.mean()) / y.std())
+    expected = peer.predict((other - centre) / width) * y.std() + y.mean()
+    assert np.abs((other - centre) / width).max() < gaussian_process.BOUND
+    assert found.predict(other) == pytest.approx(expected, abs=1e-5)
+    assert found.predict(other[:0]).shape == (0,)
+
+
+def test_likelihood_is_that_of_scikit_learn():
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern
+
+    x, y = sample(60)
+    x = x.astype(float)
+
+    def difference(lengths, noise, amplitude):
+        theta = np.log([*lengths, noise, amplitude])
+        ours = likelihood(x, y, theta)[0] - (gaussian_process.LENGTH / np.array(lengths)).sum()  # prior
+        kernel = ConstantKernel(amplitude) * Matern(length_scale=lengths, nu=1.5)
+        peer = GaussianProcessRegressor(
+            kernel, alpha=noise + gaussian_process.LEAST_NOISE, optimizer=None
+        ).fit(x, y)
+        return ours + peer.log_marginal_likelihood(peer.kernel_.theta)
+
+    one = difference([1.0, 2, 3, 4, 5], 0.1, 1.5)
+    assert one == pytest.approx(-len(y) / 2 * np.log(2 * np.pi), abs=1e-6)  # the constant that ours lacks
+    assert difference([9.0, 7, 5, 3, 1], 0.01, 0.7) == pytest.approx(one, abs=1e-6)
+
+
+def test_gradient_is_that_of_finite_differences():
+    x, y = sample(40)
+    x = x.astype(float)
+    theta = np.random.default_rng(2).normal(size=7) * 0.3 + 0.5
+    gradient = likelihood(x, y, theta)[1]
+    for i, step in enumerate(1e-5 * np.eye(7)):
+        difference = likelihood(x, y, theta + step)[0] - likelihood(x, y, theta - step)[0]
+        assert gradient[i] == pytest.approx(difference / 2e-5, rel=1e-5, abs=1e-6)
+
+
+def test_kernel_is_one_at_no_distance_and_its_slope_is_its_derivative():
+    squares = np.linspace(0, 4, 5)
+    value, slope = matern(squares)
+    assert value[0] == 1
+    difference = (matern(squares[1:] + 1e-6)[0] - matern(squares[1:] - 1e-6)[0]) / 2e-6
+    assert slope[1:] == pytest.approx(difference, rel=1e-6)
+
+
+def test_lengths_of_what_matters_become_short_and_predictions_better():
+    x, y = sample(300, width=20)
+    other, expected = sample(300, seed=1, width=20)
+    stages = GaussianProcess.grow(x, y, seed=0)
+    assert len(stages) == len(STAGES)
+    errors = [np.abs(stage.predict(other) - expected).mean() for stage in stages]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.8 * errors[0]
+    assert set(stages[-1].lengths.argsort()[:2]) == {0, 1}
+
+
+def test_slabs_without_a_label_are_left_out_and_too_few_give_none():
+    x, y = sample(40)
+    without = y.copy()
+    without[20:] = np.nan
+    some = GaussianProcess.grow(x, without, seed=0)[0]
+    alone = GaussianProcess.grow(x[:20], y[:20], seed=0)[0]
+    assert some.predict(x) == pytest.approx(alone.predict(x), abs=1e-9)
+    without[9:] = np.nan
+    assert GaussianProcess.grow(x, without, seed=0) == ()
+
+
+def test_what_never_varies_and_equal_labels_and_identical_slabs_do_no_harm():
+    x, y = sample(60)
+    x[:, 2] = 7
+    x[30:] = x[:30]  # the same slabs with other labels
+    stage = GaussianProcess.grow(x, y, seed=0)[-1]
+    assert np.isfinite(stage.predict(x)).all()
+    strange = x[:1].copy()
+    strange[:, 2] = 8
+    assert stage.predict(strange) == pytest.approx(stage.predict(x[:1]))
+    same = GaussianProcess.grow(x, np.full(60, 4.0), seed=0)[-1]
+    assert same.predict(x) == pytest.approx(4.0)
+
+
+def test_elements_unlike_all_others_are_not_far_from_everything():
+    x, y = sample()
+    stage = GaussianProcess.grow(x, y, seed=0)[-1]
+    far, farther = (stage.predict(x[:3] + np.float32(shift)) for shift in (1e3, 1e6))
+    assert far == pytest.approx(farther)
+
+
+def test_many_slabs_are_learned_from_a_part(monkeypatch):
+    monkeypatch.setattr(gaussian_process, "MOST_FOR_LENGTHS", 50)
+    monkeypatch.setattr(gaussian_process, "MOST_POINTS", 100)
+    x, y = sample(300)
+    stages = GaussianProcess.grow(x, y, seed=3)
+    assert {stage.points.shape for stage in stages} == {(100, 5)}
+    again = GaussianProcess.grow(x, y, seed=3)
+    assert np.array_equal(stages[-1].predict(x), again[-1].predict(x))
+    assert not np.array_equal(stages[-1].predict(x), GaussianProcess.grow(x, y, seed=4)[-1].predict(x))
+
+
+def test_a_slab_is_predicted_alike_alone_and_among_others():
+    x, y = sample()
+    stage = GaussianProcess.grow(x, y, seed=0)[-1]
+    alone = np.concatenate([stage.predict(x[i : i + 1]) for i in range(20)])
+    assert alone == pytest.approx(stage.predict(x)[:20], abs=1e-12)
+
+
+def test_state_goes_through_a_file(tmp_path):
+    x, y = sample()
+    stage = GaussianProcess.grow(x, y, seed=0)[-1]
+    torch.save(stage.state(), tmp_path / "trees.pt")
+    again = GaussianProcess.from_state(torch.load(tmp_path / "trees.pt", weights_only=True), width=5)
+    assert np.array_equal(again.predict(x), stage.predict(x))
+
+
+@pytest.mark.parametrize("what", ["missing", "short", "wide", "nan", "zero", "text"])
+def test_a_damaged_process_is_refused(what):
+    x, y = sample(30)
+    state = GaussianProcess.grow(x, y, seed=0)[0].state()
+    if what == "missing":
+        del state["points"]
+    elif what == "short":
+        state["coefficients"] = state["coefficients"][:-1]
+    elif what == "nan":
+        state["coefficients"][3] = np.nan
+    elif what == "zero":
+        state["lengths"][1] = 0
+    elif what == "text":
+        state["mean"] = "four"
+    with pytest.raises(InputError, match="Gaussian process"):
+        GaussianProcess.from_state(state, width=6 if what == "wide" else 5)
