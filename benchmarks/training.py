@@ -73,7 +73,7 @@ def our_epoch(name: str, graphs: list[SlabGraph], size: int, device: str) -> Epo
         network.edge_dtype = torch.bfloat16
     balancer = make_balancer(2, preset.training.balance).to(device)
     optimiser = make_optimiser(network.parameters(), preset.training.optimiser)
-    packed = PackedGraphs.of(graphs, device, describe=network.takes_descriptors)
+    packed = PackedGraphs.of(graphs, device)
     targets = torch.randn(len(graphs), 2, device=device)
     present = torch.ones_like(targets)
 

@@ -31,9 +31,9 @@ LEAST = 1 / 6
 """Share that each of the three has, whatever the validation slabs say: those of a few chemical systems tell
 only so much about others."""
 
-FEWEST_LABELS = 20
-"""Validation labels below which nothing is chosen by their errors, which would be chance: the three share
-evenly, and the process is that of `UNCHOSEN`."""
+FEWEST_LABELS = 60
+"""Validation labels below which nothing is chosen by their errors: that would be chance, and intervals that
+are calibrated on them too narrow. The three share evenly then, and the process is that of `UNCHOSEN`."""
 
 UNCHOSEN = 2
 """Place among `model.gaussian_process.STAGES`."""
@@ -66,11 +66,16 @@ class Companion:
         train_part, val_part
             Slabs with labels.
         networks
-            What the networks predict for the validation part, [n] by target.
+            What the networks predict for the validation part, [n] by target, in its unit.
         trees
-            How many.
+            Trees for each target.
         seed
-            Of both.
+            Of the trees' branches, and of the slabs that a process is given where there are too many.
+
+        Raises
+        ------
+        InputError
+            If scikit-learn is missing.
         """
         training, validation = (
             describe_slabs([entry.graph for entry in part]) for part in (train_part, val_part)
@@ -142,18 +147,18 @@ class Companion:
             known = tuple(state["descriptors"]) == descriptor_names()
             parts = {name: (values["forest"], values["process"]) for name, values in targets.items()}
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"its trees are damaged ({error})") from error
+            raise InputError(f"its trees and process are damaged ({error})") from error
         if not known:
-            raise InputError("its trees were grown on other descriptors than this version's")
+            raise InputError("its trees and process were made with other descriptors than this version's")
         for name, values in shares.items():
             if len(values) != 3 or min(values) < 0 or not abs(sum(values) - 1) < 1e-6:
                 raise InputError(f"the shares of its networks, trees and process in {name} do not sum to 1")
         width = len(descriptor_names())
-        return cls(
-            {name: Forest.from_state(forest) for name, (forest, _) in parts.items()},
-            {name: GaussianProcess.from_state(process, width) for name, (_, process) in parts.items()},
-            shares,  # type: ignore[arg-type]  # three each, see above
-        )
+        forests = {name: Forest.from_state(forest) for name, (forest, _) in parts.items()}
+        processes = {name: GaussianProcess.from_state(process, width) for name, (_, process) in parts.items()}
+        if any(forest.width != width for forest in forests.values()):
+            raise InputError("its trees do not fit its descriptors")
+        return cls(forests, processes, shares)  # type: ignore[arg-type]  # three each, see above
 
 
 def weigh(
@@ -164,11 +169,16 @@ def weigh(
     Parameters
     ----------
     network, trees
-        Their predictions, [n].
+        Their predictions, [n], in the target's unit.
     stages
         Predictions of the process at each stage, [n] each.
     true
         [n], NaN where there is no label.
+
+    Returns
+    -------
+    stage, shares
+        Place among `stages`; shares of network, trees and process.
     """
     known = np.isfinite(true)
     if known.sum() < FEWEST_LABELS:

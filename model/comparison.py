@@ -12,6 +12,7 @@ from model.evaluation import labels
 from model.gate import FEWEST_COMPOUNDS, judge
 from model.holdout import fixed_split
 from model.registration import load_champion, load_version
+from stores.errors import InputError
 from stores.registry import DamagedWeightsError
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ def _rival(registry: ModelRegistry) -> tuple[Ensemble | None, ModelCard | None, 
         return load_champion(registry)
     except DamagedWeightsError as error:
         return None, None, [str(error)]
+    except InputError as error:  # whole, but of another version: without this it would never be replaced
+        return None, None, [f"the champion cannot be read by this version of mgsurf ({error})"]
 
 
 def _without_seen(held: Dataset, cards: Sequence[ModelCard]) -> tuple[Dataset, list[str], set[str]]:

@@ -1,7 +1,7 @@
 """A surface in numbers that a person would name: densities, coordination, broken bonds, bond lengths.
 
-They are computed from a slab's graph and the properties of its elements. The network takes them as input to
-its shared layers, the trees beside it (`model.forest`) live on them. None looks deeper than 9.7 A, so that
+They are computed from a slab's graph and the properties of its elements. What stands beside the networks
+(`model.companion`) lives on them: trees and a Gaussian process. None looks deeper than 9.7 A, so that
 slabs of one crystal have the same numbers from 20 A on, whatever their thickness.
 
 Words: *partner* is every element but Mg. Two atoms are bonded with a weight that goes from 1 to 0 about 1.35

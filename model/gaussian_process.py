@@ -44,11 +44,18 @@ STEP = 0.1
 BOUND = 4.0
 """Standardised descriptors are cut here: an element unlike all others must not be far from everything."""
 
+LEAST_WIDTH = 1e-3
+"""Standard deviation below which a descriptor is taken to be the same for all training slabs, in units of its
+mean or of 1 if that is more: so much does the thickness of slabs of one crystal change it."""
+
 MOST_FOR_LENGTHS = 2000
 """Training slabs, drawn at random, that the lengths are learned from: time grows with their third power."""
 
 MOST_POINTS = 6000
 """Training slabs, drawn at random, that a process holds."""
+
+_ROWS_AT_ONCE = 256
+"""Slabs that are predicted together: memory does not grow with their number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,17 +65,17 @@ class GaussianProcess:
     Attributes
     ----------
     centre
-        [D], subtracted from descriptors.
+        [D], subtracted from descriptors, in their units.
     scale
-        [D], what they are multiplied with then, before they are cut at `BOUND`.
+        [D], what they are multiplied with then, before they are cut at `BOUND`; 0 for those that do not vary.
     lengths
-        [D], what they are divided by after that.
+        [D], what they are divided by after that, in standard deviations.
     points
         [n, D], training slabs after all this.
     coefficients
         [n], of their kernels, in the target's unit.
     mean
-        Of the training labels.
+        Of the training labels, in the target's unit.
     """
 
     centre: Array
@@ -87,17 +94,23 @@ class GaussianProcess:
         descriptors
             [n, D].
         labels
-            [n], NaN where there is none; with fewer than `FEWEST_LABELS` there is no process.
+            [n], in the target's unit, NaN where there is none.
         seed
             Of the slabs that are drawn where there are more than `MOST_FOR_LENGTHS`.
+
+        Returns
+        -------
+        tuple
+            One process for each of `STAGES`; none with fewer than `FEWEST_LABELS` labels.
         """
         known = np.flatnonzero(np.isfinite(labels))
         if len(known) < FEWEST_LABELS:
             return ()
-        known = np.random.default_rng(seed).permutation(known)[:MOST_POINTS]
+        known = np.random.default_rng(seed % 2**32).permutation(known)[:MOST_POINTS]
         x, y = descriptors[known].astype(np.float64), labels[known]
         centre, width = x.mean(axis=0), x.std(axis=0)
-        scale = np.where(width > 1e-6, 1 / np.maximum(width, 1e-6), 0.0)  # what never varies tells nothing
+        varies = width > LEAST_WIDTH * np.maximum(np.abs(centre), 1)
+        scale = np.where(varies, 1 / np.where(varies, width, 1), 0.0)
         unit = float(y.std()) or 1.0
         x, y = _bounded(x, centre, scale), (y - y.mean()) / unit
         few = slice(MOST_FOR_LENGTHS)
@@ -105,7 +118,7 @@ class GaussianProcess:
         for log_lengths, noise, amplitude in _learn(x[few], y[few]):
             lengths = np.exp(log_lengths)
             points = x / lengths
-            covariance = amplitude * matern(_squares(points, points))[0]
+            covariance = amplitude * matern(_squares(points, points))
             covariance.flat[:: len(x) + 1] += noise
             solved = cho_solve(cho_factor(covariance, lower=True, overwrite_a=True), y)
             mean = float(labels[known].mean())
@@ -113,7 +126,7 @@ class GaussianProcess:
         return tuple(found)
 
     def predict(self, descriptors: NDArray[np.float32]) -> Array:
-        """Return the mean of the process [n] (Rasmussen and Williams, eq. 2.25).
+        """Return the mean of the process [n], in the target's unit (Rasmussen and Williams, eq. 2.25).
 
         Parameters
         ----------
@@ -121,7 +134,11 @@ class GaussianProcess:
             [n, D].
         """
         x = _bounded(descriptors.astype(np.float64), self.centre, self.scale) / self.lengths
-        return np.asarray(matern(_squares(x, self.points))[0] @ self.coefficients + self.mean)
+        found = np.empty(len(x))
+        for begin in range(0, len(x), _ROWS_AT_ONCE):
+            rows = slice(begin, begin + _ROWS_AT_ONCE)
+            found[rows] = matern(_squares(x[rows], self.points)) @ self.coefficients + self.mean
+        return found
 
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""
@@ -144,46 +161,53 @@ class GaussianProcess:
             If its parts do not fit together.
         """
         try:
-            process = cls(
-                **{name: state[name].numpy().astype(np.float64) for name in _ARRAYS},
-                mean=float(state["mean"]),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            arrays = {name: state[name].double().numpy() for name in _ARRAYS}
+            process = cls(**arrays, mean=float(state["mean"]))
+            whole = process._is_whole(width)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
             raise InputError(f"its Gaussian process is damaged ({error})") from error
-        per_descriptor = (process.centre, process.scale, process.lengths)
-        if (
-            any(array.shape != (width,) for array in per_descriptor)
-            or process.points.shape != (len(process.coefficients), width)
-            or process.coefficients.ndim != 1
-            or not all(np.isfinite(getattr(process, name)).all() for name in (*_ARRAYS, "mean"))
-            or not (process.lengths > 0).all()
-        ):
+        if not whole:
             raise InputError("the parts of its Gaussian process do not fit together")
         return process
+
+    def _is_whole(self, width: int) -> bool:
+        """Whether all parts have their shape, and numbers that can be reckoned with."""
+        n = self.coefficients.size
+        return bool(
+            n
+            and self.centre.shape == self.scale.shape == self.lengths.shape == (width,)
+            and self.points.shape == (n, width)
+            and self.coefficients.shape == (n,)
+            and all(np.isfinite(getattr(self, name)).all() for name in (*_ARRAYS, "mean"))
+            and (self.lengths > 0).all()
+        )
 
 
 _ARRAYS = ("centre", "scale", "lengths", "points", "coefficients")
 
 
-def matern(squares: Array) -> tuple[Array, Array]:
-    """Return Matern's kernel of smoothness 3/2 and its derivative with respect to the squared distance.
+def matern(squares: Array) -> Array:
+    """Return Matern's kernel of smoothness 3/2: k = (1 + √3 r) exp(−√3 r), Rasmussen and Williams, eq. 4.17.
 
     Parameters
     ----------
     squares
-        Squared distances in units of the lengths; any shape, which both results have. Rasmussen and Williams,
-        eq. 4.17: k = (1 + √3 r) exp(−√3 r), dk/d(r²) = −3/2 exp(−√3 r).
+        r², squared distances in units of the lengths; any shape, which the result has.
     """
     r = np.sqrt(3 * squares)
-    decay = np.exp(-r)
-    return (1 + r) * decay, -1.5 * decay
+    return np.asarray((1 + r) * np.exp(-r))
 
 
-def likelihood(x: Array, y: Array, theta: Array) -> tuple[float, Array]:
+def matern_slope(squares: Array) -> Array:
+    """Return the derivative of `matern` with respect to r²: −3/2 exp(−√3 r)."""
+    return np.asarray(-1.5 * np.exp(-np.sqrt(3 * squares)))
+
+
+def loss(x: Array, y: Array, theta: Array) -> tuple[float, Array]:
     """Return minus the logarithm of the posterior of lengths, noise and amplitude, and its gradient.
 
-    Rasmussen and Williams, eqs. 5.8 and 5.9, up to a constant; an exponential prior on the inverse lengths
-    keeps those of idle descriptors from being short.
+    The likelihood is Rasmussen and Williams' eqs. 5.8 and 5.9, up to a constant. The prior, with a density
+    exp(−`LENGTH` / l) in the logarithm of each length l, keeps those of idle descriptors from being short.
 
     Parameters
     ----------
@@ -201,7 +225,8 @@ def likelihood(x: Array, y: Array, theta: Array) -> tuple[float, Array]:
     """
     n, log_lengths, extra, amplitude = len(y), theta[:-2], np.exp(theta[-2]), np.exp(theta[-1])
     points = x / np.exp(log_lengths)
-    kernel, slope = matern(_squares(points, points))
+    squares = _squares(points, points)
+    kernel = matern(squares)
     covariance = amplitude * kernel
     covariance.flat[:: n + 1] += LEAST_NOISE + extra
     lower, _ = cho_factor(covariance, lower=True, overwrite_a=True)
@@ -212,7 +237,7 @@ def likelihood(x: Array, y: Array, theta: Array) -> tuple[float, Array]:
     prior = LENGTH * np.exp(-log_lengths)
     value = 0.5 * y @ solved + np.log(np.diagonal(lower)).sum() + prior.sum()
     inner = 0.5 * (inverse - np.outer(solved, solved))  # derivative by the covariance
-    by_square = inner * slope
+    by_square = inner * matern_slope(squares)
     by_square *= amplitude
     # sum over pairs of by_square (x_i - x_j)^2, without the pairs
     spread = 2 * (by_square.sum(axis=1) @ points**2 - (points * (by_square @ points)).sum(axis=0))
@@ -233,7 +258,7 @@ def _learn(x: Array, y: Array) -> list[tuple[Array, float, float]]:
             now = theta.numpy().copy()
             found.append((now[:-2], LEAST_NOISE + float(np.exp(now[-2])), float(np.exp(now[-1]))))
         if step < STAGES[-1]:
-            theta.grad = torch.from_numpy(likelihood(x, y, theta.numpy())[1])
+            theta.grad = torch.from_numpy(loss(x, y, theta.numpy())[1])
             adam.step()
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -89,13 +90,13 @@ def load_version(registry: ModelRegistry, version: int) -> Ensemble:
     Raises
     ------
     InputError
-        If there is no such version.
+        If there is no such version, or it is of another version of mgsurf.
     DamagedWeightsError
         If its weights are not whole.
     """
     with TemporaryDirectory(prefix="mgsurf-model-") as folder:
-        registry.extract(version, Path(folder))
-        return load_ensemble(Path(folder))
+        card = registry.extract(version, Path(folder))
+        return _read(Path(folder), card)
 
 
 def load_champion(registry: ModelRegistry) -> tuple[Ensemble, ModelCard, list[str]]:
@@ -109,13 +110,21 @@ def load_champion(registry: ModelRegistry) -> tuple[Ensemble, ModelCard, list[st
     Raises
     ------
     InputError
-        If no model was ever promoted.
+        If no model was ever promoted, or it is of another version of mgsurf.
     DamagedWeightsError
         If no champion, present or past, has whole weights.
     """
     with TemporaryDirectory(prefix="mgsurf-model-") as folder:
         card, notes = registry.extract_champion(Path(folder))
-        return load_ensemble(Path(folder)), card, notes
+        return _read(Path(folder), card), card, notes
+
+
+def _read(folder: Path, card: ModelCard) -> Ensemble:
+    """Read a model's files from where they are for the moment, which is nobody's business."""
+    try:
+        return load_ensemble(folder)
+    except InputError as error:
+        raise InputError(str(error).replace(f"{folder}{os.sep}", f"{card.name}: ")) from error
 
 
 def _finished(folder: Path) -> dict[str, Any]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
 from dataclasses import dataclass
 
 import pytest
+import torch
 
 from model.comparison import compare_with_champion
 from model.dataset import Dataset, Entry
@@ -95,6 +98,25 @@ def test_compounds_that_the_champion_began_with_do_not_count(registry, weights):
         "v1 began with weights that were trained by split random and has seen 3 of the "
         f"{len(ALL_HELD)} held-out compounds, which do not count"
     ]
+
+
+def test_a_champion_of_another_version_is_passed_over_and_told(registry, weights):
+    (right, best), (_, worse) = weights
+    one = snapshot(registry, "one")
+    content = torch.load(io.BytesIO(worse["member-0.pt"]), weights_only=True)
+    about = json.loads(content["about"])
+    about["network"]["descriptors"] = "surface"
+    changed = io.BytesIO()
+    torch.save({**content, "about": json.dumps(about)}, changed)
+    registered(registry, {**worse, "member-0.pt": changed.getvalue()}, champion=True, snapshot=one)
+    card = registered(registry, best, snapshot=one)
+    judgement, (note,) = compare_with_champion(registry, card, Slabs(one, right), tell=print)
+    assert judgement.better
+    assert "mean" in judgement.reason
+    assert note.startswith(
+        "the champion cannot be read by this version of mgsurf (v1: member-0.pt does not fit"
+    )
+    assert "takes descriptors" in note
 
 
 @pytest.mark.parametrize(

@@ -153,10 +153,11 @@ def test_an_ensemble_with_trees_goes_through_files_and_the_registry(pair, tmp_pa
     assert "trees.pt" in weight_files(tmp_path)
 
     for damage, message in (
-        (lambda state: state["descriptors"].__setitem__(3, "colour"), "grown on other descriptors"),
+        (lambda state: state["descriptors"].__setitem__(3, "colour"), "made with other descriptors"),
         (lambda state: state["targets"]["work_function"].update(shares=[0.5, 0.2, 0.2]), "do not sum to 1"),
         (lambda state: state["targets"]["work_function"].pop("process"), "damaged"),
         (lambda state: state.pop("targets"), "damaged"),
+        (lambda state: state["targets"]["work_function"]["forest"].update(width=300), "do not fit"),
     ):  # fmt: skip
         state = ensemble.companion.state()
         damage(state)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from model import gaussian_process
-from model.gaussian_process import STAGES, GaussianProcess, likelihood, matern
+from model.gaussian_process import STAGES, GaussianProcess, loss, matern, matern_slope
 from stores.errors import InputError
 
 
@@ -23,16 +23,18 @@ def test_prediction_is_that_of_scikit_learn_with_the_same_lengths():
 
     x, y = sample()
     other, _ = sample(40, seed=1)
-    found = GaussianProcess.grow(x, y, seed=0)[0]
+    stages = GaussianProcess.grow(x, y, seed=0)
     centre, width = x.mean(axis=0), x.std(axis=0)
-    kernel = ConstantKernel(1.0) * Matern(length_scale=np.full(5, gaussian_process.LENGTH), nu=1.5)
-    noise = gaussian_process.NOISE + gaussian_process.LEAST_NOISE
-    peer = GaussianProcessRegressor(kernel, alpha=noise, optimizer=None)
-    peer.fit((x - centre) / width, (y - y.mean()) / y.std())
-    expected = peer.predict((other - centre) / width) * y.std() + y.mean()
     assert np.abs((other - centre) / width).max() < gaussian_process.BOUND
-    assert found.predict(other) == pytest.approx(expected, abs=1e-5)
-    assert found.predict(other[:0]).shape == (0,)
+    scaled, unit = ((x - centre) / width).astype(float), (y - y.mean()) / y.std()
+    found = gaussian_process._learn(scaled, unit)
+    assert found[0][0] == pytest.approx(np.log(gaussian_process.LENGTH))
+    for stage, (log_lengths, noise, amplitude) in zip(stages, found, strict=True):
+        kernel = ConstantKernel(amplitude) * Matern(length_scale=np.exp(log_lengths), nu=1.5)
+        peer = GaussianProcessRegressor(kernel, alpha=noise, optimizer=None).fit(scaled, unit)
+        expected = peer.predict((other - centre) / width) * y.std() + y.mean()
+        assert stage.predict(other) == pytest.approx(expected, abs=1e-4)
+    assert stages[0].predict(other[:0]).shape == (0,)
 
 
 def test_likelihood_is_that_of_scikit_learn():
@@ -44,7 +46,7 @@ def test_likelihood_is_that_of_scikit_learn():
 
     def difference(lengths, noise, amplitude):
         theta = np.log([*lengths, noise, amplitude])
-        ours = likelihood(x, y, theta)[0] - (gaussian_process.LENGTH / np.array(lengths)).sum()  # prior
+        ours = loss(x, y, theta)[0] - (gaussian_process.LENGTH / np.array(lengths)).sum()  # prior
         kernel = ConstantKernel(amplitude) * Matern(length_scale=lengths, nu=1.5)
         peer = GaussianProcessRegressor(
             kernel, alpha=noise + gaussian_process.LEAST_NOISE, optimizer=None
@@ -60,18 +62,17 @@ def test_gradient_is_that_of_finite_differences():
     x, y = sample(40)
     x = x.astype(float)
     theta = np.random.default_rng(2).normal(size=7) * 0.3 + 0.5
-    gradient = likelihood(x, y, theta)[1]
+    gradient = loss(x, y, theta)[1]
     for i, step in enumerate(1e-5 * np.eye(7)):
-        difference = likelihood(x, y, theta + step)[0] - likelihood(x, y, theta - step)[0]
+        difference = loss(x, y, theta + step)[0] - loss(x, y, theta - step)[0]
         assert gradient[i] == pytest.approx(difference / 2e-5, rel=1e-5, abs=1e-6)
 
 
 def test_kernel_is_one_at_no_distance_and_its_slope_is_its_derivative():
     squares = np.linspace(0, 4, 5)
-    value, slope = matern(squares)
-    assert value[0] == 1
-    difference = (matern(squares[1:] + 1e-6)[0] - matern(squares[1:] - 1e-6)[0]) / 2e-6
-    assert slope[1:] == pytest.approx(difference, rel=1e-6)
+    assert matern(squares)[0] == 1
+    difference = (matern(squares[1:] + 1e-6) - matern(squares[1:] - 1e-6)) / 2e-6
+    assert matern_slope(squares)[1:] == pytest.approx(difference, rel=1e-6)
 
 
 def test_lengths_of_what_matters_become_short_and_predictions_better():
@@ -109,6 +110,17 @@ def test_what_never_varies_and_equal_labels_and_identical_slabs_do_no_harm():
     assert same.predict(x) == pytest.approx(4.0)
 
 
+def test_what_only_the_thickness_changes_is_no_difference():
+    x, y = sample(60)
+    x[:, 2] = 1 + 1e-4 * x[:, 2]  # a bulk's density, of slabs of one crystal
+    stages = GaussianProcess.grow(x, y, seed=0)
+    changed = x.copy()
+    changed[:, 2] = 1.0003
+    for stage in stages:
+        assert stage.scale[2] == 0
+        assert stage.predict(changed) == pytest.approx(stage.predict(x))
+
+
 def test_elements_unlike_all_others_are_not_far_from_everything():
     x, y = sample()
     stage = GaussianProcess.grow(x, y, seed=0)[-1]
@@ -132,6 +144,8 @@ def test_a_slab_is_predicted_alike_alone_and_among_others():
     stage = GaussianProcess.grow(x, y, seed=0)[-1]
     alone = np.concatenate([stage.predict(x[i : i + 1]) for i in range(20)])
     assert alone == pytest.approx(stage.predict(x)[:20], abs=1e-12)
+    many = np.tile(x, (5, 1))  # more than are predicted at once
+    assert stage.predict(many) == pytest.approx(np.tile(stage.predict(x), 5), abs=1e-12)
 
 
 def test_state_goes_through_a_file(tmp_path):
@@ -142,7 +156,9 @@ def test_state_goes_through_a_file(tmp_path):
     assert np.array_equal(again.predict(x), stage.predict(x))
 
 
-@pytest.mark.parametrize("what", ["missing", "short", "wide", "nan", "zero", "text"])
+@pytest.mark.parametrize(
+    "what", ["missing", "short", "wide", "nan", "zero", "text", "scalar", "empty", "huge", "learning"]
+)
 def test_a_damaged_process_is_refused(what):
     x, y = sample(30)
     state = GaussianProcess.grow(x, y, seed=0)[0].state()
@@ -156,5 +172,13 @@ def test_a_damaged_process_is_refused(what):
         state["lengths"][1] = 0
     elif what == "text":
         state["mean"] = "four"
+    elif what == "scalar":
+        state["coefficients"] = state["coefficients"].sum()
+    elif what == "empty":
+        state["coefficients"], state["points"] = state["coefficients"][:0], state["points"][:0]
+    elif what == "huge":
+        state["mean"] = 10**400
+    elif what == "learning":
+        state["points"].requires_grad_()
     with pytest.raises(InputError, match="Gaussian process"):
         GaussianProcess.from_state(state, width=6 if what == "wide" else 5)
