@@ -167,13 +167,16 @@ class TrainingBar:
         # by the trainings of this call alone: finished runs that were only read cost no time
         self._trained += share / line.epochs
         left = (1 - done) / self._trained * (monotonic() - self._began)
+        # after the last epoch come trees, calibration and errors: half a minute with thousands of slabs
+        last = line.epoch.epoch == line.epochs
+        at = "finishing" if last else f"epoch {line.epoch.epoch}/{line.epochs}"
         self._progress.update(
             self._task,
-            description=f"{name}, epoch {line.epoch.epoch}/{line.epochs}",
+            description=f"{name}, {at}",
             total=1.0,
             completed=done,
             loss=f"loss {sum(line.epoch.loss.values()):.3f}, val {line.epoch.score:.3f}",
-            left=f"{duration(left)} left",
+            left="" if last and done > 0.999 else f"{duration(left)} left",
         )
 
 
