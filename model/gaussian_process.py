@@ -87,7 +87,7 @@ class GaussianProcess:
 
     @classmethod
     def grow(cls, descriptors: NDArray[np.float32], labels: Array, seed: int) -> tuple[Self, ...]:
-        """Learn lengths by maximum likelihood; return the process at each of `STAGES`.
+        """Learn the lengths, see `loss`; return the process at each of `STAGES`.
 
         Parameters
         ----------
