@@ -120,7 +120,7 @@ def load_champion(registry: ModelRegistry) -> tuple[Ensemble, ModelCard, list[st
 
 
 def _read(folder: Path, card: ModelCard) -> Ensemble:
-    """Read a model's files from where they are for the moment, which is nobody's business."""
+    """Read a model's files from a temporary folder; messages name the model instead of it."""
     try:
         return load_ensemble(folder)
     except InputError as error:
