@@ -111,9 +111,9 @@ def converge(
 
 
 def _bulk(structure: Path | None, prototype: str | None, formula: str | None) -> Structure:
+    from stores.structures.reading import read_structure
     from workflows.structures.elements import ground_state
     from workflows.structures.prototypes import structure_for
-    from workflows.structures.reading import read_structure
 
     if (structure is None) == (formula is None):
         raise InputError("give either a structure file, or --formula (with --prototype for a compound)")

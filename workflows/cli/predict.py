@@ -106,7 +106,7 @@ def plain(one: SlabPrediction, targets: Sequence[str]) -> dict[str, Any]:
 
 def _given(inputs: Sequence[str], problems: list[tuple[str, str]]) -> Iterator[Candidate]:
     """Yield the slabs of files, folders and stores; what cannot be read goes into `problems`."""
-    from workflows.structures.reading import structure_files
+    from stores.structures.reading import structure_files
 
     for text in inputs:
         path = Path(text)
@@ -122,8 +122,8 @@ def _given(inputs: Sequence[str], problems: list[tuple[str, str]]) -> Iterator[C
 def _of_file(path: Path, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
     from model.prediction import Candidate
     from model.slab_frame import PlainSlab
+    from stores.structures.reading import read_all
     from workflows.structures.naming import mg_first_formula
-    from workflows.structures.reading import read_all
 
     try:
         structures = read_all(path)

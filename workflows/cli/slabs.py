@@ -35,7 +35,7 @@ def bulk_structure(path: Path | None, prototype: str | None, formula: str | None
     if path is not None and (prototype or formula):
         raise InputError("give either a structure file or --formula (with --prototype), not both")
     if path is not None:
-        from workflows.structures.reading import read_structure
+        from stores.structures.reading import read_structure
 
         return read_structure(path)
     if formula is None:

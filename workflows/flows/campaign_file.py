@@ -149,8 +149,8 @@ def campaign_structures(campaign: Campaign) -> list[CampaignStructure]:
     """
     if campaign.sources is None:
         return compound_structures(campaign)
+    from stores.structures.reading import check_structure
     from workflows.flows.lock_file import campaign_lock, lock_path
-    from workflows.structures.reading import check_structure
 
     found = []
     for locked in campaign_lock(campaign).compounds:

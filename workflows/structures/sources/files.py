@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from stores.errors import InputError
 from stores.records import Provenance
-from workflows.structures.reading import read_all, structure_files
+from stores.structures.reading import read_all, structure_files
 from workflows.structures.sources.protocol import Candidate
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from stores.errors import InputError
 from stores.method import content_hash
 from stores.records import Provenance
+from stores.structures.reading import check_structure
 from workflows.structures.naming import mg_first_formula
-from workflows.structures.reading import check_structure
 from workflows.structures.sources.filters import CandidateFilter
 from workflows.structures.sources.materials_project_client import (
     Client,

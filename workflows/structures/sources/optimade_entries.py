@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stores.errors import InputError
-from workflows.structures.reading import check_structure
+from stores.structures.reading import check_structure
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
@@ -77,7 +77,7 @@ def read_entry(attributes: dict[str, Any]) -> Crystal:
     ------
     UnusableError
         With the reason, if the entry is disordered, lacks something, holds no elements or fails
-        `workflows.structures.reading.check_structure`.
+        `stores.structures.reading.check_structure`.
     """
     from pymatgen.core.structure import Structure as PymatgenStructure
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from workflows.structures import reading
+from stores.structures import reading
 from workflows.structures.sources import optimade_entries, optimade_providers
 from workflows.structures.sources.optimade_entries import STRUCTURE_PROPERTIES
 from workflows.structures.sources.optimade_pages import PageReader

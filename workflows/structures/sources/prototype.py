@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from stores.errors import InputError
 from stores.records import Provenance
+from stores.structures.reading import check_structure
 from workflows.structures.naming import mg_first_formula
 from workflows.structures.prototype_data import PROTOTYPES, Prototype
 from workflows.structures.prototypes import decorate, prototype, structure_for
-from workflows.structures.reading import check_structure
 from workflows.structures.sources.protocol import Candidate
 
 if TYPE_CHECKING:

@@ -198,7 +198,7 @@ def _bare(structure: Structure) -> Structure:
 def _parse(path: Path, text: str) -> list[Structure]:
     name = path.name.lower()
     if name.endswith(".cif"):
-        from workflows.structures.cif import read_cif
+        from stores.structures.cif import read_cif
 
         return read_cif(text, str(path))
     try:

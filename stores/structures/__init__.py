@@ -1,0 +1,1 @@
+"""Structures as stored: files read and checked, documents with an explicit schema."""
