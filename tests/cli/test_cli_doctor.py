@@ -26,6 +26,7 @@ def test_doctor_of_an_unconfigured_vasp_names_what_to_set(mgsurf):
     unset = {"PMG_VASP_PSP_DIR": "", "MGSURF_VASP_CMD": ""}
     done = mgsurf("doctor", "--engine", "vasp", "--json", env=unset)
     checks = {check["name"]: check for check in json.loads(done.stdout)}
-    assert {name for name, check in checks.items() if check["status"] == "fail"} == {"VASP command", "POTCARs"}
+    failed = {name for name, check in checks.items() if check["status"] == "fail"}
+    assert failed == {"VASP command", "POTCARs"}
     assert "MGSURF_VASP_CMD" in checks["VASP command"]["mend"]
     assert "PMG_VASP_PSP_DIR" in checks["POTCARs"]["mend"]
