@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from stores.errors import InputError
+from stores.structures.document import read_document
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,38 +50,23 @@ class PlainSlab:
         try:
             numbers = np.array([site.specie.Z for site in structure], dtype=np.int64)
         except AttributeError as error:
-            raise _disordered(structure.formula) from error
+            raise InputError(
+                f"The slab {structure.formula} has sites that are shared or hold no element; order it first."
+            ) from error
         fractional = np.array([site.frac_coords for site in structure], dtype=np.float64)
         return cls(numbers, structure.lattice.matrix, fractional)
 
     @classmethod
     def from_dict(cls, structure: dict[str, Any]) -> Self:
-        """Take over a stored structure (pymatgen's ``as_dict``) without making a pymatgen object.
+        """Return a stored structure (pymatgen's ``as_dict``) without making a pymatgen object.
 
         Raises
         ------
         InputError
-            If sites are disordered.
+            If `stores.structures.document.read_document` refuses it.
         """
-        from ase.data import atomic_numbers
-
-        try:
-            numbers = [
-                atomic_numbers[species["element"]] if species.get("occu", 1) == 1 else 0
-                for site in structure["sites"]
-                for species in site["species"]
-            ]
-            fractional = np.array([site["abc"] for site in structure["sites"]], dtype=np.float64)
-            lattice = np.array(structure["lattice"]["matrix"], dtype=np.float64)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"A stored slab is no structure ({error}); import it again.") from error
-        if len(numbers) != len(fractional) or 0 in numbers:
-            raise _disordered("in the store")
-        return cls(np.array(numbers, dtype=np.int64), lattice, fractional.reshape(-1, 3))
-
-
-def _disordered(name: str) -> InputError:
-    return InputError(f"The slab {name} has sites that are shared or hold no element; order it first.")
+        plain = read_document(structure, "the stored slab")
+        return cls(plain.numbers, plain.lattice, plain.fractional)
 
 
 @dataclass(frozen=True, eq=False)

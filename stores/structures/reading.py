@@ -243,11 +243,6 @@ def _parse_extxyz(path: Path) -> list[Structure]:
 
 
 def _parse_json(path: Path, text: str) -> list[Structure]:
-    from pymatgen.core.structure import Structure as PymatgenStructure
+    from stores.structures.document import structure_from_document
 
-    content = json.loads(text)
-    if not isinstance(content, dict) or not {"lattice", "sites"} <= set(content):
-        raise InputError(
-            f"{path} is not a pymatgen structure (no lattice and sites): write Structure.to('x.json')"
-        )
-    return [PymatgenStructure.from_dict(content)]
+    return [structure_from_document(json.loads(text), str(path))]

@@ -11,6 +11,7 @@ import numpy as np
 
 from stores.errors import InputError
 from stores.records import CalculationOutput, CalculationStatus
+from stores.structures.document import structure_from_document
 from workflows.engines.vasp_files import find_file
 from workflows.engines.vasp_outputs import other_kind, output_from, structure_of
 from workflows.engines.vasp_settings import settings_from
@@ -65,10 +66,8 @@ class FinishedRun:
     @property
     def final(self) -> Structure:
         """Geometry it ended with, or began with if it failed (A)."""
-        from pymatgen.core import Structure
-
         plain = self.output.structure
-        return self.initial if plain is None else Structure.from_dict(plain)
+        return self.initial if plain is None else structure_from_document(plain, str(self.directory))
 
     @property
     def failed(self) -> bool:
@@ -240,12 +239,10 @@ def read_run(directory: Path) -> FinishedRun:
 
 
 def _upright(initial: Structure, output: CalculationOutput, axis: int) -> tuple[Structure, CalculationOutput]:
-    from pymatgen.core import Structure
-
     order = upright_order(initial, axis)
     update: dict[str, object] = {}
     if output.structure is not None:
-        turned = upright(Structure.from_dict(output.structure), axis)
+        turned = upright(structure_from_document(output.structure, output.directory), axis)
         update["structure"] = turned.as_dict(verbosity=0)
     if output.kpoints is not None:
         update["kpoints"] = tuple(output.kpoints[i] for i in order)

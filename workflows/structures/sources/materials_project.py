@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from stores.errors import InputError
 from stores.method import content_hash
 from stores.records import Provenance
+from stores.structures.document import structure_from_document
 from stores.structures.reading import check_structure
 from workflows.structures.naming import mg_first_formula
 from workflows.structures.sources.filters import CandidateFilter
@@ -225,16 +226,15 @@ def _questions(wanted: CandidateFilter, include_gnome: bool) -> list[_Question]:
 
 def _row(document: dict[str, Any]) -> dict[str, Any]:
     """Reduce a document to plain types: the crystal and what is said of it."""
-    from pymatgen.core.structure import Structure as PymatgenStructure
-
     try:
-        structure = PymatgenStructure.from_dict(document["structure"])
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return {"refused": "no readable structure"}
-    try:
+        structure = structure_from_document(document.get("structure"), "the structure")
         check_structure(structure, "the structure")
     except InputError as error:
-        return {"refused": next((w for w in ("overlapping", "disordered") if w in str(error)), "malformed")}
+        return {
+            "refused": next(
+                (w for w in ("overlapping", "disordered") if w in str(error)), "no readable structure"
+            )
+        }
     symmetry = document.get("symmetry")
     return {
         "lattice": structure.lattice.matrix.tolist(),
