@@ -29,6 +29,7 @@ MAX_SITES = 20_000
 FULL_OCCUPANCY = 1e-3
 """An occupancy this close to 1 is 1."""
 _CONTRADICTION = 0.02  # A; two descriptions of one position or length that differ by more disagree
+_FLAT = 1e-6  # of a cell's volume, squared, in units of its edges
 _PARAMETERS = ("a", "b", "c", "alpha", "beta", "gamma")
 _SPECIES = re.compile(r"([A-Z][a-z]?)(?:\d*\.?\d*[+-])?")  # Mg, Mg2+, O2-, Mg0+
 _LABEL = re.compile(r"([A-Z][a-z]?)(?:\d*\.?\d*[+-]?)?")  # also Mg1
@@ -156,12 +157,11 @@ def _lattice(document: Any, where: str) -> tuple[NDArray[np.float64], tuple[bool
             )
     from pymatgen.core.lattice import Lattice
 
-    if min(parameters[:3]) <= 0 or not all(0 < angle < 180 for angle in parameters[3:]):
-        raise InputError(f"{where}: lattice lengths must be above 0 A, angles between 0 and 180 degrees")
-    matrix = np.asarray(Lattice.from_parameters(*parameters).matrix, dtype=np.float64)
-    if not np.all(np.isfinite(matrix)):
-        raise InputError(f"{where}: the angles of lattice span no cell: correct them")
-    return matrix, periodic
+    lengths, cosines = parameters[:3], np.cos(np.radians(parameters[3:]))
+    # square of the volume of the cell with edges of length 1
+    if min(lengths) <= 0 or 1 + 2 * np.prod(cosines) - np.sum(cosines**2) < _FLAT:
+        raise InputError(f"{where}: the lengths and angles of lattice span no cell: correct them")
+    return np.asarray(Lattice.from_parameters(*parameters).matrix, dtype=np.float64), periodic
 
 
 def _numbers(sites: Sequence[dict[str, Any]], where: str) -> list[int]:

@@ -18,6 +18,8 @@ FORMATS = "CIF (.cif), POSCAR, CONTCAR or .vasp, extended XYZ (.xyz, .extxyz), p
 _MIN_DISTANCE = 0.7  # A; no two nuclei in a solid come closer (H2: 0.74 A)
 _MIN_COVALENT_SHARE = 0.5  # of the sum of the covalent radii
 _MIN_FLATNESS = 1e-3  # volume over the product of the cell's edges
+_MAX_EDGE, _MAX_VOLUME = 1e3, 1e7  # A, A^3; in a larger cell the grid of neighbours fills the memory
+_MAX_FRACTION = 1e3  # a fractional coordinate beyond is a Cartesian one, or damaged
 
 
 def is_structure_file(path: Path) -> bool:
@@ -60,6 +62,9 @@ def check_structure(structure: Structure, where: str) -> None:
         raise InputError(
             f"{where}: the cell has no volume ({abs(np.linalg.det(matrix)):.2g} A^3): correct the lattice"
         )
+    if edges.max() > _MAX_EDGE or abs(np.linalg.det(matrix)) > _MAX_VOLUME:
+        size = " x ".join(f"{edge:.4g}" for edge in edges)
+        raise InputError(f"{where}: the cell of {size} A is too large: give lattice vectors in A")
     for i, site in enumerate(structure):
         _check_site(site, i, where)
     _check_distances(structure, where)
@@ -79,6 +84,9 @@ def _check_site(site: object, i: int, where: str) -> None:
         raise InputError(f"{where}: {name} is no element: correct its symbol")
     if not np.all(np.isfinite(site.frac_coords)):  # type: ignore[attr-defined]
         raise InputError(f"{where}: {name} has coordinates that are not finite numbers: correct them")
+    farthest = float(np.abs(site.frac_coords).max())  # type: ignore[attr-defined]
+    if farthest > _MAX_FRACTION:
+        raise InputError(f"{where}: {name} has the fractional coordinate {farthest:.3g}: correct it")
 
 
 def _check_distances(structure: Structure, where: str) -> None:
@@ -91,6 +99,8 @@ def _check_distances(structure: Structure, where: str) -> None:
             "on its own image: correct the lattice (A)"
         )
     reach = max(_MIN_DISTANCE, 2 * _MIN_COVALENT_SHARE * float(radii.max()))
+    if np.abs(structure.frac_coords).max() > 2:  # memory grows with how far the atoms are spread
+        structure = structure.from_sites(structure.sites, to_unit_cell=True)
     first, second, _, distances = structure.get_neighbor_list(reach, exclude_self=True)
     limits = np.maximum(_MIN_DISTANCE, _MIN_COVALENT_SHARE * (radii[first] + radii[second]))
     close = np.flatnonzero(distances < limits)
