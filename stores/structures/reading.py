@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stores.errors import InputError
+from stores.structures.vacuum import check_bulk
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
@@ -160,13 +161,15 @@ def read_structure(path: str | Path) -> Structure:
     ------
     InputError
         In one line, if the file is missing, unreadable, empty, of another kind, holds several structures, or
-        its structure fails `check_structure`; of a CIF also if occupancies are missing.
+        its structure fails `check_structure` or `stores.structures.vacuum.check_bulk`; of a CIF also if
+        occupancies are missing.
     """
     found = read_all(path)
     if len(found) > 1:
         raise InputError(
             f"{path} holds {len(found)} structures: keep one in the file, or use read_structures"
         )
+    check_bulk(found[0], str(path))
     return found[0]
 
 

@@ -12,18 +12,20 @@ import numpy as np
 from stores.errors import InputError
 from stores.records import CalculationOutput, CalculationStatus
 from stores.structures.document import structure_from_document
+from stores.structures.vacuum import across_slab, vacuum_directions
 from workflows.engines.vasp_files import find_file
 from workflows.engines.vasp_outputs import other_kind, output_from, structure_of
 from workflows.engines.vasp_settings import settings_from
 from workflows.engines.vasp_xml import read_vasprun
 from workflows.jobs.ingest_settings import ingested_method
-from workflows.structures.slab_cell import MIN_VACUUM, upright, upright_order, vacuum_axes
+from workflows.structures.slab_cell import upright, upright_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from pymatgen.core import Structure
 
+    from stores.structures.vacuum import VacuumDirection
     from workflows.engines.vasp_settings import VaspSettings
 
 SAME_PLACE = 0.01
@@ -222,20 +224,33 @@ def read_run(directory: Path) -> FinishedRun:
                 earlier.initial.selective,
                 True,
             )
-    axes = vacuum_axes(initial)
-    if len(axes) > 1:
+    vacuum = vacuum_directions(initial.lattice.matrix, initial.frac_coords)
+    if len(vacuum) > 1:
         raise LeftOutError(
-            f"{directory}: vacuum of {MIN_VACUUM:g} A or more along {len(axes)} directions, neither bulk nor "
-            "slab; left out"
+            f"{directory}: vacuum of {', '.join(map(str, vacuum))}, neither bulk nor slab; left out"
         )
+    axis = _axis(vacuum, directory) if vacuum else 2
     free = (
         tuple(True for _ in initial) if selective is None else tuple(bool(flags.any()) for flags in selective)
     )
-    axis = axes[0] if axes else 2
-    output = output_from(data, path, slab=bool(axes), axis=axis)
-    if axes:
+    output = output_from(data, path, slab=bool(vacuum), axis=axis)
+    if vacuum:
         initial, output = _upright(initial, output, axis)
-    return FinishedRun(directory, output, settings, initial, free, bool(axes), moves)
+    return FinishedRun(directory, output, settings, initial, free, bool(vacuum), moves)
+
+
+def _axis(vacuum: Sequence[VacuumDirection], directory: Path) -> int:
+    """Return the number of the lattice vector that leads across the vacuum of a slab."""
+    try:
+        found = across_slab(vacuum)
+    except InputError as error:
+        raise InputError(f"{directory}: {error}") from None
+    if sorted(found.plane) != [0, 0, 1]:
+        raise InputError(
+            f"{directory}: vacuum of {found}, along which VASP writes no planar potential; compute the slab "
+            "in a cell with two lattice vectors in its surface"
+        )
+    return found.plane.index(1)
 
 
 def _upright(initial: Structure, output: CalculationOutput, axis: int) -> tuple[Structure, CalculationOutput]:

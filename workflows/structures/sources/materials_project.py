@@ -17,6 +17,7 @@ from stores.method import content_hash
 from stores.records import Provenance
 from stores.structures.document import structure_from_document
 from stores.structures.reading import check_structure
+from stores.structures.vacuum import check_bulk
 from workflows.structures.naming import mg_first_formula
 from workflows.structures.sources.filters import CandidateFilter
 from workflows.structures.sources.materials_project_client import (
@@ -229,12 +230,10 @@ def _row(document: dict[str, Any]) -> dict[str, Any]:
     try:
         structure = structure_from_document(document.get("structure"), "the structure")
         check_structure(structure, "the structure")
+        check_bulk(structure, "the structure")
     except InputError as error:
-        return {
-            "refused": next(
-                (w for w in ("overlapping", "disordered") if w in str(error)), "no readable structure"
-            )
-        }
+        known = [word for word in ("overlapping", "disordered", "vacuum") if word in str(error)]
+        return {"refused": known[0] if known else "no readable structure"}
     symmetry = document.get("symmetry")
     return {
         "lattice": structure.lattice.matrix.tolist(),
