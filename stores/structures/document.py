@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stores.errors import InputError
+from stores.structures.symbols import ISOTOPES, exact_symbol, isotope_note, plain_symbol, symbol_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,9 +32,7 @@ FULL_OCCUPANCY = 1e-3
 _CONTRADICTION = 0.02  # A; two descriptions of one position or length that differ by more disagree
 _FLAT = 1e-6  # of a cell's volume, squared, in units of its edges
 _PARAMETERS = ("a", "b", "c", "alpha", "beta", "gamma")
-_SPECIES = re.compile(r"([A-Z][a-z]?)(?:\d*\.?\d*[+-])?")  # Mg, Mg2+, O2-, Mg0+
-_LABEL = re.compile(r"([A-Z][a-z]?)(?:\d*\.?\d*[+-]?)?")  # also Mg1
-_ISOTOPES = {"D": "H", "T": "H"}
+_CHARGE = re.compile(r"\d*\.?\d*[+-]$")  # of Mg2+, O2-, Mg0+
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +64,7 @@ class PlainStructure:
     site_properties: dict[str, list[Any]]
 
 
-def structure_from_document(document: Any, where: str) -> Structure:
+def structure_from_document(document: Any, where: str, notes: list[str] | None = None) -> Structure:
     """Return the structure in a document that pymatgen wrote (``Structure.as_dict``), as `read_document`.
 
     Species are elements without oxidation states.
@@ -74,7 +73,7 @@ def structure_from_document(document: Any, where: str) -> Structure:
     from pymatgen.core.periodic_table import Element
     from pymatgen.core.structure import Structure as PymatgenStructure
 
-    plain = read_document(document, where)
+    plain = read_document(document, where, notes)
     elements = {number: Element.from_Z(number) for number in set(plain.numbers.tolist())}
     return PymatgenStructure(
         Lattice(plain.lattice, pbc=plain.pbc),
@@ -85,7 +84,7 @@ def structure_from_document(document: Any, where: str) -> Structure:
     )
 
 
-def read_document(document: Any, where: str) -> PlainStructure:
+def read_document(document: Any, where: str, notes: list[str] | None = None) -> PlainStructure:
     """Read the layout of pymatgen's ``Structure.as_dict``, of any verbosity and age.
 
     Parameters
@@ -96,6 +95,8 @@ def read_document(document: Any, where: str) -> PlainStructure:
         ``abc`` (fractional) or ``xyz`` (A); ``charge``; numbers in ``properties`` of sites.
     where
         What it is, for messages, e.g. a file's name.
+    notes
+        A line about hydrogen isotopes is appended.
 
     Raises
     ------
@@ -118,7 +119,7 @@ def read_document(document: Any, where: str) -> PlainStructure:
     if charge is not None and not _is_number(charge):
         raise InputError(f"{where}: charge is {_shown(charge)}: write a finite number or leave it out")
     return PlainStructure(
-        numbers=np.array(_numbers(sites, where), dtype=np.int64),
+        numbers=np.array(_numbers(sites, where, notes), dtype=np.int64),
         lattice=lattice,
         fractional=_positions(sites, lattice, where),
         pbc=pbc,
@@ -164,7 +165,7 @@ def _lattice(document: Any, where: str) -> tuple[NDArray[np.float64], tuple[bool
     return np.asarray(Lattice.from_parameters(*parameters).matrix, dtype=np.float64), periodic
 
 
-def _numbers(sites: Sequence[dict[str, Any]], where: str) -> list[int]:
+def _numbers(sites: Sequence[dict[str, Any]], where: str, notes: list[str] | None) -> list[int]:
     """Return the atomic number of each site."""
     from ase.data import atomic_numbers
 
@@ -174,15 +175,17 @@ def _numbers(sites: Sequence[dict[str, Any]], where: str) -> list[int]:
     except (KeyError, TypeError, ValueError):
         found = []
     if len(found) != len(sites) or 0 in found:
-        found = [atomic_numbers[_symbol(site, i, where)] for i, site in enumerate(sites)]
+        symbols = [_symbol(site, i, where) for i, site in enumerate(sites)]
+        isotopes = {f"sites[{i}]": symbol for i, symbol in enumerate(symbols) if symbol in ISOTOPES}
+        if isotopes and notes is not None:
+            notes.append(f"{where}: {isotope_note(isotopes)}")
+        found = [atomic_numbers[plain_symbol(symbol)] for symbol in symbols]
     return found
 
 
 def _symbol(site: dict[str, Any], number: int, where: str) -> str:
-    """Return the element of a site, in any of the ways in which it may be written."""
-    from ase.data import atomic_numbers
-
-    key, pattern = ("label", _LABEL) if site.get("species") is None else ("species", _SPECIES)
+    """Return the element or hydrogen isotope of a site, in any of the ways in which it may be written."""
+    key = "label" if site.get("species") is None else "species"
     place, occupancy = f"{where}: sites[{number}].{key}", 1.0
     species: Any = site.get(key)
     several = isinstance(species, list | tuple) and len(species) > 1
@@ -195,9 +198,10 @@ def _symbol(site: dict[str, Any], number: int, where: str) -> str:
             f"{place}: site {number + 1} is disordered or partly occupied: give an ordered structure, every "
             "site fully occupied by one element"
         )
-    found = pattern.fullmatch(species) if isinstance(species, str) else None
-    symbol = _ISOTOPES.get(found[1], found[1]) if found else "X"
-    if symbol == "X" or symbol not in atomic_numbers or not _is_number(occupancy):
+    symbol = None
+    if isinstance(species, str) and _is_number(occupancy):
+        symbol = symbol_in(species) if key == "label" else exact_symbol(_CHARGE.sub("", species))
+    if symbol is None:
         raise InputError(f"{place} is {_shown(site.get(key))}, no element: correct its symbol")
     return symbol
 
