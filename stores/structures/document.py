@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core.structure import Structure
 
-MAX_SITES = 20_000
-"""Sites of the largest document that is read: a hundred times the largest slab that is cut by default."""
+MAX_SITES = 5_000
+"""Sites of the largest document that is read: 25 times the largest slab that is cut by default."""
 FULL_OCCUPANCY = 1e-3
 """An occupancy this close to 1 is 1."""
 _CONTRADICTION = 0.02  # A; two descriptions of one position or length that differ by more disagree
