@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from pymatgen.core.structure import Structure
 
-MIN_VACUUM = 5.0
+MIN_VACUUM = 6.0
 """Distance between neighbouring planes of atoms (A) from which the space between them is vacuum. In crystals
-the widest gaps are those of bcc Cs (4.3 A) and of layered iodides relaxed with PBE (up to 4.6 A)."""
+the widest gaps are those of bcc Cs (4.3 A) and those between layers that PBE binds too weakly (HfNI: 5.2 A)."""
 
 _AT_ONCE = 2_000_000  # planes, or heights, held in memory at once
 

@@ -71,11 +71,17 @@ BULK = {
     "MgI2 by PBE, gaps of 4.4 A": hexagonal(
         ["Mg", "I", "I"], [[0, 0, 0], [1 / 3, 2 / 3, 0.208], [2 / 3, 1 / 3, 0.792]], 4.16, 7.55
     ),
+    "HfNI by PBE, gaps of 5.1 A": hexagonal(
+        ["Hf", "Hf", "N", "N", "I", "I"],
+        [[0, 0, z] if i % 3 == 0 else [1 / 3, 2 / 3, z] if i % 3 == 1 else [2 / 3, 1 / 3, z]
+         for i, z in ((0, 0.08), (1, -0.08), (1, 0.06), (0, -0.06), (1, 0.27), (0, -0.27))],
+        3.6, 11.1,
+    ),
     "I2": Structure.from_spacegroup(
         "Cmce", Lattice.orthorhombic(7.27, 4.79, 9.79), ["I"], [[0, 0.1543, 0.1174]]
     ),
     "solid Ne": Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.43), ["Ne"], [[0, 0, 0]]),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BULK)
@@ -91,7 +97,7 @@ REDUCED = [[1, 0, 1], [0, 1, 0], [0, 0, 1]]
 MIXED = [[1, 0, 1], [0, 1, 1], [1, 1, 3]]
 SLABS = {
     "as cut": (slab(), (0, 0, 1), 15.0),
-    "vacuum of 6 A": (slab(vacuum=6.0), (0, 0, 1), 6.0),
+    "vacuum of 6.1 A": (slab(vacuum=6.1), (0, 0, 1), 6.1),
     "tilted c": (in_cell(slab(), TILT), (0, 0, 1), 15.0),
     "across the boundary": (shifted(slab(), 0.5), (0, 0, 1), 15.0),
     "at the boundary": (shifted(slab(), -slab().frac_coords[:, 2].min()), (0, 0, 1), 15.0),
