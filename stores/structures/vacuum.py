@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 MIN_VACUUM = 6.0
 """Distance between neighbouring planes of atoms (A) from which the space between them is vacuum. In crystals
-the widest gaps are those of bcc Cs (4.3 A) and those between layers that PBE binds too weakly (HfNI: 5.2 A)."""
+the widest gaps are those of bcc Cs (4.3 A) and of layers that PBE binds too weakly (HfNI: 5.2 A)."""
 
-_AT_ONCE = 2_000_000  # planes, or heights, held in memory at once
+_MOST_PLANES = 2_000_000  # a cell with more is larger than any that is computed
+_FEW = 24  # atoms
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def vacuum_directions(lattice: NDArray[np.float64], fractional: NDArray[np.float
     reach = (np.linalg.norm(lattice, axis=1) / MIN_VACUUM).astype(int)
     if not reach.any() or not len(fractional):
         return []
-    if np.prod(2.0 * reach + 1) > _AT_ONCE:
+    if np.prod(2.0 * reach + 1) > _MOST_PLANES:
         edges = " x ".join(f"{edge:.4g}" for edge in np.linalg.norm(lattice, axis=1))
         raise InputError(f"the cell of {edges} A is too large; give lattice vectors in A")
     planes = np.indices(2 * reach + 1).reshape(3, -1).T - reach
@@ -83,16 +84,14 @@ def vacuum_directions(lattice: NDArray[np.float64], fractional: NDArray[np.float
     wide = np.flatnonzero(lengths <= 1 / MIN_VACUUM)
     # multiples of a shorter G see the same gaps within a part of its spacing
     wide = wide[np.gcd.reduce(planes[wide], axis=1) == 1]
-    planes, spacings = planes[wide], 1 / lengths[wide]
+    # where some of the atoms leave no gap all of them leave none, which rules out most planes at little cost
+    few = fractional[:: -(-len(fractional) // _FEW)]
+    wide = wide[(_gaps(few, planes[wide]).max(axis=0) / lengths[wide]) >= MIN_VACUUM]
     found: list[VacuumDirection] = []
-    step = max(1, _AT_ONCE // len(fractional))
-    for start in range(0, len(planes), step):
-        some = slice(start, start + step)
-        heights = np.sort((fractional @ planes[some].T) % 1.0, axis=0)
-        gaps = np.diff(heights, axis=0, append=heights[:1] + 1.0) * spacings[some]
-        for i in np.flatnonzero(gaps.max(axis=0) >= MIN_VACUUM):
-            h, k, l = planes[some][i].tolist()
-            widths = sorted(gaps[gaps[:, i] >= MIN_VACUUM, i].tolist(), reverse=True)
+    for i in wide:
+        gaps = _gaps(fractional, planes[i : i + 1])[:, 0] / lengths[i]
+        if widths := sorted(gaps[gaps >= MIN_VACUUM].tolist(), reverse=True):
+            h, k, l = planes[i].tolist()
             found.append(VacuumDirection((h, k, l), tuple(widths)))
     # rounding makes equal gaps differ in their last digits: of these the lowest indices come first
     found.sort(key=lambda one: (-round(one.gaps[0], 6), np.abs(one.plane).sum(), np.abs(one.plane).argmax()))
@@ -102,6 +101,12 @@ def vacuum_directions(lattice: NDArray[np.float64], fractional: NDArray[np.float
         if not planes_so_far or np.linalg.matrix_rank([*planes_so_far, one.plane]) > len(planes_so_far):
             independent.append(one)
     return independent
+
+
+def _gaps(fractional: NDArray[np.float64], planes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """[N, M], gaps between atoms along the normals of planes, in units of the planes' spacings."""
+    heights = np.sort((fractional @ planes.T) % 1.0, axis=0)
+    return np.diff(heights, axis=0, append=heights[:1] + 1.0)
 
 
 def check_bulk(structure: Structure, where: str) -> None:
