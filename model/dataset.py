@@ -9,7 +9,7 @@ from model.building import build_graphs
 from model.graph import GraphSettings, SlabGraph
 from model.grouping import compound_keys, group_identical
 from model.holdout import crystal_name
-from model.recut import NoRepeatError, crystal_inside
+from model.recut import crystal_inside
 from model.slab_frame import PlainSlab, frame_of
 from stores.connections import open_store
 from stores.errors import InputError
@@ -294,5 +294,5 @@ def _compound(formula: str, slab: PlainSlab) -> str:
     """Return the compound of our own slab as an imported slab has it; its formula is known."""
     try:
         return f"{formula} {crystal_inside(frame_of(slab))[1]:.3f}"
-    except NoRepeatError:
+    except InputError:  # also of what is no slab: its graph is refused with the reason
         return formula

@@ -216,7 +216,7 @@ def _compound(frame: SlabFrame, composition: dict[str, int]) -> str:
 
 
 def _structure_dict(slab: PlainSlab) -> dict[str, Any]:
-    """Return what ``Structure.from_dict`` reads, without making 89 sites of pymatgen first."""
+    """Return what `stores.structures.document` reads, without making 89 sites of pymatgen first."""
     from ase.data import chemical_symbols
 
     symbols = [chemical_symbols[n] for n in slab.numbers]

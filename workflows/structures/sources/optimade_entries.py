@@ -14,6 +14,7 @@ import numpy as np
 
 from stores.errors import InputError
 from stores.structures.reading import check_structure
+from stores.structures.vacuum import vacuum_directions
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
@@ -77,7 +78,7 @@ def read_entry(attributes: dict[str, Any]) -> Crystal:
     ------
     UnusableError
         With the reason, if the entry is disordered, lacks something, holds no elements or fails
-        `stores.structures.reading.check_structure`.
+        `stores.structures.reading.check_structure`, or its cell holds vacuum.
     """
     from pymatgen.core.structure import Structure as PymatgenStructure
 
@@ -102,6 +103,8 @@ def read_entry(attributes: dict[str, Any]) -> Crystal:
         check_structure(PymatgenStructure(lattice, symbols, fractional), "the structure")
     except InputError as error:
         raise UnusableError("overlapping atoms" if "overlapping" in str(error) else str(error)) from error
+    if vacuum_directions(lattice, fractional):
+        raise UnusableError("vacuum in the cell")
     return Crystal(lattice.tolist(), symbols, fractional.tolist())
 
 
