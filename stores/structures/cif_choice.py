@@ -120,7 +120,9 @@ def _try(sites: Sites, setting: Setting, lattice: NDArray[np.float64], stated: S
     if overlap is not None:
         problem = _overlap(overlap, atoms, sites, setting)
     elif verdict.contradiction:
-        problem = f"{verdict.contradiction}: correct the symmetry ({setting.name}), the sites or what is stated"
+        problem = (
+            f"{verdict.contradiction}: correct the symmetry ({setting.name}), the sites or what is stated"
+        )
     return _Trial(setting, atoms, counts, verdict, problem, overlap is not None)
 
 
@@ -180,7 +182,9 @@ def _same_crystal(one: _Trial, other: _Trial) -> bool:
     return any(_coincide(one.atoms, other.atoms, shift) for shift in shifts)
 
 
-def _coincide(one: Orbits, other: Orbits, shift: NDArray[np.float64], kinds: NDArray[np.int64] | None = None) -> bool:
+def _coincide(
+    one: Orbits, other: Orbits, shift: NDArray[np.float64], kinds: NDArray[np.int64] | None = None
+) -> bool:
     """Whether each atom of two readings lies on one of the other reading, of the same site or kind."""
     first, second = (o.site if kinds is None else kinds[o.site] for o in (one, other))
     offsets = one.fractional[:, None] - (other.fractional + shift)[None]
