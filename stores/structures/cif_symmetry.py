@@ -1,4 +1,4 @@
-"""What a data block of a CIF states about its symmetry: in up to four ways, which may contradict each other."""
+"""The symmetry that a data block of a CIF states, in up to four ways which may contradict each other."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ def symmetry_of(operators: tuple[str, ...], hall: str, names: tuple[str, ...], n
             ) from None
         if not setting.is_group:
             raise OperatorError(
-                f"the list of {len(operators)} symmetry operators is incomplete, products of them are missing: "
-                "complete it"
+                f"the list of {len(operators)} symmetry operators is incomplete, products of them are "
+                "missing: complete it"
             )
         statements.append(
             Statement(f"the operators ({len(operators)}: {operators[0]} ...)", (setting,), True)

@@ -9,7 +9,7 @@ import pytest
 from pymatgen.io.vasp import Poscar
 
 from stores.structures.reading import read_structure
-from tests.stores.structures.cif_texts import formula, refusal, written
+from tests.stores.structures.cif_texts import cif, formula, refusal, written
 
 B2 = ["MgAg test", "1.0", "3.3 0 0", "0 3.3 0", "0 0 3.3", "Mg Ag", "1 1", "Direct", "0 0 0", "0.5 0.5 0.5"]
 HCP = ["Mg hcp", "3.2", "1 0 0", "-0.5 0.8660254038 0", "0 0 1.625", "Mg", "2", "Cartesian",
@@ -58,12 +58,19 @@ def poscar(tmp_path, lines, changes=None, name="POSCAR"):
     ],
     ids=str,
 )
-@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "crlf"])
-def test_ways_to_write_one_crystal(tmp_path, changes, encoding):
-    path = poscar(tmp_path, B2, changes)
-    text = path.read_text()
-    path.write_bytes(text.replace("\n", "\r\n").encode() if encoding == "crlf" else text.encode(encoding))
-    structure = read_structure(path)
+def test_ways_to_write_one_crystal(tmp_path, changes):
+    is_b2(read_structure(poscar(tmp_path, B2, changes)))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16", "crlf", "cr"])
+def test_encodings_and_line_ends(tmp_path, encoding):
+    path = poscar(tmp_path, B2, {0: "J\u00f6rg \u00c5"})
+    ends = {"crlf": "\r\n", "cr": "\r"}.get(encoding, "\n")
+    path.write_bytes(path.read_text().replace("\n", ends).encode(encoding if ends == "\n" else "utf-8"))
+    is_b2(read_structure(path))
+
+
+def is_b2(structure):
     assert sorted(site.specie.symbol for site in structure) == ["Ag", "Mg"]
     places = {site.specie.symbol: site.frac_coords for site in structure}
     np.testing.assert_allclose(places["Mg"], 0, atol=1e-12)
@@ -131,16 +138,18 @@ def test_refusals_name_the_line_and_the_remedy(tmp_path, changes, words):
     assert all(word in message for word in words), message
 
 
+XYZ = '2\nLattice="3 0 0 0 3 0 0 0 3" Properties={} pbc="T T T"\n'
+SITE = '{{{{"species": [{{{{"element": "{}", "occu": 1}}}}], "abc": {}}}}}'
 MGD = {
-    "x.cif": "data_x\n_cell_length_a 3\n_cell_length_b 3\n_cell_length_c 3\nloop_\n_symmetry_equiv_pos_as_xyz\n'x,y,z'\n"
-    "loop_\n_atom_site_type_symbol\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n"
-    "Mg 0 0 0\n{D} 0.5 0.5 0.5\n",
+    "x.cif": cif(["Mg1 Mg 0 0 0", "X1 {D} 0.5 0.5 0.5"], (3, 3, 3, 90, 90, 90), operators=("x,y,z",)),
     "x.vasp": "x\n1\n3 0 0\n0 3 0\n0 0 3\nMg {D}\n1 1\nDirect\n0 0 0\n.5 .5 .5\n",
-    "x.xyz": '2\nLattice="3 0 0 0 3 0 0 0 3" Properties=species:S:1:pos:R:3 pbc="T T T"\nMg 0 0 0\n{D} 1.5 1.5 1.5\n',
-    "y.xyz": '2\nLattice="3 0 0 0 3 0 0 0 3" Properties=pos:R:3:species:S:1 pbc="T T T"\n0 0 0 MG\n1.5 1.5 1.5 {D}\n',
-    "x.json": '{{"lattice": {{"matrix": [[3, 0, 0], [0, 3, 0], [0, 0, 3]]}}, "sites": [{{"species": [{{"element": '
-    '"Mg", "occu": 1}}], "abc": [0, 0, 0]}}, {{"species": [{{"element": "{D}", "occu": 1}}], "abc": '
-    "[0.5, 0.5, 0.5]}}]}}",
+    "x.xyz": XYZ.format("species:S:1:pos:R:3") + "Mg 0 0 0\n{D} 1.5 1.5 1.5\n",
+    "y.xyz": XYZ.format("pos:R:3:species:S:1") + "0 0 0 MG\n1.5 1.5 1.5 {D}\n",
+    "x.json": '{{"lattice": {{"matrix": [[3, 0, 0], [0, 3, 0], [0, 0, 3]]}}, "sites": ['
+    + SITE.format("Mg", [0, 0, 0])
+    + ", "
+    + SITE.format("{D}", [0.5, 0.5, 0.5])
+    + "]}}",
 }
 
 
