@@ -225,7 +225,8 @@ def _confirm(
     elif symmetry.doubt and not trial.verdict.confirmed:
         raise InputError(
             f"{where}: {symmetry.doubt}, and no formula with Z and no density confirms that "
-            f"{_formula(trial)} is the whole cell: add _space_group_symop_operation_xyz (x,y,z if all atoms are listed)"
+            f"{_formula(trial)} is the whole cell: add _space_group_symop_operation_xyz (x,y,z if all atoms "
+            "are listed)"
         )
 
 
