@@ -143,7 +143,7 @@ def check_bulk(structure: Structure, where: str) -> list[str]:
         return []
     if len(found) == 1 and found[0].is_layered:
         return [
-            f"{where}: its layers lie {found[0]} apart, farther than in any known crystal; check the cell"
+            f"{where}: its layers are apart by {found[0]}, more than in any known crystal; check the cell"
         ]
     remedy = "; use mgsurf predict FILE for a slab" if len(found) == 1 else ""
     raise InputError(
