@@ -71,7 +71,9 @@ def choose_atoms(
         If no setting fits, or more than one.
     """
     used = symmetry.statement
-    fitting = [setting for setting in used.settings if setting.is_trivial or setting.fits(cell)]
+    fitting = used.settings
+    if len(fitting) > 1 or not fitting[0].is_trivial:
+        fitting = tuple(setting for setting in fitting if setting.fits(cell))
     if not fitting:
         raise InputError(
             f"{where}: {used.source} does not fit the cell ({_cell_text(cell)}): correct the symmetry, its axes "
@@ -79,8 +81,13 @@ def choose_atoms(
         )
     trials = [_try(sites, setting, lattice, stated) for setting in fitting]
     trial = trials[0] if len(trials) == 1 else _only_one(trials, used, where, notes)
+    if symmetry.doubt and trial.verdict.contradiction:
+        raise InputError(
+            f"{where}: {symmetry.doubt}, and {trial.verdict.contradiction}: add "
+            "_space_group_symop_operation_xyz, or correct the name of the space group"
+        )
     if trial.problem or trial.atoms is None:
-        raise InputError(f"{where}: {symmetry.doubt}{', and ' if symmetry.doubt else ''}{trial.problem}")
+        raise InputError(f"{where}: {trial.problem}")
     if symmetry.doubt or symmetry.others:
         _confirm(trial, symmetry, sites, cell, lattice, stated, where, notes)
     if trial.verdict.doubt:
@@ -101,13 +108,13 @@ def _try(sites: Sites, setting: Setting, lattice: NDArray[np.float64], stated: S
         except OrbitError as error:
             return _Trial(
                 setting,
-                problem=f"site {sites.labels[error.site]} has symmetry images {error.distance:.2g} A apart "
+                problem=f"site {sites.label(error.site)} has symmetry images {error.distance:.2g} A apart "
                 f"({setting.name}): its coordinates have too few digits for a special position, or the "
                 "symmetry's setting (origin, axes) does not fit them; correct either",
             )
     numbers = sites.numbers[atoms.site]
-    counts = Counter(chemical_symbols[n] for n in numbers.tolist())
-    verdict = compare(counts, abs(float(np.linalg.det(lattice))), stated)
+    counts = Counter([chemical_symbols[n] for n in numbers.tolist()])
+    verdict = compare(counts, float(lattice[0, 0] * lattice[1, 1] * lattice[2, 2]), stated)
     problem = ""
     overlap = None if setting.is_trivial else closest_overlap(numbers, lattice, atoms.fractional)
     if overlap is not None:
@@ -122,13 +129,13 @@ def _overlap(overlap: tuple[int, int, float], atoms: Orbits, sites: Sites, setti
     first, second = sorted((int(atoms.site[i]), int(atoms.site[j])))
     if first != second and distance < 0.05:
         return (
-            f"overlapping atoms, sites {sites.labels[first]} and {sites.labels[second]} lie on the same position "
+            f"overlapping atoms, sites {sites.label(first)} and {sites.label(second)} lie on the same position "
             f"({setting.name}): keep one of them"
         )
     pair = (
-        f"site {sites.labels[first]} and its own image"
+        f"site {sites.label(first)} and its own image"
         if first == second
-        else f"images of sites {sites.labels[first]} and {sites.labels[second]}"
+        else f"images of sites {sites.label(first)} and {sites.label(second)}"
     )
     return (
         f"overlapping atoms, {pair} are {distance:.2f} A apart ({setting.name}): coordinates with too few digits "
@@ -164,20 +171,21 @@ def _formula(trial: _Trial) -> str:
     return formula_text(trial.counts) + (" with overlapping atoms" if trial.overlap else "")
 
 
-def _same_crystal(one: _Trial, other: _Trial, *, moved: bool = True) -> bool:
-    """Whether two readings have the same atoms, if `moved` up to a shift of the origin."""
-    if one.atoms is None or other.atoms is None or one.counts != other.counts or one.counts is None:
+def _same_crystal(one: _Trial, other: _Trial) -> bool:
+    """Whether two readings have the same atoms up to a shift of the origin."""
+    if one.atoms is None or other.atoms is None or one.counts != other.counts:
         return False
-    first, second = one.atoms, other.atoms
-    kinds, others = first.site, second.site
-    starts = np.flatnonzero(others == kinds[0]) if moved else [0]
-    for start in starts:
-        shift = first.fractional[0] - second.fractional[start] if moved else np.zeros(3)
-        offsets = first.fractional[:, None] - (second.fractional + shift)[None]
-        same = np.all(np.abs(offsets - np.round(offsets)) < _SAME_ATOM, axis=2)
-        if np.all((same & (kinds[:, None] == others[None])).any(axis=1)):
-            return True
-    return False
+    starts = np.flatnonzero(other.atoms.site == one.atoms.site[0])
+    shifts = one.atoms.fractional[0] - other.atoms.fractional[starts]
+    return any(_coincide(one.atoms, other.atoms, shift) for shift in shifts)
+
+
+def _coincide(one: Orbits, other: Orbits, shift: NDArray[np.float64], kinds: NDArray[np.int64] | None = None) -> bool:
+    """Whether each atom of two readings lies on one of the other reading, of the same site or kind."""
+    first, second = (o.site if kinds is None else kinds[o.site] for o in (one, other))
+    offsets = one.fractional[:, None] - (other.fractional + shift)[None]
+    same = np.all(np.abs(offsets - np.round(offsets)) < _SAME_ATOM, axis=2) & (first[:, None] == second[None])
+    return bool(same.any(axis=0).all() and same.any(axis=1).all())
 
 
 def _confirm(
@@ -195,7 +203,10 @@ def _confirm(
     against = []
     for other in symmetry.others:
         readings = [_try(sites, s, lattice, stated) for s in other.settings if s.fits(cell)]
-        if not any(_same_crystal(trial, reading, moved=False) for reading in readings):
+        if not any(
+            trial.atoms and r.atoms and _coincide(trial.atoms, r.atoms, np.zeros(3), sites.numbers)
+            for r in readings
+        ):
             what = " or ".join(_formula(reading) for reading in readings) or "what does not fit the cell"
             against.append(f"{other.source} gives {what}")
     if against and trial.verdict.confirmed:
@@ -217,7 +228,7 @@ def _confirm(
 
 def _moved(atoms: Orbits, sites: Sites) -> str:
     shown = [
-        f"{sites.labels[i]} {' '.join(sites.texts[i])} to {' '.join(f'{x:.5f}' for x in position)}"
+        f"{sites.label(i)} {sites.text(i)} to {' '.join(f'{x:.5f}' for x in position)}"
         for i, position in atoms.moved.items()
     ]
     return f"rounded coordinates moved to the special position: {shortened(shown, 3)}"

@@ -132,13 +132,13 @@ def break_folder(folder: Path, how: str) -> str:
         return "c.cif is missing"
     if how == "unreadable":
         (folder / "c.cif").write_text("data_x\n_cell_length_a abc\nloop_\n")
-        return "c.cif: no readable CIF"
+        return "c.cif is not a readable CIF"
     if how == "empty cif":
         (folder / "c.cif").write_text("")
-        return "c.cif: "
+        return "c.cif is empty"
     if how == "binary":
         (folder / "c.cif").write_bytes(bytes(range(256)) * 20)
-        return "c.cif: "
+        return "c.cif is not a text file"
     if how == "twice":
         csv.write_text(text.replace("c,,4.2", "a,,4.2"))
         return "the id a stands in line 1 already"
