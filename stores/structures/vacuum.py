@@ -118,8 +118,8 @@ def _gaps(fractional: NDArray[np.float64], planes: NDArray[np.int64]) -> NDArray
 def check_bulk(structure: Structure, where: str) -> list[str]:
     """Refuse a cell with vacuum that is given as a bulk crystal.
 
-    Several layers of one atom's thickness that are all equally far apart are no slab in a box but a crystal,
-    however unlikely: these are noted only.
+    Several layers of one element and one atom's thickness that are all equally far apart are no slab in a box
+    but a crystal, however unlikely: these are noted only.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def check_bulk(structure: Structure, where: str) -> list[str]:
     found = vacuum_directions(structure.lattice.matrix, structure.frac_coords)
     if not found:
         return []
-    if len(found) == 1 and found[0].is_layered:
+    if len(found) == 1 and found[0].is_layered and structure.composition.is_element:
         return [
             f"{where}: its layers are apart by {found[0]}, more than in any known crystal; check the cell"
         ]
