@@ -1,4 +1,4 @@
-"""CIF files: syntax by gemmi; symmetry, sites and contents as the text states them, compared with each other."""
+"""CIF files: syntax by gemmi; symmetry, sites and contents as stated, compared with each other."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def read_cif(text: str, where: str, notes: list[str]) -> list[CifCrystal]:
     Raises
     ------
     InputError
-        If the text is no CIF, has no atoms, a site is no element or partly occupied, a coordinate is no number,
-        the symmetry does not fit the cell, or the atoms contradict formula, Z or density.
+        If the text is no CIF, has no atoms, a site is no element or partly occupied, a coordinate is no
+        number, the symmetry does not fit the cell, or the atoms contradict formula, Z or density.
     """
     import gemmi
 

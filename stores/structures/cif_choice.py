@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,7 +34,7 @@ class _Trial:
     setting: Setting
     atoms: Orbits | None = None
     counts: Counter[str] | None = None
-    verdict: Verdict = Verdict()
+    verdict: Verdict = field(default_factory=Verdict)
     problem: str = ""
     overlap: bool = False
 
@@ -50,9 +50,9 @@ def choose_atoms(
 ) -> Orbits:
     """Return the atoms of the cell.
 
-    Settings that a name leaves open are told apart by the cell (axes), then by formula, Z, density and overlaps
-    (origin). Where statements of symmetry contradict each other, or there is none, the number of atoms must be
-    confirmed by formula and Z, or by the density.
+    Of settings that a name leaves open, the cell decides between axes, and formula, Z, density and overlaps
+    decide between origins. Where statements of symmetry contradict each other, or the file has none, the
+    number of atoms must be confirmed by formula and Z, or by the density.
 
     Parameters
     ----------
@@ -76,8 +76,8 @@ def choose_atoms(
         fitting = tuple(setting for setting in fitting if setting.fits(cell))
     if not fitting:
         raise InputError(
-            f"{where}: {used.source} does not fit the cell ({_cell_text(cell)}): correct the symmetry, its axes "
-            "(:H, :R, unique axis) or the cell"
+            f"{where}: {used.source} does not fit the cell ({_cell_text(cell)}): correct the "
+            "symmetry, its axes (:H, :R, unique axis) or the cell"
         )
     trials = [_try(sites, setting, lattice, stated) for setting in fitting]
     trial = trials[0] if len(trials) == 1 else _only_one(trials, used, where, notes)
@@ -120,7 +120,7 @@ def _try(sites: Sites, setting: Setting, lattice: NDArray[np.float64], stated: S
     if overlap is not None:
         problem = _overlap(overlap, atoms, sites, setting)
     elif verdict.contradiction:
-        problem = f"{verdict.contradiction}: correct the symmetry ({setting.name}), the sites or what is stated"
+        problem = f"{verdict.contradiction}: correct the symmetry ({setting.name}), the sites or the formula"
     return _Trial(setting, atoms, counts, verdict, problem, overlap is not None)
 
 
@@ -129,8 +129,8 @@ def _overlap(overlap: tuple[int, int, float], atoms: Orbits, sites: Sites, setti
     first, second = sorted((int(atoms.site[i]), int(atoms.site[j])))
     if first != second and distance < 0.05:
         return (
-            f"overlapping atoms, sites {sites.label(first)} and {sites.label(second)} lie on the same position "
-            f"({setting.name}): keep one of them"
+            f"overlapping atoms, sites {sites.label(first)} and {sites.label(second)} lie on the same "
+            f"position ({setting.name}): keep one of them"
         )
     pair = (
         f"site {sites.label(first)} and its own image"
@@ -138,8 +138,9 @@ def _overlap(overlap: tuple[int, int, float], atoms: Orbits, sites: Sites, setti
         else f"images of sites {sites.label(first)} and {sites.label(second)}"
     )
     return (
-        f"overlapping atoms, {pair} are {distance:.2f} A apart ({setting.name}): coordinates with too few digits "
-        "(0.333 for 1/3), or a setting of the symmetry (origin, axes) that does not fit them; correct either"
+        f"overlapping atoms, {pair} are {distance:.2f} A apart ({setting.name}): coordinates with too few "
+        "digits (0.333 for 1/3), or a setting of the symmetry (origin, axes) that does not fit them; correct "
+        "either"
     )
 
 
@@ -153,8 +154,8 @@ def _only_one(trials: list[_Trial], used: Statement, where: str, notes: list[str
     if any(not _same_crystal(best[0], other) for other in best[1:]):
         kinds = " or ".join(f"{_formula(trial)} ({trial.setting.name})" for trial in best)
         raise InputError(
-            f"{where}: {used.source} leaves the origin open, and the atoms may be {kinds}: name the origin (:1 or "
-            ":2), or add the operators or _chemical_formula_sum and _cell_formula_units_Z"
+            f"{where}: {used.source} leaves the origin open, and the atoms may be {kinds}: name the origin "
+            "(:1 or :2), or add the operators or _chemical_formula_sum and _cell_formula_units_Z"
         )
     others = [f"{trial.setting.name} gives {_formula(trial)}" for trial in trials if trial not in best]
     if others and len({trial.setting.name.partition(":")[0] for trial in trials}) == 1:
@@ -180,7 +181,9 @@ def _same_crystal(one: _Trial, other: _Trial) -> bool:
     return any(_coincide(one.atoms, other.atoms, shift) for shift in shifts)
 
 
-def _coincide(one: Orbits, other: Orbits, shift: NDArray[np.float64], kinds: NDArray[np.int64] | None = None) -> bool:
+def _coincide(
+    one: Orbits, other: Orbits, shift: NDArray[np.float64], kinds: NDArray[np.int64] | None = None
+) -> bool:
     """Whether each atom of two readings lies on one of the other reading, of the same site or kind."""
     first, second = (o.site if kinds is None else kinds[o.site] for o in (one, other))
     offsets = one.fractional[:, None] - (other.fractional + shift)[None]
@@ -211,18 +214,18 @@ def _confirm(
             against.append(f"{other.source} gives {what}")
     if against and trial.verdict.confirmed:
         notes.append(
-            f"{where}: {used.source} used, which gives {_formula(trial)} as formula and Z or density require, "
-            f"although {' and '.join(against)}"
+            f"{where}: {used.source} used, which gives {_formula(trial)} as formula and Z or density "
+            f"require, although {' and '.join(against)}"
         )
     elif against:
         raise InputError(
-            f"{where}: {used.source} gives {_formula(trial)}, but {' and '.join(against)}, and nothing decides: "
-            "correct the symmetry, or add _chemical_formula_sum and _cell_formula_units_Z"
+            f"{where}: {used.source} gives {_formula(trial)}, but {' and '.join(against)}, and "
+            "nothing decides: correct the symmetry, or add _chemical_formula_sum and _cell_formula_units_Z"
         )
     elif symmetry.doubt and not trial.verdict.confirmed:
         raise InputError(
-            f"{where}: {symmetry.doubt}, and no formula with Z and no density confirms that {_formula(trial)} is "
-            "the whole cell: add _space_group_symop_operation_xyz (x,y,z if all atoms are listed)"
+            f"{where}: {symmetry.doubt}, and no formula with Z and no density confirms that "
+            f"{_formula(trial)} is the whole cell: add _space_group_symop_operation_xyz (x,y,z if all atoms are listed)"
         )
 
 

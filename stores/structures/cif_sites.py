@@ -88,9 +88,8 @@ def read_sites(tags: Tags, expected: frozenset[str], where: str, notes: list[str
     rows: Sequence[int] = range(1, n_rows + 1)
     if _DUMMY in (flags := tags.get("_atom_site_calc_flag", ())):
         rows = [row for row in rows if flags[row - 1] != _DUMMY]
-        *columns, names, types, occupancies = (
-            [column[row - 1] for row in rows] for column in (*columns, names, types, occupancies)
-        )
+        columns = [[column[row - 1] for row in rows] for column in columns]
+        names, types, occupancies = ([of[row - 1] for row in rows] for of in (names, types, occupancies))
     if not set(MISSING).isdisjoint(types):
         types = [name if kind in MISSING else kind for name, kind in zip(names, types, strict=True)]
     by_type = {kind: _number(kind, expected) for kind in set(types)}
@@ -133,8 +132,8 @@ def _check_occupancies(sites: Sites, occupancies: Sequence[str], where: str, not
     if wrong:
         partial = [f"{sites.label(i)} {text}" for i, text in enumerate(occupancies) if text in wrong]
         raise InputError(
-            f"{where} is disordered, occupancy of {shortened(partial)}: give an ordered structure, every site "
-            "fully occupied by one element"
+            f"{where} is disordered, occupancy of {shortened(partial)}: give an ordered structure, every "
+            "site fully occupied by one element"
         )
     if "?" in occupancies:
         unknown = [sites.label(i) for i, text in enumerate(occupancies) if text == "?"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from stores.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import gemmi
 
 Tags = dict[str, list[str]]
@@ -40,8 +42,9 @@ def tags_of(block: gemmi.cif.Block, where: str) -> Tags:
         If one of these tags is there twice with different values.
     """
     found: Tags = {}
-    for item in block:
-        if (pair := item.pair) is not None:
+    for item in cast("Iterable[gemmi.cif.Item]", block):
+        pair: Any = item.pair
+        if pair is not None:
             name, value = pair
             if (key := _key(name)) in _USED:
                 _add(found, key, [_text(value) if value[:1] in "'\";" else value], where)
@@ -112,7 +115,7 @@ def optional_number(text: str) -> float | None:
 
 
 def last_digit(text: str) -> float:
-    """Return one unit of the last digit of a coordinate; 0 if it is exact: a multiple of 1/24, one digit, 1/3."""
+    """Return one unit of a coordinate's last digit; 0 if it is exact: a multiple of 1/24, one digit, 1/3."""
     digits = text.partition("(")[0].partition(".")[2]
     if len(digits) < 2 or not digits.isdigit():
         return 0.0

@@ -64,9 +64,7 @@ def read_formula(text: str) -> tuple[dict[str, float], ...]:
     words = text.split()
     parts = [_PART.findall(word) for word in words]
     by_capitals = [pair for word in parts for pair in word]
-    complete = all(
-        "".join(s + n for s, n in word) == given for word, given in zip(parts, words, strict=True)
-    )
+    complete = all("".join(s + n for s, n in word) == given for word, given in zip(parts, words, strict=True))
     by_words = [match.groups() for word in words if (match := _TOKEN.fullmatch(word))]
     found: list[dict[str, float]] = []
     for pairs, whole in ((by_words, len(by_words) == len(words)), (by_capitals, complete)):

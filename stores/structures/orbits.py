@@ -1,4 +1,4 @@
-"""All atoms of a cell from one of each kind: symmetry operations applied to sites with rounded coordinates."""
+"""All atoms of a cell from its sites: symmetry operations applied to rounded coordinates."""
 
 from __future__ import annotations
 

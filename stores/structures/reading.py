@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stores.structures.cif import CifCrystal
 
 LOG = logging.getLogger(__name__)
-"""Gets one warning for everything in which a structure is not simply what its file has; the command line shows it."""
+"""Gets a warning for each thing in which a structure is not simply what its file has; commands show it."""
 
 FORMATS = "CIF (.cif), POSCAR, CONTCAR or .vasp, extended XYZ (.xyz, .extxyz), pymatgen JSON (.json)"
 _MIN_FLATNESS = 1e-3  # volume over the product of the cell's edges

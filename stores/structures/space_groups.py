@@ -1,7 +1,7 @@
 """Symmetry operations from operators, Hall symbols, Hermann-Mauguin names and numbers of space groups.
 
-Names and Hall symbols are looked up in gemmi's tables: the 530 settings of the International Tables with their
-origin choices and hexagonal or rhombohedral axes, older names, and further settings in use.
+Names and Hall symbols are looked up in gemmi's tables: the 530 settings of the International Tables with
+their origin choices and hexagonal or rhombohedral axes, older names, and further settings in use.
 """
 
 from __future__ import annotations
@@ -218,8 +218,9 @@ def setting_of_hall(symbol: str) -> Setting | None:
 
 
 def settings_of_number(number: int) -> tuple[Setting, ...]:
-    """Return the settings that a number of the International Tables stands for: several if it has two origins
-    or two kinds of axes; empty if there is no such number.
+    """Return the settings that a number of the International Tables stands for, in its standard axes.
+
+    Several if it has two origins or two kinds of axes; empty for any other number.
     """
     import gemmi
 
@@ -262,7 +263,8 @@ def settings_of_name(name: str) -> tuple[Setting, ...]:
     Returns
     -------
     tuple of Setting
-        Several if the name leaves open the origin, the axes or the unique axis; empty if it is not understood.
+        Several if the name leaves open the origin, the axes or the unique axis; empty if it is not
+        understood.
     """
     text = name.strip().strip("'\"").replace("_", " ").replace("\u2212", "-").strip()
     text = re.sub(r"\(\s*(?:no\.?|#)\s*\d+\s*\)$|\(\d{3}\)$", "", text, flags=re.IGNORECASE).strip()

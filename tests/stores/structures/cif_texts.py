@@ -9,7 +9,7 @@ import pytest
 from pymatgen.core import Structure
 
 from stores.errors import InputError
-from stores.structures.reading import read_all, read_structure
+from stores.structures.reading import read_structure
 
 COLUMNS = ("label", "type_symbol", "fract_x", "fract_y", "fract_z")
 HCP = (3.2, 3.2, 5.2, 90, 90, 120)
@@ -55,11 +55,6 @@ def refusal(path: Path) -> str:
     assert "\n" not in message
     assert path.name in message
     return message
-
-
-def crystals(path: Path) -> list[Structure]:
-    """Read a file."""
-    return read_all(path)
 
 
 def formula(structure: Structure) -> str:

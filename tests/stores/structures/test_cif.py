@@ -68,7 +68,13 @@ def test_every_notation_of_a_space_group_gives_the_crystal(tmp_path, tags, opera
 
 @pytest.mark.parametrize(
     "tags",
-    [{}, {NAME: "P 63/mmc2"}, {NAME: "?"}, {"space_group_name_Hall": "nonsense"}, {"space_group_IT_number": 999}],
+    [
+        {},
+        {NAME: "P 63/mmc2"},
+        {NAME: "?"},
+        {"space_group_name_Hall": "nonsense"},
+        {"space_group_IT_number": 999},
+    ],
     ids=str,
 )
 @pytest.mark.parametrize(
@@ -104,7 +110,9 @@ def test_atoms_without_symmetry_are_refused_unless_they_are_confirmed(tmp_path, 
         (BISMUTH_HEX, "0 0 0.2339", "166", 6),
     ],
 )
-def test_rhombohedral_and_hexagonal_axes_are_told_apart_by_the_cell(tmp_path, cell, row, name, n_atoms, notes):
+def test_rhombohedral_and_hexagonal_axes_are_told_apart_by_the_cell(
+    tmp_path, cell, row, name, n_atoms, notes
+):
     tags = {"space_group_IT_number": name} if name.isdigit() else {NAME: name}
     structure = read_structure(written(tmp_path, cif([f"Bi1 Bi {row}"], cell, **tags)))
     assert len(structure) == n_atoms
@@ -147,7 +155,9 @@ def test_a_named_origin_is_used(tmp_path, rows, name, notes):
     assert notes() == []
 
 
-@pytest.mark.parametrize("tags", [{NAME: "F d -3 m"}, {NAME: "Fd3m"}, {"space_group_IT_number": 227}], ids=str)
+@pytest.mark.parametrize(
+    "tags", [{NAME: "F d -3 m"}, {NAME: "Fd3m"}, {"space_group_IT_number": 227}], ids=str
+)
 @pytest.mark.parametrize(("rows", "choice"), [(AT_CHOICE_1, "F d -3 m:1"), (AT_CHOICE_2, "F d -3 m:2")])
 @pytest.mark.parametrize("stated", [MGCU2, {"chemical_formula_sum": "Cu2 Mg"}], ids=["Z", "formula"])
 def test_an_origin_left_open_is_the_one_whose_atoms_agree_and_one_line_states_it(
@@ -260,7 +270,9 @@ def test_files_of_other_programs_are_read_as_they_were(tmp_path, written_by, not
     assert notes() == []
 
 
-@pytest.mark.parametrize("occupancies", [None, ("1", "1.0"), (".", "1"), ("0.9995", "1.00002"), ("1.000(2)", "1")])
+@pytest.mark.parametrize(
+    "occupancies", [None, ("1", "1.0"), (".", "1"), ("0.9995", "1.00002"), ("1.000(2)", "1")]
+)
 def test_full_occupancies(tmp_path, occupancies, notes):
     rows = ["Mg1 Mg 0 0 0", "Ag1 Ag 0.5 0.5 0.5"]
     columns = COLUMNS
@@ -279,7 +291,9 @@ def test_an_unknown_occupancy_is_read_as_full_with_a_line(tmp_path, notes):
     assert "Mg1 (row 1)" in notes()[0]
 
 
-@pytest.mark.parametrize("values", [("0.5", "0.5"), ("0.98(1)", "1"), ("0", "1"), ("1.2", "1"), ("nan", "1"), ("a", "1")])
+@pytest.mark.parametrize(
+    "values", [("0.5", "0.5"), ("0.98(1)", "1"), ("0", "1"), ("1.2", "1"), ("nan", "1"), ("a", "1")]
+)
 def test_disorder_is_refused_naming_the_sites(tmp_path, values):
     rows = [f"Mg1 Mg 0 0 0 {values[0]}", f"Ag1 Ag 0 0 0 {values[1]}"]
     message = refusal(written(tmp_path, cif(rows, operators=IDENTITY, columns=(*COLUMNS, "occupancy"))))
@@ -362,7 +376,9 @@ def test_a_coordinate_beside_a_free_parameter_is_moved_along_with_it(tmp_path):
     text = cif(rows, (5.24, 5.24, 8.59, 90, 90, 120), **{NAME: "P 63/m m c"})
     structure = read_structure(written(tmp_path, text))
     assert formula(structure) == "Mg4 Zn8"
-    x, y, _ = structure.frac_coords[np.argmax(np.abs(structure.frac_coords - [0.8303, 0.6606, 0.25]).max(axis=1) < 0.01)]
+    x, y, _ = structure.frac_coords[
+        np.argmax(np.abs(structure.frac_coords - [0.8303, 0.6606, 0.25]).max(axis=1) < 0.01)
+    ]
     assert 2 * x - 1 == pytest.approx(y, abs=1e-9)
 
 
