@@ -161,7 +161,7 @@ def read_structure(path: str | Path) -> Structure:
         raise InputError(
             f"{path} holds {len(found)} structures: keep one in the file, or use read_structures"
         )
-    check_bulk(found[0], str(path))
+    show_notes(check_bulk(found[0], str(path)))
     return found[0]
 
 

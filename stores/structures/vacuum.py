@@ -21,6 +21,7 @@ the widest gaps are those of bcc Cs (4.3 A) and of layers that PBE binds too wea
 
 _MOST_PLANES = 2_000_000  # a cell with more is larger than any that is computed
 _FEW = 24  # atoms
+_ONE_LAYER = 0.1  # A; atoms closer than this along the normal are one layer
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,13 @@ class VacuumDirection:
     gaps
         Distances of `MIN_VACUUM` or more between neighbouring planes of atoms within one repeat of the
         cell (A), the widest first: one for each slab in it.
+    is_layered
+        Whether the cell holds several layers of one atom's thickness, all equally far apart.
     """
 
     plane: tuple[int, int, int]
     gaps: tuple[float, ...]
+    is_layered: bool
 
     def __str__(self) -> str:
         widths = " and ".join(f"{gap:.1f}" for gap in self.gaps)
@@ -92,7 +96,9 @@ def vacuum_directions(lattice: NDArray[np.float64], fractional: NDArray[np.float
         gaps = _gaps(fractional, planes[i : i + 1])[:, 0] / lengths[i]
         if widths := sorted(gaps[gaps >= MIN_VACUUM].tolist(), reverse=True):
             h, k, l = planes[i].tolist()
-            found.append(VacuumDirection((h, k, l), tuple(widths)))
+            between = gaps[gaps > _ONE_LAYER]
+            is_layered = len(between) > 1 and bool(np.ptp(between) < _ONE_LAYER)
+            found.append(VacuumDirection((h, k, l), tuple(widths), is_layered))
     # rounding makes equal gaps differ in their last digits: of these the lowest indices come first
     found.sort(key=lambda one: (-round(one.gaps[0], 6), np.abs(one.plane).sum(), np.abs(one.plane).argmax()))
     independent: list[VacuumDirection] = []
@@ -109,8 +115,11 @@ def _gaps(fractional: NDArray[np.float64], planes: NDArray[np.int64]) -> NDArray
     return np.diff(heights, axis=0, append=heights[:1] + 1.0)
 
 
-def check_bulk(structure: Structure, where: str) -> None:
+def check_bulk(structure: Structure, where: str) -> list[str]:
     """Refuse a cell with vacuum that is given as a bulk crystal.
+
+    Several layers of one element and one atom's thickness that are all equally far apart are no slab in a box
+    but a crystal, however unlikely: these are noted only.
 
     Parameters
     ----------
@@ -119,6 +128,11 @@ def check_bulk(structure: Structure, where: str) -> None:
     where
         Where it came from, for the message.
 
+    Returns
+    -------
+    list of str
+        Lines for the user.
+
     Raises
     ------
     InputError
@@ -126,7 +140,11 @@ def check_bulk(structure: Structure, where: str) -> None:
     """
     found = vacuum_directions(structure.lattice.matrix, structure.frac_coords)
     if not found:
-        return
+        return []
+    if len(found) == 1 and found[0].is_layered and structure.composition.is_element:
+        return [
+            f"{where}: its layers are apart by {found[0]}, more than in any known crystal; check the cell"
+        ]
     remedy = "; use mgsurf predict FILE for a slab" if len(found) == 1 else ""
     raise InputError(
         f"{where} is not a bulk crystal: its cell has a vacuum of {', '.join(map(str, found))}; give the "

@@ -87,7 +87,7 @@ BULK = {
 @pytest.mark.parametrize("name", BULK)
 def test_bulk_crystals_have_no_vacuum(name):
     assert found_in(BULK[name]) == []
-    check_bulk(BULK[name], name)
+    assert check_bulk(BULK[name], name) == []
     with pytest.raises(InputError, match="No vacuum"):
         slab_frame(BULK[name])
 
@@ -169,6 +169,14 @@ def test_what_is_neither_a_bulk_crystal_nor_one_slab(name):
             refuse()
     with pytest.raises(InputError, match="not a bulk crystal"):
         check_bulk(structure, "x.vasp")
+
+
+def test_layers_that_are_all_equally_far_apart_are_a_crystal_with_a_note():
+    sm = hexagonal(["Sm", "Sm"], [[1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75]], 3.621, 26.25)  # COD 9010999
+    (note,) = check_bulk(sm, "x.cif")
+    assert "x.cif" in note and "13.1 A along c" in note
+    with pytest.raises(InputError, match="2 slabs"):
+        slab_frame(sm)
 
 
 def test_a_cell_of_absurd_size_is_refused():

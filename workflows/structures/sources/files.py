@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from stores.errors import InputError
 from stores.records import Provenance
-from stores.structures.reading import read_all, structure_files
+from stores.structures.reading import read_all, show_notes, structure_files
 from stores.structures.vacuum import check_bulk
 from workflows.structures.sources.protocol import Candidate
 
@@ -50,7 +50,7 @@ class FileSource:
             for number, structure in enumerate(found, start=1):
                 suffix = f"#{number}" if len(found) > 1 else ""
                 try:
-                    check_bulk(structure, f"{path}{suffix}")
+                    show_notes(check_bulk(structure, f"{path}{suffix}"))
                 except InputError as error:
                     self.problems.append(str(error))
                     continue

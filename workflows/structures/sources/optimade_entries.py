@@ -14,7 +14,7 @@ import numpy as np
 
 from stores.errors import InputError
 from stores.structures.reading import check_structure
-from stores.structures.vacuum import vacuum_directions
+from stores.structures.vacuum import check_bulk
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
@@ -100,11 +100,13 @@ def read_entry(attributes: dict[str, Any]) -> Crystal:
         raise UnusableError("cell without volume")
     fractional = np.round(positions @ np.linalg.inv(lattice), 10)
     try:
-        check_structure(PymatgenStructure(lattice, symbols, fractional), "the structure")
+        structure = PymatgenStructure(lattice, symbols, fractional)
+        check_structure(structure, "the structure")
+        check_bulk(structure, "the structure")
     except InputError as error:
-        raise UnusableError("overlapping atoms" if "overlapping" in str(error) else str(error)) from error
-    if vacuum_directions(lattice, fractional):
-        raise UnusableError("vacuum in the cell")
+        known = {"overlapping": "overlapping atoms", "vacuum": "vacuum in the cell"}
+        reason = next((words for word, words in known.items() if word in str(error)), str(error))
+        raise UnusableError(reason) from error
     return Crystal(lattice.tolist(), symbols, fractional.tolist())
 
 
