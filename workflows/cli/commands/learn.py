@@ -42,13 +42,23 @@ def import_(
         str | None, typer.Option(metavar="NAME", help="Stands for the method; else the folder's name.")
     ] = None,
     relaxed: Annotated[bool, typer.Option("--relaxed", help="The slabs are relaxed, not as cut.")] = False,
+    unit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--unit",
+            metavar="TARGET=UNIT",
+            help="Unit of the values, converted to eV/A^2 and eV: surface_energy=J/m2, work_function=meV "
+            "(may be repeated).",
+        ),
+    ] = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Take over labelled slabs of others for training; reading them twice adds nothing.
 
     Examples: [cyan]mgsurf import dataset/[/cyan],
-    [cyan]mgsurf import cgcnn_folder/ --targets cleavage_energy --source smith2020[/cyan]
+    [cyan]mgsurf import cgcnn_folder/ --targets cleavage_energy --source smith2020[/cyan],
+    [cyan]mgsurf import folder/ --targets surface_energy,work_function --unit surface_energy=J/m2[/cyan]
     """
     from workflows.cli.import_slabs import import_labels
 
@@ -58,6 +68,7 @@ def import_(
         targets=targets,
         source=source,
         relaxed=relaxed,
+        units=unit or [],
         store_uri=store,
         as_json=as_json,
     )
