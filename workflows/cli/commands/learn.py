@@ -23,6 +23,7 @@ from workflows.cli.options import (
     SeedOption,
     SplitOption,
     StoreOption,
+    TwinsOption,
     short_number,
 )
 from workflows.cli.typer_app import LEARN, app
@@ -105,6 +106,7 @@ def train(
         ),
     ] = None,
     split: SplitOption = "random",
+    twins: TwinsOption = None,
     seed: SeedOption = 0,
     epochs: EpochsOption = None,
     members: MembersOption = 1,
@@ -160,6 +162,7 @@ def train(
     return train_model(
         preset=preset,
         split=split,
+        twins=twins.value if twins is not None else "",
         seed=seed,
         epochs=epochs,
         members=members,
@@ -189,6 +192,7 @@ def ablate(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Seeds 0 to N - 1.")] = 5,
     split: SplitOption = "random",
+    twins: TwinsOption = None,
     folds: Annotated[
         int, typer.Option(min=0, metavar="N", help="Cross-validation by --split with N folds; 0: none.")
     ] = 0,
@@ -221,6 +225,7 @@ def ablate(
         presets=preset or [],
         seeds=seeds,
         split=split,
+        twins=twins.value if twins is not None else "",
         folds=folds,
         epochs=epochs,
         members=members,
@@ -301,6 +306,7 @@ def tune(
     trials: Annotated[int, typer.Option(min=1, metavar="N", help="Those of earlier calls count.")] = 200,
     workers: Annotated[int, typer.Option(min=1, metavar="N", help="Processes.")] = 1,
     split: SplitOption = "random",
+    twins: TwinsOption = None,
     seed: SeedOption = 0,
     epochs: EpochsOption = None,
     store: StoreOption = None,
@@ -320,6 +326,7 @@ def tune(
         trials=trials,
         workers=workers,
         split=split,
+        twins=twins.value if twins is not None else "",
         seed=seed,
         epochs=epochs,
         store=store,
