@@ -8,6 +8,7 @@ from model.imported import BATCH, Imported
 from model.label_units import QUANTITIES, UNITS, check_value, plan_units
 from stores.connections import open_store, parse_uri
 from stores.errors import InputError
+from stores.exclusions import carry_exclusions, excluded_targets
 from stores.labels import COLLECTION
 
 if TYPE_CHECKING:
@@ -58,10 +59,12 @@ def import_store(
                 except InputError as error:
                     result.problems.append(f"{result.source}, {kind}, record {document['id']}: {error}")
                 if len(batch) >= BATCH:
+                    carry_exclusions(goal, batch)
                     result.n_changed += goal.upsert(batch, keep=("created_at",))
                     batch = []
                 if tick is not None:
                     tick(done, total, kind)
+            carry_exclusions(goal, batch)
             result.n_changed += goal.upsert(batch, keep=("created_at",)) if batch else 0
     return result
 
@@ -111,7 +114,8 @@ def _checked(
         converted = plans[_source_of(document)].convert(document["targets"])
         units = {t: UNITS.get(t, unit) for t, unit in (document.get("units") or {}).items()}
         document = {**document, "targets": converted, "units": units}
-        values = {name: value for name, value in converted.items() if value is not None}
+        out = excluded_targets(document)
+        values = {name: v for name, v in converted.items() if v is not None and name not in out}
     else:
         return document
     result.n_read += 1

@@ -277,6 +277,7 @@ def _run(
         "label": settings.label(),
         **asked,
         "snapshot": dataset.snapshot,
+        **({"excluded": dict(dataset.excluded)} if dataset.excluded else {}),
         "code": code_version(),
         "versions": library_versions(),
         "targets": list(first.targets),
