@@ -1,9 +1,10 @@
 """Faulty labels: values that contradict other labels of the same method.
 
-Four checks. ``bulk-energy``: the surface energies of all facets of a compound are shifted in proportion to
-the formula units per area, as a wrong bulk energy does it (`model.bulk_offset`). ``outlier``: a label lies
-far outside the interval in which it is expected (`model.audit_expectations`). ``duplicates``: identical slabs
-have different labels. ``order``: a compound's facets are ordered against all its peers.
+``range``: no surface has such a value (`model.label_units`). ``bulk-energy``: the surface energies of all
+facets of a compound are shifted in proportion to the formula units per area, as a wrong bulk energy does it
+(`model.bulk_offset`). ``outlier``: a label lies far outside the interval in which it is expected
+(`model.audit_expectations`). ``duplicates``: identical slabs have different labels. ``order``: a compound's
+facets are ordered against all its peers.
 
 A finding is ``faulty`` where labels of peers prove it, else ``suspect``: only a look at the source can tell.
 """
@@ -21,6 +22,7 @@ import numpy as np
 from model.audit_expectations import cross_validated
 from model.bulk_offset import Offset, compare_with_peers, fit_offset
 from model.facet_peers import find_peers
+from model.label_units import UNITS, is_possible
 from stores.words import counted
 
 if TYPE_CHECKING:
@@ -35,11 +37,10 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-CHECKS = ("bulk-energy", "outlier", "duplicates", "order")
+CHECKS = ("range", "bulk-energy", "outlier", "duplicates", "order")
 FAULTY, SUSPECT = "faulty", "suspect"
 
 _PLAIN = ("compound", "formula", "check", "level", "target", "size", "compared", "reason", "method")
-UNITS = {"surface_energy": "eV/A^2", "work_function": "eV"}
 DISAGREE = {"surface_energy": 0.003, "work_function": 0.1}
 """Identical slabs whose labels differ by more contradict each other (eV/A^2, eV)."""
 REVERSED = {"surface_energy": 0.015, "work_function": 0.4}
@@ -48,7 +49,7 @@ FEWEST_ORDERED = 3
 """Peers that must agree on the order of two facets."""
 FAR_OUTSIDE = 3.0
 """Half widths of the 90 % interval beyond which a label is an outlier."""
-MODEL_CLEAR = 5.0
+MODEL_CLEAR = 4.0
 """Robust standard deviations of the shifts of all compounds, scaled by the spread of the trees."""
 
 
@@ -164,6 +165,7 @@ def audit_slabs(
         If trees are to be grown and scikit-learn is missing.
     """
     wanted, notes = set(checks), []
+    slabs, impossible = _without_impossible(slabs)
     gamma, phi = slabs.labels["surface_energy"], slabs.labels["work_function"]
     peers = find_peers(list(slabs.compounds.values()))
     compared = compare_with_peers(peers, gamma, phi, slabs.units)
@@ -181,7 +183,7 @@ def audit_slabs(
                 notes.append(
                     f"{target.replace('_', ' ')}: too few labels or compounds to expect values by trees"
                 )
-    findings: list[Finding] = []
+    findings: list[Finding] = impossible if "range" in wanted else []
     if "bulk-energy" in wanted:
         findings += _bulk_energies(slabs, compared, expected)
     shifted = {finding.compound for finding in findings}
@@ -225,6 +227,35 @@ def _records(slabs: AuditSlabs, numbers: Iterable[int]) -> tuple[str, ...]:
     return tuple(slabs.entries[i].record_id for i in numbers)
 
 
+def _without_impossible(slabs: AuditSlabs) -> tuple[AuditSlabs, list[Finding]]:
+    """Return the slabs without labels that no surface has, and findings on these."""
+    labels = {target: values.copy() for target, values in slabs.labels.items()}
+    findings = []
+    for target, values in labels.items():
+        for key, members in slabs.members.items():
+            wrong = [i for i in members if np.isfinite(values[i]) and not is_possible(target, values[i])]
+            if not wrong:
+                continue
+            worst = float(max(values[wrong], key=abs))
+            findings.append(
+                Finding(
+                    key,
+                    slabs.compounds[key].formula,
+                    "range",
+                    FAULTY,
+                    target,
+                    worst,
+                    _records(slabs, wrong),
+                    len(members),
+                    f"{counted(len(wrong), 'value')} that no surface has, such as {worst:.6g} "
+                    f"{UNITS[target]}; import them again with --unit",
+                    slabs.method,
+                )
+            )
+            values[wrong] = np.nan
+    return replace(slabs, labels=labels), findings
+
+
 def _bulk_energies(
     slabs: AuditSlabs, compared: Mapping[str, PeerComparison], expected: Mapping[str, Expectation]
 ) -> list[Finding]:
@@ -232,15 +263,16 @@ def _bulk_energies(
     findings = []
     for key, members in slabs.members.items():
         by_peers = compared.get(key)
-        if by_peers is not None and by_peers.offset.is_clear():
-            level, offset = FAULTY, by_peers.offset
+        if by_peers is not None and (by_peers.offset.is_clear() or by_peers.offset.is_proportional):
+            offset = by_peers.offset
+            level = FAULTY if offset.is_clear() else SUSPECT
             numbers, residuals = by_peers.numbers, by_peers.residuals
             names = ", ".join(slabs.compounds[peer].formula for peer in by_peers.peers)
-            against = f"than in {names}"
+            against = f"than those of {names}"
         elif key in by_trees:
             level = SUSPECT
             offset, numbers, residuals = by_trees[key]
-            against = "than expected from other compounds"
+            against = "than other compounds let expect"
         else:
             continue
         labelled = [i for i in members if np.isfinite(slabs.labels["surface_energy"][i])]
@@ -264,18 +296,17 @@ def _bulk_energies(
 
 
 def _offset_reason(offset: Offset, against: str) -> str:
-    direction = "lower" if offset.shift < 0 else "higher"
     wrong = "high" if offset.energy > 0 else "low"
+    direction = "lower" if offset.shift < 0 else "higher"
     text = (
-        f"{counted(offset.facets, 'facet')} {abs(offset.shift):.3f} eV/A^2 {direction} {against}, as a bulk "
-        f"energy {abs(offset.energy):.2f} eV per formula unit too {wrong} makes them "
-        f"(scatter {offset.scatter:.4f} eV/A^2"
+        f"bulk energy {abs(offset.energy):.2f} eV per formula unit too {wrong}: facets {direction} {against} "
+        f"in proportion to their formula units, within {offset.scatter:.4f} eV/A^2"
     )
     if offset.scatter < offset.constant_scatter / 1.5:
-        text += f", {offset.constant_scatter:.4f} about a constant shift"
+        text += f" ({offset.constant_scatter:.4f} about a constant)"
     if offset.work_function is not None:
-        text += f"; work functions differ by {offset.work_function:+.2f} eV"
-    return text + ")"
+        text += f"; work functions {offset.work_function:+.2f} eV"
+    return text
 
 
 def _shifts_by_trees(
@@ -322,7 +353,6 @@ def _outliers(slabs: AuditSlabs, expected: Mapping[str, Expectation], shifted: s
             if not numbers or (target == "surface_energy" and key in shifted):
                 continue
             worst = max(numbers, key=lambda i: abs(errors[i]))
-            unit = UNITS[target]
             findings.append(
                 Finding(
                     key,
@@ -333,10 +363,10 @@ def _outliers(slabs: AuditSlabs, expected: Mapping[str, Expectation], shifted: s
                     float(errors[worst]),
                     _records(slabs, numbers),
                     len(members),
-                    f"{len(numbers)} of {counted(len(members), 'facet')} over {FAR_OUTSIDE:g} half widths of "
-                    f"the 90 % interval from what is expected by {expectation.source}: "
-                    f"{slabs.labels[target][worst]:.3f} {unit}, not {expectation.values[worst]:.3f} "
-                    f"± {expectation.half_width[worst]:.3f}",
+                    f"{len(numbers)} of {counted(len(members), 'facet')} beyond {FAR_OUTSIDE:g} times the "
+                    f"90 % interval of {expectation.source}, such as {slabs.labels[target][worst]:.3f} "
+                    f"{UNITS[target]} for {expectation.values[worst]:.3f} ± "
+                    f"{expectation.half_width[worst]:.3f}",
                     slabs.method,
                 )
             )

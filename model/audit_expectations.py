@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from model.audit_slabs import AuditSlabs
+    from model.ensemble import Ensemble
+    from model.graph_cache import GraphCache
+
     Array = NDArray[np.float64]
 
 FOLDS = 8
@@ -107,8 +111,47 @@ def cross_validated(
     # normalised errors, as of conformal prediction; the constant keeps leaves of one value from zero widths
     usual = spread + np.nanmedian(spread)
     half = np.nanquantile(np.abs(labels - values)[trusted] / usual[trusted], QUANTILE) * usual
-    return Expectation(values, spread, half, "trees grown without the compound")
+    return Expectation(values, spread, half, "trees grown without it")
 
 
 def _fold(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % FOLDS
+
+
+def by_model(
+    ensemble: Ensemble, uri: str, slabs: AuditSlabs, cache: GraphCache | None
+) -> dict[str, Expectation]:
+    """Return what a trained model predicts for the slabs of an audit, by target.
+
+    A model that was trained on a wrong label knows it: such labels stand out less than out of sample.
+
+    Parameters
+    ----------
+    ensemble
+        The model.
+    uri
+        The store of the slabs.
+    slabs
+        Of one method.
+    cache
+        Of graphs.
+    """
+    from model.dataset import Dataset
+
+    dataset = Dataset.from_store(
+        uri,
+        [name for name, labels in slabs.labels.items() if np.isfinite(labels).any()],
+        settings=ensemble.graph_settings,
+        methods=[slabs.method],
+        cache=cache,
+    )
+    graphs = {entry.record_id: entry.graph for entry in dataset}
+    places = [i for i, entry in enumerate(slabs.entries) if entry.record_id in graphs]
+    predicted = ensemble.predict([graphs[slabs.entries[i].record_id] for i in places])
+    found = {}
+    for target in set(predicted.mean) & set(slabs.labels):
+        values, half = np.full(len(slabs.entries), np.nan), np.full(len(slabs.entries), np.nan)
+        values[places] = predicted.mean[target]
+        half[places] = predicted.interval(target)[1] - predicted.mean[target]
+        found[target] = Expectation(values, half, half, "the model")
+    return found

@@ -39,6 +39,13 @@ MOST_WORK_FUNCTION = 0.25
 """A wrong bulk energy leaves the work functions where they are, up to this (eV)."""
 
 
+PROPORTIONAL = 2.5
+"""Times that the facets scatter less about a shift in proportion to their formula units than about a constant
+one where a wrong bulk energy shows by this alone."""
+FEWEST_PROPORTIONAL = 5
+"""Facets from which on that is no chance."""
+
+
 @dataclass(frozen=True)
 class Offset:
     """A shift that the facets of a compound share.
@@ -76,6 +83,15 @@ class Offset:
             size >= max(SMALLEST_SHIFT, sigmas * self.noise)
             and self.scatter <= COMMON * size
             and (self.work_function is None or abs(self.work_function) <= MOST_WORK_FUNCTION)
+        )
+
+    @property
+    def is_proportional(self) -> bool:
+        """Whether the facets follow the formula units of their slabs, as with a wrong bulk energy."""
+        return (
+            self.facets >= FEWEST_PROPORTIONAL
+            and self.is_clear(1.0)
+            and self.scatter <= min(0.1 * abs(self.shift), self.constant_scatter / PROPORTIONAL)
         )
 
 

@@ -237,6 +237,12 @@ class UnitPlan:
         return converted
 
 
+def is_possible(target: str, value: float) -> bool:
+    """Whether a surface may have such a value; true of targets that are not in `QUANTITIES`."""
+    quantity = QUANTITIES.get(target)
+    return quantity is None or quantity.low <= value <= quantity.high
+
+
 def check_value(target: str, value: float, sure: frozenset[str] = frozenset()) -> None:
     """Refuse a value that no surface has.
 
@@ -254,9 +260,9 @@ def check_value(target: str, value: float, sure: frozenset[str] = frozenset()) -
     InputError
         Naming the value, the range, and the unit that it may be in.
     """
-    quantity = QUANTITIES.get(target)
-    if quantity is None or quantity.low <= value <= quantity.high:
+    if is_possible(target, value):
         return
+    quantity = QUANTITIES[target]
     remedy = "check the value and its unit" if target in sure else _advice(target, value)
     raise InputError(
         f"{target} {value:.6g} {quantity.unit} is refused, no surface is outside {quantity.low:g} to "

@@ -123,6 +123,16 @@ class PlotKind(StrEnum):
     SUMMARY = "summary"
 
 
+class AuditCheck(StrEnum):
+    """What `mgsurf audit` looks for, see `model.audit.CHECKS`."""
+
+    RANGE = "range"
+    BULK_ENERGY = "bulk-energy"
+    OUTLIER = "outlier"
+    DUPLICATES = "duplicates"
+    ORDER = "order"
+
+
 class ExportFormat(StrEnum):
     """What `mgsurf export` can write."""
 
