@@ -104,6 +104,41 @@ def test_a_corrected_value_replaces_the_old_one(folder, bring):
     assert stored()[0]["targets"]["surface_energy"] == 0.051
 
 
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        ("id;surface_energy;work_function\n{a};0,05;3,5\n{b};0,06;\n", ()),
+        ("cif\tSurface energy (J/m^2)\tWork function (meV)\n{a}\t0.801088\t3500\n{b}\t0.961306\t\n", ()),
+        ("{a},0.801088,3.5\n{b},0.961306,\n", (*NAMES, "--unit", "surface_energy=J/m2")),
+        ("{a};801,088;3500\n{b};961,306;\n",
+         (*NAMES, "--unit", "surface_energy=erg/cm2", "--unit", "work_function=meV")),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("ending", ["", ".cif"])
+def test_separators_headings_units_and_ids_with_their_ending(folder, bring, content, options, ending):
+    (folder / "id_prop.csv").write_text(content.format(a=f"a{ending}", b=f"b{ending}"))
+    status, done, _ = bring(folder, *options)
+    assert (status, done["n_read"]) == (0, 2)
+    assert [r["source_id"] for r in stored()] == ["a", "b"]
+    for record, gamma, phi in zip(stored(), (0.05, 0.06), (3.5, None), strict=True):
+        assert record["targets"] == {"surface_energy": pytest.approx(gamma, abs=1e-7), "work_function": phi}
+        assert record["units"] == {"surface_energy": "eV/A^2", "work_function": "eV"}
+
+
+def test_values_that_no_surface_has_are_refused_line_by_line(folder, bring):
+    (folder / "id_prop.csv").write_text("a,0.05,3.5\nb,50,4100\nc,0.06,0.15\nd,0.04,3.9\n")
+    status, done, errors = bring(folder, *NAMES)
+    assert (status, done["n_read"], len(errors)) == (1, 2, 2)
+    assert f"{folder / 'id_prop.csv'}, line 2: b: surface_energy 50 " in errors[0]
+    assert "work_function=Hartree" in errors[1]
+
+
+def test_a_whole_column_in_another_unit_is_refused(folder, refused_here):
+    (folder / "id_prop.csv").write_text("a,0.8,3.5\nb,1.1,3.6\nc,0.9,4.2\nd,1.0,3.9\n")
+    assert "--unit surface_energy=J/m2" in refused_here("import", folder, *NAMES, "--store", "s.sqlite")
+    assert not Path("s.sqlite").exists()
+
+
 def test_another_slab_of_the_same_name_is_not_put_in_the_place_of_the_first(folder, bring):
     bring(folder, *NAMES)
     (folder / "a.cif").write_text(str(CifWriter(slab(11))))
@@ -238,7 +273,7 @@ def shared_file(path: Path, records: list[dict]) -> Path:
     return path
 
 
-def shared_record(name: str, structure: Structure, **more) -> dict:
+def shared_record(name: str, structure: Structure, **more: object) -> dict:
     return {
         "id": name,
         "cell": list(structure.lattice.parameters),
@@ -310,6 +345,34 @@ def test_another_store_comes_in_whole(filled, folder, bring, tmp_path):
     assert app(["import", "s.sqlite", "--store", "t.sqlite", "--json"], standalone_mode=False) == 0
     assert len(stored("t.sqlite")) == 4
     assert len(stored()) == 4
+
+
+def test_units_of_a_json_data_set_convert(tmp_path, bring):
+    path = shared_file(tmp_path / "joules", [shared_record("x", slab(), surface_energy=0.8)])
+    content = json.loads(gzip.decompress((path / "slabs.json.gz").read_bytes()))
+    content["units"]["surface_energy"] = "J/m^2"
+    (path / "slabs.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(content).encode())
+    (path / "slabs.json.gz").unlink()
+    status, _, errors = bring(path)
+    assert status == 0
+    assert len(errors) == 1
+    assert stored()[0]["targets"]["surface_energy"] == pytest.approx(0.8 / 16.02176634)
+
+
+def test_impossible_values_and_other_units_of_another_store(folder, bring):
+    bring(folder, *NAMES)
+    with open_store("s.sqlite") as store:
+        records = list(label_documents(store))
+        records[0]["targets"]["surface_energy"] = 50.0
+        for record in records[1:]:  # as versions without --unit kept them
+            record |= {"method_fingerprint": "imported-joules", "units": {"surface_energy": "J/m^2"}}
+            record["targets"]["surface_energy"] = 0.8
+        store.collection("labels").upsert(records)
+    assert app(["import", "s.sqlite", "--store", "t.sqlite"], standalone_mode=False) == 1
+    found = stored("t.sqlite")
+    assert [r["source_id"] for r in found] == sorted(r["source_id"] for r in records[1:])
+    assert found[0]["targets"]["surface_energy"] == pytest.approx(0.8 / 16.02176634)
+    assert found[0]["units"] == {"surface_energy": "eV/A^2"}
 
 
 def test_the_summary_is_one_line(folder, mgsurf):
