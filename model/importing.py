@@ -218,7 +218,10 @@ def _write(store: SurfaceStore, batch: list[LabelRecord], result: Imported) -> N
     kept = []
     for record in batch:
         stored = there.get(record.id)
-        if stored is not None and not _same_structure(stored["slab"], record.slab):
+        if stored is not None and _same_slab(stored["slab"], record.slab):
+            # whatever order and orientation an earlier reader gave it
+            record.slab = stored["slab"]
+        elif stored is not None:
             result.problems.append(
                 f"{record.source_id}: the store holds another slab of this name from {record.source}; "
                 f"give another --source"
@@ -231,11 +234,18 @@ def _write(store: SurfaceStore, batch: list[LabelRecord], result: Imported) -> N
     result.n_changed += add_labels(store, kept)
 
 
-def _same_structure(one: dict[str, Any], other: dict[str, Any]) -> bool:
+def _same_slab(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two slabs are equal up to their orientation and the order of their atoms."""
     if len(one["sites"]) != len(other["sites"]):
         return False
-    if [s["species"] for s in one["sites"]] != [s["species"] for s in other["sites"]]:
+    cells = [np.array(slab["lattice"]["matrix"]) for slab in (one, other)]
+    metrics = [cell @ cell.T for cell in cells]
+    longest = float(np.sqrt(max(metric.max() for metric in metrics)))
+    if not np.allclose(*metrics, rtol=0, atol=2 * longest * _SAME_PLACE):
         return False
-    cells = [np.array(s["lattice"]["matrix"]) for s in (one, other)]
-    places = [np.array([site["abc"] for site in s["sites"]]) for s in (one, other)]
-    return all(np.allclose(a, b, atol=_SAME_PLACE) for a, b in (cells, places))
+    species = [np.array([site["species"][0]["element"] for site in slab["sites"]]) for slab in (one, other)]
+    places = [np.array([site["abc"] for site in slab["sites"]]) for slab in (one, other)]
+    offsets = places[0][:, None] - places[1][None]
+    same = np.all(np.abs(offsets - np.round(offsets)) < _SAME_PLACE, axis=2)
+    same &= species[0][:, None] == species[1][None]
+    return bool(same.any(axis=0).all() and same.any(axis=1).all())

@@ -382,3 +382,64 @@ def test_the_summary_is_one_line(folder, mgsurf):
         "4 slabs read from dataset (3 surface_energy, 3 work_function); 4 records new or changed\n"
     )
     assert "nothing new" in mgsurf("import", folder, *NAMES, "--store", "s.sqlite").stdout
+
+
+HEAD = """data_s
+_cell_length_a 3.3
+_cell_length_b 3.3
+_cell_length_c 25
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+{symmetry}
+loop_
+_atom_site_label
+{kind}
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+"""
+HALF = "Mg1 Mg 0 0 0.5\nNi1 Ni 0.5 0.5 0.566\nMg2 Mg 0 0 0.632\nNi2 Ni 0.5 0.5 0.698\n"
+NICKEL_TIN = "".join(
+    f"{'NI' if i % 2 == 0 else 'SN'}1 {i % 2 / 2} {i % 2 / 2} {0.2 + 0.066 * i}\n" for i in range(7)
+)
+
+
+@pytest.mark.parametrize(
+    ("symmetry", "composition"),
+    [
+        ("_space_group_IT_number 123", {"Mg": 3, "Ni": 4}),
+        ("_space_group_name_Hall '-P 4 2'", {"Mg": 3, "Ni": 4}),
+        ("_space_group_name_H-M_ref 'P 4/m m m'", {"Mg": 3, "Ni": 4}),
+        ("_symmetry_space_group_name_H-M 'P 1'", {"Mg": 2, "Ni": 2}),
+        ("", None),
+        ("_symmetry_space_group_name_H-M 'P 4/mmmm'", None),
+    ],
+)
+def test_half_a_slab_is_completed_by_its_symmetry_or_refused(folder, bring, symmetry, composition):
+    (folder / "c.cif").write_text(HEAD.format(symmetry=symmetry, kind="_atom_site_type_symbol") + HALF)
+    status, _, errors = bring(folder, *NAMES)
+    found = {record["source_id"]: record["composition"] for record in stored()}
+    assert found.get("c") == composition
+    assert (status, len(errors), len(found)) == ((0, 0, 4) if composition else (1, 1, 3))
+    assert composition or "line 3" in errors[0]
+
+
+@pytest.mark.parametrize("kind", ["_atom_site_label", "_atom_site_type_symbol"])
+def test_symbols_in_capitals_are_elements(folder, bring, kind):
+    text = HEAD.format(symmetry="_symmetry_space_group_name_H-M 'P 1'", kind="").replace(
+        "_atom_site_label", kind
+    )
+    (folder / "a.cif").write_text(text + NICKEL_TIN)
+    assert bring(folder, *NAMES)[0] == 0
+    assert stored()[0]["composition"] == {"Ni": 4, "Sn": 3}
+
+
+def test_a_slab_in_another_order_of_atoms_is_the_stored_one(folder, bring):
+    bring(folder, *NAMES)
+    before = stored()
+    turned = SLABS["b"].get_sorted_structure(key=lambda site: -site.frac_coords[2])
+    (folder / "b.cif").write_text(str(CifWriter(turned)))
+    status, done, errors = bring(folder, *NAMES)
+    assert (status, done["n_changed"], errors) == (0, 0, [])
+    assert stored() == before
