@@ -74,13 +74,14 @@ def read_cgcnn(folder: Path, names: Sequence[str] | None) -> Rows:
     return Rows(len(lines), _cgcnn_rows(folder, path, table, chosen), _columns(table, chosen), units)
 
 
-def _cif_of(folder: Path, name: str) -> str | None:
-    """Return the id that a cell names, without the ending of its file; None where there is no such file."""
+def _cif_of(folder: Path, name: str) -> Path | None:
+    """Return the file of an id, which may end as the file does; None where there is no such file."""
     if not name or "/" in name or "\\" in name or "\0" in name or len(name) > 200:
         return None
     for stem in (name, name[:-4] if name.lower().endswith(".cif") else ""):
-        if stem and any((folder / f"{stem}{ending}").exists() for ending in _ENDINGS):
-            return stem
+        for ending in _ENDINGS:
+            if stem and (file := folder / (stem + ending)).exists():
+                return file
     return None
 
 
@@ -119,7 +120,8 @@ def _cgcnn_rows(folder: Path, path: Path, table: Table, names: list[str]) -> Ite
     seen: dict[str, int] = {}
     for number, cells in table.lines:
         where = f"{path}, line {number}"
-        name = _cif_of(folder, cells[0]) or cells[0]
+        cif = _cif_of(folder, cells[0])
+        name = cells[0] if cif is None else cif.name[:-4]
         try:
             if len(cells) != len(names) + 1:
                 raise InputError(f"{len(cells)} cells, not {len(names) + 1}; left out")
@@ -129,9 +131,8 @@ def _cgcnn_rows(folder: Path, path: Path, table: Table, names: list[str]) -> Ite
                 raise InputError(f"the id {name} stands in line {seen[name]} already; left out")
             seen[name] = number
             targets = {target: table.number(cell) for target, cell in zip(names, cells[1:], strict=True)}
-            cif = next((f for e in _ENDINGS if (f := folder / f"{name}{e}").exists()), folder / f"{name}.cif")
-            if not cif.exists():
-                raise InputError(f"{cif.name} is missing; left out")
+            if cif is None:
+                raise InputError(f"{name}.cif is missing; left out")
             crystals = read_cif_file(cif)
             if len(crystals) != 1:
                 raise InputError(f"{cif} holds {len(crystals)} structures; split it")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _SAME_ATOM = 1e-3  # fractional; atoms of two readings this close are one
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class _Trial:
     """The atoms that one setting makes of the sites; `problem` says why they cannot be right."""
 
