@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from stores.errors import InputError
 from stores.records import Provenance
-from stores.structures.reading import read_all, structure_files
+from stores.structures.reading import read_all, show_notes, structure_files
+from stores.structures.vacuum import check_bulk
 from workflows.structures.sources.protocol import Candidate
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ class FileSource:
                 continue
             for number, structure in enumerate(found, start=1):
                 suffix = f"#{number}" if len(found) > 1 else ""
+                try:
+                    show_notes(check_bulk(structure, f"{path}{suffix}"))
+                except InputError as error:
+                    self.problems.append(str(error))
+                    continue
                 yield Candidate(
                     structure=structure,
                     provenance=Provenance(source=self.name, identifiers=[f"{path}{suffix}"]),
