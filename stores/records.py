@@ -43,6 +43,7 @@ class VerdictStatus(StrEnum):
     VACUUM_NOT_FLAT = "vacuum_not_flat"
     ASYMMETRIC = "asymmetric"
     INCONSISTENT_SETTINGS = "inconsistent_settings"
+    FAULTY = "faulty"
     FAILED = "failed"
 
 

@@ -30,7 +30,7 @@ _NAMES = (
 _NUMBERS = ("_space_group_it_number", "_symmetry_int_tables_number")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class CifCrystal:
     """An ordered crystal: all atoms of the cell.
 

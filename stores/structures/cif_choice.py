@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _SAME_ATOM = 1e-3  # fractional; atoms of two readings this close are one
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class _Trial:
     """The atoms that one setting makes of the sites; `problem` says why they cannot be right."""
 
@@ -225,7 +225,8 @@ def _confirm(
     elif symmetry.doubt and not trial.verdict.confirmed:
         raise InputError(
             f"{where}: {symmetry.doubt}, and no formula with Z and no density confirms that "
-            f"{_formula(trial)} is the whole cell: add _space_group_symop_operation_xyz (x,y,z if all atoms are listed)"
+            f"{_formula(trial)} is the whole cell: add _space_group_symop_operation_xyz (x,y,z if all atoms "
+            "are listed)"
         )
 
 

@@ -22,7 +22,7 @@ _FULL = 1e-3 + 1e-9  # an occupancy this close to 1 is 1: refined, or rounded
 _DUMMY = "dum"  # of _atom_site_calc_flag: a site without an atom
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Sites:
     """Sites of a data block, one for each row.
 

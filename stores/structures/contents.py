@@ -21,7 +21,7 @@ _PART = re.compile(r"([A-Z][a-z]?)(\d*\.?\d*)")
 _TOKEN = re.compile(r"([A-Za-z]{1,2})(\d*\.?\d*)")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Stated:
     """What a data block states.
 
@@ -82,7 +82,7 @@ def read_formula(text: str) -> tuple[dict[str, float], ...]:
     return tuple(found)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Verdict:
     """Whether atoms agree with what the file states.
 

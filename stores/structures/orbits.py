@@ -36,7 +36,7 @@ class OrbitError(ValueError):
         self.distance = distance
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Orbits:
     """The atoms of a cell.
 

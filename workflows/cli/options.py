@@ -53,6 +53,14 @@ OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUT)
 ]
 
+
+class TwinsRule(StrEnum):
+    """What is done about identical slabs in two parts of a split."""
+
+    DROP = "drop"
+    MOVE = "move"
+
+
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 PresetOption = Annotated[
     str,
@@ -66,6 +74,14 @@ SplitOption = Annotated[
     typer.Option(
         metavar="HOW",
         help="random, compound, chemsys, element (one left out), element:Ag, or a CSV file (record_id,part).",
+    ),
+]
+TwinsOption = Annotated[
+    TwinsRule | None,
+    typer.Option(
+        "--twins",
+        help="What to do about identical slabs that a --split file has in two parts: leave out the copies in "
+        "the earlier part, or move all into the later; without it such a file is refused.",
     ),
 ]
 SeedOption = Annotated[int, typer.Option(min=0, metavar="N", help="Of split and training.")]
@@ -105,6 +121,16 @@ class PlotKind(StrEnum):
     SCATTER = "scatter"
     WULFF = "wulff"
     SUMMARY = "summary"
+
+
+class AuditCheck(StrEnum):
+    """What `mgsurf audit` looks for, see `model.audit.CHECKS`."""
+
+    RANGE = "range"
+    BULK_ENERGY = "bulk-energy"
+    OUTLIER = "outlier"
+    DUPLICATES = "duplicates"
+    ORDER = "order"
 
 
 class ExportFormat(StrEnum):
