@@ -289,7 +289,7 @@ class _Slab:
 
     @classmethod
     def of(cls, found: LabelledSlab) -> Self:
-        plain = PlainSlab.from_dict(found.slab or {})
+        plain = PlainSlab.from_dict(found.slab or {}, f"the slab of record {found.record_id}")
         return cls(
             record_id=found.record_id,
             slab=plain,

@@ -56,15 +56,17 @@ class PlainSlab:
         return cls(numbers, structure.lattice.matrix, fractional)
 
     @classmethod
-    def from_dict(cls, structure: dict[str, Any]) -> Self:
+    def from_dict(cls, structure: dict[str, Any], where: str = "the stored slab") -> Self:
         """Return a stored structure (pymatgen's ``as_dict``) without making a pymatgen object.
+
+        Errors name it as `where`.
 
         Raises
         ------
         InputError
             If `stores.structures.document.read_document` refuses it.
         """
-        plain = read_document(structure, "the stored slab")
+        plain = read_document(structure, where)
         return cls(plain.numbers, plain.lattice, plain.fractional)
 
 

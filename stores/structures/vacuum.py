@@ -19,6 +19,7 @@ MIN_VACUUM = 6.0
 """Distance between neighbouring planes of atoms (A) from which the space between them is vacuum. In crystals
 the widest gaps are those of bcc Cs (4.3 A) and of layers that PBE binds too weakly (HfNI: 5.2 A)."""
 
+_LEAST = MIN_VACUUM - 1e-3  # a vacuum of 6 A in a file with rounded coordinates is one
 _MOST_PLANES = 2_000_000  # a cell with more is larger than any that is computed
 _FEW = 24  # atoms
 _ONE_LAYER = 0.1  # A; atoms closer than this along the normal are one layer
@@ -76,7 +77,7 @@ def vacuum_directions(lattice: NDArray[np.float64], fractional: NDArray[np.float
     InputError
         If the cell is larger than any structure that is computed.
     """
-    reach = (np.linalg.norm(lattice, axis=1) / MIN_VACUUM).astype(int)
+    reach = (np.linalg.norm(lattice, axis=1) / _LEAST).astype(int)
     if not reach.any() or not len(fractional):
         return []
     if np.prod(2.0 * reach + 1) > _MOST_PLANES:
@@ -85,16 +86,16 @@ def vacuum_directions(lattice: NDArray[np.float64], fractional: NDArray[np.float
     planes = np.indices(2 * reach + 1).reshape(3, -1).T - reach
     planes = planes[len(planes) // 2 + 1 :]  # of G and -G the one whose first index is positive
     lengths = np.linalg.norm(planes @ np.linalg.inv(lattice).T, axis=1)
-    wide = np.flatnonzero(lengths <= 1 / MIN_VACUUM)
+    wide = np.flatnonzero(lengths <= 1 / _LEAST)
     # multiples of a shorter G see the same gaps within a part of its spacing
     wide = wide[np.gcd.reduce(planes[wide], axis=1) == 1]
     # where some of the atoms leave no gap all of them leave none, which rules out most planes at little cost
     few = fractional[:: -(-len(fractional) // _FEW)]
-    wide = wide[(_gaps(few, planes[wide]).max(axis=0) / lengths[wide]) >= MIN_VACUUM]
+    wide = wide[(_gaps(few, planes[wide]).max(axis=0) / lengths[wide]) >= _LEAST]
     found: list[VacuumDirection] = []
     for i in wide:
         gaps = _gaps(fractional, planes[i : i + 1])[:, 0] / lengths[i]
-        if widths := sorted(gaps[gaps >= MIN_VACUUM].tolist(), reverse=True):
+        if widths := sorted(gaps[gaps >= _LEAST].tolist(), reverse=True):
             h, k, l = planes[i].tolist()
             between = gaps[gaps > _ONE_LAYER]
             is_layered = len(between) > 1 and bool(np.ptp(between) < _ONE_LAYER)

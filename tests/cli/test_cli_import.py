@@ -192,6 +192,9 @@ def break_folder(folder: Path, how: str) -> str:
     if how == "bulk":
         (folder / "c.cif").write_text(str(CifWriter(BULK)))
         return "No vacuum"
+    if how == "two slabs":
+        (folder / "c.cif").write_text(str(CifWriter(SLABS["c"] * (1, 1, 2))))
+        return "2 slabs in one cell"
     if how == "two atoms":
         wrong = SLABS["c"].copy()
         wrong.append("Mg", wrong.frac_coords[0] + [0.01, 0, 0])
@@ -213,6 +216,7 @@ def break_folder(folder: Path, how: str) -> str:
         "short",
         "path",
         "bulk",
+        "two slabs",
         "two atoms",
     ],
 )

@@ -302,6 +302,10 @@ def test_bad_files_are_one_line(refused_here, tmp_path, labelled, trained):
     assert "bad.vasp" in refused_here("predict", "bad.vasp", "--model", trained[0])
     Poscar(crystal("Ag", False)).write_file(tmp_path / "bulk.vasp")
     assert "No vacuum" in refused_here("predict", "bulk.vasp", "--model", trained[0])
+    Poscar(Poscar.from_file("slab.vasp").structure * (1, 1, 2)).write_file(tmp_path / "two.vasp")
+    assert "2 slabs in one cell" in refused_here("predict", "two.vasp", "--model", trained[0])
+    message = refused_here("predict", "--bulk", "slab.vasp", "--model", trained[0])
+    assert "slab.vasp is not a bulk crystal" in message and "A along c" in message
     assert "does not exist" in refused_here("predict", "absent.vasp", "--model", trained[0])
 
 

@@ -97,7 +97,7 @@ REDUCED = [[1, 0, 1], [0, 1, 0], [0, 0, 1]]
 MIXED = [[1, 0, 1], [0, 1, 1], [1, 1, 3]]
 SLABS = {
     "as cut": (slab(), (0, 0, 1), 15.0),
-    "vacuum of 6.1 A": (slab(vacuum=6.1), (0, 0, 1), 6.1),
+    "vacuum of 6 A": (slab(vacuum=6.0), (0, 0, 1), 6.0),
     "tilted c": (in_cell(slab(), TILT), (0, 0, 1), 15.0),
     "across the boundary": (shifted(slab(), 0.5), (0, 0, 1), 15.0),
     "at the boundary": (shifted(slab(), -slab().frac_coords[:, 2].min()), (0, 0, 1), 15.0),
