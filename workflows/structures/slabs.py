@@ -21,6 +21,7 @@ from workflows.structures.counting import atom_ranges, check_arguments, count_la
 from workflows.structures.crystal import Crystal, crystal_of
 from workflows.structures.facets import Miller
 from workflows.structures.planes import Cut, Plane, plane_of
+from workflows.structures.space_group import SYMPREC
 from workflows.structures.terminations import Termination, electropositive_first, terminations_of
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def enumerate_slabs(
     layer_tolerance: float = 0.1,
     max_terminations: int | None = None,
     max_atoms: int | None = 200,
-    symprec: float = 0.01,
+    symprec: float = SYMPREC,
 ) -> list[FacetSlabs]:
     """Cut every symmetric slab of every facet: one per inequivalent termination.
 
