@@ -58,16 +58,17 @@ def _read_text(path: Path) -> str:
 
 
 def _parse(text: str, path: Path) -> Any:
-    from ruamel.yaml import YAML
     from ruamel.yaml.constructor import DuplicateKeyError
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    from workflows.flows.campaign_yaml import reader
 
     for number, line in enumerate(text.splitlines(), start=1):
         # Python refuses to read or to write decimal integers of over 4,300 digits
         if re.search(r"(?<!\w)(0[xo])?[\da-fA-F_]{1000}", line):
             raise InputError(f"{path}:{number}: a number of over 1,000 digits; write a smaller one")
     try:
-        return YAML(typ="rt").load(text)
+        return reader().load(text)
     except DuplicateKeyError as error:
         mark = error.problem_mark
         key = str(error.problem).split('"')[1]
