@@ -7,10 +7,11 @@ import io
 import math
 from typing import TYPE_CHECKING
 
-from model.cif import read_cif
 from model.imported import TARGET_NAME, UNITS, Labelled, Problem, Rows, checked_names
+from model.slab_frame import PlainSlab
 from stores.errors import InputError
 from stores.export_formats import ID_PROP_COLUMNS
+from stores.structures.reading import read_cif_file
 from stores.words import counted
 
 if TYPE_CHECKING:
@@ -100,10 +101,10 @@ def _cgcnn_rows(
             cif = folder / f"{name}.cif"
             if not cif.exists():
                 raise InputError(f"{cif.name} is missing; left out")
-            try:
-                slab = read_cif(cif)
-            except InputError as error:
-                raise InputError(f"{cif.name}: {error}") from error
+            crystals = read_cif_file(cif)
+            if len(crystals) != 1:
+                raise InputError(f"{cif} holds {len(crystals)} structures; split it")
+            slab = PlainSlab(crystals[0].numbers, crystals[0].lattice, crystals[0].fractional)
         except InputError as error:
             yield Problem(f"{where}: {error}")
             continue

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from model.cif import lattice_matrix
 from model.imported import Labelled, Problem, Rows, checked_names
 from model.slab_frame import PlainSlab
 from stores.errors import InputError
+from stores.structures.cell import lattice_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

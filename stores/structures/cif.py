@@ -1,30 +1,70 @@
-"""CIF files, read without the silent repairs: what is missing or doubled in them is refused by name."""
+"""CIF files: syntax by gemmi; symmetry, sites and contents as the text states them, compared with each other."""
 
 from __future__ import annotations
 
-import math
-import warnings
-from typing import TYPE_CHECKING, Any
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stores.errors import InputError
+from stores.structures.cell import lattice_matrix
+from stores.structures.cif_choice import choose_atoms
+from stores.structures.cif_sites import COORDINATES, read_sites
+from stores.structures.cif_symmetry import OperatorError, symmetry_of
+from stores.structures.cif_values import MISSING, Tags, first, optional_number, parse_number, tags_of
+from stores.structures.contents import Stated
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from numpy.typing import NDArray
     from pymatgen.core.structure import Structure
 
-_COORDINATES = ("_atom_site_fract_x", "_atom_site_fract_y", "_atom_site_fract_z")
-_SAME_POSITION = 1e-3  # fractional; two rows of a CIF this close describe one position
+_CELL = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
+_OPERATORS = ("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz")
+_HALL = ("_space_group_name_hall", "_symmetry_space_group_name_hall")
+_NAMES = (
+    "_space_group_name_h-m_alt", "_symmetry_space_group_name_h-m", "_space_group_name_h-m_full",
+    "_space_group_name_h-m_ref",
+)  # fmt: skip
+_NUMBERS = ("_space_group_it_number", "_symmetry_int_tables_number")
 
 
-def _number(text: str) -> float:
-    """Read a CIF number, whose last digits' uncertainty may follow in parentheses: 0.1628(3)."""
-    return float(str(text).split("(")[0])
+@dataclass(frozen=True, eq=False)
+class CifCrystal:
+    """An ordered crystal: all atoms of the cell.
+
+    Attributes
+    ----------
+    cell
+        a, b, c (A), alpha, beta, gamma (degrees).
+    lattice
+        [3, 3], vectors as rows (A), the first along x, the second in the xy plane.
+    numbers
+        [N] int64, atomic numbers.
+    fractional
+        [N, 3].
+    """
+
+    cell: tuple[float, ...]
+    lattice: NDArray[np.float64]
+    numbers: NDArray[np.int64]
+    fractional: NDArray[np.float64]
+
+    def structure(self) -> Structure:
+        """Return it for pymatgen, in pymatgen's axes, sites sorted by electronegativity, within the cell."""
+        from ase.data import chemical_symbols
+        from pymatgen.core import Element, Lattice, Structure
+
+        symbols = [chemical_symbols[n] for n in self.numbers]
+        negativity = {symbol: Element(symbol).X for symbol in set(symbols)}
+        order = sorted(range(len(symbols)), key=lambda i: (negativity[symbols[i]], symbols[i]))
+        wrapped = self.fractional - np.floor(self.fractional)
+        lattice = Lattice.from_parameters(*self.cell)
+        return Structure(lattice, [symbols[i] for i in order], wrapped[order])
 
 
-def read_cif(text: str, where: str) -> list[Structure]:
+def read_cif(text: str, where: str, notes: list[str]) -> list[CifCrystal]:
     """Read every crystal of a CIF.
 
     Parameters
@@ -33,101 +73,79 @@ def read_cif(text: str, where: str) -> list[Structure]:
         Content of the file.
     where
         Its name, for messages.
+    notes
+        One line is appended for everything in which a crystal is not simply what the file has: rounded
+        coordinates moved to a special position, isotopes, a choice of the origin, contradicting statements of
+        which one was confirmed.
 
     Returns
     -------
-    list of Structure
-        One for each data block that has atoms; conventional cells as written.
+    list of CifCrystal
+        One for each data block that has atoms; the cell as written.
 
     Raises
     ------
     InputError
-        If the text is no CIF, has no atoms, lacks occupancies or has partial ones, a site is no element,
-        a coordinate is no number, or two rows describe the same position.
+        If the text is no CIF, has no atoms, a site is no element or partly occupied, a coordinate is no number,
+        the symmetry does not fit the cell, or the atoms contradict formula, Z or density.
     """
-    from pymatgen.io.cif import CifFile, CifParser
+    import gemmi
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    try:
+        # level 0: of duplicates only those that matter here are refused, in tags_of
+        blocks = [(block.name, tags_of(block, where)) for block in gemmi.cif.read_string(text, 0)]
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"{where} is not a readable CIF ({_syntax(error)}): check the file") from error
+    with_atoms = [(name, tags) for name, tags in blocks if all(tags.get(key) for key in COORDINATES)]
+    if not with_atoms:
+        raise InputError(f"{where} holds no atoms (no _atom_site_fract_x): give a CIF of a crystal structure")
+    return [
+        _crystal(tags, where if len(with_atoms) == 1 else f"{where} (data_{name})", notes)
+        for name, tags in with_atoms
+    ]
+
+
+def _syntax(error: Exception) -> str:
+    text = " ".join(str(error).split())[:160] or type(error).__name__
+    return re.sub(r"^string:(\d+)(?::\d+\(\d+\))?", r"line \1", text)
+
+
+def _crystal(tags: Tags, where: str, notes: list[str]) -> CifCrystal:
+    cell, lattice = _cell(tags, where)
+    stated = Stated(
+        " ".join(first(tags, "_chemical_formula_sum").split()),
+        optional_number(first(tags, "_cell_formula_units_z")),
+        optional_number(first(tags, "_exptl_crystal_density_diffrn")),
+    )
+    sites = read_sites(tags, stated.elements, where, notes)
+    operators = next((tags[key] for key in _OPERATORS if first(tags, key)), [])
+    names = [name for key in _NAMES if (name := first(tags, key))]
+    try:
+        symmetry = symmetry_of(tuple(operators), first(tags, *_HALL), tuple(names), first(tags, *_NUMBERS))
+    except OperatorError as error:
+        raise InputError(f"{where}: {error}") from None
+    atoms = choose_atoms(sites, symmetry, cell, lattice, stated, where, notes)
+    return CifCrystal(cell, lattice, sites.numbers[atoms.site], atoms.fractional)
+
+
+def _cell(tags: Tags, where: str) -> tuple[tuple[float, ...], NDArray[np.float64]]:
+    values = []
+    for name in _CELL:
+        text = (tags.get(f"_cell_{name}") or ["."])[0]
+        if text == "." and name.startswith("angle"):
+            text = "90"  # the dictionary's default
         try:
-            blocks = CifFile.from_str(text).data
-        except Exception as error:
-            raise InputError(f"{where} is not a readable CIF ({_one_line(error)}): check the file") from error
-        with_atoms = [block for block in blocks.values() if all(key in block.data for key in _COORDINATES)]
-        if not with_atoms:
-            raise InputError(
-                f"{where} holds no atoms (no _atom_site_fract_x): give a CIF of a crystal structure"
-            )
-        for block in with_atoms:
-            _check_sites(block.data, where)
-        try:
-            parser = CifParser.from_str(text, check_cif=False)
-            for block in with_atoms:
-                _check_distinct(block.data, parser.get_symops(block), where)
-            return list(parser.parse_structures(primitive=False, on_error="raise"))
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(
-                f"{where}: its cell, symmetry or sites cannot be read ({_one_line(error)}): check the file"
-            ) from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
-
-
-def _labels(data: dict[str, Any]) -> list[str]:
-    n_sites = len(data[_COORDINATES[0]])
-    names = data.get("_atom_site_label") or data.get("_atom_site_type_symbol") or [""] * n_sites
-    return [f"{name} (row {i + 1})" for i, name in enumerate(names)]
-
-
-def _check_sites(data: dict[str, Any], where: str) -> None:
-    from pymatgen.core.periodic_table import Element
-
-    labels = _labels(data)
-    if "_atom_site_occupancy" not in data:
-        raise InputError(
-            f"{where} states no occupancies: add a column _atom_site_occupancy (1 for a fully occupied site)"
-        )
-    symbols = data.get("_atom_site_type_symbol") or data.get("_atom_site_label") or labels
-    for label, occupancy, symbol, *position in zip(
-        labels, data["_atom_site_occupancy"], symbols, *(data[key] for key in _COORDINATES), strict=True
-    ):
-        try:
-            value = _number(occupancy)
+            values.append(parse_number(text))
         except ValueError:
-            raise InputError(
-                f"{where}: the occupancy of site {label} is missing ({occupancy}): write 1 if it is full"
-            ) from None
-        if not abs(value - 1) < 1e-6:
-            raise InputError(
-                f"{where}: site {label} has occupancy {value:g}: give an ordered structure, every site fully "
-                "occupied by one element"
-            )
-        letters = "".join(c for c in str(symbol)[:2] if c.isalpha())
-        if not (Element.is_valid_symbol(letters.capitalize()) or Element.is_valid_symbol(letters[:1])):
-            raise InputError(f"{where}: site {label} is no element ({symbol}): correct its type symbol")
-        for coordinate in position:
-            try:
-                finite = math.isfinite(_number(coordinate))
-            except ValueError:
-                finite = False
-            if not finite:
-                raise InputError(f"{where}: site {label} has the coordinate {coordinate}: write a number")
-
-
-def _check_distinct(data: dict[str, Any], operations: Sequence[Any], where: str) -> None:
-    """Refuse rows that describe one position, which the parser would merge into one site."""
-    labels = _labels(data)
-    positions = np.array([[_number(x) for x in data[key]] for key in _COORDINATES]).T
-    images = np.array([operation.operate_multi(positions) for operation in operations])
-    for i in range(len(positions)):
-        for j in range(i):
-            offsets = images[:, j] - positions[i]
-            if np.any(np.all(np.abs(offsets - np.round(offsets)) < _SAME_POSITION, axis=1)):
-                raise InputError(
-                    f"{where}: overlapping atoms, sites {labels[j]} and {labels[i]} lie on the same "
-                    "position: keep one of them"
-                )
+            problem = "is missing" if text in MISSING else f"is {text}, no number"
+            raise InputError(f"{where}: _cell_{name} {problem}: write it (A, degrees)") from None
+    cell = tuple(values)
+    try:
+        with np.errstate(all="ignore"):
+            lattice = lattice_matrix(cell)
+    except ValueError:
+        lattice = np.full((3, 3), np.nan)
+    if not np.isfinite(lattice).all():
+        numbers = ", ".join(f"{value:g}" for value in cell)
+        raise InputError(f"{where}: the cell {numbers} has no volume: correct _cell_length and _cell_angle")
+    return cell, lattice

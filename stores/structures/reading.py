@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-import warnings
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stores.errors import InputError
+from stores.structures.encoding import decode
+from stores.structures.overlaps import MIN_DISTANCE, closest_overlap
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
 
+    from stores.structures.cif import CifCrystal
+
+LOG = logging.getLogger(__name__)
+"""Gets one warning for everything in which a structure is not simply what its file has; the command line shows it."""
+
 FORMATS = "CIF (.cif), POSCAR, CONTCAR or .vasp, extended XYZ (.xyz, .extxyz), pymatgen JSON (.json)"
-_MIN_DISTANCE = 0.7  # A; no two nuclei in a solid come closer (H2: 0.74 A)
-_MIN_COVALENT_SHARE = 0.5  # of the sum of the covalent radii
 _MIN_FLATNESS = 1e-3  # volume over the product of the cell's edges
 
 
@@ -82,24 +87,18 @@ def _check_site(site: object, i: int, where: str) -> None:
 
 
 def _check_distances(structure: Structure, where: str) -> None:
-    from ase.data import covalent_radii
-
-    radii = np.array([covalent_radii[site.specie.Z] for site in structure])
-    if min(structure.lattice.abc) < _MIN_DISTANCE:
+    if min(structure.lattice.abc) < MIN_DISTANCE:
         raise InputError(
             f"{where}: overlapping atoms, the cell's edge of {min(structure.lattice.abc):.2g} A puts an atom "
             "on its own image: correct the lattice (A)"
         )
-    reach = max(_MIN_DISTANCE, 2 * _MIN_COVALENT_SHARE * float(radii.max()))
-    first, second, _, distances = structure.get_neighbor_list(reach, exclude_self=True)
-    limits = np.maximum(_MIN_DISTANCE, _MIN_COVALENT_SHARE * (radii[first] + radii[second]))
-    close = np.flatnonzero(distances < limits)
-    if len(close):
-        worst = close[np.argmin(distances[close])]
-        i, j = sorted((int(first[worst]), int(second[worst])))
+    numbers = np.array([site.specie.Z for site in structure])
+    overlap = closest_overlap(numbers, structure.lattice.matrix, structure.frac_coords)
+    if overlap is not None:
+        i, j, distance = overlap
         raise InputError(
             f"{where}: overlapping atoms, site {i + 1} ({structure[i].specie}) and site {j + 1} "
-            f"({structure[j].specie}) are {distances[worst]:.2f} A apart: remove one or correct the cell"
+            f"({structure[j].specie}) are {distance:.2f} A apart: remove one or correct the cell"
         )
 
 
@@ -115,17 +114,12 @@ def read_all(path: str | Path) -> list[Structure]:
         raise InputError(f"{path} does not exist: check the path")
     if not is_structure_file(path):
         raise InputError(f"{path}: unknown kind of structure file: use {FORMATS}")
-    try:
-        text = path.read_text(encoding="utf-8", errors="strict")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a text file: give {FORMATS}") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
-    if not text.strip():
-        raise InputError(f"{path} is empty: give a file with a structure")
-    found = _parse(path, text)
+    text = _read_text(path)
+    notes: list[str] = []
+    found = _parse(path, text, notes)
     if not found:
         raise InputError(f"{path} holds no structure: give {FORMATS}")
+    show_notes(notes)
     clean = []
     for number, structure in enumerate(found, start=1):
         check_structure(structure, str(path) if len(found) == 1 else f"{path} (structure {number})")
@@ -187,59 +181,75 @@ def read_structures(folder: str | Path) -> list[Structure]:
     return [structure for path in structure_files(folder) for structure in read_all(path)]
 
 
+_SHOWN: set[str] = set()
+
+
+def show_notes(notes: list[str]) -> None:
+    """Log what a reader did beyond reading, each line once in a process however often its file is read."""
+    for note in notes:
+        if note not in _SHOWN:
+            _SHOWN.add(note)
+            LOG.warning(note)
+
+
+def read_cif_file(path: str | Path) -> list[CifCrystal]:
+    """Read the crystals of a CIF as arrays, without the checks of `check_structure`.
+
+    Raises
+    ------
+    InputError
+        As `stores.structures.cif.read_cif`, or if the file cannot be read.
+    """
+    from stores.structures.cif import read_cif
+
+    path = Path(path)
+    notes: list[str] = []
+    found = read_cif(_read_text(path), str(path), notes)
+    show_notes(notes)
+    return found
+
+
+def _read_text(path: Path) -> str:
+    try:
+        text = decode(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not a text file: give {FORMATS}") from error
+    if not text.strip():
+        raise InputError(f"{path} is empty: give a file with a structure")
+    return text
+
+
 def _bare(structure: Structure) -> Structure:
     from pymatgen.core.structure import Structure as PymatgenStructure
 
-    return PymatgenStructure(
-        structure.lattice.matrix, [site.specie.symbol for site in structure], structure.frac_coords
-    )
+    numbers = [site.specie.Z for site in structure]
+    return PymatgenStructure(structure.lattice.matrix, numbers, structure.frac_coords)
 
 
-def _parse(path: Path, text: str) -> list[Structure]:
+def _parse(path: Path, text: str, notes: list[str]) -> list[Structure]:
     name = path.name.lower()
-    if name.endswith(".cif"):
-        from stores.structures.cif import read_cif
-
-        return read_cif(text, str(path))
+    where = str(path)
     try:
+        if name.endswith(".cif"):
+            from stores.structures.cif import read_cif
+
+            return [crystal.structure() for crystal in read_cif(text, where, notes)]
         if name.endswith((".xyz", ".extxyz")):
-            return _parse_extxyz(path)
-        return _parse_poscar(path, text) if _is_poscar(path) else _parse_json(path, text)
+            from stores.structures.extxyz import read_extxyz
+
+            return read_extxyz(text, where, notes)
+        if _is_poscar(path):
+            from stores.structures.poscar import read_poscar
+
+            return [read_poscar(text, where, notes)]
+        return _parse_json(path, text)
     except InputError:
         raise
     except Exception as error:
         why = " ".join(str(error).split())[:160] or type(error).__name__
         raise InputError(f"{path} cannot be read as its name says ({why}): check the file") from error
-
-
-def _parse_poscar(path: Path, text: str) -> list[Structure]:
-    from pymatgen.io.vasp import Poscar
-    from pymatgen.io.vasp.inputs import BadPoscarWarning
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        poscar = Poscar.from_str(text, read_velocities=False)
-    if any(
-        issubclass(w.category, BadPoscarWarning) and "cannot be determined" in str(w.message) for w in caught
-    ):
-        raise InputError(
-            f"{path} names no elements: write their symbols above the line of counts (VASP 5 format)"
-        )
-    return [poscar.structure]
-
-
-def _parse_extxyz(path: Path) -> list[Structure]:
-    from ase.io import read
-    from pymatgen.io.ase import AseAtomsAdaptor
-
-    structures = []
-    for atoms in read(path, index=":", format="extxyz"):
-        if not all(atoms.pbc) or atoms.cell.rank < 3:
-            raise InputError(
-                f'{path} has no periodic cell: write Lattice="..." and pbc="T T T" on the comment line'
-            )
-        structures.append(AseAtomsAdaptor.get_structure(atoms))
-    return structures
 
 
 def _parse_json(path: Path, text: str) -> list[Structure]:

@@ -1,0 +1,228 @@
+"""All atoms of a CIF's cell, by the symmetry that cell, formula, Z and density agree with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stores.errors import InputError
+from stores.structures.contents import Verdict, compare, formula_text
+from stores.structures.orbits import OrbitError, Orbits, expand
+from stores.structures.overlaps import closest_overlap
+from stores.structures.symbols import shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from stores.structures.cif_sites import Sites
+    from stores.structures.cif_symmetry import Statement, Symmetry
+    from stores.structures.contents import Stated
+    from stores.structures.space_groups import Setting
+
+_SAME_ATOM = 1e-3  # fractional; atoms of two readings this close are one
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """The atoms that one setting makes of the sites; `problem` says why they cannot be right."""
+
+    setting: Setting
+    atoms: Orbits | None = None
+    counts: Counter[str] | None = None
+    verdict: Verdict = Verdict()
+    problem: str = ""
+    overlap: bool = False
+
+
+def choose_atoms(
+    sites: Sites,
+    symmetry: Symmetry,
+    cell: Sequence[float],
+    lattice: NDArray[np.float64],
+    stated: Stated,
+    where: str,
+    notes: list[str],
+) -> Orbits:
+    """Return the atoms of the cell.
+
+    Settings that a name leaves open are told apart by the cell (axes), then by formula, Z, density and overlaps
+    (origin). Where statements of symmetry contradict each other, or there is none, the number of atoms must be
+    confirmed by formula and Z, or by the density.
+
+    Parameters
+    ----------
+    sites, symmetry, stated
+        What the block has.
+    cell, lattice
+        Lengths (A) and angles (degrees); vectors as rows (A).
+    where
+        File and block, for messages.
+    notes
+        See `stores.structures.cif.read_cif`.
+
+    Raises
+    ------
+    InputError
+        If no setting fits, or more than one.
+    """
+    used = symmetry.statement
+    fitting = [setting for setting in used.settings if setting.is_trivial or setting.fits(cell)]
+    if not fitting:
+        raise InputError(
+            f"{where}: {used.source} does not fit the cell ({_cell_text(cell)}): correct the symmetry, its axes "
+            "(:H, :R, unique axis) or the cell"
+        )
+    trials = [_try(sites, setting, lattice, stated) for setting in fitting]
+    trial = trials[0] if len(trials) == 1 else _only_one(trials, used, where, notes)
+    if trial.problem or trial.atoms is None:
+        raise InputError(f"{where}: {symmetry.doubt}{', and ' if symmetry.doubt else ''}{trial.problem}")
+    if symmetry.doubt or symmetry.others:
+        _confirm(trial, symmetry, sites, cell, lattice, stated, where, notes)
+    if trial.verdict.doubt:
+        notes.append(f"{where}: {trial.verdict.doubt}")
+    if trial.atoms.moved:
+        notes.append(f"{where}: {_moved(trial.atoms, sites)}")
+    return trial.atoms
+
+
+def _try(sites: Sites, setting: Setting, lattice: NDArray[np.float64], stated: Stated) -> _Trial:
+    from ase.data import chemical_symbols
+
+    if setting.is_trivial:
+        atoms = Orbits(np.arange(len(sites.numbers)), sites.positions, {})
+    else:
+        try:
+            atoms = expand(sites.positions, sites.rounding(), setting, lattice)
+        except OrbitError as error:
+            return _Trial(
+                setting,
+                problem=f"site {sites.labels[error.site]} has symmetry images {error.distance:.2g} A apart "
+                f"({setting.name}): its coordinates have too few digits for a special position, or the "
+                "symmetry's setting (origin, axes) does not fit them; correct either",
+            )
+    numbers = sites.numbers[atoms.site]
+    counts = Counter(chemical_symbols[n] for n in numbers.tolist())
+    verdict = compare(counts, abs(float(np.linalg.det(lattice))), stated)
+    problem = ""
+    overlap = None if setting.is_trivial else closest_overlap(numbers, lattice, atoms.fractional)
+    if overlap is not None:
+        problem = _overlap(overlap, atoms, sites, setting)
+    elif verdict.contradiction:
+        problem = f"{verdict.contradiction}: correct the symmetry ({setting.name}), the sites or what is stated"
+    return _Trial(setting, atoms, counts, verdict, problem, overlap is not None)
+
+
+def _overlap(overlap: tuple[int, int, float], atoms: Orbits, sites: Sites, setting: Setting) -> str:
+    i, j, distance = overlap
+    first, second = sorted((int(atoms.site[i]), int(atoms.site[j])))
+    if first != second and distance < 0.05:
+        return (
+            f"overlapping atoms, sites {sites.labels[first]} and {sites.labels[second]} lie on the same position "
+            f"({setting.name}): keep one of them"
+        )
+    pair = (
+        f"site {sites.labels[first]} and its own image"
+        if first == second
+        else f"images of sites {sites.labels[first]} and {sites.labels[second]}"
+    )
+    return (
+        f"overlapping atoms, {pair} are {distance:.2f} A apart ({setting.name}): coordinates with too few digits "
+        "(0.333 for 1/3), or a setting of the symmetry (origin, axes) that does not fit them; correct either"
+    )
+
+
+def _only_one(trials: list[_Trial], used: Statement, where: str, notes: list[str]) -> _Trial:
+    """Return the one setting whose atoms agree with the file, or that agrees with all others."""
+    good = [trial for trial in trials if not trial.problem]
+    if not good:
+        reasons = "; ".join(f"with {trial.setting.name}, {trial.problem}" for trial in trials)
+        raise InputError(f"{where}: {used.source} leaves the origin open, and no choice fits: {reasons}")
+    best = [trial for trial in good if trial.verdict.confirmed] or good
+    if any(not _same_crystal(best[0], other) for other in best[1:]):
+        kinds = " or ".join(f"{_formula(trial)} ({trial.setting.name})" for trial in best)
+        raise InputError(
+            f"{where}: {used.source} leaves the origin open, and the atoms may be {kinds}: name the origin (:1 or "
+            ":2), or add the operators or _chemical_formula_sum and _cell_formula_units_Z"
+        )
+    others = [f"{trial.setting.name} gives {_formula(trial)}" for trial in trials if trial not in best]
+    if others and len({trial.setting.name.partition(":")[0] for trial in trials}) == 1:
+        notes.append(
+            f"{where}: {used.source} leaves the origin open: {best[0].setting.name} used, which gives "
+            f"{_formula(best[0])} ({'; '.join(others)})"
+        )
+    return best[0]
+
+
+def _formula(trial: _Trial) -> str:
+    if trial.counts is None:
+        return "images that overlap"
+    return formula_text(trial.counts) + (" with overlapping atoms" if trial.overlap else "")
+
+
+def _same_crystal(one: _Trial, other: _Trial, *, moved: bool = True) -> bool:
+    """Whether two readings have the same atoms, if `moved` up to a shift of the origin."""
+    if one.atoms is None or other.atoms is None or one.counts != other.counts or one.counts is None:
+        return False
+    first, second = one.atoms, other.atoms
+    kinds, others = first.site, second.site
+    starts = np.flatnonzero(others == kinds[0]) if moved else [0]
+    for start in starts:
+        shift = first.fractional[0] - second.fractional[start] if moved else np.zeros(3)
+        offsets = first.fractional[:, None] - (second.fractional + shift)[None]
+        same = np.all(np.abs(offsets - np.round(offsets)) < _SAME_ATOM, axis=2)
+        if np.all((same & (kinds[:, None] == others[None])).any(axis=1)):
+            return True
+    return False
+
+
+def _confirm(
+    trial: _Trial,
+    symmetry: Symmetry,
+    sites: Sites,
+    cell: Sequence[float],
+    lattice: NDArray[np.float64],
+    stated: Stated,
+    where: str,
+    notes: list[str],
+) -> None:
+    """Refuse atoms whose symmetry is in doubt and whose number nothing confirms."""
+    used = symmetry.statement
+    against = []
+    for other in symmetry.others:
+        readings = [_try(sites, s, lattice, stated) for s in other.settings if s.fits(cell)]
+        if not any(_same_crystal(trial, reading, moved=False) for reading in readings):
+            what = " or ".join(_formula(reading) for reading in readings) or "what does not fit the cell"
+            against.append(f"{other.source} gives {what}")
+    if against and trial.verdict.confirmed:
+        notes.append(
+            f"{where}: {used.source} used, which gives {_formula(trial)} as formula and Z or density require, "
+            f"although {' and '.join(against)}"
+        )
+    elif against:
+        raise InputError(
+            f"{where}: {used.source} gives {_formula(trial)}, but {' and '.join(against)}, and nothing decides: "
+            "correct the symmetry, or add _chemical_formula_sum and _cell_formula_units_Z"
+        )
+    elif symmetry.doubt and not trial.verdict.confirmed:
+        raise InputError(
+            f"{where}: {symmetry.doubt}, and no formula with Z and no density confirms that {_formula(trial)} is "
+            "the whole cell: add _space_group_symop_operation_xyz (x,y,z if all atoms are listed)"
+        )
+
+
+def _moved(atoms: Orbits, sites: Sites) -> str:
+    shown = [
+        f"{sites.labels[i]} {' '.join(sites.texts[i])} to {' '.join(f'{x:.5f}' for x in position)}"
+        for i, position in atoms.moved.items()
+    ]
+    return f"rounded coordinates moved to the special position: {shortened(shown, 3)}"
+
+
+def _cell_text(cell: Sequence[float]) -> str:
+    a, b, c, alpha, beta, gamma = cell
+    return f"a, b, c = {a:g}, {b:g}, {c:g} A; alpha, beta, gamma = {alpha:g}, {beta:g}, {gamma:g} degrees"

@@ -1,0 +1,86 @@
+"""Extended XYZ files: read by ASE, after their element symbols were read as in all other formats."""
+
+from __future__ import annotations
+
+import re
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from stores.errors import InputError
+from stores.structures.symbols import ISOTOPES, exact_symbol, isotope_note, plain_symbol
+
+if TYPE_CHECKING:
+    from pymatgen.core.structure import Structure
+
+_PROPERTIES = re.compile(r"""properties\s*=\s*["']?([\w:]+)""", re.IGNORECASE)
+
+
+def read_extxyz(text: str, where: str, notes: list[str]) -> list[Structure]:
+    """Read every frame of an extended XYZ file.
+
+    Parameters
+    ----------
+    text
+        Content of the file.
+    where
+        Its name, for messages.
+    notes
+        A line about hydrogen isotopes is appended.
+
+    Raises
+    ------
+    InputError
+        If a frame has no periodic cell or a symbol is no element.
+    """
+    from ase.io import read
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    structures = []
+    for atoms in read(StringIO(_with_plain_symbols(text, where, notes)), index=":", format="extxyz"):
+        if not all(atoms.pbc) or atoms.cell.rank < 3:
+            raise InputError(
+                f'{where} has no periodic cell: write Lattice="..." and pbc="T T T" on the comment line'
+            )
+        structures.append(AseAtomsAdaptor.get_structure(atoms))
+    return structures
+
+
+def _with_plain_symbols(text: str, where: str, notes: list[str]) -> str:
+    """Return the text with correctly capitalised symbols, isotopes as H."""
+    lines = text.split("\n")
+    start = 0
+    heavy: dict[str, str] = {}
+    while start + 1 < len(lines) and lines[start].strip().isdecimal():
+        count = int(lines[start])
+        column = _symbol_column(lines[start + 1])
+        for i in range(start + 2, min(start + 2 + count, len(lines))):
+            words = lines[i].split()
+            if column is None or len(words) <= column or words[column].isdecimal():
+                continue
+            symbol = exact_symbol(words[column])
+            if symbol is None:
+                raise InputError(
+                    f"{where}, line {i + 1}: {words[column]} is no element: correct its symbol"
+                )
+            if symbol in ISOTOPES:
+                heavy[f"line {i + 1}"] = symbol
+            words[column] = plain_symbol(symbol)
+            lines[i] = " ".join(words)
+        start += 2 + count
+    if heavy:
+        notes.append(f"{where}: {isotope_note(heavy)}")
+    return "\n".join(lines)
+
+
+def _symbol_column(comment: str) -> int | None:
+    """Return the column of element symbols; None if the file has atomic numbers instead."""
+    match = _PROPERTIES.search(comment)
+    if match is None:
+        return 0
+    words = match[1].split(":")
+    column = 0
+    for name, width in zip(words[0::3], words[2::3], strict=False):
+        if name.lower() in ("species", "symbols"):
+            return column
+        column += int(width) if width.isdecimal() else 1
+    return None
