@@ -196,10 +196,16 @@ def compound_structures(campaign: Campaign) -> list[CampaignStructure]:
         except OSError as error:  # a name too long, a loop of links, no permission
             candidates, problems_found = [], [f"{error.filename}: {error.strerror}; check the path"]
         failed += [f"{where}: {line}" for line in problems_found]
-        found += [
-            CampaignStructure(_label(c), c.structure, c.provenance, compound.facets, where)
-            for c in candidates
-        ]
+        facets = None if compound.facets is None else [(h, k, l) for h, k, l in compound.facets]
+        for candidate in candidates:
+            if compound.facets is not None:
+                try:
+                    _check_facets(candidate, compound.facets)
+                except InputError as error:
+                    failed.append(f"{campaign.where('compounds', number, 'facets')}: {candidate.label}: {error}")
+            found.append(
+                CampaignStructure(_label(candidate), candidate.structure, candidate.provenance, facets, where)
+            )
     if failed:
         raise InputError("\n".join(failed))
     return found
@@ -231,9 +237,22 @@ def _candidates(compound: Compound, directory: Path) -> tuple[list[Candidate], l
         raise InputError(f"{path} is a folder; write `folder:` instead of `file:`")
     if compound.folder is not None and path.is_file():
         raise InputError(f"{path} is a file; write `file:` instead of `folder:`")
-    source = FileSource(path)
+    source = FileSource(path, compound.symprec)
     candidates = list(source.candidates())
     return candidates, source.problems
+
+
+def _check_facets(candidate: Candidate, facets: list[MillerIndex]) -> None:
+    """Refuse planes that a crystal does not have; log what they are in the axes of its file."""
+    from stores.structures.reading import show_notes
+    from workflows.structures.axes import axes_note
+    from workflows.structures.counting import facets_of
+    from workflows.structures.crystal import crystal_of
+
+    crystal = crystal_of(candidate.structure)
+    planes = facets_of(crystal, 1, facets)
+    if candidate.provenance.source == "file":
+        show_notes(axes_note(crystal, planes, candidate.label))
 
 
 def _label(candidate: Candidate) -> str:

@@ -24,6 +24,7 @@ from workflows.flows.campaign_problems import dotted, line_of
 from workflows.flows.campaign_refresh import Refresh
 from workflows.flows.campaign_resources import Resources
 from workflows.flows.campaign_sources import CandidateSource, Filters
+from workflows.structures.tolerances import MAX_SYMPREC, SYMPREC
 
 MillerIndex = tuple[int, int, int]
 _ELEMENT = re.compile(r"[A-Z][a-z]?")

@@ -54,8 +54,8 @@ def standard_plane(crystal: Crystal, miller_index: Miller) -> Miller:
     return canonical_facet(crystal, _coprime(np.array(miller_index) @ adjugate))
 
 
-def axes_note(crystal: Crystal, planes: Iterable[Miller], name: str) -> str:
-    """Return one line that names planes in both cells, empty if their indices are the same.
+def axes_note(crystal: Crystal, planes: Iterable[Miller], name: str) -> list[str]:
+    """Return one line that names planes in both cells, none if their indices are the same.
 
     Parameters
     ----------
@@ -70,17 +70,17 @@ def axes_note(crystal: Crystal, planes: Iterable[Miller], name: str) -> str:
         (plane, given) for plane in dict.fromkeys(planes) if (given := given_plane(crystal, plane)) != plane
     ]
     if not differing:
-        return ""
+        return []
     number = crystal.spacegroup_number
     as_hexagonal = _has_hexagonal_axes(crystal)
     pairs = [
         f"{format_plane(plane, number)} is {format_plane(given, number) if as_hexagonal else format_miller(given)}"
         for plane, given in differing
     ]
-    return (
+    return [
         f"planes refer to the standard cell of {crystal.spacegroup_symbol}; in the axes of {name} "
         + ", ".join(pairs)
-    )
+    ]
 
 
 def _has_hexagonal_axes(crystal: Crystal) -> bool:

@@ -16,7 +16,7 @@ from stores.errors import InputError
 from workflows.structures.crystal import Crystal, crystal_of
 from workflows.structures.facets import Miller, canonical_facet, check_indices, distinct_facets
 from workflows.structures.planes import ROUNDING, TOLERANCE, Cut, Plane, plane_of
-from workflows.structures.space_group import SYMPREC
+from workflows.structures.tolerances import SYMPREC
 from workflows.structures.terminations import terminations_of
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from pymatgen.core import Structure
 
 from stores.errors import InputError
 from workflows.structures.indexing import axis_rotations, preferred_rotation
-from workflows.structures.space_group import SYMPREC, dataset_of, operations
+from workflows.structures.space_group import dataset_of, operations
+from workflows.structures.tolerances import SYMPREC
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,7 +9,7 @@ import numpy as np
 from stores.method import content_hash
 from workflows.structures.crystal import crystal_of
 from workflows.structures.naming import mg_first_formula
-from workflows.structures.space_group import SYMPREC
+from workflows.structures.tolerances import SYMPREC
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure

@@ -10,25 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import spglib
 
+from workflows.structures.tolerances import ANGLE_TOLERANCE, SYMPREC
+
 # spglib's C code writes to stderr where a search does not succeed, which callers answer
 os.environ.setdefault("SPGLIB_WARNING", "OFF")
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
-
-SYMPREC = 0.01
-"""Distance within which atoms and lattice vectors count as symmetric (A), everywhere in mgsurf.
-
-Angles have no tolerance of their own: spglib multiplies their difference by the length of the vectors.
-"""
-
-LOOSE_SYMPREC = 0.1
-"""Tolerance for structures relaxed elsewhere (A); that of the Materials Project's own space groups.
-
-Files with rounded coordinates or relaxed without symmetry deviate by a few hundredths of an angstrom; bonds of
-intermetallics are about 3 A long, so that other phases of a compound differ by several tenths.
-"""
 
 LAST_MONOCLINIC = 15
 """Space groups up to this one leave a choice between cells of one symmetry."""
@@ -42,14 +31,16 @@ def search(structure: Structure, symprec: float) -> Any:
     structure
         Any cell.
     symprec
-        Distance tolerance (A).
+        Distance tolerance (A). With that of mgsurf goes `ANGLE_TOLERANCE`; with others angles are compared by the
+        distances that they make.
     """
+    angle = ANGLE_TOLERANCE if symprec == SYMPREC else -1.0
     numbers = [site.specie.Z for site in structure]
     cell = (structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), numbers)
     with warnings.catch_warnings():  # old versions of spglib return None, new ones raise
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            return spglib.get_symmetry_dataset(cell, symprec=symprec)
+            return spglib.get_symmetry_dataset(cell, symprec=symprec, angle_tolerance=angle)
         except spglib.SpglibError:
             return None
 

@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from pymatgen.core import Structure
 
+from stores.errors import InputError
+from stores.structures.reading import show_notes
 from workflows.structures.crystal import crystal_of
-from workflows.structures.naming import mg_first_formula
-from workflows.structures.space_group import LOOSE_SYMPREC, SYMPREC, dataset_of, order, search
+from workflows.structures.space_group import dataset_of, order, search
+from workflows.structures.tolerances import LOOSE_SYMPREC, SYMPREC
 
-if TYPE_CHECKING:
-    from typing import Any
+
+
+def with_symmetry(structure: Structure, name: str, symprec: float | None = None) -> Structure:
+    """Return a crystal from a file symmetrised, or as it is; a line is logged if it is not symmetric.
+
+    Parameters
+    ----------
+    structure
+        Ordered crystal in any cell.
+    name
+        Of its file, for the line.
+    symprec
+        Tolerance within which it is symmetrised (A); None leaves it as it is.
+
+    Raises
+    ------
+    InputError
+        If no symmetry is found within `symprec`.
+    """
+    if symprec is None:
+        show_notes(looser_symmetry(structure, name))
+        return structure
+    try:
+        ideal, note = symmetrized(structure, symprec)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    show_notes([f"{name}: {note}"])
+    return ideal
 
 
 def symmetrized(structure: Structure, symprec: float) -> tuple[Structure, str]:
@@ -51,15 +79,14 @@ def symmetrized(structure: Structure, symprec: float) -> tuple[Structure, str]:
     lengths = np.array(structure.lattice.abc)
     strain = float(np.abs(np.array(result.lattice.abc) / lengths - 1).max())
     note = (
-        f"{mg_first_formula(structure.composition)}: symmetrised within {symprec:g} A from "
-        f"{before.spacegroup_symbol} to {crystal.spacegroup_symbol}; atoms moved by up to "
+        f"symmetrised within {symprec:g} A from {before.spacegroup_symbol} to {crystal.spacegroup_symbol}; atoms moved by up to "
         f"{distance.min(axis=1).max():.4f} A, cell edges by {100 * strain:.2f} %"
     )
     return result, note
 
 
-def looser_symmetry(structure: Structure, name: str) -> str:
-    """Return one line if a crystal is more symmetric within `LOOSE_SYMPREC`, empty if it is not.
+def looser_symmetry(structure: Structure, name: str) -> list[str]:
+    """Return one line if a crystal is more symmetric within `LOOSE_SYMPREC`, none if it is not.
 
     Parameters
     ----------
@@ -70,12 +97,12 @@ def looser_symmetry(structure: Structure, name: str) -> str:
     """
     found, loose = dataset_of(structure), search(structure, LOOSE_SYMPREC)
     if found is None or loose is None or order(loose) <= order(found):
-        return ""
-    return (
+        return []
+    return [
         f"{name}: space group {_named(found)} within {SYMPREC:g} A, but {_named(loose)} within "
         f"{LOOSE_SYMPREC:g} A; planes and slabs are those of {found.international}; to cut the more symmetric "
         f"crystal, give --symprec {LOOSE_SYMPREC:g} (in a campaign, `symprec: {LOOSE_SYMPREC:g}` beside the file)"
-    )
+    ]
 
 
 def _named(dataset: Any) -> str:

@@ -23,6 +23,7 @@ from workflows.cli.options import (
     SeedOption,
     SplitOption,
     StoreOption,
+    SymprecOption,
     short_number,
 )
 from workflows.cli.typer_app import LEARN, app
@@ -245,6 +246,7 @@ def predict(
     min_thickness: Annotated[
         float, typer.Option(metavar="A", help="Least thickness of slabs that are cut (A).")
     ] = 10.0,
+    symprec: SymprecOption = None,
     model: Annotated[
         Path | None,
         typer.Option(
@@ -275,6 +277,7 @@ def predict(
         formula=formula,
         max_index=max_index,
         min_thickness=min_thickness,
+        symprec=symprec,
         model=model,
         store=store,
         workers=workers,

@@ -19,7 +19,7 @@ from workflows.structures.crystal import crystal_of
 from workflows.structures.naming import mg_first_formula
 from workflows.structures.sources.comparison import Sighting, distinct
 from workflows.structures.sources.symmetry import View, views_of
-from workflows.structures.space_group import LOOSE_SYMPREC, SYMPREC
+from workflows.structures.tolerances import LOOSE_SYMPREC, SYMPREC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

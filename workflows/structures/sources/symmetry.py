@@ -15,7 +15,8 @@ import numpy as np
 import spglib
 
 from workflows.structures.identity import ENANTIOMORPHS
-from workflows.structures.space_group import LOOSE_SYMPREC, SYMPREC, deviation, search
+from workflows.structures.space_group import deviation, search
+from workflows.structures.tolerances import LOOSE_SYMPREC, SYMPREC
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
