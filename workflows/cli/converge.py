@@ -14,9 +14,9 @@ from rich.table import Table
 from stores.connections import resolve_store_uri
 from stores.errors import InputError
 from stores.settings_file import resolve_work_dir
+from stores.structures.reading import show_notes
 from workflows.analysis.convergence import converged_at, fit_thickness
 from workflows.analysis.surface_energy import EV_PER_A2_IN_J_PER_M2
-from stores.structures.reading import show_notes
 from workflows.cli.slabs import bulk_structure
 from workflows.execution.listener import RunListener
 from workflows.flows.convergence import SCANS, ScanPoint, SlabScan, thickness_series

@@ -202,7 +202,9 @@ def compound_structures(campaign: Campaign) -> list[CampaignStructure]:
                 try:
                     _check_facets(candidate, compound.facets)
                 except InputError as error:
-                    failed.append(f"{campaign.where('compounds', number, 'facets')}: {candidate.label}: {error}")
+                    failed.append(
+                        f"{campaign.where('compounds', number, 'facets')}: {candidate.label}: {error}"
+                    )
             found.append(
                 CampaignStructure(_label(candidate), candidate.structure, candidate.provenance, facets, where)
             )

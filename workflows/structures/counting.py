@@ -16,8 +16,8 @@ from stores.errors import InputError
 from workflows.structures.crystal import Crystal, crystal_of
 from workflows.structures.facets import Miller, canonical_facet, check_indices, distinct_facets
 from workflows.structures.planes import ROUNDING, TOLERANCE, Cut, Plane, plane_of
-from workflows.structures.tolerances import SYMPREC
 from workflows.structures.terminations import terminations_of
+from workflows.structures.tolerances import SYMPREC
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,8 +21,8 @@ from workflows.structures.counting import atom_ranges, check_arguments, count_la
 from workflows.structures.crystal import Crystal, crystal_of
 from workflows.structures.facets import Miller
 from workflows.structures.planes import Cut, Plane, plane_of
-from workflows.structures.tolerances import SYMPREC
 from workflows.structures.terminations import Termination, electropositive_first, terminations_of
+from workflows.structures.tolerances import SYMPREC
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

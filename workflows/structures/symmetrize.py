@@ -14,7 +14,6 @@ from workflows.structures.space_group import dataset_of, order, search
 from workflows.structures.tolerances import LOOSE_SYMPREC, SYMPREC
 
 
-
 def with_symmetry(structure: Structure, name: str, symprec: float | None = None) -> Structure:
     """Return a crystal from a file symmetrised, or as it is; a line is logged if it is not symmetric.
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core.structure import Structure
 
+
 @dataclass(frozen=True)
 class View:
     """A crystal as a symmetry search with one tolerance sees it.
