@@ -195,11 +195,11 @@ def largest_move(one: Structure, other: Structure) -> float:
 
 
 def _structure(output: CalculationOutput) -> Structure:
-    from pymatgen.core import Structure
+    from stores.structures.document import structure_from_document
 
     assert output.status == "ok", output.reason
     assert output.structure is not None
-    return Structure.from_dict(output.structure)
+    return structure_from_document(output.structure, output.directory)
 
 
 def say(text: str) -> None:

@@ -7,9 +7,8 @@ By default MgAg in the store that `make quickstart` made. `mgsurf plot wulff` dr
 
 import sys
 
-from pymatgen.core import Structure
-
 from stores.connections import open_store
+from stores.structures.document import structure_from_document
 from workflows.analysis.wulff import facets_from_records, wulff
 
 uri = sys.argv[1] if len(sys.argv) > 1 else "sqlite:///quickstart/mgsurf.sqlite"
@@ -22,7 +21,7 @@ with open_store(uri, must_exist=True) as store:
     # One bulk record stands for one crystal and one method, so nothing is mixed.
     records = list(store.query({"bulk_id": bulk["id"]}))
 
-shape = wulff(Structure.from_dict(bulk["structure"]), facets_from_records(records))
+shape = wulff(structure_from_document(bulk["structure"], bulk["id"]), facets_from_records(records))
 if shape.shape is None:
     sys.exit(shape.reason)
 for facet, share in zip(shape.facets, shape.area_fractions, strict=True):

@@ -60,6 +60,8 @@ class Plan:
         See `RunSettings`.
     transfers
         How each run begins: None from scratch, else from a pre-trained model.
+    twins
+        See `RunSettings`.
     """
 
     presets: tuple[str, ...] = (*TABLE_1, "best")
@@ -71,6 +73,7 @@ class Plan:
     fractions: tuple[float, ...] = (1.0,)
     params: Mapping[str, Any] = field(default_factory=dict)
     transfers: tuple[Transfer | None, ...] = (None,)
+    twins: str = ""
 
     def runs(self) -> list[RunSettings]:
         """List the runs: all presets with the first seed first, so that a first table comes early."""
@@ -86,6 +89,7 @@ class Plan:
                 fold=fold,
                 params=dict(self.params),
                 transfer=transfer,
+                twins=self.twins,
             )
             for seed in self.seeds
             for fold in range(max(self.folds, 1))
@@ -180,6 +184,8 @@ def folder_name(settings: RunSettings) -> str:
         parts.append(f"members-{settings.members}")
     if settings.epochs is not None:
         parts.append(f"epochs-{settings.epochs}")
+    if settings.twins:
+        parts.append(f"twins-{settings.twins}")
     if settings.transfer is not None:
         heads = "-new-heads" if settings.transfer.reset_heads else ""
         parts.append(f"from-{settings.transfer.key[:8]}-{settings.transfer.freeze}-frozen{heads}")

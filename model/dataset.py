@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from model.building import build_graphs
 from model.graph import GraphSettings, SlabGraph
 from model.grouping import compound_keys, group_identical
 from model.holdout import crystal_name
-from model.recut import NoRepeatError, crystal_inside
+from model.recut import crystal_inside
 from model.slab_frame import PlainSlab, frame_of
 from stores.connections import open_store
 from stores.errors import InputError
-from stores.labelled import OWN_TARGETS, heads_of, labelled_slabs, of_methods, values_by_head, wanted_targets
+from stores.labelled import (
+    OWN_TARGETS,
+    count_excluded,
+    heads_of,
+    labelled_slabs,
+    of_methods,
+    values_by_head,
+    wanted_targets,
+)
 from stores.snapshots import find_snapshot, snapshot_slabs
 
 if TYPE_CHECKING:
@@ -75,12 +83,15 @@ class Dataset:
         One line for each labelled slab that no graph could be made of.
     snapshot
         Id of the snapshot that they come from, if any.
+    excluded
+        Labels that an audit keeps out, by target.
     """
 
     entries: tuple[Entry, ...]
     targets: tuple[str, ...]
     skipped: tuple[str, ...] = ()
     snapshot: str | None = None
+    excluded: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -94,7 +105,7 @@ class Dataset:
     def subset(self, indices: Sequence[int]) -> Dataset:
         """Return the entries with these numbers, in this order."""
         entries = tuple(self.entries[i] for i in indices)
-        return Dataset(entries, self.targets, snapshot=self.snapshot)
+        return Dataset(entries, self.targets, snapshot=self.snapshot, excluded=self.excluded)
 
     @classmethod
     def from_store(
@@ -215,6 +226,7 @@ class Dataset:
         snapshot: str | None = None,
     ) -> Self:
         """Join graphs and values of the slabs that have one of the heads."""
+        excluded = count_excluded(slabs, heads)
         values = values_by_head(slabs, heads)
         kept = [i for i, value in enumerate(values) if any(v is not None for v in value.values())]
         slabs, values = [slabs[i] for i in kept], [values[i] for i in kept]
@@ -251,7 +263,7 @@ class Dataset:
             )
             for (slab, value, graph), group, (formula, key) in zip(usable, groups, compounds, strict=True)
         )
-        return cls(entries, tuple(heads.values()), skipped, snapshot)
+        return cls(entries, tuple(heads.values()), skipped, snapshot, excluded)
 
 
 def _names_of(snapshot: Snapshot) -> list[str]:
@@ -273,6 +285,7 @@ class _Slab:
     compound: str
     crystal: str
     same: Hashable
+    excluded: tuple[str, ...]
 
     @classmethod
     def of(cls, found: LabelledSlab) -> Self:
@@ -287,6 +300,7 @@ class _Slab:
             compound=found.compound if found.compound is not None else _compound(found.formula, plain),
             crystal=crystal_name(found.formula, found.chemsys, found.compound),
             same=found.same,
+            excluded=found.excluded,
         )
 
 
@@ -294,5 +308,5 @@ def _compound(formula: str, slab: PlainSlab) -> str:
     """Return the compound of our own slab as an imported slab has it; its formula is known."""
     try:
         return f"{formula} {crystal_inside(frame_of(slab))[1]:.3f}"
-    except NoRepeatError:
+    except InputError:  # also of what is no slab: its graph is refused with the reason
         return formula

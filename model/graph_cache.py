@@ -22,6 +22,7 @@ import orjson
 
 from model import folding, graph, neighbours, recut, slab_frame
 from model.graph import SlabGraph
+from stores.structures import vacuum
 from stores.wal import turn_wal_on
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def default_cache_file() -> Path:
 def code_version() -> str:
     """Return a hash of the source text that decides what a graph is."""
     digest = hashlib.sha256()
-    for module in (slab_frame, neighbours, graph, folding, recut):
+    for module in (vacuum, slab_frame, neighbours, graph, folding, recut):
         digest.update(Path(str(module.__file__)).read_bytes())
     digest.update(np.__version__.encode())
     return digest.hexdigest()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from typing import TYPE_CHECKING
 
-from model.imported import TARGET_NAME, UNITS, Labelled, Problem, Rows, checked_names
+from model.csv_table import read_table
+from model.imported import TARGET_NAME, Labelled, Problem, Rows, checked_names
+from model.label_units import QUANTITIES, split_heading
 from model.slab_frame import PlainSlab
 from stores.errors import InputError
 from stores.export_formats import ID_PROP_COLUMNS
@@ -18,7 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-_HEADINGS = ("id", "cif_id", "name", "material_id", "slab")
+    from model.csv_table import Table
+
+_HEADINGS = ("id", "cif_id", "cif", "name", "material_id", "slab", "slab_id", "structure", "file", "filename")
+_ENDINGS = (".cif", ".CIF")
 
 
 def read_cgcnn(folder: Path, names: Sequence[str] | None) -> Rows:
@@ -40,40 +42,71 @@ def read_cgcnn(folder: Path, names: Sequence[str] | None) -> Rows:
     path = folder / "id_prop.csv"
     if not path.is_file():
         raise InputError(f"{folder} has no id_prop.csv; name a folder with id_prop.csv and CIF files.")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is no UTF-8 text; save it as UTF-8.") from None
-    reader = csv.reader(io.StringIO(text))
-    try:
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: {error}; save the file as plain CSV.") from None
-    lines = [(number, cells) for number, cells in rows if any(cells)]
-    if not lines:
-        raise InputError(f"{path} is empty; write one line for each slab: id,target,...")
-    header = _header(folder, lines[0][1])
-    if header:
+    table = read_table(path, lambda name: _cif_of(folder, name) is not None)
+    lines = table.lines
+    header = _header(folder, table)
+    if header is not None:
         del lines[0]
-    n_targets = len(header or lines[0][1]) - (0 if header else 1)
-    names = names or header or _default_names(folder, n_targets)
-    if not names:
+        if not lines:
+            raise InputError(f"{path} has a header line only; write one line for each slab below it.")
+    n_targets = len(lines[0][1]) - 1 if header is None else len(header)
+    if n_targets < 1:
+        raise InputError(
+            f"{path}, line {lines[0][0]}: one cell, no value; separate cells by commas, semicolons or tabs."
+        )
+    headings = [split_heading(heading) for heading in header or []]
+    own = [name for name, _ in headings]
+    if len(set(own)) < len(own):  # a quantity in two units: each column keeps its own name
+        headings = [(heading, None) for heading in header or []]
+    chosen = names or [name for name, _ in headings] or _default_names(folder, n_targets)
+    if not chosen:
         raise InputError(
             f"{path} has {counted(n_targets, 'column')} of values without names; "
             f"name them, for example --targets surface_energy,work_function."
         )
-    if len(names) != n_targets:
-        raise InputError(f"{path} has {n_targets} columns of values, not {len(names)} ({', '.join(names)}).")
-    return Rows(len(lines), _cgcnn_rows(folder, path, lines, checked_names(names)))
+    if len(chosen) != n_targets:
+        raise InputError(
+            f"{path} has {n_targets} columns of values, not {len(chosen)} ({', '.join(chosen)}); name each "
+            "column with --targets, and write decimal points where commas separate cells."
+        )
+    chosen = checked_names(chosen)
+    units = {name: unit for name, (_, unit) in zip(chosen, headings, strict=False) if unit is not None}
+    return Rows(len(lines), _cgcnn_rows(folder, path, table, chosen), _columns(table, chosen), units)
 
 
-def _header(folder: Path, first: list[str]) -> list[str]:
-    """Return the names of the targets if the first line is a header, else nothing."""
-    if len(first) < 2 or (folder / f"{first[0]}.cif").exists():
-        return []
-    if first[0].lower() in _HEADINGS and all(TARGET_NAME.fullmatch(cell) for cell in first[1:]):
-        return first[1:]
-    return []
+def _cif_of(folder: Path, name: str) -> str | None:
+    """Return the id that a cell names, without the ending of its file; None where there is no such file."""
+    if not name or "/" in name or "\\" in name or "\0" in name or len(name) > 200:
+        return None
+    for stem in (name, name[:-4] if name.lower().endswith(".cif") else ""):
+        if stem and any((folder / f"{stem}{ending}").exists() for ending in _ENDINGS):
+            return stem
+    return None
+
+
+def _header(folder: Path, table: Table) -> list[str] | None:
+    """Return the names of the targets if the first line is a header, else None."""
+    first, *others = table.lines[0][1]
+    if not others or _cif_of(folder, first) is not None:
+        return None
+    named = all(TARGET_NAME.fullmatch(split_heading(cell)[0]) for cell in others)
+    known = any(split_heading(cell)[0] in QUANTITIES for cell in others)
+    heading = first.lstrip("#").strip().lower().replace(" ", "_") in _HEADINGS
+    return others if named and (heading or known) else None
+
+
+def _columns(table: Table, names: list[str]) -> dict[str, list[float]]:
+    """Return the numbers of each target; cells that hold anything else are left to their lines."""
+    columns: dict[str, list[float]] = {name: [] for name in names}
+    for _, cells in table.lines:
+        for name, cell in zip(names, cells[1:], strict=False):
+            try:
+                value = table.number(cell)
+            except InputError:
+                continue
+            if value is not None:
+                columns[name].append(value)
+    return columns
 
 
 def _default_names(folder: Path, n_targets: int) -> list[str]:
@@ -82,13 +115,11 @@ def _default_names(folder: Path, n_targets: int) -> list[str]:
     return ["surface_energy", "work_function"] if exported and n_targets == 2 else []
 
 
-def _cgcnn_rows(
-    folder: Path, path: Path, lines: list[tuple[int, list[str]]], names: list[str]
-) -> Iterator[Labelled | Problem]:
+def _cgcnn_rows(folder: Path, path: Path, table: Table, names: list[str]) -> Iterator[Labelled | Problem]:
     seen: dict[str, int] = {}
-    for number, cells in lines:
+    for number, cells in table.lines:
         where = f"{path}, line {number}"
-        name = cells[0]
+        name = _cif_of(folder, cells[0]) or cells[0]
         try:
             if len(cells) != len(names) + 1:
                 raise InputError(f"{len(cells)} cells, not {len(names) + 1}; left out")
@@ -97,8 +128,8 @@ def _cgcnn_rows(
             if name in seen:
                 raise InputError(f"the id {name} stands in line {seen[name]} already; left out")
             seen[name] = number
-            targets = {target: _value(cell) for target, cell in zip(names, cells[1:], strict=True)}
-            cif = folder / f"{name}.cif"
+            targets = {target: table.number(cell) for target, cell in zip(names, cells[1:], strict=True)}
+            cif = next((f for e in _ENDINGS if (f := folder / f"{name}{e}").exists()), folder / f"{name}.cif")
             if not cif.exists():
                 raise InputError(f"{cif.name} is missing; left out")
             crystals = read_cif_file(cif)
@@ -108,17 +139,4 @@ def _cgcnn_rows(
         except InputError as error:
             yield Problem(f"{where}: {error}")
             continue
-        units = {target: UNITS[target] for target in names if target in UNITS}
-        yield Labelled(name, where, slab, targets, units)
-
-
-def _value(cell: str) -> float | None:
-    if not cell:
-        return None
-    try:
-        value = float(cell)
-    except ValueError:
-        raise InputError(f"{cell[:40]!r} is no number; left out") from None
-    if not math.isfinite(value):
-        raise InputError(f"{cell[:40]!r} is no finite number; left out (an unknown value is an empty cell)")
-    return value
+        yield Labelled(name, where, slab, targets)

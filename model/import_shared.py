@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
+from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 
 from model.imported import Labelled, Problem, Rows, checked_names
+from model.label_units import QUANTITIES
 from model.slab_frame import PlainSlab
 from stores.errors import InputError
 from stores.structures.cell import lattice_matrix
@@ -43,7 +46,8 @@ def read_shared(path: Path, names: Sequence[str] | None) -> Rows:
         raise InputError(f"{path} has no {SHARED_FILES[0]}; check the path.")
     try:
         raw = file.read_bytes()
-        content = orjson.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
+        plain = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        content = orjson.loads(plain.removeprefix(BOM_UTF8))
     except (OSError, EOFError, ValueError, zlib.error) as error:  # damaged gzip raises all of them
         raise InputError(f"{file} cannot be read ({error}); copy it again.") from error
     records = content.get("records") if isinstance(content, dict) else None
@@ -51,19 +55,31 @@ def read_shared(path: Path, names: Sequence[str] | None) -> Rows:
         raise InputError(f"{file} holds no list of records; expected the layout of slabs.json.gz.")
     if not records:
         raise InputError(f"{file} is empty: its list of records has no entry.")
-    units = content.get("units")
-    units = (
-        {str(k): str(v).replace("Angstrom", "A") for k, v in units.items()} if isinstance(units, dict) else {}
-    )
-    return Rows(len(records), _shared_rows(file, records, checked_names(names) if names else None, units))
+    stated = content.get("units")
+    units = {str(k): str(v) for k, v in stated.items()} if isinstance(stated, dict) else {}
+    wanted = checked_names(names) if names else _targets(records, units)
+    columns = {name: [v for r in records if (v := _number(r, name)) is not None] for name in wanted}
+    of_targets = {name: units[name] for name in wanted if name in units}
+    return Rows(len(records), _shared_rows(file, records, wanted), columns, of_targets)
 
 
-def _shared_rows(
-    file: Path, records: list[Any], names: list[str] | None, units: dict[str, str]
-) -> Iterator[Labelled | Problem]:
+def _targets(records: list[Any], units: dict[str, str]) -> list[str]:
+    """Return the targets: what has a unit, and ours where a record has them without one."""
+    there = {name for name in QUANTITIES if any(isinstance(r, dict) and name in r for r in records)}
+    named = [n for n in units if n not in ("cell", "frac_coords") and not n.endswith("_J_m2")]
+    return named + [name for name in QUANTITIES if name in there and name not in named]
+
+
+def _number(record: Any, name: str) -> float | None:
+    value = record.get(name) if isinstance(record, dict) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _shared_rows(file: Path, records: list[Any], wanted: list[str]) -> Iterator[Labelled | Problem]:
     from ase.data import atomic_numbers
 
-    wanted = names or [n for n in units if n not in ("cell", "frac_coords") and not n.endswith("_J_m2")]
     seen: dict[str, int] = {}
     for number, record in enumerate(records, start=1):
         where = f"{file}, record {number}"
@@ -87,10 +103,9 @@ def _shared_rows(
                 ) from error
             targets: dict[str, float | None] = {}
             for target in wanted:
-                value = record.get(target)
-                if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-                    raise InputError(f"{name}: {target} is {str(value)[:40]!r}, no number; left out")
-                targets[target] = None if value is None else float(value)
+                targets[target] = _number(record, target)
+                if targets[target] is None and record.get(target) is not None:
+                    raise InputError(f"{name}: {target} is {str(record[target])[:40]!r}, no number; left out")
         except InputError as error:
             yield Problem(f"{where}: {error}")
             continue
@@ -99,7 +114,6 @@ def _shared_rows(
             where,
             slab,
             targets,
-            {target: units[target] for target in wanted if target in units},
             _miller(record.get("miller")),
             "as_cut" if "initial" in record else "",
         )

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from model.slab_frame import PlainSlab
 
-UNITS = {"surface_energy": "eV/A^2", "work_function": "eV"}
-"""Of the targets whose unit is agreed."""
+BATCH = 200
+"""Records written at once: what is read so far survives an interruption."""
 TARGET_NAME = re.compile(r"[A-Za-z]\w{0,63}")
 
 
@@ -32,8 +32,6 @@ class Labelled:
         The structure.
     targets
         Values by name; None where the cell is empty.
-    units
-        Of the targets, where known.
     miller_index
         hkl, where known.
     geometry
@@ -44,7 +42,6 @@ class Labelled:
     where: str
     slab: PlainSlab
     targets: dict[str, float | None]
-    units: dict[str, str] = field(default_factory=dict)
     miller_index: tuple[int, int, int] | None = None
     geometry: str = ""
 
@@ -76,7 +73,52 @@ def checked_names(names: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The lines of a data set, counted, to be read one by one."""
+    """The lines of a data set, to be read one by one.
+
+    Attributes
+    ----------
+    count
+        How many there are.
+    rows
+        The lines; values are as the source has them.
+    columns
+        All values of each target.
+    units
+        Of the targets, where the source states them.
+    """
 
     count: int
     rows: Iterator[Labelled | Problem]
+    columns: dict[str, list[float]]
+    units: dict[str, str]
+
+
+@dataclass
+class Imported:
+    """What an import did.
+
+    Attributes
+    ----------
+    format
+        What was read.
+    source
+        Name of the source.
+    n_read
+        Slabs that could be used.
+    n_changed
+        Records that were new or had changed in the store.
+    n_labels
+        Values by target.
+    problems
+        One line for each line of the source that could not be used.
+    notes
+        What was converted, and what may be wrong with what was read.
+    """
+
+    format: str
+    source: str
+    n_read: int = 0
+    n_changed: int = 0
+    n_labels: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from math import gcd
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +11,12 @@ import numpy as np
 from model.graph import GraphSettings, graph_of
 from model.import_cgcnn import read_cgcnn
 from model.import_shared import SHARED_FILES, read_shared
-from model.imported import Problem
+from model.import_store import import_store
+from model.imported import BATCH, Imported, Problem
+from model.label_units import UNITS, plan_units
 from model.recut import NoRepeatError, crystal_inside
 from model.slab_frame import frame_of
-from stores.connections import open_store, parse_uri
+from stores.connections import open_store
 from stores.errors import InputError
 from stores.labels import COLLECTION, LabelRecord, add_labels, source_fingerprint
 from stores.method import content_hash
@@ -30,38 +31,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("auto", "shared", "cgcnn", "store")
 _STORE_ENDINGS = (".sqlite", ".sqlite3", ".db")
-_BATCH = 200
-"""Records written at once: what is read so far survives an interruption."""
 _SAME_PLACE = 1e-3
 """A slab whose cell and atoms differ by more is another one (A, or fractional)."""
-
-
-@dataclass
-class Imported:
-    """What an import did.
-
-    Attributes
-    ----------
-    format
-        What was read.
-    source
-        Name of the source.
-    n_read
-        Slabs that could be used.
-    n_changed
-        Records that were new or had changed in the store.
-    n_labels
-        Values by target.
-    problems
-        One line for each line of the source that could not be used.
-    """
-
-    format: str
-    source: str
-    n_read: int = 0
-    n_changed: int = 0
-    n_labels: dict[str, int] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
 
 
 def import_slabs(
@@ -72,6 +43,7 @@ def import_slabs(
     targets: Sequence[str] | None = None,
     source: str | None = None,
     relaxed: bool = False,
+    units: dict[str, str] | None = None,
     tick: Callable[[int, int, str], None] | None = None,
 ) -> Imported:
     """Read labelled slabs and write those that can be used.
@@ -90,6 +62,8 @@ def import_slabs(
         Name of the source; by default that of the folder. All slabs of a source have one method.
     relaxed
         The slabs are relaxed, not as cut (where the source does not say).
+    units
+        Units of targets, which go before those that the source states; see `model.label_units`.
     tick
         Called with the number of slabs done, how many there are (0: not known), and a name.
 
@@ -107,13 +81,16 @@ def import_slabs(
         if targets or source or relaxed:
             raise InputError("A store names its targets and methods itself; leave --targets, --source and "
                              "--relaxed out.")  # fmt: skip
-        return _from_store(path, store_uri, tick)
+        return import_store(path, store_uri, units or {}, tick)
     folder = Path(path)
     name = source or _source_name(folder)
     if not re.fullmatch(r"[\w.+-]{1,80}", name):
         raise InputError(f"The source name {name!r} has odd characters; give a plain word with --source.")
     rows = read_cgcnn(folder, targets) if kind == "cgcnn" else read_shared(folder, targets)
-    result = Imported(kind, name)
+    plan = plan_units(rows.columns, rows.units, units or {}, path)
+    stored_units = {name: UNITS.get(name, rows.units.get(name, "")) for name in rows.columns}
+    stored_units = {name: unit for name, unit in stored_units.items() if unit}
+    result = Imported(kind, name, notes=list(plan.notes))
     with open_store(store_uri) as store:
         batch: list[LabelRecord] = []
         for number, row in enumerate(rows.rows, start=1):
@@ -121,10 +98,10 @@ def import_slabs(
                 result.problems.append(row.text)
             else:
                 try:
-                    batch.append(_record(row, name, relaxed))
+                    batch.append(_record(row, plan.convert(row.targets), stored_units, name, relaxed))
                 except InputError as error:
                     result.problems.append(f"{row.where}: {row.source_id}: {error}")
-            if len(batch) >= _BATCH or number == rows.count:
+            if len(batch) >= BATCH or number == rows.count:
                 _write(store, batch, result)
                 batch = []
             if tick is not None:
@@ -173,7 +150,9 @@ def _source_name(path: Path) -> str:
     return path.parent.name if path.name in SHARED_FILES else stem
 
 
-def _record(row: Labelled, source: str, relaxed: bool) -> LabelRecord:
+def _record(
+    row: Labelled, targets: dict[str, float | None], units: dict[str, str], source: str, relaxed: bool
+) -> LabelRecord:
     from ase.data import chemical_symbols
 
     frame = frame_of(row.slab)
@@ -192,8 +171,8 @@ def _record(row: Labelled, source: str, relaxed: bool) -> LabelRecord:
         compound=_compound(frame, composition),
         slab=_structure_dict(row.slab),
         geometry="relaxed" if (row.geometry or ("relaxed" if relaxed else "")) == "relaxed" else "as_cut",
-        targets=row.targets,
-        units=row.units,
+        targets=targets,
+        units=units,
         miller_index=row.miller_index,
     )
 
@@ -216,7 +195,7 @@ def _compound(frame: SlabFrame, composition: dict[str, int]) -> str:
 
 
 def _structure_dict(slab: PlainSlab) -> dict[str, Any]:
-    """Return what ``Structure.from_dict`` reads, without making 89 sites of pymatgen first."""
+    """Return what `stores.structures.document` reads, without making 89 sites of pymatgen first."""
     from ase.data import chemical_symbols
 
     symbols = [chemical_symbols[n] for n in slab.numbers]
@@ -239,7 +218,10 @@ def _write(store: SurfaceStore, batch: list[LabelRecord], result: Imported) -> N
     kept = []
     for record in batch:
         stored = there.get(record.id)
-        if stored is not None and not _same_structure(stored["slab"], record.slab):
+        if stored is not None and _same_slab(stored["slab"], record.slab):
+            # whatever order and orientation an earlier reader gave it
+            record.slab = stored["slab"]
+        elif stored is not None:
             result.problems.append(
                 f"{record.source_id}: the store holds another slab of this name from {record.source}; "
                 f"give another --source"
@@ -252,45 +234,18 @@ def _write(store: SurfaceStore, batch: list[LabelRecord], result: Imported) -> N
     result.n_changed += add_labels(store, kept)
 
 
-def _same_structure(one: dict[str, Any], other: dict[str, Any]) -> bool:
+def _same_slab(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two slabs are equal up to their orientation and the order of their atoms."""
     if len(one["sites"]) != len(other["sites"]):
         return False
-    if [s["species"] for s in one["sites"]] != [s["species"] for s in other["sites"]]:
+    cells = [np.array(slab["lattice"]["matrix"]) for slab in (one, other)]
+    metrics = [cell @ cell.T for cell in cells]
+    longest = float(np.sqrt(max(metric.max() for metric in metrics)))
+    if not np.allclose(*metrics, rtol=0, atol=2 * longest * _SAME_PLACE):
         return False
-    cells = [np.array(s["lattice"]["matrix"]) for s in (one, other)]
-    places = [np.array([site["abc"] for site in s["sites"]]) for s in (one, other)]
-    return all(np.allclose(a, b, atol=_SAME_PLACE) for a, b in (cells, places))
-
-
-def _from_store(path: str, store_uri: str, tick: Callable[[int, int, str], None] | None) -> Imported:
-    """Take over all records of another store, as they are."""
-    result = Imported("store", path)
-    origin, goal = parse_uri(path), parse_uri(store_uri)
-    if origin == goal:
-        raise InputError(f"{path} is the store itself; name another with --store.")
-    with open_store(path, must_exist=True) as other, open_store(store_uri) as store:
-        result.source = other.uri
-        kinds = ("bulks", "references", "calculations", "surfaces", COLLECTION)
-        total, done = sum(other.count(collection=kind) for kind in kinds), 0
-        for kind in kinds:
-            goal_collection = store.collection(kind)
-            batch: list[dict[str, Any]] = []
-            for document in other.query(collection=kind):
-                batch.append(document)
-                done += 1
-                if len(batch) >= _BATCH:
-                    result.n_changed += goal_collection.upsert(batch, keep=("created_at",))
-                    batch = []
-                if tick is not None:
-                    tick(done, total, kind)
-                if kind == "surfaces":
-                    result.n_read += 1
-                    for target, verdict in document.get("verdicts", {}).items():
-                        accepted = verdict.get("status") == "accepted" and document.get(target) is not None
-                        result.n_labels[target] = result.n_labels.get(target, 0) + accepted
-                elif kind == COLLECTION:
-                    result.n_read += 1
-                    for target, value in document["targets"].items():
-                        result.n_labels[target] = result.n_labels.get(target, 0) + (value is not None)
-            result.n_changed += goal_collection.upsert(batch, keep=("created_at",)) if batch else 0
-    return result
+    species = [np.array([site["species"][0]["element"] for site in slab["sites"]]) for slab in (one, other)]
+    places = [np.array([site["abc"] for site in slab["sites"]]) for slab in (one, other)]
+    offsets = places[0][:, None] - places[1][None]
+    same = np.all(np.abs(offsets - np.round(offsets)) < _SAME_PLACE, axis=2)
+    same &= species[0][:, None] == species[1][None]
+    return bool(same.any(axis=0).all() and same.any(axis=1).all())

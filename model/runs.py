@@ -25,7 +25,8 @@ from model.features import FEATURES
 from model.folder_lock import alone_in
 from model.presets import find_preset
 from model.run_folder import write_text
-from model.splits import PARTS, Split, k_fold, part_of_training, split_dataset, write_split
+from model.split_file import write_split
+from model.splits import PARTS, Split, k_fold, part_of_training, split_dataset
 from model.transfer import new_elements
 from model.tuning_space import with_params
 from stores.errors import InputError
@@ -78,6 +79,8 @@ class RunSettings:
         Instead of the preset's.
     transfer
         The pre-trained model that the members begin with; None: from scratch.
+    twins
+        What to do about identical slabs that a split file has in two parts, see `model.split_file`.
     """
 
     preset: str
@@ -92,6 +95,7 @@ class RunSettings:
     params: dict[str, Any] = field(default_factory=dict)
     targets: tuple[str, ...] = ()
     transfer: Transfer | None = None
+    twins: str = ""
 
     def label(self) -> str:
         """Name the run for people."""
@@ -104,12 +108,16 @@ class RunSettings:
             parts.append("tuned")
         if self.transfer is not None:
             parts.append(self.transfer.label())
+        if self.twins:
+            parts.append(f"twins: {self.twins}")
         return ", ".join(parts)
 
     def plain(self) -> dict[str, Any]:
         """Return what tells runs apart; fields that older runs lack are there only where they are used."""
         values = asdict(self)
-        del values["targets"], values["transfer"]
+        del values["targets"], values["transfer"], values["twins"]
+        if self.twins:
+            values["twins"] = self.twins
         if self.targets:
             values["targets"] = list(self.targets)
         if self.transfer is not None:
@@ -182,9 +190,11 @@ def chosen_preset(settings: RunSettings) -> Preset:
 def make_split(dataset: Dataset, settings: RunSettings) -> Split:
     """Divide a data set as a run asks for."""
     if settings.folds:
+        if settings.twins:
+            raise InputError("--twins goes with --split FILE, not with folds; leave it out")
         split = k_fold(dataset, settings.split, settings.folds, settings.seed)[settings.fold]
     else:
-        split = split_dataset(dataset, settings.split, settings.seed)
+        split = split_dataset(dataset, settings.split, settings.seed, settings.twins)
     return part_of_training(dataset, split, settings.train_fraction)
 
 
@@ -267,11 +277,13 @@ def _run(
         "label": settings.label(),
         **asked,
         "snapshot": dataset.snapshot,
+        **({"excluded": dict(dataset.excluded)} if dataset.excluded else {}),
         "code": code_version(),
         "versions": library_versions(),
         "targets": list(first.targets),
         "sizes": {name: len(split.part(name)) for name in PARTS},
         "split_name": split.name,
+        **({"twins": split.twins.plain()} if split.twins is not None else {}),
         "elements": list(ensemble.elements),
         "trainings": [one.model_dump(mode="json") for one in trainings_of(learned)],
         "metrics": metrics,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from stores.errors import InputError
+from stores.structures.document import read_document
+from stores.structures.vacuum import across_slab, find_vacuum, vacuum_directions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
-MIN_VACUUM = 4.5
-"""Narrowest gap that counts as vacuum (A): wider than any gap between layers of a metal (Cs: 4.3)."""
 MIN_DISTANCE = 0.5
 """Two atoms closer than this are a mistake (A)."""
 
@@ -49,38 +49,23 @@ class PlainSlab:
         try:
             numbers = np.array([site.specie.Z for site in structure], dtype=np.int64)
         except AttributeError as error:
-            raise _disordered(structure.formula) from error
+            raise InputError(
+                f"The slab {structure.formula} has sites that are shared or hold no element; order it first."
+            ) from error
         fractional = np.array([site.frac_coords for site in structure], dtype=np.float64)
         return cls(numbers, structure.lattice.matrix, fractional)
 
     @classmethod
     def from_dict(cls, structure: dict[str, Any]) -> Self:
-        """Take over a stored structure (pymatgen's ``as_dict``) without making a pymatgen object.
+        """Return a stored structure (pymatgen's ``as_dict``) without making a pymatgen object.
 
         Raises
         ------
         InputError
-            If sites are disordered.
+            If `stores.structures.document.read_document` refuses it.
         """
-        from ase.data import atomic_numbers
-
-        try:
-            numbers = [
-                atomic_numbers[species["element"]] if species.get("occu", 1) == 1 else 0
-                for site in structure["sites"]
-                for species in site["species"]
-            ]
-            fractional = np.array([site["abc"] for site in structure["sites"]], dtype=np.float64)
-            lattice = np.array(structure["lattice"]["matrix"], dtype=np.float64)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"A stored slab is no structure ({error}); import it again.") from error
-        if len(numbers) != len(fractional) or 0 in numbers:
-            raise _disordered("in the store")
-        return cls(np.array(numbers, dtype=np.int64), lattice, fractional.reshape(-1, 3))
-
-
-def _disordered(name: str) -> InputError:
-    return InputError(f"The slab {name} has sites that are shared or hold no element; order it first.")
+        plain = read_document(structure, "the stored slab")
+        return cls(plain.numbers, plain.lattice, plain.fractional)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +122,8 @@ def slab_frame(structure: Structure) -> SlabFrame:
     Raises
     ------
     InputError
-        If sites are disordered, no gap is wide enough to be vacuum, or the cell is flat.
+        If sites are disordered, the cell is flat, c does not lead across vacuum, or the cell holds several
+        slabs, a wire or a molecule.
     """
     return frame_of(PlainSlab.from_structure(structure))
 
@@ -152,20 +138,15 @@ def frame_of(slab: PlainSlab) -> SlabFrame:
     height = abs(float(lattice[2] @ normal)) / area if area > 1e-6 else 0.0
     if height < 1e-3 or not np.isfinite(lattice).all() or not np.isfinite(fractional).all():
         raise InputError("The slab's cell is flat or not a number; check its lattice vectors.")
-    along = np.sort(fractional[:, 2] % 1.0)
-    gaps = np.diff(along, append=along[0] + 1.0)
-    widest = int(gaps.argmax())
-    vacuum = float(gaps[widest]) * height
-    if vacuum < MIN_VACUUM:
+    across = across_slab(vacuum_directions(lattice, fractional))
+    if across.plane != (0, 0, 1):
         raise InputError(
-            f"No vacuum: the widest gap along the surface normal is {vacuum:.2f} A (vacuum: {MIN_VACUUM:g} A "
-            f"or more); give a slab whose third lattice vector leads across the vacuum."
+            f"The vacuum of {across} is not along c; give a slab whose third lattice vector leads across the "
+            "vacuum."
         )
-    bottom = along[(widest + 1) % len(along)]
-    # the lowest atom must not be taken for the highest by a rounding error
-    lifted = (fractional[:, 2] - bottom + 1e-9) % 1.0 - 1e-9
+    gap = find_vacuum(fractional[:, 2], 1.0)
+    lifted = gap.heights - gap.bottom
     heights = lifted * height
-    heights -= heights.min()
 
     # orthonormal axes in the plane; a left-handed cell is as good as a right-handed one here
     axis = lattice[0] / np.linalg.norm(lattice[0])
@@ -174,7 +155,7 @@ def frame_of(slab: PlainSlab) -> SlabFrame:
     in_plane = (fractional[:, :2] @ lattice[:2] + lifted[:, None] * lattice[2]) @ axes.T
     plane = in_plane @ np.linalg.inv(cell)
     plane -= np.floor(plane)
-    return SlabFrame(numbers, cell, plane, heights, vacuum)
+    return SlabFrame(numbers, cell, plane, heights, gap.width * height)
 
 
 def _reduced(cell: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,16 +7,15 @@ would stay empty), so that a growing data set never moves a test compound into t
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model.split_file import PARTS, Twins, split_from_file
 from stores.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
     from model.dataset import Dataset, Entry
 
-PARTS = ("train", "val", "test")
 FRACTIONS = (0.6, 0.2, 0.2)
 """Of the paper: training, validation, test."""
 
@@ -48,6 +46,8 @@ class Split:
         Of the choice.
     train, val, test
         Numbers of entries.
+    twins
+        Identical slabs that a file had in two parts, if any, and what was done about them.
     """
 
     name: str
@@ -55,13 +55,14 @@ class Split:
     train: tuple[int, ...]
     val: tuple[int, ...]
     test: tuple[int, ...]
+    twins: Twins | None = field(default=None, kw_only=True)
 
     def part(self, name: str) -> tuple[int, ...]:
         """Return the part named train, val or test."""
         return {"train": self.train, "val": self.val, "test": self.test}[name]
 
 
-def split_dataset(dataset: Dataset, how: str, seed: int = 0) -> Split:
+def split_dataset(dataset: Dataset, how: str, seed: int = 0, twins: str = "") -> Split:
     """Divide a data set.
 
     Parameters
@@ -74,12 +75,20 @@ def split_dataset(dataset: Dataset, how: str, seed: int = 0) -> Split:
         record_id and part.
     seed
         Another seed gives another division.
+    twins
+        What to do about identical slabs that a file has in two parts, see `model.split_file`.
 
     Raises
     ------
     InputError
-        If `how` is none of these, or a part would be empty.
+        If `how` is none of these, a part would be empty, or `twins` is given without a file.
     """
+    path = Path(how)
+    if twins and (how in (*KINDS, "holdout") or not path.is_file()):
+        raise InputError(
+            f"--twins {twins} goes with --split FILE, not with --split {how}, which keeps identical slabs "
+            "together by itself; leave it out"
+        )
     if how == "holdout":
         from model.holdout import fixed_split
 
@@ -89,9 +98,8 @@ def split_dataset(dataset: Dataset, how: str, seed: int = 0) -> Split:
         return leave_element_out(dataset, element or chosen_element(dataset, seed), seed)
     if kind in KINDS and not colon:
         return grouped_split(dataset, kind, seed)
-    path = Path(how)
     if path.is_file():
-        return split_from_file(dataset, path, seed)
+        return split_from_file(dataset, path, seed, twins)
     raise InputError(
         f"--split {how}: unknown; choose random, compound, chemsys, element, element:Ag or a CSV file "
         "with the columns record_id and part"
@@ -221,61 +229,6 @@ def chosen_element(dataset: Dataset, seed: int) -> str:
     return min(rare, key=lambda element: draw(seed, "element", element))
 
 
-def split_from_file(dataset: Dataset, path: Path, seed: int = 0) -> Split:
-    """Read a split; slabs that the file does not name are left out.
-
-    Parameters
-    ----------
-    dataset
-        What is divided.
-    path
-        CSV with the columns ``record_id`` and ``part`` (train, val or test), as `write_split` writes it.
-    seed
-        Noted, not used.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, a part is unknown or empty, or identical slabs are in two parts.
-    """
-    try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a split ({error}); give a CSV file") from error
-    if not rows or not {"record_id", "part"} <= set(rows[0]):
-        raise InputError(f"{path}: needs the columns record_id and part")
-    part: dict[str, str] = {}
-    for number, row in enumerate(rows, start=2):
-        if row["part"] not in PARTS:
-            raise InputError(f"{path}, line {number}: part {row['part']!r} is none of {', '.join(PARTS)}")
-        if part.setdefault(row["record_id"], row["part"]) != row["part"]:
-            raise InputError(f"{path}, line {number}: {row['record_id']} is in two parts")
-    indices: dict[str, list[int]] = {name: [] for name in PARTS}
-    group_part: dict[int, tuple[str, str]] = {}
-    for i, entry in enumerate(dataset):
-        name = part.get(entry.record_id)
-        if name is None:
-            continue
-        indices[name].append(i)
-        first, where = group_part.setdefault(entry.group, (entry.record_id, name))
-        if where != name:
-            raise InputError(
-                f"{path}: {first} ({where}) and {entry.record_id} ({name}) are the same slab; "
-                "put both into one part"
-            )
-    for name, found in indices.items():
-        if not found:
-            raise InputError(f"{path}: no slab of the data set is in part {name}")
-    return Split(f"file {path.name}", seed, *(tuple(indices[name]) for name in PARTS))
-
-
-def write_split(dataset: Dataset, split: Split, path: Path) -> None:
-    """Write a split so that `split_from_file` reads it again."""
-    lines = ["record_id,part"]
-    lines += [f"{dataset[i].record_id},{name}" for name in PARTS for i in split.part(name)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
 def part_of_training(dataset: Dataset, split: Split, fraction: float) -> Split:
     """Keep a share of the training part, for a learning curve; smaller shares are within larger ones.
 
@@ -299,7 +252,7 @@ def part_of_training(dataset: Dataset, split: Split, fraction: float) -> Split:
         split.train, key=lambda i: (draw(split.seed, "curve", dataset[i].record_id), dataset[i].record_id)
     )
     kept = sorted(ranked[: max(1, round(fraction * len(ranked)))])
-    return Split(f"{split.name}, {fraction:g} of train", split.seed, tuple(kept), split.val, split.test)
+    return replace(split, name=f"{split.name}, {fraction:g} of train", train=tuple(kept))
 
 
 def _key(kind: str) -> Callable[[Entry], str]:

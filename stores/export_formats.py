@@ -83,9 +83,10 @@ def write_jsonl(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) 
 
 
 def _structure(record: SurfaceRecord, *, relaxed: bool) -> Structure:
-    from pymatgen.core import Structure
+    from stores.structures.document import structure_from_document
 
-    return Structure.from_dict(record.relaxed_slab if relaxed and record.relaxed_slab else record.slab)
+    plain = record.relaxed_slab if relaxed and record.relaxed_slab else record.slab
+    return structure_from_document(plain, f"the slab of record {record.id}")
 
 
 def _atoms(record: SurfaceRecord, *, relaxed: bool) -> Atoms:

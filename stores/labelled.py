@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from stores.collection import SCHEMA_VERSION
 from stores.errors import InputError
+from stores.exclusions import excluded_targets
 from stores.labels import COLLECTION
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ OWN_TARGETS = ("surface_energy", "work_function")
 
 _SHARED = ("id", "schema_version", "slab", "method_fingerprint", "formula", "chemsys", "composition")
 _OF_SURFACES = (*_SHARED, "bulk_id", "miller_index", "termination_key", "verdicts", *OWN_TARGETS)
-_OF_LABELS = (*_SHARED, "compound", "targets")
+_OF_LABELS = (*_SHARED, "compound", "targets", "excluded")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,8 @@ class LabelledSlab:
         See `stores.labels.LabelRecord.compound`; None for surfaces, whose formula is known.
     same
         Bulk, plane and termination of a surface: equal for one termination cut at two thicknesses.
+    excluded
+        Targets that an audit keeps out, see `stores.exclusions`; they are not among `targets`.
     """
 
     record_id: str
@@ -60,6 +63,7 @@ class LabelledSlab:
     composition: dict[str, int]
     compound: str | None = None
     same: tuple[str, tuple[int, ...], str] | None = None
+    excluded: tuple[str, ...] = ()
 
 
 def labelled_slabs(
@@ -86,10 +90,13 @@ def labelled_slabs(
         return [name for name in names if with_slabs or name != "slab"]
 
     for document in store.query(criteria, fields(_OF_LABELS), collection=COLLECTION):
+        out = excluded_targets(document)
+        targets = document["targets"].items()
         yield LabelledSlab(
             **_shared(document, COLLECTION),
-            targets={name: value for name, value in document["targets"].items() if value is not None},
+            targets={name: value for name, value in targets if value is not None and name not in out},
             compound=document["compound"],
+            excluded=tuple(out),
         )
     for document in store.query(criteria, fields(_OF_SURFACES)):
         yield LabelledSlab(
@@ -100,6 +107,7 @@ def labelled_slabs(
                 if document.get(name) is not None and document["verdicts"][name]["status"] == "accepted"
             },
             same=(document["bulk_id"], tuple(document["miller_index"]), document["termination_key"]),
+            excluded=tuple(excluded_targets(document)),
         )
 
 
@@ -126,6 +134,11 @@ class _Labelled(Protocol):
     def method(self) -> str: ...
     @property
     def targets(self) -> Mapping[str, float]: ...
+
+
+class _Excluding(_Labelled, Protocol):
+    @property
+    def excluded(self) -> tuple[str, ...]: ...
 
 
 L = TypeVar("L", bound=_Labelled)
@@ -215,6 +228,14 @@ def heads_of(
         for method in sorted(methods[name]):
             heads[name, method] = f"{name}@{method}" if several else name
     return heads
+
+
+def count_excluded(slabs: Sequence[_Excluding], heads: Mapping[tuple[str, str], str]) -> dict[str, int]:
+    """Return how many values of each head an audit keeps out."""
+    counts = Counter(
+        heads[name, slab.method] for slab in slabs for name in slab.excluded if (name, slab.method) in heads
+    )
+    return dict(sorted(counts.items()))
 
 
 def values_by_head(

@@ -53,6 +53,9 @@ class LabelRecord(BaseModel):
     geometry: Literal["as_cut", "relaxed"] = Field(description="Whether `slab` is as cut or relaxed")
     targets: dict[str, float | None] = Field(description="Values by name; null where the source has none")
     units: dict[str, str] = Field(default_factory=dict, description="Units of the targets, where known")
+    excluded: dict[str, str] | None = Field(
+        default=None, description="Targets that mgsurf audit keeps out of training, with the reason"
+    )
     miller_index: tuple[int, int, int] | None = Field(default=None, description="hkl, where known")
     termination: str | None = Field(default=None, description="Name of the termination, where known")
 
@@ -65,11 +68,16 @@ def add_labels(store: SurfaceStore, records: Iterable[LabelRecord]) -> int:
     int
         Number of records that were new or had changed.
     """
+    from stores.exclusions import carry_exclusions
+
     documents = []
     for record in records:
         document = record.model_dump(mode="json")
         document["created_at"] = timestamp(record.created_at)
+        if record.excluded is None:  # as records of earlier versions, so that equal ones stay as they are
+            del document["excluded"]
         documents.append(document)
+    carry_exclusions(store.collection(COLLECTION), documents)
     return store.collection(COLLECTION).upsert(documents, keep=("created_at",))
 
 

@@ -16,7 +16,7 @@ def plain_structure(structure: Any) -> Any:
     """Turn a pymatgen structure, or its dictionary, into plain values without import paths.
 
     The keys ``@module``, ``@class`` and ``@version`` are left out, so that no reader turns the document
-    back into an object by itself; ``Structure.from_dict`` reads it all the same.
+    back into an object by itself; `stores.structures.document` reads it.
     """
     if hasattr(structure, "as_dict"):
         structure = structure.as_dict(verbosity=0)
@@ -26,11 +26,11 @@ def plain_structure(structure: Any) -> Any:
         }
     if isinstance(structure, (list, tuple)):
         return [plain_structure(value) for value in structure]
-    return structure
+    return structure.tolist() if hasattr(structure, "tolist") else structure  # numpy
 
 
 StructureDict = Annotated[dict[str, Any], BeforeValidator(plain_structure)]
-"""pymatgen's ``Structure.as_dict(verbosity=0)`` as plain values: read it with ``Structure.from_dict``."""
+"""pymatgen's ``Structure.as_dict(verbosity=0)`` as plain values, read by `stores.structures.document`."""
 
 
 class VerdictStatus(StrEnum):
@@ -43,6 +43,7 @@ class VerdictStatus(StrEnum):
     VACUUM_NOT_FLAT = "vacuum_not_flat"
     ASYMMETRIC = "asymmetric"
     INCONSISTENT_SETTINGS = "inconsistent_settings"
+    FAULTY = "faulty"
     FAILED = "failed"
 
 

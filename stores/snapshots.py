@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.collection import SCHEMA_VERSION
 from stores.errors import InputError, StoreError
-from stores.labelled import heads_of, labelled_slabs, of_methods, wanted_targets
+from stores.labelled import count_excluded, heads_of, labelled_slabs, of_methods, wanted_targets
 from stores.method import content_hash
 from stores.snapshot_items import AT_ONCE, compact_slab, is_whole, item_of, read_items, slab_of
 from stores.values import timestamp
@@ -76,10 +76,11 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Draft:
-    """A snapshot that is not written (yet), with its items by hash."""
+    """A snapshot that is not written (yet), with its items by hash and the labels that an audit keeps out."""
 
     snapshot: Snapshot
     items: Mapping[str, dict[str, Any]] = field(repr=False)
+    excluded: Mapping[str, int] = field(default_factory=dict)
 
 
 def draft_snapshot(
@@ -111,7 +112,11 @@ def draft_snapshot(
     """
     place = f"The store {store.uri}"
     items: dict[str, dict[str, Any]] = {}
-    labelled = [replace(s, slab=compact_slab(s)) for s in labelled_slabs(store, criteria) if s.targets]
+    everything, labelled = [], []
+    for slab in labelled_slabs(store, criteria):
+        if slab.targets:
+            labelled.append(replace(slab, slab=compact_slab(slab)))
+        everything.append(replace(slab, slab=None))
     chosen = of_methods(labelled, methods)
     heads = heads_of(chosen, wanted_targets(chosen, targets, place), separate=separate)
     counts: Counter[tuple[str, str]] = Counter()
@@ -136,7 +141,7 @@ def draft_snapshot(
         n_records=len(listed),
         records=listed,
     )
-    return Draft(snapshot, items)
+    return Draft(snapshot, items, count_excluded(everything, heads))
 
 
 def save_snapshot(store: SurfaceStore, draft: Draft) -> bool:

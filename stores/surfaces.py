@@ -132,6 +132,7 @@ class SurfaceStore:
         StoreError
             If the store cannot be written.
         """
+        from stores.exclusions import carry_exclusions
         from stores.records import Record
 
         batches: dict[str, tuple[Collection, list[dict[str, Any]]]] = {}
@@ -141,6 +142,8 @@ class SurfaceStore:
             document["created_at"] = timestamp(record.created_at)
             batches.setdefault(collection.name, (collection, []))[1].append(document)
         with self._transaction():
+            for collection, documents in batches.values():
+                carry_exclusions(collection, documents)
             return sum(
                 collection.upsert(documents, keep=("created_at",))
                 for collection, documents in batches.values()

@@ -1,4 +1,4 @@
-"""CIF files: syntax by gemmi; symmetry, sites and contents as the text states them, compared with each other."""
+"""CIF files: syntax by gemmi; symmetry, sites and contents as stated, compared with each other."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def read_cif(text: str, where: str, notes: list[str]) -> list[CifCrystal]:
     Raises
     ------
     InputError
-        If the text is no CIF, has no atoms, a site is no element or partly occupied, a coordinate is no number,
-        the symmetry does not fit the cell, or the atoms contradict formula, Z or density.
+        If the text is no CIF, has no atoms, a site is no element or partly occupied, a coordinate is no
+        number, the symmetry does not fit the cell, or the atoms contradict formula, Z or density.
     """
     import gemmi
 
@@ -139,13 +139,10 @@ def _cell(tags: Tags, where: str) -> tuple[tuple[float, ...], NDArray[np.float64
         except ValueError:
             problem = "is missing" if text in MISSING else f"is {text}, no number"
             raise InputError(f"{where}: _cell_{name} {problem}: write it (A, degrees)") from None
-    cell = tuple(values)
     try:
-        with np.errstate(all="ignore"):
-            lattice = lattice_matrix(cell)
+        return tuple(values), lattice_matrix(values)
     except ValueError:
-        lattice = np.full((3, 3), np.nan)
-    if not np.isfinite(lattice).all():
-        numbers = ", ".join(f"{value:g}" for value in cell)
-        raise InputError(f"{where}: the cell {numbers} has no volume: correct _cell_length and _cell_angle")
-    return cell, lattice
+        numbers = ", ".join(f"{value:g}" for value in values)
+        raise InputError(
+            f"{where}: the cell {numbers} has no volume: correct _cell_length and _cell_angle"
+        ) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,7 +34,7 @@ class _Trial:
     setting: Setting
     atoms: Orbits | None = None
     counts: Counter[str] | None = None
-    verdict: Verdict = Verdict()
+    verdict: Verdict = field(default_factory=Verdict)
     problem: str = ""
     overlap: bool = False
 
@@ -50,9 +50,9 @@ def choose_atoms(
 ) -> Orbits:
     """Return the atoms of the cell.
 
-    Settings that a name leaves open are told apart by the cell (axes), then by formula, Z, density and overlaps
-    (origin). Where statements of symmetry contradict each other, or there is none, the number of atoms must be
-    confirmed by formula and Z, or by the density.
+    Of settings that a name leaves open, the cell decides between axes, and formula, Z, density and overlaps
+    decide between origins. Where statements of symmetry contradict each other, or the file has none, the
+    number of atoms must be confirmed by formula and Z, or by the density.
 
     Parameters
     ----------
@@ -71,16 +71,23 @@ def choose_atoms(
         If no setting fits, or more than one.
     """
     used = symmetry.statement
-    fitting = [setting for setting in used.settings if setting.is_trivial or setting.fits(cell)]
+    fitting = used.settings
+    if len(fitting) > 1 or not fitting[0].is_trivial:
+        fitting = tuple(setting for setting in fitting if setting.fits(cell))
     if not fitting:
         raise InputError(
-            f"{where}: {used.source} does not fit the cell ({_cell_text(cell)}): correct the symmetry, its axes "
-            "(:H, :R, unique axis) or the cell"
+            f"{where}: {used.source} does not fit the cell ({_cell_text(cell)}): correct the "
+            "symmetry, its axes (:H, :R, unique axis) or the cell"
         )
     trials = [_try(sites, setting, lattice, stated) for setting in fitting]
     trial = trials[0] if len(trials) == 1 else _only_one(trials, used, where, notes)
+    if symmetry.doubt and trial.verdict.contradiction:
+        raise InputError(
+            f"{where}: {symmetry.doubt}, and {trial.verdict.contradiction}: add "
+            "_space_group_symop_operation_xyz, or correct the name of the space group"
+        )
     if trial.problem or trial.atoms is None:
-        raise InputError(f"{where}: {symmetry.doubt}{', and ' if symmetry.doubt else ''}{trial.problem}")
+        raise InputError(f"{where}: {trial.problem}")
     if symmetry.doubt or symmetry.others:
         _confirm(trial, symmetry, sites, cell, lattice, stated, where, notes)
     if trial.verdict.doubt:
@@ -101,19 +108,19 @@ def _try(sites: Sites, setting: Setting, lattice: NDArray[np.float64], stated: S
         except OrbitError as error:
             return _Trial(
                 setting,
-                problem=f"site {sites.labels[error.site]} has symmetry images {error.distance:.2g} A apart "
+                problem=f"site {sites.label(error.site)} has symmetry images {error.distance:.2g} A apart "
                 f"({setting.name}): its coordinates have too few digits for a special position, or the "
                 "symmetry's setting (origin, axes) does not fit them; correct either",
             )
     numbers = sites.numbers[atoms.site]
-    counts = Counter(chemical_symbols[n] for n in numbers.tolist())
-    verdict = compare(counts, abs(float(np.linalg.det(lattice))), stated)
+    counts = Counter([chemical_symbols[n] for n in numbers.tolist()])
+    verdict = compare(counts, float(lattice[0, 0] * lattice[1, 1] * lattice[2, 2]), stated)
     problem = ""
     overlap = None if setting.is_trivial else closest_overlap(numbers, lattice, atoms.fractional)
     if overlap is not None:
         problem = _overlap(overlap, atoms, sites, setting)
     elif verdict.contradiction:
-        problem = f"{verdict.contradiction}: correct the symmetry ({setting.name}), the sites or what is stated"
+        problem = f"{verdict.contradiction}: correct the symmetry ({setting.name}), the sites or the formula"
     return _Trial(setting, atoms, counts, verdict, problem, overlap is not None)
 
 
@@ -122,17 +129,18 @@ def _overlap(overlap: tuple[int, int, float], atoms: Orbits, sites: Sites, setti
     first, second = sorted((int(atoms.site[i]), int(atoms.site[j])))
     if first != second and distance < 0.05:
         return (
-            f"overlapping atoms, sites {sites.labels[first]} and {sites.labels[second]} lie on the same position "
-            f"({setting.name}): keep one of them"
+            f"overlapping atoms, sites {sites.label(first)} and {sites.label(second)} lie on the same "
+            f"position ({setting.name}): keep one of them"
         )
     pair = (
-        f"site {sites.labels[first]} and its own image"
+        f"site {sites.label(first)} and its own image"
         if first == second
-        else f"images of sites {sites.labels[first]} and {sites.labels[second]}"
+        else f"images of sites {sites.label(first)} and {sites.label(second)}"
     )
     return (
-        f"overlapping atoms, {pair} are {distance:.2f} A apart ({setting.name}): coordinates with too few digits "
-        "(0.333 for 1/3), or a setting of the symmetry (origin, axes) that does not fit them; correct either"
+        f"overlapping atoms, {pair} are {distance:.2f} A apart ({setting.name}): coordinates with too few "
+        "digits (0.333 for 1/3), or a setting of the symmetry (origin, axes) that does not fit them; correct "
+        "either"
     )
 
 
@@ -146,8 +154,8 @@ def _only_one(trials: list[_Trial], used: Statement, where: str, notes: list[str
     if any(not _same_crystal(best[0], other) for other in best[1:]):
         kinds = " or ".join(f"{_formula(trial)} ({trial.setting.name})" for trial in best)
         raise InputError(
-            f"{where}: {used.source} leaves the origin open, and the atoms may be {kinds}: name the origin (:1 or "
-            ":2), or add the operators or _chemical_formula_sum and _cell_formula_units_Z"
+            f"{where}: {used.source} leaves the origin open, and the atoms may be {kinds}: name the origin "
+            "(:1 or :2), or add the operators or _chemical_formula_sum and _cell_formula_units_Z"
         )
     others = [f"{trial.setting.name} gives {_formula(trial)}" for trial in trials if trial not in best]
     if others and len({trial.setting.name.partition(":")[0] for trial in trials}) == 1:
@@ -164,20 +172,23 @@ def _formula(trial: _Trial) -> str:
     return formula_text(trial.counts) + (" with overlapping atoms" if trial.overlap else "")
 
 
-def _same_crystal(one: _Trial, other: _Trial, *, moved: bool = True) -> bool:
-    """Whether two readings have the same atoms, if `moved` up to a shift of the origin."""
-    if one.atoms is None or other.atoms is None or one.counts != other.counts or one.counts is None:
+def _same_crystal(one: _Trial, other: _Trial) -> bool:
+    """Whether two readings have the same atoms up to a shift of the origin."""
+    if one.atoms is None or other.atoms is None or one.counts != other.counts:
         return False
-    first, second = one.atoms, other.atoms
-    kinds, others = first.site, second.site
-    starts = np.flatnonzero(others == kinds[0]) if moved else [0]
-    for start in starts:
-        shift = first.fractional[0] - second.fractional[start] if moved else np.zeros(3)
-        offsets = first.fractional[:, None] - (second.fractional + shift)[None]
-        same = np.all(np.abs(offsets - np.round(offsets)) < _SAME_ATOM, axis=2)
-        if np.all((same & (kinds[:, None] == others[None])).any(axis=1)):
-            return True
-    return False
+    starts = np.flatnonzero(other.atoms.site == one.atoms.site[0])
+    shifts = one.atoms.fractional[0] - other.atoms.fractional[starts]
+    return any(_coincide(one.atoms, other.atoms, shift) for shift in shifts)
+
+
+def _coincide(
+    one: Orbits, other: Orbits, shift: NDArray[np.float64], kinds: NDArray[np.int64] | None = None
+) -> bool:
+    """Whether each atom of two readings lies on one of the other reading, of the same site or kind."""
+    first, second = (o.site if kinds is None else kinds[o.site] for o in (one, other))
+    offsets = one.fractional[:, None] - (other.fractional + shift)[None]
+    same = np.all(np.abs(offsets - np.round(offsets)) < _SAME_ATOM, axis=2) & (first[:, None] == second[None])
+    return bool(same.any(axis=0).all() and same.any(axis=1).all())
 
 
 def _confirm(
@@ -195,29 +206,33 @@ def _confirm(
     against = []
     for other in symmetry.others:
         readings = [_try(sites, s, lattice, stated) for s in other.settings if s.fits(cell)]
-        if not any(_same_crystal(trial, reading, moved=False) for reading in readings):
+        if not any(
+            trial.atoms and r.atoms and _coincide(trial.atoms, r.atoms, np.zeros(3), sites.numbers)
+            for r in readings
+        ):
             what = " or ".join(_formula(reading) for reading in readings) or "what does not fit the cell"
             against.append(f"{other.source} gives {what}")
     if against and trial.verdict.confirmed:
         notes.append(
-            f"{where}: {used.source} used, which gives {_formula(trial)} as formula and Z or density require, "
-            f"although {' and '.join(against)}"
+            f"{where}: {used.source} used, which gives {_formula(trial)} as formula and Z or density "
+            f"require, although {' and '.join(against)}"
         )
     elif against:
         raise InputError(
-            f"{where}: {used.source} gives {_formula(trial)}, but {' and '.join(against)}, and nothing decides: "
-            "correct the symmetry, or add _chemical_formula_sum and _cell_formula_units_Z"
+            f"{where}: {used.source} gives {_formula(trial)}, but {' and '.join(against)}, and "
+            "nothing decides: correct the symmetry, or add _chemical_formula_sum and _cell_formula_units_Z"
         )
     elif symmetry.doubt and not trial.verdict.confirmed:
         raise InputError(
-            f"{where}: {symmetry.doubt}, and no formula with Z and no density confirms that {_formula(trial)} is "
-            "the whole cell: add _space_group_symop_operation_xyz (x,y,z if all atoms are listed)"
+            f"{where}: {symmetry.doubt}, and no formula with Z and no density confirms that "
+            f"{_formula(trial)} is the whole cell: add _space_group_symop_operation_xyz (x,y,z if all atoms "
+            "are listed)"
         )
 
 
 def _moved(atoms: Orbits, sites: Sites) -> str:
     shown = [
-        f"{sites.labels[i]} {' '.join(sites.texts[i])} to {' '.join(f'{x:.5f}' for x in position)}"
+        f"{sites.label(i)} {sites.text(i)} to {' '.join(f'{x:.5f}' for x in position)}"
         for i, position in atoms.moved.items()
     ]
     return f"rounded coordinates moved to the special position: {shortened(shown, 3)}"

@@ -1,4 +1,4 @@
-"""What a data block of a CIF states about its symmetry: in up to four ways, which may contradict each other."""
+"""The symmetry that a data block of a CIF states, in up to four ways which may contradict each other."""
 
 from __future__ import annotations
 
@@ -82,13 +82,17 @@ def symmetry_of(operators: tuple[str, ...], hall: str, names: tuple[str, ...], n
         try:
             setting = setting_of_operators(operators)
         except ValueError as error:
-            raise OperatorError(f"the symmetry operator '{error}' cannot be read: write it as x,y,z") from None
+            raise OperatorError(
+                f"the symmetry operator '{error}' cannot be read: write it as x,y,z"
+            ) from None
         if not setting.is_group:
             raise OperatorError(
-                f"the list of {len(operators)} symmetry operators is incomplete, products of them are missing: "
-                "complete it"
+                f"the list of {len(operators)} symmetry operators is incomplete, products of them are "
+                "missing: complete it"
             )
-        statements.append(Statement(f"the operators ({len(operators)}: {operators[0]} ...)", (setting,), True))
+        statements.append(
+            Statement(f"the operators ({len(operators)}: {operators[0]} ...)", (setting,), True)
+        )
     if hall:
         found = setting_of_hall(hall)
         if found is None:

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
 
 from stores.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import gemmi
 
 Tags = dict[str, list[str]]
 """Values by tag in small letters, ``.`` in it as ``_``; one value where the tag stands in no loop."""
 
 MISSING = ("", "?", ".")
-_USED = ("_atom_site_", "_cell_", "_space_group", "_symmetry", "_chemical_formula_sum", "_exptl_crystal_density")
+_ATOMS = ("fract_x", "fract_y", "fract_z", "label", "type_symbol", "occupancy", "calc_flag")
+_USED = frozenset(
+    [f"_atom_site_{name}" for name in _ATOMS]
+    + [f"_cell_{name}" for name in ("length_a", "length_b", "length_c", "formula_units_z")]
+    + [f"_cell_angle_{name}" for name in ("alpha", "beta", "gamma")]
+    + ["_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz"]
+    + ["_space_group_name_hall", "_symmetry_space_group_name_hall", "_symmetry_space_group_name_h-m"]
+    + [f"_space_group_name_h-m_{name}" for name in ("alt", "full", "ref")]
+    + ["_space_group_it_number", "_symmetry_int_tables_number"]
+    + ["_chemical_formula_sum", "_exptl_crystal_density_diffrn"]
+)
+
+
+_QUOTES = re.compile("['\";]")
 
 
 def tags_of(block: gemmi.cif.Block, where: str) -> Tags:
@@ -25,26 +42,33 @@ def tags_of(block: gemmi.cif.Block, where: str) -> Tags:
         If one of these tags is there twice with different values.
     """
     found: Tags = {}
-    for item in block:
-        if (pair := item.pair) is not None:
-            _add(found, pair[0], [pair[1]], where)
+    for item in cast("Iterable[gemmi.cif.Item]", block):
+        pair: Any = item.pair
+        if pair is not None:
+            name, value = pair
+            if (key := _key(name)) in _USED:
+                _add(found, key, [_text(value) if value[:1] in "'\";" else value], where)
         elif (loop := item.loop) is not None:
-            names = loop.tags
-            if names[0].lower().startswith(_USED):
+            keys = [_key(name) for name in loop.tags]
+            if not _USED.isdisjoint(keys):
                 values = loop.values
-                for column, name in enumerate(names):
-                    _add(found, name, values[column :: len(names)], where)
+                if _QUOTES.search("".join(values)):
+                    values = [_text(value) if value[:1] in "'\";" else value for value in values]
+                for column, key in enumerate(keys):
+                    if key in _USED:
+                        _add(found, key, values[column :: len(keys)], where)
     return found
 
 
-def _add(found: Tags, name: str, values: list[str], where: str) -> None:
-    key = name.lower().replace(".", "_")
-    if not key.startswith(_USED):
-        return
-    values = [_text(value) if value[:1] in "'\";" else value for value in values]
+@lru_cache(maxsize=4096)
+def _key(name: str) -> str:
+    return name.lower().replace(".", "_")
+
+
+def _add(found: Tags, key: str, values: list[str], where: str) -> None:
     if found.setdefault(key, values) != values:
         raise InputError(
-            f"{where} has {name} twice ({found[key][0]} ... and {values[0]} ...): keep one of them"
+            f"{where} has {key} twice ({found[key][0]} ... and {values[0]} ...): keep one of them"
         )
 
 
@@ -70,7 +94,10 @@ def parse_number(text: str) -> float:
     ValueError
         If it is none.
     """
-    value, divided, divisor = text.partition("(")[0].partition("/")
+    try:
+        return float(text)
+    except ValueError:
+        value, divided, divisor = text.partition("(")[0].partition("/")
     if not divided:
         return float(value)
     if not float(divisor):
@@ -88,7 +115,7 @@ def optional_number(text: str) -> float | None:
 
 
 def last_digit(text: str) -> float:
-    """Return one unit of the last digit of a coordinate; 0 if it is exact: a multiple of 1/24, one digit, 1/3."""
+    """Return one unit of a coordinate's last digit; 0 if it is exact: a multiple of 1/24, one digit, 1/3."""
     digits = text.partition("(")[0].partition(".")[2]
     if len(digits) < 2 or not digits.isdigit():
         return 0.0

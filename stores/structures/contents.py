@@ -47,7 +47,12 @@ class Stated:
     @property
     def elements(self) -> frozenset[str]:
         """Elements of the formula, by any way to read it."""
-        return frozenset(element for formula in self.formulas for element in formula)
+        return _elements(self.formula)
+
+
+@lru_cache(maxsize=1024)
+def _elements(text: str) -> frozenset[str]:
+    return frozenset(element for formula in read_formula(text) for element in formula)
 
 
 @lru_cache(maxsize=1024)
@@ -59,9 +64,7 @@ def read_formula(text: str) -> tuple[dict[str, float], ...]:
     words = text.split()
     parts = [_PART.findall(word) for word in words]
     by_capitals = [pair for word in parts for pair in word]
-    complete = all(
-        "".join(s + n for s, n in word) == given for word, given in zip(parts, words, strict=True)
-    )
+    complete = all("".join(s + n for s, n in word) == given for word, given in zip(parts, words, strict=True))
     by_words = [match.groups() for word in words if (match := _TOKEN.fullmatch(word))]
     found: list[dict[str, float]] = []
     for pairs, whole in ((by_words, len(by_words) == len(words)), (by_capitals, complete)):
@@ -111,40 +114,41 @@ def compare(counts: Mapping[str, int], volume: float, stated: Stated) -> Verdict
         See `Stated`.
     """
     n_atoms = sum(counts.values())
-    atoms = f"the atoms in the cell are {formula_text(counts)}"
     formulas = stated.formulas
     formula = next((f for f in formulas if _same_shares(counts, f)), None)
     if formulas and formula is None:
-        return Verdict(f"{atoms}, but _chemical_formula_sum is '{stated.formula}'")
-    by_units, by_density = None, None
-    units_text = density_text = ""
+        return Verdict(f"{_atoms(counts)}, but _chemical_formula_sum is '{stated.formula}'")
+    by_units = by_density = None
     if formula is not None and stated.units:
         expected = _expected(formula, stated.units)
         by_units = any(abs(n_atoms - n) <= _AMOUNT * n for n in expected)
-        units_text = (
-            f"{atoms}, but _cell_formula_units_Z {stated.units:g} times '{stated.formula}' are "
+    if stated.density:
+        by_density = abs(density_of(counts, volume) / stated.density - 1) <= _DENSITY
+    if by_units is False:
+        text = (
+            f"{_atoms(counts)}, but _cell_formula_units_Z {stated.units:g} times '{stated.formula}' are "
             f"{expected[0]:g} atoms"
         )
-    if stated.density:
-        density = density_of(counts, volume)
-        by_density = abs(density / stated.density - 1) <= _DENSITY
-        density_text = (
-            f"{atoms}, whose density is {density:.3g} g/cm3, but _exptl_crystal_density_diffrn is "
-            f"{stated.density:g}"
-        )
-    if by_units is False:
-        return Verdict(doubt=units_text, confirmed=True) if by_density else Verdict(units_text)
+        return Verdict(doubt=text, confirmed=True) if by_density else Verdict(text)
     if by_density is False:
-        return Verdict(doubt=density_text, confirmed=True) if by_units else Verdict(density_text)
+        text = (
+            f"{_atoms(counts)}, whose density is {density_of(counts, volume):.3g} g/cm3, but "
+            f"_exptl_crystal_density_diffrn is {stated.density:g}"
+        )
+        return Verdict(doubt=text, confirmed=True) if by_units else Verdict(text)
     return Verdict(confirmed=bool(by_units or by_density))
 
 
+def _atoms(counts: Mapping[str, int]) -> str:
+    return f"the atoms in the cell are {formula_text(counts)}"
+
+
 def _same_shares(counts: Mapping[str, int], formula: Mapping[str, float]) -> bool:
-    n_atoms, total = sum(counts.values()), sum(formula.values())
-    return all(
-        abs(counts.get(e, 0) / n_atoms - formula.get(e, 0.0) / total) <= _SHARE
-        for e in {*counts, *formula}
-    ) and set(counts) == set(formula)
+    if counts.keys() != formula.keys():
+        return False
+    ratio = sum(formula.values()) / sum(counts.values())
+    tolerance = _SHARE * sum(formula.values())
+    return all(abs(count * ratio - formula[e]) <= tolerance for e, count in counts.items())
 
 
 def _expected(formula: Mapping[str, float], units: float) -> list[float]:

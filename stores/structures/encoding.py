@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import codecs
-import re
 
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f\x7f]")
+_CONTROL = bytes({*range(9), *range(14, 26), *range(27, 32), 127})
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -28,9 +27,11 @@ def decode(data: bytes) -> str:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError:
             text = data.decode("latin-1")
-    text = text.removeprefix("\ufeff").rstrip("\x1a\x00")  # ends of old DOS and padded files
+        text = text.removeprefix("\ufeff")
+    text = text.rstrip("\x1a\x00")  # ends of old DOS files and of padded ones
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if _CONTROL.search(text) or (text.strip() and not any(c.isascii() and c.isalnum() for c in text)):
+    plain = text.encode("ascii", "ignore")
+    if len(plain.translate(None, _CONTROL)) < len(plain) or (not plain.strip() and text.strip()):
         raise ValueError("not a text")
     return text

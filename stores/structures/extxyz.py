@@ -59,9 +59,7 @@ def _with_plain_symbols(text: str, where: str, notes: list[str]) -> str:
                 continue
             symbol = exact_symbol(words[column])
             if symbol is None:
-                raise InputError(
-                    f"{where}, line {i + 1}: {words[column]} is no element: correct its symbol"
-                )
+                raise InputError(f"{where}, line {i + 1}: {words[column]} is no element: correct its symbol")
             if symbol in ISOTOPES:
                 heavy[f"line {i + 1}"] = symbol
             words[column] = plain_symbol(symbol)

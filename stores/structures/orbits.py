@@ -1,4 +1,4 @@
-"""All atoms of a cell from one of each kind: symmetry operations applied to sites with rounded coordinates."""
+"""All atoms of a cell from its sites: symmetry operations applied to rounded coordinates."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
     from stores.structures.space_groups import Setting
 
-_SAME = 1e-4  # fractional; images this close are one position whatever the digits
+_SAME = 1e-4  # fractional; added to the rounding
 _EXACT = 1e-7  # fractional, after the site was moved onto its special position
+_ONE_ATOM = 0.02  # A; images this close are one position whatever the digits
 _CLOSE = 0.4  # A; images further apart than this are distinct atoms whatever the digits
 _WORTH_NOTING = 1e-5  # fractional; one third written with five digits is not
 
@@ -88,14 +89,16 @@ def expand(
     for index, (position, slack) in enumerate(zip(positions, rounding, strict=True)):
         offsets = _offsets(position, setting)
         near = np.all(np.abs(offsets) <= changes @ slack + _SAME, axis=1)
-        near &= np.linalg.norm(offsets @ lattice, axis=1) < _CLOSE
+        distances = np.linalg.norm(offsets @ lattice, axis=1)
+        near = (near & (distances < _CLOSE)) | (distances < _ONE_ATOM)
         special = position + offsets[near].mean(axis=0)
         fixed = np.all(np.abs(_offsets(special, setting)) <= _EXACT, axis=1)
         orbit = _distinct(special @ setting.rotations.transpose(0, 2, 1) + setting.translations)
-        if not np.array_equal(fixed, near) or len(orbit) * int(fixed.sum()) != len(fixed):
-            distance = float(np.linalg.norm(offsets[near] @ lattice, axis=1).max())
-            raise OrbitError(index, distance)
-        if np.abs(special - position).max() > _WORTH_NOTING:
+        shift = special - position
+        rounded = np.all(np.abs(shift) <= slack + _SAME) or np.linalg.norm(shift @ lattice) < _ONE_ATOM
+        if not rounded or not np.array_equal(fixed, near) or len(orbit) * int(fixed.sum()) != len(fixed):
+            raise OrbitError(index, float(distances[near].max()))
+        if np.abs(shift).max() > _WORTH_NOTING:
             moved[index] = special
         sites += [index] * len(orbit)
         images.append(orbit)

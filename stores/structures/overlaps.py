@@ -33,8 +33,8 @@ def closest_overlap(
     Returns
     -------
     tuple or None
-        Two indices in ascending order (equal for an atom and its own image) and their distance (A); None if no
-        atoms overlap.
+        Two indices in ascending order (equal for an atom and its own image) and their distance (A); None if
+        no atoms overlap.
     """
     from ase.data import covalent_radii
     from pymatgen.optimization.neighbors import find_points_in_spheres

@@ -69,8 +69,8 @@ def fortran_number(word: str) -> float:
 def read_poscar(text: str, where: str, notes: list[str]) -> Structure:
     """Read a POSCAR or CONTCAR with the names of its elements (VASP 5 and later).
 
-    One scale factor multiplies the lattice and Cartesian coordinates, a negative one is the volume of the cell
-    (A^3), three scale their x, y and z components. What follows the coordinates is ignored.
+    One scale factor multiplies the lattice and Cartesian coordinates, a negative one is the volume of the
+    cell (A^3), three scale their x, y and z components. What follows the coordinates is ignored.
 
     Parameters
     ----------

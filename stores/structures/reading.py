@@ -12,6 +12,7 @@ import numpy as np
 from stores.errors import InputError
 from stores.structures.encoding import decode
 from stores.structures.overlaps import MIN_DISTANCE, closest_overlap
+from stores.structures.vacuum import check_bulk
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from stores.structures.cif import CifCrystal
 
 LOG = logging.getLogger(__name__)
-"""Gets one warning for everything in which a structure is not simply what its file has; the command line shows it."""
+"""Gets a warning for each thing in which a structure is not simply what its file has; commands show it."""
 
 FORMATS = "CIF (.cif), POSCAR, CONTCAR or .vasp, extended XYZ (.xyz, .extxyz), pymatgen JSON (.json)"
 _MIN_FLATNESS = 1e-3  # volume over the product of the cell's edges
+_MAX_EDGE, _MAX_VOLUME = 1e3, 1e7  # A, A^3; in a larger cell the grid of neighbours fills the memory
+_MAX_FRACTION = 1e3  # a fractional coordinate beyond is a Cartesian one, or damaged
 
 
 def is_structure_file(path: Path) -> bool:
@@ -65,6 +68,9 @@ def check_structure(structure: Structure, where: str) -> None:
         raise InputError(
             f"{where}: the cell has no volume ({abs(np.linalg.det(matrix)):.2g} A^3): correct the lattice"
         )
+    if edges.max() > _MAX_EDGE or abs(np.linalg.det(matrix)) > _MAX_VOLUME:
+        size = " x ".join(f"{edge:.4g}" for edge in edges)
+        raise InputError(f"{where}: the cell of {size} A is too large: give lattice vectors in A")
     for i, site in enumerate(structure):
         _check_site(site, i, where)
     _check_distances(structure, where)
@@ -84,6 +90,9 @@ def _check_site(site: object, i: int, where: str) -> None:
         raise InputError(f"{where}: {name} is no element: correct its symbol")
     if not np.all(np.isfinite(site.frac_coords)):  # type: ignore[attr-defined]
         raise InputError(f"{where}: {name} has coordinates that are not finite numbers: correct them")
+    farthest = float(np.abs(site.frac_coords).max())  # type: ignore[attr-defined]
+    if farthest > _MAX_FRACTION:
+        raise InputError(f"{where}: {name} has the fractional coordinate {farthest:.3g}: correct it")
 
 
 def _check_distances(structure: Structure, where: str) -> None:
@@ -144,13 +153,15 @@ def read_structure(path: str | Path) -> Structure:
     ------
     InputError
         In one line, if the file is missing, unreadable, empty, of another kind, holds several structures, or
-        its structure fails `check_structure`; of a CIF also if occupancies are missing.
+        its structure fails `check_structure` or `stores.structures.vacuum.check_bulk`; of a CIF also if
+        occupancies are missing.
     """
     found = read_all(path)
     if len(found) > 1:
         raise InputError(
             f"{path} holds {len(found)} structures: keep one in the file, or use read_structures"
         )
+    show_notes(check_bulk(found[0], str(path)))
     return found[0]
 
 
@@ -244,20 +255,11 @@ def _parse(path: Path, text: str, notes: list[str]) -> list[Structure]:
             from stores.structures.poscar import read_poscar
 
             return [read_poscar(text, where, notes)]
-        return _parse_json(path, text)
+        from stores.structures.document import structure_from_document
+
+        return [structure_from_document(json.loads(text), where, notes)]
     except InputError:
         raise
     except Exception as error:
         why = " ".join(str(error).split())[:160] or type(error).__name__
         raise InputError(f"{path} cannot be read as its name says ({why}): check the file") from error
-
-
-def _parse_json(path: Path, text: str) -> list[Structure]:
-    from pymatgen.core.structure import Structure as PymatgenStructure
-
-    content = json.loads(text)
-    if not isinstance(content, dict) or not {"lattice", "sites"} <= set(content):
-        raise InputError(
-            f"{path} is not a pymatgen structure (no lattice and sites): write Structure.to('x.json')"
-        )
-    return [PymatgenStructure.from_dict(content)]

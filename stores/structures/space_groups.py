@@ -1,7 +1,7 @@
 """Symmetry operations from operators, Hall symbols, Hermann-Mauguin names and numbers of space groups.
 
-Names and Hall symbols are looked up in gemmi's tables: the 530 settings of the International Tables with their
-origin choices and hexagonal or rhombohedral axes, older names, and further settings in use.
+Names and Hall symbols are looked up in gemmi's tables: the 530 settings of the International Tables with
+their origin choices and hexagonal or rhombohedral axes, older names, and further settings in use.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Setting:
         products = np.einsum("aij,bjk->abik", self.rotations, self.rotations).reshape(-1, 3, 3)
         shifts = np.einsum("aij,bj->abi", self.rotations, self.shifts) + self.shifts[:, None]
         codes = np.unique(_codes(products, shifts.reshape(-1, 3) % DENOMINATOR))
-        return len(codes) == len(self.key)
+        return self.key == frozenset(codes.tolist())
 
     def fits(self, cell: Sequence[float]) -> bool:
         """Whether a cell (A, degrees) keeps its lengths and angles under all rotations, within 2 %."""
@@ -155,8 +155,8 @@ def setting_of_operators(operators: Sequence[str]) -> Setting:
         With the operator that cannot be read as its text.
     """
     setting = _setting(f"{len(operators)} operators", [parse_operator(text) for text in operators])
-    if setting.is_trivial:
-        return P1 if setting.key == P1.key else setting
+    if setting.key == P1.key:
+        return P1
     return Setting(setting.name, setting.rotations, setting.shifts, _number(setting))
 
 
@@ -218,8 +218,9 @@ def setting_of_hall(symbol: str) -> Setting | None:
 
 
 def settings_of_number(number: int) -> tuple[Setting, ...]:
-    """Return the settings that a number of the International Tables stands for: several if it has two origins
-    or two kinds of axes; empty if there is no such number.
+    """Return the settings that a number of the International Tables stands for, in its standard axes.
+
+    Several if it has two origins or two kinds of axes; empty for any other number.
     """
     import gemmi
 
@@ -262,9 +263,11 @@ def settings_of_name(name: str) -> tuple[Setting, ...]:
     Returns
     -------
     tuple of Setting
-        Several if the name leaves open the origin, the axes or the unique axis; empty if it is not understood.
+        Several if the name leaves open the origin, the axes or the unique axis; empty if it is not
+        understood.
     """
     text = name.strip().strip("'\"").replace("_", " ").replace("\u2212", "-").strip()
+    text = re.sub(r"\(\s*(?:no\.?|#)\s*\d+\s*\)$|\(\d{3}\)$", "", text, flags=re.IGNORECASE).strip()
     text = re.sub(r"\\(?:bar|overline)\s*\{?(\d)\}?", r"-\1", text)
     text = re.sub(r"(\d)\s*\((\d)\)", r"\1\2", re.sub(r"[${}]", "", text))
     choice = ""

@@ -34,8 +34,8 @@ def exact_symbol(text: str) -> str | None:
 def symbol_in(label: str, expected: frozenset[str] = frozenset()) -> str | None:
     """Return the element that a type symbol or site label begins with.
 
-    Of ``NI1`` both Ni and N with a suffix are possible: the longer one is taken, unless only the shorter one is
-    expected. What follows the symbol (``Ni2+``, ``Mg1A``, ``O_w``) is ignored.
+    Of ``NI1`` both Ni and N with a suffix are possible: the longer one is taken, unless only the shorter one
+    is expected. What follows the symbol (``Ni2+``, ``Mg1A``, ``O_w``) is ignored.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def symbol_in(label: str, expected: frozenset[str] = frozenset()) -> str | None:
         # sites called T or D in a compound without hydrogen are no isotopes
         candidates = [c for c in candidates if c not in ISOTOPES or "H" in expected]
     named = [c for c in candidates if c in expected]
-    return (named or candidates or [None])[0]
+    return next(iter(named or candidates), None)
 
 
 def plain_symbol(symbol: str) -> str:

@@ -104,6 +104,41 @@ def test_a_corrected_value_replaces_the_old_one(folder, bring):
     assert stored()[0]["targets"]["surface_energy"] == 0.051
 
 
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        ("id;surface_energy;work_function\n{a};0,05;3,5\n{b};0,06;\n", ()),
+        ("cif\tSurface energy (J/m^2)\tWork function (meV)\n{a}\t0.801088\t3500\n{b}\t0.961306\t\n", ()),
+        ("{a},0.801088,3.5\n{b},0.961306,\n", (*NAMES, "--unit", "surface_energy=J/m2")),
+        ("{a};801,088;3500\n{b};961,306;\n",
+         (*NAMES, "--unit", "surface_energy=erg/cm2", "--unit", "work_function=meV")),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("ending", ["", ".cif"])
+def test_separators_headings_units_and_ids_with_their_ending(folder, bring, content, options, ending):
+    (folder / "id_prop.csv").write_text(content.format(a=f"a{ending}", b=f"b{ending}"))
+    status, done, _ = bring(folder, *options)
+    assert (status, done["n_read"]) == (0, 2)
+    assert [r["source_id"] for r in stored()] == ["a", "b"]
+    for record, gamma, phi in zip(stored(), (0.05, 0.06), (3.5, None), strict=True):
+        assert record["targets"] == {"surface_energy": pytest.approx(gamma, abs=1e-7), "work_function": phi}
+        assert record["units"] == {"surface_energy": "eV/A^2", "work_function": "eV"}
+
+
+def test_values_that_no_surface_has_are_refused_line_by_line(folder, bring):
+    (folder / "id_prop.csv").write_text("a,0.05,3.5\nb,50,4100\nc,0.06,0.15\nd,0.04,3.9\n")
+    status, done, errors = bring(folder, *NAMES)
+    assert (status, done["n_read"], len(errors)) == (1, 2, 2)
+    assert f"{folder / 'id_prop.csv'}, line 2: b: surface_energy 50 " in errors[0]
+    assert "work_function=Hartree" in errors[1]
+
+
+def test_a_whole_column_in_another_unit_is_refused(folder, refused_here):
+    (folder / "id_prop.csv").write_text("a,0.8,3.5\nb,1.1,3.6\nc,0.9,4.2\nd,1.0,3.9\n")
+    assert "--unit surface_energy=J/m2" in refused_here("import", folder, *NAMES, "--store", "s.sqlite")
+    assert not Path("s.sqlite").exists()
+
+
 def test_another_slab_of_the_same_name_is_not_put_in_the_place_of_the_first(folder, bring):
     bring(folder, *NAMES)
     (folder / "a.cif").write_text(str(CifWriter(slab(11))))
@@ -132,13 +167,13 @@ def break_folder(folder: Path, how: str) -> str:
         return "c.cif is missing"
     if how == "unreadable":
         (folder / "c.cif").write_text("data_x\n_cell_length_a abc\nloop_\n")
-        return "c.cif: no readable CIF"
+        return "c.cif is not a readable CIF"
     if how == "empty cif":
         (folder / "c.cif").write_text("")
-        return "c.cif: "
+        return "c.cif is empty"
     if how == "binary":
         (folder / "c.cif").write_bytes(bytes(range(256)) * 20)
-        return "c.cif: "
+        return "c.cif is not a text file"
     if how == "twice":
         csv.write_text(text.replace("c,,4.2", "a,,4.2"))
         return "the id a stands in line 1 already"
@@ -238,7 +273,7 @@ def shared_file(path: Path, records: list[dict]) -> Path:
     return path
 
 
-def shared_record(name: str, structure: Structure, **more) -> dict:
+def shared_record(name: str, structure: Structure, **more: object) -> dict:
     return {
         "id": name,
         "cell": list(structure.lattice.parameters),
@@ -312,6 +347,34 @@ def test_another_store_comes_in_whole(filled, folder, bring, tmp_path):
     assert len(stored()) == 4
 
 
+def test_units_of_a_json_data_set_convert(tmp_path, bring):
+    path = shared_file(tmp_path / "joules", [shared_record("x", slab(), surface_energy=0.8)])
+    content = json.loads(gzip.decompress((path / "slabs.json.gz").read_bytes()))
+    content["units"]["surface_energy"] = "J/m^2"
+    (path / "slabs.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(content).encode())
+    (path / "slabs.json.gz").unlink()
+    status, _, errors = bring(path)
+    assert status == 0
+    assert len(errors) == 1
+    assert stored()[0]["targets"]["surface_energy"] == pytest.approx(0.8 / 16.02176634)
+
+
+def test_impossible_values_and_other_units_of_another_store(folder, bring):
+    bring(folder, *NAMES)
+    with open_store("s.sqlite") as store:
+        records = list(label_documents(store))
+        records[0]["targets"]["surface_energy"] = 50.0
+        for record in records[1:]:  # as versions without --unit kept them
+            record |= {"method_fingerprint": "imported-joules", "units": {"surface_energy": "J/m^2"}}
+            record["targets"]["surface_energy"] = 0.8
+        store.collection("labels").upsert(records)
+    assert app(["import", "s.sqlite", "--store", "t.sqlite"], standalone_mode=False) == 1
+    found = stored("t.sqlite")
+    assert [r["source_id"] for r in found] == sorted(r["source_id"] for r in records[1:])
+    assert found[0]["targets"]["surface_energy"] == pytest.approx(0.8 / 16.02176634)
+    assert found[0]["units"] == {"surface_energy": "eV/A^2"}
+
+
 def test_the_summary_is_one_line(folder, mgsurf):
     done = mgsurf("import", folder, *NAMES, "--store", "s.sqlite")
     assert done.stderr == ""
@@ -319,3 +382,64 @@ def test_the_summary_is_one_line(folder, mgsurf):
         "4 slabs read from dataset (3 surface_energy, 3 work_function); 4 records new or changed\n"
     )
     assert "nothing new" in mgsurf("import", folder, *NAMES, "--store", "s.sqlite").stdout
+
+
+HEAD = """data_s
+_cell_length_a 3.3
+_cell_length_b 3.3
+_cell_length_c 25
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+{symmetry}
+loop_
+_atom_site_label
+{kind}
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+"""
+HALF = "Mg1 Mg 0 0 0.5\nNi1 Ni 0.5 0.5 0.566\nMg2 Mg 0 0 0.632\nNi2 Ni 0.5 0.5 0.698\n"
+NICKEL_TIN = "".join(
+    f"{'NI' if i % 2 == 0 else 'SN'}1 {i % 2 / 2} {i % 2 / 2} {0.2 + 0.066 * i}\n" for i in range(7)
+)
+
+
+@pytest.mark.parametrize(
+    ("symmetry", "composition"),
+    [
+        ("_space_group_IT_number 123", {"Mg": 3, "Ni": 4}),
+        ("_space_group_name_Hall '-P 4 2'", {"Mg": 3, "Ni": 4}),
+        ("_space_group_name_H-M_ref 'P 4/m m m'", {"Mg": 3, "Ni": 4}),
+        ("_symmetry_space_group_name_H-M 'P 1'", {"Mg": 2, "Ni": 2}),
+        ("", None),
+        ("_symmetry_space_group_name_H-M 'P 4/mmmm'", None),
+    ],
+)
+def test_half_a_slab_is_completed_by_its_symmetry_or_refused(folder, bring, symmetry, composition):
+    (folder / "c.cif").write_text(HEAD.format(symmetry=symmetry, kind="_atom_site_type_symbol") + HALF)
+    status, _, errors = bring(folder, *NAMES)
+    found = {record["source_id"]: record["composition"] for record in stored()}
+    assert found.get("c") == composition
+    assert (status, len(errors), len(found)) == ((0, 0, 4) if composition else (1, 1, 3))
+    assert composition or "line 3" in errors[0]
+
+
+@pytest.mark.parametrize("kind", ["_atom_site_label", "_atom_site_type_symbol"])
+def test_symbols_in_capitals_are_elements(folder, bring, kind):
+    text = HEAD.format(symmetry="_symmetry_space_group_name_H-M 'P 1'", kind="").replace(
+        "_atom_site_label", kind
+    )
+    (folder / "a.cif").write_text(text + NICKEL_TIN)
+    assert bring(folder, *NAMES)[0] == 0
+    assert stored()[0]["composition"] == {"Ni": 4, "Sn": 3}
+
+
+def test_a_slab_in_another_order_of_atoms_is_the_stored_one(folder, bring):
+    bring(folder, *NAMES)
+    before = stored()
+    turned = SLABS["b"].get_sorted_structure(key=lambda site: -site.frac_coords[2])
+    (folder / "b.cif").write_text(str(CifWriter(turned)))
+    status, done, errors = bring(folder, *NAMES)
+    assert (status, done["n_changed"], errors) == (0, 0, [])
+    assert stored() == before

@@ -146,6 +146,9 @@ def test_a_geometry_from_another_source_is_told():
         ({"sites": [("Xq", 0.0, 0.0, 0.0)]}, "Xq"),
         ({"lattice": ((3.0, 0.0, 0.0), (0.0, 3.0, 0.0), (3.0, 3.0, 0.0))}, "no volume"),
         ({"sites": [("Mg", 0.0, 0.0, 0.0), ("Ag", 0.1, 0.0, 0.0)]}, "apart"),
+        ({"sites": [("Mg", 0.0, 0.0, 0.0), ("Zn", 0.5, 0.5, 0.5)]}, "MgZn"),
+        ({"sites": [("Mg", 0.0, 0.0, 0.0)]}, "MgAg"),
+        ({"lattice": ((3.3, 0.0, 0.0), (0.0, 3.3, 0.0), (0.0, 0.0, 20.0))}, "vacuum"),
     ],
 )
 def test_a_crystal_spoilt_by_hand_is_one_line_that_names_the_file(tmp_path, spoil, words):

@@ -14,6 +14,7 @@ from stores.connections import open_store
 from stores.records import CalculationRecord, SurfaceRecord, VerdictStatus
 from tests.vasp_folders import HCP_MG, RELAX, STATIC, compute, compute_bulk, cut
 from workflows.jobs.ingest import ingest, plan
+from workflows.jobs.ingest_folders import Folders
 from workflows.structures.layers import free_atoms
 
 ACCEPTED = VerdictStatus.ACCEPTED
@@ -145,3 +146,33 @@ def test_a_reference_of_another_structure_than_the_ground_state_is_said(tree, ur
     compute_bulk(tree / "fcc", Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.5), ["Mg"], [[0, 0, 0]]))
     result = ingest(tree, uri)
     assert any("fcc" in note and "Fm-3m" in note and "Mg" in note for note in result.notes), result.notes
+
+
+IN_PLANE = Structure(
+    Lattice.tetragonal(3.34, 23), ["Mg", "Ag", "Mg"], [[0, 0, 0], [0.5, 0.5, 0.07], [0, 0, 0.14]]
+)
+MIXED = Lattice(np.array([[1, 0, 1], [0, 1, 0], [0, 0, 1]]) @ IN_PLANE.lattice.matrix)
+OTHER_CELLS = {
+    "two slabs": (IN_PLANE * (1, 1, 2), "problems", "2 slabs in one cell"),
+    "no two vectors in the surface": (
+        Structure(MIXED, IN_PLANE.species, IN_PLANE.cart_coords, coords_are_cartesian=True),
+        "problems",
+        "two lattice vectors in its surface",
+    ),
+    "a wire": (
+        Structure(Lattice.orthorhombic(12, 12, 3), ["Mg"], [[0, 0, 0]]),
+        "notes",
+        "neither bulk nor slab",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_CELLS)
+def test_a_cell_that_is_neither_bulk_nor_one_slab_is_named_and_left_out(tmp_path, name):
+    structure, where, words = OTHER_CELLS[name]
+    compute(tmp_path / "run", structure, kpoints=(2, 2, 2), NSW=0)
+    folders = Folders()
+    assert folders.read(tmp_path / "run") is None
+    (line,) = getattr(folders, where)
+    assert line.startswith(str(tmp_path / "run")) and words in line and " A " in line
+    assert len(folders.problems) + len(folders.notes) == 1 and folders.runs == []

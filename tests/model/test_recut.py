@@ -121,4 +121,4 @@ def test_a_slab_that_does_not_repeat_is_refused_with_a_reason() -> None:
 
 def test_one_layer_cannot_be_thickened() -> None:
     with pytest.raises(NoRepeatError):
-        thicken(Structure(Lattice.cubic(20), ["Mg"], [[0, 0, 0.5]]), 10.0)
+        thicken(Structure(Lattice.tetragonal(4, 20), ["Mg"], [[0, 0, 0.5]]), 10.0)

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from model.dataset import Dataset, Entry
+from model.split_file import split_from_file, write_split
 from model.splits import (
     PARTS,
     chosen_element,
@@ -13,8 +14,6 @@ from model.splits import (
     leave_element_out,
     part_of_training,
     split_dataset,
-    split_from_file,
-    write_split,
 )
 from stores.errors import InputError
 
@@ -187,7 +186,7 @@ def test_a_written_split_is_read_again(tmp_path):
         ("record_id,part\nr0000,training\n", "line 2: part 'training'"),
         ("record_id,part\nr0000,train\nr0000,test\n", "line 3: r0000 is in two parts"),
         ("record_id,part\nr0000,train\nr0001,val\n", "no slab of the data set is in part test"),
-        ("record_id,part\nr0008,train\nr0009,val\nr0000,test\n", "are the same slab"),
+        ("record_id,part\nr0008,train\nr0009,val\nr0000,test\n", "1 slab under several names"),
     ],
 )
 def test_bad_split_files_are_refused(tmp_path, text, words):
@@ -195,6 +194,60 @@ def test_bad_split_files_are_refused(tmp_path, text, words):
     path.write_text(text)
     with pytest.raises(InputError, match=words):
         split_from_file(facets(), path)
+
+
+# by group of identical slabs: record ids and the parts that a published split puts them in
+TWINS = [
+    ("r0000", "train", 0), ("r0001", "test", 0),
+    ("r0002", "train", 1), ("r0003", "val", 1), ("r0004", "test", 1),
+    ("r0005", "val", 2), ("r0006", "test", 2), ("r0007", "test", 2),
+    ("r0008", "train", 3), ("r0009", "train", 3),
+    ("r0010", "train", 4), ("r0011", "val", 5), ("r0012", "test", 6),
+]  # fmt: skip
+
+
+def published(tmp_path):
+    path = tmp_path / "published.csv"
+    path.write_text("record_id,part\n" + "".join(f"{name},{part}\n" for name, part, _ in TWINS))
+    entries = tuple(entry(n, "Ag", f"Mg{n}Ag", group) for n, (_, _, group) in enumerate(TWINS))
+    return Dataset(entries, ("surface_energy",)), path
+
+
+def test_all_identical_slabs_in_two_parts_are_named_at_once(tmp_path):
+    dataset, path = published(tmp_path)
+    with pytest.raises(InputError) as refused:
+        split_dataset(dataset, str(path))
+    for name, part, group in TWINS:
+        assert (f"{name} ({part})" in str(refused.value)) == (group < 3)
+    assert "--twins drop" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("rule", "train", "val", "test", "slabs"),
+    [
+        ("drop", {8, 9, 10}, {11}, {1, 4, 6, 7, 12}, 4),
+        ("move", {8, 9, 10}, {11}, {0, 1, 2, 3, 4, 5, 6, 7, 12}, 4),
+    ],
+)
+def test_identical_slabs_in_two_parts_are_dropped_or_moved(tmp_path, rule, train, val, test, slabs):
+    dataset, path = published(tmp_path)
+    split = split_dataset(dataset, str(path), twins=rule)
+    assert (set(split.train), set(split.val), set(split.test)) == (train, val, test)
+    found = split.twins.plain()
+    assert (found["slabs"], found["leaked_test_slabs"], len(found["groups"])) == (slabs, 4, 3)
+    assert found["groups"][0] == [
+        {"record_id": "r0000", "part": "train"}, {"record_id": "r0001", "part": "test"}
+    ]  # fmt: skip
+    write_split(dataset, split, tmp_path / "again.csv")
+    again = split_dataset(dataset, str(tmp_path / "again.csv"), twins=rule)
+    assert parts(dataset, again) == parts(dataset, split)
+    assert again.twins is None
+
+
+@pytest.mark.parametrize("how", ["random", "element:Ag", "holdout", "compound"])
+def test_twins_go_with_a_file_only(how):
+    with pytest.raises(InputError, match="--twins drop goes with --split FILE"):
+        split_dataset(facets(), how, twins="drop")
 
 
 def test_slabs_the_file_does_not_name_are_left_out(tmp_path):

@@ -206,6 +206,7 @@ def test_older_answers_stand_in_and_that_is_said(server, source):
 def test_structures_that_cannot_be_used_are_counted(server, source):
     disordered = Structure(Lattice.cubic(3.3), [{"Mg": 0.5, "Ag": 0.5}, "Mg"], [[0, 0, 0], [0.5] * 3])
     overlapping = Structure(Lattice.cubic(3.3), ["Mg", "Ag"], [[0, 0, 0], [0, 0, 0.1]])
+    sheet = Structure(Lattice.tetragonal(3.3, 20), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.1]])
     broken = material(MGAG, "mp-23")
     broken["structure"] = {"lattice": {"matrix": "none"}, "sites": None}
     charged = MGAG.copy()
@@ -215,6 +216,7 @@ def test_structures_that_cannot_be_used_are_counted(server, source):
         material(overlapping, "mp-22"),
         broken,
         material(charged, "mp-24"),
+        material(sheet, "mp-25"),
     ]
     for _ in range(2):  # from the server, then from disk
         mp = source(partners=["Ag"])
@@ -223,8 +225,17 @@ def test_structures_that_cannot_be_used_are_counted(server, source):
         assert found[1].structure[0].specie.symbol == "Mg"
         assert not hasattr(found[1].structure[0].specie, "oxi_state")
         assert one_line(mp.problems) == (
-            "mp: 3 structures skipped: disordered (1), no readable structure (1), overlapping (1)"
+            "mp: 4 structures skipped: disordered (1), no readable structure (1), overlapping (1), vacuum (1)"
         )
+
+
+def test_no_module_named_in_an_answer_is_imported(server, source):
+    hostile = material(MGAG, "mp-26")
+    hostile["structure"]["sites"][0]["properties"] = {"a": {"@module": "this", "@class": "x"}}
+    server[1].materials.append(hostile)
+    found = list(source(partners=["Ag"]).candidates())
+    assert [c.provenance.identifiers[0] for c in found] == ["mp-1094116", "mp-26"]
+    assert "this" not in sys.modules
 
 
 def test_server_older_than_the_client_is_mentioned(server, source, monkeypatch):

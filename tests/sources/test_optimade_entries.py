@@ -75,6 +75,7 @@ def kind(symbols: Any, concentration: Any, **more: Any) -> dict[str, Any]:
         ({"species_at_sites": ["Mg"]}, "no positions"),
         ({"cartesian_site_positions": None}, "no positions"),
         ({"cartesian_site_positions": []}, "no positions"),
+        ({"lattice_vectors": [[3.3, 0, 0], [0, 3.3, 0], [0, 0, 20]]}, "vacuum in the cell"),
         (
             {"cartesian_site_positions": [[0, 0, 0], [None, 1, 1]]},
             "no positions (numbers that are not finite)",

@@ -8,7 +8,7 @@ import numpy as np
 
 from stores.errors import InputError
 from stores.records import Reconstruction
-from workflows.analysis.vacuum import find_vacuum
+from stores.structures.vacuum import find_vacuum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

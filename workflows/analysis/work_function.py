@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stores.errors import InputError
-from workflows.analysis.vacuum import find_vacuum
+from stores.structures.vacuum import find_vacuum
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

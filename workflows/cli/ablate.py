@@ -27,6 +27,7 @@ def run_ablation(
     presets: list[str],
     seeds: int,
     split: str,
+    twins: str,
     folds: int,
     epochs: int | None,
     members: int,
@@ -70,6 +71,7 @@ def run_ablation(
         fractions=tuple(sorted(set(fractions))) or (1.0,),
         params=theirs.get("params", {}),
         transfers=(None,) if transfer is None else (None, transfer),
+        twins=twins,
     )
     with each_line_once(), TrainingBar(quiet) as bar:
         results, problems = ablate(labelled_slabs(store, method), plan, folder, bar.step)

@@ -22,6 +22,7 @@ STATUSES = (
     "vacuum_not_flat",
     "asymmetric",
     "inconsistent_settings",
+    "faulty",
     "failed",
 )
 SORTABLE = (

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from model.importing import import_slabs
+from model.label_units import units_from_options
 from stores.connections import resolve_store_uri
 from stores.words import counted
 
@@ -26,6 +27,7 @@ def import_labels(
     targets: str | None,
     source: str | None,
     relaxed: bool,
+    units: list[str],
     store_uri: str | None,
     as_json: bool,
 ) -> int:
@@ -37,6 +39,8 @@ def import_labels(
         See `model.importing.import_slabs`.
     targets
         Names separated by commas.
+    units
+        What each ``--unit`` said.
     store_uri
         What ``--store`` said.
     as_json
@@ -56,6 +60,7 @@ def import_labels(
             targets=names,
             source=source,
             relaxed=relaxed,
+            units=units_from_options(units),
             tick=tick,
         )
     if as_json:
@@ -65,6 +70,8 @@ def import_labels(
         print(json.dumps(asdict(result), indent=2))
     else:
         print(_summary(result))
+    for line in result.notes:
+        print(f"mgsurf: {line}", file=sys.stderr)
     for line in result.problems[:SHOWN_LINES]:
         print(f"mgsurf: {line}", file=sys.stderr)
     if len(result.problems) > SHOWN_LINES:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from stores.connections import resolve_store_uri
 from stores.errors import InputError
+from stores.exclusions import excluded_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,6 +93,8 @@ def _load(
     if found.skipped:
         first = found.skipped[0]
         LOG.warning("%d labelled slabs are left out; the first: %s", len(found.skipped), first)
+    if line := excluded_line(found.excluded):
+        LOG.warning("%s", line)
     return found
 
 

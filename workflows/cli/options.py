@@ -64,6 +64,15 @@ SymprecOption = Annotated[
         help="Move atoms and cell of the file to the symmetry found within this distance (A) first.",
     ),
 ]
+
+
+class TwinsRule(StrEnum):
+    """What is done about identical slabs in two parts of a split."""
+
+    DROP = "drop"
+    MOVE = "move"
+
+
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 PresetOption = Annotated[
     str,
@@ -77,6 +86,14 @@ SplitOption = Annotated[
     typer.Option(
         metavar="HOW",
         help="random, compound, chemsys, element (one left out), element:Ag, or a CSV file (record_id,part).",
+    ),
+]
+TwinsOption = Annotated[
+    TwinsRule | None,
+    typer.Option(
+        "--twins",
+        help="What to do about identical slabs that a --split file has in two parts: leave out the copies in "
+        "the earlier part, or move all into the later; without it such a file is refused.",
     ),
 ]
 SeedOption = Annotated[int, typer.Option(min=0, metavar="N", help="Of split and training.")]
@@ -116,6 +133,16 @@ class PlotKind(StrEnum):
     SCATTER = "scatter"
     WULFF = "wulff"
     SUMMARY = "summary"
+
+
+class AuditCheck(StrEnum):
+    """What `mgsurf audit` looks for, see `model.audit.CHECKS`."""
+
+    RANGE = "range"
+    BULK_ENERGY = "bulk-energy"
+    OUTLIER = "outlier"
+    DUPLICATES = "duplicates"
+    ORDER = "order"
 
 
 class ExportFormat(StrEnum):

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from stores.exclusions import excluded_line
 from stores.snapshot_diff import diff_snapshots, news_since
 from stores.snapshots import draft_snapshot, find_snapshot, list_snapshots, save_snapshot
 from stores.words import counted
@@ -41,11 +42,13 @@ def create(
         draft = draft_snapshot(opened, targets or None, methods=methods or None, separate=separate)
         new = save_snapshot(opened, draft)
     if as_json:
-        print(json.dumps({**_plain(draft.snapshot), "new": new}, indent=2))
+        print(json.dumps({**_plain(draft.snapshot), "new": new, "excluded": draft.excluded}, indent=2))
         return 0
     page().print(_heads_table(draft.snapshot))
     known = "" if new else "; the store had it already"
     print(f"snapshot {draft.snapshot.id} of {counted(draft.snapshot.n_records, 'record')}{known}")
+    if line := excluded_line(draft.excluded):
+        print(line)
     return 0
 
 

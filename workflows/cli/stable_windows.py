@@ -132,10 +132,10 @@ def _by_database(
 
 
 def _crystal(store: SurfaceStore, bulk_id: str) -> Structure | None:
-    from pymatgen.core import Structure
+    from stores.structures.document import structure_from_document
 
     found = store.query({"id": bulk_id}, ["structure"], collection="bulks")
-    return next((Structure.from_dict(bulk["structure"]) for bulk in found), None)
+    return next((structure_from_document(bulk["structure"], f"bulk {bulk_id}") for bulk in found), None)
 
 
 def _missing(lock: LockFile) -> Iterator[str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stores.exclusions import excluded_line, list_excluded
 from stores.settings_file import resolve_work_dir
 from stores.words import counted
 from workflows.cli.console import page
@@ -100,6 +102,7 @@ def collect(store: SurfaceStore, campaign: str | None, work_dir: Path) -> dict[s
         "surfaces": store.count(of_campaign),
         "compounds": store.distinct("formula", of_campaign),
         "verdicts": {target: _verdict_counts(store, target, of_campaign) for target in TARGETS},
+        "excluded": dict(Counter(value["target"] for value in list_excluded(store))),
         "calculations": counts,
         "problems": [
             {"label": c["label"], "status": c["output"]["status"], "reason": c["output"].get("reason", "")}
@@ -187,6 +190,8 @@ def _print(console: Console, state: dict[str, Any]) -> None:
             symbol = {"surface_energy": "γ", "work_function": "Φ"}[target]
             words = ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in counts.items())
             line(f"  {symbol}", words)
+    if excluded := excluded_line(state["excluded"]):
+        line("excluded", excluded.removeprefix("excluded by "), "yellow")
     console.print(_calculation_table(state["calculations"]))
     for problem in state["problems"][:SHOWN_PROBLEMS]:
         style = "red" if problem["status"] == "failed" else "yellow"

@@ -31,6 +31,7 @@ def train_model(
     *,
     preset: str | None,
     split: str,
+    twins: str,
     seed: int,
     epochs: int | None,
     members: int,
@@ -78,6 +79,7 @@ def train_model(
         params=_params(params) if params is not None else theirs.get("params", {}),
         targets=_names(targets),
         transfer=transfer,
+        twins=twins,
     )
     if overwrite and start is not None and start.resolve() in (folder.resolve(), folder.resolve() / "model"):
         raise InputError(f"{folder}: holds the model to begin with; choose another folder with --output")
@@ -177,6 +179,7 @@ def plain(run: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "targets": run["metrics"],
         "data": run["data"],
         "snapshot": run.get("snapshot"),
+        "twins": run.get("twins"),
         "output": str(folder),
     }
 
@@ -201,6 +204,7 @@ def _print(run: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     from workflows.report.training_figures import PART_NAMES, PARTS, significant, target_name, unit_of
+    from workflows.report.training_report import twins_line
 
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("target", "part"):
@@ -222,3 +226,5 @@ def _print(run: Mapping[str, Any]) -> None:
     epochs = sum(len(history) for history in run["history"])
     page().print(f"{run['label']}: {counted(epochs, 'epoch')} in {duration(run['seconds'])}", markup=False)
     page().print(table)
+    if twins := run.get("twins"):
+        page().print(twins_line(twins), markup=False, soft_wrap=True)

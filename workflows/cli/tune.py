@@ -29,6 +29,7 @@ def tune_preset(
     trials: int,
     workers: int,
     split: str,
+    twins: str,
     seed: int,
     epochs: int | None,
     store: str | None,
@@ -53,7 +54,7 @@ def tune_preset(
     folder = output or DEFAULT_FOLDER
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; --output takes a folder")
-    settings = RunSettings(preset, split, seed, epochs)
+    settings = RunSettings(preset, split, seed, epochs, twins=twins)
     chosen = find_preset(preset)
     space = space_of(chosen)
     slabs = labelled_slabs(store, method)

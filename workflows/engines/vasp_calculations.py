@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stores.records import CalculationOutput, CalculationStatus
+from stores.structures.document import structure_from_document
 from workflows.engines.vasp_restart import RESTART_FILES
 from workflows.engines.vasp_runs import run_calculation
 from workflows.engines.vasp_sets import BulkStaticSetGenerator, PinnedSetGenerator
@@ -40,8 +41,6 @@ def relax_crystal(
     that cell's own plane waves gives the energy. Each run has a folder of its own below `directory`.
     Parameters and errors are those of `vasp_runs.run_calculation`.
     """
-    from pymatgen.core import Structure
-
     outputs: list[CalculationOutput] = []
     cell, before = structure, prev_dir
     for number in range(1, CELL_RUNS + 1):
@@ -51,7 +50,7 @@ def relax_crystal(
         outputs.append(output)
         if output.status is not CalculationStatus.OK or output.structure is None:
             return _together(outputs, directory, output)
-        relaxed = Structure.from_dict(output.structure)
+        relaxed = structure_from_document(output.structure, str(folder))
         strain = _strain(cell, relaxed)
         cell, before = relaxed, folder
         if strain < SAME_CELL:

@@ -14,6 +14,7 @@ import numpy as np
 from stores.errors import InputError
 from stores.method import content_hash
 from stores.records import CalculationKind, CalculationOutput, CalculationStatus
+from stores.structures.document import structure_from_document
 from stores.words import counted
 from workflows.engines.vasp_files import find_file, open_output
 from workflows.engines.vasp_incar import PARALLEL_TAGS, PATH_TAGS
@@ -310,7 +311,7 @@ def _mapped_back(
     """Return the final geometry with the atoms, images and order of `structure`, or why it does not fit."""
     from pymatgen.core import Lattice, Structure
 
-    found = Structure.from_dict(output.structure or {})
+    found = structure_from_document(output.structure, "vasprun.xml")
     if [site.specie.symbol for site in found] != [site.specie.symbol for site in cell]:
         return None, "the atoms in vasprun.xml are not those of the input; remove the folder and run again"
     step = found.frac_coords - cell.frac_coords

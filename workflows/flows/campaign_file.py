@@ -146,12 +146,15 @@ def campaign_structures(campaign: Campaign) -> list[CampaignStructure]:
     Raises
     ------
     InputError
-        As `compound_structures`; or if the lock file is missing, damaged, or older than the sources.
+        As `compound_structures`; or if the lock file is missing, damaged, older than the sources, or the
+        atoms of an entry contradict its formula.
     """
     if campaign.sources is None:
         return compound_structures(campaign)
     from stores.structures.reading import check_structure
+    from stores.structures.vacuum import check_bulk
     from workflows.flows.lock_file import campaign_lock, lock_path
+    from workflows.structures.naming import mg_first_formula
 
     found = []
     for locked in campaign_lock(campaign).compounds:
@@ -161,6 +164,13 @@ def campaign_structures(campaign: Campaign) -> list[CampaignStructure]:
         except ValueError as error:  # no such element
             raise InputError(f"{where}: {error}; run mgsurf enumerate --update") from None
         check_structure(structure, where)
+        check_bulk(structure, where)
+        formula = mg_first_formula(structure.composition)
+        if formula != locked.formula:
+            raise InputError(
+                f"{where}: its sites are {formula}, its formula {locked.formula}; restore the file, or run "
+                "mgsurf enumerate --update"
+            )
         found.append(CampaignStructure(locked.label, structure, locked.provenance, locked.facets, where))
     return found
 

@@ -99,8 +99,8 @@ class Compound(Section):
         default=None,
         ge=SYMPREC,
         le=MAX_SYMPREC,
-        description="With `file` or `folder`: move atoms and cell to the symmetry found within this distance (A) "
-        "before anything else; by default they stay as they are",
+        description="With `file` or `folder`: move atoms and cell to the symmetry found within this distance "
+        "(A) before anything else; by default they stay as they are",
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""How the YAML of a campaign file is read: as ruamel.yaml does, but a plane stays the text that was written."""
+"""How the YAML of a campaign file is read: planes stay the text that was written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TEXT = "tag:yaml.org,2002:str"
 
 
 def reader() -> YAML:
-    """Return a round-trip reader whose `facets` hold text: 0110 is four digits and not the number 110 or 72."""
+    """Return a round-trip reader whose `facets` hold text: 0110 is four digits, not the number 110 or 72."""
     yaml = YAML(typ="rt")
     yaml.Constructor = _Constructor
     return yaml

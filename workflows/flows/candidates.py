@@ -23,6 +23,7 @@ from stores.candidates import (
 )
 from stores.errors import EngineError, InputError
 from stores.method import content_hash
+from stores.structures.document import structure_from_document
 from workflows.flows.campaign_file import check_runnable
 from workflows.flows.dft_cost import Work
 from workflows.jobs.progress import relative_cost
@@ -207,7 +208,7 @@ def _cut(
     bulk_id = relaxed.get(key, "")
     if bulk_id:
         bulk = next(store.query({"id": bulk_id}, ["structure"], collection="bulks"))
-        structure = Structure.from_dict(bulk["structure"])
+        structure = structure_from_document(bulk["structure"], f"record {bulk_id}")
         # those cut from the lattice that was a guess are no candidates any more
         old = {"bulk_key": key, "method_fingerprint": method, "bulk_id": {"$ne": bulk_id}}
         store.remove(old, collection=CANDIDATES)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobflow import Flow, Maker, Response, job
 from pymatgen.core import Structure
 
+from stores.structures.document import structure_from_document
 from workflows.analysis.verdicts import VerdictThresholds
 from workflows.flows.queue_plan import JobSize, QueuePlan, prepare
 from workflows.jobs.bulk import compute_reference, keep_formation_energy, relax_bulk
@@ -158,7 +159,7 @@ def cut_and_compute(
     bulk = keep_formation_energy(maker.context, bulk, references)
     formula, key = bulk["bulk"]["formula"], bulk["bulk"]["bulk_key"]
     planes = [(h, k, l) for h, k, l in miller_indices] if miller_indices else None
-    slabs = maker.cut(Structure.from_dict(bulk["bulk"]["structure"]), planes)
+    slabs = maker.cut(structure_from_document(bulk["bulk"]["structure"], f"bulk {key}"), planes)
     engine = maker.context.make_engine()
     oriented: dict[tuple[int, int, int], Job] = {}
     surfaces: list[Job] = []

@@ -20,6 +20,7 @@ from stores.records import (
     Provenance,
     ReferenceRecord,
 )
+from stores.structures.document import structure_from_document
 from workflows.analysis.surface_energy import formation_energy
 from workflows.jobs.calculate import Question, calculate, final_structure
 from workflows.jobs.progress import Stage, announce, relative_cost
@@ -133,7 +134,7 @@ def keep_formation_energy(
     record = BulkRecord.model_validate(bulk["bulk"])
     known = [r["reference"] for r in references if r is not None and r["reference"] is not None]
     mu0 = {reference["element"]: reference["energy_per_atom"] for reference in known}
-    composition = Structure.from_dict(record.structure).composition
+    composition = structure_from_document(record.structure, f"record {record.id}").composition
     amounts = composition.get_reduced_composition_and_factor()[0].get_el_amt_dict()
     energy = formation_energy(record.energy_per_formula_unit, amounts, mu0) if len(amounts) > 1 else None
     if energy is None or energy == record.formation_energy:

@@ -14,6 +14,7 @@ from stores.connections import open_store
 from stores.errors import InputError, MgsurfError
 from stores.method import Method, content_hash
 from stores.records import CalculationKind, CalculationOutput, CalculationRecord, CalculationStatus
+from stores.structures.document import structure_from_document
 from workflows.jobs.progress import Stage, announce
 from workflows.structures.naming import chemsys, mg_first_formula
 
@@ -138,11 +139,9 @@ def final_structure(record: CalculationRecord) -> Structure:
     InputError
         If it has none.
     """
-    from pymatgen.core import Structure
-
     if record.output.structure is None:
         raise InputError(f"{record.label}: the record {record.id} holds no structure; run it again")
-    return Structure.from_dict(record.output.structure)
+    return structure_from_document(record.output.structure, f"the structure of record {record.id}")
 
 
 def _known(

@@ -11,18 +11,21 @@ import numpy as np
 
 from stores.errors import InputError
 from stores.records import CalculationOutput, CalculationStatus
+from stores.structures.document import structure_from_document
+from stores.structures.vacuum import across_slab, vacuum_directions
 from workflows.engines.vasp_files import find_file
 from workflows.engines.vasp_outputs import other_kind, output_from, structure_of
 from workflows.engines.vasp_settings import settings_from
 from workflows.engines.vasp_xml import read_vasprun
 from workflows.jobs.ingest_settings import ingested_method
-from workflows.structures.slab_cell import MIN_VACUUM, upright, upright_order, vacuum_axes
+from workflows.structures.slab_cell import upright, upright_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from pymatgen.core import Structure
 
+    from stores.structures.vacuum import VacuumDirection
     from workflows.engines.vasp_settings import VaspSettings
 
 SAME_PLACE = 0.01
@@ -65,10 +68,8 @@ class FinishedRun:
     @property
     def final(self) -> Structure:
         """Geometry it ended with, or began with if it failed (A)."""
-        from pymatgen.core import Structure
-
         plain = self.output.structure
-        return self.initial if plain is None else Structure.from_dict(plain)
+        return self.initial if plain is None else structure_from_document(plain, str(self.directory))
 
     @property
     def failed(self) -> bool:
@@ -223,29 +224,40 @@ def read_run(directory: Path) -> FinishedRun:
                 earlier.initial.selective,
                 True,
             )
-    axes = vacuum_axes(initial)
-    if len(axes) > 1:
+    vacuum = vacuum_directions(initial.lattice.matrix, initial.frac_coords)
+    if len(vacuum) > 1:
         raise LeftOutError(
-            f"{directory}: vacuum of {MIN_VACUUM:g} A or more along {len(axes)} directions, neither bulk nor "
-            "slab; left out"
+            f"{directory}: vacuum of {', '.join(map(str, vacuum))}, neither bulk nor slab; left out"
         )
+    axis = _axis(vacuum, directory) if vacuum else 2
     free = (
         tuple(True for _ in initial) if selective is None else tuple(bool(flags.any()) for flags in selective)
     )
-    axis = axes[0] if axes else 2
-    output = output_from(data, path, slab=bool(axes), axis=axis)
-    if axes:
+    output = output_from(data, path, slab=bool(vacuum), axis=axis)
+    if vacuum:
         initial, output = _upright(initial, output, axis)
-    return FinishedRun(directory, output, settings, initial, free, bool(axes), moves)
+    return FinishedRun(directory, output, settings, initial, free, bool(vacuum), moves)
+
+
+def _axis(vacuum: Sequence[VacuumDirection], directory: Path) -> int:
+    """Return the number of the lattice vector that leads across the vacuum of a slab."""
+    try:
+        found = across_slab(vacuum)
+    except InputError as error:
+        raise InputError(f"{directory}: {error}") from None
+    if sorted(found.plane) != [0, 0, 1]:
+        raise InputError(
+            f"{directory}: vacuum of {found}, along which VASP writes no planar potential; compute the slab "
+            "in a cell with two lattice vectors in its surface"
+        )
+    return found.plane.index(1)
 
 
 def _upright(initial: Structure, output: CalculationOutput, axis: int) -> tuple[Structure, CalculationOutput]:
-    from pymatgen.core import Structure
-
     order = upright_order(initial, axis)
     update: dict[str, object] = {}
     if output.structure is not None:
-        turned = upright(Structure.from_dict(output.structure), axis)
+        turned = upright(structure_from_document(output.structure, output.directory), axis)
         update["structure"] = turned.as_dict(verbosity=0)
     if output.kpoints is not None:
         update["kpoints"] = tuple(output.kpoints[i] for i in order)

@@ -18,9 +18,9 @@ from stores.records import (
     Verdicts,
     VerdictStatus,
 )
+from stores.structures.vacuum import find_vacuum
 from workflows.analysis.reconstruction import score_reconstruction
 from workflows.analysis.surface_energy import SurfaceEnergy, reference_element, surface_energy
-from workflows.analysis.vacuum import find_vacuum
 from workflows.analysis.verdicts import calculation_problems, judge_surface_energy, judge_work_function
 from workflows.analysis.work_function import WorkFunction, work_function
 from workflows.jobs.ingest_bulks import bulk_of, reference_of

@@ -16,6 +16,7 @@ from stores.records import (
     SurfaceRecord,
     Verdicts,
 )
+from stores.structures.document import structure_from_document
 from workflows.analysis.consistency import check_consistency
 from workflows.analysis.reconstruction import score_reconstruction
 from workflows.analysis.surface_energy import surface_energy
@@ -176,7 +177,7 @@ def assemble_surface_record(
 
 
 def _equivalent_planes(bulk: BulkRecord, slab: SymmetricSlab) -> list[tuple[int, int, int]]:
-    crystal = crystal_of(Structure.from_dict(bulk.structure))
+    crystal = crystal_of(structure_from_document(bulk.structure, f"record {bulk.id}"))
     return sorted(equivalent_planes(crystal, slab.miller_index))
 
 

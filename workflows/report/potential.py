@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stores.errors import InputError
-from workflows.analysis.vacuum import find_vacuum
+from stores.structures.vacuum import find_vacuum
 from workflows.analysis.work_function import PLATEAU_START, WorkFunction, work_function
 from workflows.report.style import (
     GREY,

@@ -36,6 +36,7 @@ SHORT = {
     "vacuum_not_flat": "vacuum",
     "asymmetric": "asymmetric",
     "inconsistent_settings": "settings",
+    "faulty": "faulty",
     "failed": "failed",
 }
 """Verdicts in one word each."""

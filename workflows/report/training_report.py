@@ -92,6 +92,7 @@ def _page(run: Mapping[str, Any], images: Mapping[str, str]) -> str:
     facts = {
         "preset": run["settings"]["preset"],
         "split": f"{run['split_name']}, seed {run['settings']['seed']}",
+        **({"identical slabs": twins_line(run["twins"])} if run.get("twins") else {}),
         "slabs": ", ".join(f"{run['sizes'][part]} {PART_NAMES[part]}" for part in PARTS),
         "members": f"{members}{' (bagged)' if run['settings']['bagging'] else ''}",
         "epochs": f"{epochs} in {_duration(run['seconds'])}",
@@ -121,6 +122,17 @@ def _page(run: Mapping[str, Any], images: Mapping[str, str]) -> str:
     return (
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>\n'
         f"<style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
+    )
+
+
+def twins_line(twins: Mapping[str, Any]) -> str:
+    """State what was done about identical slabs that a split file has in two parts, and its leak."""
+    done = {"drop": "left out", "move": "moved into the later part"}[twins["rule"]]
+    groups = twins["groups"]
+    return (
+        f"The split has {counted(len(groups), 'slab')} under several names in different parts: "
+        f"{counted(twins['leaked_test_slabs'], 'test slab')} had a copy in the training or validation set; "
+        f"{counted(twins['slabs'], 'copy').replace('copys', 'copies')} {done}."
     )
 
 

@@ -52,15 +52,14 @@ def wulff_figure(records: Iterable[Mapping[str, Any]], bulk: Mapping[str, Any], 
     InputError
         If the records belong to several bulks or methods, or there is no Wulff shape: the message says why.
     """
-    from pymatgen.core import Structure
-
+    from stores.structures.document import structure_from_document
     from workflows.analysis.wulff import facets_from_records, wulff
 
     chosen = list(records)
     if len({(r["bulk_id"], r["method_fingerprint"]) for r in chosen}) > 1:
         names = ", ".join(sorted({r["formula"] for r in chosen}))
         raise InputError(f"Wulff shape: one bulk and one method at a time, found {names}; filter the records")
-    result = wulff(Structure.from_dict(dict(bulk)), facets_from_records(chosen), dmu)
+    result = wulff(structure_from_document(dict(bulk), "the bulk crystal"), facets_from_records(chosen), dmu)
     if result.shape is None:
         name = chosen[0]["formula"] if chosen else "no record"
         raise InputError(f"{name}: {result.reason}")

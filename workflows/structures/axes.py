@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workflows.structures.facets import canonical_facet, equivalent_planes, preference
-from workflows.structures.naming import format_miller, format_plane
+from workflows.structures.naming import format_plane
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,10 +72,9 @@ def axes_note(crystal: Crystal, planes: Iterable[Miller], name: str) -> list[str
     if not differing:
         return []
     number = crystal.spacegroup_number
-    as_hexagonal = _has_hexagonal_axes(crystal)
+    file_number = number if _has_hexagonal_axes(crystal) else 0
     pairs = [
-        f"{format_plane(plane, number)} is {format_plane(given, number) if as_hexagonal else format_miller(given)}"
-        for plane, given in differing
+        f"{format_plane(plane, number)} is {format_plane(given, file_number)}" for plane, given in differing
     ]
     return [
         f"planes refer to the standard cell of {crystal.spacegroup_symbol}; in the axes of {name} "

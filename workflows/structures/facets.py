@@ -84,9 +84,9 @@ def check_indices(crystal: Crystal, miller_index: Miller) -> None:
         h, k, l_ = miller_index
         formula = mg_first_formula(Counter(crystal.species))
         raise InputError(
-            f"{format_miller((h, k, -(h + k), l_))}: four indices are for hexagonal and trigonal crystals, and "
-            f"{formula} is {crystal.spacegroup_symbol} (no. {crystal.spacegroup_number}); write three indices of "
-            "its standard cell"
+            f"{format_miller((h, k, -(h + k), l_))}: four indices are for hexagonal and trigonal crystals, "
+            f"and {formula} is {crystal.spacegroup_symbol} (no. {crystal.spacegroup_number}); write three "
+            "indices of its standard cell"
         )
 
 
@@ -95,5 +95,5 @@ def _miller(h: Sequence[int]) -> Miller:
 
 
 def preference(h: Miller) -> tuple[int, int, int, Miller]:
-    """Sort key of equivalent planes, the one that names the facet first: small indices, few minus signs, then large indices first."""
+    """Sort key of planes: small indices, few minus signs, then large indices first."""
     return (max(map(abs, h)), sum(map(abs, h)), sum(i < 0 for i in h), (-h[0], -h[1], -h[2]))

@@ -1,4 +1,4 @@
-"""Slabs that others built: where their vacuum is, their cell with c along the normal, their symmetry."""
+"""Slabs that others built: their cell with c along the normal, their symmetry."""
 
 from __future__ import annotations
 
@@ -14,37 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-MIN_VACUUM = 6.0
-"""Widest gap between atoms (A) from which a cell is taken for a slab: layers of crystals lie closer."""
-
 SYMMETRY_TOLERANCE = 0.15
 """Distance within which the two sides of a relaxed slab count as equal (A)."""
-
-
-def vacuum_axes(structure: Structure, min_vacuum: float = MIN_VACUUM) -> list[int]:
-    """Return the lattice vectors along which the cell holds vacuum: none for a bulk, one for a slab.
-
-    Parameters
-    ----------
-    structure
-        Any cell.
-    min_vacuum
-        Narrowest gap between atomic planes that counts (A).
-
-    Returns
-    -------
-    list of int
-        0, 1, 2 for a, b, c.
-    """
-    return [axis for axis in range(3) if widest_gap(structure, axis) >= min_vacuum]
-
-
-def widest_gap(structure: Structure, axis: int) -> float:
-    """Return the widest distance between neighbouring atoms along the normal of two lattice vectors (A)."""
-    heights = np.sort(np.asarray(structure.frac_coords, dtype=float)[:, axis] % 1.0)
-    gaps = np.diff(heights, append=heights[0] + 1.0)
-    area = np.linalg.norm(np.cross(*(structure.lattice.matrix[i] for i in range(3) if i != axis)))
-    return float(gaps.max() * structure.volume / area)
 
 
 def upright(structure: Structure, axis: int) -> Structure:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pymatgen.core import Composition, Lattice, Structure
 
+from stores.structures.document import structure_from_document
 from workflows.structures.counting import atom_ranges, check_arguments, count_layers, facets_of, thinnest
 from workflows.structures.crystal import Crystal, crystal_of
 from workflows.structures.facets import Miller
@@ -91,7 +92,7 @@ class SymmetricSlab:
         values = {key: value for key, value in plain.items() if not key.startswith("@")}
         for key in ("structure", "oriented_bulk"):
             if isinstance(values[key], dict):
-                values[key] = Structure.from_dict(values[key])
+                values[key] = structure_from_document(values[key], key)
         h, k, l = values["miller_index"]
         values["miller_index"] = (h, k, l)
         return cls(**values)

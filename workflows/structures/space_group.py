@@ -31,8 +31,8 @@ def search(structure: Structure, symprec: float) -> Any:
     structure
         Any cell.
     symprec
-        Distance tolerance (A). With that of mgsurf goes `ANGLE_TOLERANCE`; with others angles are compared by the
-        distances that they make.
+        Distance tolerance (A). With that of mgsurf goes `ANGLE_TOLERANCE`; with others angles are compared
+        by the distances that they make.
     """
     angle = ANGLE_TOLERANCE if symprec == SYMPREC else -1.0
     numbers = [site.specie.Z for site in structure]
@@ -87,5 +87,5 @@ def operations(hall_number: int) -> tuple[NDArray[np.int64], NDArray[np.float64]
 
 
 def order(dataset: Any) -> float:
-    """Return the number of point operations for each atom of the primitive cell: how symmetric a crystal is."""
+    """Return the number of point operations over that of atoms in the primitive cell."""
     return len(operations(int(dataset.hall_number))[0]) / len(dataset.std_types)

@@ -1,4 +1,4 @@
-"""A crystal that is more symmetric within a looser tolerance: how one learns of it, and the symmetric crystal."""
+"""Crystals that are more symmetric within a looser tolerance: a note, and the symmetrised crystal."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def symmetrized(structure: Structure, symprec: float) -> tuple[Structure, str]:
     lengths = np.array(structure.lattice.abc)
     strain = float(np.abs(np.array(result.lattice.abc) / lengths - 1).max())
     note = (
-        f"symmetrised within {symprec:g} A from {before.spacegroup_symbol} to {crystal.spacegroup_symbol}; atoms moved by up to "
-        f"{distance.min(axis=1).max():.4f} A, cell edges by {100 * strain:.2f} %"
+        f"symmetrised within {symprec:g} A from {before.spacegroup_symbol} to "
+        f"{crystal.spacegroup_symbol}; atoms moved by up to {distance.min(axis=1).max():.4f} A, cell edges by {100 * strain:.2f} %"
     )
     return result, note
 
@@ -99,8 +99,9 @@ def looser_symmetry(structure: Structure, name: str) -> list[str]:
         return []
     return [
         f"{name}: space group {_named(found)} within {SYMPREC:g} A, but {_named(loose)} within "
-        f"{LOOSE_SYMPREC:g} A; planes and slabs are those of {found.international}; to cut the more symmetric "
-        f"crystal, give --symprec {LOOSE_SYMPREC:g} (in a campaign, `symprec: {LOOSE_SYMPREC:g}` beside the file)"
+        f"{LOOSE_SYMPREC:g} A; planes and slabs are those of {found.international}; to cut the more "
+        f"symmetric crystal, give --symprec {LOOSE_SYMPREC:g} (in a campaign, `symprec: {LOOSE_SYMPREC:g}` "
+        "beside the file)"
     ]
 
 

@@ -8,15 +8,15 @@ SYMPREC = 0.01
 ANGLE_TOLERANCE = 0.5
 """Difference within which angles between lattice vectors count as symmetric beside `SYMPREC` (degrees).
 
-Left to itself, spglib multiplies angles by lengths and by `SYMPREC` calls hcp Mg with 0.3 % strain orthorhombic,
+Left to itself, spglib multiplies angles by lengths, and by `SYMPREC` hcp Mg with 0.3 % strain is orthorhombic,
 though edges that symmetry makes equal differ by 0.007 A only.
 """
 
 LOOSE_SYMPREC = 0.1
 """Tolerance for structures relaxed elsewhere (A); that of the Materials Project's own space groups.
 
-Files with rounded coordinates or relaxed without symmetry deviate by a few hundredths of an angstrom; bonds of
-intermetallics are about 3 A long, so that other phases of a compound differ by several tenths.
+Files with rounded coordinates or relaxed without symmetry deviate by a few hundredths of an angstrom; bonds
+of intermetallics are about 3 A long, so that other phases of a compound differ by several tenths.
 """
 
 MAX_SYMPREC = 0.5

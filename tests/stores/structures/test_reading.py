@@ -9,47 +9,13 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifWriter
 
 from stores.errors import InputError
-from stores.structures.reading import check_structure, read_all, read_structure, read_structures
+from stores.structures.reading import check_structure, read_structure, read_structures
+from tests.stores.structures.cif_texts import refusal
 from workflows.structures.elements import elements_with_ground_state, ground_state
 from workflows.structures.identity import bulk_key
 from workflows.structures.prototypes import structure_for
 
 B2 = Structure(Lattice.cubic(3.312), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-
-CIF = """data_MgAg
-_cell_length_a 3.312
-_cell_length_b 3.312
-_cell_length_c 3.312
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 90
-_symmetry_space_group_name_H-M '{group}'
-loop_
-_symmetry_equiv_pos_as_xyz
-{operations}
-loop_
-{columns}
-{rows}
-"""
-COLUMNS = ("label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy")
-
-
-def cif(rows, columns=COLUMNS, group="P 1", operations="'x, y, z'"):
-    return CIF.format(
-        group=group,
-        operations=operations,
-        columns="\n".join(f"_atom_site_{c}" for c in columns),
-        rows="\n".join(rows),
-    )
-
-
-def refusal(path):
-    with pytest.raises(InputError) as error:
-        read_structure(path)
-    message = str(error.value)
-    assert "\n" not in message
-    assert path.name in message
-    return message
 
 
 def test_every_format_gives_the_same_crystal(tmp_path):
@@ -77,13 +43,6 @@ def test_only_lattice_elements_and_positions_are_kept(tmp_path):
     assert read_structure(tmp_path / "rich.json") == B2
 
 
-def test_symmetry_operations_and_uncertainties_of_a_cif_are_used(tmp_path):
-    path = tmp_path / "as.cif"
-    path.write_text(cif(["Mg1 Mg 0.1000(3) 0.2 0.3 1.0"], group="P -1", operations="'x,y,z'\n'-x,-y,-z'"))
-    structure = read_structure(path)
-    assert np.allclose(np.sort(structure.frac_coords[:, 0]), [0.1, 0.9])
-
-
 @pytest.mark.parametrize("name", ["x.cif", "POSCAR", "x.extxyz", "x.json", "x.vasp"])
 @pytest.mark.parametrize("content", ["", "  \n", "nonsense\nmore nonsense\n"])
 def test_empty_and_unreadable_files(tmp_path, name, content):
@@ -103,95 +62,6 @@ def test_missing_binary_unknown_and_locked_files(tmp_path):
     assert "folder" in refusal(tmp_path / "folder.cif")
     with pytest.raises(InputError, match="no structure file"):
         read_structures(tmp_path / "folder.cif")
-
-
-def test_cif_without_occupancies(tmp_path):
-    path = tmp_path / "x.cif"
-    path.write_text(cif(["Mg1 Mg 0 0 0", "Ag1 Ag 0.5 0.5 0.5"], COLUMNS[:-1]))
-    assert "states no occupancies" in refusal(path)
-
-
-@pytest.mark.parametrize("occupancy", ["?", "."])
-def test_cif_with_a_missing_occupancy(tmp_path, occupancy):
-    path = tmp_path / "x.cif"
-    path.write_text(cif(["Mg1 Mg 0 0 0 1.0", f"Ag1 Ag 0.5 0.5 0.5 {occupancy}"]))
-    message = refusal(path)
-    assert "missing" in message
-    assert "Ag1" in message
-
-
-@pytest.mark.parametrize("occupancy", ["0.5", "0.98(1)", "0", "1.2", "nan"])
-def test_cif_with_a_partial_occupancy(tmp_path, occupancy):
-    path = tmp_path / "x.cif"
-    path.write_text(cif(["Mg1 Mg 0 0 0 1.0", f"Ag1 Ag 0.5 0.5 0.5 {occupancy}"]))
-    message = refusal(path)
-    assert "Ag1" in message
-    assert "occupancy" in message
-
-
-def test_cif_with_a_mixed_site(tmp_path):
-    path = tmp_path / "x.cif"
-    path.write_text(cif(["Mg1 Mg 0 0 0 0.5", "Ag1 Ag 0 0 0 0.5"]))
-    assert "occupancy 0.5" in refusal(path)
-
-
-@pytest.mark.parametrize(
-    "rows",
-    [
-        ["Mg1 Mg 0 0 0 1", "Ag1 Ag 0 0 0 1"],
-        ["Mg1 Mg 0 0 0 1", "Mg2 Mg 0 0 0 1"],
-        ["Mg1 Mg 0.2 0 0 1", "Ag1 Ag 0.8 0 0 1"],  # images of each other
-        ["Mg1 Mg 0.2 0 0 1", "Ag1 Ag 1.20005 0 0 1"],
-    ],
-)
-def test_cif_rows_on_one_position(tmp_path, rows):
-    path = tmp_path / "x.cif"
-    path.write_text(cif(rows, group="P -1", operations="'x,y,z'\n'-x,-y,-z'"))
-    message = refusal(path)
-    assert "overlapping atoms" in message
-    assert "row 1" in message
-    assert "row 2" in message
-
-
-def test_cif_whose_symmetry_makes_atoms_overlap(tmp_path):
-    path = tmp_path / "x.cif"
-    path.write_text(cif(["Mg1 Mg 0.02 0 0 1"], group="P -1", operations="'x,y,z'\n'-x,-y,-z'"))
-    assert "0.13 A apart" in refusal(path)
-
-
-@pytest.mark.parametrize(
-    ("row", "words"),
-    [
-        ("X1 Xx 0.5 0.5 0.5 1", "no element"),
-        ("Ag1 Ag ? 0.5 0.5 1", "coordinate"),
-        ("Ag1 Ag inf 0 0 1", "coordinate"),
-    ],
-)
-def test_cif_with_unusable_sites(tmp_path, row, words):
-    path = tmp_path / "x.cif"
-    path.write_text(cif(["Mg1 Mg 0 0 0 1", row]))
-    assert words in refusal(path)
-
-
-def test_cif_without_atoms_or_with_a_broken_cell(tmp_path):
-    path = tmp_path / "x.cif"
-    path.write_text("data_x\n_cell_length_a 3\n")
-    assert "no atoms" in refusal(path)
-    path.write_text(cif(["Mg1 Mg 0 0 0 1"]).replace("_cell_length_b 3.312\n", ""))
-    refusal(path)
-
-
-def test_cif_with_two_crystals(tmp_path):
-    path = tmp_path / "x.cif"
-    path.write_text(cif(["Mg1 Mg 0 0 0 1"]) + cif(["Ag1 Ag 0 0 0 1"]).replace("data_MgAg", "data_other"))
-    assert "2 structures" in refusal(path)
-    assert [s.formula for s in read_all(path)] == ["Mg1", "Ag1"]
-
-
-def test_poscar_without_element_names(tmp_path):
-    path = tmp_path / "POSCAR"
-    path.write_text("comment\n1.0\n3 0 0\n0 3 0\n0 0 3\n1 1\ndirect\n0 0 0\n0.5 0.5 0.5\n")
-    assert "names no elements" in refusal(path)
 
 
 def test_extxyz_of_a_molecule(tmp_path):

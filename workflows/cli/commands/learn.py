@@ -24,6 +24,7 @@ from workflows.cli.options import (
     SplitOption,
     StoreOption,
     SymprecOption,
+    TwinsOption,
     short_number,
 )
 from workflows.cli.typer_app import LEARN, app
@@ -43,13 +44,23 @@ def import_(
         str | None, typer.Option(metavar="NAME", help="Stands for the method; else the folder's name.")
     ] = None,
     relaxed: Annotated[bool, typer.Option("--relaxed", help="The slabs are relaxed, not as cut.")] = False,
+    unit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--unit",
+            metavar="TARGET=UNIT",
+            help="Unit of the values, converted to eV/A^2 and eV: surface_energy=J/m2, work_function=meV "
+            "(may be repeated).",
+        ),
+    ] = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Take over labelled slabs of others for training; reading them twice adds nothing.
 
     Examples: [cyan]mgsurf import dataset/[/cyan],
-    [cyan]mgsurf import cgcnn_folder/ --targets cleavage_energy --source smith2020[/cyan]
+    [cyan]mgsurf import cgcnn_folder/ --targets cleavage_energy --source smith2020[/cyan],
+    [cyan]mgsurf import folder/ --targets surface_energy,work_function --unit surface_energy=J/m2[/cyan]
     """
     from workflows.cli.import_slabs import import_labels
 
@@ -59,6 +70,7 @@ def import_(
         targets=targets,
         source=source,
         relaxed=relaxed,
+        units=unit or [],
         store_uri=store,
         as_json=as_json,
     )
@@ -95,6 +107,7 @@ def train(
         ),
     ] = None,
     split: SplitOption = "random",
+    twins: TwinsOption = None,
     seed: SeedOption = 0,
     epochs: EpochsOption = None,
     members: MembersOption = 1,
@@ -150,6 +163,7 @@ def train(
     return train_model(
         preset=preset,
         split=split,
+        twins=twins.value if twins is not None else "",
         seed=seed,
         epochs=epochs,
         members=members,
@@ -179,6 +193,7 @@ def ablate(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Seeds 0 to N - 1.")] = 5,
     split: SplitOption = "random",
+    twins: TwinsOption = None,
     folds: Annotated[
         int, typer.Option(min=0, metavar="N", help="Cross-validation by --split with N folds; 0: none.")
     ] = 0,
@@ -211,6 +226,7 @@ def ablate(
         presets=preset or [],
         seeds=seeds,
         split=split,
+        twins=twins.value if twins is not None else "",
         folds=folds,
         epochs=epochs,
         members=members,
@@ -293,6 +309,7 @@ def tune(
     trials: Annotated[int, typer.Option(min=1, metavar="N", help="Those of earlier calls count.")] = 200,
     workers: Annotated[int, typer.Option(min=1, metavar="N", help="Processes.")] = 1,
     split: SplitOption = "random",
+    twins: TwinsOption = None,
     seed: SeedOption = 0,
     epochs: EpochsOption = None,
     store: StoreOption = None,
@@ -312,6 +329,7 @@ def tune(
         trials=trials,
         workers=workers,
         split=split,
+        twins=twins.value if twins is not None else "",
         seed=seed,
         epochs=epochs,
         store=store,

@@ -13,13 +13,16 @@ import typer
 from workflows.cli.filters import SurfaceFilter
 from workflows.cli.options import (
     OUTPUT,
+    AuditCheck,
     CsvOption,
     ExportFormat,
     JsonOption,
+    MethodOption,
     OutputOption,
     OverwriteOption,
     PlotKind,
     ProjectOption,
+    QuietOption,
     StoreOption,
     with_filters,
 )
@@ -164,4 +167,71 @@ def export(
         relaxed=relaxed,
         include_rejected=include_rejected,
         store_uri=store,
+    )
+
+
+@app.command(rich_help_panel=LOOK)
+def audit(
+    check: Annotated[
+        list[AuditCheck] | None, typer.Option("--check", help="Only this check (may be repeated).")
+    ] = None,
+    compound: Annotated[
+        list[str] | None,
+        typer.Option("--compound", metavar="FORMULA", help="Only findings on this one (may be repeated)."),
+    ] = None,
+    reject: Annotated[
+        bool,
+        typer.Option(
+            "--reject",
+            help="Keep faulty labels out of training, with the reason; with --check or --compound also "
+            "suspect ones.",
+        ),
+    ] = False,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option("--accept", metavar="NAME", help="Undo --reject: a formula, a record id, or all."),
+    ] = None,
+    excluded: Annotated[
+        bool, typer.Option("--excluded", help="List the labels that are kept out, and why.")
+    ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", help="Take outliers from the intervals of this model: a folder, champion."
+        ),
+    ] = None,
+    store: StoreOption = None,
+    method: MethodOption = None,
+    output: OutputOption = None,
+    overwrite: OverwriteOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> int:
+    """Find faulty labels: wrong bulk energies, outliers, duplicates that disagree, reversed facets.
+
+    Labels are compared with those of similar compounds in the same store, computed or imported; nothing is
+    excluded without --reject.
+
+    Examples: [cyan]mgsurf audit --output audit.png[/cyan],
+    [cyan]mgsurf audit --check bulk-energy --reject[/cyan], [cyan]mgsurf audit --accept Mg3La[/cyan]
+    """
+    from workflows.cli.audit import accept_labels, audit_labels, show_excluded
+
+    if accept:
+        return accept_labels(accept, store)
+    if excluded:
+        return show_excluded(store, as_json)
+    return audit_labels(
+        store=store,
+        method=method,
+        model=model,
+        checks=[one.value for one in check or []],
+        compounds=compound or [],
+        output=output,
+        overwrite=overwrite,
+        reject=reject,
+        quiet=quiet,
+        as_json=as_json,
+        as_csv=as_csv,
     )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from stores.errors import InputError
 from stores.records import Provenance
-from stores.structures.reading import read_all, structure_files
+from stores.structures.reading import read_all, show_notes, structure_files
+from stores.structures.vacuum import check_bulk
 from workflows.structures.sources.protocol import Candidate
 from workflows.structures.symmetrize import with_symmetry
 
@@ -23,8 +24,8 @@ class FileSource:
     path
         File or folder; subfolders are searched, hidden ones are not.
     symprec
-        Tolerance within which the crystals are symmetrised (A); they stay as they are if None. Either way a line
-        is logged about each crystal that this changes or would change.
+        Tolerance within which the crystals are symmetrised (A); they stay as they are if None. Either way a
+        line is logged about each crystal that this changes or would change.
     """
 
     name = "file"
@@ -55,6 +56,7 @@ class FileSource:
                 suffix = f"#{number}" if len(found) > 1 else ""
                 label = f"{path.name}{suffix}"
                 try:
+                    show_notes(check_bulk(structure, f"{path}{suffix}"))
                     crystal = with_symmetry(structure, label, self.symprec)
                 except InputError as error:
                     self.problems.append(str(error))

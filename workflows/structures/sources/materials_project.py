@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from stores.errors import InputError
 from stores.method import content_hash
 from stores.records import Provenance
+from stores.structures.document import structure_from_document
 from stores.structures.reading import check_structure
+from stores.structures.vacuum import check_bulk
 from workflows.structures.naming import mg_first_formula
 from workflows.structures.sources.filters import CandidateFilter
 from workflows.structures.sources.materials_project_client import (
@@ -225,16 +227,13 @@ def _questions(wanted: CandidateFilter, include_gnome: bool) -> list[_Question]:
 
 def _row(document: dict[str, Any]) -> dict[str, Any]:
     """Reduce a document to plain types: the crystal and what is said of it."""
-    from pymatgen.core.structure import Structure as PymatgenStructure
-
     try:
-        structure = PymatgenStructure.from_dict(document["structure"])
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return {"refused": "no readable structure"}
-    try:
+        structure = structure_from_document(document.get("structure"), "the structure")
         check_structure(structure, "the structure")
+        check_bulk(structure, "the structure")
     except InputError as error:
-        return {"refused": next((w for w in ("overlapping", "disordered") if w in str(error)), "malformed")}
+        known = [word for word in ("overlapping", "disordered", "vacuum") if word in str(error)]
+        return {"refused": known[0] if known else "no readable structure"}
     symmetry = document.get("symmetry")
     return {
         "lattice": structure.lattice.matrix.tolist(),

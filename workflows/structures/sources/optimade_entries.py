@@ -14,6 +14,7 @@ import numpy as np
 
 from stores.errors import InputError
 from stores.structures.reading import check_structure
+from stores.structures.vacuum import check_bulk
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
@@ -77,7 +78,7 @@ def read_entry(attributes: dict[str, Any]) -> Crystal:
     ------
     UnusableError
         With the reason, if the entry is disordered, lacks something, holds no elements or fails
-        `stores.structures.reading.check_structure`.
+        `stores.structures.reading.check_structure`, or its cell holds vacuum.
     """
     from pymatgen.core.structure import Structure as PymatgenStructure
 
@@ -99,9 +100,13 @@ def read_entry(attributes: dict[str, Any]) -> Crystal:
         raise UnusableError("cell without volume")
     fractional = np.round(positions @ np.linalg.inv(lattice), 10)
     try:
-        check_structure(PymatgenStructure(lattice, symbols, fractional), "the structure")
+        structure = PymatgenStructure(lattice, symbols, fractional)
+        check_structure(structure, "the structure")
+        check_bulk(structure, "the structure")
     except InputError as error:
-        raise UnusableError("overlapping atoms" if "overlapping" in str(error) else str(error)) from error
+        known = {"overlapping": "overlapping atoms", "vacuum": "vacuum in the cell"}
+        reason = next((words for word, words in known.items() if word in str(error)), str(error))
+        raise UnusableError(reason) from error
     return Crystal(lattice.tolist(), symbols, fractional.tolist())
 
 

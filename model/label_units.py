@@ -1,0 +1,370 @@
+"""Units of labels that are imported, and the range of values that surfaces have.
+
+Labels are stored in eV/A^2 (surface energy) and eV (work function). A source in another unit says so in its
+column headings or its ``units``, or the user does with ``--unit``. A value that no surface has is refused,
+and so is a column whose values are possible but, as a whole, typical of another unit only.
+
+Factors: CODATA 2018 (https://physics.nist.gov/cuu/Constants): e = 1.602176634e-19 C exactly, so that
+1 eV/A^2 = 16.02176634 J/m^2; Hartree 27.211386245988 eV; Bohr radius 0.529177210903 A;
+1 eV = 96.48533212 kJ/mol.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from stores.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_J_PER_M2 = 1 / 16.02176634
+_HARTREE = 27.211386245988
+_BOHR2 = 0.529177210903**2
+_KJ_PER_MOL = 1 / 96.48533212
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A target whose unit is agreed.
+
+    Attributes
+    ----------
+    unit
+        In which it is stored.
+    low, high
+        No surface has a value outside (in `unit`).
+    usual
+        Range in which the median of a data set lies (in `unit`).
+    factors
+        What a value in each unit is multiplied by; the units are written as `_plain` writes them, those that
+        are suggested first come first.
+    """
+
+    unit: str
+    low: float
+    high: float
+    usual: tuple[float, float]
+    factors: Mapping[str, float]
+
+
+QUANTITIES: dict[str, Quantity] = {
+    "surface_energy": Quantity(
+        "eV/A^2",
+        -2.0,
+        2.0,
+        # 0.024 to 4.8 J/m^2: from van der Waals solids to W and diamond
+        (0.0015, 0.3),
+        {
+            "ev/a2": 1.0,
+            "j/m2": _J_PER_M2,
+            "mev/a2": 1e-3,
+            "mj/m2": 1e-3 * _J_PER_M2,
+            "hartree/bohr2": _HARTREE / _BOHR2,
+            "ry/bohr2": _HARTREE / 2 / _BOHR2,
+            "ev/nm2": 1e-2,
+            "erg/cm2": 1e-3 * _J_PER_M2,
+            "n/m": _J_PER_M2,
+            "mn/m": 1e-3 * _J_PER_M2,
+            "dyn/cm": 1e-3 * _J_PER_M2,
+        },
+    ),
+    "work_function": Quantity(
+        "eV",
+        0.5,
+        12.0,
+        (1.5, 8.0),
+        {
+            "ev": 1.0,
+            "mev": 1e-3,
+            "hartree": _HARTREE,
+            "ry": _HARTREE / 2,
+            "kj/mol": _KJ_PER_MOL,
+            "kcal/mol": 4.184 * _KJ_PER_MOL,
+            "j": 1 / 1.602176634e-19,
+        },
+    ),
+}
+
+UNITS = {target: quantity.unit for target, quantity in QUANTITIES.items()}
+"""Of the targets whose unit is agreed."""
+
+HIGH_SURFACE_ENERGY = 0.6
+"""Possible, but above every clean surface known (eV/A^2, 9.6 J/m^2): lines beyond are pointed out."""
+
+_SHOWN = {
+    "ev/a2": "eV/A2", "mev/a2": "meV/A2", "j/m2": "J/m2", "mj/m2": "mJ/m2", "ev/nm2": "eV/nm2", "n/m": "N/m",
+    "mn/m": "mN/m", "hartree/bohr2": "Hartree/bohr2", "ry/bohr2": "Ry/bohr2", "ev": "eV", "mev": "meV",
+    "hartree": "Hartree", "ry": "Ry", "kj/mol": "kJ/mol", "j": "J",
+}  # fmt: skip
+_WORDS = (
+    (r"angstroms?|ångströms?|å|\bang(?![a-z])", "a"),
+    (r"rydbergs?", "ry"),
+    (r"hartrees?|\b(ha|eh|htr)\b", "hartree"),
+    (r"bohrs?|\ba0(?=2|\b)", "bohr"),
+    (r"joules?", "j"),
+    (r"dynes?", "dyn"),
+    (r"electron-?volts?", "ev"),
+)
+
+
+def _plain(unit: str) -> str:
+    """Write a unit in one of its spellings in the way that `Quantity.factors` has it: J·m⁻² is j/m2."""
+    text = unit.lower().translate(str.maketrans("²⁻\N{MINUS SIGN}·*_", "2--   ", "^(){}[]"))
+    for pattern, word in _WORDS:
+        text = re.sub(pattern, word, text)
+    text = re.sub(r"\s*(/|\bper\b)\s*", "/", text.strip())
+    text = re.sub(r"\s+(a|nm|m|cm|bohr|mol)\s*-?\s*([12]?)$", r"/\1\2", text)  # J m-2, eV A 2, kJ mol-1
+    return re.sub(r"/(m|cm|mol)1$", r"/\1", re.sub(r"\s+", "", text))
+
+
+def factor_of(target: str, unit: str, where: str) -> float:
+    """Return what a value of a target in some unit is multiplied by.
+
+    Parameters
+    ----------
+    target
+        A key of `QUANTITIES`.
+    unit
+        In any usual spelling.
+    where
+        What states the unit, for the message.
+
+    Raises
+    ------
+    InputError
+        If the unit is not one of the target's.
+    """
+    quantity = QUANTITIES[target]
+    found = quantity.factors.get(_plain(unit))
+    if found is None:
+        known = ", ".join(_shown(name) for name in quantity.factors)
+        raise InputError(
+            f"{where} states the unit {unit!r} for {target}; known are {known}; state it with "
+            f"--unit {target}=UNIT"
+        )
+    return found
+
+
+def _shown(plain: str) -> str:
+    return _SHOWN.get(plain, plain)
+
+
+def units_from_options(texts: Sequence[str]) -> dict[str, str]:
+    """Read ``--unit TARGET=UNIT``.
+
+    Raises
+    ------
+    InputError
+        If one has another form, a unit is not known, or a target is named twice.
+    """
+    units: dict[str, str] = {}
+    for text in texts:
+        target, equals, unit = (part.strip() for part in text.partition("="))
+        if not equals or target not in QUANTITIES or not unit:
+            raise InputError(
+                f"--unit: {text[:60]!r} cannot be read; write surface_energy=J/m2 or work_function=meV"
+            )
+        if target in units:
+            raise InputError(f"--unit: {target} is there twice; keep one of them")
+        factor_of(target, unit, "--unit")
+        units[target] = unit
+    return units
+
+
+def split_heading(heading: str) -> tuple[str, str | None]:
+    """Return the target and the unit that a column heading names: ``Surface energy (J/m2)``.
+
+    Returns
+    -------
+    tuple
+        The name as written, and None, where the heading names no unit. The spelling of our own targets is
+        normalised; other names stay as they are.
+    """
+    name, unit = heading.strip(), None
+    if found := re.fullmatch(r"(.*?)\s*(?:[(\[](.+)[)\]]|\s/\s(.+))", name):
+        name, unit = found[1], found[2] or found[3]
+    own = re.sub(r"[\s-]+", "_", name.lower())
+    if unit is None:
+        for target, quantity in QUANTITIES.items():
+            rest = own.removeprefix(f"{target}_")
+            if rest != own and _plain(rest) in quantity.factors:
+                return target, rest
+    return (own if own in QUANTITIES else name), unit
+
+
+@dataclass(frozen=True)
+class UnitPlan:
+    """What the values of each target are multiplied by.
+
+    Attributes
+    ----------
+    factors
+        By target of `QUANTITIES`; others stay as they are.
+    sure
+        Targets whose unit was stated with ``--unit``.
+    notes
+        Lines for the user: conversions that were made, and contradictions that ``--unit`` settled.
+    """
+
+    factors: Mapping[str, float]
+    sure: frozenset[str]
+    notes: tuple[str, ...]
+
+    def convert(self, targets: Mapping[str, float | None]) -> dict[str, float | None]:
+        """Return values in the units of `QUANTITIES`.
+
+        Raises
+        ------
+        InputError
+            If no surface has such a value.
+        """
+        converted, wrong = dict(targets), []
+        for target, factor in self.factors.items():
+            value = targets.get(target)
+            if value is None:
+                continue
+            converted[target] = value * factor
+            try:
+                check_value(target, value * factor, self.sure)
+            except InputError as error:
+                wrong.append(str(error))
+        if wrong:
+            raise InputError("; ".join(wrong))
+        return converted
+
+
+def is_possible(target: str, value: float) -> bool:
+    """Whether a surface may have such a value; true of targets that are not in `QUANTITIES`."""
+    quantity = QUANTITIES.get(target)
+    return quantity is None or quantity.low <= value <= quantity.high
+
+
+def check_value(target: str, value: float, sure: frozenset[str] = frozenset()) -> None:
+    """Refuse a value that no surface has.
+
+    Parameters
+    ----------
+    target
+        Its name; only those of `QUANTITIES` are checked.
+    value
+        In the unit of `QUANTITIES`.
+    sure
+        Targets whose unit was stated already.
+
+    Raises
+    ------
+    InputError
+        Naming the value, the range, and the unit that it may be in.
+    """
+    if is_possible(target, value):
+        return
+    quantity = QUANTITIES[target]
+    remedy = "check the value and its unit" if target in sure else _advice(target, value)
+    raise InputError(
+        f"{target} {value:.6g} {quantity.unit} is refused, no surface is outside {quantity.low:g} to "
+        f"{quantity.high:g} {quantity.unit}: {remedy}"
+    )
+
+
+def _advice(target: str, value: float) -> str:
+    likely = _likely_units(target, value)
+    return f"state its unit with --unit {target}={' or '.join(likely) or 'UNIT'}"
+
+
+def _likely_units(target: str, value: float) -> list[str]:
+    """Return up to two units in which a value would be usual."""
+    quantity = QUANTITIES[target]
+    low, high = quantity.usual
+    # well inside the range: 50 is 0.05 as meV/A^2, 0.003 as mJ/m^2
+    inside = [u for u, f in quantity.factors.items() if f != 1.0 and 5 * low < abs(value) * f < high]
+    if target == "work_function":
+        inside = [u for u, f in quantity.factors.items() if f != 1.0 and low <= abs(value) * f <= high]
+    return [_shown(unit) for unit in inside[:2]]
+
+
+def plan_units(
+    columns: Mapping[str, Sequence[float]],
+    by_source: Mapping[str, str],
+    by_user: Mapping[str, str],
+    where: str,
+) -> UnitPlan:
+    """Decide the units of a data set.
+
+    Parameters
+    ----------
+    columns
+        All values of each target as the source has them.
+    by_source
+        Units that the source states, by target.
+    by_user
+        Units that ``--unit`` states; they go before those of the source.
+    where
+        The source, for messages.
+
+    Raises
+    ------
+    InputError
+        If a unit is not known, ``--unit`` names a target that is not there, the two columns are exchanged, or
+        the values of a column are typical of another unit only.
+    """
+    if missing := [target for target in by_user if target not in columns]:
+        there = ", ".join(columns) or "none"
+        raise InputError(f"--unit: {where} has no target {missing[0]}; it has {there}")
+    factors, notes = {}, []
+    for target in columns:
+        if target not in QUANTITIES:
+            continue
+        unit, stated = by_user.get(target), by_source.get(target)
+        if unit is None:
+            factors[target] = 1.0 if stated is None else factor_of(target, stated, where)
+        else:
+            factors[target] = factor_of(target, unit, "--unit")
+            if stated is not None and _plain(stated) != _plain(unit):
+                notes.append(f"{where} states {stated} for {target}; --unit {unit} is used")
+        if factors[target] != 1.0:
+            notes.append(
+                f"{target}: converted from {unit or stated} to {UNITS[target]} (times {factors[target]:.8g})"
+            )
+    middles = {t: median(columns[t]) * f for t, f in factors.items() if columns[t]}
+    if not by_user and _exchanged(middles):
+        raise InputError(
+            f"{where}: the medians are surface_energy {middles['surface_energy']:.4g} eV/A^2 and "
+            f"work_function {middles['work_function']:.4g} eV: the two columns look exchanged; check their "
+            "order (--targets)"
+        )
+    gamma = middles.get("surface_energy")
+    if gamma is not None and "surface_energy" not in by_user:
+        low, high = QUANTITIES["surface_energy"].usual
+        impossible = abs(gamma) > QUANTITIES["surface_energy"].high  # then every line says so
+        if not impossible and abs(gamma) and not low <= abs(gamma) <= high:
+            likely = _likely_units("surface_energy", gamma / factors["surface_energy"])
+            guess = f"the values look like {' or '.join(likely)}; " if likely else ""
+            raise InputError(
+                f"{where}: the median surface_energy is {gamma:.4g} eV/A^2 ({gamma / _J_PER_M2:.4g} J/m^2), "
+                f"which no data set has ({low:g} to {high:g} is usual); {guess}state their unit with --unit "
+                f"surface_energy={likely[0] if likely else 'UNIT'} (eV/A2 takes them as they are)"
+            )
+    if beyond := [v for v in columns.get("surface_energy", ())
+                  if HIGH_SURFACE_ENERGY < v * factors["surface_energy"] <= 2.0]:  # fmt: skip
+        notes.append(
+            f"{len(beyond)} of {len(columns['surface_energy'])} surface energies are above "
+            f"{HIGH_SURFACE_ENERGY:g} eV/A^2 (the first: {beyond[0] * factors['surface_energy']:.4g}), above "
+            "every clean surface; check their unit"
+        )
+    return UnitPlan(factors, frozenset(by_user), tuple(notes))
+
+
+def _exchanged(middles: Mapping[str, float]) -> bool:
+    """Whether each of the two targets has the values of the other."""
+    if len(middles) < len(QUANTITIES):
+        return False
+    gamma, phi = QUANTITIES["surface_energy"], QUANTITIES["work_function"]
+    return (
+        not gamma.usual[0] <= middles["surface_energy"] <= gamma.usual[1]
+        and phi.usual[0] <= middles["surface_energy"] <= phi.usual[1]
+        and gamma.usual[0] <= middles["work_function"] <= gamma.usual[1]
+    )
