@@ -19,9 +19,11 @@ def reader() -> YAML:
 
 
 class _Constructor(RoundTripConstructor):
-    def construct_mapping(self, node: Any, maptyp: Any, deep: bool = False) -> Any:
+    def construct_mapping(  # type: ignore[override] # as ruamel's own round-trip constructor
+        self, node: Any, maptyp: Any, deep: bool = False
+    ) -> Any:
         _keep_planes_as_text(node)
-        return super().construct_mapping(node, maptyp, deep)  # type: ignore[no-untyped-call]
+        return super().construct_mapping(node, maptyp, deep)
 
 
 def _keep_planes_as_text(node: MappingNode) -> None:

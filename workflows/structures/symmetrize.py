@@ -78,8 +78,8 @@ def symmetrized(structure: Structure, symprec: float) -> tuple[Structure, str]:
     lengths = np.array(structure.lattice.abc)
     strain = float(np.abs(np.array(result.lattice.abc) / lengths - 1).max())
     note = (
-        f"symmetrised within {symprec:g} A from {before.spacegroup_symbol} to "
-        f"{crystal.spacegroup_symbol}; atoms moved by up to {distance.min(axis=1).max():.4f} A, cell edges by {100 * strain:.2f} %"
+        f"symmetrised within {symprec:g} A from {before.spacegroup_symbol} to {crystal.spacegroup_symbol}; "
+        f"atoms moved by up to {distance.min(axis=1).max():.4f} A, cell edges by {100 * strain:.2f} %"
     )
     return result, note
 

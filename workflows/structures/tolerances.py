@@ -8,7 +8,7 @@ SYMPREC = 0.01
 ANGLE_TOLERANCE = 0.5
 """Difference within which angles between lattice vectors count as symmetric beside `SYMPREC` (degrees).
 
-Left to itself, spglib multiplies angles by lengths, and by `SYMPREC` hcp Mg with 0.3 % strain is orthorhombic,
+Left to itself, spglib multiplies angles by lengths, and hcp Mg with 0.3 % strain is orthorhombic,
 though edges that symmetry makes equal differ by 0.007 A only.
 """
 
