@@ -63,6 +63,7 @@ def test_large_fields_are_not_in_the_json(query):
         (["--miller", "-1-10"], 1),
         (["--miller", "(10-10)", "--formula", "Mg"], 2),
         (["--miller", "1 0 0", "--formula", "Mg"], 2),
+        (["--miller", "10-10", "--formula", "MgAg"], 0),  # cubic
         (["--miller", "0001"], 1),
         (["--termination", "Ag"], 2),
         (["--termination", "1"], 3),

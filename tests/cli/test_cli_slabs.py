@@ -96,3 +96,44 @@ def test_bad_arguments_get_one_line(refused, refused_here):
     assert "a facet is named by (100)" in refused_here("slabs", "--formula", "Mg", "--miller", "200")
     assert "--max-miller" in refused_here("slabs", "--formula", "Mg", "--max-miller", "0")
     assert "thickness" in refused_here("slabs", "--formula", "Mg", "--min-thickness", "-1")
+
+
+@pytest.fixture
+def pbnm(tmp_path):
+    """MgPd of the FeB type with the axes of Pbnm; its standard setting is Pnma."""
+    standard = Structure.from_spacegroup(
+        "Pnma", Lattice.orthorhombic(6.0, 4.1, 5.5), ["Mg", "Pd"], [[0.18, 0.25, 0.62], [0.03, 0.25, 0.12]]
+    )
+    path = tmp_path / "pbnm.vasp"
+    (standard * [[0, 0, 1], [1, 0, 0], [0, 1, 0]]).to(str(path), fmt="poscar")
+    return path
+
+
+def test_a_plane_is_named_in_the_standard_cell_and_in_the_axes_of_the_file_once(slabs, pbnm):
+    text = slabs(pbnm, "--miller", "010")
+    assert "Pnma (no. 62)" in text
+    assert text.count("(010) is (001)") == 1
+    (facet,) = json.loads(slabs(pbnm, "--miller", "010", "--json"))
+    assert (facet["miller_index"], facet["miller_index_file"]) == ([0, 1, 0], [0, 0, 1])
+    assert facet["slabs"][0]["area"] == pytest.approx(6.0 * 5.5)
+
+
+@pytest.mark.parametrize(("strain", "options", "group"), [(0.003, [], 194), (0.006, ["--symprec", 0.1], 194)])
+def test_the_cell_of_the_header_is_the_one_that_is_cut(slabs, tmp_path, strain, options, group):
+    cell = [[3.2 * (1 + strain), 0, 0], [-1.6 * (1 + strain), 1.6 * 3**0.5, 0], [0, 0, 5.2]]
+    path = tmp_path / "hcp.vasp"
+    Structure(cell, ["Mg", "Mg"], [[1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75]]).to(str(path), fmt="poscar")
+    (facet,) = json.loads(slabs(path, "--miller", "(10-10)", "--json", *options))
+    assert facet["spacegroup_number"] == group
+    assert facet["slabs"][0]["area"] == pytest.approx(3.2 * 5.2, rel=0.005)
+
+
+def test_a_more_symmetric_crystal_within_a_looser_tolerance_is_named_on_stderr(mgsurf, tmp_path):
+    cell = [[3.22, 0, 0], [-1.61, 1.6 * 3**0.5, 0], [0, 0, 5.2]]
+    Structure(cell, ["Mg", "Mg"], [[1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75]]).to(
+        str(tmp_path / "hcp.vasp"), fmt="poscar"
+    )
+    done = mgsurf("slabs", "hcp.vasp", "--json")
+    assert json.loads(done.stdout)[0]["spacegroup_symbol"] == "Cmcm"
+    assert done.stderr.count("P6_3/mmc (no. 194)") == 1
+    assert "--symprec 0.1" in done.stderr

@@ -9,6 +9,7 @@ from stores.errors import InputError
 from workflows.flows.campaign_file import campaign_structures, check_runnable, load_campaign
 from workflows.flows.campaign_settings import Campaign, Compound, EngineSettings, SlabSettings
 from workflows.structures.prototype_data import PROTOTYPES
+from workflows.structures.prototypes import structure_for
 
 GOOD = """\
 name: quick-start_1
@@ -59,6 +60,63 @@ def test_defaults(write):
     assert campaign.verdicts.max_displacement == 0.5
     assert campaign.store is None
     assert campaign.work_dir is None
+
+
+@pytest.mark.parametrize(
+    "facet",
+    [
+        "0110",
+        "0112",
+        "-0110",
+        "0o110",
+        "0x6E",
+        "1_10",
+        "+110",
+        "1e2",
+        "1",
+        "10",
+        "~",
+        "[0, 1, 1, 0]",
+        "[0110]",
+    ],
+)
+def test_an_unquoted_plane_is_refused_as_the_quoted_one(write, facet):
+    """YAML makes numbers of these (0110 is 110 or 72), and the plane would be another one."""
+    messages = []
+    for text in (facet, facet if facet[0] == "[" else f"'{facet}'"):
+        with pytest.raises(InputError) as error:
+            load_campaign(write(f"name: a\ncompounds:\n  - formula: Mg\n    facets: [{text}]\n"))
+        messages.append(str(error.value))
+    assert messages[0] == messages[1]
+    assert "compounds[1].facets[1]" in messages[0]
+    if facet in ("0110", "0112", "[0, 1, 1, 0]"):
+        assert "= -1" in messages[0]
+
+
+@pytest.mark.parametrize("version", ["", "%YAML 1.1\n---\n"])
+def test_four_unquoted_digits_are_a_plane_in_every_version_of_yaml(write, version):
+    text = f"{version}name: a\ncompounds:\n  - formula: Mg\n    facets: [0001, 001, 110, -1010]\n"
+    assert load_campaign(write(text)).compounds[0].facets == [(0, 0, 1), (0, 0, 1), (1, 1, 0), (-1, 0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("compound", "fits"),
+    [
+        ("formula: Mg", True),
+        ("{formula: MgAg, prototype: B2}", False),
+        ("{file: CONTCAR.B2}", False),
+        ("{folder: .}", False),
+    ],
+)
+def test_four_indices_need_hexagonal_axes(write, tmp_path, compound, fits):
+    structure_for("MgAg", "B2").to(str(tmp_path / "CONTCAR.B2"), fmt="poscar")
+    entry = compound.strip("{}")
+    campaign = load_campaign(write(f"name: a\ncompounds:\n  - {{{entry}, facets: [10-10]}}\n"))
+    if fits:
+        assert campaign_structures(campaign)[0].facets == [(1, 0, 0)]
+    else:
+        with pytest.raises(InputError, match=r"compounds\[1\]\.facets: .*\(10-10\).*Pm-3m"):
+            campaign_structures(campaign)
 
 
 def test_facets_are_read_in_every_way_people_write_them(write):
@@ -124,7 +182,7 @@ verdicts:
         "campaign.yaml:4: compounds[1].facets[2]: Miller index 'foo' cannot be read: write three indices "
         "such as 110, 10-1 or '1 0 -1', or four hexagonal ones such as 10-10",
         "campaign.yaml:6: compounds[2].prototyp: unknown key; did you mean 'prototype'? "
-        "allowed: formula, prototype, file, folder, facets",
+        "allowed: formula, prototype, file, folder, facets, symprec",
         "campaign.yaml:7: compounds[3]: give exactly one of formula, file, folder; found file and folder",
         "campaign.yaml:9: compounds[4]: expected a mapping (key: value), found 'Mg'",
         "campaign.yaml:11: compounds[5].prototype: prototype 'B22' is not known; did you mean 'B2'? "

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pymatgen.analysis.wulff import WulffFacet, WulffShape
-from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+from pymatgen.core import Lattice
 from scipy.spatial import QhullError
 
 from stores.errors import InputError
+from workflows.structures.axes import standard_plane
+from workflows.structures.crystal import crystal_of
+from workflows.structures.facets import equivalent_planes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
-    from pymatgen.core import Lattice, Structure
+    from pymatgen.core import Structure
 
-    Miller = tuple[int, int, int]
+    from workflows.structures.crystal import Crystal
+    from workflows.structures.facets import Miller
 
 
 @dataclass(frozen=True)
@@ -90,21 +93,15 @@ class CrystalWulffShape(WulffShape):
     Inversion is added because both sides of a symmetric slab are the same termination.
     """
 
-    def __init__(
-        self,
-        lattice: Lattice,
-        millers: Sequence[Miller],
-        energies: Sequence[float],
-        rotations: Sequence[NDArray[np.int64]],
-    ) -> None:
-        self.rotations = rotations
-        super().__init__(lattice, millers, energies)
+    def __init__(self, crystal: Crystal, millers: Sequence[Miller], energies: Sequence[float]) -> None:
+        self.crystal = crystal
+        super().__init__(Lattice(crystal.lattice), millers, energies)
 
     def _get_all_miller_e(self) -> list[WulffFacet]:
         reciprocal = self.structure.lattice.reciprocal_lattice_crystallographic
         planes = []
         for index, (miller, energy) in enumerate(zip(self.hkl_list, self.e_surf_list, strict=True)):
-            for image in sorted(_orbit(miller, self.rotations)):
+            for image in sorted(equivalent_planes(self.crystal, miller)):
                 normal = reciprocal.get_cartesian_coords(image)
                 normal = normal / np.linalg.norm(normal)
                 planes.append(_plane(normal, energy, index, miller))
@@ -134,10 +131,11 @@ def facets_from_records(records: Iterable[Mapping[str, Any]], accepted_only: boo
             continue  # an ingested slab whose plane could not be told has no place in the shape
         if accepted_only and verdicts["surface_energy"]["status"] != "accepted":
             continue
+        h, k, l_ = record["miller_index"]
         known = not accepted_only or verdicts["work_function"]["status"] == "accepted"
         facets.append(
             Facet(
-                _triple(record["miller_index"]),
+                (h, k, l_),
                 record["surface_energy"],
                 record.get("work_function") if known else None,
                 record.get("termination_label", ""),
@@ -147,7 +145,7 @@ def facets_from_records(records: Iterable[Mapping[str, Any]], accepted_only: boo
     return facets
 
 
-def wulff(bulk: Structure, facets: Sequence[Facet], dmu: float = 0.0, symprec: float = 0.01) -> WulffResult:
+def wulff(bulk: Structure, facets: Sequence[Facet], dmu: float = 0.0) -> WulffResult:
     """Build the Wulff shape: the crystal of least total surface energy at given volume.
 
     Of every family of planes equivalent by the crystal's point group plus inversion the termination of
@@ -157,13 +155,11 @@ def wulff(bulk: Structure, facets: Sequence[Facet], dmu: float = 0.0, symprec: f
     Parameters
     ----------
     bulk
-        Conventional standard cell the Miller indices refer to (A).
+        Cell that the Miller indices refer to (A): of stored records the conventional standard cell.
     facets
         Terminations with their surface energies (eV/A^2) and work functions (eV).
     dmu
         Chemical potential of the reference element (eV).
-    symprec
-        Distance tolerance of the symmetry search (A).
 
     Returns
     -------
@@ -178,10 +174,12 @@ def wulff(bulk: Structure, facets: Sequence[Facet], dmu: float = 0.0, symprec: f
     """
     if not facets:
         return WulffResult(reason="no Wulff shape: no facet has an accepted surface energy")
-    rotations = _point_group(bulk, symprec)
+    crystal = crystal_of(bulk)
     lowest: dict[Miller, tuple[float, Facet]] = {}
     for facet in facets:
-        family = max(_orbit(_primitive(facet.miller_index), rotations))
+        if not any(facet.miller_index):
+            raise InputError("Wulff shape: (000) is no crystal plane; correct the Miller index")
+        family = standard_plane(crystal, facet.miller_index)
         energy = facet.surface_energy + facet.slope * dmu
         if family not in lowest or energy < lowest[family][0]:
             lowest[family] = (energy, facet)
@@ -195,9 +193,9 @@ def wulff(bulk: Structure, facets: Sequence[Facet], dmu: float = 0.0, symprec: f
             reason=f"no Wulff shape: surface energy of {names} is not positive at dmu = {dmu:.3f} eV",
         )  # fmt: skip
     try:
-        shape = _build(bulk.lattice, list(lowest), energies, rotations)
+        shape = _build(crystal, list(lowest), energies)
     except (QhullError, np.linalg.LinAlgError) as error:
-        reason = f"no Wulff shape: {_open_shape(bulk.lattice, lowest, rotations) or _first_line(error)}"
+        reason = f"no Wulff shape: {_open_shape(crystal, lowest) or _first_line(error)}"
         return WulffResult(facets=chosen, surface_energies=energies, reason=reason)
 
     total = sum(shape.color_area)
@@ -225,47 +223,17 @@ def wulff(bulk: Structure, facets: Sequence[Facet], dmu: float = 0.0, symprec: f
     )
 
 
-def _build(
-    lattice: Lattice,
-    millers: Sequence[Miller],
-    energies: Sequence[float],
-    rotations: Sequence[NDArray[np.int64]],
-) -> CrystalWulffShape:
+def _build(crystal: Crystal, millers: Sequence[Miller], energies: Sequence[float]) -> CrystalWulffShape:
     # In units of the smallest energy, because pymatgen compares plane distances with an absolute 1e-5.
     scale = min(energies)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return CrystalWulffShape(lattice, millers, [energy / scale for energy in energies], rotations)
+        return CrystalWulffShape(crystal, millers, [energy / scale for energy in energies])
 
 
-def _point_group(bulk: Structure, symprec: float) -> list[NDArray[np.int64]]:
-    operations = SpacegroupAnalyzer(bulk, symprec=symprec).get_symmetry_operations()
-    unique = {tuple(np.rint(op.rotation_matrix).astype(int).ravel()) for op in operations}
-    unique |= {tuple(-np.array(rotation)) for rotation in unique}
-    return [np.array(rotation).reshape(3, 3) for rotation in sorted(unique)]
-
-
-def _orbit(miller: Miller, rotations: Sequence[NDArray[np.int64]]) -> set[Miller]:
-    """Planes equivalent to hkl: a rotation W of positions takes the row vector hkl to hkl W^-1."""
-    images = (np.asarray(miller) @ rotation for rotation in rotations)  # a group holds every inverse
-    return {_triple(image) for image in images}
-
-
-def _primitive(miller: Sequence[int]) -> Miller:
-    divisor = math.gcd(*(int(i) for i in miller))
-    if divisor == 0:
-        raise InputError("Wulff shape: (000) is no crystal plane; correct the Miller index")
-    return _triple([int(i) // divisor for i in miller])
-
-
-def _triple(indices: Sequence[int] | NDArray[np.int64]) -> Miller:
-    return int(indices[0]), int(indices[1]), int(indices[2])
-
-
-def _open_shape(lattice: Lattice, millers: Iterable[Miller], rotations: Sequence[NDArray[np.int64]]) -> str:
-    normals = [image for miller in millers for image in _orbit(miller, rotations)]
-    reciprocal = lattice.reciprocal_lattice_crystallographic.get_cartesian_coords(normals)
-    if np.linalg.matrix_rank(reciprocal) == 3:
+def _open_shape(crystal: Crystal, millers: Iterable[Miller]) -> str:
+    normals = [image for miller in millers for image in equivalent_planes(crystal, miller)]
+    if np.linalg.matrix_rank(np.array(normals)) == 3:
         return ""
     names = ", ".join(str(miller) for miller in millers)
     return f"the facets {names} and their equivalents do not enclose a volume; more facets are needed"

@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -14,16 +14,18 @@ from rich.table import Table
 from stores.connections import resolve_store_uri
 from stores.errors import InputError
 from stores.settings_file import resolve_work_dir
+from stores.structures.reading import show_notes
 from workflows.analysis.convergence import converged_at, fit_thickness
 from workflows.analysis.surface_energy import EV_PER_A2_IN_J_PER_M2
+from workflows.cli.slabs import bulk_structure
 from workflows.execution.listener import RunListener
 from workflows.flows.convergence import SCANS, ScanPoint, SlabScan, thickness_series
 from workflows.jobs.calculate import make_directory
 from workflows.jobs.context import RunContext
-from workflows.structures.naming import format_miller, mg_first_formula, parse_miller
-
-if TYPE_CHECKING:
-    from pymatgen.core import Structure
+from workflows.structures.axes import axes_note
+from workflows.structures.counting import facets_of
+from workflows.structures.crystal import crystal_of
+from workflows.structures.naming import format_plane, mg_first_formula, parse_miller
 
 GAMMA_TOLERANCE = 0.001
 """A surface energy is called settled within this of the last one (eV/A^2)."""
@@ -39,6 +41,7 @@ def converge(
     formula: str | None = None,
     miller: str,
     termination: int = 0,
+    symprec: float | None = None,
     scan: list[str],
     engine: str = "gpaw",
     preset: str = "demo",
@@ -58,6 +61,8 @@ def converge(
         As in a campaign file.
     miller, termination
         Which slab.
+    symprec
+        See `workflows.cli.slabs.bulk_structure`.
     scan
         Keys of `workflows.flows.convergence.SCANS`.
     engine, preset, options
@@ -82,7 +87,12 @@ def converge(
     unknown = [name for name in scan if name not in SCANS]
     if unknown:
         raise InputError(f"scan '{unknown[0]}' is unknown; choose from {', '.join(SCANS)}")
-    bulk = _bulk(structure, prototype, formula)
+    bulk = bulk_structure(structure, prototype, formula, symprec)
+    plane = parse_miller(miller)
+    crystal = crystal_of(bulk)
+    facets = facets_of(crystal, 1, [plane])
+    if structure is not None:
+        show_notes(axes_note(crystal, facets, structure.name))
     folder = resolve_work_dir(work_dir)
     context = RunContext(
         store=resolve_store_uri(store, None),
@@ -92,8 +102,8 @@ def converge(
         options=options or {},
     )
     make_directory(folder)
-    runner = SlabScan(context, bulk, parse_miller(miller), termination)
-    name = f"{mg_first_formula(bulk.composition)} {format_miller(runner.miller_index)}"
+    runner = SlabScan(context, bulk, plane, termination)
+    name = f"{mg_first_formula(bulk.composition)} {format_plane(plane, crystal.spacegroup_number)}"
     console = Console(highlight=False, stderr=as_json)
     results = {}
     for kind in scan:
@@ -108,19 +118,6 @@ def converge(
     if as_json:
         print(json.dumps({kind: _plain(kind, points) for kind, points in results.items()}, indent=2))
     return 0
-
-
-def _bulk(structure: Path | None, prototype: str | None, formula: str | None) -> Structure:
-    from stores.structures.reading import read_structure
-    from workflows.structures.elements import ground_state
-    from workflows.structures.prototypes import structure_for
-
-    if (structure is None) == (formula is None):
-        raise InputError("give either a structure file, or --formula (with --prototype for a compound)")
-    if structure is not None:
-        return read_structure(structure)
-    assert formula is not None
-    return structure_for(formula, prototype) if prototype else ground_state(formula)
 
 
 def _settled(points: list[ScanPoint]) -> tuple[float | None, float | None]:

@@ -140,16 +140,29 @@ class SurfaceFilter:
 
     @staticmethod
     def _plane(text: str) -> tuple[str, dict[str, Any]]:
-        from workflows.structures.naming import format_miller, parse_miller
+        from workflows.structures.naming import (
+            FIRST_TRIGONAL,
+            LAST_HEXAGONAL,
+            FourIndex,
+            format_miller,
+            parse_miller,
+        )
 
         try:
-            h, k, l_ = parse_miller(text)
+            plane = parse_miller(text)
         except InputError as error:
             raise InputError(f"--miller: {error}") from None
         # which of the planes that symmetry makes equal is stored as miller_index is a convention
+        h, k, l_ = plane
         either = [[h, k, l_], [-h, -k, -l_]]
-        condition = {"$or": [{"miller_index": {"$in": either}}, {"equivalent_planes": [h, k, l_]}]}
-        return f"plane {format_miller((h, k, l_))}", condition
+        condition: dict[str, Any] = {
+            "$or": [{"miller_index": {"$in": either}}, {"equivalent_planes": [h, k, l_]}]
+        }
+        if not isinstance(plane, FourIndex):
+            return f"plane {format_miller(plane)}", condition
+        condition["spacegroup_number"] = {"$gte": FIRST_TRIGONAL, "$lte": LAST_HEXAGONAL}
+        indices = format_miller((h, k, -(h + k), l_))
+        return f"plane {indices} of a hexagonal or trigonal crystal", condition
 
     def _ranges(self) -> list[tuple[str, dict[str, Any]]]:
         factor = EV_PER_A2_IN_J_PER_M2 if self.unit == "J/m2" else 1.0

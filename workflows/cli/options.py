@@ -14,6 +14,7 @@ import typer
 
 from stores.errors import InputError
 from workflows.cli.filters import SurfaceFilter
+from workflows.structures.tolerances import MAX_SYMPREC, SYMPREC
 
 FILTERS = "Filters"
 OUTPUT = "Output"
@@ -51,6 +52,17 @@ OutputOption = Annotated[
 ]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUT)
+]
+
+SymprecOption = Annotated[
+    float | None,
+    typer.Option(
+        "--symprec",
+        min=SYMPREC,
+        max=MAX_SYMPREC,
+        metavar="A",
+        help="Move atoms and cell of the file to the symmetry found within this distance (A) first.",
+    ),
 ]
 
 

@@ -15,6 +15,8 @@ from workflows.cli.learning import require_network
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pymatgen.core import Structure
+
     from model.prediction import Candidate, SlabPrediction
 
 _STORE_ENDINGS = (".sqlite", ".sqlite3", ".db")
@@ -30,6 +32,7 @@ def predict(
     formula: str | None,
     max_index: int,
     min_thickness: float,
+    symprec: float | None,
     model: Path | None,
     store: str | None,
     workers: int | None,
@@ -54,15 +57,16 @@ def predict(
         )
     require_network()
     from model.prediction import predict_slabs
+    from workflows.cli.slabs import bulk_structure
     from workflows.cli.which_model import chosen_ensemble
 
     ensemble, _ = chosen_ensemble(model, store)
     problems: list[tuple[str, str]] = []
-    candidates = (
-        _cut(bulk, prototype, formula, max_index, min_thickness, problems)
-        if crystal
-        else _given(inputs, problems)
-    )
+    if crystal:
+        structure = bulk_structure(bulk, prototype, formula, symprec)
+        candidates = _cut(structure, bulk, prototype is not None, max_index, min_thickness, problems)
+    else:
+        candidates = _given(inputs, problems)
     with _Counter(quiet) as counter:
         found, refused = predict_slabs(
             ensemble, candidates, workers=workers or _cores(), progress=counter.show
@@ -176,27 +180,29 @@ def _of_store(uri: str, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
 
 
 def _cut(
-    bulk: Path | None,
-    prototype: str | None,
-    formula: str | None,
+    bulk: Structure,
+    file: Path | None,
+    lattice_is_guess: bool,
     max_index: int,
     min_thickness: float,
     problems: list[tuple[str, str]],
 ) -> Iterator[Candidate]:
     """Yield all symmetric slabs of a crystal; facets that gave none go into `problems`."""
-    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
-
     from model.prediction import Candidate
     from model.slab_frame import PlainSlab
-    from workflows.cli.slabs import bulk_structure
+    from stores.structures.reading import show_notes
+    from workflows.structures.axes import axes_note
+    from workflows.structures.crystal import crystal_of
     from workflows.structures.naming import format_plane, mg_first_formula
     from workflows.structures.slabs import enumerate_slabs
 
-    crystal = bulk_structure(bulk, prototype, formula)
-    name = mg_first_formula(crystal.composition)
-    number = SpacegroupAnalyzer(crystal, symprec=0.01).get_space_group_number()
-    for facet in enumerate_slabs(crystal, max_miller_index=max_index, min_thickness=min_thickness):
-        plane = format_plane(facet.miller_index, number)
+    crystal = crystal_of(bulk)
+    name = mg_first_formula(bulk.composition)
+    facets = enumerate_slabs(crystal, max_miller_index=max_index, min_thickness=min_thickness)
+    if file is not None:
+        show_notes(axes_note(crystal, [facet.miller_index for facet in facets], file.name))
+    for facet in facets:
+        plane = format_plane(facet.miller_index, facet.spacegroup_number)
         if not facet.slabs:
             problems.append((f"{name} {plane}", facet.reason or "no symmetric slab"))
         for slab in facet.slabs:
@@ -206,7 +212,7 @@ def _cut(
                 name,
                 plane,
                 slab.termination_label,
-                lattice_is_guess=prototype is not None,
+                lattice_is_guess=lattice_is_guess,
             )
 
 

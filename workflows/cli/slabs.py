@@ -14,10 +14,13 @@ from workflows.cli.console import page
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
+    from workflows.structures.crystal import Crystal
     from workflows.structures.slabs import FacetSlabs, SymmetricSlab
 
 
-def bulk_structure(path: Path | None, prototype: str | None, formula: str | None) -> Structure:
+def bulk_structure(
+    path: Path | None, prototype: str | None, formula: str | None, symprec: float | None = None
+) -> Structure:
     """Return the crystal that a command was given.
 
     Parameters
@@ -26,6 +29,8 @@ def bulk_structure(path: Path | None, prototype: str | None, formula: str | None
         CIF or POSCAR file.
     prototype, formula
         Instead of a file: a named prototype decorated with a formula, or an element alone.
+    symprec
+        Tolerance within which the crystal of a file is symmetrised (A); None leaves it as it is.
 
     Raises
     ------
@@ -36,8 +41,11 @@ def bulk_structure(path: Path | None, prototype: str | None, formula: str | None
         raise InputError("give either a structure file or --formula (with --prototype), not both")
     if path is not None:
         from stores.structures.reading import read_structure
+        from workflows.structures.symmetrize import with_symmetry
 
-        return read_structure(path)
+        return with_symmetry(read_structure(path), path.name, symprec)
+    if symprec is not None:
+        raise InputError("--symprec goes with a structure file; what is built from a formula is symmetric")
     if formula is None:
         raise InputError("no structure: give a CIF or POSCAR file, or --formula MgAg --prototype B2")
     if prototype is not None:
@@ -70,6 +78,7 @@ def list_slabs(
     layer_tolerance: float,
     max_terminations: int | None,
     max_atoms: int,
+    symprec: float | None,
     as_json: bool,
     write: Path | None,
     overwrite: bool,
@@ -78,7 +87,7 @@ def list_slabs(
 
     Parameters
     ----------
-    path, prototype, formula
+    path, prototype, formula, symprec
         The crystal, see `bulk_structure`.
     max_miller
         Largest Miller index, unless planes are named in `miller`.
@@ -98,13 +107,15 @@ def list_slabs(
     int
         Exit status: 0 even where a facet gives nothing, for that is an answer too.
     """
+    from workflows.structures.crystal import crystal_of
     from workflows.structures.naming import mg_first_formula, parse_miller
     from workflows.structures.slabs import enumerate_slabs
 
     planes = [parse_miller(text) for text in miller]
-    bulk = bulk_structure(path, prototype, formula)
+    bulk = bulk_structure(path, prototype, formula, symprec)
+    crystal = crystal_of(bulk)
     facets = enumerate_slabs(
-        bulk,
+        crystal,
         max_miller_index=max_miller,
         miller_indices=planes or None,
         min_thickness=min_thickness,
@@ -116,19 +127,12 @@ def list_slabs(
     name = mg_first_formula(bulk.composition)
     written = _write(facets, name, write, overwrite) if write is not None else {}
     if as_json:
-        print(json.dumps(_plain(facets, name, written), indent=2))
+        print(json.dumps(_plain(facets, crystal, name, written), indent=2))
         return 0
-    _print(facets, name, _space_group(bulk))
+    _print(facets, crystal, name, None if path is None else path.name)
     if write is not None:
         page().print(f"{counted(len(written), 'file')} written to {write}", soft_wrap=True)
     return 0
-
-
-def _space_group(bulk: Structure) -> tuple[str, int]:
-    from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
-
-    analyzer = SpacegroupAnalyzer(bulk, symprec=0.01)
-    return analyzer.get_space_group_symbol(), analyzer.get_space_group_number()
 
 
 def _write(
@@ -159,12 +163,20 @@ def _write(
 
 
 def _plain(
-    facets: list[FacetSlabs], name: str, written: dict[tuple[tuple[int, int, int], int], str]
+    facets: list[FacetSlabs],
+    crystal: Crystal,
+    name: str,
+    written: dict[tuple[tuple[int, int, int], int], str],
 ) -> list[dict[str, Any]]:
+    from workflows.structures.axes import given_plane
+
     return [
         {
             "formula": name,
+            "spacegroup_number": crystal.spacegroup_number,
+            "spacegroup_symbol": crystal.spacegroup_symbol,
             "miller_index": list(facet.miller_index),
+            "miller_index_file": list(given_plane(crystal, facet.miller_index)),
             "reason": facet.reason,
             "notes": facet.notes,
             "slabs": [
@@ -192,15 +204,16 @@ def _plain(
     ]
 
 
-def _print(facets: list[FacetSlabs], name: str, space_group: tuple[str, int]) -> None:
+def _print(facets: list[FacetSlabs], crystal: Crystal, name: str, file: str | None) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    from workflows.report.style import facet_text
+    from workflows.structures.axes import axes_note
+    from workflows.structures.naming import format_plane
 
     console = page()
-    symbol, number = space_group
+    symbol, number = crystal.spacegroup_symbol, crystal.spacegroup_number
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("facet", no_wrap=True)
     table.add_column("no.", justify="right", no_wrap=True)
@@ -209,7 +222,7 @@ def _print(facets: list[FacetSlabs], name: str, space_group: tuple[str, int]) ->
         table.add_column(heading, justify="right", no_wrap=True)
     remarks: list[tuple[str, str]] = []
     for facet in facets:
-        plane = facet_text({"miller_index": facet.miller_index, "spacegroup_number": number})
+        plane = format_plane(facet.miller_index, number)
         for place, slab in enumerate(facet.slabs):
             table.add_row(
                 plane if place == 0 else "",
@@ -233,6 +246,9 @@ def _print(facets: list[FacetSlabs], name: str, space_group: tuple[str, int]) ->
         f"of {counted(len(facets), 'plane')}",
         markup=False,
     )
+    if file is not None:
+        for line in axes_note(crystal, [facet.miller_index for facet in facets], file):
+            console.print(Text(line))
     console.print(table)
     for plane, remark in remarks:
         console.print(Text(f"{plane}: {remark}"), soft_wrap=True)

@@ -58,16 +58,17 @@ def _read_text(path: Path) -> str:
 
 
 def _parse(text: str, path: Path) -> Any:
-    from ruamel.yaml import YAML
     from ruamel.yaml.constructor import DuplicateKeyError
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    from workflows.flows.campaign_yaml import reader
 
     for number, line in enumerate(text.splitlines(), start=1):
         # Python refuses to read or to write decimal integers of over 4,300 digits
         if re.search(r"(?<!\w)(0[xo])?[\da-fA-F_]{1000}", line):
             raise InputError(f"{path}:{number}: a number of over 1,000 digits; write a smaller one")
     try:
-        return YAML(typ="rt").load(text)
+        return reader().load(text)
     except DuplicateKeyError as error:
         mark = error.problem_mark
         key = str(error.problem).split('"')[1]
@@ -205,10 +206,18 @@ def compound_structures(campaign: Campaign) -> list[CampaignStructure]:
         except OSError as error:  # a name too long, a loop of links, no permission
             candidates, problems_found = [], [f"{error.filename}: {error.strerror}; check the path"]
         failed += [f"{where}: {line}" for line in problems_found]
-        found += [
-            CampaignStructure(_label(c), c.structure, c.provenance, compound.facets, where)
-            for c in candidates
-        ]
+        facets = None if compound.facets is None else [(h, k, l) for h, k, l in compound.facets]
+        for candidate in candidates:
+            if compound.facets is not None:
+                try:
+                    _check_facets(candidate, compound.facets)
+                except InputError as error:
+                    failed.append(
+                        f"{campaign.where('compounds', number, 'facets')}: {candidate.label}: {error}"
+                    )
+            found.append(
+                CampaignStructure(_label(candidate), candidate.structure, candidate.provenance, facets, where)
+            )
     if failed:
         raise InputError("\n".join(failed))
     return found
@@ -240,9 +249,22 @@ def _candidates(compound: Compound, directory: Path) -> tuple[list[Candidate], l
         raise InputError(f"{path} is a folder; write `folder:` instead of `file:`")
     if compound.folder is not None and path.is_file():
         raise InputError(f"{path} is a file; write `file:` instead of `folder:`")
-    source = FileSource(path)
+    source = FileSource(path, compound.symprec)
     candidates = list(source.candidates())
     return candidates, source.problems
+
+
+def _check_facets(candidate: Candidate, facets: list[MillerIndex]) -> None:
+    """Refuse planes that a crystal does not have; log what they are in the axes of its file."""
+    from stores.structures.reading import show_notes
+    from workflows.structures.axes import axes_note
+    from workflows.structures.counting import facets_of
+    from workflows.structures.crystal import crystal_of
+
+    crystal = crystal_of(candidate.structure)
+    planes = facets_of(crystal, 1, facets)
+    if candidate.provenance.source == "file":
+        show_notes(axes_note(crystal, planes, candidate.label))
 
 
 def _label(candidate: Candidate) -> str:

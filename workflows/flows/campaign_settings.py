@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     PrivateAttr,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     field_validator,
     model_validator,
 )
@@ -23,18 +24,21 @@ from workflows.flows.campaign_problems import dotted, line_of
 from workflows.flows.campaign_refresh import Refresh
 from workflows.flows.campaign_resources import Resources
 from workflows.flows.campaign_sources import CandidateSource, Filters
+from workflows.structures.tolerances import MAX_SYMPREC, SYMPREC
 
 MillerIndex = tuple[int, int, int]
 _ELEMENT = re.compile(r"[A-Z][a-z]?")
 
 
-def _facet(value: Any) -> Any:
+def _facet(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     from workflows.structures.naming import parse_miller
 
     try:
-        return parse_miller(value)
+        plane = parse_miller(value)
     except InputError as error:
         raise ValueError(str(error)) from None
+    handler(plane)  # returns a plain tuple, that a FourIndex was written would be lost
+    return plane
 
 
 def _campaign_name(name: str) -> str:
@@ -69,7 +73,7 @@ def _store(uri: str) -> str:
     return uri
 
 
-Facet = Annotated[MillerIndex, BeforeValidator(_facet)]
+Facet = Annotated[MillerIndex, WrapValidator(_facet)]
 
 
 class Compound(Section):
@@ -91,6 +95,13 @@ class Compound(Section):
         description="Only these planes, (hkl) or (hkil) of the conventional standard cell; "
         "by default all up to slabs.max_miller_index",
     )
+    symprec: float | None = Field(
+        default=None,
+        ge=SYMPREC,
+        le=MAX_SYMPREC,
+        description="With `file` or `folder`: move atoms and cell to the symmetry found within this distance "
+        "(A) before anything else; by default they stay as they are",
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> Compound:
@@ -98,6 +109,8 @@ class Compound(Section):
         if len(given) != 1:
             found = " and ".join(given) if given else "none of them"
             raise ValueError(f"give exactly one of formula, file, folder; found {found}")
+        if self.symprec is not None and self.formula is not None:
+            raise ValueError("symprec goes with file or folder; what is built from a formula is symmetric")
         if self.prototype is not None and self.formula is None:
             raise ValueError("prototype goes with formula, not with file or folder")
         if self.formula is not None and self.prototype is None and not _ELEMENT.fullmatch(self.formula):

@@ -14,9 +14,10 @@ import numpy as np
 
 from stores.errors import InputError
 from workflows.structures.crystal import Crystal, crystal_of
-from workflows.structures.facets import Miller, canonical_facet, distinct_facets
+from workflows.structures.facets import Miller, canonical_facet, check_indices, distinct_facets
 from workflows.structures.planes import ROUNDING, TOLERANCE, Cut, Plane, plane_of
 from workflows.structures.terminations import terminations_of
+from workflows.structures.tolerances import SYMPREC
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +92,7 @@ def count_slabs(
     layer_tolerance: float = 0.1,
     max_terminations: int | None = None,
     max_atoms: int | None = 200,
-    symprec: float = 0.01,
+    symprec: float = SYMPREC,
 ) -> list[FacetCount]:
     """Count and measure the symmetric slabs of every facet.
 
@@ -117,9 +118,17 @@ def count_slabs(
 def facets_of(
     crystal: Crystal, max_miller_index: int, miller_indices: Sequence[Miller] | None = None
 ) -> list[Miller]:
-    """Return the facets wanted, equivalent ones merged; all up to `max_miller_index` if none are named."""
+    """Return the facets wanted, equivalent ones merged; all up to `max_miller_index` if none are named.
+
+    Raises
+    ------
+    InputError
+        As `workflows.structures.facets.check_indices`.
+    """
     if miller_indices is None:
         return distinct_facets(crystal, max_miller_index)
+    for h in miller_indices:
+        check_indices(crystal, h)
     return list(dict.fromkeys(canonical_facet(crystal, h) for h in miller_indices))
 
 

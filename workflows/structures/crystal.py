@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import spglib
 from pymatgen.core import Structure
 
 from stores.errors import InputError
 from workflows.structures.indexing import axis_rotations, preferred_rotation
+from workflows.structures.space_group import dataset_of, operations
+from workflows.structures.tolerances import SYMPREC
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,9 +28,6 @@ PRIMITIVE_BASES = {
     "F": [[0, 1 / 2, 1 / 2], [1 / 2, 0, 1 / 2], [1 / 2, 1 / 2, 0]],
     "R": [[2 / 3, 1 / 3, 1 / 3], [-1 / 3, 1 / 3, 1 / 3], [-1 / 3, -2 / 3, 1 / 3]],
 }
-
-LAST_MONOCLINIC = 15
-"""Space groups up to this one leave a choice between cells of one symmetry."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +51,9 @@ class Crystal:
         (m, 3). They come from the space-group tables, so that translations are exact.
     orbits
         Element and number of atoms in the primitive cell of each set of equivalent atoms, sorted.
+    transformation, origin_shift
+        ``x -> M x + p`` takes fractional coordinates of the cell as given to those of this one; M is exact,
+        shape (3, 3), p has shape (3,).
     """
 
     lattice: NDArray[np.float64]
@@ -64,6 +64,8 @@ class Crystal:
     rotations: NDArray[np.int64]
     translations: NDArray[np.float64]
     orbits: tuple[tuple[str, int], ...]
+    transformation: NDArray[np.float64]
+    origin_shift: NDArray[np.float64]
 
     @property
     def structure(self) -> Structure:
@@ -114,7 +116,7 @@ class Crystal:
         return np.unique(self.rotations, axis=0)
 
 
-def crystal_of(structure: Structure, symprec: float = 0.01) -> Crystal:
+def crystal_of(structure: Structure, symprec: float = SYMPREC) -> Crystal:
     """Standardise a structure and look up its symmetry.
 
     Parameters
@@ -139,16 +141,13 @@ def crystal_of(structure: Structure, symprec: float = 0.01) -> Crystal:
         )
     numbers = [site.specie.Z for site in structure]
     symbol_of = {site.specie.Z: site.specie.symbol for site in structure}
-    dataset = _dataset(structure, numbers, symprec)
+    dataset = dataset_of(structure, symprec)
     if dataset is None:
         raise InputError(
             f"{name}: spglib found no symmetry at symprec={symprec:g} A; "
             "check the structure for overlapping atoms or a degenerate cell, or give another symprec"
         )
-    tables = spglib.get_symmetry_from_database(dataset.hall_number)
-    assert tables is not None, "spglib returned a Hall number that is not in its own tables"
-    rotations = np.array(tables["rotations"], dtype=np.int64)
-    translations = np.array(tables["translations"], dtype=np.float64)
+    rotations, translations = operations(int(dataset.hall_number))
     types = np.array(dataset.std_types, dtype=np.int64)
     positions = _symmetrised(
         np.array(dataset.std_positions, dtype=np.float64), types, rotations, translations
@@ -165,6 +164,9 @@ def crystal_of(structure: Structure, symprec: float = 0.01) -> Crystal:
         rotations=turn @ rotations @ back,
         translations=(translations @ turn.T) % 1.0,
         orbits=_orbits(numbers, dataset, symbol_of),
+        # between lattices of one crystal: centrings have halves and thirds, supercells whole numbers
+        transformation=turn @ np.rint(dataset.transformation_matrix * 6) / 6,
+        origin_shift=turn @ dataset.origin_shift,
     )
 
 
@@ -173,42 +175,6 @@ def _orbits(numbers: list[int], dataset: Any, symbol_of: dict[int, str]) -> tupl
     members = Counter(int(i) for i in dataset.crystallographic_orbits)
     n_cells = len(numbers) // len(set(dataset.mapping_to_primitive.tolist()))
     return tuple(sorted((symbol_of[numbers[i]], n // n_cells) for i, n in members.items()))
-
-
-def _dataset(structure: Structure, numbers: list[int], symprec: float) -> Any:
-    """Return spglib's dataset of the space group found at `symprec`, or None if there is none.
-
-    A wide tolerance can misplace the origin by as much, and then the idealised atoms too; and it leaves open
-    which of two cell edges of nearly one length is the shorter (monoclinic, triclinic). Where a hundredth of
-    the tolerance gives the same space group, that answer is the more accurate one.
-    """
-    loose = _search(structure, numbers, symprec)
-    if loose is None:
-        return None
-    if loose.number > LAST_MONOCLINIC and _largest_shift(structure, numbers, loose) < symprec / 100:
-        return loose
-    tight = _search(structure, numbers, symprec / 100)
-    return tight if tight is not None and tight.number == loose.number else loose
-
-
-def _largest_shift(structure: Structure, numbers: list[int], dataset: Any) -> float:
-    """Return how far the idealised cell moved an atom of the input (A)."""
-    moved = structure.frac_coords @ dataset.transformation_matrix.T + dataset.origin_shift
-    difference = moved[:, None, :] - dataset.std_positions[None, :, :]
-    difference -= np.rint(difference)
-    distance = np.linalg.norm(difference @ dataset.std_lattice, axis=2)
-    distance[np.array(numbers)[:, None] != dataset.std_types[None, :]] = np.inf
-    return float(distance.min(axis=1).max())
-
-
-def _search(structure: Structure, numbers: list[int], symprec: float) -> Any:
-    cell = (structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), numbers)
-    with warnings.catch_warnings():  # old versions of spglib return None, new ones raise
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
-            return spglib.get_symmetry_dataset(cell, symprec=symprec)
-        except spglib.SpglibError:
-            return None
 
 
 def _symmetrised(

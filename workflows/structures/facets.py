@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import product
 from math import gcd
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from stores.errors import InputError
+from workflows.structures.naming import FourIndex, format_miller, has_hexagonal_axes, mg_first_formula
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +37,7 @@ def canonical_facet(crystal: Crystal, miller_index: Miller) -> Miller:
     if divisor == 0:
         raise ValueError("(000) is not a plane")
     reduced = _miller([int(i) // divisor for i in miller_index])
-    return min(equivalent_planes(crystal, reduced), key=_preference)
+    return min(equivalent_planes(crystal, reduced), key=preference)
 
 
 def distinct_facets(crystal: Crystal, max_miller_index: int) -> list[Miller]:
@@ -55,16 +59,41 @@ def distinct_facets(crystal: Crystal, max_miller_index: int) -> list[Miller]:
     planes = {(h, k, l) for h, k, l in product(span, repeat=3) if gcd(h, k, l) == 1}
     found: list[Miller] = []
     while planes:
-        plane = min(planes, key=_preference)
+        plane = min(planes, key=preference)
         found.append(plane)
         planes -= equivalent_planes(crystal, plane)
-    return sorted(found, key=lambda h: (max(map(abs, h)), sum(map(abs, h)), _preference(h)))
+    return sorted(found, key=lambda h: (max(map(abs, h)), sum(map(abs, h)), preference(h)))
+
+
+def check_indices(crystal: Crystal, miller_index: Miller) -> None:
+    """Refuse four indices for a crystal without hexagonal axes.
+
+    Parameters
+    ----------
+    crystal
+        Whose plane it is.
+    miller_index
+        From `workflows.structures.naming.parse_miller`.
+
+    Raises
+    ------
+    InputError
+        If it was written as (hkil) and the crystal is neither hexagonal nor trigonal.
+    """
+    if isinstance(miller_index, FourIndex) and not has_hexagonal_axes(crystal.spacegroup_number):
+        h, k, l_ = miller_index
+        formula = mg_first_formula(Counter(crystal.species))
+        raise InputError(
+            f"{format_miller((h, k, -(h + k), l_))}: four indices are for hexagonal and trigonal crystals, "
+            f"and {formula} is {crystal.spacegroup_symbol} (no. {crystal.spacegroup_number}); write three "
+            "indices of its standard cell"
+        )
 
 
 def _miller(h: Sequence[int]) -> Miller:
     return (h[0], h[1], h[2])
 
 
-def _preference(h: Miller) -> tuple[int, int, int, Miller]:
-    """Sort key: small indices, few minus signs, then large indices first."""
+def preference(h: Miller) -> tuple[int, int, int, Miller]:
+    """Sort key of planes: small indices, few minus signs, then large indices first."""
     return (max(map(abs, h)), sum(map(abs, h)), sum(i < 0 for i in h), (-h[0], -h[1], -h[2]))

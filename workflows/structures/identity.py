@@ -9,6 +9,7 @@ import numpy as np
 from stores.method import content_hash
 from workflows.structures.crystal import crystal_of
 from workflows.structures.naming import mg_first_formula
+from workflows.structures.tolerances import SYMPREC
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
@@ -59,7 +60,7 @@ def pair_sums(structure: Structure) -> dict[str, list[float]]:
     return sums
 
 
-def bulk_key(structure: Structure, symprec: float = 0.01) -> str:
+def bulk_key(structure: Structure, symprec: float = SYMPREC) -> str:
     """Return a hash of a crystal that any cell, orientation, origin, site order or handedness of it shares.
 
     Hashed are the reduced formula, the space group (of an enantiomorphic pair the lower number), each

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 _MILLER_HELP = "write three indices such as 110, 10-1 or '1 0 -1', or four hexagonal ones such as 10-10"
 
+FIRST_TRIGONAL, LAST_HEXAGONAL = 143, 194
+"""Numbers of the space groups with hexagonal axes, rhombohedral ones among them."""
+
 
 def _amounts(composition: Composition | Mapping[str, float] | str) -> dict[str, float]:
     if isinstance(composition, str):
@@ -86,10 +89,21 @@ def format_miller(miller_index: Sequence[int]) -> str:
     return "(" + separator.join(str(int(i)) for i in miller_index) + ")"
 
 
+class FourIndex(tuple[int, int, int]):
+    """h, k and l of a plane that was written with four indices (hkil), as only hexagonal axes have them."""
+
+    __slots__ = ()
+
+
+def has_hexagonal_axes(spacegroup_number: int) -> bool:
+    """Whether the standard cell of a space group is hexagonal: trigonal and hexagonal crystals."""
+    return FIRST_TRIGONAL <= spacegroup_number <= LAST_HEXAGONAL
+
+
 def bravais_indices(miller_index: Sequence[int], spacegroup_number: int) -> tuple[int, ...]:
     """Return the indices as the field writes them: hkil for trigonal and hexagonal crystals, else hkl."""
     h, k, l_ = (int(i) for i in miller_index)
-    return (h, k, -(h + k), l_) if 143 <= spacegroup_number <= 194 else (h, k, l_)
+    return (h, k, -(h + k), l_) if has_hexagonal_axes(spacegroup_number) else (h, k, l_)
 
 
 def format_plane(miller_index: Sequence[int], spacegroup_number: int) -> str:
@@ -113,12 +127,12 @@ def parse_miller(miller_index: str | int | Sequence[int]) -> tuple[int, int, int
     ----------
     miller_index
         Text such as ``"10-1"``, ``"1 0 -1"``, ``"(10-10)"``, ``"0001"``; a sequence of three or four
-        integers; or an integer, which is what YAML makes of an unquoted ``110`` or ``001``.
+        integers; or an integer with the digits of h, k and l.
 
     Returns
     -------
     tuple of int
-        h, k, l.
+        h, k, l; a `FourIndex` if i was given.
 
     Raises
     ------
@@ -160,4 +174,4 @@ def parse_miller(miller_index: str | int | Sequence[int]) -> tuple[int, int, int
             f"Miller index {format_miller(numbers)} has the common divisor {divisor}: "
             f"a facet is named by {reduced}"
         )
-    return h, k, l_
+    return FourIndex((h, k, l_)) if len(numbers) == 4 else (h, k, l_)

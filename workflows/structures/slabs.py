@@ -23,6 +23,7 @@ from workflows.structures.crystal import Crystal, crystal_of
 from workflows.structures.facets import Miller
 from workflows.structures.planes import Cut, Plane, plane_of
 from workflows.structures.terminations import Termination, electropositive_first, terminations_of
+from workflows.structures.tolerances import SYMPREC
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,7 +136,7 @@ def enumerate_slabs(
     layer_tolerance: float = 0.1,
     max_terminations: int | None = None,
     max_atoms: int | None = 200,
-    symprec: float = 0.01,
+    symprec: float = SYMPREC,
 ) -> list[FacetSlabs]:
     """Cut every symmetric slab of every facet: one per inequivalent termination.
 

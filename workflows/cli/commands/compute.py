@@ -19,6 +19,7 @@ from workflows.cli.options import (
     QuietOption,
     ScanKind,
     StoreOption,
+    SymprecOption,
     engine_options,
     short_number,
 )
@@ -132,6 +133,7 @@ def slabs(
         int | None, typer.Option(min=1, metavar="N", help="Per plane, the widest gaps first.")
     ] = None,
     max_atoms: Annotated[int, typer.Option(min=1, metavar="N", help="Refuse slabs with more atoms.")] = 200,
+    symprec: SymprecOption = None,
     as_json: JsonOption = False,
     write: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write each slab as POSCAR file into this folder.")
@@ -156,6 +158,7 @@ def slabs(
         layer_tolerance=layer_tolerance,
         max_terminations=max_terminations,
         max_atoms=max_atoms,
+        symprec=symprec,
         as_json=as_json,
         write=write,
         overwrite=overwrite,
@@ -175,6 +178,7 @@ def converge(
     ] = None,
     miller: Annotated[str, typer.Option(metavar="HKL", callback=short_number, help="The plane.")] = "001",
     termination: Annotated[int, typer.Option(min=0, help="Number of the termination.")] = 0,
+    symprec: SymprecOption = None,
     scan: Annotated[
         list[ScanKind] | None, typer.Option(help="What to vary (may be repeated); all by default.")
     ] = None,
@@ -208,6 +212,7 @@ def converge(
         formula=formula,
         miller=miller,
         termination=termination,
+        symprec=symprec,
         scan=[kind.value for kind in scan or list(ScanKind)],
         engine=engine,
         preset=preset,

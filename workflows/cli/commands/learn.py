@@ -23,6 +23,7 @@ from workflows.cli.options import (
     SeedOption,
     SplitOption,
     StoreOption,
+    SymprecOption,
     TwinsOption,
     short_number,
 )
@@ -261,6 +262,7 @@ def predict(
     min_thickness: Annotated[
         float, typer.Option(metavar="A", help="Least thickness of slabs that are cut (A).")
     ] = 10.0,
+    symprec: SymprecOption = None,
     model: Annotated[
         Path | None,
         typer.Option(
@@ -291,6 +293,7 @@ def predict(
         formula=formula,
         max_index=max_index,
         min_thickness=min_thickness,
+        symprec=symprec,
         model=model,
         store=store,
         workers=workers,

@@ -10,6 +10,7 @@ from stores.records import Provenance
 from stores.structures.reading import read_all, show_notes, structure_files
 from stores.structures.vacuum import check_bulk
 from workflows.structures.sources.protocol import Candidate
+from workflows.structures.symmetrize import with_symmetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,12 +23,16 @@ class FileSource:
     ----------
     path
         File or folder; subfolders are searched, hidden ones are not.
+    symprec
+        Tolerance within which the crystals are symmetrised (A); they stay as they are if None. Either way a
+        line is logged about each crystal that this changes or would change.
     """
 
     name = "file"
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, symprec: float | None = None) -> None:
         self.path = Path(path)
+        self.symprec = symprec
         self.problems: list[str] = []
 
     def candidates(self) -> Iterator[Candidate]:
@@ -49,13 +54,15 @@ class FileSource:
                 continue
             for number, structure in enumerate(found, start=1):
                 suffix = f"#{number}" if len(found) > 1 else ""
+                label = f"{path.name}{suffix}"
                 try:
                     show_notes(check_bulk(structure, f"{path}{suffix}"))
+                    crystal = with_symmetry(structure, label, self.symprec)
                 except InputError as error:
                     self.problems.append(str(error))
                     continue
                 yield Candidate(
-                    structure=structure,
+                    structure=crystal,
                     provenance=Provenance(source=self.name, identifiers=[f"{path}{suffix}"]),
-                    label=f"{path.name}{suffix}",
+                    label=label,
                 )

@@ -18,7 +18,8 @@ from stores.records import Provenance
 from workflows.structures.crystal import crystal_of
 from workflows.structures.naming import mg_first_formula
 from workflows.structures.sources.comparison import Sighting, distinct
-from workflows.structures.sources.symmetry import NARROW, WIDE, View, views_of
+from workflows.structures.sources.symmetry import View, views_of
+from workflows.structures.tolerances import LOOSE_SYMPREC, SYMPREC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -217,7 +218,7 @@ def _natural(text: str) -> list[tuple[int, int, str]]:
 def _merged(entries: list[_Entry]) -> MergedCandidate:
     entry = entries[0]
     exact = entry.source == "file"
-    crystal = crystal_of(entry.views[-1 if exact else 0].structure, NARROW if exact else WIDE)
+    crystal = crystal_of(entry.views[-1 if exact else 0].structure, SYMPREC if exact else LOOSE_SYMPREC)
     return MergedCandidate(
         structure=crystal.structure,
         formula=entry.formula,

@@ -7,8 +7,6 @@ their views agrees. One search suffices where the atoms lie on their ideal posit
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,19 +15,12 @@ import numpy as np
 import spglib
 
 from workflows.structures.identity import ENANTIOMORPHS
-
-# spglib's C code writes to stderr where a wide search does not succeed, which is answered here
-os.environ.setdefault("SPGLIB_WARNING", "OFF")
+from workflows.structures.space_group import deviation, search
+from workflows.structures.tolerances import LOOSE_SYMPREC, SYMPREC
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core.structure import Structure
-
-NARROW = 0.01
-"""Tolerance of all of mgsurf's symmetry searches (A)."""
-
-WIDE = 0.1
-"""Tolerance for structures relaxed elsewhere (A); that of the Materials Project's own space groups."""
 
 
 @dataclass(frozen=True)
@@ -86,30 +77,19 @@ def views_of(structure: Structure) -> list[View]:
         The wide one first; none if no symmetry can be determined.
     """
     numbers = np.array([site.specie.Z for site in structure], dtype=np.int64)
-    wide = _search(structure, numbers, WIDE)
+    wide = search(structure, LOOSE_SYMPREC)
     views = [] if wide is None else [_view(structure, numbers, wide)]
-    if wide is None or not _is_ideal(structure, numbers, wide):
-        narrow = _search(structure, numbers, NARROW)
-        if narrow is not None and (wide is None or narrow.number != wide.number):
+    if wide is None or not _is_ideal(structure, wide):
+        narrow = search(structure, SYMPREC)
+        if narrow is not None and (wide is None or _differ(narrow, wide)):
             views.append(_view(structure, numbers, narrow))
     return views
 
 
 def primitive_size(structure: Structure) -> int:
     """Return the number of atoms of the primitive cell, with the wide tolerance."""
-    numbers = np.array([site.specie.Z for site in structure], dtype=np.int64)
-    found = _search(structure, numbers, WIDE)
+    found = search(structure, LOOSE_SYMPREC)
     return len(structure) if found is None else len(np.unique(found.mapping_to_primitive))
-
-
-def _search(structure: Structure, numbers: NDArray[np.int64], symprec: float) -> Any:
-    cell: Any = (structure.lattice.matrix, structure.frac_coords, numbers)
-    with warnings.catch_warnings():  # old versions of spglib return None, new ones raise
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
-            return spglib.get_symmetry_dataset(cell, symprec=symprec)
-        except spglib.SpglibError:
-            return None
 
 
 def _view(structure: Structure, numbers: NDArray[np.int64], dataset: Any) -> View:
@@ -125,16 +105,16 @@ def _view(structure: Structure, numbers: NDArray[np.int64], dataset: Any) -> Vie
     )
 
 
-def _is_ideal(structure: Structure, numbers: NDArray[np.int64], dataset: Any) -> bool:
+def _differ(narrow: Any, wide: Any) -> bool:
+    """Tell whether two searches found another space group, or the same one with another primitive cell."""
+    return bool(narrow.number != wide.number or len(narrow.std_types) != len(wide.std_types))
+
+
+def _is_ideal(structure: Structure, dataset: Any) -> bool:
     """Tell whether atoms and cell lie so close to the idealised ones that a narrow search finds no less."""
-    limit = NARROW / 2  # an operation moves an ideal atom onto an ideal one, so two deviations add up
+    limit = SYMPREC / 2  # an operation moves an ideal atom onto an ideal one, so two deviations add up
     ideal_cell = dataset.std_lattice.T @ dataset.transformation_matrix
     cell = dataset.std_rotation_matrix @ structure.lattice.matrix.T
     if np.abs(ideal_cell - cell).max() > limit:
         return False
-    moved = structure.frac_coords @ dataset.transformation_matrix.T + dataset.origin_shift
-    difference = moved[:, None, :] - dataset.std_positions[None, :, :]
-    difference -= np.rint(difference)
-    distance = np.linalg.norm(difference @ dataset.std_lattice, axis=2)
-    distance[numbers[:, None] != dataset.std_types[None, :]] = np.inf
-    return float(distance.min(axis=1).max()) < limit
+    return deviation(structure, dataset) < limit
