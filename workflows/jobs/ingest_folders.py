@@ -12,7 +12,8 @@ import numpy as np
 from stores.errors import InputError
 from stores.records import CalculationOutput, CalculationStatus
 from workflows.engines.vasp_files import find_file
-from workflows.engines.vasp_outputs import other_kind, output_from, structure_of
+from workflows.engines.vasp_kinds import other_kind
+from workflows.engines.vasp_outputs import output_from, structure_of
 from workflows.engines.vasp_settings import settings_from
 from workflows.engines.vasp_xml import read_vasprun
 from workflows.jobs.ingest_settings import ingested_method
