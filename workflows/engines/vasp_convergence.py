@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from workflows.engines.vasp_xml import VasprunData
 
 LOOSEST_EDIFF = 5e-4
-"""Largest EDIFF (eV per atom) of an energy that surface energies are made of: 5 meV in a slab of ten atoms."""
+"""Largest EDIFF (eV per atom) of an energy that a surface energy rests on: 5 meV in a slab of ten atoms."""
 
 CELL_CHANGES = 3
 CONSTANT_VOLUME, VOLUME_ONLY = (4, 5), (7, 8)
-"""From this value of ISIF on a relaxation changes the cell: all of it, or what these values leave (VASP wiki)."""
+"""From this value of ISIF on a relaxation changes the cell: all of it, but for these values (VASP wiki)."""
 
 LARGEST_STRESS = 5.0
 """Stress (kB) left in a relaxed cell: below 1 meV/atom in a metal with a bulk modulus of 35 GPa (Mg)."""
@@ -66,7 +66,11 @@ def _ionic(data: VasprunData) -> str:
     limit = _real(data.setting("EDIFFG"), 10 * _real(data.setting("EDIFF"), 1e-4))
     # forces vanish by symmetry in many crystals, however strained they are
     if (stress := _largest_stress(data)) > LARGEST_STRESS:
-        return f"its last stress is {stress:.1f} kB" if isfinite(stress) else "no stress tells how strained it is"
+        return (
+            f"its last stress is {stress:.1f} kB"
+            if isfinite(stress)
+            else "no stress tells how strained it is"
+        )
     if limit < 0:
         force = max_force(data, None)
         if force is None:

@@ -8,12 +8,12 @@ import io
 import lzma
 import re
 import zlib
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from io import BufferedReader
     from pathlib import Path
 
@@ -26,7 +26,12 @@ LARGEST_RATIO = 300
 SMALL = 1 << 28
 """Files that expand to less than this (bytes) are read whatever their ratio."""
 
-_READERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open, b"\x5d\x00\x00": lzma.open}
+_READERS: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+    b"\x5d\x00\x00": lzma.open,
+}
 _OTHERS = {
     b"\x1f\x9d": "compress (.Z)",
     b"\x28\xb5\x2f\xfd": "Zstandard (.zst)",

@@ -44,6 +44,7 @@ SAME_CELL = 2e-3
 NEUTRAL = 1e-3
 """Largest charge (elementary charges) that is rounding."""
 
+
 def read_output(
     directory: Path,
     *,
@@ -212,8 +213,8 @@ def _unusable(data: VasprunData, outcar: OutcarData | None, path: Path) -> str:
         return f"{path}: {kind}, no static run and no relaxation; give the folder of one"
     if potential := without_total_energy(data):
         return (
-            f"{path}: {potential} is a potential without a functional, so that there is no total energy; run it "
-            "with a functional that has one"
+            f"{path}: {potential} gives no total energy, for it is a potential without a functional; run it "
+            "with a functional"
         )
     if abs(charge := data.charge) > NEUTRAL:
         return (
@@ -225,7 +226,9 @@ def _unusable(data: VasprunData, outcar: OutcarData | None, path: Path) -> str:
         written = _instead(data.unreadable.get("energy", ""))
         return f"{path}: the last ionic step has no energy{written}; run the calculation again"
     if written := _instead(data.unreadable.get("forces", "")):
-        return f"{path}: a force of the last ionic step is no number{written}; check its geometry, run it again"
+        return (
+            f"{path}: a force of the last ionic step is no number{written}; check its geometry, run it again"
+        )
     return "" if outcar is None else _contradiction(data, outcar, path)
 
 
@@ -298,7 +301,11 @@ def _fermi_energy(data: VasprunData, outcar: OutcarData | None) -> _Fermi:
     edges = _band_edges(data)
     if edges is None and energy is None:
         words = {"vasprun.xml": data.unreadable, "OUTCAR": outcar.unreadable if outcar is not None else {}}
-        bad = [f"{file}{_instead(found['Fermi energy'])}" for file, found in words.items() if "Fermi energy" in found]
+        bad = [
+            f"{file}{_instead(found['Fermi energy'])}"
+            for file, found in words.items()
+            if "Fermi energy" in found
+        ]
         problem = f"the Fermi energy is no number in {' and '.join(bad)}" if bad else ""
         return _Fermi(problem=problem and f"{problem}; run the static calculation again")
     if edges is None:

@@ -14,57 +14,69 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from workflows.engines.vasp_xml import VasprunData
 
-NO_EFFECT = frozenset(
-    # how the work is spread over processes and memory
-    "NPAR NCORE KPAR NSIM NBLK LPLANE LSCALAPACK LSCAAWARE LSCALU LASYNC LORBITALREAL NCSHMEM LFOCKACE MAXMEM "
-    "NCORE_IN_IMAGE1 NTAUPAR NOMEGAPAR TAUPAR OMEGAPAR "
-    # what is written or computed afterwards
-    "SYSTEM NWRITE LWAVE LCHARG LVTOT LVHAR LAECHG LELF LORBIT NEDOS EMIN EMAX EFERMI LPARD EINT IBAND KPUSE "
-    "LSEPB LSEPK NBMOD STM LVACPOTAV LDAUPRINT LOPTICS LKPROJ LOCPROJ LWANNIER90 LWANNIER90_RUN "
-    "LWRITE_MMN_AMN LWRITE_UNK LWRITE_WANPROJ LCALCPOL LHYPERFINE LEFG QUAD_EFG NGYROMAG LBERRY LBLUEOUT IDIOT "
-    "LMUSIC LVDWEXPANSION LORBMOM LKPOINTS_OPT KPOINTS_OPT_MODE LH5 LWAVEH5 LCHARGH5 WRT_POTENTIAL LPRJ_WRITE "
-    "PHON_NSTRUCT "
-    # what the electronic loop starts from, and its way to the ground state; EDIFF has a limit of its own
-    "ISTART ICHARG INIWAV ENINI MAGMOM RANDOM_SEED LDOWNSAMPLE ALGO IALGO LDIAG LSUBROT NELM NELMIN NELMDL "
-    "EDIFF EBREAK WEIMIN DEPER NRMM TIME ISEARCH NBANDS NBANDSLOW NBANDSHIGH AMIX BMIX AMIN AMIX_MAG BMIX_MAG "
-    "IMIX MIXFIRST MAXMIX WC INIMIX MIXPRE MREMOVE LMIXTAU IWAVPR IRESTART NREBOOT NMIN EREF TURBO "
-    # symmetry, and the k mesh, which is compared itself
-    "ISYM SYMPREC KSPACING KBLOWUP "
-    # how the ions move; whether they came to rest is judged run by run
-    "NSW IBRION ISIF POTIM EDIFFG NFREE SMASS PMASS MDALGO TEBEG TEEND NBLOCK KBLOCK NPACO APACO POMASS LCORR "
-    "LANGEVIN_GAMMA LANGEVIN_GAMMA_L ANDERSEN_PROB LATTICE_CONSTRAINTS DARWINR DARWINV IOPT MAXMOVE TIMESTEP "
-    "ILBFGSMEM "
-    # the correction of a slab's dipole: a bulk has none
-    "LDIPOL IDIPOL DIPOL "
-    # grids follow the cell (their spacing is compared); the charge is judged run by run
-    "NGX NGY NGZ NGXF NGYF NGZF NELECT "
-    # response, many-body and magnetic response functions: their runs are no total energies, or they follow one
-    "LEPSILON LCALCEPS LPEAD IPEAD LRPA LNABLA LVEL KINTER CSHIFT OMEGAMAX OMEGAMIN OMEGATL OMEGAGRID "
-    "DEG_THRESHOLD RTIME WPLASMAI WPLASMA DFIELD NUCIND MAGPOS LNICSALL ORBITALMAG LMAGBLOCH LCHIMAG LGAUGE "
-    "MAGATOM MAGDIPOL AVECCONST LLRAUG DQ ICHIBARE LNMR_SYM_RED MODEL_GW MODEL_EPS0 MODEL_ALPHA NBANDSGWLOW "
-    "ENCUT4O FOURORBIT LALL_IN_ONE IALL_IN_ONE NBANDS_WAVE LADDER LRPAFORCE LFXC LHARTREE IBSE KPOINT LTCTC "
-    "LTCTE LTETE LTRIPLET LFXCEPS LFXHEG NATURALO LHOLEGF L2ORDER LDMP1 LMP2LT LSMP2LT LGWLF LUSEW ENCUTGW "
-    "ENCUTGWSOFT ENCUTLF ESF_SPLINES LESF_SPLINES ESF_CONV ESF_NINTER LMAXMP2 SCISSOR NOMEGA NOMEGAR NBANDSGW "
-    "NBANDSO NBANDSV NELMGW NELMHF DIM IESPILON IEPSILON ANTIRES LSELFENERGY SELFENERGY LSPECTRAL LSPECTRALGW "
-    "LSINGLES LFERMIGW ODDONLYGW EVENONLYGW NKREDLFX NKREDLFY NKREDLFZ TELESCOPE DAMP_NEWTON".split()
-)
-"""Tags that leave the energy of a converged calculation of a given geometry as it is."""
+_WITHOUT_EFFECT = {
+    "how the work is spread over processes and memory": (
+        "NPAR NCORE KPAR NSIM NBLK LPLANE LSCALAPACK LSCAAWARE LSCALU LASYNC LORBITALREAL NCSHMEM "
+        "LFOCKACE MAXMEM NCORE_IN_IMAGE1 NTAUPAR NOMEGAPAR TAUPAR OMEGAPAR"
+    ),
+    "what is written or computed afterwards": (
+        "SYSTEM NWRITE LWAVE LCHARG LVTOT LVHAR LAECHG LELF LORBIT NEDOS EMIN EMAX EFERMI LPARD EINT "
+        "IBAND KPUSE LSEPB LSEPK NBMOD STM LVACPOTAV LDAUPRINT LOPTICS LKPROJ LOCPROJ LWANNIER90 "
+        "LWANNIER90_RUN LWRITE_MMN_AMN LWRITE_UNK LWRITE_WANPROJ LCALCPOL LHYPERFINE LEFG QUAD_EFG "
+        "NGYROMAG LBERRY LBLUEOUT IDIOT LMUSIC LVDWEXPANSION LORBMOM LKPOINTS_OPT KPOINTS_OPT_MODE LH5 "
+        "LWAVEH5 LCHARGH5 WRT_POTENTIAL LPRJ_WRITE PHON_NSTRUCT"
+    ),
+    "what the electronic loop starts from, and its way to the ground state; EDIFF has a limit of its own": (
+        "ISTART ICHARG INIWAV ENINI MAGMOM RANDOM_SEED LDOWNSAMPLE ALGO IALGO LDIAG LSUBROT NELM NELMIN "
+        "NELMDL EDIFF EBREAK WEIMIN DEPER NRMM TIME ISEARCH NBANDS NBANDSLOW NBANDSHIGH AMIX BMIX AMIN "
+        "AMIX_MAG BMIX_MAG IMIX MIXFIRST MAXMIX WC INIMIX MIXPRE MREMOVE LMIXTAU IWAVPR IRESTART "
+        "NREBOOT NMIN EREF TURBO"
+    ),
+    "symmetry, and the k mesh, which is compared itself": ("ISYM SYMPREC KSPACING KBLOWUP"),
+    "how the ions move; whether they came to rest is judged run by run": (
+        "NSW IBRION ISIF POTIM EDIFFG NFREE SMASS PMASS MDALGO TEBEG TEEND NBLOCK KBLOCK NPACO APACO "
+        "POMASS LCORR LANGEVIN_GAMMA LANGEVIN_GAMMA_L ANDERSEN_PROB LATTICE_CONSTRAINTS DARWINR DARWINV "
+        "IOPT MAXMOVE TIMESTEP ILBFGSMEM"
+    ),
+    "the correction of a slab's dipole: a bulk has none": ("LDIPOL IDIPOL DIPOL"),
+    "grids follow the cell (their spacing is compared); the charge is judged run by run": (
+        "NGX NGY NGZ NGXF NGYF NGZF NELECT"
+    ),
+    "response functions and many-body methods: no total energy, or computed after it": (
+        "LEPSILON LCALCEPS LPEAD IPEAD LRPA LNABLA LVEL KINTER CSHIFT OMEGAMAX OMEGAMIN OMEGATL "
+        "OMEGAGRID DEG_THRESHOLD RTIME WPLASMAI WPLASMA DFIELD NUCIND MAGPOS LNICSALL ORBITALMAG "
+        "LMAGBLOCH LCHIMAG LGAUGE MAGATOM MAGDIPOL AVECCONST LLRAUG DQ ICHIBARE LNMR_SYM_RED MODEL_GW "
+        "MODEL_EPS0 MODEL_ALPHA NBANDSGWLOW ENCUT4O FOURORBIT LALL_IN_ONE IALL_IN_ONE NBANDS_WAVE "
+        "LADDER LRPAFORCE LFXC LHARTREE IBSE KPOINT LTCTC LTCTE LTETE LTRIPLET LFXCEPS LFXHEG NATURALO "
+        "LHOLEGF L2ORDER LDMP1 LMP2LT LSMP2LT LGWLF LUSEW ENCUTGW ENCUTGWSOFT ENCUTLF ESF_SPLINES "
+        "LESF_SPLINES ESF_CONV ESF_NINTER LMAXMP2 SCISSOR NOMEGA NOMEGAR NBANDSGW NBANDSO NBANDSV "
+        "NELMGW NELMHF DIM IESPILON IEPSILON ANTIRES LSELFENERGY SELFENERGY LSPECTRAL LSPECTRALGW "
+        "LSINGLES LFERMIGW ODDONLYGW EVENONLYGW NKREDLFX NKREDLFY NKREDLFZ TELESCOPE DAMP_NEWTON"
+    ),
+}
+"""Tags by the reason why they leave energies as they are."""
 
-COMPARED_OTHERWISE = frozenset(
-    # by the name of the functional, cut-off, smearing, spin, and U of each element
-    "GGA METAGGA LHFCALC LUSE_VDW IVDW LVDW ENCUT ENMAX ISMEAR SIGMA ISPIN LDAU".split()
-)
+NO_EFFECT = frozenset(" ".join(_WITHOUT_EFFECT.values()).split())
+"""Tags that leave the energy of a converged calculation of a given geometry as it is; others change it."""
 
-ACCURACY = frozenset("PREC LREAL ROPT ADDGRID ENAUG LMAXMIX KGAMMA".split())
+FUNCTIONAL = frozenset({"GGA", "METAGGA", "LHFCALC", "LUSE_VDW", "IVDW", "LVDW"})
+"""Tags that the name of the functional stands for."""
+
+COMPARED_OTHERWISE = FUNCTIONAL | {"ENCUT", "ENMAX", "ISMEAR", "SIGMA", "ISPIN", "LDAU"}
+"""Tags compared as functional, cut-off, smearing, spin polarisation, and U of each element."""
+
+ACCURACY = frozenset({"PREC", "LREAL", "ROPT", "ADDGRID", "ENAUG", "LMAXMIX", "KGAMMA"})
 """Tags that shift energies by meV: equal within one surface energy, but no methods of their own.
 
 "If you want to calculate surface energies, recalculate the bulk with exactly the same ENCUT, PREC, LREAL and
 ROPT" (VASP wiki, LREAL)."""
 
-PER_ELEMENT = frozenset("ROPT RWIGS VDW_C6 VDW_R0 VDW_ALPHA VDW_C6AU VDW_R0AU CMBJ ZVAL".split())
+PER_ELEMENT = frozenset(
+    {"ROPT", "RWIGS", "VDW_C6", "VDW_R0", "VDW_ALPHA", "VDW_C6AU", "VDW_R0AU", "CMBJ", "ZVAL"}
+)
 """Tags with one value for each species in the order of POSCAR: those of shared elements are compared."""
 
-OF_COMPOSITION = frozenset("ENAUG LMAXMIX".split())
+OF_COMPOSITION = frozenset({"ENAUG", "LMAXMIX"})
 """Tags that follow from the elements in the cell: compared between cells of the same elements only."""
 
 _DEFAULTS: dict[str, Any] = {
@@ -84,7 +96,10 @@ _DEFAULTS: dict[str, Any] = {
     "EB_K": 78.4, "SIGMA_K": 0.6, "NC_K": 0.0025, "TAU": 0.000525,
 }  # fmt: skip
 
-_D2, _D3 = {"VDW_S6": 0.75, "VDW_SR": 1, "VDW_D": 20, "VDW_RADIUS": 50}, {"VDW_RADIUS": 50.2, "VDW_CNRADIUS": 20}
+_D2, _D3 = (
+    {"VDW_S6": 0.75, "VDW_SR": 1, "VDW_D": 20, "VDW_RADIUS": 50},
+    {"VDW_RADIUS": 50.2, "VDW_CNRADIUS": 20},
+)
 _TS = {"VDW_S6": 1, "VDW_SR": 0.94, "VDW_D": 20, "VDW_RADIUS": 50}
 _DISPERSION: dict[int, dict[str, float]] = {
     1: _D2, 10: _D2, 2: _TS, 20: _TS,
@@ -94,7 +109,7 @@ _DISPERSION: dict[int, dict[str, float]] = {
 """Parameters that VASP uses with PBE, by IVDW."""
 
 _ECHOED = {"ENCUT": "ENMAX", "ISMEAR": "ISMEAR", "SIGMA": "SIGMA"}
-"""Tags compared otherwise by what VASP echoes, and the names it echoes; it never overrules INCAR in them."""
+"""Tags compared by what VASP echoes, with its names; INCAR counts too, for VASP overrules none of them."""
 
 _HUBBARD = {"LDAUL": 2, "LDAUU": 0, "LDAUJ": 0}
 DUDAREV = 2
@@ -117,11 +132,14 @@ class EnergyTags:
         VASP's defaults, those that depend on other tags of the run included.
     given
         Names that stand in INCAR; the others VASP chose by itself.
+    functional
+        The `FUNCTIONAL` tags as written.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=lambda: _DEFAULTS)
     given: frozenset[str] = frozenset()
+    functional: Mapping[str, Any] = field(default_factory=dict)
 
     def method(self) -> dict[str, Any]:
         """Return the tags given in INCAR that make another method of a calculation, as plain values.
@@ -130,7 +148,7 @@ class EnergyTags:
         LSORBIT, the U of Dudarev's scheme, what the name of a hybrid functional says.
         """
         held = {*ACCURACY, "LASPH", "LSORBIT"}
-        held |= {"AEXX", "HFSCREEN"} if "HYBRID" in self.defaults else set()
+        held |= {"AEXX", "HFSCREEN"} if self.functional.get("LHFCALC") else set()
         held |= {"LNONCOLLINEAR"} if self.values.get("LSORBIT") else set()
         found = {name: value for name, value in self.values.items() if name in self.given - held}
         scheme = {e: u for e, u in self.values.get(HUBBARD, {}).items() if u[0] != DUDAREV}
@@ -142,8 +160,8 @@ class EnergyTags:
 def energy_tags(data: VasprunData) -> EnergyTags:
     """Read the tags of a run.
 
-    A tag counts as set if INCAR or the settings in effect depart from the default: VASP echoes some tags under
-    a name that something else uses too (LAMBDA), and does not echo others at all.
+    A tag counts as set if INCAR or the settings in effect depart from the default: VASP echoes some tags
+    under a name that something else uses too (LAMBDA), and does not echo others at all.
     """
     found: dict[str, Any] = {}
     elements = [element for element, _ in data.potcars]
@@ -161,19 +179,23 @@ def energy_tags(data: VasprunData) -> EnergyTags:
             found.setdefault(name, _by_element(elements, value) if name in PER_ELEMENT else value)
     for name, echo in _ECHOED.items():
         given, effective = (_normal(name, v, None) for v in (data.incar.get(name), data.parameters.get(echo)))
-        if given is not None and effective is not None and given != effective:
-            found[name] = given
+        if given is not None and effective is not None:
+            defaults[name] = effective
+            found |= {name: given} if given != effective else {}
     if hubbard := _hubbard(data, elements):
         found[HUBBARD] = hubbard
-    return EnergyTags(found, defaults, frozenset(data.incar))
+    functional = {
+        name: _normal(name, data.incar.get(name, data.parameters.get(name)), None) for name in FUNCTIONAL
+    }
+    return EnergyTags(found, defaults, frozenset(data.incar), functional)
 
 
 def _defaults(data: VasprunData) -> dict[str, Any]:
-    """VASP's defaults in a run: those of exact exchange and of dispersion corrections depend on other tags."""
+    """VASP's defaults in a run: those of exact exchange and dispersion corrections depend on other tags."""
     found = dict(_DEFAULTS)
     share: Any = 0
     if is_set(data, "LHFCALC"):
-        found["HYBRID"], found["AEXX"] = True, 0.25
+        found["AEXX"] = 0.25
         share = _normal("AEXX", data.setting("AEXX"), None)
     rest = round(1 - share, 6) if isinstance(share, int | float) else 0.75
     found |= {"AEXX": found.get("AEXX", 0), "ALDAX": rest, "AGGAX": rest}
@@ -220,7 +242,8 @@ def _by_element(elements: list[str], value: Any) -> Any:
     values = value if isinstance(value, tuple) else (value,)
     found = dict(zip(elements, values, strict=False))
     fits = len(values) == len(elements) and all(
-        found[e] == v for e, v in zip(elements, values, strict=True)  # an element may be two species
+        found[e] == v
+        for e, v in zip(elements, values, strict=True)  # an element may be two species
     )
     return found if fits else value
 

@@ -275,11 +275,11 @@ class _Reader:
             self._read_eigenvalues(element)
         elif element.tag == "dos" and element.get("comment") is None:
             text = (element.findtext("i[@name='efermi']") or "").strip()
-            energy = _number(text) if text else None
+            fermi = _number(text) if text else None
             self.data.unreadable.pop("Fermi energy", None)
-            if energy is not None and not isfinite(energy):
-                self.data.unreadable["Fermi energy"], energy = text, None
-            self.data.fermi_energy = energy
+            if fermi is not None and not isfinite(fermi):
+                self.data.unreadable["Fermi energy"], fermi = text, None
+            self.data.fermi_energy = fermi
 
     def _note(self, what: str, element: Element | None) -> None:
         """Note the first word of a table or of the energies that is no finite number."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SAME_PLACE = 0.01
 """A static run follows a relaxation if its atoms lie this close (A) to where the relaxation left them."""
 
+
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
     """One VASP run.
@@ -248,7 +249,9 @@ def chains(runs: Iterable[FinishedRun]) -> list[RunChain]:
         if run.is_relaxation:
             continue
         fits = [r for r in relaxations if r.is_slab == run.is_slab and _continues(r, run)]
-        fits.sort(key=lambda r: (r in gone_on_with, r.output.status is not CalculationStatus.OK, *_nearness(r, run)))
+        fits.sort(
+            key=lambda r: (r in gone_on_with, r.output.status is not CalculationStatus.OK, *_nearness(r, run))
+        )
         before = earlier[fits[0]] if fits else ()
         found.append(RunChain(run, fits[0] if fits else None, before))
         used.update(r.directory for r in fits[:1])

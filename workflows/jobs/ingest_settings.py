@@ -19,8 +19,11 @@ PRESET = "ingested"
 COARSER = 0.75
 """A bulk or reference on a k mesh this much coarser than the slab's, as a share of density, does not fit.
 
-Nor does one on an FFT grid coarser or finer by it: grids of one PREC differ by less, as not every number of points
-has a fast transform."""
+Nor does one on an FFT grid coarser or finer by it: grids of one PREC differ by less, as not every number of
+points has a fast transform."""
+
+MOST_OPERATIONS = 48
+"""Order of the largest point group of a crystal: a k point stands for this many at most."""
 
 SMALL_MOMENT = 0.02
 """Total moment per atom (Bohr magnetons) below which spin polarisation changes nothing."""
@@ -65,8 +68,11 @@ def differences(slab: FinishedRun, other: FinishedRun) -> list[str]:
     """
     ours, theirs = slab.settings, other.settings
     name = str(other.directory)
+    by = sorted(
+        tag for tag, value in ours.tags.functional.items() if value != theirs.tags.functional.get(tag)
+    )
     pairs = {
-        "functional (GGA, METAGGA, LHFCALC, LUSE_VDW, IVDW)": (ours.functional, theirs.functional),
+        f"functional ({', '.join(by) or 'of the POTCARs'})": (ours.functional, theirs.functional),
         "cut-off ENCUT": (f"{ours.cutoff:g} eV", f"{theirs.cutoff:g} eV"),
         "smearing (ISMEAR, SIGMA)": (_smearing(ours), _smearing(theirs)),
     }
@@ -81,25 +87,19 @@ def differences(slab: FinishedRun, other: FinishedRun) -> list[str]:
 
 
 def _tag_differences(ours: VaspSettings, theirs: VaspSettings) -> list[tuple[str, str, str]]:
-    """Name and both values of each tag that differs."""
+    """Name of each tag that differs, and both values as text."""
     shared = sorted(set(ours.potcars) & set(theirs.potcars))
     same_elements = set(ours.potcars) == set(theirs.potcars)
-    found = []
+    found: list[tuple[str, Any, Any]] = []
     for name in sorted({*ours.tags.values, *theirs.tags.values}):
         if name in OF_COMPOSITION and not same_elements:
             continue
-        values = [s.tags.values.get(name, s.tags.defaults.get(name)) for s in (ours, theirs)]
-        if any(isinstance(value, dict) for value in values) and not any(isinstance(v, tuple) for v in values):
-            by_element = [value or {} for value in values]
-            found += [
-                (f"{name} of {e}", _written(a), _written(b))
-                for e in shared
-                for a, b in [[v.get(e) if isinstance(v, dict) else v for v in by_element]]
-                if a != b
-            ]
-        elif values[0] != values[1] and not _is_of_version(name, ours, theirs):
-            found.append((name, *(_written(value) for value in values)))
-    return found
+        one, other = (s.tags.values.get(name, s.tags.defaults.get(name)) for s in (ours, theirs))
+        if isinstance(one or other, dict) and isinstance(other or one, dict):
+            found += [(f"{name} of {e}", (one or {}).get(e), (other or {}).get(e)) for e in shared]
+        elif not _is_of_version(name, ours, theirs):
+            found.append((name, one, other))
+    return [(name, _written(one), _written(other)) for name, one, other in found if one != other]
 
 
 def _is_of_version(name: str, ours: VaspSettings, theirs: VaspSettings) -> bool:
@@ -146,9 +146,12 @@ def _grid_difference(slab: FinishedRun, other: FinishedRun) -> list[str]:
 
 
 def _mesh_difference(slab: FinishedRun, other: FinishedRun) -> list[str]:
-    if slab.output.kpoints is None or other.output.kpoints is None:
+    if slab.output.kpoints is None:
         return []
-    needed, there = _density(slab), _density(other)
+    needed = _density(slab)
+    if other.output.kpoints is None:
+        return _list_difference(needed, other)
+    there = _density(other)
     if there >= COARSER * needed:
         return []
     mesh = "x".join(map(str, other.output.kpoints))
@@ -156,6 +159,15 @@ def _mesh_difference(slab: FinishedRun, other: FinishedRun) -> list[str]:
         f"k mesh {mesh} of {other.directory} is coarser than the slab's: {there:.0f} against {needed:.0f} "
         "points per reciprocal length"
     ]
+
+
+def _list_difference(needed: float, other: FinishedRun) -> list[str]:
+    """Say if an explicit list of k points is too short for the density, even with all symmetry there is."""
+    n = int(other.output.details.get("n_kpoints", 0))
+    cell = other.final.lattice.reciprocal_lattice.volume
+    if MOST_OPERATIONS * n >= (COARSER * needed) ** 3 * cell:
+        return []
+    return [f"{n} k points listed for {other.directory} are too few for the slab's density of {needed:.0f}"]
 
 
 def _density(run: FinishedRun) -> float:

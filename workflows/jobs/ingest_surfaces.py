@@ -160,7 +160,11 @@ def _judge_work_function(
     if phi is None and verdict.status is VerdictStatus.FAILED and not failed:
         output = pair.slab.last.output
         details = output.details
-        why = details.get("fermi_energy") or details.get("locpot") or "vasprun.xml and OUTCAR name no Fermi energy"
+        why = (
+            details.get("fermi_energy")
+            or details.get("locpot")
+            or "vasprun.xml and OUTCAR name no Fermi energy"
+        )
         return Verdict(status=VerdictStatus.FAILED, reason=str(why))
     remark = pair.slab.last.output.details.get("locpot")
     sound = verdict.status in (VerdictStatus.ACCEPTED, VerdictStatus.VACUUM_NOT_FLAT)

@@ -92,7 +92,8 @@ class _Search:
 
     def _look(self, folder: Path, inside: list[os.DirEntry[str]]) -> list[Path]:
         """Sort what a folder holds; return the folders in it."""
-        folders, files = [], []
+        folders: list[Path] = []
+        files: list[str] = []
         for entry in inside:
             path = folder / entry.name
             try:
@@ -101,7 +102,11 @@ class _Search:
                 elif entry.is_file():
                     files.append(entry.name)
                 elif not _is_not_read(entry.name):
-                    what = f"a link to {path.readlink()}, which does not exist" if entry.is_symlink() else "no file"
+                    what = (
+                        f"a link to {path.readlink()}, which does not exist"
+                        if entry.is_symlink()
+                        else "no file"
+                    )
                     self._report(f"{path}: {what}; put it there, or remove this")
             except OSError as error:
                 self._report(f"{path}: cannot be read: {error.strerror}; correct it, or remove this")
@@ -109,8 +114,8 @@ class _Search:
             self._found.folders.append(folder)
         elif left := [name for name in files if _is_output(name)]:
             self._report(
-                f"{folder}: no vasprun.xml (there is {', '.join(left)}); copy it there, under that name, or run "
-                "the calculation again"
+                f"{folder}: no vasprun.xml (there is {', '.join(left)}); copy it there, under that name, or "
+                "run the calculation again"
             )
         return folders
 

@@ -1,0 +1,324 @@
+"""Which tags of INCAR keep the energies of two finished runs from being subtracted."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stores.records import VerdictStatus
+from tests.jobs import minimal_vasprun as minimal
+from workflows.engines.vasp_tags import NO_EFFECT
+from workflows.jobs.ingest import plan
+from workflows.jobs.ingest_folders import FinishedRun, read_run
+from workflows.jobs.ingest_settings import differences, ingested_method
+from workflows.jobs.ingest_surfaces import surface_of
+
+
+def runs(
+    folder: Path, slab: dict[str, Any], bulk: dict[str, Any], **kinds: Any
+) -> tuple[FinishedRun, FinishedRun]:
+    one = read_run(minimal.write(folder / "slab", minimal.slab(**slab, **kinds)))
+    return one, read_run(minimal.write(folder / "bulk", minimal.bulk(**bulk)))
+
+
+ON_MOMENTS = {"I_CONSTRAINED_M": 1}
+D3BJ, HYBRID = {"IVDW": 12}, {"LHFCALC": True}
+
+# tag, its value in the slab and in the bulk (None: not set), other tags of both
+DIFFERENT = [
+    ("ML_IWEIGHT", 3, None, {}),
+    ("LSOL", True, None, {}),
+    ("LSOL", None, True, {}),
+    ("EB_K", 40.0, None, {"LSOL": True}),
+    ("TAU", 0.0, None, {"LSOL": True}),
+    ("EFIELD", 0.05, None, {}),
+    ("EFIELD_PEAD", [0.0, 0.0, 0.01], None, {}),
+    ("NUPDOWN", 4.0, None, {}),
+    ("NUPDOWN", 0, None, {}),
+    ("I_CONSTRAINED_M", 1, None, {}),
+    ("LAMBDA", 10.0, 20.0, ON_MOMENTS),
+    ("M_CONSTR", [0.0, 0.0, 1.0], None, ON_MOMENTS),
+    ("RWIGS", [1.5], [1.6], ON_MOMENTS),
+    ("PSTRESS", None, 100.0, {}),
+    ("SCALEE", 0.5, None, {}),
+    ("LIBXC1", "GGA_X_PBE", "GGA_X_B88", {"GGA": "LI"}),
+    ("LIBXC2", "GGA_C_PBE", None, {"GGA": "LI"}),
+    ("IVDW", 12, None, {}),
+    ("IVDW", 11, 12, {}),
+    ("LVDW", True, None, {}),
+    ("VDW_S8", 2.0, 0.787, D3BJ),
+    ("VDW_S8", 2.0, None, D3BJ),
+    ("VDW_A1", 0.5, None, D3BJ),
+    ("VDW_RADIUS", 30.0, None, D3BJ),
+    ("VDW_SR", 1.0, None, {"IVDW": 11}),
+    ("VDW_C6", [10.0], [12.0], {"IVDW": 1}),
+    ("VDW_R0", [1.4], None, {"IVDW": 1}),
+    ("LVDW_EWALD", True, None, {"IVDW": 1}),
+    ("LUSE_VDW", True, None, {}),
+    ("ZAB_VDW", -1.8867, None, {"LUSE_VDW": True}),
+    ("PARAM1", 0.22, 0.1234, {"LUSE_VDW": True}),
+    ("AGGAC", 0.0, None, {}),
+    ("ALDAC", 0.5, None, {}),
+    ("METAGGA", "SCAN", None, {}),
+    ("METAGGA", "SCAN", "R2SCAN", {}),
+    ("LMAXTAU", 8, None, {"METAGGA": "SCAN"}),
+    ("GGA", "PS", "PE", {}),
+    ("GGA", "B5", "B3", {}),
+    ("GGA_COMPAT", False, None, {}),
+    ("VOSKOWN", 1, None, {}),
+    ("LASPH", True, None, {}),
+    ("LSORBIT", True, None, {}),
+    ("LNONCOLLINEAR", True, None, {}),
+    ("SAXIS", [1.0, 0.0, 0.0], None, {"LSORBIT": True}),
+    ("LSPIRAL", True, None, {}),
+    ("LDAUU", [3.0], None, {"LDAU": True}),
+    ("LDAUU", [3.0], [4.0], {"LDAU": True}),
+    ("LDAUL", [1], [2], {"LDAU": True, "LDAUU": [3.0]}),
+    ("LDAUTYPE", 1, 2, {"LDAU": True, "LDAUU": [3.0]}),
+    ("LDAUJ", [1.0], [0.5], {"LDAU": True, "LDAUU": [3.0], "LDAUTYPE": 1}),
+    ("LHFCALC", True, None, {}),
+    ("AEXX", 0.3, None, HYBRID),
+    ("AEXX", 0.3, 0.25, HYBRID),
+    ("HFSCREEN", 0.2, None, HYBRID),
+    ("HFSCREEN", 0.207, 0.2, HYBRID),
+    ("NKRED", 2, None, HYBRID),
+    ("LTHOMAS", True, None, HYBRID),
+    ("PRECFOCK", "Fast", None, HYBRID),
+    ("ENCUT", 500.0, 400.0, {}),
+    ("SIGMA", 0.1, None, {}),
+    ("ISMEAR", 0, None, {}),
+    ("SMEARINGS", [0.1, 0.2], None, {}),
+    ("FERWE", [1.0, 0.0], None, {}),
+    ("PREC", "Normal", "Accurate", {}),
+    ("PREC", "Accurate", None, {}),
+    ("LREAL", "Auto", False, {}),
+    ("ROPT", [-2e-4], [-5e-4], {"LREAL": "Auto"}),
+    ("ADDGRID", True, None, {}),
+    ("ENAUG", 800.0, 600.0, {}),
+    ("LMAXMIX", 4, None, {}),
+    ("LMAXPAW", 0, None, {}),
+    ("NLSPLINE", True, None, {}),
+    ("KGAMMA", False, None, {}),
+    ("LMONO", True, None, {}),
+    ("EPSILON", 80.0, None, {}),
+    ("ICORELEVEL", 2, None, {}),
+    ("CLNT", 1, None, {"ICORELEVEL": 2}),
+    ("NCRYSTAL", 2, None, {}),
+    ("IMAGES", 4, None, {}),
+    ("OFIELD_A", 0.1, None, {}),
+    ("TAG_OF_A_LATER_VASP", "on", None, {}),
+    ("TAG_OF_A_LATER_VASP", 1.0, 2.0, {}),
+    ("PLUGINS/FORCE_AND_STRESS", True, None, {}),
+]
+
+
+@pytest.mark.parametrize(("tag", "slab", "bulk", "both"), DIFFERENT)
+def test_a_tag_that_changes_energies_is_named_with_both_values(tmp_path, tag, slab, bulk, both):
+    pair = runs(tmp_path, {"incar": both | {tag: slab}}, {"incar": both | {tag: bulk}})
+    lines = [line for line in differences(*pair) if tag in line.split(" of ")[0]]
+    assert len(lines) == 1, differences(*pair)
+    for value in (slab, bulk):
+        number = value[-1] if isinstance(value, list) else value
+        if isinstance(number, float) and tag not in {"LDAUJ"}:
+            assert re.search(rf"(?<![\d.]){re.escape(f'{number:g}')}(?![\d.])", lines[0]), lines
+    assert str(tmp_path / "bulk") in lines[0]
+    assert "of the slab" in lines[0]
+
+
+EQUAL = [
+    ("LSOL", True, True, {}),
+    ("LSOL", False, None, {}),
+    ("EB_K", 78.4, None, {"LSOL": True}),
+    ("EFIELD", 0.0, None, {}),
+    ("NUPDOWN", -1.0, None, {}),
+    ("PSTRESS", None, 0.0, {}),
+    ("I_CONSTRAINED_M", 0, None, {}),
+    ("LAMBDA", 1.0, None, {}),
+    ("GGA", "PE", None, {}),
+    ("GGA", "PE", "--", {}),
+    ("METAGGA", "--", None, {}),
+    ("METAGGA", "scan", "SCAN", {}),
+    ("GGA_COMPAT", True, None, {}),
+    ("LASPH", False, None, {}),
+    ("SAXIS", [0.0, 0.0, 1.0], None, {}),
+    ("VOSKOWN", 0, None, {}),
+    ("IVDW", 1, 10, {}),
+    ("IVDW", 0, None, {}),
+    ("VDW_S8", 0.7875, None, D3BJ),
+    ("VDW_RADIUS", 50.2, None, D3BJ),
+    ("VDW_S6", 0.75, None, {"IVDW": 1}),
+    ("ZAB_VDW", -0.8491, None, {"LUSE_VDW": True}),
+    ("AGGAC", 1.0, None, {}),
+    ("AEXX", 0.25, None, HYBRID),
+    ("ALDAX", 0.75, None, HYBRID),
+    ("HFSCREEN", 0.0, None, HYBRID),
+    ("NKRED", 1, None, HYBRID),
+    ("LDAUU", [0.0], None, {"LDAU": True}),
+    ("LDAUU", [4.0], [3.0], {"LDAU": True, "LDAUL": [-1]}),
+    ("LDAUPRINT", 2, None, {}),
+    ("PREC", "Accurate", "accura", {}),
+    ("PREC", "Accurate", "A", {}),
+    ("PREC", "Normal", None, {}),
+    ("LREAL", "Auto", "A", {}),
+    ("LREAL", ".FALSE.", False, {}),
+    ("ADDGRID", False, None, {}),
+    ("LMAXMIX", 2, None, {}),
+    ("KGAMMA", True, None, {}),
+    ("ICORELEVEL", 1, None, {}),
+    ("EPSILON", 1, None, {}),
+    ("RWIGS", [1.5], None, {}),
+    ("ROPT", [-2e-4], None, {}),
+    ("LDIPOL", True, None, {}),
+    ("IDIPOL", 3, None, {}),
+    ("DIPOL", [0.5, 0.5, 0.5], None, {}),
+    ("MAGMOM", [1.0] * 5, [0.6, 0.6], {}),
+    ("NBANDS", 40, 12, {}),
+    ("KSPACING", 0.2, 0.3, {}),
+    *[(tag, 7.0, None, {}) for tag in ("AMIX", "BMIX", "SYMPREC", "POTIM", "EMAX", "TIME", "SMASS", "RTIME")],
+    *[
+        (tag, 3, None, {})
+        for tag in ("NPAR", "NCORE", "KPAR", "NSIM", "NEDOS", "NWRITE", "LORBIT", "ISYM", "NFREE")
+    ],
+    *[(tag, True, None, {}) for tag in ("LPLANE", "LWAVE", "LVTOT", "LVHAR", "LAECHG", "LELF", "LEPSILON")],
+    *[(tag, "Fast", "Normal", {}) for tag in ("ALGO", "SYSTEM")],
+]
+
+
+@pytest.mark.parametrize(("tag", "slab", "bulk", "both"), EQUAL)
+def test_defaults_and_tags_that_change_no_energy_are_no_difference(tmp_path, tag, slab, bulk, both):
+    pair = runs(tmp_path, {"incar": both | {tag: slab}}, {"incar": both | {tag: bulk}})
+    assert differences(*pair) == []
+
+
+@pytest.mark.parametrize("tag", ["EFIELD", "PSTRESS", "EPSILON", "LAMBDA", "AGGAC", "TAG_OF_A_LATER_VASP"])
+def test_settings_in_effect_count_also_where_incar_does_not_name_them(tmp_path, tag):
+    (line,) = differences(*runs(tmp_path, {"parameters": {tag: 0.25}}, {}))
+    assert line.startswith(f"{tag} of ")
+
+
+def test_what_only_another_version_echoes_is_no_difference(tmp_path):
+    pair = runs(tmp_path, {"parameters": {"TAG_OF_A_LATER_VASP": 1}, "version": "9.1.0"}, {})
+    assert differences(*pair) == []
+    assert differences(
+        *runs(tmp_path / "given", {"incar": {"TAG_OF_A_LATER_VASP": 1}, "version": "9.1.0"}, {})
+    )
+
+
+# settings that VASP 5.4 and 6.4 echo for a slab and a bulk of one method
+ECHO = {
+    "5.4.4": {
+        "LCOMPAT": False, "ENAUG": 400.0, "NGX": 24, "NGY": 24, "MODEL_EPS0": 6.8, "ROPT": [0.0],
+        "LORBIT": False, "GGA": "--", "Zab_VDW": -0.8491, "PARAM3": 0.0, "LMETAGGA": False, "TAUPAR": 1,
+    },
+    "6.4.3": {
+        "LCOMPAT": False, "ENAUG": 500.0, "NGX": 24, "NGY": 24, "MODEL_EPS0": 9.1, "XC_C": "1", "LORBIT": 0,
+        "ROPT": [0.0], "GGA    ": "PE", "ZAB_VDW": -0.8491, "AMGGAX": 1.0, "IVDW_NL": -1, "BPARAM": 6.3,
+    },
+}  # fmt: skip
+
+
+def test_the_echoes_of_two_versions_are_no_difference(tmp_path):
+    kinds = [{"parameters": echo, "version": version} for version, echo in ECHO.items()]
+    kinds[0]["parameters"] = {**kinds[0]["parameters"], "NGZ": 192, "EBREAK": 1e-8, "WEIMIN": 0.0}
+    kinds[1]["parameters"] = {
+        **kinds[1]["parameters"],
+        "NGZ": 40,
+        "EBREAK": 3e-8,
+        "WEIMIN": 0.001,
+        "ENAUG": 400.0,
+    }
+    assert differences(*runs(tmp_path, *kinds)) == []
+
+
+@pytest.mark.parametrize(("ngz", "differs"), [(128, False), (160, False), (90, True), (60, True)])
+def test_an_fft_grid_of_another_spacing_is_a_difference(tmp_path, ngz, differs):
+    slab = {"parameters": {"NGX": 16, "NGY": 16, "NGZ": ngz}}
+    bulk = {"incar": {"NGX": 16, "NGY": 16, "NGZ": 26}}
+    assert bool(differences(*runs(tmp_path, slab, bulk))) is differs
+
+
+@pytest.mark.parametrize(("points", "differs"), [(1, True), (6, True), (60, False)])
+def test_a_list_of_k_points_that_is_too_short_is_a_difference(tmp_path, points, differs):
+    slab, _ = runs(tmp_path, {}, {})
+    text = re.sub("(?s)<generation.*</generation>", "", minimal.bulk())
+    text = text.replace("<v>0 0 0</v></varray></kpoints>", "<v>0 0 0</v>" * points + "</varray></kpoints>")
+    found = differences(slab, read_run(minimal.write(tmp_path / "listed", text)))
+    assert bool(found) is differs
+    assert all("k points" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("tag", "slab", "reference", "differs"),
+    [
+        ("VDW_C6", [10.0, 20.0], [10.0], False),
+        ("VDW_C6", [10.0, 20.0], [20.0], True),
+        ("VDW_C6", [20.0, 10.0], [10.0], True),
+        ("LDAUU", [0.0, 4.0], None, False),
+        ("LDAUU", [2.0, 4.0], None, True),
+        ("LDAUU", [0.0, 4.0], [1.0], True),
+        ("ROPT", [-1e-3, -2e-3], [-1e-3], False),
+        ("ROPT", [-1e-3, -2e-3], [-2e-3], True),
+        ("LMAXMIX", 4, 2, False),
+        ("ENAUG", 600.0, 400.0, False),
+        ("LSOL", True, None, True),
+    ],
+)
+def test_of_the_species_of_a_reference_only_its_own_values_count(tmp_path, tag, slab, reference, differs):
+    both = {"LDAU": True, "LREAL": "Auto"}
+    slab_run, bulk_run = runs(
+        tmp_path,
+        {"incar": both | {tag: slab}, "species": ("Mg", "Mg", "Ni", "Ni", "Ni")},
+        {"incar": both | {tag: reference}},
+    )
+    found = differences(slab_run, bulk_run)
+    assert bool(found) is differs
+    assert all(tag in line for line in found)
+    assert not any("of Ni" in line for line in found)
+
+
+def test_a_spin_polarised_run_without_a_known_moment_is_a_difference(tmp_path):
+    (line,) = differences(*runs(tmp_path, {"parameters": {"ISPIN": 2}}, {}))
+    assert "ISPIN" in line
+
+
+def test_the_verdict_names_the_tag(tmp_path):
+    runs(tmp_path, {"incar": {"EFIELD": 0.05}}, {})
+    (pair,) = plan(tmp_path)[0].pairs
+    verdict = surface_of(pair).surface.verdicts.surface_energy
+    assert verdict.status is VerdictStatus.INCONSISTENT_SETTINGS
+    assert "EFIELD of" in verdict.reason
+
+
+def test_equal_settings_give_the_surface_energy_and_share_a_fingerprint(tmp_path):
+    plain, _ = runs(tmp_path / "plain", {}, {})
+    slab, bulk = runs(
+        tmp_path / "solvent", {"incar": {"LSOL": True, "EB_K": 40}}, {"incar": {"LSOL": True, "EB_K": 40}}
+    )
+    (pair,) = plan(tmp_path / "solvent")[0].pairs
+    record = surface_of(pair).surface
+    assert record.verdicts.surface_energy.status is VerdictStatus.ACCEPTED
+    assert record.surface_energy == pytest.approx(minimal.GAMMA)
+    assert ingested_method(slab.settings) == ingested_method(bulk.settings) == record.method
+    assert record.method.extra["tags"] == {"EB_K": 40, "LSOL": True}
+    assert ingested_method(plain.settings).fingerprint != record.method_fingerprint
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {},
+        {"PREC": "Accurate", "LREAL": "Auto", "ADDGRID": True, "LMAXMIX": 4, "KGAMMA": False, "ENAUG": 800.0},
+        {"ALGO": "Fast", "LDIPOL": True, "IDIPOL": 3, "NPAR": 4, "EFIELD": 0.0, "ISYM": 0, "RWIGS": [1.5]},
+    ],
+)
+def test_the_fingerprint_of_plain_pbe_stays(tmp_path, tags):
+    run = read_run(minimal.write(tmp_path / "run", minimal.bulk(incar=tags)))
+    assert ingested_method(run.settings).fingerprint == "vasp-ingested-b6f04b90472e3c57"
+
+
+def test_the_list_of_tags_without_effect_is_short_and_holds_no_other(tmp_path):
+    assert len(NO_EFFECT) < 300
+    assert not NO_EFFECT & {tag for tag, *_ in DIFFERENT} - {"RWIGS"}
