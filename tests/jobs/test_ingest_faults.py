@@ -45,7 +45,15 @@ def test_a_run_that_is_no_ground_state_calculation_is_left_out(tmp_path, tags, w
 
 
 @pytest.mark.parametrize(
-    "algo", ["Normal", "N", "VeryFast", "Fast", "F", "All", "A", "Conjugate", "Damped", "normal"]
+    ("ibrion", "what"), [(0, "molecular dynamics"), (6, "IBRION = 6"), (44, "IBRION = 44")]
+)
+def test_a_run_that_moves_atoms_to_another_end_is_left_out(tmp_path, ibrion, what):
+    with pytest.raises(LeftOutError, match=what):
+        slab(tmp_path, parameters={"IBRION": ibrion, "NSW": 100})
+
+
+@pytest.mark.parametrize(
+    "algo", ["Normal", "N", "VeryFast", "Very_Fast", "Fast", "F", "All", "A", "Conjugate", "Damped", "normal"]
 )
 def test_every_way_to_the_ground_state_is_read(tmp_path, algo):
     assert slab(tmp_path, incar={"ALGO": algo, "ML_LMLFF": False}).output.energy is not None

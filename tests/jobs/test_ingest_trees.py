@@ -116,6 +116,10 @@ def _pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
+def _damaged(folder: Path, old: str, new: str) -> None:
+    (folder / "vasprun.xml").write_text(minimal.bulk().replace(old, new))
+
+
 FAULTS = {
     "a link to nowhere": lambda folder: (folder / "old").symlink_to("gone"),
     "a link to itself": lambda folder: (folder / "old").symlink_to("old"),
@@ -131,6 +135,9 @@ FAULTS = {
     "a folder": lambda folder: (folder / "vasprun.xml").mkdir() or (folder / "OUTCAR").write_text(""),
     "a pipe": lambda folder: _pipe(folder / "vasprun.xml"),
     "empty": lambda folder: (folder / "vasprun.xml").write_text(""),
+    "a position of stars": lambda folder: _damaged(folder, "0.25", "********"),
+    "an infinite cell": lambda folder: _damaged(folder, "5.2", "Infinity"),
+    "no cell": lambda folder: _damaged(folder, "5.2", "0.0"),
     "no XML": lambda folder: (folder / "vasprun.xml").write_text("quota exceeded"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,7 +15,9 @@ RELAXATIONS = (1, 2, 3)
 FIXED_DENSITY = 10
 """From this value of ICHARG on the density is not made self-consistent, and the energy means nothing."""
 
-_SELF_CONSISTENT = ("normal", "veryfast", "fast", "conjugate", "all", "damped")
+_SELF_CONSISTENT = re.compile(r"n(?!o[nt])|v|f|a(?!cfdt)|c(?!hi)|d", re.IGNORECASE)
+"""Normal, VeryFast, Fast, All, Conjugate, Damped, of which VASP reads the first letters only."""
+
 _FIXED = {2: "None", 3: "Eigenval", 4: "Subrot", 90: "Exact"}
 """Values of IALGO that leave the density or the orbitals as they were, and the names of them in ALGO."""
 
@@ -63,8 +66,7 @@ def _force_field(data: VasprunData) -> str:
 def _algorithm(data: VasprunData) -> str:
     """Name the algorithm where it does not end in the self-consistent ground state."""
     algo = _word(data.incar.get("ALGO", data.parameters.get("ALGO"))).lower()
-    # VASP reads the first letters, and takes "N" for Normal
-    if len(algo) > 1 and not algo.startswith(tuple(name[: len(algo)] for name in _SELF_CONSISTENT)):
+    if algo and not _SELF_CONSISTENT.match(algo):
         return f"no self-consistent density functional calculation (ALGO = {algo})"
     ialgo = _integer(data.setting("IALGO"), 38)
     if ialgo in _FIXED:

@@ -41,6 +41,9 @@ SAME_ENERGY = 1e-3
 SAME_CELL = 2e-3
 """Lattice vectors of LOCPOT and vasprun.xml farther apart than this (A) are those of two runs."""
 
+SMALLEST_CELL = 1e-3
+"""A cell with a smaller volume (A^3) is none."""
+
 NEUTRAL = 1e-3
 """Largest charge (elementary charges) that is rounding."""
 
@@ -159,7 +162,7 @@ def structure_of(data: VasprunData, geometry: Geometry) -> Structure:
     Raises
     ------
     InputError
-        If atoms and coordinates do not match, or a number could not be read.
+        If atoms and coordinates do not match, a number could not be read, or the cell has no volume.
     """
     from pymatgen.core import Element, Lattice, Structure
 
@@ -172,6 +175,10 @@ def structure_of(data: VasprunData, geometry: Geometry) -> Structure:
     if unknown or not (np.isfinite(geometry.positions).all() and np.isfinite(geometry.lattice).all()):
         what = f"names {', '.join(unknown)}, no element" if unknown else "holds a position that is no number"
         raise InputError(f"vasprun.xml {what}; run the calculation again")
+    if abs(np.linalg.det(geometry.lattice)) < SMALLEST_CELL:
+        raise InputError(
+            "vasprun.xml holds a cell without volume; copy it again or run the calculation again"
+        )
     return Structure(Lattice(geometry.lattice), list(data.species), geometry.positions)
 
 

@@ -68,8 +68,8 @@ COMPARED_OTHERWISE = FUNCTIONAL | {"ENCUT", "ENMAX", "ISMEAR", "SIGMA", "ISPIN",
 ACCURACY = frozenset({"PREC", "LREAL", "ROPT", "ADDGRID", "ENAUG", "LMAXMIX", "KGAMMA"})
 """Tags that shift energies by meV: equal within one surface energy, but no methods of their own.
 
-"If you want to calculate surface energies, recalculate the bulk with exactly the same ENCUT, PREC, LREAL and
-ROPT" (VASP wiki, LREAL)."""
+The shift is about the same for each atom, so that it cancels between slab and bulk only if both have it (VASP
+wiki, LREAL, on surface energies)."""
 
 PER_ELEMENT = frozenset(
     {"ROPT", "RWIGS", "VDW_C6", "VDW_R0", "VDW_ALPHA", "VDW_C6AU", "VDW_R0AU", "CMBJ", "ZVAL"}

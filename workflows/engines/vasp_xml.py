@@ -268,7 +268,8 @@ class _Reader:
             self._geometry = _geometry(element)
         elif element.tag == "varray" and element.get("name") == "forces":
             self._forces = _table(element)
-            self._note("forces", element)
+            if not np.isfinite(self._forces).all():
+                self._note("forces", element)
         elif element.tag == "varray" and element.get("name") == "stress":
             self._stress = _table(element)
         elif element.tag == "eigenvalues":

@@ -147,7 +147,8 @@ class Folders:
         try:
             run = read_run(directory)
         except InputError as error:
-            self.problems.append(" ".join(str(error).split()))
+            line = " ".join(str(error).split())
+            self.problems.append(line if str(directory) in line else f"{directory}: {line}")
             return None
         except LeftOutError as error:
             self.notes.append(str(error))
