@@ -10,7 +10,8 @@ import pytest
 
 from stores.records import VerdictStatus
 from tests.jobs import minimal_vasprun as minimal
-from workflows.engines.vasp_tags import NO_EFFECT, energy_tags
+from workflows.engines.vasp_energy_tags import energy_tags
+from workflows.engines.vasp_tags import NO_EFFECT
 from workflows.engines.vasp_xml import VasprunData
 from workflows.jobs.ingest import plan
 from workflows.jobs.ingest_folders import FinishedRun, read_run
@@ -55,6 +56,7 @@ DIFFERENT = [
     ("VDW_A1", 0.5, None, D3BJ),
     ("VDW_RADIUS", 30.0, None, D3BJ),
     ("VDW_SR", 1.0, None, {"IVDW": 11}),
+    ("VDW_S8", 0.7875, None, {**D3BJ, "GGA": "PS"}),
     ("VDW_C6", [10.0], [12.0], {"IVDW": 1}),
     ("VDW_R0", [1.4], None, {"IVDW": 1}),
     ("LVDW_EWALD", True, None, {"IVDW": 1}),
@@ -157,6 +159,9 @@ EQUAL = [
     ("ALDAX", 0.75, None, HYBRID),
     ("HFSCREEN", 0.0, None, HYBRID),
     ("NKRED", 1, None, HYBRID),
+    ("PRECFOCK", "Normal", "", HYBRID),
+    ("PRECFOCK", "F", "Fast", HYBRID),
+    ("LMAXTAU", 6, None, {"METAGGA": "SCAN", "LASPH": True}),
     ("LDAUU", [0.0], None, {"LDAU": True}),
     ("LDAUU", [4.0], [3.0], {"LDAU": True, "LDAUL": [-1]}),
     ("LDAUPRINT", 2, None, {}),

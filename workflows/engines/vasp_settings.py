@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stores.errors import InputError
+from workflows.engines.vasp_energy_tags import EnergyTags, energy_tags, is_set
 from workflows.engines.vasp_files import find_file
-from workflows.engines.vasp_tags import EnergyTags, energy_tags, is_set
 from workflows.engines.vasp_xml import read_vasprun
 
 if TYPE_CHECKING:
