@@ -331,6 +331,25 @@ def test_of_the_species_of_a_reference_only_its_own_values_count(tmp_path, tag, 
     assert not any("of Ni" in line for line in found)
 
 
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"LDAU": True, "LDAUU": 3.0},
+        {"LDAU": True, "LDAUU": ["U", "3"], "LDAUJ": "none"},
+        {"LHFCALC": True, "AEXX": "a quarter", "HFSCREEN": "****"},
+        {"LUSE_VDW": True, "ZAB_VDW": "****", "IVDW": "D3"},
+        {"EFIELD": float("nan"), "PSTRESS": float("inf"), "LAMBDA": 1e300},
+        {"VDW_C6": [1.0, 2.0, 3.0], "SAXIS": "z", "LSOL": "perhaps"},
+    ],
+)
+def test_a_value_that_is_none_is_a_difference_and_no_traceback(tmp_path, tags):
+    pair = runs(
+        tmp_path, {"incar": tags, "parameters": {"ISPIN": 2, "MAGMOM": 1.0}}, {"parameters": {"ISPIN": 2}}
+    )
+    assert differences(*pair)
+    assert ingested_method(pair[0].settings).fingerprint
+
+
 def test_a_spin_polarised_run_without_a_known_moment_is_a_difference(tmp_path):
     (line,) = differences(*runs(tmp_path, {"parameters": {"ISPIN": 2}}, {}))
     assert "ISPIN" in line

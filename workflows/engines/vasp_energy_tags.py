@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _ECHOED = {"ENCUT": "ENMAX", "ISMEAR": "ISMEAR", "SIGMA": "SIGMA"}
 """Tags compared by what VASP echoes, with its names; INCAR counts too, for VASP overrules none of them."""
 
+LARGEST_INTEGER = 1 << 31
+"""Of Fortran; larger values stay real numbers."""
+
 _HUBBARD = {"LDAUL": 2, "LDAUU": 0, "LDAUJ": 0}
 DUDAREV = 2
 """LDAUTYPE in which only U less J counts."""
@@ -145,7 +148,7 @@ def _normal(name: str, value: Any, default: Any) -> Any:
     value = float(f"{value:.6g}")
     if name == "ICORELEVEL" and value == 1:  # core levels in the initial state are computed afterwards
         return 0
-    return int(value) if value == int(value) else value
+    return int(value) if value == int(value) and abs(value) < LARGEST_INTEGER else value
 
 
 def is_set(data: VasprunData, name: str) -> bool:
@@ -179,7 +182,9 @@ def _hubbard(data: VasprunData, elements: list[str]) -> dict[str, tuple[Any, ...
     found: dict[str, tuple[Any, ...]] = {}
     for element, shell, u, j in zip(elements, *(listed(n, d) for n, d in _HUBBARD.items()), strict=False):
         if shell != -1 and (u or j):
-            found[element] = (kind, shell, round(u - j, 4)) if kind == DUDAREV else (kind, shell, u, j)
+            # text in place of a number is kept: it is equal to nothing but itself
+            only_difference = kind == DUDAREV and not isinstance(u, str) and not isinstance(j, str)
+            found[element] = (kind, shell, round(u - j, 4)) if only_difference else (kind, shell, u, j)
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -136,7 +136,7 @@ def settings_from(data: VasprunData, where: str) -> VaspSettings:
     # of the tetrahedron methods only those with Fermi smearing use SIGMA, and they do
     uses_sigma = ismear >= -1 or ismear in {-14, -15}
     spin = data.setting("ISPIN", 1) == 2
-    moments = data.setting("MAGMOM") or ()
+    moments = [m for m in _listed(data.setting("MAGMOM")) if isinstance(m, int | float)]
     return VaspSettings(
         functional=_functional(data),
         cutoff=round(cutoff, 3),
@@ -194,12 +194,12 @@ def _functional(data: VasprunData) -> str:
     if isinstance(vdw, (int, float)) and int(vdw):
         base += f"+{_VDW.get(int(vdw), f'IVDW{int(vdw)}')}"
     if is_set(data, "LUSE_VDW"):
-        base += "+vdW-DF" if float(data.setting("ZAB_VDW") or -0.8491) > -1 else "+vdW-DF2"
+        base += "+vdW-DF" if _real(data.setting("ZAB_VDW"), -0.8491) > -1 else "+vdW-DF2"
     return base
 
 
 def _hybrid(data: VasprunData, base: str) -> str:
-    share, screening = float(data.setting("AEXX", 0.25)), float(data.setting("HFSCREEN", 0.0) or 0.0)
+    share, screening = _real(data.setting("AEXX"), 0.25), _real(data.setting("HFSCREEN"), 0.0)
     known = {0.2: "HSE06", 0.3: "HSE03", 0.0: "PBE0"} if (base, round(share, 3)) == ("PBE", 0.25) else {}
     name = known.get(round(screening, 3))
     return name or f"{base}-hybrid(AEXX={share:g},HFSCREEN={screening:g})"
@@ -208,8 +208,16 @@ def _hybrid(data: VasprunData, base: str) -> str:
 def _hubbard(data: VasprunData) -> dict[str, float]:
     if not is_set(data, "LDAU"):
         return {}
-    u = data.incar.get("LDAUU", data.parameters.get("LDAUU")) or []
-    j = data.incar.get("LDAUJ", data.parameters.get("LDAUJ")) or []
+    u, j = (_listed(data.incar.get(name, data.parameters.get(name))) for name in ("LDAUU", "LDAUJ"))
     j = [*j, *[0.0] * len(u)]
     pairs = zip((element for element, _ in data.potcars), u, j, strict=False)
-    return {element: round(a - b, 4) for element, a, b in pairs if abs(a - b) > 1e-6}
+    numbers = [(e, a, b) for e, a, b in pairs if isinstance(a, int | float) and isinstance(b, int | float)]
+    return {element: round(a - b, 4) for element, a, b in numbers if abs(a - b) > 1e-6}
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _real(value: Any, default: float) -> float:
+    return float(value) if isinstance(value, int | float) and isfinite(value) else default
