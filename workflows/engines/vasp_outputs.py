@@ -255,7 +255,7 @@ def _contradiction(data: VasprunData, outcar: OutcarData, path: Path) -> str:
         "energy(sigma->0)": (outcar.energy, [step.energy for step in steps]),
     }
     for name, (there, ours) in named.items():
-        known = [energy for energy in ours if energy is not None]
+        known = [energy for energy in ours if energy is not None and np.isfinite(energy)]
         if there is None or not known or min(abs(there - energy) for energy in known) <= SAME_ENERGY:
             continue
         return (
