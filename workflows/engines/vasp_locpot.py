@@ -8,7 +8,6 @@ the block; for LVHAR the second one says nothing new and is not read.
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from stores.errors import InputError
-from workflows.engines.vasp_files import open_output
+from workflows.engines.vasp_files import DAMAGED, open_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +76,7 @@ def read_locpot(path: Path, axis: int = 2) -> LocpotAverage:
         with open_output(path) as stream:
             lattice, shape = _read_header(stream, path)
             means = _plane_means(stream, shape, axis)
-    except (EOFError, zlib.error, OSError):
+    except DAMAGED:
         raise InputError(
             f"{path}: the file ends early or is damaged; copy it again or run it again"
         ) from None

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-import zlib
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import TYPE_CHECKING
 
-from workflows.engines.vasp_files import open_output
+from workflows.engines.vasp_files import DAMAGED, open_output
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_FLOAT = rb"[-+]?\d+\.\d+(?:[eE][-+]?\d+)?"
-_FERMI = re.compile(rb"E-fermi\s*:\s*(" + _FLOAT + rb")")
-_FREE_ENERGY = re.compile(rb"TOTEN\s*=\s*(" + _FLOAT + rb")\s*eV")
-_ELAPSED = re.compile(rb"Elapsed time \(sec\):\s*(" + _FLOAT + rb")")
-_MAGNETIZATION = re.compile(rb"number of electron\s+\S+\s+magnetization\s+(" + _FLOAT + rb")")
+# a number, or what stands in its place where it was too large for its field (****, NaN, Infinity)
+_WORD = rb"([-+]?\d+\.\d+(?:[eE][-+]?\d+)?|\*+|[-+]?nan|[-+]?inf(?:inity)?)"
+_FERMI = re.compile(rb"E-fermi\s*:\s*" + _WORD, re.IGNORECASE)
+_FREE_ENERGY = re.compile(rb"TOTEN\s*=\s*" + _WORD, re.IGNORECASE)
+_ENERGY = re.compile(rb"energy\(sigma->0\)\s*=\s*" + _WORD, re.IGNORECASE)
+_ELAPSED = re.compile(rb"Elapsed time \(sec\):\s*" + _WORD, re.IGNORECASE)
+_MAGNETIZATION = re.compile(rb"number of electron\s+\S+\s+magnetization\s+" + _WORD, re.IGNORECASE)
 
 
 @dataclass
@@ -27,8 +29,10 @@ class OutcarData:
     ----------
     fermi_energy
         Of the last electronic loop (eV).
-    free_energy
-        TOTEN of the last ionic step (eV).
+    free_energy, energy
+        TOTEN and energy(sigma->0) of the last ionic step (eV).
+    unreadable
+        What stands in place of a finite number, such as ``********``: "energy", "Fermi energy".
     scf_converged
         Whether the last electronic loop ended because EDIFF was reached; None if it did not end.
     ionic_converged
@@ -43,6 +47,8 @@ class OutcarData:
 
     fermi_energy: float | None = None
     free_energy: float | None = None
+    energy: float | None = None
+    unreadable: dict[str, str] = field(default_factory=dict)
     scf_converged: bool | None = None
     ionic_converged: bool = False
     total_magnetization: float | None = None
@@ -76,20 +82,23 @@ def read_outcar(path: Path) -> OutcarData:
                     elif rules == 1 and not line.startswith(b"----"):
                         table.append(_last_number(line))
                 elif b"E-fermi" in line:
-                    data.fermi_energy = _first(_FERMI, line, data.fermi_energy)
+                    data.fermi_energy = _found(_FERMI, line, data.fermi_energy, data, "Fermi energy")
                 elif b"TOTEN" in line and b"free  energy" in line:
-                    data.free_energy = _first(_FREE_ENERGY, line, data.free_energy)
+                    data.free_energy = _found(_FREE_ENERGY, line, data.free_energy, data, "energy")
+                    data.energy = None
+                elif b"energy  without entropy" in line:  # of the ionic step, as told by the two blanks
+                    data.energy = _found(_ENERGY, line, data.energy, data)
                 elif b"aborting loop" in line:
                     data.scf_converged = b"EDIFF is reached" in line
                 elif b"number of electron" in line:
-                    data.total_magnetization = _first(_MAGNETIZATION, line, data.total_magnetization)
+                    data.total_magnetization = _found(_MAGNETIZATION, line, data.total_magnetization, data)
                 elif b"magnetization (x)" in line:
                     table, rules = [], 0
                 elif b"reached required accuracy" in line:
                     data.ionic_converged = True
                 elif b"Elapsed time" in line:
-                    data.elapsed = _first(_ELAPSED, line, None)
-    except (EOFError, zlib.error, OSError):
+                    data.elapsed = _found(_ELAPSED, line, None, data)
+    except DAMAGED:
         data.elapsed = None  # compressed and cut off
     return data
 
@@ -104,15 +113,33 @@ def read_total_magnetization(oszicar: Path) -> float | None:
     """
     try:
         with open_output(oszicar) as stream:
-            found = re.findall(rb"mag=\s*(" + _FLOAT + rb")", stream.read())
-    except (EOFError, zlib.error, OSError):
+            found = re.findall(rb"mag=\s*" + _WORD, stream.read(), re.IGNORECASE)
+    except DAMAGED:
         return None
-    return float(found[-1]) if found else None
+    return _finite(found[-1]) if found else None
 
 
-def _first(pattern: re.Pattern[bytes], line: bytes, known: float | None) -> float | None:
+def _found(
+    pattern: re.Pattern[bytes], line: bytes, known: float | None, data: OutcarData, what: str = ""
+) -> float | None:
+    """Return the number in a line, None if it is none, `known` if the line is of another kind."""
     match = pattern.search(line)
-    return float(match[1]) if match else known
+    if match is None:
+        return known
+    number = _finite(match[1])
+    if what:
+        data.unreadable.pop(what, None)
+        if number is None:
+            data.unreadable[what] = match[1].decode("ascii")
+    return number
+
+
+def _finite(word: bytes) -> float | None:
+    try:
+        number = float(word)
+    except ValueError:
+        return None
+    return number if isfinite(number) else None
 
 
 def _last_number(line: bytes) -> float:

@@ -14,7 +14,9 @@ import numpy as np
 from stores.errors import InputError
 from stores.records import CalculationOutput, CalculationStatus, PlanarPotential
 from stores.words import counted
+from workflows.engines.vasp_convergence import max_force, unconverged
 from workflows.engines.vasp_files import find_file
+from workflows.engines.vasp_kinds import other_kind, without_total_energy
 from workflows.engines.vasp_locpot import read_locpot
 from workflows.engines.vasp_outcar import OutcarData, read_outcar, read_total_magnetization
 from workflows.engines.vasp_xml import VasprunData, read_vasprun
@@ -39,15 +41,11 @@ SAME_ENERGY = 1e-3
 SAME_CELL = 2e-3
 """Lattice vectors of LOCPOT and vasprun.xml farther apart than this (A) are those of two runs."""
 
+SMALLEST_CELL = 1e-3
+"""A cell with a smaller volume (A^3) is none."""
+
 NEUTRAL = 1e-3
 """Largest charge (elementary charges) that is rounding."""
-
-MOLECULAR_DYNAMICS = 0
-RELAXATIONS = (1, 2, 3)
-"""Values of IBRION."""
-
-FIXED_DENSITY = 10
-"""From this value of ICHARG on the density is not made self-consistent, and the energy means nothing."""
 
 
 def read_output(
@@ -125,7 +123,7 @@ def output_from(
     problem = _unusable(data, outcar, path)
     if problem:
         return _failed(problem, directory, **known)
-    reasons = _unconverged(data, outcar, path)
+    reasons = unconverged(data, outcar)
     energy = data.steps[-1].energy
     fermi = _fermi_energy(data, outcar)
     potential = None
@@ -141,7 +139,7 @@ def output_from(
         fermi_energy=fermi.energy,
         vbm=fermi.vbm,
         cbm=fermi.cbm,
-        max_force=_max_force(data, free),
+        max_force=max_force(data, free),
         total_magnetization=total,
         site_magnetizations=sites,
         potential=potential,
@@ -151,6 +149,7 @@ def output_from(
             "fermi_energy_from": fermi.source,
             "gamma_centred": is_gamma_centred(data),
             "n_kpoints": data.n_kpoints,
+            **({"fermi_energy": f"{path}: {fermi.problem}"} if fermi.problem else {}),
             **notes,
         },
         **known,
@@ -163,7 +162,7 @@ def structure_of(data: VasprunData, geometry: Geometry) -> Structure:
     Raises
     ------
     InputError
-        If atoms and coordinates do not match, or a number could not be read.
+        If atoms and coordinates do not match, a number could not be read, or the cell has no volume.
     """
     from pymatgen.core import Element, Lattice, Structure
 
@@ -176,17 +175,11 @@ def structure_of(data: VasprunData, geometry: Geometry) -> Structure:
     if unknown or not (np.isfinite(geometry.positions).all() and np.isfinite(geometry.lattice).all()):
         what = f"names {', '.join(unknown)}, no element" if unknown else "holds a position that is no number"
         raise InputError(f"vasprun.xml {what}; run the calculation again")
+    if abs(np.linalg.det(geometry.lattice)) < SMALLEST_CELL:
+        raise InputError(
+            "vasprun.xml holds a cell without volume; copy it again or run the calculation again"
+        )
     return Structure(Lattice(geometry.lattice), list(data.species), geometry.positions)
-
-
-def other_kind(data: VasprunData) -> str:
-    """Name the kind of a run that is neither static nor a relaxation; empty if it is one of these."""
-    if (icharg := _integer(data.setting("ICHARG"), 0)) >= FIXED_DENSITY:
-        return f"bands on a fixed density (ICHARG = {icharg})"
-    ibrion = _integer(data.setting("IBRION"), -1)
-    if _integer(data.setting("NSW"), 0) > 1 and ibrion not in RELAXATIONS:
-        return "molecular dynamics" if ibrion == MOLECULAR_DYNAMICS else f"IBRION = {ibrion}"
-    return ""
 
 
 def is_gamma_centred(data: VasprunData) -> bool | None:
@@ -225,6 +218,11 @@ def _unusable(data: VasprunData, outcar: OutcarData | None, path: Path) -> str:
         return f"{path}: holds no ionic step; run the calculation again"
     if kind := other_kind(data):
         return f"{path}: {kind}, no static run and no relaxation; give the folder of one"
+    if potential := without_total_energy(data):
+        return (
+            f"{path}: {potential} gives no total energy, for it is a potential without a functional; run it "
+            "with a functional"
+        )
     if abs(charge := data.charge) > NEUTRAL:
         return (
             f"{path}: the cell has a charge of {charge:+g} e (NELECT), so that neither its energy nor its "
@@ -232,63 +230,39 @@ def _unusable(data: VasprunData, outcar: OutcarData | None, path: Path) -> str:
         )
     step = data.steps[-1]
     if step.energy is None or not np.isfinite(step.energy):
-        return f"{path}: the last ionic step has no energy; run the calculation again"
-    if outcar is not None and outcar.free_energy is not None and step.free_energy is not None:
-        difference = abs(outcar.free_energy - step.free_energy)
-        if difference > SAME_ENERGY:
-            return (
-                f"{path} and OUTCAR differ by {difference:.3f} eV and so belong to two runs; "
-                "keep the files of one run"
-            )
+        written = _instead(data.unreadable.get("energy", ""))
+        return f"{path}: the last ionic step has no energy{written}; run the calculation again"
+    if written := _instead(data.unreadable.get("forces", "")):
+        return (
+            f"{path}: a force of the last ionic step is no number{written}; check its geometry, run it again"
+        )
+    return "" if outcar is None else _contradiction(data, outcar, path)
+
+
+def _instead(word: str) -> str:
+    """Name what stands in place of a number; stars fill a field that was too narrow for it."""
+    return word and f" ({word} was written{', too large for its field' if '*' in word else ''})"
+
+
+def _contradiction(data: VasprunData, outcar: OutcarData, path: Path) -> str:
+    """Compare the energies of vasprun.xml and OUTCAR; say in which they differ, empty if they agree."""
+    if written := _instead(outcar.unreadable.get("energy", "")):
+        return f"{path.parent}: TOTEN of OUTCAR is no number{written}; run the calculation again"
+    # an OUTCAR that was cut off may end at an earlier step
+    steps = data.steps[-1:] if outcar.complete else data.steps
+    named = {
+        "free energy TOTEN": (outcar.free_energy, [step.free_energy for step in steps]),
+        "energy(sigma->0)": (outcar.energy, [step.energy for step in steps]),
+    }
+    for name, (there, ours) in named.items():
+        known = [energy for energy in ours if energy is not None and np.isfinite(energy)]
+        if there is None or not known or min(abs(there - energy) for energy in known) <= SAME_ENERGY:
+            continue
+        return (
+            f"{path} gives {known[-1]:.6f} eV as {name}, OUTCAR beside it {there:.6f} eV: they belong to two "
+            "runs; keep the files of one run"
+        )
     return ""
-
-
-def _unconverged(data: VasprunData, outcar: OutcarData | None, path: Path) -> list[str]:
-    """Say which loop ended at its limit of steps."""
-    reasons = []
-    nelm = _integer(data.setting("NELM"), 60)
-    said = outcar.scf_converged if outcar is not None else None
-    change, ediff = data.steps[-1].last_change, float(data.setting("EDIFF", 1e-4) or 1e-4)
-    # VASP 5.4 says "EDIFF is reached" also where NELM ended the loop, so the word alone is not enough
-    reached_at_last = said is True and change is not None and change <= ediff
-    if data.steps[-1].scf_steps >= nelm and not reached_at_last:
-        reasons.append(f"the electronic loop stopped after NELM = {nelm} steps")
-    elif said is False:
-        reasons.append("the electronic loop ended before EDIFF was reached")
-    nsw = _integer(data.setting("NSW"), 0)
-    if nsw <= 1 or (outcar is not None and outcar.ionic_converged):
-        return reasons
-    n = len(data.steps)
-    if n >= nsw:
-        reasons.append(f"the relaxation stopped after NSW = {nsw} steps")
-    elif outcar is not None and outcar.complete:
-        reasons.append(f"the relaxation was stopped after {n} of at most {nsw} steps")
-    else:  # no OUTCAR, or not its end
-        force, limit = _max_force(data, None), data.setting("EDIFFG")
-        if force is not None and isinstance(limit, float) and limit < 0 and force > 1.05 * -limit:
-            reasons.append(f"the relaxation ended with a force of {force:.3f} eV/A, above {-limit:g}")
-    return reasons
-
-
-def _max_force(data: VasprunData, free: Sequence[bool] | None) -> float | None:
-    """Largest force on a free atom (eV/A), along its free directions."""
-    forces = data.forces
-    if forces is None or forces.shape != (len(data.species), 3) or not np.isfinite(forces).all():
-        return None
-    selective = data.initial.selective if data.initial is not None else None
-    if free is not None:
-        forces = forces * np.asarray(free, dtype=bool)[:, None]
-    elif selective is not None and selective.shape == forces.shape:
-        # flags refer to the lattice vectors; a frozen atom has none, and partly free ones are rare
-        flags = selective if _is_cartesian(data) else selective.any(axis=1, keepdims=True)
-        forces = forces * flags
-    return float(np.linalg.norm(forces, axis=1).max(initial=0.0))
-
-
-def _is_cartesian(data: VasprunData) -> bool:
-    assert data.initial is not None
-    lattice = data.initial.lattice
-    return bool(np.abs(lattice - np.diag(np.diag(lattice))).max() < 1e-6)
 
 
 def _moments(
@@ -311,10 +285,11 @@ def _moments(
 
 @dataclass(frozen=True)
 class _Fermi:
-    """Fermi energy with its source, and band edges of a gapped system (eV)."""
+    """Fermi energy with its source or why there is none, and band edges of a gapped system (eV)."""
 
     energy: float | None = None
     source: str = ""
+    problem: str = ""
     vbm: float | None = None
     cbm: float | None = None
 
@@ -327,16 +302,25 @@ def _fermi_energy(data: VasprunData, outcar: OutcarData | None) -> _Fermi:
     (VASP forum, topic 17981): if it lies outside the gap, the middle of the gap is taken.
     """
     energy, source = data.fermi_energy, "vasprun.xml"
-    said = outcar.fermi_energy if outcar is not None else None
-    if said is not None and (energy is None or not np.isfinite(energy) or abs(energy - said) > SAME_FERMI):
-        energy, source = said, "OUTCAR"
+    other = outcar.fermi_energy if outcar is not None else None
+    if other is not None and (energy is None or abs(energy - other) > SAME_FERMI):
+        energy, source = other, "OUTCAR"
     edges = _band_edges(data)
+    if edges is None and energy is None:
+        words = {"vasprun.xml": data.unreadable, "OUTCAR": outcar.unreadable if outcar is not None else {}}
+        bad = [
+            f"{file}{_instead(found['Fermi energy'])}"
+            for file, found in words.items()
+            if "Fermi energy" in found
+        ]
+        problem = f"the Fermi energy is no number in {' and '.join(bad)}" if bad else ""
+        return _Fermi(problem=problem and f"{problem}; run the static calculation again")
     if edges is None:
-        return _Fermi(energy, source if energy is not None else "")
+        return _Fermi(energy, source)
     vbm, cbm = edges
     if energy is None or not vbm <= energy <= cbm:
         energy, source = (vbm + cbm) / 2, "middle of the gap"
-    return _Fermi(energy, source, vbm, cbm)
+    return _Fermi(energy, source, "", vbm, cbm)
 
 
 def _band_edges(data: VasprunData) -> tuple[float, float] | None:
@@ -345,6 +329,8 @@ def _band_edges(data: VasprunData) -> tuple[float, float] | None:
         return None
     edges = []
     for energies, filling in zip(data.eigenvalues, data.occupations, strict=True):
+        if not np.isfinite(energies).all():
+            return None
         filled = filling > 0.5
         counts = filled.sum(axis=1)
         if (counts != counts[0]).any() or counts[0] == energies.shape[1]:

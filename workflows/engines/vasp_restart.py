@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from stores.errors import EngineError, MgsurfError
-from workflows.engines.vasp_files import find_file, open_output
+from workflows.engines.vasp_files import DAMAGED, find_file, is_compressed, open_output
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -59,16 +59,8 @@ def ends_whole(directory: Path) -> bool:
     if path is None:
         return False
     try:
-        if path.suffix != ".gz":
-            with path.open("rb") as stream:
-                stream.seek(max(0, path.stat().st_size - 200))
-                return b"</modeling>" in stream.read()
-        with gzip.open(path, "rb") as packed:
-            tail = b""
-            while block := packed.read(1 << 20):
-                tail = (tail + block)[-200:]
-            return b"</modeling>" in tail
-    except (OSError, EOFError):
+        return b"</modeling>" in _tail(path, 200)
+    except (*DAMAGED, MgsurfError):
         return False
 
 
@@ -78,12 +70,20 @@ def ended_by_itself(directory: Path) -> bool:
     if path is None:
         return False
     try:
-        with open_output(path) as stream:
-            if path.suffix != ".gz":
-                stream.seek(max(0, path.stat().st_size - 5000))
-            return b"General timing and accounting" in stream.read()
-    except (OSError, EOFError, MgsurfError):
+        return b"General timing and accounting" in _tail(path, 5000)
+    except (*DAMAGED, MgsurfError):
         return False
+
+
+def _tail(path: Path, length: int) -> bytes:
+    """Return the last bytes of a file, compressed or not."""
+    with open_output(path) as stream:
+        if not is_compressed(path):
+            stream.seek(max(0, path.stat().st_size - length))
+        tail = b""
+        while block := stream.read(1 << 20):
+            tail = (tail + block)[-length:]
+        return tail
 
 
 def attempts(directory: Path) -> list[Path]:
@@ -233,7 +233,7 @@ def _vasprun(directory: Path, like: Structure) -> Structure | None:
         return None
     last = None
     # the file of a killed run breaks off: take what came before
-    with open_output(path) as stream, suppress(ElementTree.ParseError, EOFError):
+    with open_output(path) as stream, suppress(ElementTree.ParseError, *DAMAGED):
         for _, element in ElementTree.iterparse(stream):
             if element.tag == "calculation":
                 structure = element.find("structure")

@@ -16,7 +16,7 @@ from stores.method import content_hash
 from stores.records import CalculationKind, CalculationOutput, CalculationStatus
 from stores.structures.document import structure_from_document
 from stores.words import counted
-from workflows.engines.vasp_files import find_file, open_output
+from workflows.engines.vasp_files import find_file, is_compressed, open_output
 from workflows.engines.vasp_incar import PARALLEL_TAGS, PATH_TAGS
 from workflows.engines.vasp_outputs import read_output
 from workflows.engines.vasp_potcars import low_cutoffs
@@ -182,7 +182,7 @@ def _provide(prev_dir: Path, directory: Path, name: str, *, written: bool) -> No
     if source is None or _has_content(directory / name) or not _has_content(source):
         return
     (directory / name).unlink(missing_ok=True)
-    if not written and source.suffix != ".gz":
+    if not written and not is_compressed(source):
         with suppress(OSError):  # another file system, or one without links
             os.link(source, directory / name)
             return

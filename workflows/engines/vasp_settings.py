@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from stores.errors import InputError
+from workflows.engines.vasp_energy_tags import EnergyTags, energy_tags, is_set
 from workflows.engines.vasp_files import find_file
 from workflows.engines.vasp_xml import read_vasprun
 
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
 _GGA = {
     "PE": "PBE", "PS": "PBEsol", "RP": "RPBE", "RE": "revPBE", "91": "PW91", "AM": "AM05", "CA": "LDA",
     "PZ": "LDA", "OR": "optPBE", "BO": "optB88", "MK": "optB86b", "ML": "rPW86", "CX": "cx13", "BF": "BEEF",
-    "B3": "B3LYP", "B5": "B3LYP",
+    "B3": "B3LYP", "B5": "B3LYP5",
 }  # fmt: skip
 _FAMILIES = {"PAW_PBE": "PBE", "PAW_GGA": "PW91", "PAW": "LDA", "PAW_LDA": "LDA"}
 _VDW = {
@@ -70,6 +74,10 @@ class VaspSettings:
         PREC, and LREAL as written.
     isif
         ISIF: 2 keeps the cell in a relaxation, 3 and more change it.
+    tags
+        Every other tag that changes energies.
+    grid_spacing
+        Largest distance between points of the FFT grid along an edge of the cell (A); None if not written.
     dipole_axis
         IDIPOL, 0 without a dipole correction.
     version
@@ -91,6 +99,8 @@ class VaspSettings:
     precision: str = ""
     real_projection: bool = False
     isif: int = 2
+    tags: EnergyTags = field(default_factory=EnergyTags)
+    grid_spacing: float | None = None
     dipole_axis: int = 0
     version: str = ""
 
@@ -117,29 +127,34 @@ def settings_from(data: VasprunData, where: str) -> VaspSettings:
     """As `settings_of`, from a file that has been read; `where` names it in messages."""
     cutoff = data.setting("ENMAX", data.setting("ENCUT"))
     ismear = data.setting("ISMEAR")
-    if not isinstance(cutoff, float) or not isinstance(ismear, int):
+    if not isinstance(cutoff, int | float) or not isinstance(ismear, int):
         raise InputError(f"{where}: ends before the settings of the run; copy it again or run it again")
+    width = data.setting("SIGMA", 0.0)
+    if not isinstance(width, int | float) or not isfinite(width) or not isfinite(cutoff):
+        raise InputError(f"{where}: SIGMA or ENCUT is no number; copy it again or run it again")
     smearing = _SMEARING.get(ismear, f"methfessel-paxton-{ismear}" if ismear > 0 else f"ismear{ismear}")
     # of the tetrahedron methods only those with Fermi smearing use SIGMA, and they do
     uses_sigma = ismear >= -1 or ismear in {-14, -15}
     spin = data.setting("ISPIN", 1) == 2
-    moments = data.setting("MAGMOM") or ()
+    moments = [m for m in _listed(data.setting("MAGMOM")) if isinstance(m, int | float)]
     return VaspSettings(
         functional=_functional(data),
         cutoff=round(cutoff, 3),
         smearing=smearing,
-        smearing_width=round(float(data.setting("SIGMA", 0.0)), 4) if uses_sigma else 0.0,
+        smearing_width=round(float(width), 4) if uses_sigma else 0.0,
         spin_polarized=spin,
         initial_moments=tuple(round(float(m), 2) for m in moments) if spin else (),
-        spin_orbit=bool(data.setting("LSORBIT", False)),
-        aspherical=bool(data.setting("LASPH", False)),
+        spin_orbit=is_set(data, "LSORBIT"),
+        aspherical=is_set(data, "LASPH"),
         ediff=data.setting("EDIFF"),
         ediffg=data.setting("EDIFFG"),
         hubbard=_hubbard(data),
         potcars=dict(data.potcars),
         precision=str(data.setting("PREC", "")).lower(),
-        real_projection=bool(data.setting("LREAL", False)),
+        real_projection=is_set(data, "LREAL"),
         isif=int(data.setting("ISIF", 2) or 0),
+        tags=energy_tags(data),
+        grid_spacing=_grid_spacing(data),
         dipole_axis=_dipole_axis(data),
         version=data.version,
     )
@@ -156,6 +171,13 @@ def _dipole_axis(data: VasprunData) -> int:
     return int(data.setting("IDIPOL", 0) or 0) if corrected else 0
 
 
+def _grid_spacing(data: VasprunData) -> float | None:
+    numbers = [data.setting(name) for name in ("NGX", "NGY", "NGZ")]
+    if data.initial is None or not all(isinstance(n, int) and n > 0 for n in numbers):
+        return None
+    return float((np.linalg.norm(data.initial.lattice, axis=1) / numbers).max())
+
+
 def _functional(data: VasprunData) -> str:
     # what was asked comes first: some versions echo "--" for it
     gga = str(data.incar.get("GGA") or data.parameters.get("GGA", "")).strip().upper()
@@ -166,28 +188,36 @@ def _functional(data: VasprunData) -> str:
         base = "/".join(sorted({_FAMILIES.get(family, family) for family in families})) or "unknown"
     if meta.strip("-") and meta not in {"NONE", "F", "FALSE"}:
         base = meta
-    if data.setting("LHFCALC", False):
+    if is_set(data, "LHFCALC"):
         base = _hybrid(data, base)
-    vdw = data.incar.get("IVDW", data.parameters.get("IVDW")) or (1 if data.incar.get("LVDW") else 0)
+    vdw = data.incar.get("IVDW", data.parameters.get("IVDW")) or int(is_set(data, "LVDW"))
     if isinstance(vdw, (int, float)) and int(vdw):
         base += f"+{_VDW.get(int(vdw), f'IVDW{int(vdw)}')}"
-    if data.setting("LUSE_VDW", False):
-        base += "+vdW-DF" if float(data.setting("Zab_VDW", -0.8491) or -0.8491) > -1 else "+vdW-DF2"
+    if is_set(data, "LUSE_VDW"):
+        base += "+vdW-DF" if _real(data.setting("ZAB_VDW"), -0.8491) > -1 else "+vdW-DF2"
     return base
 
 
 def _hybrid(data: VasprunData, base: str) -> str:
-    share, screening = float(data.setting("AEXX", 0.25)), float(data.setting("HFSCREEN", 0.0) or 0.0)
-    known = {("PBE", 0.25, 0.2): "HSE06", ("PBE", 0.25, 0.3): "HSE03", ("PBE", 0.25, 0.0): "PBE0"}
-    name = known.get((base, round(share, 3), round(screening, 1)))
+    share, screening = _real(data.setting("AEXX"), 0.25), _real(data.setting("HFSCREEN"), 0.0)
+    known = {0.2: "HSE06", 0.3: "HSE03", 0.0: "PBE0"} if (base, round(share, 3)) == ("PBE", 0.25) else {}
+    name = known.get(round(screening, 3))
     return name or f"{base}-hybrid(AEXX={share:g},HFSCREEN={screening:g})"
 
 
 def _hubbard(data: VasprunData) -> dict[str, float]:
-    if not data.setting("LDAU", False):
+    if not is_set(data, "LDAU"):
         return {}
-    u = data.incar.get("LDAUU", data.parameters.get("LDAUU")) or []
-    j = data.incar.get("LDAUJ", data.parameters.get("LDAUJ")) or []
+    u, j = (_listed(data.incar.get(name, data.parameters.get(name))) for name in ("LDAUU", "LDAUJ"))
     j = [*j, *[0.0] * len(u)]
     pairs = zip((element for element, _ in data.potcars), u, j, strict=False)
-    return {element: round(a - b, 4) for element, a, b in pairs if abs(a - b) > 1e-6}
+    numbers = [(e, a, b) for e, a, b in pairs if isinstance(a, int | float) and isinstance(b, int | float)]
+    return {element: round(a - b, 4) for element, a, b in numbers if abs(a - b) > 1e-6}
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _real(value: Any, default: float) -> float:
+    return float(value) if isinstance(value, int | float) and isfinite(value) else default

@@ -7,15 +7,16 @@ times the time and memory.
 
 from __future__ import annotations
 
-import zlib
+import re
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import TYPE_CHECKING, Any, cast
 from xml.etree.ElementTree import ParseError, XMLPullParser
 
 import numpy as np
 
 from stores.errors import InputError
-from workflows.engines.vasp_files import open_output
+from workflows.engines.vasp_files import DAMAGED, open_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,8 @@ _SKIPPED = (
     (b"<eigenvalues_kpoints_opt", b"</eigenvalues_kpoints_opt>"),
     (b"<dielectricfunction", b"</dielectricfunction>"),
 )
+_ENERGIES = ("e_fr_energy", "e_0_energy")
+_TEXT = re.compile(r"(?!nan|inf)[A-Za-z_.]*[A-Za-z_]", re.IGNORECASE)
 _LONGEST_TAG = max(len(start) for start, _ in _SKIPPED)
 _CONTROL = bytes(i for i in range(32) if i not in b"\t\n\r")
 _SYMBOLS = {"X": "Xe", "r": "Zr"}
@@ -90,7 +93,7 @@ class VasprunData:
     version
         Of VASP, e.g. "6.3.0".
     incar, parameters
-        What was asked, and every setting in effect (separators flattened).
+        Tags given in INCAR, and every setting in effect (separators flattened); names in capitals.
     kpoint_style, kpoint_divisions, kpoint_length, kpoint_shift
         Of an automatic mesh: "Gamma", "Monkhorst-Pack" or "Auto", with divisions or the length they follow
         from (A); None for an explicit list.
@@ -104,12 +107,15 @@ class VasprunData:
         Electrons that the POTCARs give the neutral cell; None if the file does not say.
     initial, final
         Geometry before and after; `final` is the last complete one of a cut-off file.
-    forces
-        On each atom in the last step (eV/A), shape (n, 3).
+    forces, stress
+        On each atom in the last step (eV/A), shape (n, 3); of the cell in it (kB), shape (3, 3).
     steps
         Every complete ionic step.
     fermi_energy
         As written (eV).
+    unreadable
+        What stands in place of a finite number, such as ``********``, by what it should be: "energy",
+        "forces" of the last step, "Fermi energy".
     eigenvalues, occupations
         By spin, shape (n_kpoints, n_bands); eV and 0 to 1.
     complete
@@ -130,8 +136,10 @@ class VasprunData:
     initial: Geometry | None = None
     final: Geometry | None = None
     forces: Floats | None = None
+    stress: Floats | None = None
     steps: list[IonicStep] = field(default_factory=list)
     fermi_energy: float | None = None
+    unreadable: dict[str, str] = field(default_factory=dict)
     eigenvalues: list[Floats] = field(default_factory=list)
     occupations: list[Floats] = field(default_factory=list)
     complete: bool = False
@@ -143,8 +151,8 @@ class VasprunData:
     @property
     def charge(self) -> float:
         """Charge of the cell in elementary charges; 0 where the file does not tell."""
-        electrons = self.setting("NELECT")
-        if self.valence is None or not isinstance(electrons, float):
+        electrons = self.incar.get("NELECT", self.parameters.get("NELECT"))
+        if self.valence is None or isinstance(electrons, bool) or not isinstance(electrons, (int, float)):
             return 0.0
         charge = round(self.valence - electrons, 4)
         return charge if np.isfinite(charge) else 0.0
@@ -180,7 +188,7 @@ def read_vasprun(path: Path) -> VasprunData:
                 parser.feed(chunk)
                 reader.take(parser)
         parser.close()
-    except (EOFError, zlib.error, OSError, ParseError) as error:
+    except (*DAMAGED, ParseError) as error:
         broken = " ".join(str(error).split())
     except (ValueError, IndexError, TypeError) as error:
         raise InputError(f"{path}: not laid out as VASP does ({error}); copy the file again") from None
@@ -203,6 +211,8 @@ class _Reader:
         self._energy: dict[str, float] = {}
         self._geometry: Geometry | None = None
         self._forces: Floats | None = None
+        self._stress: Floats | None = None
+        self._overflow: dict[str, str] = {}
 
     def take(self, parser: XMLPullParser[Element]) -> None:
         """Use every element that ended since the last call."""
@@ -249,17 +259,38 @@ class _Reader:
         if element.tag == "scstep":
             energy = element.find("energy")
             self._scf.append({} if energy is None else _energies(energy))
+            self._overflow.pop("energy", None)  # that of an earlier electronic step does not matter
+            self._note("energy", energy)
         elif element.tag == "energy":
             self._energy = _energies(element)
+            self._note("energy", element)
         elif element.tag == "structure":
             self._geometry = _geometry(element)
         elif element.tag == "varray" and element.get("name") == "forces":
             self._forces = _table(element)
+            if not np.isfinite(self._forces).all():
+                self._note("forces", element)
+        elif element.tag == "varray" and element.get("name") == "stress":
+            self._stress = _table(element)
         elif element.tag == "eigenvalues":
             self._read_eigenvalues(element)
         elif element.tag == "dos" and element.get("comment") is None:
-            text = element.findtext("i[@name='efermi']")
-            self.data.fermi_energy = _number(text) if text else None
+            text = (element.findtext("i[@name='efermi']") or "").strip()
+            fermi = _number(text) if text else None
+            self.data.unreadable.pop("Fermi energy", None)
+            if fermi is not None and not isfinite(fermi):
+                self.data.unreadable["Fermi energy"], fermi = text, None
+            self.data.fermi_energy = fermi
+
+    def _note(self, what: str, element: Element | None) -> None:
+        """Note the first word of a table or of the energies that is no finite number."""
+        if element is None:
+            return
+        items = (i for i in element if i.tag == "v" or (i.get("name") or "").strip() in _ENERGIES)
+        words = (word for item in items for word in (item.text or "").split())
+        bad = next((word for word in words if not isfinite(_number(word))), "")
+        if bad:
+            self._overflow[what] = bad
 
     def _end_step(self) -> None:
         data, last = self.data, self._scf[-1] if self._scf else {}
@@ -272,9 +303,11 @@ class _Reader:
         energies = [step["e_fr_energy"] for step in self._scf[-2:] if "e_fr_energy" in step]
         change = abs(energies[1] - energies[0]) if len(energies) == 2 else None
         data.steps.append(IonicStep(len(self._scf), free, energy, change))
-        data.forces = self._forces
+        data.forces, data.stress = self._forces, self._stress
+        data.unreadable = {k: v for k, v in data.unreadable.items() if k == "Fermi energy"} | self._overflow
         data.final = self._geometry or data.final
-        self._scf, self._energy, self._geometry, self._forces = [], {}, None, None
+        self._scf, self._energy, self._geometry, self._forces, self._stress = [], {}, None, None, None
+        self._overflow = {}
 
     def _read_eigenvalues(self, element: Element) -> None:
         self.data.eigenvalues, self.data.occupations = [], []
@@ -337,7 +370,7 @@ def _values(element: Element) -> dict[str, Any]:
     """Flatten settings; of a name that stands twice the first one counts, as it is the general one."""
     values: dict[str, Any] = {}
     for item in element.iter():
-        name = (item.get("name") or "").strip()  # VASP 6.4 pads some: "GGA    "
+        name = (item.get("name") or "").strip().upper()  # VASP 6.4 pads some ("GGA    "), 5 writes Zab_VDW
         if item.tag not in {"i", "v"} or not name:
             continue
         words = (item.text or "").split()
@@ -346,7 +379,9 @@ def _values(element: Element) -> dict[str, Any]:
             value: Any = (item.text or "").strip()
         else:
             read = {"int": _integer, "logical": _logical}.get(kind or "", _number)
-            parsed = [read(word) for word in words]
+            parsed: list[Any] = [read(word) for word in words]
+            if kind is None and any(_TEXT.match(word) for word in words):
+                parsed = words  # text that does not say so
             value = parsed if item.tag == "v" else (parsed[0] if parsed else None)
         values.setdefault(name, value)
     return values

@@ -10,9 +10,10 @@ from stores.errors import InputError
 from stores.records import CalculationStatus, SurfaceRecord
 from workflows.jobs.ingest_bulks import bulk_of, metastable, reference_of
 from workflows.jobs.ingest_calculations import calculation_of
-from workflows.jobs.ingest_folders import Folders, chains, find_folders, read_folders
-from workflows.jobs.ingest_pairs import folders_of, found_pairs, read_pairs, told_pairs
+from workflows.jobs.ingest_folders import Folders, chains, read_folders
+from workflows.jobs.ingest_pairs import found_pairs, read_pairs, roots_of, told_pairs
 from workflows.jobs.ingest_surfaces import surface_of
+from workflows.jobs.ingest_tree import find_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
     from workflows.jobs.ingest_folders import FinishedRun, RunChain
     from workflows.jobs.ingest_pairs import Pair, PairLine
+    from workflows.jobs.ingest_tree import RunFolders
 
 
 @dataclass
@@ -104,32 +106,32 @@ def ingest(
     return result
 
 
-def _sources(directory: Path | None, pairs_file: Path | None) -> tuple[list[Path], list[PairLine] | None]:
+def _sources(directory: Path | None, pairs_file: Path | None) -> tuple[RunFolders, list[PairLine] | None]:
     """Return the folders with runs, and the lines of the file of pairs."""
     if directory is None and pairs_file is None:
         raise InputError("nothing to read: give the folder of the calculations, or a file of pairs (--pairs)")
     lines = None if pairs_file is None else read_pairs(pairs_file)
-    folders = [] if directory is None else find_folders(directory)
-    if lines is not None:
-        folders = list({folder.resolve(): folder for folder in [*folders, *folders_of(lines)]}.values())
-    if not folders and lines is None:
+    found = find_runs(*([] if directory is None else [directory]), *roots_of(lines or ()))
+    if not found.folders and not found.problems and lines is None:
         raise InputError(f"{directory}: no VASP calculation in it or below (no vasprun.xml); check the path")
-    return folders, lines
+    return found, lines
 
 
 def _read(
-    sources: tuple[list[Path], list[PairLine] | None],
+    sources: tuple[RunFolders, list[PairLine] | None],
     pairs_file: Path | None,
     tick: Callable[[str, int, int], None] | None,
 ) -> tuple[Ingestion, Folders]:
-    folders, lines = sources
-    counter = iter(range(1, len(folders) + 1))
+    there, lines = sources
+    counter = iter(range(1, len(there.folders) + 1))
 
     def announce(folder: Path) -> None:
         if tick is not None:
-            tick(str(folder), next(counter), len(folders))
+            tick(str(folder), next(counter), len(there.folders))
 
-    found = read_folders(folders, announce)
+    found = read_folders(there.folders, announce)
+    found.problems = there.problems + found.problems
+    found.notes = there.notes + found.notes
     drop_copies(found)
     if pairs_file is not None and lines is not None:
         pairs = told_pairs(pairs_file, lines, found)

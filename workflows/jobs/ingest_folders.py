@@ -14,7 +14,8 @@ from stores.records import CalculationOutput, CalculationStatus
 from stores.structures.document import structure_from_document
 from stores.structures.vacuum import across_slab, vacuum_directions
 from workflows.engines.vasp_files import find_file
-from workflows.engines.vasp_outputs import other_kind, output_from, structure_of
+from workflows.engines.vasp_kinds import other_kind
+from workflows.engines.vasp_outputs import output_from, structure_of
 from workflows.engines.vasp_settings import settings_from
 from workflows.engines.vasp_xml import read_vasprun
 from workflows.jobs.ingest_settings import ingested_method
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 
 SAME_PLACE = 0.01
 """A static run follows a relaxation if its atoms lie this close (A) to where the relaxation left them."""
-
-OUTPUT_FILES = ("OUTCAR", "OSZICAR")
-"""A folder with one of these, but without vasprun.xml, holds a run that cannot be read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,38 +148,22 @@ class Folders:
         try:
             run = read_run(directory)
         except InputError as error:
-            self.problems.append(" ".join(str(error).split()))
+            line = " ".join(str(error).split())
+            self.problems.append(line if str(directory) in line else f"{directory}: {line}")
             return None
         except LeftOutError as error:
             self.notes.append(str(error))
             return None
         if run.failed:
             self.problems.append(run.output.reason)
+        elif run.is_slab and (no_fermi_energy := run.output.details.get("fermi_energy")):
+            self.notes.append(f"{no_fermi_energy}; without it there is no work function")
         self.runs.append(run)
         return run
 
 
 class LeftOutError(Exception):
     """A run that is sound but none of those wanted here."""
-
-
-def find_folders(root: Path) -> list[Path]:
-    """Return every folder below `root`, itself included, that holds files of a VASP run.
-
-    Raises
-    ------
-    InputError
-        If `root` is no folder.
-    """
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder; give the folder that holds the VASP calculations")
-    found = []
-    for name, folders, _ in os.walk(root):
-        folders.sort()
-        folder = Path(name)
-        if any(find_file(folder, file) is not None for file in ("vasprun.xml", *OUTPUT_FILES)):
-            found.append(folder)
-    return found
 
 
 def read_folders(folders: Iterable[Path], tick: Callable[[Path], None] = lambda folder: None) -> Folders:
@@ -280,7 +262,9 @@ def chains(runs: Iterable[FinishedRun]) -> list[RunChain]:
         if run.is_relaxation:
             continue
         fits = [r for r in relaxations if r.is_slab == run.is_slab and _continues(r, run)]
-        fits.sort(key=lambda r: (r in gone_on_with, *_nearness(r, run)))
+        fits.sort(
+            key=lambda r: (r in gone_on_with, r.output.status is not CalculationStatus.OK, *_nearness(r, run))
+        )
         before = earlier[fits[0]] if fits else ()
         found.append(RunChain(run, fits[0] if fits else None, before))
         used.update(r.directory for r in fits[:1])

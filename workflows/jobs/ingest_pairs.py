@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stores.errors import InputError
-from workflows.jobs.ingest_folders import RunChain, chains, find_folders, one_each, shared_parts
+from workflows.jobs.ingest_folders import RunChain, chains, one_each, shared_parts
 from workflows.jobs.ingest_settings import differences
 from workflows.structures.crystal import crystal_of
 from workflows.structures.slab_cell import asymmetry
@@ -161,11 +161,10 @@ def told_pairs(path: Path, lines: Sequence[PairLine], folders: Folders) -> list[
     return pairs
 
 
-def folders_of(lines: Iterable[PairLine]) -> list[Path]:
-    """Return every folder with a run that the lines name, each once."""
+def roots_of(lines: Iterable[PairLine]) -> list[Path]:
+    """Return every folder that the lines name, each once."""
     roots = [root for line in lines for root in (line.bulk, line.slab, *line.references)]
-    folders = [folder for root in dict.fromkeys(roots) if root.is_dir() for folder in find_folders(root)]
-    return list(dict.fromkeys(folders))
+    return [root for root in dict.fromkeys(roots) if root.is_dir()]
 
 
 def found_pairs(folders: Folders) -> list[Pair]:

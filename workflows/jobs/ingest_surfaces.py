@@ -78,7 +78,9 @@ def surface_of(pair: Pair) -> IngestedSurface:
     own = [*calculation_problems(calculation_of(run) for run in chain.judged)]
     own[0] += moved
     compared = [] if pair.bulk is None else [pair.bulk, *mu0.values()]
-    bulk_failed, bulk_unconverged = calculation_problems(calculation_of(c.last) for c in compared)
+    bulk_failed, bulk_unconverged = calculation_problems(
+        calculation_of(run) for chain in compared for run in chain.judged
+    )
     inconsistent = [line for c in compared for line in differences(slab, c.last)] + _strain(pair)
     first = calculations[0]
     initial = chain.first.initial
@@ -157,7 +159,12 @@ def _judge_work_function(
     )
     if phi is None and verdict.status is VerdictStatus.FAILED and not failed:
         output = pair.slab.last.output
-        why = output.details.get("locpot") or "vasprun.xml and OUTCAR name no Fermi energy"
+        details = output.details
+        why = (
+            details.get("fermi_energy")
+            or details.get("locpot")
+            or "vasprun.xml and OUTCAR name no Fermi energy"
+        )
         return Verdict(status=VerdictStatus.FAILED, reason=str(why))
     remark = pair.slab.last.output.details.get("locpot")
     sound = verdict.status in (VerdictStatus.ACCEPTED, VerdictStatus.VACUUM_NOT_FLAT)
@@ -192,7 +199,7 @@ def _gamma(
     stoichiometric = len({amounts.get(e, 0) / n for e, n in reduced.items()}) == 1
     # the label rests on one reference at most: a bad one of another element must not spoil it
     needed = "" if stoichiometric or len(reduced) != 2 else reference_element(reduced)
-    used = {e: c for e, c in used.items() if e == needed or _is_good(slab, c.last)}
+    used = {e: c for e, c in used.items() if e == needed or _is_good(slab, c)}
     mu0 = {}
     for element, chain in list(used.items()):
         try:
@@ -216,8 +223,9 @@ def _gamma(
     return gamma, gamma.reason, used
 
 
-def _is_good(slab: FinishedRun, reference: FinishedRun) -> bool:
-    return reference.output.status is CalculationStatus.OK and not differences(slab, reference)
+def _is_good(slab: FinishedRun, reference: RunChain) -> bool:
+    sound = all(run.output.status is CalculationStatus.OK for run in reference.judged)
+    return sound and not differences(slab, reference.last)
 
 
 def _phi(slab: FinishedRun) -> WorkFunction | None:
