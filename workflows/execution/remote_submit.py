@@ -88,13 +88,24 @@ def worker_folders(work_dir: object) -> tuple[str, str]:
     return f"folder://{home / 'records'}", str(home / "calculations")
 
 
-def submission_key(
+def submission_keys(
     maker: SurfaceMaker, structure: Structure, facets: list[tuple[int, int, int]] | None
-) -> str:
-    """Return the content hash of what a campaign asks about one compound.
+) -> tuple[str, ...]:
+    """Return the content hash of what a campaign asks about one compound, and the one it had before.
 
-    What is asked of the queue, and where files lie, is no part of it.
+    What is asked of the queue, and where files lie, is no part of it. The two differ where the engine's table
+    of setups is not the standard one: flows submitted before fingerprints were cut to the elements of a
+    calculation are found by the second.
     """
+    method = maker.context.make_engine().method()
+    own = method.for_elements({site.specie.symbol for site in structure}).fingerprint
+    names = dict.fromkeys((own, method.whole_fingerprint))
+    return tuple(_submission_key(maker, structure, facets, name) for name in names)
+
+
+def _submission_key(
+    maker: SurfaceMaker, structure: Structure, facets: list[tuple[int, int, int]] | None, method: str
+) -> str:
     settings = {
         name: getattr(maker, name)
         for name in (
@@ -115,7 +126,7 @@ def submission_key(
             "facets": sorted(map(list, facets)) if facets else None,
             "slabs": settings,
             "thresholds": maker.thresholds.model_dump(exclude_defaults=True),
-            "method": maker.context.make_engine().method().fingerprint,
+            "method": method,
         }
     )
 
@@ -146,7 +157,7 @@ def submit(
     campaign
         Its name.
     compounds
-        Labels by `submission_key`.
+        Labels by the first of `submission_keys`.
 
     Returns
     -------

@@ -206,7 +206,6 @@ def record_surface(
     dict
         ``id`` and ``surface``, the SurfaceRecord.
     """
-    method = context.make_engine().method()
     record = assemble_surface_record(
         slab,
         identity=slab_identity(slab, bulk["bulk"]["bulk_key"], free_depth, layer_tolerance, pre_relaxation),
@@ -219,7 +218,6 @@ def record_surface(
         layer_tolerance=layer_tolerance,
         thresholds=thresholds,
         campaign=context.campaign,
-        method=method,
     )
     with open_store(context.store) as store:
         known = store.get(SurfaceRecord, record.id)
