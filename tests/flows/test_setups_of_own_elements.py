@@ -138,7 +138,7 @@ def test_two_setups_of_one_element_never_meet(bench, compute):
         method = Method.model_validate(next(iter(store.query({}, ["method"])))["method"])
         for label in ("b", "B", "x"):
             whole = method.model_copy(update={"setups": {**TABLE, "Ag": label}})
-            found = [key for key in computed_slabs(store, whole)]
+            found = computed_slabs(store, whole)
             assert len(found) == (1 if label == "x" else 3)
         references = list(store.records(ReferenceRecord))
         assert sorted(r.element for r in references) == ["Ag", "Ag", "Mg"]

@@ -87,7 +87,7 @@ def submit_campaign(
     for line in left_out:
         console.print(line, markup=False)
     ways = [submission_keys(maker, entry.structure, entry.facets) for entry in structures]
-    with open_project(project) as remote, alone_submitting(remote.controller.db):
+    with open_project(project) as remote, alone_submitting(remote.controller.db) as lease:
         chosen = remote.worker(worker)
         plan = plan_of(settings, remote, chosen)
         maker = context_on_worker(maker, remote.config.workers[chosen].work_dir, plan)
@@ -112,6 +112,7 @@ def submit_campaign(
             return 0
         flow = campaign_flow(settings, maker, list(new.values()))
         labels = {key: entry.label for key, entry in new.items()}
+        lease.check()  # building the flow may have taken long
         numbers = submit(remote, chosen, flow, settings.name, labels)
         console.print(
             f"submitted {', '.join(labels.values())} to project {remote.name}, worker {chosen}: "

@@ -122,7 +122,7 @@ def submit_chosen(
     if not chosen:
         return 0
     console = Console(highlight=False, soft_wrap=True)
-    with open_project(project) as remote, alone_submitting(remote.controller.db):
+    with open_project(project) as remote, alone_submitting(remote.controller.db) as lease:
         at = remote.worker(worker)
         plan = plan_of(settings, remote, at)
         known = submitted_before(remote, settings.name)
@@ -144,6 +144,7 @@ def submit_chosen(
             return 0
         there = context_on_worker(chosen_maker(maker, new), remote.config.workers[at].work_dir, plan)
         flow = campaign_flow(settings, there, [entries[key] for key in new])
+        lease.check()  # building the flow may have taken long
         numbers = submit(remote, at, flow, settings.name, labels)
         console.print(
             f"submitted {counted(len(labels), 'slab')} of {counted(len(new), 'compound')} "

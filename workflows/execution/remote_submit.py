@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import contextmanager
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from socket import gethostname
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
+from stores.collection import LAYOUTS
 from stores.errors import StoreError
+from stores.leases import BEAT, COLLECTION, EXPIRY, HeldError, take_lease
 from stores.method import content_hash
+from stores.mongo import MongoCollection
 from workflows.execution.remote_project import METADATA, RemoteProject, initialise
 from workflows.jobs.pre_relaxation import identity_of
 from workflows.structures.identity import bulk_key
@@ -24,16 +23,29 @@ if TYPE_CHECKING:
     from jobflow import Flow
     from pymatgen.core import Structure
 
+    from stores.collection import Collection
+    from stores.leases import Lease
     from workflows.flows.surface import SurfaceMaker
 
 _GIVEN_UP = ("STOPPED",)
-_LOCKS = "mgsurf_locks"
-_LONGEST = 600.0
-"""After so long a submission that did not end was killed (s)."""
+_LEASES = "mgsurf_leases"
+
+
+@dataclass(frozen=True)
+class _ProjectLeases:
+    """The leases of a project, in a collection of our own beside jobflow-remote's, which has no such lock."""
+
+    uri: str
+    leases: Collection
+
+    def collection(self, kind: str) -> Collection:
+        return self.leases
 
 
 @contextmanager
-def alone_submitting(database: Any, wait: float = 120.0) -> Iterator[None]:
+def alone_submitting(
+    database: Any, wait: float = 120.0, *, beat: float = BEAT, expiry: float = EXPIRY
+) -> Iterator[Lease]:
     """Wait until nobody else submits to a project: two at once would submit everything twice.
 
     Parameters
@@ -42,36 +54,36 @@ def alone_submitting(database: Any, wait: float = 120.0) -> Iterator[None]:
         pymongo's, of the project.
     wait
         Longest time to wait (s).
+    beat, expiry
+        See `stores.leases`.
+
+    Yields
+    ------
+    Lease
+        To be checked before anything is submitted.
 
     Raises
     ------
     StoreError
         If another submission does not end.
     """
-    from pymongo.errors import DuplicateKeyError
-
-    locks, mine = database[_LOCKS], {"_id": "submission", "token": uuid4().hex}
+    place = f"project database {database.name}"
+    leases = MongoCollection(database[_LEASES], LAYOUTS[COLLECTION], place, shared=True)
+    store = _ProjectLeases(place, leases)
     end = monotonic() + wait
-    while True:
-        now = datetime.now(UTC)
-        locks.delete_one({"_id": "submission", "since": {"$lt": now - timedelta(seconds=_LONGEST)}})
-        try:
-            locks.insert_one({**mine, "by": f"process {os.getpid()} on {gethostname()}", "since": now})
-        except DuplicateKeyError:
-            other = locks.find_one({"_id": "submission"}) or {}
-            if monotonic() > end:
-                raise StoreError(
-                    f"another mgsurf submit is at work on this project ({other.get('by', 'just ended')}); "
-                    f"type the command again when it has ended, at the latest {_LONGEST / 60:.0f} minutes "
-                    "after it was killed"
-                ) from None
-            sleep(0.2)
-        else:
-            break
-    try:
-        yield
-    finally:
-        locks.delete_one(mine)
+    with ExitStack() as stack:
+        while True:
+            try:
+                lease = stack.enter_context(take_lease(store, "submission", beat=beat, expiry=expiry))
+                break
+            except HeldError as error:
+                if monotonic() > end:
+                    raise StoreError(
+                        f"another mgsurf submit is at work on this project: {str(error).partition(';')[0]}; "
+                        "type the command again when it has ended"
+                    ) from None
+                sleep(0.2)
+        yield lease
 
 
 def worker_folders(work_dir: object) -> tuple[str, str]:

@@ -37,6 +37,10 @@ NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 """What file systems without locks answer."""
 
 
+RETRIED = "retried_in_run"
+"""Key of an output's details: the run that tried an unconverged calculation again. No clock tells that."""
+
+
 @dataclass(frozen=True)
 class Question:
     """What is asked of an engine.
@@ -126,10 +130,18 @@ def calculate(
                 method_fingerprint=method.fingerprint,
                 identity={"kind": question.kind.value, **question.identity},
                 output=output.model_copy(
-                    update={"directory": str(directory), "wall_time": output.wall_time or seconds}
+                    update={
+                        "directory": str(directory),
+                        "wall_time": output.wall_time or seconds,
+                        "details": output.details
+                        | ({RETRIED: context.run} if context.retry_unconverged else {}),
+                    }
                 ),
             )
-            store.add(record)
+            if not store.add_unless_better(record):
+                # another process, where locks do not work, has a better answer
+                record = store.get_calculation(calculation_id) or record
+                output = record.output
     if output.status is not CalculationStatus.OK:
         announce(Stage.PROBLEM, question.label, text=f"{output.status.value}: {output.reason}")
     announce(Stage.FINISHED, question.label, cost=question.cost, seconds=seconds)
@@ -180,7 +192,7 @@ def _known(
     if record is None or record.output.status is CalculationStatus.FAILED:
         return None
     unconverged = record.output.status is CalculationStatus.UNCONVERGED
-    if unconverged and context.retry_unconverged and record.created_at.isoformat() < context.begun:
+    if unconverged and context.retry_unconverged and record.output.details.get(RETRIED) != context.run:
         return None
     announce(Stage.REUSED, question.label, cost=question.cost)
     if record.output.status is not CalculationStatus.OK:

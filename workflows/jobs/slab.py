@@ -223,6 +223,9 @@ def record_surface(
         known = store.get(SurfaceRecord, record.id)
         if known is not None and known.campaign:  # the campaign that asked first stays named
             record = record.model_copy(update={"campaign": known.campaign})
-        store.add(record)
+        if known is not None and not set(known.calculation_ids) <= set(record.calculation_ids):
+            store.add_unless_better(record)  # a job broke off: what it lacks is no new judgement
+        else:
+            store.add(record)
     announce(Stage.RECORDED, slab_label(slab), text=record.id)
     return {"id": record.id, "surface": record.model_dump(mode="json")}
