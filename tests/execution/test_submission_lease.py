@@ -28,20 +28,22 @@ def test_a_long_submission_keeps_its_lock(database, from_elsewhere):
     with alone_submitting(database, beat=0.01) as lease:
         from_elsewhere()
         for _ in range(3):  # each watches for as long as a dead owner is given
-            with pytest.raises(StoreError, match=r"another mgsurf submit .*Process \d+ on"):
-                with alone_submitting(database, wait=0, expiry=0.3):
-                    pass
+            with (
+                pytest.raises(StoreError, match=r"another mgsurf submit .*Process \d+ on"),
+                alone_submitting(database, wait=0, expiry=0.3),
+            ):
+                pass
         lease.check()
 
 
 def test_a_dead_submission_gives_way_after_the_waiters_own_time(database, from_elsewhere):
-    with pytest.raises(LeaseLostError, match="took over the submission"):
-        with alone_submitting(database, beat=1e9) as held_up:
-            from_elsewhere()
-            with alone_submitting(database, wait=0, expiry=0.05) as lease:
-                assert lease.number == held_up.number + 1
-                document = database["mgsurf_leases"].find_one({"number": lease.number})
-                assert not {"since", "time", "expires"} & set(document)
+    with alone_submitting(database, beat=1e9) as held_up:
+        from_elsewhere()
+        with alone_submitting(database, wait=0, expiry=0.05) as lease:
+            assert lease.number == held_up.number + 1
+            document = database["mgsurf_leases"].find_one({"number": lease.number})
+            assert not {"since", "time", "expires"} & set(document)
+            with pytest.raises(LeaseLostError, match="took over the submission"):
                 held_up.check()
 
 
@@ -57,6 +59,8 @@ def test_a_waiter_that_was_held_up_itself_looks_again(database, from_elsewhere, 
 
         monkeypatch.setattr(leases.time, "monotonic", lambda: clock[0])
         monkeypatch.setattr(leases.time, "sleep", stall)
-        with pytest.raises(StoreError, match="another mgsurf submit"):
-            with alone_submitting(database, wait=-1, expiry=30):
-                pass
+        with (
+            pytest.raises(StoreError, match="another mgsurf submit"),
+            alone_submitting(database, wait=-1, expiry=30),
+        ):
+            pass

@@ -31,7 +31,7 @@ _GIVEN_UP = ("STOPPED",)
 _LEASES = "mgsurf_leases"
 
 
-@dataclass(frozen=True)
+@dataclass
 class _ProjectLeases:
     """The leases of a project, in a collection of our own beside jobflow-remote's, which has no such lock."""
 
