@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from stores.collection import SCHEMA_VERSION
 from stores.errors import InputError
 from stores.method import Method
+from stores.method_names import stored_methods
 from stores.values import timestamp
 
 if TYPE_CHECKING:
@@ -181,16 +183,22 @@ def method_of_candidates(store: SurfaceStore) -> Method:
         If there are no candidates, or they are of several methods.
     """
     there = store.distinct("method_fingerprint", collection=CANDIDATES)
-    if len(there) != 1:
+    newest = {"created_at": -1}
+    methods = {
+        name: Method.model_validate(cut["method"])
+        for name in there
+        for cut in store.query({"method_fingerprint": name}, ["method"], newest, limit=1, collection=CUTS)
+    }
+    families = {methods[name].family if name in methods else name for name in there}
+    if len(families) != 1:
         what = f"candidates of several methods ({', '.join(there)})" if there else "no candidates"
         raise InputError(
             f"The store {store.uri} holds {what}; name a campaign: mgsurf suggest CAMPAIGN.yaml."
         )
-    criteria = {"method_fingerprint": there[0]}
-    cut = next(store.collection(CUTS).query(criteria, ["method"], limit=1), None)
-    if cut is None:
+    if not methods:
         raise InputError(f"The store {store.uri} has lost how its candidates were cut; name their campaign.")
-    return Method.model_validate(cut["method"])
+    last = store.query({"method_fingerprint": {"$in": there}}, ["method"], newest, limit=1, collection=CUTS)
+    return Method.model_validate(next(iter(last))["method"])
 
 
 def known_candidates(store: SurfaceStore, ids: Sequence[str]) -> set[str]:
@@ -207,26 +215,32 @@ def slab_key(document: dict[str, Any]) -> SlabKey:
     return document["bulk_key"], tuple(document["miller_index"]), document["termination_key"]
 
 
-def computed_slabs(store: SurfaceStore, method: str) -> dict[SlabKey, bool]:
-    """Return every slab that was computed with a method, whatever came of it.
+def computed_slabs(store: SurfaceStore, method: Method) -> dict[SlabKey, bool]:
+    """Return every slab that was computed with a method and its setups of the slab's elements.
 
     Returns
     -------
     dict
         True if neither surface energy nor work function came out, for a calculation failed.
     """
-    with_method = {"method_fingerprint": method}
-    keys = {
-        bulk["id"]: bulk["bulk_key"]
-        for bulk in store.query(with_method, ["id", "bulk_key"], collection="bulks")
-    }
+    known = stored_methods(store, "surfaces")
+    keys = {bulk["id"]: bulk["bulk_key"] for bulk in store.query({}, ["id", "bulk_key"], collection="bulks")}
     fields = ["bulk_id", "miller_index", "termination_key", "surface_energy", "work_function"]
+    fields += ["method_fingerprint", "chemsys"]
+
+    @cache
+    def by_method(fingerprint: str, system: str) -> bool:
+        elements = system.split("-")
+        if fingerprint not in known:
+            return fingerprint == method.for_elements(elements).fingerprint
+        return method.covers(known[fingerprint], elements)
+
     return {
         (keys[surface["bulk_id"]], tuple(surface["miller_index"]), surface["termination_key"]): (
             surface["surface_energy"] is None and surface["work_function"] is None
         )
-        for surface in store.query(with_method, fields)
-        if surface["bulk_id"] in keys
+        for surface in store.query({}, fields)
+        if surface["bulk_id"] in keys and by_method(surface["method_fingerprint"], surface["chemsys"])
     }
 
 

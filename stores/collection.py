@@ -65,8 +65,13 @@ class Collection(Protocol):
         documents: dict[str, Any] | Iterable[dict[str, Any]],
         key: str | Sequence[str] | None = None,
         keep: Sequence[str] = (),
+        *,
+        ranked: bool = False,
     ) -> int:
-        """Write documents in place of those with the same key; return how many were written."""
+        """Write documents in place of those with the same key; return how many were written.
+
+        If `ranked`, none in place of one of a higher rank (`stores.ranks`), whoever writes at the same time.
+        """
         ...
 
     def insert(self, document: dict[str, Any]) -> bool:

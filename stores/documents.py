@@ -129,6 +129,8 @@ class DocumentTable:
         documents: dict[str, Any] | Iterable[dict[str, Any]],
         key: str | Sequence[str] | None = None,
         keep: Sequence[str] = (),
+        *,
+        ranked: bool = False,
     ) -> int:
         """Write documents, each in place of the one with the same key; all or, after any error, none.
 
@@ -142,6 +144,8 @@ class DocumentTable:
         keep
             Top-level fields that do not count as a change: a document that differs from the stored one in
             nothing else is left as it is.
+        ranked
+            Leave stored documents of a higher rank (`stores.ranks`).
 
         Returns
         -------
@@ -170,7 +174,7 @@ class DocumentTable:
                     missing = fields[name.index(None)]
                     raise InputError(f"A document for {self.name} lacks its key field {missing!r}; add it.")
                 rows[name] = row
-            return write_rows(connection, table, fields, rows, keep)
+            return write_rows(connection, table, fields, rows, keep, ranked)
 
     def insert(self, document: dict[str, Any]) -> bool:
         """Write a document unless its key is taken; of several processes that try at once one succeeds.

@@ -3,6 +3,10 @@
 Compute nodes share no database and often no network, only a file system whose locks may not work (NFS,
 Lustre). Therefore a document is written under another name and then renamed, which is atomic on all of them:
 a reader sees the old document or the new one, and of two writers the last one stands.
+
+Where a failure must not replace a result, documents of a lower rank have files of their own,
+``NAME.json~RANK``: no two ranks share a file, and readers take the best that is there. So it does not matter
+which of two writers looked first.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from stores.collection import LAYOUTS, SCHEMA_VERSION, CollectionLayout, check_r
 from stores.errors import InputError, StoreError
 from stores.filters import checked, matches
 from stores.projections import Projection, Properties, distinct_values, sort_key, upwards
+from stores.ranks import HIGHEST, RANKED, rank_of
 from stores.values import dumps, encode, equal, loads, value_at
 
 META = "mgsurf_layout.json"
@@ -110,6 +115,11 @@ def _write_new(path: Path, document: dict[str, Any]) -> bool:
     return True
 
 
+def _of_rank(place: Path, rank: int) -> Path:
+    """Return the file of a document of a rank; the highest has the plain name, as has all without ranks."""
+    return place if rank == HIGHEST else place.with_name(f"{place.name}~{rank}")
+
+
 def _without(document: dict[str, Any], fields: Sequence[str]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name not in fields}
 
@@ -142,21 +152,45 @@ class FolderCollection:
         digest = hashlib.sha256(repr([encode(value) for value in key]).encode()).hexdigest()
         return self.folder / f"={digest}.json"
 
+    def _read(self, place: Path) -> dict[str, Any] | None:
+        """Return the best document of a name; of two of one rank the one that was written as such."""
+        best = _read(place)
+        if self.name not in RANKED or (best is not None and rank_of(best) == HIGHEST):
+            return best
+        for rank in range(HIGHEST - 1, -1, -1):
+            if best is not None and rank_of(best) > rank:
+                break
+            lower = _read(_of_rank(place, rank))
+            if lower is not None:
+                return lower
+        return best
+
+    def _write_unless_better(self, place: Path, document: dict[str, Any]) -> bool:
+        """Write a document into the file of its rank unless a better one is there; False if one is."""
+        rank = rank_of(document)
+        stored = self._read(place)
+        if stored is not None and rank_of(stored) > rank:
+            return False
+        _write(_of_rank(place, rank), document)
+        # another process may have written a better one since: then this one was written for nothing
+        return rank_of(self._read(place) or document) == rank
+
     def _files(self, criteria: dict[str, Any]) -> Iterable[Path]:
-        """List the files among which the answers are."""
+        """List the places of the documents among which the answers are."""
         wanted = [criteria.get(field) for field in self.key]
         if all(isinstance(value, str) for value in wanted):
             return [self._place(wanted)]
         among = wanted[0].get("$in") if len(wanted) == 1 and isinstance(wanted[0], dict) else None
         if isinstance(among, list) and all(isinstance(value, str) for value in among):
             return sorted({self._place([value]) for value in among})
-        return sorted(self.folder.glob("[!.]*.json"))
+        found = self.folder.glob("[!.]*.json*")
+        return sorted({path.with_name(path.name.partition(".json")[0] + ".json") for path in found})
 
     def _found(self, criteria: dict[str, Any] | None) -> Iterator[tuple[Path, dict[str, Any]]]:
         wanted = checked(criteria)
         with _folder_errors(self.root):
             for path in self._files(wanted):
-                document = _read(path)
+                document = self._read(path)
                 if document is not None and matches(wanted, document):
                     yield path, document
 
@@ -190,6 +224,8 @@ class FolderCollection:
         documents: dict[str, Any] | Iterable[dict[str, Any]],
         key: str | Sequence[str] | None = None,
         keep: Sequence[str] = (),
+        *,
+        ranked: bool = False,
     ) -> int:
         """Write documents in place of those with the same key; return how many were written.
 
@@ -214,7 +250,7 @@ class FolderCollection:
             places[self._place(name)] = document
         with _folder_errors(self.root):
             for path, document in list(places.items()):
-                stored = _read(path)
+                stored = self._read(path)
                 if stored is None:
                     continue
                 if keep and equal(_without(document, keep), _without(stored, keep)):
@@ -222,9 +258,14 @@ class FolderCollection:
                     continue
                 versions = stored.get("schema_version"), document.get("schema_version")
                 check_replaceable(*versions, f"The record {path.stem} in {self.name}")
-            for path, document in places.items():
+            if places:
                 self._lay_out()
+            if ranked:
+                return sum(self._write_unless_better(path, document) for path, document in places.items())
+            for path, document in places.items():
                 _write(path, document)
+                for rank in range(HIGHEST):
+                    _of_rank(path, rank).unlink(missing_ok=True)
         return len(places)
 
     def insert(self, document: dict[str, Any]) -> bool:
@@ -254,7 +295,8 @@ class FolderCollection:
         paths = [path for path, _ in self._found(criteria)]
         with _folder_errors(self.root):
             for path in paths:
-                path.unlink(missing_ok=True)
+                for rank in range(HIGHEST + 1):
+                    _of_rank(path, rank).unlink(missing_ok=True)
         return len(paths)
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from stores.collection import SCHEMA_VERSION
 from stores.errors import InputError
 from stores.exclusions import excluded_targets
 from stores.labels import COLLECTION
+from stores.method_names import meeting_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +43,7 @@ class LabelledSlab:
     targets
         Accepted values by name, in their units.
     method
-        Fingerprint of the method of all values.
+        Name of the method of all values, equal for all that may meet (`stores.method_names`).
     formula, chemsys, composition
         Of the compound, of the slab for imported ones; the last counts the slab's atoms.
     compound
@@ -98,9 +99,11 @@ def labelled_slabs(
             compound=document["compound"],
             excluded=tuple(out),
         )
+    name = meeting_names(store, "surfaces")
     for document in store.query(criteria, fields(_OF_SURFACES)):
+        elements = document["chemsys"].split("-")
         yield LabelledSlab(
-            **_shared(document, "surfaces"),
+            **_shared(document, "surfaces") | {"method": name(document["method_fingerprint"], elements)},
             targets={
                 name: document[name]
                 for name in OWN_TARGETS

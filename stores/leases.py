@@ -20,14 +20,14 @@ import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stores.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from stores.surfaces import SurfaceStore
+    from stores.collection import Collection
 
 LOG = logging.getLogger(__name__)
 
@@ -37,6 +37,16 @@ BEAT = 5.0
 EXPIRY = 30.0
 """An owner on another machine that did not beat for so long, by the watcher's clock, is dead (s)."""
 _KEPT = 100  # numbers of past leases, so that a slow process cannot take an old number again
+
+
+class LeaseStore(Protocol):
+    """Where processes that exclude each other meet: a `SurfaceStore`, or another holder of leases."""
+
+    uri: str
+
+    def collection(self, kind: str) -> Collection:
+        """Return the collection of this name."""
+        ...
 
 
 class HeldError(StoreError):
@@ -59,7 +69,7 @@ class Lease:
         Who had it and died, in words; empty if it was free.
     """
 
-    store: SurfaceStore
+    store: LeaseStore
     name: str
     number: int
     taken_over_from: str = ""
@@ -94,7 +104,7 @@ class Lease:
 
 @contextmanager
 def take_lease(
-    store: SurfaceStore,
+    store: LeaseStore,
     name: str,
     *,
     beat: float = BEAT,
@@ -139,7 +149,7 @@ def take_lease(
         raise HeldError(f"Another process began the {name} of {store.uri} first; nothing was done here.")
     lease = Lease(store, name, number, dead, document)
     lease.check()
-    store.remove({"name": name, "number": {"$lt": number - _KEPT}}, collection=COLLECTION)
+    store.collection(COLLECTION).remove({"name": name, "number": {"$lt": number - _KEPT}})
     done = threading.Event()
     heart = threading.Thread(target=_keep_beating, args=(lease, done, beat), daemon=True)
     heart.start()
@@ -159,16 +169,20 @@ def _keep_beating(lease: Lease, done: threading.Event, beat: float) -> None:
             LOG.info("no beat of the lease %s: %s", lease.name, error)
 
 
-def _last(store: SurfaceStore, name: str) -> dict[str, Any] | None:
-    found = store.query({"name": name}, sort={"number": -1}, limit=1, collection=COLLECTION)
+def _last(store: LeaseStore, name: str) -> dict[str, Any] | None:
+    found = store.collection(COLLECTION).query({"name": name}, sort={"number": -1}, limit=1)
     return next(iter(found), None)
 
 
-def _beats(store: SurfaceStore, seen: dict[str, Any], expiry: float) -> bool:
-    """Watch a lease until it beats, is let go or changes hands, at most for `expiry` seconds."""
-    began = time.monotonic()
-    while time.monotonic() - began < expiry:
+def _beats(store: LeaseStore, seen: dict[str, Any], expiry: float) -> bool:
+    """Watch a lease until it beats, is let go or changes hands, at most for `expiry` seconds.
+
+    Whatever holds this process up, it looks once more after that time before the owner counts as dead.
+    """
+    began = looked = time.monotonic()
+    while looked - began < expiry:
         time.sleep(min(0.5, expiry / 10))
+        looked = time.monotonic()
         now = _last(store, seen["name"])
         if now is None or now["number"] != seen["number"]:
             return True  # another took it over; the insertion would tell, too

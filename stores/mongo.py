@@ -12,6 +12,7 @@ from stores.collection import LAYOUTS, SCHEMA_VERSION, CollectionLayout, check_r
 from stores.errors import InputError, StoreError
 from stores.filters import checked
 from stores.projections import Projection, Properties, upwards
+from stores.ranks import rank_of, statuses
 from stores.values import dumps, encode, loads, order_key, value_at
 
 DEFAULT_DATABASE = "mgsurf"
@@ -198,6 +199,8 @@ class MongoCollection:
         documents: dict[str, Any] | Iterable[dict[str, Any]],
         key: str | Sequence[str] | None = None,
         keep: Sequence[str] = (),
+        *,
+        ranked: bool = False,
     ) -> int:
         """Write documents in place of those with the same key; return how many were written."""
         from pymongo import ReplaceOne
@@ -216,6 +219,8 @@ class MongoCollection:
             return 0
         with mongo_errors(self._place):
             self._lay_out(named)
+            if ranked:
+                return sum(self._put_unless_better(document, fields, keep) for document in named.values())
             first = fields[0]
             among = {first: {"$in": [value_at(document, tuple(first.split("."))) for document in batch]}}
             stored = {_name(document, fields): document for document in self._collection.find(among)}
@@ -234,6 +239,31 @@ class MongoCollection:
             if changed:
                 self._collection.bulk_write(changed)
         return len(new) + len(changed)
+
+    def _put_unless_better(
+        self, document: dict[str, Any], fields: tuple[str, ...], keep: Sequence[str]
+    ) -> bool:
+        """Put a document in the place of the one that was compared with it, and of no other."""
+        from pymongo.errors import DuplicateKeyError
+
+        place = {field: value_at(document, tuple(field.split("."))) for field in fields}
+        while True:
+            old = self._collection.find_one(place)
+            if old is None:
+                try:
+                    self._collection.insert_one(dict(document))
+                except DuplicateKeyError:
+                    continue
+                return True
+            if keep and _without(document, keep) == _without(old, (*keep, "_id")):
+                return False
+            versions = old.get("schema_version"), document.get("schema_version")
+            check_replaceable(*versions, f"The record {next(iter(place.values()))} in {self.name}")
+            if rank_of(old) > rank_of(document):
+                return False
+            seen = {"_id": old["_id"], **statuses(old)}
+            if self._collection.replace_one(seen, document).matched_count:
+                return True
 
     def _insert(self, documents: list[dict[str, Any]], fields: tuple[str, ...]) -> None:
         # Inserting is a hundred times faster than replacing in memory; if another process was first for

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from stores.collection import SCHEMA_VERSION as SCHEMA_VERSION
 from stores.method import Method
+from stores.plain import PlainDict, plain_values
 
 
 def plain_structure(structure: Any) -> Any:
@@ -119,9 +120,18 @@ class CalculationOutput(_Model):
     wall_time: float | None = Field(default=None, description="Wall time (s)")
     engine_version: str = Field(default="", description="Version of the DFT code")
     directory: str = Field(default="", description="Where the raw files lie")
-    details: dict[str, Any] = Field(
+    details: PlainDict = Field(
         default_factory=dict, description="What only this engine says (equation-of-state points, ...)"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_fields(cls, fields: Any) -> Any:
+        """Take what engines return: numbers and arrays of NumPy, paths, tuples, in every field."""
+        if not isinstance(fields, dict):
+            return fields
+        structure = {"structure": plain_structure(fields["structure"])} if "structure" in fields else {}
+        return {name: plain_values(value) for name, value in {**fields, **structure}.items()}
 
 
 def _now() -> datetime:
@@ -145,7 +155,7 @@ class CalculationRecord(Record):
 
     kind: CalculationKind
     label: str = Field(description="For people, e.g. 'MgAg (110) Mg slab relax'")
-    identity: dict[str, Any] = Field(description="What was hashed into the id")
+    identity: PlainDict = Field(description="What was hashed into the id")
     output: CalculationOutput
 
 

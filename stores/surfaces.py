@@ -46,6 +46,10 @@ def _classes() -> dict[str, type[Record]]:
     }
 
 
+def _document(record: Record) -> dict[str, Any]:
+    return {**record.model_dump(mode="json"), "created_at": timestamp(record.created_at)}
+
+
 def _read(record_class: type[Record], document: dict[str, Any], place: str) -> Record:
     from pydantic import ValidationError
 
@@ -138,9 +142,7 @@ class SurfaceStore:
         batches: dict[str, tuple[Collection, list[dict[str, Any]]]] = {}
         for record in [records] if isinstance(records, Record) else records:
             collection = self.collection(type(record))
-            document = record.model_dump(mode="json")
-            document["created_at"] = timestamp(record.created_at)
-            batches.setdefault(collection.name, (collection, []))[1].append(document)
+            batches.setdefault(collection.name, (collection, []))[1].append(_document(record))
         with self._transaction():
             for collection, documents in batches.values():
                 carry_exclusions(collection, documents)
@@ -148,6 +150,15 @@ class SurfaceStore:
                 collection.upsert(documents, keep=("created_at",))
                 for collection, documents in batches.values()
             )
+
+    def add_unless_better(self, record: Record) -> bool:
+        """Write a record unless a better one has its id; True if it was written.
+
+        Results are better than what did not converge, and that than failures (`stores.ranks`): whoever writes
+        at the same moment, and whatever their clocks say, a failure never replaces a result.
+        """
+        collection = self.collection(type(record))
+        return bool(collection.upsert([_document(record)], keep=("created_at",), ranked=True))
 
     @overload
     def get(self, kind: type[R], record_id: str) -> R | None: ...

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from stores.collection import check_replaceable
 from stores.errors import InputError
 from stores.filters_sql import Layout, quote
+from stores.ranks import rank_of
 from stores.values import dumps, encode, json_value_at, loads, value_at
 
 if TYPE_CHECKING:
@@ -187,10 +188,11 @@ def write_rows(
     key: Sequence[str],
     rows: dict[tuple[Any, ...], Row],
     keep: Sequence[str],
+    ranked: bool = False,
 ) -> int:
     """Insert rows or put them in place of those with the same key (within a transaction); return how many.
 
-    A row whose document differs from the stored one in the fields `keep` at most is left as it is.
+    Stored documents stay where the new one differs in the fields `keep` at most or, if `ranked`, ranks lower.
 
     Raises
     ------
@@ -198,7 +200,7 @@ def write_rows(
         If a stored document is of a later layout.
     """
     where = " AND ".join(f"{quote(field)} = ?" for field in key)
-    body = table.heavy_sql if keep else "NULL"
+    body = table.heavy_sql if keep or ranked else "NULL"
     find = f"SELECT _row, _doc, {body} FROM {table.sql} WHERE {where} LIMIT 1"
     number = first = _last_number(connection, table)
     written, bodies, emptied = [], [], []
@@ -207,7 +209,7 @@ def write_rows(
         if stored is None:
             number += 1
             place = number
-        elif keep and _same(row, stored[1], stored[2], keep):
+        elif _stays(stored, row, keep, ranked):
             continue
         else:
             if "schema_version" in stored[1]:
@@ -257,6 +259,17 @@ def remove_rows(connection: Connection, table: Table, rows: Sequence[tuple[int]]
     connection.execute("INSERT OR REPLACE INTO mgsurf_removed VALUES (?, ?)", (table.name, last))
     connection.executemany(f"DELETE FROM {table.heavy_table} WHERE _row = ?", rows)
     connection.executemany(f"DELETE FROM {table.sql} WHERE _row = ?", rows)
+
+
+def _stays(stored: tuple[int, str, str | None], row: Row, keep: Sequence[str], ranked: bool) -> bool:
+    _, light, heavy = stored
+    if keep and _same(row, light, heavy, keep):
+        return True
+    return ranked and _rank(light, heavy) > _rank(row.light, row.heavy)
+
+
+def _rank(light: str, heavy: str | None) -> int:
+    return rank_of(loads(light) | (loads(heavy) if heavy is not None else {}))
 
 
 def _same(row: Row, light: str, heavy: str | None, keep: Sequence[str]) -> bool:

@@ -119,7 +119,7 @@ def test_from_nothing_to_a_model_that_chooses(loop):
         assert store.count() == 63
         # nine new records are asked for: six are not enough for another training
         assert len(ModelRegistry(store).cards()) == 1
-        computed = computed_slabs(store, loop.maker.context.make_engine().method().fingerprint)
+        computed = computed_slabs(store, loop.maker.context.make_engine().method())
         left = [d for d in candidate_documents(store) if slab_key(d) not in computed]
         assert {d["model"] for d in left} == {"v1"}
         assert len(left) == 3

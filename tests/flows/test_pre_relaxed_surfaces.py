@@ -16,7 +16,7 @@ from stores.connections import open_store
 from tests.engines import vasp_engine
 from tests.jobs import morse_worker
 from workflows.analysis.reconstruction import score_reconstruction
-from workflows.execution.remote_submit import submission_key
+from workflows.execution.remote_submit import submission_keys
 from workflows.flows.surface import SurfaceMaker
 from workflows.jobs import pre_relaxation
 from workflows.jobs.slab import oriented_question, relax_question, relax_slab, static_question
@@ -158,7 +158,7 @@ def test_ids_change_only_when_it_is_on(bench, mgag):
         assert default.id(method) == off.id(method) != on.id(method)
     assert "pre_relaxation" not in oriented_question(slab, "bulk", (3, 3, 3)).identity
     keys = [
-        submission_key(SurfaceMaker(bench.context(), pre_relaxation=start), mgag, None)
+        submission_keys(SurfaceMaker(bench.context(), pre_relaxation=start), mgag, None)
         for start in ("none", "chgnet")
     ]
     assert keys[0] != keys[1]

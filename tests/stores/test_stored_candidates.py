@@ -99,8 +99,10 @@ def test_computed_slabs_are_known_by_bulk_plane_and_termination(store_uri):
         store.add([make_bulk(0), make_surface(1)])
         store.add(make_surface(2, surface_energy=None, work_function=None))
         store.add(make_surface(3, bulk_id="unknown"))
-        computed = computed_slabs(store, METHOD.fingerprint)
-        assert computed_slabs(store, "another") == {}
+        computed = computed_slabs(store, METHOD)
+        other = METHOD.model_copy(update={"setups": {"Ag": "paw"}})
+        assert computed_slabs(store, other) == {}
+        assert computed_slabs(store, METHOD.model_copy(update={"setups": {"Zn": "12"}})) == computed
     assert computed == {("key", (1, 1, 0), "Mg|Ag|1"): False, ("key", (1, 1, 0), "Mg|Ag|2"): True}
     keys = [slab_key(candidate(i, n_layers=99).model_dump()) for i in (1, 5)]
     assert [key in computed for key in keys] == [True, False]

@@ -12,6 +12,8 @@ from workflows.analysis.stable_window import StableWindow, stable_window
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from stores.method_names import MeetingName
+
 BULK_FIELDS = (
     "id", "formula", "chemsys", "method_fingerprint", "energy_per_atom", "formation_energy",
     "spacegroup_symbol",
@@ -76,7 +78,11 @@ def _system(phase: Phase) -> tuple[str, frozenset[str]]:
     return phase.entry.method, frozenset(phase.entry.fractions)
 
 
-def stored_phases(bulks: Iterable[Mapping[str, Any]], references: Iterable[Mapping[str, Any]]) -> KnownPhases:
+def stored_phases(
+    bulks: Iterable[Mapping[str, Any]],
+    references: Iterable[Mapping[str, Any]],
+    name_of: MeetingName = lambda fingerprint, elements: fingerprint,
+) -> KnownPhases:
     """Make phases of stored bulks.
 
     Formation energies refer to the stored references of the same method, the lowest of an element where there
@@ -87,6 +93,8 @@ def stored_phases(bulks: Iterable[Mapping[str, Any]], references: Iterable[Mappi
     ----------
     bulks, references
         Documents with `BULK_FIELDS` and `REFERENCE_FIELDS`.
+    name_of
+        Name of the method under which a record meets others (`stores.method_names`).
 
     Returns
     -------
@@ -96,19 +104,22 @@ def stored_phases(bulks: Iterable[Mapping[str, Any]], references: Iterable[Mappi
     listed = list(bulks)
     mu0: dict[str, dict[str, float]] = defaultdict(dict)
     for reference in references:
-        method, element = reference["method_fingerprint"], reference["element"]
+        element = reference["element"]
+        method = name_of(reference["method_fingerprint"], (element,))
         energy = reference["energy_per_atom"]
         mu0[method][element] = min(energy, mu0[method].get(element, energy))
+    methods = [name_of(bulk["method_fingerprint"], bulk["chemsys"].split("-")) for bulk in listed]
     symbols: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for bulk in listed:
-        symbols[bulk["method_fingerprint"], bulk["formula"]].add(str(bulk.get("spacegroup_symbol")))
+    for bulk, method in zip(listed, methods, strict=True):
+        symbols[method, bulk["formula"]].add(str(bulk.get("spacegroup_symbol")))
     phases: list[Phase] = []
     problems: dict[str, str] = {}
-    for bulk in listed:
-        method, formula = bulk["method_fingerprint"], bulk["formula"]
+    for bulk, method in zip(listed, methods, strict=True):
+        formula = bulk["formula"]
         polymorph = len(symbols[method, formula]) > 1
         name = f"{formula} {bulk.get('spacegroup_symbol')}" if polymorph else formula
-        entry = _entry(bulk, mu0[method], name)
+        own = {e: name_of(bulk["method_fingerprint"], (e,)) for e in bulk["chemsys"].split("-")}
+        entry = _entry(bulk, {e: mu0[by][e] for e, by in own.items() if e in mu0[by]}, method, name)
         if isinstance(entry, HullEntry):
             phases.append(Phase(bulk["id"], entry))
         else:
@@ -116,8 +127,8 @@ def stored_phases(bulks: Iterable[Mapping[str, Any]], references: Iterable[Mappi
     return KnownPhases(phases, problems)
 
 
-def _entry(bulk: Mapping[str, Any], mu0: Mapping[str, float], name: str) -> HullEntry | str:
-    method, formula = bulk["method_fingerprint"], bulk["formula"]
+def _entry(bulk: Mapping[str, Any], mu0: Mapping[str, float], method: str, name: str) -> HullEntry | str:
+    formula = bulk["formula"]
     missing = sorted(set(bulk["chemsys"].split("-")) - set(mu0))
     if not missing:
         return HullEntry.of_total_energy(formula, bulk["energy_per_atom"], mu0, method, name)

@@ -19,7 +19,7 @@ FIELDS = {
     "k_density": "k density",
     "smearing": "smearing",
     "smearing_width": "smearing width",
-    "setups": "table of setups",
+    "setups": "setups",
     "force_tolerance": "force tolerance",
     "label_convention": "label convention",
     "extra": "further settings",
@@ -63,12 +63,13 @@ def check_consistency(
 
 
 def _method_differences(slab: CalculationRecord, other: CalculationRecord) -> list[str]:
-    ours, theirs = slab.method.model_dump(), other.method.model_dump()
+    shared = set(slab.chemsys.split("-")) & set(other.chemsys.split("-"))
+    ours, theirs = (record.method.for_elements(shared).model_dump() for record in (slab, other))
     return [
         f"{FIELDS.get(name, name)} of {other.label} is {_short(theirs[name])}, "
         f"of the slab {_short(ours[name])}"
         for name in ours
-        if ours[name] != theirs[name]
+        if ours[name] != theirs[name] and (name != "setups" or ours["engine"] == theirs["engine"])
     ]
 
 

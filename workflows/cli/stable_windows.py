@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
+from stores.method_names import meeting_names
 from stores.words import counted
 from workflows.analysis.competing_phases import (
     BULK_FIELDS,
@@ -84,14 +85,10 @@ def windows_of(
     if choice.lock is not None:
         return _by_database(store, surfaces, choice.lock, choice.method)
     systems = sorted({surface["chemsys"] for surface in surfaces if not _is_element(surface)})
-    methods = sorted({surface["method_fingerprint"] for surface in surfaces})
     elements = sorted({element for system in systems for element in system.split("-")})
-    one_method = {"method_fingerprint": {"$in": methods}}
-    bulks = store.query({"chemsys": {"$in": systems}, **one_method}, BULK_FIELDS, collection="bulks")
-    references = store.query(
-        {"element": {"$in": elements}, **one_method}, REFERENCE_FIELDS, collection="references"
-    )
-    find = cache(stored_phases(bulks, references).window_of)
+    bulks = store.query({"chemsys": {"$in": systems}}, BULK_FIELDS, collection="bulks")
+    references = store.query({"element": {"$in": elements}}, REFERENCE_FIELDS, collection="references")
+    find = cache(stored_phases(bulks, references, meeting_names(store, "bulks", "references")).window_of)
     return [_of_element(s) if _is_element(s) else find(s.get("bulk_id") or "") for s in surfaces]
 
 

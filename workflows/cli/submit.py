@@ -15,7 +15,7 @@ from workflows.execution.remote_project import open_project
 from workflows.execution.remote_submit import (
     alone_submitting,
     context_on_worker,
-    submission_key,
+    submission_keys,
     submit,
     submitted_before,
 )
@@ -86,12 +86,13 @@ def submit_campaign(
     )
     for line in left_out:
         console.print(line, markup=False)
-    keys = [submission_key(maker, entry.structure, entry.facets) for entry in structures]
-    with open_project(project) as remote, alone_submitting(remote.controller.db):
+    ways = [submission_keys(maker, entry.structure, entry.facets) for entry in structures]
+    with open_project(project) as remote, alone_submitting(remote.controller.db) as lease:
         chosen = remote.worker(worker)
         plan = plan_of(settings, remote, chosen)
         maker = context_on_worker(maker, remote.config.workers[chosen].work_dir, plan)
         known = submitted_before(remote, settings.name)
+        keys = [next((key for key in some if key in known), some[0]) for some in ways]
         repeated = again or retry_unconverged
         new = {
             key: entry for key, entry in zip(keys, structures, strict=True) if repeated or key not in known
@@ -111,6 +112,7 @@ def submit_campaign(
             return 0
         flow = campaign_flow(settings, maker, list(new.values()))
         labels = {key: entry.label for key, entry in new.items()}
+        lease.check()  # building the flow may have taken long
         numbers = submit(remote, chosen, flow, settings.name, labels)
         console.print(
             f"submitted {', '.join(labels.values())} to project {remote.name}, worker {chosen}: "

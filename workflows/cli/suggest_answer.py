@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
+from stores.method_names import names_of_family
 from stores.model_names import is_version
 from workflows.cli.which_model import DEFAULT_FOLDER, chosen_ensemble
 
@@ -102,7 +103,8 @@ def answered(
             name, targets, learned = _predict(store, uri, found, wish, model, workers, tell)
     cost = calibrated(found.method, store)
     suggestion = suggest_slabs(store, found.documents, targets, wish, cost, learned)
-    notes = [*found.notes, *_remarks(suggestion, wish, learned, found.method.fingerprint)]
+    names = names_of_family(store, found.method, "surfaces")
+    notes = [*found.notes, *_remarks(suggestion, wish, learned, found.method.fingerprint, names)]
     return Answer(suggestion, wish, targets, name, cost.words(), notes)
 
 
@@ -130,7 +132,7 @@ def _of_store(store: SurfaceStore) -> Field:
     from stores.candidates import candidate_documents, computed_slabs, method_of_candidates, slab_key
 
     method = method_of_candidates(store)
-    computed = computed_slabs(store, method.fingerprint)
+    computed = computed_slabs(store, method)
     documents = [d for d in candidate_documents(store) if slab_key(d) not in computed]
     return Field(documents, method)
 
@@ -205,10 +207,10 @@ def _predict(
     return version, targets, learned
 
 
-def _remarks(suggestion: Suggestion, wish: Wish, learned: Learned, method: str) -> list[str]:
-    """Return what a person should know beside the table."""
+def _remarks(suggestion: Suggestion, wish: Wish, learned: Learned, method: str, names: set[str]) -> list[str]:
+    """Return what a person should know beside the table; `names` are other names of the method."""
     lines = []
-    others = sorted(set(learned.methods.values()) - {method})
+    others = sorted(set(learned.methods.values()) - names)
     if others:
         lines.append(f"the model learned from {', '.join(others)}; the campaign computes with {method}")
     if suggestion.n_unpredicted and wish.strategy != "random":

@@ -114,7 +114,7 @@ def submit_chosen(
     from workflows.execution.remote_submit import (
         alone_submitting,
         context_on_worker,
-        submission_key,
+        submission_keys,
         submit,
         submitted_before,
     )
@@ -122,7 +122,7 @@ def submit_chosen(
     if not chosen:
         return 0
     console = Console(highlight=False, soft_wrap=True)
-    with open_project(project) as remote, alone_submitting(remote.controller.db):
+    with open_project(project) as remote, alone_submitting(remote.controller.db) as lease:
         at = remote.worker(worker)
         plan = plan_of(settings, remote, at)
         known = submitted_before(remote, settings.name)
@@ -130,11 +130,12 @@ def submit_chosen(
         labels: dict[str, str] = {}
         new: ChosenSlabs = {}
         for key, entry in entries.items():
-            of = submission_key(maker, entry.structure, None)
+            keys = submission_keys(maker, entry.structure, None)
             for plane, termination in chosen[key]:
-                name = content_hash({"of": of, "plane": list(plane), "termination": termination})
-                if name not in known:
-                    labels[name] = f"{entry.label} {format_miller(plane)} {termination}"
+                slab = {"plane": list(plane), "termination": termination}
+                names = [content_hash({"of": of, **slab}) for of in keys]
+                if not any(name in known for name in names):
+                    labels[names[0]] = f"{entry.label} {format_miller(plane)} {termination}"
                     new.setdefault(key, []).append((plane, termination))
         if n_before := sum(map(len, chosen.values())) - len(labels):
             console.print(f"  {n_before} of the slabs were submitted before and are left out")
@@ -143,6 +144,7 @@ def submit_chosen(
             return 0
         there = context_on_worker(chosen_maker(maker, new), remote.config.workers[at].work_dir, plan)
         flow = campaign_flow(settings, there, [entries[key] for key in new])
+        lease.check()  # building the flow may have taken long
         numbers = submit(remote, at, flow, settings.name, labels)
         console.print(
             f"submitted {counted(len(labels), 'slab')} of {counted(len(new), 'compound')} "
@@ -198,5 +200,5 @@ def _unfinished(settings: Campaign, maker: SurfaceMaker) -> ChosenSlabs:
             f"{path}: the interrupted batch cannot be read ({error}); --fresh chooses a new one"
         ) from error
     with open_store(maker.context.store) as store:
-        computed = computed_slabs(store, maker.context.make_engine().method().fingerprint)
+        computed = computed_slabs(store, maker.context.make_engine().method())
     return chosen_slabs([one for one in candidates if slab_key(one) not in computed])

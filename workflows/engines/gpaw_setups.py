@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
+from stores.method import OLD_NAME
 from workflows.engines.gpaw_presets import ELEMENTS_WITHOUT_SETUP, LAST_ATOMIC_NUMBER
 
 if TYPE_CHECKING:
@@ -60,20 +61,36 @@ def installed_labels(element: str) -> list[str] | None:
     return sorted(labels)
 
 
-def setups_source() -> str:
+def setups_source() -> str | dict[str, str]:
     """Return what tells one source of PAW setups from another.
 
-    Name and version of the package, ``unknown`` if there is none; a digest of names and sizes of the setup
-    files in GPAW_SETUP_PATH, which go before the package, if that is set.
+    Returns
+    -------
+    str or dict
+        Name and version of the package, ``unknown`` if there is none. Where GPAW_SETUP_PATH, which goes
+        before the package, holds setups, a table by element: ``default`` is the package, elements with files
+        of their own have a digest of names and sizes of these; ``all`` is that of all, by which records were
+        named before fingerprints were cut to elements.
     """
     own = _own_folders(os.environ.get("GPAW_SETUP_PATH", ""))
     files = sorted({(path.name, path.stat().st_size) for folder in own for path in folder.glob("*.PBE*")})
-    if files:
-        return f"GPAW_SETUP_PATH {hashlib.sha256(repr(files).encode()).hexdigest()[:12]}"
     try:
-        return f"gpaw-data {version('gpaw-data')}"
+        package = f"gpaw-data {version('gpaw-data')}"
     except PackageNotFoundError:
-        return "unknown"
+        package = "unknown"
+    if not files:
+        return package
+    elements = sorted({name.partition(".")[0] for name, _ in files})
+    by_element = {e: [file for file in files if file[0].partition(".")[0] == e] for e in elements}
+    return {
+        "default": package,
+        OLD_NAME: f"GPAW_SETUP_PATH {_digest(files)}",
+        **{element: f"GPAW_SETUP_PATH {_digest(of)}" for element, of in by_element.items()},
+    }
+
+
+def _digest(files: list[tuple[str, int]]) -> str:
+    return hashlib.sha256(repr(files).encode()).hexdigest()[:12]
 
 
 def _own_folders(path: str) -> tuple[Path, ...]:

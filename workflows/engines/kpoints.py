@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stores.errors import InputError
+from stores.errors import EngineError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from pymatgen.core import Structure
 
-    from workflows.engines.protocol import KMesh
+    from workflows.engines.protocol import Engine, KMesh
 
 # Symmetry-equivalent axes differ in the last digits of a relaxed cell. A product this close above a whole
 # number is taken as that number, so that such axes never get different meshes.
@@ -57,6 +58,24 @@ def mesh_of_lattice(lattice: ArrayLike, k_density: float, slab: bool = False) ->
 def gamma_mesh(structure: Structure, k_density: float, slab: bool = False) -> KMesh:
     """Return the Gamma-centred mesh of a structure; see `mesh_of_lattice`."""
     return mesh_of_lattice(structure.lattice.matrix, k_density, slab)
+
+
+def engine_mesh(engine: Engine, structure: Structure, *, slab: bool = False) -> KMesh:
+    """Return an engine's mesh of a cell as plain integers, for ids are hashes of it.
+
+    Raises
+    ------
+    EngineError
+        If it is not three whole numbers.
+    """
+    found = engine.kpoints(structure, slab=slab)
+    try:
+        n1, n2, n3 = (operator.index(np.asarray(n)[()]) for n in found)
+    except (TypeError, ValueError):
+        raise EngineError(
+            f"engine {engine.name!r}: kpoints() must return three whole numbers, got {found!r}; correct it"
+        ) from None
+    return (n1, n2, n3)
 
 
 def points_after_time_reversal(mesh: Sequence[int]) -> int:

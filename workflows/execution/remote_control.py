@@ -120,26 +120,40 @@ def _ask_for(project: RemoteProject, flows: list[dict[str, Any]], plan: QueuePla
         if said is None:
             continue
         request = request_for(plan, JobSize(said["size"]), said["atoms"])
-        update = {
+        values = {
             "resources": request["resources"],
             "worker": request["worker"],
             "exec_config": request.get("exec_config"),
             "job.config.manager_config": request,
         }
-        # not what the runner holds just now, or has sent since
-        still = {"db_id": job["db_id"], "lock_id": None, "state": {"$in": list(_NOT_STARTED)}}
-        changed += project.controller.jobs.update_one(still, {"$set": update}).matched_count
-    uuids = [uuid for flow in flows for uuid in flow["jobs"]]
-    for some in chunks(uuids):
-        project.controller.jobs.update_many(
-            {
-                "uuid": {"$in": some},
-                "state": {"$in": list(_NOT_STARTED)},
-                "job.function_args.0.@class": "SurfaceMaker",
-            },
-            {"$set": {"job.function_args.0.queue": plan}},
-        )
+        changed += _set(project, job, values)
+    for some in chunks([uuid for flow in flows for uuid in flow["jobs"]]):
+        makers = {
+            "uuid": {"$in": some},
+            "state": {"$in": list(_NOT_STARTED)},
+            "job.function_args.0.@class": "SurfaceMaker",
+        }
+        for job in project.controller.get_jobs(makers, ["db_id"]):
+            _set(project, job, {"job.function_args.0.queue": plan})
     return changed
+
+
+def _set(project: RemoteProject, job: dict[str, Any], values: dict[str, Any]) -> bool:
+    """Change a job, unless the runner holds it just now or has sent it since; True if it was changed.
+
+    `JobController.set_job_run_properties` would do for resources, worker and exec_config alone, and not for
+    jobs that are checked out or uploaded; what a job asks for the jobs that it makes lies in its arguments
+    and its config, which only `set_job_doc_properties` reaches.
+    """
+    from jobflow_remote.jobs.state import JobState
+    from jobflow_remote.utils.db import JobLockedError
+
+    states = [JobState(name) for name in _NOT_STARTED]
+    try:
+        project.controller.set_job_doc_properties(values, db_id=job["db_id"], acceptable_states=states)
+    except (JobLockedError, ValueError):
+        return False
+    return True
 
 
 def cancel(project: RemoteProject, campaign: str | None) -> Changes:
@@ -169,7 +183,7 @@ def cancel(project: RemoteProject, campaign: str | None) -> Changes:
                     changes.kept.append((job["job"]["name"], reason))
             for flow in flows:
                 controller.stop_jobflow(flow_uuid=flow["uuid"])
-        for flow in flows:
+        for flow in flows:  # stop_jobflow leaves the state of the flow as it was
             with controller.lock_flow(filter={"uuid": flow["uuid"]}) as lock:
                 if lock.locked_document:
                     controller.update_flow_state(flow["uuid"])

@@ -57,13 +57,19 @@ class RemoteProject:
     def flows(self, campaign: str | None) -> list[dict[str, Any]]:
         """Return uuid, name, state, jobs and metadata of the flows of a campaign, or of all campaigns."""
         wanted: Any = campaign if campaign is not None else {"$exists": True}
-        return list(
-            self.controller.flows.find(
-                {f"metadata.{METADATA}.campaign": wanted},
-                projection=["uuid", "name", "state", "jobs", "metadata"],
-                sort=[("created_on", 1)],
-            )
+        found = self.controller.get_flows_info(
+            metadata={f"{METADATA}.campaign": wanted}, sort=[("created_on", 1)]
         )
+        return [
+            {
+                "uuid": flow.flow_id,
+                "name": flow.name,
+                "state": flow.state.value,
+                "jobs": list(dict.fromkeys(flow.job_ids)),  # a job that replaced itself is listed twice
+                "metadata": flow.flow_metadata,
+            }
+            for flow in found
+        ]
 
     def need_flows(self, campaign: str | None) -> list[dict[str, Any]]:
         """Return the flows of a campaign.
@@ -193,7 +199,7 @@ def open_project(name: str | None) -> Iterator[RemoteProject]:
             batches_collection=config.queue.batches_collection,
             project=config,
         )
-        controller.db.command("ping")
+        controller.get_running_runner()  # any question: the server answers, or the errors below do
         yield RemoteProject(config.name, config, controller)
     except ServerSelectionTimeoutError as error:
         raise StoreError(
@@ -241,9 +247,9 @@ def _short(error: Exception) -> str:
 def initialise(project: RemoteProject) -> bool:
     """Prepare an empty database, as jobflow-remote asks for before the first job; True if it was needed."""
     controller = project.controller
-    if controller.auxiliary.find_one({"next_id": {"$exists": True}}) is not None:
+    if controller.get_running_runner() != "NO_DOCUMENT":
         return False
-    if controller.flows.count_documents({}) or controller.jobs.count_documents({}):
+    if controller.count_flows() or controller.count_jobs():
         raise StoreError(
             f"the database of project {project.name} holds jobs but not jobflow-remote's counters; "
             f"look at it with jf -p {project.name} admin before going on"

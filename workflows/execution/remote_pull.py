@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from stores.ranks import rank_of
 from stores.records import (
     BulkRecord,
     CalculationRecord,
@@ -93,7 +94,7 @@ def pull(project: RemoteProject, campaign: str | None, store: SurfaceStore) -> P
         If the store cannot be written; what was brought before stays.
     """
     flows = project.need_flows(campaign)
-    outputs = project.controller.jobstore
+    outputs = project.controller.jobstore  # as in `remote_state`: many outputs at once
     uuids = [uuid for flow in flows for uuid in flow["jobs"]]
     found: list[tuple[str, str, int]] = []
     for some in chunks(uuids):
@@ -124,28 +125,23 @@ def pull(project: RemoteProject, campaign: str | None, store: SurfaceStore) -> P
     return pulled
 
 
-def _worth(record: Record) -> int:
-    """Rank a record: failures below what did not converge, that below results, whatever is judged of them."""
-    if isinstance(record, CalculationRecord):
-        statuses = [record.output.status.value]
-    elif isinstance(record, SurfaceRecord):
-        statuses = [record.verdicts.surface_energy.status.value, record.verdicts.work_function.status.value]
-    else:
-        statuses = []
-    return sum({"failed": 0, "unconverged": 1}.get(status, 2) for status in statuses)
-
-
 def add_unless_better(store: SurfaceStore, record: Record) -> bool:
     """Write a record unless the store knows better; True if it was written.
 
-    A result is never lost to a failure, however late; of two results the later one stands.
+    A result is never lost to a failure, however late (`SurfaceStore.add_unless_better`); of two results the
+    later one stands, of two bulks the one whose formation energy is known.
     """
     known = store.get(type(record), record.id)
     if known is None:
-        return bool(store.add(record))
+        return store.add_unless_better(record)
     if (_worth(known), known.created_at) >= (_worth(record), record.created_at):
         return False
     if isinstance(record, SurfaceRecord) and isinstance(known, SurfaceRecord) and known.campaign:
         # the campaign that asked first stays named
         record = record.model_copy(update={"campaign": known.campaign})
-    return bool(store.add(record))
+    return store.add_unless_better(record)
+
+
+def _worth(record: Record) -> tuple[int, bool]:
+    has_energy = isinstance(record, BulkRecord) and record.formation_energy is not None
+    return rank_of(record.model_dump(mode="json")), has_energy

@@ -100,9 +100,7 @@ def jobs_of(
     criteria = {"state": {"$in": list(states)}} if states is not None else {}
     found: list[dict[str, Any]] = []
     for some in chunks(uuids):
-        found += project.controller.jobs.find(
-            {"uuid": {"$in": some}, **criteria}, projection=[*shown, "job.metadata"]
-        )
+        found += project.controller.get_jobs({"uuid": {"$in": some}, **criteria}, [*shown, "job.metadata"])
     return sorted(found, key=lambda job: (len(job["db_id"]), job["db_id"]))
 
 
@@ -168,24 +166,24 @@ def state_of(project: RemoteProject, campaign: str | None) -> CampaignState:
 def bad_outputs(project: RemoteProject, flows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield outputs of jobs, without structures, in which a calculation failed or did not converge.
 
-    Not those of jobs that run again, nor those whose question another job has answered since.
+    Not those of jobs that run again, nor those whose calculations another job finished well: a result stands,
+    whenever it came (`stores.ranks`).
     """
     bad = list(_outputs(project, flows, "output.status", ["failed", "unconverged"]))
     if not bad:
         return
     ended = {(job["uuid"], job["index"]) for job in jobs_of(project, flows, STATES["done"])}
     ids = sorted({record["id"] for document in bad for record in bad_records(document)})
-    answered: dict[str, str] = {}
-    for some in chunks(ids):
-        for document in _outputs(project, flows, "id", some):
-            for record in _records(document):
-                if (record.get("output") or {}).get("status") == "ok":
-                    last = answered.get(record["id"], "")
-                    answered[record["id"]] = max(last, str(document.get("completed_at") or ""))
+    answered = {
+        record["id"]
+        for some in chunks(ids)
+        for document in _outputs(project, flows, "id", some)
+        for record in _records(document)
+        if (record.get("output") or {}).get("status") == "ok"
+    }
     for document in bad:
-        time = str(document.get("completed_at") or "")
-        mended = all(answered.get(record["id"], "") > time for record in bad_records(document))
-        if (document["uuid"], document["index"]) in ended and not mended:
+        finished = all(record["id"] in answered for record in bad_records(document))
+        if (document["uuid"], document["index"]) in ended and not finished:
             yield document
 
 
@@ -194,10 +192,11 @@ def _outputs(
 ) -> Iterator[dict[str, Any]]:
     fields = ("id", "label", "output.status", "output.reason")
     shown = [f"{place}.{name}" for place in _PLACES for name in fields]
+    # jobflow-remote reads one output at a time; its job store, a public attribute, answers for many at once
     for some in chunks([uuid for flow in flows for uuid in flow["jobs"]]):
         yield from project.controller.jobstore.query(
             {"uuid": {"$in": some}, "$or": [{f"{place}.{key}": {"$in": values}} for place in _PLACES]},
-            ["uuid", "index", "completed_at", *shown],
+            ["uuid", "index", *shown],
         )
 
 

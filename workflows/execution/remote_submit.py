@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import contextmanager
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from socket import gethostname
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
+from stores.collection import LAYOUTS
 from stores.errors import StoreError
+from stores.leases import BEAT, COLLECTION, EXPIRY, HeldError, take_lease
 from stores.method import content_hash
+from stores.mongo import MongoCollection
 from workflows.execution.remote_project import METADATA, RemoteProject, initialise
 from workflows.jobs.pre_relaxation import identity_of
 from workflows.structures.identity import bulk_key
@@ -24,16 +23,29 @@ if TYPE_CHECKING:
     from jobflow import Flow
     from pymatgen.core import Structure
 
+    from stores.collection import Collection
+    from stores.leases import Lease
     from workflows.flows.surface import SurfaceMaker
 
 _GIVEN_UP = ("STOPPED",)
-_LOCKS = "mgsurf_locks"
-_LONGEST = 600.0
-"""After so long a submission that did not end was killed (s)."""
+_LEASES = "mgsurf_leases"
+
+
+@dataclass
+class _ProjectLeases:
+    """The leases of a project, in a collection of our own beside jobflow-remote's, which has no such lock."""
+
+    uri: str
+    leases: Collection
+
+    def collection(self, kind: str) -> Collection:
+        return self.leases
 
 
 @contextmanager
-def alone_submitting(database: Any, wait: float = 120.0) -> Iterator[None]:
+def alone_submitting(
+    database: Any, wait: float = 120.0, *, beat: float = BEAT, expiry: float = EXPIRY
+) -> Iterator[Lease]:
     """Wait until nobody else submits to a project: two at once would submit everything twice.
 
     Parameters
@@ -42,36 +54,36 @@ def alone_submitting(database: Any, wait: float = 120.0) -> Iterator[None]:
         pymongo's, of the project.
     wait
         Longest time to wait (s).
+    beat, expiry
+        See `stores.leases`.
+
+    Yields
+    ------
+    Lease
+        To be checked before anything is submitted.
 
     Raises
     ------
     StoreError
         If another submission does not end.
     """
-    from pymongo.errors import DuplicateKeyError
-
-    locks, mine = database[_LOCKS], {"_id": "submission", "token": uuid4().hex}
+    place = f"project database {database.name}"
+    leases = MongoCollection(database[_LEASES], LAYOUTS[COLLECTION], place, shared=True)
+    store = _ProjectLeases(place, leases)
     end = monotonic() + wait
-    while True:
-        now = datetime.now(UTC)
-        locks.delete_one({"_id": "submission", "since": {"$lt": now - timedelta(seconds=_LONGEST)}})
-        try:
-            locks.insert_one({**mine, "by": f"process {os.getpid()} on {gethostname()}", "since": now})
-        except DuplicateKeyError:
-            other = locks.find_one({"_id": "submission"}) or {}
-            if monotonic() > end:
-                raise StoreError(
-                    f"another mgsurf submit is at work on this project ({other.get('by', 'just ended')}); "
-                    f"type the command again when it has ended, at the latest {_LONGEST / 60:.0f} minutes "
-                    "after it was killed"
-                ) from None
-            sleep(0.2)
-        else:
-            break
-    try:
-        yield
-    finally:
-        locks.delete_one(mine)
+    with ExitStack() as stack:
+        while True:
+            try:
+                lease = stack.enter_context(take_lease(store, "submission", beat=beat, expiry=expiry))
+                break
+            except HeldError as error:
+                if monotonic() > end:
+                    raise StoreError(
+                        f"another mgsurf submit is at work on this project: {str(error).partition(';')[0]}; "
+                        "type the command again when it has ended"
+                    ) from None
+                sleep(0.2)
+        yield lease
 
 
 def worker_folders(work_dir: object) -> tuple[str, str]:
@@ -88,13 +100,24 @@ def worker_folders(work_dir: object) -> tuple[str, str]:
     return f"folder://{home / 'records'}", str(home / "calculations")
 
 
-def submission_key(
+def submission_keys(
     maker: SurfaceMaker, structure: Structure, facets: list[tuple[int, int, int]] | None
-) -> str:
-    """Return the content hash of what a campaign asks about one compound.
+) -> tuple[str, ...]:
+    """Return the content hash of what a campaign asks about one compound, and the one it had before.
 
-    What is asked of the queue, and where files lie, is no part of it.
+    What is asked of the queue, and where files lie, is no part of it. The two differ where the engine's table
+    of setups is not the standard one: flows submitted before fingerprints were cut to the elements of a
+    calculation are found by the second.
     """
+    method = maker.context.make_engine().method()
+    own = method.for_elements({site.specie.symbol for site in structure}).fingerprint
+    names = dict.fromkeys((own, method.whole_fingerprint))
+    return tuple(_submission_key(maker, structure, facets, name) for name in names)
+
+
+def _submission_key(
+    maker: SurfaceMaker, structure: Structure, facets: list[tuple[int, int, int]] | None, method: str
+) -> str:
     settings = {
         name: getattr(maker, name)
         for name in (
@@ -115,7 +138,7 @@ def submission_key(
             "facets": sorted(map(list, facets)) if facets else None,
             "slabs": settings,
             "thresholds": maker.thresholds.model_dump(exclude_defaults=True),
-            "method": maker.context.make_engine().method().fingerprint,
+            "method": method,
         }
     )
 
@@ -146,7 +169,7 @@ def submit(
     campaign
         Its name.
     compounds
-        Labels by `submission_key`.
+        Labels by the first of `submission_keys`.
 
     Returns
     -------

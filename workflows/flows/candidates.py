@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from stores.candidates import (
 from stores.errors import EngineError, InputError
 from stores.method import content_hash
 from stores.structures.document import structure_from_document
+from stores.method_names import stored_methods
+from workflows.engines.kpoints import engine_mesh
 from workflows.flows.campaign_file import check_runnable
 from workflows.flows.dft_cost import Work
 from workflows.jobs.progress import relative_cost
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
     from stores.candidates import SlabKey
+    from stores.method import Method
     from stores.surfaces import SurfaceStore
     from workflows.engines.protocol import Engine
     from workflows.flows.campaign_file import CampaignStructure
@@ -98,11 +102,8 @@ def update_candidates_of(
         Called with the number of crystals done and how many there are.
     """
     engine = maker.context.make_engine()
-    method = engine.method().fingerprint
-    relaxed = {
-        bulk["bulk_key"]: bulk["id"]
-        for bulk in store.query({"method_fingerprint": method}, ["id", "bulk_key"], collection="bulks")
-    }
+    method = engine.method()
+    relaxed = _relaxed(store, method)
     crystals, left_out = _crystals(maker, engine, method, entries)
     computed = computed_slabs(store, method)
     cuts = known_cuts(store, list(crystals))
@@ -147,8 +148,27 @@ def slab_core_hours(cost: CostModel, candidate: dict[str, Any]) -> float:
     return cost.core_hours(Work(slabs=(work,)))
 
 
+def _relaxed(store: SurfaceStore, method: Method) -> dict[str, str]:
+    """Return the ids of the bulks that were relaxed with a method, by their keys."""
+    known = stored_methods(store, "bulks")
+
+    @cache
+    def by_method(fingerprint: str, system: str) -> bool:
+        return fingerprint in known and method.covers(known[fingerprint], system.split("-"))
+
+    return {
+        bulk["bulk_key"]: bulk["id"]
+        for bulk in store.query({}, ["id", "bulk_key", "method_fingerprint", "chemsys"], collection="bulks")
+        if by_method(bulk["method_fingerprint"], bulk["chemsys"])
+    }
+
+
+def _elements(structure: Structure) -> list[str]:
+    return sorted({site.specie.symbol for site in structure})
+
+
 def _crystals(
-    maker: SurfaceMaker, engine: Engine, method: str, entries: Sequence[CampaignStructure]
+    maker: SurfaceMaker, engine: Engine, method: Method, entries: Sequence[CampaignStructure]
 ) -> tuple[dict[str, CampaignStructure], list[str]]:
     """Return the crystals that can be computed by the ids of their cuts, and why others cannot.
 
@@ -156,11 +176,10 @@ def _crystals(
     """
     found: dict[str, CampaignStructure] = {}
     left_out = []
-    settings = {"settings": _settings(maker), "method": method}
     for entry in entries:
         try:
             check_runnable(entry.structure, entry.where)
-            engine.check_elements(sorted({site.specie.symbol for site in entry.structure}))
+            engine.check_elements(_elements(entry.structure))
         except InputError as error:
             left_out.append(str(error))
             continue
@@ -169,6 +188,8 @@ def _crystals(
             continue
         facets = sorted(map(list, entry.facets)) if entry.facets else None
         given = {**_packed(entry.structure).model_dump(), "guess": entry.provenance.lattice_is_guess}
+        own = method.for_elements(_elements(entry.structure)).fingerprint
+        settings = {"settings": _settings(maker), "method": own}
         found.setdefault(content_hash({"given": given, "facets": facets, **settings}), entry)
     return found, left_out
 
@@ -199,31 +220,32 @@ def _cut(
     store: SurfaceStore,
     maker: SurfaceMaker,
     engine: Engine,
-    method: str,
+    method: Method,
     relaxed: dict[str, str],
     cut_id: str,
     entry: CampaignStructure,
 ) -> tuple[CutRecord, list[CandidateRecord]]:
     structure, key = entry.structure, bulk_key(entry.structure)
+    fingerprint = method.for_elements(_elements(structure)).fingerprint
     bulk_id = relaxed.get(key, "")
     if bulk_id:
         bulk = next(store.query({"id": bulk_id}, ["structure"], collection="bulks"))
         structure = structure_from_document(bulk["structure"], f"record {bulk_id}")
         # those cut from the lattice that was a guess are no candidates any more
-        old = {"bulk_key": key, "method_fingerprint": method, "bulk_id": {"$ne": bulk_id}}
+        old = {"bulk_key": key, "method_fingerprint": fingerprint, "bulk_id": {"$ne": bulk_id}}
         store.remove(old, collection=CANDIDATES)
     common = {
         "campaign": maker.context.campaign,
         "bulk_key": key,
         "bulk_id": bulk_id,
         "lattice_is_guess": entry.provenance.lattice_is_guess and not bulk_id,
-        "method_fingerprint": method,
+        "method_fingerprint": fingerprint,
     }
     records = [_record(slab, maker, engine, common) for slab in maker.cut(structure, entry.facets)]
     slabs = [
         CutSlab(id=r.id, miller_index=r.miller_index, termination_key=r.termination_key) for r in records
     ]
-    made_with = {"method": engine.method(), "method_fingerprint": method}
+    made_with = {"method": method, "method_fingerprint": fingerprint}
     return CutRecord(id=cut_id, bulk_key=key, bulk_id=bulk_id, slabs=slabs, **made_with), records
 
 
@@ -244,7 +266,7 @@ def _record(
         n_layers=slab.n_layers,
         n_atoms=len(cell),
         volume=round(float(cell.volume), 3),
-        kpoints=engine.kpoints(cell, slab=True),
+        kpoints=engine_mesh(engine, cell, slab=True),
         slab=_packed(cell),
     )
 

@@ -15,6 +15,7 @@ from stores.errors import EngineError, InputError
 from stores.records import CalculationKind, CalculationRecord, CalculationStatus
 from workflows.analysis.surface_energy import surface_energy
 from workflows.analysis.work_function import work_function
+from workflows.engines.kpoints import engine_mesh
 from workflows.jobs.bulk import relax_bulk_crystal
 from workflows.jobs.calculate import Question, calculate, final_structure
 from workflows.jobs.progress import relative_cost
@@ -127,7 +128,8 @@ class SlabScan:
         else:
             slab = self._cut(relaxed, self.min_thickness, self.vacuum)
             # the bulk is not the one that the scanned settings would give, so neither is its identity
-            key = f"{key} relaxed by {method.fingerprint}"
+            own = method.for_elements({site.specie.symbol for site in relaxed})
+            key = f"{key} relaxed by {own.fingerprint}"
             for factor in FACTORS[scan]:
                 value = round(getattr(method, scan) * factor, 3)
                 context = replace(self.context, options={**self.context.options, scan: value})
@@ -162,8 +164,8 @@ class SlabScan:
         """Compute slab, oriented bulk and references with the same settings."""
         what = f"{scan.replace('_', ' ')} {setting:.1f}"
         engine = context.make_engine()
-        mesh = engine.kpoints(slab.structure, slab=True)
-        bulk_mesh = (mesh[0], mesh[1], engine.kpoints(slab.oriented_bulk)[2])
+        mesh = engine_mesh(engine, slab.structure, slab=True)
+        bulk_mesh = (mesh[0], mesh[1], engine_mesh(engine, slab.oriented_bulk)[2])
         oriented = _finished(
             calculate(
                 context,
@@ -213,7 +215,7 @@ class SlabScan:
         relaxed = crystal_of(
             final_structure(_finished(relax_bulk_crystal(self.context, structure)))
         ).primitive_structure
-        coarse = context.make_engine().kpoints(relaxed)
+        coarse = engine_mesh(context.make_engine(), relaxed)
         mesh = tuple(ceil(REFERENCE_MESH * n) for n in coarse)
         dense = (mesh[0], mesh[1], mesh[2])
         question = Question(
@@ -224,7 +226,7 @@ class SlabScan:
                 "bulk": bulk_key(structure),
                 "cell": "primitive",
                 "kpoints": list(dense),
-                "relaxed_with": self.context.make_engine().method().fingerprint,
+                "relaxed_with": self.context.make_engine().method().for_elements((element,)).fingerprint,
             },
             cost=relative_cost(len(relaxed), relaxed.volume, dense, 1),
         )

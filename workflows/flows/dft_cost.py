@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stores.method_names import names_of_family
 from stores.records import CalculationKind
 from stores.words import counted
 from workflows.engines.kpoints import mesh_of_lattice
@@ -208,13 +209,14 @@ def calibrated(method: Method, store: SurfaceStore | None) -> CostModel:
     Parameters
     ----------
     method
-        Of the engine that will compute; only records of the same fingerprint count.
+        Of the engine that will compute; only records that differ in nothing but setups count.
     store
         None for the default model.
     """
     points: dict[CalculationKind, list[tuple[float, float]]] = {}
     if store is not None:
-        criteria = {"method_fingerprint": method.fingerprint, "output.status": "ok"}
+        names = sorted(names_of_family(store, method, "calculations"))
+        criteria = {"method_fingerprint": {"$in": names}, "output.status": "ok"}
         fields = [f"output.{name}" for name in ("structure", "kpoints", "wall_time", "details")]
         for document in store.query(criteria, ["kind", *fields], collection="calculations"):
             point = _point(document)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stores.labelled import LabelledSlab
+    from stores.method import Method
     from stores.surfaces import SurfaceStore
     from workflows.flows.dft_cost import CostModel
 
@@ -190,7 +191,7 @@ def suggest_slabs(
             wish.strategy,
             known=Known(values, places),
             scale=_spreads(values),
-            goal=_goal(wish, targets, cost.method.fingerprint) if wish.strategy == "improvement" else None,
+            goal=_goal(wish, targets, cost.method) if wish.strategy == "improvement" else None,
             length=ALIKE,
             per_cost=wish.per_cost,
             budget=wish.budget,
@@ -268,17 +269,17 @@ def _spreads(values: NDArray[np.float64]) -> list[float] | None:
     return [float(x) for x in np.nanstd(values, axis=0)]
 
 
-def _goal(wish: Wish, targets: Sequence[str], method: str) -> Goal:
+def _goal(wish: Wish, targets: Sequence[str], method: Method) -> Goal:
     maximise, minimise = wish.maximise, wish.minimise
     if not maximise and not minimise:
         there = {target_of(name) for name in targets}
         maximise, minimise = (tuple(n for n in names if n in there) for names in DEFAULT_GOAL)
-    heads = [[_head(name, targets, method) for name in names] for names in (maximise, minimise)]
+    own = (method.family, method.fingerprint, method.whole_fingerprint)
+    heads = [[_head(name, targets, own) for name in names] for names in (maximise, minimise)]
     return Goal.of(targets, *heads)
 
 
-def _head(name: str, targets: Sequence[str], method: str) -> str:
+def _head(name: str, targets: Sequence[str], methods: Sequence[str]) -> str:
     """Return the model's head for a target: its own name, else that of the campaign's method."""
-    if name in targets or f"{name}@{method}" not in targets:
-        return name
-    return f"{name}@{method}"
+    heads = (name, *(f"{name}@{method}" for method in methods))
+    return next((head for head in heads if head in targets), name)

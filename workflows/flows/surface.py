@@ -10,6 +10,7 @@ from pymatgen.core import Structure
 
 from stores.structures.document import structure_from_document
 from workflows.analysis.verdicts import VerdictThresholds
+from workflows.engines.kpoints import engine_mesh
 from workflows.flows.queue_plan import JobSize, QueuePlan, prepare
 from workflows.jobs.bulk import compute_reference, keep_formation_energy, relax_bulk
 from workflows.jobs.context import RunContext
@@ -164,9 +165,9 @@ def cut_and_compute(
     oriented: dict[tuple[int, int, int], Job] = {}
     surfaces: list[Job] = []
     for slab in slabs:
-        mesh = engine.kpoints(slab.structure, slab=True)
+        mesh = engine_mesh(engine, slab.structure, slab=True)
         if slab.miller_index not in oriented:
-            bulk_mesh = (mesh[0], mesh[1], engine.kpoints(slab.oriented_bulk)[2])
+            bulk_mesh = (mesh[0], mesh[1], engine_mesh(engine, slab.oriented_bulk)[2])
             question = oriented_question(slab, key, bulk_mesh)
             announce(Stage.PLANNED, question.label, cost=question.cost)
             static = static_oriented_bulk(maker.context, slab, key, bulk_mesh)

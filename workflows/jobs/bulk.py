@@ -22,6 +22,7 @@ from stores.records import (
 )
 from stores.structures.document import structure_from_document
 from workflows.analysis.surface_energy import formation_energy
+from workflows.engines.kpoints import engine_mesh
 from workflows.jobs.calculate import Question, calculate, final_structure
 from workflows.jobs.progress import Stage, announce, relative_cost
 from workflows.structures.crystal import crystal_of
@@ -51,7 +52,7 @@ def relax_bulk_crystal(context: RunContext, structure: Structure) -> Calculation
     engine = context.make_engine()
     standard = crystal_of(structure).structure
     formula = mg_first_formula(standard.composition)
-    mesh = engine.kpoints(standard)
+    mesh = engine_mesh(engine, standard)
     question = Question(
         kind=CalculationKind.BULK_RELAX,
         label=f"{formula} bulk: relax",
@@ -199,7 +200,7 @@ def _dense_statics(
     context: RunContext, element: str, relaxed: Structure, key: str
 ) -> list[CalculationRecord]:
     """Densify the mesh of the primitive cell until the energy changes by less than `REFERENCE_TOLERANCE`."""
-    coarse = context.make_engine().kpoints(relaxed)
+    coarse = engine_mesh(context.make_engine(), relaxed)
     calculations: list[CalculationRecord] = []
     for factor in MESH_FACTORS:
         mesh = (ceil(coarse[0] * factor), ceil(coarse[1] * factor), ceil(coarse[2] * factor))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import math
 import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from stores.connections import open_store
 from stores.errors import InputError, MgsurfError
 from stores.method import Method, content_hash
+from stores.plain import plain_values
 from stores.records import CalculationKind, CalculationOutput, CalculationRecord, CalculationStatus
 from stores.structures.document import structure_from_document
 from workflows.jobs.progress import Stage, announce
@@ -34,6 +36,10 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 """What file systems without locks answer."""
+
+
+RETRIED = "retried_in_run"
+"""Key of an output's details: the run that tried an unconverged calculation again. No clock tells that."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +68,14 @@ class Question:
     cost: float = 0.0
 
     def id(self, method: Method) -> str:
-        """Content hash of kind, identity and method fingerprint."""
-        return content_hash(
-            {"kind": self.kind.value, "identity": self.identity, "method": method.fingerprint}
-        )
+        """Content hash of kind, identity and the fingerprint of what the method says of its elements."""
+        own = method.for_elements(self.elements)
+        return content_hash({"kind": self.kind.value, "identity": self.identity, "method": own.fingerprint})
+
+    @property
+    def elements(self) -> list[str]:
+        """Chemical symbols, sorted."""
+        return sorted({site.specie.symbol for site in self.structure})
 
 
 def calculate(
@@ -94,10 +104,10 @@ def calculate(
         (status failed); only errors in writing the store are raised.
     """
     engine = context.make_engine()
-    method = engine.method()
-    calculation_id = question.id(method)
-    directory = context.directory(calculation_id)
+    method = engine.method().for_elements(question.elements)
     with open_store(context.store) as store:
+        calculation_id = _id_in(store, question, engine.method())
+        directory = context.directory(calculation_id)
         known = _known(store, calculation_id, question, context)
         if known is not None:
             return known
@@ -121,10 +131,18 @@ def calculate(
                 method_fingerprint=method.fingerprint,
                 identity={"kind": question.kind.value, **question.identity},
                 output=output.model_copy(
-                    update={"directory": str(directory), "wall_time": output.wall_time or seconds}
+                    update={
+                        "directory": str(directory),
+                        "wall_time": output.wall_time or seconds,
+                        "details": output.details
+                        | ({RETRIED: context.run} if context.retry_unconverged else {}),
+                    }
                 ),
             )
-            store.add(record)
+            if not store.add_unless_better(record):
+                # another process, where locks do not work, has a better answer
+                record = store.get_calculation(calculation_id) or record
+                output = record.output
     if output.status is not CalculationStatus.OK:
         announce(Stage.PROBLEM, question.label, text=f"{output.status.value}: {output.reason}")
     announce(Stage.FINISHED, question.label, cost=question.cost, seconds=seconds)
@@ -144,6 +162,28 @@ def final_structure(record: CalculationRecord) -> Structure:
     return structure_from_document(record.output.structure, f"the structure of record {record.id}")
 
 
+def _id_in(store: SurfaceStore, question: Question, method: Method) -> str:
+    """Return the id under which a store has the answer, else the present one.
+
+    They differ in old stores, where ids rested on whole tables of setups, if the table is not the standard
+    one. Looking for them reads every calculation of a folder store, which is why it is done then only.
+    """
+    present = question.id(method)
+    if method.whole_fingerprint == method.family:
+        return present
+    wanted = {"kind": question.kind.value, "chemsys": chemsys(question.structure.composition)}
+    fields = ["id", "identity", "method", "output.status"]
+    identity = plain_values({"kind": question.kind.value, **question.identity})
+    order = [status.value for status in CalculationStatus]
+    found = [
+        (order.index(document["output"]["status"]), document["id"] != present, document["id"])
+        for document in store.query(wanted, fields, collection="calculations")
+        if document["identity"] == identity
+        and method.covers(Method.model_validate(document["method"]), question.elements)
+    ]
+    return min(found)[-1] if found else present
+
+
 def _known(
     store: SurfaceStore, calculation_id: str, question: Question, context: RunContext
 ) -> CalculationRecord | None:
@@ -151,7 +191,7 @@ def _known(
     if record is None or record.output.status is CalculationStatus.FAILED:
         return None
     unconverged = record.output.status is CalculationStatus.UNCONVERGED
-    if unconverged and context.retry_unconverged and record.created_at.isoformat() < context.begun:
+    if unconverged and context.retry_unconverged and record.output.details.get(RETRIED) != context.run:
         return None
     announce(Stage.REUSED, question.label, cost=question.cost)
     if record.output.status is not CalculationStatus.OK:
@@ -167,8 +207,14 @@ def _run_safely(
 ) -> CalculationOutput:
     """Turn every crash into an answer: one bad slab must not stop the others."""
     try:
-        engine.check_elements(sorted({site.specie.symbol for site in question.structure}))
-        return run(engine, directory)
+        engine.check_elements(question.elements)
+        # read again: an engine may have put anything into its output after it was made
+        output = CalculationOutput.model_validate(dict(run(engine, directory)))
+        if output.status is CalculationStatus.OK and not math.isfinite(output.energy or 0.0):
+            return output.model_copy(
+                update={"status": CalculationStatus.FAILED, "reason": f"its energy is {output.energy}"}
+            )
+        return output
     except MgsurfError as error:
         reason = str(error)
     except OSError as error:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from workflows.engines.registry import make_engine
 
@@ -30,9 +30,9 @@ class RunContext:
     retry_unconverged
         Run unconverged calculations again instead of taking them as answered: after a change of settings that
         are no part of the method, such as the largest number of steps.
-    begun
-        When the context was made (UTC, ISO 8601). An unconverged answer younger than this is this run's own
-        second attempt, and is not tried a third time by the next job that asks the same.
+    run
+        Name of this run, kept with what it tries again: an unconverged answer that bears it is this run's own
+        second attempt, and is not tried a third time by the next job that requests the same.
     """
 
     store: str
@@ -42,7 +42,7 @@ class RunContext:
     options: dict[str, Any] = field(default_factory=dict)
     campaign: str = ""
     retry_unconverged: bool = False
-    begun: str = field(default_factory=lambda: datetime.now(UTC).isoformat(), compare=False)
+    run: str = field(default_factory=lambda: uuid4().hex, compare=False)
 
     def make_engine(self) -> Engine:
         """Build the engine.
@@ -64,5 +64,6 @@ class RunContext:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> RunContext:
-        """Rebuild a context from `as_dict`."""
-        return cls(**{key: value for key, value in plain.items() if not key.startswith("@")})
+        """Rebuild a context from `as_dict`; flows that were submitted long ago have a time as `begun`."""
+        values = {"run" if key == "begun" else key: value for key, value in plain.items()}
+        return cls(**{key: value for key, value in values.items() if not key.startswith("@")})

@@ -206,7 +206,6 @@ def record_surface(
     dict
         ``id`` and ``surface``, the SurfaceRecord.
     """
-    method = context.make_engine().method()
     record = assemble_surface_record(
         slab,
         identity=slab_identity(slab, bulk["bulk"]["bulk_key"], free_depth, layer_tolerance, pre_relaxation),
@@ -219,12 +218,14 @@ def record_surface(
         layer_tolerance=layer_tolerance,
         thresholds=thresholds,
         campaign=context.campaign,
-        method=method,
     )
     with open_store(context.store) as store:
         known = store.get(SurfaceRecord, record.id)
         if known is not None and known.campaign:  # the campaign that asked first stays named
             record = record.model_copy(update={"campaign": known.campaign})
-        store.add(record)
+        if known is not None and not set(known.calculation_ids) <= set(record.calculation_ids):
+            store.add_unless_better(record)  # a job broke off: what it lacks is no new judgement
+        else:
+            store.add(record)
     announce(Stage.RECORDED, slab_label(slab), text=record.id)
     return {"id": record.id, "surface": record.model_dump(mode="json")}

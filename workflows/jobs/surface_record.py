@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pymatgen.core import Structure
 
 from stores.errors import InputError
-from stores.method import Method, content_hash
+from stores.method import content_hash
 from stores.records import (
     BulkRecord,
     CalculationRecord,
@@ -46,7 +46,6 @@ def assemble_surface_record(
     layer_tolerance: float,
     thresholds: VerdictThresholds,
     campaign: str,
-    method: Method,
 ) -> SurfaceRecord:
     """Compute surface energy, work function, reconstruction score and verdicts of one slab.
 
@@ -68,8 +67,6 @@ def assemble_surface_record(
         Limits of the verdicts.
     campaign
         Name kept in the record.
-    method
-        The engine's method.
 
     Returns
     -------
@@ -110,12 +107,13 @@ def assemble_surface_record(
     phi = _phi(runs.get("static"))
     scores, relaxed = _scores(slab, runs.get("relax"), free_depth, layer_tolerance)
     output = runs["static"].output if "static" in runs else None
+    first = runs.get("relax", bulk_calculation)
     return SurfaceRecord(
-        id=content_hash({**identity, "method": method.fingerprint}),
+        id=content_hash({**identity, "method": first.method_fingerprint}),
         formula=bulk_record.formula,
         chemsys=bulk_record.chemsys,
-        method=method,
-        method_fingerprint=method.fingerprint,
+        method=first.method,
+        method_fingerprint=first.method_fingerprint,
         campaign=campaign,
         bulk_id=bulk_record.id,
         provenance=bulk_record.provenance,

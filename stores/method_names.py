@@ -1,0 +1,81 @@
+"""Which fingerprints of a store name one method, and under which name records of several compounds meet.
+
+A fingerprint covers the setups of a record's own elements. Those of two compounds may thus differ although
+nothing does but the setups of elements that only one of them holds: then they are one method. Where an
+element was computed with two setups, records with that element are of two methods.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stores.method import Method
+    from stores.surfaces import SurfaceStore
+
+MeetingName = Callable[[str, Iterable[str]], str]
+"""From a record's fingerprint and its elements to the name of its method."""
+
+
+def stored_methods(store: SurfaceStore, collection: str) -> dict[str, Method]:
+    """Return the methods of a collection by fingerprint: of records of any version, but of no imported ones.
+
+    A record whose fingerprint is not that of its method is left out: nothing is known of it.
+    """
+    from stores.method import Method
+
+    found: dict[str, Method] = {}
+    for fingerprint in store.distinct("method_fingerprint", collection=collection):
+        one = {"method_fingerprint": fingerprint}
+        for document in store.query(one, ["method"], limit=1, collection=collection):
+            method = Method.model_validate(document["method"])
+            if fingerprint in (method.fingerprint, method.whole_fingerprint):
+                found[fingerprint] = method
+    return found
+
+
+def names_of_family(store: SurfaceStore, method: Method, collection: str) -> set[str]:
+    """Return the fingerprints of all that differs from a method in nothing but its tables by element."""
+    known = stored_methods(store, collection).items()
+    there = {fingerprint for fingerprint, other in known if other.family == method.family}
+    return there | {method.family, method.fingerprint, method.whole_fingerprint}
+
+
+def meeting_names(store: SurfaceStore, *collections: str) -> MeetingName:
+    """Return the function that names the method under which a record meets others of the collections.
+
+    The name is the record's own fingerprint where it is the only one of its family; else the family's, unless
+    an element of the record was computed with several setups: then those of such elements are part of it.
+    """
+    methods: dict[str, Method] = {}
+    holders: dict[str, set[str]] = defaultdict(set)
+    there = {name for one in collections for name in store.distinct("method_fingerprint", collection=one)}
+    if len(there) > 1:  # else pydantic need not be imported
+        for collection in collections:
+            methods |= stored_methods(store, collection)
+    families: dict[str, list[str]] = defaultdict(list)
+    for fingerprint, method in methods.items():
+        families[method.family].append(fingerprint)
+    shared = {one: family for family, members in families.items() if len(members) > 1 for one in members}
+    for fingerprint in shared:
+        for collection in collections:
+            systems = store.distinct("chemsys", {"method_fingerprint": fingerprint}, collection=collection)
+            holders[fingerprint].update(element for system in systems for element in system.split("-"))
+
+    ways: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for fingerprint, family in shared.items():
+        for element in holders[fingerprint]:
+            ways[family, element].add(methods[fingerprint].for_elements((element,)).fingerprint)
+
+    @cache
+    def name(fingerprint: str, elements: frozenset[str]) -> str:
+        family = shared.get(fingerprint)
+        if family is None:
+            return fingerprint
+        disputed = {element for element in elements if len(ways[family, element]) > 1}
+        return methods[fingerprint].for_elements(disputed).fingerprint if disputed else family
+
+    return lambda fingerprint, elements: name(fingerprint, frozenset(elements))
