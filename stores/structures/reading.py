@@ -153,8 +153,7 @@ def read_structure(path: str | Path) -> Structure:
     ------
     InputError
         In one line, if the file is missing, unreadable, empty, of another kind, holds several structures, or
-        its structure fails `check_structure` or `stores.structures.vacuum.check_bulk`; of a CIF also if
-        occupancies are missing.
+        its structure fails `check_structure` or `stores.structures.vacuum.check_bulk`.
     """
     found = read_all(path)
     if len(found) > 1:
