@@ -135,6 +135,27 @@ def test_setups_of_one_s_own_change_the_method(tmp_path, monkeypatch):
     assert len({before, own, GPAWEngine().method().fingerprint}) == 3
 
 
+def test_setups_of_one_s_own_count_for_their_elements_alone(tmp_path, monkeypatch):
+    package = GPAWEngine().method()
+    monkeypatch.setenv("GPAW_SETUP_PATH", str(tmp_path))
+    (tmp_path / "Mg.2.PBE.gz").write_bytes(b"12")
+    one = GPAWEngine().method()
+    (tmp_path / "Zn.PBE").write_bytes(b"1")
+    two = GPAWEngine().method()
+    names = [
+        [m.for_elements(e).fingerprint for e in (("Ag",), ("Mg",), ("Mg", "Zn"))] for m in (package, one, two)
+    ]
+    (ag, mg, mg_zn) = zip(*names, strict=True)
+    assert len(set(ag)) == 1
+    assert mg[0] != mg[1] == mg[2]
+    assert len(set(mg_zn)) == 3
+    # a record of old, which names all files of the folder by one digest
+    old = one.model_copy(
+        update={"extra": {**one.extra, "setups_package": one.extra["setups_package"]["all"]}}
+    )
+    assert one.covers(old, ("Mg",)) and not two.covers(old, ("Mg",))
+
+
 @pytest.fixture
 def handed_over(monkeypatch):
     """Collect the tasks that reach the worker, each answered as a converged relaxation would."""
