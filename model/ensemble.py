@@ -26,6 +26,7 @@ from model.forest import check_can_grow
 from model.network import head_key
 from model.packing import PackedGraphs
 from model.run_folder import read_tensors, write_tensors, write_text
+from model.threads import repeatable
 from model.training import train
 from stores.errors import InputError
 
@@ -180,6 +181,7 @@ def bagged(dataset: Dataset, split: Split, seed: int) -> Split:
     return replace(split, name=f"{split.name}, bagged", train=train_part)
 
 
+@repeatable()
 def assemble(
     members: Sequence[TrainedModel], dataset: Dataset, split: Split, trees: int = 0, seed: int = 0
 ) -> Ensemble:
