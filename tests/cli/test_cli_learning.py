@@ -188,7 +188,14 @@ def test_a_store_is_predicted(trained, labelled, filled, mgsurf, monkeypatch):
     assert len(json.loads(done.stdout)) == 8
     monkeypatch.setenv("MGSURF_MODEL", str(trained[0]))
     imported = mgsurf("predict", f"sqlite:///{labelled}", "--json")
-    assert len(json.loads(imported.stdout)) == 40
+    found = {one["name"]: one for one in json.loads(imported.stdout)}
+    assert len(found) == 40
+    # the very numbers whose errors and intervals the training reports
+    for row in csv.DictReader((trained[0] / "predictions.csv").open()):
+        for target in TARGETS:
+            one = found[row["record_id"]][target]
+            assert one["value"] == pytest.approx(float(row[f"{target}_predicted"]), rel=1e-5)
+            assert one["sigma"] == pytest.approx(float(row[f"{target}_sigma"]), rel=1e-4)
 
 
 def test_the_ablation_writes_a_table_beside_the_papers_and_goes_on(labelled, mgsurf, tmp_path):

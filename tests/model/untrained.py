@@ -24,6 +24,7 @@ def untrained(
     targets: tuple[str, ...] = TINY.targets,
     elements: tuple[str, ...] = ("Ag", "Mg"),
     calibration: Calibration | None = None,
+    pooling: str = TINY.pooling,
 ) -> Ensemble:
     """Return an ensemble whose predictions lie about usual values and differ from slab to slab."""
     table = torch.from_numpy(cgcnn_features().table)
@@ -31,7 +32,7 @@ def untrained(
     made = []
     for k in range(members):
         torch.manual_seed(seed + 100 * k)
-        network = SurfaceNetwork(replace(TINY, targets=targets), table).eval()
+        network = SurfaceNetwork(replace(TINY, targets=targets, pooling=pooling), table).eval()
         made.append(
             TrainedModel(network, scaler, GraphSettings(fold=True, min_thickness=20.0), {}, "", elements, ())
         )
