@@ -115,8 +115,8 @@ def calibrate(
     folds
         [n], see `fold_numbers`.
     held_out
-        [folds, n], errors of predictions for which nothing was chosen by the labels of each fold; None: nothing
-        was chosen by any, `error` stands for all.
+        [folds, n], errors of predictions for which nothing was chosen by the labels of each fold; None:
+        nothing was chosen by any, `error` stands for all.
 
     Returns
     -------

@@ -83,8 +83,8 @@ class Companion:
         Returns
         -------
         companion, held_out
-            And by target [folds, n]: predictions for the validation part with the shares, and the stage of the
-            process, that follow without the labels of each fold.
+            And by target [folds, n]: predictions for the validation part with the shares, and the stage of
+            the process, that follow without the labels of each fold.
 
         Raises
         ------

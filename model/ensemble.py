@@ -209,7 +209,9 @@ def assemble(
     graphs = [entry.graph for entry in val_part]
     validation = _outputs(members, graphs)
     training = _outputs(members[:1], [entry.graph for entry in train_part])
-    training_map = TrainingMap.of(training.embedding, validation.embedding)
+    training_map = TrainingMap.of(
+        training.embedding, validation.embedding, [entry.group for entry in train_part]
+    )
     distance = training_map.distance(validation.embedding)
     true = {name: labels(val_part, name) for name in validation.each}
     folds = _calibration_folds(val_part)
@@ -296,7 +298,7 @@ def load_ensemble(folder: Path) -> Ensemble:
         raise InputError(f"{path}: its calibration does not fit its members; copy or train the model again")
     state = read_tensors(path.parent / "map.pt")
     try:
-        training_map = TrainingMap(state["points"], state["mean"], state["std"], float(state["unit"]))
+        training_map = TrainingMap.from_state(state)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path.parent / 'map.pt'}: lacks {error}; copy or train the model again") from error
     companion = _read_trees(path.parent / TREES, members[0].targets) if with_trees else None

@@ -14,7 +14,7 @@ import numpy as np
 from model.building import build_graphs
 from model.calibration import NORMAL_QUANTILE
 from model.features import MAX_NUMBER
-from model.presets import THICK_ENOUGH
+from model.graph import THICK_ENOUGH
 from stores.errors import InputError
 
 if TYPE_CHECKING:
@@ -168,9 +168,7 @@ def _predicted(ensemble: Ensemble, good: Sequence[tuple[Candidate, SlabGraph]]) 
     ]
 
 
-def _warnings(
-    ensemble: Ensemble, candidate: Candidate, graph: SlabGraph, distance: float
-) -> tuple[str, ...]:
+def _warnings(ensemble: Ensemble, candidate: Candidate, graph: SlabGraph, distance: float) -> tuple[str, ...]:
     """Return the reasons to trust a prediction less."""
     from pymatgen.core import Element
 
@@ -192,7 +190,9 @@ def _thin(ensemble: Ensemble, graph: SlabGraph) -> str | None:
     """Return why the thickness of a slab is a reason to trust its prediction less."""
     least = ensemble.graph_settings.min_thickness
     if graph.thickness < least - _ROUNDING:
-        return f"only {graph.thickness:.1f} A thick: it does not show how its crystal continues to {least:g} A"
+        return (
+            f"only {graph.thickness:.1f} A thick: it does not show how its crystal continues to {least:g} A"
+        )
     mean_over_all = ensemble.members[0].network.config.pooling == "mean"
     if mean_over_all and not least and graph.thickness < THICK_ENOUGH - _ROUNDING:
         return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from model.balance import BalanceConfig
-from model.graph import GraphSettings
+from model.graph import THICK_ENOUGH, GraphSettings
 from model.network import NetworkConfig
 from model.schedule import OptimiserConfig
 from model.training import TrainingConfig
@@ -43,10 +43,6 @@ class Preset:
     training: TrainingConfig
     trees: int = 0
 
-
-THICK_ENOUGH = 20.0
-"""Slabs are thickened to it (A), nearly all of the paper's being thicker: where a network averages over all
-atoms, the surface atoms of a thinner slab would weigh more."""
 
 # Equivalent atoms are folded: the same result several times faster
 _PAPER_GRAPH = GraphSettings(max_neighbours=12, cutoff=12.0, min_thickness=THICK_ENOUGH, fold=True)

@@ -7,7 +7,7 @@ so that any number of threads gives the same bits, and keep as many as there wer
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -30,10 +30,8 @@ def repeatable() -> Iterator[None]:
     """Keep torch and BLAS to one thread each."""
     before = torch.get_num_threads()
     with ExitStack() as stack:
-        try:  # of scikit-learn, without which no Gaussian process is fitted
+        with suppress(ImportError):  # of scikit-learn, without which no Gaussian process is fitted
             stack.enter_context(import_module("threadpoolctl").threadpool_limits(1, "blas"))
-        except ImportError:
-            pass
         _EDGE_THREADS.append(before)
         torch.set_num_threads(1)
         try:

@@ -10,10 +10,10 @@ from pymatgen.core import Element, Lattice, Structure
 from model import prediction
 from model.ensemble import load_ensemble, save_ensemble, train_ensemble
 from model.features import cgcnn_features
-from model.graph import GraphSettings, build_graph
+from model.graph import THICK_ENOUGH, GraphSettings, build_graph
 from model.network import NetworkConfig
 from model.prediction import Candidate, predict_slabs
-from model.presets import PRESETS, THICK_ENOUGH
+from model.presets import PRESETS
 from model.slab_frame import PlainSlab
 from model.splits import grouped_split
 from model.training import TrainingConfig

@@ -39,5 +39,8 @@ def untrained(
     points = torch.randn(60, TINY.hidden, generator=torch.Generator().manual_seed(seed))
     tells = calibration or Calibration(1.0, 1e-4, 1e-6, 1.0, 100)
     return Ensemble(
-        tuple(made), dict.fromkeys(targets, tells), TrainingMap.of(points[:40], points[40:]), elements
+        tuple(made),
+        dict.fromkeys(targets, tells),
+        TrainingMap.of(points[:40], points[40:], range(40)),
+        elements,
     )
