@@ -196,8 +196,8 @@ def _thin(ensemble: Ensemble, graph: SlabGraph) -> str | None:
     mean_over_all = ensemble.members[0].network.config.pooling == "mean"
     if mean_over_all and not least and graph.thickness < THICK_ENOUGH - _ROUNDING:
         return (
-            f"only {graph.thickness:.1f} A thick, and this older model averages over all atoms of slabs as "
-            f"they are: train it again to have them thickened to {THICK_ENOUGH:g} A"
+            f"only {graph.thickness:.1f} A thick, and this model averages over all atoms of slabs as they "
+            f"are: train it again to have them thickened to {THICK_ENOUGH:g} A"
         )
     return None
 

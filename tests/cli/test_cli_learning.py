@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -178,8 +179,10 @@ def test_a_crystal_is_cut_first(trained, mgsurf, tmp_path):
 def test_a_prototypes_lattice_is_called_a_guess(trained, mgsurf):
     done = mgsurf("predict", "--formula", "MgAg", "--prototype", "B2", "--model", trained[0])
     assert done.returncode == 0, done.stderr
-    assert "lattice is a guess" in " ".join(done.stdout.split())
-    assert "±" in done.stdout
+    shown = " ".join(done.stdout.split())
+    assert "lattice is a guess" in shown
+    assert "±" in shown
+    assert re.search(r"calibrated on \d+ validation slabs", shown)
 
 
 def test_a_store_is_predicted(trained, labelled, filled, mgsurf, monkeypatch):
