@@ -47,7 +47,7 @@ def untrained(name: str, members: int) -> Ensemble:
         for _ in range(members)
     )  # fmt: skip
     points = torch.randn(1756, preset.network.hidden)
-    training_map = TrainingMap.of(points, points[:500])
+    training_map = TrainingMap.of(points, points[:500], range(len(points)))
     calibration = {target: Calibration(1.0, 1.0, 1.0, 1.0, 500) for target in preset.network.targets}
     return Ensemble(trained, calibration, training_map, elements, companion(preset) if preset.trees else None)
 

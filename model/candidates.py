@@ -8,7 +8,7 @@ import numpy as np
 
 from model.acquisition import Pool
 from model.graph_cache import GraphCache, graph_key
-from model.prediction import Candidate, predict_slabs, prediction_settings
+from model.prediction import Candidate, predict_slabs
 from model.slab_frame import PlainSlab
 from stores.candidates import candidates_by_id, update_candidates
 
@@ -97,9 +97,8 @@ def predict_candidates(
 
 def _mostly_built(store: SurfaceStore, ensemble: Ensemble, ids: Sequence[str], cache: GraphCache) -> bool:
     sample = [ids[i] for i in np.unique(np.linspace(0, len(ids) - 1, _LOOKED_AT).astype(int))] if ids else []
-    settings = prediction_settings(ensemble)
     documents = candidates_by_id(store, sample, with_slabs=True)
-    keys = {graph_key(_candidate(document).slab, settings) for document in documents}
+    keys = {graph_key(_candidate(document).slab, ensemble.graph_settings) for document in documents}
     return 2 * len(cache.get(keys)) > len(keys)
 
 

@@ -1,7 +1,7 @@
 """What stands beside the networks of an ensemble: trees and a Gaussian process for each target.
 
 Both look at the descriptors of a slab alone, networks at its atoms. The three err differently, so that their
-mean errs less; how much each has to say is weighed on validation slabs.
+mean errs less; their blend weights (shares) are fitted on validation slabs.
 """
 
 from __future__ import annotations
@@ -57,9 +57,15 @@ class Companion:
 
     @classmethod
     def grow(
-        cls, train_part: Dataset, val_part: Dataset, networks: dict[str, Array], trees: int, seed: int
-    ) -> Self:
-        """Grow both on the training part and weigh them on the validation part.
+        cls,
+        train_part: Dataset,
+        val_part: Dataset,
+        networks: dict[str, Array],
+        trees: int,
+        seed: int,
+        folds: NDArray[np.intp],
+    ) -> tuple[Self, dict[str, Array]]:
+        """Grow both on the training part and fit their shares on the validation part.
 
         Parameters
         ----------
@@ -71,6 +77,14 @@ class Companion:
             Trees for each target.
         seed
             Of the trees' branches, and of the slabs that a process is given where there are too many.
+        folds
+            [n] of the validation part, see `model.calibration.fold_numbers`.
+
+        Returns
+        -------
+        companion, held_out
+            And by target [folds, n]: predictions for the validation part with the shares, and the stage of
+            the process, that follow without the labels of each fold.
 
         Raises
         ------
@@ -80,7 +94,7 @@ class Companion:
         training, validation = (
             describe_slabs([entry.graph for entry in part]) for part in (train_part, val_part)
         )
-        forests, processes, shares = {}, {}, {}
+        forests, processes, shares, held_out = {}, {}, {}, {}
         for name, network in networks.items():
             forest = Forest.grow(training, labels(train_part, name), trees, seed)
             stages = GaussianProcess.grow(training, labels(train_part, name), seed)
@@ -89,9 +103,14 @@ class Companion:
             forests[name] = forest
             mean = forest.predict(validation)[0]
             each = [process.predict(validation) for process in stages]
-            chosen, shares[name] = weigh(network, mean, each, labels(val_part, name))
+            true, rows = labels(val_part, name), []
+            for fold in range(int(folds.max(initial=0)) + 1):
+                chosen, (a, b, c) = fit_shares(network, mean, each, true, folds != fold)
+                rows.append(a * network + b * mean + c * each[chosen])
+            held_out[name] = np.stack(rows)
+            chosen, shares[name] = fit_shares(network, mean, each, true)
             processes[name] = stages[chosen]
-        return cls(forests, processes, shares)
+        return cls(forests, processes, shares), held_out
 
     def predict(
         self, networks: dict[str, Array], descriptors: NDArray[np.float32]
@@ -161,8 +180,12 @@ class Companion:
         return cls(forests, processes, shares)  # type: ignore[arg-type]  # three each, see above
 
 
-def weigh(
-    network: Array, trees: Array, stages: list[Array], true: Array
+def fit_shares(
+    network: Array,
+    trees: Array,
+    stages: list[Array],
+    true: Array,
+    used: NDArray[np.bool_] | None = None,
 ) -> tuple[int, tuple[float, float, float]]:
     """Return which stage of the process and which shares err least (MAE) on validation slabs.
 
@@ -174,6 +197,8 @@ def weigh(
         Predictions of the process at each stage, [n] each.
     true
         [n], NaN where there is no label.
+    used
+        [n], slabs by whose errors is chosen; None: all. Whether anything is chosen depends on all labels.
 
     Returns
     -------
@@ -183,6 +208,8 @@ def weigh(
     known = np.isfinite(true)
     if known.sum() < FEWEST_LABELS:
         return UNCHOSEN, (1 / 3, 1 / 3, 1 / 3)
+    if used is not None and (known & used).any():
+        known &= used
     parts = np.array([(i, j, STEPS - i - j) for i in range(STEPS + 1) for j in range(STEPS + 1 - i)])
     shares = LEAST + (1 - 3 * LEAST) * parts / STEPS  # [choices, 3]
     errors = [

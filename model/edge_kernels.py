@@ -19,6 +19,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from model.threads import edge_threads
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -211,9 +213,9 @@ def _edges(u: torch.Tensor, wiring: Wiring) -> list[NDArray[Any]]:
 
 
 def _for_each_chunk(wiring: Wiring, work: Callable[[int, int, int], None]) -> None:
-    """Do work(number, first node, end node) for all chunks, in as many threads as torch would use."""
+    """Do work(number, first node, end node) for all chunks, in `edge_threads` threads."""
     spans = [(k, begin, end) for k, (begin, end, _, _) in enumerate(wiring.chunks)]
-    threads = min(torch.get_num_threads(), len(spans))
+    threads = min(edge_threads(), len(spans))
     if threads <= 1:
         for span in spans:
             work(*span)

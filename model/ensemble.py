@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from model.calibration import Calibration, calibrate
+from model.calibration import Calibration, calibrate, fold_numbers
 from model.checkpoint import load_model, save_model
 from model.companion import Companion
 from model.descriptors import describe_slabs
@@ -26,6 +26,7 @@ from model.forest import check_can_grow
 from model.network import head_key
 from model.packing import PackedGraphs
 from model.run_folder import read_tensors, write_tensors, write_text
+from model.threads import repeatable
 from model.training import train
 from stores.errors import InputError
 
@@ -180,13 +181,14 @@ def bagged(dataset: Dataset, split: Split, seed: int) -> Split:
     return replace(split, name=f"{split.name}, bagged", train=train_part)
 
 
+@repeatable()
 def assemble(
     members: Sequence[TrainedModel], dataset: Dataset, split: Split, trees: int = 0, seed: int = 0
 ) -> Ensemble:
     """Give trained members what stands beside them; calibrate all on the validation part of their split.
 
-    The shares of a companion are chosen on the same slabs, so their errors there are a little too small: by
-    about 1 % with 200 labels.
+    The shares of a companion are chosen on the same slabs; the calibration is cross-fitted, see
+    `model.calibration`.
 
     Parameters
     ----------
@@ -207,19 +209,38 @@ def assemble(
     graphs = [entry.graph for entry in val_part]
     validation = _outputs(members, graphs)
     training = _outputs(members[:1], [entry.graph for entry in train_part])
-    training_map = TrainingMap.of(training.embedding, validation.embedding)
+    training_map = TrainingMap.of(
+        training.embedding, validation.embedding, [entry.group for entry in train_part]
+    )
     distance = training_map.distance(validation.embedding)
     true = {name: labels(val_part, name) for name in validation.each}
-    companion = None
+    folds = _calibration_folds(val_part)
+    companion: Companion | None = None
+    held_out: dict[str, NDArray[np.float64]] = {}
     if trees:
-        companion = Companion.grow(train_part, val_part, validation.mean(), trees, seed)
+        companion, held_out = Companion.grow(train_part, val_part, validation.mean(), trees, seed, folds)
     mean, disagreement = _together(validation, companion, graphs)
     calibration = {
-        name: calibrate(mean[name] - true[name], _spread(values), distance, disagreement.get(name))
+        name: calibrate(
+            mean[name] - true[name],
+            _spread(values),
+            distance,
+            disagreement.get(name),
+            folds=folds,
+            held_out=held_out[name] - true[name] if name in held_out else None,
+        )
         for name, values in validation.each.items()
     }
     elements = tuple(sorted({element for entry in train_part for element in entry.elements}))
     return Ensemble(tuple(members), calibration, training_map, elements, companion)
+
+
+def _calibration_folds(val_part: Dataset) -> NDArray[np.intp]:
+    """Identical slabs share a fold."""
+    first: dict[int, str] = {}
+    for entry in sorted(val_part, key=lambda entry: entry.record_id):
+        first.setdefault(entry.group, entry.record_id)
+    return fold_numbers([first[entry.group] for entry in val_part])
 
 
 def save_ensemble(ensemble: Ensemble, folder: Path) -> None:
@@ -277,7 +298,7 @@ def load_ensemble(folder: Path) -> Ensemble:
         raise InputError(f"{path}: its calibration does not fit its members; copy or train the model again")
     state = read_tensors(path.parent / "map.pt")
     try:
-        training_map = TrainingMap(state["points"], state["mean"], state["std"], float(state["unit"]))
+        training_map = TrainingMap.from_state(state)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path.parent / 'map.pt'}: lacks {error}; copy or train the model again") from error
     companion = _read_trees(path.parent / TREES, members[0].targets) if with_trees else None

@@ -43,8 +43,8 @@ class Predictions:
     sigma
         [n] by target, calibrated standard deviation.
     distance
-        [n], from the training slabs in the embedding, in units of the usual distance of unseen slabs: above
-        one a slab is less like the training slabs than nearly all of the validation slabs were.
+        [n], from the training slabs in the embedding: above one a slab is less like them than nine in ten of
+        them are like the others, see `model.familiarity`.
     """
 
     mean: dict[str, Array]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
@@ -20,8 +22,14 @@ NEAREST = 3
 MOST_SLABS = 5000
 """Of a larger training set, evenly spaced ones are kept."""
 
-UNUSUAL = 0.99
-"""A distance of one is what this share of the validation slabs does not exceed."""
+UNUSUAL = 0.9
+"""A distance of one is what this share of the training slabs does not exceed, each seen from the others but
+for identical ones. It does not depend on the validation slabs: where these are of unseen elements, what they
+do not exceed would be no alarm for other unseen elements."""
+
+PLACE_UNIT = 0.99
+"""The unit of places is the distance that this share of the validation slabs does not exceed; that of
+`model.acquisition.ALIKE`."""
 
 MOST_AXES = 16
 """Principal axes of `TrainingMap.place` at most: enough for distances between slabs, and few to keep."""
@@ -39,54 +47,63 @@ class TrainingMap:
         [m, D] float32, standardised embeddings of training slabs.
     mean, std
         [D] float32, of the embeddings of the training slabs.
-    unit
-        Distance that counts as one.
+    unit, place_unit
+        Distance that counts as one in `distance`, and in `place`.
     """
 
     points: torch.Tensor
     mean: torch.Tensor
     std: torch.Tensor
     unit: float
+    place_unit: float
 
     @classmethod
-    def of(cls, training: torch.Tensor, validation: torch.Tensor) -> Self:
+    def of(cls, training: torch.Tensor, validation: torch.Tensor, groups: Sequence[int]) -> Self:
         """Learn the map.
 
         Parameters
         ----------
         training, validation
             [n, D], embeddings of the slabs of both parts.
+        groups
+            [n], equal for identical training slabs.
         """
         mean, std = training.mean(0), training.std(0, correction=0)
         std = torch.where(std > 1e-6 * std.max(), std, torch.inf)  # what never varies tells nothing
         step = max(1, -(-len(training) // MOST_SLABS))
-        plain = cls((training[::step] - mean) / std, mean, std, 1.0)
-        unit = float(np.quantile(plain.distance(validation), UNUSUAL))
-        return cls(plain.points, mean, std, unit if unit > 0 else 1.0)
+        plain = cls((training[::step] - mean) / std, mean, std, 1.0, 1.0)
+        unit = _quantile(plain._from_the_others(torch.as_tensor(groups)[::step]), UNUSUAL)
+        return replace(plain, unit=unit, place_unit=_quantile(plain.distance(validation), PLACE_UNIT))
 
     def distance(self, embedding: torch.Tensor) -> Array:
         """Return the distance [n] of embeddings [n, D]: mean over the nearest training slabs."""
         x = (embedding - self.mean) / self.std
-        nearest = min(NEAREST, len(self.points))
-        parts = [
-            torch.cdist(rows, self.points).topk(nearest, largest=False).values.mean(1)
-            for rows in torch.split(x, _ROWS_AT_ONCE)
-        ]
+        parts = [_nearest(torch.cdist(rows, self.points)) for rows in torch.split(x, _ROWS_AT_ONCE)]
         found = torch.cat(parts) if parts else x.new_zeros(0)
         return np.asarray((found / self.unit).double().numpy())
+
+    def _from_the_others(self, groups: torch.Tensor) -> Array:
+        """Return the distance [m] of the points from those of other groups; infinite with too few of them."""
+        parts = [
+            _nearest(torch.cdist(rows, self.points).masked_fill(own[:, None] == groups, torch.inf))
+            for rows, own in zip(
+                torch.split(self.points, _ROWS_AT_ONCE), torch.split(groups, _ROWS_AT_ONCE), strict=True
+            )
+        ]
+        return np.asarray(torch.cat(parts).double().numpy())
 
     def place(self, embedding: torch.Tensor) -> Array:
         """Return where embeddings [n, D] lie along the training slabs' principal axes: [n, up to 16].
 
-        In the unit of `distance`, and with nearly its distances between slabs.
+        With nearly the embedding's distances between slabs, in `place_unit`.
         """
         x = (embedding - self.mean) / self.std
-        return np.asarray(((x - self._centre) @ self._axes / self.unit).double().numpy())
+        return np.asarray(((x - self._centre) @ self._axes / self.place_unit).double().numpy())
 
     @property
     def places(self) -> Array:
         """Return where the training slabs lie, as `place` does: [m, up to 16]."""
-        return np.asarray(((self.points - self._centre) @ self._axes / self.unit).double().numpy())
+        return np.asarray(((self.points - self._centre) @ self._axes / self.place_unit).double().numpy())
 
     @cached_property
     def _centre(self) -> torch.Tensor:
@@ -102,4 +119,29 @@ class TrainingMap:
 
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""
-        return {"points": self.points, "mean": self.mean, "std": self.std, "unit": self.unit}
+        return {name: getattr(self, name) for name in ("points", "mean", "std", "unit", "place_unit")}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Read `state`; maps of older versions have one unit.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it is damaged.
+        """
+        unit = float(state["unit"])
+        place_unit = float(state.get("place_unit", unit))
+        return cls(state["points"], state["mean"], state["std"], unit, place_unit)
+
+
+def _nearest(distances: torch.Tensor) -> torch.Tensor:
+    """Return the mean of the smallest distances in each row of [n, m]: [n]."""
+    return distances.topk(min(NEAREST, distances.shape[1]), largest=False).values.mean(1)
+
+
+def _quantile(distances: Array, share: float) -> float:
+    """Return a quantile of those distances that are finite; 1 if that is no distance."""
+    finite = distances[np.isfinite(distances)]
+    found = float(np.quantile(finite, share)) if len(finite) else 0.0
+    return found if found > 0 else 1.0

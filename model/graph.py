@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 MIDDLE = 1.0
 """Within this distance of the middle plane the outward normal fades from one side's to the other's (A)."""
 
+THICK_ENOUGH = 20.0
+"""Slabs are thickened to it (A), nearly all of the paper's being thicker: where a network averages over all
+atoms, the surface atoms of a thinner slab would weigh more."""
+
 
 @dataclass(frozen=True)
 class GraphSettings:

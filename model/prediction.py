@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ import numpy as np
 from model.building import build_graphs
 from model.calibration import NORMAL_QUANTILE
 from model.features import MAX_NUMBER
+from model.graph import THICK_ENOUGH
 from stores.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,12 +26,11 @@ if TYPE_CHECKING:
     from model.graph_cache import GraphCache
     from model.slab_frame import PlainSlab
 
-THICK_ENOUGH = 20.0
-"""Least thickness for networks that average over all atoms (A): that of the thinnest slabs of the paper's
-data. In a thinner slab the surface atoms would weigh more than in any slab of the training set."""
-
 POOL_FROM = 600
 """Starting processes takes a second or two; fewer slabs than this are done before it is over."""
+
+_ROUNDING = 0.01
+"""Of a thickness that is compared (A)."""
 
 _CHUNK = 64
 """Slabs that are built, predicted and reported at once."""
@@ -136,29 +136,19 @@ def predict_slabs(
     predictions, refusals
         In the order of the candidates.
     """
-    settings = prediction_settings(ensemble)
+    settings = ensemble.graph_settings
     found: list[SlabPrediction] = []
     refused: list[Refusal] = []
     for chunk, graphs in _with_graphs(iter(candidates), settings, workers, cache):
         good = [(c, g) for c, g in zip(chunk, graphs, strict=True) if not isinstance(g, str)]
         refused += [Refusal(c.name, g) for c, g in zip(chunk, graphs, strict=True) if isinstance(g, str)]
-        found += _predicted(ensemble, settings, good)
+        found += _predicted(ensemble, good)
         if progress is not None:
             progress(len(found) + len(refused))
     return found, refused
 
 
-def prediction_settings(ensemble: Ensemble) -> GraphSettings:
-    """Return how graphs are built for a prediction: thick enough for a mean over atoms."""
-    settings = ensemble.graph_settings
-    if ensemble.members[0].network.config.pooling == "mean":
-        return replace(settings, min_thickness=max(settings.min_thickness, THICK_ENOUGH))
-    return settings
-
-
-def _predicted(
-    ensemble: Ensemble, settings: GraphSettings, good: Sequence[tuple[Candidate, SlabGraph]]
-) -> list[SlabPrediction]:
+def _predicted(ensemble: Ensemble, good: Sequence[tuple[Candidate, SlabGraph]]) -> list[SlabPrediction]:
     numbers, places = ensemble.predict_placed([graph for _, graph in good])
     return [
         SlabPrediction(
@@ -171,20 +161,14 @@ def _predicted(
             values={name: float(values[i]) for name, values in numbers.mean.items()},
             sigmas={name: float(values[i]) for name, values in numbers.sigma.items()},
             distance=float(numbers.distance[i]),
-            warnings=_warnings(ensemble, settings, candidate, graph, float(numbers.distance[i])),
+            warnings=_warnings(ensemble, candidate, graph, float(numbers.distance[i])),
             place=tuple(places[i].tolist()),
         )
         for i, (candidate, graph) in enumerate(good)
     ]
 
 
-def _warnings(
-    ensemble: Ensemble,
-    settings: GraphSettings,
-    candidate: Candidate,
-    graph: SlabGraph,
-    distance: float,
-) -> tuple[str, ...]:
+def _warnings(ensemble: Ensemble, candidate: Candidate, graph: SlabGraph, distance: float) -> tuple[str, ...]:
     """Return the reasons to trust a prediction less."""
     from pymatgen.core import Element
 
@@ -197,11 +181,25 @@ def _warnings(
         found.append(f"unlike the training slabs (distance {distance:.1f})")
     if candidate.lattice_is_guess:
         found.append("lattice is a guess")
-    if graph.thickness < settings.min_thickness - 0.01:
-        found.append(
-            f"only {graph.thickness:.0f} A thick, and its crystal could not be told to make it thicker"
-        )
+    if (thin := _thin(ensemble, graph)) is not None:
+        found.append(thin)
     return tuple(found)
+
+
+def _thin(ensemble: Ensemble, graph: SlabGraph) -> str | None:
+    """Return why the thickness of a slab is a reason to trust its prediction less."""
+    least = ensemble.graph_settings.min_thickness
+    if graph.thickness < least - _ROUNDING:
+        return (
+            f"only {graph.thickness:.1f} A thick: it does not show how its crystal continues to {least:g} A"
+        )
+    mean_over_all = ensemble.members[0].network.config.pooling == "mean"
+    if mean_over_all and not least and graph.thickness < THICK_ENOUGH - _ROUNDING:
+        return (
+            f"only {graph.thickness:.1f} A thick, and this model averages over all atoms of slabs as they "
+            f"are: train it again to have them thickened to {THICK_ENOUGH:g} A"
+        )
+    return None
 
 
 def _with_graphs(

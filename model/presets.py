@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from model.balance import BalanceConfig
-from model.graph import GraphSettings
+from model.graph import THICK_ENOUGH, GraphSettings
 from model.network import NetworkConfig
 from model.schedule import OptimiserConfig
 from model.training import TrainingConfig
@@ -25,8 +25,8 @@ class Preset:
     about
         One line.
     graph
-        How graphs are built for training. Presets that take a mean over all atoms train on slabs as they
-        are; predictions re-cut thinner ones first.
+        How graphs are built, for training, calibration, test and prediction alike: kept in the checkpoint
+        (`model.trained.TrainedModel.graph_settings`), from where a prediction takes it.
     features
         Description of the elements, a key of `model.features.FEATURES`.
     network, training
@@ -45,7 +45,7 @@ class Preset:
 
 
 # Equivalent atoms are folded: the same result several times faster
-_PAPER_GRAPH = GraphSettings(max_neighbours=12, cutoff=12.0, fold=True)
+_PAPER_GRAPH = GraphSettings(max_neighbours=12, cutoff=12.0, min_thickness=THICK_ENOUGH, fold=True)
 
 
 def _paper(
@@ -84,7 +84,7 @@ _PRESETS = (
     Preset(
         name="best",
         about="depth profile, surface attention, GradNorm, averaged weights, trees and Gaussian process",
-        graph=GraphSettings(max_neighbours=12, cutoff=12.0, whole_shells=True, min_thickness=20.0, fold=True),
+        graph=replace(_PAPER_GRAPH, whole_shells=True),
         features="chemical",
         network=NetworkConfig(
             targets=TARGETS,

@@ -1,7 +1,8 @@
 """Training of one network: ordinary code, read from top to bottom.
 
-Everything random follows from the seed and the number of the epoch, so that a training that was killed and
-resumed gives the same bits as one that ran through (on one machine, with the same number of threads).
+Everything random follows from the seed and the number of the epoch, and sums are made in a fixed order
+(`model.threads`), so that a training that was killed and resumed gives the same bits as one that ran through,
+on one machine with any number of threads.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from model.run_folder import RunFolder, training_key
 from model.scaling import Scaler, target_matrix
 from model.schedule import Averaging, OptimiserConfig, make_optimiser, make_schedule
 from model.smoothing import label_weights
+from model.threads import repeatable
 from model.trained import TrainedModel, predict_packed
 from model.transfer import check_start, take_over, train_mode
 from stores.errors import InputError
@@ -125,6 +127,7 @@ class Progress:
     seconds_left: float
 
 
+@repeatable()
 def train(
     dataset: Dataset,
     split: Split,

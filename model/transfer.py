@@ -169,7 +169,9 @@ def check_start(
     free = {"targets", "dropout"}  # neither decides the shape of a kept weight
     if differing := _differences(theirs, ours, free):
         raise InputError(f"--from: that model's network has other settings ({differing}): {advice}")
-    if differing := _differences(asdict(start.model.graph_settings), asdict(graph_settings), {"fold"}):
+    # weights fit whatever the slabs' thickness; the new model is trained and used with its own
+    same_network = {"fold", "min_thickness"}
+    if differing := _differences(asdict(start.model.graph_settings), asdict(graph_settings), same_network):
         raise InputError(f"--from: that model was trained on other graphs ({differing}): {advice}")
     table = start.model.network.elements
     if table.shape != elements.shape or not torch.equal(table.cpu(), elements.float().cpu()):

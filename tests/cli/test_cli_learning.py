@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -178,8 +179,10 @@ def test_a_crystal_is_cut_first(trained, mgsurf, tmp_path):
 def test_a_prototypes_lattice_is_called_a_guess(trained, mgsurf):
     done = mgsurf("predict", "--formula", "MgAg", "--prototype", "B2", "--model", trained[0])
     assert done.returncode == 0, done.stderr
-    assert "lattice is a guess" in " ".join(done.stdout.split())
-    assert "±" in done.stdout
+    shown = " ".join(done.stdout.split())
+    assert "lattice is a guess" in shown
+    assert "±" in shown
+    assert re.search(r"calibrated on \d+ validation slabs", shown)
 
 
 def test_a_store_is_predicted(trained, labelled, filled, mgsurf, monkeypatch):
@@ -188,7 +191,14 @@ def test_a_store_is_predicted(trained, labelled, filled, mgsurf, monkeypatch):
     assert len(json.loads(done.stdout)) == 8
     monkeypatch.setenv("MGSURF_MODEL", str(trained[0]))
     imported = mgsurf("predict", f"sqlite:///{labelled}", "--json")
-    assert len(json.loads(imported.stdout)) == 40
+    found = {one["name"]: one for one in json.loads(imported.stdout)}
+    assert len(found) == 40
+    # the very numbers whose errors and intervals the training reports
+    for row in csv.DictReader((trained[0] / "predictions.csv").open()):
+        for target in TARGETS:
+            one = found[row["record_id"]][target]
+            assert one["value"] == pytest.approx(float(row[f"{target}_predicted"]), rel=1e-5)
+            assert one["sigma"] == pytest.approx(float(row[f"{target}_sigma"]), rel=1e-4)
 
 
 def test_the_ablation_writes_a_table_beside_the_papers_and_goes_on(labelled, mgsurf, tmp_path):

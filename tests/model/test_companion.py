@@ -1,11 +1,11 @@
-"""What networks, trees and process have to say: weighed on validation slabs."""
+"""Shares of networks, trees and process: fitted on validation slabs."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from model.companion import FEWEST_LABELS, LEAST, UNCHOSEN, Companion, weigh
+from model.companion import FEWEST_LABELS, LEAST, UNCHOSEN, Companion, fit_shares
 from model.descriptors import describe_slabs
 from model.evaluation import labels
 from model.forest import Forest
@@ -22,10 +22,10 @@ def errors(seed):
 
 def test_shares_are_those_that_err_least_but_nobody_is_silenced():
     exact, wrong = TRUE, TRUE + 5 + errors(1)
-    assert weigh(exact, wrong, [wrong], TRUE)[1] == pytest.approx((MOST, LEAST, LEAST))
-    assert weigh(wrong, exact, [wrong], TRUE)[1] == pytest.approx((LEAST, MOST, LEAST))
-    assert weigh(wrong, wrong, [exact], TRUE)[1] == pytest.approx((LEAST, LEAST, MOST))
-    shifted = weigh(TRUE + 0.4, TRUE - 0.2, [TRUE - 0.2], TRUE)[1]
+    assert fit_shares(exact, wrong, [wrong], TRUE)[1] == pytest.approx((MOST, LEAST, LEAST))
+    assert fit_shares(wrong, exact, [wrong], TRUE)[1] == pytest.approx((LEAST, MOST, LEAST))
+    assert fit_shares(wrong, wrong, [exact], TRUE)[1] == pytest.approx((LEAST, LEAST, MOST))
+    shifted = fit_shares(TRUE + 0.4, TRUE - 0.2, [TRUE - 0.2], TRUE)[1]
     assert shifted[0] == pytest.approx(1 / 3, abs=0.03)  # the errors cancel
     assert sum(shifted) == pytest.approx(1)
 
@@ -33,16 +33,25 @@ def test_shares_are_those_that_err_least_but_nobody_is_silenced():
 def test_the_stage_of_the_process_is_chosen_with_the_shares():
     noisy = TRUE + errors(1)
     stages = [TRUE + errors(seed) for seed in range(2, 6)]
-    assert weigh(noisy, noisy, [*stages, TRUE], TRUE)[0] == 4
-    assert weigh(noisy, noisy, [TRUE, *stages], TRUE)[0] == 0
+    assert fit_shares(noisy, noisy, [*stages, TRUE], TRUE)[0] == 4
+    assert fit_shares(noisy, noisy, [TRUE, *stages], TRUE)[0] == 0
 
 
 def test_few_labels_choose_nothing():
     true = np.where(np.arange(90) < FEWEST_LABELS - 1, TRUE, np.nan)
     stages = [TRUE] + [TRUE + 1] * (len(STAGES) - 1)
-    assert weigh(TRUE + 1, TRUE + 1, stages, true) == (UNCHOSEN, (1 / 3, 1 / 3, 1 / 3))
+    assert fit_shares(TRUE + 1, TRUE + 1, stages, true) == (UNCHOSEN, (1 / 3, 1 / 3, 1 / 3))
     enough = np.where(np.arange(90) < FEWEST_LABELS, TRUE, np.nan)
-    assert weigh(TRUE + 1, TRUE + 1, stages, enough)[0] == 0
+    assert fit_shares(TRUE + 1, TRUE + 1, stages, enough)[0] == 0
+
+
+def test_labels_of_a_fold_choose_nothing_for_it():
+    odd = np.arange(90) % 2 == 1
+    even_exact, odd_exact = TRUE + odd, TRUE + ~odd
+    assert fit_shares(even_exact, odd_exact, [TRUE + 1], TRUE, ~odd)[1] == pytest.approx((MOST, LEAST, LEAST))
+    assert fit_shares(even_exact, odd_exact, [TRUE + 1], TRUE, odd)[1] == pytest.approx((LEAST, MOST, LEAST))
+    few = np.arange(90) < FEWEST_LABELS // 2  # enough labels in all
+    assert fit_shares(TRUE, TRUE + 1, [TRUE + 1], TRUE, few)[1] == pytest.approx((MOST, LEAST, LEAST))
 
 
 def test_what_was_chosen_is_kept(monkeypatch):
@@ -54,10 +63,14 @@ def test_what_was_chosen_is_kept(monkeypatch):
     stages = [process.predict(after) for process in GaussianProcess.grow(before, labels(train, name), seed=7)]
     true = labels(val, name)
     network = true + 0.2 * np.nanstd(true) * np.random.default_rng(0).normal(size=len(val))
-    stage, shares = weigh(network, forest.predict(after)[0], stages, true)
+    stage, shares = fit_shares(network, forest.predict(after)[0], stages, true)
     assert len(set(shares)) == 3  # so that none can be taken for another
-    companion = Companion.grow(train, val, {name: network}, trees=5, seed=7)
+    folds = np.arange(len(val)) % 3
+    companion, held_out = Companion.grow(train, val, {name: network}, 5, 7, folds)
     assert companion.shares == {name: shares}
+    for fold, row in enumerate(held_out[name]):
+        k, (a, b, c) = fit_shares(network, forest.predict(after)[0], stages, true, folds != fold)
+        assert row == pytest.approx(a * network + b * forest.predict(after)[0] + c * stages[k])
     mixed = companion.predict({name: network}, after)[0][name]
     expected = shares[0] * network + shares[1] * forest.predict(after)[0] + shares[2] * stages[stage]
     assert mixed == pytest.approx(expected)
@@ -68,8 +81,8 @@ def test_a_target_with_too_few_labels_is_left_to_the_networks():
     dataset = small_dataset()
     train, val = dataset.subset(range(9)), dataset.subset(range(9, len(dataset)))
     networks = {name: np.zeros(len(val)) for name in ("surface_energy", "work_function")}
-    companion = Companion.grow(train, val, networks, trees=3, seed=0)
-    assert companion.shares == companion.processes == companion.forests == {}
+    companion, held_out = Companion.grow(train, val, networks, 3, 0, np.zeros(len(val), dtype=np.intp))
+    assert companion.shares == companion.processes == companion.forests == held_out == {}
     mixed, spread = companion.predict(networks, describe_slabs([entry.graph for entry in val]))
     assert spread == {}
     assert all(np.array_equal(mixed[name], networks[name]) for name in networks)

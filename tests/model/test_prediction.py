@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import json
 
 import numpy as np
 import pytest
@@ -8,15 +8,17 @@ import torch
 from pymatgen.core import Element, Lattice, Structure
 
 from model import prediction
-from model.ensemble import train_ensemble
+from model.ensemble import load_ensemble, save_ensemble, train_ensemble
 from model.features import cgcnn_features
-from model.graph import GraphSettings
+from model.graph import THICK_ENOUGH, GraphSettings, build_graph
 from model.network import NetworkConfig
-from model.prediction import THICK_ENOUGH, Candidate, predict_slabs, prediction_settings
+from model.prediction import Candidate, predict_slabs
+from model.presets import PRESETS
 from model.slab_frame import PlainSlab
 from model.splits import grouped_split
 from model.training import TrainingConfig
 from tests.model.small_dataset import crystal, slabs, small_dataset
+from tests.model.untrained import untrained
 from workflows.structures.slabs import enumerate_slabs
 
 TARGETS = ("surface_energy", "work_function")
@@ -24,7 +26,8 @@ TARGETS = ("surface_energy", "work_function")
 
 @pytest.fixture(scope="module")
 def ensemble():
-    dataset = small_dataset()
+    settings = PRESETS["sem-cgcnn"].graph
+    dataset = small_dataset(settings)
     config = NetworkConfig(targets=TARGETS, embedding=12, convolutions=2, hidden=16, hidden_layers=1)
     return train_ensemble(
         dataset,
@@ -32,7 +35,7 @@ def ensemble():
         config,
         TrainingConfig(epochs=15, batch_size=16, seed=1),
         torch.from_numpy(cgcnn_features().table),
-        GraphSettings(),
+        settings,
         members=2,
     )
 
@@ -75,28 +78,57 @@ def test_slabs_unlike_the_training_slabs_are_told_apart(ensemble):
     assert any(warning.startswith("unlike the training slabs") for warning in one.warnings)
 
 
-def test_a_mean_over_atoms_is_taken_over_a_thick_slab(ensemble):
-    assert prediction_settings(ensemble).min_thickness == THICK_ENOUGH
-    values = []
-    for thickness in (10.0, 20.0):
-        facets = enumerate_slabs(crystal("Ag", False), miller_indices=[(1, 1, 0)], min_thickness=thickness)
-        (one,), _ = predict_slabs(ensemble, [candidate(facets[0].slabs[0].structure)])
-        values.append(one.values)
-    # the thinner slab is continued to at least 20 A, one layer more or less remains
-    assert values[0]["work_function"] == pytest.approx(values[1]["work_function"], abs=0.03)
-    member = ensemble.members[0]
-    network = replace(member.network.config, pooling="surface-attention")
-    member.network.config, kept = network, member.network.config
-    try:
-        assert prediction_settings(ensemble).min_thickness == 0
-    finally:
-        member.network.config = kept
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_trained_on_slabs_as_thick_as_it_predicts(preset):
+    assert PRESETS[preset].graph.min_thickness == THICK_ENOUGH
 
 
-def test_a_thin_slab_that_cannot_be_continued_is_predicted_with_a_warning(ensemble):
+def with_settings(folder, model, **settings):
+    """Return a model as an older version left it: its checkpoints name these graph settings alone."""
+    save_ensemble(model, folder)
+    for path in folder.glob("member-*.pt"):
+        content = torch.load(path, weights_only=True)
+        about = json.loads(content["about"])
+        about["graph"] = settings
+        torch.save({**content, "about": json.dumps(about)}, path)
+    return load_ensemble(folder)
+
+
+def thin_slabs():
+    """Return an orthorhombic pair of atoms 2.4 A thick that shows no crystal, and MgAg (110) from 10 A on."""
     pair = Structure(Lattice.orthorhombic(3.2, 3.3, 20), ["Mg", "Ag"], [[0, 0, 0.4], [0.5, 0.45, 0.52]])
-    (one,), _ = predict_slabs(ensemble, [candidate(pair)])
-    assert any("2 A thick" in warning for warning in one.warnings)
+    (facet,) = enumerate_slabs(crystal("Ag", False), miller_indices=[(1, 1, 0)], min_thickness=10.0)
+    return pair, facet.slabs[0].structure
+
+
+@pytest.mark.parametrize(
+    ("settings", "pooling", "thickness", "remarks"),
+    [
+        ({"min_thickness": 20.0}, "mean", 20.0, ("does not show how its crystal continues to 20 A", "")),
+        ({"min_thickness": 15.0}, "mean", 15.0, ("does not show how its crystal continues to 15 A", "")),
+        ({"min_thickness": 20.0}, "surface", 20.0, ("does not show how its crystal continues", "")),
+        # trained before presets named a thickness: graphs, errors and intervals are of slabs as they are
+        ({"min_thickness": 0.0, "fold": True}, "mean", 10.0, ("train it again", "train it again")),
+        ({"max_neighbours": 12, "cutoff": 12.0}, "mean", 10.0, ("train it again", "train it again")),
+        ({}, "surface", 10.0, ("", "")),
+    ],
+)
+def test_a_prediction_takes_its_graphs_from_the_checkpoint(tmp_path, settings, pooling, thickness, remarks):
+    model = with_settings(tmp_path, untrained(members=1, pooling=pooling), **settings)
+    kept = GraphSettings(**settings)
+    assert model.graph_settings == kept
+    structures = thin_slabs()
+    graphs = [build_graph(structure, kept) for structure in structures]
+    assert graphs[1].thickness == pytest.approx(thickness, abs=2.6)  # whole layers
+    expected = model.predict(graphs)
+    found, _ = predict_slabs(model, [candidate(structure) for structure in structures])
+    for i, (one, remark) in enumerate(zip(found, remarks, strict=True)):
+        for name in model.targets:
+            assert one.values[name] == pytest.approx(expected.mean[name][i], rel=1e-6)
+            assert one.sigmas[name] == pytest.approx(expected.sigma[name][i], rel=1e-5)
+        thin = [warning for warning in one.warnings if warning.startswith("only ")]
+        assert len(thin) == bool(remark)
+        assert all(remark in warning and f"only {graphs[i].thickness:.1f} A" in warning for warning in thin)
 
 
 def test_what_is_no_slab_is_refused_and_the_others_are_predicted(ensemble):

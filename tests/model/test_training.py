@@ -9,14 +9,19 @@ import pytest
 import torch
 
 from model.balance import BALANCERS, BalanceConfig
+from model.features import cgcnn_features
 from model.graph import GraphSettings
+from model.network import NetworkConfig
 from model.schedule import Averaging, OneCycle, OptimiserConfig, StepSchedule, make_schedule
-from model.splits import Split
+from model.splits import Split, grouped_split
+from model.threads import edge_threads, repeatable
 from model.training import TrainingConfig, masked_losses, train
 from stores.errors import InputError
+from tests.model.small_dataset import small_dataset
 from tests.model.tiny import tiny_config, tiny_dataset, tiny_elements
 
 SPLIT = Split("random", 0, tuple(range(26)), tuple(range(26, 34)), tuple(range(34, 40)))
+TARGETS = ("surface_energy", "work_function")
 QUICK = TrainingConfig(epochs=4, batch_size=8, optimiser=OptimiserConfig(learning_rate=1e-2))
 
 
@@ -54,6 +59,43 @@ def test_same_seed_same_bits_and_missing_labels_are_masked(balance):
     assert same(one, two)
     assert all(math.isfinite(line["score"]) for line in one.history)
     assert not same(one, trained(replace(config, seed=1), dataset, network))
+
+
+def test_the_number_of_threads_changes_no_bit():
+    dataset = small_dataset()  # batches large enough for torch to divide them among threads
+    split, table = grouped_split(dataset, "random", 1), torch.from_numpy(cgcnn_features().table)
+    network = NetworkConfig(TARGETS, convolutions=1, hidden_layers=1)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            config = TrainingConfig(epochs=1)
+            found.append(train(dataset, split, network, config, table, GraphSettings(), device="cpu"))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert same(found[0], found[1])
+    assert same(found[0], found[2])
+
+
+def test_a_repeatable_part_leaves_threads_to_the_edges_alone():
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+
+    def blas():
+        return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with threadpoolctl.threadpool_limits(2, "blas"):
+            outside = blas()
+            with repeatable(), repeatable():
+                assert (torch.get_num_threads(), edge_threads()) == (1, 2)
+                assert set(blas()) <= {1}
+            assert (torch.get_num_threads(), edge_threads()) == (2, 2)
+            assert blas() == outside
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_labels_of_one_target_do_not_reach_the_head_of_another():

@@ -171,7 +171,7 @@ def test_what_does_not_fit_is_refused_in_one_line(pretrained):
         Start(pretrained),
         tiny_config(dropout=0.5, targets=("cleavage_energy",)),
         tiny_elements(),
-        GraphSettings(fold=True),
+        GraphSettings(fold=True, min_thickness=20.0),
     )
     with pytest.raises(InputError, match="choose none, embedding, convolutions"):
         Start(pretrained, "heads")

@@ -24,6 +24,7 @@ def untrained(
     targets: tuple[str, ...] = TINY.targets,
     elements: tuple[str, ...] = ("Ag", "Mg"),
     calibration: Calibration | None = None,
+    pooling: str = TINY.pooling,
 ) -> Ensemble:
     """Return an ensemble whose predictions lie about usual values and differ from slab to slab."""
     table = torch.from_numpy(cgcnn_features().table)
@@ -31,12 +32,15 @@ def untrained(
     made = []
     for k in range(members):
         torch.manual_seed(seed + 100 * k)
-        network = SurfaceNetwork(replace(TINY, targets=targets), table).eval()
+        network = SurfaceNetwork(replace(TINY, targets=targets, pooling=pooling), table).eval()
         made.append(
             TrainedModel(network, scaler, GraphSettings(fold=True, min_thickness=20.0), {}, "", elements, ())
         )
     points = torch.randn(60, TINY.hidden, generator=torch.Generator().manual_seed(seed))
     tells = calibration or Calibration(1.0, 1e-4, 1e-6, 1.0, 100)
     return Ensemble(
-        tuple(made), dict.fromkeys(targets, tells), TrainingMap.of(points[:40], points[40:]), elements
+        tuple(made),
+        dict.fromkeys(targets, tells),
+        TrainingMap.of(points[:40], points[40:], range(40)),
+        elements,
     )

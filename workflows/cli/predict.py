@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
+from stores.words import counted
 from workflows.cli.console import page
 from workflows.cli.learning import require_network
 
@@ -80,7 +81,7 @@ def predict(
     elif as_csv:
         _print_csv(found, targets)
     elif found:
-        _print(found, targets)
+        _print(found, targets, min(one.n for one in ensemble.calibration.values()))
     for problem in problems[:_SHOWN_PROBLEMS]:
         print(f"mgsurf: {_problem(*problem)}", file=sys.stderr)
     if len(problems) > _SHOWN_PROBLEMS:
@@ -272,7 +273,7 @@ def _print_csv(found: Sequence[SlabPrediction], targets: Sequence[str]) -> None:
         )  # fmt: skip
 
 
-def _print(found: Sequence[SlabPrediction], targets: Sequence[str]) -> None:
+def _print(found: Sequence[SlabPrediction], targets: Sequence[str], calibrated_on: int) -> None:
     from rich import box
     from rich.table import Table
 
@@ -299,7 +300,10 @@ def _print(found: Sequence[SlabPrediction], targets: Sequence[str]) -> None:
     page().print(table)
     if len(found) > len(shown):
         print(f"{len(shown)} of {len(found)} slabs shown; --json or --csv show all")
-    print("± is one standard deviation; the 90 % interval is 1.64 times as wide to each side")
+    print(
+        "± is one standard deviation; the 90 % interval is 1.64 times as wide to each side, calibrated on "
+        f"{counted(calibrated_on, 'validation slab')} and meant for slabs like those"
+    )
 
 
 def _with_sigma(value: float, sigma: float) -> str:
