@@ -2,8 +2,8 @@
 
 Extremely randomised trees on the descriptors of slabs are grown without the compound they predict, so that a
 wrong label cannot teach them. They look at a third of the descriptors at each split and keep two slabs to a
-leaf: four times as fast as those of a model (`model.forest`), for errors that are 5 % larger. Needs
-scikit-learn (the extra ``model``).
+leaf, which takes a quarter of the time of a model's trees (`model.forest`). Needs scikit-learn (the extra
+``model``).
 """
 
 from __future__ import annotations
