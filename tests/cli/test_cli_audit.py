@@ -58,13 +58,13 @@ def test_table_figure_and_machine_readable_output(audit, tmp_path):
 
 def test_rejected_labels_are_kept_out_stated_and_accepted_again(audit, refused_here, labelled):
     n = len(cuts())
-    assert f"{n} surface energy" in audit("--reject")
+    assert f"{n} surface_energy" in audit("--reject")
     assert json.loads(audit("--json", command="status"))["excluded"] == {"surface_energy": n}
-    assert f"{n} surface energy" in audit("create", command="snapshot")
+    assert f"{n} surface_energy" in audit("create", command="snapshot")
     listed = json.loads(audit("--excluded", "--json"))
     assert len(listed) == n
     assert all("bulk energy 0." in value["reason"] for value in listed)
     assert json.loads(audit("--json"))["findings"] == []  # nothing of Mg3La is left to look at
-    assert f"{n} surface energy" in audit("--accept", "Mg3La")
+    assert f"{n} surface_energy" in audit("--accept", "Mg3La")
     assert "no label of Mg3La is excluded" in refused_here("audit", "--accept", "Mg3La", "--store", labelled)
     assert json.loads(audit("--json", command="status"))["excluded"] == {}

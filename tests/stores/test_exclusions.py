@@ -89,4 +89,4 @@ def test_a_snapshot_states_how_many_labels_are_excluded(filled):
         accept(store, {"b"})
         excluded = draft_snapshot(store, separate=True).excluded
     assert excluded == {"surface_energy": 2}
-    assert "2 surface energy" in excluded_line(excluded)
+    assert "2 surface_energy" in excluded_line(excluded)

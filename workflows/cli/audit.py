@@ -114,7 +114,7 @@ def accept_labels(names: Sequence[str], store: str | None) -> int:
         raise InputError(
             f"--accept: no label of {', '.join(names)} is excluded; mgsurf audit --excluded lists them"
         )
-    print("accepted again: " + ", ".join(f"{n} {t.replace('_', ' ')}" for t, n in sorted(counts.items())))
+    print("accepted again: " + ", ".join(f"{n} {t}" for t, n in sorted(counts.items())))
     return 0
 
 
@@ -131,7 +131,7 @@ def show_excluded(store: str | None, as_json: bool) -> int:
     rows: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for value in found:
         rows[value["formula"], value["target"], value["reason"]].append(value["id"])
-    table = simple_table("formula", "label", "records", "reason", right=("records",), fold=("reason",))
+    table = simple_table("compound", "label", "records", "reason", right=("records",), fold=("reason",))
     for (formula, target, reason), ids in rows.items():
         table.add_row(formula, SYMBOLS.get(target, (target,))[0], str(len(ids)), reason)
     page().print(table)
