@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from stores.connections import resolve_store_uri
@@ -208,19 +209,18 @@ def _size(finding: Finding) -> str:
 
 def _print(audits: Sequence[Audit], findings: Sequence[Finding]) -> None:
     console = page()
-    for level in ("faulty", "suspect"):
-        chosen = [f for f in findings if f.level == level]
+    for audit, level in product(audits, ("faulty", "suspect")):
+        chosen = [f for f in findings if f.level == level and f.method == audit.method]
         if not chosen:
             continue
-        table = simple_table(
-            "compound", "check", "size", "facets", "reason", right=("facets",), fold=("reason",)
-        )
+        columns = ("compound", "check", "size", "facets", "reason")
+        table = simple_table(*columns, right=("facets",), fold=("reason",))
         table.padding = (0, 1, 0, 0)
-        table.title, table.title_justify = level, "left"
+        table.title, table.title_justify = level if len(audits) == 1 else f"{level}, {audit.method}", "left"
         table.title_style = "bold red" if level == "faulty" else "bold yellow"
         for finding in chosen:
-            name = finding.formula if len(audits) == 1 else f"{finding.formula}\n{finding.method}"
-            table.add_row(name, finding.check, _size(finding), str(finding.compared), finding.reason)
+            cells = (finding.formula, finding.check, _size(finding), str(finding.compared), finding.reason)
+            table.add_row(*cells)
         console.print(table)
     for audit in audits:
         for note in audit.notes:
