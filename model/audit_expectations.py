@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stores.errors import InputError
+from stores.errors import InputError, install_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -87,7 +87,7 @@ def cross_validated(
         from sklearn.ensemble import ExtraTreesRegressor
     except ImportError as error:
         raise InputError(
-            f'expected values need scikit-learn ({error}): pip install "mgsurf[model]"'
+            f"expected values need scikit-learn ({error}): {install_command('model')}"
         ) from error
 
     known = np.isfinite(labels)

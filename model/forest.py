@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 
-from stores.errors import InputError
+from stores.errors import InputError, install_command
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -190,7 +190,7 @@ def check_can_grow() -> None:
         import_module("sklearn.ensemble")
     except ImportError as error:
         raise InputError(
-            f'the trees of this preset need scikit-learn ({error}): pip install "mgsurf[model]"'
+            f"the trees of this preset need scikit-learn ({error}): {install_command('model')}"
         ) from error
 
 

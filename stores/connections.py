@@ -16,6 +16,7 @@ URI                                     store
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ def default_store_uri() -> str:
 
 
 def resolve_store_uri(explicit: str | None = None, campaign: str | None = None) -> str:
-    """Return a command's store: as told, else MGSURF_STORE, else the campaign's, else the default.
+    """Return a command's store: `explicit`, else the campaign's, else MGSURF_STORE, else the default.
 
     A relative path is made absolute from the present folder, for jobs run in folders of their own.
 
@@ -86,9 +87,20 @@ def resolve_store_uri(explicit: str | None = None, campaign: str | None = None) 
     InputError
         If the URI has none of the known forms.
     """
-    uri = explicit or os.environ.get("MGSURF_STORE") or campaign or default_store_uri()
+    uri = explicit or campaign or default_store_uri()
     place = parse_uri(uri)
     return f"sqlite:///{place.target}" if place.kind == "sqlite" else uri
+
+
+def _other_stores(absent: Path) -> str:
+    """Return what to do where a store is missing: the option that names one near by, if there is one."""
+    folder = absent.parent
+    near = sorted(path for pattern in ("*.sqlite", "*/*.sqlite") for path in folder.glob(pattern))
+    if not near:
+        return "run a campaign first or name another with --store"
+    names = [str(path.relative_to(folder) if folder == Path.cwd() else path) for path in near]
+    more = f" ({len(names) - 1} more near by: {', '.join(names[1:4])})" if names[1:] else ""
+    return f"add --store {shlex.quote(names[0])}{more}"
 
 
 def open_store(uri: str, *, must_exist: bool = False) -> SurfaceStore:
@@ -116,9 +128,7 @@ def open_store(uri: str, *, must_exist: bool = False) -> SurfaceStore:
         from stores.documents import DocumentTable
 
         if must_exist and not Path(place.target).exists():
-            raise InputError(
-                f"There is no store at {place.target}; run a campaign first or name another with --store."
-            )
+            raise InputError(f"There is no store at {place.target}; {_other_stores(Path(place.target))}.")
         database = Database(place.target, only_reads=must_exist)
         database.connection()  # a wrong file is refused here, not at the first query
         tables = {

@@ -29,3 +29,15 @@ class StoreError(MgsurfError):
     """A store cannot be reached, read or written (disk full, locked, read-only, server down)."""
 
     exit_code = 4
+
+
+def install_command(extra: str) -> str:
+    """Return the command, for the folder of the clone, that installs an extra of ``pyproject.toml``.
+
+    mgsurf is on no package index. Extras that need torch take its build for CPUs first: the default build
+    brings several GB of CUDA libraries.
+    """
+    torch = "pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu && "
+    return (
+        f"{torch if extra in ('model', 'forcefields') else ''}pip install -c constraints.txt -e '.[{extra}]'"
+    )

@@ -20,3 +20,13 @@ def test_doctor_shows_a_table(mgsurf, filled):
     assert "8 surfaces" in done.stdout
     assert done.stderr == ""
     assert "\x1b[" not in done.stdout
+
+
+def test_doctor_of_an_unconfigured_vasp_names_what_to_set(mgsurf):
+    unset = {"PMG_VASP_PSP_DIR": "", "MGSURF_VASP_CMD": ""}
+    done = mgsurf("doctor", "--engine", "vasp", "--json", env=unset)
+    checks = {check["name"]: check for check in json.loads(done.stdout)}
+    failed = {name for name, check in checks.items() if check["status"] == "fail"}
+    assert failed == {"VASP command", "POTCARs"}
+    assert "MGSURF_VASP_CMD" in checks["VASP command"]["mend"]
+    assert "PMG_VASP_PSP_DIR" in checks["POTCARs"]["mend"]

@@ -128,7 +128,7 @@ def test_a_folder_that_cannot_be_written(refused_init, folder):
     assert "JFREMOTE_PROJECTS_FOLDER" in refused_init(*ANSWERS)
 
 
-def test_questions_on_a_terminal(environment, folder, tmp_path):
+def test_a_terminal_asks_again_after_a_wrong_answer(environment, folder, tmp_path):
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "workflows.cli.app", "init-hpc"],
@@ -136,7 +136,10 @@ def test_questions_on_a_terminal(environment, folder, tmp_path):
         cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE,
     )  # fmt: skip
     os.close(theirs)
-    answers = iter(["mine", "pbs", "", "/scratch/me", "mongodb://127.0.0.1:1/x", "workq", "", "16", "8h"])
+    answers = iter([
+        "my project", "mine", "lsf", "pbs", "", "scratch", "/scratch/me", "localhost",
+        "mongodb://127.0.0.1:1/x", "workq", "", "many", "16", "long", "8h",
+    ])  # fmt: skip
     shown, end = "", time.monotonic() + 60
     while time.monotonic() < end:
         ready, _, _ = select.select([ours], [], [], 0.5)

@@ -326,4 +326,4 @@ def test_without_torch_one_line_says_how_to_get_it(environment, tmp_path):
     )  # fmt: skip
     lines = done.stdout.splitlines()
     assert len(lines) == 4
-    assert all('pip install "mgsurf[model]"' in line for line in lines)
+    assert all("whl/cpu" in line and "-e '.[model]'" in line for line in lines)

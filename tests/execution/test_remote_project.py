@@ -54,7 +54,7 @@ def test_without_jobflow_remote_the_extra_is_named(project):
     for command in (("submit", path), ("status",), ("pull",), ("init-hpc", "x", "--scheduler", "slurm")):
         wanted = command if command[0] == "init-hpc" else (*command, "--project", PROJECT)
         line = project.refused(*wanted, env=environment)
-        assert "pip install 'mgsurf[hpc]'" in line
+        assert "-e '.[hpc]'" in line
 
 
 def test_mongodb_that_nobody_runs(project):

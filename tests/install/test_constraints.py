@@ -8,6 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from stores.errors import install_command
 from workflows.execution.checks import read_constraints
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +33,7 @@ def test_direct_dependency_says_what_it_is_for(line):
 
 def test_torch_is_pinned_but_only_an_extra():
     assert PINS["torch"] == "2.13.0"
+    assert f"torch=={PINS['torch']} --index-url" in install_command("model")
     names = {Requirement(line).name for line in PROJECT["dependencies"]}
     assert not names & {"torch", "atomate2", "gpaw"}
 

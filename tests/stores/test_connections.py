@@ -69,7 +69,8 @@ def test_which_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert default_store_uri() == "from-file.sqlite"
     monkeypatch.setenv("MGSURF_STORE", "from-environment.sqlite")
     assert default_store_uri() == "from-environment.sqlite"
-    assert resolve_store_uri(None, "campaign.sqlite") == f"{here}/from-environment.sqlite"
+    assert resolve_store_uri() == f"{here}/from-environment.sqlite"
+    assert resolve_store_uri(None, "campaign.sqlite") == f"{here}/campaign.sqlite"
     assert resolve_store_uri("told.sqlite", "campaign.sqlite") == f"{here}/told.sqlite"
     assert resolve_store_uri("memory://x") == "memory://x"
 
@@ -98,6 +99,13 @@ def test_must_exist(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no store at"):
         open_store("absent.sqlite", must_exist=True)
     assert not (tmp_path / "absent.sqlite").exists()
+
+
+def test_a_missing_store_names_one_near_by(tmp_path: Path) -> None:
+    (tmp_path / "quick start").mkdir()
+    open_store("quick start/mgsurf.sqlite")
+    with pytest.raises(InputError, match=r"add --store 'quick start/mgsurf\.sqlite'"):
+        open_store("mgsurf.sqlite", must_exist=True)
 
 
 def test_a_database_without_records_is_refused_by_who_only_reads(mongo_uri: str) -> None:

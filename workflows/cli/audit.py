@@ -9,7 +9,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from stores.connections import resolve_store_uri
-from stores.errors import InputError
+from stores.errors import InputError, install_command
 from stores.exclusions import accept, exclude, excluded_line, list_excluded
 from stores.words import counted
 from workflows.cli.console import page, simple_table
@@ -155,7 +155,7 @@ def _audits(
     wanted = tuple(checks) or CHECKS
     with_trees = find_spec("sklearn") is not None
     if not with_trees and {"bulk-energy", "outlier"} & set(wanted):
-        print('mgsurf: without trees, which need scikit-learn: pip install "mgsurf[model]"', file=sys.stderr)
+        print(f"mgsurf: without trees, which need scikit-learn: {install_command('model')}", file=sys.stderr)
     ensemble = None
     if model is not None:
         from workflows.cli.learning import require_network

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -63,22 +64,21 @@ def init_hpc(
     folder = projects_folder()
     ask = _asker(sys.stdin.isatty() and sys.stdout.isatty())
     missing = not (name and scheduler and work_dir and mongodb)
-    name = name or ask("NAME", "Name of the project", "cluster")
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-        raise InputError(f"the name {name!r} may hold letters, digits, - and _ only")
-    scheduler = (scheduler or ask("--scheduler", "Scheduler (slurm, pbs, sge)", "slurm")).lower()
-    if scheduler not in ("slurm", "pbs", "sge"):
-        raise InputError(f"scheduler {scheduler!r} is not known; allowed: slurm, pbs, sge")
+    name = _name(name) if name else ask("NAME", "Name of the project", "cluster", _name)
+    scheduler = (
+        _scheduler(scheduler)
+        if scheduler
+        else ask("--scheduler", "Scheduler (slurm, pbs, sge)", "slurm", _scheduler)
+    )
     if missing and host is None:
         host = ask("--host", "Host of the queue, reached by ssh (empty: this machine)", "") or None
-    work_dir = work_dir or ask("--work-dir", "Folder for jobs, on a file system that all nodes share", None)
-    if not PurePosixPath(work_dir).is_absolute():
-        raise InputError(f"--work-dir: {work_dir!r} must be an absolute path on the machine of the queue")
-    if re.search(r"[^\w./+@%=:,-]", work_dir):
-        raise InputError(f"--work-dir: {work_dir!r} holds a blank or a sign that job scripts do not quote")
-    mongodb = mongodb or ask("--mongodb", "MongoDB", f"mongodb://localhost:27017/{name}")
-    if not re.match(r"mongodb(\+srv)?://.", mongodb):
-        raise InputError(f"--mongodb: {masked(mongodb)!r} is no address; write mongodb://HOST:PORT/DATABASE")
+    shared = "Folder for jobs, on a file system that all nodes share"
+    work_dir = _work_dir(work_dir) if work_dir else ask("--work-dir", shared, None, _work_dir)
+    mongodb = (
+        _mongodb(mongodb)
+        if mongodb
+        else ask("--mongodb", "MongoDB", f"mongodb://localhost:27017/{name}", _mongodb)
+    )
     if missing:
         for key, words in (
             ("partition", "Partition or queue (empty: the scheduler's default)"),
@@ -88,7 +88,7 @@ def init_hpc(
         ):
             if resources.get(key) is None:
                 default = {"tasks_per_node": "1", "walltime": "24h"}.get(key, "")
-                resources[key] = ask(f"--{key}", words, default) or None
+                resources[key] = ask(f"--{key}", words, default, partial(_resource, key)) or None
     if not prepare:
         if host:
             prepare = [ask("--prepare", "Command that makes mgsurf and jf available there", None)]
@@ -104,17 +104,55 @@ def init_hpc(
     return 0
 
 
-def _asker(answerable: bool) -> Callable[[str, str, str | None], str]:
-    def ask(option: str, words: str, default: str | None) -> str:
+def _name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise InputError(f"the name {name!r} may hold letters, digits, - and _ only")
+    return name
+
+
+def _scheduler(scheduler: str) -> str:
+    if scheduler.lower() not in ("slurm", "pbs", "sge"):
+        raise InputError(f"scheduler {scheduler!r} is not known; allowed: slurm, pbs, sge")
+    return scheduler.lower()
+
+
+def _work_dir(work_dir: str) -> str:
+    if not PurePosixPath(work_dir).is_absolute():
+        raise InputError(f"--work-dir: {work_dir!r} must be an absolute path on the machine of the queue")
+    if re.search(r"[^\w./+@%=:,-]", work_dir):
+        raise InputError(f"--work-dir: {work_dir!r} holds a blank or a sign that job scripts do not quote")
+    return work_dir
+
+
+def _mongodb(mongodb: str) -> str:
+    if not re.match(r"mongodb(\+srv)?://.", mongodb):
+        raise InputError(f"--mongodb: {masked(mongodb)!r} is no address; write mongodb://HOST:PORT/DATABASE")
+    return mongodb
+
+
+def _resource(key: str, value: str) -> str:
+    _resources({key: value or None})
+    return value
+
+
+def _asker(answerable: bool) -> Callable[..., str]:
+    """Return a function that prompts for an option; an answer that its check refuses is requested again."""
+
+    def ask(option: str, words: str, default: str | None, check: Callable[[str], str] = str) -> str:
         if not answerable:
             if default == "":
                 return ""
             if option in ("--tasks_per_node", "--walltime") and default:
                 return default
-            raise InputError(f"give {option} ({words}); nobody is there to be asked")
+            raise InputError(f"give {option} ({words}); standard input is no terminal")
         import typer
 
-        return str(typer.prompt(words, default=default, show_default=bool(default))).strip()
+        while True:
+            answer = str(typer.prompt(words, default=default, show_default=bool(default))).strip()
+            try:
+                return check(answer)
+            except InputError as error:
+                print(f"mgsurf: {error}", file=sys.stderr)
 
     return ask
 

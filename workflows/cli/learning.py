@@ -8,7 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 from stores.connections import resolve_store_uri
-from stores.errors import InputError
+from stores.errors import InputError, install_command
 from stores.exclusions import excluded_line
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from model.training import Progress
 
 LOG = logging.getLogger(__name__)
-
-INSTALL = 'pip install "mgsurf[model]"'
 
 
 def require_network(*more: str) -> None:
@@ -41,7 +39,9 @@ def require_network(*more: str) -> None:
             import_module(name)
         except ImportError as error:
             reason = "is not installed" if isinstance(error, ModuleNotFoundError) else f"is broken ({error})"
-            raise InputError(f"this command needs {name}, which {reason}: {INSTALL}") from error
+            raise InputError(
+                f"this command needs {name}, which {reason}: {install_command('model')}"
+            ) from error
 
 
 def labelled_slabs(

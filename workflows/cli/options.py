@@ -24,7 +24,7 @@ StoreOption = Annotated[
         "--store",
         metavar="URI",
         help="sqlite:///PATH, mongodb://..., memory:// or a file name. "
-        "Else MGSURF_STORE, else the campaign's, else ./mgsurf.sqlite.",
+        "Else the campaign's, else MGSURF_STORE, else ./mgsurf.sqlite.",
     ),
 ]
 CampaignArgument = Annotated[

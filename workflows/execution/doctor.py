@@ -28,6 +28,13 @@ from workflows.execution.vasp_checks import check_potcars, vasp_set_up_here
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_GPAW_CHECKS: dict[str, Callable[[], Check]] = {
+    "GPAW": check_gpaw,
+    "PAW setups": check_setups,
+    "MPI": check_mpi,
+}
+"""Checks that start processes and wait for them."""
+
 
 def run_checks(
     store_uri: str | None = None, work_dir: Path | None = None, engine: str = "gpaw"
@@ -65,19 +72,18 @@ def run_checks(
         ("work folder", lambda: check_folder("work folder", resolve_work_dir(work_dir))),
         ("memory", check_memory),
     ]
-    # Most of the time goes into waiting for GPAW and mpirun to start.
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        return list(pool.map(lambda named: _guarded(*named), checks))
+    # Most of the time goes into waiting for GPAW and mpirun to start. The other checks import packages, which
+    # threads must not do side by side: one of them meets a package that another has imported in part.
+    with ThreadPoolExecutor(max_workers=len(_GPAW_CHECKS)) as pool:
+        waiting = {name: pool.submit(_guarded, name, check) for name, check in checks if name in _GPAW_CHECKS}
+        found = {name: _guarded(name, check) for name, check in checks if name not in waiting}
+    found |= {name: check.result() for name, check in waiting.items()}
+    return [found[name] for name, _ in checks]
 
 
 def _engine_checks(engine: str) -> list[tuple[str, Callable[[], Check]]]:
     if engine == "gpaw":
-        own: list[tuple[str, Callable[[], Check]]] = [
-            ("GPAW", check_gpaw),
-            ("PAW setups", check_setups),
-            ("MPI", check_mpi),
-        ]
-        return own + (_vasp_checks() if vasp_set_up_here() else [])
+        return [*_GPAW_CHECKS.items(), *(_vasp_checks() if vasp_set_up_here() else [])]
     if engine == "vasp":
         return _vasp_checks()
     return [("engine", lambda: check_engine(engine))]

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError, StoreError
+from stores.errors import InputError, StoreError, install_command
 from stores.mongo import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EXTRA = (
-    "jobs go to a queue through jobflow-remote, which is not installed; type: pip install 'mgsurf[hpc]' "
-    "(in a checkout: pip install -c constraints.txt -e '.[hpc]')"
-)
+EXTRA = f"jobs go to a queue through jobflow-remote, which is not installed: {install_command('hpc')}"
 SERVER_TIMEOUT_MS = 5000
 METADATA = "mgsurf"
 """Key under which flows and jobs carry ``{"campaign": name, ...}``."""

@@ -6,14 +6,14 @@ import importlib.util
 import os
 from typing import TYPE_CHECKING
 
-from stores.errors import EngineError
+from stores.errors import EngineError, install_command
 from workflows.execution.checks import Check, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PACKAGES = ("atomate2", "custodian")
-INSTALL = "pip install -c constraints.txt '.[vasp]'"
+INSTALL = install_command("vasp")
 
 
 def is_set_up(environment: Mapping[str, str]) -> bool:

@@ -184,7 +184,8 @@ class Campaign(Section):
         default_factory=VerdictThresholds, description="Limits beyond which values are rejected"
     )
     store: Annotated[Text, AfterValidator(_store)] | None = Field(
-        default=None, description="sqlite:///path, mongodb://... or memory://; --store and MGSURF_STORE win"
+        default=None,
+        description="sqlite:///path, mongodb://... or memory://; --store wins; MGSURF_STORE does not",
     )
     work_dir: Text | None = Field(
         default=None, description="Raw files of the engine; ./mgsurf_runs by default"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jobflow import Flow, JobConfig, Maker, OnMissing, Response, job
 
 from stores.connections import open_store
-from stores.errors import InputError
+from stores.errors import InputError, install_command
 from stores.leases import HeldError, LeaseLostError, take_lease
 from stores.method import content_hash
 from stores.refreshes import begin_refresh, last_refresh, write_refresh
@@ -102,7 +102,7 @@ def require_torch() -> None:
     """
     if find_spec("torch") is None:
         raise InputError(
-            'a refresh trains a network, which needs torch: pip install "mgsurf[model]", or set '
+            f"a refresh trains a network, which needs torch: {install_command('model')}; or set "
             "refresh.after_campaign to false"
         )
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stores.errors import InputError
+from stores.errors import InputError, install_command
 from stores.method import content_hash
 from workflows.analysis.reconstruction import score_reconstruction
 from workflows.analysis.verdicts import judge_reconstruction
@@ -34,7 +34,6 @@ MODEL = "0.3.0"
 """Weights of CHGNet, by the name that the package gives them; part of a calculation's identity."""
 
 PACKAGES = ("atomate2", "chgnet")
-INSTALL = "pip install -c constraints.txt '.[forcefields]'"
 
 FORCE_TOLERANCE = 0.03
 """Largest force left on a free atom (eV/A): well below CHGNet's own error, of the size of DFT's limit."""
@@ -66,7 +65,7 @@ def check_installed(pre_relaxation: str) -> None:
     if missing:
         raise InputError(
             f"slabs.pre_relaxation: {pre_relaxation} needs {' and '.join(missing)}, not installed here: "
-            f"{INSTALL}; or set it to none"
+            f"{install_command('forcefields')}; or set it to none"
         )
 
 

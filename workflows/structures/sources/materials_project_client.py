@@ -13,14 +13,13 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError
+from stores.errors import InputError, install_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 KEYS_PAGE = "https://next-gen.materialsproject.org/api"
 KEY_LENGTH = 32
-INSTALL = 'pip install "mgsurf[materials-project]"'
 SUMMARY_FIELDS = ("material_id", "structure", "band_gap", "symmetry", "deprecated")
 THERMO_FIELDS = ("material_id", "thermo_type", "formation_energy_per_atom", "energy_above_hull")
 
@@ -86,7 +85,9 @@ def check_installed() -> None:
     try:
         version("mp-api")
     except PackageNotFoundError:
-        raise InputError(f"Materials Project: the package mp-api is missing: {INSTALL}") from None
+        raise InputError(
+            f"Materials Project: the package mp-api is missing: {install_command('materials-project')}"
+        ) from None
 
 
 class Client:

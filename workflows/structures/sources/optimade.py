@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError
+from stores.errors import InputError, install_command
 from stores.records import Provenance
 from workflows.structures.naming import mg_first_formula
 from workflows.structures.sources.optimade_entries import Crystal
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _NEEDS = ("optimade", "httpx2")
 _NAMED = 3  # as many skipped structures are named one by one
-EXTRA = 'OPTIMADE databases need the extra "databases": pip install "mgsurf[databases]"'
 
 
 class OptimadeSource:
@@ -199,7 +198,7 @@ class OptimadeSource:
             if whole := fetch.cached():
                 answers[i] = (whole, None)
         if len(answers) < len(fetches) and any(importlib.util.find_spec(name) is None for name in _NEEDS):
-            raise InputError(EXTRA)
+            raise InputError(f"OPTIMADE databases need more packages: {install_command('databases')}")
         for i, fetch in enumerate(fetches):
             if i not in answers:
                 # daemons: a request that hangs does not keep the program from ending
