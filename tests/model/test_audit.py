@@ -12,7 +12,8 @@ from pymatgen.core import Element
 from model.audit import Finding, audit_slabs
 from model.audit_expectations import cross_validated
 from model.audit_slabs import AuditSlabs, read_audit_slabs
-from model.facet_peers import find_peers, formula_type, partner_distance
+from model.bulk_offset import compare_with_peers
+from model.facet_peers import Peer, find_peers, formula_type, partner_distance
 from stores.connections import open_store
 from stores.labels import add_labels
 from tests.model.d03_series import SERIES, cuts, label, series, units
@@ -65,6 +66,20 @@ def test_wrong_bulk_energies_are_found_with_their_size_and_nothing_else_is(sound
 def test_a_shift_with_other_work_functions_is_chemistry(sound):
     phi = {e.record_id: 4.5 for e in sound.entries if e.record_id.startswith("Dy")}
     assert findings_of(changed(sound, {"Dy": 0.3}, work_function=phi), "bulk-energy") == []
+
+
+@pytest.mark.parametrize(
+    ("levels", "clear"), [((0.05, 0.05, 0.05, 0.05), True), ((0.05, 0.05, 0.08, 0.08), False)]
+)
+def test_a_compound_between_unlike_peers_is_not_faulty(levels, clear):
+    """Pd lies between Ag and Au, which are peers of each other, and Rh and Pt, which are, too."""
+    names = ("C", "A1", "A2", "B1", "B2")  # four facets each
+    gamma = np.repeat([0.10, *levels], 4)
+    pairs = {(i, j): tuple((4 * i + k, 4 * j + k) for k in range(4)) for i in range(5) for j in range(5)}
+    known = {0: (1, 2, 3, 4), 1: (0, 2), 2: (0, 1), 3: (0, 4), 4: (0, 3)}
+    peers = {names[i]: [Peer(names[j], 0.1, pairs[i, j]) for j in others] for i, others in known.items()}
+    found = compare_with_peers(peers, gamma, np.full(20, np.nan), np.full(20, 0.12))
+    assert found["C"].offset.is_clear() == clear
 
 
 def test_one_wrong_facet_is_no_wrong_bulk_energy(sound):
