@@ -2,8 +2,8 @@
 
 Extremely randomised trees on the descriptors of slabs are grown without the compound they predict, so that a
 wrong label cannot teach them. They look at a third of the descriptors at each split and keep two slabs to a
-leaf: four times as fast as those of a model (`model.forest`), for errors that are 5 % larger. Needs
-scikit-learn (the extra ``model``).
+leaf, which takes a quarter of the time of a model's trees (`model.forest`). Needs scikit-learn (the extra
+``model``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stores.errors import InputError
+from stores.errors import InputError, install_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -87,7 +87,7 @@ def cross_validated(
         from sklearn.ensemble import ExtraTreesRegressor
     except ImportError as error:
         raise InputError(
-            f'expected values need scikit-learn ({error}): pip install "mgsurf[model]"'
+            f"expected values need scikit-learn ({error}): {install_command('model')}"
         ) from error
 
     known = np.isfinite(labels)

@@ -61,7 +61,8 @@ class Offset:
     constant_scatter
         About one common value instead: larger where the proportionality shows.
     noise
-        Robust standard deviation of shifts among comparable compounds (eV/A^2).
+        Robust standard deviation of shifts among comparable compounds, or of the shifts against each of
+        them if that is larger (Pd lies between Ag and Rh) (eV/A^2).
     work_function
         Median difference of the work functions (eV); None where unknown.
     facets
@@ -211,8 +212,11 @@ def _compare(
         if other.compound in names and other.compound not in without
     ]
     mutual = [value for value in mutual if np.isfinite(value)]
+    apart = np.array([value for peer in trusted if np.isfinite(value := _shift(peer, gamma))])
     # peers that cannot be compared with each other say nothing about their scatter
-    noise = max(LEAST_NOISE, 1.4826 * median(mutual)) if mutual else float("inf")
+    noise = float("inf")
+    if mutual:
+        noise = max(LEAST_NOISE, 1.4826 * median(mutual), _spread(apart - np.median(apart)))
     phi_shift = float(np.median(differences)) if differences else None
     offset = fit_offset(residuals, units[list(numbers)], noise, phi_shift)
     return PeerComparison(offset, numbers, residuals, tuple(peer.compound for peer in trusted))

@@ -226,7 +226,7 @@ class Dataset:
         snapshot: str | None = None,
     ) -> Self:
         """Join graphs and values of the slabs that have one of the heads."""
-        excluded = count_excluded(slabs, heads)
+        excluded = count_excluded(slabs, {target for target, _ in heads})
         values = values_by_head(slabs, heads)
         kept = [i for i, value in enumerate(values) if any(v is not None for v in value.values())]
         slabs, values = [slabs[i] for i in kept], [values[i] for i in kept]

@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 
 from model.imported import Labelled, Problem, Rows, checked_names
-from model.label_units import QUANTITIES
+from model.label_units import QUANTITIES, split_heading
 from model.slab_frame import PlainSlab
 from stores.errors import InputError
 from stores.structures.cell import lattice_matrix
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+_OTHERS = ("cell", "frac_coords")
+"""Fields with a unit that are no targets."""
 SHARED_FILES = ("slabs.json.gz", "slabs.json")
 
 
@@ -56,18 +58,32 @@ def read_shared(path: Path, names: Sequence[str] | None) -> Rows:
     if not records:
         raise InputError(f"{file} is empty: its list of records has no entry.")
     stated = content.get("units")
-    units = {str(k): str(v) for k, v in stated.items()} if isinstance(stated, dict) else {}
-    wanted = checked_names(names) if names else _targets(records, units)
-    columns = {name: [v for r in records if (v := _number(r, name)) is not None] for name in wanted}
-    of_targets = {name: units[name] for name in wanted if name in units}
-    return Rows(len(records), _shared_rows(file, records, wanted), columns, of_targets)
+    units = (
+        {str(k): str(v).replace("Angstrom", "A") for k, v in stated.items()}
+        if isinstance(stated, dict)
+        else {}
+    )
+    fields = {name: name for name in checked_names(names)} if names else _fields(records, units)
+    columns = {t: [v for r in records if (v := _number(r, field)) is not None] for t, field in fields.items()}
+    of_targets = {
+        t: unit for t, field in fields.items() if (unit := units.get(field) or split_heading(field)[1])
+    }
+    return Rows(len(records), _shared_rows(file, records, fields), columns, of_targets)
 
 
-def _targets(records: list[Any], units: dict[str, str]) -> list[str]:
-    """Return the targets: what has a unit, and ours where a record has them without one."""
-    there = {name for name in QUANTITIES if any(isinstance(r, dict) and name in r for r in records)}
-    named = [n for n in units if n not in ("cell", "frac_coords") and not n.endswith("_J_m2")]
-    return named + [name for name in QUANTITIES if name in there and name not in named]
+def _fields(records: list[Any], units: dict[str, str]) -> dict[str, str]:
+    """Return the field of each target: what has a unit, and ours where a record has them without one.
+
+    A field with the unit in its name (surface_energy_J_m2) is read where the target has none of its own.
+    """
+    names = {name for record in records if isinstance(record, dict) for name in record}
+    fields = {n: n for n in units if n not in _OTHERS and split_heading(n)[1] is None}
+    fields |= {name: name for name in QUANTITIES if name in names}
+    for name in sorted(names | units.keys()):
+        target, unit = split_heading(name)
+        if unit is not None and target in QUANTITIES:
+            fields.setdefault(target, name)
+    return fields
 
 
 def _number(record: Any, name: str) -> float | None:
@@ -77,7 +93,7 @@ def _number(record: Any, name: str) -> float | None:
     return float(value)
 
 
-def _shared_rows(file: Path, records: list[Any], wanted: list[str]) -> Iterator[Labelled | Problem]:
+def _shared_rows(file: Path, records: list[Any], fields: dict[str, str]) -> Iterator[Labelled | Problem]:
     from ase.data import atomic_numbers
 
     seen: dict[str, int] = {}
@@ -102,10 +118,10 @@ def _shared_rows(file: Path, records: list[Any], wanted: list[str]) -> Iterator[
                     f"{name}: no structure ({type(error).__name__}: {error}); left out"
                 ) from error
             targets: dict[str, float | None] = {}
-            for target in wanted:
-                targets[target] = _number(record, target)
-                if targets[target] is None and record.get(target) is not None:
-                    raise InputError(f"{name}: {target} is {str(record[target])[:40]!r}, no number; left out")
+            for target, field in fields.items():
+                targets[target] = _number(record, field)
+                if targets[target] is None and record.get(field) is not None:
+                    raise InputError(f"{name}: {field} is {str(record[field])[:40]!r}, no number; left out")
         except InputError as error:
             yield Problem(f"{where}: {error}")
             continue

@@ -11,8 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection as Members
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence, Set
 
     from stores.collection import Collection
     from stores.surfaces import SurfaceStore
@@ -71,7 +70,7 @@ def exclude(store: SurfaceStore, reasons: Mapping[str, Mapping[str, str]]) -> Co
     return counts
 
 
-def accept(store: SurfaceStore, names: Members[str]) -> Counter[str]:
+def accept(store: SurfaceStore, names: Set[str]) -> Counter[str]:
     """Undo exclusions.
 
     Parameters
@@ -92,8 +91,7 @@ def accept(store: SurfaceStore, names: Members[str]) -> Counter[str]:
             ids = [
                 d["id"]
                 for d in found
-                if "all" in names
-                or {d["id"], d["formula"], (d.get("compound") or "").split(" ")[0]} & set(names)
+                if "all" in names or not names.isdisjoint((d["id"], d["formula"], _formula(d)))
             ]
             for start in range(0, len(ids), _AT_ONCE):
                 documents = list(store.query({"id": {"$in": ids[start : start + _AT_ONCE]}}, collection=kind))
@@ -107,16 +105,16 @@ def accept(store: SurfaceStore, names: Members[str]) -> Counter[str]:
 
 def excluded_line(counts: Mapping[str, int]) -> str:
     """State how many values are excluded; empty for none."""
-    parts = [f"{number} {name.replace('_', ' ')}" for name, number in counts.items() if number]
+    parts = [f"{number} {name}" for name, number in counts.items() if number]
     if not parts:
         return ""
     return f"excluded by mgsurf audit: {', '.join(parts)} (mgsurf audit --excluded lists them)"
 
 
 def list_excluded(store: SurfaceStore) -> list[dict[str, str]]:
-    """Return every excluded value: ``id``, ``kind``, ``formula``, ``target`` and ``reason``."""
+    """Return the excluded values: ``id``, ``kind``, ``formula`` of the compound, ``target``, ``reason``."""
     return [
-        {"id": d["id"], "kind": kind, "formula": d["formula"], "target": target, "reason": reason}
+        {"id": d["id"], "kind": kind, "formula": _formula(d), "target": target, "reason": reason}
         for kind, found in _excluded(store)
         for d in found
         for target, reason in excluded_targets(d).items()
@@ -168,6 +166,11 @@ def _documents(store: SurfaceStore, ids: list[str]) -> Iterable[tuple[str, list[
             for document in found:
                 document.pop("_id", None)
             yield kind, found
+
+
+def _formula(document: Mapping[str, Any]) -> str:
+    """Return the formula of the compound; that of an imported slab is the slab's own."""
+    return str(document.get("compound") or document["formula"]).split(" ")[0]
 
 
 def _value(document: Mapping[str, Any], target: str) -> Any:

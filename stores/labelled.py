@@ -16,7 +16,7 @@ from stores.labels import COLLECTION
 from stores.method_names import meeting_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from stores.surfaces import SurfaceStore
 
@@ -233,11 +233,17 @@ def heads_of(
     return heads
 
 
-def count_excluded(slabs: Sequence[_Excluding], heads: Mapping[tuple[str, str], str]) -> dict[str, int]:
-    """Return how many values of each head an audit keeps out."""
-    counts = Counter(
-        heads[name, slab.method] for slab in slabs for name in slab.excluded if (name, slab.method) in heads
-    )
+def count_excluded(slabs: Sequence[_Excluding], names: Collection[str]) -> dict[str, int]:
+    """Return how many values of each target an audit keeps out.
+
+    Parameters
+    ----------
+    slabs
+        Of all methods that are asked for.
+    names
+        Of the targets.
+    """
+    counts = Counter(name for slab in slabs for name in slab.excluded if name in names)
     return dict(sorted(counts.items()))
 
 

@@ -118,7 +118,8 @@ def draft_snapshot(
             labelled.append(replace(slab, slab=compact_slab(slab)))
         everything.append(replace(slab, slab=None))
     chosen = of_methods(labelled, methods)
-    heads = heads_of(chosen, wanted_targets(chosen, targets, place), separate=separate)
+    names = wanted_targets(chosen, targets, place)
+    heads = heads_of(chosen, names, separate=separate)
     counts: Counter[tuple[str, str]] = Counter()
     records = []
     for slab in chosen:
@@ -141,7 +142,7 @@ def draft_snapshot(
         n_records=len(listed),
         records=listed,
     )
-    return Draft(snapshot, items, count_excluded(everything, heads))
+    return Draft(snapshot, items, count_excluded(of_methods(everything, methods), names))
 
 
 def save_snapshot(store: SurfaceStore, draft: Draft) -> bool:

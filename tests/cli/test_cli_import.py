@@ -351,16 +351,28 @@ def test_another_store_comes_in_whole(filled, folder, bring, tmp_path):
     assert len(stored()) == 4
 
 
-def test_units_of_a_json_data_set_convert(tmp_path, bring):
-    path = shared_file(tmp_path / "joules", [shared_record("x", slab(), surface_energy=0.8)])
-    content = json.loads(gzip.decompress((path / "slabs.json.gz").read_bytes()))
-    content["units"]["surface_energy"] = "J/m^2"
-    (path / "slabs.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(content).encode())
-    (path / "slabs.json.gz").unlink()
-    status, _, errors = bring(path)
-    assert status == 0
-    assert len(errors) == 1
-    assert stored()[0]["targets"]["surface_energy"] == pytest.approx(0.8 / 16.02176634)
+@pytest.mark.parametrize(
+    ("field", "value", "units"),
+    [
+        ("surface_energy", 0.8, {"surface_energy": "J/m^2"}),
+        ("surface_energy", 50.0, {"surface_energy": "meV/Angstrom^2"}),
+        ("surface_energy_J_m2", 0.8, {"surface_energy_J_m2": "J/m^2"}),
+        ("surface_energy_J_m2", 0.8, {}),
+        ("surface_energy", 0.05, {}),
+    ],
+)
+def test_units_of_a_json_data_set_convert(tmp_path, bring, field, value, units):
+    record = shared_record("x", slab()) | {field: value}
+    if field != "surface_energy":
+        del record["surface_energy"]
+    path = tmp_path / "other"
+    path.mkdir()
+    (path / "slabs.json").write_bytes(
+        b"\xef\xbb\xbf" + json.dumps({"units": units, "records": [record]}).encode()
+    )
+    assert bring(path)[0] == 0
+    assert stored()[0]["targets"] == {"surface_energy": pytest.approx(0.05, rel=2e-3)}
+    assert stored()[0]["units"] == {"surface_energy": "eV/A^2"}
 
 
 def test_impossible_values_and_other_units_of_another_store(folder, bring):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from stores.connections import resolve_store_uri
-from stores.errors import InputError
+from stores.errors import InputError, install_command
 from stores.exclusions import accept, exclude, excluded_line, list_excluded
 from stores.words import counted
 from workflows.cli.console import page, simple_table
@@ -114,7 +115,7 @@ def accept_labels(names: Sequence[str], store: str | None) -> int:
         raise InputError(
             f"--accept: no label of {', '.join(names)} is excluded; mgsurf audit --excluded lists them"
         )
-    print("accepted again: " + ", ".join(f"{n} {t.replace('_', ' ')}" for t, n in sorted(counts.items())))
+    print("accepted again: " + ", ".join(f"{n} {t}" for t, n in sorted(counts.items())))
     return 0
 
 
@@ -131,7 +132,7 @@ def show_excluded(store: str | None, as_json: bool) -> int:
     rows: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for value in found:
         rows[value["formula"], value["target"], value["reason"]].append(value["id"])
-    table = simple_table("formula", "label", "records", "reason", right=("records",), fold=("reason",))
+    table = simple_table("compound", "label", "records", "reason", right=("records",), fold=("reason",))
     for (formula, target, reason), ids in rows.items():
         table.add_row(formula, SYMBOLS.get(target, (target,))[0], str(len(ids)), reason)
     page().print(table)
@@ -154,7 +155,7 @@ def _audits(
     wanted = tuple(checks) or CHECKS
     with_trees = find_spec("sklearn") is not None
     if not with_trees and {"bulk-energy", "outlier"} & set(wanted):
-        print('mgsurf: without trees, which need scikit-learn: pip install "mgsurf[model]"', file=sys.stderr)
+        print(f"mgsurf: without trees, which need scikit-learn: {install_command('model')}", file=sys.stderr)
     ensemble = None
     if model is not None:
         from workflows.cli.learning import require_network
@@ -208,19 +209,18 @@ def _size(finding: Finding) -> str:
 
 def _print(audits: Sequence[Audit], findings: Sequence[Finding]) -> None:
     console = page()
-    for level in ("faulty", "suspect"):
-        chosen = [f for f in findings if f.level == level]
+    for audit, level in product(audits, ("faulty", "suspect")):
+        chosen = [f for f in findings if f.level == level and f.method == audit.method]
         if not chosen:
             continue
-        table = simple_table(
-            "compound", "check", "size", "facets", "reason", right=("facets",), fold=("reason",)
-        )
+        columns = ("compound", "check", "size", "facets", "reason")
+        table = simple_table(*columns, right=("facets",), fold=("reason",))
         table.padding = (0, 1, 0, 0)
-        table.title, table.title_justify = level, "left"
+        table.title, table.title_justify = level if len(audits) == 1 else f"{level}, {audit.method}", "left"
         table.title_style = "bold red" if level == "faulty" else "bold yellow"
         for finding in chosen:
-            name = finding.formula if len(audits) == 1 else f"{finding.formula}\n{finding.method}"
-            table.add_row(name, finding.check, _size(finding), str(finding.compared), finding.reason)
+            cells = (finding.formula, finding.check, _size(finding), str(finding.compared), finding.reason)
+            table.add_row(*cells)
         console.print(table)
     for audit in audits:
         for note in audit.notes:
