@@ -203,26 +203,6 @@ def test_another_task_in_the_same_folder_starts_afresh(
     assert (directory / "other_1" / "OUTCAR.gz").exists()
 
 
-def test_the_makers_are_jobs_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from atomate2.vasp.jobs.base import BaseVaspMaker
-    from jobflow import run_locally
-
-    from workflows.engines.vasp_makers import BulkStaticMaker
-    from workflows.engines.vasp_sets import BulkStaticSetGenerator
-
-    control = engine()._control()
-    maker = BulkStaticMaker(
-        input_set_generator=BulkStaticSetGenerator(preset="demo", mesh=(2, 2, 2)), control=control
-    )
-    assert isinstance(maker, BaseVaspMaker)
-    job = maker.make(mgag())
-    job = type(job).from_dict(json.loads(json.dumps(job.as_dict(), default=lambda o: o.as_dict())))
-    monkeypatch.chdir(tmp_path)
-    answers = run_locally(job, create_folders=True, ensure_success=True, log=False)
-    output = CalculationOutput.model_validate(answers[job.uuid][1].output)
-    assert output.energy == pytest.approx(expected_energy(mgag()), abs=1e-4)
-
-
 def test_a_missing_potcar_stops_before_anything_is_written(tmp_path: Path) -> None:
     next((tmp_path / "potcars").rglob("POTCAR.Ag")).unlink()
     directory = folder(tmp_path, "x")

@@ -8,12 +8,18 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from workflows.execution.gpaw_checks import MPI_PACKAGES
+
 ROOT = Path(__file__).resolve().parents[2]
-TOOLS = ("sha256sum", "cut", "cat", "ls", "rm", "touch", "mkdir", "chmod", "cp", "make")
+TOOLS = (
+    "sha256sum", "cut", "cat", "ls", "rm", "touch", "mkdir", "chmod", "cp", "make", "flock", "grep", "tail",
+    "sed", "readlink", "paste",
+)  # fmt: skip
 
 OLD = """#!/bin/bash
 [[ "$2" == *version.split* ]] && { echo 3.9.2; exit 0; }
@@ -31,21 +37,31 @@ GOOD = """#!/bin/bash
 [[ "$3" == --clear ]] && rm -rf "$4"
 mkdir -p "$4/bin" "$4/lib/python3.12/site-packages/pip-1.dist-info"
 touch "$4/lib/python3.12/site-packages/pip-1.dist-info/INSTALLER"
-cp inner-python "$4/bin/python"
-cp inner-python "$4/bin/mgsurf"
-cp inner-python "$4/bin/lint-imports"
+for name in python mgsurf lint-imports; do cp inner-python "$4/bin/$name"; done
 echo venv >> calls
 """
+# `gpaw` holds what the environment's GPAW says of itself, `pip_says` how pip fails, `python_h` the headers.
 INNER = """#!/bin/bash
-[[ "$1" == -c ]] && exit 0
-echo "$@" >> calls
-[[ -e break && "$*" == *install_packages* ]] && kill -9 $$
+[[ "$*" == *"import gpaw"* ]] && { [[ -e gpaw ]] && cat gpaw; exit; }
+[[ "$*" == *get_path* ]] && { echo include; exit 0; }
+[[ "$*" == *-dev* ]] && { echo python3.12-dev; exit 0; }
+[[ "$*" == *importlib.metadata* && -e repair_with ]] && exec "$(cat repair_with)" "$@"
+[[ "$*" == *-c* ]] && [[ "$1" != -m ]] && exit 0
+line="$*"; echo "${line/--disable-pip-version-check --no-input /}" >> calls
+[[ "$*" == *pip* && -e killed ]] && kill -9 $PPID $$
+[[ "$*" == *pip* && -e pip_says ]] && { cat pip_says; exit 1; }
+[[ "$*" == *"dir gpaw"* ]] && { cat "$GPAW_CONFIG" > siteconfig; echo "$PIP_BUILD_CONSTRAINT" >> calls
+  grep -q "mpi = True" "$GPAW_CONFIG" && how=with || how=without; echo "26.7.0 1.2.1 $how MPI" > gpaw; }
 exit 0
 """
+BASE, DEV = "-m pip install -e .", "-m pip install -e .[dev]"
+DATA, GPAW = "-m pip install gpaw-data", "-m pip install --force-reinstall --no-deps --no-cache-dir gpaw"
+BUILD = [DATA, GPAW, "constraints.txt"]
+RUN = "run examples/quickstart.yaml"
 
 
 class Checkout:
-    """A folder with the Makefile and interpreters of our making."""
+    """A folder with the Makefile and interpreters of our making; a C++ compiler that finds no library."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -58,6 +74,9 @@ class Checkout:
         for name in ("Makefile", "pyproject.toml", "constraints.txt"):
             shutil.copy(ROOT / name, folder)
         self.program(folder / "inner-python", INNER)
+        self.program(self.bin / "g++", '#!/bin/bash\n[[ "$*" == *-l* ]] && exit 1\nexit 0\n')
+        (folder / "include").mkdir()
+        (folder / "include" / "Python.h").touch()
 
     def program(self, path: Path, text: str) -> None:
         path.write_text(text)
@@ -85,131 +104,210 @@ class Checkout:
 
 @pytest.fixture
 def checkout(tmp_path):
-    return Checkout(tmp_path)
-
-
-def test_too_old_python_says_what_was_found_and_how_to_name_another(checkout):
-    checkout.program(checkout.bin / "python3", OLD)
-    answer = checkout.make("quickstart")
-    assert answer.returncode != 0
-    line = answer.stderr.splitlines()[0]
-    assert "needs Python 3.11 or newer" in line
-    assert f"{checkout.bin}/python3 (3.9.2)" in line
-    assert "make quickstart PYTHON=/path/to/python3.12" in line
-    assert not (checkout.folder / ".venv").exists()
-
-
-def test_newer_python_beside_an_old_one_is_taken(checkout):
-    checkout.program(checkout.bin / "python3", OLD)
-    checkout.program(checkout.bin / "python3.12", GOOD)
-    assert checkout.make("quickstart").returncode == 0
-
-
-def test_named_python_is_the_only_one_tried(checkout):
-    checkout.program(checkout.bin / "python3", GOOD)
-    checkout.program(checkout.bin / "elderly", OLD)
-    answer = checkout.make("test", "PYTHON=elderly")
-    assert answer.returncode != 0
-    assert f"tried: {checkout.bin}/elderly (3.9.2)." in answer.stderr
-
-
-def test_missing_python_is_said(checkout):
-    answer = checkout.make("test", "PYTHON=/nowhere/python")
-    assert answer.returncode != 0
-    assert "/nowhere/python (not found)" in answer.stderr
+    made = Checkout(tmp_path)
+    made.program(made.bin / "python3", GOOD)
+    return made
 
 
 @pytest.mark.parametrize(
-    ("name", "package"), [("python3", "python3-venv"), ("python3.12", "python3.12-venv")]
+    ("programs", "arguments", "words"),
+    [
+        ({"python3": OLD}, [], ["3.11 or newer", "python3 (3.9.2)", "PYTHON=/path/to/python3.12"]),
+        ({"python3": GOOD, "elderly": OLD}, ["PYTHON=elderly"], ["elderly (3.9.2)."]),
+        ({"python3": GOOD}, ["PYTHON=/nowhere/python"], ["/nowhere/python (not found)"]),
+        ({"python3": NO_VENV}, [], ["sudo apt-get install -y python3-venv "]),
+        ({"python3": OLD, "python3.12": NO_VENV}, [], ["sudo apt-get install -y python3.12-venv "]),
+    ],
 )
-def test_missing_venv_module_gives_the_apt_line(checkout, name, package):
-    checkout.program(checkout.bin / name, NO_VENV)
-    answer = checkout.make("quickstart")
+def test_no_usable_python_is_one_line_with_the_remedy(checkout, programs, arguments, words):
+    for name, text in programs.items():
+        checkout.program(checkout.bin / name, text)
+    answer = checkout.make("quickstart", *arguments)
     assert answer.returncode != 0
-    assert f"sudo apt-get install -y {package} " in answer.stderr.splitlines()[0]
+    assert all(word in answer.stderr.splitlines()[0] for word in words), answer.stderr
+    assert not (checkout.folder / ".venv").exists()
 
 
-def test_quickstart_sets_up_and_runs_and_the_second_time_only_runs(checkout):
-    checkout.program(checkout.bin / "python3", GOOD)
-    run = "run examples/quickstart.yaml"
-    assert checkout.make("quickstart").returncode == 0
-    first = checkout.calls()
-    assert first == [
-        "venv",
-        "-m workflows.engines.install_packages",
-        "-m workflows.engines.install_gpaw",
-        run,
-    ]
-    assert checkout.make("quickstart").returncode == 0
-    assert checkout.calls() == [run]
-
-
-def test_tests_install_the_extra_that_they_need_and_leave_out_the_slow_ones(checkout):
-    checkout.program(checkout.bin / "python3", GOOD)
-    checkout.make("quickstart")
-    checkout.calls()
+def test_quickstart_then_tests_each_installed_once(checkout):
+    checkout.program(checkout.bin / "python3", OLD)
+    checkout.program(checkout.bin / "python3.12", GOOD)
+    answer = checkout.make("quickstart")
+    assert answer.returncode == 0, answer.stderr
+    assert checkout.calls() == ["venv", BASE, *BUILD, RUN]
+    assert "GPAW 26.7.0 without MPI is ready." in answer.stdout
+    assert (
+        checkout.make("quickstart", "MGSURF_GPAW_MPI=0").returncode,
+        checkout.calls(),
+    ) == (0, [RUN])
     assert checkout.make("test").returncode == 0
-    calls = checkout.calls()
-    assert calls[0] == "-m workflows.engines.install_packages dev"
-    assert calls[-1].startswith("-m pytest -m not slow")
-    assert len(calls) == 2
+    installed, tests = checkout.calls()
+    assert installed == DEV
+    assert tests.startswith("-m pytest -m not slow")
     checkout.make("test-all")
-    assert all("not slow" not in call for call in checkout.calls())
-
-
-def test_changed_pins_are_installed(checkout):
-    checkout.program(checkout.bin / "python3", GOOD)
-    checkout.make("setup")
-    checkout.calls()
+    assert "not slow" not in "".join(checkout.calls())
     with (checkout.folder / "constraints.txt").open("a") as file:
         file.write("# another\n")
     checkout.make("setup")
-    assert "-m workflows.engines.install_packages dev" in checkout.calls()
+    assert checkout.calls() == [DEV], "changed pins are installed; GPAW is the pinned one already"
 
 
-def test_killed_installation_is_done_again(checkout):
-    checkout.program(checkout.bin / "python3", GOOD)
-    (checkout.folder / "break").touch()
-    assert checkout.make("quickstart").returncode != 0
-    assert checkout.calls() == ["venv", "-m workflows.engines.install_packages"]
-    (checkout.folder / "break").unlink()
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        ("WARNING: NewConnectionError\nERROR: No matching distribution", "Check the network"),
+        ("E: Temporary failure resolving 'deb.debian.org'", "Check the network"),
+        ("ERROR: [Errno 28] No space left on device", "the disk is full"),
+        ("Collecting a\nERROR: a and b do not agree\nnote", "failed: ERROR: a and b do not agree (log: "),
+        ("fell silent", "failed: fell silent (log: .venv/log/packages.log)"),
+    ],
+)
+def test_failure_of_pip_is_one_line_and_repeated_by_the_same_command(checkout, says, words):
+    (checkout.folder / "pip_says").write_text(says + "\n")
+    answer = checkout.make("quickstart")
+    assert answer.returncode != 0
+    assert words in answer.stderr.splitlines()[0]
+    (checkout.folder / "pip_says").unlink()
+    checkout.calls()
     assert checkout.make("quickstart").returncode == 0
-    assert checkout.calls()[0] == "-m workflows.engines.install_packages"
+    assert checkout.calls() == [BASE, *BUILD, RUN]
 
 
-def test_half_made_environment_is_made_anew(checkout):
-    checkout.program(checkout.bin / "python3", GOOD)
-    (checkout.folder / ".venv" / "bin").mkdir(parents=True)
-    (checkout.folder / ".venv" / "bin" / "python").symlink_to("/nowhere/python3")
-    assert checkout.make("venv").returncode == 0
-    assert checkout.calls() == ["venv"]
-
-
-NO_PIP = INNER.replace("[[", '[[ "$*" == *"import pip"* ]] && exit 1\n[[', 1)
+def test_killed_installation_is_repeated_and_its_half_packages_go(checkout):
+    (checkout.folder / "killed").touch()
+    assert checkout.make("quickstart").returncode != 0
+    assert checkout.calls() == ["venv", BASE]
+    (checkout.folder / "killed").unlink()
+    (checkout.folder / "repair_with").write_text(sys.executable)
+    site = checkout.folder / ".venv" / "lib" / "python3.12" / "site-packages"
+    for name, left_out in {
+        "whole": "",
+        "norecord": "RECORD",
+        "noinstaller": "INSTALLER",
+        "empty": "empty.py",
+    }.items():
+        info = site / f"{name}-1.0.dist-info"
+        info.mkdir()
+        record = f"{name}.py,,\n{name}.pyc,,\n{info.name}/METADATA,,\n"
+        for file, text in {"METADATA": "Name: x", "INSTALLER": "pip", "RECORD": record}.items():
+            (info / file).write_text(text)
+        (site / f"{name}.py").touch()
+        (info / left_out if left_out.isupper() else site / f"{left_out}").unlink() if left_out else None
+    (site / "~umpy").mkdir()
+    (site / "~file").touch()
+    answer = checkout.make("quickstart")
+    assert answer.returncode == 0, answer.stderr
+    assert checkout.calls() == [BASE, *BUILD, RUN]
+    assert [path.name for path in site.glob("*-1.0.dist-info")] == ["whole-1.0.dist-info"]
+    assert answer.stdout.count("Repairing") >= 3
+    assert not list(site.glob("~*"))
 
 
 @pytest.mark.parametrize("damage", ["dangling", "missing", "pip is broken"])
-def test_environment_made_anew_is_filled_again(checkout, damage):
+def test_broken_environment_is_replaced_and_filled_again(checkout, damage):
     """Its stamps were there when make looked, and went with the environment."""
-    checkout.program(checkout.bin / "python3", GOOD)
     assert checkout.make("setup").returncode == 0
-    assert checkout.make("quickstart").returncode == 0
     checkout.calls()
     python = checkout.folder / ".venv" / "bin" / "python"
     python.unlink()
     if damage == "dangling":
         python.symlink_to("/nowhere/python3")
     if damage == "pip is broken":
-        checkout.program(python, NO_PIP)
-    installed = ["venv", "-m workflows.engines.install_packages", "-m workflows.engines.install_gpaw"]
+        checkout.program(python, INNER.replace("[[", '[[ "$*" == *"import pip"* ]] && exit 1\n[[', 1))
     assert checkout.make("quickstart").returncode == 0
-    assert checkout.calls() == [*installed, "run examples/quickstart.yaml"]
-    python.unlink()
-    assert checkout.make("test").returncode == 0
-    calls = checkout.calls()
-    assert calls[:2] == ["venv", "-m workflows.engines.install_packages dev"]
-    assert calls[2] == "-m workflows.engines.install_gpaw"
-    assert calls[3].startswith("-m pytest")
+    assert checkout.calls()[:2] == ["venv", BASE]
+
+
+def test_mpi_is_built_where_its_parts_are_and_not_where_it_is_declined(checkout):
+    for name in ("mpicc", "mpirun"):
+        checkout.program(checkout.bin / name, "#!/bin/bash\nexit 0\n")
+    assert checkout.make("gpaw", "MGSURF_GPAW_MPI=0").returncode == 0
+    assert "mpi = False" in (checkout.folder / "siteconfig").read_text()
+    checkout.calls()
+    answer = checkout.make("gpaw")
+    assert "with MPI" in answer.stdout
+    names: dict[str, object] = {}
+    exec((checkout.folder / "siteconfig").read_text(), names)
+    assert (names["mpi"], names["compiler"], names["scalapack"]) == (True, "mpicc", True)
+    assert names["libraries"] == ["xc", "fftw3", "openblas", "scalapack-openmpi"]
+    checkout.calls()
+    assert (checkout.make("gpaw").returncode, checkout.calls()) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("linkable", "libraries", "no_libxc", "no_blas"),
+    [
+        ("none", [], True, True),
+        ("xc openblas blas", ["xc", "openblas"], False, False),
+        ("blas", ["blas"], True, False),
+        ("xc", ["xc"], False, True),
+    ],
+)
+def test_serial_build_names_only_libraries_that_link(checkout, linkable, libraries, no_libxc, no_blas):
+    found = " || ".join(f'"$*" == *-l{name}' for name in linkable.split())
+    checkout.program(checkout.bin / "g++", f"#!/bin/bash\n[[ {found} ]]\n")
+    assert checkout.make("gpaw").returncode == 0
+    names: dict[str, object] = {}
+    exec((checkout.folder / "siteconfig").read_text(), names)
+    assert (names["mpi"], names["libraries"]) == (False, libraries)
+    assert (names["nolibxc"], names["noblas"]) == (no_libxc, no_blas)
+
+
+@pytest.mark.parametrize(
+    ("missing", "packages"),
+    [(("g++",), "g++"), (("headers",), "python3.12-dev"), (("g++", "headers"), "g++ python3.12-dev")],
+)
+def test_what_compiling_needs_is_one_line_with_the_remedy(checkout, missing, packages):
+    if "g++" in missing:
+        (checkout.bin / "g++").unlink()
+    if "headers" in missing:
+        (checkout.folder / "include" / "Python.h").unlink()
+    answer = checkout.make("quickstart")
+    assert answer.returncode != 0
+    assert f"sudo apt-get install -y {packages} " in answer.stderr.splitlines()[0]
+
+
+# Installs only after its lists were read, and nothing of MPI where `no_mpi` is.
+APT = """#!/bin/bash
+[[ "$0" == *apt-get ]] || exit 0  # copied as one of the programs that it installs
+echo "apt ${*:5}" >> calls
+if [[ "$5" == update ]]; then touch lists; exit 0; fi
+if [[ ! -e lists ]] || [[ -e no_mpi && "$*" == *openmpi* ]]; then
+  echo "E: libxc9.deb  404  Not Found"; exit 100
+fi
+[[ "$*" != *openmpi* ]] || for name in mpicc mpirun; do cp bin/apt-get bin/$name; done
+[[ "$*" != *g++* ]] || cp bin/apt-get bin/g++
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root installs with apt")
+@pytest.mark.parametrize("mpi", ["to be had", "not to be had", "not wanted"])
+def test_root_installs_with_apt_what_is_missing(checkout, mpi):
+    checkout.program(checkout.bin / "apt-get", APT)
+    (checkout.bin / "g++").unlink()
+    if mpi == "not to be had":
+        (checkout.folder / "no_mpi").touch()
+    answer = checkout.make("gpaw", f"MGSURF_GPAW_MPI={int(mpi != 'not wanted')}")
+    assert answer.returncode == 0, answer.stderr
+    asked = [call for call in checkout.calls() if call.startswith("apt ")]
+    compiler = "apt install --no-install-recommends g++"
+    everything = " ".join([compiler, *MPI_PACKAGES])
+    assert (
+        asked
+        == {
+            "to be had": [everything, "apt update", everything],
+            "not to be had": [everything, "apt update", everything, compiler],
+            "not wanted": [compiler, "apt update", compiler],
+        }[mpi]
+    )
+    assert ("with MPI is ready" in answer.stdout) == (mpi == "to be had")
+    if mpi == "not to be had":
+        assert all(word in answer.stderr for word in ("WARNING", "libxc9.deb  404", "make gpaw"))
+    else:
+        assert answer.stderr == ""
+
+
+def test_doctor_names_the_packages_that_make_installs():
+    assert f"MPI_APT := {' '.join(MPI_PACKAGES)}\n" in (ROOT / "Makefile").read_text()
 
 
 def test_bare_make_shows_the_commands(checkout):

@@ -1,94 +1,202 @@
-"""`mgsurf schedule`: let the host call `mgsurf refresh` by itself."""
+"""`mgsurf schedule`: a shell script by which the host repeats `mgsurf refresh`, with cron, systemd or Slurm.
+
+Nothing of the host is changed here: the script is printed, and its first lines say how to run it and how to
+remove what it installs. An entry's name is made of store and campaign, so that the script replaces it.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import shlex
+import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from stores.connections import parse_uri, resolve_store_uri
 from stores.errors import InputError
+from stores.method import content_hash
 from stores.mongo import masked
 from stores.settings_file import resolve_work_dir
-from workflows.execution.schedule import Entry, choose_way, every, minutes_in, ways
 
-if TYPE_CHECKING:
-    from workflows.execution.schedule import Way
-
+_MINUTES = {"m": 1, "min": 1, "h": 60, "d": 1440, "w": 10080}
+_UNITS = '"${XDG_CONFIG_HOME:-$HOME/.config}"/systemd/user'
 _PASSED_ON = ("MGSURF_CONFIG", "MGSURF_WORK_DIR", "MGSURF_CACHE", "OMP_NUM_THREADS")
 """Variables of this shell that the command needs there, too."""
 
 
+class Entry(NamedTuple):
+    """What is repeated: a command in a folder, its output added to a log, every so many minutes."""
+
+    name: str
+    command: list[str]
+    folder: Path
+    log: Path
+    minutes: int
+    environment: dict[str, str]
+    slurm: list[str]
+
+    @property
+    def shell(self) -> str:
+        """As one line for a shell."""
+        words = [f"{key}={shlex.quote(value)}" for key, value in sorted(self.environment.items())]
+        words.append(shlex.join(self.command))
+        return f"cd {shlex.quote(str(self.folder))} && {' '.join(words)} >> {shlex.quote(str(self.log))} 2>&1"
+
+
 def schedule(
-    campaign: Path | None,
-    *,
-    interval: str,
-    way: str | None,
-    show: bool,
-    install: bool,
-    remove: bool,
-    slurm: list[str],
-    store: str | None,
+    campaign: Path | None, interval: str, way: str | None, changed: str, slurm: list[str], store: str | None
 ) -> int:
-    """Print, install or remove the entry that repeats a refresh.
+    """Print the script that makes the host repeat a refresh; return the exit status.
 
     Parameters
     ----------
-    campaign
-        Of the refresh.
+    campaign, store
+        Those of the refresh.
     interval
-        Such as 6h.
+        From one start to the next, such as 6h.
     way
-        cron, systemd or slurm; None: whichever the host has.
-    show, install, remove
-        What to do; none of them prints.
+        cron, systemd or slurm; None: the first of slurm, systemd and cron that the host has.
+    changed
+        "install" or "remove", by which earlier versions changed the host: answered with the command to type.
     slurm
-        Options of its jobs, where Slurm does it.
-    store
-        URI of the refresh.
+        Options of the job, where Slurm does it.
 
-    Returns
-    -------
-    int
-        Exit status.
+    Raises
+    ------
+    InputError
+        If there is no such interval, campaign or way, or the entry would show a password; with `changed`.
     """
-    if show + install + remove > 1:
-        raise InputError("--print, --install and --remove exclude each other; choose one")
+    way = way or _way_of_host()
     entry = _entry(campaign, minutes_in(interval), slurm, store)
-    if remove:
-        return _remove(entry, way)
-    chosen = choose_way(way)
-    if not install:
-        print(chosen.text(entry), end="")
-        print(
-            f"mgsurf: nothing was changed; --install puts this into {_place(chosen)} of this host",
-            file=sys.stderr,
-        )
-        return 0
-    entry.log.parent.mkdir(parents=True, exist_ok=True)
-    for other in ways().values():  # an entry of another kind, or of an older name, would run as well
-        if other.name != chosen.name and other.there():
-            other.remove(entry)
-            other.remove(entry.named_before())
-    chosen.remove(entry.named_before())
-    hint = chosen.install(entry)
-    print(f"every {every(entry.minutes)} with {_place(chosen)}: {entry.name}, output in {entry.log}")
-    print(f"{hint}; mgsurf schedule --remove takes it out again")
+    text, remove = {"cron": _cron, "systemd": _systemd, "slurm": _slurm}[way](entry)
+    given = [str(campaign)] if campaign else []
+    given += ["--every", interval, "--with", way, *(f"--slurm={option}" for option in slurm)]
+    given += ["--store", store] if store else []
+    install = f"{shlex.join([*_program(), 'schedule', *given])} | sh"
+    if changed:
+        command = install if changed == "install" else remove
+        raise InputError(f"--{changed}: mgsurf does not change {way} itself; type: {command}")
+    folder = shlex.quote(str(entry.log.parent))
+    print(f"# install:  {install}\n# remove:   {remove}\nset -e\nmkdir -p {folder}\n{text}", end="")
     return 0
 
 
-def _remove(entry: Entry, way: str | None) -> int:
-    candidates = [choose_way(way)] if way else [one for one in ways().values() if one.there()]
-    entries = (entry, entry.named_before())
-    found = [_place(way) for way in candidates for one in entries if way.remove(one)]
-    removed, of = list(dict.fromkeys(found)), " and ".join(entry.of)
-    print(
-        f"removed {entry.name} from {', '.join(removed)}"
-        if removed
-        else f"there is no {entry.name} here, of {of}; name the store and campaign it was installed with"
+def minutes_in(text: str) -> int:
+    """Read an interval such as 30min, 6h, 1d or 2w; InputError unless between 5 minutes and 4 weeks."""
+    found = re.fullmatch(r"(\d{1,5})\s*(min|m|h|d|w)", text.strip())
+    minutes = int(found[1]) * _MINUTES[found[2]] if found else 0
+    if not 5 <= minutes <= 40320:
+        raise InputError(f"--every {text}: give a time between 5min and 4w, such as 30min, 6h, 1d or 1w")
+    return minutes
+
+
+def cron_times(minutes: int, name: str) -> str:
+    """Return a crontab's five fields, the minute by the name; InputError if they cannot hold the interval."""
+    minute, hours = int(content_hash(name, 6), 16) % 60, minutes // 60
+    if minutes < 60 and 60 % minutes == 0:
+        return f"{minute % minutes}-59/{minutes} * * * *"
+    if minutes % 60 == 0 and hours < 24 and 24 % hours == 0:
+        return f"{minute} {'*' if hours == 1 else f'*/{hours}'} * * *"
+    if minutes in (1440, 10080):
+        return f"{minute} 3 * * {'*' if minutes == 1440 else 0}"
+    raise InputError(
+        f"--every {minutes}min: a crontab cannot say this; take 5, 6, 10, 12, 15, 20 or 30min, 1, 2, 3, "
+        "4, 6, 8 or 12h, 1d or 1w, or --with systemd"
     )
-    return 0
+
+
+def _cron(entry: Entry) -> tuple[str, str]:
+    """Return what puts an entry at the end of the crontab (an unreadable one is left), and its removal."""
+    without = f"sed '/^# >>> {entry.name}$/,+2d'"
+    script = f"""\
+old=$(LC_ALL=C crontab -l 2>&1) || case $old in *"no crontab"*) old= ;; *) echo "$old" >&2; exit 1 ;; esac
+{{ [ -z "$old" ] || printf '%s\\n' "$old" | {without}; cat; }} << 'END' | crontab -
+# >>> {entry.name}
+{cron_times(entry.minutes, entry.name)} {entry.shell}
+# <<< {entry.name}
+END
+"""
+    return script, f"crontab -l | {without} | crontab -"
+
+
+def _systemd(entry: Entry) -> tuple[str, str]:
+    """Return what writes service and timer, see systemd.service(5), .exec(5) and .timer(5); their removal."""
+    # variables are put into arguments, but into neither the program's path nor Environment=
+    arguments = [_quoted(entry.command[0]), *(_quoted(w).replace("$", "$$") for w in entry.command[1:])]
+    settings = "".join(f"Environment={_quoted(f'{k}={v}')}\n" for k, v in sorted(entry.environment.items()))
+    script = f"""\
+mkdir -p {_UNITS}
+cat > {_UNITS}/{entry.name}.service << 'END'
+[Unit]
+Description=mgsurf refresh
+
+[Service]
+Type=oneshot
+WorkingDirectory={entry.folder}
+{settings}ExecStart={" ".join(arguments)}
+StandardOutput=append:{entry.log}
+StandardError=append:{entry.log}
+END
+cat > {_UNITS}/{entry.name}.timer << 'END'
+[Unit]
+Description=mgsurf refresh
+
+[Timer]
+OnActiveSec=1min
+OnUnitActiveSec={entry.minutes}min
+
+[Install]
+WantedBy=timers.target
+END
+systemctl --user daemon-reload
+systemctl --user enable {entry.name}.timer
+systemctl --user restart {entry.name}.timer
+"""
+    return script, f"systemctl --user disable --now {entry.name}.timer; rm {_UNITS}/{entry.name}.*"
+
+
+def _slurm(entry: Entry) -> tuple[str, str]:
+    """Return what submits a job that first submits itself for later, and its removal.
+
+    The successor is submitted before the work, so that no failure of the work breaks the chain, and waits for
+    this job to end (``singleton``). Removing the file ends the chain in any case.
+    """
+    job = shlex.quote(str(entry.log.parent / f"{entry.name}.sh"))
+    cancel = f'scancel --user="$(id -un)" --name={entry.name}'
+    options = "".join(f"#SBATCH {option}\n" for option in entry.slurm)
+    script = f"""\
+cat > {job} << 'END'
+#!/bin/bash
+#SBATCH --job-name={entry.name}
+#SBATCH --output={shlex.quote(str(entry.log))}
+#SBATCH --open-mode=append
+{options}#SBATCH --dependency=singleton
+[ -e {job} ] || exit 0
+sbatch --begin=now+{entry.minutes}minutes {job}
+{entry.shell}
+END
+{cancel}
+sbatch {job}
+"""
+    return script, f"rm {job}; {cancel}"
+
+
+def _quoted(word: str) -> str:
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _way_of_host() -> str:
+    user_manager = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}", "systemd").is_dir()
+    programs = {"slurm": "sbatch", "systemd": "systemctl", "cron": "crontab"}
+    for way, program in programs.items():
+        if shutil.which(program) and (user_manager or way != "systemd"):
+            return way
+    raise InputError(
+        "this host has no cron, systemd user timers or Slurm that this user may use; let something else call "
+        "mgsurf refresh, which is safe at any time, or choose one --with cron"
+    )
 
 
 def _entry(campaign: Path | None, minutes: int, slurm: list[str], store: str | None) -> Entry:
@@ -97,12 +205,12 @@ def _entry(campaign: Path | None, minutes: int, slurm: list[str], store: str | N
     if campaign is not None:
         from workflows.flows.campaign_file import load_campaign
 
-        loaded = load_campaign(campaign)  # a mistake is told now, not at night
+        loaded = load_campaign(campaign)  # a mistake shows now, not at night
         work_dir, campaign_store = loaded.work_dir, loaded.store
         command.append(str(campaign.absolute()))
-    told = store or os.environ.get("MGSURF_STORE")
-    if told:
-        uri = resolve_store_uri(told)
+    given = store or os.environ.get("MGSURF_STORE")
+    if given:
+        uri = resolve_store_uri(given)
         if masked(uri) != uri:
             raise InputError(
                 f"{masked(uri)}: the schedule would show its password; put it into the campaign file or into "
@@ -113,18 +221,21 @@ def _entry(campaign: Path | None, minutes: int, slurm: list[str], store: str | N
         command += ["--store", uri]
     environment = {name: os.environ[name] for name in _PASSED_ON if os.environ.get(name)}
     log = resolve_work_dir(campaign=work_dir) / "refresh.log"
-    of = [masked(resolve_store_uri(store, campaign_store))]
-    if campaign is not None:
-        of.append(str(campaign.resolve()))
-    return Entry(tuple(command), Path.cwd(), log, minutes, environment, tuple(slurm), tuple(of))
+    for text in (*command, str(Path.cwd()), str(log), *environment.values(), *slurm):
+        if re.search(r"[\x00-\x1f\x7f%]", text):
+            raise InputError(
+                f"{text!r} holds a % or a control character, which crontabs and units do not keep; rename it"
+            )
+    for option in slurm:
+        if not re.fullmatch(r"--?[a-z].*", option):
+            raise InputError(f"--slurm {option}: is no option of Slurm; write it as --slurm=--time=4:00:00")
+    of = [masked(resolve_store_uri(store, campaign_store)), *([str(campaign.resolve())] if campaign else [])]
+    return Entry(
+        f"mgsurf-refresh-{content_hash(of, 8)}", command, Path.cwd(), log, minutes, environment, slurm
+    )
 
 
 def _program() -> list[str]:
     """Return how this very mgsurf is called from anywhere."""
     script = Path(sys.executable).parent / "mgsurf"
     return [str(script)] if script.is_file() else [sys.executable, "-m", "workflows.cli.app"]
-
-
-def _place(way: Way) -> str:
-    names = {"cron": "the crontab", "scrontab": "Slurm's crontab", "sbatch": "the Slurm queue"}
-    return names.get(way.name, "systemd's user timers")

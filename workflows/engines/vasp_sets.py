@@ -1,8 +1,9 @@
 """VASP input of the four calculations, every tag of it ours.
 
-The generators are atomate2's in form (a maker takes them, `get_input_set(structure)` gives the files) but
-take nothing from it: neither its base set, nor ``VASP_INCAR_UPDATES`` and other settings of a user, nor the
-INCAR of an earlier run enters. Only the tags that spread the work over a machine can be added.
+The generators are subclasses of atomate2's VaspInputGenerator, whose `get_input_set(structure)` gives the
+files. No tag comes from elsewhere: neither atomate2's base set, nor ``VASP_INCAR_UPDATES`` and other settings
+of a user, nor the INCAR of an earlier run enters. Only the tags that spread the work over a machine can be
+added.
 """
 
 from __future__ import annotations

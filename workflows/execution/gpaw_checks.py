@@ -6,18 +6,46 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from workflows.engines.install_gpaw import MPI_PACKAGES, PROBE, InstalledGpaw
 from workflows.engines.mpi import ONE_THREAD, find_mpirun, mpi_environment, mpirun_command
 from workflows.execution.checks import Check, Status
 
 SECONDS = 30.0
+MPI_PACKAGES = (
+    "libopenmpi-dev",
+    "openmpi-bin",
+    "libxc-dev",
+    "libopenblas-dev",
+    "libfftw3-dev",
+    "libscalapack-openmpi-dev",
+)
 MPI_MEND = f"sudo apt-get install -y {' '.join(MPI_PACKAGES)} && make gpaw"
 # The compiled part alone: gpaw.mpi would do the same after a second of imports.
 # Each rank prints one character: mpirun mixes up the ranks' longer lines.
 HELLO = "import gpaw.cgpaw as c; print(c.Communicator().size if c.have_mpi else 1)"
+
+PROBE = """\
+import json, importlib.metadata as m
+import gpaw, gpaw.cgpaw as c
+from pathlib import Path
+setups = [str(p) for p in gpaw.setup_paths if any(Path(p).glob('Mg.*PBE*'))]
+print(json.dumps({'version': m.version('gpaw'), 'setups_version': m.version('gpaw-data'), 'setups': setups,
+                  'mpi': bool(getattr(c, 'have_mpi', False)), 'libxc': getattr(c, 'libxc_version', None)}))
+"""
+
+
+@dataclass(frozen=True)
+class InstalledGpaw:
+    """The GPAW that imports in this environment."""
+
+    version: str
+    setups_version: str
+    mpi: bool
+    libxc: str | None
+    setups: tuple[str, ...]
 
 
 @cache

@@ -84,11 +84,9 @@ def schedule(
     every: Annotated[
         str, typer.Option("--every", metavar="TIME", help="From one start to the next: 30min, 6h, 1d.")
     ] = "6h",
-    show: Annotated[
-        bool, typer.Option("--print", help="Print what would be installed; so without any of these three.")
-    ] = False,
-    install: Annotated[bool, typer.Option("--install", help="Install it, or change its interval.")] = False,
-    remove: Annotated[bool, typer.Option("--remove", help="Take it out again.")] = False,
+    show: Annotated[bool, typer.Option("--print", hidden=True)] = False,
+    install: Annotated[bool, typer.Option("--install", hidden=True)] = False,
+    remove: Annotated[bool, typer.Option("--remove", hidden=True)] = False,
     way: Annotated[
         ScheduleWay | None,
         typer.Option("--with", help="By what; whichever the host has.", show_default=False),
@@ -99,23 +97,16 @@ def schedule(
     ] = None,
     store: StoreOption = None,
 ) -> int:
-    """Let this host repeat mgsurf refresh: by cron, a systemd timer or Slurm.
+    """Print a shell script by which this host repeats mgsurf refresh: with cron, a systemd timer or Slurm.
 
+    Its first lines are the commands that install it and remove it.
     Examples: [cyan]mgsurf schedule --every 6h[/cyan],
-    [cyan]mgsurf schedule campaign.yaml --every 1d --with cron --install[/cyan]
+    [cyan]mgsurf schedule campaign.yaml --every 1d --with cron | sh[/cyan]
     """
     from workflows.cli.schedule import schedule as schedule_refresh
 
-    return schedule_refresh(
-        campaign,
-        interval=every,
-        way=way.value if way else None,
-        show=show,
-        install=install,
-        remove=remove,
-        slurm=slurm or [],
-        store=store,
-    )
+    changed = "install" if install else "remove" if remove else ""
+    return schedule_refresh(campaign, every, way.value if way else None, changed, slurm or [], store)
 
 
 @app.command(rich_help_panel=LOOP)
