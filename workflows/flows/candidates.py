@@ -24,8 +24,8 @@ from stores.candidates import (
 )
 from stores.errors import EngineError, InputError
 from stores.method import content_hash
-from stores.structures.document import structure_from_document
 from stores.method_names import stored_methods
+from stores.structures.document import structure_from_document
 from workflows.engines.kpoints import engine_mesh
 from workflows.flows.campaign_file import check_runnable
 from workflows.flows.dft_cost import Work
