@@ -63,8 +63,8 @@ define SETUP
 trap 'echo; echo "Interrupted. Type the same command again." >&2; exit 130' INT
 log=$(VENV)/log
 mkdir -p $$log
-exec 9> $(VENV)/.setup.lock  # pip inherits it: kill -9 leaves pip at work, and two must not write here
-flock -n 9 || { echo "Another set-up is at work in $(VENV); waiting for it ..."; flock 9; }
+exec 9> $(VENV)/.setup.lock  # pip inherits it: after kill -9 of make, pip still runs, and two must not write here
+flock -n 9 || { echo "Another set-up is running in $(VENV); waiting for it ..."; flock 9; }
 fail() { echo "Error: $$*" >&2; exit 1; }
 step() {  # LOG WHAT COMMAND...; where it fails the reason is in $$why
   local file=$$log/$$1.log what=$$2 began=$$SECONDS
@@ -87,7 +87,7 @@ step() {  # LOG WHAT COMMAND...; where it fails the reason is in $$why
 pip() { PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
   $(PY) -m pip --disable-pip-version-check --no-input install "$$@"; }
 apt() { DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=120 "$$@"; }
-# A fresh machine has no package lists, and those of an old image name files that are gone.
+# A fresh machine has no package lists; those of an old image name files that were removed.
 apt_install() {
   apt install --no-install-recommends "$$@" || { apt update && apt install --no-install-recommends "$$@"; }
 }
@@ -95,7 +95,7 @@ $(PY) -c "$$REPAIR"
 endef
 NO_NETWORK := 'ConnectionError|NameResolutionError|new connection|Temporary failure (in name )?resol|Name or service not known|Could not resolve|Network is unreachable|TimeoutError|ProxyError|connect to proxy'
 
-# pip writes INSTALLER and RECORD last, and takes a package that lacks them, or files, for a whole one.
+# pip writes INSTALLER and RECORD last, but regards a package that lacks them, or other files, as complete.
 define REPAIR
 import importlib.metadata, pathlib, shutil
 for left in pathlib.Path("$(VENV)").glob("lib/python3.*/site-packages/~*"):
@@ -131,7 +131,7 @@ $(GPAW): | venv
 gpaw: $(BASE)
 	@$(BUILD_GPAW)
 
-# As root apt brings what MPI needs (`mgsurf doctor` names the same packages); else what is there decides.
+# As root, apt installs what MPI needs (`mgsurf doctor` names the same packages); else what is installed decides.
 MPI_APT := libopenmpi-dev openmpi-bin libxc-dev libopenblas-dev libfftw3-dev libscalapack-openmpi-dev
 MPI_LIBRARIES := xc fftw3 openblas scalapack-openmpi
 
