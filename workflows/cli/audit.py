@@ -12,7 +12,7 @@ from stores.connections import resolve_store_uri
 from stores.errors import InputError, install_command
 from stores.exclusions import accept, exclude, excluded_line, list_excluded
 from stores.words import counted
-from workflows.cli.console import page, simple_table
+from workflows.cli.console import check_one_format, page, simple_table
 from workflows.cli.query import existing_store
 from workflows.cli.writing import store_to_write
 
@@ -61,8 +61,7 @@ def audit_labels(
     int
         Exit status.
     """
-    if as_json and as_csv:
-        raise InputError("--json and --csv exclude each other; choose one")
+    check_one_format(as_json, as_csv)
     if output is not None:
         from workflows.cli.plot import FORMATS, check_output
 
