@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from stores.errors import InputError
 from workflows.cli.filters import SurfaceFilter
 from workflows.cli.options import (
     OUTPUT,
@@ -223,6 +224,8 @@ def audit(
     """
     from workflows.cli.audit import accept_labels, audit_labels, show_excluded
 
+    if sum(map(bool, (reject, accept, excluded))) > 1:
+        raise InputError("--reject, --accept and --excluded exclude each other; choose one")
     if accept:
         return accept_labels(accept, store)
     if excluded:
