@@ -29,7 +29,12 @@ def host(tmp_path, monkeypatch):
     """A folder with stand-ins in front of the PATH; gives the function that runs a script by sh."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name, text in {"crontab": CRONTAB, "systemctl": RECORDS_ITS_CALL, "sbatch": RECORDS_ITS_CALL, "scancel": RECORDS_ITS_CALL}.items():
+    for name, text in {
+        "crontab": CRONTAB,
+        "systemctl": RECORDS_ITS_CALL,
+        "sbatch": RECORDS_ITS_CALL,
+        "scancel": RECORDS_ITS_CALL,
+    }.items():
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     monkeypatch.chdir(tmp_path)
