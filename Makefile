@@ -70,7 +70,8 @@ step() {  # LOG WHAT COMMAND...; where it fails the reason is in $$why
   local file=$$log/$$1.log what=$$2 began=$$SECONDS
   shift 2
   printf '%s ... ' "$$what"
-  if "$$@" > $$file 2>&1 < /dev/null; then echo "done in $$((SECONDS - began)) s"; return 0; fi
+  # in a shell of its own: the trap would write into the log where the command is a function
+  if ("$$@") > $$file 2>&1 < /dev/null; then echo "done in $$((SECONDS - began)) s"; return 0; fi
   echo failed
   if grep -qE 'No space left on device|Disk quota exceeded' $$file; then
     why="the disk is full. Free some space and type the same command again"

@@ -49,6 +49,7 @@ INNER = """#!/bin/bash
 [[ "$*" == *-c* ]] && [[ "$1" != -m ]] && exit 0
 line="$*"; echo "${line/--disable-pip-version-check --no-input /}" >> calls
 [[ "$*" == *pip* && -e killed ]] && kill -9 $PPID $$
+[[ "$*" == *pip* && -e interrupted ]] && kill -INT 0
 [[ "$*" == *pip* && -e pip_says ]] && { cat pip_says; exit 1; }
 [[ "$*" == *"dir gpaw"* ]] && { cat "$GPAW_CONFIG" > siteconfig; echo "$PIP_BUILD_CONSTRAINT" >> calls
   grep -q "mpi = True" "$GPAW_CONFIG" && how=with || how=without; echo "26.7.0 1.2.1 $how MPI" > gpaw; }
@@ -92,6 +93,7 @@ class Checkout:
             capture_output=True,
             text=True,
             timeout=60,
+            start_new_session=True,
             check=False,
         )
 
@@ -167,6 +169,17 @@ def test_failure_of_pip_is_one_line_and_repeated_by_the_same_command(checkout, s
     assert answer.returncode != 0
     assert words in answer.stderr.splitlines()[0]
     (checkout.folder / "pip_says").unlink()
+    checkout.calls()
+    assert checkout.make("quickstart").returncode == 0
+    assert checkout.calls() == [BASE, *BUILD, RUN]
+
+
+def test_ctrl_c_is_one_line_and_the_same_command_repeats_the_step(checkout):
+    (checkout.folder / "interrupted").touch()
+    answer = checkout.make("quickstart")
+    assert answer.returncode != 0
+    assert "Interrupted. Type the same command again." in answer.stderr
+    (checkout.folder / "interrupted").unlink()
     checkout.calls()
     assert checkout.make("quickstart").returncode == 0
     assert checkout.calls() == [BASE, *BUILD, RUN]
