@@ -12,6 +12,8 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 PY := $(VENV)/bin/python
 WORKERS ?= 2
+# For commands that users type; images without users often lack sudo.
+SUDO := $(shell (( EUID == 0 )) || echo "sudo ")
 
 # What is installed depends on these two files and on where the repository lies (scripts hold its path).
 # A set-up step writes its stamp when it is complete; an interrupted one is simply done again.
@@ -198,7 +200,7 @@ set_up_gpaw() {
   if [ "$$found" = "$$want without MPI" ] && [ -z "$$mpi" -o "$$needed" ]; then return 0; fi
   if [ "$$needed" ]; then
     fail "GPAW has to be compiled, and a C++ compiler or Python's header files cannot be found. Type:" \
-      "sudo apt-get install -y $$needed   and then the same command again."
+      "$(SUDO)apt-get install -y $$needed   and then the same command again."
   fi
   step gpaw-data "Installing GPAW's atomic data sets, 80 MB (typically 10 s)" pip gpaw-data || fail "$$why"
   if [ -z "$$mpi" ] || ! { mpi_build || { warn "$$why"; false; }; }; then serial_build; fi
@@ -230,7 +232,7 @@ venv:
 	done
 	if [ -z "$$found" ]; then
 	  echo "Error: mgsurf needs Python 3.11 or newer; tried:$$tried." \
-	    "Install one (sudo apt-get install python3 python3-venv) or name one:" \
+	    "Install one ($(SUDO)apt-get install python3 python3-venv) or name one:" \
 	    "make $(or $(MAKECMDGOALS),quickstart) PYTHON=/path/to/python3.12" >&2
 	  exit 1
 	fi
@@ -238,7 +240,7 @@ venv:
 	  package=$$("$$found" -c 'import sys; v = "python3.%d" % sys.version_info[1]; print(v + "-venv")')
 	  if [ "$$found" = python3 ]; then package=python3-venv; fi
 	  echo "Error: $$(command -v "$$found") cannot make virtual environments. Type:" \
-	    "sudo apt-get install -y $$package   and then the same command again." >&2
+	    "$(SUDO)apt-get install -y $$package   and then the same command again." >&2
 	  exit 1
 	fi
 	echo "Making the virtual environment .venv with $$("$$found" --version) ..."

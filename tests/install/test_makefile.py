@@ -59,6 +59,7 @@ BASE, DEV = "-m pip install -e .", "-m pip install -e .[dev]"
 DATA, GPAW = "-m pip install gpaw-data", "-m pip install --force-reinstall --no-deps --no-cache-dir gpaw"
 BUILD = [DATA, GPAW, "constraints.txt"]
 RUN = "run examples/quickstart.yaml"
+SUDO = "sudo " if os.geteuid() else ""
 
 
 class Checkout:
@@ -117,8 +118,8 @@ def checkout(tmp_path):
         ({"python3": OLD}, [], ["3.11 or newer", "python3 (3.9.2)", "PYTHON=/path/to/python3.12"]),
         ({"python3": GOOD, "elderly": OLD}, ["PYTHON=elderly"], ["elderly (3.9.2)."]),
         ({"python3": GOOD}, ["PYTHON=/nowhere/python"], ["/nowhere/python (not found)"]),
-        ({"python3": NO_VENV}, [], ["sudo apt-get install -y python3-venv "]),
-        ({"python3": OLD, "python3.12": NO_VENV}, [], ["sudo apt-get install -y python3.12-venv "]),
+        ({"python3": NO_VENV}, [], [f" {SUDO}apt-get install -y python3-venv "]),
+        ({"python3": OLD, "python3.12": NO_VENV}, [], [f" {SUDO}apt-get install -y python3.12-venv "]),
     ],
 )
 def test_no_usable_python_is_one_line_with_the_remedy(checkout, programs, arguments, words):
@@ -276,7 +277,7 @@ def test_what_compiling_needs_is_one_line_with_the_remedy(checkout, missing, pac
         (checkout.folder / "include" / "Python.h").unlink()
     answer = checkout.make("quickstart")
     assert answer.returncode != 0
-    assert f"sudo apt-get install -y {packages} " in answer.stderr.splitlines()[0]
+    assert f" {SUDO}apt-get install -y {packages} " in answer.stderr.splitlines()[0]
 
 
 # Installs only after its lists were read, and nothing of MPI where `no_mpi` is.
