@@ -12,6 +12,8 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 PY := $(VENV)/bin/python
 WORKERS ?= 2
+# For commands that users type; images without users often lack sudo.
+SUDO := $(shell (( EUID == 0 )) || echo "sudo ")
 
 # What is installed depends on these two files and on where the repository lies (scripts hold its path).
 # A set-up step writes its stamp when it is complete; an interrupted one is simply done again.
@@ -63,14 +65,15 @@ define SETUP
 trap 'echo; echo "Interrupted. Type the same command again." >&2; exit 130' INT
 log=$(VENV)/log
 mkdir -p $$log
-exec 9> $(VENV)/.setup.lock  # pip inherits it: kill -9 leaves pip at work, and two must not write here
-flock -n 9 || { echo "Another set-up is at work in $(VENV); waiting for it ..."; flock 9; }
+exec 9> $(VENV)/.setup.lock  # pip inherits it: after kill -9 of make, pip still runs, and two must not write here
+flock -n 9 || { echo "Another set-up is running in $(VENV); waiting for it ..."; flock 9; }
 fail() { echo "Error: $$*" >&2; exit 1; }
 step() {  # LOG WHAT COMMAND...; where it fails the reason is in $$why
   local file=$$log/$$1.log what=$$2 began=$$SECONDS
   shift 2
   printf '%s ... ' "$$what"
-  if "$$@" > $$file 2>&1 < /dev/null; then echo "done in $$((SECONDS - began)) s"; return 0; fi
+  # in a shell of its own: the trap would write into the log where the command is a function
+  if ("$$@") > $$file 2>&1 < /dev/null; then echo "done in $$((SECONDS - began)) s"; return 0; fi
   echo failed
   if grep -qE 'No space left on device|Disk quota exceeded' $$file; then
     why="the disk is full. Free some space and type the same command again"
@@ -87,7 +90,7 @@ step() {  # LOG WHAT COMMAND...; where it fails the reason is in $$why
 pip() { PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
   $(PY) -m pip --disable-pip-version-check --no-input install "$$@"; }
 apt() { DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=120 "$$@"; }
-# A fresh machine has no package lists, and those of an old image name files that are gone.
+# A fresh machine has no package lists; those of an old image name files that were removed.
 apt_install() {
   apt install --no-install-recommends "$$@" || { apt update && apt install --no-install-recommends "$$@"; }
 }
@@ -95,7 +98,7 @@ $(PY) -c "$$REPAIR"
 endef
 NO_NETWORK := 'ConnectionError|NameResolutionError|new connection|Temporary failure (in name )?resol|Name or service not known|Could not resolve|Network is unreachable|TimeoutError|ProxyError|connect to proxy'
 
-# pip writes INSTALLER and RECORD last, and takes a package that lacks them, or files, for a whole one.
+# pip writes INSTALLER and RECORD last, but regards a package that lacks them, or other files, as complete.
 define REPAIR
 import importlib.metadata, pathlib, shutil
 for left in pathlib.Path("$(VENV)").glob("lib/python3.*/site-packages/~*"):
@@ -131,7 +134,7 @@ $(GPAW): | venv
 gpaw: $(BASE)
 	@$(BUILD_GPAW)
 
-# As root apt brings what MPI needs (`mgsurf doctor` names the same packages); else what is there decides.
+# As root, apt installs what MPI needs (`mgsurf doctor` names the same packages); else what is installed decides.
 MPI_APT := libopenmpi-dev openmpi-bin libxc-dev libopenblas-dev libfftw3-dev libscalapack-openmpi-dev
 MPI_LIBRARIES := xc fftw3 openblas scalapack-openmpi
 
@@ -197,7 +200,7 @@ set_up_gpaw() {
   if [ "$$found" = "$$want without MPI" ] && [ -z "$$mpi" -o "$$needed" ]; then return 0; fi
   if [ "$$needed" ]; then
     fail "GPAW has to be compiled, and a C++ compiler or Python's header files cannot be found. Type:" \
-      "sudo apt-get install -y $$needed   and then the same command again."
+      "$(SUDO)apt-get install -y $$needed   and then the same command again."
   fi
   step gpaw-data "Installing GPAW's atomic data sets, 80 MB (typically 10 s)" pip gpaw-data || fail "$$why"
   if [ -z "$$mpi" ] || ! { mpi_build || { warn "$$why"; false; }; }; then serial_build; fi
@@ -229,7 +232,7 @@ venv:
 	done
 	if [ -z "$$found" ]; then
 	  echo "Error: mgsurf needs Python 3.11 or newer; tried:$$tried." \
-	    "Install one (sudo apt-get install python3 python3-venv) or name one:" \
+	    "Install one ($(SUDO)apt-get install python3 python3-venv) or name one:" \
 	    "make $(or $(MAKECMDGOALS),quickstart) PYTHON=/path/to/python3.12" >&2
 	  exit 1
 	fi
@@ -237,7 +240,7 @@ venv:
 	  package=$$("$$found" -c 'import sys; v = "python3.%d" % sys.version_info[1]; print(v + "-venv")')
 	  if [ "$$found" = python3 ]; then package=python3-venv; fi
 	  echo "Error: $$(command -v "$$found") cannot make virtual environments. Type:" \
-	    "sudo apt-get install -y $$package   and then the same command again." >&2
+	    "$(SUDO)apt-get install -y $$package   and then the same command again." >&2
 	  exit 1
 	fi
 	echo "Making the virtual environment .venv with $$("$$found" --version) ..."

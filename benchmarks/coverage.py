@@ -2,8 +2,8 @@
 
 For each number of labels and each seed, so many slabs are drawn at random, divided 60/20/20, and a model is
 trained as `mgsurf train` does. All other slabs are its test set: thousands, so that the coverage of a single
-model is known to 1 %, whereas its own test part holds a dozen slabs. By chemical system, those slabs count of
-which neither training nor validation knows the system.
+model is known to 1 %, whereas the test set of its own split holds a dozen slabs. With the split by chemical
+system only slabs of systems that are in neither training nor validation set count.
 
     mgsurf import ../shared/data/mg_intermetallic_slabs/ --store slabs.sqlite
     python -m benchmarks.coverage slabs.sqlite --labels 60 --labels 150 --seeds 10
@@ -44,7 +44,7 @@ def trained(dataset: Dataset, split: Split, arguments: argparse.Namespace) -> En
 
 
 def divided(dataset: Dataset, chosen: Sequence[int], how: str, seed: int) -> Split:
-    """Divide the chosen slabs; all others that share nothing with them are the test part."""
+    """Divide the chosen slabs; those that share nothing with them are the test set."""
     part = grouped_split(dataset.subset(chosen), how, seed)
     train, val = (tuple(chosen[i] for i in p) for p in (part.train, part.val))
     groups = {dataset[i].group for i in (*train, *val)}
@@ -97,7 +97,7 @@ def measure_novelty(dataset: Dataset, arguments: argparse.Namespace) -> None:
             ratio = np.mean([e[strange].mean() / e[~strange].mean() for e in errors])
             print(
                 f"seed {seed}, {words}: {strange.sum()} of {len(strange)} slabs unlike the training slabs "
-                f"({strange.mean():.0%}), their errors {ratio:.1f} times those of the others",
+                f"({strange.mean():.0%}), their errors {ratio:.1f} times those of the rest",
                 flush=True,
             )
 

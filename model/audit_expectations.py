@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FOLDS = 8
 TREES = 40
 FEWEST_LABELS = 100
-"""Below, trees know too little of other compounds for anything to be said."""
+"""With fewer labels trees predict other compounds too poorly to judge a label."""
 FEWEST_COMPOUNDS = 16
 QUANTILE = 0.9
 

@@ -40,7 +40,7 @@ class AuditSlabs:
     entries
         [N].
     labels
-        By target: [N], NaN where there is none.
+        By target: [N], NaN where the label is missing.
     units
         [N], formula units of the slab as labelled per area of both sides (1/A^2): counted by the partner
         atoms, by all atoms for compounds without Mg.

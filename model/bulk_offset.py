@@ -213,7 +213,7 @@ def _compare(
     ]
     mutual = [value for value in mutual if np.isfinite(value)]
     apart = np.array([value for peer in trusted if np.isfinite(value := _shift(peer, gamma))])
-    # peers that cannot be compared with each other say nothing about their scatter
+    # the scatter of peers that cannot be compared with each other is unknown
     noise = float("inf")
     if mutual:
         noise = max(LEAST_NOISE, 1.4826 * median(mutual), _spread(apart - np.median(apart)))

@@ -1,7 +1,7 @@
 """Units of labels that are imported, and the range of values that surfaces have.
 
-Labels are stored in eV/A^2 (surface energy) and eV (work function). A source in another unit says so in its
-column headings or its ``units``, or the user does with ``--unit``. A value that no surface has is refused,
+Labels are stored in eV/A^2 (surface energy) and eV (work function). Another unit is stated by the column
+headings or ``units`` of the source, or by ``--unit``. A value that no surface has is refused,
 and so is a column whose values are possible but, as a whole, typical of another unit only.
 
 Factors: CODATA 2018 (https://physics.nist.gov/cuu/Constants): e = 1.602176634e-19 C exactly, so that
@@ -93,7 +93,7 @@ UNITS = {target: quantity.unit for target, quantity in QUANTITIES.items()}
 """Of the targets whose unit is agreed."""
 
 HIGH_SURFACE_ENERGY = 0.6
-"""Possible, but above every clean surface known (eV/A^2, 9.6 J/m^2): lines beyond are pointed out."""
+"""Possible, but above every clean surface known (eV/A^2, 9.6 J/m^2): lines beyond give a warning."""
 
 _SHOWN = {
     "ev/a2": "eV/A2", "mev/a2": "meV/A2", "j/m2": "J/m2", "mj/m2": "mJ/m2", "ev/nm2": "eV/nm2", "n/m": "N/m",
@@ -339,7 +339,9 @@ def plan_units(
     gamma = middles.get("surface_energy")
     if gamma is not None and "surface_energy" not in by_user:
         low, high = QUANTITIES["surface_energy"].usual
-        impossible = abs(gamma) > QUANTITIES["surface_energy"].high  # then every line says so
+        impossible = (
+            abs(gamma) > QUANTITIES["surface_energy"].high
+        )  # then every line is refused with its reason
         if not impossible and abs(gamma) and not low <= abs(gamma) <= high:
             likely = _likely_units("surface_energy", gamma / factors["surface_energy"])
             guess = f"the values look like {' or '.join(likely)}; " if likely else ""

@@ -1,8 +1,8 @@
 """Splits in files: read, written, and freed of identical slabs that are in two parts.
 
-A split that others published may hold one slab under two names, one in the training set, one in the test set;
-the error on such a test slab says nothing about slabs that were never seen. ``drop`` leaves out the copies in
-the earlier part (training before validation before test), ``move`` puts all copies into the later one.
+A published split may hold one slab under two names, one in the training set, one in the test set; the error
+on such a test slab is no measure of that on unseen slabs. ``drop`` leaves out the copies in the earlier part
+(training before validation before test), ``move`` puts all copies into the later one.
 """
 
 from __future__ import annotations

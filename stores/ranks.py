@@ -12,7 +12,7 @@ STATUS_FIELDS: Final = (
     ("verdicts", "surface_energy", "status"),
     ("verdicts", "work_function", "status"),
 )
-"""Fields that ranks rest on; a record that has none of them, a bulk say, always has the highest rank."""
+"""Fields that ranks rest on; a record that has none of them, such as a bulk, always has the highest rank."""
 HIGHEST: Final = _RESULT * len(STATUS_FIELDS)
 
 

@@ -154,8 +154,8 @@ class SurfaceStore:
     def add_unless_better(self, record: Record) -> bool:
         """Write a record unless a better one has its id; True if it was written.
 
-        Results are better than what did not converge, and that than failures (`stores.ranks`): whoever writes
-        at the same moment, and whatever their clocks say, a failure never replaces a result.
+        Results rank above unconverged records, these above failures (`stores.ranks`): a failure never
+        replaces a result, whoever writes at the same moment and whatever the clocks show.
         """
         collection = self.collection(type(record))
         return bool(collection.upsert([_document(record)], keep=("created_at",), ranked=True))

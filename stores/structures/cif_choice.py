@@ -29,7 +29,7 @@ _SAME_ATOM = 1e-3  # fractional; atoms of two readings this close are one
 
 @dataclass(eq=False, slots=True)
 class _Trial:
-    """The atoms that one setting makes of the sites; `problem` says why they cannot be right."""
+    """The atoms that one setting makes of the sites; `problem` is why they cannot be right."""
 
     setting: Setting
     atoms: Orbits | None = None

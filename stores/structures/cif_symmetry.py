@@ -59,7 +59,7 @@ class Symmetry:
 
 
 class OperatorError(ValueError):
-    """Operators that cannot be used; the message says why and what to do."""
+    """Operators that cannot be used; the message has the reason and the remedy."""
 
 
 @lru_cache(maxsize=512)

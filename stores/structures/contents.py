@@ -89,7 +89,7 @@ class Verdict:
     Attributes
     ----------
     contradiction
-        Both sides, in words; "" if there is none.
+        Both sides, in words; "" without a contradiction.
     confirmed
         The number of atoms in the cell is that which formula and Z, or the density, require.
     doubt

@@ -261,4 +261,6 @@ def _parse(path: Path, text: str, notes: list[str]) -> list[Structure]:
         raise
     except Exception as error:
         why = " ".join(str(error).split())[:160] or type(error).__name__
-        raise InputError(f"{path} cannot be read as its name says ({why}): check the file") from error
+        raise InputError(
+            f"{path} cannot be read in the format that its name implies ({why}): check the file"
+        ) from error

@@ -68,3 +68,8 @@ def test_rejected_labels_are_kept_out_stated_and_accepted_again(audit, refused_h
     assert f"{n} surface_energy" in audit("--accept", "Mg3La")
     assert "no label of Mg3La is excluded" in refused_here("audit", "--accept", "Mg3La", "--store", labelled)
     assert json.loads(audit("--json", command="status"))["excluded"] == {}
+
+
+@pytest.mark.parametrize("options", [("--reject", "--excluded"), ("--accept", "all", "--reject")])
+def test_options_that_would_be_ignored_are_refused(refused_here, labelled, options):
+    assert "exclude each other" in refused_here("audit", *options, "--store", labelled)

@@ -49,6 +49,7 @@ INNER = """#!/bin/bash
 [[ "$*" == *-c* ]] && [[ "$1" != -m ]] && exit 0
 line="$*"; echo "${line/--disable-pip-version-check --no-input /}" >> calls
 [[ "$*" == *pip* && -e killed ]] && kill -9 $PPID $$
+[[ "$*" == *pip* && -e interrupted ]] && kill -INT 0
 [[ "$*" == *pip* && -e pip_says ]] && { cat pip_says; exit 1; }
 [[ "$*" == *"dir gpaw"* ]] && { cat "$GPAW_CONFIG" > siteconfig; echo "$PIP_BUILD_CONSTRAINT" >> calls
   grep -q "mpi = True" "$GPAW_CONFIG" && how=with || how=without; echo "26.7.0 1.2.1 $how MPI" > gpaw; }
@@ -58,6 +59,7 @@ BASE, DEV = "-m pip install -e .", "-m pip install -e .[dev]"
 DATA, GPAW = "-m pip install gpaw-data", "-m pip install --force-reinstall --no-deps --no-cache-dir gpaw"
 BUILD = [DATA, GPAW, "constraints.txt"]
 RUN = "run examples/quickstart.yaml"
+SUDO = "sudo " if os.geteuid() else ""
 
 
 class Checkout:
@@ -92,6 +94,7 @@ class Checkout:
             capture_output=True,
             text=True,
             timeout=60,
+            start_new_session=True,
             check=False,
         )
 
@@ -115,8 +118,8 @@ def checkout(tmp_path):
         ({"python3": OLD}, [], ["3.11 or newer", "python3 (3.9.2)", "PYTHON=/path/to/python3.12"]),
         ({"python3": GOOD, "elderly": OLD}, ["PYTHON=elderly"], ["elderly (3.9.2)."]),
         ({"python3": GOOD}, ["PYTHON=/nowhere/python"], ["/nowhere/python (not found)"]),
-        ({"python3": NO_VENV}, [], ["sudo apt-get install -y python3-venv "]),
-        ({"python3": OLD, "python3.12": NO_VENV}, [], ["sudo apt-get install -y python3.12-venv "]),
+        ({"python3": NO_VENV}, [], [f" {SUDO}apt-get install -y python3-venv "]),
+        ({"python3": OLD, "python3.12": NO_VENV}, [], [f" {SUDO}apt-get install -y python3.12-venv "]),
     ],
 )
 def test_no_usable_python_is_one_line_with_the_remedy(checkout, programs, arguments, words):
@@ -167,6 +170,17 @@ def test_failure_of_pip_is_one_line_and_repeated_by_the_same_command(checkout, s
     assert answer.returncode != 0
     assert words in answer.stderr.splitlines()[0]
     (checkout.folder / "pip_says").unlink()
+    checkout.calls()
+    assert checkout.make("quickstart").returncode == 0
+    assert checkout.calls() == [BASE, *BUILD, RUN]
+
+
+def test_ctrl_c_is_one_line_and_the_same_command_repeats_the_step(checkout):
+    (checkout.folder / "interrupted").touch()
+    answer = checkout.make("quickstart")
+    assert answer.returncode != 0
+    assert "Interrupted. Type the same command again." in answer.stderr
+    (checkout.folder / "interrupted").unlink()
     checkout.calls()
     assert checkout.make("quickstart").returncode == 0
     assert checkout.calls() == [BASE, *BUILD, RUN]
@@ -263,7 +277,7 @@ def test_what_compiling_needs_is_one_line_with_the_remedy(checkout, missing, pac
         (checkout.folder / "include" / "Python.h").unlink()
     answer = checkout.make("quickstart")
     assert answer.returncode != 0
-    assert f"sudo apt-get install -y {packages} " in answer.stderr.splitlines()[0]
+    assert f" {SUDO}apt-get install -y {packages} " in answer.stderr.splitlines()[0]
 
 
 # Installs only after its lists were read, and nothing of MPI where `no_mpi` is.

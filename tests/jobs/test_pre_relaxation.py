@@ -165,10 +165,7 @@ def test_a_slab_without_free_atoms_is_left_alone(tmp_path):
 
 def test_a_missing_package_is_one_line_that_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(pre_relaxation, "PACKAGES", ("atomate2", "no_such_potential"))
-    line = (
-        "slabs.pre_relaxation: chgnet needs no_such_potential, not installed here: "
-        r"pip install -c constraints.txt '\.\[forcefields\]'; or set it to none"
-    )
+    line = r"slabs.pre_relaxation: chgnet needs no_such_potential, .*'\.\[forcefields\]'; or set it to none"
     with pytest.raises(InputError, match=line):
         check_installed("chgnet")
     structure, free = mgag_slab()

@@ -12,7 +12,7 @@ from stores.connections import resolve_store_uri
 from stores.errors import InputError, install_command
 from stores.exclusions import accept, exclude, excluded_line, list_excluded
 from stores.words import counted
-from workflows.cli.console import page, simple_table
+from workflows.cli.console import check_one_format, page, simple_table
 from workflows.cli.query import existing_store
 from workflows.cli.writing import store_to_write
 
@@ -44,7 +44,7 @@ def audit_labels(
     Parameters
     ----------
     store, method
-        What ``--store`` and ``--method`` said.
+        Values of ``--store`` and ``--method``.
     model
         A trained model whose intervals are used, too.
     checks, compounds
@@ -52,7 +52,7 @@ def audit_labels(
     output, overwrite
         Of the figure; None draws none.
     reject
-        Exclude what is proved faulty; everything shown if checks or compounds are named.
+        Exclude faulty labels; with checks or compounds suspect ones, too.
     quiet, as_json, as_csv
         Of the output.
 
@@ -61,8 +61,7 @@ def audit_labels(
     int
         Exit status.
     """
-    if as_json and as_csv:
-        raise InputError("--json and --csv exclude each other; choose one")
+    check_one_format(as_json, as_csv)
     if output is not None:
         from workflows.cli.plot import FORMATS, check_output
 
@@ -155,7 +154,10 @@ def _audits(
     wanted = tuple(checks) or CHECKS
     with_trees = find_spec("sklearn") is not None
     if not with_trees and {"bulk-energy", "outlier"} & set(wanted):
-        print(f"mgsurf: without trees, which need scikit-learn: {install_command('model')}", file=sys.stderr)
+        print(
+            f"mgsurf: no comparison with trees, scikit-learn is not installed: {install_command('model')}",
+            file=sys.stderr,
+        )
     ensemble = None
     if model is not None:
         from workflows.cli.learning import require_network

@@ -1,10 +1,12 @@
-"""Where tables are printed: colour on a terminal only, and a width that fits."""
+"""Where tables are printed: colour on a terminal only, and a width that fits; --json or --csv instead."""
 
 from __future__ import annotations
 
 import os
 import sys
 from typing import TYPE_CHECKING
+
+from stores.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -14,6 +16,12 @@ if TYPE_CHECKING:
 
 PIPE_WIDTH = 120
 """Width of tables that go to a file or another program (columns), unless COLUMNS says otherwise."""
+
+
+def check_one_format(as_json: bool, as_csv: bool) -> None:
+    """Raise an InputError if both ``--json`` and ``--csv`` are given."""
+    if as_json and as_csv:
+        raise InputError("--json and --csv exclude each other; choose one")
 
 
 def page() -> Console:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from stores.connections import open_store, resolve_store_uri
 from stores.errors import InputError, MgsurfError
 from stores.words import counted
-from workflows.cli.console import page
+from workflows.cli.console import check_one_format, page
 from workflows.cli.enumerate_table import TABLE_ROWS, compound_table, hours_text, print_csv, row
 from workflows.engines.registry import make_engine
 from workflows.flows.campaign_file import load_campaign
@@ -79,8 +79,7 @@ def enumerate_compounds(
     MgsurfError
         If campaign, engine or lock file cannot be used.
     """
-    if as_json and as_csv:
-        raise InputError("--json and --csv exclude each other; choose one")
+    check_one_format(as_json, as_csv)
     settings = load_campaign(campaign)
     engine = make_engine(settings.engine.name, settings.engine.preset, **settings.engine.options)
     method = engine.method()

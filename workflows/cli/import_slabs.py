@@ -40,7 +40,7 @@ def import_labels(
     targets
         Names separated by commas.
     units
-        What each ``--unit`` said.
+        Values of ``--unit``, each ``TARGET=UNIT``.
     store_uri
         What ``--store`` said.
     as_json

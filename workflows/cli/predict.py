@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
 from stores.words import counted
-from workflows.cli.console import page
+from workflows.cli.console import check_one_format, page
 from workflows.cli.learning import require_network
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ def predict(
     int
         Exit status: 1 if some of several slabs could not be predicted.
     """
-    if as_json and as_csv:
-        raise InputError("--json and --csv exclude each other; choose one")
+    check_one_format(as_json, as_csv)
     crystal = bulk is not None or formula is not None or prototype is not None
     if crystal == bool(inputs):
         raise InputError(

@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stores.connections import open_store, resolve_store_uri
-from stores.errors import InputError
 from stores.words import counted
-from workflows.cli.console import page
+from workflows.cli.console import check_one_format, page
 from workflows.report.tables import ROW_FIELDS, flat_rows, rows, surface_table
 
 if TYPE_CHECKING:
@@ -113,8 +112,7 @@ def show_surfaces(
     int
         Exit status.
     """
-    if as_json and as_csv:
-        raise InputError("--json and --csv exclude each other; choose one")
+    check_one_format(as_json, as_csv)
     criteria = filters.criteria()  # a filter that cannot be read is told before a store that is not there
     shortened = filters.limit is None and not (as_json or as_csv)
     if shortened:

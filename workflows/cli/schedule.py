@@ -59,7 +59,8 @@ def schedule(
     way
         cron, systemd or slurm; None: the first of slurm, systemd and cron that the host has.
     changed
-        "install" or "remove", by which earlier versions changed the host: answered with the command to type.
+        "install" or "remove", options of earlier versions, which changed the host: the error names the
+        command to type.
     slurm
         Options of the job, where Slurm does it.
 
@@ -72,7 +73,7 @@ def schedule(
     entry = _entry(campaign, minutes_in(interval), slurm, store)
     text, remove = {"cron": _cron, "systemd": _systemd, "slurm": _slurm}[way](entry)
     given = [str(campaign)] if campaign else []
-    given += ["--every", interval, "--with", way, *(f"--slurm={option}" for option in slurm)]
+    given += ["--every", interval.strip(), "--with", way, *(f"--slurm={option}" for option in slurm)]
     given += ["--store", store] if store else []
     install = f"{shlex.join([*_program(), 'schedule', *given])} | sh"
     if changed:
@@ -102,8 +103,8 @@ def cron_times(minutes: int, name: str) -> str:
     if minutes in (1440, 10080):
         return f"{minute} 3 * * {'*' if minutes == 1440 else 0}"
     raise InputError(
-        f"--every {minutes}min: a crontab cannot say this; take 5, 6, 10, 12, 15, 20 or 30min, 1, 2, 3, "
-        "4, 6, 8 or 12h, 1d or 1w, or --with systemd"
+        f"--every {minutes}min: no crontab line has this interval; take 5, 6, 10, 12, 15, 20 or 30min, 1, 2, "
+        "3, 4, 6, 8 or 12h, 1d or 1w, or --with systemd"
     )
 
 
@@ -118,7 +119,7 @@ old=$(LC_ALL=C crontab -l 2>&1) || case $old in *"no crontab"*) old= ;; *) echo 
 # <<< {entry.name}
 END
 """
-    return script, f"crontab -l | {without} | crontab -"
+    return script, f"old=$(crontab -l) && printf '%s\\n' \"$old\" | {without} | crontab -"
 
 
 def _systemd(entry: Entry) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from stores.connections import open_store, parse_uri, resolve_store_uri
 from stores.errors import InputError
+from workflows.cli.console import check_one_format
 from workflows.cli.suggest_answer import answered
 
 if TYPE_CHECKING:
@@ -88,8 +89,7 @@ def _check(
 ) -> None:
     """Tell slips before anything is read."""
     wish.check()
-    if as_json and as_csv:
-        raise InputError("--json and --csv exclude each other; choose one")
+    check_one_format(as_json, as_csv)
     if (as_json or as_csv) and (run or submit):
         raise InputError("--json and --csv only print; leave them out with --run and --submit")
     if run and submit:

@@ -67,7 +67,7 @@ def setups_source() -> str | dict[str, str]:
     Returns
     -------
     str or dict
-        Name and version of the package, ``unknown`` if there is none. Where GPAW_SETUP_PATH, which goes
+        Name and version of the package, ``unknown`` if it is not installed. Where GPAW_SETUP_PATH, which goes
         before the package, holds setups, a table by element: ``default`` is the package, elements with files
         of their own have a digest of names and sizes of these; ``all`` is that of all, by which records were
         named before fingerprints were cut to elements.

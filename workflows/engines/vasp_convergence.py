@@ -28,7 +28,7 @@ SLACK = 1.05
 
 
 def unconverged(data: VasprunData, outcar: OutcarData | None) -> list[str]:
-    """Say which loop ended before its criterion was met, or had a criterion too loose to be one."""
+    """Return which loops ended before its criterion was met, or had too loose a criterion."""
     reasons = _electronic(data, outcar)
     nsw = _integer(data.setting("NSW"), 0)
     if nsw <= 1 or (outcar is not None and outcar.ionic_converged):
@@ -62,7 +62,7 @@ def _electronic(data: VasprunData, outcar: OutcarData | None) -> list[str]:
 
 
 def _ionic(data: VasprunData) -> str:
-    """Say how far vasprun.xml is from EDIFFG; empty if it meets it."""
+    """Return how far the last step of vasprun.xml is from EDIFFG; empty if converged."""
     limit = _real(data.setting("EDIFFG"), 10 * _real(data.setting("EDIFF"), 1e-4))
     # forces vanish by symmetry in many crystals, however strained they are
     if (stress := _largest_stress(data)) > LARGEST_STRESS:

@@ -36,7 +36,7 @@ HUBBARD = "LDAUTYPE, LDAUL, LDAUU, LDAUJ"
 
 @dataclass(frozen=True)
 class EnergyTags:
-    """What a run's tags say of its energy.
+    """Tags of a run that change its energy.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class EnergyTags:
         """Return the tags given in INCAR that make another method of a calculation, as plain values.
 
         Left out are those that shift energies by meV, and those that other fields of a method hold: LASPH,
-        LSORBIT, the U of Dudarev's scheme, what the name of a hybrid functional says.
+        LSORBIT, the U of Dudarev's scheme, what the name of a hybrid functional implies.
         """
         held = {*ACCURACY, "LASPH", "LSORBIT"}
         held |= {"AEXX", "HFSCREEN"} if self.functional.get("LHFCALC") else set()
@@ -124,7 +124,7 @@ def _defaults(data: VasprunData) -> dict[str, Any]:
 
 
 def _normal(name: str, value: Any, default: Any) -> Any:
-    """Return a value in one form, whether INCAR or the echo gave it; None if there is none."""
+    """Return a value in one form, whether INCAR or the echo gave it; None if absent."""
     if value is None or value == []:
         return None
     if isinstance(value, list):

@@ -86,7 +86,7 @@ def read_outcar(path: Path) -> OutcarData:
                 elif b"TOTEN" in line and b"free  energy" in line:
                     data.free_energy = _found(_FREE_ENERGY, line, data.free_energy, data, "energy")
                     data.energy = None
-                elif b"energy  without entropy" in line:  # of the ionic step, as told by the two blanks
+                elif b"energy  without entropy" in line:  # of the ionic step, recognised by the two blanks
                     data.energy = _found(_ENERGY, line, data.energy, data)
                 elif b"aborting loop" in line:
                     data.scf_converged = b"EDIFF is reached" in line

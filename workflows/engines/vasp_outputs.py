@@ -245,7 +245,7 @@ def _instead(word: str) -> str:
 
 
 def _contradiction(data: VasprunData, outcar: OutcarData, path: Path) -> str:
-    """Compare the energies of vasprun.xml and OUTCAR; say in which they differ, empty if they agree."""
+    """Compare the energies of vasprun.xml and OUTCAR; return the difference, empty if they agree."""
     if written := _instead(outcar.unreadable.get("energy", "")):
         return f"{path.parent}: TOTEN of OUTCAR is no number{written}; run the calculation again"
     # an OUTCAR that was cut off may end at an earlier step
@@ -285,7 +285,7 @@ def _moments(
 
 @dataclass(frozen=True)
 class _Fermi:
-    """Fermi energy with its source or why there is none, and band edges of a gapped system (eV)."""
+    """Fermi energy with its source or why it is missing, and band edges of a gapped system (eV)."""
 
     energy: float | None = None
     source: str = ""

@@ -381,7 +381,7 @@ def _values(element: Element) -> dict[str, Any]:
             read = {"int": _integer, "logical": _logical}.get(kind or "", _number)
             parsed: list[Any] = [read(word) for word in words]
             if kind is None and any(_TEXT.match(word) for word in words):
-                parsed = words  # text that does not say so
+                parsed = words  # text without the attribute `type`
             value = parsed if item.tag == "v" else (parsed[0] if parsed else None)
         values.setdefault(name, value)
     return values

@@ -50,7 +50,7 @@ class InstalledGpaw:
 
 @cache
 def probe_gpaw(python: str = sys.executable) -> InstalledGpaw | str:
-    """Ask a Python's GPAW what it is; once per process.
+    """Return the GPAW that a Python interpreter imports; looked up once per process.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def probe_gpaw(python: str = sys.executable) -> InstalledGpaw | str:
     Returns
     -------
     InstalledGpaw or str
-        What it says of itself, or in one line why it does not import.
+        Or in one line why it does not import.
     """
     try:
         answer = subprocess.run(

@@ -142,7 +142,7 @@ def _set(project: RemoteProject, job: dict[str, Any], values: dict[str, Any]) ->
     """Change a job, unless the runner holds it just now or has sent it since; True if it was changed.
 
     `JobController.set_job_run_properties` would do for resources, worker and exec_config alone, and not for
-    jobs that are checked out or uploaded; what a job asks for the jobs that it makes lies in its arguments
+    jobs that are checked out or uploaded; the resources of jobs that a job makes are in its arguments
     and its config, which only `set_job_doc_properties` reaches.
     """
     from jobflow_remote.jobs.state import JobState

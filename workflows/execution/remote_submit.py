@@ -103,9 +103,9 @@ def worker_folders(work_dir: object) -> tuple[str, str]:
 def submission_keys(
     maker: SurfaceMaker, structure: Structure, facets: list[tuple[int, int, int]] | None
 ) -> tuple[str, ...]:
-    """Return the content hash of what a campaign asks about one compound, and the one it had before.
+    """Return the content hash of the calculations of one compound, and its hash in earlier versions.
 
-    What is asked of the queue, and where files lie, is no part of it. The two differ where the engine's table
+    Resources of the queue and paths are no part of it. The two differ where the engine's table
     of setups is not the standard one: flows submitted before fingerprints were cut to the elements of a
     calculation are found by the second.
     """

@@ -68,7 +68,7 @@ class Question:
     cost: float = 0.0
 
     def id(self, method: Method) -> str:
-        """Content hash of kind, identity and the fingerprint of what the method says of its elements."""
+        """Content hash of kind, identity and the fingerprint of the method for its elements."""
         own = method.for_elements(self.elements)
         return content_hash({"kind": self.kind.value, "identity": self.identity, "method": own.fingerprint})
 

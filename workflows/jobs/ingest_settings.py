@@ -60,7 +60,7 @@ def ingested_method(settings: VaspSettings) -> Method:
 
 
 def differences(slab: FinishedRun, other: FinishedRun) -> list[str]:
-    """Say in which settings two runs differ so that their energies may not be subtracted.
+    """Return the settings in which two runs differ so that their energies may not be subtracted.
 
     Compared are functional, cut-off, smearing, POTCAR and U of each shared element, spin polarisation where
     there is a moment, the density of k points, the spacing of the FFT grid, and every tag besides those that
@@ -162,7 +162,7 @@ def _mesh_difference(slab: FinishedRun, other: FinishedRun) -> list[str]:
 
 
 def _list_difference(needed: float, other: FinishedRun) -> list[str]:
-    """Say if an explicit list of k points is too short for the density, even with all symmetry there is."""
+    """Report an explicit list of k points too short for the density, even with the highest symmetry."""
     n = int(other.output.details.get("n_kpoints", 0))
     cell = other.final.lattice.reciprocal_lattice.volume
     if MOST_OPERATIONS * n >= (COARSER * needed) ** 3 * cell:

@@ -132,7 +132,7 @@ def twins_line(twins: Mapping[str, Any]) -> str:
     return (
         f"The split has {counted(len(groups), 'slab')} under several names in different parts: "
         f"{counted(twins['leaked_test_slabs'], 'test slab')} had a copy in the training or validation set; "
-        f"{counted(twins['slabs'], 'copy').replace('copys', 'copies')} {done}."
+        f"{counted(twins['slabs'], 'duplicate')} {done}."
     )
 
 

@@ -46,7 +46,7 @@ def search(structure: Structure, symprec: float) -> Any:
 
 
 def dataset_of(structure: Structure, symprec: float = SYMPREC) -> Any:
-    """Return spglib's dataset of the space group found at `symprec`, or None if there is none.
+    """Return spglib's dataset of the space group found at `symprec`, or None if none is found.
 
     A wide tolerance can misplace the origin by as much, and then the idealised atoms too; and it leaves open
     which of two cell edges of nearly one length is the shorter (monoclinic, triclinic). Where a hundredth of

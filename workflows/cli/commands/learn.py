@@ -60,7 +60,7 @@ def import_(
 
     Examples: [cyan]mgsurf import dataset/[/cyan],
     [cyan]mgsurf import cgcnn_folder/ --targets cleavage_energy --source smith2020[/cyan],
-    [cyan]mgsurf import folder/ --targets surface_energy,work_function --unit surface_energy=J/m2[/cyan]
+    [cyan]mgsurf import folder/ --targets surface_energy --unit surface_energy=J/m2[/cyan]
     """
     from workflows.cli.import_slabs import import_labels
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from stores.errors import InputError
 from workflows.cli.filters import SurfaceFilter
 from workflows.cli.options import (
     OUTPUT,
@@ -173,11 +174,16 @@ def export(
 @app.command(rich_help_panel=LOOK)
 def audit(
     check: Annotated[
-        list[AuditCheck] | None, typer.Option("--check", help="Only this check (may be repeated).")
+        list[AuditCheck] | None,
+        typer.Option(
+            "--check", metavar="NAME", help=f"Only this check (may be repeated): {', '.join(AuditCheck)}."
+        ),
     ] = None,
     compound: Annotated[
         list[str] | None,
-        typer.Option("--compound", metavar="FORMULA", help="Only findings on this one (may be repeated)."),
+        typer.Option(
+            "--compound", metavar="FORMULA", help="Only findings on this compound (may be repeated)."
+        ),
     ] = None,
     reject: Annotated[
         bool,
@@ -197,7 +203,7 @@ def audit(
     model: Annotated[
         str | None,
         typer.Option(
-            metavar="DIR", help="Take outliers from the intervals of this model: a folder, champion."
+            metavar="DIR", help="Find outliers by the intervals of this model: a folder or champion."
         ),
     ] = None,
     store: StoreOption = None,
@@ -210,14 +216,16 @@ def audit(
 ) -> int:
     """Find faulty labels: wrong bulk energies, outliers, duplicates that disagree, reversed facets.
 
-    Labels are compared with those of similar compounds in the same store, computed or imported; nothing is
-    excluded without --reject.
+    Labels are compared with those of similar compounds in the same store,
+    computed or imported; nothing is excluded without --reject.
 
     Examples: [cyan]mgsurf audit --output audit.png[/cyan],
     [cyan]mgsurf audit --check bulk-energy --reject[/cyan], [cyan]mgsurf audit --accept Mg3La[/cyan]
     """
     from workflows.cli.audit import accept_labels, audit_labels, show_excluded
 
+    if sum(map(bool, (reject, accept, excluded))) > 1:
+        raise InputError("--reject, --accept and --excluded exclude each other; choose one")
     if accept:
         return accept_labels(accept, store)
     if excluded:

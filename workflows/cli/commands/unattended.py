@@ -82,24 +82,31 @@ def schedule(
         typer.Argument(metavar="[CAMPAIGN.yaml]", help="Whose section refresh and store are taken."),
     ] = None,
     every: Annotated[
-        str, typer.Option("--every", metavar="TIME", help="From one start to the next: 30min, 6h, 1d.")
+        str, typer.Option("--every", metavar="TIME", help="Interval between starts: 30min, 6h, 1d.")
     ] = "6h",
     show: Annotated[bool, typer.Option("--print", hidden=True)] = False,
     install: Annotated[bool, typer.Option("--install", hidden=True)] = False,
     remove: Annotated[bool, typer.Option("--remove", hidden=True)] = False,
     way: Annotated[
         ScheduleWay | None,
-        typer.Option("--with", help="By what; whichever the host has.", show_default=False),
+        typer.Option(
+            "--with",
+            help="Scheduler; default: the first of slurm, systemd and cron that the host has.",
+            show_default=False,
+        ),
     ] = None,
     slurm: Annotated[
         list[str] | None,
-        typer.Option(metavar="OPTION", help="Of Slurm's jobs (may be repeated): --slurm=--time=4:00:00."),
+        typer.Option(
+            metavar="OPTION", help="Option of the Slurm job (may be repeated): --slurm=--time=4:00:00."
+        ),
     ] = None,
     store: StoreOption = None,
 ) -> int:
     """Print a shell script by which this host repeats mgsurf refresh: with cron, a systemd timer or Slurm.
 
     Its first lines are the commands that install it and remove it.
+
     Examples: [cyan]mgsurf schedule --every 6h[/cyan],
     [cyan]mgsurf schedule campaign.yaml --every 1d --with cron | sh[/cyan]
     """
