@@ -29,7 +29,7 @@ from workflows.jobs.progress import PROGRESS
 PRESET_NAMES = set(PRESETS)
 FAST = {"members": 1, "epochs": 4}
 """For challengers about which nothing is asked but that they be decided about."""
-WELL = {"members": 2, "epochs": 25}
+WELL = {"members": 2, "epochs": 40}
 
 
 @pytest.fixture(scope="session")

@@ -217,7 +217,7 @@ def test_scikit_learn_is_asked_for_before_anything_is_trained(monkeypatch):
     monkeypatch.setattr("model.ensemble.train", lambda *a, **k: pytest.fail("trained"))
     dataset = small_dataset()
     table = torch.from_numpy(cgcnn_features().table)
-    with pytest.raises(InputError, match=r'scikit-learn.*pip install "mgsurf\[model\]"'):
+    with pytest.raises(InputError, match=r"scikit-learn.*-e '\.\[model\]'"):
         train_ensemble(
             dataset, grouped_split(dataset, "random", seed=1), TINY, TrainingConfig(epochs=1), table,
             GraphSettings(), trees=5,

@@ -280,5 +280,5 @@ def test_missing_package(source, monkeypatch):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(materials_project_client, "version", missing)
-    with pytest.raises(InputError, match=r'pip install "mgsurf\[materials-project\]"'):
+    with pytest.raises(InputError, match=r"-e '\.\[materials-project\]'"):
         source()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.sources.faulty_server import FaultyServer, cut, pages_of, silent, status
-from workflows.structures.sources.optimade import EXTRA, OptimadeSource
+from workflows.structures.sources.optimade import OptimadeSource
 from workflows.structures.sources.page_cache import PageCache, default_cache_file
 
 ROOT = Path(__file__).parents[2]
@@ -188,8 +188,8 @@ def test_without_the_extra_a_cached_answer_still_comes(
         assert ask(server, cache) == first
         with pytest.raises(InputError, match="mgsurf\\[databases\\]") as caught:
             ask(server, cache, refresh=True)
-        assert str(caught.value) == EXTRA
-        assert "\n" not in EXTRA
+        assert "-e '.[databases]'" in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
 _SCRIPT = """
