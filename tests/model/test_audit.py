@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from pymatgen.core import Element
 
-from model.audit import Finding, audit_slabs
-from model.audit_expectations import cross_validated
-from model.audit_slabs import AuditSlabs, read_audit_slabs
-from model.bulk_offset import compare_with_peers
-from model.facet_peers import Peer, find_peers, formula_type, partner_distance
+from model.audit.bulk_offset import compare_with_peers
+from model.audit.checks import audit_slabs
+from model.audit.expectations import cross_validated
+from model.audit.facet_peers import Peer, find_peers, formula_type, partner_distance
+from model.audit.finding import Finding
+from model.audit.slabs import AuditSlabs, read_audit_slabs
 from stores.connections import open_store
 from stores.labels import add_labels
 from tests.model.d03_series import SERIES, cuts, label, series, units

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model.audit_slabs import AuditSlabs
+    from model.audit.slabs import AuditSlabs
     from model.ensemble import Ensemble
     from model.graph_cache import GraphCache
 
