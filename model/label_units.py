@@ -12,6 +12,7 @@ Factors: CODATA 2018 (https://physics.nist.gov/cuu/Constants): e = 1.602176634e-
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
@@ -21,10 +22,37 @@ from stores.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_J_PER_M2 = 1 / 16.02176634
+_JOULE = 1 / 1.602176634e-19
 _HARTREE = 27.211386245988
-_BOHR2 = 0.529177210903**2
-_KJ_PER_MOL = 1 / 96.48533212
+_METRE = 1e10
+_BOHR = 0.529177210903
+_J_PER_M2 = _JOULE / _METRE**2
+
+_ENERGIES = {
+    **dict.fromkeys(("ev", "electronvolt", "electronvolts"), (1.0, 0)),
+    "mev": (1e-3, 0),
+    **dict.fromkeys(("j", "joule", "joules"), (_JOULE, 0)),
+    "mj": (1e-3 * _JOULE, 0),
+    "kj": (1e3 * _JOULE, 0),
+    "kcal": (4184 * _JOULE, 0),
+    "erg": (1e-7 * _JOULE, 0),
+    **dict.fromkeys(("hartree", "hartrees", "ha", "eh"), (_HARTREE, 0)),
+    **dict.fromkeys(("ry", "ryd", "rydberg", "rydbergs"), (_HARTREE / 2, 0)),
+    "n": (_JOULE / _METRE, 1),
+    "mn": (1e-3 * _JOULE / _METRE, 1),
+    **dict.fromkeys(("dyn", "dyne"), (1e-5 * _JOULE / _METRE, 1)),
+}
+"""Energies and forces in lower case: value in eV and A, and the lengths that they are divided by already."""
+_DIVISORS = {
+    **dict.fromkeys(("a", "å", "ang", "angstrom", "angstroms", "ångström"), (1.0, 1)),
+    "nm": (10.0, 1),
+    "cm": (1e-2 * _METRE, 1),
+    "m": (_METRE, 1),
+    **dict.fromkeys(("bohr", "a0"), (_BOHR, 1)),
+    "mol": (6.02214076e23, 0),
+}
+"""What an energy is divided by: value in A, and whether it is a length."""
+_TOKEN = re.compile(r"(a0|[^\W\d_]+)(?:[ ^*_{(+\-\N{MINUS SIGN}]*([12])(?!\d))?")
 
 
 @dataclass(frozen=True)
@@ -39,16 +67,18 @@ class Quantity:
         No surface has a value outside (in `unit`).
     usual
         Range in which the median of a data set lies (in `unit`).
-    factors
-        What a value in each unit is multiplied by; the units are written as `_plain` writes them, those that
-        are suggested first come first.
+    lengths
+        Power of the length that the energy is divided by.
+    units
+        Those that are suggested, the likeliest first.
     """
 
     unit: str
     low: float
     high: float
     usual: tuple[float, float]
-    factors: Mapping[str, float]
+    lengths: int
+    units: tuple[str, ...]
 
 
 QUANTITIES: dict[str, Quantity] = {
@@ -58,34 +88,16 @@ QUANTITIES: dict[str, Quantity] = {
         2.0,
         # 0.024 to 4.8 J/m^2: from van der Waals solids to W and diamond
         (0.0015, 0.3),
-        {
-            "ev/a2": 1.0,
-            "j/m2": _J_PER_M2,
-            "mev/a2": 1e-3,
-            "mj/m2": 1e-3 * _J_PER_M2,
-            "hartree/bohr2": _HARTREE / _BOHR2,
-            "ry/bohr2": _HARTREE / 2 / _BOHR2,
-            "ev/nm2": 1e-2,
-            "erg/cm2": 1e-3 * _J_PER_M2,
-            "n/m": _J_PER_M2,
-            "mn/m": 1e-3 * _J_PER_M2,
-            "dyn/cm": 1e-3 * _J_PER_M2,
-        },
+        2,
+        ("J/m2", "meV/A2", "mJ/m2", "Hartree/bohr2", "Ry/bohr2", "eV/nm2"),
     ),
     "work_function": Quantity(
         "eV",
         0.5,
         12.0,
         (1.5, 8.0),
-        {
-            "ev": 1.0,
-            "mev": 1e-3,
-            "hartree": _HARTREE,
-            "ry": _HARTREE / 2,
-            "kj/mol": _KJ_PER_MOL,
-            "kcal/mol": 4.184 * _KJ_PER_MOL,
-            "j": 1 / 1.602176634e-19,
-        },
+        0,
+        ("meV", "Hartree", "Ry", "kJ/mol", "kcal/mol", "J"),
     ),
 }
 
@@ -94,31 +106,6 @@ UNITS = {target: quantity.unit for target, quantity in QUANTITIES.items()}
 
 HIGH_SURFACE_ENERGY = 0.6
 """Possible, but above every clean surface known (eV/A^2, 9.6 J/m^2): lines beyond are pointed out."""
-
-_SHOWN = {
-    "ev/a2": "eV/A2", "mev/a2": "meV/A2", "j/m2": "J/m2", "mj/m2": "mJ/m2", "ev/nm2": "eV/nm2", "n/m": "N/m",
-    "mn/m": "mN/m", "hartree/bohr2": "Hartree/bohr2", "ry/bohr2": "Ry/bohr2", "ev": "eV", "mev": "meV",
-    "hartree": "Hartree", "ry": "Ry", "kj/mol": "kJ/mol", "j": "J",
-}  # fmt: skip
-_WORDS = (
-    (r"angstroms?|ångströms?|å|\bang(?![a-z])", "a"),
-    (r"rydbergs?", "ry"),
-    (r"hartrees?|\b(ha|eh|htr)\b", "hartree"),
-    (r"bohrs?|\ba0(?=2|\b)", "bohr"),
-    (r"joules?", "j"),
-    (r"dynes?", "dyn"),
-    (r"electron-?volts?", "ev"),
-)
-
-
-def _plain(unit: str) -> str:
-    """Write a unit in one of its spellings in the way that `Quantity.factors` has it: J·m⁻² is j/m2."""
-    text = unit.lower().translate(str.maketrans("²⁻\N{MINUS SIGN}·*_", "2--   ", "^(){}[]"))
-    for pattern, word in _WORDS:
-        text = re.sub(pattern, word, text)
-    text = re.sub(r"\s*(/|\bper\b)\s*", "/", text.strip())
-    text = re.sub(r"\s+(a|nm|m|cm|bohr|mol)\s*-?\s*([12]?)$", r"/\1\2", text)  # J m-2, eV A 2, kJ mol-1
-    return re.sub(r"/(m|cm|mol)1$", r"/\1", re.sub(r"\s+", "", text))
 
 
 def factor_of(target: str, unit: str, where: str) -> float:
@@ -139,18 +126,32 @@ def factor_of(target: str, unit: str, where: str) -> float:
         If the unit is not one of the target's.
     """
     quantity = QUANTITIES[target]
-    found = quantity.factors.get(_plain(unit))
-    if found is None:
-        known = ", ".join(_shown(name) for name in quantity.factors)
+    factor = _factor(unit, quantity.lengths)
+    if factor is None:
+        known = ", ".join((quantity.unit, *quantity.units))
         raise InputError(
             f"{where} states the unit {unit!r} for {target}; known are {known}; state it with "
             f"--unit {target}=UNIT"
         )
-    return found
+    return factor
 
 
-def _shown(plain: str) -> str:
-    return _SHOWN.get(plain, plain)
+def _factor(unit: str, lengths: int) -> float | None:
+    """Return how many eV/A^lengths a unit is; None if it is no energy per length of that power.
+
+    Only the order of the symbols and their powers count: J/m2, J m^-2, J·m⁻² and j_m2 are one unit.
+    """
+    text = unicodedata.normalize("NFKC", unit).lower()
+    tokens = [(name, int(power or 1)) for name, power in _TOKEN.findall(text) if name != "per"]
+    if re.search(r"[^\W_]", _TOKEN.sub("", text)) or not tokens or tokens[0][0] not in _ENERGIES:
+        return None
+    factor, found = _ENERGIES[tokens[0][0]]
+    for name, power in tokens[1:]:
+        if name not in _DIVISORS:
+            return None
+        value, is_length = _DIVISORS[name]
+        factor, found = factor / value**power, found + is_length * power
+    return factor if found == lengths and tokens[0][1] == 1 else None
 
 
 def units_from_options(texts: Sequence[str]) -> dict[str, str]:
@@ -191,7 +192,7 @@ def split_heading(heading: str) -> tuple[str, str | None]:
     if unit is None:
         for target, quantity in QUANTITIES.items():
             rest = own.removeprefix(f"{target}_")
-            if rest != own and _plain(rest) in quantity.factors:
+            if rest != own and _factor(rest, quantity.lengths) is not None:
                 return target, rest
     return (own if own in QUANTITIES else name), unit
 
@@ -279,11 +280,9 @@ def _likely_units(target: str, value: float) -> list[str]:
     """Return up to two units in which a value would be usual."""
     quantity = QUANTITIES[target]
     low, high = quantity.usual
-    # well inside the range: 50 is 0.05 as meV/A^2, 0.003 as mJ/m^2
-    inside = [u for u, f in quantity.factors.items() if f != 1.0 and 5 * low < abs(value) * f < high]
-    if target == "work_function":
-        inside = [u for u, f in quantity.factors.items() if f != 1.0 and low <= abs(value) * f <= high]
-    return [_shown(unit) for unit in inside[:2]]
+    if target == "surface_energy":
+        low *= 5  # 50 is 0.05 as meV/A^2, 0.003 as mJ/m^2
+    return [u for u in quantity.units if low <= abs(value) * factor_of(target, u, "") <= high][:2]
 
 
 def plan_units(
@@ -323,7 +322,7 @@ def plan_units(
             factors[target] = 1.0 if stated is None else factor_of(target, stated, where)
         else:
             factors[target] = factor_of(target, unit, "--unit")
-            if stated is not None and _plain(stated) != _plain(unit):
+            if stated is not None and _factor(stated, QUANTITIES[target].lengths) != factors[target]:
                 notes.append(f"{where} states {stated} for {target}; --unit {unit} is used")
         if factors[target] != 1.0:
             notes.append(

@@ -14,12 +14,17 @@ J = 1 / 16.02176634
     ("target", "unit", "factor"),
     [
         *[("surface_energy", u, 1.0) for u in ("eV/A^2", "eV/A2", "eV/Å²", "eV A^-2", "eV/Angstrom**2")],
-        *[("surface_energy", u, J) for u in ("J/m2", "J/m^2", "J m^-2", "J·m⁻²", "Joule/m^2", "N/m", "j_m2")],
+        *[
+            ("surface_energy", u, J)
+            for u in ("J/m2", "J/m^2", "J m^-2", "J·m⁻²", "Joule/m^2", "N/m", "j_m2", "J.m-2", "$J/m^2$")
+        ],
         *[("surface_energy", u, 1e-3 * J) for u in ("mJ/m2", "mJ m-2", "erg/cm^2", "erg/cm2", "mN/m")],
         ("surface_energy", "meV/Å^2", 1e-3),
         ("surface_energy", "eV/nm^2", 1e-2),
         ("surface_energy", "Hartree/bohr^2", 97.17362),  # 27.21139 / 0.5291772^2
         ("surface_energy", "Ry/a0^2", 48.58681),
+        ("surface_energy", "kJ/m2", 1e3 * J),
+        ("surface_energy", "mJ/cm2", 10 * J),
         ("work_function", "eV", 1.0),
         ("work_function", "meV", 1e-3),
         *[("work_function", u, 27.211386) for u in ("Hartree", "Ha", "Eh")],
@@ -34,7 +39,9 @@ def test_units_in_their_spellings(target, unit, factor):
 
 @pytest.mark.parametrize(
     ("target", "unit"), [("surface_energy", "eV"), ("surface_energy", "eV/atom"), ("work_function", "J/m2"),
-                         ("work_function", ""), ("surface_energy", "K")],
+                         ("work_function", ""), ("surface_energy", "K"), ("surface_energy", "1e-3 J/m2"),
+                         ("surface_energy", "J/m3"), ("surface_energy", "J/m"), ("surface_energy", "J2/m2"),
+                         ("surface_energy", "J/m2 (PBE)"), ("work_function", "N"), ("work_function", "V")],
 )  # fmt: skip
 def test_units_of_other_quantities_are_refused(target, unit):
     with pytest.raises(InputError, match=rf"x\.csv states the unit .* --unit {target}="):
