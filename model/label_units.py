@@ -3,56 +3,20 @@
 Labels are stored in eV/A^2 (surface energy) and eV (work function). A source in another unit says so in its
 column headings or its ``units``, or the user does with ``--unit``. A value that no surface has is refused,
 and so is a column whose values are possible but, as a whole, typical of another unit only.
-
-Factors: CODATA 2018 (https://physics.nist.gov/cuu/Constants): e = 1.602176634e-19 C exactly, so that
-1 eV/A^2 = 16.02176634 J/m^2; Hartree 27.211386245988 eV; Bohr radius 0.529177210903 A;
-1 eV = 96.48533212 kJ/mol.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
+from model.units import J_PER_M2, unit_factor
 from stores.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-_JOULE = 1 / 1.602176634e-19
-_HARTREE = 27.211386245988
-_METRE = 1e10
-_BOHR = 0.529177210903
-_J_PER_M2 = _JOULE / _METRE**2
-
-_ENERGIES = {
-    **dict.fromkeys(("ev", "electronvolt", "electronvolts"), (1.0, 0)),
-    "mev": (1e-3, 0),
-    **dict.fromkeys(("j", "joule", "joules"), (_JOULE, 0)),
-    "mj": (1e-3 * _JOULE, 0),
-    "kj": (1e3 * _JOULE, 0),
-    "kcal": (4184 * _JOULE, 0),
-    "erg": (1e-7 * _JOULE, 0),
-    **dict.fromkeys(("hartree", "hartrees", "ha", "eh"), (_HARTREE, 0)),
-    **dict.fromkeys(("ry", "ryd", "rydberg", "rydbergs"), (_HARTREE / 2, 0)),
-    "n": (_JOULE / _METRE, 1),
-    "mn": (1e-3 * _JOULE / _METRE, 1),
-    **dict.fromkeys(("dyn", "dyne"), (1e-5 * _JOULE / _METRE, 1)),
-}
-"""Energies and forces in lower case: value in eV and A, and the lengths that they are divided by already."""
-_DIVISORS = {
-    **dict.fromkeys(("a", "å", "ang", "angstrom", "angstroms", "ångström"), (1.0, 1)),
-    "nm": (10.0, 1),
-    "cm": (1e-2 * _METRE, 1),
-    "m": (_METRE, 1),
-    **dict.fromkeys(("bohr", "a0"), (_BOHR, 1)),
-    "mol": (6.02214076e23, 0),
-}
-"""What an energy is divided by: value in A, and whether it is a length."""
-_TOKEN = re.compile(r"(a0|[^\W\d_]+)(?:[ ^*_{(+\-\N{MINUS SIGN}]*([12])(?!\d))?")
 
 
 @dataclass(frozen=True)
@@ -126,7 +90,7 @@ def factor_of(target: str, unit: str, where: str) -> float:
         If the unit is not one of the target's.
     """
     quantity = QUANTITIES[target]
-    factor = _factor(unit, quantity.lengths)
+    factor = unit_factor(unit, quantity.lengths)
     if factor is None:
         known = ", ".join((quantity.unit, *quantity.units))
         raise InputError(
@@ -134,24 +98,6 @@ def factor_of(target: str, unit: str, where: str) -> float:
             f"--unit {target}=UNIT"
         )
     return factor
-
-
-def _factor(unit: str, lengths: int) -> float | None:
-    """Return how many eV/A^lengths a unit is; None if it is no energy per length of that power.
-
-    Only the order of the symbols and their powers count: J/m2, J m^-2, J·m⁻² and j_m2 are one unit.
-    """
-    text = unicodedata.normalize("NFKC", unit).lower()
-    tokens = [(name, int(power or 1)) for name, power in _TOKEN.findall(text) if name != "per"]
-    if re.search(r"[^\W_]", _TOKEN.sub("", text)) or not tokens or tokens[0][0] not in _ENERGIES:
-        return None
-    factor, found = _ENERGIES[tokens[0][0]]
-    for name, power in tokens[1:]:
-        if name not in _DIVISORS:
-            return None
-        value, is_length = _DIVISORS[name]
-        factor, found = factor / value**power, found + is_length * power
-    return factor if found == lengths and tokens[0][1] == 1 else None
 
 
 def units_from_options(texts: Sequence[str]) -> dict[str, str]:
@@ -192,7 +138,7 @@ def split_heading(heading: str) -> tuple[str, str | None]:
     if unit is None:
         for target, quantity in QUANTITIES.items():
             rest = own.removeprefix(f"{target}_")
-            if rest != own and _factor(rest, quantity.lengths) is not None:
+            if rest != own and unit_factor(rest, quantity.lengths) is not None:
                 return target, rest
     return (own if own in QUANTITIES else name), unit
 
@@ -322,7 +268,7 @@ def plan_units(
             factors[target] = 1.0 if stated is None else factor_of(target, stated, where)
         else:
             factors[target] = factor_of(target, unit, "--unit")
-            if stated is not None and _factor(stated, QUANTITIES[target].lengths) != factors[target]:
+            if stated is not None and unit_factor(stated, QUANTITIES[target].lengths) != factors[target]:
                 notes.append(f"{where} states {stated} for {target}; --unit {unit} is used")
         if factors[target] != 1.0:
             notes.append(
@@ -335,26 +281,38 @@ def plan_units(
             f"work_function {middles['work_function']:.4g} eV: the two columns look exchanged; check their "
             "order (--targets)"
         )
-    gamma = middles.get("surface_energy")
-    if gamma is not None and "surface_energy" not in by_user:
-        low, high = QUANTITIES["surface_energy"].usual
-        impossible = abs(gamma) > QUANTITIES["surface_energy"].high  # then every line says so
-        if not impossible and abs(gamma) and not low <= abs(gamma) <= high:
-            likely = _likely_units("surface_energy", gamma / factors["surface_energy"])
-            guess = f"the values look like {' or '.join(likely)}; " if likely else ""
-            raise InputError(
-                f"{where}: the median surface_energy is {gamma:.4g} eV/A^2 ({gamma / _J_PER_M2:.4g} J/m^2), "
-                f"which no data set has ({low:g} to {high:g} is usual); {guess}state their unit with --unit "
-                f"surface_energy={likely[0] if likely else 'UNIT'} (eV/A2 takes them as they are)"
-            )
-    if beyond := [v for v in columns.get("surface_energy", ())
-                  if HIGH_SURFACE_ENERGY < v * factors["surface_energy"] <= 2.0]:  # fmt: skip
-        notes.append(
-            f"{len(beyond)} of {len(columns['surface_energy'])} surface energies are above "
-            f"{HIGH_SURFACE_ENERGY:g} eV/A^2 (the first: {beyond[0] * factors['surface_energy']:.4g}), above "
-            "every clean surface; check their unit"
-        )
+    if "surface_energy" in middles:
+        factor = factors["surface_energy"]
+        if "surface_energy" not in by_user:
+            _check_median(middles["surface_energy"], factor, where)
+        notes += _high_values([value * factor for value in columns["surface_energy"]])
     return UnitPlan(factors, frozenset(by_user), tuple(notes))
+
+
+def _check_median(gamma: float, factor: float, where: str) -> None:
+    """Refuse surface energies that are, as a whole, typical of another unit (median in eV/A^2)."""
+    quantity = QUANTITIES["surface_energy"]
+    low, high = quantity.usual
+    if low <= abs(gamma) <= high or not gamma or abs(gamma) > quantity.high:  # then every line is refused
+        return
+    likely = _likely_units("surface_energy", gamma / factor)
+    guess = f"the values look like {' or '.join(likely)}; " if likely else ""
+    raise InputError(
+        f"{where}: the median surface_energy is {gamma:.4g} eV/A^2 ({gamma / J_PER_M2:.4g} J/m^2), which no "
+        f"data set has ({low:g} to {high:g} is usual); {guess}state their unit with --unit "
+        f"surface_energy={likely[0] if likely else 'UNIT'} (eV/A2 takes them as they are)"
+    )
+
+
+def _high_values(gamma: Sequence[float]) -> list[str]:
+    """Point out surface energies that are possible, but above those of clean surfaces (eV/A^2)."""
+    beyond = [value for value in gamma if HIGH_SURFACE_ENERGY < value <= QUANTITIES["surface_energy"].high]
+    if not beyond:
+        return []
+    return [
+        f"{len(beyond)} of {len(gamma)} surface energies are above {HIGH_SURFACE_ENERGY:g} eV/A^2 (the first: "
+        f"{beyond[0]:.4g}), above every clean surface; check their unit"
+    ]
 
 
 def _exchanged(middles: Mapping[str, float]) -> bool:
