@@ -176,7 +176,7 @@ class UnitPlan:
                 continue
             converted[target] = value * factor
             try:
-                check_value(target, value * factor, self.sure)
+                check_value(target, value * factor, self.sure, factor)
             except InputError as error:
                 wrong.append(str(error))
         if wrong:
@@ -190,7 +190,7 @@ def is_possible(target: str, value: float) -> bool:
     return quantity is None or quantity.low <= value <= quantity.high
 
 
-def check_value(target: str, value: float, sure: frozenset[str] = frozenset()) -> None:
+def check_value(target: str, value: float, sure: frozenset[str] = frozenset(), factor: float = 1.0) -> None:
     """Refuse a value that no surface has.
 
     Parameters
@@ -200,7 +200,9 @@ def check_value(target: str, value: float, sure: frozenset[str] = frozenset()) -
     value
         In the unit of `QUANTITIES`.
     sure
-        Targets whose unit was stated already.
+        Targets whose unit was stated with ``--unit``.
+    factor
+        What the value of the source was multiplied by.
 
     Raises
     ------
@@ -210,16 +212,14 @@ def check_value(target: str, value: float, sure: frozenset[str] = frozenset()) -
     if is_possible(target, value):
         return
     quantity = QUANTITIES[target]
-    remedy = "check the value and its unit" if target in sure else _advice(target, value)
+    remedy = "check the value and its unit"
+    if target not in sure:
+        likely = " or ".join(_likely_units(target, value / factor)) or "UNIT"
+        remedy = f"state its unit with --unit {target}={likely}"
     raise InputError(
         f"{target} {value:.6g} {quantity.unit} is refused, no surface is outside {quantity.low:g} to "
         f"{quantity.high:g} {quantity.unit}: {remedy}"
     )
-
-
-def _advice(target: str, value: float) -> str:
-    likely = _likely_units(target, value)
-    return f"state its unit with --unit {target}={' or '.join(likely) or 'UNIT'}"
 
 
 def _likely_units(target: str, value: float) -> list[str]:
@@ -310,8 +310,8 @@ def _high_values(gamma: Sequence[float]) -> list[str]:
     if not beyond:
         return []
     return [
-        f"{len(beyond)} of {len(gamma)} surface energies are above {HIGH_SURFACE_ENERGY:g} eV/A^2 (the first: "
-        f"{beyond[0]:.4g}), above every clean surface; check their unit"
+        f"{len(beyond)} of {len(gamma)} surface energies are above {HIGH_SURFACE_ENERGY:g} eV/A^2 (the "
+        f"first: {beyond[0]:.4g}), above every clean surface; check their unit"
     ]
 
 

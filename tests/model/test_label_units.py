@@ -145,6 +145,13 @@ def test_both_wrong_values_of_a_line_are_named():
         plan_units(SANE, {}, {}, "data").convert({"surface_energy": 50.0, "work_function": 4100.0})
 
 
+@pytest.mark.parametrize(("value", "likely"), [(1100.0, "mJ/m2"), (50.0, "meV/A2")])
+def test_the_likely_unit_is_that_of_the_value_as_the_source_has_it(value, likely):
+    plan = plan_units({"surface_energy": [1.1, 0.9, value]}, {"surface_energy": "J/m2"}, {}, "data")
+    with pytest.raises(InputError, match=f"--unit surface_energy={likely}"):
+        plan.convert({"surface_energy": value})
+
+
 def test_a_unit_of_a_target_that_is_not_there_is_refused():
     with pytest.raises(InputError, match="no target work_function"):
         plan_units({"surface_energy": [0.05]}, {}, {"work_function": "eV"}, "data")
