@@ -208,7 +208,7 @@ def _bulk_energies(
         elif key in by_trees:
             level = SUSPECT
             offset, numbers, residuals = by_trees[key]
-            against = "than other compounds let expect"
+            against = "than expected from other compounds"
         else:
             continue
         labelled = [i for i in members if np.isfinite(slabs.labels["surface_energy"][i])]
@@ -233,10 +233,17 @@ def _offset_reason(offset: Offset, against: str) -> str:
     direction = "lower" if offset.shift < 0 else "higher"
     text = (
         f"bulk energy {abs(offset.energy):.2f} eV per formula unit too {wrong}: facets {direction} {against} "
-        f"in proportion to their formula units, within {offset.scatter:.4f} eV/A^2"
     )
-    if offset.scatter < offset.constant_scatter / 1.5:
-        text += f" ({offset.constant_scatter:.4f} about a constant)"
+    if offset.scatter <= offset.constant_scatter:
+        text += (
+            f"in proportion to their formula units, within {offset.scatter:.4f} eV/A^2 "
+            f"({offset.constant_scatter:.4f} about a constant)"
+        )
+    else:
+        text += (
+            f"by nearly the same, within {offset.constant_scatter:.4f} eV/A^2 "
+            f"({offset.scatter:.4f} in proportion to their formula units)"
+        )
     if offset.work_function is not None:
         text += f"; work functions {offset.work_function:+.2f} eV"
     return text

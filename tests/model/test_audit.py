@@ -64,6 +64,20 @@ def test_wrong_bulk_energies_are_found_with_their_size_and_nothing_else_is(sound
         assert finding.offset.scatter < finding.offset.constant_scatter  # in proportion
 
 
+@pytest.mark.parametrize(
+    ("energy", "constant", "words"),
+    [(0.29, 0.0, "in proportion to their formula units, within"), (0.0, 0.035, "by nearly the same, within")],
+)
+def test_the_reason_states_what_the_facets_follow(sound, energy, constant, words):
+    gamma = {
+        entry.record_id: sound.labels["surface_energy"][i] - constant - energy * sound.units[i]
+        for i, entry in enumerate(sound.entries)
+        if entry.record_id.startswith("La")
+    }
+    (finding,) = findings_of(changed(sound, surface_energy=gamma), "bulk-energy")
+    assert words in finding.reason
+
+
 def test_a_shift_with_other_work_functions_is_chemistry(sound):
     phi = {e.record_id: 4.5 for e in sound.entries if e.record_id.startswith("Dy")}
     assert findings_of(changed(sound, {"Dy": 0.3}, work_function=phi), "bulk-energy") == []
