@@ -16,7 +16,7 @@ from model.units import J_PER_M2, unit_factor
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 
 @dataclass(frozen=True)
@@ -161,8 +161,17 @@ class UnitPlan:
     sure: frozenset[str]
     notes: tuple[str, ...]
 
-    def convert(self, targets: Mapping[str, float | None]) -> dict[str, float | None]:
+    def convert(
+        self, targets: Mapping[str, float | None], excluded: Collection[str] = ()
+    ) -> dict[str, float | None]:
         """Return values in the units of `QUANTITIES`.
+
+        Parameters
+        ----------
+        targets
+            As the source has them.
+        excluded
+            Targets that are not trained on, whatever their value.
 
         Raises
         ------
@@ -175,6 +184,8 @@ class UnitPlan:
             if value is None:
                 continue
             converted[target] = value * factor
+            if target in excluded:
+                continue
             try:
                 check_value(target, value * factor, self.sure, factor)
             except InputError as error:

@@ -15,7 +15,9 @@ from model.audit.expectations import cross_validated
 from model.audit.facet_peers import Peer, find_peers, formula_type, partner_distance
 from model.audit.finding import Finding
 from model.audit.slabs import AuditSlabs, read_audit_slabs
+from model.importing import import_slabs
 from stores.connections import open_store
+from stores.exclusions import exclude, list_excluded
 from stores.labels import add_labels
 from tests.model.d03_series import SERIES, cuts, label, series, units
 
@@ -112,6 +114,18 @@ def test_values_that_no_surface_has_are_found_and_spoil_nothing(sound):
     found = [(finding.check, finding.formula) for finding in findings_of(slabs)]
     assert found == [("range", "Mg3Lu"), ("range", "Mg3Lu"), ("bulk-energy", "Mg3La")]
     assert findings_of(slabs, checks=["order"]) == []
+
+
+def test_excluded_values_neither_bar_nor_leave_a_store_that_is_imported(tmp_path):
+    records = [label("La", 0, 50.0, 2.8), label("Ce", 0, 1.5, 2.8), label("Y", 0, 0.05, 2.9)]
+    with open_store(f"{tmp_path}/s.sqlite") as store:
+        add_labels(store, records)
+        exclude(store, {name: {"surface_energy": "meV"} for name in ("La-0", "Ce-0")})
+    result = import_slabs(f"{tmp_path}/s.sqlite", f"{tmp_path}/t.sqlite")
+    assert (result.n_read, result.problems) == (3, [])
+    assert result.n_labels == {"surface_energy": 1, "work_function": 3}
+    with open_store(f"{tmp_path}/t.sqlite") as store:
+        assert {value["id"] for value in list_excluded(store)} == {"La-0", "Ce-0"}
 
 
 @pytest.mark.parametrize(
