@@ -72,10 +72,11 @@ def import_store(
 def _unit_plans(other: SurfaceStore, units: Mapping[str, str], result: Imported) -> dict[Source, UnitPlan]:
     """Return how the labels of each source are converted: stores of earlier versions keep other units."""
     columns: dict[Source, dict[str, list[float]]] = {}
-    for document in other.query({}, ["method_fingerprint", "targets", "units"], collection=COLLECTION):
-        found = columns.setdefault(_source_of(document), {})
+    fields = ["method_fingerprint", "targets", "units", "excluded"]
+    for document in other.query({}, fields, collection=COLLECTION):
+        found, out = columns.setdefault(_source_of(document), {}), excluded_targets(document)
         for name, value in document["targets"].items():
-            found.setdefault(name, []).extend([] if value is None else [value])
+            found.setdefault(name, []).extend([] if value is None or name in out else [value])
     plans = {}
     for key, found in columns.items():
         stated = {target: unit for target, unit in units.items() if target in found}
@@ -111,10 +112,10 @@ def _checked(
         for target, value in values.items():
             check_value(target, value, frozenset(QUANTITIES))
     elif kind == COLLECTION:
-        converted = plans[_source_of(document)].convert(document["targets"])
+        out = excluded_targets(document)
+        converted = plans[_source_of(document)].convert(document["targets"], out)
         units = {t: UNITS.get(t, unit) for t, unit in (document.get("units") or {}).items()}
         document = {**document, "targets": converted, "units": units}
-        out = excluded_targets(document)
         values = {name: v for name, v in converted.items() if v is not None and name not in out}
     else:
         return document

@@ -3,10 +3,6 @@
 Labels are stored in eV/A^2 (surface energy) and eV (work function). Another unit is stated by the column
 headings or ``units`` of the source, or by ``--unit``. A value that no surface has is refused,
 and so is a column whose values are possible but, as a whole, typical of another unit only.
-
-Factors: CODATA 2018 (https://physics.nist.gov/cuu/Constants): e = 1.602176634e-19 C exactly, so that
-1 eV/A^2 = 16.02176634 J/m^2; Hartree 27.211386245988 eV; Bohr radius 0.529177210903 A;
-1 eV = 96.48533212 kJ/mol.
 """
 
 from __future__ import annotations
@@ -16,15 +12,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
+from model.units import J_PER_M2, unit_factor
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-_J_PER_M2 = 1 / 16.02176634
-_HARTREE = 27.211386245988
-_BOHR2 = 0.529177210903**2
-_KJ_PER_MOL = 1 / 96.48533212
+    from collections.abc import Collection, Mapping, Sequence
 
 
 @dataclass(frozen=True)
@@ -39,16 +31,18 @@ class Quantity:
         No surface has a value outside (in `unit`).
     usual
         Range in which the median of a data set lies (in `unit`).
-    factors
-        What a value in each unit is multiplied by; the units are written as `_plain` writes them, those that
-        are suggested first come first.
+    lengths
+        Power of the length that the energy is divided by.
+    units
+        Those that are suggested, the likeliest first.
     """
 
     unit: str
     low: float
     high: float
     usual: tuple[float, float]
-    factors: Mapping[str, float]
+    lengths: int
+    units: tuple[str, ...]
 
 
 QUANTITIES: dict[str, Quantity] = {
@@ -58,34 +52,16 @@ QUANTITIES: dict[str, Quantity] = {
         2.0,
         # 0.024 to 4.8 J/m^2: from van der Waals solids to W and diamond
         (0.0015, 0.3),
-        {
-            "ev/a2": 1.0,
-            "j/m2": _J_PER_M2,
-            "mev/a2": 1e-3,
-            "mj/m2": 1e-3 * _J_PER_M2,
-            "hartree/bohr2": _HARTREE / _BOHR2,
-            "ry/bohr2": _HARTREE / 2 / _BOHR2,
-            "ev/nm2": 1e-2,
-            "erg/cm2": 1e-3 * _J_PER_M2,
-            "n/m": _J_PER_M2,
-            "mn/m": 1e-3 * _J_PER_M2,
-            "dyn/cm": 1e-3 * _J_PER_M2,
-        },
+        2,
+        ("J/m2", "meV/A2", "mJ/m2", "Hartree/bohr2", "Ry/bohr2", "eV/nm2"),
     ),
     "work_function": Quantity(
         "eV",
         0.5,
         12.0,
         (1.5, 8.0),
-        {
-            "ev": 1.0,
-            "mev": 1e-3,
-            "hartree": _HARTREE,
-            "ry": _HARTREE / 2,
-            "kj/mol": _KJ_PER_MOL,
-            "kcal/mol": 4.184 * _KJ_PER_MOL,
-            "j": 1 / 1.602176634e-19,
-        },
+        0,
+        ("meV", "Hartree", "Ry", "kJ/mol", "kcal/mol", "J"),
     ),
 }
 
@@ -94,31 +70,6 @@ UNITS = {target: quantity.unit for target, quantity in QUANTITIES.items()}
 
 HIGH_SURFACE_ENERGY = 0.6
 """Possible, but above every clean surface known (eV/A^2, 9.6 J/m^2): lines beyond give a warning."""
-
-_SHOWN = {
-    "ev/a2": "eV/A2", "mev/a2": "meV/A2", "j/m2": "J/m2", "mj/m2": "mJ/m2", "ev/nm2": "eV/nm2", "n/m": "N/m",
-    "mn/m": "mN/m", "hartree/bohr2": "Hartree/bohr2", "ry/bohr2": "Ry/bohr2", "ev": "eV", "mev": "meV",
-    "hartree": "Hartree", "ry": "Ry", "kj/mol": "kJ/mol", "j": "J",
-}  # fmt: skip
-_WORDS = (
-    (r"angstroms?|ångströms?|å|\bang(?![a-z])", "a"),
-    (r"rydbergs?", "ry"),
-    (r"hartrees?|\b(ha|eh|htr)\b", "hartree"),
-    (r"bohrs?|\ba0(?=2|\b)", "bohr"),
-    (r"joules?", "j"),
-    (r"dynes?", "dyn"),
-    (r"electron-?volts?", "ev"),
-)
-
-
-def _plain(unit: str) -> str:
-    """Write a unit in one of its spellings in the way that `Quantity.factors` has it: J·m⁻² is j/m2."""
-    text = unit.lower().translate(str.maketrans("²⁻\N{MINUS SIGN}·*_", "2--   ", "^(){}[]"))
-    for pattern, word in _WORDS:
-        text = re.sub(pattern, word, text)
-    text = re.sub(r"\s*(/|\bper\b)\s*", "/", text.strip())
-    text = re.sub(r"\s+(a|nm|m|cm|bohr|mol)\s*-?\s*([12]?)$", r"/\1\2", text)  # J m-2, eV A 2, kJ mol-1
-    return re.sub(r"/(m|cm|mol)1$", r"/\1", re.sub(r"\s+", "", text))
 
 
 def factor_of(target: str, unit: str, where: str) -> float:
@@ -139,18 +90,14 @@ def factor_of(target: str, unit: str, where: str) -> float:
         If the unit is not one of the target's.
     """
     quantity = QUANTITIES[target]
-    found = quantity.factors.get(_plain(unit))
-    if found is None:
-        known = ", ".join(_shown(name) for name in quantity.factors)
+    factor = unit_factor(unit, quantity.lengths)
+    if factor is None:
+        known = ", ".join((quantity.unit, *quantity.units))
         raise InputError(
             f"{where} states the unit {unit!r} for {target}; known are {known}; state it with "
             f"--unit {target}=UNIT"
         )
-    return found
-
-
-def _shown(plain: str) -> str:
-    return _SHOWN.get(plain, plain)
+    return factor
 
 
 def units_from_options(texts: Sequence[str]) -> dict[str, str]:
@@ -191,7 +138,7 @@ def split_heading(heading: str) -> tuple[str, str | None]:
     if unit is None:
         for target, quantity in QUANTITIES.items():
             rest = own.removeprefix(f"{target}_")
-            if rest != own and _plain(rest) in quantity.factors:
+            if rest != own and unit_factor(rest, quantity.lengths) is not None:
                 return target, rest
     return (own if own in QUANTITIES else name), unit
 
@@ -214,8 +161,17 @@ class UnitPlan:
     sure: frozenset[str]
     notes: tuple[str, ...]
 
-    def convert(self, targets: Mapping[str, float | None]) -> dict[str, float | None]:
+    def convert(
+        self, targets: Mapping[str, float | None], excluded: Collection[str] = ()
+    ) -> dict[str, float | None]:
         """Return values in the units of `QUANTITIES`.
+
+        Parameters
+        ----------
+        targets
+            As the source has them.
+        excluded
+            Targets that are not trained on, whatever their value.
 
         Raises
         ------
@@ -228,8 +184,10 @@ class UnitPlan:
             if value is None:
                 continue
             converted[target] = value * factor
+            if target in excluded:
+                continue
             try:
-                check_value(target, value * factor, self.sure)
+                check_value(target, value * factor, self.sure, factor)
             except InputError as error:
                 wrong.append(str(error))
         if wrong:
@@ -243,7 +201,7 @@ def is_possible(target: str, value: float) -> bool:
     return quantity is None or quantity.low <= value <= quantity.high
 
 
-def check_value(target: str, value: float, sure: frozenset[str] = frozenset()) -> None:
+def check_value(target: str, value: float, sure: frozenset[str] = frozenset(), factor: float = 1.0) -> None:
     """Refuse a value that no surface has.
 
     Parameters
@@ -253,7 +211,9 @@ def check_value(target: str, value: float, sure: frozenset[str] = frozenset()) -
     value
         In the unit of `QUANTITIES`.
     sure
-        Targets whose unit was stated already.
+        Targets whose unit was stated with ``--unit``.
+    factor
+        What the value of the source was multiplied by.
 
     Raises
     ------
@@ -263,27 +223,23 @@ def check_value(target: str, value: float, sure: frozenset[str] = frozenset()) -
     if is_possible(target, value):
         return
     quantity = QUANTITIES[target]
-    remedy = "check the value and its unit" if target in sure else _advice(target, value)
+    remedy = "check the value and its unit"
+    if target not in sure:
+        likely = " or ".join(_likely_units(target, value / factor)) or "UNIT"
+        remedy = f"state its unit with --unit {target}={likely}"
     raise InputError(
         f"{target} {value:.6g} {quantity.unit} is refused, no surface is outside {quantity.low:g} to "
         f"{quantity.high:g} {quantity.unit}: {remedy}"
     )
 
 
-def _advice(target: str, value: float) -> str:
-    likely = _likely_units(target, value)
-    return f"state its unit with --unit {target}={' or '.join(likely) or 'UNIT'}"
-
-
 def _likely_units(target: str, value: float) -> list[str]:
     """Return up to two units in which a value would be usual."""
     quantity = QUANTITIES[target]
     low, high = quantity.usual
-    # well inside the range: 50 is 0.05 as meV/A^2, 0.003 as mJ/m^2
-    inside = [u for u, f in quantity.factors.items() if f != 1.0 and 5 * low < abs(value) * f < high]
-    if target == "work_function":
-        inside = [u for u, f in quantity.factors.items() if f != 1.0 and low <= abs(value) * f <= high]
-    return [_shown(unit) for unit in inside[:2]]
+    if target == "surface_energy":
+        low *= 5  # 50 is 0.05 as meV/A^2, 0.003 as mJ/m^2
+    return [u for u in quantity.units if low <= abs(value) * factor_of(target, u, "") <= high][:2]
 
 
 def plan_units(
@@ -323,7 +279,7 @@ def plan_units(
             factors[target] = 1.0 if stated is None else factor_of(target, stated, where)
         else:
             factors[target] = factor_of(target, unit, "--unit")
-            if stated is not None and _plain(stated) != _plain(unit):
+            if stated is not None and unit_factor(stated, QUANTITIES[target].lengths) != factors[target]:
                 notes.append(f"{where} states {stated} for {target}; --unit {unit} is used")
         if factors[target] != 1.0:
             notes.append(
@@ -336,28 +292,38 @@ def plan_units(
             f"work_function {middles['work_function']:.4g} eV: the two columns look exchanged; check their "
             "order (--targets)"
         )
-    gamma = middles.get("surface_energy")
-    if gamma is not None and "surface_energy" not in by_user:
-        low, high = QUANTITIES["surface_energy"].usual
-        impossible = (
-            abs(gamma) > QUANTITIES["surface_energy"].high
-        )  # then every line is refused with its reason
-        if not impossible and abs(gamma) and not low <= abs(gamma) <= high:
-            likely = _likely_units("surface_energy", gamma / factors["surface_energy"])
-            guess = f"the values look like {' or '.join(likely)}; " if likely else ""
-            raise InputError(
-                f"{where}: the median surface_energy is {gamma:.4g} eV/A^2 ({gamma / _J_PER_M2:.4g} J/m^2), "
-                f"which no data set has ({low:g} to {high:g} is usual); {guess}state their unit with --unit "
-                f"surface_energy={likely[0] if likely else 'UNIT'} (eV/A2 takes them as they are)"
-            )
-    if beyond := [v for v in columns.get("surface_energy", ())
-                  if HIGH_SURFACE_ENERGY < v * factors["surface_energy"] <= 2.0]:  # fmt: skip
-        notes.append(
-            f"{len(beyond)} of {len(columns['surface_energy'])} surface energies are above "
-            f"{HIGH_SURFACE_ENERGY:g} eV/A^2 (the first: {beyond[0] * factors['surface_energy']:.4g}), above "
-            "every clean surface; check their unit"
-        )
+    if "surface_energy" in middles:
+        factor = factors["surface_energy"]
+        if "surface_energy" not in by_user:
+            _check_median(middles["surface_energy"], factor, where)
+        notes += _high_values([value * factor for value in columns["surface_energy"]])
     return UnitPlan(factors, frozenset(by_user), tuple(notes))
+
+
+def _check_median(gamma: float, factor: float, where: str) -> None:
+    """Refuse surface energies that are, as a whole, typical of another unit (median in eV/A^2)."""
+    quantity = QUANTITIES["surface_energy"]
+    low, high = quantity.usual
+    if low <= abs(gamma) <= high or not gamma or abs(gamma) > quantity.high:  # then every line is refused
+        return
+    likely = _likely_units("surface_energy", gamma / factor)
+    guess = f"the values look like {' or '.join(likely)}; " if likely else ""
+    raise InputError(
+        f"{where}: the median surface_energy is {gamma:.4g} eV/A^2 ({gamma / J_PER_M2:.4g} J/m^2), which no "
+        f"data set has ({low:g} to {high:g} is usual); {guess}state their unit with --unit "
+        f"surface_energy={likely[0] if likely else 'UNIT'} (eV/A2 takes them as they are)"
+    )
+
+
+def _high_values(gamma: Sequence[float]) -> list[str]:
+    """Point out surface energies that are possible, but above those of clean surfaces (eV/A^2)."""
+    beyond = [value for value in gamma if HIGH_SURFACE_ENERGY < value <= QUANTITIES["surface_energy"].high]
+    if not beyond:
+        return []
+    return [
+        f"{len(beyond)} of {len(gamma)} surface energies are above {HIGH_SURFACE_ENERGY:g} eV/A^2 (the "
+        f"first: {beyond[0]:.4g}), above every clean surface; check their unit"
+    ]
 
 
 def _exchanged(middles: Mapping[str, float]) -> bool:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "val", "test")
 TWINS = ("drop", "move")
-_LISTED = 40
-"""Groups of identical slabs in a message; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +129,9 @@ def _read(path: Path) -> dict[str, str]:
 
 
 def _refusal(path: Path, groups: Sequence[Sequence[tuple[str, str]]]) -> str:
-    listed = "; ".join(" = ".join(f"{name} ({part})" for name, part in group) for group in groups[:_LISTED])
-    more = f"; and {len(groups) - _LISTED} more" if len(groups) > _LISTED else ""
+    listed = "; ".join(" = ".join(f"{name} ({part})" for name, part in group) for group in groups)
     return (
-        f"{path}: {counted(len(groups), 'slab')} under several names in different parts: {listed}{more}; put "
-        "each into one part, or add --twins drop (leave out the copies in the earlier part) or --twins move "
-        "(all into the later part), which list them all in run.json"
+        f"{path}: {counted(len(groups), 'slab')} under several names in different parts; put each into one "
+        "part, or add --twins drop (leave out the copies in the earlier part) or --twins move (all into the "
+        f"later part): {listed}"
     )

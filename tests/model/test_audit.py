@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from pymatgen.core import Element
 
-from model.audit import Finding, audit_slabs
-from model.audit_expectations import cross_validated
-from model.audit_slabs import AuditSlabs, read_audit_slabs
-from model.bulk_offset import compare_with_peers
-from model.facet_peers import Peer, find_peers, formula_type, partner_distance
+from model.audit.bulk_offset import compare_with_peers
+from model.audit.checks import audit_slabs
+from model.audit.expectations import cross_validated
+from model.audit.facet_peers import Peer, find_peers, formula_type, partner_distance
+from model.audit.finding import Finding
+from model.audit.slabs import AuditSlabs, read_audit_slabs
+from model.importing import import_slabs
 from stores.connections import open_store
+from stores.exclusions import exclude, list_excluded
 from stores.labels import add_labels
 from tests.model.d03_series import SERIES, cuts, label, series, units
 
@@ -63,6 +66,20 @@ def test_wrong_bulk_energies_are_found_with_their_size_and_nothing_else_is(sound
         assert finding.offset.scatter < finding.offset.constant_scatter  # in proportion
 
 
+@pytest.mark.parametrize(
+    ("energy", "constant", "words"),
+    [(0.29, 0.0, "in proportion to their formula units, within"), (0.0, 0.035, "by nearly the same, within")],
+)
+def test_the_reason_states_what_the_facets_follow(sound, energy, constant, words):
+    gamma = {
+        entry.record_id: sound.labels["surface_energy"][i] - constant - energy * sound.units[i]
+        for i, entry in enumerate(sound.entries)
+        if entry.record_id.startswith("La")
+    }
+    (finding,) = findings_of(changed(sound, surface_energy=gamma), "bulk-energy")
+    assert words in finding.reason
+
+
 def test_a_shift_with_other_work_functions_is_chemistry(sound):
     phi = {e.record_id: 4.5 for e in sound.entries if e.record_id.startswith("Dy")}
     assert findings_of(changed(sound, {"Dy": 0.3}, work_function=phi), "bulk-energy") == []
@@ -97,6 +114,18 @@ def test_values_that_no_surface_has_are_found_and_spoil_nothing(sound):
     found = [(finding.check, finding.formula) for finding in findings_of(slabs)]
     assert found == [("range", "Mg3Lu"), ("range", "Mg3Lu"), ("bulk-energy", "Mg3La")]
     assert findings_of(slabs, checks=["order"]) == []
+
+
+def test_excluded_values_neither_bar_nor_leave_a_store_that_is_imported(tmp_path):
+    records = [label("La", 0, 50.0, 2.8), label("Ce", 0, 1.5, 2.8), label("Y", 0, 0.05, 2.9)]
+    with open_store(f"{tmp_path}/s.sqlite") as store:
+        add_labels(store, records)
+        exclude(store, {name: {"surface_energy": "meV"} for name in ("La-0", "Ce-0")})
+    result = import_slabs(f"{tmp_path}/s.sqlite", f"{tmp_path}/t.sqlite")
+    assert (result.n_read, result.problems) == (3, [])
+    assert result.n_labels == {"surface_energy": 1, "work_function": 3}
+    with open_store(f"{tmp_path}/t.sqlite") as store:
+        assert {value["id"] for value in list_excluded(store)} == {"La-0", "Ce-0"}
 
 
 @pytest.mark.parametrize(

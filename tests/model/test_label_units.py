@@ -14,12 +14,17 @@ J = 1 / 16.02176634
     ("target", "unit", "factor"),
     [
         *[("surface_energy", u, 1.0) for u in ("eV/A^2", "eV/A2", "eV/Å²", "eV A^-2", "eV/Angstrom**2")],
-        *[("surface_energy", u, J) for u in ("J/m2", "J/m^2", "J m^-2", "J·m⁻²", "Joule/m^2", "N/m", "j_m2")],
+        *[
+            ("surface_energy", u, J)
+            for u in ("J/m2", "J/m^2", "J m^-2", "J·m⁻²", "Joule/m^2", "N/m", "j_m2", "J.m-2", "$J/m^2$")
+        ],
         *[("surface_energy", u, 1e-3 * J) for u in ("mJ/m2", "mJ m-2", "erg/cm^2", "erg/cm2", "mN/m")],
         ("surface_energy", "meV/Å^2", 1e-3),
         ("surface_energy", "eV/nm^2", 1e-2),
         ("surface_energy", "Hartree/bohr^2", 97.17362),  # 27.21139 / 0.5291772^2
         ("surface_energy", "Ry/a0^2", 48.58681),
+        ("surface_energy", "kJ/m2", 1e3 * J),
+        ("surface_energy", "mJ/cm2", 10 * J),
         ("work_function", "eV", 1.0),
         ("work_function", "meV", 1e-3),
         *[("work_function", u, 27.211386) for u in ("Hartree", "Ha", "Eh")],
@@ -34,7 +39,9 @@ def test_units_in_their_spellings(target, unit, factor):
 
 @pytest.mark.parametrize(
     ("target", "unit"), [("surface_energy", "eV"), ("surface_energy", "eV/atom"), ("work_function", "J/m2"),
-                         ("work_function", ""), ("surface_energy", "K")],
+                         ("work_function", ""), ("surface_energy", "K"), ("surface_energy", "1e-3 J/m2"),
+                         ("surface_energy", "J/m3"), ("surface_energy", "J/m"), ("surface_energy", "J2/m2"),
+                         ("surface_energy", "J/m2 (PBE)"), ("work_function", "N"), ("work_function", "V")],
 )  # fmt: skip
 def test_units_of_other_quantities_are_refused(target, unit):
     with pytest.raises(InputError, match=rf"x\.csv states the unit .* --unit {target}="):
@@ -136,6 +143,13 @@ def test_units_that_are_stated_convert(by_source, by_user, value, expected, note
 def test_both_wrong_values_of_a_line_are_named():
     with pytest.raises(InputError, match=r"surface_energy 50 .*; work_function 4100 "):
         plan_units(SANE, {}, {}, "data").convert({"surface_energy": 50.0, "work_function": 4100.0})
+
+
+@pytest.mark.parametrize(("value", "likely"), [(1100.0, "mJ/m2"), (50.0, "meV/A2")])
+def test_the_likely_unit_is_that_of_the_value_as_the_source_has_it(value, likely):
+    plan = plan_units({"surface_energy": [1.1, 0.9, value]}, {"surface_energy": "J/m2"}, {}, "data")
+    with pytest.raises(InputError, match=f"--unit surface_energy={likely}"):
+        plan.convert({"surface_energy": value})
 
 
 def test_a_unit_of_a_target_that_is_not_there_is_refused():

@@ -220,6 +220,12 @@ def test_all_identical_slabs_in_two_parts_are_named_at_once(tmp_path):
     for name, part, group in TWINS:
         assert (f"{name} ({part})" in str(refused.value)) == (group < 3)
     assert "--twins drop" in str(refused.value)
+    entries = tuple(entry(n, "Ag", f"Mg{n}Ag", n // 2) for n in range(200))
+    path.write_text("record_id,part\n" + "".join(f"{e.record_id},{('train', 'test')[n % 2]}\n"
+                                                 for n, e in enumerate(entries)))  # fmt: skip
+    with pytest.raises(InputError) as refused:
+        split_dataset(Dataset(entries, ("surface_energy",)), str(path))
+    assert all(e.record_id in str(refused.value) for e in entries)
 
 
 @pytest.mark.parametrize(

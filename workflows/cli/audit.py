@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from model.audit import Audit, Finding
+    from model.audit.checks import Audit
+    from model.audit.finding import Finding
 
 SYMBOLS = {"surface_energy": ("γ", "eV/Å²", 3), "work_function": ("Φ", "eV", 2)}
 
@@ -147,8 +148,9 @@ def _audits(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from model.audit import CHECKS, audit_slabs
-    from model.audit_slabs import read_audit_slabs
+    from model.audit.checks import audit_slabs
+    from model.audit.finding import CHECKS
+    from model.audit.slabs import read_audit_slabs
     from model.graph_cache import GraphCache
 
     wanted = tuple(checks) or CHECKS
@@ -179,7 +181,7 @@ def _audits(
             bar.update(task, description="comparing labels")
             predicted = None
             if ensemble is not None:
-                from model.audit_expectations import by_model
+                from model.audit.expectations import by_model
 
                 predicted = by_model(ensemble, uri, slabs, cache)
             audits.append(

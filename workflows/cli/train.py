@@ -179,6 +179,7 @@ def plain(run: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "targets": run["metrics"],
         "data": run["data"],
         "snapshot": run.get("snapshot"),
+        "excluded": run.get("excluded", {}),
         "twins": run.get("twins"),
         "output": str(folder),
     }

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model.facet_peers import Peer
+    from model.audit.facet_peers import Peer
 
     Array = NDArray[np.float64]
 
@@ -37,8 +37,6 @@ COMMON = 0.3
 """Facets share a shift if their scatter about it is a smaller part of it."""
 MOST_WORK_FUNCTION = 0.25
 """A wrong bulk energy leaves the work functions where they are, up to this (eV)."""
-
-
 PROPORTIONAL = 2.5
 """Times that the facets scatter less about a shift in proportion to their formula units than about a constant
 one where a wrong bulk energy shows by this alone."""
@@ -112,12 +110,17 @@ def fit_offset(residuals: Array, units: Array, noise: float, work_function: floa
     return Offset(
         shift=float(np.median(slope * units)),
         energy=-slope,
-        scatter=_spread(residuals - slope * units),
-        constant_scatter=_spread(residuals - np.median(residuals)),
+        scatter=robust_deviation(residuals - slope * units),
+        constant_scatter=robust_deviation(residuals - np.median(residuals)),
         noise=noise,
         work_function=work_function,
         facets=len(residuals),
     )
+
+
+def robust_deviation(values: Array) -> float:
+    """Return the standard deviation of normal values with the same median absolute deviation."""
+    return float(1.4826 * np.median(np.abs(values)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +153,7 @@ def compare_with_peers(
     Parameters
     ----------
     peers
-        By compound, see `model.facet_peers.find_peers`.
+        By compound, see `model.audit.facet_peers.find_peers`.
     gamma, phi, units
         [N] of all slabs: labels (NaN where unknown), and formula units per area.
     """
@@ -216,7 +219,9 @@ def _compare(
     # the scatter of peers that cannot be compared with each other is unknown
     noise = float("inf")
     if mutual:
-        noise = max(LEAST_NOISE, 1.4826 * median(mutual), _spread(apart - np.median(apart)))
+        noise = max(
+            LEAST_NOISE, robust_deviation(np.array(mutual)), robust_deviation(apart - np.median(apart))
+        )
     phi_shift = float(np.median(differences)) if differences else None
     offset = fit_offset(residuals, units[list(numbers)], noise, phi_shift)
     return PeerComparison(offset, numbers, residuals, tuple(peer.compound for peer in trusted))
@@ -227,8 +232,3 @@ def _shift(peer: Peer, gamma: Array) -> float:
     differences = np.array([gamma[ours] - gamma[theirs] for ours, theirs in peer.pairs])
     known = differences[np.isfinite(differences)]
     return float(np.median(known)) if len(known) else float("nan")
-
-
-def _spread(values: Array) -> float:
-    """Return the standard deviation of normal values with the same median absolute deviation."""
-    return float(1.4826 * np.median(np.abs(values)))

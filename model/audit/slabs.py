@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model.audit.facet_peers import MAGNESIUM, Compound, Facet, formula_type, profile
 from model.dataset import Dataset
 from model.descriptors import describe_slabs, descriptor_names
-from model.facet_peers import MAGNESIUM, Compound, Facet, formula_type, profile
 from model.graph import GraphSettings
 from stores.connections import open_store
 from stores.labelled import OWN_TARGETS, labelled_slabs, of_methods

@@ -2,8 +2,8 @@
 
 ``range``: no surface has such a value (`model.label_units`). ``bulk-energy``: the surface energies of all
 facets of a compound are shifted in proportion to the formula units per area, as a wrong bulk energy does it
-(`model.bulk_offset`). ``outlier``: a label lies far outside the interval in which it is expected
-(`model.audit_expectations`). ``duplicates``: identical slabs have different labels. ``order``: a compound's
+(`model.audit.bulk_offset`). ``outlier``: a label lies far outside the interval in which it is expected
+(`model.audit.expectations`). ``duplicates``: identical slabs have different labels. ``order``: a compound's
 facets are ordered against all its peers.
 
 A finding is ``faulty`` where labels of peers prove it, else ``suspect``: only a look at the source can tell.
@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.audit_expectations import cross_validated
-from model.bulk_offset import Offset, compare_with_peers, fit_offset
-from model.facet_peers import find_peers
+from model.audit.bulk_offset import compare_with_peers, fit_offset, robust_deviation
+from model.audit.expectations import cross_validated
+from model.audit.facet_peers import find_peers
+from model.audit.finding import CHECKS, FAULTY, SUSPECT, Finding
 from model.label_units import UNITS, is_possible
 from stores.words import counted
 
@@ -30,17 +31,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model.audit_expectations import Expectation
-    from model.audit_slabs import AuditSlabs
-    from model.bulk_offset import PeerComparison
-    from model.facet_peers import Peer
+    from model.audit.bulk_offset import Offset, PeerComparison
+    from model.audit.expectations import Expectation
+    from model.audit.facet_peers import Peer
+    from model.audit.slabs import AuditSlabs
 
     Array = NDArray[np.float64]
 
-CHECKS = ("range", "bulk-energy", "outlier", "duplicates", "order")
-FAULTY, SUSPECT = "faulty", "suspect"
-
-_PLAIN = ("compound", "formula", "check", "level", "target", "size", "compared", "reason", "method")
 DISAGREE = {"surface_energy": 0.003, "work_function": 0.1}
 """Identical slabs whose labels differ by more contradict each other (eV/A^2, eV)."""
 REVERSED = {"surface_energy": 0.015, "work_function": 0.4}
@@ -51,60 +48,6 @@ FAR_OUTSIDE = 3.0
 """Half widths of the 90 % interval beyond which a label is an outlier."""
 MODEL_CLEAR = 4.0
 """Robust standard deviations of the shifts of all compounds, scaled by the spread of the trees."""
-
-
-@dataclass(frozen=True, eq=False)
-class Finding:
-    """Labels of one compound that one check finds fault with.
-
-    Attributes
-    ----------
-    compound, formula
-        Key and formula.
-    check
-        One of `CHECKS`.
-    level
-        `FAULTY` or `SUSPECT`.
-    target
-        Whose labels.
-    size
-        How far they are off, in the target's unit.
-    records
-        Ids of the records.
-    compared
-        Facets that the check looked at.
-    reason
-        One line.
-    method
-        Fingerprint of the labels.
-    offset
-        Of the check ``bulk-energy``.
-    points
-        Of the same check: formula units per area (1/A^2) and shift of each facet (eV/A^2).
-    """
-
-    compound: str
-    formula: str
-    check: str
-    level: str
-    target: str
-    size: float
-    records: tuple[str, ...]
-    compared: int
-    reason: str
-    method: str
-    offset: Offset | None = None
-    points: tuple[tuple[float, float], ...] = ()
-
-    def plain(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        values = {name: getattr(self, name) for name in _PLAIN}
-        values["unit"] = UNITS[self.target]
-        values["records"] = list(self.records)
-        if self.offset is not None:
-            values["bulk_energy_error"] = self.offset.energy
-            values["work_function_shift"] = self.offset.work_function
-        return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,10 +166,6 @@ def _points(slabs: AuditSlabs, numbers: Sequence[int], residuals: Array) -> tupl
     return tuple((float(slabs.units[i]), float(value)) for i, value in zip(numbers, residuals, strict=True))
 
 
-def _records(slabs: AuditSlabs, numbers: Iterable[int]) -> tuple[str, ...]:
-    return tuple(slabs.entries[i].record_id for i in numbers)
-
-
 def _without_impossible(slabs: AuditSlabs) -> tuple[AuditSlabs, list[Finding]]:
     """Return the slabs without labels that no surface has, and findings on these."""
     labels = {target: values.copy() for target, values in slabs.labels.items()}
@@ -238,18 +177,15 @@ def _without_impossible(slabs: AuditSlabs) -> tuple[AuditSlabs, list[Finding]]:
                 continue
             worst = float(max(values[wrong], key=abs))
             findings.append(
-                Finding(
+                Finding.on(
+                    slabs,
                     key,
-                    slabs.compounds[key].formula,
-                    "range",
-                    FAULTY,
-                    target,
+                    ("range", FAULTY, target),
                     worst,
-                    _records(slabs, wrong),
+                    wrong,
                     len(members),
                     f"{counted(len(wrong), 'value')} that no surface has, such as {worst:.6g} "
                     f"{UNITS[target]}; import them again with --unit",
-                    slabs.method,
                 )
             )
             values[wrong] = np.nan
@@ -272,24 +208,21 @@ def _bulk_energies(
         elif key in by_trees:
             level = SUSPECT
             offset, numbers, residuals = by_trees[key]
-            against = "than other compounds let expect"
+            against = "than expected from other compounds"
         else:
             continue
         labelled = [i for i in members if np.isfinite(slabs.labels["surface_energy"][i])]
         findings.append(
-            Finding(
+            Finding.on(
+                slabs,
                 key,
-                slabs.compounds[key].formula,
-                "bulk-energy",
-                level,
-                "surface_energy",
+                ("bulk-energy", level, "surface_energy"),
                 offset.shift,
-                _records(slabs, labelled),
+                labelled,
                 len(numbers),
                 _offset_reason(offset, against),
-                slabs.method,
-                offset,
-                _points(slabs, numbers, residuals),
+                offset=offset,
+                points=_points(slabs, numbers, residuals),
             )
         )
     return findings
@@ -300,10 +233,17 @@ def _offset_reason(offset: Offset, against: str) -> str:
     direction = "lower" if offset.shift < 0 else "higher"
     text = (
         f"bulk energy {abs(offset.energy):.2f} eV per formula unit too {wrong}: facets {direction} {against} "
-        f"in proportion to their formula units, within {offset.scatter:.4f} eV/A^2"
     )
-    if offset.scatter < offset.constant_scatter / 1.5:
-        text += f" ({offset.constant_scatter:.4f} about a constant)"
+    if offset.scatter <= offset.constant_scatter:
+        text += (
+            f"in proportion to their formula units, within {offset.scatter:.4f} eV/A^2 "
+            f"({offset.constant_scatter:.4f} about a constant)"
+        )
+    else:
+        text += (
+            f"by nearly the same, within {offset.constant_scatter:.4f} eV/A^2 "
+            f"({offset.scatter:.4f} in proportion to their formula units)"
+        )
     if offset.work_function is not None:
         text += f"; work functions {offset.work_function:+.2f} eV"
     return text
@@ -334,7 +274,7 @@ def _shifts_by_trees(
         ratios.append(abs(offset.shift) / max(noise, 1e-6))
     if not ratios:
         return {}
-    usual = 1.4826 * float(np.median(ratios))
+    usual = robust_deviation(np.array(ratios))
     clear = {}
     for key, (offset, numbers, own) in found.items():
         scaled = replace(offset, noise=offset.noise * usual)
@@ -354,20 +294,17 @@ def _outliers(slabs: AuditSlabs, expected: Mapping[str, Expectation], shifted: s
                 continue
             worst = max(numbers, key=lambda i: abs(errors[i]))
             findings.append(
-                Finding(
+                Finding.on(
+                    slabs,
                     key,
-                    slabs.compounds[key].formula,
-                    "outlier",
-                    SUSPECT,
-                    target,
+                    ("outlier", SUSPECT, target),
                     float(errors[worst]),
-                    _records(slabs, numbers),
+                    numbers,
                     len(members),
                     f"{len(numbers)} of {counted(len(members), 'facet')} beyond {FAR_OUTSIDE:g} times the "
                     f"90 % interval of {expectation.source}, such as {slabs.labels[target][worst]:.3f} "
                     f"{UNITS[target]} for {expectation.values[worst]:.3f} ± "
                     f"{expectation.half_width[worst]:.3f}",
-                    slabs.method,
                 )
             )
     return findings
@@ -386,19 +323,15 @@ def _duplicates(slabs: AuditSlabs) -> list[Finding]:
             low, high = labels[numbers].min(), labels[numbers].max()
             if high - low <= DISAGREE[target]:
                 continue
-            entry = slabs.entries[numbers[0]]
             findings.append(
-                Finding(
-                    entry.compound,
-                    slabs.compounds[entry.compound].formula,
-                    "duplicates",
-                    SUSPECT,
-                    target,
+                Finding.on(
+                    slabs,
+                    slabs.entries[numbers[0]].compound,
+                    ("duplicates", SUSPECT, target),
                     float(high - low),
-                    _records(slabs, numbers),
+                    numbers,
                     len(numbers),
                     f"{len(numbers)} identical slabs labelled {low:.4f} to {high:.4f} {UNITS[target]}",
-                    slabs.method,
                 )
             )
     return findings
@@ -426,18 +359,15 @@ def _orders(slabs: AuditSlabs, peers: Mapping[str, Sequence[Peer]], clear: set[s
             involved = sorted({i for _, *both in wrong for i in both})
             names = ", ".join(slabs.compounds[peer.compound].formula for peer in alike)
             findings.append(
-                Finding(
+                Finding.on(
+                    slabs,
                     key,
-                    slabs.compounds[key].formula,
-                    "order",
-                    SUSPECT,
-                    target,
+                    ("order", SUSPECT, target),
                     size,
-                    _records(slabs, involved),
+                    involved,
                     len(numbers),
                     f"{counted(len(wrong), 'pair')} of facets ordered against {names}: "
                     f"{labels[i]:.3f} and {labels[j]:.3f} {UNITS[target]}",
-                    slabs.method,
                 )
             )
     return findings

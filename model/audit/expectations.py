@@ -8,12 +8,12 @@ leaf, which takes a quarter of the time of a model's trees (`model.forest`). Nee
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model.calibration import FOLDS, fold_numbers
 from stores.errors import InputError, install_command
 
 if TYPE_CHECKING:
@@ -21,13 +21,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model.audit_slabs import AuditSlabs
+    from model.audit.slabs import AuditSlabs
     from model.ensemble import Ensemble
     from model.graph_cache import GraphCache
 
     Array = NDArray[np.float64]
 
-FOLDS = 8
 TREES = 40
 FEWEST_LABELS = 100
 """With fewer labels trees predict other compounds too poorly to judge a label."""
@@ -94,7 +93,7 @@ def cross_validated(
     names = np.array(compounds)
     if known.sum() < FEWEST_LABELS or len(set(names[known])) < FEWEST_COMPOUNDS:
         return None
-    fold = np.array([_fold(name) for name in compounds])
+    fold = fold_numbers(compounds)
     trusted = known & ~np.isin(names, list(without))
     values, spread = np.full(len(labels), np.nan), np.full(len(labels), np.nan)
     for k in range(FOLDS):
@@ -112,10 +111,6 @@ def cross_validated(
     usual = spread + np.nanmedian(spread)
     half = np.nanquantile(np.abs(labels - values)[trusted] / usual[trusted], QUANTILE) * usual
     return Expectation(values, spread, half, "trees grown without it")
-
-
-def _fold(name: str) -> int:
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % FOLDS
 
 
 def by_model(

@@ -1,0 +1,1 @@
+"""Faulty labels: what contradicts other labels of the same method."""
