@@ -525,6 +525,7 @@ def test_several_blocks_are_several_crystals_and_messages_name_the_block(tmp_pat
         (cif(["Mg1 Mg 0 0"]), "line"),
         (cif(["Mg1 Mg 0 0 0"]) + "_cell_length_a 4\n", "twice"),
         ("data_x\n_symmetry_space_group_name_H-M P 63/m m c\n", "line 2"),
+        ("#\\#CIF_2.0\n" + cif(["Mg1 Mg 0 0 0"]) + "_x ['a' [1 2]]\n", "CIF 1.1"),
     ],
 )
 def test_damaged_files(tmp_path, text, words):
