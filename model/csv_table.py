@@ -92,7 +92,7 @@ def read_table(path: Path, is_id: Callable[[str], bool]) -> Table:
     first_number = 1
     if stated := re.match(r"sep=([,;\t])\s*?(\r\n|\r|\n)", text):  # a hint that Excel writes and reads
         text, first_number = text[stated.end() :], 2
-    separators = [stated[1]] if stated else list(SEPARATORS)
+    separators = [stated[1]] if stated else [s for s in SEPARATORS if s in text] or [","]
     tables = [_split(path, text, separator, first_number) for separator in separators]
     table = max(tables, key=lambda table: _fits(table, is_id))  # the first of equal ones
     if not table.lines:

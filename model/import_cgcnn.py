@@ -42,9 +42,10 @@ def read_cgcnn(folder: Path, names: Sequence[str] | None) -> Rows:
     path = folder / "id_prop.csv"
     if not path.is_file():
         raise InputError(f"{folder} has no id_prop.csv; name a folder with id_prop.csv and CIF files.")
-    table = read_table(path, lambda name: _cif_of(folder, name) is not None)
+    files = frozenset(file.name for file in folder.iterdir())
+    table = read_table(path, lambda name: _cif_of(files, name) is not None)
     lines = table.lines
-    header = _header(folder, table)
+    header = _header(files, table)
     if header is not None:
         del lines[0]
         if not lines:
@@ -71,24 +72,22 @@ def read_cgcnn(folder: Path, names: Sequence[str] | None) -> Rows:
         )
     chosen = checked_names(chosen)
     units = {name: unit for name, (_, unit) in zip(chosen, headings, strict=False) if unit is not None}
-    return Rows(len(lines), _cgcnn_rows(folder, path, table, chosen), _columns(table, chosen), units)
+    return Rows(len(lines), _cgcnn_rows(path, files, table, chosen), _columns(table, chosen), units)
 
 
-def _cif_of(folder: Path, name: str) -> Path | None:
+def _cif_of(files: frozenset[str], name: str) -> str | None:
     """Return the file of an id, which may end as the file does; None where there is no such file."""
-    if not name or "/" in name or "\\" in name or "\0" in name or len(name) > 200:
-        return None
     for stem in (name, name[:-4] if name.lower().endswith(".cif") else ""):
         for ending in _ENDINGS:
-            if stem and (file := folder / (stem + ending)).exists():
-                return file
+            if stem and stem + ending in files:
+                return stem + ending
     return None
 
 
-def _header(folder: Path, table: Table) -> list[str] | None:
+def _header(files: frozenset[str], table: Table) -> list[str] | None:
     """Return the names of the targets if the first line is a header, else None."""
     first, *others = table.lines[0][1]
-    if not others or _cif_of(folder, first) is not None:
+    if not others or _cif_of(files, first) is not None:
         return None
     named = all(TARGET_NAME.fullmatch(split_heading(cell)[0]) for cell in others)
     known = any(split_heading(cell)[0] in QUANTITIES for cell in others)
@@ -116,12 +115,14 @@ def _default_names(folder: Path, n_targets: int) -> list[str]:
     return ["surface_energy", "work_function"] if exported and n_targets == 2 else []
 
 
-def _cgcnn_rows(folder: Path, path: Path, table: Table, names: list[str]) -> Iterator[Labelled | Problem]:
+def _cgcnn_rows(
+    path: Path, files: frozenset[str], table: Table, names: list[str]
+) -> Iterator[Labelled | Problem]:
     seen: dict[str, int] = {}
     for number, cells in table.lines:
         where = f"{path}, line {number}"
-        cif = _cif_of(folder, cells[0])
-        name = cells[0] if cif is None else cif.name[:-4]
+        cif = _cif_of(files, cells[0])
+        name = cells[0] if cif is None else cif[:-4]
         try:
             if len(cells) != len(names) + 1:
                 raise InputError(f"{len(cells)} cells, not {len(names) + 1}; left out")
@@ -133,9 +134,9 @@ def _cgcnn_rows(folder: Path, path: Path, table: Table, names: list[str]) -> Ite
             targets = {target: table.number(cell) for target, cell in zip(names, cells[1:], strict=True)}
             if cif is None:
                 raise InputError(f"{name}.cif is missing; left out")
-            crystals = read_cif_file(cif)
+            crystals = read_cif_file(path.parent / cif)
             if len(crystals) != 1:
-                raise InputError(f"{cif} holds {len(crystals)} structures; split it")
+                raise InputError(f"{path.parent / cif} holds {len(crystals)} structures; split it")
             slab = PlainSlab(crystals[0].numbers, crystals[0].lattice, crystals[0].fractional)
         except InputError as error:
             yield Problem(f"{where}: {error}")

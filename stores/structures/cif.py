@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core.structure import Structure
 
+_CIF_2 = "#\\#CIF_2"  # its lists, tables and triple quotes are beyond gemmi
 _CELL = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
 _OPERATORS = ("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz")
 _HALL = ("_space_group_name_hall", "_symmetry_space_group_name_hall")
@@ -95,7 +96,8 @@ def read_cif(text: str, where: str, notes: list[str]) -> list[CifCrystal]:
         # level 0: of duplicates only those that matter here are refused, in tags_of
         blocks = [(block.name, tags_of(block, where)) for block in gemmi.cif.read_string(text, 0)]
     except (ValueError, RuntimeError) as error:
-        raise InputError(f"{where} is not a readable CIF ({_syntax(error)}): check the file") from error
+        remedy = "convert it from CIF 2.0 to CIF 1.1" if text.startswith(_CIF_2) else "check the file"
+        raise InputError(f"{where} is not a readable CIF ({_syntax(error)}): {remedy}") from error
     with_atoms = [(name, tags) for name, tags in blocks if all(tags.get(key) for key in COORDINATES)]
     if not with_atoms:
         raise InputError(f"{where} holds no atoms (no _atom_site_fract_x): give a CIF of a crystal structure")

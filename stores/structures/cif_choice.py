@@ -50,8 +50,9 @@ def choose_atoms(
 ) -> Orbits:
     """Return the atoms of the cell.
 
-    Of settings that a name leaves open, the cell decides between axes, and formula, Z, density and overlaps
-    decide between origins. Where statements of symmetry contradict each other, or the file has none, the
+    Between settings that a name or number leaves open the cell decides, then formula, Z, density and
+    overlaps, then the usual axes, which a note names; two origins that all agree with are refused. Where
+    statements of symmetry contradict each other, or the file has none, the
     number of atoms must be confirmed by formula and Z, or by the density.
 
     Parameters
@@ -145,25 +146,37 @@ def _overlap(overlap: tuple[int, int, float], atoms: Orbits, sites: Sites, setti
 
 
 def _only_one(trials: list[_Trial], used: Statement, where: str, notes: list[str]) -> _Trial:
-    """Return the one setting whose atoms agree with the file, or that agrees with all others."""
+    """Return the setting whose atoms agree with the file; where axes are left open, of those the usual."""
+    several_axes = len({trial.setting.axes for trial in trials}) > 1
+    left_open = f"{used.source} leaves the {'axes' if several_axes else 'origin'} open"
     good = [trial for trial in trials if not trial.problem]
     if not good:
-        reasons = "; ".join(f"with {trial.setting.name}, {trial.problem}" for trial in trials)
-        raise InputError(f"{where}: {used.source} leaves the origin open, and no choice fits: {reasons}")
+        reasons = shortened([f"with {trial.setting.name}, {trial.problem}" for trial in trials], 3)
+        raise InputError(f"{where}: {left_open}, and no choice fits: {reasons}")
     best = [trial for trial in good if trial.verdict.confirmed] or good
-    if any(not _same_crystal(best[0], other) for other in best[1:]):
-        kinds = " or ".join(f"{_formula(trial)} ({trial.setting.name})" for trial in best)
+    usual = used.settings[0].axes
+    chosen = [trial for trial in best if trial.setting.axes == usual] or best
+    first = chosen[0]
+    if any(not _same_crystal(first, other) for other in chosen[1:]):
+        kinds = shortened([f"{_formula(trial)} ({trial.setting.name})" for trial in chosen], 3)
         raise InputError(
-            f"{where}: {used.source} leaves the origin open, and the atoms may be {kinds}: name the origin "
-            "(:1 or :2), or add the operators or _chemical_formula_sum and _cell_formula_units_Z"
+            f"{where}: {left_open}, and the atoms may be {kinds}: name the setting (origin :1 or :2, axes as "
+            "in P 1 21/c 1), or add the operators or _chemical_formula_sum and _cell_formula_units_Z"
         )
-    others = [f"{trial.setting.name} gives {_formula(trial)}" for trial in trials if trial not in best]
-    if others and len({trial.setting.name.partition(":")[0] for trial in trials}) == 1:
-        notes.append(
-            f"{where}: {used.source} leaves the origin open: {best[0].setting.name} used, which gives "
-            f"{_formula(best[0])} ({'; '.join(others)})"
-        )
-    return best[0]
+    rivals = [trial for trial in best if not _same_crystal(first, trial)]
+    if several_axes and (rivals or first.setting.axes != usual):
+        used_name = first.setting.name + (" (the usual axes)" if first.setting.axes == usual else "")
+        against = rivals or [trial for trial in trials if trial.setting.axes == usual]
+        add = "; to be sure, add the operators" if rivals else ""
+    else:
+        used_name, add = first.setting.name, ""
+        against = [
+            trial for trial in trials if trial not in best and trial.setting.axes == first.setting.axes
+        ]
+    if against:
+        others = shortened([f"{trial.setting.name} gives {_formula(trial)}" for trial in against], 3)
+        notes.append(f"{where}: {left_open}: {used_name} used, which gives {_formula(first)} ({others}){add}")
+    return first
 
 
 def _formula(trial: _Trial) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -118,6 +119,7 @@ def read_sites(tags: Tags, expected: frozenset[str], where: str, notes: list[str
     return sites
 
 
+@lru_cache(maxsize=4096)
 def _number(kind: str, expected: frozenset[str]) -> int:
     """Return the atomic number of a type symbol or label; 0 if it is no element."""
     from ase.data import atomic_numbers
@@ -151,9 +153,9 @@ def _positions(columns: list[Sequence[str]]) -> tuple[NDArray[np.float64], bool]
     """Return coordinates, NaN where they are no numbers, and whether all are finite."""
     texts = [text for column in columns for text in column]
     try:
-        values = [float(text) for text in texts]
+        values = list(map(float, texts))
     except ValueError:
-        values = [_coordinate(text) for text in texts]
+        values = list(map(_coordinate, texts))
     return np.array(values, dtype=np.float64).reshape(3, -1).T, math.isfinite(sum(values))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,9 +29,6 @@ _USED = frozenset(
 )
 
 
-_QUOTES = re.compile("['\";]")
-
-
 def tags_of(block: gemmi.cif.Block, where: str) -> Tags:
     """Return the values of a block that matter for its structure.
 
@@ -52,7 +48,8 @@ def tags_of(block: gemmi.cif.Block, where: str) -> Tags:
             keys = [_key(name) for name in loop.tags]
             if not _USED.isdisjoint(keys):
                 values = loop.values
-                if _QUOTES.search("".join(values)):
+                text = "".join(values)
+                if "'" in text or '"' in text or ";" in text:
                     values = [_text(value) if value[:1] in "'\";" else value for value in values]
                 for column, key in enumerate(keys):
                     if key in _USED:

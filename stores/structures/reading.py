@@ -118,7 +118,7 @@ def read_all(path: str | Path) -> list[Structure]:
     """
     path = Path(path)
     if path.is_dir():
-        raise InputError(f"{path} is a folder: give a file in it, or use read_structures")
+        raise InputError(f"{path} is a folder: give a file in it")
     if not path.exists():
         raise InputError(f"{path} does not exist: check the path")
     if not is_structure_file(path):
@@ -157,9 +157,7 @@ def read_structure(path: str | Path) -> Structure:
     """
     found = read_all(path)
     if len(found) > 1:
-        raise InputError(
-            f"{path} holds {len(found)} structures: keep one in the file, or use read_structures"
-        )
+        raise InputError(f"{path} holds {len(found)} structures: keep one of them in the file")
     show_notes(check_bulk(found[0], str(path)))
     return found[0]
 

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 DENOMINATOR = 720720
 """Translations are kept as multiples of 1/720720, the least common multiple of 1 to 16."""
 _MAX_DENOMINATOR = 16  # in operators; decimals such as 0.3333 are taken for the nearest such fraction
+_TABULATED = 530  # settings of the International Tables, first in the table; others follow there
 _METRIC = 0.02  # of the product of two edges; cells of real files obey their symmetry within rounding
 # a fixed hash of an operation's 12 integers; 64-bit products may wrap around
 _HASH = np.random.default_rng(12).integers(1, 2**62, size=12, dtype=np.int64)
@@ -48,6 +50,11 @@ class Setting:
     rotations: NDArray[np.int64]
     shifts: NDArray[np.int64]
     number: int = 0
+
+    @property
+    def axes(self) -> str:
+        """The name without the choice of the origin."""
+        return self.name.partition(":")[0]
 
     @property
     def translations(self) -> NDArray[np.float64]:
@@ -217,20 +224,19 @@ def setting_of_hall(symbol: str) -> Setting | None:
     return _of_operations(operations, f"Hall symbol {symbol}", found.number if found is not None else 0)
 
 
+@lru_cache(maxsize=64)
 def settings_of_number(number: int) -> tuple[Setting, ...]:
-    """Return the settings that a number of the International Tables stands for, in its standard axes.
+    """Return the settings of the International Tables that a number stands for, those in standard axes first.
 
-    Several if it has two origins or two kinds of axes; empty for any other number.
+    Empty for any other number.
     """
     import gemmi
 
-    if not 1 <= number <= 230:
-        return ()
-    group = next(
-        (g for g in gemmi.spacegroup_table() if g.number == number and g.is_reference_setting()),
-        gemmi.find_spacegroup_by_number(number),
-    )
-    return _alternatives(group)
+    groups = [g for g in islice(gemmi.spacegroup_table(), _TABULATED) if g.number == number]
+    standard = {g.hm for g in groups if g.is_reference_setting()}
+    groups.sort(key=lambda g: g.hm not in standard)
+    found = (_tabulated(g.hall, g.xhm(), g.number) for g in groups)
+    return tuple({setting.key: setting for setting in reversed(list(found))}.values())[::-1]
 
 
 def _alternatives(group: gemmi.SpaceGroup, choice: str = "") -> tuple[Setting, ...]:
@@ -263,8 +269,8 @@ def settings_of_name(name: str) -> tuple[Setting, ...]:
     Returns
     -------
     tuple of Setting
-        Several if the name leaves open the origin, the axes or the unique axis; empty if it is not
-        understood.
+        Several if the name leaves open the origin, the axes or the unique axis, the usual one first; empty
+        if it is not understood.
     """
     text = name.strip().strip("'\"").replace("_", " ").replace("\u2212", "-").strip()
     text = re.sub(r"\(\s*(?:no\.?|#)\s*\d+\s*\)$|\(\d{3}\)$", "", text, flags=re.IGNORECASE).strip()

@@ -119,6 +119,21 @@ def test_four_indices_need_hexagonal_axes(write, tmp_path, compound, fits):
             campaign_structures(campaign)
 
 
+@pytest.mark.parametrize(
+    ("more", "pairs"), [("", ("(100) is (010)", "(001) is (100)")), (", facets: [100]", ("(100) is (010)",))]
+)
+def test_planes_of_a_file_in_other_axes_are_named_in_both_before_anything_is_computed(
+    write, tmp_path, caplog, more, pairs
+):
+    pnma = Structure.from_spacegroup(
+        "Pnma", Lattice.orthorhombic(6.0, 4.1, 5.5), ["Mg", "Pd"], [[0.18, 0.25, 0.62], [0.03, 0.25, 0.12]]
+    )
+    (pnma * [[0, 0, 1], [1, 0, 0], [0, 1, 0]]).to(str(tmp_path / "POSCAR"), fmt="poscar")
+    campaign_structures(load_campaign(write(f"name: a\ncompounds:\n  - {{file: POSCAR{more}}}\n")))
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert all(pair in line for pair in ("POSCAR", *pairs))
+
+
 def test_facets_are_read_in_every_way_people_write_them(write):
     facets = "[(0001), 110, 001, -110, [1, 0, -1], [1, 0, -1, 0]]"
     text = f"name: a\ncompounds:\n  - formula: Mg\n    facets: {facets}\n"

@@ -140,20 +140,13 @@ def _list(console: Console, maker: SurfaceMaker, structures: list[CampaignStruct
     """Print what would be computed, from the structures as they are before relaxation."""
     from rich.table import Table
 
-    from stores.structures.reading import show_notes
-    from workflows.structures.axes import axes_note
-    from workflows.structures.crystal import crystal_of
     from workflows.structures.naming import format_plane
 
     table = Table("compound", "facet", "termination", "layers", "atoms", "thickness (A)", box=None)
     n_slabs = 0
     with RunListener(console, Path.cwd()):  # prints why facets give nothing
         for entry in structures:
-            slabs = maker.cut(entry.structure, entry.facets)
-            if entry.facets is None and entry.provenance.source == "file":
-                planes = [slab.miller_index for slab in slabs]
-                show_notes(axes_note(crystal_of(entry.structure), planes, entry.label))
-            for slab in slabs:
+            for slab in maker.cut(entry.structure, entry.facets):
                 n_slabs += 1
                 table.add_row(
                     entry.label,

@@ -107,6 +107,8 @@ def list_slabs(
     int
         Exit status: 0 even where a facet gives nothing, for that is an answer too.
     """
+    from stores.structures.reading import show_notes
+    from workflows.structures.axes import axes_note
     from workflows.structures.crystal import crystal_of
     from workflows.structures.naming import mg_first_formula, parse_miller
     from workflows.structures.slabs import enumerate_slabs
@@ -129,7 +131,9 @@ def list_slabs(
     if as_json:
         print(json.dumps(_plain(facets, crystal, name, written), indent=2))
         return 0
-    _print(facets, crystal, name, None if path is None else path.name)
+    if path is not None:
+        show_notes(axes_note(crystal, [facet.miller_index for facet in facets], path.name))
+    _print(facets, crystal, name)
     if write is not None:
         page().print(f"{counted(len(written), 'file')} written to {write}", soft_wrap=True)
     return 0
@@ -204,12 +208,11 @@ def _plain(
     ]
 
 
-def _print(facets: list[FacetSlabs], crystal: Crystal, name: str, file: str | None) -> None:
+def _print(facets: list[FacetSlabs], crystal: Crystal, name: str) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    from workflows.structures.axes import axes_note
     from workflows.structures.naming import format_plane
 
     console = page()
@@ -246,9 +249,6 @@ def _print(facets: list[FacetSlabs], crystal: Crystal, name: str, file: str | No
         f"of {counted(len(facets), 'plane')}",
         markup=False,
     )
-    if file is not None:
-        for line in axes_note(crystal, [facet.miller_index for facet in facets], file):
-            console.print(Text(line))
     console.print(table)
     for plane, remark in remarks:
         console.print(Text(f"{plane}: {remark}"), soft_wrap=True)

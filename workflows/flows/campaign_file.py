@@ -149,8 +149,15 @@ def campaign_structures(campaign: Campaign) -> list[CampaignStructure]:
         As `compound_structures`; or if the lock file is missing, damaged, older than the sources, or the
         atoms of an entry contradict its formula.
     """
-    if campaign.sources is None:
-        return compound_structures(campaign)
+    found = compound_structures(campaign) if campaign.sources is None else _locked_structures(campaign)
+    for entry in found:
+        if entry.provenance.source == "file":
+            _show_axes(entry, campaign.slabs.max_miller_index)
+    return found
+
+
+def _locked_structures(campaign: Campaign) -> list[CampaignStructure]:
+    """Return the structures of a campaign's lock file, checked."""
     from stores.structures.reading import check_structure
     from stores.structures.vacuum import check_bulk
     from workflows.flows.lock_file import campaign_lock, lock_path
@@ -210,7 +217,7 @@ def compound_structures(campaign: Campaign) -> list[CampaignStructure]:
         for candidate in candidates:
             if compound.facets is not None:
                 try:
-                    _check_facets(candidate, compound.facets)
+                    _check_facets(candidate.structure, compound.facets)
                 except InputError as error:
                     failed.append(
                         f"{campaign.where('compounds', number, 'facets')}: {candidate.label}: {error}"
@@ -254,17 +261,25 @@ def _candidates(compound: Compound, directory: Path) -> tuple[list[Candidate], l
     return candidates, source.problems
 
 
-def _check_facets(candidate: Candidate, facets: list[MillerIndex]) -> None:
-    """Refuse planes that a crystal does not have; log what they are in the axes of its file."""
+def _check_facets(structure: Structure, facets: list[MillerIndex]) -> None:
+    """Refuse planes that a crystal does not have."""
+    from workflows.structures.crystal import crystal_of
+    from workflows.structures.facets import check_indices
+
+    crystal = crystal_of(structure)
+    for facet in facets:
+        check_indices(crystal, facet)
+
+
+def _show_axes(entry: CampaignStructure, max_miller_index: int) -> None:
+    """Log what the planes of a crystal are in the axes of its file."""
     from stores.structures.reading import show_notes
     from workflows.structures.axes import axes_note
     from workflows.structures.counting import facets_of
     from workflows.structures.crystal import crystal_of
 
-    crystal = crystal_of(candidate.structure)
-    planes = facets_of(crystal, 1, facets)
-    if candidate.provenance.source == "file":
-        show_notes(axes_note(crystal, planes, candidate.label))
+    crystal = crystal_of(entry.structure)
+    show_notes(axes_note(crystal, facets_of(crystal, max_miller_index, entry.facets), entry.label))
 
 
 def _label(candidate: Candidate) -> str:

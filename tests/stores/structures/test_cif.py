@@ -171,6 +171,61 @@ def test_an_origin_left_open_is_the_one_whose_atoms_agree_and_one_line_states_it
     assert "Mg16 Cu8" in line or "overlap" in line
 
 
+PNMA, PCMN, PBNM = (6.5, 4.4, 7.9, 90, 90, 90), (7.9, 4.4, 6.5, 90, 90, 90), (7.9, 6.5, 4.4, 90, 90, 90)
+IN_PNMA = ["Mg1 Mg 0.02 0.25 0.67", "Si1 Si 0.25 0.25 0.1"]
+IN_PCMN = ["Mg1 Mg 0.67 0.75 0.02", "Si1 Si 0.1 0.75 0.25"]
+IN_PBNM = ["Mg1 Mg 0.67 0.02 0.25", "Si1 Si 0.1 0.25 0.25"]
+MGSI = {"chemical_formula_sum": "Mg Si", "cell_formula_units_Z": 4}
+BOX = (3.3, 5.1, 5.9, 90, 90, 90)
+MGAG2 = {"chemical_formula_sum": "Mg Ag2", "cell_formula_units_Z": 1}
+
+
+@pytest.mark.parametrize(
+    ("rows", "cell", "tags", "expected", "words"),
+    [
+        # P c m n makes another crystal of the same formula: the standard axes, and the line says so
+        (
+            IN_PNMA,
+            PNMA,
+            {"space_group_IT_number": 62, **MGSI},
+            "Mg4 Si4",
+            ("P n m a", "P c m n", "operators"),
+        ),
+        (
+            IN_PCMN,
+            PCMN,
+            {"space_group_IT_number": 62, **MGSI},
+            "Mg4 Si4",
+            ("P n m a", "P c m n", "operators"),
+        ),
+        (IN_PBNM, PBNM, {"space_group_IT_number": 62}, "Mg8 Si4", ("P n m a", "P b n m", "operators")),
+        (["Mg1 Mg 0 0 0", "Ag1 Ag 0.3 0.5 0.2"], BOX, {NAME: "P 2/m", **MGAG2}, "Mg1 Ag2", ()),
+        (["Mg1 Mg 0 0 0", "Ag1 Ag 0.3 0.2 0.5"], BOX, {NAME: "P 2/m", **MGAG2}, "Mg1 Ag2", ("P 1 1 2/m",)),
+        (
+            ["Mg1 Mg 0 0 0", "Ag1 Ag 0.3 0.3 0.25"],
+            BOX,
+            {NAME: "P 2/m"},
+            "Mg1 Ag4",
+            ("P 1 2/m 1", "P 1 1 2/m"),
+        ),
+        # all axes, and all settings of a cubic group, make the same atoms
+        (["Mg1 Mg 0 0 0", "Ag1 Ag 0.5 0.5 0.5"], BOX, {"space_group_IT_number": 47}, "Mg1 Ag1", ()),
+        (["Mg1 Mg 0 0 0", "Ag1 Ag 0.5 0.5 0.5"], CUBE, {"space_group_IT_number": 221}, "Mg1 Ag1", ()),
+    ],
+)
+def test_axes_left_open_are_those_whose_atoms_agree_else_the_usual_with_a_line(
+    tmp_path, rows, cell, tags, expected, words, notes
+):
+    assert formula(read_structure(written(tmp_path, cif(rows, cell, **tags)))) == expected
+    assert len(notes()) == (1 if words else 0)
+    assert all(word in line for line in notes() for word in words)
+
+
+def test_unusual_axes_that_nothing_decides_are_refused_with_both(tmp_path):
+    message = refusal(written(tmp_path, cif(IN_PBNM, PBNM, space_group_IT_number=62, **MGSI)))
+    assert all(word in message for word in ("number 62", "P b n m", "P n a m", "operators"))
+
+
 def test_an_origin_that_nothing_decides_is_refused_with_both_crystals(tmp_path):
     rows = ["C1 C 0 0 0"]
     cell = (3.567, 3.567, 3.567, 90, 90, 90)
@@ -470,6 +525,7 @@ def test_several_blocks_are_several_crystals_and_messages_name_the_block(tmp_pat
         (cif(["Mg1 Mg 0 0"]), "line"),
         (cif(["Mg1 Mg 0 0 0"]) + "_cell_length_a 4\n", "twice"),
         ("data_x\n_symmetry_space_group_name_H-M P 63/m m c\n", "line 2"),
+        ("#\\#CIF_2.0\n" + cif(["Mg1 Mg 0 0 0"]) + "_x ['a' [1 2]]\n", "CIF 1.1"),
     ],
 )
 def test_damaged_files(tmp_path, text, words):
