@@ -175,6 +175,10 @@ class FolderCollection:
         # another process may have written a better one since: then this one was written for nothing
         return rank_of(self._read(place) or document) == rank
 
+    def _remove_lower(self, place: Path) -> None:
+        for rank in range(HIGHEST) if self.name in RANKED else ():
+            _of_rank(place, rank).unlink(missing_ok=True)
+
     def _files(self, criteria: dict[str, Any]) -> Iterable[Path]:
         """List the places of the documents among which the answers are."""
         wanted = [criteria.get(field) for field in self.key]
@@ -264,8 +268,7 @@ class FolderCollection:
                 return sum(self._write_unless_better(path, document) for path, document in places.items())
             for path, document in places.items():
                 _write(path, document)
-                for rank in range(HIGHEST):
-                    _of_rank(path, rank).unlink(missing_ok=True)
+                self._remove_lower(path)
         return len(places)
 
     def insert(self, document: dict[str, Any]) -> bool:
@@ -295,8 +298,8 @@ class FolderCollection:
         paths = [path for path, _ in self._found(criteria)]
         with _folder_errors(self.root):
             for path in paths:
-                for rank in range(HIGHEST + 1):
-                    _of_rank(path, rank).unlink(missing_ok=True)
+                self._remove_lower(path)
+                path.unlink(missing_ok=True)
         return len(paths)
 
     def close(self) -> None:

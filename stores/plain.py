@@ -14,7 +14,7 @@ from pydantic import BeforeValidator
 
 from stores.values import timestamp
 
-_PLAIN = (str, bool, int, float, type(None))
+_AS_THEY_ARE = {float, bool, type(None)}
 _INT64 = 2**63
 _LONGEST = 200
 """Characters kept of the text of an object that has no plain form."""
@@ -47,15 +47,19 @@ def plain_values(value: Any) -> Any:
 
 def _plain(value: Any, within: tuple[int, ...]) -> Any:
     kind = type(value)
-    if kind in _PLAIN:
+    if kind in _AS_THEY_ARE:
+        return value
+    if kind is str or kind is int:
         return _storable(value)
     if id(value) in within or len(within) > _DEEPEST:  # a container that holds itself, or no end of them
         return "..."
     inner = (*within, id(value))
-    if isinstance(value, Mapping):
-        named = {_key(key): entry for key, entry in value.items()}
-        return {key: _plain(entry, inner) for key, entry in named.items() if key not in _IMPORT_PATHS}
-    if isinstance(value, list | tuple):
+    if kind is dict or isinstance(value, Mapping):
+        named = ((_key(key), entry) for key, entry in value.items())
+        return {name: _plain(entry, inner) for name, entry in named if name not in _IMPORT_PATHS}
+    if kind is list or isinstance(value, list | tuple):
+        if set(map(type, value)) <= _AS_THEY_ARE:  # coordinates, potentials: thousands of numbers
+            return list(value)
         return [_plain(entry, inner) for entry in value]
     if isinstance(value, set | frozenset):
         entries = [_plain(entry, inner) for entry in value]
@@ -109,6 +113,8 @@ def _storable(value: Any) -> Any:
 
 def _key(key: Any) -> str:
     """Write a key as JSON has it."""
+    if type(key) is str and key.isascii():
+        return key
     plain = _plain(key, ())
     if plain is None or isinstance(plain, bool):
         return {None: "null", True: "true", False: "false"}[plain]

@@ -14,20 +14,8 @@ from stores.plain import PlainDict, plain_values
 
 
 def plain_structure(structure: Any) -> Any:
-    """Turn a pymatgen structure, or its dictionary, into plain values without import paths.
-
-    The keys ``@module``, ``@class`` and ``@version`` are left out, so that no reader turns the document
-    back into an object by itself; `stores.structures.document` reads it.
-    """
-    if hasattr(structure, "as_dict"):
-        structure = structure.as_dict(verbosity=0)
-    if isinstance(structure, dict):
-        return {
-            key: plain_structure(value) for key, value in structure.items() if not str(key).startswith("@")
-        }
-    if isinstance(structure, (list, tuple)):
-        return [plain_structure(value) for value in structure]
-    return structure.tolist() if hasattr(structure, "tolist") else structure  # numpy
+    """Turn a pymatgen structure, or its dictionary, into plain values without import paths."""
+    return plain_values(structure.as_dict(verbosity=0) if hasattr(structure, "as_dict") else structure)
 
 
 StructureDict = Annotated[dict[str, Any], BeforeValidator(plain_structure)]
@@ -130,8 +118,8 @@ class CalculationOutput(_Model):
         """Take what engines return: numbers and arrays of NumPy, paths, tuples, in every field."""
         if not isinstance(fields, dict):
             return fields
-        structure = {"structure": plain_structure(fields["structure"])} if "structure" in fields else {}
-        return {name: plain_values(value) for name, value in {**fields, **structure}.items()}
+        own = ("structure", "details")  # these fields see to it themselves
+        return {name: value if name in own else plain_values(value) for name, value in fields.items()}
 
 
 def _now() -> datetime:

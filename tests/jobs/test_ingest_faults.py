@@ -52,6 +52,11 @@ def test_a_run_that_moves_atoms_to_another_end_is_left_out(tmp_path, ibrion, wha
         slab(tmp_path, parameters={"IBRION": ibrion, "NSW": 100})
 
 
+def test_without_ibrion_many_steps_are_molecular_dynamics(tmp_path):
+    with pytest.raises(LeftOutError, match="molecular dynamics"):
+        slab(tmp_path, parameters={"IBRION": None, "NSW": 100})
+
+
 @pytest.mark.parametrize(
     "algo", ["Normal", "N", "VeryFast", "Very_Fast", "Fast", "F", "All", "A", "Conjugate", "Damped", "normal"]
 )
@@ -122,6 +127,20 @@ def test_without_outcar_the_last_steps_tell_whether_a_run_converged(
         run.output.reason
     )
     assert what in run.output.reason
+
+
+@pytest.mark.parametrize(
+    ("tags", "status"),
+    [
+        ({"EDIFFG": 1e-3}, CalculationStatus.UNCONVERGED),
+        ({"EDIFFG": 0.2}, CalculationStatus.OK),
+        ({"IBRION": -1, "EDIFFG": 1e-3}, CalculationStatus.OK),  # the ions rest whatever NSW says
+    ],
+)
+def test_steps_that_incar_wants_count_where_the_echo_names_none(tmp_path, tags, status):
+    run = slab(tmp_path, -7.0, -7.1, incar=RELAX | tags)
+    assert run.output.status is status
+    assert run.is_relaxation is (tags.get("IBRION") != -1)
 
 
 def test_a_bulk_whose_relaxation_was_stopped_gives_no_accepted_value(tmp_path):

@@ -183,6 +183,7 @@ EQUAL = [
     ("MAGMOM", [1.0] * 5, [0.6, 0.6], {}),
     ("NBANDS", 40, 12, {}),
     ("KSPACING", 0.2, 0.3, {}),
+    ("KPOINT_BSE", [-1, 0, 0, 0], None, {}),  # in the INCAR that VASP 5.4.1 writes back
     *[(tag, 7.0, None, {}) for tag in ("AMIX", "BMIX", "SYMPREC", "POTIM", "EMAX", "TIME", "SMASS", "RTIME")],
     *[
         (tag, 3, None, {})

@@ -154,6 +154,17 @@ def test_a_folder_that_cannot_be_read_is_named_once_and_the_rest_goes_in(tree, f
     assert len(result.pairs) == 1
 
 
+@pytest.mark.parametrize("name", ["INCAR", "INCAR.gz", "run.tar.gz", "runs.zip", "launcher.tgz"])
+def test_a_folder_that_may_hold_a_run_is_named(tree, name):
+    (tree / "prepared").mkdir()
+    (tree / f"prepared/{name}").write_text("ENCUT = 400")
+    (tree / f"slab/{name}").write_text("ENCUT = 400")
+    result, _ = plan(tree)
+    (note,) = result.notes
+    assert str(tree / "prepared") in note and name in note
+    assert result.problems == [] and len(result.pairs) == 1
+
+
 @pytest.mark.parametrize("name", ["WAVECAR", "CHGCAR", "INCAR"])
 def test_files_that_are_not_read_may_be_missing(tree, name):
     (tree / f"slab/{name}").symlink_to("gone")

@@ -81,6 +81,7 @@ TABLE = [
     (Opaque("x" * 500), f"Opaque(number='{'x' * 185}"),
     (Broken(), "<Broken>"),
     (LOOP, [1, "..."]),
+    ({"@module": "os", b"@class": "x", "a": {"@version": 1}}, {"a": {}}),
     ({"deep": {"er": [np.float32(1.5), {"x": np.arange(2)}]}}, {"deep": {"er": [1.5, {"x": [0, 1]}]}}),
 ]
 

@@ -30,7 +30,7 @@ SLACK = 1.05
 def unconverged(data: VasprunData, outcar: OutcarData | None) -> list[str]:
     """Return which loops ended before its criterion was met, or had too loose a criterion."""
     reasons = _electronic(data, outcar)
-    nsw = _integer(data.setting("NSW"), 0)
+    nsw = data.most_ionic_steps
     if nsw <= 1 or (outcar is not None and outcar.ionic_converged):
         return reasons
     n = len(data.steps)

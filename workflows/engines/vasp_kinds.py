@@ -34,9 +34,8 @@ def other_kind(data: VasprunData) -> str:
         return f"energies of a machine-learned force field ({force_field})"
     if (icharg := _integer(data.setting("ICHARG"), 0)) >= FIXED_DENSITY:
         return f"bands on a fixed density (ICHARG = {icharg})"
-    ibrion = _integer(data.setting("IBRION"), -1)
-    if _integer(data.setting("NSW"), 0) > 1 and ibrion not in RELAXATIONS:
-        return "molecular dynamics" if ibrion == MOLECULAR_DYNAMICS else f"IBRION = {ibrion}"
+    if data.most_ionic_steps > 1 and data.ibrion not in RELAXATIONS:
+        return "molecular dynamics" if data.ibrion == MOLECULAR_DYNAMICS else f"IBRION = {data.ibrion}"
     return _algorithm(data)
 
 

@@ -138,7 +138,7 @@ def read_potcar(element: str, label: str) -> PotcarFile:
     try:
         changed = path.stat().st_mtime_ns
     except OSError as error:
-        raise EngineError(f"vasp: {path} cannot be read: {error.strerror}; mend its permissions") from None
+        raise EngineError(f"vasp: {path} cannot be read: {error.strerror}; correct its permissions") from None
     return _read(element, label, path, changed)
 
 

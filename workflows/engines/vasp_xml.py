@@ -149,6 +149,22 @@ class VasprunData:
         return self.parameters.get(name, self.incar.get(name, default))
 
     @property
+    def ibrion(self) -> int:
+        """How the ions move: IBRION of INCAR, else in effect, else VASP's default; -1 if they rest."""
+        found = self.incar.get("IBRION", self.parameters.get("IBRION"))
+        return found if isinstance(found, int) else 0 if self._nsw > 1 else -1
+
+    @property
+    def most_ionic_steps(self) -> int:
+        """The larger NSW of INCAR and in effect; 0 if the ions rest."""
+        return 0 if self.ibrion == -1 else self._nsw
+
+    @property
+    def _nsw(self) -> int:
+        given = (self.incar.get("NSW"), self.parameters.get("NSW"))
+        return max((n for n in given if isinstance(n, int)), default=0)
+
+    @property
     def charge(self) -> float:
         """Charge of the cell in elementary charges; 0 where the file does not tell."""
         electrons = self.incar.get("NELECT", self.parameters.get("NELECT"))

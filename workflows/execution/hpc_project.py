@@ -243,7 +243,7 @@ def write_project(answers: ProjectAnswers, folder: Path, *, force: bool = False)
         script.write_text(example, encoding="utf-8")
     except OSError as error:
         raise InputError(
-            f"{error.filename}: cannot be written: {error.strerror}; mend its permissions, or set "
+            f"{error.filename}: cannot be written: {error.strerror}; correct its permissions, or set "
             "JFREMOTE_PROJECTS_FOLDER to another folder"
         ) from None
     return path, script

@@ -28,7 +28,6 @@ _SILENCE = 300
 """A runner that sends files may be silent for so long (s)."""
 _PLACES = ("output", "output.calculation", "output.calculations")
 """Where outputs of jobs hold records of calculations."""
-_REJECTED = re.compile(r"submission failed.*?stderr=(?P<quote>['\"])(?P<text>.*?)(?P=quote)[,)]", re.S)
 _KILLED = (
     (re.compile(r"DUE TO TIME LIMIT|walltime .*exceeded|h_rt", re.I), "stopped at its walltime"),
     (re.compile(r"oom.?kill|out of memory", re.I), "killed for want of memory"),

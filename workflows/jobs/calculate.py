@@ -240,7 +240,7 @@ def make_directory(directory: Path) -> None:
     except OSError as error:
         raise InputError(
             f"{directory}: cannot be created: {error.strerror}; "
-            "choose another work_dir or mend its permissions"
+            "choose another work_dir or correct its permissions"
         ) from None
 
 
@@ -258,7 +258,7 @@ def _alone_in(directory: Path) -> Iterator[None]:
             raise
         raise InputError(
             f"{directory}: cannot be written: {error.strerror}; "
-            "choose another work_dir or mend its permissions"
+            "choose another work_dir or correct its permissions"
         ) from None
     with lock:
         try:

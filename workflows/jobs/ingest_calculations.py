@@ -1,7 +1,7 @@
 """Records of single VASP runs that were made by hand.
 
 Ids are hashes of what was asked: the geometry a run began with, its k mesh and settings. Reading the same
-files again gives the same records; a run that was computed anew in its place takes its record's place.
+files again gives the same records; a run computed again in its place takes its record's place.
 """
 
 from __future__ import annotations

@@ -196,7 +196,7 @@ def read_run(directory: Path) -> FinishedRun:
     if kind := other_kind(data):
         raise LeftOutError(f"{directory}: {kind}, no static run and no relaxation; left out")
     selective = data.initial.selective
-    moves = int(data.setting("NSW", 0) or 0) > 1
+    moves = data.most_ionic_steps > 1
     before = find_file(directory, "vasprun.xml.relax1")
     if before is not None and before != path:  # a chain of runs in one folder began with this one
         earlier = read_vasprun(before)

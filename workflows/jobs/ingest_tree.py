@@ -14,6 +14,8 @@ VASPRUN = "vasprun.xml"
 OUTPUT_FILES = ("OUTCAR", "OSZICAR", "LOCPOT", "XDATCAR", "EIGENVAL", "DOSCAR", "vaspout.h5")
 """A folder with one of these, but without vasprun.xml, holds a run that cannot be read."""
 
+_ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".zip", ".7z")
+
 _LIKE_OUTPUT = ("vasprun", "outcar", "oszicar")
 """How names begin that somebody gave to a file of a run."""
 
@@ -29,7 +31,8 @@ class RunFolders:
     problems
         One line for each folder, link or file that cannot be read.
     notes
-        One line for each link that leads to a folder that is read without it.
+        One line for each link that leads to a folder that is read without it, and for each folder that holds
+        an input or an archive only.
     """
 
     folders: list[Path] = field(default_factory=list)
@@ -117,6 +120,8 @@ class _Search:
                 f"{folder}: no vasprun.xml (there is {', '.join(left)}); copy it there, under that name, or "
                 "run the calculation again"
             )
+        elif left := [name for name in files if latest([name], "INCAR") or name.lower().endswith(_ARCHIVES)]:
+            self._found.notes.append(f"{folder}: no output of VASP (there is {', '.join(left)}); not read")
         return folders
 
     def _report(self, line: str) -> None:
