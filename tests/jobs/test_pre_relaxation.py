@@ -167,7 +167,7 @@ def test_a_missing_package_is_one_line_that_says_what_to_install(monkeypatch, tm
     monkeypatch.setattr(pre_relaxation, "PACKAGES", ("atomate2", "no_such_potential"))
     line = (
         "slabs.pre_relaxation: chgnet needs no_such_potential, not installed here: "
-        r"pip install -c constraints.txt '\.\[forcefields\]'; or set it to none"
+        r"pip install .*-c constraints.txt -e '\.\[forcefields\]'; or set it to none"
     )
     with pytest.raises(InputError, match=line):
         check_installed("chgnet")
