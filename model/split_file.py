@@ -62,8 +62,8 @@ def split_from_file(dataset: Dataset, path: Path, seed: int = 0, twins: str = ""
     dataset
         What is divided.
     path
-        CSV with the columns ``record_id`` and ``part`` (train, val or test), as `write_split` writes it; a slab
-        that was imported may also be named by its id in the source, as published splits do.
+        CSV with the columns ``record_id`` and ``part`` (train, val or test), as `write_split` writes it; an
+        imported slab may also be named by its id in the source, as published splits do.
     seed
         Noted, not used.
     twins
