@@ -56,6 +56,8 @@ class Entry:
         Number of the group of identical slabs; a group must never straddle a split.
     crystal
         Name of the compound that no other slab has a say in, see `model.holdout.crystal_name`.
+    source_id
+        Of an imported slab in its source, by which published splits name it.
     """
 
     record_id: str
@@ -67,6 +69,7 @@ class Entry:
     compound: str
     group: int
     crystal: str = ""
+    source_id: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,6 +263,7 @@ class Dataset:
                 compound=key,
                 group=group,
                 crystal=slab.crystal,
+                source_id=slab.source_id,
             )
             for (slab, value, graph), group, (formula, key) in zip(usable, groups, compounds, strict=True)
         )
@@ -286,6 +290,7 @@ class _Slab:
     crystal: str
     same: Hashable
     excluded: tuple[str, ...]
+    source_id: str
 
     @classmethod
     def of(cls, found: LabelledSlab) -> Self:
@@ -301,6 +306,7 @@ class _Slab:
             crystal=crystal_name(found.formula, found.chemsys, found.compound),
             same=found.same,
             excluded=found.excluded,
+            source_id=found.source_id,
         )
 
 

@@ -62,7 +62,8 @@ def split_from_file(dataset: Dataset, path: Path, seed: int = 0, twins: str = ""
     dataset
         What is divided.
     path
-        CSV with the columns ``record_id`` and ``part`` (train, val or test), as `write_split` writes it.
+        CSV with the columns ``record_id`` and ``part`` (train, val or test), as `write_split` writes it; an
+        imported slab may also be named by its id in the source, as published splits do.
     seed
         Noted, not used.
     twins
@@ -76,7 +77,7 @@ def split_from_file(dataset: Dataset, path: Path, seed: int = 0, twins: str = ""
     from model.splits import Split
 
     given = _read(path)
-    parts = [given.get(entry.record_id) for entry in dataset]
+    parts = [given.get(entry.record_id) or given.get(entry.source_id) for entry in dataset]
     groups: dict[int, list[int]] = defaultdict(list)
     for i, entry in enumerate(dataset):
         if parts[i] is not None:

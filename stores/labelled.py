@@ -25,7 +25,7 @@ OWN_TARGETS = ("surface_energy", "work_function")
 
 _SHARED = ("id", "schema_version", "slab", "method_fingerprint", "formula", "chemsys", "composition")
 _OF_SURFACES = (*_SHARED, "bulk_id", "miller_index", "termination_key", "verdicts", *OWN_TARGETS)
-_OF_LABELS = (*_SHARED, "compound", "targets", "excluded")
+_OF_LABELS = (*_SHARED, "source_id", "compound", "targets", "excluded")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +52,8 @@ class LabelledSlab:
         Bulk, plane and termination of a surface: equal for one termination cut at two thicknesses.
     excluded
         Targets that an audit keeps out, see `stores.exclusions`; they are not among `targets`.
+    source_id
+        Of an imported slab in its source.
     """
 
     record_id: str
@@ -65,6 +67,7 @@ class LabelledSlab:
     compound: str | None = None
     same: tuple[str, tuple[int, ...], str] | None = None
     excluded: tuple[str, ...] = ()
+    source_id: str = ""
 
 
 def labelled_slabs(
@@ -98,6 +101,7 @@ def labelled_slabs(
             targets={name: value for name, value in targets if value is not None and name not in out},
             compound=document["compound"],
             excluded=tuple(out),
+            source_id=document["source_id"],
         )
     name = meeting_names(store, "surfaces")
     for document in store.query(criteria, fields(_OF_SURFACES)):

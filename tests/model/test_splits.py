@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -277,3 +278,14 @@ def test_shares_of_the_training_part_are_nested():
     assert sizes == pytest.approx([0.1, 0.5, 1.0], abs=0.02)
     with pytest.raises(InputError, match="training fraction"):
         part_of_training(dataset, split, 0)
+
+
+def test_a_published_split_names_imported_slabs_by_their_ids_in_the_source(tmp_path):
+    dataset = facets()
+    named = Dataset(tuple(replace(e, source_id=f"paper-{i}") for i, e in enumerate(dataset)), dataset.targets)
+    split = grouped_split(named, "random")
+    part_of = {i: part for part in PARTS for i in split.part(part)}
+    lines = ["record_id,part", *(f"paper-{i},{part}" for i, part in part_of.items())]
+    (tmp_path / "paper.csv").write_text("\n".join(lines), encoding="utf-8")
+    read = split_from_file(named, tmp_path / "paper.csv")
+    assert [read.part(part) for part in PARTS] == [tuple(sorted(split.part(part))) for part in PARTS]
