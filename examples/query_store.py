@@ -7,7 +7,7 @@ STORE is a URI; by default it is the store that `make quickstart` made.
 
 import sys
 
-from stores.connections import open_store
+import mgsurf
 
 uri = sys.argv[1] if len(sys.argv) > 1 else "sqlite:///quickstart/mgsurf.sqlite"
 
@@ -20,7 +20,7 @@ accepted = {
 }
 fields = ["formula", "miller_index", "termination_label", "surface_energy", "work_function"]
 
-with open_store(uri, must_exist=True) as store:
+with mgsurf.open_store(uri) as store:
     for record in store.query(accepted, properties=fields, sort={"work_function": -1}):
         plane = " ".join(map(str, record["miller_index"]))
         print(

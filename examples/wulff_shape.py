@@ -7,21 +7,17 @@ By default MgAg in the store that `make quickstart` made. `mgsurf plot wulff` dr
 
 import sys
 
-from stores.connections import open_store
-from stores.structures.document import structure_from_document
-from workflows.analysis.wulff import facets_from_records, wulff
+import mgsurf
+from stores.errors import MgsurfError
 
 uri = sys.argv[1] if len(sys.argv) > 1 else "sqlite:///quickstart/mgsurf.sqlite"
 formula = sys.argv[2] if len(sys.argv) > 2 else "MgAg"
 
-with open_store(uri, must_exist=True) as store:
-    bulk = next(store.query({"formula": formula}, collection="bulks", limit=1), None)
-    if bulk is None:
-        sys.exit(f"no {formula} in {store.uri}; it holds {', '.join(store.distinct('formula'))}")
-    # One bulk record stands for one crystal and one method, so nothing is mixed.
-    records = list(store.query({"bulk_id": bulk["id"]}))
-
-shape = wulff(structure_from_document(bulk["structure"], bulk["id"]), facets_from_records(records))
+try:
+    with mgsurf.open_store(uri) as store:
+        shape = mgsurf.wulff(store, formula)
+except MgsurfError as error:
+    sys.exit(str(error))
 if shape.shape is None:
     sys.exit(shape.reason)
 for facet, share in zip(shape.facets, shape.area_fractions, strict=True):

@@ -51,7 +51,8 @@ def labelled(record: SurfaceRecord, *, include_rejected: bool) -> SurfaceRecord:
     return record.model_copy(update=emptied)
 
 
-def _row(record: SurfaceRecord) -> dict[str, Any]:
+def table_row(record: SurfaceRecord) -> dict[str, Any]:
+    """Return a record by `CSV_COLUMNS`."""
     special = dict(zip("hkl", record.miller_index, strict=True)) | {
         "surface_energy_verdict": record.verdicts.surface_energy.status.value,
         "work_function_verdict": record.verdicts.work_function.status.value,
@@ -67,7 +68,7 @@ def write_csv(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) ->
         writer = csv.DictWriter(file, CSV_COLUMNS)
         writer.writeheader()
         for record in records:
-            writer.writerow(_row(record))
+            writer.writerow(table_row(record))
             count += 1
     return count
 
@@ -103,7 +104,7 @@ def write_extxyz(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool)
     with path.open("w", encoding="utf-8") as file:
         for record in records:
             atoms = _atoms(record, relaxed=relaxed)
-            wanted = {**_row(record), "miller_index": list(record.miller_index)}
+            wanted = {**table_row(record), "miller_index": list(record.miller_index)}
             for name in "hkl":
                 del wanted[name]
             atoms.info = {name: value for name, value in wanted.items() if value not in (None, "")}
@@ -121,7 +122,7 @@ def write_ase(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) ->
     try:
         with connect(path, type="db", append=False, use_lock_file=False) as database:
             for record in records:
-                row = {name: value for name, value in _row(record).items() if name not in reserved}
+                row = {name: value for name, value in table_row(record).items() if name not in reserved}
                 pairs = {name: value for name, value in row.items() if value not in (None, "")}
                 data = {"verdicts": record.verdicts.model_dump(mode="json"), "excess": record.excess}
                 atoms = _atoms(record, relaxed=relaxed)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    import pandas as pd
+
     from stores.collection import Collection
     from stores.projections import Properties
     from stores.records import CalculationRecord, Record, SurfaceRecord
@@ -241,6 +243,49 @@ class SurfaceStore:
             If the store cannot be read.
         """
         return self.collection(collection).query(criteria, properties, sort, skip, limit)
+
+    def to_dataframe(
+        self,
+        criteria: dict[str, Any] | None = None,
+        sort: dict[str, Any] | None = None,
+        limit: int = 0,
+        *,
+        include_rejected: bool = False,
+    ) -> pd.DataFrame:
+        """Return the surfaces that match a filter as a table: the columns of ``mgsurf export csv``.
+
+        Parameters
+        ----------
+        criteria, sort, limit
+            As for `query`.
+        include_rejected
+            Give values whose verdict is not accepted too; else they are missing (NaN).
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a surface; energies in eV/A^2 and eV, lengths in A, areas in A^2.
+
+        Raises
+        ------
+        InputError
+            If filter or order are malformed.
+        StoreError
+            If the store cannot be read.
+        """
+        import pandas as pd
+
+        from stores.export_formats import CSV_COLUMNS, labelled, table_row
+
+        table = pd.DataFrame(
+            [
+                table_row(labelled(record, include_rejected=include_rejected))
+                for record in self.surfaces(criteria, sort, limit=limit)
+            ],
+            columns=CSV_COLUMNS,
+        )
+        values = ("surface_energy", "surface_energy_x_rich", "work_function")
+        return table.astype(dict.fromkeys(values, float))  # None would make them columns of objects
 
     def count(self, criteria: dict[str, Any] | None = None, collection: str = "surfaces") -> int:
         """Count the surfaces that match a filter."""

@@ -1,0 +1,105 @@
+"""`import mgsurf`: its functions on a real store, a real crystal and a real (untrained) model."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pymatgen.core import Lattice, Structure
+
+import mgsurf
+from model.ensemble import save_ensemble
+from stores.errors import InputError
+from tests.examples.mgag import FORMATION_ENERGY, PUBLISHED, write_store
+from tests.model.untrained import untrained
+from workflows.structures.prototypes import structure_for
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("face") / "mgag.sqlite"
+    write_store(f"sqlite:///{path}")
+    with mgsurf.open_store(path) as opened:
+        yield opened
+
+
+def test_importing_it_imports_nothing_heavy() -> None:
+    code = (
+        "import json, sys, mgsurf; heavy = ('numpy', 'pymatgen', 'pandas', 'torch', 'pydantic');"
+        "print(json.dumps([name for name in heavy if name in sys.modules]))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(out.stdout) == []
+
+
+def test_nothing_imports_it() -> None:
+    for package in ("stores", "model", "workflows"):
+        for path in (ROOT / package).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            assert "import mgsurf" not in text and "from mgsurf" not in text, path
+
+
+def test_slabs_of_a_structure_and_of_a_file(tmp_path: Path) -> None:
+    crystal = structure_for("MgAg", "B2")
+    crystal.to(str(tmp_path / "MgAg.cif"))
+    expected = [(slab.miller_index, slab.termination_label) for slab in mgsurf.slabs(crystal)]
+    assert set(expected) == set(PUBLISHED)
+    found = mgsurf.slabs(tmp_path / "MgAg.cif")
+    assert [(slab.miller_index, slab.termination_label) for slab in found] == expected
+    (only,) = mgsurf.slabs(crystal, planes=["110"], min_thickness=15.0, vacuum=20.0)
+    assert only.miller_index == (1, 1, 0)
+    assert only.thickness >= 15.0
+    assert only.structure.lattice.c == pytest.approx(only.thickness + 20.0)
+
+
+def test_a_facet_without_a_slab_is_named_with_its_reason() -> None:
+    zincblende = Structure.from_spacegroup("F-43m", Lattice.cubic(6.0), ["Mg", "Te"], [[0] * 3, [0.25] * 3])
+    with pytest.warns(UserWarning, match=r"\(111\): .*polar"):
+        assert mgsurf.slabs(zincblende, planes=[(1, 1, 1)]) == []
+
+
+def test_a_store_as_a_table(store) -> None:
+    table = store.to_dataframe()
+    assert len(table) == len(PUBLISHED)
+    for row in table.itertuples():
+        assert (row.surface_energy, row.work_function) == pytest.approx(
+            PUBLISHED[(row.h, row.k, row.l), row.termination_label]
+        )
+    assert table.work_function.dtype == float
+    assert store.to_dataframe({"formula": "MgPd"}).empty
+    assert list(store.to_dataframe(sort={"work_function": 1}, limit=2).work_function) == [3.378, 3.611]
+
+
+def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"absent\.sqlite"):
+        mgsurf.open_store(tmp_path / "absent.sqlite")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wulff_shape_at_both_ends_of_the_window(store) -> None:
+    rich = mgsurf.wulff(store, "AgMg")
+    assert sum(rich.area_fractions) == pytest.approx(1.0)
+    labels = {facet.miller_index: facet.label for facet in rich.facets}
+    assert labels == {(1, 0, 0): "Mg", (1, 1, 0): "MgAg", (1, 1, 1): "Mg"}
+    poor = mgsurf.wulff(store, "MgAg", dmu=FORMATION_ENERGY)
+    assert {facet.miller_index: facet.label for facet in poor.facets}[1, 0, 0] == "Ag"
+    with pytest.raises(InputError, match=r"MgPd.*MgAg"):
+        mgsurf.wulff(store, "MgPd")
+
+
+def test_predictions_keep_order_and_name_what_is_no_slab(tmp_path: Path) -> None:
+    save_ensemble(untrained(), tmp_path / "model")
+    crystal = structure_for("MgAg", "B2")
+    cut = mgsurf.slabs(crystal)
+    with pytest.warns(UserWarning, match="slab 1"):
+        table = mgsurf.predict([cut[0], crystal, cut[1].structure], tmp_path / "model")
+    assert list(table.index) == [0, 2]
+    assert list(table.plane) == ["(100)", ""]
+    assert table.formula[0] == "MgAg"
+    assert (table.surface_energy_low < table.surface_energy).all()
+    assert (table.work_function < table.work_function_high).all()
