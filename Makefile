@@ -33,13 +33,14 @@ unexport PYTHONPATH PYTHONHOME
 # They would send packages elsewhere.
 unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT
 
-.PHONY: help quickstart test test-all lint setup gpaw venv clean
+.PHONY: help quickstart test test-all lint docs setup gpaw venv clean
 
 help:
 	@echo "make quickstart   set everything up, then compute the facets of Mg and MgAg (about 12 minutes)"
 	echo "make test         set everything up, then run all tests but the slow ones"
 	echo "make test-all     the same with the slow ones (real DFT)"
 	echo "make lint         ruff, mypy --strict and the layer contracts"
+	echo "make docs         write docs/commands.md from the help texts"
 	echo "make gpaw         look again whether GPAW can be had with MPI"
 	echo "make clean        remove .venv"
 
@@ -51,6 +52,9 @@ test: $(DEV) $(GPAW)
 
 test-all: $(DEV) $(GPAW)
 	@$(PY) -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+
+docs: $(DEV)
+	@$(PY) docs/make_commands.py
 
 lint: $(DEV)
 	@$(PY) -m ruff check .

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -131,11 +133,13 @@ def test_python_of_the_readme(folder: Path) -> None:
         assert f"({h}, {k}, {l}) {label}" in text
 
 
-def test_campaign_file_of_the_readme_shows_the_defaults(tmp_path: Path) -> None:
+def test_campaign_file_of_the_documents_shows_the_defaults(tmp_path: Path) -> None:
     from workflows.flows.campaign_file import Campaign, Compound, load_campaign
     from workflows.flows.campaign_sources import CandidateSource
 
-    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    blocks = re.findall(
+        r"```yaml\n(.*?)```", (ROOT / "docs" / "campaign.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     assert len(blocks) == 1
     (tmp_path / "campaign.yaml").write_text(blocks[0], encoding="utf-8")
     shown = load_campaign(tmp_path / "campaign.yaml")
@@ -150,6 +154,18 @@ def test_campaign_file_of_the_readme_shows_the_defaults(tmp_path: Path) -> None:
     assert {name for s in shown.sources for name in s.model_fields_set} == set(CandidateSource.model_fields)
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/campaign.md"])
+def test_short_campaigns_of_the_documents_are_valid(page: str, tmp_path: Path) -> None:
+    from workflows.flows.campaign_file import load_campaign
+
+    text = (ROOT / page).read_text(encoding="utf-8")
+    (short,) = re.findall(r"(?:^    .*\n)*^    name: .*\n(?:^    .*\n)+", text, re.MULTILINE)
+    (tmp_path / "zinc.yaml").write_text(textwrap.dedent(short), encoding="utf-8")
+    campaign = load_campaign(tmp_path / "zinc.yaml")
+    assert campaign.name == "zinc"
+    assert campaign.store == "sqlite:///zinc.sqlite"
+
+
 def test_campaigns_among_the_examples_are_valid() -> None:
     from workflows.flows.campaign_file import load_campaign
 
@@ -157,20 +173,21 @@ def test_campaigns_among_the_examples_are_valid() -> None:
         load_campaign(path)
 
 
-def test_commands_of_the_readme_exist() -> None:
+def test_options_in_the_readme_exist() -> None:
     from typer.main import get_command
 
     from workflows.cli.app import app
 
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = get_command(app).commands
-    assert set(re.findall(r"^\| `mgsurf ([\w-]+)", text, re.MULTILINE)) == set(commands)
-    for line in re.findall(r"mgsurf ([\w-]+[^`\n]*)", text):
-        command = commands.get(line.split()[0])
-        if command is None:
-            continue
-        known = {option for parameter in command.params for option in parameter.opts}
+    found = re.findall(r"mgsurf\s([\w-]+[^`\n]*)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    for line in (line for line in found if line.split()[0] in commands):
+        known = {option for parameter in commands[line.split()[0]].params for option in parameter.opts}
         assert set(re.findall(r"(?<!\w)--[a-z-]+", line)) <= known, line
+
+
+def test_page_of_commands_is_made_from_their_help() -> None:
+    make_commands = runpy.run_path(str(ROOT / "docs" / "make_commands.py"))
+    assert (ROOT / "docs" / "commands.md").read_text(encoding="utf-8") == make_commands["page"]()
 
 
 def test_presets_in_the_documents_are_those_of_the_engine() -> None:
