@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from stores.collection import LAYOUTS, Collection, layout_of
 from stores.errors import InputError
 from stores.mongo import masked as masked
+from stores.paths import expand_user
 
 if TYPE_CHECKING:
     from jobflow import JobStore
@@ -57,9 +58,9 @@ def parse_uri(uri: str) -> Place:
     """
     scheme, separator, rest = uri.partition("://")
     if not separator and uri.lower().endswith(_SUFFIXES):
-        return Place("sqlite", str(Path(uri).expanduser().absolute()))
+        return Place("sqlite", str(expand_user(uri, "the store").absolute()))
     if separator and scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
-        return Place("sqlite", str(Path(rest[1:]).expanduser().absolute()))
+        return Place("sqlite", str(expand_user(rest[1:], "the store").absolute()))
     if separator and scheme in ("mongodb", "mongodb+srv") and rest:
         return Place("mongodb", uri)
     if separator and scheme == "folder" and rest.startswith("/") and len(rest) > 1:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
 from stores.mongo import database_name, masked
+from stores.user import user_name
 from workflows.execution.hpc_requests import header_keys
 from workflows.execution.remote_project import EXTRA
 
@@ -72,21 +73,6 @@ def default_preparation() -> list[str]:
     return lines
 
 
-def projects_folder() -> Path:
-    """Return the folder of jobflow-remote's projects.
-
-    Raises
-    ------
-    InputError
-        If jobflow-remote is not installed.
-    """
-    try:
-        from jobflow_remote import SETTINGS
-    except ImportError:
-        raise InputError(EXTRA) from None
-    return Path(SETTINGS.projects_folder).expanduser()
-
-
 def project_document(answers: ProjectAnswers) -> dict[str, Any]:
     """Build the content of a project file.
 
@@ -114,7 +100,12 @@ def project_document(answers: ProjectAnswers) -> dict[str, Any]:
         }
     }
     if answers.scheduler == "sge":  # its qstat cannot be asked for single jobs
-        workers[answers.worker]["scheduler_username"] = answers.user or _this_user()
+        name = answers.user or user_name()
+        if name is None:
+            raise InputError(
+                "--user: the queue lists jobs by user, and this user number has no name; give the name"
+            )
+        workers[answers.worker]["scheduler_username"] = name
     if answers.light:
         shell = {"@module": "workflows.execution.front_shell", "@class": "FrontShell"}
         workers[LIGHT_WORKER] = {**common, "scheduler_type": shell, "max_jobs": 4}
@@ -138,12 +129,6 @@ def project_document(answers: ProjectAnswers) -> dict[str, Any]:
     }
     _validate(document)
     return document
-
-
-def _this_user() -> str:
-    import getpass
-
-    return getpass.getuser()
 
 
 def _validate(document: dict[str, Any]) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import ValidationError
 
 from stores.errors import InputError
+from stores.paths import expand_user
 from workflows.flows.campaign_problems import problems, suggestion
 from workflows.flows.campaign_settings import Campaign, Compound, MillerIndex
 
@@ -251,7 +252,7 @@ def _candidates(compound: Compound, directory: Path) -> tuple[list[Candidate], l
 
     from workflows.structures.sources.files import FileSource
 
-    path = directory / Path(compound.file or compound.folder or "").expanduser()
+    path = directory / expand_user(compound.file or compound.folder or "")
     if compound.file is not None and path.is_dir():
         raise InputError(f"{path} is a folder; write `folder:` instead of `file:`")
     if compound.folder is not None and path.is_file():
