@@ -203,7 +203,7 @@ def open_job_store(uri: str) -> JobStore:
     InputError, StoreError
         As `open_store`; a folder holds records only.
     """
-    from jobflow import JobStore
+    from stores.job_store import CheckedJobStore
 
     place = parse_uri(uri)
     if place.kind == "folder":
@@ -239,7 +239,7 @@ def open_job_store(uri: str) -> JobStore:
             MongoStore(database_name(uri), name, uri=uri, mongoclient_kwargs=options)
             for name in ("jobs", "job_data")
         ]
-    job_store = JobStore(stores[0], additional_stores={"data": stores[1]})
+    job_store = CheckedJobStore(stores[0], additional_stores={"data": stores[1]})
     job_store.connect()
     return job_store
 

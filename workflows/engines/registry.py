@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 import inspect
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from stores.errors import InputError, MgsurfError
 from workflows.engines.protocol import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BUILT_IN = {
     "gpaw": "workflows.engines.gpaw:GPAWEngine",
@@ -36,7 +39,7 @@ def available_engines() -> dict[str, str]:
     return {**found, **BUILT_IN}
 
 
-def _load(name: str) -> type[Engine]:
+def _load(name: str) -> Callable[..., Engine]:
     known = available_engines()
     place = known.get(name, name)
     if ":" not in place:
@@ -63,8 +66,7 @@ def _load(name: str) -> type[Engine]:
         not callable(inspect.getattr_static(maker, part, None)) for part in CALCULATIONS
     ):
         raise _not_an_engine(name)
-    made: type[Engine] = maker
-    return made
+    return cast("Callable[..., Engine]", maker)
 
 
 def _not_an_engine(name: str) -> InputError:
