@@ -159,28 +159,17 @@ def campaign_structures(campaign: Campaign) -> list[CampaignStructure]:
 
 def _locked_structures(campaign: Campaign) -> list[CampaignStructure]:
     """Return the structures of a campaign's lock file, checked."""
-    from stores.structures.reading import check_structure
-    from stores.structures.vacuum import check_bulk
-    from workflows.flows.lock_file import campaign_lock, lock_path
-    from workflows.structures.naming import mg_first_formula
+    from stores.structures.reading import show_notes
+    from workflows.flows.lock_file import campaign_lock, lock_path, locked_structures
 
-    found = []
-    for locked in campaign_lock(campaign).compounds:
-        where = f"{lock_path(campaign)}: {locked.label}"
-        try:
-            structure = locked.structure()
-        except ValueError as error:  # no such element
-            raise InputError(f"{where}: {error}; run mgsurf enumerate --update") from None
-        check_structure(structure, where)
-        check_bulk(structure, where)
-        formula = mg_first_formula(structure.composition)
-        if formula != locked.formula:
-            raise InputError(
-                f"{where}: its sites are {formula}, its formula {locked.formula}; restore the file, or run "
-                "mgsurf enumerate --update"
-            )
-        found.append(CampaignStructure(locked.label, structure, locked.provenance, locked.facets, where))
-    return found
+    path = lock_path(campaign)
+    lock = campaign_lock(campaign)
+    structures, lines = locked_structures(lock, path, f"mgsurf enumerate {campaign.path}")
+    show_notes(lines)
+    return [
+        CampaignStructure(c.label, structure, c.provenance, c.facets, f"{path}: {c.label}")
+        for c, structure in zip(lock.compounds, structures, strict=True)
+    ]
 
 
 def compound_structures(campaign: Campaign) -> list[CampaignStructure]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from stores.errors import InputError
 from stores.method import content_hash
 from workflows.flows.dft_cost import Work
 from workflows.structures.sources.page_cache import default_cache_file
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from workflows.flows.enumeration import Enumeration
 
 _DECIDING = (
-    "campaign_origins", "campaign_sources", "dft_cost", "enumeration", "lock_file", "refused_phases",
+    "campaign_origins", "campaign_sources", "dft_cost", "enumeration", "lock_checks", "lock_file",
+    "refused_phases",
     "slab_counts",
 )  # fmt: skip
 
@@ -77,15 +79,15 @@ class EnumerationCache:
     def get(self, key: str) -> Enumeration | None:
         """Return an enumeration, None if it is not there or cannot be read."""
         from workflows.flows.enumeration import Enumeration
-        from workflows.flows.lock_file import LockFile
+        from workflows.flows.lock_file import parse_lock
 
         try:
             plain = orjson.loads(zlib.decompress((self.folder / key).read_bytes()))
-            lock = LockFile.model_validate(orjson.loads(plain["text"]))
+            lock = parse_lock(plain["text"], self.folder / key, "mgsurf enumerate")
             works = [Work(bulk, tuple(oriented), tuple(slabs)) for bulk, oriented, slabs in plain["works"]]
             counts = int(plain["n_candidates"])
             problems, notes, whole = list(plain["problems"]), list(plain["notes"]), bool(plain["whole"])
-        except (OSError, ValueError, KeyError, TypeError, zlib.error):
+        except (OSError, ValueError, KeyError, TypeError, zlib.error, InputError):
             return None
         return Enumeration(lock, plain["text"], works, counts, problems, notes, whole, from_cache=True)
 
