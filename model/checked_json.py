@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
+from stores.files import write_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,9 +20,7 @@ REMEDY = "copy its folder again from where it is intact, or train again"
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file in one step."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    write_file(path, text, alone=True)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

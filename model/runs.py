@@ -23,13 +23,13 @@ from model.code_version import code_version, library_versions
 from model.ensemble import save_ensemble, train_ensemble
 from model.evaluation import evaluate, prediction_rows, total_loss
 from model.features import FEATURES
-from model.folder_lock import alone_in
 from model.presets import find_preset
 from model.split_file import write_split
 from model.splits import PARTS, Split, k_fold, part_of_training, split_dataset
 from model.transfer import new_elements
 from model.tuning_space import with_params
 from stores.errors import InputError
+from stores.files import locked
 from stores.method import content_hash
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def run_training(
             write_json(folder / "run.json", finished)
         return finished
     folder.mkdir(parents=True, exist_ok=True)
-    with alone_in(folder, "run.lock", "another process trains"):
+    with locked(folder / "run.lock", 0, "choose another folder with --output"):
         return _run(preset, dataset, settings, folder, asked, progress)
 
 

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 from model.ablation import Step
 from model.checked_json import read_json, write_json
 from model.ensemble import load_ensemble, save_ensemble
-from model.folder_lock import InUseError, alone_in
 from model.simulation_learning import choose_next, judge_on_holdout, train_on_revealed
 from model.simulation_plan import Stage, front_share, start_set, world_of
 from stores.errors import InputError
+from stores.files import InUseError, locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -111,7 +111,7 @@ def _replay(
     own.mkdir(parents=True, exist_ok=True)
     revealed = start_set(world, seed)
     rounds: list[dict[str, Any]] = []
-    with alone_in(own, "lock", "another process simulates"):
+    with locked(own / "lock", 0):
         for number, size in enumerate(sizes):
             stage = Stage(strategy, seed, number, size, world.plan.members)
             path = own / f"round-{number}.json"
@@ -172,7 +172,7 @@ def _start_model(
 ) -> Ensemble:
     """Train on the start set, once for all strategies of a seed."""
     folder.mkdir(parents=True, exist_ok=True)
-    with alone_in(folder, "lock", "another process simulates"):
+    with locked(folder / "lock", 0):
         path = folder / "start.json"
         if _read(path, world.key) is None:
             ensemble = train_on_revealed(world, revealed, stage, None, on_epoch)

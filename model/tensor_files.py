@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import zipfile
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from model.checked_json import REMEDY
 from stores.errors import InputError, StoreError
+from stores.files import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,17 +29,11 @@ def write_tensors(path: Path, content: dict[str, Any]) -> None:
     StoreError
         If the file cannot be written.
     """
-    part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
+        with replacing(path, alone=True) as new, new.open("wb") as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
     except (OSError, RuntimeError) as error:
-        with suppress(OSError):
-            part.unlink()
         raise StoreError(
             f"{path} could not be written ({error}): free space or name another place"
         ) from error

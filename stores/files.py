@@ -1,8 +1,8 @@
 """Files that are replaced as a whole, and locks that end with the process that holds them.
 
-A file is written under another name in the same folder and then renamed, which is atomic on local and network
-file systems: a reader, or a process that resumes after a kill or a power cut, finds the old content or the new
-one. Locks are ``flock``; they hold between processes of one machine and, where the file system supports it,
+A file is written under another name in the same folder and then renamed, which is atomic on local and
+network file systems: a reader, or a process that resumes after a kill or a power cut, finds the old content
+or the new one. Locks are ``flock``; they hold between processes of one machine and, where the file system supports it,
 between machines. Where it does not (Lustre mounted without ``flock``) work continues without them.
 """
 
@@ -38,7 +38,7 @@ class InUseError(InputError):
 
 
 @contextmanager
-def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = True, alone: bool = False) -> Iterator[Path]:
     """Yield another name in the same folder; what is written there takes the place of a file at the end.
 
     Parameters
@@ -47,6 +47,9 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         The file; a link is followed. What is no plain file (``/dev/stdout``) is written itself.
     durable
         False: a power cut may leave the file empty; for caches.
+    alone
+        No other process writes the file, because this one holds a lock. The other name is then always the
+        same, so that what a kill left is overwritten.
 
     Raises
     ------
@@ -59,7 +62,8 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         return
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    new = path.with_name(f".mgsurf-{secrets.token_hex(6)}{path.suffix[:20]}")
+    own = f"{path.name}.part" if alone else f".mgsurf-{secrets.token_hex(6)}{path.suffix[:20]}"
+    new = path.with_name(own)
     try:
         yield new
         if durable:
@@ -74,7 +78,9 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
             _sync(path.parent)
 
 
-def write_file(path: Path, content: str | bytes, *, mode: int = 0o666, durable: bool = True) -> None:
+def write_file(
+    path: Path, content: str | bytes, *, mode: int = 0o666, durable: bool = True, alone: bool = False
+) -> None:
     """Write a file as a whole or not at all; see `replacing`.
 
     Parameters
@@ -85,13 +91,16 @@ def write_file(path: Path, content: str | bytes, *, mode: int = 0o666, durable: 
         Text is written as UTF-8.
     mode
         Permissions of the file, less the umask; also while it is being written.
-    durable
+    durable, alone
         As for `replacing`.
     """
     data = content.encode() if isinstance(content, str) else content
-    with replacing(path, durable=durable) as new:
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-            file.write(data)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    with (
+        replacing(path, durable=durable, alone=alone) as new,
+        os.fdopen(os.open(new, flags, mode), "wb") as file,
+    ):
+        file.write(data)
 
 
 @contextmanager

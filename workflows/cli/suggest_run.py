@@ -13,6 +13,7 @@ from rich.console import Console
 from stores.candidates import computed_slabs, slab_key
 from stores.connections import open_job_store, open_store
 from stores.errors import InputError
+from stores.files import write_file
 from stores.method import content_hash
 from stores.words import counted
 from workflows.cli.run import campaign_flow, conclude
@@ -82,9 +83,7 @@ def run_chosen(
     work_dir = Path(maker.context.work_dir)
     make_directory(work_dir)
     batch = _batch_file(settings, maker)
-    part = batch.with_name(batch.name + ".part")
-    part.write_text(json.dumps(chosen, indent=1) + "\n", encoding="utf-8")
-    part.replace(batch)
+    write_file(batch, json.dumps(chosen, indent=1) + "\n")
     uri = maker.context.store
     job_store = open_job_store(uri)
     with RunListener(console, work_dir, quiet) as listener:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
+from stores.files import write_file
 from stores.mongo import database_name, masked
 from stores.user import user_name
 from workflows.execution.hpc_requests import header_keys
@@ -219,12 +220,7 @@ def write_project(answers: ProjectAnswers, folder: Path, *, force: bool = False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         script.parent.mkdir(exist_ok=True)
-        new = path.with_suffix(".new")
-        # the address of the database may hold a password
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text.getvalue())
-        new.chmod(0o600)
-        new.replace(path)
+        write_file(path, text.getvalue(), mode=0o600)  # the address of the database may hold a password
         script.write_text(example, encoding="utf-8")
     except OSError as error:
         raise InputError(

@@ -6,8 +6,6 @@ Merging and counting thousands of compounds takes minutes; asking again for what
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import zlib
 from contextlib import suppress
 from functools import cache
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from stores.errors import InputError
+from stores.files import write_file
 from stores.method import content_hash
 from workflows.flows.dft_cost import Work
 from workflows.structures.sources.page_cache import default_cache_file
@@ -105,10 +104,7 @@ class EnumerationCache:
         )
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.folder, suffix=".new")
-            with os.fdopen(handle, "wb") as file:
-                file.write(zlib.compress(text, 1))
-            Path(name).replace(self.folder / key)
+            write_file(self.folder / key, zlib.compress(text, 1), durable=False)
             kept = sorted(self.folder.iterdir(), key=lambda path: -path.stat().st_mtime)
             for path in kept[KEPT:]:
                 path.unlink(missing_ok=True)

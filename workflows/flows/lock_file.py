@@ -8,14 +8,13 @@ control system shows what changed.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from stores.errors import InputError
+from stores.files import NO_ROOM, write_file
 from stores.method import content_hash
 from stores.records import Provenance
 from stores.words import counted
@@ -170,24 +169,15 @@ def write_lock(text: str, path: Path) -> None:
         If it cannot be written.
     """
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".new")
+        write_file(path, text)
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; choose a file name with --output") from None
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
         raise InputError(
             f"{path}: cannot be written: {error.strerror}; choose another place with --output"
         ) from None
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, IsADirectoryError):
-            raise InputError(f"{path}: is a folder; choose a file name with --output") from None
-        raise
 
 
 def read_lock(path: Path, how: str) -> LockFile:
@@ -335,12 +325,6 @@ def _damage(error: Exception) -> str:
 def remedy(how: str) -> str:
     """Return what to do about a lock file that cannot be used; `how` is the command that makes it."""
     return f"restore it, or replace it with {how} --update"
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _json(value: Any, indent: str = "") -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import math
 import traceback
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.connections import open_store
 from stores.errors import InputError, MgsurfError
+from stores.files import NO_ROOM, FileLock
 from stores.method import Method, content_hash
 from stores.plain import plain_values
 from stores.records import CalculationKind, CalculationOutput, CalculationRecord, CalculationStatus
@@ -29,13 +29,6 @@ if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
     from workflows.engines.protocol import Engine
     from workflows.jobs.context import RunContext
-
-
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""After these nothing can be kept, not even that a calculation failed."""
-
-NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
-"""What file systems without locks answer."""
 
 
 RETRIED = "retried_in_run"
@@ -218,7 +211,7 @@ def _run_safely(
     except MgsurfError as error:
         reason = str(error)
     except OSError as error:
-        if error.errno in DISK_FULL:
+        if error.errno in NO_ROOM:  # nothing can be kept, not even that a calculation failed
             raise
         reason = f"{type(error).__name__}: {error}"
     except Exception as error:  # noqa: BLE001 -- any engine fault is this calculation's answer
@@ -238,6 +231,8 @@ def make_directory(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if error.errno in NO_ROOM - {errno.EROFS}:
+            raise
         raise InputError(
             f"{directory}: cannot be created: {error.strerror}; "
             "choose another work_dir or correct its permissions"
@@ -246,24 +241,21 @@ def make_directory(directory: Path) -> None:
 
 @contextmanager
 def _alone_in(directory: Path) -> Iterator[None]:
-    """Wait until no other process works in the folder; the lock ends with the process, however it ends.
+    """Wait until no other process works in the folder.
 
-    Some shared file systems (Lustre mounted without ``flock``) have no locks. Work goes on without: on a
-    queue no other job asks the same, unless two campaigns do at the same moment.
+    Where a file system has no locks, two campaigns on a queue may compute the same at the same moment.
     """
+    lock = FileLock(directory / ".lock")
     try:
-        lock = (directory / ".lock").open("w")
+        lock.acquire()
     except OSError as error:
-        if error.errno in DISK_FULL:
+        if error.errno in NO_ROOM:
             raise
         raise InputError(
             f"{directory}: cannot be written: {error.strerror}; "
             "choose another work_dir or correct its permissions"
         ) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
+    try:
         yield
+    finally:
+        lock.release()

@@ -7,8 +7,6 @@ the whole answer.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import logging
 import sqlite3
 import tempfile
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from stores.files import FileLock
 from stores.paths import cache_folder
 from stores.wal import turn_wal_on
 
@@ -212,22 +211,14 @@ class PageCache:
         ask at once both fetch.
         """
         folder = self.path.with_name(self.path.name + ".locks")
-        with contextlib.ExitStack() as stack:
-            try:
-                folder.mkdir(exist_ok=True)
-                handle = stack.enter_context((folder / key[:32]).open("w"))
-            except OSError:
-                yield
-                return
-            while not stopped():
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    time.sleep(0.1)
-                except OSError:
-                    break
+        lock = FileLock(folder / key[:32])
+        with suppress(OSError):
+            folder.mkdir(exist_ok=True)
+            lock.acquire(stopped=stopped)
+        try:
             yield
+        finally:
+            lock.release()
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
