@@ -2,8 +2,8 @@
 
 A file is written under another name in the same folder and then renamed, which is atomic on local and
 network file systems: a reader, or a process that resumes after a kill or a power cut, finds the old content
-or the new one. Locks are ``flock``; they hold between processes of one machine and, where the file system supports it,
-between machines. Where it does not (Lustre mounted without ``flock``) work continues without them.
+or the new one. Locks are ``flock``; they hold between processes of one machine and, where the file system
+supports it, between machines. Where it does not (Lustre mounted without ``flock``) work continues without.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         If it cannot be written; the folder is then as it was.
     """
     path = Path(os.path.realpath(path))
-    new, old = (path.with_name(f".mgsurf-{secrets.token_hex(6)}") for _ in range(2))
+    own = f".mgsurf-{secrets.token_hex(6)}"
+    new, old = path.with_name(f"{own}.partial"), path.with_name(f"{own}.old")
     try:
         yield new
         if path.is_dir():
