@@ -131,10 +131,8 @@ def test_one_holder_at_a_time_and_it_is_named(tmp_path: Path) -> None:
         assert not FileLock(path).acquire(0)
         assert not FileLock(path).acquire(0.1)
         assert not FileLock(path).acquire(stopped=lambda: True)
-        with (
-            pytest.raises(InUseError, match=rf"process {os.getpid()} on .*; wait for it, or do x$") as raised,
-            locked(path, 0, "do x"),
-        ):
+        holder = rf"process {os.getpid()} on .*; wait for it, or do x$"
+        with pytest.raises(InUseError, match=holder) as raised, locked(path, 0, "do x"):
             pass
         assert isinstance(raised.value, InputError)
         assert str(tmp_path) in str(raised.value)
@@ -153,11 +151,7 @@ def test_a_lock_of_another_program_has_no_name(tmp_path: Path) -> None:
 def test_a_lock_ends_with_its_process_by_kill(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from stores.files import FileLock\n"
-        "FileLock(Path(sys.argv[1])).acquire(); lock = FileLock(Path(sys.argv[1])); print('held', flush=True)\n"
-        "time.sleep(60)\n"
-    )
-    code = code.replace("FileLock(Path(sys.argv[1])).acquire(); lock", "lock", 1).replace(
-        "; print", "; lock.acquire(); print", 1
+        "lock = FileLock(Path(sys.argv[1])); lock.acquire(); print('held', flush=True); time.sleep(60)\n"
     )
     path = tmp_path / "lock"
     with subprocess.Popen(
