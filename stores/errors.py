@@ -36,7 +36,7 @@ class StoreLostError(StoreError):
 
 
 class DamagedDocumentError(StoreError):
-    """A stored document does not agree with its checksum, or is not JSON; the other documents are readable."""
+    """A stored document does not agree with its checksum or is not JSON; the others are readable."""
 
 
 def install_command(extra: str) -> str:
