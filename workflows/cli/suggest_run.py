@@ -17,6 +17,7 @@ from stores.files import write_file
 from stores.method import content_hash
 from stores.words import counted
 from workflows.cli.run import campaign_flow, conclude
+from workflows.execution.kept import kept_of_run
 from workflows.execution.listener import RunListener
 from workflows.execution.local import run_local
 from workflows.flows.chosen_slabs import ChosenSlabsMaker
@@ -88,7 +89,8 @@ def run_chosen(
     job_store = open_job_store(uri)
     with RunListener(console, work_dir, quiet) as listener:
         flow = campaign_flow(settings, chosen_maker(maker, chosen), entries)
-        run_local(flow, job_store, work_dir, listener.tally)
+        kept = kept_of_run(listener.tally, work_dir, engine)
+        run_local(flow, job_store, work_dir, listener.tally, kept)
     batch.unlink(missing_ok=True)
     return conclude(console, settings, uri, work_dir, listener.tally, monotonic() - start)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import math
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from stores.connections import open_store
 from stores.errors import InputError, MgsurfError
-from stores.files import NO_ROOM, FileLock
+from stores.files import NO_ROOM, FileLock, write_file
 from stores.method import Method, content_hash
 from stores.plain import plain_values
 from stores.records import CalculationKind, CalculationOutput, CalculationRecord, CalculationStatus
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from workflows.engines.protocol import Engine
     from workflows.jobs.context import RunContext
 
+
+LEAST_ROOM = 65_536
+"""What must still fit on the disk (bytes) for a failure to be blamed on the calculation."""
 
 RETRIED = "retried_in_run"
 """Key of an output's details: the run that tried an unconverged calculation again. No clock tells that."""
@@ -113,6 +116,8 @@ def calculate(
             announce(Stage.STARTED, question.label, cost=question.cost)
             start = monotonic()
             output = _run_safely(engine, question, run, directory)
+            if output.status is CalculationStatus.FAILED:
+                _check_room(directory)  # for programs hide a full disk behind errors of their own
             seconds = monotonic() - start
             record = CalculationRecord(
                 id=calculation_id,
@@ -215,9 +220,26 @@ def _run_safely(
             raise
         reason = f"{type(error).__name__}: {error}"
     except Exception as error:  # noqa: BLE001 -- any engine fault is this calculation's answer
-        (directory / "traceback.txt").write_text(traceback.format_exc())
+        with suppress(FileNotFoundError):  # somebody removed the folder, which may be what went wrong
+            (directory / "traceback.txt").write_text(traceback.format_exc())
         reason = f"{type(error).__name__}: {error} (see {directory / 'traceback.txt'})"
     return CalculationOutput(status=CalculationStatus.FAILED, reason=" ".join(reason.split()))
+
+
+def _check_room(directory: Path) -> None:
+    """Raise if nothing more can be written to a folder: what failed for that reason is no answer.
+
+    Raises
+    ------
+    OSError
+        One of `stores.files.NO_ROOM`.
+    """
+    try:
+        write_file(directory / ".room", bytes(LEAST_ROOM), alone=True)
+        (directory / ".room").unlink()
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise OSError(error.errno, error.strerror, str(directory)) from error
 
 
 def make_directory(directory: Path) -> None:
