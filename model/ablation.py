@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from model.folder_lock import InUseError
 from model.metrics import paired_difference, relative_change
 from model.runs import RunSettings, run_training
 from stores.errors import MgsurfError
+from stores.files import InUseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

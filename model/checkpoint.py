@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, fields
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,8 @@ import torch
 
 from model.graph import GraphSettings
 from model.network import NetworkConfig, SurfaceNetwork
-from model.run_folder import read_tensors, write_tensors
 from model.scaling import Scaler
+from model.tensor_files import read_tensors, write_tensors
 from model.trained import TrainedModel
 from stores.errors import InputError
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = "mgsurf model 1"
+_MISFITS = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError, RuntimeError, InputError)
+
 LIBRARIES = ("mgsurf", "torch", "numpy", "pymatgen")
 
 
@@ -41,15 +44,22 @@ def save_model(model: TrainedModel, path: Path) -> None:
     write_tensors(path, {"format": FORMAT, "about": json.dumps(about), "weights": model.network.state_dict()})
 
 
-def load_model(path: Path) -> TrainedModel:
+def load_model(path: Path, sha256: str | None = None) -> TrainedModel:
     """Read a trained model.
+
+    Parameters
+    ----------
+    path
+        The file.
+    sha256
+        That it must have, see `model.tensor_files.read_tensors`.
 
     Raises
     ------
     InputError
         If the file is missing, cut off, foreign, of a later format, or its parts do not fit together.
     """
-    content = read_tensors(path)
+    content = read_tensors(path, sha256=sha256)
     if content.get("format") != FORMAT:
         raise InputError(
             f"{path} is not a model of this version of mgsurf (format {content.get('format')!r}, "
@@ -59,18 +69,24 @@ def load_model(path: Path) -> TrainedModel:
         about = json.loads(content["about"])
         config = NetworkConfig(**_without_descriptors(_tuples(about["network"], "targets")))
         weights = content["weights"]
+        with torch.device("meta"):  # shapes first: a damaged size would ask for any amount of memory
+            expected = SurfaceNetwork(config, torch.zeros_like(weights["elements"], device="meta"))
+        if _shapes(expected.state_dict()) != _shapes(weights):
+            raise ValueError("its weights do not fit its settings")
+        if not all(value.isfinite().all() for value in weights.values()):
+            raise ValueError("it has weights that are not finite")
         network = SurfaceNetwork(config, torch.zeros_like(weights["elements"]))
         network.load_state_dict(weights)
         return TrainedModel(
             network=network.eval(),
-            scaler=Scaler(**_tuples(about["scaler"], "mean", "std")),
+            scaler=_scaler(about["scaler"], len(config.targets)),
             graph_settings=GraphSettings(**_known(about["graph"])),
             training=about["training"],
             training_hash=about["training_hash"],
             training_elements=tuple(about["training_elements"]),
             history=tuple(about["history"]),
         )
-    except (KeyError, TypeError, ValueError, RuntimeError, InputError) as error:
+    except _MISFITS as error:
         reason = str(error).splitlines()[0][:120]
         raise InputError(f"{path} does not fit together ({reason}): train it again") from error
 
@@ -82,6 +98,17 @@ def about_model(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not an mgsurf model: name a model that mgsurf train wrote")
     about: dict[str, Any] = json.loads(content["about"])
     return about
+
+
+def _shapes(weights: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in weights.items()}
+
+
+def _scaler(values: dict[str, list[float]], targets: int) -> Scaler:
+    mean, std = (tuple(float(value) for value in values[name]) for name in ("mean", "std"))
+    if not len(mean) == len(std) == targets or not all(map(math.isfinite, mean + std)) or min(std) <= 0:
+        raise ValueError("its scales are damaged")
+    return Scaler(mean, std)
 
 
 def _tuples(values: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -100,6 +127,13 @@ def _known(values: dict[str, Any]) -> dict[str, Any]:
     known = {field.name for field in fields(GraphSettings)}
     if unknown := set(values) - known:
         raise ValueError(f"graph settings {', '.join(sorted(unknown))} are not known to this version")
+    usual = asdict(GraphSettings())
+    for name, value in values.items():
+        is_flag = isinstance(usual[name], bool)
+        if isinstance(value, bool) != is_flag or not isinstance(value, (int, type(usual[name]))):
+            raise ValueError(f"graph setting {name} {value!r}")
+        if not 0 <= value < math.inf:
+            raise ValueError(f"graph setting {name} {value!r}")
     return values
 
 

@@ -1,14 +1,14 @@
 """Several networks of one kind as one predictor, with standard deviations that can be trusted.
 
-A folder holds it: ``manifest.json`` (what belongs together, calibration), ``member-0.pt``, ``member-1.pt``,
-... (`model.checkpoint`), ``map.pt`` (where the training slabs lie in the first member's embedding) and, where
-the preset has them, trees and a Gaussian process beside the networks, ``trees.pt`` (`model.companion`). One
-member is an ensemble too; its uncertainty rests on the distance from the training slabs and on the trees.
+A folder holds it: ``manifest.json`` (calibration, checksums of all files and of itself), ``member-0.pt``,
+``member-1.pt``, ... (`model.checkpoint`), ``map.pt`` (where the training slabs lie in the first member's
+embedding) and, where the preset has them, trees and kernel ridge regression beside the networks, ``trees.pt``
+(`model.companion`). One member is an ensemble too; its uncertainty rests on the distance from the training
+slabs and on the trees.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from model.calibration import Calibration, calibrate, fold_numbers
+from model.checked_json import REMEDY, read_json, write_json
 from model.checkpoint import load_model, save_model
 from model.companion import Companion
 from model.descriptors import describe_slabs
@@ -25,7 +26,7 @@ from model.familiarity import TrainingMap
 from model.forest import check_can_grow
 from model.network import head_key
 from model.packing import PackedGraphs
-from model.run_folder import read_tensors, write_tensors, write_text
+from model.tensor_files import file_checksum, read_tensors, write_tensors
 from model.threads import repeatable
 from model.training import train
 from stores.errors import InputError
@@ -46,7 +47,10 @@ if TYPE_CHECKING:
 
 FORMAT = "mgsurf ensemble 1"
 MANIFEST = "manifest.json"
+MAP = "map.pt"
 TREES = "trees.pt"
+
+_KEYS = {"format", "members", "trees", "targets", "elements", "calibration", "sha256"}
 
 SEED_STEP = 1000
 """Member k of a run with seed s is trained with seed s + 1000 k: runs of neighbouring seeds share none."""
@@ -247,21 +251,23 @@ def save_ensemble(ensemble: Ensemble, folder: Path) -> None:
     """Write an ensemble; the manifest comes last, so that a folder with one is whole."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
-    names = [f"member-{k}.pt" for k in range(len(ensemble.members))]
-    for name, member in zip(names, ensemble.members, strict=True):
+    members = [f"member-{k}.pt" for k in range(len(ensemble.members))]
+    for name, member in zip(members, ensemble.members, strict=True):
         save_model(member, folder / name)
-    write_tensors(folder / "map.pt", ensemble.training_map.state())
+    write_tensors(folder / MAP, ensemble.training_map.state())
     if ensemble.companion is not None:
         write_tensors(folder / TREES, ensemble.companion.state())
+    trees = TREES if ensemble.companion is not None else None
     manifest = {
         "format": FORMAT,
-        "members": names,
-        "trees": TREES if ensemble.companion is not None else None,
+        "members": members,
+        "trees": trees,
         "targets": ensemble.targets,
         "elements": ensemble.elements,
         "calibration": {name: _plain(c) for name, c in ensemble.calibration.items()},
     }
-    write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    sha256 = {name: file_checksum(folder / name) for name in _files(members, trees is not None)}
+    write_json(folder / MANIFEST, {**manifest, "sha256": sha256})
 
 
 def load_ensemble(folder: Path) -> Ensemble:
@@ -270,50 +276,80 @@ def load_ensemble(folder: Path) -> Ensemble:
     Parameters
     ----------
     folder
-        As `save_ensemble` wrote it, or a folder that holds it as ``model/``.
+        As `save_ensemble` wrote it, or a folder that holds it as ``model/``. One of an older version, whose
+        manifest has no checksums, is read as well.
 
     Raises
     ------
     InputError
-        If there is none, or a file is missing, cut off or foreign.
+        If there is none, or a file is missing, changed, cut off or foreign.
     """
-    path = next((p for p in (folder / MANIFEST, folder / "model" / MANIFEST) if p.is_file()), None)
+    path = manifest_of(folder)
     if path is None:
         raise InputError(
             f"{folder}: holds no trained model (no {MANIFEST}); name a folder that mgsurf train wrote with "
             "--model, or train one with mgsurf train"
         )
+    manifest = read_json(path)
+    if manifest.get("format") != FORMAT:
+        raise InputError(f"{path}: format {manifest.get('format')!r} is not {FORMAT!r}; train it again")
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if manifest["format"] != FORMAT:
-            raise InputError(f"{path}: format {manifest['format']!r} is not {FORMAT!r}; train it again")
-        names, elements = [str(name) for name in manifest["members"]], tuple(manifest["elements"])
+        if unknown := ", ".join(sorted(manifest.keys() - _KEYS)):
+            raise ValueError(f"it has {unknown}")
+        names, elements = file_names(manifest), tuple(str(symbol) for symbol in manifest["elements"])
         calibration = {name: _calibration(values) for name, values in manifest["calibration"].items()}
-        with_trees = manifest.get("trees") is not None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: is damaged ({error}); copy or train the model again") from error
-    members = [load_model(path.parent / name) for name in names]
+        sha256 = manifest.get("sha256", dict.fromkeys(names))
+        if set(sha256) != set(names):
+            raise ValueError("its checksums are of other files")
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: is damaged ({error}); {REMEDY}") from error
+    place = path.parent
+    members = [load_model(place / name, sha256[name]) for name in manifest["members"]]
     _check_alike(members, str(path))
     if set(calibration) != set(members[0].targets):
-        raise InputError(f"{path}: its calibration does not fit its members; copy or train the model again")
-    state = read_tensors(path.parent / "map.pt")
+        raise InputError(f"{path}: its calibration does not fit its members; {REMEDY}")
+    state = read_tensors(place / MAP, sha256=sha256[MAP])
     try:
-        training_map = TrainingMap.from_state(state)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path.parent / 'map.pt'}: lacks {error}; copy or train the model again") from error
-    companion = _read_trees(path.parent / TREES, members[0].targets) if with_trees else None
+        training_map = TrainingMap.from_state(state, members[0].network.config.hidden)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"{place / MAP}: is damaged ({error}); {REMEDY}") from error
+    companion = None
+    if TREES in names:
+        companion = _read_trees(place / TREES, sha256[TREES], members[0].targets)
     return Ensemble(tuple(members), calibration, training_map, elements, companion)
 
 
-def _read_trees(path: Path, targets: Sequence[str]) -> Companion:
+def manifest_of(folder: Path) -> Path | None:
+    """Return the manifest of the ensemble in a folder or in its ``model/``; None if there is none."""
+    return next((p for p in (folder / MANIFEST, folder / "model" / MANIFEST) if p.is_file()), None)
+
+
+def file_names(manifest: dict[str, Any]) -> list[str]:
+    """Return the names of the files, the manifest apart, that an ensemble is read from.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If the manifest is damaged.
+    """
+    members = manifest["members"]
+    if not isinstance(members, list) or members != [f"member-{k}.pt" for k in range(len(members))]:
+        raise ValueError("its members have other names than mgsurf gives")
+    return _files(members, manifest.get("trees") is not None)
+
+
+def _files(members: Sequence[str], trees: bool) -> list[str]:
+    return [*members, MAP, *([TREES] if trees else [])]
+
+
+def _read_trees(path: Path, sha256: str | None, targets: Sequence[str]) -> Companion:
+    state = read_tensors(path, sha256=sha256)
     try:
-        companion = Companion.from_state(read_tensors(path))
+        companion = Companion.from_state(state)
         if not set(companion.forests) <= set(targets):
             raise InputError("its trees and process are of other targets")
     except InputError as error:
-        if str(path) in str(error):
-            raise
-        raise InputError(f"{path}: {error}; copy or train the model again") from error
+        raise InputError(f"{path}: {error}; {REMEDY}") from error
     return companion
 
 
@@ -395,5 +431,5 @@ def _plain(calibration: Calibration) -> dict[str, Any]:
 
 
 def _calibration(values: dict[str, Any]) -> Calibration:
-    plain: dict[str, Any] = {k: math.inf if v is None else v for k, v in values.items()}
-    return Calibration(**plain)
+    plain: dict[str, Any] = {k: math.inf if v is None else float(v) for k, v in values.items()}
+    return Calibration(**plain | {"n": int(values["n"])})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -122,17 +123,30 @@ class TrainingMap:
         return {name: getattr(self, name) for name in ("points", "mean", "std", "unit", "place_unit")}
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Self:
+    def from_state(cls, state: dict[str, Any], width: int) -> Self:
         """Read `state`; maps of older versions have one unit.
+
+        Parameters
+        ----------
+        state
+            What was written.
+        width
+            D, of the embedding.
 
         Raises
         ------
-        KeyError, TypeError, ValueError
+        AttributeError, KeyError, RuntimeError, TypeError, ValueError
             If it is damaged.
         """
+        points, mean, std = state["points"].float(), state["mean"].float(), state["std"].float()
         unit = float(state["unit"])
         place_unit = float(state.get("place_unit", unit))
-        return cls(state["points"], state["mean"], state["std"], unit, place_unit)
+        whole = points.ndim == 2 and len(points) and points.shape[1:] == mean.shape == std.shape == (width,)
+        if not whole or not points.isfinite().all() or not mean.isfinite().all() or std.isnan().any():
+            raise ValueError("its points do not fit the embedding")
+        if not (0 < unit < math.inf and 0 < place_unit < math.inf):
+            raise ValueError("its units are no distances")
+        return cls(points, mean, std, unit, place_unit)
 
 
 def _nearest(distances: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import sqlite3
 import zlib
 from contextlib import closing, suppress
@@ -22,6 +21,7 @@ import orjson
 
 from model import folding, graph, neighbours, recut, slab_frame
 from model.graph import SlabGraph
+from stores.paths import cache_folder
 from stores.structures import vacuum
 from stores.wal import turn_wal_on
 
@@ -49,10 +49,8 @@ _TABLE = "CREATE TABLE IF NOT EXISTS graphs (key TEXT PRIMARY KEY, graph BLOB NO
 
 
 def default_cache_file() -> Path:
-    """Return ``$MGSURF_CACHE/graphs.sqlite``, else one in the user's cache folder."""
-    told = os.environ.get("MGSURF_CACHE")
-    folder = Path(told) if told else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "mgsurf"
-    return folder.expanduser() / "graphs.sqlite"
+    """Return ``graphs.sqlite`` in the folder of caches."""
+    return cache_folder() / "graphs.sqlite"
 
 
 @cache
@@ -152,16 +150,15 @@ class GraphCache:
 
 
 def pack(graph: SlabGraph) -> bytes:
-    """Write a graph as bytes: a line of JSON, then its arrays, little-endian."""
+    """Write a graph as bytes: CRC-32 of the rest, a line of JSON, then its arrays, all little-endian."""
     head: dict[str, Any] = {name: getattr(graph, name) for name in _NUMBERS}
     parts = []
     for name, kind in _ARRAYS.items():
         values = np.ascontiguousarray(getattr(graph, name), dtype=np.dtype(kind).newbyteorder("<"))
         head[name] = len(values)
         parts.append(values.tobytes())
-    body = b"".join(parts)
-    head["crc"] = zlib.crc32(body)
-    return orjson.dumps(head) + b"\n" + body
+    body = orjson.dumps(head) + b"\n" + b"".join(parts)
+    return zlib.crc32(body).to_bytes(4, "little") + body
 
 
 def unpack(text: bytes) -> SlabGraph:
@@ -172,14 +169,14 @@ def unpack(text: bytes) -> SlabGraph:
     ValueError, KeyError, TypeError
         If the bytes are no graph.
     """
-    head_text, _, body = text.partition(b"\n")
-    head = orjson.loads(head_text)
-    if head["crc"] != zlib.crc32(body):
+    if int.from_bytes(text[:4], "little") != zlib.crc32(memoryview(text)[4:]):
         raise ValueError("the graph is damaged")
+    line_end = text.index(b"\n", 4)
+    head = orjson.loads(text[4:line_end])
     values: dict[str, Any] = {name: head[name] for name in _NUMBERS}
-    start = 0
+    start = line_end + 1
     for name, kind in _ARRAYS.items():
         little = np.dtype(kind).newbyteorder("<")
-        values[name] = np.frombuffer(body, little, head[name], start).astype(kind)
+        values[name] = np.frombuffer(text, little, head[name], start).astype(kind)
         start += head[name] * little.itemsize
     return SlabGraph(**values)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from model.ensemble import MANIFEST, TREES, load_ensemble
+from model.checked_json import read_json
+from model.ensemble import file_names, load_ensemble, manifest_of
 from model.runs import read_run
 from stores.errors import InputError
 from stores.model_card import ModelFacts
@@ -78,10 +78,10 @@ def weight_files(folder: Path) -> dict[str, bytes]:
         If there is no model, or it is damaged.
     """
     load_ensemble(folder)
-    place = folder if (folder / MANIFEST).is_file() else folder / "model"
-    manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
-    trees = [TREES] if manifest.get("trees") else []
-    return {name: (place / name).read_bytes() for name in [MANIFEST, "map.pt", *trees, *manifest["members"]]}
+    manifest = manifest_of(folder)
+    assert manifest is not None  # it was loaded
+    names = [manifest.name, *file_names(read_json(manifest))]
+    return {name: (manifest.parent / name).read_bytes() for name in names}
 
 
 def load_version(registry: ModelRegistry, version: int) -> Ensemble:

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from stores.errors import InputError, StoreError
+from model.checked_json import write_text
+from model.tensor_files import read_tensors, write_tensors
+from stores.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import torch
 
     from model.dataset import Dataset
     from model.training import Epoch
@@ -98,56 +98,3 @@ def training_key(part: Dataset, names: Sequence[str]) -> str:
         digest.update(f"{entry.record_id} {entry.graph.identity} {labels!r}\n".encode())
         digest.update(entry.graph.distances.tobytes())
     return digest.hexdigest()[:32]
-
-
-def write_tensors(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors and plain values to a file in one step: the old file stays until the new one is whole.
-
-    Raises
-    ------
-    StoreError
-        If the file cannot be written.
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except (OSError, RuntimeError) as error:
-        with suppress(OSError):
-            part.unlink()
-        raise StoreError(
-            f"{path} could not be written ({error}): free space or name another place"
-        ) from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in one step."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-
-
-def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read what `write_tensors` wrote; never runs code from the file.
-
-    Raises
-    ------
-    InputError
-        If the file does not exist, is cut off or is something else.
-    """
-    try:
-        content = torch.load(path, map_location=device, weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist: name a checkpoint that mgsurf train wrote") from error
-    except Exception as error:  # torch raises a dozen kinds, by the place of the damage
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise InputError(
-            f"{path} is not a whole mgsurf checkpoint ({reason}): it may be cut off, copy or train it again"
-        ) from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is not an mgsurf checkpoint: name a file that mgsurf train wrote")
-    return content

@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from model.ancestry import NOTE, this_training, trainings_of
+from model.checked_json import REMEDY, read_json, write_json, write_text
 from model.code_version import code_version, library_versions
 from model.ensemble import save_ensemble, train_ensemble
 from model.evaluation import evaluate, prediction_rows, total_loss
 from model.features import FEATURES
-from model.folder_lock import alone_in
 from model.presets import find_preset
-from model.run_folder import write_text
 from model.split_file import write_split
 from model.splits import PARTS, Split, k_fold, part_of_training, split_dataset
 from model.transfer import new_elements
 from model.tuning_space import with_params
 from stores.errors import InputError
+from stores.files import locked
 from stores.method import content_hash
 
 if TYPE_CHECKING:
@@ -169,10 +169,10 @@ def run_training(
             )
         if dataset.snapshot not in (None, finished.get("snapshot")):  # of the very same data
             finished["snapshot"] = dataset.snapshot
-            write_text(folder / "run.json", json.dumps(finished, indent=1) + "\n")
+            write_json(folder / "run.json", finished)
         return finished
     folder.mkdir(parents=True, exist_ok=True)
-    with alone_in(folder, "run.lock", "another process trains"):
+    with locked(folder / "run.lock", 0, "choose another folder with --output"):
         return _run(preset, dataset, settings, folder, asked, progress)
 
 
@@ -208,24 +208,31 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / "run.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise InputError(f"{path}: format {content['format']!r} is not {FORMAT!r}; train again")
+        content = read_json(path)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: is damaged ({error}); delete its folder and train again") from error
-    return dict(content)
+    if content.get("format") != FORMAT:
+        raise InputError(f"{path}: format {content.get('format')!r} is not {FORMAT!r}; train again")
+    return content
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """Return the rows of ``predictions.csv``, numbers as numbers and empty cells as None."""
-    text = (folder / "predictions.csv").read_text(encoding="utf-8")
+    """Return the rows of ``predictions.csv``, numbers as numbers and empty cells as None.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged.
+    """
+    path = folder / "predictions.csv"
     words = {"record_id", "formula", "chemsys", "part"}
-    return [
-        {k: v if k in words else (float(v) if v else None) for k, v in row.items()}
-        for row in csv.DictReader(io.StringIO(text))
-    ]
+    try:
+        return [
+            {k: v if k in words else (float(v) if v else None) for k, v in row.items()}
+            for row in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
+        ]
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise InputError(f"{path}: is damaged ({error}); {REMEDY}") from error
 
 
 def data_key(dataset: Dataset) -> str:
@@ -295,7 +302,7 @@ def _run(
     save_ensemble(ensemble, folder / "model")
     write_split(dataset, split, folder / "split.csv")
     write_text(folder / "predictions.csv", _as_csv(prediction_rows(dataset, split, predicted)))
-    write_text(folder / "run.json", json.dumps(result, indent=1) + "\n")
+    write_json(folder / "run.json", result)
     for state in (folder / "training").glob("member-*/state.pt"):
         state.unlink()  # what it held is in model/ and run.json
     return dict(json.loads(json.dumps(result)))

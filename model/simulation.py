@@ -11,18 +11,17 @@ the next rounds need. What is there is never done again.
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
 from model.ablation import Step
+from model.checked_json import read_json, write_json
 from model.ensemble import load_ensemble, save_ensemble
-from model.folder_lock import InUseError, alone_in
-from model.run_folder import write_text
 from model.simulation_learning import choose_next, judge_on_holdout, train_on_revealed
 from model.simulation_plan import Stage, front_share, start_set, world_of
 from stores.errors import InputError
+from stores.files import InUseError, locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -112,7 +111,7 @@ def _replay(
     own.mkdir(parents=True, exist_ok=True)
     revealed = start_set(world, seed)
     rounds: list[dict[str, Any]] = []
-    with alone_in(own, "lock", "another process simulates"):
+    with locked(own / "lock", 0):
         for number, size in enumerate(sizes):
             stage = Stage(strategy, seed, number, size, world.plan.members)
             path = own / f"round-{number}.json"
@@ -124,7 +123,7 @@ def _replay(
                     tell(stage, member, line)
 
                 finished = _round(world, revealed, strategy, stage, folder, own, on_epoch)
-                write_text(path, json.dumps(finished, indent=1) + "\n")
+                write_json(path, finished)
             shutil.rmtree(own / f"model-{number - 1}", ignore_errors=True)
             rounds.append(finished)
             revealed = revealed + [world.by_id[name] for name in finished["chosen"]]
@@ -173,12 +172,12 @@ def _start_model(
 ) -> Ensemble:
     """Train on the start set, once for all strategies of a seed."""
     folder.mkdir(parents=True, exist_ok=True)
-    with alone_in(folder, "lock", "another process simulates"):
+    with locked(folder / "lock", 0):
         path = folder / "start.json"
         if _read(path, world.key) is None:
             ensemble = train_on_revealed(world, revealed, stage, None, on_epoch)
             save_ensemble(ensemble, folder / "model")
-            write_text(path, json.dumps({"key": world.key}) + "\n")
+            write_json(path, {"key": world.key})
         return load_ensemble(folder / "model")
 
 
@@ -204,13 +203,11 @@ def _read(path: Path, key: str) -> dict[str, Any] | None:
         If it is of another simulation, or damaged.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if content["key"] != key:
-            raise InputError(
-                f"{path}: of a simulation with other settings or data; choose another folder with --output"
-            )
+        content = read_json(path, "delete it, and the round is done again")
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: is damaged ({error}); delete it, and the round is done again") from error
+    if content.get("key") != key:
+        raise InputError(
+            f"{path}: of a simulation with other settings or data; choose another folder with --output"
+        )
     return content

@@ -7,7 +7,6 @@ bad trials early, counts running trials as bad guesses so that workers spread ou
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import multiprocessing
@@ -16,8 +15,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from model.folder_lock import alone_in
 from stores.errors import InputError, MgsurfError
+from stores.files import FileLock, locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -109,7 +108,7 @@ def tune(
         If another search works in the folder, or the folder holds a search of another space.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with alone_in(folder, "search.lock", "another search works"):
+    with locked(folder / "search.lock", 0, "choose another folder with --output"):
         _mend(folder / "journal.log")
         study = _open(folder, seed, 0)
         _same_space(study, space)
@@ -285,7 +284,8 @@ def _open(folder: Path, seed: int, worker: int) -> Study:
 def _storage(path: Path) -> JournalStorage:
     from optuna.storages import journal
 
-    lock: Any = _FileLock(path.with_suffix(".lock"))
+    # a killed process cannot leave it behind, as it can Optuna's own
+    lock: Any = FileLock(path.with_suffix(".lock"))
     return journal.JournalStorage(journal.JournalFileBackend(str(path), lock_obj=lock))
 
 
@@ -333,21 +333,3 @@ def _is_pruned(trial: FrozenTrial) -> bool:
     from optuna.trial import TrialState
 
     return trial.state == TrialState.PRUNED
-
-
-class _FileLock:
-    """Lock of the journal that a killed process cannot leave behind, as Optuna's own file locks can."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._handle: Any = None
-
-    def acquire(self) -> bool:
-        """Wait for the lock."""
-        self._handle = self._path.open("w")
-        fcntl.flock(self._handle, fcntl.LOCK_EX)
-        return True
-
-    def release(self) -> None:
-        """Let the lock go."""
-        self._handle.close()

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from stores.collection import LAYOUTS, Collection, layout_of
 from stores.errors import InputError
 from stores.mongo import masked as masked
+from stores.paths import expand_user
 
 if TYPE_CHECKING:
     from jobflow import JobStore
@@ -57,9 +58,9 @@ def parse_uri(uri: str) -> Place:
     """
     scheme, separator, rest = uri.partition("://")
     if not separator and uri.lower().endswith(_SUFFIXES):
-        return Place("sqlite", str(Path(uri).expanduser().absolute()))
+        return Place("sqlite", str(expand_user(uri, "the store").absolute()))
     if separator and scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
-        return Place("sqlite", str(Path(rest[1:]).expanduser().absolute()))
+        return Place("sqlite", str(expand_user(rest[1:], "the store").absolute()))
     if separator and scheme in ("mongodb", "mongodb+srv") and rest:
         return Place("mongodb", uri)
     if separator and scheme == "folder" and rest.startswith("/") and len(rest) > 1:
@@ -202,7 +203,7 @@ def open_job_store(uri: str) -> JobStore:
     InputError, StoreError
         As `open_store`; a folder holds records only.
     """
-    from jobflow import JobStore
+    from stores.job_store import CheckedJobStore
 
     place = parse_uri(uri)
     if place.kind == "folder":
@@ -238,7 +239,7 @@ def open_job_store(uri: str) -> JobStore:
             MongoStore(database_name(uri), name, uri=uri, mongoclient_kwargs=options)
             for name in ("jobs", "job_data")
         ]
-    job_store = JobStore(stores[0], additional_stores={"data": stores[1]})
+    job_store = CheckedJobStore(stores[0], additional_stores={"data": stores[1]})
     job_store.connect()
     return job_store
 

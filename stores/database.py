@@ -2,59 +2,74 @@
 
 The file is in WAL mode: readers never wait, writers wait for one another, and after a kill -9 or a power cut
 every committed document is there and no other. WAL needs a file system with working locks and shared memory:
-a local disk, or a network disk used from one machine at a time; several machines need MongoDB.
+a local disk, or a network disk used from one machine at a time; several machines need MongoDB. `stores.guard`
+keeps the log of a killed process from being applied to a file that was put in the place of the old one.
 """
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import errno
-import itertools
+import logging
 import os
 import sqlite3
 import threading
+import uuid
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from stores.collection import SCHEMA_VERSION as SCHEMA_VERSION
-from stores.errors import InputError, MgsurfError, StoreError
-from stores.filters_sql import MATCH, TEXT_MATCH
-from stores.values import loads
-from stores.wal import turn_wal_on
+from stores.errors import InputError, MgsurfError, StoreError, StoreLostError
+from stores.guard import NO_TOKEN, TOKEN_SQL, Guard, Standing, beside, set_aside
 
 APPLICATION_ID = 0x6D677366  # "mgsf"
+CHECKED_SIZE = 8_000_000
+"""Largest file (bytes) whose tables and indexes are compared each time it is opened (0.03 s)."""
 
+_LOG_SIZE = 4_000_000  # bytes of the write-ahead log from which it is written back into the file
 _OTHER_USER = (
     "is in use by another user, or was left by a killed process; wait for that user, or have its owner run "
     "a command on it once"
 )
+_SIDE_FILES = ("-wal", "-shm", "-journal")
+_LOG = logging.getLogger(__name__)
 
 _databases: weakref.WeakSet[Database] = weakref.WeakSet()
-_inherited: list[Any] = []
 
 
 class Connection(sqlite3.Connection):
-    """A connection that weak references can point to, with the predicates of the filters it runs."""
+    """A connection to a store, with what is remembered of it."""
 
-    predicates: dict[int, Callable[[Any], bool]]
+    path: Path
     writing: bool
     read_only: bool
     tables: dict[str, Any]
     """Layouts of collections, remembered by `stores.tables.read_table`."""
-    irregular: dict[tuple[str, str, bytes, bytes], bool]
-    """Which columns hold arrays or objects, as of `data_version`; see `stores.tables.Table.layout`."""
-    data_version: int
+
+
+def _keep_forever(thing: object) -> None:
+    """Keep an object from ever being collected, at the end of the interpreter too."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
 def _after_fork() -> None:
-    # SQLite forbids to use or even close an inherited connection: keep it from the garbage collector.
+    # SQLite forbids to use or even close an inherited connection
     for database in list(_databases):
         database.forget_connections()
 
 
+def _at_exit() -> None:
+    for database in list(_databases):
+        with suppress(MgsurfError):
+            database.close()
+
+
 os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)
 
 
 def open_files() -> list[Path]:
@@ -117,24 +132,29 @@ class Database:
         self.timeout = timeout
         self.durable = durable
         self.only_reads = only_reads
+        self.damage = ""
+        """What is wrong with the tables or indexes, as SQLite puts it; such a file is only read."""
         self._asked_read_only = read_only
-        self._local = threading.local()
-        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
-        self._lock = threading.Lock()
-        self.numbers = itertools.count()
+        self._guard = Guard(self.path)
+        self._connections: dict[threading.Thread, Connection] = {}
+        self._lock = threading.RLock()
         _databases.add(self)
+
+    def __del__(self) -> None:
+        with suppress(Exception):
+            self.close()
 
     def forget_connections(self) -> None:
         """Drop the connections of the parent process without closing them."""
-        _inherited.extend(self._connections)
-        _inherited.append(self._local)
-        self._local = threading.local()
-        self._connections = weakref.WeakSet()
-        self._lock = threading.Lock()
+        for connection in self._connections.values():
+            _keep_forever(connection)
+        self._connections = {}
+        self._lock = threading.RLock()
+        self._guard.close()
 
     @property
     def read_only(self) -> bool:
-        """True if asked for, or if this user may not write the file or its folder."""
+        """True if requested, or if this user may not write the file or its folder."""
         if self._asked_read_only:
             return True
         if not self.path.exists():
@@ -143,25 +163,36 @@ class Database:
 
     def connection(self) -> Connection:
         """Return this thread's connection, opened at first use."""
-        connection: Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            with self.errors():
-                read_only = self.read_only
-                connection = self._open_read_only() if read_only else self._open()
-            connection.read_only = read_only
-            self._local.connection = connection
-            with self._lock:
-                self._connections.add(connection)
+        connection = self._connections.get(threading.current_thread())
+        if connection is not None:
+            return connection
+        with self._lock, self.errors():
+            self._close([thread for thread in self._connections if not thread.is_alive()])
+            connection = self._open_first() if not self._connections else self._connect_and_check()
+            self._connections[threading.current_thread()] = connection
         return connection
 
     def close(self) -> None:
         """Close the connections of all threads; the next use opens new ones."""
-        with self._lock:
-            connections, self._connections = list(self._connections), weakref.WeakSet()
-            self._local = threading.local()
-        with self.errors():
-            for connection in connections:
-                connection.close()
+        with self._lock, self.errors():
+            try:
+                self._close(list(self._connections))
+            finally:
+                self._guard.close()
+
+    def _close(self, threads: list[threading.Thread]) -> None:
+        if not threads:
+            return
+        try:
+            self._guard.check()
+        except StoreLostError:
+            # closing would write the log into whatever file has the name now
+            for thread in threads:
+                _keep_forever(self._connections.pop(thread))
+            return
+        with self._guard.writing():
+            for thread in threads:
+                self._connections.pop(thread).close()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -170,6 +201,7 @@ class Database:
         if connection.in_transaction:
             yield connection
             return
+        self._guard.check()
         with self.errors():
             connection.execute("BEGIN")
             try:
@@ -187,14 +219,22 @@ class Database:
                 f"The store {self.path} is read-only for this user; nothing was written. Make the file and "
                 f"its folder writable, or choose another place with --store or MGSURF_STORE."
             )
+        if self.damage:
+            raise StoreError(f"{self._damaged(self.damage)}; nothing was written.")
         if connection.writing:
             yield connection
             return
+        self._guard.check()
         with self.errors():
             connection.execute("BEGIN IMMEDIATE")
             connection.writing = True
             try:
+                before = connection.total_changes
                 yield connection
+                if connection.total_changes != before:
+                    for statement in TOKEN_SQL:
+                        connection.execute(statement)
+                self._guard.check()
                 connection.execute("COMMIT")
             except BaseException:
                 # after some errors (full disk) SQLite has rolled back already
@@ -203,6 +243,127 @@ class Database:
                 raise
             finally:
                 connection.writing = False
+        self._after_commit(connection)
+
+    def _after_commit(self, connection: Connection) -> None:
+        """Make sure that the commit went to the file that is there, and write a long log back into it."""
+        self._guard.check()
+        try:
+            size = beside(self.path, "-wal").stat().st_size
+        except FileNotFoundError:
+            raise StoreLostError(
+                f"The log {self.path.name}-wal of the store {self.path} was deleted while it was in use; the "
+                f"last records are lost. Run the same command again."
+            ) from None
+        if size > _LOG_SIZE:
+            with self.errors(), self._guard.writing():
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def _open_first(self) -> Connection:
+        """Open the file when this object has no connection to it: make it, or deal with leftovers."""
+        if not self.path.parent.is_dir():
+            raise InputError(f"The folder {self.path.parent} of the store does not exist; make it first.")
+        if self.path.is_dir():
+            raise InputError(f"The store {self.path} is a folder, not a file; name a file in it.")
+        standing = self._guard.open(read_only=self.read_only)
+        try:
+            if standing is not Standing.SHARED and not self.read_only:
+                self._make_missing()
+            if self.path.exists():
+                self._check_leftovers(standing)
+            self._guard.settle(standing)
+            connection = self._connect_and_check()
+        except BaseException:
+            self._guard.close()
+            raise
+        try:
+            self._check_structure(connection)
+        except BaseException:
+            with self._guard.writing():
+                connection.close()
+            self._guard.close()
+            raise
+        return connection
+
+    def _make_missing(self) -> None:
+        """Make the file if there is none or an empty one: elsewhere and whole, then moved into its place."""
+        if self.path.exists() and self.path.stat().st_size:
+            return
+        new = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.new")
+        try:
+            with closing(sqlite3.connect(new, isolation_level=None)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+                connection.execute(
+                    "CREATE TABLE mgsurf_collections (name TEXT PRIMARY KEY, heavy TEXT NOT NULL)"
+                )
+                for statement in TOKEN_SQL:
+                    connection.execute(statement)
+                connection.execute("COMMIT")
+            for suffix in _SIDE_FILES:
+                self._put_aside(beside(self.path, suffix))
+            if self.path.exists():
+                new.replace(self.path)
+            else:
+                with suppress(FileExistsError):  # another process was first
+                    os.link(new, self.path)
+        finally:
+            for path in (new, *(beside(new, suffix) for suffix in _SIDE_FILES)):
+                path.unlink(missing_ok=True)
+
+    def _check_leftovers(self, standing: Standing) -> None:
+        """Set aside the log of a killed process that does not belong to the file."""
+        log, journal = beside(self.path, "-wal"), beside(self.path, "-journal")
+        if standing is Standing.ALONE and journal.exists():
+            with self.path.open("rb") as file:  # alone: no locks of this process to lose by closing it
+                in_wal_mode = file.read(20)[18:] == b"\2\2"
+            if in_wal_mode:
+                self._put_aside(journal)
+        if standing not in (Standing.ALONE, Standing.UNKNOWN) or not os.access(log, os.R_OK):
+            return
+        if self._guard.belongs(log, self._alone("token"), lambda: self._alone("sound") == "ok"):
+            return
+        if standing is Standing.UNKNOWN:
+            raise StoreError(
+                f"The log {log.name} beside the store {self.path} does not belong to it: the file was "
+                f"replaced. If no other process uses the store, restore the file with mgsurf store restore "
+                f"FILE, which sets the log aside."
+            )
+        self._put_aside(log)
+        beside(self.path, "-shm").unlink(missing_ok=True)
+
+    def _put_aside(self, path: Path) -> None:
+        is_log = path.exists() and path.stat().st_size and not path.name.endswith("-shm")
+        if not is_log:
+            path.unlink(missing_ok=True)
+        elif new := set_aside(path):
+            _LOG.warning(
+                "The log %s, left by a killed process, does not belong to the store %s, which was replaced "
+                "since: it is kept as %s and not used. mgsurf store restore FILE restores a backup without "
+                "this.",
+                path.name,
+                self.path,
+                new.name,
+            )
+
+    def _alone(self, what: str) -> str:
+        """Return the token in the file without its log, or the first problem of the file without it."""
+        sql = {"token": "SELECT substr(token, 15, 16) FROM mgsurf_commit", "sound": "PRAGMA quick_check(1)"}
+        address = f"{self.path.as_uri()}?mode=ro&immutable=1"
+        try:
+            with closing(sqlite3.connect(address, uri=True)) as connection:
+                found = connection.execute(sql[what]).fetchone()
+        except sqlite3.DatabaseError:
+            found = None
+        return str(found[0]) if found else NO_TOKEN
+
+    def _connect_and_check(self) -> Connection:
+        read_only = self.read_only
+        connection = self._open_read_only() if read_only else self._open()
+        connection.read_only = read_only
+        return connection
 
     def _connect(self, target: str, *, uri: bool = False) -> Connection:
         connection: Connection = sqlite3.connect(
@@ -213,43 +374,11 @@ class Database:
             factory=Connection,
             uri=uri,
         )
-        connection.predicates, connection.tables, connection.writing = {}, {}, False
-        connection.irregular, connection.data_version = {}, -1
-        # SQLite calls the functions below only while the connection lives: weak() is never None there
-        weak = weakref.ref(connection)
-
-        def match(number: int, light: str, heavy: str | None = None) -> bool:
-            document = loads(light)
-            if heavy is not None:
-                document.update(loads(heavy))
-            return weak().predicates[number](document)  # type: ignore[union-attr]
-
-        connection.create_function(MATCH, -1, match)
-        connection.create_function(
-            TEXT_MATCH,
-            2,
-            lambda number, value: weak().predicates[number](value),  # type: ignore[union-attr]
-        )
+        connection.path, connection.tables, connection.writing = self.path, {}, False
         return connection
 
-    def _check_place(self) -> None:
-        # The file itself is left to SQLite: closing any descriptor of it would drop the POSIX locks of this
-        # process's other connections, and another process could remove the log under them.
-        if not self.path.parent.is_dir():
-            raise InputError(f"The folder {self.path.parent} of the store does not exist; make it first.")
-        if self.path.is_dir():
-            raise InputError(f"The store {self.path} is a folder, not a file; name a file in it.")
-
-    def _check(self, connection: Connection) -> bool:
-        """Return True if the file is ours, False if it is empty."""
-        connection.execute("BEGIN")  # one snapshot: another process may be laying the file out just now
-        try:
-            return self._check_contents(connection)
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-
-    def _check_contents(self, connection: Connection) -> bool:
+    def _check(self, connection: Connection) -> None:
+        """Refuse a file that is no store of this or an older mgsurf."""
         try:
             application = connection.execute("PRAGMA application_id").fetchone()[0]
         except sqlite3.DatabaseError as error:
@@ -258,29 +387,42 @@ class Database:
             raise InputError(
                 f"The store {self.path} is not an SQLite file; name another with --store."
             ) from error
-        if application == APPLICATION_ID:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version > SCHEMA_VERSION:
-                raise InputError(
-                    f"The store {self.path} was written by a newer mgsurf (layout {version}, this "
-                    f"one reads up to {SCHEMA_VERSION}); upgrade mgsurf."
-                )
-            return True
-        if application or connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+        if application != APPLICATION_ID:
             raise InputError(
                 f"The SQLite file {self.path} belongs to another program; name another file with --store."
             )
-        return False
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise InputError(
+                f"The store {self.path} was written by a newer mgsurf (layout {version}, this "
+                f"one reads up to {SCHEMA_VERSION}); upgrade mgsurf."
+            )
+
+    def _check_structure(self, connection: Connection) -> None:
+        """Compare tables and indexes of a file that is small enough."""
+        self.damage = ""
+        sizes = [path.stat().st_size for path in (self.path, beside(self.path, "-wal")) if path.exists()]
+        if sum(sizes) > CHECKED_SIZE:
+            return
+        found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if found != "ok":
+            self.damage = " ".join(found.split())
+            _LOG.warning("%s; it is only read, slowly.", self._damaged(self.damage))
+
+    def _damaged(self, what: str) -> str:
+        return (
+            f"The store {self.path} is damaged ({what}). Restore a backup with mgsurf store restore FILE, or "
+            f"save what is readable with: sqlite3 {self.path.name} .recover"
+        )
 
     def _open(self) -> Connection:
-        self._check_place()
         try:
-            return self._open_and_check()
+            return self._open_with()
         except sqlite3.OperationalError as error:
             if not (self.only_reads and _name_of(error).startswith("SQLITE_IOERR_SHM")):
                 raise
         try:
-            return self._open_and_check("PRAGMA busy_timeout=2000", "PRAGMA locking_mode=EXCLUSIVE")
+            return self._open_with("PRAGMA busy_timeout=2000", "PRAGMA locking_mode=EXCLUSIVE")
         except sqlite3.OperationalError as error:
             if not _name_of(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
                 raise
@@ -289,13 +431,13 @@ class Database:
                 f"free some space or end that process, then run the command again."
             ) from error
 
-    def _open_and_check(self, *settings: str) -> Connection:
+    def _open_with(self, *settings: str) -> Connection:
         connection = self._connect(str(self.path))
         try:
             for setting in settings:
                 connection.execute(setting)
-            if not self._check(connection):
-                self._lay_out(connection)
+            self._check(connection)
+            connection.execute("PRAGMA wal_autocheckpoint=0")  # `_after_commit` does it, announced
             connection.execute("PRAGMA cache_size=-65536")  # kB; as much of it as is read
             connection.execute(f"PRAGMA synchronous={'FULL' if self.durable else 'NORMAL'}")
         except BaseException:
@@ -303,21 +445,11 @@ class Database:
             raise
         return connection
 
-    def _lay_out(self, connection: Connection) -> None:
-        turn_wal_on(connection, self.timeout)
-        connection.execute("BEGIN IMMEDIATE")
-        if not self._check_contents(connection):  # another process may have been first
-            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-            connection.execute("CREATE TABLE mgsurf_collections (name TEXT PRIMARY KEY, heavy TEXT NOT NULL)")
-        connection.execute("COMMIT")
-
     def _open_read_only(self) -> Connection:
-        self._check_place()
         address = self.path.as_uri()
         # Without leave to make the -shm file, WAL can only be read as a file that nobody changes.
         for options in ("mode=ro", "mode=ro&immutable=1"):
-            if options != "mode=ro" and self._has_journal():
+            if options != "mode=ro" and self._has_log():
                 raise StoreError(
                     f"The store {self.path} {_OTHER_USER} "
                     f"(to read it, this user needs leave to write its folder)."
@@ -334,10 +466,9 @@ class Database:
                 raise
         raise last
 
-    def _has_journal(self) -> bool:
-        journal = self.path.with_name(self.path.name + "-wal")
+    def _has_log(self) -> bool:
         with suppress(OSError):
-            return journal.stat().st_size > 0
+            return beside(self.path, "-wal").stat().st_size > 0
         return False
 
     @contextmanager
@@ -348,6 +479,7 @@ class Database:
         except MgsurfError:
             raise
         except (sqlite3.Error, OSError) as error:
+            self._guard.check()  # a lost file explains every error
             raise StoreError(self._explain(error)) from error
 
     def _explain(self, error: Exception) -> str:
@@ -372,17 +504,17 @@ class Database:
                 f"or {elsewhere}."
             )
         if name.startswith("SQLITE_CANTOPEN"):
-            if any(path.exists() and not os.access(path, os.R_OK | os.W_OK) for path in self._beside()):
+            if any(
+                path.exists() and not os.access(path, os.R_OK | os.W_OK)
+                for path in (beside(self.path, "-wal"), beside(self.path, "-shm"))
+            ):
                 return f"The store {self.path} {_OTHER_USER}."
             return (
                 f"The store {self.path} cannot be opened. Check that its folder exists and may be written, "
                 f"or {elsewhere}."
             )
         if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-            return (
-                f"The store {self.path} is damaged ({text}). Restore a copy, or save what is readable with: "
-                f"sqlite3 {self.path.name} .recover"
-            )
+            return self._damaged(text)
         if name.startswith(("SQLITE_IOERR_READ", "SQLITE_IOERR_SHORT")):
             return (
                 f"The store {self.path} cannot be read ({text}, {name}). Check the disk (dmesg, df), or "
@@ -395,9 +527,6 @@ class Database:
                 f"same command again."
             )
         return f"The store {self.path} failed: {text}. Check the disk and run the same command again."
-
-    def _beside(self) -> list[Path]:
-        return [self.path.with_name(self.path.name + suffix) for suffix in ("-wal", "-shm")]
 
 
 def _name_of(error: Exception) -> str:

@@ -1,4 +1,7 @@
-"""A collection of documents in an SQLite file, asked and filled the way a MongoDB collection is.
+"""A collection of documents in an SQLite file, queried and filled the way a MongoDB collection is.
+
+Every document that is read is checked against its checksum and against the filter in Python; SQL only narrows
+down the rows that are read (`stores.filters_sql`).
 
 Nothing here imports maggma, pymongo or pymatgen: `mgsurf query` must answer in less time than those need to
 be imported. `stores.sqlite` makes a maggma ``Store`` of it.
@@ -6,25 +9,32 @@ be imported. `stores.sqlite` makes a maggma ``Store`` of it.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stores.checksums import DamagedTextError, check_heavy, damaged, unseal
+from stores.collection import check_replaceable
 from stores.database import Database
 from stores.errors import InputError
-from stores.filters import checked
-from stores.filters_sql import Compiled, FilterCompiler, quote, sort_column
+from stores.filters import Predicate, checked, predicate, roots
+from stores.filters_sql import FilterCompiler, quote
 from stores.projections import Projection, Properties, distinct_values, sort_key, upwards
-from stores.tables import Table, make_table, read_table, remove_rows, write_rows
-from stores.values import MISSING, NEEDS_DOCUMENT, decode, dumps, loads
+from stores.ranks import rank_of
+from stores.tables import Row, Table, make_table, read_table
+from stores.values import dumps
 
 if TYPE_CHECKING:
     from stores.database import Connection
 
 Criteria = dict[str, Any] | None
 Sort = dict[str, Any] | None
+Found = tuple[int, dict[str, Any]]
 _CHUNK = 200  # documents read at once: enough to hide SQLite's cost per statement, little memory
+_ANALYSE_FROM = 256  # rows; below, any plan is fast
+_LOG = logging.getLogger(__name__)
 
 
 class DocumentTable:
@@ -37,12 +47,14 @@ class DocumentTable:
     collection
         Name of the collection.
     key
-        Field or fields that tell documents apart.
+        Field or fields that distinguish documents.
     indexed
         Dotted fields that queries filter and sort by.
     heavy
-        Large top-level fields that queries seldom look at (see `stores.tables`); what an existing file
-        says goes before.
+        Large top-level fields that queries seldom need (see `stores.tables`); in an existing file those that
+        it lists.
+    skip_damaged
+        Leave out damaged documents, with a warning, instead of raising an error.
     """
 
     def __init__(
@@ -52,12 +64,16 @@ class DocumentTable:
         key: str | Sequence[str] = "id",
         indexed: Sequence[str] = (),
         heavy: Sequence[str] = (),
+        *,
+        skip_damaged: bool = False,
     ) -> None:
         self.database = place if isinstance(place, Database) else Database(place)
         self.name = collection
         self.key = (key,) if isinstance(key, str) else tuple(key)
         self.indexed = tuple(indexed)
         self.heavy = tuple(heavy)
+        self._skip_damaged = skip_damaged
+        self._warned: set[str] = set()
 
     def query(
         self,
@@ -85,40 +101,25 @@ class DocumentTable:
         InputError
             If filter, projection or order is malformed.
         StoreError
-            If the file cannot be read.
+            If the file cannot be read, or (unless `skip_damaged`) a document is damaged.
         """
         projection = Projection(properties)
-        with self.database.read() as connection:
-            table = read_table(connection, self.name)
-            if table is None:
-                _check(criteria, sort)
-                return
-            paths = projection.paths or []
-            in_columns = bool(paths) and not projection.excludes and set(paths) <= set(table.columns)
-            chosen = ["_row", *(map(quote, paths) if in_columns else ())]
-            rows = self._select(connection, table, chosen, criteria, sort, skip, limit)
-            if not in_columns:  # a small answer is read whole in this very snapshot
-                first = _documents(connection, table, rows[:_CHUNK], projection)
-        if in_columns:
-            for row in rows:
-                values = [decode(value) for value in row[1:]]
-                if NEEDS_DOCUMENT in values:
-                    yield from self._later([row], projection)
-                else:
-                    yield projection.assemble(values, MISSING)
-            return
-        yield from first
-        for start in range(_CHUNK, len(rows), _CHUNK):
-            yield from self._later(rows[start : start + _CHUNK], projection)
+        found = self._found(criteria, sort, projection.needs, skip, limit)
+        for _, document in islice(found, skip, skip + limit if limit else None):
+            yield projection.apply(document)
 
     def count(self, criteria: Criteria = None) -> int:
         """Count the documents that match a filter."""
+        wanted = checked(criteria)
         with self.database.read() as connection:
             table = read_table(connection, self.name)
             if table is None:
-                _check(criteria, None)
                 return 0
-            return int(self._select(connection, table, ["count(*)"], criteria, None, 0, 0)[0][0])
+            condition = self._compiler(connection, table).compile(wanted)
+            if condition.exact and not self.database.damage:
+                sql = f"SELECT count(*) FROM {table.sql} WHERE {condition.sql}"
+                return int(connection.execute(sql, condition.values).fetchone()[0])
+        return sum(1 for _ in self._found(criteria))
 
     def distinct(self, field: str, criteria: Criteria = None) -> list[Any]:
         """Return the different values of a field, sorted; the entries of arrays count one by one."""
@@ -140,7 +141,7 @@ class DocumentTable:
             One or several; of those with equal keys the last stands. Times become text
             (`stores.values.timestamp`), NaN and infinities null.
         key
-            Fields that tell documents apart, if not the collection's own.
+            Fields that distinguish documents, if not the collection's own.
         keep
             Top-level fields that do not count as a change: a document that differs from the stored one in
             nothing else is left as it is.
@@ -155,7 +156,7 @@ class DocumentTable:
         Raises
         ------
         InputError
-            If a document lacks a key field or cannot be written as JSON.
+            If a document lacks a key field, is no JSON, or would replace one of a newer mgsurf.
         StoreError
             If the file cannot be written (read-only, locked, full disk); nothing is written then.
         """
@@ -174,7 +175,7 @@ class DocumentTable:
                     missing = fields[name.index(None)]
                     raise InputError(f"A document for {self.name} lacks its key field {missing!r}; add it.")
                 rows[name] = row
-            return write_rows(connection, table, fields, rows, keep, ranked)
+            return self._write(connection, table, fields, rows, keep, ranked)
 
     def insert(self, document: dict[str, Any]) -> bool:
         """Write a document unless its key is taken; of several processes that try at once one succeeds.
@@ -192,19 +193,25 @@ class DocumentTable:
 
     def remove(self, criteria: dict[str, Any]) -> int:
         """Remove the documents that match a filter; return how many."""
+        wanted = checked(criteria)
         with self.database.write() as connection:
             table = read_table(connection, self.name)
             if table is None:
                 return 0
-            rows = self._select(connection, table, ["_row"], criteria, None, 0, 0)
-            remove_rows(connection, table, rows)
+            condition = self._compiler(connection, table).compile(wanted)
+            if condition.exact:
+                sql = f"SELECT _row FROM {table.sql} WHERE {condition.sql}"
+                rows = connection.execute(sql, condition.values).fetchall()
+            else:
+                rows = [(number,) for number, _ in self._found(criteria)]
+            connection.executemany(f"DELETE FROM {table.heavy_sql} WHERE _row = ?", rows)
+            connection.executemany(f"DELETE FROM {table.sql} WHERE _row = ?", rows)
             return len(rows)
 
     def ensure_index(self, field: str) -> None:
-        """Give a field a column and an index, if it has none."""
+        """Add a column and an index for a field, if it has none."""
         with self.database.write() as connection:
-            table = self._table(connection, self.key)
-            if field not in table.columns:
+            if field not in self._table(connection, self.key).columns:
                 make_table(connection, self.name, self.key, [field], self.heavy)
 
     def close(self) -> None:
@@ -215,116 +222,187 @@ class DocumentTable:
         """Return the table, made or completed first where needed."""
         table = read_table(connection, self.name)
         if table is None or not set(table.columns).issuperset([*self.key, *self.indexed, *fields]):
-            make_table(connection, self.name, self.key, [*self.indexed, *fields], self.heavy)
-            table = read_table(connection, self.name)
-            assert table is not None
+            table = make_table(connection, self.name, self.key, [*self.indexed, *fields], self.heavy)
         return table
 
-    def _select(
+    def _compiler(self, connection: Connection, table: Table) -> FilterCompiler:
+        # the indexes of a damaged file are not relied on
+        return FilterCompiler(connection, table.sql, () if self.database.damage else table.columns)
+
+    def _found(
+        self,
+        criteria: Criteria = None,
+        sort: Sort = None,
+        needs: Callable[[list[str]], bool] = lambda names: False,
+        skip: int = 0,
+        limit: int = 0,
+    ) -> Iterator[Found]:
+        """Yield the matching documents in order, with their row numbers; where cheap no more than wanted."""
+        wanted = checked(criteria)
+        order = [(field, upwards(field, direction)) for field, direction in (sort or {}).items()]
+        test = predicate(wanted) if wanted else None
+        tested = roots(wanted) | {field.partition(".")[0] for field, _ in order}
+
+        def complete(names: list[str]) -> bool:
+            return needs(names) or not tested.isdisjoint(names)
+
+        with self.database.read() as connection:
+            table = read_table(connection, self.name)
+            if table is None:
+                return
+            compiler = self._compiler(connection, table)
+            condition, terms = compiler.compile(wanted), compiler.order(order)
+            sql = f"SELECT _row FROM {table.sql} WHERE {condition.sql}"
+            if self.database.damage:
+                sql = f"SELECT _row FROM {table.sql} NOT INDEXED"
+            if terms or (not order and condition.sql == "1"):
+                sql += f" ORDER BY {terms or '_row'}"
+                if limit and condition.exact:
+                    sql += f" LIMIT {int(limit) + int(skip)}"
+            numbers = [row[0] for row in connection.execute(sql, condition.values)]
+            if not order:
+                numbers.sort()
+            first = [] if terms is None else self._documents(connection, table, numbers[:_CHUNK], complete)
+        if terms is None:
+            keyed = [
+                (number, [sort_key(document, field, up) for field, up in order])
+                for number, document in self._in_chunks(numbers, complete)
+                if test is None or test(document)
+            ]
+            for place in reversed(range(len(order))):
+                keyed.sort(key=lambda entry: entry[1][place], reverse=not order[place][1])
+            numbers, test = [number for number, _ in keyed], None
+        yield from _matching(first, test)
+        rest = numbers if terms is None else numbers[_CHUNK:]
+        yield from _matching(self._in_chunks(rest, complete), test)
+
+    def _in_chunks(self, numbers: list[int], complete: Callable[[list[str]], bool]) -> Iterator[Found]:
+        for start in range(0, len(numbers), _CHUNK):
+            with self.database.read() as connection:
+                table = read_table(connection, self.name)
+                chunk = numbers[start : start + _CHUNK]
+                found = self._documents(connection, table, chunk, complete) if table else []
+            yield from found
+
+    def _documents(
         self,
         connection: Connection,
         table: Table,
-        columns: Sequence[str],
-        criteria: Criteria,
-        sort: Sort,
-        skip: int,
-        limit: int,
-    ) -> list[tuple[Any, ...]]:
-        layout = table.layout(connection)
-        compiled = FilterCompiler(layout, self.database.numbers.__next__).compile(checked(criteria))
-        sql = f"SELECT {', '.join(columns)} FROM {table.sql} WHERE {compiled.sql}"
-        order = [(field, upwards(field, direction)) for field, direction in (sort or {}).items()]
-        terms = [
-            sort_column(field, layout, last=place == len(order) - 1) for place, (field, _) in enumerate(order)
-        ]
-        if None not in terms:
-            if order:
-                if len(order) == 1 and not _in_order(connection, table, compiled, limit and limit + skip):
-                    terms = [f"+{terms[0]}"]  # the plus keeps the planner from walking along its index
-                ways = (
-                    f"{term} {'ASC' if up else 'DESC'}" for term, (_, up) in zip(terms, order, strict=True)
-                )
-                sql += f" ORDER BY {', '.join(ways)}"
-            if limit or skip:
-                sql += f" LIMIT {int(limit) or -1} OFFSET {int(skip)}"
-        connection.predicates.update(compiled.predicates)
+        numbers: list[int],
+        complete: Callable[[list[str]], bool],
+    ) -> list[Found]:
+        """Read documents by row number, in this order; those removed meanwhile are passed over.
+
+        Their large fields are read where `complete` returns True for the fields that are null without them.
+        """
+        lights = _texts(connection, table.sql, "_doc", numbers)
+        found: dict[int, tuple[dict[str, Any], int | None]] = {}
+        apart = []
+        for number, text in lights.items():
+            try:
+                document, checksum = found[number] = unseal(text)
+            except DamagedTextError as error:
+                self._report(connection, table, number, error)
+                continue
+            empty = [name for name, value in document.items() if value is None]
+            if empty and (checksum is not None or table.heavy) and complete(empty):
+                apart.append(number)
+        bodies = _texts(connection, table.heavy_sql, "body", apart) if apart else {}
+        for number in apart:
+            document, checksum = found[number]
+            try:
+                document.update(check_heavy(bodies.get(number), checksum))  # the order of the fields stays
+            except DamagedTextError as error:
+                del found[number]
+                self._report(connection, table, number, error)
+        return [(number, found[number][0]) for number in numbers if number in found]
+
+    def _report(self, connection: Connection, table: Table, number: int, error: DamagedTextError) -> None:
+        """Warn once of a damaged document, or raise an error."""
+        columns = ", ".join(map(quote, self.key))
+        sql = f"SELECT {columns} FROM {table.sql} WHERE _row = ?"
+        name = ", ".join(map(str, connection.execute(sql, (number,)).fetchone() or ("?",)))
+        problem = damaged(str(self.database.path), self.name, name, error)
+        if not self._skip_damaged:
+            raise problem
+        if str(problem) not in self._warned:
+            self._warned.add(str(problem))
+            _LOG.warning("%s", problem)
+
+    def _write(
+        self,
+        connection: Connection,
+        table: Table,
+        key: Sequence[str],
+        rows: dict[tuple[Any, ...], Row],
+        keep: Sequence[str],
+        ranked: bool,
+    ) -> int:
+        """Insert rows or put them in place of those with the same key; return how many."""
+        where = " AND ".join(f"{quote(field)} = ?" for field in key)
+        find = f"SELECT _row FROM {table.sql} WHERE {where} LIMIT 1"
+        last: int = connection.execute(f"SELECT ifnull(max(_row), 0) FROM {table.sql}").fetchone()[0]
+        number, written, bodies, emptied = last, [], [], []
+        for name, row in rows.items():
+            found = connection.execute(find, name).fetchone() if last else None
+            if found is None:
+                number += 1
+                place = number
+            else:
+                place = found[0]
+                if self._stays(connection, table, place, row, keep, ranked, name[0]):
+                    continue
+                emptied.append((place,))
+            written.append((place, *row.values, row.light.decode()))
+            if row.heavy is not None:
+                bodies.append((place, row.heavy.decode()))
+        marks = ", ".join("?" * (len(table.columns) + 2))
+        columns = ", ".join(("_row", *map(quote, table.columns), "_doc"))
+        connection.executemany(f"DELETE FROM {table.heavy_sql} WHERE _row = ?", emptied)
+        connection.executemany(f"INSERT OR REPLACE INTO {table.sql} ({columns}) VALUES ({marks})", written)
+        connection.executemany(f"INSERT OR REPLACE INTO {table.heavy_sql} VALUES (?, ?)", bodies)
+        if number >= _ANALYSE_FROM and number.bit_length() > last.bit_length():
+            # Without statistics SQLite cannot know that a verdict selects less than a chemical system does.
+            connection.execute(f"ANALYZE {table.sql}")
+        return len(written)
+
+    def _stays(
+        self,
+        connection: Connection,
+        table: Table,
+        number: int,
+        row: Row,
+        keep: Sequence[str],
+        ranked: bool,
+        name: Any,
+    ) -> bool:
+        """Return whether the stored document in a row stays in place of a new one; a damaged one does not."""
         try:
-            rows = connection.execute(sql, compiled.values).fetchall()
-        finally:
-            for number in compiled.predicates:
-                del connection.predicates[number]
-        if None in terms:
-            rows = _sorted(connection, table, rows, order)[skip : skip + limit if limit else None]
-        return rows
-
-    def _later(self, rows: list[tuple[Any, ...]], projection: Projection) -> list[dict[str, Any]]:
-        """Read documents that were found before."""
-        with self.database.read() as connection:
-            table = read_table(connection, self.name)
-            return _documents(connection, table, rows, projection) if table else []
-
-
-def _in_order(connection: Connection, table: Table, compiled: Compiled, wanted: int) -> bool:
-    """Say whether to walk along the index that sorts, until enough rows are found, or to find all and sort.
-
-    SQLite decides this by averages. Of n rows, m of which match, the walk looks at n * wanted / m and the
-    other way at m; so that it is worth it from m = sqrt(n * wanted) on, which an index tells at once.
-    """
-    if compiled.sql == "1":
-        return True
-    if not wanted:
-        return False
-    rows = connection.execute(f"SELECT ifnull(max(_row), 0) FROM {table.sql}").fetchone()[0]
-    enough = math.isqrt(rows * wanted) + 1
-    for sql, values in compiled.narrow:
-        some = f"SELECT count(*) FROM (SELECT 1 FROM {table.sql} WHERE {sql} LIMIT {enough})"
-        if connection.execute(some, values).fetchone()[0] < enough:
+            stored, checksum = unseal(_texts(connection, table.sql, "_doc", [number])[number])
+            new, _ = unseal(row.light)
+            what = f"The record {name} in {self.name}"
+            check_replaceable(stored.get("schema_version"), new.get("schema_version"), what)
+            if not (keep or ranked):
+                return False
+            body = _texts(connection, table.heavy_sql, "body", [number]).get(number)
+            heavy = check_heavy(body, checksum)
+        except DamagedTextError:
             return False
-    return True
+        if keep and body == row.heavy and _without(stored, keep) == _without(new, keep):
+            return True
+        new_heavy = check_heavy(row.heavy, None)
+        return ranked and rank_of(stored | heavy) > rank_of(new | new_heavy)
 
 
-def _check(criteria: Criteria, sort: Sort) -> None:
-    """Refuse a malformed question even where there is nothing to find."""
-    checked(criteria)
-    for field, direction in (sort or {}).items():
-        upwards(field, direction)
+def _matching(found: Iterable[Found], test: Predicate | None) -> Iterator[Found]:
+    return ((number, document) for number, document in found if test is None or test(document))
 
 
-def _parse(light: str, heavy: str | None) -> dict[str, Any]:
-    document: dict[str, Any] = loads(light)
-    if heavy is not None:
-        document.update(loads(heavy))  # keeps the order of the fields: they stand in the light part as null
-    return document
+def _texts(connection: Connection, table: str, column: str, numbers: list[int]) -> dict[int, bytes]:
+    """Return the text in a column of some rows by row number."""
+    sql = f"SELECT _row, CAST({column} AS BLOB) FROM {table} WHERE _row IN (SELECT value FROM json_each(?))"
+    return dict(connection.execute(sql, (dumps(numbers).decode(),)))
 
 
-def _documents(
-    connection: Connection, table: Table, rows: list[tuple[Any, ...]], projection: Projection
-) -> list[dict[str, Any]]:
-    """Read documents by row number, in this order; those removed meanwhile are passed over."""
-    found = _read(connection, table, [row[0] for row in rows], heavy=projection.needs(table.heavy))
-    return [projection.apply(_parse(*found[row[0]])) for row in rows if row[0] in found]
-
-
-def _read(
-    connection: Connection, table: Table, rows: Sequence[int], *, heavy: bool
-) -> dict[int, tuple[str, str | None]]:
-    """Return light and heavy text by row number."""
-    body = table.heavy_sql if heavy and table.heavy else "NULL"
-    sql = f"SELECT _row, _doc, {body} FROM {table.sql} WHERE _row IN (SELECT value FROM json_each(?))"
-    return {row[0]: row[1:] for row in connection.execute(sql, (dumps(list(rows)).decode(),))}
-
-
-def _sorted(
-    connection: Connection, table: Table, rows: list[tuple[Any, ...]], order: list[tuple[str, bool]]
-) -> list[tuple[Any, ...]]:
-    """Sort rows in Python, by fields that no column can sort."""
-    heavy = any(field.split(".")[0] in table.heavy for field, _ in order)
-    keys: dict[int, list[Any]] = {}
-    for start in range(0, len(rows), _CHUNK):
-        numbers = [row[0] for row in rows[start : start + _CHUNK]]
-        for number, texts in _read(connection, table, numbers, heavy=heavy).items():
-            document = _parse(*texts)
-            keys[number] = [sort_key(document, field, up) for field, up in order]
-    for place in reversed(range(len(order))):
-        rows = sorted(rows, key=lambda row: keys[row[0]][place], reverse=not order[place][1])
-    return rows
+def _without(document: dict[str, Any], fields: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name not in fields}

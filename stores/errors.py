@@ -31,6 +31,14 @@ class StoreError(MgsurfError):
     exit_code = 4
 
 
+class StoreLostError(StoreError):
+    """The store was deleted, truncated or replaced while it was open; it is not created again."""
+
+
+class DamagedDocumentError(StoreError):
+    """A stored document does not agree with its checksum or is not JSON; the others are readable."""
+
+
 def install_command(extra: str) -> str:
     """Return the command, for the folder of the clone, that installs an extra of ``pyproject.toml``.
 

@@ -7,11 +7,11 @@ import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stores.errors import InputError, StoreError
+from stores.files import replacing, replacing_folder
 
 if TYPE_CHECKING:
     from stores.records import SurfaceRecord
@@ -76,10 +76,19 @@ def export(
                 continue
             yield labelled(record, include_rejected=include_rejected)
 
-    with _moved_into_place(target) as temporary:
-        count = WRITERS[format](chosen(), temporary, relaxed=relaxed)
-        if count == 0:
-            raise InputError(f"No surface matches; nothing was written to {target}. Loosen the filter.")
+    place = replacing_folder(target) if format == "cgcnn" else replacing(target)
+    try:
+        with place as new:
+            count = WRITERS[format](chosen(), new, relaxed=relaxed)
+            if count == 0:
+                raise InputError(f"No surface matches; nothing was written to {target}. Loosen the filter.")
+            if target.is_dir():
+                _keep_foreign_files(target, new)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StoreError(
+            f"{target} could not be written ({reason}); it is as it was. Free space or name another place."
+        ) from error
     return count
 
 
@@ -122,35 +131,6 @@ def _check_no_store(target: Path) -> None:
             )
 
 
-@contextmanager
-def _moved_into_place(target: Path) -> Iterator[Path]:
-    """Give a place beside the target to write to, and put it in the target's place after success."""
-    target = target.resolve()
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    _discard(temporary)
-    try:
-        yield temporary
-        if target.is_dir():
-            _keep_foreign_files(target, temporary)
-            old = target.with_name(f".{target.name}.{os.getpid()}.old")
-            target.rename(old)
-            try:
-                temporary.rename(target)
-            except OSError:
-                old.rename(target)
-                raise
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            temporary.replace(target)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise StoreError(
-            f"{target} could not be written ({reason}); it is as it was. Free space or name another place."
-        ) from error
-    finally:
-        _discard(temporary)
-
-
 def _keep_foreign_files(old: Path, new: Path) -> None:
     """Link into the new folder what no export wrote into the old one: atom_init.json, notes, models."""
     ours = {"id_prop.csv", "id_prop_columns.txt"}
@@ -173,10 +153,3 @@ def _link(source: str | Path, place: str | Path) -> str | Path:
     except OSError:  # not every file system has hard links
         shutil.copy2(source, place, follow_symlinks=False)
     return place
-
-
-def _discard(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

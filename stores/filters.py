@@ -1,7 +1,7 @@
 """MongoDB filters, evaluated exactly in Python.
 
-This is the reference that filters compiled to SQL (`stores.filters_sql`) must agree with, and what decides
-about every condition that has no column to look at.
+Every document that a store of files returns passed one of these predicates; `stores.filters_sql` only narrows
+down which documents are read.
 """
 
 from __future__ import annotations
@@ -275,6 +275,17 @@ def predicate(criteria: dict[str, Any]) -> Predicate:
             either: Predicate = lambda document, parts=parts: any(part(document) for part in parts)  # type: ignore[misc]  # noqa: E731
             tests.append(either if name == "$or" else _negate(either))
     return tests[0] if len(tests) == 1 else _all(tests)
+
+
+def roots(criteria: dict[str, Any]) -> set[str]:
+    """Return the top-level fields that a checked filter looks at."""
+    found: set[str] = set()
+    for name, value in conditions(criteria):
+        if name in LOGICAL:
+            found.update(*map(roots, value))
+        else:
+            found.add(name.partition(".")[0])
+    return found
 
 
 def depth(value: Any, most: int = DEEPEST) -> int:

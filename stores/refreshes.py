@@ -6,9 +6,6 @@ the next one goes on with it before it looks for new records.
 
 from __future__ import annotations
 
-import getpass
-import socket
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stores.collection import SCHEMA_VERSION
 from stores.model_card import read_entry
+from stores.user import user_and_host
 from stores.values import timestamp
 
 if TYPE_CHECKING:
@@ -66,16 +64,13 @@ def refreshes(store: SurfaceStore) -> list[Refresh]:
 
 def begin_refresh(store: SurfaceStore, snapshot: str, recipe: dict[str, Any]) -> Refresh:
     """Note that a refresh begins; only for who has the lease."""
-    user = "unknown"
-    with suppress(OSError, KeyError):
-        user = getpass.getuser()
     last = last_refresh(store)
     refresh = Refresh(
         number=last.number + 1 if last else 1,
         snapshot=snapshot,
         recipe=recipe,
         begun_at=datetime.now(UTC),
-        made_by=f"{user}@{socket.gethostname()}",
+        made_by=user_and_host(),
     )
     write_refresh(store, refresh)
     return refresh

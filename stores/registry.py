@@ -13,9 +13,6 @@ decisions are ordered by their numbers, never by time, so that clocks of several
 
 from __future__ import annotations
 
-import getpass
-import socket
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +22,7 @@ from stores.decisions import Action, Book, Decision
 from stores.errors import InputError, StoreError
 from stores.method import content_hash
 from stores.model_card import ModelCard, ModelFacts, WeightFile, Weights, check_version, read_entry
+from stores.user import user_and_host
 from stores.values import timestamp
 
 if TYPE_CHECKING:
@@ -97,7 +95,7 @@ class ModelRegistry:
                 **facts.model_dump(include=set(ModelFacts.model_fields)),
                 version=version,
                 created_at=datetime.now(UTC),
-                made_by=_maker(),
+                made_by=user_and_host(),
                 champion_before=self.champion_version(),
                 weights=weights,
             )
@@ -348,7 +346,7 @@ class ModelRegistry:
             champion=champion,
             reason=" ".join(reason.split()),
             decided_at=datetime.now(UTC),
-            made_by=_maker(),
+            made_by=user_and_host(),
         )
         document = decision.model_dump(mode="json")
         document["decided_at"] = timestamp(decision.decided_at)
@@ -362,10 +360,3 @@ class ModelRegistry:
 
 def _named(version: int | None) -> str:
     return "no model" if version is None else f"v{version}"
-
-
-def _maker() -> str:
-    user = "unknown"
-    with suppress(OSError, KeyError):  # a container may run under a number without a name
-        user = getpass.getuser()
-    return f"{user}@{socket.gethostname()}"

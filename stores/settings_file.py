@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stores.errors import InputError
+from stores.paths import expand_user, home_folder
 
 DEFAULT = Path(".config") / "mgsurf.yaml"
 KNOWN: dict[str, tuple[type, str]] = {
@@ -28,14 +29,14 @@ def settings_file() -> Path | None:
         If MGSURF_CONFIG names a file that is not there.
     """
     if named := os.environ.get("MGSURF_CONFIG"):
-        path = Path(named).expanduser()
+        path = expand_user(named, "MGSURF_CONFIG")
         if not path.is_file():
             raise InputError(
                 f"The settings file {path} (MGSURF_CONFIG) does not exist; make it or unset MGSURF_CONFIG."
             )
         return path
-    path = Path.home() / DEFAULT
-    return path if path.is_file() else None
+    home = home_folder()
+    return home / DEFAULT if home is not None and (home / DEFAULT).is_file() else None
 
 
 def read_settings_file() -> dict[str, Any]:
@@ -85,7 +86,9 @@ def _check(path: Path, name: Any, value: Any) -> None:
 def resolve_work_dir(explicit: str | Path | None = None, campaign: str | None = None) -> Path:
     """Return a command's folder of raw files, absolute, chosen as its store is.
 
-    As told, else MGSURF_WORK_DIR, else the campaign's, else the settings file's, else ./mgsurf_runs.
+    As given, else MGSURF_WORK_DIR, else the campaign's, else the settings file's, else ./mgsurf_runs.
     """
     chosen = explicit or os.environ.get("MGSURF_WORK_DIR") or campaign
-    return Path(chosen or read_settings_file().get("work_dir") or DEFAULT_WORK_DIR).expanduser().absolute()
+    return expand_user(
+        chosen or read_settings_file().get("work_dir") or DEFAULT_WORK_DIR, "work_dir"
+    ).absolute()

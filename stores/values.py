@@ -12,7 +12,7 @@ field is missing       NULL
 null                   minus infinity (JSON has no infinities of its own)
 number, string         itself
 object                 blob ``o`` + canonical JSON
-flat array             blob ``pa`` (``pb`` if 1.0 was written 1) + canonical JSON
+flat array             blob ``pa`` or ``pb`` + canonical JSON
 array holding arrays   blob ``pn`` + canonical JSON
 several values         blob ``pz``: the path runs through an array
 boolean                blob ``t0`` or ``t1``
@@ -42,9 +42,6 @@ class _Missing:
 MISSING: Final = _Missing()
 SEVERAL: Final = _Missing()
 """The value of a path that runs through an array: not one value, but any number of them."""
-NEEDS_DOCUMENT: Final = _Missing()
-"""What `decode` returns when a column does not say exactly what the document holds."""
-
 NULL: Final = -math.inf
 ARRAYS: Final = (b"p", b"q")
 """Bounds of the blobs of all arrays (the upper one excluded)."""
@@ -190,19 +187,6 @@ def encode(value: Any) -> Any:
         return b"pn" + text
     exact = text == orjson.dumps(value)
     return (b"pa" if exact else b"pb") + text
-
-
-def decode(column: Any) -> Any:
-    """Read a value from a column; NEEDS_DOCUMENT where the column is only good for comparing."""
-    if column is None:
-        return MISSING
-    if not isinstance(column, bytes):
-        return None if column == NULL else column
-    if column[:1] == b"t":
-        return column == b"t1"
-    if column[:2] == b"pa":
-        return orjson.loads(column[2:])
-    return NEEDS_DOCUMENT
 
 
 _RANKS: dict[type, int] = {type(None): 5, int: 10, float: 10, str: 15, dict: 20, list: 25, bool: 40}

@@ -271,13 +271,16 @@ def test_a_changed_database_is_shown_and_never_replaces_the_list(mg, write, tmp_
             text = text.replace(address, urls[provider])
         (tmp_path / campaign).write_text(text)
         # other addresses are other sources; as if they had been these all along
-        doctored = before.decode()
+        renamed = before.decode()
         for address, provider in zip(old, ("mp", "oqmd", "alexandria"), strict=True):
-            doctored = doctored.replace(address, urls[provider])
+            renamed = renamed.replace(address, urls[provider])
         from stores.method import content_hash
+        from workflows.flows.lock_file import LockFile, dump_lock
 
-        plain = json.loads(doctored)
-        lock.write_text(doctored.replace(plain["made_from"], content_hash(plain["sections"])))
+        plain = json.loads(renamed)
+        del plain["checksums"]
+        plain["made_from"] = content_hash(plain["sections"])
+        lock.write_text(dump_lock(LockFile.model_validate(plain)))
         kept = lock.read_bytes()
 
         status, out = mg("enumerate", campaign)

@@ -305,9 +305,7 @@ def test_bad_files_are_one_line(refused_here, tmp_path, labelled, trained):
     shutil.copytree(trained[0], broken)
     whole = (broken / "model" / "member-0.pt").read_bytes()
     (broken / "model" / "member-0.pt").write_bytes(whole[:1000])
-    assert "member-0.pt is not a whole mgsurf checkpoint" in refused_here(
-        "predict", "slab.vasp", "--model", broken
-    )
+    assert "member-0.pt: is damaged" in refused_here("predict", "slab.vasp", "--model", broken)
     (tmp_path / "bad.vasp").write_text("nothing\n")
     assert "bad.vasp" in refused_here("predict", "bad.vasp", "--model", trained[0])
     Poscar(crystal("Ag", False)).write_file(tmp_path / "bulk.vasp")

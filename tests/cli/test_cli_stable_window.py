@@ -5,7 +5,7 @@ import io
 import json
 
 import pytest
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Composition, Lattice, Structure
 
 from stores.connections import open_store
 from stores.method import content_hash
@@ -179,28 +179,34 @@ def test_the_option_alone_loads_nothing_that_draws(environment, records, tmp_pat
 
 def lock_file(path, values, structures=None, **more):
     """A lock file with phases by formula and space group; energies per atom by method."""
-    shapes = structures or {}
-    plain = Structure(Lattice.cubic(3.0), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    from stores.method import content_hash
     from stores.records import Provenance
     from workflows.flows.lock_file import LockedCompound, LockedValues, LockFile, dump_lock, write_lock
 
-    compounds = [
-        LockedCompound(
-            label=f"{formula} {number}" + (f" oqmd-{i}" if shapes else ""),
-            formula=formula,
-            spacegroup_number=number,
-            spacegroup_symbol=str(number),
-            n_atoms=4,
-            provenance=Provenance(source="oqmd", identifiers=[f"oqmd-{i}"]),
-            values=[LockedValues(method=m, formation_energy=e) for m, e in energies.items()],
-            slabs={"1 0 0": 2},
-            lattice=shapes.get(i, plain).lattice.matrix.tolist(),
-            sites=[(s.specie.symbol, *map(float, s.frac_coords)) for s in shapes.get(i, plain)],
+    shapes = structures or {}
+    compounds = []
+    for i, ((formula, number, *_), energies) in enumerate(values.items()):
+        elements = [element for element, n in Composition(formula).items() for _ in range(round(n))]
+        crystal = shapes.get(i) or Structure(
+            Lattice.cubic(9.0), elements, [[0.2 * k] * 3 for k in range(len(elements))]
         )
-        for i, ((formula, number, *_), energies) in enumerate(values.items())
-    ]
-    told = {"sections": {}, "competing": []} | more
-    lock = LockFile(mgsurf="1", made_from="x", slab_settings={}, compounds=compounds, **told)
+        compounds.append(
+            LockedCompound(
+                label=f"{formula} {number}" + (f" oqmd-{i}" if shapes else ""),
+                formula=formula,
+                spacegroup_number=number,
+                spacegroup_symbol="Pm-3m",
+                n_atoms=len(crystal),
+                provenance=Provenance(source="oqmd", identifiers=[f"oqmd-{i}"]),
+                values=[LockedValues(method=m, formation_energy=e) for m, e in energies.items()],
+                slabs={"(100)": 2},
+                lattice=crystal.lattice.matrix.tolist(),
+                sites=[(site.specie.symbol, *map(float, site.frac_coords)) for site in crystal],
+            )
+        )
+    fields = {"sections": {}, "competing": []} | more
+    made_from = content_hash(fields["sections"])
+    lock = LockFile(mgsurf="1", made_from=made_from, slab_settings={}, compounds=compounds, **fields)
     write_lock(dump_lock(lock), path)
     return path
 
@@ -273,17 +279,8 @@ def test_polymorphs_of_one_space_group_are_told_apart_by_their_structure(query, 
     b2 = Structure(Lattice.cubic(3.32), ["Ag", "Mg"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     other = Structure(  # also Pm-3m, lower in energy
         Lattice.cubic(5.2),
-        ["Mg", *["Mg"] * 3, "Ag", *["Ag"] * 3],
-        [
-            [0, 0, 0],
-            [0.5, 0.5, 0],
-            [0.5, 0, 0.5],
-            [0, 0.5, 0.5],
-            [0.5, 0.5, 0.5],
-            [0.5, 0, 0],
-            [0, 0.5, 0],
-            [0, 0, 0.5],
-        ],
+        [*["Mg"] * 3, *["Ag"] * 3],
+        [[0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5], [0.5, 0, 0], [0, 0.5, 0], [0, 0, 0.5]],
     )
     energies = {("MgAg", 221, 0): {"oqmd": -0.2500}, ("MgAg", 221, 1): {"oqmd": -0.2505}}
     found = lock_file(tmp_path / "a.lock.json", energies, {0: b2, 1: other})

@@ -48,9 +48,24 @@ def test_what_does_not_change_numbers_is_not_in_the_fingerprint():
         ("collections:OrderedDict", {}, "'collections:OrderedDict' is not an engine"),
         ("types:SimpleNamespace", {}, "'types:SimpleNamespace' is not an engine"),
         ("stores.settings:Settings", {}, "is not an engine"),
+        ("subprocess:run", {}, "'subprocess:run' is not an engine"),
+        ("subprocess:Popen", {"args": "false"}, "is not an engine"),
+        ("os:system", {}, "is not an engine"),
+        ("builtins:exec", {}, "is not an engine"),
+        ("os:path", {}, "is not an engine"),
+        ("unittest.mock:MagicMock", {}, "is not an engine"),
+        ("workflows.engines.protocol:Engine", {}, "'workflows.engines.protocol:Engine'"),
+        ("broken_engine:Exits", {}, "importing broken_engine failed .SystemExit"),
+        ("broken_start:Raises", {}, "refuses preset 'demo' and the options"),
     ],
 )
-def test_mistakes_are_named_with_what_is_allowed(name, options, message):
+def test_mistakes_are_named_with_what_is_allowed(name, options, message, tmp_path, monkeypatch):
+    (tmp_path / "broken_engine.py").write_text("raise SystemExit(0)\n")
+    (tmp_path / "broken_start.py").write_text(
+        "from tests.engines.pair_engine import PairEngine\n"
+        "class Raises(PairEngine):\n    def __init__(self, preset):\n        raise KeyError('x')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(InputError, match=message) as caught:
         make_engine(name, **options)
     assert "\n" not in str(caught.value)

@@ -44,15 +44,20 @@ def test_the_compounds_of_the_lock_file_are_submitted_and_no_others(project):
     whole = lock.read_text()
     lock.write_text(whole[:-100])
     assert "the lock file is damaged" in project.refused(*submit)
-    assert project.jobs() == [], "nothing is submitted before all is clear"
 
-    listed = json.loads(whole)  # one is taken out by hand, another has a lattice of its own
-    listed["compounds"] = [c for c in listed["compounds"] if c["formula"] != "MgCd"]
+    listed = json.loads(whole)
     mgag = next(c for c in listed["compounds"] if c["formula"] == "MgAg")
     mgag["lattice"] = [[x * 1.01 for x in row] for row in mgag["lattice"]]
     lock.write_text(json.dumps(listed))
+    assert "compound 1 (MgAg Pm-3m) changed" in project.refused(*submit)
+    assert project.jobs() == [], "nothing is submitted before all is clear"
+
+    listed = json.loads(whole)  # one is taken out by hand
+    listed["compounds"] = [c for c in listed["compounds"] if c["formula"] != "MgCd"]
+    lock.write_text(json.dumps(listed))
     done = project.mgsurf(*submit)
     assert done.returncode == 0, done.stderr
+    assert "deleted by hand: MgCd Pm-3m" in done.stderr
     assert "submitted MgAg Pm-3m, MgZn Pm-3m to project cluster" in done.stdout
     bulks = [job["job"] for job in project.jobs("listed") if "bulk" in job["job"]["name"]]
     submitted = [crystal for job in bulks for crystal in crystals_in(job["function_args"])]

@@ -243,7 +243,17 @@ verdicts:
             GOOD + "store: postgres://x\n",
             "campaign.yaml:7: store: The store 'postgres://x' has no known form",
         ),
-        (GOOD + "store: ~nobody-of-that-name/x.db\n", "campaign.yaml:7: store: "),
+        (
+            GOOD + "store: ~nosuchuser/x.db\n",
+            "campaign.yaml:7: store: the store: ~nosuchuser/x.db",
+        ),
+        (GOOD + "work_dir: ~nosuchuser/x\n", "campaign.yaml:7: work_dir: ~nosuchuser/x: there is no user"),
+        ("name: a\ncompounds:\n  - file: ~nosuchuser/x.cif\n", "campaign.yaml:3: compounds[1].file: ~nosuch"),
+        (
+            "name: a\ncompounds:\n  - folder: ~nosuchuser\n",
+            "campaign.yaml:3: compounds[1].folder: ~nosuchuser",
+        ),
+        ("name: a\nsources:\n  - folder: ~nosuchuser\n", "campaign.yaml:3: sources[1].folder: ~nosuchuser"),
         (GOOD + 'work_dir: "a\\0b"\n', "campaign.yaml:7: work_dir: 'a\\x00b' holds a control character"),
         ('name: a\ncompounds:\n  - file: "a\\0b"\n', "campaign.yaml:3: compounds[1].file: 'a\\x00b' holds"),
         (GOOD + "engine: {name: ':'}\n", "campaign.yaml:7: engine.name: ':' is no place of a class"),

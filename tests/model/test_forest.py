@@ -19,12 +19,13 @@ from model.graph import GraphSettings
 from model.network import NetworkConfig
 from model.presets import PRESETS
 from model.registration import weight_files
-from model.run_folder import write_tensors
 from model.runs import RunSettings, make_split, run_training
 from model.splits import grouped_split
+from model.tensor_files import write_tensors
 from model.training import TrainingConfig
 from stores.errors import InputError
 from tests.model.small_dataset import small_dataset
+from tests.model.untrained import without_checksums
 
 TINY = NetworkConfig(
     targets=("surface_energy", "work_function"), embedding=8, convolutions=1, hidden=8, hidden_layers=1
@@ -152,6 +153,7 @@ def test_an_ensemble_with_trees_goes_through_files_and_the_registry(pair, tmp_pa
         assert np.array_equal(found.sigma[name], expected.sigma[name])
     assert "trees.pt" in weight_files(tmp_path)
 
+    without_checksums(tmp_path)
     for damage, message in (
         (lambda state: state["descriptors"].__setitem__(3, "colour"), "made with other descriptors"),
         (lambda state: state["targets"]["work_function"].update(shares=[0.5, 0.2, 0.2]), "do not sum to 1"),
@@ -175,6 +177,7 @@ def test_an_ensemble_with_trees_goes_through_files_and_the_registry(pair, tmp_pa
 def test_an_ensemble_written_before_there_were_trees_is_read(pair, tmp_path):
     _, _, ensemble = pair
     save_ensemble(ensemble, tmp_path)
+    without_checksums(tmp_path)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     del manifest["trees"]
     for values in manifest["calibration"].values():

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from stores.database import Database
 from stores.documents import DocumentTable
 from stores.errors import InputError
 from stores.filters import matches
-from stores.filters_sql import FilterCompiler
 
 NAMES = ("a", "b", "n.x", "n.y", "l.x")
 # mongomock_ng takes 0 and False, 1 and True for equal, which MongoDB does not
@@ -302,35 +300,6 @@ def test_filters_that_no_store_can_run(store_uri: str, criteria: dict[str, Any])
     collection.close()
 
 
-def test_arrays_of_arrays_are_looked_through_without_their_documents(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table = DocumentTable(tmp_path / "planes.sqlite", "planes", "id", ["planes"])
-    table.upsert([{"id": n, "planes": [[n, 1, 0], [1, n, 0]], "text": "[5,1,0]"} for n in range(300)])
-    table.upsert(
-        [
-            {"id": 301, "planes": [[5.0, 1, 0]]},
-            {"id": 302, "planes": [["[5,1,0]"]]},
-            {"id": 303, "planes": [[[5, 1, 0]]]},
-            {"id": 304, "planes": [5, 1, 0]},
-            {"id": 305},
-        ]
-    )
-    calls = []
-    original = FilterCompiler._call
-
-    def counted(self: FilterCompiler, roots: set[str], test: Any) -> str:
-        return original(self, roots, lambda document: calls.append(document["id"]) or test(document))
-
-    monkeypatch.setattr(FilterCompiler, "_call", counted)
-    for criteria in ({"planes": [5, 1, 0]}, {"planes": {"$in": [[5, 1, 0], [7000, 0, 0]]}}):
-        calls.clear()
-        found = [doc["id"] for doc in table.query(criteria, ["id"], sort={"id": 1})]
-        assert found == [5, 301, 304]
-        assert sorted(calls) == [5, 301, 302, 303]  # those whose column holds the text, and no other
-    assert table.count({"planes": {"$ne": [5, 1, 0]}}) == 305 - 3
-
-
 @pytest.mark.parametrize("limit", [0, 3, 200])
 @pytest.mark.parametrize("skip", [0, 2])
 @pytest.mark.parametrize(
@@ -351,24 +320,3 @@ def test_order_does_not_depend_on_the_way_taken(
         expected = sorted((d for d in docs if matches(criteria, d)), key=lambda d: way * d["value"])
         found = list(table.query(criteria, sort={"value": way}, skip=skip, limit=limit))
         assert found == expected[skip : skip + limit if limit else None]
-
-
-def test_few_rows_are_sorted_and_many_walked_through(tmp_path: Path) -> None:
-    table = DocumentTable(tmp_path / "plan.sqlite", "plan", "id", ["a", "b", "value"])
-    table.upsert([{"id": n, "a": n // 10, "b": n % 2, "value": -n} for n in range(3000)])
-    seen: list[str] = []
-    table.database.connection().set_trace_callback(seen.append)
-
-    def index_used(criteria: dict[str, Any], limit: int) -> str:
-        seen.clear()
-        list(table.query(criteria, ["id"], sort={"value": 1}, limit=limit))
-        statement = next(sql for sql in seen if "ORDER BY" in sql).replace("-Inf", "-9e999")
-        with sqlite3.connect(table.database.path) as raw:
-            plan = raw.execute("EXPLAIN QUERY PLAN " + statement).fetchall()
-        return str(plan[0][3])
-
-    assert "plan:a" in index_used({"a": {"$gte": 299}}, 20)
-    assert "plan:a" in index_used({"a": {"$gte": 299}}, 0)
-    assert "plan:a" in index_used({"$and": [{"a": -1}, {"value": {"$ne": None}}]}, 20)
-    assert "plan:value" in index_used({"b": 1}, 20)
-    assert "plan:value" in index_used({}, 20)

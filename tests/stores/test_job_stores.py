@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from jobflow import Flow, JobStore, Response, job, run_locally
+from jobflow import Flow, JobStore, OutputReference, Response, job, run_locally
 from maggma.core import StoreError as MaggmaStoreError
 from maggma.stores import MemoryStore
 from monty.json import MontyDecoder, MontyEncoder
 
 from stores.connections import open_job_store
+from stores.errors import StoreError
+from stores.job_store import check_names
 from stores.sqlite import SQLiteStore
 
 
@@ -158,3 +162,95 @@ def test_msonable_objects_are_stored_as_dicts(store: SQLiteStore) -> None:
     found = store.query_one({"name": "cell"})
     assert "_id" not in found
     assert Lattice.from_dict(found["lattice"]) == Lattice.cubic(3.3)
+
+
+def _known() -> list[Any]:
+    from monty.json import jsanitize
+    from pymatgen.core import Lattice, Structure
+
+    from workflows.analysis.verdicts import VerdictThresholds
+    from workflows.flows.surface import SurfaceMaker
+    from workflows.jobs.context import RunContext
+
+    crystal = Structure(Lattice.cubic(3.3), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    maker = SurfaceMaker(RunContext("memory://x", "/tmp"), thresholds=VerdictThresholds())
+    values = [crystal, maker, count_to_output(), datetime(2026, 1, 2, tzinfo=UTC), np.arange(3.0), Path("/a")]
+    return [jsanitize(value, strict=True, allow_bson=False) for value in values] + [
+        {"@module": "workflows.jobs.bulk", "@callable": "relax_bulk"},
+        {"@module": "only", "note": "monty leaves it as it is"},
+        {"@module": "os", "@class": None, "@callable": "this one too"},
+        {"@module": "", "@class": "", "blob_uuid": "this one too"},
+    ]
+
+
+def count_to_output() -> Any:
+    return count_to(2).output
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_documents_with_mgsurf_own_classes_are_read(number: int) -> None:
+    check_names({"output": [_known()[number]]}, "here")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"@module": "this", "@class": "Zen"},
+        {"@module": "antigravity", "@callable": "geohash"},
+        {"@module": "os", "@callable": "system"},
+        {"@module": "os", "@class": "system"},
+        {"@module": "posix", "@callable": "system"},
+        {"@module": "builtins", "@callable": "eval"},
+        {"@module": "subprocess", "@class": "Popen", "args": "false"},
+        {"@module": "numpy.ctypeslib", "@class": "array"},
+        {"@module": "numpy", "@callable": "array"},
+        {"@module": "workflows_evil", "@class": "X"},
+        {"@module": "workflows.cli.errors", "@callable": "os.system"},
+        {"@module": "workflows.cli.errors", "@class": "os"},
+        {"@module": "stores.database", "@callable": "sqlite3.connect"},
+        {"@module": "workflows.no_such_module", "@class": "X"},
+        {"@module": "workflows..errors", "@class": "X"},
+        {"@module": ".this", "@class": "X"},
+        {"@module": ["os"], "@class": "X"},
+        {
+            "@module": "jobflow.core.job",
+            "@class": "Job",
+            "function": {"@module": "os", "@callable": "system"},
+        },
+        {"@module": "workflows.jobs.bulk", "@callable": "x.y", "@bound": {"@module": "this", "@class": "X"}},
+    ],
+)
+def test_documents_that_name_other_code_are_refused(value: dict[str, Any]) -> None:
+    before = set(sys.modules)
+    for document in (value, {"a": {"b": [[0.5], [{"c": value}]]}}):
+        with pytest.raises(StoreError) as raised:
+            check_names(document, "here")
+        assert "\n" not in str(raised.value)
+    assert not {"this", "antigravity", "numpy.ctypeslib"} & (set(sys.modules) - before)
+
+
+@pytest.mark.parametrize("module", ["this", "antigravity"])
+def test_a_job_store_gives_no_document_that_names_other_code(job_store: JobStore, module: str) -> None:
+    plain = {"uuid": "u", "index": 1, "name": "x", "output": {"a": [{"@module": module, "@class": "X"}]}}
+    job_store.docs_store.update([plain], key=["uuid", "index"])
+    for read in (
+        lambda: job_store.get_output("u"),
+        lambda: job_store.get_output("u", which="all", load=True),
+        lambda: job_store.query_one({"uuid": "u"}),
+        lambda: list(job_store.query({}, load=True)),
+        lambda: OutputReference("u").resolve(job_store),
+    ):
+        with pytest.raises(StoreError, match=module):
+            read()
+    assert module not in sys.modules
+
+
+def test_data_kept_apart_is_checked_too(job_store: JobStore) -> None:
+    job_store.update(
+        {"uuid": "u", "index": 1, "name": "x", "output": {"values": [{"@module": "this", "@class": "X"}]}},
+        save={"data": "values"},
+    )
+    job_store.get_output("u")  # only a reference to it
+    with pytest.raises(StoreError, match="'this'"):
+        job_store.get_output("u", load=True)
+    assert "this" not in sys.modules

@@ -69,7 +69,8 @@ def test_reading_the_log_of_a_killed_process_on_a_full_disk(tmp_path: Path, surf
         store.add(surface(0))
     child = os.fork()
     if child == 0:
-        open_store(str(path)).add(surface(1))
+        store = open_store(str(path))
+        store.add(surface(1))
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     path.with_name("records.sqlite-shm").unlink()

@@ -18,6 +18,7 @@ from stores.structures.reading import show_notes
 from workflows.analysis.convergence import converged_at, fit_thickness
 from workflows.analysis.surface_energy import EV_PER_A2_IN_J_PER_M2
 from workflows.cli.slabs import bulk_structure
+from workflows.execution.kept import kept_in_words, kept_of_run
 from workflows.execution.listener import RunListener
 from workflows.flows.convergence import SCANS, ScanPoint, SlabScan, thickness_series
 from workflows.jobs.calculate import make_directory
@@ -107,7 +108,10 @@ def converge(
     console = Console(highlight=False, stderr=as_json)
     results = {}
     for kind in scan:
-        with RunListener(console, folder, quiet=as_json):
+        with (
+            RunListener(console, folder, quiet=as_json) as listener,
+            kept_in_words(kept_of_run(listener.tally, folder, context.make_engine())),
+        ):
             points = list(runner.points(kind))
         results[kind] = points
         if not as_json:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stores.errors import MgsurfError
+from stores.paths import home_folder
 
 EXIT_USAGE = 2
 EXIT_SYSTEM = 74
@@ -82,6 +83,9 @@ def ending(error: BaseException) -> Ending:
         what, todo = _SYSTEM_ADVICE[error.errno]
         where = f"{error.filename}: " if error.filename else ""
         return Ending([f"{where}{what}; {todo}"], EXIT_SYSTEM)
+    if isinstance(error, RuntimeError) and "home directory" in str(error) and home_folder() is None:
+        # other packages look for their settings there when they are imported
+        return Ending([f"the home folder of user number {os.getuid()} is unknown; set HOME"], EXIT_USAGE)
     return Ending([_internal_line(error)], EXIT_INTERNAL)
 
 

@@ -10,6 +10,7 @@ from model.importing import import_slabs
 from model.label_units import units_from_options
 from stores.connections import resolve_store_uri
 from stores.words import counted
+from workflows.execution.kept import kept_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +53,8 @@ def import_labels(
         Exit status: 1 if a line of the source could not be used, else 0.
     """
     names = None if targets is None else [name.strip() for name in targets.split(",") if name.strip()]
-    with _progress() as tick:
+    unchanged = "The source was only read: the same command imports all of it again."
+    with kept_in_words(lambda _: unchanged), _progress() as tick:
         result = import_slabs(
             path,
             resolve_store_uri(store_uri),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stores.connections import resolve_store_uri
 from stores.words import counted
 from workflows.cli.console import page
+from workflows.execution.kept import kept_in_words
 from workflows.jobs.ingest import ingest, plan
 from workflows.report.tables import surface_table
 from workflows.structures.naming import format_plane
@@ -38,7 +39,9 @@ def ingest_folder(
         if dry_run:
             result, _ = plan(directory, pairs, tick)
         else:
-            result = ingest(directory, resolve_store_uri(store_uri), pairs, tick)
+            unchanged = "The folders were only read: the same command ingests all of them again."
+            with kept_in_words(lambda _: unchanged):
+                result = ingest(directory, resolve_store_uri(store_uri), pairs, tick)
     if as_json:
         import json
 

@@ -16,9 +16,9 @@ from workflows.execution.hpc_project import (
     LIGHT_WORKER,
     ProjectAnswers,
     default_preparation,
-    projects_folder,
     write_project,
 )
+from workflows.execution.remote_project import projects_folder
 from workflows.flows.campaign_resources import JobResources
 
 if TYPE_CHECKING:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
+from stores.files import replacing
 from workflows.cli.query import SHOWN, existing_store, explain_empty, select
 
 if TYPE_CHECKING:
@@ -103,12 +103,8 @@ def draw(
     from workflows.report.style import save
 
     # a full disk leaves what was there before, not half a picture
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        save(figure, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as new:
+        save(figure, new)
     print(path)
     return 0
 

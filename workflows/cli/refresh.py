@@ -132,7 +132,7 @@ def _run(
             logger.setLevel(logging.INFO)
             logger.addHandler(handler)
         try:
-            run_local(flow, job_store, work_dir, tally)
+            run_local(flow, job_store, work_dir, tally, lambda _: _kept(work_dir))
         finally:
             for logger, level in levels:
                 logger.removeHandler(handler)
@@ -142,6 +142,16 @@ def _run(
         return {}, problems
     job_store.connect()
     return dict(job_store.get_output(flow.job_uuids[0], load=True)), []
+
+
+def _kept(work_dir: Path) -> str:
+    folder = work_dir / "refresh"
+    if not folder.is_dir():
+        return "No model was trained yet."
+    return (
+        f"The epochs trained so far are kept in {folder}: mgsurf refresh resumes there once the store is "
+        "back with the same records."
+    )
 
 
 class _Listener(logging.Handler):

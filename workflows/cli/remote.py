@@ -172,6 +172,7 @@ def pull_records(campaign: Path | None, project: str | None, store_uri: str | No
         1 if outputs were damaged.
     """
     from stores.connections import open_store, parse_uri, resolve_store_uri
+    from workflows.execution.kept import kept_in_words
     from workflows.execution.remote_pull import pull
     from workflows.execution.remote_state import state_of
     from workflows.jobs.calculate import make_directory
@@ -184,7 +185,8 @@ def pull_records(campaign: Path | None, project: str | None, store_uri: str | No
         place = parse_uri(uri)
         if place.kind == "sqlite":
             make_directory(Path(place.target).parent)
-        with open_store(uri) as store:
+        stays = "The outputs of the jobs stay in the project: the same command brings all of them again."
+        with kept_in_words(lambda _: stays), open_store(uri) as store:
             pulled = pull(remote, name, store)
             shown = store.uri
         unfinished = state_of(remote, name).unfinished

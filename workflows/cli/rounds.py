@@ -43,6 +43,7 @@ def run_rounds(
     from rich.console import Console
 
     from workflows.cli.run import conclude, surface_maker
+    from workflows.execution.kept import kept_of_run
     from workflows.execution.listener import RunListener
     from workflows.execution.local import run_local
     from workflows.flows.active_learning import ActiveLearningMaker, StoppingRule
@@ -78,7 +79,8 @@ def run_rounds(
     console = Console(highlight=False)
     job_store = open_job_store(uri)
     with RunListener(console, work_dir, quiet) as listener:
-        run_local(flow, job_store, work_dir, listener.tally)
+        kept = kept_of_run(listener.tally, work_dir, maker.context.make_engine())
+        run_local(flow, job_store, work_dir, listener.tally, kept)
     status = conclude(console, settings, uri, work_dir, listener.tally, monotonic() - start)
     _print_rounds(console, uri, settings.name, stop)
     return status

@@ -12,6 +12,7 @@ from stores.connections import open_job_store, open_store, parse_uri, resolve_st
 from stores.settings_file import resolve_work_dir
 from stores.words import counted
 from workflows.cli.refresh import refresh_line
+from workflows.execution.kept import kept_of_run
 from workflows.execution.listener import RunListener, Tally
 from workflows.execution.local import run_local
 from workflows.flows.campaign import CampaignMaker
@@ -92,7 +93,9 @@ def run_campaign(
         console.print(f"store {place_shown} ({already} so far), files in {work_dir}", soft_wrap=True)
     job_store = open_job_store(uri)
     with RunListener(console, work_dir, quiet) as listener:
-        run_local(campaign_flow(settings, maker, structures), job_store, work_dir, listener.tally)
+        flow = campaign_flow(settings, maker, structures)
+        kept = kept_of_run(listener.tally, work_dir, engine)
+        run_local(flow, job_store, work_dir, listener.tally, kept)
     return conclude(console, settings, uri, work_dir, listener.tally, monotonic() - start)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from stores.surfaces import SurfaceStore
-    from workflows.flows.lock_file import LockFile
+    from workflows.flows.lock_file import LockedCompound, LockFile
 
 SURFACE_FIELDS = (
     "bulk_id", "formula", "chemsys", "method_fingerprint", "spacegroup_number", "surface_energy",
@@ -95,10 +95,16 @@ def windows_of(
 def _by_database(
     store: SurfaceStore, surfaces: Sequence[Mapping[str, Any]], path: Path, chosen: str | None
 ) -> list[StableWindow]:
-    from workflows.flows.lock_file import read_lock
+    from workflows.flows.lock_checks import checked_structure
+    from workflows.flows.lock_file import read_lock, remedy
     from workflows.structures.sources.comparison import same_crystal
 
-    lock = read_lock(path, "mgsurf enumerate CAMPAIGN.yaml")
+    how = "mgsurf enumerate CAMPAIGN.yaml"
+    lock = read_lock(path, how)
+
+    def crystal_of(compound: LockedCompound) -> Structure:
+        return checked_structure(compound, f"{path}: {compound.label}", remedy(how))
+
     method, phases = locked_phases(lock, path, chosen)
     where = f"{path} by {method}"
 
@@ -111,7 +117,7 @@ def _by_database(
         if len(same) == 1:
             return phases.window_of(same[0].label)
         bulk = _crystal(store, bulk_id)
-        fitting = [] if bulk is None else [c for c in same if same_crystal(bulk, c.structure())]
+        fitting = [] if bulk is None else [c for c in same if same_crystal(bulk, crystal_of(c))]
         if len(fitting) == 1:
             return phases.window_of(fitting[0].label)
         labels = ", ".join(c.label for c in same)
@@ -144,6 +150,9 @@ def _missing(lock: LockFile) -> Iterator[str]:
         )
     elif limit := lock.sections.get("filters", {}).get("max_atoms"):
         yield f"not all phases of more than {limit} atoms were asked for; windows may be too wide"
+    if lock.removed:
+        deleted = counted(len(lock.removed), "compound")
+        yield f"{deleted} deleted by hand ({lock.removed[0]}, ...); windows may be too wide"
     if lock.left_out:
         more = f"; {len(lock.left_out) - 1} more in left_out there" if len(lock.left_out) > 1 else ""
         yield (f"its sources did not deliver everything ({lock.left_out[0]}{more}); windows may be too wide")

@@ -133,7 +133,7 @@ def show_status(campaign: Path | None, store_uri: str | None, as_json: bool) -> 
     Returns
     -------
     int
-        Exit status.
+        Exit status: 1 if the lock file of the campaign cannot be used.
     """
     name = campaign_store = campaign_work_dir = lock = None
     if campaign is not None:
@@ -151,7 +151,7 @@ def show_status(campaign: Path | None, store_uri: str | None, as_json: bool) -> 
         print(json.dumps(state, indent=2))
     else:
         _print(page(), state)
-    return 0
+    return 1 if "problem" in (lock or {}) else 0
 
 
 def _lock_state(campaign: Campaign) -> dict[str, Any]:
@@ -161,10 +161,15 @@ def _lock_state(campaign: Campaign) -> dict[str, Any]:
 
     path = str(lock_path(campaign))
     try:
-        compounds = campaign_lock(campaign).compounds
+        lock = campaign_lock(campaign)
     except InputError as error:
         return {"path": path, "problem": str(error)}
-    return {"path": path, "compounds": len(compounds), "slabs": sum(c.n_slabs for c in compounds)}
+    return {
+        "path": path,
+        "compounds": len(lock.compounds),
+        "slabs": sum(c.n_slabs for c in lock.compounds),
+        "deleted": lock.removed,
+    }
 
 
 def _print(console: Console, state: dict[str, Any]) -> None:
@@ -179,6 +184,8 @@ def _print(console: Console, state: dict[str, Any]) -> None:
         listed = ""
         if "compounds" in lock:
             listed = f"{counted(lock['compounds'], 'compound')}, {counted(lock['slabs'], 'slab')}"
+            if lock["deleted"]:
+                listed += f", {len(lock['deleted'])} deleted by hand"
         line("lock file", lock.get("problem") or f"{listed} ({lock['path']})", "red" * ("problem" in lock))
     line("store", state["store"])
     line("running", state["running"] or "nothing", "green" if state["running"] else "dim")

@@ -13,9 +13,11 @@ from rich.console import Console
 from stores.candidates import computed_slabs, slab_key
 from stores.connections import open_job_store, open_store
 from stores.errors import InputError
+from stores.files import write_file
 from stores.method import content_hash
 from stores.words import counted
 from workflows.cli.run import campaign_flow, conclude
+from workflows.execution.kept import kept_of_run
 from workflows.execution.listener import RunListener
 from workflows.execution.local import run_local
 from workflows.flows.chosen_slabs import ChosenSlabsMaker
@@ -82,14 +84,13 @@ def run_chosen(
     work_dir = Path(maker.context.work_dir)
     make_directory(work_dir)
     batch = _batch_file(settings, maker)
-    part = batch.with_name(batch.name + ".part")
-    part.write_text(json.dumps(chosen, indent=1) + "\n", encoding="utf-8")
-    part.replace(batch)
+    write_file(batch, json.dumps(chosen, indent=1) + "\n")
     uri = maker.context.store
     job_store = open_job_store(uri)
     with RunListener(console, work_dir, quiet) as listener:
         flow = campaign_flow(settings, chosen_maker(maker, chosen), entries)
-        run_local(flow, job_store, work_dir, listener.tally)
+        kept = kept_of_run(listener.tally, work_dir, engine)
+        run_local(flow, job_store, work_dir, listener.tally, kept)
     batch.unlink(missing_ok=True)
     return conclude(console, settings, uri, work_dir, listener.tally, monotonic() - start)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+
+from stores.paths import expand_user
 
 COMPUTE = "Compute"
 QUEUE = "Compute on a queue"
@@ -13,7 +17,31 @@ LEARN = "Learn and predict"
 LOOP = "Close the loop"
 MEND = "Set up and mend"
 
-app = typer.Typer(
+
+class Command(TyperCommand):
+    """A command whose paths may begin with ``~``, which shells leave as it is after ``--output=``."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Replace ``~`` in every path, then run the command."""
+        for name, value in ctx.params.items():
+            if isinstance(value, Path):
+                ctx.params[name] = expand_user(value, name)
+            elif isinstance(value, (list, tuple)):
+                ctx.params[name] = [
+                    expand_user(entry, name) if isinstance(entry, Path) else entry for entry in value
+                ]
+        return super().invoke(ctx)
+
+
+class App(typer.Typer):
+    """An application of such commands."""
+
+    def command(self, name: str | None = None, **settings: Any) -> Any:
+        """Declare a command, as `typer.Typer.command` does."""
+        return super().command(name, **{"cls": Command, **settings})
+
+
+app = App(
     name="mgsurf",
     help="Surface energies and work functions of Mg intermetallics: from a chemical system to records.",
     epilog="Start with `mgsurf doctor`, then `mgsurf run CAMPAIGN.yaml`.",

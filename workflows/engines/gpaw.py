@@ -91,6 +91,7 @@ class GPAWEngine:
     ranks: int | None = None
 
     name = "gpaw"
+    reads_folders = True
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import EngineError
+from stores.files import FileLock, write_file
 from workflows.engines.mpi import find_mpirun, gpaw_has_mpi, mpi_environment, mpirun_command
 
 if TYPE_CHECKING:
@@ -87,16 +87,14 @@ def run_worker(directory: Path, task: dict[str, Any], ranks: int) -> dict[str, A
 @contextlib.contextmanager
 def _no_worker_left(directory: Path) -> Iterator[int]:
     """Hold a lock that the worker inherits, so that one whose parent was killed still keeps others out."""
-    with (directory / ".worker.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.warning("waiting until the worker of an earlier run in %s has ended", directory)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            yield lock.fileno()
-        finally:
-            fcntl.flock(lock, fcntl.LOCK_UN)
+    lock = FileLock(directory / ".worker.lock")
+    if not lock.acquire(0):
+        logger.warning("waiting until the worker of an earlier run in %s has ended", directory)
+        lock.acquire()
+    try:
+        yield lock.fileno()
+    finally:
+        lock.release()
 
 
 def _prepare(directory: Path, task: dict[str, Any], answer: dict[str, Any] | None) -> None:
@@ -112,9 +110,7 @@ def _prepare(directory: Path, task: dict[str, Any], answer: dict[str, Any] | Non
         task = {**task, "start_positions": answer["positions"]}
     elif "start_positions" in earlier:
         task = {**task, "start_positions": earlier["start_positions"]}
-    part = directory / "input.json.part"
-    part.write_text(json.dumps(task))
-    part.replace(directory / "input.json")
+    write_file(directory / "input.json", json.dumps(task), alone=True)
     (directory / "output.json").unlink(missing_ok=True)
 
 

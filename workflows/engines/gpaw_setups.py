@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
 from stores.method import OLD_NAME
+from stores.paths import home_folder
 from workflows.engines.gpaw_presets import ELEMENTS_WITHOUT_SETUP, LAST_ATOMIC_NUMBER
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def installed_labels(element: str) -> list[str] | None:
     None if they cannot be known: no folder is found, or GPAW's start-up file may add one.
     """
     folders = setup_folders()
-    if not folders or (Path.home() / ".gpaw" / "rc.py").is_file():
+    if not folders or _has_start_file():
         return None
     labels = set()
     for folder in folders:
@@ -59,6 +60,11 @@ def installed_labels(element: str) -> list[str] | None:
             if name[-1] == "PBE" and len(name) <= 3:
                 labels.add("paw" if len(name) == 2 else name[1])
     return sorted(labels)
+
+
+def _has_start_file() -> bool:
+    home = home_folder()
+    return home is not None and (home / ".gpaw" / "rc.py").is_file()
 
 
 def setups_source() -> str | dict[str, str]:

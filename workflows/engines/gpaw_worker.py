@@ -26,6 +26,7 @@ from ase import Atoms
 from ase.constraints import FixAtoms
 from ase.optimize import BFGS
 
+from stores.files import write_file
 from workflows.engines.gpaw_bulk import BulkRelaxation, relax_cell
 from workflows.engines.gpaw_journal import Journal, JournalCalculator
 from workflows.engines.gpaw_symmetry import KeepSymmetry, mesh_symmetries, primitive_cell
@@ -342,8 +343,7 @@ def main() -> None:
         answer["cpu_time"] = time.process_time()
         answer["ranks"] = world.size
         answer["task_hash"] = task["task_hash"]
-        Path("output.json.part").write_text(json.dumps(answer))
-        Path("output.json.part").replace("output.json")
+        write_file(Path("output.json"), json.dumps(answer), alone=True)
     world.barrier()
 
 

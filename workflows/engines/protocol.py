@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 KMesh = tuple[int, int, int]
 
 
+def reads_folders(engine: object) -> bool:
+    """Tell whether an engine takes finished calculations from their folders instead of repeating them."""
+    return getattr(engine, "reads_folders", False) is True
+
+
 @runtime_checkable
 class Engine(Protocol):
     """Four calculations behind one schema.
@@ -23,7 +28,9 @@ class Engine(Protocol):
     Every calculation runs in `directory`, which exists and belongs to it alone; files left there by an
     interrupted attempt may be used to go on from its last geometry. A calculation that does not converge
     or crashes returns a `CalculationOutput` that says so; only a mistake in the set-up (missing program,
-    refused element) raises `stores.errors.EngineError`. Slabs have c along the surface normal.
+    refused element) raises `stores.errors.EngineError`. Slabs have c along the surface normal. An engine that
+    finds a finished calculation in `directory` and returns it without computing says so by an attribute
+    ``reads_folders = True``.
     """
 
     name: str

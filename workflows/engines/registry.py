@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import inspect
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from stores.errors import InputError
+from stores.errors import InputError, MgsurfError
 from workflows.engines.protocol import Engine
 
 if TYPE_CHECKING:
@@ -18,6 +18,16 @@ BUILT_IN = {
     "vasp": "workflows.engines.vasp:VaspEngine",
 }
 ENTRY_POINT_GROUP = "mgsurf.engines"
+CALCULATIONS = (
+    "method",
+    "check_elements",
+    "kpoints",
+    "relax_bulk",
+    "static_bulk",
+    "relax_slab",
+    "static_slab",
+)
+"""The methods of `workflows.engines.protocol.Engine`."""
 
 
 def available_engines() -> dict[str, str]:
@@ -40,14 +50,34 @@ def _load(name: str) -> Callable[..., Engine]:
     module_name, _, class_name = place.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except (ImportError, ValueError, TypeError) as error:  # the latter two: "" and ".x" name no module
+    except ImportError as error:
         raise InputError(
             f"engine '{name}': cannot import {module_name} ({error}); is it installed?"
         ) from error
-    maker: Callable[..., Engine] | None = getattr(module, class_name, None)
-    if maker is None or not callable(maker):
+    except (Exception, SystemExit) as error:  # anything may happen in a module of somebody else
+        raise InputError(
+            f"engine '{name}': importing {module_name} failed ({_in_one_line(error)}); correct the module"
+        ) from error
+    maker = getattr(module, class_name, None)
+    if maker is None:
         raise InputError(f"engine '{name}': {module_name} has no class {class_name}; check its spelling")
-    return maker
+    # before it is called: subprocess:run and os:system name functions that do something else
+    if not inspect.isclass(maker) or any(
+        not callable(inspect.getattr_static(maker, part, None)) for part in CALCULATIONS
+    ):
+        raise _not_an_engine(name)
+    return cast("Callable[..., Engine]", maker)
+
+
+def _not_an_engine(name: str) -> InputError:
+    return InputError(
+        f"'{name}' is not an engine: name a class that is called with preset and options and has "
+        f"{', '.join(('name', *CALCULATIONS))}, see workflows.engines.protocol.Engine"
+    )
+
+
+def _in_one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def make_engine(name: str, preset: str = "demo", **options: Any) -> Engine:
@@ -74,14 +104,10 @@ def make_engine(name: str, preset: str = "demo", **options: Any) -> Engine:
         If the name, the preset or an option is unknown; the message lists what is allowed.
     """
     maker = _load(name)
-    not_an_engine = InputError(
-        f"'{name}' is not an engine: its class must be called with preset and options and have every part of "
-        "workflows.engines.protocol.Engine"
-    )
     try:
         parameters = inspect.signature(maker).parameters
     except (TypeError, ValueError):
-        raise not_an_engine from None
+        raise _not_an_engine(name) from None
     takes_anything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     allowed = sorted(set(parameters) - {"preset", "self"})
     unknown = sorted(set(options) - set(parameters))
@@ -91,8 +117,16 @@ def make_engine(name: str, preset: str = "demo", **options: Any) -> Engine:
             f"allowed are {', '.join(allowed) or 'none'}"
         )
     if not takes_anything and "preset" not in parameters:
-        raise not_an_engine
-    engine = maker(preset=preset, **options)
+        raise _not_an_engine(name)
+    try:
+        engine = maker(preset=preset, **options)
+    except MgsurfError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"engine '{name}': its class refuses preset '{preset}' and the options ({_in_one_line(error)}); "
+            "correct the options, or the class"
+        ) from error
     if not isinstance(engine, Engine):
-        raise not_an_engine
+        raise _not_an_engine(name)
     return engine

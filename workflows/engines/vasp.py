@@ -109,6 +109,7 @@ class VaspEngine:
     walltime_buffer: float | None = None
 
     name = "vasp"
+    reads_folders = True
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:

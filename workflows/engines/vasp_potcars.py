@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from stores.errors import EngineError
+from stores.paths import expand_user
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,7 +110,7 @@ def potcar_folder() -> Path:
         named = SETTINGS.get("PMG_VASP_PSP_DIR")
     if not named:
         raise EngineError(f"vasp: no folder of POTCARs is set: {SET_UP}")
-    folder = Path(str(named)).expanduser()
+    folder = expand_user(str(named), "PMG_VASP_PSP_DIR")
     if not folder.is_dir():
         raise EngineError(f"vasp: PMG_VASP_PSP_DIR names {folder}, which is no folder: {SET_UP}")
     return folder

@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from stores.errors import EngineError, MgsurfError
+from stores.files import replacing, write_file
 from workflows.engines.vasp_files import DAMAGED, find_file, is_compressed, open_output
 
 if TYPE_CHECKING:
@@ -48,9 +49,7 @@ def read_note(directory: Path) -> dict[str, Any]:
 
 def write_note(directory: Path, note: dict[str, Any]) -> None:
     """Note what a folder is for, whole or not at all."""
-    fresh = directory / f"{NOTE}.new"
-    fresh.write_text(json.dumps(note), encoding="utf-8")
-    fresh.replace(directory / NOTE)
+    write_file(directory / NOTE, json.dumps(note), alone=True)
 
 
 def ends_whole(directory: Path) -> bool:
@@ -142,20 +141,14 @@ def compress(directory: Path, leave: tuple[str, ...] = (*KEPT, *RESTART_FILES)) 
         done = path.suffix == ".gz" or path.name in leave or path.name.startswith(NOTE)
         if done or not path.is_file() or path.is_symlink():
             continue
-        packed = path.with_name(f"{path.name}.gz")
-        partial = path.with_name(f"{path.name}.gz.part")
-        try:
-            # level 1: a LOCPOT of 100 MB in a second or two, a tenth larger than at level 6
-            with (
-                path.open("rb") as plain,
-                partial.open("wb") as raw,
-                gzip.GzipFile(path.name, "wb", compresslevel=1, fileobj=raw) as stream,
-            ):
-                shutil.copyfileobj(plain, stream, 1 << 20)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
-        partial.replace(packed)
+        # level 1: a LOCPOT of 100 MB in a second or two, a tenth larger than at level 6
+        with (
+            replacing(path.with_name(f"{path.name}.gz"), alone=True) as packed,
+            path.open("rb") as plain,
+            packed.open("wb") as raw,
+            gzip.GzipFile(path.name, "wb", compresslevel=1, fileobj=raw) as stream,
+        ):
+            shutil.copyfileobj(plain, stream, 1 << 20)
         path.unlink()
 
 

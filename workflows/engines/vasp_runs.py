@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stores.errors import InputError
+from stores.files import replacing
 from stores.method import content_hash
 from stores.records import CalculationKind, CalculationOutput, CalculationStatus
 from stores.structures.document import structure_from_document
@@ -186,10 +187,12 @@ def _provide(prev_dir: Path, directory: Path, name: str, *, written: bool) -> No
         with suppress(OSError):  # another file system, or one without links
             os.link(source, directory / name)
             return
-    partial = directory / f"{name}.part"
-    with open_output(source) as stream, partial.open("wb") as plain:
+    with (
+        replacing(directory / name, alone=True) as new,
+        open_output(source) as stream,
+        new.open("wb") as plain,
+    ):
         shutil.copyfileobj(stream, plain, 1 << 20)
-    partial.replace(directory / name)  # whole or not at all
 
 
 def _has_content(path: Path) -> bool:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
+from stores.files import write_file
 from stores.mongo import database_name, masked
+from stores.user import user_name
 from workflows.execution.hpc_requests import header_keys
 from workflows.execution.remote_project import EXTRA
 
@@ -72,21 +74,6 @@ def default_preparation() -> list[str]:
     return lines
 
 
-def projects_folder() -> Path:
-    """Return the folder of jobflow-remote's projects.
-
-    Raises
-    ------
-    InputError
-        If jobflow-remote is not installed.
-    """
-    try:
-        from jobflow_remote import SETTINGS
-    except ImportError:
-        raise InputError(EXTRA) from None
-    return Path(SETTINGS.projects_folder).expanduser()
-
-
 def project_document(answers: ProjectAnswers) -> dict[str, Any]:
     """Build the content of a project file.
 
@@ -114,7 +101,12 @@ def project_document(answers: ProjectAnswers) -> dict[str, Any]:
         }
     }
     if answers.scheduler == "sge":  # its qstat cannot be asked for single jobs
-        workers[answers.worker]["scheduler_username"] = answers.user or _this_user()
+        name = answers.user or user_name()
+        if name is None:
+            raise InputError(
+                "--user: the queue lists jobs by user, and this user number has no name; give the name"
+            )
+        workers[answers.worker]["scheduler_username"] = name
     if answers.light:
         shell = {"@module": "workflows.execution.front_shell", "@class": "FrontShell"}
         workers[LIGHT_WORKER] = {**common, "scheduler_type": shell, "max_jobs": 4}
@@ -138,12 +130,6 @@ def project_document(answers: ProjectAnswers) -> dict[str, Any]:
     }
     _validate(document)
     return document
-
-
-def _this_user() -> str:
-    import getpass
-
-    return getpass.getuser()
 
 
 def _validate(document: dict[str, Any]) -> Any:
@@ -234,12 +220,7 @@ def write_project(answers: ProjectAnswers, folder: Path, *, force: bool = False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         script.parent.mkdir(exist_ok=True)
-        new = path.with_suffix(".new")
-        # the address of the database may hold a password
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text.getvalue())
-        new.chmod(0o600)
-        new.replace(path)
+        write_file(path, text.getvalue(), mode=0o600)  # the address of the database may hold a password
         script.write_text(example, encoding="utf-8")
     except OSError as error:
         raise InputError(

@@ -28,14 +28,15 @@ class Tally:
 
     Attributes
     ----------
-    computed, reused
-        Labels of calculations that were run, or found in the store.
+    started, computed, reused
+        Labels of calculations that were begun, that ended and were stored, or that the store had.
     problems
         Pairs of label and reason, in order, each once.
     records
         Ids of the surface records made or confirmed.
     """
 
+    started: list[str] = field(default_factory=list)
     computed: list[str] = field(default_factory=list)
     reused: list[str] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
@@ -116,6 +117,7 @@ class RunListener(logging.Handler):
                 self._costs.setdefault(event.label, event.cost)
             case Stage.STARTED:
                 self._costs.setdefault(event.label, event.cost)
+                self.tally.started.append(event.label)
                 self._write_running(event.label)
                 self._progress.update(self._task, description=event.label)
             case Stage.FINISHED:

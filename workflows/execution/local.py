@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import sys
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from stores.errors import StoreError
+from stores.files import NO_ROOM
+from workflows.execution.kept import WorkDirWatch, kept_in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from jobflow import Flow, JobStore
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from workflows.execution.listener import Tally
 
 JOBFLOW = logging.getLogger("jobflow")
-
-FATAL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-"""After these nothing more can be kept, so nothing more is computed."""
 
 
 class JobErrors(logging.Handler):
@@ -36,25 +34,47 @@ class JobErrors(logging.Handler):
     ----------
     tally
         Where problems are noted.
+    check
+        Raises if the run has lost its folder; called when a job starts, ends or fails.
     """
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: Tally, check: Callable[[], None]) -> None:
         super().__init__(logging.INFO)
         self.tally = tally
+        self._check = check
 
     def emit(self, record: logging.LogRecord) -> None:
         """Note the exception that is being handled, or raise it if the run must stop."""
         error = sys.exc_info()[1]
+        if isinstance(error, StoreError) or (isinstance(error, OSError) and error.errno in NO_ROOM):
+            raise error  # after these nothing more can be kept, so nothing more is computed
+        self._check()
         if error is None or "failed with exception" not in record.getMessage():
             return
-        if isinstance(error, StoreError) or getattr(error, "errno", None) in FATAL_ERRNOS:
-            raise error
         name = record.getMessage().split(" failed with exception")[0]
         text = " ".join(str(error).split())
         self.tally.add_problem(name, f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
-def run_local(flow: Flow, job_store: JobStore, work_dir: Path, tally: Tally) -> None:
+class _JobLog(logging.FileHandler):
+    """A log whose own errors (a full disk) show in the jobs, not as tracebacks on the terminal."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Leave out the line."""
+
+    def close(self) -> None:
+        """Close the file; what finds no room is left out."""
+        with suppress(OSError):
+            super().close()
+
+
+def run_local(
+    flow: Flow,
+    job_store: JobStore,
+    work_dir: Path,
+    tally: Tally,
+    kept: Callable[[StoreError], str] = lambda _: "",
+) -> None:
     """Run a flow to its end; jobs that fail do not stop the others.
 
     Parameters
@@ -67,22 +87,34 @@ def run_local(flow: Flow, job_store: JobStore, work_dir: Path, tally: Tally) -> 
         Working directory; ``mgsurf.log`` in it gets jobflow's log with all tracebacks.
     tally
         Gets a problem for each job that raised.
+    kept
+        Says, for an error that ends the run, what is kept of it; `workflows.execution.kept.kept_of_run`.
 
     Raises
     ------
-    StoreError, OSError
-        If results can no longer be kept (disk full, store gone). What was stored before stays.
+    StoreError
+        If results can no longer be kept: the store was deleted, truncated or replaced, so was the working
+        directory, or a disk is full. The message says what is kept, and where.
     """
     from jobflow import run_locally
 
-    with warnings.catch_warnings(), _job_log(work_dir / "mgsurf.log", JobErrors(tally)):
+    watch = WorkDirWatch(work_dir)
+    with (
+        kept_in_words(kept),
+        warnings.catch_warnings(),
+        _job_log(work_dir / "mgsurf.log", JobErrors(tally, watch.check)),
+    ):
         warnings.filterwarnings("ignore", "cd is deprecated", FutureWarning)  # monty's, used by jobflow
-        run_locally(flow, log=False, store=job_store, root_dir=work_dir)
+        try:
+            run_locally(flow, log=False, store=job_store, root_dir=work_dir)
+        except FileNotFoundError:  # jobflow enters the folder before each job
+            watch.check()
+            raise
 
 
 @contextmanager
 def _job_log(path: Path, errors: JobErrors) -> Iterator[None]:
-    to_file = logging.FileHandler(path)
+    to_file = _JobLog(path)
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level, propagate = JOBFLOW.level, JOBFLOW.propagate
     JOBFLOW.setLevel(logging.INFO)

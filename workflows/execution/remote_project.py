@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError, StoreError, install_command
 from stores.mongo import masked
+from stores.paths import expand_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -216,10 +217,23 @@ def open_project(name: str | None) -> Iterator[RemoteProject]:
             controller.close()
 
 
-def _file_of(name: str) -> str:
-    from jobflow_remote import SETTINGS
+def projects_folder() -> Path:
+    """Return the folder of jobflow-remote's projects.
 
-    return str(Path(SETTINGS.projects_folder).expanduser() / f"{name}.yaml")
+    Raises
+    ------
+    InputError
+        If jobflow-remote is not installed.
+    """
+    try:
+        from jobflow_remote import SETTINGS
+    except ImportError:
+        raise InputError(EXTRA) from None
+    return expand_user(SETTINGS.projects_folder, "JFREMOTE_PROJECTS_FOLDER")
+
+
+def _file_of(name: str) -> str:
+    return str(projects_folder() / f"{name}.yaml")
 
 
 def _check_address(config: Any) -> None:

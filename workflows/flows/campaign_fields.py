@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 from stores.errors import InputError
+from stores.paths import expand_user
 from workflows.flows.campaign_problems import suggestion
 
 if TYPE_CHECKING:
@@ -41,6 +42,14 @@ def _readable(text: str) -> str:
     return text
 
 
+def _expandable(path: str) -> str:
+    try:
+        expand_user(path)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+    return path
+
+
 def _plausible(formula: str) -> str:
     if re.search(r"\d{7}", formula):
         raise ValueError("a formula with a number of over six digits; write it like MgAg or Mg17Al12")
@@ -72,6 +81,7 @@ def _partner(symbol: str) -> str:
 
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True), AfterValidator(_readable)]
+PathText = Annotated[Text, AfterValidator(_expandable)]
 Formula = Annotated[Text, AfterValidator(_plausible)]
 PrototypeName = Annotated[str, AfterValidator(_prototype_name)]
 Partner = Annotated[str, AfterValidator(_partner)]

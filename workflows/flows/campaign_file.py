@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import ValidationError
 
 from stores.errors import InputError
+from stores.paths import expand_user
 from workflows.flows.campaign_problems import problems, suggestion
 from workflows.flows.campaign_settings import Campaign, Compound, MillerIndex
 
@@ -158,28 +159,17 @@ def campaign_structures(campaign: Campaign) -> list[CampaignStructure]:
 
 def _locked_structures(campaign: Campaign) -> list[CampaignStructure]:
     """Return the structures of a campaign's lock file, checked."""
-    from stores.structures.reading import check_structure
-    from stores.structures.vacuum import check_bulk
-    from workflows.flows.lock_file import campaign_lock, lock_path
-    from workflows.structures.naming import mg_first_formula
+    from stores.structures.reading import show_notes
+    from workflows.flows.lock_file import campaign_lock, lock_path, locked_structures
 
-    found = []
-    for locked in campaign_lock(campaign).compounds:
-        where = f"{lock_path(campaign)}: {locked.label}"
-        try:
-            structure = locked.structure()
-        except ValueError as error:  # no such element
-            raise InputError(f"{where}: {error}; run mgsurf enumerate --update") from None
-        check_structure(structure, where)
-        check_bulk(structure, where)
-        formula = mg_first_formula(structure.composition)
-        if formula != locked.formula:
-            raise InputError(
-                f"{where}: its sites are {formula}, its formula {locked.formula}; restore the file, or run "
-                "mgsurf enumerate --update"
-            )
-        found.append(CampaignStructure(locked.label, structure, locked.provenance, locked.facets, where))
-    return found
+    path = lock_path(campaign)
+    lock = campaign_lock(campaign)
+    structures, lines = locked_structures(lock, path, f"mgsurf enumerate {campaign.path}")
+    show_notes(lines)
+    return [
+        CampaignStructure(c.label, structure, c.provenance, c.facets, f"{path}: {c.label}")
+        for c, structure in zip(lock.compounds, structures, strict=True)
+    ]
 
 
 def compound_structures(campaign: Campaign) -> list[CampaignStructure]:
@@ -251,7 +241,7 @@ def _candidates(compound: Compound, directory: Path) -> tuple[list[Candidate], l
 
     from workflows.structures.sources.files import FileSource
 
-    path = directory / Path(compound.file or compound.folder or "").expanduser()
+    path = directory / expand_user(compound.file or compound.folder or "")
     if compound.file is not None and path.is_dir():
         raise InputError(f"{path} is a folder; write `folder:` instead of `file:`")
     if compound.folder is not None and path.is_file():

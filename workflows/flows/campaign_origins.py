@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
 from stores.method import content_hash
+from stores.paths import expand_user
 from workflows.flows.campaign_sources import ORIGINS
 from workflows.structures.sources.merge import full_identifiers
 from workflows.structures.sources.page_cache import default_cache_file
@@ -16,6 +16,7 @@ from workflows.structures.sources.page_cache import default_cache_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import timedelta
+    from pathlib import Path
 
     from workflows.flows.campaign_settings import Campaign, MillerIndex
     from workflows.flows.campaign_sources import CandidateSource
@@ -186,7 +187,7 @@ def _prototypes(campaign: Campaign, entry: CandidateSource, *_: object) -> Sourc
 def _files(campaign: Campaign, entry: CandidateSource, *_: object) -> Source:
     from workflows.structures.sources.files import FileSource
 
-    path = campaign.directory / Path(entry.folder or entry.file or "").expanduser()
+    path = campaign.directory / expand_user(entry.folder or entry.file or "")
     if entry.file is not None and path.is_dir():
         raise InputError(f"{path} is a folder; write `folder:` instead of `file:`")
     if entry.folder is not None and path.is_file():

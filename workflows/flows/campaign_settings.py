@@ -19,7 +19,7 @@ from pydantic import (
 
 from stores.errors import InputError
 from workflows.analysis.verdicts import VerdictThresholds
-from workflows.flows.campaign_fields import Formula, PrototypeName, Section, Text, choose
+from workflows.flows.campaign_fields import Formula, PathText, PrototypeName, Section, Text, choose
 from workflows.flows.campaign_problems import dotted, line_of
 from workflows.flows.campaign_refresh import Refresh
 from workflows.flows.campaign_resources import Resources
@@ -68,7 +68,7 @@ def _store(uri: str) -> str:
 
     try:
         parse_uri(uri)
-    except (InputError, RuntimeError) as error:  # the latter: ~name/ of a user who is not there
+    except InputError as error:
         raise ValueError(str(error)) from None
     return uri
 
@@ -85,8 +85,8 @@ class Compound(Section):
     prototype: PrototypeName | None = Field(
         default=None, description="Strukturbericht symbol, e.g. B2, C14, A12"
     )
-    file: Text | None = Field(default=None, description="A CIF or POSCAR, relative to the campaign file")
-    folder: Text | None = Field(
+    file: PathText | None = Field(default=None, description="A CIF or POSCAR, relative to the campaign file")
+    folder: PathText | None = Field(
         default=None, description="A folder of CIFs and POSCARs, relative to the campaign file"
     )
     facets: list[Facet] | None = Field(
@@ -200,7 +200,7 @@ class Campaign(Section):
         default=None,
         description="sqlite:///path, mongodb://... or memory://; --store wins; MGSURF_STORE does not",
     )
-    work_dir: Text | None = Field(
+    work_dir: PathText | None = Field(
         default=None, description="Raw files of the engine; ./mgsurf_runs by default"
     )
     resources: Resources | None = Field(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from stores.errors import InputError
-from workflows.flows.campaign_fields import Formula, Partner, PrototypeName, Section, Text, choose
+from workflows.flows.campaign_fields import Formula, Partner, PathText, PrototypeName, Section, Text, choose
 
 if TYPE_CHECKING:
     from workflows.structures.sources.filters import CandidateFilter
@@ -64,10 +64,10 @@ class CandidateSource(Section):
     formulas: list[Formula] | None = Field(
         default=None, min_length=1, description="With prototypes: compounds instead of partner elements"
     )
-    folder: Text | None = Field(
+    folder: PathText | None = Field(
         default=None, description="A folder of CIFs and POSCARs, relative to the campaign file"
     )
-    file: Text | None = Field(default=None, description="A CIF or POSCAR, relative to the campaign file")
+    file: PathText | None = Field(default=None, description="A CIF or POSCAR, relative to the campaign file")
 
     @model_validator(mode="after")
     def _one_origin(self) -> CandidateSource:

@@ -6,8 +6,6 @@ Merging and counting thousands of compounds takes minutes; asking again for what
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import zlib
 from contextlib import suppress
 from functools import cache
@@ -16,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from stores.errors import InputError
+from stores.files import write_file
 from stores.method import content_hash
 from workflows.flows.dft_cost import Work
 from workflows.structures.sources.page_cache import default_cache_file
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from workflows.flows.enumeration import Enumeration
 
 _DECIDING = (
-    "campaign_origins", "campaign_sources", "dft_cost", "enumeration", "lock_file", "refused_phases",
+    "campaign_origins", "campaign_sources", "dft_cost", "enumeration", "lock_checks", "lock_file",
+    "refused_phases",
     "slab_counts",
 )  # fmt: skip
 
@@ -77,15 +78,15 @@ class EnumerationCache:
     def get(self, key: str) -> Enumeration | None:
         """Return an enumeration, None if it is not there or cannot be read."""
         from workflows.flows.enumeration import Enumeration
-        from workflows.flows.lock_file import LockFile
+        from workflows.flows.lock_file import parse_lock
 
         try:
             plain = orjson.loads(zlib.decompress((self.folder / key).read_bytes()))
-            lock = LockFile.model_validate(orjson.loads(plain["text"]))
+            lock = parse_lock(plain["text"], self.folder / key, "mgsurf enumerate")
             works = [Work(bulk, tuple(oriented), tuple(slabs)) for bulk, oriented, slabs in plain["works"]]
             counts = int(plain["n_candidates"])
             problems, notes, whole = list(plain["problems"]), list(plain["notes"]), bool(plain["whole"])
-        except (OSError, ValueError, KeyError, TypeError, zlib.error):
+        except (OSError, ValueError, KeyError, TypeError, zlib.error, InputError):
             return None
         return Enumeration(lock, plain["text"], works, counts, problems, notes, whole, from_cache=True)
 
@@ -103,10 +104,7 @@ class EnumerationCache:
         )
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.folder, suffix=".new")
-            with os.fdopen(handle, "wb") as file:
-                file.write(zlib.compress(text, 1))
-            Path(name).replace(self.folder / key)
+            write_file(self.folder / key, zlib.compress(text, 1), durable=False)
             kept = sorted(self.folder.iterdir(), key=lambda path: -path.stat().st_mtime)
             for path in kept[KEPT:]:
                 path.unlink(missing_ok=True)

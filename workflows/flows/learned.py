@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model.checked_json import read_json
 from stores.errors import InputError
 from stores.labelled import labelled_slabs
 from stores.model_names import is_version, or_the_folder
@@ -93,9 +93,8 @@ def split_of(model: str, store: SurfaceStore) -> str:
         registry = ModelRegistry(store)
         return str(registry.card(registry.resolve(model)).config.get("split", ""))
     try:
-        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        return str(run["settings"]["split"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(read_json(folder / "run.json")["settings"]["split"])
+    except (FileNotFoundError, KeyError, TypeError):
         return ""
 
 
@@ -103,10 +102,10 @@ def _of_folder(folder: Path) -> tuple[str | None, set[str]]:
     """Return the snapshot of a training, if it had one, and the ids of its records, as far as it tells."""
     run, table = folder / "run.json", folder / "predictions.csv"
     try:
-        snapshot = json.loads(run.read_text(encoding="utf-8")).get("snapshot") if run.is_file() else None
+        snapshot = read_json(run).get("snapshot") if run.is_file() else None
         if not table.is_file():
             return snapshot, set()
         with table.open(encoding="utf-8", newline="") as file:
             return snapshot, {row["record_id"] for row in csv.DictReader(file)}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, csv.Error) as error:
         raise InputError(f"{folder}: what was trained there cannot be read ({error}); train again") from error

@@ -8,24 +8,34 @@ control system shows what changed.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from stores.errors import InputError
+from stores.files import NO_ROOM, write_file
 from stores.method import content_hash
 from stores.records import Provenance
+from stores.words import counted
+from workflows.flows.lock_checks import (
+    CHECKSUMS,
+    SEALED_FROM,
+    check_formula,
+    check_planes,
+    checked_structure,
+    checksums,
+    compare,
+)
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from workflows.flows.campaign_settings import Campaign
 
-LOCK_VERSION = 2
-"""Of the layout. Before 2 `sections` left defaults out, so that a changed default was not seen."""
+LOCK_VERSION = 3
+"""Before 3 there were no checksums. Before 2 `sections` left defaults out, so that a changed default was not
+seen."""
 
 LENGTH_DIGITS = 6
 """Of lattice vectors (A)."""
@@ -34,6 +44,9 @@ POSITION_DIGITS = 8
 """Of fractional coordinates."""
 
 ENERGY_DIGITS = 6
+SHOWN_PLACES = 3
+"""So many changes of a file are named in its one line."""
+
 SECTIONS = ("compounds", "sources", "filters")
 """Sections of the campaign file that decide the list. Slab settings only decide the counts."""
 
@@ -108,6 +121,12 @@ class LockFile(_Model):
         description="Known phases in the systems of the compounds that filters or hull refused, the lowest "
         "of each formula and method: they are not computed, but bound the windows of those that are",
     )
+    _removed: list[str] = PrivateAttr(default_factory=list)
+
+    @property
+    def removed(self) -> list[str]:
+        """Labels of compounds that were deleted from the file by hand: they are not computed."""
+        return self._removed
 
 
 def lock_path(campaign: Campaign) -> Path:
@@ -134,8 +153,11 @@ def is_made_from(lock: LockFile, campaign: Campaign) -> bool:
 
 
 def dump_lock(lock: LockFile) -> str:
-    """Return the text of a lock file."""
-    return _json({"lock_version": lock.lock_version, **lock.model_dump(mode="json", exclude_defaults=True)})
+    """Return the text of a lock file, with its checksums."""
+    plain = {"lock_version": lock.lock_version, **lock.model_dump(mode="json", exclude_defaults=True)}
+    if lock.lock_version >= SEALED_FROM:
+        plain[CHECKSUMS] = checksums(plain)
+    return _json(plain)
 
 
 def write_lock(text: str, path: Path) -> None:
@@ -147,28 +169,19 @@ def write_lock(text: str, path: Path) -> None:
         If it cannot be written.
     """
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".new")
+        write_file(path, text)
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; choose a file name with --output") from None
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
         raise InputError(
             f"{path}: cannot be written: {error.strerror}; choose another place with --output"
         ) from None
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, IsADirectoryError):
-            raise InputError(f"{path}: is a folder; choose a file name with --output") from None
-        raise
 
 
 def read_lock(path: Path, how: str) -> LockFile:
-    """Read a lock file.
+    """Read a lock file, and check that it is what was written and that its compounds have their formulas.
 
     Parameters
     ----------
@@ -180,31 +193,90 @@ def read_lock(path: Path, how: str) -> LockFile:
     Raises
     ------
     InputError
-        In one line, if it is missing, unreadable, damaged, or was written by a newer mgsurf.
+        In one line, if it is missing, unreadable, damaged, was changed since it was written, or was written
+        by a newer mgsurf; fields and compounds that changed are named.
     """
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{path}: no such lock file; run {how} first") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; check path and permissions") from None
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: the lock file is damaged ({error.reason}); {remedy(how)}") from None
+    return parse_lock(text, path, how)
+
+
+def parse_lock(text: str, path: Path, how: str) -> LockFile:
+    """Return the lock file of a text, checked as by `read_lock`."""
+    try:
+        plain = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:  # JSONDecodeError is a ValueError
         line = getattr(error, "lineno", None)
         place = f"{path}:{line}" if line else str(path)
-        raise InputError(f"{place}: the lock file is damaged ({_damage(error)}); {_mend(how)}") from None
+        raise InputError(f"{place}: the lock file is damaged ({_damage(error)}); {remedy(how)}") from None
     version = plain.get("lock_version") if isinstance(plain, dict) else None
     if isinstance(version, int) and version > LOCK_VERSION:
         raise InputError(
             f"{path}: written by a newer mgsurf (layout {version}, this one reads up to {LOCK_VERSION}); "
             "upgrade mgsurf"
         )
+    stated = plain.pop(CHECKSUMS, None) if isinstance(plain, dict) else None
     try:
-        return LockFile.model_validate(plain)
+        lock = LockFile.model_validate(plain)
+        places, lock._removed = compare(plain, lock.lock_version, stated)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(step + 1) if isinstance(step, int) else step for step in first["loc"])
         what = f"{field}: {first['msg']}" if field else first["msg"]
-        raise InputError(f"{path}: the lock file is damaged ({what}); {_mend(how)}") from None
+        raise InputError(f"{path}: the lock file is damaged ({what}); {remedy(how)}") from None
+    except TypeError as error:  # text that is no UTF-8, an integer of more than 64 bits
+        raise InputError(f"{path}: the lock file is damaged ({error}); {remedy(how)}") from None
+    if places:
+        more = f" and {len(places) - SHOWN_PLACES} more" if len(places) > SHOWN_PLACES else ""
+        named = ", ".join(places[:SHOWN_PLACES]) + more
+        raise InputError(f"{path}: the lock file was changed since it was written ({named}); {remedy(how)}")
+    for compound in lock.compounds:
+        check_formula(compound, f"{path}: {compound.label}", remedy(how))
+    return lock
+
+
+def locked_structures(lock: LockFile, path: Path, how: str) -> tuple[list[Structure], list[str]]:
+    """Return the crystals of a lock file, each compared with its entry, and lines for people.
+
+    Parameters
+    ----------
+    lock
+        From `read_lock`.
+    path, how
+        File and command that makes it, for messages.
+
+    Raises
+    ------
+    InputError
+        In one line that names the entry, as `workflows.flows.lock_checks.checked_structure`.
+    """
+    structures, lines = [], removed_line(lock, path)
+    for compound in lock.compounds:
+        where = f"{path}: {compound.label}"
+        structures.append(checked_structure(compound, where, remedy(how)))
+        if lock.lock_version < SEALED_FROM and (
+            line := check_planes(compound, structures[-1], lock.slab_settings, where, remedy(how))
+        ):
+            lines.append(line)
+    return structures, lines
+
+
+def removed_line(lock: LockFile, path: Path) -> list[str]:
+    """Return a line that names the compounds deleted from a lock file by hand; none if there are none."""
+    if not lock.removed:
+        return []
+    named = ", ".join(lock.removed[:SHOWN_PLACES]) + (" ..." if len(lock.removed) > SHOWN_PLACES else "")
+    return [f"{path}: {counted(len(lock.removed), 'compound')} deleted by hand: {named}"]
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def campaign_lock(campaign: Campaign) -> LockFile:
@@ -250,14 +322,9 @@ def _damage(error: Exception) -> str:
     return str(getattr(error, "msg", "") or error).split(":")[0]
 
 
-def _mend(how: str) -> str:
-    return f"restore it, or make it anew with {how} --update"
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def remedy(how: str) -> str:
+    """Return what to do about a lock file that cannot be used; `how` is the command that makes it."""
+    return f"restore it, or replace it with {how} --update"
 
 
 def _json(value: Any, indent: str = "") -> str:

@@ -126,7 +126,7 @@ def check_records(maker: RefreshMaker, after: list[Any]) -> Any:
 @job(name="train and decide")
 def retrain(maker: RefreshMaker) -> dict[str, Any]:
     """Make a challenger and decide about it, or go on with one that was interrupted."""
-    from model.folder_lock import InUseError
+    from stores.files import InUseError
     from stores.registry import DamagedWeightsError
 
     require_torch()

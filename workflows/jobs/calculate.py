@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import math
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from stores.connections import open_store
 from stores.errors import InputError, MgsurfError
+from stores.files import NO_ROOM, FileLock, write_file
 from stores.method import Method, content_hash
 from stores.plain import plain_values
 from stores.records import CalculationKind, CalculationOutput, CalculationRecord, CalculationStatus
@@ -31,12 +31,8 @@ if TYPE_CHECKING:
     from workflows.jobs.context import RunContext
 
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""After these nothing can be kept, not even that a calculation failed."""
-
-NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
-"""What file systems without locks answer."""
-
+LEAST_ROOM = 65_536
+"""What must still fit on the disk (bytes) for a failure to be blamed on the calculation."""
 
 RETRIED = "retried_in_run"
 """Key of an output's details: the run that tried an unconverged calculation again. No clock tells that."""
@@ -120,6 +116,8 @@ def calculate(
             announce(Stage.STARTED, question.label, cost=question.cost)
             start = monotonic()
             output = _run_safely(engine, question, run, directory)
+            if output.status is CalculationStatus.FAILED:
+                _check_room(directory)  # for programs hide a full disk behind errors of their own
             seconds = monotonic() - start
             record = CalculationRecord(
                 id=calculation_id,
@@ -218,13 +216,30 @@ def _run_safely(
     except MgsurfError as error:
         reason = str(error)
     except OSError as error:
-        if error.errno in DISK_FULL:
+        if error.errno in NO_ROOM:  # nothing can be kept, not even that a calculation failed
             raise
         reason = f"{type(error).__name__}: {error}"
     except Exception as error:  # noqa: BLE001 -- any engine fault is this calculation's answer
-        (directory / "traceback.txt").write_text(traceback.format_exc())
+        with suppress(FileNotFoundError):  # somebody removed the folder, which may be what went wrong
+            (directory / "traceback.txt").write_text(traceback.format_exc())
         reason = f"{type(error).__name__}: {error} (see {directory / 'traceback.txt'})"
     return CalculationOutput(status=CalculationStatus.FAILED, reason=" ".join(reason.split()))
+
+
+def _check_room(directory: Path) -> None:
+    """Raise if nothing more can be written to a folder: what failed for that reason is no answer.
+
+    Raises
+    ------
+    OSError
+        One of `stores.files.NO_ROOM`.
+    """
+    try:
+        write_file(directory / ".room", bytes(LEAST_ROOM), alone=True)
+        (directory / ".room").unlink()
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise OSError(error.errno, error.strerror, str(directory)) from error
 
 
 def make_directory(directory: Path) -> None:
@@ -238,6 +253,8 @@ def make_directory(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if error.errno in NO_ROOM - {errno.EROFS}:
+            raise
         raise InputError(
             f"{directory}: cannot be created: {error.strerror}; "
             "choose another work_dir or correct its permissions"
@@ -246,24 +263,21 @@ def make_directory(directory: Path) -> None:
 
 @contextmanager
 def _alone_in(directory: Path) -> Iterator[None]:
-    """Wait until no other process works in the folder; the lock ends with the process, however it ends.
+    """Wait until no other process works in the folder.
 
-    Some shared file systems (Lustre mounted without ``flock``) have no locks. Work goes on without: on a
-    queue no other job asks the same, unless two campaigns do at the same moment.
+    Where a file system has no locks, two campaigns on a queue may compute the same at the same moment.
     """
+    lock = FileLock(directory / ".lock")
     try:
-        lock = (directory / ".lock").open("w")
+        lock.acquire()
     except OSError as error:
-        if error.errno in DISK_FULL:
+        if error.errno in NO_ROOM:
             raise
         raise InputError(
             f"{directory}: cannot be written: {error.strerror}; "
             "choose another work_dir or correct its permissions"
         ) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
+    try:
         yield
+    finally:
+        lock.release()

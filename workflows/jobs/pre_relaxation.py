@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stores.errors import InputError, install_command
+from stores.files import write_file
 from stores.method import content_hash
 from workflows.analysis.reconstruction import score_reconstruction
 from workflows.analysis.verdicts import judge_reconstruction
@@ -140,7 +141,7 @@ def _answer(structure: Structure, free: Sequence[bool], folder: Path) -> dict[st
     check_installed(CHGNET)
     folder.mkdir(exist_ok=True)
     (folder / "output.json").unlink(missing_ok=True)
-    (folder / "input.json").write_text(json.dumps(task), encoding="utf-8")
+    write_file(folder / "input.json", json.dumps(task), alone=True)
     try:
         code = _run(folder)
         why = f"its process ended with status {code} (see {folder / 'worker.log'})"
@@ -150,7 +151,7 @@ def _answer(structure: Structure, free: Sequence[bool], folder: Path) -> dict[st
     if answer.get("task_hash") != task["task_hash"]:
         answer = {"error": why, "task_hash": task["task_hash"]}
         # kept too: a second attempt must start where the first one did
-        (folder / "output.json").write_text(json.dumps(answer), encoding="utf-8")
+        write_file(folder / "output.json", json.dumps(answer), alone=True)
     return answer
 
 

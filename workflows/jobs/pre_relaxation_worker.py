@@ -21,6 +21,7 @@ from ase import Atoms
 from ase.constraints import FixAtoms
 from ase.optimize import BFGS
 
+from stores.files import write_file
 from workflows.engines.gpaw_symmetry import KeepSymmetry
 
 if TYPE_CHECKING:
@@ -94,8 +95,7 @@ def main() -> None:
         answer = {"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
     answer["seconds"] = time.time() - begin
     answer["task_hash"] = task["task_hash"]
-    Path("output.json.part").write_text(json.dumps(answer), encoding="utf-8")
-    Path("output.json.part").replace("output.json")
+    write_file(Path("output.json"), json.dumps(answer), alone=True)
 
 
 if __name__ == "__main__":

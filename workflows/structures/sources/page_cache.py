@@ -7,10 +7,7 @@ the whole answer.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import logging
-import os
 import sqlite3
 import tempfile
 import time
@@ -22,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from stores.files import FileLock
+from stores.paths import cache_folder
 from stores.wal import turn_wal_on
 
 if TYPE_CHECKING:
@@ -212,22 +211,14 @@ class PageCache:
         ask at once both fetch.
         """
         folder = self.path.with_name(self.path.name + ".locks")
-        with contextlib.ExitStack() as stack:
-            try:
-                folder.mkdir(exist_ok=True)
-                handle = stack.enter_context((folder / key[:32]).open("w"))
-            except OSError:
-                yield
-                return
-            while not stopped():
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    time.sleep(0.1)
-                except OSError:
-                    break
+        lock = FileLock(folder / key[:32])
+        with suppress(OSError):
+            folder.mkdir(exist_ok=True)
+            lock.acquire(stopped=stopped)
+        try:
             yield
+        finally:
+            lock.release()
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
@@ -240,10 +231,8 @@ class PageCache:
 
 
 def default_cache_file() -> Path:
-    """Return ``$MGSURF_CACHE/sources.sqlite``, else one in the user's cache folder."""
-    told = os.environ.get("MGSURF_CACHE")
-    folder = Path(told) if told else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "mgsurf"
-    return folder.expanduser() / "sources.sqlite"
+    """Return ``sources.sqlite`` in the folder of caches."""
+    return cache_folder() / "sources.sqlite"
 
 
 def _remove(connection: sqlite3.Connection, fetches: Sequence[int]) -> None:

@@ -1,0 +1,77 @@
+"""JSON files that carry a checksum of their content, and text files replaced in one step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from stores.errors import InputError
+from stores.files import write_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CHECKSUM = "checksum"
+"""Key of the SHA-256 over the sorted JSON text of all other keys."""
+
+REMEDY = "copy its folder again from where it is intact, or train again"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one step."""
+    write_file(path, text, alone=True)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write an object with its checksum in one step.
+
+    Parameters
+    ----------
+    path
+        The file.
+    content
+        Values that JSON can hold; its `CHECKSUM`, if it has one, is replaced.
+    """
+    plain = json.loads(json.dumps({name: value for name, value in content.items() if name != CHECKSUM}))
+    write_text(path, json.dumps({**plain, CHECKSUM: _checksum(plain)}, indent=1) + "\n")
+
+
+def read_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
+    """Read an object; files of older versions, without a checksum, are read as they are.
+
+    Parameters
+    ----------
+    path
+        The file.
+    remedy
+        Ends the message about a damaged file.
+
+    Returns
+    -------
+    dict
+        The content without its checksum.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file does not exist.
+    InputError
+        If it cannot be read, holds no JSON object, or was changed after it was written.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is damaged ({error}); {remedy}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: is damaged (no JSON object); {remedy}")
+    stated = content.pop(CHECKSUM, None)
+    if stated is not None and stated != _checksum(content):
+        raise InputError(f"{path}: was changed after it was written (checksum); {remedy}")
+    return content
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

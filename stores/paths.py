@@ -1,0 +1,67 @@
+"""Paths as users write them: ``~`` and ``~name`` replaced, the home folder, the cache folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from stores.errors import InputError
+
+
+def home_folder() -> Path | None:
+    """Return the home folder of this user: HOME, else the entry in the password file; None without either.
+
+    Containers and batch systems start programs under user numbers that have no entry.
+    """
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
+def expand_user(path: str | Path, where: str = "") -> Path:
+    """Replace a leading ``~`` or ``~name`` by the home folder.
+
+    Parameters
+    ----------
+    path
+        As a user wrote it.
+    where
+        Option, variable or key of a file that holds it, for the message.
+
+    Raises
+    ------
+    InputError
+        If there is no such user, or the home folder of this user is unknown.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        user = Path(path).parts[0][1:]
+        shown = f"{where}: {path}" if where else str(path)
+        if user:
+            raise InputError(f"{shown}: there is no user {user}; write the path without ~{user}") from None
+        raise InputError(
+            f"{shown}: the home folder is unknown (HOME is not set and user number {os.getuid()} has no "
+            "entry in the password file); set HOME or write the path without ~"
+        ) from None
+
+
+def cache_folder() -> Path:
+    """Return the folder of caches: MGSURF_CACHE, else mgsurf in XDG_CACHE_HOME, else in ~/.cache.
+
+    Raises
+    ------
+    InputError
+        If it lies in the home folder, which is unknown.
+    """
+    if given := os.environ.get("MGSURF_CACHE"):
+        return expand_user(given, "MGSURF_CACHE")
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return expand_user(given, "XDG_CACHE_HOME") / "mgsurf"
+    if home_folder() is None:
+        raise InputError(
+            f"no folder for caches: HOME is not set and user number {os.getuid()} has no entry in the "
+            "password file; set HOME or MGSURF_CACHE"
+        )
+    return expand_user("~/.cache/mgsurf")

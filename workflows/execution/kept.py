@@ -1,0 +1,149 @@
+"""What is kept of a run that had to end early, in words; and when it has to end."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stores.errors import StoreError, StoreLostError
+from stores.files import NO_ROOM
+from stores.words import counted
+from workflows.engines.protocol import reads_folders
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from workflows.execution.listener import Tally
+
+
+class NoRoomError(StoreError):
+    """A disk or quota is full, or read-only: nothing more can be written."""
+
+    exit_code = 74
+
+
+class WorkDirLostError(StoreError):
+    """The folder of a run was deleted or replaced while the run was at work in it."""
+
+
+class WorkDirWatch:
+    """Finds out whether a folder was deleted or replaced.
+
+    Parameters
+    ----------
+    folder
+        Exists.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self._identity = self._look()
+
+    def check(self) -> None:
+        """Make sure that the folder is there.
+
+        Raises
+        ------
+        WorkDirLostError
+            If it was deleted, or another was put in its place.
+        """
+        found = self._look()
+        if found != self._identity:
+            what = "was replaced by another" if found else "was deleted or moved"
+            raise WorkDirLostError(
+                f"The folder {self.folder} of the engine's files {what} while mgsurf worked in it; nothing "
+                "more is computed. Put it back if it was moved, then run the same command again."
+            )
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            status = self.folder.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+
+@contextmanager
+def kept_in_words(kept: Callable[[StoreError], str]) -> Iterator[None]:
+    """Add to an error of the store what is kept of the work; no room on a disk becomes such an error.
+
+    Parameters
+    ----------
+    kept
+        Returns a sentence, or nothing.
+
+    Raises
+    ------
+    StoreError
+        In one line, of the class it had.
+    """
+    try:
+        yield
+    except StoreError as error:
+        text = kept(error)
+        if not text:
+            raise
+        raise type(error)(f"{str(error).rstrip('.')}. {text}") from error
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        full = no_room(error)
+        raise NoRoomError(f"{full} {kept(full)}".strip()) from error
+
+
+def no_room(error: OSError) -> NoRoomError:
+    """Describe an error of `stores.files.NO_ROOM` in one line."""
+    what, todo = {
+        errno.EROFS: ("the file system is read-only", "choose another work_dir"),
+        errno.EFBIG: ("the file would exceed the allowed size", "raise the limit (ulimit -f)"),
+        errno.EDQUOT: ("the disk quota is used up", "free some space"),
+    }.get(error.errno or 0, ("no space left on the disk", "free some space"))
+    where = f"{error.filename}: " if error.filename else ""
+    return NoRoomError(f"{where}{what}; {todo} and run the same command again.")
+
+
+def kept_of_run(tally: Tally, work_dir: Path, engine: object) -> Callable[[StoreError], str]:
+    """Return what says, for an error that ends a run, where the run's results are.
+
+    Parameters
+    ----------
+    tally
+        What was computed, and what had started.
+    work_dir
+        Of the engine's files.
+    engine
+        Of the run; see `workflows.engines.protocol.reads_folders`.
+    """
+
+    def kept(error: StoreError) -> str:
+        done = len(tally.computed)
+        unstored = [name for name in tally.started if name not in tally.computed]
+        lost = isinstance(error, StoreLostError)
+        if not done and not unstored:
+            return "This run had computed nothing yet."
+        parts = []
+        if done and lost:
+            parts.append(f"This run computed {counted(done, 'calculation')}, stored in what is lost.")
+        elif done:
+            records = "record is" if done == 1 else "records are"
+            parts.append(f"This run computed {counted(done, 'calculation')}, whose {records} in the store.")
+        if unstored:
+            more = f" and {len(unstored) - 3} more" if len(unstored) > 3 else ""
+            parts.append(f"Nothing was stored of {', '.join(unstored[:3])}{more}.")
+        if (unstored or lost) and not isinstance(error, WorkDirLostError):
+            parts.append(_files(work_dir, engine))
+        return " ".join(parts)
+
+    return kept
+
+
+def _files(work_dir: Path, engine: object) -> str:
+    if not work_dir.is_dir():
+        return f"The engine's files in {work_dir} are gone too."
+    if reads_folders(engine):
+        again = "the same command reads finished calculations from there and does not compute them again"
+    else:
+        again = "this engine computes again what the store has no record of"
+    return f"The engine's files are kept in {work_dir}: {again}."
