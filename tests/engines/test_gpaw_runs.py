@@ -99,6 +99,8 @@ def test_record_of_a_calculation_is_complete(unrelaxed):
 def test_static_slab_takes_the_relaxation_s_last_scf(tmp_path, monkeypatch):
     engine = make_engine("gpaw", **COARSE)
     slab = mg_0001()
+    for outermost, shift in ((0, -0.2), (4, 0.2)):
+        slab.translate_sites(outermost, [0, 0, shift], frac_coords=False)
     mesh = engine.kpoints(slab, slab=True)
     folders = [tmp_path / name for name in ("relax", "static", "fresh")]
     for folder in folders:
@@ -118,8 +120,10 @@ def test_static_slab_takes_the_relaxation_s_last_scf(tmp_path, monkeypatch):
     monkeypatch.setattr(gpaw_process.subprocess, "Popen", None)  # nothing may be started from here on
     reused = engine.static_slab(final, mesh, folders[1], prev_dir=folders[0])
     assert reused.energy == pytest.approx(fresh.energy, abs=2e-3)
+    # The density of a moved slab converges last; one from scratch by 1e-4 and less before the wave functions.
+    assert relaxed.ionic_steps > 2
     level = [out.potential.potential[0] - out.fermi_energy for out in (reused, fresh)]
-    assert level[0] == pytest.approx(level[1], abs=0.01)
+    assert level[0] == pytest.approx(level[1], abs=5e-4)
 
 
 def test_scf_that_does_not_converge_is_retried_once_then_unconverged(tmp_path):

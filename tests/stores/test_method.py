@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from stores.method import Method
@@ -16,6 +18,9 @@ OLD = {
     ("vasp", "production"): "vasp-production-119cc143768dedb8",
 }
 """Fingerprints of records made when a fingerprint covered whole tables (gpaw-data 1.2.1)."""
+
+THEN = {("gpaw", "demo"): {"convergence": {"energy": 5e-5, "density": 1e-3, "eigenstates": 1e-5}}}
+"""Settings of those records that the preset has changed since."""
 
 PLAIN = {
     "engine": "emt", "preset": "x", "functional": "EMT", "cutoff": 0.0, "k_density": 1.0, "smearing": "none",
@@ -32,12 +37,17 @@ def engine(name, preset, **options):
     return {"gpaw": GPAWEngine, "vasp": VaspEngine}[name](preset=preset, **options)
 
 
+def old_method(name, preset):
+    method = engine(name, preset).method()
+    return method.model_copy(update={"extra": {**method.extra, **THEN.get((name, preset), {})}})
+
+
 @pytest.mark.parametrize(("name", "preset"), OLD)
 @pytest.mark.parametrize(
     "elements", [(), ("Mg",), ("Ag", "Mg"), ("Gd", "Mg"), ("Mg", "Ni"), ("Cu", "Mg", "Zn")]
 )
 def test_methods_with_standard_tables_keep_their_fingerprint(name, preset, elements):
-    method = engine(name, preset).method()
+    method = old_method(name, preset)
     own = method.for_elements(elements)
     assert {own.fingerprint, method.fingerprint, method.family} == {OLD[name, preset]}
     assert method.whole_fingerprint == OLD[name, preset]
@@ -45,6 +55,22 @@ def test_methods_with_standard_tables_keep_their_fingerprint(name, preset, eleme
     stored = Method.model_validate(own.model_dump(mode="json"))
     assert stored == own == own.for_elements(elements)
     assert stored.for_elements(("Mg", "Y")).fingerprint == OLD[name, preset]
+
+
+@pytest.mark.parametrize(("name", "preset"), OLD)
+def test_records_of_a_preset_whose_settings_changed_are_of_another_method(name, preset):
+    now, then = engine(name, preset).method(), old_method(name, preset)
+    assert (now.family != then.family) is ((name, preset) in THEN)
+    assert (now.fingerprint != then.fingerprint) is ((name, preset) in THEN)
+
+
+@pytest.mark.parametrize("setting", ["energy", "density", "eigenstates"])
+@pytest.mark.parametrize("preset", ["demo", "production"])
+def test_scf_criteria_are_part_of_the_method(monkeypatch, preset, setting):
+    before, settings = GPAWEngine(preset=preset).method(), gpaw.PRESETS[preset]
+    tighter = {**settings.convergence, setting: settings.convergence[setting] / 2}
+    monkeypatch.setitem(gpaw.PRESETS, preset, replace(settings, convergence=tighter))
+    assert GPAWEngine(preset=preset).method().family != before.family
 
 
 @pytest.mark.parametrize("element", ["Po", "At", "Mg", "Zn"])

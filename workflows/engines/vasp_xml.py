@@ -1,8 +1,9 @@
 """A light reader of vasprun.xml: one pass, little memory, and as far as a cut-off file goes.
 
 Densities of states and projections, which make most of a large file, are cut out of the byte stream before
-the XML parser sees them. What pymatgen's Vasprun offers beyond this is not needed here and costs several
-times the time and memory.
+the XML parser sees them. pymatgen's Vasprun takes 5 to 11 times as long for files with projections, reads
+none that was cut off, and keeps neither the electrons of the POTCARs nor the words in place of numbers that
+overflowed (`benchmarks/README.md`).
 """
 
 from __future__ import annotations
