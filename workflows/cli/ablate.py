@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from stores.errors import InputError, StoreError
 from stores.words import counted
 from workflows.cli.console import page
-from workflows.cli.learning import TrainingBar, labelled_slabs, require_network
+from workflows.cli.learning import TrainingProgress, labelled_slabs, require_network
 from workflows.cli.train import DEFAULT_PRESET, pretrained
+from workflows.execution.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -73,8 +74,8 @@ def run_ablation(
         transfers=(None,) if transfer is None else (None, transfer),
         twins=twins,
     )
-    with each_line_once(), TrainingBar(quiet) as bar:
-        results, problems = ablate(labelled_slabs(store, method), plan, folder, bar.step)
+    with each_line_once(), ProgressBar(quiet) as bar:
+        results, problems = ablate(labelled_slabs(store, method), plan, folder, TrainingProgress(bar).step)
     rows, compared, gains = table(results), comparisons(results), transfer_gains(results)
     lines = markdown(rows, compared, plan.split, plan.folds, beside_paper=transfer is None)
     lines += ["", *(_gain(gain) for gain in gains)] if gains else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from stores.words import counted
 from workflows.cli.console import check_one_format, page, simple_table
 from workflows.cli.query import existing_store
 from workflows.cli.writing import store_to_write
+from workflows.execution.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -145,9 +147,6 @@ def _audits(
 ) -> list[Audit]:
     from importlib.util import find_spec
 
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
     from model.audit.checks import audit_slabs
     from model.audit.finding import CHECKS
     from model.audit.slabs import read_audit_slabs
@@ -167,25 +166,20 @@ def _audits(
 
         require_network()
         ensemble, _ = chosen_ensemble(model, uri)
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     audits = []
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("reading slabs", total=None)
-
-        def tick(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
+    with ProgressBar(quiet) as bar:
+        reading, comparing = partial(bar.show, "reading slabs"), partial(bar.show, "comparing labels")
         cache = GraphCache()
-        for slabs in read_audit_slabs(uri, method, cache=cache, tick=tick):
-            bar.update(task, description="comparing labels")
+        reading()
+        for slabs in read_audit_slabs(uri, method, cache=cache, tick=reading):
+            comparing()
             predicted = None
             if ensemble is not None:
                 from model.audit.expectations import by_model
 
                 predicted = by_model(ensemble, uri, slabs, cache)
             audits.append(
-                audit_slabs(slabs, checks=wanted, predicted=predicted, with_trees=with_trees, tick=tick)
+                audit_slabs(slabs, checks=wanted, predicted=predicted, with_trees=with_trees, tick=comparing)
             )
     return audits
 

@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING
 from stores.words import counted
 from workflows.cli.plot import check_output
 from workflows.cli.query import existing_store, explain_empty, select
+from workflows.execution.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from stores.records import SurfaceRecord
+    from stores.surfaces import SurfaceStore
     from workflows.cli.filters import SurfaceFilter
 
 DEFAULT_NAMES = {
@@ -20,6 +25,16 @@ DEFAULT_NAMES = {
     "ase": "surfaces.db",
     "cgcnn": "cgcnn",
 }
+
+
+def _records(store: SurfaceStore, ids: Sequence[str], bar: ProgressBar) -> Iterator[SurfaceRecord]:
+    """Yield the records by their ids, one at a time."""
+    from stores.records import SurfaceRecord
+
+    for number, surface_id in enumerate(ids, start=1):
+        if (record := store.get(SurfaceRecord, surface_id)) is not None:
+            yield record
+        bar.show("writing", number, len(ids))
 
 
 def write_export(
@@ -53,7 +68,6 @@ def write_export(
         Exit status; 1 if no surface matches.
     """
     from stores.export import export
-    from stores.records import SurfaceRecord
 
     path = check_output(output or Path(DEFAULT_NAMES[format]), overwrite)
     filters.criteria()
@@ -63,14 +77,14 @@ def write_export(
         if not ids:
             print(f"mgsurf: {explain_empty(store, filters)}", file=sys.stderr)
             return 1
-        records = (record for i in ids if (record := store.get(SurfaceRecord, i)) is not None)
-        count = export(
-            records,
-            path,
-            format,
-            relaxed=relaxed,
-            include_rejected=include_rejected,
-            overwrite=overwrite,
-        )
+        with ProgressBar() as bar:
+            count = export(
+                _records(store, ids, bar),
+                path,
+                format,
+                relaxed=relaxed,
+                include_rejected=include_rejected,
+                overwrite=overwrite,
+            )
     print(f"{counted(count, 'surface')} in {path}")
     return 0

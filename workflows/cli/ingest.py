@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from stores.connections import resolve_store_uri
 from stores.words import counted
 from workflows.cli.console import page
+from workflows.execution.progress_bar import ProgressBar
 from workflows.jobs.ingest import ingest, plan
 from workflows.report.tables import surface_table
 from workflows.structures.naming import format_plane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from workflows.jobs.ingest import Ingestion
@@ -34,7 +34,11 @@ def ingest_folder(
     int
         Exit status: 1 if a folder could not be read or holds a failed run, else 0.
     """
-    with _progress() as tick:
+    with ProgressBar() as bar:
+
+        def tick(folder: str, number: int, total: int) -> None:
+            bar.show("reading folders", number, total, folder)
+
         if dry_run:
             result, _ = plan(directory, pairs, tick)
         else:
@@ -109,20 +113,3 @@ def _say(lines: Sequence[str]) -> None:
         print(f"mgsurf: {line}", file=sys.stderr)
     if len(lines) > SHOWN_LINES:
         print(f"mgsurf: and {len(lines) - SHOWN_LINES} more; --json shows all", file=sys.stderr)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show on a terminal which folder is being read."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-
-        def tick(folder: str, number: int, total: int) -> None:
-            bar.update(task, completed=number - 1, total=total, description=folder)
-
-        yield tick

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from stores.errors import InputError
 from stores.words import counted
 from workflows.cli.console import check_one_format, page
 from workflows.cli.learning import require_network
+from workflows.execution.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,9 +69,12 @@ def predict(
         candidates = _cut(structure, bulk, prototype is not None, max_index, min_thickness, problems)
     else:
         candidates = _given(inputs, problems)
-    with _Counter(quiet) as counter:
+    with ProgressBar(quiet) as bar:
         found, refused = predict_slabs(
-            ensemble, candidates, workers=workers or _cores(), progress=counter.show
+            ensemble,
+            candidates,
+            workers=workers or _cores(),
+            progress=partial(bar.show, "slabs predicted"),
         )
     problems += [(refusal.name, refusal.reason) for refusal in refused]
     if not found and len(problems) == 1:
@@ -214,32 +219,6 @@ def _cut(
                 slab.termination_label,
                 lattice_is_guess=lattice_is_guess,
             )
-
-
-class _Counter:
-    """Shows on a terminal how many slabs are done, and how fast."""
-
-    def __init__(self, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-        console = Console(stderr=True)
-        self._progress = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console,
-            transient=True, disable=quiet or not console.is_terminal,
-        )  # fmt: skip
-        self._task = self._progress.add_task("reading slabs", total=None)
-
-    def __enter__(self) -> _Counter:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def show(self, done: int) -> None:
-        """Show that so many are done."""
-        self._progress.update(self._task, description=f"{done} slabs predicted")
 
 
 def _cores() -> int:

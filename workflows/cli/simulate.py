@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError, StoreError
+from stores.words import duration
 from workflows.cli.console import page
-from workflows.cli.learning import TrainingBar, duration, labelled_slabs, require_network
+from workflows.cli.learning import TrainingProgress, labelled_slabs, require_network
+from workflows.execution.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,8 +68,10 @@ def run_simulation(
         members=members,
         warm=warm,
     )
-    with TrainingBar(quiet) as bar:
-        lines, sizes, problems = simulate(labelled_slabs(store, method), plan, folder, bar.step)
+    with ProgressBar(quiet) as bar:
+        lines, sizes, problems = simulate(
+            labelled_slabs(store, method), plan, folder, TrainingProgress(bar).step
+        )
     reference = until * sizes["pool"]
     if rounds is not None and lines:
         reference = min(reference, max(line["slabs"] for line in lines))

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
-from stores.words import counted
+from stores.words import counted, duration
 from workflows.cli.console import page
-from workflows.cli.learning import TrainingBar, duration, labelled_slabs, require_network
+from workflows.cli.learning import TrainingProgress, labelled_slabs, require_network
+from workflows.execution.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,8 +90,8 @@ def train_model(
     known = read_run(folder) is not None
     if snapshot is not None:
         _tell_of_deleted(store, snapshot)
-    with TrainingBar(quiet) as bar:
-        run = run_training(slabs, settings, folder, progress=bar.member(members))
+    with ProgressBar(quiet) as bar:
+        run = run_training(slabs, settings, folder, progress=TrainingProgress(bar).member(members))
     report = folder / "report.html"
     if not (known and report.is_file()):
         report = write_report(folder, run, read_rows(folder))

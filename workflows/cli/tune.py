@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from stores.errors import InputError, StoreError
 from stores.words import counted
 from workflows.cli.console import page
-from workflows.cli.learning import duration, labelled_slabs, require_network
+from workflows.cli.learning import labelled_slabs, require_network
+from workflows.execution.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from model.tuning import TrialSummary
 
@@ -61,8 +62,9 @@ def tune_preset(
     slabs(chosen.graph, chosen.network.targets)  # what is wrong with the data is told before a process starts
     task = TrainingTask(slabs, settings)
     _same_search(folder, settings.label())
-    with _SearchBar(quiet, trials) as bar:
-        found = tune(folder, space, task, trials=trials, workers=workers, seed=seed, progress=bar.show)
+    with ProgressBar(quiet) as bar:
+        progress = _show_trials(bar, trials)
+        found = tune(folder, space, task, trials=trials, workers=workers, seed=seed, progress=progress)
     best = _write(folder, found, settings.label())
     if as_json:
         print(json.dumps({"best": best, "trials": len(found), "output": str(folder)}, indent=2))
@@ -126,36 +128,16 @@ def _print(found: Sequence[TrialSummary]) -> None:
     print("score: validation MAE in standard deviations, mean over targets")
 
 
-class _SearchBar:
-    """Shows on a terminal how many trials are done, the best score and the time left."""
+def _show_trials(bar: ProgressBar, trials: int) -> Callable[[list[TrialSummary]], None]:
+    """Return a callback that shows how many trials are done, the best score and the time left."""
+    began, first = monotonic(), -1
 
-    def __init__(self, quiet: bool, trials: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    def show(found: list[TrialSummary]) -> None:
+        nonlocal first
+        if first < 0:  # those of an earlier call took no time
+            first = max(len(found) - 1, 0)
+        seconds = (trials - len(found)) * (monotonic() - began) / max(len(found) - first, 1)
+        best = f"best {found[0].loss:.4f}" if found and math.isfinite(found[0].loss) else ""
+        bar.show("trials", len(found), trials, best, seconds_left=seconds)
 
-        console = Console(stderr=True)
-        self._progress = Progress(
-            BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"), console=console, transient=True,
-            disable=quiet or not console.is_terminal,
-        )  # fmt: skip
-        self._task = self._progress.add_task("searching", total=trials, left="")
-        self._trials, self._began, self._first = trials, monotonic(), -1
-
-    def __enter__(self) -> _SearchBar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def show(self, found: list[TrialSummary]) -> None:
-        """Show the finished trials."""
-        if self._first < 0:
-            self._first = max(len(found) - 1, 0)
-        new = len(found) - self._first
-        seconds = (self._trials - len(found)) * (monotonic() - self._began) / max(new, 1)
-        best = f"best {found[0].loss:.4f}" if found and math.isfinite(found[0].loss) else "searching"
-        self._progress.update(
-            self._task, completed=len(found), description=best, left=f"{duration(seconds)} left"
-        )
+    return show
