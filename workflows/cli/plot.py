@@ -30,6 +30,13 @@ FIELDS = {
 """What each figure reads of a record; potentials and slabs are large and stay in the store otherwise."""
 
 
+NO_LABELS = {
+    "potential": "the planar potential",
+    "phase": "the chemical potentials of a computed surface",
+}
+"""What figures that cannot be drawn of imported slabs need."""
+
+
 def check_output(path: Path, overwrite: bool, suffixes: tuple[str, ...] = ()) -> Path:
     """Return the path if a file can be written there.
 
@@ -92,6 +99,10 @@ def draw(
     choice = PhaseChoice(phases, phases_method)
     if phases is not None and kind != "phase":
         raise InputError(f"--phases belongs to plot phase, not to plot {kind}; leave it out")
+    if filters.labels and kind in NO_LABELS:
+        raise InputError(
+            f"plot {kind} needs {NO_LABELS[kind]}, which imported slabs do not have; leave out --labels"
+        )
     path = check_output(output or Path(f"mgsurf_{kind}.png"), overwrite, FORMATS)
     filters.criteria()
     with existing_store(store_uri) as store:

@@ -109,6 +109,7 @@ def collect(store: SurfaceStore, campaign: str | None, work_dir: Path) -> dict[s
             for c in problems
         ],
         "last_update": max(times, default=None),
+        "imported": Counter(d["source"] for d in store.query({}, ["source"], collection="labels")),
     }
 
 
@@ -197,6 +198,11 @@ def _print(console: Console, state: dict[str, Any]) -> None:
             symbol = {"surface_energy": "γ", "work_function": "Φ"}[target]
             words = ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in counts.items())
             line(f"  {symbol}", words)
+    if sources := state["imported"]:
+        named = ", ".join(f"{number} from {source}" for source, number in list(sources.items())[:3])
+        more = f" and {len(sources) - 3} more sources" if len(sources) > 3 else ""
+        total = counted(sum(sources.values()), "slab")
+        line("imported", f"{total}: {named}{more} (--labels of query, plot and export includes them)")
     if excluded := excluded_line(state["excluded"]):
         line("excluded", excluded.removeprefix("excluded by "), "yellow")
     console.print(_calculation_table(state["calculations"]))

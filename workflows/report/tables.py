@@ -95,7 +95,7 @@ def surface_table(
     width
         Columns of the terminal. Below 96 the values in J/m^2 share a cell with those in eV/A^2 in a
         shorter form; from `WIDE` on the reasons of rejections are shown in the table, otherwise
-        below it. The method has a column of its own if there are several.
+        below it. The method has a column of its own if there are several, or imported slabs.
     title
         Heading.
     sort
@@ -114,7 +114,8 @@ def surface_table(
     if sort:
         listed.sort(key=sort_key)
     methods = method_names({str(record.get("method_fingerprint") or "?") for record in listed})
-    several_methods = len(methods) > 1
+    # that of an imported slab names its source
+    several_methods = len(methods) > 1 or any(record.get("source") for record in listed)
     room = width - (max(map(len, methods.values())) + 2 if several_methods else 0)
     narrow, wide = room < 96, room >= WIDE
     padding = (0, 1, 0, 0) if narrow else (0, 1)
