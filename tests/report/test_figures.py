@@ -191,7 +191,7 @@ def test_scan(shown):
 
 def test_summary(campaign, shown):
     texts = shown(summary_figure(campaign, "quickstart"))
-    assert {"MgAg", "MgPd", "Mg", "$(100)$ Pd", "failed", "partner-rich"} <= set(texts)
+    assert {"MgAg", "MgPd", "Mg", "$(100)$ Pd", "failed", "X-rich"} <= set(texts)
 
 
 def test_summary_of_36_facets(laves, shown):

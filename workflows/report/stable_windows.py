@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from workflows.analysis.stable_window import surface_energies_at
+from workflows.analysis.stable_window import SAME_ENERGY, surface_energies_at
 from workflows.report.style import signed, sort_key
 from workflows.report.table import Column, Table
 from workflows.report.tables import (
@@ -112,6 +112,22 @@ def stable_window_table(
         if line not in table.notes:
             table.notes.append(line)
     return table
+
+
+def unstable_note(window: StableWindow | None, dmu: float) -> str:
+    """Return a line if another phase forms at a chemical potential (eV), else an empty text."""
+    if window is None or window.energy_above_hull is None:
+        return ""
+    if window.window is None or window.limits is None:
+        return window.reason
+    (low, high), (left, right) = window.window, window.limits
+    if low - SAME_ENERGY <= dmu <= high + SAME_ENERGY:
+        return ""
+    phase = left if dmu < low else right
+    return (
+        f"not stable at this chemical potential: {phase} forms; stable from {signed(low, 3)} to "
+        f"{signed(high, 3)} eV ({window.method})"
+    )
 
 
 def describe(surface: Mapping[str, Any], window: StableWindow, methods: Mapping[str, str]) -> str:
