@@ -162,8 +162,9 @@ def test_wulff_of_36_facets(laves, laves_bulk, shown):
 
 
 def test_wulff_that_does_not_exist(mgag, mgag_bulk, campaign):
+    mgag[0]["surface_energy"] = -0.01
     with pytest.raises(InputError, match="MgAg: no Wulff shape"):
-        wulff_figure(mgag, mgag_bulk, dmu=5.0)
+        wulff_figure(mgag, mgag_bulk)
     with pytest.raises(InputError, match="one bulk"):
         wulff_figure(campaign, mgag_bulk)
 

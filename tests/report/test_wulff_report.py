@@ -13,7 +13,7 @@ from workflows.analysis.stable_window import StableWindow
 from workflows.report.wulff_figure import draw_wulff, wulff_figure
 from workflows.report.wulff_report import wulff_report, wulff_table
 
-# preset demo of docs/validation.md, with 4.062 eV for (110): MgAg (100) Mg, (100) Ag, (110), (111) Mg, (111) Ag
+# preset demo of docs/validation.md with 4.062 eV for (110): (100) Mg, (100) Ag, (110), (111) Mg, (111) Ag
 DEMO = ((0.0431, 3.348), (0.0796, 4.138), (0.0510, 4.062), (0.0545, 3.516), (0.0719, 3.921))
 WINDOW = (-0.75, 0.0)
 
@@ -81,11 +81,11 @@ def test_outside_the_window(demo, mgag_bulk, dmu):
 
 
 def test_elements_and_compounds_without_a_window(magnesium, mgag, mgag_bulk):
-    with pytest.raises(InputError, match="it is an element.*leave out --x-rich"):
+    with pytest.raises(InputError, match=r"it is an element.*leave out --x-rich"):
         wulff_figure(magnesium, mgag_bulk, x_rich=True)
     for record in mgag:
         record["chemical_potential_window"] = None
-    with pytest.raises(InputError, match="reference of Ag is missing.*leave out --dmu -0.1"):
+    with pytest.raises(InputError, match=r"reference of Ag is missing.*leave out --dmu -0.1"):
         wulff_report(mgag, mgag_bulk, dmu=-0.1)
     assert "Mg-rich, Δμ(Mg) = 0 eV" in printed(wulff_report(mgag, mgag_bulk))
     with pytest.raises(InputError, match="exclude each other"):
