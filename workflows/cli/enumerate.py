@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from stores.connections import open_store, resolve_store_uri
 from stores.errors import InputError, MgsurfError
 from stores.words import counted
-from workflows.cli.console import check_one_format, page
+from workflows.cli.console import check_one_format, page, print_table, print_text
 from workflows.cli.enumerate_table import TABLE_ROWS, compound_table, hours_text, print_csv, row
 from workflows.engines.registry import make_engine
 from workflows.execution.progress_bar import ProgressBar
@@ -98,17 +98,15 @@ def enumerate_compounds(
     elif as_csv:
         print_csv(rows)
     elif rows:
-        console.print(compound_table(rows))
+        print_table(compound_table(rows), console)
     if as_json or as_csv:
-        from rich.console import Console
-
-        console = Console(stderr=True, highlight=False)
+        console = page(stderr=True)
     _conclude(console, settings, found, rows, [*found.notes, *left_out], model)
     if not rows:
         return 1
     path = output or lock_path(settings)
     for line in settle(found, path, settings, update=update):
-        console.print(line, markup=False, soft_wrap=True)
+        print_text(line, console)
     return 1 if found.problems else 0
 
 
@@ -159,7 +157,7 @@ def _conclude(
     """Print totals, what was done on purpose, and what went wrong."""
 
     def say(text: str) -> None:
-        console.print(text, markup=False, soft_wrap=True)
+        print_text(text, console)
 
     if not rows:
         say(f"no compound is left of {found.n_candidates} structures; no lock file was written")

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from stores.connections import resolve_store_uri
 from stores.words import counted
-from workflows.cli.console import page
+from workflows.cli.console import print_table
 from workflows.execution.progress_bar import ProgressBar
 from workflows.jobs.ingest import ingest, plan
+from workflows.report.table import Column, Table
 from workflows.report.tables import surface_table
 from workflows.structures.naming import format_plane
 
@@ -49,11 +50,10 @@ def ingest_folder(
         print(json.dumps(_plain(result), indent=2))
     else:
         if dry_run:
-            page().print(_pair_table(result.pairs))
+            print_table(pair_table(result.pairs))
         elif result.surfaces:
-            console = page()
             rows = [surface.model_dump(mode="json") for surface in result.surfaces]
-            console.print(surface_table(rows, width=console.width))
+            print_table(surface_table(rows))
         print(_summary(result, dry_run))
     _say(result.notes)
     _say(result.problems)
@@ -68,10 +68,10 @@ def _summary(result: Ingestion, dry_run: bool) -> str:
     return f"{slabs} and {result.n_bulks} bulk crystals read; {changed if result.changed else 'nothing new'}"
 
 
-def _pair_table(pairs: Sequence[Pair]) -> Any:
-    from rich.table import Table
-
-    table = Table("slab", "plane", "bulk", "references", "remark")
+def pair_table(pairs: Sequence[Pair]) -> Table:
+    """Table of the slabs that were found with their plane, bulk and references."""
+    headings = ("slab", "plane", "bulk", "references", "remark")
+    table = Table([Column(name, wrap=True, room=24 if name == "remark" else 0) for name in headings])
     for pair in pairs:
         plane = "?"
         if pair.match is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.connections import open_store, resolve_store_uri
 from stores.words import counted
-from workflows.cli.console import check_one_format, page
+from workflows.cli.console import check_one_format, print_table
 from workflows.report.tables import ROW_FIELDS, flat_rows, rows, surface_table
 
 if TYPE_CHECKING:
@@ -181,12 +181,11 @@ def show_surfaces(
             header |= flat_window_fields({}, StableWindow(None))
         _print_csv(lines, list(header))
     elif found:
-        console = page()
         ordered = filters.sort is None
         if stable is None:
-            console.print(surface_table(found, width=console.width, sort=ordered))
+            print_table(surface_table(found, sort=ordered))
         else:
-            console.print(stable_window_table(found, windows, width=console.width, sort=ordered))
+            print_table(stable_window_table(found, windows, sort=ordered))
     if remark:
         print(f"mgsurf: {remark}", file=sys.stderr)
     return 0

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError, StoreError
 from stores.words import counted
-from workflows.cli.console import page
+from workflows.cli.console import print_table, print_text
 from workflows.cli.learning import labelled_slabs, require_network
 from workflows.execution.progress_bar import ProgressBar
+from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,22 +111,22 @@ def _write(folder: Path, found: Sequence[TrialSummary], label: str) -> dict[str,
     return best
 
 
-def _print(found: Sequence[TrialSummary]) -> None:
-    from rich import box
-    from rich.table import Table
-
-    good = [trial for trial in found if not trial.pruned]
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("score", justify="right")
+def trial_table(good: Sequence[TrialSummary]) -> Table:
+    """Table of the best trials: score and parameters."""
     names = sorted({name for trial in good for name in trial.params})
-    for name in names:
-        table.add_column(name.rpartition(".")[2].replace("_", " "), justify="right")
+    headings = [name.rpartition(".")[2].replace("_", " ") for name in names]
+    table = Table([Column("score", right=True), *(Column(heading, right=True) for heading in headings)])
     for trial in good[:_SHOWN]:
         table.add_row(f"{trial.loss:.4f}", *(str(trial.params.get(name, "")) for name in names))
+    return table
+
+
+def _print(found: Sequence[TrialSummary]) -> None:
+    good = [trial for trial in found if not trial.pruned]
     pruned = len(found) - len(good)
-    page().print(f"{counted(len(found), 'trial')}, {pruned} of them given up early; the best:", markup=False)
-    page().print(table)
-    print("score: validation MAE in standard deviations, mean over targets")
+    print_text(f"{counted(len(found), 'trial')}, {pruned} of them stopped early; the best:")
+    print_table(trial_table(good))
+    print_text("score: validation MAE in standard deviations, mean over targets")
 
 
 def _show_trials(bar: ProgressBar, trials: int) -> Callable[[list[TrialSummary]], None]:
