@@ -1,4 +1,4 @@
-"""Find which termination of each plane is stable, from Mg-rich to partner-rich conditions.
+"""Find which termination of each plane is stable, from Mg-rich to X-rich conditions.
 
     python examples/gamma_over_chemical_potential.py [STORE] [FORMULA]
 

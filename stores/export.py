@@ -14,6 +14,7 @@ from stores.errors import InputError, StoreError
 from stores.files import replacing, replacing_folder
 
 if TYPE_CHECKING:
+    from stores.imported import ImportedSurface
     from stores.records import SurfaceRecord
 
 logger = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ FORMATS = ("csv", "jsonl", "extxyz", "ase", "cgcnn")
 
 
 def export(
-    records: Iterable[SurfaceRecord],
+    records: Iterable[SurfaceRecord | ImportedSurface],
     path: str | Path,
     format: str,
     *,
@@ -30,7 +31,7 @@ def export(
     include_rejected: bool = False,
     overwrite: bool = False,
 ) -> int:
-    """Write surface records to a file, or for cgcnn to a folder.
+    """Write surface records and imported slabs to a file, or for cgcnn to a folder.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ def export(
     target = Path(path).absolute()
     _check_target(target, overwrite=overwrite, folder=format == "cgcnn")
 
-    def chosen() -> Iterator[SurfaceRecord]:
+    def chosen() -> Iterator[SurfaceRecord | ImportedSurface]:
         for record in records:
             if relaxed and record.relaxed_slab is None:
                 logger.warning("%s %s has no relaxed slab; left out of %s", record.formula, record.id, target)

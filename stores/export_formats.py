@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError, StoreError
+from stores.imported import ImportedSurface
 from stores.records import SurfaceRecord, VerdictStatus
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 Writer = Callable[..., int]
+Exportable = SurfaceRecord | ImportedSurface
 
 # fields that mean nothing once the value they belong to is rejected
 _OF_SURFACE_ENERGY = ("surface_energy", "surface_energy_x_rich", "surface_energy_slope")
@@ -26,7 +28,7 @@ CSV_COLUMNS = (
     "id", "formula", "chemsys", "h", "k", "l", "termination", "termination_label", "surface_energy",
     "surface_energy_x_rich", "work_function", "surface_energy_verdict", "work_function_verdict", "n_atoms",
     "n_layers", "thickness", "area", "spacegroup_number", "method_fingerprint", "campaign", "bulk_id",
-    "created_at",
+    "created_at", "source", "source_id",
 )  # fmt: skip
 
 ID_PROP_COLUMNS = """\
@@ -38,7 +40,7 @@ An empty cell: not computed, or not accepted by its verdict.
 """
 
 
-def labelled(record: SurfaceRecord, *, include_rejected: bool) -> SurfaceRecord:
+def labelled(record: Exportable, *, include_rejected: bool) -> Exportable:
     """Return the record with the values that its verdicts reject taken out, unless they are wanted."""
     if include_rejected:
         return record
@@ -57,6 +59,9 @@ def table_row(record: SurfaceRecord) -> dict[str, Any]:
         "surface_energy_verdict": record.verdicts.surface_energy.status.value,
         "work_function_verdict": record.verdicts.work_function.status.value,
         "created_at": record.created_at.isoformat(),
+        # of imported slabs
+        "source": getattr(record, "source", ""),
+        "source_id": getattr(record, "source_id", ""),
     }
     return {name: special[name] if name in special else getattr(record, name) for name in CSV_COLUMNS}
 

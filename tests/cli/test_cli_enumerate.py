@@ -326,16 +326,16 @@ def test_a_server_that_is_gone_takes_nothing_away(mg, write, tmp_path):
 
 @pytest.mark.parametrize("stage", ["symmetry", "slabs"])
 def test_ctrl_c_keeps_what_has_come_and_writes_no_lock_file(mg, write, tmp_path, monkeypatch, stage):
-    from workflows.cli.enumerate import Bar
+    from workflows.execution.progress_bar import ProgressBar
 
-    def interrupt(self, told, done, total):
-        if told == stage:
+    def interrupt(self, shown, done, total):
+        if shown == stage:
             raise KeyboardInterrupt
 
     with optimade_server({"mp": databases()["mp"]}, page_limit=50, validate=False) as urls:
         campaign = write(urls, "partners: [Ag]", order=("mp",))
         with monkeypatch.context() as patched:
-            patched.setattr(Bar, "tell", interrupt)
+            patched.setattr(ProgressBar, "show", interrupt)
             assert mg("enumerate", campaign)[0] == 130
     assert not list(tmp_path.glob("*lock*"))
     # the server is gone: what had come is enough

@@ -36,7 +36,7 @@ def test_every_figure_is_drawn(make, tmp_path, capsys, kind, filters):
     path = tmp_path / "figure.png"
     assert make("plot", kind, *filters, "-o", path) == 0
     assert path.read_bytes().startswith(b"\x89PNG")
-    assert capsys.readouterr().out.strip() == str(path)
+    assert capsys.readouterr().out.splitlines()[-1] == str(path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["figure.png"]
 
 
@@ -45,9 +45,9 @@ def test_figures_in_other_formats(make, tmp_path):
     assert "<svg" in (tmp_path / "figure.svg").read_text()
 
 
-def test_plot_refuses_what_it_cannot_draw(refused, filled, tmp_path):
+def test_plot_refuses_what_it_cannot_draw(refused_here, filled, tmp_path):
     def line(*arguments):
-        return refused("plot", *arguments, "--store", filled)
+        return refused_here("plot", *arguments, "--store", filled)
 
     assert "8 match: " in line("potential")
     assert "narrow them with --formula" in line("potential")
@@ -113,3 +113,27 @@ def test_missing_relaxed_slabs_are_told(mgsurf, filled):
     assert "2 surfaces in surfaces.extxyz" in done.stdout
     assert done.stderr.startswith("mgsurf: Mg ")
     assert "has no relaxed slab" in done.stderr
+
+
+def test_wulff_shape_at_a_chemical_potential(make, tmp_path, capsys):
+    assert (
+        make("plot", "wulff", "--formula", "MgAg", "--dmu", -0.3, "--max-index", 2, "-o", tmp_path / "w.png")
+        == 0
+    )
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Δμ(Mg) = −0.300 eV" in text and "(210), (211), (221) (not computed)" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("wulff", "--dmu", "-0.9"), ("--dmu -0.9", "-0.600 eV (Ag-rich)")),
+        (("wulff", "--dmu", "nan"), ("--dmu nan", "-0.600 eV (Ag-rich)")),
+        (("wulff", "--dmu", "-0.1", "--x-rich"), ("--dmu and --x-rich",)),
+        (("phase", "--x-rich"), ("--x-rich", "plot wulff", "plot phase")),
+        (("scatter", "--dmu", "0"), ("--dmu", "plot wulff", "plot scatter")),
+    ],
+)
+def test_chemical_potentials_that_cannot_be(refused_here, filled, arguments, parts):
+    line = refused_here("plot", *arguments, "--formula", "MgAg", "--store", filled)
+    assert all(part in line for part in parts), line

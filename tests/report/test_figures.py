@@ -162,8 +162,9 @@ def test_wulff_of_36_facets(laves, laves_bulk, shown):
 
 
 def test_wulff_that_does_not_exist(mgag, mgag_bulk, campaign):
+    mgag[0]["surface_energy"] = -0.01
     with pytest.raises(InputError, match="MgAg: no Wulff shape"):
-        wulff_figure(mgag, mgag_bulk, dmu=5.0)
+        wulff_figure(mgag, mgag_bulk)
     with pytest.raises(InputError, match="one bulk"):
         wulff_figure(campaign, mgag_bulk)
 
@@ -191,7 +192,7 @@ def test_scan(shown):
 
 def test_summary(campaign, shown):
     texts = shown(summary_figure(campaign, "quickstart"))
-    assert {"MgAg", "MgPd", "Mg", "$(100)$ Pd", "failed", "partner-rich"} <= set(texts)
+    assert {"MgAg", "MgPd", "Mg", "$(100)$ Pd", "failed", "X-rich"} <= set(texts)
 
 
 def test_summary_of_36_facets(laves, shown):

@@ -59,7 +59,7 @@ def test_unknown_phases_change_nothing(mgag):
 def test_the_table_fits(mgag, magnesium, width):
     text = io.StringIO()
     windows = [*[StableWindow(None, reason="Mg is an element")] * 2, *[WINDOW] * 4, ABOVE]
-    table = stable_window_table([*magnesium, *mgag], windows, width)
+    table = stable_window_table([*magnesium, *mgag], windows)
     Console(file=text, width=width).print(table)
     lines = text.getvalue().splitlines()
     assert max(map(len, lines)) <= width

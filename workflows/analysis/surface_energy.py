@@ -60,7 +60,7 @@ def reference_element(elements: Iterable[str]) -> str:
     """Choose the element that plays the role of Mg: whose chemical potential spans the window.
 
     It is Mg wherever there is Mg; otherwise the less electronegative one on Pauling's scale, which the
-    formula names first, so that the two ends keep their meaning (metal-rich, partner-rich). Equal or
+    formula names first, so that the two ends keep their meaning (Mg-rich, X-rich). Equal or
     unknown electronegativities fall back to alphabetical order.
 
     Parameters

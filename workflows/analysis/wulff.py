@@ -128,7 +128,7 @@ def facets_from_records(records: Iterable[Mapping[str, Any]], accepted_only: boo
     for record in records:
         verdicts = record["verdicts"]
         if record.get("surface_energy") is None or not any(record["miller_index"]):
-            continue  # an ingested slab whose plane could not be told has no place in the shape
+            continue  # an ingested slab whose plane is unknown has no place in the shape
         if accepted_only and verdicts["surface_energy"]["status"] != "accepted":
             continue
         h, k, l_ = record["miller_index"]

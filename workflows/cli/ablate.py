@@ -7,14 +7,17 @@ import json
 import logging
 import sys
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError, StoreError
 from stores.words import counted
-from workflows.cli.console import page
-from workflows.cli.learning import TrainingBar, labelled_slabs, require_network
+from workflows.cli.console import print_table, print_text
+from workflows.cli.learning import TrainingProgress, labelled_slabs, require_network
 from workflows.cli.train import DEFAULT_PRESET, pretrained
+from workflows.execution.progress_bar import ProgressBar
+from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -73,13 +76,13 @@ def run_ablation(
         transfers=(None,) if transfer is None else (None, transfer),
         twins=twins,
     )
-    with each_line_once(), TrainingBar(quiet) as bar:
-        results, problems = ablate(labelled_slabs(store, method), plan, folder, bar.step)
+    with each_line_once(), ProgressBar(quiet) as bar:
+        results, problems = ablate(labelled_slabs(store, method), plan, folder, TrainingProgress(bar).step)
     rows, compared, gains = table(results), comparisons(results), transfer_gains(results)
-    lines = markdown(rows, compared, plan.split, plan.folds, beside_paper=transfer is None)
-    lines += ["", *(_gain(gain) for gain in gains)] if gains else []
+    summary = summarise(rows, compared, plan.split, plan.folds, beside_paper=transfer is None)
+    summary.remarks.extend(map(_gain, gains))
     try:
-        (folder / "ablation.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (folder / "ablation.md").write_text("\n".join(summary.markdown()) + "\n", encoding="utf-8")
         told = {"rows": rows, "best_against_sem_cgcnn": compared, "transfer": gains, "problems": problems}
         text = json.dumps(told, indent=2)
         (folder / "ablation.json").write_text(text + "\n", encoding="utf-8")
@@ -94,24 +97,65 @@ def run_ablation(
     if as_json:
         print(text)
     else:
-        console = page()
-        for line in lines:
-            console.print(line, markup=False, soft_wrap=True)
-        print(f"\ntable in {folder / 'ablation.md'}, {counted(len(results), 'run')} in {folder}")
+        print_text(summary.caption)
+        print_table(summary.table())
+        for line in summary.remarks:
+            print_text(line)
+        print_text(f"table in {folder / 'ablation.md'}, {counted(len(results), 'run')} in {folder}")
     for problem in problems:
         print(f"mgsurf: {problem}", file=sys.stderr)
     return 1 if problems else 0
 
 
-def markdown(
+@dataclass(frozen=True)
+class Summary:
+    """The table of an ablation as texts.
+
+    Attributes
+    ----------
+    caption
+        What was averaged over what.
+    headings, body
+        Of the table.
+    remarks
+        Comparisons, one a line.
+    """
+
+    caption: str
+    headings: list[str]
+    body: list[list[str]]
+    remarks: list[str]
+
+    def markdown(self) -> list[str]:
+        """Return the lines of a Markdown file."""
+        table = [self.headings, *self.body]
+        widths = [max(len(line[i]) for line in table) for i in range(len(self.headings))]
+        return [
+            self.caption,
+            "",
+            _line(self.headings, widths),
+            _line(["-" * width for width in widths], widths),
+            *(_line(cells, widths) for cells in self.body),
+            *(["", *self.remarks] if self.remarks else []),
+        ]
+
+    def table(self) -> Table:
+        """Return the table for a terminal."""
+        table = Table([Column(heading, right=place > 0) for place, heading in enumerate(self.headings)])
+        for cells in self.body:
+            table.add_row(*cells)
+        return table
+
+
+def summarise(
     rows: Sequence[Mapping[str, Any]],
     compared: Mapping[str, Any],
     split: str,
     folds: int,
     *,
     beside_paper: bool = True,
-) -> list[str]:
-    """Return the table as lines of Markdown: mean ± standard deviation over runs, the paper's in brackets.
+) -> Summary:
+    """Return mean ± standard deviation over runs, with the paper's in brackets.
 
     The paper's numbers stand beside whole training sets alone, and not where fine-tuning is judged, which is
     done on slabs of another kind.
@@ -129,18 +173,11 @@ def markdown(
         heads += ["MAE over systems"] if folds or split != "random" else []
     heads.append("total loss")
     body = [_cells(row, targets, several, folds > 0 or split != "random") for row in rows]
-    widths = [max(len(line[i]) for line in [heads, *body]) for i in range(len(heads))]
-    lines = [
-        f"Test part, split by {split}{f', {folds}-fold' if folds else ''}; mean ± standard deviation over "
-        f"runs{', in brackets Table 1 of Shi et al. (one split of 3,526 slabs)' if bracketed else ''}.",
-        "",
-        _line(heads, widths),
-        _line(["-" * width for width in widths], widths),
-        *(_line(cells, widths) for cells in body),
-    ]
-    if compared:
-        lines += ["", *(_comparison(target, c) for target, c in compared.items())]
-    return lines
+    caption = (
+        f"Test set, split by {split}{f', {folds}-fold' if folds else ''}; mean ± standard deviation over "
+        f"runs{', in brackets Table 1 of Shi et al. (one split of 3,526 slabs)' if bracketed else ''}."
+    )
+    return Summary(caption, heads, body, [_comparison(target, c) for target, c in compared.items()])
 
 
 def _without_paper(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,11 @@ from stores.connections import resolve_store_uri
 from stores.errors import InputError, install_command
 from stores.exclusions import accept, exclude, excluded_line, list_excluded
 from stores.words import counted
-from workflows.cli.console import check_one_format, page, simple_table
+from workflows.cli.console import check_one_format, print_table, print_text
 from workflows.cli.query import existing_store
 from workflows.cli.writing import store_to_write
+from workflows.execution.progress_bar import ProgressBar
+from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -132,21 +135,24 @@ def show_excluded(store: str | None, as_json: bool) -> int:
     rows: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for value in found:
         rows[value["formula"], value["target"], value["reason"]].append(value["id"])
-    table = simple_table("compound", "label", "records", "reason", right=("records",), fold=("reason",))
+    print_table(excluded_table(rows))
+    print_text(f"{counted(len(found), 'label')} excluded; mgsurf audit --accept FORMULA, ID or all undoes it")
+    return 0
+
+
+def excluded_table(rows: Mapping[tuple[str, str, str], Sequence[str]]) -> Table:
+    """Table of excluded labels; `rows` has record ids by formula, target and reason."""
+    columns = [Column("compound"), Column("label"), Column("records", right=True)]
+    table = Table([*columns, Column("reason", wrap=True, room=24)])
     for (formula, target, reason), ids in rows.items():
         table.add_row(formula, SYMBOLS.get(target, (target,))[0], str(len(ids)), reason)
-    page().print(table)
-    print(f"{counted(len(found), 'label')} excluded; mgsurf audit --accept FORMULA, ID or all undoes it")
-    return 0
+    return table
 
 
 def _audits(
     uri: str, method: str | None, model: str | None, checks: Sequence[str], quiet: bool
 ) -> list[Audit]:
     from importlib.util import find_spec
-
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from model.audit.checks import audit_slabs
     from model.audit.finding import CHECKS
@@ -167,25 +173,20 @@ def _audits(
 
         require_network()
         ensemble, _ = chosen_ensemble(model, uri)
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     audits = []
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("reading slabs", total=None)
-
-        def tick(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
+    with ProgressBar(quiet) as bar:
+        reading, comparing = partial(bar.show, "reading slabs"), partial(bar.show, "comparing labels")
         cache = GraphCache()
-        for slabs in read_audit_slabs(uri, method, cache=cache, tick=tick):
-            bar.update(task, description="comparing labels")
+        reading()
+        for slabs in read_audit_slabs(uri, method, cache=cache, tick=reading):
+            comparing()
             predicted = None
             if ensemble is not None:
                 from model.audit.expectations import by_model
 
                 predicted = by_model(ensemble, uri, slabs, cache)
             audits.append(
-                audit_slabs(slabs, checks=wanted, predicted=predicted, with_trees=with_trees, tick=tick)
+                audit_slabs(slabs, checks=wanted, predicted=predicted, with_trees=with_trees, tick=comparing)
             )
     return audits
 
@@ -211,21 +212,23 @@ def _size(finding: Finding) -> str:
     return f"{symbol} {finding.size:+.{digits}f} {unit}"
 
 
+def finding_table(findings: Sequence[Finding], title: str, style: str) -> Table:
+    """Table of labels that contradict others."""
+    columns = [Column("compound"), Column("check"), Column("size"), Column("facets", right=True)]
+    table = Table([*columns, Column("reason", wrap=True, room=24)], title, style)
+    for finding in findings:
+        cells = (finding.formula, finding.check, _size(finding), str(finding.compared), finding.reason)
+        table.add_row(*cells)
+    return table
+
+
 def _print(audits: Sequence[Audit], findings: Sequence[Finding]) -> None:
-    console = page()
     for audit, level in product(audits, ("faulty", "suspect")):
         chosen = [f for f in findings if f.level == level and f.method == audit.method]
         if not chosen:
             continue
-        columns = ("compound", "check", "size", "facets", "reason")
-        table = simple_table(*columns, right=("facets",), fold=("reason",))
-        table.padding = (0, 1, 0, 0)
-        table.title, table.title_justify = level if len(audits) == 1 else f"{level}, {audit.method}", "left"
-        table.title_style = "bold red" if level == "faulty" else "bold yellow"
-        for finding in chosen:
-            cells = (finding.formula, finding.check, _size(finding), str(finding.compared), finding.reason)
-            table.add_row(*cells)
-        console.print(table)
+        title = level if len(audits) == 1 else f"{level}, {audit.method}"
+        print_table(finding_table(chosen, title, "bold red" if level == "faulty" else "bold yellow"))
     for audit in audits:
         for note in audit.notes:
             print(f"mgsurf: {audit.method}: {note}", file=sys.stderr)

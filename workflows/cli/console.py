@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Sequence
 
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
+
+    from workflows.report.table import Table
 
 PIPE_WIDTH = 120
 """Width of tables that go to a file or another program (columns), unless COLUMNS says otherwise."""
@@ -24,41 +26,74 @@ def check_one_format(as_json: bool, as_csv: bool) -> None:
         raise InputError("--json and --csv exclude each other; choose one")
 
 
-def page() -> Console:
+def page(stderr: bool = False) -> Console:
     """Return the console that tables are printed on.
+
+    Parameters
+    ----------
+    stderr
+        Print there instead of on stdout.
 
     Returns
     -------
     rich.console.Console
-        On stdout; without colour unless stdout is a terminal.
+        Without colour unless it is a terminal.
     """
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PIPE_WIDTH
-    return Console(width=width, highlight=False, soft_wrap=False)
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or os.environ.get("COLUMNS") else PIPE_WIDTH
+    return Console(width=width, highlight=False, soft_wrap=False, stderr=stderr)
 
 
-def simple_table(*headings: str, right: Collection[str] = (), fold: Collection[str] = ()) -> Table:
-    """Return a table with a line below its headings and nothing else.
+def print_table(table: Table, console: Console | None = None) -> None:
+    """Print a table; all tables of the command line are printed here.
 
     Parameters
     ----------
-    *headings
-        Of its columns.
-    right
-        Those whose cells are numbers.
-    fold
-        Those whose cells may take several lines.
+    table
+        It chooses its layout by the width of the console; nothing is cut.
+    console
+        Where; `page` if None.
     """
-    from rich import box
-    from rich.table import Table
+    (console or page()).print(table, crop=False, overflow="ignore")
 
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in headings:
-        table.add_column(
-            heading,
-            justify="right" if heading in right else "left",
-            no_wrap=heading not in fold,
-            overflow="fold" if heading in fold else "ellipsis",
-        )
-    return table
+
+def print_text(text: str | Text, console: Console | None = None) -> None:
+    """Print sentences: on a terminal broken at spaces, elsewhere each line in one piece.
+
+    Parameters
+    ----------
+    text
+        Without rich's markup.
+    console
+        Where; `page` if None.
+    """
+    from rich.text import Text
+
+    from workflows.report.table import wrapped
+
+    where = console or page()
+    shown = text if isinstance(text, Text) else Text(text)
+    for line in wrapped(shown, where.width) if where.is_terminal else [shown]:
+        where.print(line, soft_wrap=True)
+
+
+def print_facts(pairs: Sequence[tuple[str, str | Text]], console: Console | None = None) -> None:
+    """Print names and values below one another; values are broken, at spaces, on a terminal only.
+
+    Parameters
+    ----------
+    pairs
+        Names and values, without rich's markup.
+    console
+        Where; `page` if None.
+    """
+    from rich.text import Text
+
+    from workflows.report.table import card_lines
+
+    where = console or page()
+    texts = [(name, value if isinstance(value, Text) else Text(value)) for name, value in pairs]
+    for line in card_lines(texts, where.width if where.is_terminal else None):
+        where.print(line, soft_wrap=True)

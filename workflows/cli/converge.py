@@ -6,10 +6,7 @@ import json
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from stores.connections import resolve_store_uri
 from stores.errors import InputError
@@ -17,16 +14,21 @@ from stores.settings_file import resolve_work_dir
 from stores.structures.reading import show_notes
 from workflows.analysis.convergence import converged_at, fit_thickness
 from workflows.analysis.surface_energy import EV_PER_A2_IN_J_PER_M2
+from workflows.cli.console import page, print_table, print_text
 from workflows.cli.slabs import bulk_structure
 from workflows.execution.kept import kept_in_words, kept_of_run
 from workflows.execution.listener import RunListener
 from workflows.flows.convergence import SCANS, ScanPoint, SlabScan, thickness_series
 from workflows.jobs.calculate import make_directory
 from workflows.jobs.context import RunContext
+from workflows.report.table import Column, Table
 from workflows.structures.axes import axes_note
 from workflows.structures.counting import facets_of
 from workflows.structures.crystal import crystal_of
 from workflows.structures.naming import format_plane, mg_first_formula, parse_miller
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 GAMMA_TOLERANCE = 0.001
 """A surface energy is called settled within this of the last one (eV/A^2)."""
@@ -105,7 +107,7 @@ def converge(
     make_directory(folder)
     runner = SlabScan(context, bulk, plane, termination)
     name = f"{mg_first_formula(bulk.composition)} {format_plane(plane, crystal.spacegroup_number)}"
-    console = Console(highlight=False, stderr=as_json)
+    console = page(stderr=as_json)
     results = {}
     for kind in scan:
         with (
@@ -118,7 +120,7 @@ def converge(
             _print_scan(console, name, kind, points)
         if output is not None:
             picture = _draw(name, kind, points, output)
-            console.print(f"picture  {picture}", soft_wrap=True)
+            print_text(f"picture  {picture}", console)
     if as_json:
         print(json.dumps({kind: _plain(kind, points) for kind, points in results.items()}, indent=2))
     return 0
@@ -134,10 +136,10 @@ def _settled(points: list[ScanPoint]) -> tuple[float | None, float | None]:
     return found[0], found[1]
 
 
-def _print_scan(console: Console, name: str, kind: str, points: list[ScanPoint]) -> None:
-    table = Table(SCANS[kind], "γ (eV/Å²)", "γ (J/m²)", "Φ (eV)", title=f"{name}: {kind}", box=None)
-    for column in table.columns:
-        column.justify = "right"
+def scan_table(name: str, kind: str, points: list[ScanPoint]) -> Table:
+    """Table of a scan: surface energy and work function at each setting."""
+    headings = (SCANS[kind], "γ\neV/Å²", "γ\nJ/m²", "Φ\neV")
+    table = Table([Column(heading, right=True) for heading in headings], title=f"{name}: {kind}")
     for point in points:
         gamma, phi = point.surface_energy, point.work_function
         table.add_row(
@@ -146,21 +148,26 @@ def _print_scan(console: Console, name: str, kind: str, points: list[ScanPoint])
             "" if gamma is None else f"{gamma * EV_PER_A2_IN_J_PER_M2:.3f}",
             "no plateau" if phi is None else f"{phi:.3f}",
         )
-    console.print(table)
+    return table
+
+
+def _print_scan(console: Console, name: str, kind: str, points: list[ScanPoint]) -> None:
+    print_table(scan_table(name, kind, points), console)
     for symbol, unit, tolerance, setting in zip(
         ("γ", "Φ"), ("eV/Å²", "eV"), (GAMMA_TOLERANCE, PHI_TOLERANCE), _settled(points), strict=True
     ):
         last = points[-1].setting
         settled = setting is not None and setting < last
         text = f"settled from {setting:.2f} on" if settled else "not settled before the last value"
-        console.print(f"  {symbol}: {text} (within {tolerance:g} {unit})")
+        print_text(f"  {symbol}: {text} (within {tolerance:g} {unit})", console)
     if kind == "thickness":
         units, energies, area = thickness_series(points)
         fit = fit_thickness(units, energies, area)
-        console.print(
+        print_text(
             f"  fit over thickness (Fiorentini and Methfessel 1996): γ = {fit.surface_energy:.4f} "
             f"± {fit.surface_energy_error:.4f} eV/Å², E_bulk = {fit.bulk_energy:.5f} eV, "
-            f"residual {1000 * fit.residual:.1f} meV"
+            f"residual {1000 * fit.residual:.1f} meV",
+            console,
         )
 
 

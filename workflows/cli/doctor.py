@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from workflows.cli.console import page
+from workflows.cli.console import page, print_facts
 
 if TYPE_CHECKING:
     from workflows.execution.checks import Check
@@ -42,18 +42,17 @@ def examine(store_uri: str | None, as_json: bool, engine: str = "gpaw") -> int:
 
 
 def _print(checks: list[Check]) -> None:
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
     console = page()
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("check", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    table.add_column("found", overflow="fold")
-    for check in checks:
-        table.add_row(check.name, Text(check.status, style=STYLES[check.status]), Text(check.found))
-    console.print(table)
+    print_facts(
+        [
+            (check.name, Text.assemble((f"{check.status:<4}", STYLES[check.status]), "  ", check.found))
+            for check in checks
+        ],
+        console,
+    )
+    print()
     # below the table and unwrapped, so that a command can be copied
     for check in checks:
         if check.mend:

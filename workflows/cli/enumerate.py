@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from pathlib import Path
-from time import monotonic
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from stores.connections import open_store, resolve_store_uri
 from stores.errors import InputError, MgsurfError
 from stores.words import counted
-from workflows.cli.console import check_one_format, page
+from workflows.cli.console import check_one_format, page, print_table, print_text
 from workflows.cli.enumerate_table import TABLE_ROWS, compound_table, hours_text, print_csv, row
 from workflows.engines.registry import make_engine
+from workflows.execution.progress_bar import ProgressBar
 from workflows.flows.campaign_file import load_campaign
 from workflows.flows.campaign_resources import seconds_in
 from workflows.flows.dft_cost import CostModel, Meshes, calibrated
@@ -23,8 +23,6 @@ from workflows.flows.lock_file import is_made_from, lock_path, read_lock, write_
 from workflows.flows.runnable import left_out_line, why_not
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from rich.console import Console
 
     from workflows.engines.protocol import Engine
@@ -83,14 +81,14 @@ def enumerate_compounds(
     settings = load_campaign(campaign)
     engine = make_engine(settings.engine.name, settings.engine.preset, **settings.engine.options)
     method = engine.method()
-    with Bar(quiet) as bar:
+    with ProgressBar(quiet) as bar:
         found = enumerate_campaign(
             settings,
             Meshes.of(method, settings.slabs.vacuum),
             refresh=refresh,
             max_age=_age(max_age),
             workers=workers,
-            progress=bar.tell,
+            progress=bar.show,
         )
     model = _cost_model(settings, engine, store)
     rows, left_out = _rows(found, model, engine)
@@ -100,17 +98,15 @@ def enumerate_compounds(
     elif as_csv:
         print_csv(rows)
     elif rows:
-        console.print(compound_table(rows))
+        print_table(compound_table(rows), console)
     if as_json or as_csv:
-        from rich.console import Console
-
-        console = Console(stderr=True, highlight=False)
+        console = page(stderr=True)
     _conclude(console, settings, found, rows, [*found.notes, *left_out], model)
     if not rows:
         return 1
     path = output or lock_path(settings)
     for line in settle(found, path, settings, update=update):
-        console.print(line, markup=False, soft_wrap=True)
+        print_text(line, console)
     return 1 if found.problems else 0
 
 
@@ -161,7 +157,7 @@ def _conclude(
     """Print totals, what was done on purpose, and what went wrong."""
 
     def say(text: str) -> None:
-        console.print(text, markup=False, soft_wrap=True)
+        print_text(text, console)
 
     if not rows:
         say(f"no compound is left of {found.n_candidates} structures; no lock file was written")
@@ -257,53 +253,3 @@ def _is_same(path: Path, text: str) -> bool:
         return path.read_text(encoding="utf-8") == text
     except (OSError, ValueError):
         return False
-
-
-class Bar:
-    """Progress on a terminal, one line per stage; use it as a context manager.
-
-    Parameters
-    ----------
-    quiet
-        Show nothing.
-    """
-
-    def __init__(self, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=quiet or not console.is_terminal,
-        )
-        self._tasks: dict[str, Any] = {}
-        self._told = 0.0
-
-    def __enter__(self) -> Self:
-        """Start the bar."""
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Take the bar away."""
-        self._progress.stop()
-
-    def tell(self, stage: str, done: int, total: int | None) -> None:
-        """Show how far a stage is; not more than 20 times a second."""
-        if stage in self._tasks and done != total and monotonic() - self._told < 0.05:
-            return
-        self._told = monotonic()
-        if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(stage, total=total)
-        self._progress.update(self._tasks[stage], completed=done, total=total)

@@ -6,10 +6,10 @@ import csv
 import sys
 from typing import TYPE_CHECKING, Any
 
+from workflows.report.table import Column, Table
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from rich.table import Table
 
     from workflows.flows.lock_file import LockedCompound
 
@@ -61,19 +61,20 @@ def print_csv(rows: Sequence[dict[str, Any]]) -> None:
 
 def compound_table(rows: Sequence[dict[str, Any]]) -> Table:
     """Lay out the first `TABLE_ROWS` compounds."""
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("compound", no_wrap=True)
-    table.add_column("space group", no_wrap=True)
-    table.add_column("atoms", justify="right", no_wrap=True)
-    table.add_column("above hull\neV/atom", justify="right", no_wrap=True)
-    table.add_column("geometry", no_wrap=True)
-    table.add_column("identifiers", overflow="fold")
-    table.add_column("slabs", justify="right", no_wrap=True)
-    table.add_column("core-hours", justify="right", no_wrap=True)
+    table = Table(
+        [
+            Column("compound"),
+            Column("space group", wrap=True),
+            Column("atoms", right=True),
+            Column("above hull eV/atom", right=True),
+            Column("geometry", wrap=True),
+            Column("identifiers", wrap=True),
+            Column("slabs", right=True),
+            Column("core-h", right=True),
+        ]
+    )
     for plain in rows[:TABLE_ROWS]:
         hull, hours, names = plain["energy_above_hull"], plain["core_hours"], plain["identifiers"]
         more = f" +{len(names) - SHOWN_NAMES}" if len(names) > SHOWN_NAMES else ""
@@ -83,7 +84,7 @@ def compound_table(rows: Sequence[dict[str, Any]]) -> Table:
             str(plain["n_atoms"]),
             "–" if hull is None else f"{hull:.3f}",
             plain["geometry_from"] + (" (guess)" if plain["lattice_is_guess"] else ""),
-            Text(", ".join(names[:SHOWN_NAMES]) + more),
+            ", ".join(names[:SHOWN_NAMES]) + more,
             str(plain["n_slabs"]),
             Text("not run", style="yellow") if hours is None else hours_text(hours),
         )

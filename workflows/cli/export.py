@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stores.words import counted
 from workflows.cli.plot import check_output
 from workflows.cli.query import existing_store, explain_empty, select
+from workflows.execution.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from stores.imported import ImportedSurface
+    from stores.records import SurfaceRecord
+    from stores.surfaces import SurfaceStore
     from workflows.cli.filters import SurfaceFilter
 
 DEFAULT_NAMES = {
@@ -20,6 +26,24 @@ DEFAULT_NAMES = {
     "ase": "surfaces.db",
     "cgcnn": "cgcnn",
 }
+
+
+def _records(
+    store: SurfaceStore, found: Sequence[Mapping[str, Any]], bar: ProgressBar
+) -> Iterator[SurfaceRecord | ImportedSurface]:
+    """Yield the records of what was found, one at a time: a hundred thousand do not fit in memory."""
+    from stores.imported import imported_surface
+    from stores.records import SurfaceRecord
+
+    for number, document in enumerate(found, start=1):
+        record: SurfaceRecord | ImportedSurface | None
+        if "source" in document:
+            record = imported_surface(store, document["id"])
+        else:
+            record = store.get(SurfaceRecord, document["id"])
+        if record is not None:
+            yield record
+        bar.show("writing", number, len(found))
 
 
 def write_export(
@@ -53,24 +77,22 @@ def write_export(
         Exit status; 1 if no surface matches.
     """
     from stores.export import export
-    from stores.records import SurfaceRecord
 
     path = check_output(output or Path(DEFAULT_NAMES[format]), overwrite)
     filters.criteria()
     with existing_store(store_uri) as store:
-        # ids first: whole records are read one by one, because a hundred thousand do not fit in memory
-        ids = [document["id"] for document in select(store, filters, ["id"])]
-        if not ids:
+        found = select(store, filters, ["id"])
+        if not found:
             print(f"mgsurf: {explain_empty(store, filters)}", file=sys.stderr)
             return 1
-        records = (record for i in ids if (record := store.get(SurfaceRecord, i)) is not None)
-        count = export(
-            records,
-            path,
-            format,
-            relaxed=relaxed,
-            include_rejected=include_rejected,
-            overwrite=overwrite,
-        )
+        with ProgressBar() as bar:
+            count = export(
+                _records(store, found, bar),
+                path,
+                format,
+                relaxed=relaxed,
+                include_rejected=include_rejected,
+                overwrite=overwrite,
+            )
     print(f"{counted(count, 'surface')} in {path}")
     return 0

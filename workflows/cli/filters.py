@@ -50,7 +50,8 @@ _SPANS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 class SurfaceFilter:
     """Filters of `mgsurf query`, `export` and `plot` as they were typed.
 
-    Surface energies are in `unit` (``eV/A2`` or ``J/m2``), work functions in eV.
+    Surface energies are in `unit` (``eV/A2`` or ``J/m2``), work functions in eV. With `labels` imported slabs
+    count as well.
     """
 
     chemsys: str | None = None
@@ -70,6 +71,7 @@ class SurfaceFilter:
     sort: str | None = None
     limit: int | None = None
     raw: str | None = None
+    labels: bool = False
 
     def criteria(self) -> dict[str, Any]:
         """Return the Mongo filter.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from model.importing import import_slabs
@@ -11,10 +10,9 @@ from model.label_units import units_from_options
 from stores.connections import resolve_store_uri
 from stores.words import counted
 from workflows.execution.kept import kept_in_words
+from workflows.execution.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from model.importing import Imported
 
 SHOWN_LINES = 40
@@ -54,7 +52,7 @@ def import_labels(
     """
     names = None if targets is None else [name.strip() for name in targets.split(",") if name.strip()]
     unchanged = "The source was only read: the same command imports all of it again."
-    with kept_in_words(lambda _: unchanged), _progress() as tick:
+    with kept_in_words(lambda _: unchanged), ProgressBar() as bar:
         result = import_slabs(
             path,
             resolve_store_uri(store_uri),
@@ -63,7 +61,7 @@ def import_labels(
             source=source,
             relaxed=relaxed,
             units=units_from_options(units),
-            tick=tick,
+            tick=lambda number, total, name: bar.show("importing", number, total or None, name),
         )
     if as_json:
         import json
@@ -88,19 +86,3 @@ def _summary(result: Imported) -> str:
     changed = f"{counted(result.n_changed, 'record')} new or changed"
     text = f"{slabs} read from {result.source} ({labels or 'no labels'}); "
     return text + (changed if result.n_changed else "nothing new")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int, str], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-
-        def tick(number: int, total: int, name: str) -> None:
-            bar.update(task, completed=number, total=total or None, description=name)
-
-        yield tick

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from stores.connections import resolve_store_uri
 from stores.words import counted
-from workflows.cli.console import page
+from workflows.cli.console import print_table
 from workflows.execution.kept import kept_in_words
+from workflows.execution.progress_bar import ProgressBar
 from workflows.jobs.ingest import ingest, plan
+from workflows.report.table import Column, Table
 from workflows.report.tables import surface_table
 from workflows.structures.naming import format_plane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from workflows.jobs.ingest import Ingestion
@@ -35,7 +36,11 @@ def ingest_folder(
     int
         Exit status: 1 if a folder could not be read or holds a failed run, else 0.
     """
-    with _progress() as tick:
+    with ProgressBar() as bar:
+
+        def tick(folder: str, number: int, total: int) -> None:
+            bar.show("reading folders", number, total, folder)
+
         if dry_run:
             result, _ = plan(directory, pairs, tick)
         else:
@@ -48,11 +53,10 @@ def ingest_folder(
         print(json.dumps(_plain(result), indent=2))
     else:
         if dry_run:
-            page().print(_pair_table(result.pairs))
+            print_table(pair_table(result.pairs))
         elif result.surfaces:
-            console = page()
             rows = [surface.model_dump(mode="json") for surface in result.surfaces]
-            console.print(surface_table(rows, width=console.width))
+            print_table(surface_table(rows))
         print(_summary(result, dry_run))
     _say(result.notes)
     _say(result.problems)
@@ -67,10 +71,10 @@ def _summary(result: Ingestion, dry_run: bool) -> str:
     return f"{slabs} and {result.n_bulks} bulk crystals read; {changed if result.changed else 'nothing new'}"
 
 
-def _pair_table(pairs: Sequence[Pair]) -> Any:
-    from rich.table import Table
-
-    table = Table("slab", "plane", "bulk", "references", "remark")
+def pair_table(pairs: Sequence[Pair]) -> Table:
+    """Table of the slabs that were found with their plane, bulk and references."""
+    headings = ("slab", "plane", "bulk", "references", "remark")
+    table = Table([Column(name, wrap=True, room=24 if name == "remark" else 0) for name in headings])
     for pair in pairs:
         plane = "?"
         if pair.match is not None:
@@ -112,20 +116,3 @@ def _say(lines: Sequence[str]) -> None:
         print(f"mgsurf: {line}", file=sys.stderr)
     if len(lines) > SHOWN_LINES:
         print(f"mgsurf: and {len(lines) - SHOWN_LINES} more; --json shows all", file=sys.stderr)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show on a terminal which folder is being read."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-
-        def tick(folder: str, number: int, total: int) -> None:
-            bar.update(task, completed=number - 1, total=total, description=folder)
-
-        yield tick

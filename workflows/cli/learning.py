@@ -1,25 +1,25 @@
-"""What the commands of the network share: torch or one line saying how to get it, data, progress bars."""
+"""What the commands of the network share: torch or one line saying how to get it, data, progress."""
 
 from __future__ import annotations
 
 import logging
 from functools import cache, partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 from stores.connections import resolve_store_uri
 from stores.errors import InputError, install_command
 from stores.exclusions import excluded_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import TracebackType
+    from collections.abc import Callable, Sequence
 
     from model.ablation import Step
     from model.dataset import Dataset
     from model.graph import GraphSettings
     from model.runs import Datasets
     from model.training import Progress
+    from workflows.execution.progress_bar import ProgressBar
 
 LOG = logging.getLogger(__name__)
 
@@ -98,63 +98,34 @@ def _load(
     return found
 
 
-class TrainingBar:
-    """Progress of one or many trainings on a terminal: loss, and time left. Use it as a context manager.
+class TrainingProgress:
+    """Shows one or many trainings on a `ProgressBar`: loss, and time left.
 
     Parameters
     ----------
-    quiet
-        Show nothing.
+    bar
+        The bar.
     """
 
-    def __init__(self, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[loss]}"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-            console=console,
-            transient=True,
-            disable=quiet or not console.is_terminal,
-        )
-        self._task = self._progress.add_task("reading slabs", total=None, loss="", left="")
+    def __init__(self, bar: ProgressBar) -> None:
+        self._bar = bar
         self._began = monotonic()
         self._trained = 0.0
+        bar.show("reading slabs")
 
-    def __enter__(self) -> Self:
-        """Start the bar."""
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Take the bar away."""
-        self._progress.stop()
-
-    def member(self, members: int) -> Any:
+    def member(self, members: int) -> Callable[[int, Progress], None]:
         """Return a callback for a run with so many members."""
 
         def tell(number: int, line: Progress) -> None:
-            self._show("training", number / members, 1 / members, line)
+            self._show("", number / members, 1 / members, line)
 
         return tell
 
     def step(self, step: Step) -> None:
         """Show where an ablation is: its callback."""
-        name = f"{step.number + 1}/{step.total} {step.run.label()}"
+        name = f"{step.number + 1}/{step.total} {step.run.label()}, "
         if step.line is None:
-            self._progress.update(
-                self._task, description=name, total=1.0, completed=step.number / step.total, loss=""
-            )
+            self._bar.show("training", step.number, step.total, name.rstrip(", "), count="")
             return
         members = step.run.members
         self._show(
@@ -169,22 +140,9 @@ class TrainingBar:
         done = before + share * line.epoch.epoch / line.epochs
         # by the trainings of this call alone: finished runs that were only read cost no time
         self._trained += share / line.epochs
-        left = (1 - done) / self._trained * (monotonic() - self._began)
         # after the last epoch come trees, calibration and errors: half a minute with thousands of slabs
         last = line.epoch.epoch == line.epochs
         at = "finishing" if last else f"epoch {line.epoch.epoch}/{line.epochs}"
-        self._progress.update(
-            self._task,
-            description=f"{name}, {at}",
-            total=1.0,
-            completed=done,
-            loss=f"loss {sum(line.epoch.loss.values()):.3f}, val {line.epoch.score:.3f}",
-            left="" if last and done > 0.999 else f"{duration(left)} left",
-        )
-
-
-def duration(seconds: float) -> str:
-    """Write a time for people: 40 s, 6 min, 2.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+        loss = f"loss {sum(line.epoch.loss.values()):.3f}, val {line.epoch.score:.3f}"
+        left = 0.0 if last and done > 0.999 else (1 - done) / self._trained * (monotonic() - self._began)
+        self._bar.show("training", done, 1.0, f"{name}{at}, {loss}", count=f"{done:.0%}", seconds_left=left)

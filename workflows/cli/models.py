@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from stores.registry import ModelRegistry
 from stores.words import counted
-from workflows.cli.console import page, simple_table
+from workflows.cli.console import print_facts, print_table, print_text
 from workflows.cli.query import existing_store
 from workflows.cli.writing import store_to_write
+from workflows.report.table import Column, Table
 from workflows.report.training_figures import significant, target_name, unit_of
 
 if TYPE_CHECKING:
@@ -69,12 +70,27 @@ def list_all(*, store: str | None, as_json: bool) -> int:
     if not cards:
         print("no models; mgsurf models add FOLDER registers what mgsurf train wrote")
         return 0
+    print_table(model_table(cards, book))
+    print_text(
+        "MAE on the test set of the split that each was trained with; mgsurf models compare A B shows all"
+    )
+    return 0
+
+
+def model_table(cards: Sequence[ModelCard], book: Book) -> Table:
+    """Table of models, one version a row."""
     targets = list(dict.fromkeys(target for card in cards for target in card.targets))
     errors = [_with_unit(f"{target_name(target)} MAE", target) for target in targets]
-    table = simple_table(
-        "model", "state", "trained as", "snapshot", *errors, "reason", right=errors,
-        fold=("trained as", "reason", *errors),
-    )  # fmt: skip
+    table = Table(
+        [
+            Column("model"),
+            Column("state"),
+            Column("trained as", wrap=True, room=12),
+            Column("snapshot"),
+            *(Column(name, right=True) for name in errors),
+            Column("reason", wrap=True, room=16),
+        ]
+    )
     for card in cards:
         standing = book.standing(card.version)
         table.add_row(
@@ -86,9 +102,7 @@ def list_all(*, store: str | None, as_json: bool) -> int:
             standing.reason,
             style="bold" if standing.state == "champion" else "",
         )
-    page().print(table)
-    print("MAE on the test part of the split that each was trained with; mgsurf models compare A B shows all")
-    return 0
+    return table
 
 
 def show(name: str, *, store: str | None, as_json: bool) -> int:
@@ -100,13 +114,13 @@ def show(name: str, *, store: str | None, as_json: bool) -> int:
     if as_json:
         print(json.dumps(_plain(card, standing), indent=2))
         return 0
-    facts = simple_table("model", card.name, fold=(card.name,))
-    for key, value in _facts(card, standing, book):
-        facts.add_row(key, value)
-    page().print(facts)
+    print_facts([("model", card.name), *_facts(card, standing, book)])
+    print()
     for split in card.metrics:
-        page().print(_errors_table(card, split))
-    _print_elements(card)
+        print_table(errors_table(card, split))
+    if (elements := element_table(card)) is not None:
+        print_text("MAE of test slabs that hold an element")
+        print_table(elements)
     return 0
 
 
@@ -144,31 +158,38 @@ def compare(one: str, other: str, *, store: str | None, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"a": a.name, "b": b.name, "rows": rows, "remarks": remarks}, indent=2))
         return 0
-    table = simple_table(
-        "split", "target", "", a.name, b.name, "difference", right=(a.name, b.name, "difference")
-    )
-    last: tuple[str, str] | None = None
-    for row in rows:
-        before, after = row["a"], row["b"]
-        change = "" if row["difference"] is None else _change(before, after, share=row["share"])
-        style = {True: "green", False: "red", None: ""}[row["better"]]
-        head = row["split"], row["target"]
-        first, last = head != last, head
-        table.add_row(
-            row["split"] if first else "",
-            _with_unit(target_name(row["target"]), row["target"]) if first else "",
-            row["metric"],
-            _number(before, share=row["share"]),
-            _number(after, share=row["share"]),
-            f"[{style}]{change}[/]" if style and change else change,
-        )
     if rows:
-        page().print(table)
+        print_table(comparison_table(rows, a.name, b.name))
     else:
         print(f"{a.name} and {b.name} share no split and target")
     for remark in remarks:
         print(f"mgsurf: {remark}", file=sys.stderr)
     return 0
+
+
+def comparison_table(rows: Sequence[dict[str, Any]], one: str, other: str) -> Table:
+    """Table of the errors of two models side by side."""
+    from rich.text import Text
+
+    columns = [
+        Column("split", once=True),
+        Column("target", wrap=True, once=True),
+        Column("metric", wrap=True),
+    ]
+    table = Table([*columns, *(Column(name, right=True) for name in (one, other, "difference"))])
+    for row in rows:
+        before, after = row["a"], row["b"]
+        change = "" if row["difference"] is None else _change(before, after, share=row["share"])
+        style = {True: "green", False: "red", None: ""}[row["better"]]
+        table.add_row(
+            row["split"],
+            _with_unit(target_name(row["target"]), row["target"]),
+            row["metric"],
+            _number(before, share=row["share"]),
+            _number(after, share=row["share"]),
+            Text(change, style=style),
+        )
+    return table
 
 
 def _plain(card: ModelCard, standing: Standing) -> dict[str, Any]:
@@ -212,9 +233,11 @@ def _training(one: PastTraining) -> str:
     return f"{slabs}{split} ({held})"
 
 
-def _errors_table(card: ModelCard, split: str) -> Any:
-    columns = [*_OF_PARTS.values(), *_OF_TEST.values()]
-    table = simple_table(f"split {split}", "part", "slabs", *columns, right=("slabs", *columns), fold=columns)
+def errors_table(card: ModelCard, split: str) -> Table:
+    """Table of the errors of a model in training, validation and test set of a split."""
+    numbers_of = ("slabs", *_OF_PARTS.values(), *_OF_TEST.values())
+    columns = [Column(f"split {split}", wrap=True, once=True), Column("set")]
+    table = Table([*columns, *(Column(name, right=True) for name in numbers_of)])
     for target, metrics in card.metrics[split].items():
         for part in ("train", "val", "test"):
             if part not in metrics:
@@ -224,7 +247,7 @@ def _errors_table(card: ModelCard, split: str) -> Any:
                 _number(metrics.get(key), share=key in _SHARES) if part == "test" else "" for key in _OF_TEST
             ]
             table.add_row(
-                _with_unit(target_name(target), target) if part == "train" else "",
+                _with_unit(target_name(target), target),
                 part,
                 str(metrics[part]["n"]),
                 *numbers,
@@ -234,23 +257,22 @@ def _errors_table(card: ModelCard, split: str) -> Any:
     return table
 
 
-def _print_elements(card: ModelCard) -> None:
-    """Print the test MAE of each element, the splits side by side."""
+def element_table(card: ModelCard) -> Table | None:
+    """Table of the test MAE of each element, the splits side by side; None without such errors."""
     columns = [(split, target) for split in card.metrics for target in card.metrics[split]]
     found = {
         (split, target): card.metrics[split][target].get("by_element") or {} for split, target in columns
     }
     elements = sorted({element for errors in found.values() for element in errors})
     if not elements:
-        return
+        return None
     names = [_with_unit(f"{target_name(target)}, {split}", target) for split, target in columns]
-    table = simple_table("element", "slabs", *names, right=("slabs", *names), fold=names)
+    table = Table([Column("element"), *(Column(name, right=True) for name in ("slabs", *names))])
     for element in elements:
         errors = [found[column].get(element) for column in columns]
         slabs = max(e["n"] for e in errors if e)
         table.add_row(element, str(slabs), *(_number(e["mae"]) if e else "-" for e in errors))
-    print("MAE of test slabs that hold an element")
-    page().print(table)
+    return table
 
 
 def _side_by_side(a: ModelCard, b: ModelCard) -> Iterator[dict[str, Any]]:

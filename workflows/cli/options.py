@@ -317,6 +317,10 @@ def _filter_options(
             rich_help_panel=FILTERS,
         ),
     ] = None,
+    labels: Annotated[
+        bool,
+        typer.Option("--labels", help="Also slabs brought in by mgsurf import.", rich_help_panel=FILTERS),
+    ] = False,
 ) -> SurfaceFilter:
     return SurfaceFilter(
         chemsys=chemsys,
@@ -336,6 +340,7 @@ def _filter_options(
         sort=sort,
         limit=limit,
         raw=raw,
+        labels=labels,
     )
 
 

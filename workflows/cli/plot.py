@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
     from workflows.cli.filters import SurfaceFilter
     from workflows.cli.stable_windows import PhaseChoice
+    from workflows.report.wulff_report import WulffReport
 
 FORMATS = (".png", ".pdf", ".svg")
 
@@ -28,6 +29,13 @@ FIELDS = {
     "summary": _CURVE,
 }
 """What each figure reads of a record; potentials and slabs are large and stay in the store otherwise."""
+
+
+NO_LABELS = {
+    "potential": "the planar potential",
+    "phase": "the chemical potentials of a computed surface",
+}
+"""What figures that cannot be drawn of imported slabs need."""
 
 
 def check_output(path: Path, overwrite: bool, suffixes: tuple[str, ...] = ()) -> Path:
@@ -64,6 +72,9 @@ def draw(
     store_uri: str | None,
     phases: Path | None = None,
     phases_method: str | None = None,
+    dmu: float | None = None,
+    x_rich: bool = False,
+    max_index: int | None = None,
 ) -> int:
     """Draw a figure and say where it is.
 
@@ -81,6 +92,10 @@ def draw(
         What ``--store`` said.
     phases, phases_method
         Lock file whose phases compete in the phase figure, and by whose energies; the store's if None.
+    dmu, x_rich
+        Chemical potential of the Wulff shape (eV): a value, or the X-rich end; Mg-rich if neither is given.
+    max_index
+        Planes up to this Miller index are expected in the Wulff shape.
 
     Returns
     -------
@@ -90,8 +105,21 @@ def draw(
     from workflows.cli.stable_windows import PhaseChoice
 
     choice = PhaseChoice(phases, phases_method)
-    if phases is not None and kind != "phase":
-        raise InputError(f"--phases belongs to plot phase, not to plot {kind}; leave it out")
+    for name, given, kinds in (
+        ("--phases", phases is not None, ("phase", "wulff")),
+        ("--dmu", dmu is not None, ("wulff",)),
+        ("--x-rich", x_rich, ("wulff",)),
+        ("--max-index", max_index is not None, ("wulff",)),
+    ):
+        if given and kind not in kinds:
+            where = " and ".join(f"plot {one}" for one in kinds)
+            raise InputError(f"{name} belongs to {where}, not to plot {kind}; leave it out")
+    if dmu is not None and x_rich:
+        raise InputError("--dmu and --x-rich exclude each other; choose one")
+    if filters.labels and kind in NO_LABELS:
+        raise InputError(
+            f"plot {kind} needs {NO_LABELS[kind]}, which imported slabs do not have; leave out --labels"
+        )
     path = check_output(output or Path(f"mgsurf_{kind}.png"), overwrite, FORMATS)
     filters.criteria()
     with existing_store(store_uri) as store:
@@ -99,12 +127,23 @@ def draw(
         if not found:
             print(f"mgsurf: {explain_empty(store, filters)}", file=sys.stderr)
             return 1
-        figure = _figure(kind, found, store, filters, choice)
+        if kind == "wulff":
+            from workflows.report.wulff_figure import draw_wulff
+
+            report = _wulff(found, store, choice, dmu or 0.0, x_rich, max_index)
+            figure = draw_wulff(report)
+        else:
+            figure = _figure(kind, found, store, filters, choice)
     from workflows.report.style import save
 
     # a full disk leaves what was there before, not half a picture
     with replacing(path) as new:
         save(figure, new)
+    if kind == "wulff":
+        from workflows.cli.console import print_table
+        from workflows.report.wulff_report import wulff_table
+
+        print_table(wulff_table(report))
     print(path)
     return 0
 
@@ -133,11 +172,22 @@ def _figure(
         from workflows.report.scatter import scatter_figure
 
         return scatter_figure(found)
-    if kind == "summary":
-        from workflows.report.summary_figure import summary_figure
+    from workflows.report.summary_figure import summary_figure
 
-        return summary_figure(found, title=filters.campaign or "")
-    from workflows.report.wulff_figure import wulff_figure
+    return summary_figure(found, title=filters.campaign or "")
+
+
+def _wulff(
+    found: list[dict[str, Any]],
+    store: SurfaceStore,
+    choice: PhaseChoice,
+    dmu: float,
+    x_rich: bool,
+    max_index: int | None,
+) -> WulffReport:
+    """Build the Wulff shape with what the store knows of other planes and of competing phases."""
+    from workflows.cli.stable_windows import windows_of
+    from workflows.report.wulff_report import wulff_report
 
     bulk = next(store.query({"id": found[0]["bulk_id"]}, ["structure"], limit=1, collection="bulks"), None)
     if bulk is None:
@@ -145,7 +195,17 @@ def _figure(
             f"{found[0]['formula']}: its bulk {found[0]['bulk_id']} is not in {store.uri}; run the campaign "
             "again, or take another store"
         )
-    return wulff_figure(found, bulk["structure"])
+    own = {name: found[0][name] for name in ("bulk_id", "method_fingerprint")}
+    known = list(store.query(own, ["miller_index", "termination_label", "surface_energy", "verdicts"]))
+    return wulff_report(
+        found,
+        bulk["structure"],
+        dmu=dmu,
+        x_rich=x_rich,
+        known=known,
+        max_index=max_index,
+        stable=windows_of(store, found[:1], choice)[0],
+    )
 
 
 def _only(found: list[dict[str, Any]]) -> dict[str, Any]:

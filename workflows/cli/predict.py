@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
 from stores.words import counted
-from workflows.cli.console import check_one_format, page
+from workflows.cli.console import check_one_format, print_table, print_text
 from workflows.cli.learning import require_network
+from workflows.execution.progress_bar import ProgressBar
+from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,9 +70,12 @@ def predict(
         candidates = _cut(structure, bulk, prototype is not None, max_index, min_thickness, problems)
     else:
         candidates = _given(inputs, problems)
-    with _Counter(quiet) as counter:
+    with ProgressBar(quiet) as bar:
         found, refused = predict_slabs(
-            ensemble, candidates, workers=workers or _cores(), progress=counter.show
+            ensemble,
+            candidates,
+            workers=workers or _cores(),
+            progress=partial(bar.show, "slabs predicted"),
         )
     problems += [(refusal.name, refusal.reason) for refusal in refused]
     if not found and len(problems) == 1:
@@ -216,32 +222,6 @@ def _cut(
             )
 
 
-class _Counter:
-    """Shows on a terminal how many slabs are done, and how fast."""
-
-    def __init__(self, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-        console = Console(stderr=True)
-        self._progress = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console,
-            transient=True, disable=quiet or not console.is_terminal,
-        )  # fmt: skip
-        self._task = self._progress.add_task("reading slabs", total=None)
-
-    def __enter__(self) -> _Counter:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def show(self, done: int) -> None:
-        """Show that so many are done."""
-        self._progress.update(self._task, description=f"{done} slabs predicted")
-
-
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -272,34 +252,37 @@ def _print_csv(found: Sequence[SlabPrediction], targets: Sequence[str]) -> None:
         )  # fmt: skip
 
 
-def _print(found: Sequence[SlabPrediction], targets: Sequence[str], calibrated_on: int) -> None:
-    from rich import box
-    from rich.table import Table
+def prediction_table(found: Sequence[SlabPrediction], targets: Sequence[str]) -> Table:
+    """Table of predictions, one slab a row."""
+    from rich.text import Text
 
     from workflows.report.training_figures import target_name, unit_of
 
-    shown = found[:_SHOWN_ROWS]
-    with_facets = any(one.plane for one in shown)
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("formula", "facet", "termination") if with_facets else ("slab", "formula"):
-        table.add_column(heading, overflow="fold")
-    table.add_column("atoms", justify="right")
-    for target in targets:
-        unit = f"\n{unit_of(target)}" if unit_of(target) else ""
-        table.add_column(target_name(target) + unit, justify="right", no_wrap=True)
-    table.add_column("remark", style="yellow", overflow="fold")
-    for one in shown:
+    with_facets = any(one.plane for one in found)
+    if with_facets:
+        columns = [Column("formula", once=True), Column("facet"), Column("termination", short="term.")]
+    else:
+        columns = [Column("slab", wrap=True), Column("formula")]
+    columns.append(Column("atoms", right=True))
+    columns += [Column(f"{target_name(target)}\n{unit_of(target)}", right=True) for target in targets]
+    remarks = any(one.warnings for one in found)
+    table = Table([*columns, *([Column("remark", wrap=True, room=16)] if remarks else [])])
+    for one in found:
         place = (one.formula, one.plane, one.termination) if with_facets else (one.name, one.formula)
         table.add_row(
             *place,
             str(one.n_atoms),
             *(_with_sigma(one.values[target], one.sigmas[target]) for target in targets),
-            "; ".join(one.warnings),
+            *([Text("; ".join(one.warnings), style="yellow")] if remarks else []),
         )
-    page().print(table)
-    if len(found) > len(shown):
-        print(f"{len(shown)} of {len(found)} slabs shown; --json or --csv show all")
-    print(
+    return table
+
+
+def _print(found: Sequence[SlabPrediction], targets: Sequence[str], calibrated_on: int) -> None:
+    print_table(prediction_table(found[:_SHOWN_ROWS], targets))
+    if len(found) > _SHOWN_ROWS:
+        print_text(f"{_SHOWN_ROWS} of {len(found)} slabs shown; --json or --csv show all")
+    print_text(
         "± is one standard deviation; the 90 % interval is 1.64 times as wide to each side, calibrated on "
         f"{counted(calibrated_on, 'validation slab')} and meant for slabs like those"
     )

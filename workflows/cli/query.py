@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from stores.connections import open_store, resolve_store_uri
 from stores.words import counted
-from workflows.cli.console import check_one_format, page
+from workflows.cli.console import check_one_format, print_table
 from workflows.report.tables import ROW_FIELDS, flat_rows, rows, surface_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from stores.surfaces import SurfaceStore
     from workflows.cli.filters import SurfaceFilter
@@ -65,6 +65,13 @@ def select(
     list of dict
     """
     criteria, order, limit = filters.criteria(), filters.sort_field(), filters.limit or 0
+    if filters.labels:
+        from stores.imported import imported_surfaces
+
+        field, descending = order or ("formula", False)
+        found = list(store.query(criteria, properties and [*properties, field]))
+        found += imported_surfaces(store, criteria, with_slabs="slab" in (properties or ["slab"]))
+        return _sorted(found, field, descending)[: limit or None]
     if order is None:
         return list(store.query(criteria, properties, sort={"formula": 1}, limit=limit))
     field, descending = order
@@ -76,15 +83,35 @@ def select(
     return found
 
 
+def _sorted(found: list[dict[str, Any]], field: str, descending: bool) -> list[dict[str, Any]]:
+    """Sort surfaces by a field; those without it come last."""
+    known = [surface for surface in found if surface.get(field) is not None]
+    known.sort(key=lambda surface: surface[field], reverse=descending)
+    return known + [surface for surface in found if surface.get(field) is None]
+
+
 def explain_empty(store: SurfaceStore, filters: SurfaceFilter) -> str:
     """Say in one line which filters found nothing and what the store holds instead."""
     total = store.count()
     asked = ", ".join(filters.describe())
+    imported = "" if filters.labels else _imported_line(store, filters)
     if total == 0:
-        return f"the store {store.uri} holds no surfaces yet; mgsurf run CAMPAIGN.yaml computes some"
+        computes = "" if imported else "; mgsurf run CAMPAIGN.yaml computes some"
+        return f"the store {store.uri} holds no computed surfaces yet{computes}{imported}"
     formulas = store.distinct("formula")
     named = ", ".join(formulas[:8]) + (f" and {len(formulas) - 8} more" if len(formulas) > 8 else "")
-    return f"no surface matches {asked}; the store {store.uri} holds {counted(total, 'surface')} of {named}"
+    holds = f"the store {store.uri} holds {counted(total, 'surface')} of {named}"
+    return f"no surface matches {asked}; {holds}{imported}"
+
+
+def _imported_line(store: SurfaceStore, filters: SurfaceFilter) -> str:
+    """Say how many imported slabs the filters pass; empty if none."""
+    if not store.count(collection="labels"):
+        return ""
+    from stores.imported import imported_surfaces
+
+    number = sum(1 for _ in imported_surfaces(store, filters.criteria()))
+    return f"; {counted(number, 'imported slab')} found with --labels" if number else ""
 
 
 def show_surfaces(
@@ -128,32 +155,52 @@ def show_surfaces(
         found = select(store, filters, fields)
         windows = [] if stable is None else windows_of(store, found, stable)
         remark = "" if found else explain_empty(store, filters)
-        if shortened and len(found) == TABLE_ROWS and (total := store.count(criteria)) > TABLE_ROWS:
+        if (
+            shortened
+            and len(found) == TABLE_ROWS
+            and (total := _count(store, filters, criteria)) > TABLE_ROWS
+        ):
             remark = f"{TABLE_ROWS} of {total} surfaces shown; --limit {total}, --json or --csv show all"
     if as_json:
         import json
 
         shown = rows(found)
+        if filters.labels:
+            shown = [r | _source(s) for r, s in zip(shown, found, strict=True)]
         if stable is not None:
             shown = [r | window_fields(s, w) for r, s, w in zip(shown, found, windows, strict=True)]
         print(json.dumps(shown, indent=2))
     elif as_csv:
         # an empty result still has its header
         lines, header = flat_rows(found), flat_rows([{}])[0]
+        if filters.labels:
+            lines = [r | _source(s) for r, s in zip(lines, found, strict=True)]
+            header |= _source({})
         if stable is not None:
             lines = [r | flat_window_fields(s, w) for r, s, w in zip(lines, found, windows, strict=True)]
             header |= flat_window_fields({}, StableWindow(None))
         _print_csv(lines, list(header))
     elif found:
-        console = page()
         ordered = filters.sort is None
         if stable is None:
-            console.print(surface_table(found, width=console.width, sort=ordered))
+            print_table(surface_table(found, sort=ordered))
         else:
-            console.print(stable_window_table(found, windows, width=console.width, sort=ordered))
+            print_table(stable_window_table(found, windows, sort=ordered))
     if remark:
         print(f"mgsurf: {remark}", file=sys.stderr)
     return 0
+
+
+def _count(store: SurfaceStore, filters: SurfaceFilter, criteria: dict[str, Any]) -> int:
+    """Return how many surfaces the filters pass without their limit."""
+    if not filters.labels:
+        return store.count(criteria)
+    return len(select(store, replace(filters, limit=None), ["id"]))
+
+
+def _source(surface: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where an imported slab comes from; None for computed surfaces."""
+    return {"source": surface.get("source"), "source_id": surface.get("source_id")}
 
 
 def _print_csv(lines: list[dict[str, Any]], header: list[str]) -> None:

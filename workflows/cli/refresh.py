@@ -18,7 +18,7 @@ from workflows.flows.refresh_check import goes_on, look
 if TYPE_CHECKING:
     from model.readiness import Readiness
     from stores.refreshes import Refresh as Entry
-    from workflows.cli.learning import TrainingBar
+    from workflows.cli.learning import TrainingProgress
     from workflows.flows.campaign_refresh import Refresh
 
 _PART_NAMES = {"train": "to train on", "val": "to validate", "test": "held out"}
@@ -114,9 +114,10 @@ def _run(
 ) -> tuple[dict[str, Any], list[str]]:
     """Run the flow; return its output, and what failed."""
     from stores.connections import open_job_store
-    from workflows.cli.learning import TrainingBar
+    from workflows.cli.learning import TrainingProgress
     from workflows.execution.listener import Tally
     from workflows.execution.local import run_local
+    from workflows.execution.progress_bar import ProgressBar
     from workflows.flows.refresh import TRAINING, RefreshMaker, require_torch
     from workflows.jobs.calculate import make_directory
     from workflows.jobs.progress import PROGRESS
@@ -125,8 +126,8 @@ def _run(
     make_directory(work_dir)
     flow = RefreshMaker(uri, str(work_dir), settings, force).make()
     job_store, tally = open_job_store(uri), Tally()
-    with TrainingBar(quiet) as bar:
-        handler = _Listener(bar, settings.members, quiet)
+    with ProgressBar(quiet) as bar:
+        handler = _Listener(TrainingProgress(bar), settings.members, quiet)
         levels = [(logger, logger.level) for logger in (PROGRESS, TRAINING)]
         for logger, _ in levels:
             logger.setLevel(logging.INFO)
@@ -157,10 +158,10 @@ def _kept(work_dir: Path) -> str:
 class _Listener(logging.Handler):
     """Prints the steps of a refresh and moves the bar with its trainings."""
 
-    def __init__(self, bar: TrainingBar, members: int, quiet: bool) -> None:
+    def __init__(self, training: TrainingProgress, members: int, quiet: bool) -> None:
         super().__init__(logging.INFO)
         self._quiet = quiet
-        self._member = bar.member(members)
+        self._member = training.member(members)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Handle an announcement or an epoch."""

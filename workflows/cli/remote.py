@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.words import counted
-from workflows.cli.console import page
+from workflows.cli.console import print_facts, print_text
 from workflows.execution.remote_project import METADATA, open_project
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from workflows.execution.remote_control import Changes
     from workflows.execution.remote_state import CampaignState
 
@@ -49,39 +47,36 @@ def show_remote_status(campaign: Path | None, project: str | None, as_json: bool
     if as_json:
         print(json.dumps(asdict(state), indent=2))
     else:
-        _print_state(page(), state)
+        _print_state(state)
     return 0
 
 
-def _print_state(console: Console, state: CampaignState) -> None:
+def _print_state(state: CampaignState) -> None:
     from rich.text import Text
 
-    def line(name: str, text: str, style: str = "") -> None:
-        console.print(Text.assemble((f"{name:<12}", "bold"), (text, style)), soft_wrap=True)
-
-    line("project", state.project)
+    facts: list[tuple[str, str | Text]] = [("project", state.project)]
     if state.campaign:
-        line("campaign", state.campaign)
+        facts.append(("campaign", state.campaign))
     counts = [(f"{number} {name}", _STYLES.get(name, "")) for name, number in state.counts.items() if number]
     parts = [part for count in counts for part in (count, (", ", ""))][:-1]
-    console.print(Text.assemble((f"{'jobs':<12}", "bold"), *parts), soft_wrap=True)
+    facts.append(("jobs", Text.assemble(*parts)))
     if state.runner:
-        line("runner", state.runner, "yellow")
-    for name, names in (("running", state.running),):
-        if names:
-            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            line(name, ", ".join(names[:SHOWN]) + more)
+        facts.append(("runner", Text(state.runner, style="yellow")))
+    if state.running:
+        more = f" and {len(state.running) - SHOWN} more" if len(state.running) > SHOWN else ""
+        facts.append(("running", ", ".join(state.running[:SHOWN]) + more))
     for title, style, problems in (
         ("failed", "red", state.failed),
         ("tried again", "yellow", state.troubled),
         ("no result", "yellow", state.calculations),
     ):
-        for label, reason in problems[:SHOWN]:
-            console.print(Text.assemble((f"{title:<12}", style), f"{label}: {reason}"), soft_wrap=True)
+        lines = [f"{label}: {reason}" for label, reason in problems[:SHOWN]]
+        facts += [(title, Text(line, style=style if title == "failed" else "")) for line in lines]
         if len(problems) > SHOWN:
-            console.print(f"... and {len(problems) - SHOWN} more; --json lists all")
+            facts.append((title, f"and {len(problems) - SHOWN} more; --json lists all"))
+    print_facts(facts)
     if state.failed or any("failed" in reason for _, reason in state.calculations):
-        console.print("mgsurf retry --failed runs them again; finished calculations are not repeated.")
+        print_text("mgsurf retry --failed runs them again; finished calculations are not repeated.")
 
 
 def retry(campaign: Path | None, project: str | None) -> int:

@@ -10,10 +10,15 @@ from stores.connections import open_job_store, open_store, parse_uri, resolve_st
 from stores.errors import InputError
 from stores.settings_file import resolve_work_dir
 from stores.words import counted
+from workflows.cli.console import page, print_table, print_text
+from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
+    from stores.rounds import Round
     from workflows.flows.active_learning import StoppingRule
 
 
@@ -40,8 +45,6 @@ def run_rounds(
     int
         Exit status: 0 if every calculation ended well, 1 if one failed or did not converge.
     """
-    from rich.console import Console
-
     from workflows.cli.run import conclude, surface_maker
     from workflows.execution.kept import kept_of_run
     from workflows.execution.listener import RunListener
@@ -76,7 +79,7 @@ def run_rounds(
     make_directory(work_dir)
     if parse_uri(uri).kind == "sqlite":
         make_directory(Path(parse_uri(uri).target).parent)
-    console = Console(highlight=False)
+    console = page()
     job_store = open_job_store(uri)
     with RunListener(console, work_dir, quiet) as listener:
         kept = kept_of_run(listener.tally, work_dir, maker.context.make_engine())
@@ -100,20 +103,25 @@ def _limits(given: list[str], option: str) -> dict[str, float]:
     return found
 
 
-def _print_rounds(console: Console, uri: str, campaign: str, stop: StoppingRule) -> None:
-    from stores.rounds import rounds_of
-    from workflows.cli.console import simple_table
-
-    table = simple_table("round", "slabs", "core-hours", "chosen by", right=("round", "slabs", "core-hours"))
-    with open_store(uri, must_exist=True) as store:
-        found = rounds_of(store, campaign)
-    for one in found:
+def round_table(rounds: Sequence[Round]) -> Table:
+    """Table of the rounds of a campaign."""
+    headings = ("round", "slabs", "core-hours")
+    table = Table([*(Column(name, right=True) for name in headings), Column("chosen by", wrap=True)])
+    for one in rounds:
         table.add_row(
             str(one.number),
             str(len(one.slabs)),
             f"{one.core_hours:.2g}",
             f"{one.model or 'no model'}, {one.strategy}{'' if one.done else ' (not finished)'}",
         )
-    console.print(table)
+    return table
+
+
+def _print_rounds(console: Console, uri: str, campaign: str, stop: StoppingRule) -> None:
+    from stores.rounds import rounds_of
+
+    with open_store(uri, must_exist=True) as store:
+        found = rounds_of(store, campaign)
+    print_table(round_table(found), console)
     if len(found) >= stop.rounds:
-        console.print(f"{counted(len(found), 'round')} in all; --rounds with a larger number goes on")
+        print_text(f"{counted(len(found), 'round')} in all; --rounds with a larger number goes on", console)

@@ -6,11 +6,10 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from stores.connections import open_job_store, open_store, parse_uri, resolve_store_uri
 from stores.settings_file import resolve_work_dir
 from stores.words import counted
+from workflows.cli.console import page, print_table, print_text
 from workflows.cli.refresh import refresh_line
 from workflows.execution.kept import kept_of_run
 from workflows.execution.listener import RunListener, Tally
@@ -22,12 +21,17 @@ from workflows.flows.surface import SurfaceMaker
 from workflows.jobs.calculate import make_directory
 from workflows.jobs.context import RunContext
 from workflows.jobs.pre_relaxation import check_installed
+from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jobflow import Flow
+    from rich.console import Console
 
     from workflows.flows.campaign_file import CampaignStructure
     from workflows.flows.refresh import RefreshMaker
+    from workflows.structures.slabs import SymmetricSlab
 
 
 def run_campaign(
@@ -66,7 +70,7 @@ def run_campaign(
         If campaign, structures, engine or store cannot be used.
     """
     start = monotonic()
-    console = Console(highlight=False)
+    console = page()
     settings = load_campaign(campaign)
     structures = campaign_structures(settings)
     uri = resolve_store_uri(store, settings.store)
@@ -75,7 +79,7 @@ def run_campaign(
     engine = maker.context.make_engine()
     structures, left_out = runnable_structures(settings, structures, engine)
     for line in left_out:
-        console.print(line, markup=False, soft_wrap=True)
+        print_text(line, console)
     if dry_run:
         return _list(console, maker, structures)
     if hasattr(engine, "check_machine"):  # what a plan does without: programs and licensed files
@@ -141,28 +145,32 @@ def _refresh_after(settings: Campaign, maker: SurfaceMaker) -> RefreshMaker | No
 
 def _list(console: Console, maker: SurfaceMaker, structures: list[CampaignStructure]) -> int:
     """Print what would be computed, from the structures as they are before relaxation."""
-    from rich.table import Table
-
-    from workflows.structures.naming import format_plane
-
-    table = Table("compound", "facet", "termination", "layers", "atoms", "thickness (A)", box=None)
-    n_slabs = 0
+    slabs = []
     with RunListener(console, Path.cwd()):  # prints why facets give nothing
         for entry in structures:
-            for slab in maker.cut(entry.structure, entry.facets):
-                n_slabs += 1
-                table.add_row(
-                    entry.label,
-                    format_plane(slab.miller_index, slab.spacegroup_number),
-                    slab.termination_label,
-                    str(slab.n_layers),
-                    str(len(slab.structure)),
-                    f"{slab.thickness:.2f}",
-                )
-    console.print(table)
-    number, compounds = counted(n_slabs, "slab"), counted(len(structures), "compound")
-    console.print(f"{number} of {compounds} (before relaxation); nothing was computed")
+            slabs += [(entry.label, slab) for slab in maker.cut(entry.structure, entry.facets)]
+    print_table(plan_table(slabs), console)
+    number, compounds = counted(len(slabs), "slab"), counted(len(structures), "compound")
+    print_text(f"{number} of {compounds} (before relaxation); nothing was computed", console)
     return 0
+
+
+def plan_table(slabs: Sequence[tuple[str, SymmetricSlab]]) -> Table:
+    """Table of slabs that would be computed, with the compound of each."""
+    from workflows.structures.naming import format_plane
+
+    columns = [Column("compound", once=True), Column("facet"), Column("termination", short="term.")]
+    table = Table([*columns, *(Column(name, right=True) for name in ("layers", "atoms", "thickness\nÅ"))])
+    for label, slab in slabs:
+        table.add_row(
+            label,
+            format_plane(slab.miller_index, slab.spacegroup_number),
+            slab.termination_label,
+            str(slab.n_layers),
+            str(len(slab.structure)),
+            f"{slab.thickness:.2f}",
+        )
+    return table
 
 
 def conclude(
@@ -176,19 +184,20 @@ def conclude(
         found = {document["id"]: document for document in results.query({"id": {"$in": tally.records}})}
     documents = [found[i] for i in dict.fromkeys(tally.records) if i in found]
     if documents:
-        console.print(surface_table(documents, width=console.width, title=settings.name))
-        console.print(f"picture  {_draw(documents, settings.name, work_dir, tally)}", soft_wrap=True)
-    console.print(f"store    {shown}", soft_wrap=True)
-    console.print(
+        print_table(surface_table(documents, title=settings.name), console)
+        print_text(f"picture  {_draw(documents, settings.name, work_dir, tally)}", console)
+    print_text(f"store    {shown}", console)
+    print_text(
         f"{counted(len(documents), 'surface')}; {counted(len(tally.computed), 'calculation')} run, "
-        f"{len(tally.reused)} found in the store, {seconds / 60:.1f} min"
+        f"{len(tally.reused)} found in the store, {seconds / 60:.1f} min",
+        console,
     )
-    console.print(f"model    {refresh_line(uri, settings.refresh)}", markup=False, soft_wrap=True)
+    print_text(f"model    {refresh_line(uri, settings.refresh)}", console)
     if tally.problems:
         count = f"{len(tally.problems)} problem{'s' if len(tally.problems) > 1 else ''}"
         console.print(f"[red]{count}[/red] (details in {work_dir / 'mgsurf.log'}):", soft_wrap=True)
         for label, reason in tally.problems:
-            console.print(f"  {label}: {reason}", markup=False, soft_wrap=True)
+            print_text(f"  {label}: {reason}", console)
         console.print("The same command tries failed calculations again and leaves the others alone.")
     return 1 if tally.problems else 0
 

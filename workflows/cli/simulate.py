@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError, StoreError
-from workflows.cli.console import page
-from workflows.cli.learning import TrainingBar, duration, labelled_slabs, require_network
+from stores.words import duration
+from workflows.cli.console import print_table, print_text
+from workflows.cli.learning import TrainingProgress, labelled_slabs, require_network
+from workflows.execution.progress_bar import ProgressBar
+from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,8 +69,10 @@ def run_simulation(
         members=members,
         warm=warm,
     )
-    with TrainingBar(quiet) as bar:
-        lines, sizes, problems = simulate(labelled_slabs(store, method), plan, folder, bar.step)
+    with ProgressBar(quiet) as bar:
+        lines, sizes, problems = simulate(
+            labelled_slabs(store, method), plan, folder, TrainingProgress(bar).step
+        )
     reference = until * sizes["pool"]
     if rounds is not None and lines:
         reference = min(reference, max(line["slabs"] for line in lines))
@@ -132,28 +137,25 @@ def _write(
         ) from error
 
 
-def _print(
-    curves: Mapping[str, Sequence[Mapping[str, Any]]],
-    saved: Sequence[Mapping[str, Any]],
-    result: Mapping[str, Any],
-) -> None:
-    from rich import box
-    from rich.table import Table
-
+def strategy_table(
+    curves: Mapping[str, Sequence[Mapping[str, Any]]], saved: Sequence[Mapping[str, Any]]
+) -> Table:
+    """Table of the errors of each strategy after its last round and of the slabs it saves."""
     from workflows.report.training_figures import significant, target_name, unit_of
 
-    if not curves:
-        return
     targets = [name for name in next(iter(curves.values()))[-1]["errors"] if name != "score"]
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("strategy", no_wrap=True)
     symbols = {"surface_energy": "γ", "work_function": "Φ"}
     errors = [
         f"MAE {symbols.get(t, target_name(t))}\n" + (f"({unit_of(t)})" if unit_of(t) else "") for t in targets
     ]
-    for heading in ("slabs", *errors, "error (σ)", "front\nfound", "slabs\nneeded", "ratio"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("of each\nseed", justify="right")
+    headings = ("slabs", *errors, "error (σ)", "front\nfound", "slabs\nneeded", "ratio")
+    table = Table(
+        [
+            Column("strategy"),
+            *(Column(heading, right=True) for heading in headings),
+            Column("of each seed", right=True, wrap=True),
+        ]
+    )
     for strategy, points in curves.items():
         last = points[-1]
         own = next((s for s in saved if (s["strategy"], s["error"]) == (strategy, "score")), None)
@@ -166,23 +168,30 @@ def _print(
             "-" if front is None else f"{100 * front:.0f} %",
             *_saving(own),
         )
-    console = page()
-    console.print(
+    return table
+
+
+def _print(
+    curves: Mapping[str, Sequence[Mapping[str, Any]]],
+    saved: Sequence[Mapping[str, Any]],
+    result: Mapping[str, Any],
+) -> None:
+    if not curves:
+        return
+    print_text(
         f"{result['pool']} slabs in the pool, {result['holdout']} of other compounds held out; "
         f"{result['seeds']} seed{'s' if result['seeds'] > 1 else ''}; "
-        f"{duration(result['cpu_seconds'])} of processor time",
-        markup=False,
+        f"{duration(result['cpu_seconds'])} of processor time"
     )
-    console.print(table)
+    print_table(strategy_table(curves, saved))
     if saved:
         mark = next(s["mark"] for s in saved if s["error"] == "score")
-        console.print(
+        print_text(
             f"random's error with {result['reference_slabs']:.0f} slabs: {mark:.3f} standard deviations of "
-            "the hold-out's labels; ratio: slabs needed for it, over that number",
-            markup=False,
+            "the hold-out's labels; ratio: slabs needed for it, over that number"
         )
     else:
-        console.print("no ratios: random has not been replayed that far", markup=False)
+        print_text("no ratios: random has not been replayed that far")
 
 
 def _spread(value: Mapping[str, float | None]) -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
 from stores.words import counted
-from workflows.cli.console import page
+from workflows.cli.console import print_table, print_text
+from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -135,7 +136,7 @@ def list_slabs(
         show_notes(axes_note(crystal, [facet.miller_index for facet in facets], path.name))
     _print(facets, crystal, name)
     if write is not None:
-        page().print(f"{counted(len(written), 'file')} written to {write}", soft_wrap=True)
+        print_text(f"{counted(len(written), 'file')} written to {write}")
     return 0
 
 
@@ -208,47 +209,40 @@ def _plain(
     ]
 
 
-def _print(facets: list[FacetSlabs], crystal: Crystal, name: str) -> None:
-    from rich import box
-    from rich.table import Table
+def slab_table(facets: list[FacetSlabs], spacegroup_number: int) -> Table:
+    """Table of the slabs of a crystal; planes without one, and remarks, below."""
     from rich.text import Text
 
     from workflows.structures.naming import format_plane
 
-    console = page()
-    symbol, number = crystal.spacegroup_symbol, crystal.spacegroup_number
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("facet", no_wrap=True)
-    table.add_column("no.", justify="right", no_wrap=True)
-    table.add_column("termination", no_wrap=True)
-    for heading in ("layers", "atoms", "thickness\nÅ", "vacuum\nÅ", "area\nÅ²", "gap\nÅ"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    remarks: list[tuple[str, str]] = []
+    columns = [Column("facet", once=True), Column("no.", right=True), Column("termination", short="term.")]
+    headings = ("layers", "atoms", "thickness\nÅ", "vacuum\nÅ", "area\nÅ²", "gap\nÅ")
+    table = Table([*columns, *(Column(heading, right=True) for heading in headings)])
     for facet in facets:
-        plane = format_plane(facet.miller_index, number)
-        for place, slab in enumerate(facet.slabs):
+        plane = format_plane(facet.miller_index, spacegroup_number)
+        for slab in facet.slabs:
+            lengths = (slab.thickness, slab.vacuum, slab.area, slab.gap)
             table.add_row(
-                plane if place == 0 else "",
+                plane,
                 str(slab.termination),
                 slab.termination_label,
                 str(slab.n_layers),
                 str(len(slab.structure)),
-                f"{slab.thickness:.2f}",
-                f"{slab.vacuum:.2f}",
-                f"{slab.area:.2f}",
-                f"{slab.gap:.2f}",
+                *(f"{length:.2f}" for length in lengths),
             )
         if facet.reason:
-            table.add_row(plane, "", Text("none", style="yellow"))
-            remarks.append((plane, facet.reason))
+            table.add_row(plane, "", Text("none", style="yellow"), *[""] * len(headings))
+            table.notes.append(f"{plane}: {facet.reason}")
         else:
-            remarks += [(plane, note) for note in facet.notes]
+            table.notes += [f"{plane}: {note}" for note in facet.notes]
+    return table
+
+
+def _print(facets: list[FacetSlabs], crystal: Crystal, name: str) -> None:
+    symbol, number = crystal.spacegroup_symbol, crystal.spacegroup_number
     n_slabs = sum(len(facet.slabs) for facet in facets)
-    console.print(
+    print_text(
         f"{name}, {symbol} (no. {number}): {counted(n_slabs, 'symmetric slab')} "
-        f"of {counted(len(facets), 'plane')}",
-        markup=False,
+        f"of {counted(len(facets), 'plane')}"
     )
-    console.print(table)
-    for plane, remark in remarks:
-        console.print(Text(f"{plane}: {remark}"), soft_wrap=True)
+    print_table(slab_table(facets, number))

@@ -10,19 +10,20 @@ from stores.exclusions import excluded_line
 from stores.snapshot_diff import diff_snapshots, news_since
 from stores.snapshots import draft_snapshot, find_snapshot, list_snapshots, save_snapshot
 from stores.words import counted
-from workflows.cli.console import page, simple_table
+from workflows.cli.console import print_table
 from workflows.cli.query import existing_store
 from workflows.cli.writing import store_to_write
+from workflows.report.table import Column, Table
 from workflows.report.training_figures import significant, target_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from rich.table import Table
-
     from stores.snapshot_diff import Difference, News
     from stores.snapshots import Snapshot
     from stores.surfaces import SurfaceStore
+
+    DiffRow = tuple[str, str, str, Mapping[str, float], Mapping[str, float], str]
 
 SHOWN_ID = 12
 """Digits of an id in tables; commands take any beginning that fits one snapshot alone."""
@@ -44,7 +45,7 @@ def create(
     if as_json:
         print(json.dumps({**_plain(draft.snapshot), "new": new, "excluded": draft.excluded}, indent=2))
         return 0
-    page().print(_heads_table(draft.snapshot))
+    print_table(heads_table(draft.snapshot))
     known = "" if new else "; the store had it already"
     print(f"snapshot {draft.snapshot.id} of {counted(draft.snapshot.n_records, 'record')}{known}")
     if line := excluded_line(draft.excluded):
@@ -63,13 +64,19 @@ def list_all(*, store: str | None, as_json: bool) -> int:
     if not found:
         print("no snapshots; mgsurf snapshot create makes one")
         return 0
-    table = simple_table("snapshot", "made (UTC)", "records", "targets", "models", right=("records",))
+    print_table(snapshot_table(found, users))
+    return 0
+
+
+def snapshot_table(found: Sequence[Snapshot], users: Mapping[str, Sequence[str]]) -> Table:
+    """Table of snapshots with the models trained on each."""
+    columns = [Column("snapshot"), Column("made (UTC)"), Column("records", right=True)]
+    table = Table([*columns, Column("targets", wrap=True, room=20), Column("models", wrap=True)])
     for one in found:
         labels = ", ".join(f"{target_name(head.name)} ({head.labels})" for head in one.heads)
         made = one.created_at[:16].replace("T", " ")
         table.add_row(one.id[:SHOWN_ID], made, str(one.n_records), labels, ", ".join(users.get(one.id, [])))
-    page().print(table)
-    return 0
+    return table
 
 
 def show(name: str, *, store: str | None, as_json: bool) -> int:
@@ -83,7 +90,7 @@ def show(name: str, *, store: str | None, as_json: bool) -> int:
         records = [record for record, _ in snapshot.records]
         print(json.dumps({**_plain(snapshot), "models": users, "since": since, "records": records}, indent=2))
         return 0
-    page().print(_heads_table(snapshot))
+    print_table(heads_table(snapshot))
     print(f"snapshot {snapshot.id}, made {snapshot.created_at[:16].replace('T', ' ')} UTC")
     print(f"{counted(snapshot.n_records, 'record')}; models: {', '.join(users) or 'none'}")
     print(f"since then: {_news(news)}")
@@ -129,7 +136,7 @@ def _plain_item(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _print_difference(difference: Difference, old: str, new: str) -> None:
-    rows: list[tuple[str, str, str, dict[str, float], dict[str, float], str]] = []
+    rows: list[DiffRow] = []
     for item in difference.added:
         rows.append(("added", item["record_id"], item["formula"], {}, item["targets"], ""))
     for item in difference.removed:
@@ -141,14 +148,8 @@ def _print_difference(difference: Difference, old: str, new: str) -> None:
         if change.old_method != change.new_method:
             remarks.append(f"{change.old_method} -> {change.new_method}")
         rows.append(("changed", change.record_id, change.formula, change.old, change.new, "; ".join(remarks)))
-    targets = list(dict.fromkeys(name for row in rows for name in (*row[3], *row[4])))
-    names = [target_name(target) for target in targets]
     if rows:
-        table = simple_table("", "record", "compound", *names, "remark", right=names, fold=("remark",))
-        for kind, record, formula, before, after, remark in rows[:SHOWN_ROWS]:
-            values = [_step(before.get(target), after.get(target), kind) for target in targets]
-            table.add_row(kind, record, formula, *values, remark)
-        page().print(table)
+        print_table(difference_table(rows[:SHOWN_ROWS]))
     if len(rows) > SHOWN_ROWS:
         print(f"{SHOWN_ROWS} of {len(rows)} records shown; --json shows all")
     counts = [len(difference.added), len(difference.removed), len(difference.changed)]
@@ -158,6 +159,18 @@ def _print_difference(difference: Difference, old: str, new: str) -> None:
         if rows
         else f"{old[:SHOWN_ID]} and {later} hold the same"
     )
+
+
+def difference_table(rows: Sequence[DiffRow]) -> Table:
+    """Table of records that differ, with old and new values."""
+    targets = list(dict.fromkeys(name for row in rows for name in (*row[3], *row[4])))
+    columns = [Column("change"), Column("record"), Column("compound")]
+    columns += [Column(target_name(target), right=True) for target in targets]
+    table = Table([*columns, Column("remark", wrap=True)])
+    for kind, record, formula, before, after, remark in rows:
+        values = [_step(before.get(target), after.get(target), kind) for target in targets]
+        table.add_row(kind, record, formula, *values, remark)
+    return table
 
 
 def _step(before: float | None, after: float | None, kind: str) -> str:
@@ -170,8 +183,9 @@ def _step(before: float | None, after: float | None, kind: str) -> str:
     return f"{old} -> {new}"
 
 
-def _heads_table(snapshot: Snapshot) -> Table:
-    table = simple_table("target", "labels", "method", right=("labels",))
+def heads_table(snapshot: Snapshot) -> Table:
+    """Table of the targets of a snapshot."""
+    table = Table([Column("target", wrap=True), Column("labels", right=True), Column("method")])
     for head in snapshot.heads:
         table.add_row(target_name(head.name), str(head.labels), head.method)
     return table

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 from stores.exclusions import excluded_line, list_excluded
 from stores.settings_file import resolve_work_dir
 from stores.words import counted
-from workflows.cli.console import page
+from workflows.cli.console import print_facts, print_table, print_text
 from workflows.cli.filters import STATUSES as VERDICTS
 from workflows.cli.filters import TARGETS
 from workflows.cli.query import existing_store
+from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from collections.abc import Iterator
+
+    from rich.text import Text
 
     from stores.surfaces import SurfaceStore
     from workflows.flows.campaign_settings import Campaign
@@ -109,6 +112,7 @@ def collect(store: SurfaceStore, campaign: str | None, work_dir: Path) -> dict[s
             for c in problems
         ],
         "last_update": max(times, default=None),
+        "imported": Counter(d["source"] for d in store.query({}, ["source"], collection="labels")),
     }
 
 
@@ -150,7 +154,7 @@ def show_status(campaign: Path | None, store_uri: str | None, as_json: bool) -> 
     if as_json:
         print(json.dumps(state, indent=2))
     else:
-        _print(page(), state)
+        _print(state)
     return 1 if "problem" in (lock or {}) else 0
 
 
@@ -172,55 +176,57 @@ def _lock_state(campaign: Campaign) -> dict[str, Any]:
     }
 
 
-def _print(console: Console, state: dict[str, Any]) -> None:
+def _print(state: dict[str, Any]) -> None:
     from rich.text import Text
 
-    def line(name: str, text: str, style: str = "") -> None:
-        console.print(Text.assemble((f"{name:<12}", "bold"), (text, style)), soft_wrap=True)
+    print_facts([(name, value) for name, value in _facts(state) if value])
+    print()
+    print_table(calculation_table(state["calculations"]))
+    for problem in state["problems"][:SHOWN_PROBLEMS]:
+        style = "red" if problem["status"] == "failed" else "yellow"
+        print_text(Text.assemble((problem["status"], style), f"  {problem['label']}: {problem['reason']}"))
+    if len(state["problems"]) > SHOWN_PROBLEMS:
+        print_text(f"... and {len(state['problems']) - SHOWN_PROBLEMS} more; --json lists all")
+    if any(problem["status"] == "failed" for problem in state["problems"]):
+        print_text("Failed calculations are tried again by the next mgsurf run; unconverged ones are not.")
 
-    if state["campaign"]:
-        line("campaign", state["campaign"])
+
+def _facts(state: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:
+    from rich.text import Text
+
+    yield "campaign", state["campaign"] or ""
     if lock := state.get("lock"):
         listed = ""
         if "compounds" in lock:
             listed = f"{counted(lock['compounds'], 'compound')}, {counted(lock['slabs'], 'slab')}"
             if lock["deleted"]:
                 listed += f", {len(lock['deleted'])} deleted by hand"
-        line("lock file", lock.get("problem") or f"{listed} ({lock['path']})", "red" * ("problem" in lock))
-    line("store", state["store"])
-    line("running", state["running"] or "nothing", "green" if state["running"] else "dim")
-    line("last update", _ago(state["last_update"]))
+        style = "red" if "problem" in lock else ""
+        yield "lock file", Text(lock.get("problem") or f"{listed} ({lock['path']})", style=style)
+    yield "store", state["store"]
+    yield "running", Text(state["running"] or "nothing", style="green" if state["running"] else "dim")
+    yield "last update", _ago(state["last_update"])
     compounds = ", ".join(state["compounds"][:10]) + (" ..." if len(state["compounds"]) > 10 else "")
-    line("surfaces", f"{state['surfaces']}" + (f" of {compounds}" if compounds else ""))
+    yield "surfaces", f"{state['surfaces']}" + (f" of {compounds}" if compounds else "")
     for target, counts in state["verdicts"].items():
-        if counts:
-            symbol = {"surface_energy": "γ", "work_function": "Φ"}[target]
-            words = ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in counts.items())
-            line(f"  {symbol}", words)
+        symbol = {"surface_energy": "γ", "work_function": "Φ"}[target]
+        words = ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in counts.items())
+        yield f"  {symbol}", words
+    if sources := state["imported"]:
+        named = ", ".join(f"{number} from {source}" for source, number in list(sources.items())[:3])
+        more = f" and {len(sources) - 3} more sources" if len(sources) > 3 else ""
+        total = counted(sum(sources.values()), "slab")
+        yield "imported", f"{total}: {named}{more} (--labels of query, plot and export includes them)"
     if excluded := excluded_line(state["excluded"]):
-        line("excluded", excluded.removeprefix("excluded by "), "yellow")
-    console.print(_calculation_table(state["calculations"]))
-    for problem in state["problems"][:SHOWN_PROBLEMS]:
-        style = "red" if problem["status"] == "failed" else "yellow"
-        console.print(
-            Text.assemble((problem["status"], style), f"  {problem['label']}: {problem['reason']}"),
-            soft_wrap=True,
-        )
-    if len(state["problems"]) > SHOWN_PROBLEMS:
-        console.print(f"... and {len(state['problems']) - SHOWN_PROBLEMS} more; --json lists all")
-    if any(problem["status"] == "failed" for problem in state["problems"]):
-        console.print("Failed calculations are tried again by the next mgsurf run; unconverged ones are not.")
+        yield "excluded", Text(excluded.removeprefix("excluded by "), style="yellow")
 
 
-def _calculation_table(counts: dict[str, dict[str, int]]) -> Any:
-    from rich import box
-    from rich.table import Table
+def calculation_table(counts: dict[str, dict[str, int]]) -> Table:
+    """Count calculations by kind and status."""
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    table.add_column("calculations")
-    for status in (*STATUSES, "total"):
-        table.add_column(status, justify="right")
+    names = (*STATUSES, "total")
+    table = Table([Column("calculations"), *(Column(name, right=True) for name in names)])
     styles = {"ok": "green", "unconverged": "yellow", "failed": "red"}
     for kind, row in counts.items():
         cells = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +11,10 @@ from stores.errors import InputError
 from stores.method_names import names_of_family
 from stores.model_names import is_version
 from workflows.cli.which_model import DEFAULT_FOLDER, chosen_ensemble
+from workflows.execution.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from stores.method import Method
     from stores.surfaces import SurfaceStore
@@ -93,14 +93,14 @@ def answered(
     from workflows.flows.dft_cost import calibrated
     from workflows.flows.suggestion import Learned, suggest_slabs
 
-    with _bar(quiet) as tell:
-        found = _of_campaign(store, maker, structures, tell) if maker else _of_store(store)
+    with ProgressBar(quiet) as bar:
+        found = _of_campaign(store, maker, structures, bar.show) if maker else _of_store(store)
         if not found.documents:
             raise InputError(_nothing_left(found, maker))
         name, learned = "", Learned()
         targets: list[str] = []
         if wish.strategy != "random" or _model_there(model, store):
-            name, targets, learned = _predict(store, uri, found, wish, model, workers, tell)
+            name, targets, learned = _predict(store, uri, found, wish, model, workers, bar.show)
     cost = calibrated(found.method, store)
     suggestion = suggest_slabs(store, found.documents, targets, wish, cost, learned)
     names = names_of_family(store, found.method, "surfaces")
@@ -244,22 +244,3 @@ def _remarks(suggestion: Suggestion, wish: Wish, learned: Learned, method: str, 
         )
         lines.append(f"{len(chosen)} instead of {wish.n} slabs: {why}")
     return lines
-
-
-@contextmanager
-def _bar(quiet: bool) -> Iterator[Tell]:
-    """Show on a terminal what is being done, and how far it is."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(),
-        TimeRemainingColumn(), console=console, transient=True, disable=quiet or not console.is_terminal,
-    ) as progress:  # fmt: skip
-        task = progress.add_task("reading", total=None)
-
-        def tell(what: str, done: int, total: int) -> None:
-            progress.update(task, description=what, completed=done, total=total)
-
-        yield tell

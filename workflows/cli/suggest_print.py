@@ -8,10 +8,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from stores.words import counted
-from workflows.cli.console import page
+from workflows.cli.console import print_table, print_text
+from workflows.report.table import Column, Table
 from workflows.structures.naming import format_plane
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from workflows.cli.suggest_answer import Answer
     from workflows.flows.suggestion import Suggested
 
@@ -81,26 +84,25 @@ def _print_csv(answer: Answer) -> None:
         )
 
 
-def _print(answer: Answer) -> None:
-    from rich import box
-    from rich.table import Table
+def batch_table(chosen: Sequence[Suggested], targets: Sequence[str]) -> Table:
+    """Table of chosen slabs with their predictions, costs and the reason of each choice."""
+    from rich.text import Text
 
     from workflows.report.training_figures import unit_of
 
     symbols = {"surface_energy": "γ", "work_function": "Φ"}
-    chosen = answer.suggestion.chosen
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("", justify="right")
-    for heading in ("compound", "facet", "term."):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("atoms", justify="right")
-    for target in answer.targets:
+    columns = [
+        Column("rank", right=True),
+        Column("compound"),
+        Column("facet"),
+        Column("termination", short="term."),
+    ]
+    columns.append(Column("atoms", right=True))
+    for target in targets:
         name, _, method = target.partition("@")
-        symbol = symbols.get(name, name) + (f" {method.split('-')[0]}" if method else "")
-        unit = f"\n{unit_of(name)}" if unit_of(name) else ""
-        table.add_column(symbol + unit, justify="right", no_wrap=True)
-    table.add_column("cost\ncore-h", justify="right", no_wrap=True)
-    table.add_column("reason", overflow="fold")
+        symbol = symbols.get(name, name.replace("_", " ")) + (f" {method.split('-')[0]}" if method else "")
+        columns.append(Column(f"{symbol}\n{unit_of(name)}", right=True))
+    table = Table([*columns, Column("cost\ncore-h", right=True), Column("reason", wrap=True, room=12)])
     for number, one in enumerate(chosen, start=1):
         document = one.candidate
         warnings = "; ".join(w for w in document["warnings"] if w != "lattice is a guess")
@@ -110,21 +112,23 @@ def _print(answer: Answer) -> None:
             _plane(document),
             document["termination_label"],
             str(document["n_atoms"]),
-            *(_with_sigma(document["predictions"].get(target)) for target in answer.targets),
+            *(_with_sigma(document["predictions"].get(target)) for target in targets),
             _hours(one.core_hours),
-            one.reason + (f"\n[yellow]{warnings}[/yellow]" if warnings else ""),
+            Text.assemble(one.reason, (f"\n{warnings}" if warnings else "", "yellow")),
         )
-    console = page()
-    console.print(table)
+    return table
+
+
+def _print(answer: Answer) -> None:
+    chosen = answer.suggestion.chosen
+    print_table(batch_table(chosen, answer.targets))
     by = f", model {answer.model}" if answer.model else ""
     total = _hours(sum(one.core_hours for one in chosen))
-    console.print(
+    print_text(
         f"{len(chosen)} of {counted(answer.suggestion.n_pool, 'candidate')}, {total} core-hours; strategy "
-        f"{answer.wish.strategy}{' per cost' if answer.wish.per_cost else ''}{by}",
-        markup=False,
-        soft_wrap=True,
+        f"{answer.wish.strategy}{' per cost' if answer.wish.per_cost else ''}{by}"
     )
-    console.print(answer.cost, markup=False, soft_wrap=True)
+    print_text(answer.cost)
 
 
 def _plane(document: dict[str, Any]) -> str:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
-from stores.words import counted
-from workflows.cli.console import page
-from workflows.cli.learning import TrainingBar, duration, labelled_slabs, require_network
+from stores.words import counted, duration
+from workflows.cli.console import print_table, print_text
+from workflows.cli.learning import TrainingProgress, labelled_slabs, require_network
+from workflows.execution.progress_bar import ProgressBar
+from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,8 +91,8 @@ def train_model(
     known = read_run(folder) is not None
     if snapshot is not None:
         _tell_of_deleted(store, snapshot)
-    with TrainingBar(quiet) as bar:
-        run = run_training(slabs, settings, folder, progress=bar.member(members))
+    with ProgressBar(quiet) as bar:
+        run = run_training(slabs, settings, folder, progress=TrainingProgress(bar).member(members))
     report = folder / "report.html"
     if not (known and report.is_file()):
         report = write_report(folder, run, read_rows(folder))
@@ -200,32 +202,32 @@ def _params(path: Path | None) -> dict[str, Any]:
         raise InputError(f"{path}: holds no settings; give the best.json that mgsurf tune wrote") from error
 
 
-def _print(run: Mapping[str, Any]) -> None:
-    from rich import box
-    from rich.table import Table
-
+def error_table(run: Mapping[str, Any]) -> Table:
+    """Table of the errors of a run in training, validation and test set."""
     from workflows.report.training_figures import PART_NAMES, PARTS, significant, target_name, unit_of
-    from workflows.report.training_report import twins_line
 
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("target", "part"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("slabs", "MAE", "RMSE", "R²"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    columns = [Column("target", wrap=True, once=True), Column("set")]
+    table = Table([*columns, *(Column(name, right=True) for name in ("slabs", "MAE", "RMSE", "R²"))])
     for target, metrics in run["metrics"].items():
         unit = unit_of(target)
         for part in PARTS:
             e = metrics[part]
             table.add_row(
-                (target_name(target) + (f" ({unit})" if unit else "")) if part == PARTS[0] else "",
+                target_name(target) + (f" ({unit})" if unit else ""),
                 PART_NAMES[part],
                 str(e["n"]),
                 *("-" if e[name] is None else significant(e[name]) for name in ("mae", "rmse")),
                 "-" if e["r2"] is None else f"{e['r2']:.4f}",
                 style="bold" if part == "test" else "",
             )
+    return table
+
+
+def _print(run: Mapping[str, Any]) -> None:
+    from workflows.report.training_report import twins_line
+
     epochs = sum(len(history) for history in run["history"])
-    page().print(f"{run['label']}: {counted(epochs, 'epoch')} in {duration(run['seconds'])}", markup=False)
-    page().print(table)
+    print_text(f"{run['label']}: {counted(epochs, 'epoch')} in {duration(run['seconds'])}")
+    print_table(error_table(run))
     if twins := run.get("twins"):
-        page().print(twins_line(twins), markup=False, soft_wrap=True)
+        print_text(twins_line(twins))

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError, StoreError
 from stores.words import counted
-from workflows.cli.console import page
-from workflows.cli.learning import duration, labelled_slabs, require_network
+from workflows.cli.console import print_table, print_text
+from workflows.cli.learning import labelled_slabs, require_network
+from workflows.execution.progress_bar import ProgressBar
+from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from model.tuning import TrialSummary
 
@@ -61,8 +63,9 @@ def tune_preset(
     slabs(chosen.graph, chosen.network.targets)  # what is wrong with the data is told before a process starts
     task = TrainingTask(slabs, settings)
     _same_search(folder, settings.label())
-    with _SearchBar(quiet, trials) as bar:
-        found = tune(folder, space, task, trials=trials, workers=workers, seed=seed, progress=bar.show)
+    with ProgressBar(quiet) as bar:
+        progress = _show_trials(bar, trials)
+        found = tune(folder, space, task, trials=trials, workers=workers, seed=seed, progress=progress)
     best = _write(folder, found, settings.label())
     if as_json:
         print(json.dumps({"best": best, "trials": len(found), "output": str(folder)}, indent=2))
@@ -108,54 +111,34 @@ def _write(folder: Path, found: Sequence[TrialSummary], label: str) -> dict[str,
     return best
 
 
-def _print(found: Sequence[TrialSummary]) -> None:
-    from rich import box
-    from rich.table import Table
-
-    good = [trial for trial in found if not trial.pruned]
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("score", justify="right")
+def trial_table(good: Sequence[TrialSummary]) -> Table:
+    """Table of the best trials: score and parameters."""
     names = sorted({name for trial in good for name in trial.params})
-    for name in names:
-        table.add_column(name.rpartition(".")[2].replace("_", " "), justify="right")
+    headings = [name.rpartition(".")[2].replace("_", " ") for name in names]
+    table = Table([Column("score", right=True), *(Column(heading, right=True) for heading in headings)])
     for trial in good[:_SHOWN]:
         table.add_row(f"{trial.loss:.4f}", *(str(trial.params.get(name, "")) for name in names))
+    return table
+
+
+def _print(found: Sequence[TrialSummary]) -> None:
+    good = [trial for trial in found if not trial.pruned]
     pruned = len(found) - len(good)
-    page().print(f"{counted(len(found), 'trial')}, {pruned} of them given up early; the best:", markup=False)
-    page().print(table)
-    print("score: validation MAE in standard deviations, mean over targets")
+    print_text(f"{counted(len(found), 'trial')}, {pruned} of them stopped early; the best:")
+    print_table(trial_table(good))
+    print_text("score: validation MAE in standard deviations, mean over targets")
 
 
-class _SearchBar:
-    """Shows on a terminal how many trials are done, the best score and the time left."""
+def _show_trials(bar: ProgressBar, trials: int) -> Callable[[list[TrialSummary]], None]:
+    """Return a callback that shows how many trials are done, the best score and the time left."""
+    began, first = monotonic(), -1
 
-    def __init__(self, quiet: bool, trials: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    def show(found: list[TrialSummary]) -> None:
+        nonlocal first
+        if first < 0:  # those of an earlier call took no time
+            first = max(len(found) - 1, 0)
+        seconds = (trials - len(found)) * (monotonic() - began) / max(len(found) - first, 1)
+        best = f"best {found[0].loss:.4f}" if found and math.isfinite(found[0].loss) else ""
+        bar.show("trials", len(found), trials, best, seconds_left=seconds)
 
-        console = Console(stderr=True)
-        self._progress = Progress(
-            BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"), console=console, transient=True,
-            disable=quiet or not console.is_terminal,
-        )  # fmt: skip
-        self._task = self._progress.add_task("searching", total=trials, left="")
-        self._trials, self._began, self._first = trials, monotonic(), -1
-
-    def __enter__(self) -> _SearchBar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def show(self, found: list[TrialSummary]) -> None:
-        """Show the finished trials."""
-        if self._first < 0:
-            self._first = max(len(found) - 1, 0)
-        new = len(found) - self._first
-        seconds = (self._trials - len(found)) * (monotonic() - self._began) / max(new, 1)
-        best = f"best {found[0].loss:.4f}" if found and math.isfinite(found[0].loss) else "searching"
-        self._progress.update(
-            self._task, completed=len(found), description=best, left=f"{duration(seconds)} left"
-        )
+    return show

@@ -11,9 +11,9 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from workflows.execution.progress_bar import ProgressBar
 from workflows.jobs.progress import PROGRESS, Event, Stage
 
 if TYPE_CHECKING:
@@ -75,24 +75,16 @@ class RunListener(logging.Handler):
         self._computed_cost = 0.0
         self._started = monotonic()
         self._level = PROGRESS.level
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[count]}"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-            console=console,
-            transient=True,
-            disable=quiet or not console.is_terminal,
-        )
-        self._task = self._progress.add_task("starting", total=1.0, count="", left="")
+        self._label = "starting"
+        # where there is no terminal every calculation has its line, so that the bar needs none
+        self._bar = ProgressBar(quiet, console=console, lines=False)
 
     def __enter__(self) -> RunListener:
         """Start listening."""
         PROGRESS.setLevel(logging.INFO)
         PROGRESS.addHandler(self)
-        self._progress.start()
+        self._bar.__enter__()
+        self._draw()
         return self
 
     def __exit__(
@@ -102,7 +94,7 @@ class RunListener(logging.Handler):
         trace: TracebackType | None,
     ) -> None:
         """Stop listening and remove this run's ``running.json``."""
-        self._progress.stop()
+        self._bar.__exit__(kind, error, trace)
         PROGRESS.removeHandler(self)
         PROGRESS.setLevel(self._level)
         self._forget_running()
@@ -119,7 +111,7 @@ class RunListener(logging.Handler):
                 self._costs.setdefault(event.label, event.cost)
                 self.tally.started.append(event.label)
                 self._write_running(event.label)
-                self._progress.update(self._task, description=event.label)
+                self._label = event.label
             case Stage.FINISHED:
                 self._costs.setdefault(event.label, event.cost)
                 self.tally.computed.append(event.label)
@@ -150,17 +142,9 @@ class RunListener(logging.Handler):
     def _draw(self) -> None:
         total = sum(self._costs.values())
         done = sum(self._costs[label] for label in self._done)
-        left = ""
-        if self._computed_cost > 0 and total > done:
-            seconds = (total - done) * self._seconds / self._computed_cost
-            left = f"about {_duration(seconds)} left"
-        self._progress.update(
-            self._task,
-            total=total or 1.0,
-            completed=done,
-            count=f"{len(self._done)}/{len(self._costs)}",
-            left=left,
-        )
+        left = (total - done) * self._seconds / self._computed_cost if self._computed_cost > 0 else 0.0
+        count = f"{len(self._done)}/{len(self._costs)}" if self._costs else ""
+        self._bar.show("computing", done, total or 1.0, self._label, count=count, seconds_left=left)
 
     def _write_running(self, label: str) -> None:
         state = {"pid": os.getpid(), "host": socket.gethostname(), "label": label}
@@ -181,12 +165,3 @@ class RunListener(logging.Handler):
                 self._running.unlink(missing_ok=True)
         except OSError:
             logging.getLogger(__name__).debug("could not remove %s", self._running)
-
-
-def _duration(seconds: float) -> str:
-    """Return a rounded time for people: 40 s, 6 min, 2.5 h."""
-    if seconds < 90:
-        return f"{max(round(seconds, -1), 10):.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from workflows.analysis.stable_window import surface_energies_at
-from workflows.report.style import facet_text, signed, sort_key
-from workflows.report.tables import EV_PER_A2_IN_J_PER_M2, SHORT, SHORTER, method_names
+from workflows.analysis.stable_window import SAME_ENERGY, surface_energies_at
+from workflows.report.style import signed, sort_key
+from workflows.report.table import Column, Table
+from workflows.report.tables import (
+    EV_PER_A2_IN_J_PER_M2,
+    facet_cells,
+    facet_columns,
+    method_names,
+    status_style,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rich.table import Table
-
     from workflows.analysis.stable_window import StableWindow
-
-_NARROW = 114
 
 
 def window_fields(surface: Mapping[str, Any], window: StableWindow) -> dict[str, Any]:
@@ -57,10 +60,7 @@ def _plain(ends: tuple[Any, Any] | None) -> list[Any] | None:
 
 
 def stable_window_table(
-    surfaces: Sequence[Mapping[str, Any]],
-    windows: Sequence[StableWindow],
-    width: int = 100,
-    sort: bool = True,
+    surfaces: Sequence[Mapping[str, Any]], windows: Sequence[StableWindow], sort: bool = True
 ) -> Table:
     """Table of facets with gamma at both ends of their compound's stable window.
 
@@ -70,19 +70,15 @@ def stable_window_table(
         Documents as stored, with `surface_energy_slope` and `chemical_potential_window`.
     windows
         One for each.
-    width
-        Columns of the terminal; below 114 the values in J/m^2 are left out.
     sort
         By compound, plane and termination; False keeps the order given.
 
     Returns
     -------
-    rich.table.Table
+    Table
         Below it one line for each compound: from where to where, what forms beyond, what it was compared
         with.
     """
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
     listed = list(zip(surfaces, windows, strict=True))
@@ -90,46 +86,48 @@ def stable_window_table(
         listed.sort(key=lambda pair: sort_key(pair[0]))
     methods = method_names({str(surface["method_fingerprint"]) for surface in surfaces})
     several_methods = len(methods) > 1
-    narrow = width - (max(map(len, methods.values())) + 2 if several_methods else 0) < _NARROW
-    padding = (0, 1, 0, 0) if narrow else (0, 1)
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=padding)
-    for name in ("compound", "facet", "term." if narrow else "termination"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("γ Mg-rich\neV/Å²", justify="right", no_wrap=True)
-    ends_of = ("Δμ from\neV", "Δμ to\neV", "γ(from)\neV/Å²", "γ(to)\neV/Å²")
-    for name in ends_of if narrow else (*ends_of, "γ(from)\nJ/m²", "γ(to)\nJ/m²"):
-        table.add_column(name, justify="right", no_wrap=True)
-    if several_methods:
-        table.add_column("method", overflow="fold")
-    table.add_column("verdict γ", overflow="fold")
-    names = SHORT | SHORTER if narrow else SHORT
-
-    lines: dict[str, None] = {}
-    previous = None
+    columns = [*facet_columns(), Column("γ Mg-rich\neV/Å²", right=True)]
+    columns += [
+        Column(name, right=True) for name in ("Δμ from\neV", "Δμ to\neV", "γ(from)\neV/Å²", "γ(to)\neV/Å²")
+    ]
+    columns += [Column(name, right=True, spare=True) for name in ("γ(from)\nJ/m²", "γ(to)\nJ/m²")]
+    columns += [Column("method")] if several_methods else []
+    table = Table([*columns, Column("verdict γ", wrap=True)])
     for surface, window in listed:
         status = str(surface["verdicts"]["surface_energy"]["status"])
         gamma, ends = surface.get("surface_energy"), surface_energies_at(window.window, surface)
-        compound = surface["formula"] if surface["formula"] != previous else ""
-        previous = surface["formula"]
         style = "" if status == "accepted" else "yellow"
         cells = [
-            Text(compound, style="bold"),
-            Text(facet_text(surface)),
-            Text(str(surface.get("termination_label") or surface.get("termination", ""))),
+            *facet_cells(surface),
             Text("–" if gamma is None else f"{gamma:.4f}", style=style),
             *(Text("–" if window.window is None else signed(x, 3)) for x in window.window or (0, 0)),
             *(Text("–" if ends is None else f"{x:.4f}", style=style) for x in ends or (0, 0)),
         ]
-        if not narrow:
-            joule = [x * EV_PER_A2_IN_J_PER_M2 for x in ends or (0, 0)]
-            cells += [Text("–" if ends is None else f"{x:.3f}", style=style) for x in joule]
+        joule = [x * EV_PER_A2_IN_J_PER_M2 for x in ends or (0, 0)]
+        cells += [Text("–" if ends is None else f"{x:.3f}", style=style) for x in joule]
         if several_methods:
             cells.append(Text(methods[str(surface["method_fingerprint"])]))
-        table.add_row(*cells, Text(names.get(status, status), style=style or "green"))
-        lines[describe(surface, window, methods)] = None
-    table.caption = Text("\n".join(lines), style="dim")
-    table.caption_justify = "left"
+        table.add_row(*cells, Text(status.replace("_", " "), style=status_style(status)))
+        line = describe(surface, window, methods)
+        if line not in table.notes:
+            table.notes.append(line)
     return table
+
+
+def unstable_note(window: StableWindow | None, dmu: float) -> str:
+    """Return a line if another phase forms at a chemical potential (eV), else an empty text."""
+    if window is None or window.energy_above_hull is None:
+        return ""
+    if window.window is None or window.limits is None:
+        return window.reason
+    (low, high), (left, right) = window.window, window.limits
+    if low - SAME_ENERGY <= dmu <= high + SAME_ENERGY:
+        return ""
+    phase = left if dmu < low else right
+    return (
+        f"not stable at this chemical potential: {phase} forms; stable from {signed(low, 3)} to "
+        f"{signed(high, 3)} eV ({window.method})"
+    )
 
 
 def describe(surface: Mapping[str, Any], window: StableWindow, methods: Mapping[str, str]) -> str:

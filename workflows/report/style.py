@@ -149,5 +149,5 @@ def sort_key(record: Mapping[str, Any]) -> tuple[Any, ...]:
         sum(abs(i) for i in index),
         tuple(abs(i) for i in index),
         tuple(-i for i in index),
-        record.get("termination", 0),
+        record.get("termination") or 0,
     )

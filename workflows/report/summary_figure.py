@@ -102,7 +102,7 @@ def _draw_surface_energies(axes: Axes, lines: list[Row]) -> None:
     binary = any(record.get("surface_energy_x_rich") is not None for _, record in lines)
     axes.plot([], [], "o", color=PALETTE[0], label="Mg-rich" if binary else "surface energy")
     if binary:
-        axes.plot([], [], "D", color=PALETTE[5], markersize=5, label="partner-rich")
+        axes.plot([], [], "D", color=PALETTE[5], markersize=5, label="X-rich")
     if any(verdict_of(r, t) != "accepted" for _, r in lines for t in ("surface_energy", "work_function")):
         axes.plot([], [], "o", color=GREY, markerfacecolor="white", label="rejected")
     axes.margins(x=0.08)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from workflows.report.style import facet_text, sort_key
+from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from rich.table import Table
     from rich.text import Text
 
 EV_PER_A2_IN_J_PER_M2 = 16.02176634  # e in C times 1e20; importing workflows.analysis would load numpy
@@ -27,25 +27,6 @@ ROW_FIELDS = (
     "verdicts",
     "method_fingerprint",
 )
-
-SHORT = {
-    "accepted": "ok",
-    "unconverged": "unconverged",
-    "negative": "negative",
-    "reconstructed": "reconstructed",
-    "vacuum_not_flat": "vacuum",
-    "asymmetric": "asymmetric",
-    "inconsistent_settings": "settings",
-    "faulty": "faulty",
-    "failed": "failed",
-}
-"""Verdicts in one word each."""
-
-SHORTER = {"unconverged": "unconv.", "reconstructed": "reconstr.", "asymmetric": "asymm."}
-"""For terminals below 96 columns."""
-
-WIDE = 120
-"""From this width (columns) on the reasons of rejections stand in the table rather than below it."""
 
 
 def rows(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -83,19 +64,13 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def surface_table(
-    records: Iterable[Mapping[str, Any]], width: int = 100, title: str | None = None, sort: bool = True
-) -> Table:
+def surface_table(records: Iterable[Mapping[str, Any]], title: str = "", sort: bool = True) -> Table:
     """Table of facets with surface energies in both units, work functions and verdicts.
 
     Parameters
     ----------
     records
         Documents as stored.
-    width
-        Columns of the terminal. Below 96 the values in J/m^2 share a cell with those in eV/A^2 in a
-        shorter form; from `WIDE` on the reasons of rejections are shown in the table, otherwise
-        below it. The method has a column of its own if there are several.
     title
         Heading.
     sort
@@ -103,75 +78,61 @@ def surface_table(
 
     Returns
     -------
-    rich.table.Table
-        Print it with rich; colours vanish by themselves where there is no terminal.
+    Table
+        The reasons of rejections below it. The method has a column of its own if there are several.
     """
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
     listed = list(records)
     if sort:
         listed.sort(key=sort_key)
     methods = method_names({str(record.get("method_fingerprint") or "?") for record in listed})
-    several_methods = len(methods) > 1
-    room = width - (max(map(len, methods.values())) + 2 if several_methods else 0)
-    narrow, wide = room < 96, room >= WIDE
-    padding = (0, 1, 0, 0) if narrow else (0, 1)
-    table = Table(title=title, box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=padding)
-    table.add_column("compound", no_wrap=True)
-    table.add_column("facet", no_wrap=True)
-    table.add_column("term." if narrow else "termination", no_wrap=True)
-    if narrow:
-        table.add_column("γ Mg-rich\neV/Å²  J/m²", justify="right", no_wrap=True)
-        table.add_column("γ X-rich\neV/Å²  J/m²", justify="right", no_wrap=True)
-    else:
-        for end in ("Mg-rich", "X-rich"):
-            table.add_column(f"γ {end}\neV/Å²", justify="right", no_wrap=True)
-            table.add_column("\nJ/m²", justify="right", no_wrap=True)
-    table.add_column("Φ\neV", justify="right", no_wrap=True)
+    # that of an imported slab names its source
+    several_methods = len(methods) > 1 or any(record.get("source") for record in listed)
+    columns = facet_columns()
+    for end in ("Mg-rich", "X-rich"):
+        columns += [
+            Column(f"γ {end}\neV/Å²", right=True),
+            Column(f"γ {end}\nJ/m²", right=True, spare=True),
+        ]
+    columns.append(Column("Φ\neV", right=True))
     if several_methods:
-        table.add_column("method", no_wrap=room >= 80, overflow="fold")
-    table.add_column("verdict γ / Φ" if not wide else "verdicts and reasons", overflow="fold")
-
-    previous = None
-    notes: list[tuple[str, str]] = []
+        columns.append(Column("method"))
+    columns.append(Column("verdict γ / Φ", wrap=True))
+    table = Table(columns, title)
     for record in listed:
         verdicts = record["verdicts"]
         gamma_style = _value_style(verdicts["surface_energy"]["status"])
-        phi_style = _value_style(verdicts["work_function"]["status"])
-        compound = record["formula"] if record["formula"] != previous else ""
-        previous = record["formula"]
-        cells: list[Text] = [
-            Text(compound, style="bold"),
-            Text(facet_text(record)),
-            Text(str(record.get("termination_label") or record.get("termination", ""))),
-        ]
+        cells = facet_cells(record)
         for name in ("surface_energy", "surface_energy_x_rich"):
             value = record.get(name)
-            ev = "–" if value is None else f"{value:.4f}"
-            joule = "–" if value is None else f"{value * EV_PER_A2_IN_J_PER_M2:.3f}"
-            if narrow:
-                joined = ev if value is None else f"{ev}  {joule}"
-                cells.append(Text(joined, style=gamma_style))
-            else:
-                cells += [Text(ev, style=gamma_style), Text(joule, style=gamma_style)]
-        phi = record.get("work_function")
-        cells.append(Text("–" if phi is None else f"{phi:.3f}", style=phi_style))
-        reasons = _reasons(record)
+            joule = None if value is None else value * EV_PER_A2_IN_J_PER_M2
+            cells += [Text(_number(value, 4), style=gamma_style), Text(_number(joule, 3), style=gamma_style)]
+        phi_style = _value_style(verdicts["work_function"]["status"])
+        cells.append(Text(_number(record.get("work_function"), 3), style=phi_style))
         if several_methods:
             cells.append(Text(methods[str(record.get("method_fingerprint") or "?")]))
-        verdict = _verdict_cell(verdicts, narrow)
-        if wide and reasons:
-            verdict.append("\n" + reasons, style="dim")
-        elif reasons:
-            notes.append((_name(record), reasons))
-        cells.append(verdict)
-        table.add_row(*cells)
-    if notes:
-        table.caption = Text("\n".join(f"{name}: {reason}" for name, reason in notes), style="dim")
-        table.caption_justify = "left"
+        table.add_row(*cells, _verdict_cell(verdicts))
+        if reasons := _reasons(record):
+            table.notes.append(f"{_name(record)}: {reasons}")
     return table
+
+
+def facet_columns() -> list[Column]:
+    """Columns that name a facet: compound (once for all its facets), plane and termination."""
+    return [Column("compound", once=True), Column("facet"), Column("termination", short="term.")]
+
+
+def facet_cells(record: Mapping[str, Any]) -> list[Text]:
+    """Cells of `facet_columns` for a document as stored."""
+    from rich.text import Text
+
+    label = str(record.get("termination_label") or record.get("termination", ""))
+    return [Text(record["formula"], style="bold"), Text(facet_text(record)), Text(label)]
+
+
+def _number(value: float | None, decimals: int) -> str:
+    return "–" if value is None else f"{value:.{decimals}f}"
 
 
 def method_names(fingerprints: set[str]) -> dict[str, str]:
@@ -194,22 +155,20 @@ def _value_style(status: str) -> str:
     return "" if status == "accepted" else "dim strike" if status == "failed" else "yellow"
 
 
-def _status_style(status: str) -> str:
+def status_style(status: str) -> str:
+    """Colour of a verdict."""
     if status == "accepted":
         return "green"
     return "red" if status in ("failed", "unconverged") else "yellow"
 
 
-def _verdict_cell(verdicts: Mapping[str, Any], narrow: bool) -> Text:
+def _verdict_cell(verdicts: Mapping[str, Any]) -> Text:
     from rich.text import Text
 
-    names = SHORT | SHORTER if narrow else SHORT
     words = [str(verdicts[target]["status"]) for target in ("surface_energy", "work_function")]
-    if words[0] == words[1]:
-        return Text(names.get(words[0], words[0]), style=_status_style(words[0]))
     cell = Text()
-    for place, word in enumerate(words):
-        cell.append(" / " if place else "").append(names.get(word, word), style=_status_style(word))
+    for word in words[:1] if words[0] == words[1] else words:
+        cell.append(" / " if cell.plain else "").append(word.replace("_", " "), style=status_style(word))
     return cell
 
 

@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import StoreError
-from stores.words import counted
+from stores.words import counted, duration
 from workflows.report.style import save
 from workflows.report.training_figures import (
     PART_NAMES,
@@ -95,7 +95,7 @@ def _page(run: Mapping[str, Any], images: Mapping[str, str]) -> str:
         **({"identical slabs": twins_line(run["twins"])} if run.get("twins") else {}),
         "slabs": ", ".join(f"{run['sizes'][part]} {PART_NAMES[part]}" for part in PARTS),
         "members": f"{members}{' (bagged)' if run['settings']['bagging'] else ''}",
-        "epochs": f"{epochs} in {_duration(run['seconds'])}",
+        "epochs": f"{epochs} in {duration(run['seconds'])}",
         "total loss": f"{run['total_loss']:.4f} (test, in units of the labels' variance, targets added up)",
         "elements": ", ".join(run["elements"]),
         "data": run["data"],
@@ -196,9 +196,3 @@ def _image(data: str, text: str) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else significant(value)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

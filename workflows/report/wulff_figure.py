@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stores.errors import InputError
 from workflows.report.style import (
     GREY,
     PALETTE,
     facet_mathtext,
     formula_mathtext,
     new_figure,
-    signed,
     styled,
 )
+from workflows.report.wulff_report import WulffReport, wulff_report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,54 +30,42 @@ VIEW = (22.0, 32.0)
 
 MAX_LEGEND = 24
 
+_NOTE_WIDTH, _MAX_NOTES, _LINE = 118, 6, 0.17  # characters, lines, inches
+
 _LIGHT = np.array([0.55, 0.25, 0.80]) / np.linalg.norm([0.55, 0.25, 0.80])
 
 
-def wulff_figure(records: Iterable[Mapping[str, Any]], bulk: Mapping[str, Any], dmu: float = 0.0) -> Figure:
+def wulff_figure(
+    records: Iterable[Mapping[str, Any]], bulk: Mapping[str, Any], dmu: float = 0.0, x_rich: bool = False
+) -> Figure:
     """Draw the Wulff shape of one compound from its accepted facets.
 
-    The legend gives each facet's share of the area, its surface energy and its work function.
-
-    Parameters
-    ----------
-    records
-        Stored surface records of one bulk and one method.
-    bulk
-        `structure` of its BulkRecord, the cell the Miller indices refer to.
-    dmu
-        Chemical potential of the reference element (eV).
-
-    Raises
-    ------
-    InputError
-        If the records belong to several bulks or methods, or there is no Wulff shape: the message says why.
+    The legend gives each facet's share of the area, its surface energy and its work function; lines below
+    name the chemical potential and the planes that are missing. Parameters and errors as in
+    `workflows.report.wulff_report.wulff_report`.
     """
-    from stores.structures.document import structure_from_document
-    from workflows.analysis.wulff import facets_from_records, wulff
-
-    chosen = list(records)
-    if len({(r["bulk_id"], r["method_fingerprint"]) for r in chosen}) > 1:
-        names = ", ".join(sorted({r["formula"] for r in chosen}))
-        raise InputError(f"Wulff shape: one bulk and one method at a time, found {names}; filter the records")
-    result = wulff(structure_from_document(dict(bulk), "the bulk crystal"), facets_from_records(chosen), dmu)
-    if result.shape is None:
-        name = chosen[0]["formula"] if chosen else "no record"
-        raise InputError(f"{name}: {result.reason}")
-    return _draw(result, chosen[0], dmu)
+    return draw_wulff(wulff_report(records, bulk, dmu=dmu, x_rich=x_rich))
 
 
-def _draw(result: WulffResult, record: Mapping[str, Any], dmu: float) -> Figure:
+def draw_wulff(report: WulffReport) -> Figure:
+    """Draw a Wulff shape with its legend and its conditions."""
     from matplotlib.colors import to_rgb
     from mpl_toolkits.mplot3d.art3d import Poly3DCollection  # type: ignore[import-untyped]
 
-    present = [i for i in np.argsort(result.area_fractions)[::-1] if result.area_fractions[i] > 1e-6]
+    result, present = report.result, report.present()
     colors = {i: PALETTE[place % len(PALETTE)] for place, i in enumerate(present)}
     # more facets than colours: a second round of colours is hatched
     hatches = {i: ("", "////", "....", "xxxx")[place // len(PALETTE) % 4] for place, i in enumerate(present)}
+    notes = [line for text in _notes(report) for line in textwrap.wrap(text, _NOTE_WIDTH)]
+    if len(notes) > _MAX_NOTES:
+        notes = [*notes[: _MAX_NOTES - 1], "... (all in the table that is printed)"]
     with styled():
-        figure = new_figure(7.4, 4.6)
+        bottom = _LINE * (len(notes) + 0.6)  # inches
+        height = 4.3 + bottom
+        figure = new_figure(7.6, height)
         figure.set_layout_engine("none")
-        axes: Any = figure.add_axes((0.0, 0.02, 0.53, 0.86), projection="3d")
+        low, high = bottom / height, 1 - 0.62 / height
+        axes: Any = figure.add_axes((0.0, low, 0.53, high - low), projection="3d")
         reach = max(float(np.linalg.norm(corners, axis=1).max()) for _, corners in result.polygons)
         for index, corners in result.polygons:
             if len(corners) < 3 or index not in colors:
@@ -97,18 +85,28 @@ def _draw(result: WulffResult, record: Mapping[str, Any], dmu: float) -> Figure:
         axes.set_axis_off()
         axes.view_init(*VIEW)
 
-        ends = "" if abs(dmu) < 1e-9 else rf" at $\Delta\mu$ = {signed(dmu, 3)} eV"
-        figure.suptitle(f"{formula_mathtext(record['formula'])}: Wulff shape{ends}", y=0.96, fontsize=10.5)
-        panel = figure.add_axes((0.55, 0.17, 0.44, 0.71))
-        _draw_legend(panel, result, present, [(colors[i], hatches[i]) for i in present], record)
+        figure.text(
+            0.5, 1 - 0.12 / height, f"{formula_mathtext(report.record['formula'])}: Wulff shape",
+            ha="center", va="top", fontsize=10.5,
+        )  # fmt: skip
+        if conditions := report.conditions():
+            figure.text(0.5, 1 - 0.36 / height, conditions, ha="center", va="top", color=GREY)
+        panel = figure.add_axes((0.55, low + 0.62 / height, 0.44, high - low - 0.62 / height))
+        _draw_legend(panel, result, present, [(colors[i], hatches[i]) for i in present], report.record)
         phi = "–" if result.work_function is None else f"{result.work_function:.3f} eV"
         figure.text(
-            0.545, 0.06,
+            0.545, low + 0.1 / height,
             f"weighted by area: γ = {result.surface_energy:.4f} eV/Å$^2$, $\\Phi$ = {phi}\n"
             f"shape factor {result.shape_factor:.2f} (sphere 4.84)",
             fontsize=8.5, va="bottom", linespacing=1.5,
         )  # fmt: skip
+        for number, line in enumerate(reversed(notes)):
+            figure.text(0.015, (0.08 + _LINE * number) / height, line, fontsize=7.5, color=GREY)
         return figure
+
+
+def _notes(report: WulffReport) -> list[str]:
+    return [line for line in (report.result.reason, report.stable_note, *report.missing_lines()) if line]
 
 
 def _draw_legend(

@@ -30,6 +30,7 @@ from workflows.cli.options import (
 from workflows.cli.typer_app import LOOK, app
 
 PHASES = "Stability"
+WULFF = "Wulff shape"
 
 StableWindowOption = Annotated[
     bool,
@@ -119,6 +120,31 @@ def plot(
     output: OutputOption = None,
     overwrite: OverwriteOption = False,
     store: StoreOption = None,
+    dmu: Annotated[
+        float | None,
+        typer.Option(
+            "--dmu",
+            metavar="EV",
+            help="Chemical potential of Mg relative to its metal (eV, negative) for the Wulff shape; "
+            "0, Mg-rich, by default.",
+            rich_help_panel=WULFF,
+        ),
+    ] = None,
+    x_rich: Annotated[
+        bool,
+        typer.Option("--x-rich", help="The Wulff shape at the X-rich end.", rich_help_panel=WULFF),
+    ] = False,
+    max_index: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=5,
+            metavar="N",
+            help="Report planes up to this Miller index that the Wulff shape lacks; else the largest in "
+            "the store.",
+            rich_help_panel=WULFF,
+        ),
+    ] = None,
     phases: PhasesOption = None,
     phases_method: PhasesMethodOption = None,
 ) -> int:
@@ -126,12 +152,15 @@ def plot(
 
     The phase figure shades where the compound is stable against the other phases in the store.
 
+    plot wulff also prints the shape's faces, its chemical potential and the planes it lacks.
+
     Examples: [cyan]mgsurf plot phase --formula MgAg -o phase.png[/cyan],
+    [cyan]mgsurf plot wulff --formula MgAg --dmu -0.5[/cyan],
     [cyan]mgsurf plot potential --formula MgAg --miller 110[/cyan]
     """
     from workflows.cli.plot import draw
 
-    return draw(kind.value, filters, output, overwrite, store, phases, phases_method)
+    return draw(kind.value, filters, output, overwrite, store, phases, phases_method, dmu, x_rich, max_index)
 
 
 @app.command(rich_help_panel=LOOK)

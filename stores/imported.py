@@ -1,0 +1,182 @@
+"""Imported slabs seen as surfaces: with the fields that both have, so that one filter finds either."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from stores.errors import InputError
+from stores.filters import checked, predicate
+from stores.labels import COLLECTION, LabelRecord
+from stores.records import Verdict, Verdicts, VerdictStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stores.surfaces import SurfaceStore
+
+UNITS = {"surface_energy": "eV/A^2", "work_function": "eV"}
+"""Of the targets that surfaces have, too."""
+
+UNKNOWN_TERMINATION = "?"
+UNKNOWN_PLANE = (0, 0, 0)
+"""In place of the Miller index of a slab whose plane its source does not give."""
+
+
+def as_surface(document: dict[str, Any]) -> dict[str, Any]:
+    """Return an imported slab with the fields of a surface.
+
+    Parameters
+    ----------
+    document
+        From the collection of imported slabs.
+
+    Returns
+    -------
+    dict
+        Its own fields, and of a surface's: ``formula`` is that of the crystal inside the slab;
+        ``surface_energy`` (eV/A^2) and ``work_function`` (eV) are None where the source has none, or in
+        another unit; ``verdicts`` are accepted, faulty where an audit excluded the value, and failed where
+        there is none; ``miller_index`` is `UNKNOWN_PLANE` where the source gives none.
+    """
+    values, verdicts = {}, {}
+    for target in UNITS:
+        values[target], verdicts[target] = _value(document, target)
+    return {
+        **document,
+        **values,
+        "formula": document["compound"].partition(" ")[0],
+        "verdicts": verdicts,
+        "miller_index": document.get("miller_index") or list(UNKNOWN_PLANE),
+        "termination": None,
+        "termination_label": document.get("termination") or UNKNOWN_TERMINATION,
+    }
+
+
+def _value(document: dict[str, Any], target: str) -> tuple[float | None, dict[str, str]]:
+    """Return the value of a target and its verdict."""
+    value, unit = document["targets"].get(target), document["units"].get(target, UNITS[target])
+    if value is None:
+        return None, {"status": VerdictStatus.FAILED, "reason": "its source has no value"}
+    if unit != UNITS[target]:
+        return None, {"status": VerdictStatus.FAILED, "reason": f"in {unit}; import it again with --unit"}
+    reason = (document.get("excluded") or {}).get(target)
+    return value, {
+        "status": VerdictStatus.FAULTY if reason else VerdictStatus.ACCEPTED,
+        "reason": reason or "",
+    }
+
+
+def imported_surfaces(
+    store: SurfaceStore, criteria: dict[str, Any], *, with_slabs: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Yield the imported slabs that a filter on surfaces passes, as `as_surface`.
+
+    Parameters
+    ----------
+    store
+        Where to look.
+    criteria
+        MongoDB filter on fields of surfaces; fields that imported slabs do not have are missing there.
+    with_slabs
+        Whether ``slab``, which is most of what is read, is wanted.
+
+    Raises
+    ------
+    InputError
+        If the filter cannot be read.
+    """
+    passes = predicate(checked(criteria))
+    fields = [name for name in LabelRecord.model_fields if with_slabs or name != "slab"]
+    for document in store.query({}, fields, collection=COLLECTION):
+        surface = as_surface(document)
+        if passes(surface):
+            yield surface
+
+
+def imported_surface(store: SurfaceStore, label_id: str) -> ImportedSurface | None:
+    """Return an imported slab by its id, None if there is none.
+
+    Raises
+    ------
+    InputError
+        If the record is damaged or was written by a newer mgsurf.
+    """
+    document = next(store.query({"id": label_id}, collection=COLLECTION, limit=1), None)
+    if document is None:
+        return None
+    try:
+        return ImportedSurface.of(LabelRecord.model_validate(document))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"The imported slab {label_id} in {store.uri} cannot be read ({field}: {first['msg']}); import "
+            "it again, or upgrade mgsurf if a newer one wrote it"
+        ) from None
+
+
+@dataclass(frozen=True)
+class ImportedSurface:
+    """An imported slab as the writers of `stores.export_formats` take it; see `as_surface`."""
+
+    label: LabelRecord
+    id: str
+    formula: str
+    chemsys: str
+    miller_index: tuple[int, int, int]
+    termination_label: str
+    surface_energy: float | None
+    work_function: float | None
+    verdicts: Verdicts
+    n_atoms: int
+    method_fingerprint: str
+    created_at: datetime
+    slab: dict[str, Any]
+    relaxed_slab: dict[str, Any] | None
+    source: str
+    source_id: str
+    termination: int | None = None
+    surface_energy_x_rich: float | None = None
+    surface_energy_slope: float | None = None
+    work_function_sides: tuple[float, float] | None = None
+    n_layers: int | None = None
+    thickness: float | None = None
+    area: float | None = None
+    spacegroup_number: int | None = None
+    campaign: str = ""
+    bulk_id: str | None = None
+    excess: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, label: LabelRecord) -> ImportedSurface:
+        """Return an imported slab as a surface."""
+        plain = as_surface(label.model_dump())
+        verdicts = {target: Verdict(**verdict) for target, verdict in plain["verdicts"].items()}
+        h, k, l_ = plain["miller_index"]
+        return cls(
+            label=label,
+            **{
+                name: plain[name]
+                for name in (
+                    "id", "formula", "chemsys", "termination_label", "surface_energy", "work_function",
+                    "n_atoms", "method_fingerprint", "created_at", "slab", "source", "source_id",
+                )
+            },
+            miller_index=(h, k, l_),
+            verdicts=Verdicts(**verdicts),
+            relaxed_slab=label.slab if label.geometry == "relaxed" else None,
+        )  # fmt: skip
+
+    def model_copy(self, *, update: dict[str, Any]) -> ImportedSurface:
+        """Return a copy with other values, as pydantic's records do."""
+        targets = {name: value for name, value in update.items() if name in UNITS}
+        label = self.label.model_copy(update={"targets": {**self.label.targets, **targets}})
+        return replace(self, label=label, **update)
+
+    def model_dump_json(self) -> str:
+        """Return the record of the imported slab as JSON."""
+        return self.label.model_dump_json()
