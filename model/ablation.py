@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model.metrics import Interval
+    from model.pretrained import Transfer
     from model.runs import Datasets
     from model.training import Progress
-    from model.transfer import Transfer
 
 TABLE_1 = ("stl-surface-energy", "stl-work-function", "mtl", "gradnorm", "surface", "sem-cgcnn")
 """Presets of the paper's Table 1, in its order."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from stores.collection import SCHEMA_VERSION
 from stores.errors import InputError
-from stores.exclusions import excluded_targets
+from stores.exclusion_marks import excluded_targets
 from stores.labels import COLLECTION
 from stores.method_names import meeting_names
 

@@ -136,7 +136,7 @@ class SurfaceStore:
         StoreError
             If the store cannot be written.
         """
-        from stores.exclusions import carry_exclusions
+        from stores.exclusion_marks import carry_exclusions
         from stores.records import Record
 
         batches: dict[str, tuple[Collection, list[dict[str, Any]]]] = {}
