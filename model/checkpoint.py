@@ -75,15 +75,6 @@ def load_model(path: Path) -> TrainedModel:
         raise InputError(f"{path} does not fit together ({reason}): train it again") from error
 
 
-def about_model(path: Path) -> dict[str, Any]:
-    """Everything but the weights: settings, hash of the training set, library versions."""
-    content = read_tensors(path)
-    if content.get("format") != FORMAT:
-        raise InputError(f"{path} is not an mgsurf model: name a model that mgsurf train wrote")
-    about: dict[str, Any] = json.loads(content["about"])
-    return about
-
-
 def _tuples(values: dict[str, Any], *names: str) -> dict[str, Any]:
     """Give fields that JSON turned into lists their type back."""
     return {name: tuple(value) if name in names else value for name, value in values.items()}
