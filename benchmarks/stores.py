@@ -279,8 +279,6 @@ def queries(folder: Path, count: int, memory_count: int, repeat: int) -> None:
             line(name, ours, theirs * scale, f"[{len(found)} rows]")
         criteria = QUESTIONS["facet and formula, all rows"][0]
         line("count of a facet and formula", seconds(lambda: store.count(criteria), repeat))
-        since = START + timedelta(minutes=count - 1000)
-        line("number of records since a time", seconds(lambda: store.count_since(since), repeat))
 
 
 def jobs(folder: Path, count: int) -> None:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model.metrics import Interval
+    from model.pretrained import Transfer
     from model.runs import Datasets
     from model.training import Progress
-    from model.transfer import Transfer
 
 TABLE_1 = ("stl-surface-energy", "stl-work-function", "mtl", "gradnorm", "surface", "sem-cgcnn")
 """Presets of the paper's Table 1, in its order."""
@@ -215,10 +215,8 @@ def table(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return rows + _single_task_rows(groups)
 
 
-def comparisons(
-    results: Sequence[Mapping[str, Any]], ours: str = "best", theirs: str = REFERENCE
-) -> dict[str, dict[str, Any]]:
-    """Compare two presets by target, paired by seed and fold, and paired by chemical system.
+def comparisons(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Compare `best` with the paper's model by target, paired by seed and fold, and by chemical system.
 
     Returns
     -------
@@ -227,7 +225,7 @@ def comparisons(
         bootstrap interval over runs, ``systems_relative`` (ratio of the macro-averages minus one, interval
         over chemical systems) and ``pairs``. Empty where the presets have no run in common.
     """
-    paired = _pairs(results, ours, theirs)
+    paired = _pairs(results, "best", REFERENCE)
     targets = [t for t in (paired[0][0]["targets"] if paired else []) if t in paired[0][1]["targets"]]
     found = {}
     for target in targets:

@@ -91,15 +91,6 @@ def load_model(path: Path, sha256: str | None = None) -> TrainedModel:
         raise InputError(f"{path} does not fit together ({reason}): train it again") from error
 
 
-def about_model(path: Path) -> dict[str, Any]:
-    """Everything but the weights: settings, hash of the training set, library versions."""
-    content = read_tensors(path)
-    if content.get("format") != FORMAT:
-        raise InputError(f"{path} is not an mgsurf model: name a model that mgsurf train wrote")
-    about: dict[str, Any] = json.loads(content["about"])
-    return about
-
-
 def _shapes(weights: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in weights.items()}
 

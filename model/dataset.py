@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from model.building import build_graphs
 from model.graph import GraphSettings, SlabGraph
@@ -119,7 +119,6 @@ class Dataset:
         settings: GraphSettings | None = None,
         methods: Sequence[str] | None = None,
         separate: bool = False,
-        criteria: dict[str, Any] | None = None,
         cache: GraphCache | None = None,
         tick: Callable[[int, int], None] | None = None,
     ) -> Self:
@@ -138,8 +137,6 @@ class Dataset:
         separate
             Where a target was computed by several methods, make one target of each, named
             ``target@fingerprint``, instead of refusing.
-        criteria
-            MongoDB filter on fields that imported slabs and surfaces share: chemsys, composition, ...
         cache
             Of graphs; None builds all.
         tick
@@ -162,7 +159,7 @@ class Dataset:
         found: dict[str, tuple[_Slab, str]] = {}
         for one in uris:
             with open_store(one, must_exist=True) as store:
-                for slab in map(_Slab.of, labelled_slabs(store, criteria)):
+                for slab in map(_Slab.of, labelled_slabs(store)):
                     other, where = found.setdefault(slab.record_id, (slab, one))
                     if (other.targets, other.method) != (slab.targets, slab.method):
                         raise InputError(

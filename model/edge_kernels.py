@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model.edges import Wiring
+    from model.wiring import Wiring
 
     Floats = NDArray[np.float32]
     Integers = NDArray[np.int64]

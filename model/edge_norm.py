@@ -14,7 +14,7 @@ import torch
 from model.edges import gated_sum, gated_sum_backward
 
 if TYPE_CHECKING:
-    from model.edges import Wiring
+    from model.wiring import Wiring
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,129 +8,18 @@ nothing; the backward pass computes the chunk again. On a GPU there is one chunk
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
 
+from model.wiring import sum_in_bags
+
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from model.batch import GraphBatch
-
-# 3,000 edges times 128 channels are 1.5 MB: they stay in cache, and the cost of calling each step is small
-EDGES_PER_CHUNK = 3000
-
-
-@dataclass(frozen=True, eq=False)
-class Wiring:
-    """Who is connected to whom in a batch with N nodes and E edges; made once, used by every layer.
-
-    Attributes
-    ----------
-    centre, neighbour
-        [E] int64, edges sorted by centre.
-    pairs
-        [2 E] int64: centre and N + neighbour of each edge, rows of the stacked atom parts.
-    offsets
-        [N + 1] int64, where the edges of each node begin.
-    incoming
-        [E] int64, the edges sorted by neighbour.
-    incoming_offsets
-        [N + 1] int64, where the edges that end in a node begin in `incoming`.
-    multiplicity
-        [E] float32, edges of one atom that an edge stands for; None: one each.
-    weight
-        [E] float32, edges of the slab that an edge stands for (the above times its centre's).
-    node_weight
-        [N] float32, atoms that a node stands for.
-    chunks
-        (first node, end node, first edge, end edge): whole slabs, so no edge leaves a chunk.
-    """
-
-    centre: torch.Tensor
-    neighbour: torch.Tensor
-    pairs: torch.Tensor
-    offsets: torch.Tensor
-    incoming: torch.Tensor
-    incoming_offsets: torch.Tensor
-    multiplicity: torch.Tensor | None
-    weight: torch.Tensor
-    node_weight: torch.Tensor
-    chunks: tuple[tuple[int, int, int, int], ...]
-
-    @classmethod
-    def of(cls, batch: GraphBatch) -> Wiring:
-        """Build the wiring of a batch."""
-        n_nodes = len(batch.numbers)
-        neighbour, centre = batch.neighbour, batch.centre
-        incoming = torch.argsort(neighbour, stable=True)
-        degree = torch.bincount(neighbour, minlength=n_nodes)
-        node_weight = torch.ones_like(batch.depth) if batch.multiplicity is None else batch.multiplicity
-        weight = node_weight[centre]
-        if batch.edge_multiplicity is not None:
-            weight = weight * batch.edge_multiplicity
-        return cls(
-            centre=centre,
-            neighbour=neighbour,
-            pairs=torch.stack([centre, neighbour + n_nodes], dim=1).flatten(),
-            offsets=batch.offsets,
-            incoming=incoming,
-            incoming_offsets=functional.pad(degree.cumsum(0), (1, 0)),
-            multiplicity=batch.edge_multiplicity,
-            weight=weight,
-            node_weight=node_weight,
-            chunks=_chunks(batch),
-        )
-
-    def sum_outgoing(self, values: torch.Tensor, *, weight: torch.Tensor | None = None) -> torch.Tensor:
-        """Sum edge values [E, C] over the edges that begin at each node: [N, C]."""
-        index = torch.arange(len(values), device=values.device)
-        return _bag(index, values, self.offsets, weight)
-
-    def sum_neighbours(self, values: torch.Tensor) -> torch.Tensor:
-        """Sum node values over the neighbours of one atom of each node: sum_(e of i) m_e b_(j(e)); [N, C]."""
-        return _bag(self.neighbour, values, self.offsets, self.multiplicity)
-
-    def sum_neighbours_backward(self, grad: torch.Tensor) -> torch.Tensor:
-        """Transpose of `sum_neighbours`: [N, C] to [N, C]."""
-        weight = None if self.multiplicity is None else self.multiplicity[self.incoming]
-        return _bag(self.centre[self.incoming], grad, self.incoming_offsets, weight)
-
-    def sum_incoming(self, values: torch.Tensor) -> torch.Tensor:
-        """Sum edge values [E, C] over the edges that end in each node: [N, C]."""
-        return _bag(self.incoming, values, self.incoming_offsets, None)
-
-
-def _chunks(batch: GraphBatch) -> tuple[tuple[int, int, int, int], ...]:
-    """Cut a batch between slabs into pieces of about `EDGES_PER_CHUNK` edges."""
-    last_node = batch.n_nodes.cumsum(0)
-    if batch.numbers.device.type != "cpu":
-        return ((0, len(batch.numbers), 0, len(batch.neighbour)),)
-    last_edge = batch.offsets[last_node]
-    # the slab in which each multiple of the chunk size falls closes its chunk
-    marks = torch.arange(EDGES_PER_CHUNK, max(int(last_edge[-1]), EDGES_PER_CHUNK), EDGES_PER_CHUNK)
-    closing = torch.unique(torch.searchsorted(last_edge, marks))
-    nodes = [0, *last_node[closing].tolist()]
-    edges = [0, *last_edge[closing].tolist()]
-    if nodes[-1] != len(batch.numbers):
-        nodes.append(len(batch.numbers))
-        edges.append(len(batch.neighbour))
-    return tuple(zip(nodes[:-1], nodes[1:], edges[:-1], edges[1:], strict=True))
-
-
-def _bag(
-    index: torch.Tensor, table: torch.Tensor, offsets: torch.Tensor, weight: torch.Tensor | None
-) -> torch.Tensor:
-    """Sum the rows `index` of a table, times their weights, in bags that begin at `offsets`."""
-    if not len(index):
-        return table.new_zeros(len(offsets) - 1, table.shape[1])
-    # the function below functional.embedding_bag, which would check its arguments again for every chunk
-    if weight is not None:
-        weight = weight.to(table.dtype)
-    return torch.embedding_bag(table, index, offsets, False, 0, False, weight, True)[0]
+    from model.wiring import Wiring
 
 
 class GatedSum(torch.autograd.Function):
@@ -174,7 +63,7 @@ def gated_sum(atoms: torch.Tensor, w: torch.Tensor, u: torch.Tensor, wiring: Wir
         message.mul_(z[:, :n_channels].sigmoid())
         weight = None if wiring.multiplicity is None else wiring.multiplicity[e0:e1]
         index = torch.arange(e1 - e0, device=z.device)
-        out[n0:n1] = _bag(index, message, wiring.offsets[n0 : n1 + 1] - e0, weight)
+        out[n0:n1] = sum_in_bags(index, message, wiring.offsets[n0 : n1 + 1] - e0, weight)
     return out
 
 
@@ -193,13 +82,13 @@ def gated_sum_backward(
         message, slope = _softplus(z[:, n_channels:])
         index = torch.arange(e1 - e0 + 1, device=z.device)
         weight = None if wiring.multiplicity is None else wiring.multiplicity[e0:e1]
-        upstream = _bag(wiring.centre[e0:e1], grad, index, weight)  # gathered and weighted in one step
+        upstream = sum_in_bags(wiring.centre[e0:e1], grad, index, weight)  # gathered and weighted in one step
         upstream.mul_(gate)
         torch.mul(upstream, slope, out=z[:, n_channels:])
         upstream.mul_(message)
         torch.addcmul(upstream, upstream, gate, value=-1, out=z[:, :n_channels])  # gate (1 - gate)
-        d_atoms[n0:n1] = _bag(index[:-1], z, wiring.offsets[n0 : n1 + 1] - e0, None)
-        d_atoms[n_nodes + n0 : n_nodes + n1] = _bag(
+        d_atoms[n0:n1] = sum_in_bags(index[:-1], z, wiring.offsets[n0 : n1 + 1] - e0, None)
+        d_atoms[n_nodes + n0 : n_nodes + n1] = sum_in_bags(
             wiring.incoming[e0:e1] - e0, z, wiring.incoming_offsets[n0 : n1 + 1] - e0, None
         )
         dw.addmm_(u[e0:e1].t(), z)
@@ -237,7 +126,7 @@ def _linear(
 ) -> torch.Tensor:
     """Return p_i + q_j + u W of the edges e0 to e1: [e1 - e0, 2 C]."""
     starts = torch.arange(0, 2 * (e1 - e0) + 1, 2, device=atoms.device)
-    return _bag(wiring.pairs[2 * e0 : 2 * e1], atoms, starts, None).addmm_(u[e0:e1], w)
+    return sum_in_bags(wiring.pairs[2 * e0 : 2 * e1], atoms, starts, None).addmm_(u[e0:e1], w)
 
 
 class SlabSum(torch.autograd.Function):
@@ -250,7 +139,7 @@ class SlabSum(torch.autograd.Function):
         """Add in the order of nodes, the same on every run."""
         ctx.slab_index = slab_index
         index = torch.arange(len(values), device=values.device)
-        return _bag(index, values, functional.pad(n_nodes.cumsum(0), (1, 0)), None)
+        return sum_in_bags(index, values, functional.pad(n_nodes.cumsum(0), (1, 0)), None)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:

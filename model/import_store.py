@@ -8,7 +8,7 @@ from model.imported import BATCH, Imported
 from model.label_units import QUANTITIES, UNITS, check_value, plan_units
 from stores.connections import open_store, parse_uri
 from stores.errors import InputError
-from stores.exclusions import carry_exclusions, excluded_targets
+from stores.exclusion_marks import carry_exclusions, excluded_targets
 from stores.labels import COLLECTION
 
 if TYPE_CHECKING:

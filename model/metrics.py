@@ -172,20 +172,18 @@ def _expanded_tail(n: int) -> float:
     return float(norm.cdf(-np.sqrt(n / (n - 1)) * t.ppf(0.975, n - 1))) if n > 1 else 0.0
 
 
-def paired_difference(ours: ArrayLike, theirs: ArrayLike, seed: int = 0) -> Interval:
+def paired_difference(ours: ArrayLike, theirs: ArrayLike) -> Interval:
     """Return the mean of ours - theirs with its 95 % interval, drawn over the pairs (seeds or systems)."""
-    return bootstrap(np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float), seed=seed)
+    return bootstrap(np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float))
 
 
-def relative_change(ours: ArrayLike, theirs: ArrayLike, seed: int = 0) -> Interval:
+def relative_change(ours: ArrayLike, theirs: ArrayLike) -> Interval:
     """Return mean(ours) / mean(theirs) - 1 with its 95 % interval, drawn over the pairs.
 
     Below zero, ours is lower; -0.12 is 12 % lower.
     """
     pairs = np.stack([np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)], axis=1)
-    return bootstrap(
-        pairs, lambda drawn: drawn[..., 0].mean(axis=1) / drawn[..., 1].mean(axis=1) - 1, seed=seed
-    )
+    return bootstrap(pairs, lambda drawn: drawn[..., 0].mean(axis=1) / drawn[..., 1].mean(axis=1) - 1)
 
 
 def coverage(true: ArrayLike, low: ArrayLike, high: ArrayLike) -> float:

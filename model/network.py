@@ -17,9 +17,10 @@ from torch import nn
 from torch.nn import functional
 
 from model.edge_norm import EdgeMoments, NormedGatedSum
-from model.edges import GatedSum, Wiring
+from model.edges import GatedSum
 from model.expansions import DEPTHS, EDGES
 from model.pooling import POOLINGS
+from model.wiring import Wiring
 from stores.errors import InputError
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from model.balance import BalanceConfig
 from model.graph import THICK_ENOUGH, GraphSettings
@@ -10,6 +11,11 @@ from model.network import NetworkConfig
 from model.schedule import OptimiserConfig
 from model.training import TrainingConfig
 from stores.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
 
 TARGETS = ("surface_energy", "work_function")
 
@@ -122,3 +128,36 @@ def find_preset(name: str) -> Preset:
     if name not in PRESETS:
         raise InputError(f"no preset {name!r}: choose {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+def with_params(preset: Preset, params: Mapping[str, Any]) -> Preset:
+    """Return a preset with other settings.
+
+    Raises
+    ------
+    InputError
+        If a setting does not exist or its value is of another kind.
+    """
+    for name, value in params.items():
+        preset = _with(preset, name.split("."), value, name)
+    return preset
+
+
+def _with(target: T, path: list[str], value: Any, name: str) -> T:
+    if not is_dataclass(target) or path[0] not in {f.name for f in fields(target)}:
+        raise InputError(f"no setting {name!r}; settings are named like training.optimiser.learning_rate")
+    old = getattr(target, path[0])
+    if len(path) > 1:
+        new = _with(old, path[1:], value, name)
+    elif is_dataclass(old) or not _fits(value, old):
+        raise InputError(f"setting {name}: {value!r} does not fit; it is {old!r} by default")
+    else:
+        new = value
+    changed: Callable[..., T] = replace
+    return changed(target, **{path[0]: new})
+
+
+def _fits(value: Any, old: Any) -> bool:
+    if isinstance(old, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(old, bool)
+    return isinstance(value, (int, float) if isinstance(old, float) else type(old))

@@ -17,9 +17,9 @@ from model.comparison import compare_with_champion
 from model.dataset import Dataset
 from model.graph_cache import GraphCache
 from model.holdout import HOLDOUT
+from model.pretrained import Transfer
 from model.registration import facts_of_run, weight_files
 from model.runs import RunSettings, run_training
-from model.transfer import Transfer
 from stores.errors import InputError
 from stores.registry import ConflictError, DamagedWeightsError
 

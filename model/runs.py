@@ -23,11 +23,10 @@ from model.code_version import code_version, library_versions
 from model.ensemble import save_ensemble, train_ensemble
 from model.evaluation import evaluate, prediction_rows, total_loss
 from model.features import FEATURES
-from model.presets import find_preset
+from model.presets import find_preset, with_params
 from model.split_file import write_split
 from model.splits import PARTS, Split, k_fold, part_of_training, split_dataset
 from model.transfer import new_elements
-from model.tuning_space import with_params
 from stores.errors import InputError
 from stores.files import locked
 from stores.method import content_hash
@@ -39,8 +38,8 @@ if TYPE_CHECKING:
     from model.dataset import Dataset
     from model.graph import GraphSettings
     from model.presets import Preset
+    from model.pretrained import Transfer
     from model.training import Progress
-    from model.transfer import Transfer
 
     Datasets = Callable[[GraphSettings, tuple[str, ...]], Dataset]
     """Gives the data set with the graphs and the targets that a preset asks for."""
@@ -72,7 +71,7 @@ class RunSettings:
     train_fraction
         Share of the training part that is used, for learning curves.
     params
-        Settings instead of the preset's, see `model.tuning_space.with_params`.
+        Settings instead of the preset's, see `model.presets.with_params`.
     folds, fold
         Cross-validation by `split` with so many folds, and the number of this one from 0; 0 folds: none.
     targets

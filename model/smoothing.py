@@ -5,23 +5,20 @@ from __future__ import annotations
 import torch
 
 BINS = 50
+"""Of the histogram, between the smallest and the largest label."""
 KERNEL = 2.0
 """Standard deviation of the smoothing kernel in bins."""
 LARGEST = 5.0
 """No label counts more than this many times the average one, so that a single outlier cannot rule."""
 
 
-def label_weights(labels: torch.Tensor, *, bins: int = BINS, kernel: float = KERNEL) -> torch.Tensor:
+def label_weights(labels: torch.Tensor) -> torch.Tensor:
     """Weight each label by one over the square root of the smoothed density of labels around it.
 
     Parameters
     ----------
     labels
         [n], NaN where there is none.
-    bins
-        Of the histogram, between the smallest and the largest label.
-    kernel
-        Standard deviation of the Gaussian that smooths the histogram, in bins.
 
     Returns
     -------
@@ -34,10 +31,10 @@ def label_weights(labels: torch.Tensor, *, bins: int = BINS, kernel: float = KER
     if not len(values):
         return weights
     low, span = values.min(), (values.max() - values.min()).clamp(min=1e-12)
-    index = ((values - low) / span * bins).long().clamp(max=bins - 1)
-    counts = torch.bincount(index, minlength=bins).double()
-    distance = torch.arange(bins)[:, None] - torch.arange(bins)
-    smoothing = torch.exp(-0.5 * (distance / kernel) ** 2).double()
+    index = ((values - low) / span * BINS).long().clamp(max=BINS - 1)
+    counts = torch.bincount(index, minlength=BINS).double()
+    distance = torch.arange(BINS)[:, None] - torch.arange(BINS)
+    smoothing = torch.exp(-0.5 * (distance / KERNEL) ** 2).double()
     # divided by its own sum, so that the ends of the range do not look rare
     density = (smoothing @ counts) / smoothing.sum(1)
     weight = density[index].rsqrt()

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from model.splits import Split
 
 PARTS = ("train", "val", "test")
-TWINS = ("drop", "move")
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Twins:
     Attributes
     ----------
     rule
-        What was done about them, one of `TWINS`.
+        What was done about them, ``drop`` or ``move``.
     groups
         Of each group of identical slabs the pairs of a record's id and the part that the split had it in.
     slabs
@@ -67,7 +66,7 @@ def split_from_file(dataset: Dataset, path: Path, seed: int = 0, twins: str = ""
     seed
         Noted, not used.
     twins
-        What to do about identical slabs in two parts, one of `TWINS`; empty: refuse the split.
+        What to do about identical slabs in two parts, ``drop`` or ``move``; empty: refuse the split.
 
     Raises
     ------

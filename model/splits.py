@@ -106,9 +106,7 @@ def split_dataset(dataset: Dataset, how: str, seed: int = 0, twins: str = "") ->
     )
 
 
-def grouped_split(
-    dataset: Dataset, kind: str, seed: int = 0, fractions: tuple[float, float, float] = FRACTIONS
-) -> Split:
+def grouped_split(dataset: Dataset, kind: str, seed: int = 0) -> Split:
     """Divide by slab (``random``), ``compound`` or chemical system (``chemsys``).
 
     Identical slabs always share a part. Random parts have the asked sizes to one group of identical slabs;
@@ -127,7 +125,7 @@ def grouped_split(
         )
     draws = {key: draw(seed, kind, key) for key in units}
     ordered = sorted(units, key=lambda key: (draws[key], key))
-    bounds = np.cumsum(fractions)[:2]
+    bounds = np.cumsum(FRACTIONS)[:2]
     if kind == "random":
         sizes = np.array([len(units[key]) for key in ordered])
         # the middle of each group decides, so that a large one falls where most of it lies

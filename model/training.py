@@ -120,11 +120,10 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a progress callback is told after each epoch: the epoch, how many there are, seconds left."""
+    """What a progress callback is told after each epoch: the epoch and how many there are."""
 
     epoch: Epoch
     epochs: int
-    seconds_left: float
 
 
 @repeatable()
@@ -282,9 +281,7 @@ def train(
         }
         run.save(state, history[-1])
         if progress is not None:
-            recent = [line.seconds for line in history[-5:]]
-            left = (config.epochs - len(history)) * sum(recent) / len(recent)
-            progress(Progress(history[-1], config.epochs, left))
+            progress(Progress(history[-1], config.epochs))
 
     run.close()
     network.load_state_dict(best)

@@ -10,17 +10,15 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from model.checkpoint import load_model
 from model.network import head_key
 from stores.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from torch import nn
 
@@ -68,72 +66,6 @@ class Start:
             "reset_heads": self.reset_heads,
             "elements": list(self.model.training_elements),
         }
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """What the settings of a run say about a start.
-
-    Attributes
-    ----------
-    folder
-        Of the pre-trained model; not part of what tells runs apart.
-    key
-        Hash of its weights.
-    freeze, reset_heads
-        See `Start`.
-    """
-
-    folder: Path
-    key: str
-    freeze: str = "none"
-    reset_heads: bool = False
-
-    @classmethod
-    def of(cls, folder: Path, freeze: str = "none", *, reset_heads: bool = False) -> Self:
-        """Read which weights a folder holds.
-
-        Parameters
-        ----------
-        folder
-            As `mgsurf train` wrote it.
-        freeze, reset_heads
-            See `Start`.
-
-        Raises
-        ------
-        InputError
-            If there is no whole model, or no such choice.
-        """
-        models = _models(folder)
-        Start(models[0], freeze)  # a slip is told before any data are read
-        return cls(folder, weights_key(models), freeze, reset_heads)
-
-    def starts(self) -> list[Start]:
-        """Read one start for each member of the pre-trained model.
-
-        Raises
-        ------
-        InputError
-            If the model is not what it was.
-        """
-        models = _models(self.folder)
-        if weights_key(models) != self.key:
-            raise InputError(f"{self.folder}: another model was written there meanwhile; repeat the command")
-        return [Start(model, self.freeze, self.reset_heads) for model in models]
-
-    def plain(self) -> dict[str, Any]:
-        """Return what tells runs apart."""
-        return {"model": self.key, "freeze": self.freeze, "reset_heads": self.reset_heads}
-
-    def label(self) -> str:
-        """Name it for people."""
-        parts = ["fine-tuned"]
-        if self.freeze != "none":
-            parts.append(f"{self.freeze} frozen")
-        if self.reset_heads:
-            parts.append("new heads")
-        return ", ".join(parts)
 
 
 def weights_key(models: Iterable[TrainedModel]) -> str:
@@ -248,11 +180,3 @@ def _differences(theirs: dict[str, Any], ours: dict[str, Any], free: set[str]) -
         for name in sorted(theirs.keys() | ours.keys())
         if name not in free and theirs.get(name) != ours.get(name)
     )
-
-
-def _models(folder: Path) -> list[TrainedModel]:
-    from model.ensemble import load_ensemble  # which trains, and so begins with this module
-
-    if folder.is_file():
-        return [load_model(folder)]
-    return list(load_ensemble(folder).members)

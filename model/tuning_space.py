@@ -1,26 +1,20 @@
-"""Which settings of a preset are searched, and how found ones are put into it.
-
-A setting is named by its path: ``network.embedding``, ``training.optimiser.learning_rate``.
-"""
+"""Which settings of a preset are searched, and the objective of the search."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from model.presets import with_params
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from optuna.distributions import BaseDistribution
 
     from model.presets import Preset
     from model.runs import Datasets, RunSettings
     from model.tuning import Objective, Report
-
-T = TypeVar("T")
 
 
 def space_of(preset: Preset) -> dict[str, BaseDistribution]:
@@ -47,19 +41,6 @@ def space_of(preset: Preset) -> dict[str, BaseDistribution]:
         space["training.optimiser.weight_decay"] = FloatDistribution(1e-4, 1e-1, log=True)
         space["network.dropout"] = CategoricalDistribution([0.0, 0.05, 0.1, 0.2])
     return space
-
-
-def with_params(preset: Preset, params: Mapping[str, Any]) -> Preset:
-    """Return a preset with other settings.
-
-    Raises
-    ------
-    InputError
-        If a setting does not exist or its value is of another kind.
-    """
-    for name, value in params.items():
-        preset = _with(preset, name.split("."), value, name)
-    return preset
 
 
 @dataclass(frozen=True)
@@ -110,23 +91,3 @@ class TrainingTask:
             return float(min(line["score"] for line in model.history))
 
         return objective
-
-
-def _with(target: T, path: list[str], value: Any, name: str) -> T:
-    if not is_dataclass(target) or path[0] not in {f.name for f in fields(target)}:
-        raise InputError(f"no setting {name!r}; settings are named like training.optimiser.learning_rate")
-    old = getattr(target, path[0])
-    if len(path) > 1:
-        new = _with(old, path[1:], value, name)
-    elif is_dataclass(old) or not _fits(value, old):
-        raise InputError(f"setting {name}: {value!r} does not fit; it is {old!r} by default")
-    else:
-        new = value
-    changed: Callable[..., T] = replace
-    return changed(target, **{path[0]: new})
-
-
-def _fits(value: Any, old: Any) -> bool:
-    if isinstance(old, bool) or isinstance(value, bool):
-        return isinstance(value, bool) and isinstance(old, bool)
-    return isinstance(value, (int, float) if isinstance(old, float) else type(old))

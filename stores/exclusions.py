@@ -1,8 +1,6 @@
-"""Values that an audit keeps out of training, with the reason, and how that is undone.
+"""Excluding values from training in a store, undoing it and listing them.
 
-A surface's value is excluded by its verdict, ``faulty``; an imported one by an entry of the record's
-``excluded``. The value stays where it is and can be queried. An exclusion belongs to the value: writing the
-record again with an equal value keeps it, a new value drops it.
+The value stays in its record and can be queried; `stores.exclusion_marks` defines the mark.
 """
 
 from __future__ import annotations
@@ -10,30 +8,23 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence, Set
+from stores.exclusion_marks import (
+    FAULTY,
+    LABELS,
+    SURFACES,
+    TARGETS,
+    counts_for_training,
+    excluded_targets,
+    mark_excluded,
+    remove_marks,
+)
 
-    from stores.collection import Collection
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Set
+
     from stores.surfaces import SurfaceStore
 
-SURFACES, LABELS = "surfaces", "labels"
-FAULTY = "faulty"
-"""Status of the verdict on an excluded value, see `stores.records.VerdictStatus`."""
-
-_TARGETS = ("surface_energy", "work_function")
 _AT_ONCE = 200
-
-
-def excluded_targets(document: Mapping[str, Any]) -> dict[str, str]:
-    """Return the excluded targets of a surface or an imported slab, with the reasons."""
-    if "verdicts" in document:
-        verdicts = document["verdicts"]
-        return {
-            target: verdicts[target].get("reason", "")
-            for target in _TARGETS
-            if verdicts.get(target, {}).get("status") == FAULTY
-        }
-    return dict(document.get("excluded") or {})
 
 
 def exclude(store: SurfaceStore, reasons: Mapping[str, Mapping[str, str]]) -> Counter[str]:
@@ -60,10 +51,10 @@ def exclude(store: SurfaceStore, reasons: Mapping[str, Mapping[str, str]]) -> Co
                 new = {
                     target: reason
                     for target, reason in reasons[document["id"]].items()
-                    if target not in known and _counts(document, target)
+                    if target not in known and counts_for_training(document, target)
                 }
                 if new:
-                    _mark(document, new)
+                    mark_excluded(document, new)
                     changed.append(document)
                     counts.update(new.keys())
             store.collection(kind).upsert(changed)
@@ -98,7 +89,7 @@ def accept(store: SurfaceStore, names: Set[str]) -> Counter[str]:
                 for document in documents:
                     document.pop("_id", None)
                     counts.update(excluded_targets(document).keys())
-                    _unmark(document)
+                    remove_marks(document)
                 store.collection(kind).upsert(documents)
     return counts
 
@@ -121,39 +112,8 @@ def list_excluded(store: SurfaceStore) -> list[dict[str, str]]:
     ]
 
 
-def carry_exclusions(collection: Collection, documents: Sequence[dict[str, Any]]) -> None:
-    """Mark documents that are about to be written as their stored versions are, where the value is the same.
-
-    Parameters
-    ----------
-    collection
-        ``surfaces`` or ``labels``; nothing is done for others.
-    documents
-        Changed in place.
-    """
-    if collection.name not in (SURFACES, LABELS) or not documents:
-        return
-    by_id = {document["id"]: document for document in documents}
-    if collection.name == SURFACES:
-        marked: dict[str, Any] = {"$or": [{f"verdicts.{target}.status": FAULTY} for target in _TARGETS]}
-        fields = ["id", "verdicts", *_TARGETS]
-    else:
-        marked, fields = {"excluded": {"$ne": None}}, ["id", "excluded", "targets"]
-    for stored in collection.query({"id": {"$in": list(by_id)}, **marked}, fields):
-        new = by_id[stored["id"]]
-        kept = {
-            target: reason
-            for target, reason in excluded_targets(stored).items()
-            if target not in excluded_targets(new)
-            and _counts(new, target)
-            and _value(stored, target) == _value(new, target)
-        }
-        if kept:
-            _mark(new, kept)
-
-
 def _excluded(store: SurfaceStore) -> Iterable[tuple[str, list[dict[str, Any]]]]:
-    status = [{f"verdicts.{target}.status": FAULTY} for target in _TARGETS]
+    status = [{f"verdicts.{target}.status": FAULTY} for target in TARGETS]
     yield SURFACES, list(store.query({"$or": status}, ["id", "formula", "verdicts"]))
     fields = ["id", "formula", "compound", "excluded"]
     yield LABELS, list(store.query({"excluded": {"$ne": None}}, fields, collection=LABELS))
@@ -171,30 +131,3 @@ def _documents(store: SurfaceStore, ids: list[str]) -> Iterable[tuple[str, list[
 def _formula(document: Mapping[str, Any]) -> str:
     """Return the formula of the compound; that of an imported slab is the slab's own."""
     return str(document.get("compound") or document["formula"]).split(" ")[0]
-
-
-def _value(document: Mapping[str, Any], target: str) -> Any:
-    return document.get(target) if "verdicts" in document else document["targets"].get(target)
-
-
-def _counts(document: Mapping[str, Any], target: str) -> bool:
-    """Whether a value would be used for training."""
-    if "verdicts" in document and document["verdicts"].get(target, {}).get("status") != "accepted":
-        return False
-    return _value(document, target) is not None
-
-
-def _mark(document: dict[str, Any], reasons: Mapping[str, str]) -> None:
-    if "verdicts" in document:
-        marks = {target: {"status": FAULTY, "reason": reason} for target, reason in reasons.items()}
-        document["verdicts"] = {**document["verdicts"], **marks}
-    else:
-        document["excluded"] = {**(document.get("excluded") or {}), **reasons}
-
-
-def _unmark(document: dict[str, Any]) -> None:
-    if "verdicts" in document:
-        back = {target: {"status": "accepted", "reason": ""} for target in excluded_targets(document)}
-        document["verdicts"] = {**document["verdicts"], **back}
-    else:
-        document.pop("excluded", None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from stores.collection import SCHEMA_VERSION
 from stores.errors import InputError
-from stores.exclusions import excluded_targets
+from stores.exclusion_marks import excluded_targets
 from stores.labels import COLLECTION
 from stores.method_names import meeting_names
 
@@ -70,17 +70,13 @@ class LabelledSlab:
     source_id: str = ""
 
 
-def labelled_slabs(
-    store: SurfaceStore, criteria: dict[str, Any] | None = None, *, with_slabs: bool = True
-) -> Iterator[LabelledSlab]:
+def labelled_slabs(store: SurfaceStore, *, with_slabs: bool = True) -> Iterator[LabelledSlab]:
     """Yield the imported slabs and the surfaces of a store with their accepted values, which may be none.
 
     Parameters
     ----------
     store
         Where to look.
-    criteria
-        MongoDB filter on fields that imported slabs and surfaces share: chemsys, composition, ...
     with_slabs
         False leaves out the structures, which are most of what is read.
 
@@ -93,7 +89,7 @@ def labelled_slabs(
     def fields(names: Sequence[str]) -> list[str]:
         return [name for name in names if with_slabs or name != "slab"]
 
-    for document in store.query(criteria, fields(_OF_LABELS), collection=COLLECTION):
+    for document in store.query(properties=fields(_OF_LABELS), collection=COLLECTION):
         out = excluded_targets(document)
         targets = document["targets"].items()
         yield LabelledSlab(
@@ -104,7 +100,7 @@ def labelled_slabs(
             source_id=document["source_id"],
         )
     name = meeting_names(store, "surfaces")
-    for document in store.query(criteria, fields(_OF_SURFACES)):
+    for document in store.query(properties=fields(_OF_SURFACES)):
         elements = document["chemsys"].split("-")
         yield LabelledSlab(
             **_shared(document, "surfaces") | {"method": name(document["method_fingerprint"], elements)},

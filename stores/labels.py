@@ -68,7 +68,7 @@ def add_labels(store: SurfaceStore, records: Iterable[LabelRecord]) -> int:
     int
         Number of records that were new or had changed.
     """
-    from stores.exclusions import carry_exclusions
+    from stores.exclusion_marks import carry_exclusions
 
     documents = []
     for record in records:

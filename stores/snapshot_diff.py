@@ -93,7 +93,6 @@ def diff_snapshots(store: SurfaceStore, old: Snapshot, new: Snapshot | Draft) ->
 def news_since(
     store: SurfaceStore,
     snapshot: Snapshot | None,
-    criteria: dict[str, Any] | None = None,
     *,
     slabs: Sequence[LabelledSlab] | None = None,
 ) -> News:
@@ -105,15 +104,13 @@ def news_since(
         As it is now.
     snapshot
         None: everything is new.
-    criteria
-        Filter that the snapshot was made with.
     slabs
         What the store holds, if that was read just now.
     """
     heads = snapshot.head_names() if snapshot else None
     before = {} if snapshot is None else _values_of(store, snapshot)
     added, changed, kept, there, other = [], [], set(), set(), []
-    for slab in labelled_slabs(store, criteria, with_slabs=False) if slabs is None else slabs:
+    for slab in labelled_slabs(store, with_slabs=False) if slabs is None else slabs:
         there.add(slab.record_id)
         values = {
             name: value

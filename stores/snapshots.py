@@ -89,7 +89,6 @@ def draft_snapshot(
     *,
     methods: Sequence[str] | None = None,
     separate: bool = False,
-    criteria: dict[str, Any] | None = None,
 ) -> Draft:
     """Say what a snapshot of the store would be now; nothing is written.
 
@@ -101,8 +100,6 @@ def draft_snapshot(
         Names wanted; by default all that the store has labels of.
     methods, separate
         See `stores.labelled.of_methods` and `heads_of`.
-    criteria
-        MongoDB filter on fields that imported slabs and surfaces share.
 
     Raises
     ------
@@ -113,7 +110,7 @@ def draft_snapshot(
     place = f"The store {store.uri}"
     items: dict[str, dict[str, Any]] = {}
     everything, labelled = [], []
-    for slab in labelled_slabs(store, criteria):
+    for slab in labelled_slabs(store):
         if slab.targets:
             labelled.append(replace(slab, slab=compact_slab(slab)))
         everything.append(replace(slab, slab=None))
@@ -174,10 +171,9 @@ def create_snapshot(
     *,
     methods: Sequence[str] | None = None,
     separate: bool = False,
-    criteria: dict[str, Any] | None = None,
 ) -> Snapshot:
     """Make a snapshot of the store as it is now (see `draft_snapshot`) and write it."""
-    draft = draft_snapshot(store, targets, methods=methods, separate=separate, criteria=criteria)
+    draft = draft_snapshot(store, targets, methods=methods, separate=separate)
     save_snapshot(store, draft)
     return draft.snapshot
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -138,7 +137,7 @@ class SurfaceStore:
         StoreError
             If the store cannot be written.
         """
-        from stores.exclusions import carry_exclusions
+        from stores.exclusion_marks import carry_exclusions
         from stores.records import Record
 
         batches: dict[str, tuple[Collection, list[dict[str, Any]]]] = {}
@@ -290,10 +289,6 @@ class SurfaceStore:
     def count(self, criteria: dict[str, Any] | None = None, collection: str = "surfaces") -> int:
         """Count the surfaces that match a filter."""
         return self.collection(collection).count(criteria)
-
-    def count_since(self, time: datetime, criteria: dict[str, Any] | None = None) -> int:
-        """Count the surfaces written after a time (taken as UTC if it names no zone)."""
-        return self.surfaces_collection.count({"$and": [criteria or {}, {"created_at": {"$gt": time}}]})
 
     def distinct(
         self, field: str, criteria: dict[str, Any] | None = None, collection: str = "surfaces"

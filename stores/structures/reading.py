@@ -179,16 +179,6 @@ def structure_files(folder: str | Path) -> list[Path]:
     return files
 
 
-def read_structures(folder: str | Path) -> list[Structure]:
-    """Read every structure of a file or of all structure files in a folder; the first bad one is refused.
-
-    To go on past bad files use `workflows.structures.sources.files.FileSource`.
-    """
-    if Path(folder).is_file():
-        return read_all(folder)
-    return [structure for path in structure_files(folder) for structure in read_all(path)]
-
-
 _SHOWN: set[str] = set()
 
 

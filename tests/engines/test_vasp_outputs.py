@@ -19,7 +19,8 @@ from tests.stand_in_vasp.potential import expected_work_function
 from tests.stand_in_vasp.running import run, write_inputs
 from workflows.analysis.work_function import work_function
 from workflows.engines.vasp_outputs import read_output
-from workflows.engines.vasp_settings import settings_of
+from workflows.engines.vasp_settings import settings_from
+from workflows.engines.vasp_xml import read_vasprun
 from workflows.structures.layers import free_atoms
 from workflows.structures.slabs import enumerate_slabs
 
@@ -117,7 +118,7 @@ def test_relaxation_gives_its_last_geometry_and_the_force_on_free_atoms(relaxed,
 
 
 def test_settings_are_those_of_the_input(static):
-    settings = settings_of(static)
+    settings = settings_from(read_vasprun(static / "vasprun.xml"), "")
     assert settings.functional == "PBE"
     assert settings.cutoff == 480
     assert (settings.smearing, settings.smearing_width) == ("methfessel-paxton-1", 0.2)
@@ -267,7 +268,7 @@ def test_moments_of_a_spin_polarised_run(tmp_path):
     nickel = Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.5), ["Ni"], [[0, 0, 0]])
     folder = computed(tmp_path / "ni", nickel, ISPIN=2, MAGMOM=[0.6] * 4, LORBIT=11, NSW=0)
     output = read_output(folder, slab=False)
-    assert settings_of(folder).spin_polarized
+    assert settings_from(read_vasprun(folder / "vasprun.xml"), "").spin_polarized
     if output.total_magnetization is not None and output.site_magnetizations is not None:
         assert sum(output.site_magnetizations) == pytest.approx(output.total_magnetization, abs=0.05)
     assert output.total_magnetization is not None

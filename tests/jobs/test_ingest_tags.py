@@ -14,7 +14,8 @@ from workflows.engines.vasp_energy_tags import energy_tags
 from workflows.engines.vasp_tags import NO_EFFECT
 from workflows.engines.vasp_xml import VasprunData
 from workflows.jobs.ingest import plan
-from workflows.jobs.ingest_folders import FinishedRun, read_run
+from workflows.jobs.ingest_folders import read_run
+from workflows.jobs.ingest_runs import FinishedRun
 from workflows.jobs.ingest_settings import differences, ingested_method
 from workflows.jobs.ingest_surfaces import surface_of
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from model.checkpoint import about_model, load_model, save_model
+from model.checkpoint import load_model, save_model
 from model.graph import GraphSettings
+from model.run_folder import read_tensors
 from model.scaling import Scaler
 from model.trained import TrainedModel
 from stores.errors import InputError, StoreError
@@ -62,7 +63,8 @@ def test_networks_from_before_descriptors_left_them(path):
 
 
 def test_file_names_the_libraries(path):
-    assert about_model(path)["versions"]["torch"] == version("torch")
+    about = json.loads(read_tensors(path)["about"])
+    assert about["versions"]["torch"] == version("torch")
 
 
 @pytest.mark.parametrize("keep", [0, 10, 1000, -200])

@@ -9,7 +9,8 @@ import torch
 
 from model import edges
 from model.batch import collate
-from model.edges import GatedSum, Wiring, gated_sum, gated_sum_backward
+from model.edges import GatedSum, gated_sum, gated_sum_backward
+from model.wiring import Wiring
 from tests.model.tiny import tiny_graph
 
 N_SLABS, CHANNELS = 12, 20
@@ -35,7 +36,7 @@ def in_double(wiring, grad, atoms, w, u):
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     assert edges.edge_kernels() is not None, "Numba is missing: make setup installs it"
-    monkeypatch.setattr("model.edges.EDGES_PER_CHUNK", 100)
+    monkeypatch.setattr("model.wiring.EDGES_PER_CHUNK", 100)
 
 
 @pytest.mark.parametrize("multiple", [False, True])

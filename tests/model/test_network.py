@@ -7,13 +7,14 @@ from torch.nn import functional
 
 from model.batch import collate
 from model.edge_norm import EdgeMoments, NormedGatedSum
-from model.edges import GatedSum, Wiring
+from model.edges import GatedSum
 from model.network import (
     GatedConvolution,
     SurfaceNetwork,
     WeightedBatchNorm,
 )
 from model.packing import PackedGraphs
+from model.wiring import Wiring
 from stores.errors import InputError
 from tests.model.tiny import tiny_config, tiny_elements, tiny_graph
 
@@ -92,7 +93,7 @@ def test_training_gradient_of_a_convolution_is_that_of_the_direct_form():
 
 @pytest.mark.parametrize("per_chunk", [5, 10**6])
 def test_gradients_of_the_edge_steps_by_finite_differences(monkeypatch, per_chunk):
-    monkeypatch.setattr("model.edges.EDGES_PER_CHUNK", per_chunk)
+    monkeypatch.setattr("model.wiring.EDGES_PER_CHUNK", per_chunk)
     batch = batch_of(3, multiple=True)
     batch = batch.__class__(**{**vars(batch), "edge_multiplicity": batch.edge_multiplicity.double()})
     wiring = Wiring.of(batch)
@@ -121,7 +122,7 @@ def test_chunks_do_not_change_the_result(monkeypatch):
     batch = batch_of(20)
     network = SurfaceNetwork(tiny_config(), tiny_elements())
     whole = network(batch)
-    monkeypatch.setattr("model.edges.EDGES_PER_CHUNK", 30)
+    monkeypatch.setattr("model.wiring.EDGES_PER_CHUNK", 30)
     torch.testing.assert_close(network(batch), whole)
 
 

@@ -12,11 +12,12 @@ from model.dataset import Dataset
 from model.ensemble import save_ensemble, train_ensemble
 from model.graph import GraphSettings
 from model.network import SurfaceNetwork
+from model.pretrained import Transfer
 from model.scaling import Scaler
 from model.schedule import OptimiserConfig
 from model.splits import Split
 from model.training import TrainingConfig, train
-from model.transfer import Start, Transfer, check_start, new_elements, take_over
+from model.transfer import Start, check_start, new_elements, take_over
 from stores.errors import InputError
 from tests.model.tiny import tiny_config, tiny_dataset, tiny_elements, tiny_graph
 

@@ -112,15 +112,6 @@ def test_missing_sorts_first(store: SurfaceStore, surface: MakeSurface) -> None:
     assert order == ["surface-1", "surface-0", "surface-2"]
 
 
-def test_count_since(store: SurfaceStore, surface: MakeSurface) -> None:
-    store.add([surface(n) for n in range(5)])  # one an hour
-    start = datetime(2026, 1, 1, tzinfo=UTC)
-    assert store.count_since(start + timedelta(hours=1, minutes=30)) == 3
-    assert store.count_since(start + timedelta(hours=1, minutes=30), {"surface_energy": {"$lt": 0.0335}}) == 2
-    assert store.count_since(start + timedelta(hours=4)) == 0
-    assert store.count_since(start.replace(tzinfo=None)) == 4
-
-
 def test_times_with_and_without_fractions_sort(store: SurfaceStore, surface: MakeSurface) -> None:
     moment = datetime(2026, 1, 1, 12, tzinfo=UTC)
     store.add([surface(1, created_at=moment + timedelta(milliseconds=1)), surface(2, created_at=moment)])

@@ -6,8 +6,6 @@ from pymatgen.core import Element
 from stores.errors import InputError
 from workflows.structures.crystal import crystal_of
 from workflows.structures.elements import (
-    NOTES,
-    allotrope,
     elements_with_ground_state,
     ground_state,
     ground_state_prototype,
@@ -114,21 +112,8 @@ def test_lattice_parameters_agree_with_those_in_ase(element):
         assert c / a == pytest.approx(state["c/a"], abs=0.01)
 
 
-def test_allotropes():
-    beta = crystal_of(allotrope("Sn", "A5"))
-    assert beta.spacegroup_number == 141
-    assert beta.structure.get_neighbor_list(3.1)[3].min() == pytest.approx(3.02, abs=0.01)
-    assert allotrope("Mg", "A3") == ground_state("Mg")
-    with pytest.raises(InputError, match="use one of A5, A4"):
-        allotrope("Sn", "A1")
-
-
 @pytest.mark.parametrize("element", ["O", "H", "N", "F", "Cl", "S", "I", "Ar", "Pu", "Qq"])
 def test_element_without_reference_is_refused_in_one_line(element):
     with pytest.raises(InputError, match=element) as error:
         ground_state(element)
     assert "\n" not in str(error.value)
-
-
-def test_notes_belong_to_elements_with_a_ground_state():
-    assert set(NOTES) <= set(elements_with_ground_state())

@@ -180,18 +180,6 @@ class ConvexHull:
         return self._diagrams[system]
 
 
-def energies_above_hull(entries: Iterable[HullEntry]) -> list[float]:
-    """Return the energy above their own hull of each entry, in their order (eV/atom).
-
-    Raises
-    ------
-    InputError
-        As `ConvexHull`.
-    """
-    hull = ConvexHull(entries)
-    return [hull.energy_above(entry) for entry in hull.entries]
-
-
 def _composition(entry: HullEntry) -> Composition:
     from pymatgen.core.composition import Composition
 

@@ -145,7 +145,6 @@ def keep_near_hull(
     candidates: Iterable[C],
     max_energy_above_hull: float | None,
     competing: Iterable[HullEntry] = (),
-    preference: Sequence[str] = PREFERENCE,
 ) -> NearHull[C]:
     """Keep candidates at most so far above the hull, and those of which no energy is known.
 
@@ -158,8 +157,6 @@ def keep_near_hull(
     competing
         Further phases of any method, such as those that other filters left out: they are no candidates, but
         compete with them where a hull is made of formation energies.
-    preference
-        First words of methods, the one that decides first.
 
     Raises
     ------
@@ -175,7 +172,7 @@ def keep_near_hull(
     hulls = _hulls(listed, competing)
     result: NearHull[C] = NearHull([], [], [], [], max_energy_above_hull)
     for candidate in listed:
-        position = _position(candidate, hulls, preference)
+        position = _position(candidate, hulls)
         if (
             position is not None
             and max_energy_above_hull is not None
@@ -202,19 +199,14 @@ def _hulls(candidates: Iterable[HasValues], competing: Iterable[HullEntry]) -> d
     return {method: ConvexHull(found) for method, found in entries.items()}
 
 
-def _position(
-    candidate: HasValues, hulls: dict[str, ConvexHull], preference: Sequence[str]
-) -> HullPosition | None:
+def _position(candidate: HasValues, hulls: dict[str, ConvexHull]) -> HullPosition | None:
     stated = {m: max(e, 0.0) for m, e in _lowest(candidate, "energy_above_hull").items()}
     made = {
         method: hulls[method].energy_above(HullEntry(candidate.formula, energy, method))
         for method, energy in _lowest(candidate, "formation_energy").items()
         if method not in stated
     }
-    order = [
-        *sorted(stated, key=lambda method: _rank(method, preference)),
-        *sorted(made, key=lambda method: _rank(method, preference)),
-    ]
+    order = [*sorted(stated, key=_rank), *sorted(made, key=_rank)]
     if not order:
         return None
     energies = stated | made
@@ -233,9 +225,9 @@ def _lowest(candidate: HasValues, name: str) -> dict[str, float]:
     return found
 
 
-def _rank(method: str, preference: Sequence[str]) -> tuple[int, str]:
+def _rank(method: str) -> tuple[int, str]:
     provider = method.split(" ")[0].lower()
-    place = preference.index(provider) if provider in preference else len(preference)
+    place = PREFERENCE.index(provider) if provider in PREFERENCE else len(PREFERENCE)
     return place, method
 
 

@@ -18,7 +18,7 @@ from workflows.report.table import Column, Table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from model.transfer import Transfer
+    from model.pretrained import Transfer
 
 DEFAULT_PRESET = "sem-cgcnn"
 
@@ -125,8 +125,8 @@ def pretrained(
     InputError
         If there is no model, or the others are given without one.
     """
+    from model.pretrained import Transfer
     from model.runs import read_run
-    from model.transfer import Transfer
 
     if folder is None:
         if freeze is not None or reset_heads:

@@ -32,7 +32,6 @@ def relax_crystal(
     structure: Structure,
     directory: Path,
     control: RunControl,
-    prev_dir: Path | None = None,
 ) -> CalculationOutput:
     """Relax cell and positions, run after run until the cell rests, then compute its energy.
 
@@ -42,7 +41,8 @@ def relax_crystal(
     Parameters and errors are those of `vasp_runs.run_calculation`.
     """
     outputs: list[CalculationOutput] = []
-    cell, before = structure, prev_dir
+    cell: Structure = structure
+    before: Path | None = None
     for number in range(1, CELL_RUNS + 1):
         folder = directory / f"cell_{number}"
         folder.mkdir(exist_ok=True)

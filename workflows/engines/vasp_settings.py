@@ -10,12 +10,9 @@ import numpy as np
 
 from stores.errors import InputError
 from workflows.engines.vasp_energy_tags import EnergyTags, energy_tags, is_set
-from workflows.engines.vasp_files import find_file
-from workflows.engines.vasp_xml import read_vasprun
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from workflows.engines.vasp_xml import VasprunData
 
@@ -109,22 +106,14 @@ class VaspSettings:
         return {element: potcar_label(title) for element, title in self.potcars.items()}
 
 
-def settings_of(directory: Path) -> VaspSettings:
-    """Read the settings of a finished run from its vasprun.xml, compressed or not.
+def settings_from(data: VasprunData, where: str) -> VaspSettings:
+    """Return the settings of a finished run from its vasprun.xml; `where` names the file in messages.
 
     Raises
     ------
     InputError
-        If there is no vasprun.xml, it cannot be read, or ends before its settings.
+        If the file ends before its settings.
     """
-    path = find_file(directory, "vasprun.xml")
-    if path is None:
-        raise InputError(f"{directory}: no vasprun.xml; copy it there or run the calculation again")
-    return settings_from(read_vasprun(path), str(path))
-
-
-def settings_from(data: VasprunData, where: str) -> VaspSettings:
-    """As `settings_of`, from a file that has been read; `where` names it in messages."""
     cutoff = data.setting("ENMAX", data.setting("ENCUT"))
     ismear = data.setting("ISMEAR")
     if not isinstance(cutoff, int | float) or not isinstance(ismear, int):

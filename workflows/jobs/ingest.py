@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from stores.records import Record
     from stores.surfaces import SurfaceStore
-    from workflows.jobs.ingest_folders import FinishedRun, RunChain
     from workflows.jobs.ingest_pairs import Pair, PairLine
+    from workflows.jobs.ingest_runs import FinishedRun, RunChain
     from workflows.jobs.ingest_tree import RunFolders
 
 

@@ -15,7 +15,7 @@ from workflows.structures.identity import bulk_key
 from workflows.structures.naming import chemsys, mg_first_formula
 
 if TYPE_CHECKING:
-    from workflows.jobs.ingest_folders import RunChain
+    from workflows.jobs.ingest_runs import RunChain
 
 
 @lru_cache(maxsize=128)

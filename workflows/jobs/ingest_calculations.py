@@ -17,7 +17,7 @@ from workflows.jobs.ingest_settings import ingested_method
 from workflows.structures.naming import chemsys, mg_first_formula
 
 if TYPE_CHECKING:
-    from workflows.jobs.ingest_folders import FinishedRun, RunChain
+    from workflows.jobs.ingest_runs import FinishedRun, RunChain
 
 SOURCE = "vasp files"
 """Name of the source in the records' provenance."""

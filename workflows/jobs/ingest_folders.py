@@ -18,6 +18,7 @@ from workflows.engines.vasp_kinds import other_kind
 from workflows.engines.vasp_outputs import output_from, structure_of
 from workflows.engines.vasp_settings import settings_from
 from workflows.engines.vasp_xml import read_vasprun
+from workflows.jobs.ingest_runs import FinishedRun, RunChain
 from workflows.jobs.ingest_settings import ingested_method
 from workflows.structures.slab_cell import upright, upright_order
 
@@ -27,95 +28,9 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from stores.structures.vacuum import VacuumDirection
-    from workflows.engines.vasp_settings import VaspSettings
 
 SAME_PLACE = 0.01
 """A static run follows a relaxation if its atoms lie this close (A) to where the relaxation left them."""
-
-
-@dataclass(frozen=True, eq=False)
-class FinishedRun:
-    """One VASP run.
-
-    Attributes
-    ----------
-    directory
-        Its folder.
-    output
-        What came out; structures of slabs have c along the normal.
-    settings
-        What it was computed with.
-    initial
-        Geometry it began with (A); of a slab with c along the normal.
-    free
-        Whether each atom was free to move.
-    is_slab
-        Whether the cell holds vacuum along one direction.
-    is_relaxation
-        Whether atoms moved.
-    """
-
-    directory: Path
-    output: CalculationOutput
-    settings: VaspSettings
-    initial: Structure
-    free: tuple[bool, ...]
-    is_slab: bool
-    is_relaxation: bool
-
-    @property
-    def final(self) -> Structure:
-        """Geometry it ended with, or began with if it failed (A)."""
-        plain = self.output.structure
-        return self.initial if plain is None else structure_from_document(plain, str(self.directory))
-
-    @property
-    def failed(self) -> bool:
-        """Whether it gave no result."""
-        return self.output.status is CalculationStatus.FAILED
-
-    @property
-    def elements(self) -> tuple[str, ...]:
-        """Symbols, sorted."""
-        return tuple(sorted({site.specie.symbol for site in self.initial}))
-
-
-@dataclass(frozen=True, eq=False)
-class RunChain:
-    """A relaxation, the static run that follows it, or both.
-
-    A slab's relaxation may have been gone on with in other folders.
-
-    Attributes
-    ----------
-    last
-        The run whose energy counts: the static one if there is one.
-    relaxation
-        None for a static run alone.
-    earlier
-        Relaxations that it goes on from, the oldest first; how they ended does not count.
-    """
-
-    last: FinishedRun
-    relaxation: FinishedRun | None = None
-    earlier: tuple[FinishedRun, ...] = ()
-
-    @property
-    def first(self) -> FinishedRun:
-        """The run that began with the geometry as built."""
-        return self.earlier[0] if self.earlier else self.relaxation or self.last
-
-    @property
-    def runs(self) -> tuple[FinishedRun, ...]:
-        """In order."""
-        return (*self.earlier, *self.judged)
-
-    @property
-    def judged(self) -> tuple[FinishedRun, ...]:
-        """The runs that must have ended well."""
-        if self.relaxation is None or self.relaxation is self.last:
-            return (self.last,)
-        return (self.relaxation, self.last)
 
 
 @dataclass

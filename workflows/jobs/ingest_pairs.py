@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stores.errors import InputError
-from workflows.jobs.ingest_folders import RunChain, chains, one_each, shared_parts
+from workflows.jobs.ingest_folders import chains, one_each, shared_parts
+from workflows.jobs.ingest_runs import RunChain
 from workflows.jobs.ingest_settings import differences
 from workflows.structures.crystal import crystal_of
 from workflows.structures.slab_cell import asymmetry
@@ -19,7 +20,8 @@ from workflows.structures.slab_matching import match_slab
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from workflows.jobs.ingest_folders import FinishedRun, Folders
+    from workflows.jobs.ingest_folders import Folders
+    from workflows.jobs.ingest_runs import FinishedRun
     from workflows.structures.crystal import Crystal
     from workflows.structures.slab_matching import SlabMatch
 

@@ -12,7 +12,7 @@ from workflows.engines.vasp_tags import OF_COMPOSITION
 
 if TYPE_CHECKING:
     from workflows.engines.vasp_settings import VaspSettings
-    from workflows.jobs.ingest_folders import FinishedRun
+    from workflows.jobs.ingest_runs import FinishedRun
 
 PRESET = "ingested"
 

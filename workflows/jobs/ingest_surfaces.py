@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from stores.records import BulkRecord, Record
-    from workflows.jobs.ingest_folders import FinishedRun, RunChain
     from workflows.jobs.ingest_pairs import Pair
+    from workflows.jobs.ingest_runs import FinishedRun, RunChain
 
 UNKNOWN_PLANE = (0, 0, 0)
 """Stands for a plane that could not be told."""

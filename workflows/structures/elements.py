@@ -1,7 +1,7 @@
 """Elemental ground states, the zeros of the chemical potentials.
 
 The structure of each element is the one it has at 0 K, or, where that is a matter of tenths of a meV
-and hard to compute, the usual stand-in; every such choice is written in `NOTES`. Lattice parameters are
+and hard to compute, the usual stand-in; every such choice is a comment in the table. Lattice parameters are
 measured ones: J. Donohue, The Structures of the Elements (Wiley, 1974); W. B. Pearson, A Handbook of
 Lattice Spacings and Structures of Metals and Alloys (Pergamon, 1958 and 1967); internal parameters from
 the same and from R. W. G. Wyckoff, Crystal Structures (Interscience, 1963). They start a relaxation.
@@ -27,7 +27,6 @@ _STRUCTURE_TYPES: dict[str, tuple[int, _Orbits]] = {
     "A3": (194, ((1 / 3, 2 / 3, 1 / 4),)),  # hcp
     "A3'": (194, ((0, 0, 0), (1 / 3, 2 / 3, 1 / 4))),  # double hcp, alpha-La
     "A4": (227, ((1 / 8, 1 / 8, 1 / 8),)),  # diamond
-    "A5": (141, ((0, 3 / 4, 1 / 8),)),  # beta-Sn
     "A6": (139, ((0, 0, 0),)),  # In
     "A9": (194, ((0, 0, 1 / 4), (1 / 3, 2 / 3, 1 / 4))),  # graphite
     "A_a": (139, ((0, 0, 0),)),  # alpha-Pa: as A6, with c/a < 1
@@ -47,31 +46,35 @@ _A8_X = {"Se": 0.2254, "Te": 0.2636}
 
 # Element: structure type and a, b, c (A) of the conventional cell (hexagonal axes where rhombohedral).
 _MEASURED: dict[str, tuple[str, tuple[float, ...]]] = {
+    # bcc stands for the close-packed low-temperature phases (fcc, 9R), which lie within a few meV
     "Li": ("A2", (3.5093,)),
     "Be": ("A3", (2.2857, 3.5839)),
+    # alpha-B12; beta-rhombohedral boron has the same energy within a few meV and partial occupancies
     "B": ("B12", (4.908, 12.567)),
-    "C": ("A9", (2.464, 6.711)),
-    "Na": ("A2", (4.2906,)),
+    "C": ("A9", (2.464, 6.711)),  # graphite; PBE hardly binds its layers, so expect c to grow on relaxing
+    "Na": ("A2", (4.2906,)),  # bcc stands for the low-temperature 9R phase, which lies within a few meV
     "Mg": ("A3", (3.2094, 5.2107)),
     "Al": ("A1", (4.0496,)),
     "Si": ("A4", (5.4310,)),
-    "P": ("A17", (3.3136, 10.478, 4.3763)),
+    "P": ("A17", (3.3136, 10.478, 4.3763)),  # black phosphorus; PBE overestimates the distance of its layers
     "K": ("A2", (5.321,)),
     "Ca": ("A1", (5.5884,)),
     "Sc": ("A3", (3.3088, 5.2680)),
     "Ti": ("A3", (2.9503, 4.6836)),
     "V": ("A2", (3.0240,)),
+    # bcc; the antiferromagnetic order appears only if the engine starts with moments
     "Cr": ("A2", (2.8847,)),
+    # alpha-Mn without its non-collinear antiferromagnetic order, unless the engine starts with moments
     "Mn": ("A12", (8.9125,)),
-    "Fe": ("A2", (2.8665,)),
-    "Co": ("A3", (2.5071, 4.0694)),
-    "Ni": ("A1", (3.5241,)),
+    "Fe": ("A2", (2.8665,)),  # bcc, ferromagnetic: the engine must start with moments
+    "Co": ("A3", (2.5071, 4.0694)),  # hcp, ferromagnetic: the engine must start with moments
+    "Ni": ("A1", (3.5241,)),  # fcc, ferromagnetic: the engine must start with moments
     "Cu": ("A1", (3.6148,)),
     "Zn": ("A3", (2.6650, 4.9470)),
     "Ga": ("A11", (4.5192, 7.6586, 4.5258)),
     "Ge": ("A4", (5.6574,)),
     "As": ("A7", (3.7598, 10.5475)),
-    "Se": ("A8", (4.3662, 4.9536)),
+    "Se": ("A8", (4.3662, 4.9536)),  # trigonal Se; PBE underestimates the distance of its chains
     "Rb": ("A2", (5.703,)),
     "Sr": ("A1", (6.084,)),
     "Y": ("A3", (3.6482, 5.7318)),
@@ -85,13 +88,13 @@ _MEASURED: dict[str, tuple[str, tuple[float, ...]]] = {
     "Ag": ("A1", (4.0861,)),
     "Cd": ("A3", (2.9793, 5.6196)),
     "In": ("A6", (3.2530, 4.9470)),
-    "Sn": ("A4", (6.4892,)),
+    "Sn": ("A4", (6.4892,)),  # alpha-Sn (diamond), the stable form below 286 K
     "Sb": ("A7", (4.3084, 11.274)),
     "Te": ("A8", (4.4566, 5.9264)),
     "Cs": ("A2", (6.141,)),
     "Ba": ("A2", (5.0227,)),
     "La": ("A3'", (3.7740, 12.171)),
-    "Ce": ("A1", (4.85,)),
+    "Ce": ("A1", (4.85,)),  # alpha-Ce, the collapsed fcc phase below 100 K
     "Pr": ("A3'", (3.6721, 11.8326)),
     "Nd": ("A3'", (3.6582, 11.7966)),
     "Pm": ("A3'", (3.65, 11.65)),
@@ -113,7 +116,7 @@ _MEASURED: dict[str, tuple[str, tuple[float, ...]]] = {
     "Ir": ("A1", (3.8391,)),
     "Pt": ("A1", (3.9236,)),
     "Au": ("A1", (4.0782,)),
-    "Hg": ("A10", (3.470, 6.719)),
+    "Hg": ("A10", (3.470, 6.719)),  # rhombohedral alpha-Hg; PBE hardly binds it
     "Tl": ("A3", (3.4563, 5.5263)),
     "Pb": ("A1", (4.9502,)),
     "Bi": ("A7", (4.5460, 11.862)),
@@ -125,34 +128,6 @@ _MEASURED: dict[str, tuple[str, tuple[float, ...]]] = {
     "U": ("A20", (2.8537, 5.8695, 4.9548)),
 }
 
-NOTES: dict[str, str] = {
-    "Li": "bcc stands for the close-packed low-temperature phases (fcc, 9R), which lie within a few meV",
-    "Na": "bcc stands for the low-temperature 9R phase, which lies within a few meV",
-    "B": "alpha-B12; beta-rhombohedral boron has the same energy within a few meV and partial occupancies",
-    "C": "graphite; PBE hardly binds its layers, so expect c to grow on relaxing",
-    "P": "black phosphorus; PBE overestimates the distance of its layers",
-    "Se": "trigonal Se; PBE underestimates the distance of its chains",
-    "Sn": "alpha-Sn (diamond), the stable form below 286 K; beta-Sn is allotrope A5",
-    "Mn": "alpha-Mn without its non-collinear antiferromagnetic order, unless the engine starts with moments",
-    "Cr": "bcc; the antiferromagnetic order appears only if the engine starts with moments",
-    "Fe": "bcc, ferromagnetic: the engine must start with moments",
-    "Co": "hcp, ferromagnetic: the engine must start with moments",
-    "Ni": "fcc, ferromagnetic: the engine must start with moments",
-    "Ce": "alpha-Ce, the collapsed fcc phase below 100 K",
-    "Hg": "rhombohedral alpha-Hg; PBE hardly binds it",
-}
-"""What a user should know about the choice of an element's reference."""
-
-_ALLOTROPES: dict[tuple[str, str], tuple[float, ...]] = {
-    ("Sn", "A5"): (5.8316, 3.1815),
-    ("C", "A4"): (3.5670,),
-    ("Ce", "A3'"): (3.681, 11.857),
-    ("La", "A1"): (5.304,),
-    ("Ti", "A2"): (3.3065,),
-    ("Fe", "A1"): (3.6468,),
-    ("Co", "A1"): (3.5447,),
-    ("Tl", "A2"): (3.882,),
-}
 
 _MOLECULAR = {"H", "N", "O", "F", "S", "Cl", "Br", "I"}
 _NOBLE_GASES = {"He", "Ne", "Ar", "Kr", "Xe", "Rn"}
@@ -209,28 +184,6 @@ def ground_state(element: str) -> Structure:
     """
     prototype = ground_state_prototype(element)
     return _build(element, prototype, _MEASURED[element][1])
-
-
-def allotrope(element: str, prototype: str) -> Structure:
-    """Build an element in its ground state's structure or in one of the few others kept, e.g. Sn in A5.
-
-    Raises
-    ------
-    InputError
-        If that pair is not kept; the message names those that are.
-    """
-    if element in _MEASURED and _MEASURED[element][0] == prototype:
-        return ground_state(element)
-    try:
-        parameters = _ALLOTROPES[element, prototype]
-    except KeyError:
-        known = [p for e, p in _ALLOTROPES if e == element]
-        known += [_MEASURED[element][0]] if element in _MEASURED else []
-        raise InputError(
-            f"no {prototype} structure is kept for {element}: use one of {', '.join(known) or '(none)'}, "
-            "or give a structure file"
-        ) from None
-    return _build(element, prototype, parameters)
 
 
 def _build(element: str, prototype: str, parameters: Sequence[float]) -> Structure:

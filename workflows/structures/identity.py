@@ -9,7 +9,6 @@ import numpy as np
 from stores.method import content_hash
 from workflows.structures.crystal import crystal_of
 from workflows.structures.naming import mg_first_formula
-from workflows.structures.tolerances import SYMPREC
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
@@ -60,7 +59,7 @@ def pair_sums(structure: Structure) -> dict[str, list[float]]:
     return sums
 
 
-def bulk_key(structure: Structure, symprec: float = SYMPREC) -> str:
+def bulk_key(structure: Structure) -> str:
     """Return a hash of a crystal that any cell, orientation, origin, site order or handedness of it shares.
 
     Hashed are the reduced formula, the space group (of an enantiomorphic pair the lower number), each
@@ -74,8 +73,6 @@ def bulk_key(structure: Structure, symprec: float = SYMPREC) -> str:
     ----------
     structure
         Any cell of an ordered crystal, before relaxation.
-    symprec
-        Distance within which atoms count as symmetric (A).
 
     Returns
     -------
@@ -87,7 +84,7 @@ def bulk_key(structure: Structure, symprec: float = SYMPREC) -> str:
     InputError
         If the structure is empty or disordered, or no space group is found.
     """
-    crystal = crystal_of(structure, symprec)
+    crystal = crystal_of(structure)
     primitive, number = crystal.primitive_structure, crystal.spacegroup_number
     pairs = {
         # logarithmic bins: a pair sum of distant atoms is small, yet tells crystals apart as well

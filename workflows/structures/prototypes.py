@@ -138,12 +138,3 @@ def structure_for(formula: str, name: str | Prototype, *, swap: bool = False) ->
     if counts == (b_count, a_count):
         return decorate(kind, (second, first))
     raise InputError(f"{reduced}: {fits}; choose another prototype or correct the formula")
-
-
-def decorations(name: str | Prototype, first: str, second: str) -> list[Structure]:
-    """Return every distinct way of putting two elements on a type: one if it is symmetric, else two."""
-    kind = prototype(name)
-    both = [decorate(kind, (first, second))]
-    if not kind.symmetric:
-        both.append(decorate(kind, (first, second), swap=True))
-    return both

@@ -57,9 +57,7 @@ def upright_order(structure: Structure, axis: int) -> tuple[int, int, int]:
     return (a, b, axis) if np.linalg.det(structure.lattice.matrix) > 0 else (b, a, axis)
 
 
-def asymmetry(
-    slab: Structure, free: Sequence[bool] | None = None, tolerance: float = SYMMETRY_TOLERANCE
-) -> str:
+def asymmetry(slab: Structure, free: Sequence[bool] | None = None) -> str:
     """Say why the two sides of a slab differ.
 
     Parameters
@@ -68,8 +66,6 @@ def asymmetry(
         c along the normal.
     free
         Whether each atom was free to relax: the sides must agree in this too.
-    tolerance
-        Distance within which atoms count as equal (A).
 
     Returns
     -------
@@ -77,9 +73,9 @@ def asymmetry(
         One line; empty if an operation that reverses the normal maps the slab onto itself.
     """
     labels = _labels(slab, None)
-    if not _is_symmetric(slab, labels, tolerance):
-        return f"no symmetry operation maps one side onto the other within {tolerance:g} A"
-    if free is not None and not _is_symmetric(slab, _labels(slab, free), tolerance):
+    if not _is_symmetric(slab, labels):
+        return f"no symmetry operation maps one side onto the other within {SYMMETRY_TOLERANCE:g} A"
+    if free is not None and not _is_symmetric(slab, _labels(slab, free)):
         return "other atoms were free to relax on one side than on the other"
     return ""
 
@@ -89,9 +85,9 @@ def _labels(slab: Structure, free: Sequence[bool] | None) -> list[int]:
     return [2 * site.specie.Z + flag for site, flag in zip(slab, flags, strict=True)]
 
 
-def _is_symmetric(slab: Structure, labels: list[int], tolerance: float) -> bool:
+def _is_symmetric(slab: Structure, labels: list[int]) -> bool:
     cell = (slab.lattice.matrix.tolist(), slab.frac_coords.tolist(), labels)
-    for precision in (tolerance, tolerance / 3, tolerance / 10):
+    for precision in (SYMMETRY_TOLERANCE, SYMMETRY_TOLERANCE / 3, SYMMETRY_TOLERANCE / 10):
         rotations = _rotations(cell, precision)
         # c stands on a and b, so that an operation reverses the normal if it takes c to -c
         if any((rotation[2] == (0, 0, -1)).all() for rotation in rotations):

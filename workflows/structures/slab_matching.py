@@ -55,7 +55,7 @@ class SlabMatch:
     distance: float
 
 
-def match_slab(slab: Structure, crystal: Crystal, max_index: int = LARGEST_INDEX) -> SlabMatch | None:
+def match_slab(slab: Structure, crystal: Crystal) -> SlabMatch | None:
     """Find the plane and termination of a symmetric slab.
 
     Every symmetric slab of the crystal with as many atoms per area and about the thickness is laid over the
@@ -67,8 +67,6 @@ def match_slab(slab: Structure, crystal: Crystal, max_index: int = LARGEST_INDEX
         c along the normal.
     crystal
         The bulk.
-    max_index
-        Largest Miller index tried.
 
     Returns
     -------
@@ -79,7 +77,7 @@ def match_slab(slab: Structure, crystal: Crystal, max_index: int = LARGEST_INDEX
         return None
     in_plane = np.asarray(slab.lattice.matrix, dtype=float)[:2, :2]
     found: list[SlabMatch] = []
-    for facet in distinct_facets(crystal, max_index):
+    for facet in distinct_facets(crystal, LARGEST_INDEX):
         plane = plane_of(crystal, facet)
         strain = _supercell_strain(in_plane, plane)
         if plane.is_polar or strain is None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
 
 _N_HALL = 530
+_SAME_POSITION = 1e-4
+"""Fractional coordinates closer than this are the same position."""
 # of two origins the one on an inversion centre, of two rhombohedral settings the hexagonal one, b unique
 _PREFERRED_CHOICES = ("", "2", "H", "b", "b1")
 
@@ -34,7 +36,7 @@ def _operations(spacegroup_number: int) -> tuple[NDArray[Any], NDArray[Any]]:
     return np.asarray(database["rotations"]), np.asarray(database["translations"])
 
 
-def orbit(spacegroup_number: int, position: Sequence[float], tolerance: float = 1e-4) -> NDArray[Any]:
+def orbit(spacegroup_number: int, position: Sequence[float]) -> NDArray[Any]:
     """Return every position equivalent to one, in the International Tables' standard setting.
 
     Parameters
@@ -43,23 +45,21 @@ def orbit(spacegroup_number: int, position: Sequence[float], tolerance: float = 
         1 to 230; origin choice 2, hexagonal axes and unique axis b where there is a choice.
     position
         Fractional coordinates, shape (3,).
-    tolerance
-        Fractional coordinates closer than this are the same position.
 
     Returns
     -------
     ndarray, shape (multiplicity, 3)
         Fractional coordinates in [0, 1).
     """
-    return _orbit(spacegroup_number, tuple(float(x) for x in position), tolerance).copy()
+    return _orbit(spacegroup_number, tuple(float(x) for x in position)).copy()
 
 
 @lru_cache(maxsize=256)
-def _orbit(spacegroup_number: int, position: tuple[float, ...], tolerance: float) -> NDArray[Any]:
+def _orbit(spacegroup_number: int, position: tuple[float, ...]) -> NDArray[Any]:
     rotations, translations = _operations(spacegroup_number)
     images = (rotations @ np.array(position) + translations) % 1.0
     offsets = images[:, None] - images[None]
-    same = np.all(np.abs(offsets - np.round(offsets)) < tolerance, axis=2)
+    same = np.all(np.abs(offsets - np.round(offsets)) < _SAME_POSITION, axis=2)
     return np.asarray(images[np.unique(same.argmax(axis=1))])  # the first image of each position
 
 

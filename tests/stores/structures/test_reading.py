@@ -9,7 +9,7 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifWriter
 
 from stores.errors import InputError
-from stores.structures.reading import check_structure, read_structure, read_structures
+from stores.structures.reading import check_structure, read_all, read_structure, structure_files
 from tests.stores.structures.cif_texts import refusal
 from workflows.structures.elements import elements_with_ground_state, ground_state
 from workflows.structures.identity import bulk_key
@@ -30,7 +30,7 @@ def test_every_format_gives_the_same_crystal(tmp_path):
     (tmp_path / ".hidden").mkdir()
     (tmp_path / ".hidden" / "bad.cif").write_text("")
     (tmp_path / "notes.txt").write_text("not a structure")
-    found = read_structures(tmp_path)
+    found = [read_structure(path) for path in structure_files(tmp_path)]
     assert len(found) == 7
     assert {bulk_key(s) for s in found} == {bulk_key(laves)}
 
@@ -61,7 +61,7 @@ def test_missing_binary_unknown_and_locked_files(tmp_path):
     (tmp_path / "folder.cif").mkdir()
     assert "folder" in refusal(tmp_path / "folder.cif")
     with pytest.raises(InputError, match="no structure file"):
-        read_structures(tmp_path / "folder.cif")
+        structure_files(tmp_path / "folder.cif")
 
 
 def test_extxyz_of_a_molecule(tmp_path):
@@ -74,7 +74,7 @@ def test_extxyz_with_several_frames(tmp_path):
     path = tmp_path / "x.extxyz"
     write(path, [bulk("Mg"), bulk("Ag")], format="extxyz")
     assert "2 structures" in refusal(path)
-    assert len(read_structures(path)) == 2
+    assert len(read_all(path)) == 2
 
 
 def test_json_of_something_else(tmp_path):
