@@ -29,6 +29,7 @@ from model.run_folder import read_tensors, write_tensors, write_text
 from model.threads import repeatable
 from model.training import train
 from stores.errors import InputError
+from stores.input_files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -284,7 +285,7 @@ def load_ensemble(folder: Path) -> Ensemble:
             "--model, or train one with mgsurf train"
         )
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_json(path)
         if manifest["format"] != FORMAT:
             raise InputError(f"{path}: format {manifest['format']!r} is not {FORMAT!r}; train it again")
         names, elements = [str(name) for name in manifest["members"]], tuple(manifest["elements"])
