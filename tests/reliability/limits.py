@@ -14,6 +14,7 @@ import time
 from collections import deque
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,15 +70,24 @@ class Outcome:
         return f"{self.seconds:.0f} s" if self.seconds > SECONDS else ""
 
 
+@cache
+def _command() -> Any:
+    """Return the command line as click has it, which typer makes anew for each call otherwise."""
+    from typer.main import get_command
+
+    from workflows.cli.app import app
+
+    return get_command(app)
+
+
 def run_here(arguments: Sequence[str]) -> tuple[int, str, str]:
     """Run a command in this process; return exit status, output and error output."""
-    from workflows.cli.app import app
     from workflows.cli.errors import ending
 
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         try:
-            result = app([*arguments], standalone_mode=False, prog_name="mgsurf")
+            result = _command().main([*arguments], standalone_mode=False, prog_name="mgsurf")
             code = result if isinstance(result, int) else 0
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1

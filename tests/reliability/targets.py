@@ -23,11 +23,11 @@ name: one
 compounds:
   - formula: MgAg
     prototype: B2
-    facets: [[1, 0, 0], "0110", 111]
+    facets: [[1, 0, 0], "110", 111]
   - formula: Mg
   - file: MgAg.cif
     symprec: 0.05
-slabs: {max_miller_index: 1, min_thickness: 6.0, vacuum: 12.0, max_terminations: 2, max_atoms: 60}
+slabs: {max_miller_index: 1, min_thickness: 6.0, vacuum: 15.0, max_terminations: 2, max_atoms: 60}
 engine: {name: "tests.engines.pair_engine:PairEngine", preset: demo}
 store: sqlite:///one.sqlite
 work_dir: runs
@@ -93,14 +93,19 @@ def all_targets(home: Path) -> list[Target]:
     structures = _structures(home / "structures")
     return [
         Target("query", 0.25, lambda folder, random: _query(store, random)),
-        Target("campaign", 0.15, lambda folder, random: _campaign(structures, folder, random)),
-        Target("lock", 0.12, _lock(home / "lock")),
+        Target("campaign", 0.15, lambda folder, random: _campaign(store, structures, folder, random)),
+        Target("lock", 0.12, _lock(home / "lock", store)),
         Target("structure", 0.18, lambda folder, random: _structure(structures, folder, random)),
         Target(
             "ingest", 0.12, _folder(_ingest(home / "ingest"), ["ingest", "ingest", "--store", "s.sqlite"])
         ),
         Target(
-            "import cgcnn", 0.06, _folder(_cgcnn(home / "cgcnn"), ["import", "cgcnn", "--store", "s.sqlite"])
+            "import cgcnn",
+            0.06,
+            _folder(
+                _cgcnn(home / "cgcnn"),
+                ["import", "cgcnn", "--store", "s.sqlite", "--targets", "surface_energy,work_function"],
+            ),
         ),
         Target(
             "import shared",
@@ -135,20 +140,25 @@ def _query(store: Path, random: Random) -> list[str]:
     return arguments + random.choice(([], ["--json"], ["--csv"]))
 
 
-def _campaign(structures: Sequence[Path], folder: Path, random: Random) -> list[str]:
+def _campaign(store: Path, structures: Sequence[Path], folder: Path, random: Random) -> list[str]:
     from ruamel.yaml import YAML
 
     text = random.choice(CAMPAIGNS)
-    shutil.copy(structures[0], folder / "MgAg.cif")
+    shutil.copy(structures[0].with_name("MgAg.cif"), folder)
     if random.random() < 0.4:
         data = json.dumps(mutated_json(YAML(typ="safe").load(text), random)).encode()
     else:
         data = mutated(text.encode(), [other.encode() for other in CAMPAIGNS], random)
     (folder / "c.yaml").write_bytes(data)
-    command = random.choice(
-        (["run", "c.yaml", "--dry-run"], ["status", "c.yaml"], ["refresh", "c.yaml", "--dry-run"])
+    (folder / "structures").mkdir()
+    shutil.copy(structures[0].with_name("Mg.cif"), folder / "structures")
+    campaign = ["c.yaml", "--store", str(store)]
+    commands = (["run", "c.yaml", "--dry-run"], ["status", *campaign], ["refresh", *campaign, "--dry-run"])
+    return (
+        random.choices(commands, (6, 1, 1))[0]
+        if random.random() < 0.97
+        else ["schedule", "c.yaml", "--with=cron"]
     )
-    return command if random.random() < 0.97 else ["schedule", "c.yaml", "--with", "cron"]
 
 
 def _structure(structures: Sequence[Path], folder: Path, random: Random) -> list[str]:
@@ -162,7 +172,7 @@ def _structure(structures: Sequence[Path], folder: Path, random: Random) -> list
     return ["slabs", path.name, "--max-miller", "1", "--min-thickness", "5", "--json"]
 
 
-def _lock(home: Path) -> Callable[[Path, Random], list[str]]:
+def _lock(home: Path, store: Path) -> Callable[[Path, Random], list[str]]:
     from tests.reliability.limits import run_here
 
     home.mkdir(exist_ok=True)
@@ -191,7 +201,7 @@ def _lock(home: Path) -> Callable[[Path, Random], list[str]]:
         return random.choice(
             (
                 ["run", "c.yaml", "--dry-run"],
-                ["status", "c.yaml"],
+                ["status", "c.yaml", "--store", str(store)],
                 ["enumerate", "c.yaml", "--quiet", "--workers", "1"],
             )
         )
@@ -271,8 +281,8 @@ def _ingest(home: Path) -> Path:
     for name, text in (("bulk", minimal.bulk()), ("slab", minimal.slab())):
         minimal.write(home / name, text)
     (home / "slab" / "OUTCAR").write_text(
-        " E-fermi :   1.0000     XC(G=0):  -9.0\n  free  energy   TOTEN  =       -7.1 eV\n"
-        " energy  without entropy=  -7.1  energy(sigma->0) =  -7.1\n aborting loop because EDIFF is reached\n"
+        " E-fermi :   1.0000     XC(G=0):  -9.0\n  free  energy   TOTEN  =       -6.967914 eV\n"
+        " energy  without entropy=  -6.967914  energy(sigma->0) =  -6.967914\n aborting loop because EDIFF is reached\n"
     )
     grid = " ".join(f"{-3.0 + 0.1 * (i % 7):.5E}" for i in range(2 * 2 * 24))
     cell = "1.0\n3.2 0 0\n-1.6 2.771281 0\n0 0 25.4\nMg\n5\nDirect\n" + "0 0 0.5\n" * 5
@@ -300,7 +310,7 @@ def _shared(home: Path) -> Path:
         {
             "id": f"s{layers}",
             "miller": [1, 0, 0],
-            "cell": [3.3, 0, 0, 0, 3.3, 0, 0, 0, 25.0],
+            "cell": [3.3, 3.3, 25.0, 90, 90, 90],
             "species": ["Mg" if i % 2 == 0 else "Ag" for i in range(layers)],
             "frac_coords": [[0.5 * (i % 2), 0.5 * (i % 2), (1.65 * i + 5) / 25] for i in range(layers)],
             "surface_energy": 0.05,
