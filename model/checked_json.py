@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from stores import input_files
 from stores.errors import InputError
 from stores.files import write_file
 
@@ -60,10 +61,10 @@ def read_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
         If it cannot be read, holds no JSON object, or was changed after it was written.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        content = input_files.read_json(path)
+    except (FileNotFoundError, InputError):
         raise
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: is damaged ({error}); {remedy}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: is damaged (no JSON object); {remedy}")

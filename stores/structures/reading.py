@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stores.errors import InputError
+from stores.input_files import read_bytes
+from stores.nesting import load_json
 from stores.structures.encoding import decode
 from stores.structures.overlaps import MIN_DISTANCE, closest_overlap
 from stores.structures.vacuum import check_bulk
@@ -209,7 +210,7 @@ def read_cif_file(path: str | Path) -> list[CifCrystal]:
 
 def _read_text(path: Path) -> str:
     try:
-        text = decode(path.read_bytes())
+        text = decode(read_bytes(path))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
     except ValueError as error:
@@ -244,7 +245,7 @@ def _parse(path: Path, text: str, notes: list[str]) -> list[Structure]:
             return [read_poscar(text, where, notes)]
         from stores.structures.document import structure_from_document
 
-        return [structure_from_document(json.loads(text), where, notes)]
+        return [structure_from_document(load_json(text), where, notes)]
     except InputError:
         raise
     except Exception as error:

@@ -16,6 +16,7 @@ import orjson
 
 from stores.errors import InputError
 from stores.files import write_file
+from stores.input_files import LARGEST
 from stores.method import content_hash
 from workflows.flows.dft_cost import Work
 from workflows.structures.sources.page_cache import default_cache_file
@@ -81,7 +82,8 @@ class EnumerationCache:
         from workflows.flows.lock_file import parse_lock
 
         try:
-            plain = orjson.loads(zlib.decompress((self.folder / key).read_bytes()))
+            packed = zlib.decompressobj()
+            plain = orjson.loads(packed.decompress((self.folder / key).read_bytes(), LARGEST))
             lock = parse_lock(plain["text"], self.folder / key, "mgsurf enumerate")
             works = [Work(bulk, tuple(oriented), tuple(slabs)) for bulk, oriented, slabs in plain["works"]]
             counts = int(plain["n_candidates"])

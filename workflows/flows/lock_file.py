@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from stores.errors import InputError
 from stores.files import NO_ROOM, write_file
+from stores.input_files import read_text
 from stores.method import content_hash
+from stores.nesting import check_depth
 from stores.records import Provenance
 from stores.words import counted
 from workflows.flows.lock_checks import (
@@ -197,7 +199,7 @@ def read_lock(path: Path, how: str) -> LockFile:
         by a newer mgsurf; fields and compounds that changed are named.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such lock file; run {how} first") from None
     except OSError as error:
@@ -210,8 +212,9 @@ def read_lock(path: Path, how: str) -> LockFile:
 def parse_lock(text: str, path: Path, how: str) -> LockFile:
     """Return the lock file of a text, checked as by `read_lock`."""
     try:
+        check_depth(text)
         plain = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:  # JSONDecodeError is a ValueError
+    except ValueError as error:  # JSONDecodeError and TooDeepError are ValueErrors
         line = getattr(error, "lineno", None)
         place = f"{path}:{line}" if line else str(path)
         raise InputError(f"{place}: the lock file is damaged ({_damage(error)}); {remedy(how)}") from None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stores.errors import InputError
+from stores.input_files import read_text
 from workflows.jobs.ingest_folders import chains, one_each, shared_parts
 from workflows.jobs.ingest_runs import RunChain
 from workflows.jobs.ingest_settings import differences
@@ -95,7 +96,7 @@ def read_pairs(path: Path) -> list[PairLine]:
         If the file cannot be read, lacks a column, or a line is incomplete.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; check the path") from None
     except UnicodeDecodeError:
