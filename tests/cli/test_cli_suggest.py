@@ -98,7 +98,7 @@ def test_a_table_says_what_to_compute_and_why(suggest):
     assert f"6 of {N_SLABS} candidates" in done.stdout
     assert "strategy diverse" in done.stdout
     assert "core-hours are an order of magnitude" in done.stdout
-    assert "cut from a lattice that is a guess" in done.stderr
+    assert "cut from an estimated lattice" in done.stderr
 
 
 @pytest.mark.parametrize("strategy", ["random", "uncertain", "diverse", "improvement"])
