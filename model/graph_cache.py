@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import sqlite3
 import zlib
 from contextlib import closing, suppress
@@ -22,6 +21,7 @@ import orjson
 
 from model import folding, graph, neighbours, recut, slab_frame
 from model.graph import SlabGraph
+from stores.cache_folder import cache_folder
 from stores.structures import vacuum
 from stores.wal import turn_wal_on
 
@@ -50,9 +50,7 @@ _TABLE = "CREATE TABLE IF NOT EXISTS graphs (key TEXT PRIMARY KEY, graph BLOB NO
 
 def default_cache_file() -> Path:
     """Return ``$MGSURF_CACHE/graphs.sqlite``, else one in the user's cache folder."""
-    told = os.environ.get("MGSURF_CACHE")
-    folder = Path(told) if told else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "mgsurf"
-    return folder.expanduser() / "graphs.sqlite"
+    return cache_folder() / "graphs.sqlite"
 
 
 @cache

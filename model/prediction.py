@@ -13,8 +13,8 @@ import numpy as np
 
 from model.building import build_graphs
 from model.calibration import NORMAL_QUANTILE
-from model.features import MAX_NUMBER
 from model.graph import THICK_ENOUGH
+from stores.cgcnn_elements import MAX_NUMBER
 from stores.errors import InputError
 
 if TYPE_CHECKING:

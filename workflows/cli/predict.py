@@ -147,9 +147,8 @@ def _of_store(uri: str, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
     from workflows.cli.query import existing_store
     from workflows.structures.naming import format_plane
 
-    fields = [
-        "id", "formula", "slab", "miller_index", "spacegroup_number", "termination_label", "provenance", "bulk_id",
-    ]  # fmt: skip
+    fields = ["id", "formula", "slab", "miller_index", "spacegroup_number", "termination_label"]
+    fields += ["provenance", "bulk_id"]
     with existing_store(uri) as store:
         count = 0
         for document in store.query({}, fields, sort={"formula": 1}):

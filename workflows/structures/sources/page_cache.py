@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import logging
-import os
 import sqlite3
 import tempfile
 import time
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from stores.cache_folder import cache_folder
 from stores.wal import turn_wal_on
 
 if TYPE_CHECKING:
@@ -241,9 +241,7 @@ class PageCache:
 
 def default_cache_file() -> Path:
     """Return ``$MGSURF_CACHE/sources.sqlite``, else one in the user's cache folder."""
-    told = os.environ.get("MGSURF_CACHE")
-    folder = Path(told) if told else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "mgsurf"
-    return folder.expanduser() / "sources.sqlite"
+    return cache_folder() / "sources.sqlite"
 
 
 def _remove(connection: sqlite3.Connection, fetches: Sequence[int]) -> None:
