@@ -242,17 +242,18 @@ def _compiled(function: Callable[..., None]) -> Callable[..., None]:
     Machine code is kept in ``NUMBA_CACHE_DIR``, else in mgsurf's cache folder; Numba alone would put it
     beside this file, into the installation.
     """
-    before = numba.config.CACHE_DIR
+    config: Any = numba.config
+    before = config.CACHE_DIR
     folder = before or str(cache_folder() / "numba")
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        numba.config.CACHE_DIR = folder  # read by njit
+        config.CACHE_DIR = folder  # read by njit
         compiled = njit(cache=True, **_COMPILED)(function)
         kept = Path(folder) in Path(compiled.stats.cache_path).parents
     except (OSError, RuntimeError):  # no such folder, or no place that can be written
         kept = False
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before
     if not kept:
         compiled = njit(**_COMPILED)(function)
     return cast("Callable[..., None]", compiled)

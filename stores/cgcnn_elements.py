@@ -51,6 +51,10 @@ def positive(value: float) -> float:
     return value if value > 0 else float("nan")
 
 
+def _log_of(element: Element, name: str) -> float:
+    return float(np.log(positive(property_of(element, name))))
+
+
 def valence_shells(element: Element) -> dict[str, int]:
     """Count the electrons outside closed shells by their angular momentum.
 
@@ -101,11 +105,10 @@ def cgcnn_categories() -> tuple[tuple[str, ...], NDArray[np.float32], NDArray[np
     ranged("electronegativity", lambda e: property_of(e, "X"), 0.5, 4.0)
     ranged("covalent radius", lambda e: 100 * covalent_radius(e), 25, 250)
     whole("valence electrons", _valence_electrons, 12)
-    energy = lambda e: positive(property_of(e, "ionization_energy"))  # noqa: E731 -- too long in its line
-    ranged("ionisation energy", lambda e: float(np.log(energy(e))), 1.3, 3.3)
+    ranged("ionisation energy", lambda e: _log_of(e, "ionization_energy"), 1.3, 3.3)
     ranged("electron affinity", lambda e: property_of(e, "electron_affinity"), -3.0, 3.7)
     whole("block", lambda e: 1.0 + "spdf".index(e.block), 4)
-    ranged("atomic volume", lambda e: float(np.log(positive(property_of(e, "molar_volume")))), 1.5, 4.3)
+    ranged("atomic volume", lambda e: _log_of(e, "molar_volume"), 1.5, 4.3)
 
     names: list[str] = []
     blocks, known = [], []
