@@ -43,6 +43,10 @@ ALIKE = 0.25
 Mg slabs (preset best) the nearest facets of one compound lie 0.18 apart, any two facets of one compound 0.68,
 any two slabs 1.45 (medians)."""
 
+LEAST_CHANCE = 0.005
+"""Chance to improve the front from which on ``improvement`` suggests a slab: what rounds to 0 % is no
+suggestion."""
+
 _LOOKED_AT = 256
 """Candidates whose scores are renewed at once; doubled while the best is not among them."""
 
@@ -138,6 +142,7 @@ def choose(
     length: float | None = None,
     per_cost: bool = False,
     budget: float | None = None,
+    least_chance: float = 0.0,
 ) -> list[Choice]:
     """Choose candidates, the best first.
 
@@ -146,7 +151,7 @@ def choose(
     pool
         The candidates.
     n
-        How many; fewer come back where the pool or the budget is smaller.
+        How many; fewer come back where the pool or the budget is smaller, or the chances are too small.
     strategy
         One of `STRATEGIES`.
     seed
@@ -165,6 +170,8 @@ def choose(
         Divide what is hoped for by the cost.
     budget
         Largest sum of costs; what no longer fits is passed over.
+    least_chance
+        Of ``improvement``: candidates with a smaller chance to improve the front are left out.
 
     Raises
     ------
@@ -191,7 +198,7 @@ def choose(
         if goal is None:
             raise InputError("the strategy improvement needs a goal: what is to grow, what to shrink")
         values = (known or nothing).values
-        rule = Improvement(pool.mean, pool.sigma, goal, values, Left(pool.features, length))
+        rule = Improvement(pool.mean, pool.sigma, goal, values, Left(pool.features, length), least_chance)
     return _greedy(rule, pool.cost, n, per_cost, budget)
 
 

@@ -160,9 +160,11 @@ class Diverse:
 class Improvement:
     """Expected improvement of the front, after what was taken is believed to come out as predicted."""
 
-    def __init__(self, mean: Array, sigma: Array, goal: Goal, values: Array, left: Left) -> None:
+    def __init__(
+        self, mean: Array, sigma: Array, goal: Goal, values: Array, left: Left, least_chance: float = 0.0
+    ) -> None:
         self._mean, self._sigma = goal.upward(mean), goal.sigma(sigma)
-        self._left = left
+        self._left, self._least_chance = left, least_chance
         known = goal.upward(values)
         known = known[np.isfinite(known).all(axis=1)]
         self._reference = goal.reference(known) if len(known) else self._mean.min(axis=0)
@@ -172,18 +174,17 @@ class Improvement:
         self._whole = hypervolume(self._front, self._reference) if len(np.unique(known, axis=0)) > 1 else 0.0
 
     def scores(self, which: Indices) -> Array:
-        """Score candidates, see `Rule`."""
-        sigma = self._sigma[which] * np.sqrt(self._left.share(which))[:, None]
-        return expected_improvement(self._mean[which], sigma, self._front, self._reference)
+        """Score candidates, see `Rule`; minus infinity where the chance to improve is too small."""
+        sigma = self._sigma_left(which)
+        gain = expected_improvement(self._mean[which], sigma, self._front, self._reference)
+        return gain if not self._any else np.where(self._chance(which) >= self._least_chance, gain, -np.inf)
 
     def reason(self, index: int) -> str:
         """Say why, see `Rule`."""
         which = np.array([index])
-        sigma = self._sigma[which] * np.sqrt(self._left.share(which))[:, None]
-        chance = improvement_chance(self._mean[which], sigma, self._front, self._reference)[0]
         if not self._any:
             return "no value is known yet that it could beat"
-        words = f"{100 * chance:.0f} % chance to beat the best"
+        words = f"{100 * self._chance(which)[0]:.0f} % chance to beat the best"
         gain = float(self.scores(which)[0]) / self._whole if self._whole > 0 else 0.0
         return f"{words}, expected gain {100 * gain:.2g} %" if 0 < gain < 10 else words
 
@@ -192,3 +193,9 @@ class Improvement:
         self._left.take(index)
         self._any = True
         self._front = front_of(np.vstack([self._front, self._mean[index]]), self._reference)
+
+    def _sigma_left(self, which: Indices) -> Array:
+        return np.asarray(self._sigma[which] * np.sqrt(self._left.share(which))[:, None])
+
+    def _chance(self, which: Indices) -> Array:
+        return improvement_chance(self._mean[which], self._sigma_left(which), self._front, self._reference)

@@ -7,6 +7,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from stores import cgcnn_elements
+
 LIBRARIES = ("torch", "numpy", "scipy", "pymatgen")
 """Those whose version may change the weights that a training ends with."""
 
@@ -18,7 +20,7 @@ def code_version() -> str:
     The version alone would not tell two states of a working copy apart.
     """
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    for file in (*sorted(Path(__file__).parent.glob("*.py")), Path(cgcnn_elements.__file__)):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return f"{_version('mgsurf')}+{digest.hexdigest()[:8]}"
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
+import numba
 import numpy as np
 import torch
 from llvmlite import ir
@@ -20,6 +22,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from model.threads import edge_threads
+from stores.paths import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -234,9 +237,23 @@ if hasattr(os, "register_at_fork"):
 
 @cache
 def _compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile a function, or read what an earlier process compiled on such a machine."""
+    """Compile a function, or read what an earlier process compiled on such a machine.
+
+    Machine code is kept in ``NUMBA_CACHE_DIR``, else in mgsurf's cache folder; Numba alone would put it
+    beside this file, into the installation.
+    """
+    config: Any = numba.config
+    before = config.CACHE_DIR
+    folder = before or str(cache_folder() / "numba")
     try:
-        compiled: Callable[..., None] = njit(cache=True, **_COMPILED)(function)
-    except RuntimeError:  # nowhere to keep it
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        config.CACHE_DIR = folder  # read by njit
+        compiled = njit(cache=True, **_COMPILED)(function)
+        kept = Path(folder) in Path(compiled.stats.cache_path).parents
+    except (OSError, RuntimeError):  # no such folder, or no place that can be written
+        kept = False
+    finally:
+        config.CACHE_DIR = before
+    if not kept:
         compiled = njit(**_COMPILED)(function)
-    return compiled
+    return cast("Callable[..., None]", compiled)

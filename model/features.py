@@ -1,4 +1,4 @@
-"""What the network is told about an element: CGCNN's 92 categories, or real properties.
+"""What the network knows of an element: CGCNN's 92 categories, or real properties.
 
 Every value comes from pymatgen's table of elements, which names its sources, but for covalent radii
 (Cordero et al., Dalton Trans. 2832 (2008), doi 10.1039/b801115j, as pymatgen has them) and cohesive energies
@@ -8,21 +8,26 @@ must not contain the answer.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stores.cgcnn_elements import (
+    cgcnn_categories,
+    covalent_radius,
+    elements_of_table,
+    positive,
+    property_of,
+    valence_shells,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
     from pymatgen.core import Element
-
-MAX_NUMBER = 100
-"""Elements 1 to 100, as in CGCNN."""
 
 COHESIVE_ENERGY = {
     "Li": 1.63, "Be": 3.32, "B": 5.81, "C": 7.37, "N": 4.92, "O": 2.60, "F": 0.84, "Ne": 0.020,
@@ -65,99 +70,10 @@ class ElementFeatures:
     known: NDArray[np.bool_]
 
 
-def _elements() -> list[Element]:
-    from pymatgen.core import Element
-
-    return [Element.from_Z(number) for number in range(1, MAX_NUMBER + 1)]
-
-
-def _value(element: Element, name: str) -> float:
-    """Return a property of pymatgen's table as a number, NaN where it has none."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return float(getattr(element, name))
-        except (AttributeError, TypeError, ValueError):
-            return float("nan")
-
-
-def _covalent_radius(element: Element) -> float:
-    from pymatgen.analysis.molecule_structure_comparator import CovalentRadius
-
-    return float(CovalentRadius.radius.get(element.symbol, float("nan")))
-
-
-def _positive(value: float) -> float:
-    return value if value > 0 else float("nan")
-
-
-def valence_shells(element: Element) -> dict[str, int]:
-    """Count the electrons outside closed shells by their angular momentum.
-
-    s and p electrons of the outermost shell; d electrons unless their shell is full and the element has p
-    electrons (Ga); f electrons unless their shell is full (Yb, Hf).
-    """
-    shells = element.full_electronic_structure
-    outermost = max(n for n, _, _ in shells)
-    count = dict.fromkeys("spdf", 0)
-    behind = {"s": 0, "p": 0, "d": 1, "f": 2}  # shells outside that of the same period
-    for n, letter, electrons in shells:
-        if n == outermost - behind[letter]:
-            count[letter] = electrons
-    if element.symbol == "Pd":  # 4d10 and no 5s
-        count = {"s": 0, "p": 0, "d": 10, "f": 0}
-    if count["p"] and count["d"] == 10:
-        count["d"] = 0
-    if count["f"] == 14:
-        count["f"] = 0
-    return count
-
-
-def _valence_electrons(element: Element) -> float:
-    # open f shells have up to 15 electrons; CGCNN's last category is 12
-    return float(min(sum(valence_shells(element).values()), 12))
-
-
 @cache
 def cgcnn_features() -> ElementFeatures:
-    """Return the 92 categories of CGCNN, computed anew.
-
-    Properties, ranges and numbers of categories: Xie and Grossman, Phys. Rev. Lett. 120, 145301 (2018),
-    supplementary table 1. Continuous properties fall in equal intervals; a value beyond a range falls in the
-    nearest one, and an unknown value in none. The table lists 9 periods, one more than fit in 92 features;
-    8 are kept, of which the elements up to 100 fill 7.
-    """
-    columns: list[tuple[str, NDArray[np.float64], int]] = []
-    elements = _elements()
-
-    def whole(name: str, of: Callable[[Element], float], count: int) -> None:
-        columns.append((name, np.array([of(e) for e in elements]) - 1, count))
-
-    def ranged(name: str, of: Callable[[Element], float], low: float, high: float) -> None:
-        values = np.array([of(e) for e in elements])
-        columns.append((name, np.clip((values - low) / (high - low) * 10, 0, 10 - 1e-9), 10))
-
-    whole("group", lambda e: float(e.group), 18)
-    whole("period", lambda e: float(e.row), 8)
-    ranged("electronegativity", lambda e: _value(e, "X"), 0.5, 4.0)
-    ranged("covalent radius", lambda e: 100 * _covalent_radius(e), 25, 250)
-    whole("valence electrons", _valence_electrons, 12)
-    ranged("ionisation energy", lambda e: float(np.log(_positive(_value(e, "ionization_energy")))), 1.3, 3.3)
-    ranged("electron affinity", lambda e: _value(e, "electron_affinity"), -3.0, 3.7)
-    whole("block", lambda e: 1.0 + "spdf".index(e.block), 4)
-    ranged("atomic volume", lambda e: float(np.log(_positive(_value(e, "molar_volume")))), 1.5, 4.3)
-
-    names: list[str] = []
-    blocks, known = [], []
-    for name, values, count in columns:
-        present = ~np.isnan(values)
-        block = np.zeros((MAX_NUMBER + 1, count), dtype=np.float32)
-        numbers = np.flatnonzero(present) + 1
-        block[numbers, values[present].astype(int)] = 1.0
-        names += [f"{name} {i + 1}" for i in range(count)]
-        blocks.append(block)
-        known.append(np.repeat(np.concatenate([[False], present])[:, None], count, axis=1))
-    return ElementFeatures("cgcnn", tuple(names), np.hstack(blocks), np.hstack(known))
+    """Return the 92 categories of CGCNN, see `stores.cgcnn_elements`."""
+    return ElementFeatures("cgcnn", *cgcnn_categories())
 
 
 @cache
@@ -169,29 +85,29 @@ def element_property(name: str) -> NDArray[np.float64]:
 @cache
 def _properties() -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.bool_]]]:
     """Properties of the elements 1 to 100 by name, unknown ones estimated, and where they are known."""
-    elements = _elements()
+    elements = elements_of_table()
     log = np.log
     properties: dict[str, Callable[[Element], float]] = {
         "group": lambda e: e.group,
         "period": lambda e: e.row,
-        "Mendeleev number": lambda e: _value(e, "mendeleev_no"),
-        "electronegativity": lambda e: _value(e, "X"),
-        "atomic radius": lambda e: _value(e, "atomic_radius"),
-        "covalent radius": _covalent_radius,
-        "molar volume ^1/3": lambda e: _value(e, "molar_volume") ** (1 / 3),
-        "ionisation energy": lambda e: _value(e, "ionization_energy"),
+        "Mendeleev number": lambda e: property_of(e, "mendeleev_no"),
+        "electronegativity": lambda e: property_of(e, "X"),
+        "atomic radius": lambda e: property_of(e, "atomic_radius"),
+        "covalent radius": covalent_radius,
+        "molar volume ^1/3": lambda e: property_of(e, "molar_volume") ** (1 / 3),
+        "ionisation energy": lambda e: property_of(e, "ionization_energy"),
         "second ionisation energy": lambda e: (
             e.ionization_energies[1] if len(e.ionization_energies) > 1 else float("nan")
         ),
-        "electron affinity": lambda e: _value(e, "electron_affinity"),
+        "electron affinity": lambda e: property_of(e, "electron_affinity"),
         "valence s": lambda e: valence_shells(e)["s"],
         "valence p": lambda e: valence_shells(e)["p"],
         "valence d": lambda e: valence_shells(e)["d"],
         "valence f": lambda e: valence_shells(e)["f"],
         "d holes": lambda e: 10 - valence_shells(e)["d"] if valence_shells(e)["d"] else 0,
-        "log melting point": lambda e: log(_value(e, "melting_point")),
-        "log boiling point": lambda e: log(_value(e, "boiling_point")),
-        "log bulk modulus": lambda e: log(_positive(_value(e, "bulk_modulus"))),
+        "log melting point": lambda e: log(property_of(e, "melting_point")),
+        "log boiling point": lambda e: log(property_of(e, "boiling_point")),
+        "log bulk modulus": lambda e: log(positive(property_of(e, "bulk_modulus"))),
         "cohesive energy": lambda e: COHESIVE_ENERGY.get(e.symbol, float("nan")),
     }
     columns = {name: np.array([of(e) for e in elements], dtype=np.float64) for name, of in properties.items()}
@@ -229,7 +145,7 @@ def chemical_features() -> ElementFeatures:
 
 
 def _filled(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    elements = _elements()
+    elements = elements_of_table()
     place = {(e.group, e.row): i for i, e in enumerate(elements) if not (e.is_lanthanoid or e.is_actinoid)}
     complete = values.copy()
     for i in np.flatnonzero(np.isnan(values)):

@@ -9,11 +9,12 @@ as plain arrays, so that a file of it holds no code.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
-from scipy.linalg import cho_factor, cho_solve, lapack
+from scipy.linalg import cho_factor, cho_solve, cholesky, lapack, solve_triangular
 
 from stores.errors import InputError
 
@@ -60,7 +61,7 @@ _ROWS_AT_ONCE = 256
 
 @dataclass(frozen=True, eq=False)
 class GaussianProcess:
-    """The mean of a process given its training labels, for one target.
+    """A process given its training labels, for one target: its mean, and its covariance between slabs.
 
     Attributes
     ----------
@@ -76,6 +77,9 @@ class GaussianProcess:
         [n], of their kernels, in the target's unit.
     mean
         Of the training labels, in the target's unit.
+    variance, noise
+        Of the process before any label, and of the labels about it, in the target's unit squared; None in
+        files of versions that kept the mean alone.
     """
 
     centre: Array
@@ -84,6 +88,8 @@ class GaussianProcess:
     points: Array
     coefficients: Array
     mean: float
+    variance: float | None = None
+    noise: float | None = None
 
     @classmethod
     def grow(cls, descriptors: NDArray[np.float32], labels: Array, seed: int) -> tuple[Self, ...]:
@@ -122,7 +128,8 @@ class GaussianProcess:
             covariance.flat[:: len(x) + 1] += noise
             solved = cho_solve(cho_factor(covariance, lower=True, overwrite_a=True), y)
             mean = float(labels[known].mean())
-            found.append(cls(centre, scale, lengths, points, amplitude * unit * solved, mean))
+            variances = (amplitude * unit**2, noise * unit**2)
+            found.append(cls(centre, scale, lengths, points, amplitude * unit * solved, mean, *variances))
         return tuple(found)
 
     def predict(self, descriptors: NDArray[np.float32]) -> Array:
@@ -133,16 +140,56 @@ class GaussianProcess:
         descriptors
             [n, D].
         """
-        x = _bounded(descriptors.astype(np.float64), self.centre, self.scale) / self.lengths
+        x = self._scaled(descriptors)
         found = np.empty(len(x))
         for begin in range(0, len(x), _ROWS_AT_ONCE):
             rows = slice(begin, begin + _ROWS_AT_ONCE)
             found[rows] = matern(_squares(x[rows], self.points)) @ self.coefficients + self.mean
         return found
 
+    def covariance(self, descriptors: NDArray[np.float32]) -> Array:
+        """Return the covariance of the process between slabs (Rasmussen and Williams, eq. 2.26).
+
+        Of what the process describes, without the noise of a label: neither is the blend with networks and
+        trees in it, whose sigma `model.calibration` gives slab by slab.
+
+        Parameters
+        ----------
+        descriptors
+            [m, D], for example of all facets of a crystal.
+
+        Returns
+        -------
+        array
+            [m, m], in the target's unit squared.
+
+        Raises
+        ------
+        InputError
+            If the process was written by a version that kept its mean alone.
+        """
+        if self.variance is None or self.noise is None:
+            raise InputError("its Gaussian process has a mean alone (older version): train the model again")
+        x = self._scaled(descriptors)
+        across = self.variance * matern(_squares(self.points, x))
+        known = solve_triangular(self._factor, across, lower=True, overwrite_b=True)  # [n, m]
+        return np.asarray(self.variance * matern(_squares(x, x)) - known.T @ known)
+
+    @cached_property
+    def _factor(self) -> Array:
+        """Cholesky factor [n, n] of the labels' covariance: larger than all else, so no file keeps it."""
+        assert self.variance is not None and self.noise is not None  # see `covariance`
+        covariance = self.variance * matern(_squares(self.points, self.points))
+        covariance.flat[:: len(covariance) + 1] += self.noise
+        return np.asarray(cholesky(covariance, lower=True, overwrite_a=True))
+
+    def _scaled(self, descriptors: NDArray[np.float32]) -> Array:
+        return _bounded(descriptors.astype(np.float64), self.centre, self.scale) / self.lengths
+
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""
-        return {**{name: torch.from_numpy(getattr(self, name)) for name in _ARRAYS}, "mean": self.mean}
+        arrays = {name: torch.from_numpy(getattr(self, name)) for name in _ARRAYS}
+        return {**arrays, **{name: getattr(self, name) for name in _NUMBERS}}
 
     @classmethod
     def from_state(cls, state: dict[str, Any], width: int) -> Self:
@@ -162,7 +209,8 @@ class GaussianProcess:
         """
         try:
             arrays = {name: state[name].double().numpy() for name in _ARRAYS}
-            process = cls(**arrays, mean=float(state["mean"]))
+            numbers = {name: float(state[name]) for name in _NUMBERS if state.get(name) is not None}
+            process = cls(**arrays, **numbers)  # type: ignore[arg-type]  # names tell arrays from numbers
             whole = process._is_whole(width)
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
             raise InputError(f"its Gaussian process is damaged ({error})") from error
@@ -180,10 +228,12 @@ class GaussianProcess:
             and self.coefficients.shape == (n,)
             and all(np.isfinite(getattr(self, name)).all() for name in (*_ARRAYS, "mean"))
             and (self.lengths > 0).all()
+            and all(value is None or 0 < value < np.inf for value in (self.variance, self.noise))
         )
 
 
 _ARRAYS = ("centre", "scale", "lengths", "points", "coefficients")
+_NUMBERS = ("mean", "variance", "noise")
 
 
 def matern(squares: Array) -> Array:

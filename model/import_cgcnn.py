@@ -9,7 +9,7 @@ from model.imported import TARGET_NAME, Labelled, Problem, Rows, checked_names
 from model.label_units import QUANTITIES, split_heading
 from model.slab_frame import PlainSlab
 from stores.errors import InputError
-from stores.export_formats import ID_PROP_COLUMNS
+from stores.export_formats import ALL_TARGETS, ID_PROP_COLUMNS
 from stores.structures.reading import read_cif_file
 from stores.words import counted
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _HEADINGS = ("id", "cif_id", "cif", "name", "material_id", "slab", "slab_id", "structure", "file", "filename")
 _ENDINGS = (".cif", ".CIF")
+_OLD_EXPORT = "Columns of id_prop.csv (no header line, as CGCNN expects):\n"
+"""Older exports had both targets in one table."""
 
 
 def read_cgcnn(folder: Path, names: Sequence[str] | None) -> Rows:
@@ -32,7 +34,7 @@ def read_cgcnn(folder: Path, names: Sequence[str] | None) -> Rows:
         With ``id_prop.csv``, whose first column is the id and whose others are targets; cells may be empty.
     names
         Names of the targets; by default those of the header line, if there is one, or those that `mgsurf
-        export cgcnn` writes.
+        export cgcnn` writes. Of a folder that it wrote, the table with all targets is read.
 
     Raises
     ------
@@ -40,6 +42,8 @@ def read_cgcnn(folder: Path, names: Sequence[str] | None) -> Rows:
         If there is no ``id_prop.csv``, it is empty, or its columns have no names.
     """
     path = folder / "id_prop.csv"
+    if _exported(folder) == ID_PROP_COLUMNS and (folder / ALL_TARGETS).is_file():
+        path = folder / ALL_TARGETS
     if not path.is_file():
         raise InputError(f"{folder} has no id_prop.csv; name a folder with id_prop.csv and CIF files.")
     files = frozenset(file.name for file in folder.iterdir())
@@ -110,9 +114,14 @@ def _columns(table: Table, names: list[str]) -> dict[str, list[float]]:
 
 
 def _default_names(folder: Path, n_targets: int) -> list[str]:
-    columns = folder / "id_prop_columns.txt"
-    exported = columns.is_file() and columns.read_text(encoding="utf-8", errors="replace") == ID_PROP_COLUMNS
+    exported = _exported(folder).startswith(_OLD_EXPORT)
     return ["surface_energy", "work_function"] if exported and n_targets == 2 else []
+
+
+def _exported(folder: Path) -> str:
+    """Return what `mgsurf export cgcnn` wrote about its columns; empty if it did not."""
+    columns = folder / "id_prop_columns.txt"
+    return columns.read_text(encoding="utf-8", errors="replace") if columns.is_file() else ""
 
 
 def _cgcnn_rows(

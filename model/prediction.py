@@ -13,8 +13,8 @@ import numpy as np
 
 from model.building import build_graphs
 from model.calibration import NORMAL_QUANTILE
-from model.features import MAX_NUMBER
 from model.graph import THICK_ENOUGH
+from stores.cgcnn_elements import MAX_NUMBER
 from stores.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 POOL_FROM = 600
 """Starting processes takes a second or two; fewer slabs than this are done before it is over."""
+
+ESTIMATED_LATTICE = "estimated lattice"
+"""Warning of a slab whose crystal has a lattice that was neither computed nor measured."""
 
 _ROUNDING = 0.01
 """Of a thickness that is compared (A)."""
@@ -180,7 +183,7 @@ def _warnings(ensemble: Ensemble, candidate: Candidate, graph: SlabGraph, distan
     if distance > 1:
         found.append(f"unlike the training slabs (distance {distance:.1f})")
     if candidate.lattice_is_guess:
-        found.append("lattice is a guess")
+        found.append(ESTIMATED_LATTICE)
     if (thin := _thin(ensemble, graph)) is not None:
         found.append(thin)
     return tuple(found)

@@ -56,7 +56,9 @@ def error_of(line: Round, name: str) -> float:
 
 
 def savings(rounds: Sequence[Round], reference: float) -> list[dict[str, Any]]:
-    """Say how many slabs each strategy needs for the error that random has reached at its end.
+    """Count the slabs that each strategy needs for the error that random has reached at its end.
+
+    Slabs are counted from after the start set, which all strategies of a seed share and none has chosen.
 
     Parameters
     ----------
@@ -70,12 +72,12 @@ def savings(rounds: Sequence[Round], reference: float) -> list[dict[str, Any]]:
     list of dict
         By strategy and error (`SCORE` first): ``strategy``, ``error``, ``mark`` (random's error at the
         reference), ``slabs`` (from which on the mean curve stays at or below the mark, as far as the
-        reference; None: never),
-        ``ratio`` (to the reference), ``ratios`` (of single seeds against random with the same seed; None:
-        never). Empty where random has not been replayed that far.
+        reference, the start set included; None: never), ``ratio`` (those chosen after the start over those
+        that random chose after it), ``ratios`` (of single seeds against random with the same seed; None:
+        never). Empty where random has not been replayed that far, or no further than the start set.
     """
     base = curve(rounds, RANDOM)
-    if not base or base[-1]["slabs"] < reference:
+    if not base or base[-1]["slabs"] < reference or reference <= base[0]["slabs"]:
         return []
     found = []
     for strategy in dict.fromkeys(line["strategy"] for line in rounds):
@@ -89,7 +91,7 @@ def savings(rounds: Sequence[Round], reference: float) -> list[dict[str, Any]]:
                     "error": name,
                     "mark": mark,
                     "slabs": slabs,
-                    "ratio": None if slabs is None else slabs / reference,
+                    "ratio": _ratio(slabs, base[0]["slabs"], reference),
                     "ratios": _seed_ratios(rounds, strategy, name, reference),
                 }
             )
@@ -129,8 +131,13 @@ def _seed_ratios(rounds: Sequence[Round], strategy: str, name: str, reference: f
         if not base or base[-1][0] < reference:
             continue
         slabs = reached(_line(curve(own, strategy), name, reference), base[-1][1])
-        ratios.append(None if slabs is None else slabs / reference)
+        ratios.append(_ratio(slabs, base[0][0], reference))
     return ratios
+
+
+def _ratio(slabs: float | None, start: float, reference: float) -> float | None:
+    """Return the share of the slabs that random chose after the start; at most 0 where the start suffices."""
+    return None if slabs is None else (slabs - start) / (reference - start)
 
 
 def _line(points: Sequence[Mapping[str, Any]], name: str, until: float) -> list[tuple[float, float]]:

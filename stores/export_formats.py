@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stores.cgcnn_elements import atom_init
 from stores.errors import InputError, StoreError
 from stores.imported import ImportedSurface
 from stores.records import SurfaceRecord, VerdictStatus
@@ -31,13 +34,26 @@ CSV_COLUMNS = (
     "created_at", "source", "source_id",
 )  # fmt: skip
 
-ID_PROP_COLUMNS = """\
-Columns of id_prop.csv (no header line, as CGCNN expects):
-1  id of the slab; its structure is <id>.cif
-2  surface energy, Mg-rich (eV/A^2)
-3  work function (eV)
-An empty cell: not computed, or not accepted by its verdict.
+ALL_TARGETS = "id_prop_all.csv"
+"""File of a CGCNN folder with all slabs and targets; `mgsurf import` reads it."""
+
+ID_PROP_COLUMNS = f"""\
+Slabs as CGCNN (txie-93/cgcnn) and cgcnn2 (PyPI) read them: two columns, id and target, no header line.
+id_prop.csv                surface energy, Mg-rich (eV/A^2)
+id_prop_work_function.csv  work function (eV); to train on it, put it in the place of id_prop.csv
+atom_init.json             92 element features (Xie and Grossman, PRL 120, 145301 (2018), supplement)
+<id>.cif                   structure of a slab
+{ALL_TARGETS}            all slabs with both targets, for mgsurf import; an empty cell: not computed,
+                           or not accepted by its verdict
 """
+
+CGCNN_FILES = {
+    "surface_energy": "id_prop.csv",
+    "work_function": "id_prop_work_function.csv",
+}
+"""Files with one target each; they list the slabs that have it."""
+
+ATOM_INIT = "atom_init.json"
 
 
 def labelled(record: Exportable, *, include_rejected: bool) -> Exportable:
@@ -141,20 +157,31 @@ def write_ase(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) ->
 
 
 def write_cgcnn(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) -> int:
-    """Write a folder as CGCNN reads it: a CIF for each slab and id_prop.csv without header."""
+    """Write a folder as CGCNN and cgcnn2 read it, see `ID_PROP_COLUMNS`."""
     from pymatgen.io.cif import CifWriter
 
     path.mkdir()
     count = 0
-    with (path / "id_prop.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+    with ExitStack() as stack:
+
+        def table(name: str) -> Any:
+            file = stack.enter_context((path / name).open("w", newline="", encoding="utf-8"))
+            return csv.writer(file, lineterminator="\n")
+
+        everything = table(ALL_TARGETS)
+        everything.writerow(["id", *CGCNN_FILES])
+        single = {target: table(name) for target, name in CGCNN_FILES.items()}
         for record in records:
             if not re.fullmatch(r"[\w.-]+", record.id) or record.id.startswith("."):
                 raise InputError(f"The id {record.id!r} cannot name a file; remove this record.")
             cif = str(CifWriter(_structure(record, relaxed=relaxed)))
             (path / f"{record.id}.cif").write_text(cif, encoding="utf-8")
-            writer.writerow([record.id, record.surface_energy, record.work_function])
+            everything.writerow([record.id, *(getattr(record, target) for target in CGCNN_FILES)])
+            for target, rows in single.items():
+                if (value := getattr(record, target)) is not None:  # neither reader takes an empty cell
+                    rows.writerow([record.id, value])
             count += 1
+    (path / ATOM_INIT).write_text(json.dumps(atom_init()), encoding="utf-8")
     (path / "id_prop_columns.txt").write_text(ID_PROP_COLUMNS, encoding="utf-8")
     return count
 

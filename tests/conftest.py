@@ -10,6 +10,8 @@ import pytest
 
 # as make test does: a test that forks hangs in torch's threads otherwise
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# tests have cache folders of their own: compiled functions are shared all the same
+os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "numba"))
 
 
 def pytest_configure() -> None:

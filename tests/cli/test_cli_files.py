@@ -90,8 +90,8 @@ def test_export_structures(make, tmp_path):
 
 def test_export_for_cgcnn_leaves_rejected_values_out_unless_asked(make, tmp_path):
     def work_functions(folder):
-        lines = (folder / "id_prop.csv").read_text().splitlines()
-        return [line.split(",")[-1] for line in lines]
+        lines = (folder / "id_prop_all.csv").read_text().splitlines()
+        return [line.split(",")[-1] for line in lines[1:]]
 
     make("export", "cgcnn", "-o", tmp_path / "a", "--miller", "111")
     assert sorted(work_functions(tmp_path / "a")) == ["", "3.611"]

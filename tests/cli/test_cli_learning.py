@@ -180,7 +180,7 @@ def test_a_prototypes_lattice_is_called_a_guess(trained, mgsurf):
     done = mgsurf("predict", "--formula", "MgAg", "--prototype", "B2", "--model", trained[0])
     assert done.returncode == 0, done.stderr
     shown = " ".join(done.stdout.split())
-    assert "lattice is a guess" in shown
+    assert "estimated lattice" in shown
     assert "±" in shown
     assert re.search(r"calibrated on \d+ validation slabs", shown)
 

@@ -98,7 +98,7 @@ def test_a_table_says_what_to_compute_and_why(suggest):
     assert f"6 of {N_SLABS} candidates" in done.stdout
     assert "strategy diverse" in done.stdout
     assert "core-hours are an order of magnitude" in done.stdout
-    assert "cut from a lattice that is a guess" in done.stderr
+    assert "cut from an estimated lattice" in done.stderr
 
 
 @pytest.mark.parametrize("strategy", ["random", "uncertain", "diverse", "improvement"])
@@ -193,7 +193,11 @@ def test_uncertainty_is_not_looked_for_where_the_model_never_learns(suggest, tmp
         done = suggest("-n", 99, "--json", *arguments, campaign="parts.yaml")
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout)
-        assert told["candidates"] == len(told["chosen"])
+        left = told["candidates"] - len(told["chosen"])
+        hopeless = f"the chance of the remaining {left} to beat the best known values is below 0.5 %"
+        assert any(hopeless in note for note in told["notes"]) is (left > 0)
+        assert left == 0 or "improvement" in arguments
+        assert not any(one["reason"].startswith("0 % chance") for one in told["chosen"])
         return {one["formula"] for one in told["chosen"]}, " ".join(told["notes"])
 
     everything = {"MgAg", "MgPd", "Mg3Ca"}
@@ -204,7 +208,7 @@ def test_uncertainty_is_not_looked_for_where_the_model_never_learns(suggest, tmp
         assert formulas("--strategy", strategy, "--any-part")[0] == everything
     for arguments in (["random"], ["improvement"], ["diverse", "--model", "mgsurf_model"]):
         found, notes = formulas("--strategy", *arguments)
-        assert found == everything
+        assert found == everything or (arguments == ["improvement"] and found - {"MgAg"})
         assert "held out" not in notes
     # nothing is left that could teach it
     (tmp_path / "parts.yaml").write_text(

@@ -34,19 +34,21 @@ def test_an_error_on_compounds_that_the_model_learned_from_does_not_stop(held_ou
 
 
 @pytest.mark.parametrize(
-    ("pool", "unpredicted", "never", "reason"),
+    ("pool", "unpredicted", "never", "hopeless", "reason"),
     [
-        (5, 1, 2, "no slab fits into what is left of the budget"),
-        (0, 0, 3, "the compounds of all slabs that are left validate or are held out and never train"),
-        (0, 3, 0, "the model cannot take 3 of the slabs that are left"),
+        (5, 0, 0, 5, "none of the 5 slabs left has a chance to beat the best known values"),
+        (5, 1, 2, 0, "no slab fits into what is left of the budget"),
+        (0, 0, 3, 0, "the compounds of all slabs that are left validate or are held out and never train"),
+        (0, 3, 0, 0, "the model cannot take 3 of the slabs that are left"),
         (
             0,
             1,
             2,
+            0,
             "the model cannot take 1 of the slabs that are left, and the others are of compounds that never "
             "train",
         ),
     ],
 )
-def test_a_round_without_slabs_says_why(pool, unpredicted, never, reason):
-    assert _why_none(Suggestion([], pool, unpredicted, 1.0, never)) == reason
+def test_a_round_without_slabs_says_why(pool, unpredicted, never, hopeless, reason):
+    assert _why_none(Suggestion([], pool, unpredicted, 1.0, never, hopeless)) == reason

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from model.acquisition import STRATEGIES, Known, Pool, choose
+from model.acquisition import LEAST_CHANCE, STRATEGIES, Known, Pool, choose
 from model.improvement import Goal, expected_improvement, front_of
 from stores.errors import InputError
 
@@ -128,6 +128,27 @@ def test_improvement_works_without_anything_known_and_with_gaps_in_it():
     assert pool.mean[best.index, 1] > np.median(pool.mean[:, 1])
     assert "chance to beat the best" in best.reason, "of one target the best known value is the mark"
     assert "no value is known" in choose(pool, 1, "improvement", goal=single)[0].reason
+
+
+ONE_GOAL = Goal((1,), (1.0,))
+
+
+@pytest.mark.parametrize(("goal", "per_cost"), [(GOAL, False), (GOAL, True), (ONE_GOAL, False)])
+@pytest.mark.parametrize("length", [1e-6, 0.5])
+def test_no_suggestion_has_a_chance_that_rounds_to_zero(goal, per_cost, length):
+    pool = pool_of(300)
+    values = np.array([[0.055, 4.1], [0.045, 3.9], [0.035, 3.6]])  # better than most of the pool
+    options = {"known": Known(values, np.zeros((0, 4))), "goal": goal, "per_cost": per_cost, "length": length}
+    padded = choose(pool, 300, "improvement", **options)
+    found = choose(pool, 300, "improvement", least_chance=LEAST_CHANCE, **options)
+    assert sum(c.reason.startswith("0 % chance") for c in padded) > 50
+    assert 0 < len(found) < 250
+    assert not any(c.reason.startswith("0 % chance") for c in found)
+    assert [c.index for c in found] == [c.index for c in padded if not c.reason.startswith("0 % chance")]
+    hopeless = Known(np.array([[0.0, 9.0]]), np.zeros((0, 4)))
+    assert choose(pool, 5, "improvement", **{**options, "known": hopeless}, least_chance=LEAST_CHANCE) == []
+    nothing = {**options, "known": None}  # nothing is known that a slab could beat: the first is taken
+    assert choose(pool, 1, "improvement", **nothing, least_chance=LEAST_CHANCE)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES[:3])

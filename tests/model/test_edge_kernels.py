@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from pathlib import Path
 
 import pytest
 import torch
@@ -142,3 +143,28 @@ def test_threads_serve_a_forked_process_too():
     finally:
         torch.set_num_threads(before)
     assert torch.equal(here, there)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_machine_code_is_kept_in_the_cache_folder(tmp_path, monkeypatch, own):
+    import numba
+
+    from model import edge_kernels
+
+    monkeypatch.setenv("MGSURF_CACHE", str(tmp_path / "mgsurf"))
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "own") if own else "")
+    compiled = edge_kernels._compiled.__wrapped__(edge_kernels._forward)
+    place = tmp_path / "own" if own else tmp_path / "mgsurf" / "numba"
+    assert place in Path(compiled.stats.cache_path).parents
+    assert (str(tmp_path / "own") if own else "") == numba.config.CACHE_DIR
+
+
+def test_without_a_cache_folder_nothing_is_kept(tmp_path, monkeypatch):
+    import numba
+
+    from model import edge_kernels
+
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MGSURF_CACHE", str(tmp_path / "file" / "mgsurf"))
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    assert edge_kernels._compiled.__wrapped__(edge_kernels._forward).stats.cache_path is None

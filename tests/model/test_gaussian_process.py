@@ -34,6 +34,9 @@ def test_prediction_is_that_of_scikit_learn_with_the_same_lengths():
         peer = GaussianProcessRegressor(kernel, alpha=noise, optimizer=None).fit(scaled, unit)
         expected = peer.predict((other - centre) / width) * y.std() + y.mean()
         assert stage.predict(other) == pytest.approx(expected, abs=1e-4)
+        covariance = peer.predict((other - centre) / width, return_cov=True)[1] * y.var()
+        assert stage.covariance(other) == pytest.approx(covariance, abs=1e-5)
+    assert stages[0].covariance(other[:0]).shape == (0, 0)
     assert stages[0].predict(other[:0]).shape == (0,)
 
 
@@ -148,16 +151,64 @@ def test_a_slab_is_predicted_alike_alone_and_among_others():
     assert stage.predict(many) == pytest.approx(np.tile(stage.predict(x), 5), abs=1e-12)
 
 
+def test_covariance_is_that_of_facets_that_share_what_is_not_known():
+    x, y = sample()
+    process = GaussianProcess.grow(x, y, seed=0)[-1]
+    at = np.concatenate([x[:1], x[:1] + 3, x[:1] + 3.01, -5 - x[:1]])  # known, two alike, one unlike these
+    covariance = process.covariance(at.astype(np.float32))
+    assert covariance == pytest.approx(covariance.T, abs=1e-12)
+    assert np.linalg.eigvalsh(covariance).min() > -1e-9
+    sigma = np.sqrt(np.diagonal(covariance))
+    assert sigma[0] < 0.5 * sigma[1]
+    correlation = covariance / np.outer(sigma, sigma)
+    assert correlation[1, 2] > 0.99 and abs(correlation[1, 3]) < 0.5
+    assert process.covariance(at[1:2]) == pytest.approx(covariance[1:2, 1:2])
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])
+def test_covariance_has_the_unit_of_the_labels_squared(scale):
+    x, y = sample(60)
+    one, other = (GaussianProcess.grow(x, k * y, seed=0)[2].covariance(x[:4] + 1) for k in (1.0, scale))
+    assert other == pytest.approx(scale**2 * one, rel=1e-6)
+
+
+def test_a_label_more_changes_the_covariance_as_it_must():
+    """Conditioning on one label by the formula for two normal numbers, and by the process itself."""
+    from dataclasses import replace
+
+    x, y = sample(50)
+    process = GaussianProcess.grow(x, y, seed=0)[-1]
+    more = process._scaled(x[:1] + 1)
+    larger = replace(process, points=np.vstack([process.points, more]))
+    at = np.concatenate([x[:1] + 1, x[3:8] + 0.7])
+    joint = process.covariance(at)
+    shift = np.outer(joint[0], joint[0]) / (joint[0, 0] + process.noise)
+    assert larger.covariance(at) == pytest.approx(joint - shift, abs=1e-9)
+
+
+def test_files_of_versions_that_kept_the_mean_alone_have_no_covariance():
+    x, y = sample()
+    process = GaussianProcess.grow(x, y, seed=0)[-1]
+    state = process.state()
+    del state["variance"], state["noise"]
+    old = GaussianProcess.from_state(state, width=5)
+    assert np.array_equal(old.predict(x), process.predict(x))
+    with pytest.raises(InputError, match="train the model again"):
+        old.covariance(x)
+
+
 def test_state_goes_through_a_file(tmp_path):
     x, y = sample()
     stage = GaussianProcess.grow(x, y, seed=0)[-1]
     torch.save(stage.state(), tmp_path / "trees.pt")
     again = GaussianProcess.from_state(torch.load(tmp_path / "trees.pt", weights_only=True), width=5)
     assert np.array_equal(again.predict(x), stage.predict(x))
+    assert np.array_equal(again.covariance(x[:9]), stage.covariance(x[:9]))
 
 
 @pytest.mark.parametrize(
-    "what", ["missing", "short", "wide", "nan", "zero", "text", "scalar", "empty", "huge", "learning"]
+    "what",
+    ["missing", "short", "wide", "nan", "zero", "text", "scalar", "empty", "huge", "learning", "noiseless"],
 )
 def test_a_damaged_process_is_refused(what):
     x, y = sample(30)
@@ -178,6 +229,8 @@ def test_a_damaged_process_is_refused(what):
         state["coefficients"], state["points"] = state["coefficients"][:0], state["points"][:0]
     elif what == "huge":
         state["mean"] = 10**400
+    elif what == "noiseless":
+        state["noise"] = 0.0
     elif what == "learning":
         state["points"].requires_grad_()
     with pytest.raises(InputError, match="Gaussian process"):

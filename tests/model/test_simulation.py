@@ -221,9 +221,10 @@ def test_savings_tell_the_share_of_slabs_that_a_strategy_needs():
     lines = rounds_of("random", lambda n: 1 - n / 1000) + rounds_of("diverse", lambda n: 1 - 2 * n / 1000)
     lines += rounds_of("improvement", lambda n: 0.9)
     found = {(s["strategy"], s["error"]): s for s in savings(lines, 500)}
-    assert found["diverse", SCORE]["ratio"] == pytest.approx(0.5)
+    # 150 slabs after the 100 that all begin with, where random needs 400
+    assert found["diverse", SCORE]["ratio"] == pytest.approx(0.375)
     assert found["diverse", "work_function"]["slabs"] == pytest.approx(250)
-    assert found["diverse", SCORE]["ratios"] == pytest.approx([0.5, 0.5])
+    assert found["diverse", SCORE]["ratios"] == pytest.approx([0.375, 0.375])
     assert found["diverse", SCORE]["mark"] == pytest.approx(0.5 * 1.05)
     assert found["random", SCORE]["ratio"] == pytest.approx(1.0)
     assert found["improvement", SCORE]["ratio"] is None
@@ -236,6 +237,20 @@ def test_savings_tell_the_share_of_slabs_that_a_strategy_needs():
     # random that has not come so far sets no mark
     assert savings(lines, 501) == []
     assert savings(rounds_of("diverse", lambda n: 1.0), 500) == []
+    # nor does one that has only the start set
+    assert savings(lines, 100) == []
+
+
+@pytest.mark.parametrize(("start", "ratio"), [(100, 0.0), (50, 50 / 450), (10, 90 / 490)])
+def test_the_start_set_does_not_count(start, ratio):
+    """The other strategy is at the mark with 100 slabs."""
+    sizes = sorted({start, 100, 500})
+    lines = rounds_of("random", lambda n: 1 - n / 1000, sizes=sizes)
+    lines += rounds_of("uncertain", lambda n: 0.5 if n >= 100 else 50.0, sizes=sizes)
+    (found,) = (s for s in savings(lines, 500) if (s["strategy"], s["error"]) == ("uncertain", SCORE))
+    assert found["slabs"] == pytest.approx(100)
+    assert found["ratio"] == pytest.approx(ratio)
+    assert found["ratios"] == pytest.approx([ratio, ratio])
 
 
 def test_a_mark_counts_as_reached_only_where_the_curve_stays_below_it():

@@ -49,7 +49,7 @@ def test_one_panel_for_all_targets_and_one_for_each_with_units(tmp_path):
 
 def test_the_saving_of_the_best_strategy_stands_above_the_panel():
     figure = simulation_figure(CURVES, SAVINGS, 500)
-    assert figure.axes[0].get_title() == "diverse: random's error with 55 % of its slabs"
+    assert figure.axes[0].get_title() == "diverse: random's error with 55 % of its slabs after the start"
     marks = [line for line in figure.axes[0].get_lines() if line.get_marker() == "|"]
     assert [mark.get_xdata()[0] for mark in marks] == pytest.approx([500, 277])
 

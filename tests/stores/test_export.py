@@ -89,7 +89,10 @@ def test_ase(records: list[SurfaceRecord], tmp_path: Path) -> None:
 def test_cgcnn(records: list[SurfaceRecord], tmp_path: Path) -> None:
     path = tmp_path / "dataset"
     assert export(records, path, "cgcnn") == 3
-    assert (path / "id_prop.csv").read_text().splitlines() == [
+    assert (path / "id_prop.csv").read_text() == "surface-0,0.03\nsurface-1,0.031\n"
+    assert (path / "id_prop_work_function.csv").read_text() == "surface-0,3.5\nsurface-2,3.7\n"
+    assert (path / "id_prop_all.csv").read_text().splitlines() == [
+        "id,surface_energy,work_function",
         "surface-0,0.03,3.5",
         "surface-1,0.031,",
         "surface-2,,3.7",
@@ -99,7 +102,7 @@ def test_cgcnn(records: list[SurfaceRecord], tmp_path: Path) -> None:
     assert structure.matches(Structure.from_dict(records[2].slab))
     assert structure.lattice.c == pytest.approx(30)
     export(records, path, "cgcnn", include_rejected=True, overwrite=True)
-    assert (path / "id_prop.csv").read_text().splitlines()[2] == "surface-2,0.032,3.7"
+    assert (path / "id_prop_all.csv").read_text().splitlines()[3] == "surface-2,0.032,3.7"
 
 
 def test_files_of_others_in_a_cgcnn_folder_survive_an_overwrite(
@@ -115,9 +118,10 @@ def test_files_of_others_in_a_cgcnn_folder_survive_an_overwrite(
     (path / "nowhere").symlink_to("gone")
     assert export(records[:1], path, "cgcnn", overwrite=True) == 1
     assert {entry.name for entry in path.iterdir()} == {
-        "surface-0.cif", "id_prop.csv", "id_prop_columns.txt", "atom_init.json", "mine.cif", "models", "link",
-        "nowhere",
+        "surface-0.cif", "id_prop.csv", "id_prop_work_function.csv", "id_prop_all.csv", "id_prop_columns.txt",
+        "atom_init.json", "mine.cif", "models", "link", "nowhere",
     }  # fmt: skip
+    assert (path / "atom_init.json").read_text() == "{}"
     assert (path / "models" / "best.pt").read_text() == "weights"
     assert (path / "link").readlink() == Path("atom_init.json")
     assert [entry.name for entry in tmp_path.iterdir()] == ["dataset"]
@@ -135,7 +139,7 @@ def test_a_cgcnn_folder_behind_a_link_is_replaced_where_it_lies(
     (tmp_path / "latest").symlink_to("dataset")
     export(records[:1], tmp_path / "latest", "cgcnn", overwrite=True)
     assert (tmp_path / "latest").is_symlink()
-    assert (tmp_path / "dataset" / "id_prop.csv").read_text() == "surface-0,0.03,3.5\n"
+    assert (tmp_path / "dataset" / "id_prop.csv").read_text() == "surface-0,0.03\n"
     assert {entry.name for entry in tmp_path.iterdir()} == {"latest", "dataset"}
 
 

@@ -153,7 +153,8 @@ def _of_store(uri: str, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
     from workflows.cli.query import existing_store
     from workflows.structures.naming import format_plane
 
-    fields = ["id", "formula", "slab", "miller_index", "spacegroup_number", "termination_label", "provenance"]
+    fields = ["id", "formula", "slab", "miller_index", "spacegroup_number", "termination_label"]
+    fields += ["provenance", "bulk_id"]
     with existing_store(uri) as store:
         count = 0
         for document in store.query({}, fields, sort={"formula": 1}):
@@ -170,7 +171,8 @@ def _of_store(uri: str, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
                 document["formula"],
                 format_plane(plane, document["spacegroup_number"] or 0) if any(plane) else "",
                 document["termination_label"],
-                bool((document["provenance"] or {}).get("lattice_is_guess")),
+                # the provenance is that of the crystal before it was relaxed
+                bool((document["provenance"] or {}).get("lattice_is_guess")) and not document["bulk_id"],
             )
         if not count:
             for document in label_documents(store, {}, ["id", "formula", "slab"]):

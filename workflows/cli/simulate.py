@@ -188,7 +188,7 @@ def _print(
         mark = next(s["mark"] for s in saved if s["error"] == "score")
         print_text(
             f"random's error with {result['reference_slabs']:.0f} slabs: {mark:.3f} standard deviations of "
-            "the hold-out's labels; ratio: slabs needed for it, over that number"
+            "the hold-out's labels; ratio: slabs needed for it after the start set, over those of random",
         )
     else:
         print_text("no ratios: random has not been replayed that far")

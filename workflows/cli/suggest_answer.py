@@ -209,6 +209,8 @@ def _predict(
 
 def _remarks(suggestion: Suggestion, wish: Wish, learned: Learned, method: str, names: set[str]) -> list[str]:
     """Return what a person should know beside the table; `names` are other names of the method."""
+    from model.acquisition import LEAST_CHANCE
+
     lines = []
     others = sorted(set(learned.methods.values()) - names)
     if others:
@@ -231,16 +233,20 @@ def _remarks(suggestion: Suggestion, wish: Wish, learned: Learned, method: str, 
         )
     guesses = sum(d["lattice_is_guess"] for d in chosen)
     if guesses:
-        lines.append(f"{guesses} of {len(chosen)} are cut from a lattice that is a guess")
-    if wish.budget is not None and suggestion.n_pool and not chosen:
+        lines.append(f"{guesses} of {len(chosen)} are cut from an estimated lattice")
+    if wish.budget is not None and suggestion.n_pool and not chosen and not suggestion.n_hopeless:
         lines.append(
             f"no candidate fits into {wish.budget:g} core-hours; the cheapest takes {suggestion.cheapest:.2g}"
         )
     elif len(chosen) < wish.n:
-        why = (
-            "the budget buys no more"
-            if wish.budget is not None and suggestion.n_pool
-            else "there are no more candidates"
-        )
+        if suggestion.n_hopeless:
+            why = (
+                f"the chance of the remaining {suggestion.n_hopeless} to beat the best known values is below "
+                f"{100 * LEAST_CHANCE:.1g} %; --strategy uncertain or diverse takes them, too"
+            )
+        elif wish.budget is not None and suggestion.n_pool:
+            why = "the budget buys no more"
+        else:
+            why = "there are no more candidates"
         lines.append(f"{len(chosen)} instead of {wish.n} slabs: {why}")
     return lines

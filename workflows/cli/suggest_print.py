@@ -105,7 +105,9 @@ def batch_table(chosen: Sequence[Suggested], targets: Sequence[str]) -> Table:
     table = Table([*columns, Column("cost\ncore-h", right=True), Column("reason", wrap=True, room=12)])
     for number, one in enumerate(chosen, start=1):
         document = one.candidate
-        warnings = "; ".join(w for w in document["warnings"] if w != "lattice is a guess")
+        # a note below the table counts estimated lattices; the second name is that of older candidates
+        shown = [w for w in document["warnings"] if w not in ("estimated lattice", "lattice is a guess")]
+        warnings = "; ".join(shown)
         table.add_row(
             str(number),
             document["formula"],

@@ -275,6 +275,8 @@ def _choose(
 
 
 def _why_none(suggestion: Suggestion) -> str:
+    if suggestion.n_hopeless:
+        return f"none of the {suggestion.n_hopeless} slabs left has a chance to beat the best known values"
     if suggestion.n_pool:
         return "no slab fits into what is left of the budget"
     if suggestion.n_unpredicted:

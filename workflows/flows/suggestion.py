@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.acquisition import ALIKE, Known, check_strategy, choose
+from model.acquisition import ALIKE, LEAST_CHANCE, Known, check_strategy, choose
 from model.candidates import pool_of
 from model.holdout import HOLDOUT, crystal_name, part_of
 from model.improvement import Goal
@@ -111,6 +111,9 @@ class Suggestion:
         Core-hours of the cheapest candidate; NaN without any.
     n_never_train
         Candidates that were left out, see `worth_learning`.
+    n_hopeless
+        Affordable candidates that were left out for want of a chance to improve, see
+        `model.acquisition.LEAST_CHANCE`.
     """
 
     chosen: list[Suggested]
@@ -118,6 +121,7 @@ class Suggestion:
     n_unpredicted: int
     cheapest: float
     n_never_train: int = 0
+    n_hopeless: int = 0
 
 
 @dataclass(frozen=True)
@@ -195,6 +199,7 @@ def suggest_slabs(
             length=ALIKE,
             per_cost=wish.per_cost,
             budget=wish.budget,
+            least_chance=LEAST_CHANCE,
         )
     found = [
         Suggested(documents[i], hours[i], choice.score, choice.reason)
@@ -207,7 +212,16 @@ def suggest_slabs(
         len(documents) - len(usable),
         min((hours[i] for i in chosen_from), default=float("nan")),
         before - len(documents),
+        _hopeless(pool.cost, [choice.index for choice in choices], wish),
     )
+
+
+def _hopeless(cost: NDArray[np.float64], taken: Sequence[int], wish: Wish) -> int:
+    """Count the affordable candidates that ``improvement`` left although more were wanted."""
+    if wish.strategy != "improvement" or len(taken) >= wish.n:
+        return 0
+    left = np.inf if wish.budget is None else wish.budget - cost[list(taken)].sum()
+    return int(np.count_nonzero(np.delete(cost, taken) <= left))
 
 
 def worth_learning(documents: Sequence[Document], wish: Wish, split: str) -> list[Document]:

@@ -99,4 +99,4 @@ def _best(savings: Sequence[Point]) -> str:
     if not others:
         return "no strategy reaches random's error sooner"
     best = min(others, key=lambda s: s["ratio"])
-    return f"{best['strategy']}: random's error with {100 * best['ratio']:.0f} % of its slabs"
+    return f"{best['strategy']}: random's error with {100 * best['ratio']:.0f} % of its slabs after the start"
