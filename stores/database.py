@@ -35,7 +35,9 @@ _OTHER_USER = (
     "is in use by another user, or was left by a killed process; wait for that user, or have its owner run "
     "a command on it once"
 )
-_SIDE_FILES = ("-wal", "-shm", "-journal")
+SIDE_FILES = ("-wal", "-shm", "-journal")
+"""Suffixes of the files that SQLite keeps beside a database."""
+
 _LOG = logging.getLogger(__name__)
 
 _databases: weakref.WeakSet[Database] = weakref.WeakSet()
@@ -302,7 +304,7 @@ class Database:
                 for statement in TOKEN_SQL:
                     connection.execute(statement)
                 connection.execute("COMMIT")
-            for suffix in _SIDE_FILES:
+            for suffix in SIDE_FILES:
                 self._put_aside(beside(self.path, suffix))
             if self.path.exists():
                 new.replace(self.path)
@@ -310,7 +312,7 @@ class Database:
                 with suppress(FileExistsError):  # another process was first
                     os.link(new, self.path)
         finally:
-            for path in (new, *(beside(new, suffix) for suffix in _SIDE_FILES)):
+            for path in (new, *(beside(new, suffix) for suffix in SIDE_FILES)):
                 path.unlink(missing_ok=True)
 
     def _check_leftovers(self, standing: Standing) -> None:
