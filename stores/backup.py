@@ -58,7 +58,7 @@ def backup(uri: str, target: Path, *, replace: bool = False) -> int:
     if target.exists() and target.is_dir() != source.is_dir():
         raise InputError(f"{target} is of another kind than the store {source}; name another file.")
     with _beside(target) as new, _unused(target, source.is_dir()):
-        count = _copy_folder(source, new) if place.kind == "folder" else _copy_file(source, new)
+        count = _copy_folder(source, new) if source.is_dir() else _copy_file(source, new, in_use=True)
         old = _put_aside(target)
         new.rename(target)
         for path in old:
@@ -101,7 +101,7 @@ def restore(source: Path, uri: str) -> tuple[int, Path | None]:
     if not source.is_dir() and not is_store(source):
         raise InputError(f"{source} is not a store of mgsurf; name a file that mgsurf store backup wrote.")
     with _beside(target) as new, _unused(target, source.is_dir()):
-        count = _copy_folder(source, new) if place.kind == "folder" else _copy_file(source, new)
+        count = _copy_folder(source, new) if source.is_dir() else _copy_file(source, new, in_use=False)
         old = _put_aside(target)
         new.rename(target)
     return count, old[0] if old else None
@@ -127,7 +127,7 @@ def _beside(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise StoreError(
             f"{target} cannot be written ({error.strerror or error}); check disk and permissions."
-        )
+        ) from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
         for path in (new, *(beside(new, suffix) for suffix in SIDE_FILES)):
@@ -165,12 +165,17 @@ def _put_aside(target: Path) -> list[Path]:
     return moved
 
 
-def _copy_file(source: Path, new: Path) -> int:
-    database = Database(source, read_only=True)
+def _copy_file(source: Path, new: Path, *, in_use: bool) -> int:
+    database = Database(source, only_reads=True)
+    in_use = in_use or beside(source, "-wal").exists()
     try:
         with database.errors():
+            address = f"{source.as_uri()}?mode=ro&immutable=1"  # leaves no files beside a backup
+            found = database.connection() if in_use else sqlite3.connect(address, uri=True)
             with closing(sqlite3.connect(new)) as copy:
-                database.connection().backup(copy, pages=4096)
+                found.backup(copy, pages=4096)
+            if not in_use:
+                found.close()
             with closing(sqlite3.connect(new)) as copy:
                 problem = copy.execute("PRAGMA integrity_check(1)").fetchone()[0]
                 count = 0 if problem != "ok" else _check_documents(copy, source)
@@ -195,7 +200,7 @@ def _check_documents(copy: sqlite3.Connection, source: Path) -> int:
         )
         for number, light, heavy in copy.execute(sql):
             count += 1
-            _checked(lambda: check_heavy(heavy, unseal(light)[1]), source, f"row {number} of {name}")  # noqa: B023
+            _checked(lambda: check_heavy(heavy, unseal(light)[1]), source, f"row {number} of {name}")
     return count
 
 
@@ -217,7 +222,7 @@ def _copy_folder(source: Path, new: Path) -> int:
     else:
         raise StoreError(f"The store folder {source} is written all the time; end its jobs, then try again.")
     for path in _files(new):
-        _checked(lambda: unseal(path.read_bytes()), source, str(path.relative_to(new)))  # noqa: B023
+        _checked(lambda: unseal(path.read_bytes()), source, str(path.relative_to(new)))
     return sum(path.name != META for path in copied)
 
 
@@ -230,6 +235,6 @@ def _checked(read: Callable[[], object], source: Path, what: str) -> None:
         read()
     except DamagedTextError as error:
         raise StoreError(
-            f"The store {source} holds a damaged document ({what}: {error}); nothing was changed. Use another "
-            f"backup, or remove that record."
+            f"The store {source} holds a damaged document ({what}: {error}); nothing was changed. Use "
+            f"another backup, or remove that record."
         ) from None

@@ -350,15 +350,15 @@ class Database:
                 new.name,
             )
 
-    def _alone(self, what: str) -> str:
-        """Return the token in the file without its log, or the first problem of the file without it."""
+    def _alone(self, what: str) -> str | None:
+        """Return the token in the file without its log, or its first problem; None if it cannot be read."""
         sql = {"token": "SELECT substr(token, 15, 16) FROM mgsurf_commit", "sound": "PRAGMA quick_check(1)"}
         address = f"{self.path.as_uri()}?mode=ro&immutable=1"
         try:
             with closing(sqlite3.connect(address, uri=True)) as connection:
                 found = connection.execute(sql[what]).fetchone()
-        except sqlite3.DatabaseError:
-            found = None
+        except sqlite3.DatabaseError as error:
+            return NO_TOKEN if "no such table" in str(error) else None
         return str(found[0]) if found else NO_TOKEN
 
     def _connect_and_check(self) -> Connection:
