@@ -1,6 +1,6 @@
 """Backups of stores of files: made while they are in use, checked, and restored.
 
-A file that is merely copied may lack what still lies in the write-ahead log, and one that is copied over a store
+A file that is merely copied may lack what is still in the write-ahead log, and one that is copied over a store
 meets the log of a killed process; neither can happen here.
 """
 
@@ -10,7 +10,7 @@ import os
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -200,7 +200,7 @@ def _check_documents(copy: sqlite3.Connection, source: Path) -> int:
         )
         for number, light, heavy in copy.execute(sql):
             count += 1
-            _checked(lambda: check_heavy(heavy, unseal(light)[1]), source, f"row {number} of {name}")
+            _checked(light, heavy, source, f"row {number} of {name}")
     return count
 
 
@@ -222,7 +222,7 @@ def _copy_folder(source: Path, new: Path) -> int:
     else:
         raise StoreError(f"The store folder {source} is written all the time; end its jobs, then try again.")
     for path in _files(new):
-        _checked(lambda: unseal(path.read_bytes()), source, str(path.relative_to(new)))
+        _checked(path.read_bytes(), None, source, str(path.relative_to(new)))
     return sum(path.name != META for path in copied)
 
 
@@ -230,9 +230,9 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("[!.]*") if path.is_file())
 
 
-def _checked(read: Callable[[], object], source: Path, what: str) -> None:
+def _checked(text: bytes, heavy: bytes | None, source: Path, what: str) -> None:
     try:
-        read()
+        check_heavy(heavy, unseal(text)[1])
     except DamagedTextError as error:
         raise StoreError(
             f"The store {source} holds a damaged document ({what}: {error}); nothing was changed. Use "
