@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, fields
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from model.code_version import version_of
 from model.graph import GraphSettings
 from model.network import NetworkConfig, SurfaceNetwork
 from model.run_folder import read_tensors, write_tensors
@@ -36,7 +36,7 @@ def save_model(model: TrainedModel, path: Path) -> None:
         "training_hash": model.training_hash,
         "training_elements": model.training_elements,
         "history": model.history,
-        "versions": {name: _version(name) for name in LIBRARIES},
+        "versions": {name: version_of(name) for name in LIBRARIES},
     }
     write_tensors(path, {"format": FORMAT, "about": json.dumps(about), "weights": model.network.state_dict()})
 
@@ -92,10 +92,3 @@ def _known(values: dict[str, Any]) -> dict[str, Any]:
     if unknown := set(values) - known:
         raise ValueError(f"graph settings {', '.join(sorted(unknown))} are not known to this version")
     return values
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +58,7 @@ def predict(
     from model.prediction import predict_slabs
     from workflows.cli.slabs import bulk_structure
     from workflows.cli.which_model import chosen_ensemble
+    from workflows.engines.mpi import logical_cores
 
     ensemble, _ = chosen_ensemble(model, store)
     problems: list[tuple[str, str]] = []
@@ -69,7 +69,7 @@ def predict(
         candidates = _given(inputs, problems)
     with _Counter(quiet) as counter:
         found, refused = predict_slabs(
-            ensemble, candidates, workers=workers or _cores(), progress=counter.show
+            ensemble, candidates, workers=workers or logical_cores(), progress=counter.show
         )
     problems += [(refusal.name, refusal.reason) for refusal in refused]
     if not found and len(problems) == 1:
@@ -240,10 +240,6 @@ class _Counter:
     def show(self, done: int) -> None:
         """Show that so many are done."""
         self._progress.update(self._task, description=f"{done} slabs predicted")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _problem(name: str, reason: str) -> str:
