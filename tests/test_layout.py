@@ -91,7 +91,6 @@ def test_layer_contracts_hold() -> None:
 
 
 KNOWN_CIRCLES = {
-    ("model.dataset", "model.holdout"),
     ("model.splits", "model.holdout"),
     ("model.split_file", "model.splits"),
     ("model.folding", "model.graph"),
