@@ -97,7 +97,6 @@ KNOWN_CIRCLES = {
     ("model.neighbours", "model.graph"),
     ("model.expansions", "model.network"),
     ("model.pooling", "model.network"),
-    ("model.run_folder", "model.training"),
     ("workflows.flows.enumeration_cache", "workflows.flows.enumeration"),
     ("workflows.structures.sources.optimade_pages", "workflows.structures.sources.optimade_fetch"),
 }
