@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, fields
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from model.code_version import version_of
 from model.graph import GraphSettings
 from model.network import NetworkConfig, SurfaceNetwork
 from model.scaling import Scaler
@@ -39,7 +39,7 @@ def save_model(model: TrainedModel, path: Path) -> None:
         "training_hash": model.training_hash,
         "training_elements": model.training_elements,
         "history": model.history,
-        "versions": {name: _version(name) for name in LIBRARIES},
+        "versions": {name: version_of(name) for name in LIBRARIES},
     }
     write_tensors(path, {"format": FORMAT, "about": json.dumps(about), "weights": model.network.state_dict()})
 
@@ -126,10 +126,3 @@ def _known(values: dict[str, Any]) -> dict[str, Any]:
         if not 0 <= value < math.inf:
             raise ValueError(f"graph setting {name} {value!r}")
     return values
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"

@@ -22,17 +22,18 @@ def code_version() -> str:
     digest = hashlib.sha256()
     for file in (*sorted(Path(__file__).parent.glob("*.py")), Path(cgcnn_elements.__file__)):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return f"{_version('mgsurf')}+{digest.hexdigest()[:8]}"
+    return f"{version_of('mgsurf')}+{digest.hexdigest()[:8]}"
 
 
 def library_versions() -> dict[str, str]:
     """Return the versions of `LIBRARIES` and of Python."""
     import platform
 
-    return {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}}
+    return {"python": platform.python_version(), **{name: version_of(name) for name in LIBRARIES}}
 
 
-def _version(name: str) -> str:
+def version_of(name: str) -> str:
+    """Return the version of an installed package, or that it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from model.building import build_graphs
+from model.formula_key import formula_key
 from model.graph import GraphSettings, SlabGraph
 from model.grouping import compound_keys, group_identical
-from model.holdout import crystal_name
 from model.recut import crystal_inside
 from model.slab_frame import PlainSlab, frame_of
 from stores.connections import open_store
@@ -55,7 +55,7 @@ class Entry:
     group
         Number of the group of identical slabs; a group must never straddle a split.
     crystal
-        Name of the compound that no other slab has a say in, see `model.holdout.crystal_name`.
+        Name of the compound that no other slab has a say in, see `model.formula_key.formula_key`.
     source_id
         Of an imported slab in its source, by which published splits name it.
     """
@@ -300,7 +300,7 @@ class _Slab:
             chemsys=found.chemsys,
             composition=found.composition,
             compound=found.compound if found.compound is not None else _compound(found.formula, plain),
-            crystal=crystal_name(found.formula, found.chemsys, found.compound),
+            crystal=formula_key(found.formula, found.chemsys, found.compound),
             same=found.same,
             excluded=found.excluded,
             source_id=found.source_id,

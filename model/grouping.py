@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import cKDTree
 
+from model.disjoint_sets import DisjointSets
+
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from model.graph import SlabGraph
+
 
 SIGNATURE_TOLERANCE = 0.01
 """Two slabs are identical if no entry of their signatures differs by more."""
@@ -38,29 +41,20 @@ def group_identical(graphs: Sequence[SlabGraph], same: Sequence[Hashable] = ()) 
     list of int
         Numbers from 0 in the order of first appearance.
     """
-    root = list(range(len(graphs)))
-
-    def find(i: int) -> int:
-        while root[i] != i:
-            root[i] = root[root[i]]
-            i = root[i]
-        return i
-
+    sets: DisjointSets[int] = DisjointSets()
     alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for i, graph in enumerate(graphs):
         alike[(*np.unique(graph.numbers).tolist(), -len(graph.signature))].append(i)
     for members in alike.values():
         tree = cKDTree(np.array([graphs[i].signature for i in members], dtype=np.float64))
         for a, b in sorted(tree.query_pairs(SIGNATURE_TOLERANCE, p=np.inf)):
-            one, other = find(members[a]), find(members[b])
-            root[max(one, other)] = min(one, other)
+            sets.join(members[a], members[b])
     first: dict[Hashable, int] = {}
     for i, key in enumerate(same):
         if key is not None:
-            one, other = find(first.setdefault(key, i)), find(i)
-            root[max(one, other)] = min(one, other)
+            sets.join(first.setdefault(key, i), i)
     numbers: dict[int, int] = {}
-    return [numbers.setdefault(find(i), len(numbers)) for i in range(len(graphs))]
+    return [numbers.setdefault(sets.find(i), len(numbers)) for i in range(len(graphs))]
 
 
 def compound_keys(

@@ -15,9 +15,7 @@ is held out does not count as long as an identical one trains (or, for one held 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import defaultdict
-from math import gcd
 from typing import TYPE_CHECKING
 
 from model.splits import FRACTIONS, PARTS, Split
@@ -29,31 +27,6 @@ HOLDOUT = "holdout"
 """Name of this split; its test part is the hold-out."""
 
 _SALT = "mgsurf hold-out 1"
-_TERM = re.compile(r"([A-Z][a-z]?)(\d*)")
-
-
-def crystal_name(formula: str, chemsys: str, compound: str | None) -> str:
-    """Return the name that decides the part of a slab.
-
-    Parameters
-    ----------
-    formula
-        Of the compound, for a slab that was cut here.
-    chemsys
-        Elements in alphabetical order, e.g. Ag-Mg.
-    compound
-        Of an imported slab, see `stores.labels.LabelRecord.compound`; None for a slab that was cut here.
-
-    Returns
-    -------
-    str
-        The formula, elements in alphabetical order, e.g. Ag1Mg3; for an imported slab that does not show its
-        crystal the chemical system, for its own formula would tell the terminations of one crystal apart.
-    """
-    if compound is None:
-        return _reduced(formula)
-    known, _, volume = compound.partition(" ")
-    return _reduced(known) if volume else chemsys
 
 
 def part_of(crystal: str) -> str:
@@ -62,7 +35,7 @@ def part_of(crystal: str) -> str:
     Parameters
     ----------
     crystal
-        From `crystal_name`.
+        From `formula_key`.
     """
     digest = hashlib.sha256(f"{_SALT}\0{crystal}".encode()).digest()
     share = int.from_bytes(digest[:7], "big") / 2**56
@@ -85,14 +58,3 @@ def fixed_split(dataset: Dataset) -> Split:
         seen |= {dataset[i].group for i in kept}
         counted.append(tuple(kept))
     return Split(HOLDOUT, 0, *counted)
-
-
-def _reduced(formula: str) -> str:
-    """Return a formula with its elements in alphabetical order and no common divisor: MgAg is Ag1Mg1."""
-    amounts: dict[str, int] = defaultdict(int)
-    for symbol, count in _TERM.findall(formula):
-        amounts[symbol] += int(count or 1)
-    if not amounts:
-        return formula
-    divisor = gcd(*amounts.values()) or 1
-    return "".join(f"{symbol}{amounts[symbol] // divisor}" for symbol in sorted(amounts))

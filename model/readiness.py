@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from model.formula_key import formula_key
 from model.gate import FEWEST_COMPOUNDS
-from model.holdout import crystal_name, part_of
+from model.holdout import part_of
 from stores.errors import InputError
 from stores.labelled import OWN_TARGETS, heads_of, labelled_slabs, of_methods, wanted_targets
 from stores.refreshes import last_decided
@@ -211,4 +212,4 @@ def _parts(slabs: Sequence[LabelledSlab], targets: Sequence[str]) -> dict[str, i
 
 
 def _crystal(slab: LabelledSlab) -> str:
-    return crystal_name(slab.formula, slab.chemsys, slab.compound)
+    return formula_key(slab.formula, slab.chemsys, slab.compound)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from model.checked_json import write_text
@@ -23,7 +23,40 @@ if TYPE_CHECKING:
     import torch
 
     from model.dataset import Dataset
-    from model.training import Epoch
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the history.
+
+    Attributes
+    ----------
+    epoch
+        From 1.
+    learning_rate
+        At its end.
+    loss
+        Mean training loss of each target (standardised).
+    val_mae
+        Validation error of each target, in its unit; None where validation has no label.
+    score
+        What is minimised over epochs: mean over targets of the validation MAE in standard deviations.
+    weights
+        Of the balancer, by target.
+    cosine
+        Of the angle between the targets' gradients at the last shared layer, at the first step.
+    seconds
+        Of this epoch.
+    """
+
+    epoch: int
+    learning_rate: float
+    loss: dict[str, float]
+    val_mae: dict[str, float | None]
+    score: float
+    weights: dict[str, float]
+    cosine: float | None
+    seconds: float
 
 
 class RunFolder:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model.disjoint_sets import DisjointSets
 from model.split_file import PARTS, Twins, split_from_file
 from stores.errors import InputError
 
@@ -266,24 +267,14 @@ def _key(kind: str) -> Callable[[Entry], str]:
 def _units(dataset: Dataset, kind: str) -> dict[str, list[int]]:
     """Return what must stay together: entries that share a key or, through identical slabs, a group."""
     key = _key(kind)
-    root: dict[str, str] = {}
-
-    def find(name: str) -> str:
-        while root[name] != name:
-            root[name] = root[root[name]]
-            name = root[name]
-        return name
-
+    sets: DisjointSets[str] = DisjointSets()  # its smallest name represents a unit in any order of entries
     first_of_group: dict[int, str] = {}
     for entry in dataset:
         name = key(entry)
-        root.setdefault(name, name)
-        ours, other = find(name), find(first_of_group.setdefault(entry.group, name))
-        # the smaller name stays the root, whatever the order of the entries
-        root[max(ours, other)] = min(ours, other)
+        sets.join(name, first_of_group.setdefault(entry.group, name))
     units: dict[str, list[int]] = defaultdict(list)
     for i, entry in enumerate(dataset):
-        units[find(key(entry))].append(i)
+        units[sets.find(key(entry))].append(i)
     return units
 
 

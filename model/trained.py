@@ -39,7 +39,7 @@ class TrainedModel:
     training_elements
         Symbols that occur in the training set.
     history
-        One line per epoch, see `model.training.Epoch`.
+        One line per epoch, see `model.run_folder.Epoch`.
     """
 
     network: SurfaceNetwork

@@ -19,7 +19,7 @@ from model.ancestry import NOTE, this_training, trainings_of
 from model.balance import BalanceConfig, cosine_between, make_balancer, shared_gradients
 from model.network import NetworkConfig, SurfaceNetwork
 from model.packing import PackedGraphs
-from model.run_folder import RunFolder, training_key
+from model.run_folder import Epoch, RunFolder, training_key
 from model.scaling import Scaler, target_matrix
 from model.schedule import Averaging, OptimiserConfig, make_optimiser, make_schedule
 from model.smoothing import label_weights
@@ -82,40 +82,6 @@ class TrainingConfig:
     patience: int = 0
     seed: int = 0
     bfloat16: bool = True
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One line of the history.
-
-    Attributes
-    ----------
-    epoch
-        From 1.
-    learning_rate
-        At its end.
-    loss
-        Mean training loss of each target (standardised).
-    val_mae
-        Validation error of each target, in its unit; None where validation has no label.
-    score
-        What is minimised over epochs: mean over targets of the validation MAE in standard deviations.
-    weights
-        Of the balancer, by target.
-    cosine
-        Of the angle between the targets' gradients at the last shared layer, at the first step.
-    seconds
-        Of this epoch.
-    """
-
-    epoch: int
-    learning_rate: float
-    loss: dict[str, float]
-    val_mae: dict[str, float | None]
-    score: float
-    weights: dict[str, float]
-    cosine: float | None
-    seconds: float
 
 
 @dataclass(frozen=True)

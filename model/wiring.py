@@ -77,10 +77,10 @@ class Wiring:
             chunks=_chunks(batch),
         )
 
-    def sum_outgoing(self, values: torch.Tensor, *, weight: torch.Tensor | None = None) -> torch.Tensor:
+    def sum_outgoing(self, values: torch.Tensor) -> torch.Tensor:
         """Sum edge values [E, C] over the edges that begin at each node: [N, C]."""
         index = torch.arange(len(values), device=values.device)
-        return sum_in_bags(index, values, self.offsets, weight)
+        return sum_in_bags(index, values, self.offsets, None)
 
     def sum_neighbours(self, values: torch.Tensor) -> torch.Tensor:
         """Sum node values over the neighbours of one atom of each node: sum_(e of i) m_e b_(j(e)); [N, C]."""

@@ -91,14 +91,12 @@ def test_layer_contracts_hold() -> None:
 
 
 KNOWN_CIRCLES = {
-    ("model.dataset", "model.holdout"),
     ("model.splits", "model.holdout"),
     ("model.split_file", "model.splits"),
     ("model.folding", "model.graph"),
     ("model.neighbours", "model.graph"),
     ("model.expansions", "model.network"),
     ("model.pooling", "model.network"),
-    ("model.run_folder", "model.training"),
     ("workflows.flows.enumeration_cache", "workflows.flows.enumeration"),
     ("workflows.structures.sources.optimade_pages", "workflows.structures.sources.optimade_fetch"),
 }

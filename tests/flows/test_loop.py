@@ -9,7 +9,8 @@ from collections import Counter
 import pytest
 
 from model.ensemble import save_ensemble
-from model.holdout import crystal_name, part_of
+from model.formula_key import formula_key
+from model.holdout import part_of
 from model.registration import weight_files
 from stores.candidates import candidate_documents, computed_slabs, slab_key
 from stores.connections import open_store
@@ -39,7 +40,7 @@ SETTINGS = {"min_new_records": 9, "members": 2, "targets": ["surface_energy"], "
 
 
 def test_the_formulas_reach_every_part():
-    parts = Counter(part_of(crystal_name(name, "", None)) for name in FORMULAS)
+    parts = Counter(part_of(formula_key(name, "", None)) for name in FORMULAS)
     assert parts == {"train": 6, "val": 7, "test": 6}
 
 

@@ -19,7 +19,7 @@ from workflows.analysis.reconstruction import score_reconstruction
 from workflows.execution.remote_submit import submission_keys
 from workflows.flows.surface import SurfaceMaker
 from workflows.jobs import pre_relaxation
-from workflows.jobs.slab import oriented_question, relax_question, relax_slab, static_question
+from workflows.jobs.slab import oriented_question, relax_slab, slab_questions
 from workflows.structures.layers import free_atoms
 
 
@@ -150,10 +150,9 @@ def test_vasp_gets_the_pre_relaxed_slab_and_leaves_its_folder_alone(bench, mgag,
 def test_ids_change_only_when_it_is_on(bench, mgag):
     slab = SurfaceMaker(bench.context()).cut(mgag, [(1, 1, 0)])[0]
     method = bench.context().make_engine().method()
-    for ask in (relax_question, static_question):
-        default, off, on = (
-            ask(slab, "bulk", (3, 3, 1), 3.0, 0.1, *more) for more in ((), ("none",), ("chgnet",))
-        )
+    choices = ((), ("none",), ("chgnet",))
+    asked = [slab_questions(slab, "bulk", (3, 3, 1), 3.0, 0.1, *more) for more in choices]
+    for default, off, on in zip(*asked, strict=True):
         assert "pre_relaxation" not in default.identity
         assert default.id(method) == off.id(method) != on.id(method)
     assert "pre_relaxation" not in oriented_question(slab, "bulk", (3, 3, 3)).identity

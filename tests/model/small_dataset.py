@@ -8,8 +8,8 @@ import numpy as np
 from pymatgen.core import Element, Lattice, Structure
 
 from model.dataset import Dataset, Entry
+from model.formula_key import formula_key
 from model.graph import GraphSettings, SlabGraph, build_graph
-from model.holdout import crystal_name
 from workflows.structures.slabs import enumerate_slabs
 
 PARTNERS = ("Ag", "Al", "Ca", "Cu", "Ni", "Pd", "Sc", "Sn", "Y", "Zn")
@@ -68,7 +68,7 @@ def small_dataset(settings: GraphSettings | None = None, n_partners: int = len(P
                         chemsys="-".join(sorted(("Mg", partner))),
                         elements=tuple(sorted(("Mg", partner))),
                         compound=formula,
-                        crystal=crystal_name(formula, "", None),
+                        crystal=formula_key(formula, "", None),
                         group=groups.setdefault(graph.identity, len(groups)),
                     )
                 )

@@ -12,7 +12,8 @@ import torch
 from model.comparison import compare_with_champion
 from model.dataset import Dataset, Entry
 from model.ensemble import save_ensemble
-from model.holdout import crystal_name, part_of
+from model.formula_key import formula_key
+from model.holdout import part_of
 from model.refresh import decide
 from model.registration import weight_files
 from stores.connections import open_store
@@ -26,8 +27,8 @@ from tests.stores.test_labels import record
 from workflows.cli import models
 
 TARGETS = ("surface_energy", "work_function")
-NAMES = [crystal_name(f"Mg{n}{e}", "", None) for n in (1, 2, 3) for e in ("Ag", "Al", "Ca", "La", "Pd", "Sn")]
-MORE = [crystal_name(f"Mg{n}Zn{n + 1}", "", None) for n in range(4, 40)]
+NAMES = [formula_key(f"Mg{n}{e}", "", None) for n in (1, 2, 3) for e in ("Ag", "Al", "Ca", "La", "Pd", "Sn")]
+MORE = [formula_key(f"Mg{n}Zn{n + 1}", "", None) for n in range(4, 40)]
 ALL_HELD = sorted(name for name in {*NAMES, *MORE} if part_of(name) == "test")
 CLEAN = PastTraining(split="holdout", held_out=())
 

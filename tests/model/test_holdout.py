@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.dataset import Dataset, Entry
-from model.holdout import crystal_name, fixed_split, part_of
+from model.formula_key import formula_key
+from model.holdout import fixed_split, part_of
 from model.splits import FRACTIONS, PARTS, split_dataset
 from tests.model.small_dataset import small_dataset
 from tests.model.tiny import tiny_graph
@@ -21,7 +22,7 @@ FORMULAS = [f"Mg{n}{e}" for e in ELEMENTS for n in ("", 2, 3, 17)]
 
 
 def entry(number, formula, group):
-    crystal = crystal_name(formula, "", None)
+    crystal = formula_key(formula, "", None)
     return Entry(str(number), GRAPH, {"work_function": 4.0}, formula, "", (), formula, group, crystal)
 
 
@@ -70,24 +71,24 @@ def test_identical_slabs_never_count_in_two_parts(entries):
 @given(st.permutations(["Mg17", "Al12"]), st.integers(1, 4))
 def test_a_compound_has_one_name_however_it_is_written(terms, n):
     written = "".join(terms)
-    assert crystal_name(written, "", None) == "Al12Mg17"
-    assert crystal_name(f"Mg{2 * n}Ag{2 * n}", "", None) == crystal_name("AgMg", "", None) == "Ag1Mg1"
+    assert formula_key(written, "", None) == "Al12Mg17"
+    assert formula_key(f"Mg{2 * n}Ag{2 * n}", "", None) == formula_key("AgMg", "", None) == "Ag1Mg1"
 
 
 def test_imported_slabs_have_the_part_of_their_crystal():
-    assert crystal_name("Mg3Zn4", "Mg-Zn", "MgZn2 16.21") == crystal_name("MgZn2", "Mg-Zn", None)
+    assert formula_key("Mg3Zn4", "Mg-Zn", "MgZn2 16.21") == formula_key("MgZn2", "Mg-Zn", None)
     # of two terminations that do not show their crystal, neither may train while the other is held out
-    assert crystal_name("Mg3Zn4", "Mg-Zn", "Mg3Zn4") == crystal_name("Mg5Zn4", "Mg-Zn", "Mg5Zn4") == "Mg-Zn"
+    assert formula_key("Mg3Zn4", "Mg-Zn", "Mg3Zn4") == formula_key("Mg5Zn4", "Mg-Zn", "Mg5Zn4") == "Mg-Zn"
 
 
 def test_parts_are_the_same_for_ever():
     """If this fails, every champion of every store has to be trained anew."""
     known = {"MgAg": "train", "MgZn2": "val", "MgCu": "val", "MgZn": "val", "MgLa": "test", "Mg3Ca": "test"}
-    assert {name: part_of(crystal_name(name, "", None)) for name in known} == known
+    assert {name: part_of(formula_key(name, "", None)) for name in known} == known
 
 
 def test_shares_are_those_of_the_paper():
-    names = [crystal_name(f"Mg{a}X{b}", "", None) for a in range(1, 100) for b in range(1, 100)]
+    names = [formula_key(f"Mg{a}X{b}", "", None) for a in range(1, 100) for b in range(1, 100)]
     unique = set(names)
     for part, fraction in zip(PARTS, FRACTIONS, strict=True):
         share = sum(part_of(name) == part for name in unique) / len(unique)
@@ -97,7 +98,7 @@ def test_shares_are_those_of_the_paper():
 def test_a_data_set_of_real_slabs():
     dataset = small_dataset(n_partners=4)
     named = Dataset(
-        tuple(Entry(**{**e.__dict__, "crystal": crystal_name(e.formula, e.chemsys, None)}) for e in dataset),
+        tuple(Entry(**{**e.__dict__, "crystal": formula_key(e.formula, e.chemsys, None)}) for e in dataset),
         dataset.targets,
     )
     order = list(range(len(named)))

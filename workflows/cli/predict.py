@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -62,6 +61,7 @@ def predict(
     from model.prediction import predict_slabs
     from workflows.cli.slabs import bulk_structure
     from workflows.cli.which_model import chosen_ensemble
+    from workflows.engines.mpi import logical_cores
 
     ensemble, _ = chosen_ensemble(model, store)
     problems: list[tuple[str, str]] = []
@@ -74,7 +74,7 @@ def predict(
         found, refused = predict_slabs(
             ensemble,
             candidates,
-            workers=workers or _cores(),
+            workers=workers or logical_cores(),
             progress=partial(bar.show, "slabs predicted"),
         )
     problems += [(refusal.name, refusal.reason) for refusal in refused]
@@ -222,10 +222,6 @@ def _cut(
                 slab.termination_label,
                 lattice_is_guess=lattice_is_guess,
             )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _problem(name: str, reason: str) -> str:

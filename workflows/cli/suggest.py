@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from stores.connections import open_store, parse_uri, resolve_store_uri
 from stores.errors import InputError
 from workflows.cli.console import check_one_format
 from workflows.cli.suggest_answer import answered
+from workflows.engines.mpi import logical_cores
 
 if TYPE_CHECKING:
     from workflows.flows.campaign_file import CampaignStructure
@@ -66,7 +66,7 @@ def suggest(
 
         make_directory(Path(parse_uri(uri).target).parent)
     with open_store(uri, must_exist=maker is None) as store:
-        answer = answered(store, uri, maker, structures, wish, model, workers or _cores(), quiet)
+        answer = answered(store, uri, maker, structures, wish, model, workers or logical_cores(), quiet)
     print_answer(answer, as_json=as_json, as_csv=as_csv)
     if settings is None or maker is None or not (run or submit):
         return 0
@@ -113,7 +113,3 @@ def _campaign(
     structures = campaign_structures(settings)
     uri = resolve_store_uri(store_uri, settings.store)
     return settings, structures, surface_maker(settings, uri, resolve_work_dir(campaign=settings.work_dir))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -65,10 +65,9 @@ def physical_cores() -> int:
 
     Hardware threads of one core count once: two ranks on one core are slower than one.
     """
-    try:
-        allowed = os.sched_getaffinity(0)
-    except AttributeError:  # not on macOS
-        return os.cpu_count() or 1
+    if not hasattr(os, "sched_getaffinity"):  # macOS
+        return logical_cores()
+    allowed = os.sched_getaffinity(0)
     cores = set()
     for cpu in allowed:
         topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
@@ -79,6 +78,11 @@ def physical_cores() -> int:
             return len(allowed)
         cores.add((package, core))
     return max(1, min(len(cores), _cpu_quota(len(cores))))
+
+
+def logical_cores() -> int:
+    """Return the number of hardware threads this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu_quota(default: int) -> int:

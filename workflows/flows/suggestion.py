@@ -10,7 +10,8 @@ import numpy as np
 
 from model.acquisition import ALIKE, LEAST_CHANCE, Known, check_strategy, choose
 from model.candidates import pool_of
-from model.holdout import HOLDOUT, crystal_name, part_of
+from model.formula_key import formula_key
+from model.holdout import HOLDOUT, part_of
 from model.improvement import Goal
 from stores.errors import InputError
 from stores.labelled import labelled_slabs
@@ -242,7 +243,7 @@ def worth_learning(documents: Sequence[Document], wish: Wish, split: str) -> lis
     """
     if wish.any_part or wish.strategy not in AFTER_UNCERTAINTY or split != HOLDOUT:
         return list(documents)
-    return [d for d in documents if part_of(crystal_name(d["formula"], d["chemsys"], None)) == "train"]
+    return [d for d in documents if part_of(formula_key(d["formula"], d["chemsys"], None)) == "train"]
 
 
 def known_values(

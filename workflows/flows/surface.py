@@ -19,11 +19,10 @@ from workflows.jobs.progress import Stage, announce
 from workflows.jobs.slab import (
     oriented_question,
     record_surface,
-    relax_question,
     relax_slab,
     slab_label,
+    slab_questions,
     static_oriented_bulk,
-    static_question,
     static_slab,
 )
 from workflows.structures.naming import format_plane, mg_first_formula
@@ -175,7 +174,7 @@ def cut_and_compute(
             prepare(static, maker.queue, JobSize.BULK, len(slab.oriented_bulk))
             oriented[slab.miller_index] = static
         cut = (maker.free_depth, maker.layer_tolerance, maker.pre_relaxation)
-        for question in (relax_question(slab, key, mesh, *cut), static_question(slab, key, mesh, *cut)):
+        for question in slab_questions(slab, key, mesh, *cut):
             announce(Stage.PLANNED, question.label, cost=question.cost)
         surface = compute_slab(maker, slab, bulk, references, oriented[slab.miller_index].output, mesh)
         surface.name = slab_label(slab)

@@ -26,6 +26,7 @@ from workflows.analysis.work_function import WorkFunction, work_function
 from workflows.jobs.ingest_bulks import bulk_of, reference_of
 from workflows.jobs.ingest_calculations import SOURCE, calculation_of, provenance_of
 from workflows.jobs.ingest_settings import differences
+from workflows.jobs.surface_record import result_fields
 from workflows.structures.crystal import crystal_of
 from workflows.structures.facets import equivalent_planes
 from workflows.structures.layers import atomic_layers
@@ -104,24 +105,9 @@ def surface_of(pair: Pair) -> IngestedSurface:
         area=_area(initial),
         slab=initial,
         relaxed_slab=slab.final if chain.first.is_relaxation and not slab.failed else None,
-        energy=output.energy,
         bulk_energy=bulk.energy_per_formula_unit if bulk else None,
         chemical_potentials={e: bulk_of(c).energy_per_atom for e, c in mu0.items()},
-        formation_energy=gamma.formation_energy if gamma else None,
-        surface_energy=gamma.surface_energy if gamma else None,
-        surface_energy_x_rich=gamma.surface_energy_x_rich if gamma else None,
-        surface_energy_slope=gamma.slope if gamma else None,
-        chemical_potential_window=gamma.window if gamma else None,
-        excess=gamma.excess if gamma else {},
-        work_function=phi.work_function if phi else None,
-        work_function_sides=phi.sides if phi else None,
-        vacuum_slopes=phi.slopes if phi else None,
-        vacuum_spreads=phi.spreads if phi else None,
-        fermi_energy=output.fermi_energy,
-        vbm=output.vbm,
-        cbm=output.cbm,
-        potential=output.potential,
-        total_magnetization=output.total_magnetization,
+        **result_fields(gamma, phi, output),
         reconstruction=scores,
         verdicts=Verdicts(
             surface_energy=judge_surface_energy(

@@ -72,47 +72,30 @@ def oriented_question(slab: SymmetricSlab, bulk_key: str, kpoints: KMesh) -> Que
     )
 
 
-def relax_question(
+def slab_questions(
     slab: SymmetricSlab,
     bulk_key: str,
     kpoints: KMesh,
     free_depth: float,
     layer_tolerance: float,
     pre_relaxation: str = NONE,
-) -> Question:
-    """Ask for the relaxed slab."""
-    identity = slab_identity(slab, bulk_key, free_depth, layer_tolerance, pre_relaxation)
-    return _slab_question(CalculationKind.SLAB_RELAX, "relax", slab, identity, kpoints, SLAB_RELAX_STEPS)
-
-
-def static_question(
-    slab: SymmetricSlab,
-    bulk_key: str,
-    kpoints: KMesh,
-    free_depth: float,
-    layer_tolerance: float,
-    pre_relaxation: str = NONE,
-) -> Question:
-    """Ask for energy and potential of the relaxed slab."""
-    identity = slab_identity(slab, bulk_key, free_depth, layer_tolerance, pre_relaxation)
-    return _slab_question(CalculationKind.SLAB_STATIC, "static", slab, identity, kpoints, 1)
-
-
-def _slab_question(
-    kind: CalculationKind,
-    verb: str,
-    slab: SymmetricSlab,
-    identity: dict[str, Any],
-    kpoints: KMesh,
-    ionic_steps: int,
-) -> Question:
+) -> tuple[Question, Question]:
+    """Return what is computed of a slab: its relaxation, then its energy and potential."""
     cell = slab.structure
-    return Question(
-        kind=kind,
-        label=f"{slab_label(slab)}: {verb}",
-        structure=cell,
-        identity={**identity, "kpoints": list(kpoints)},
-        cost=relative_cost(len(cell), cell.volume, kpoints, ionic_steps),
+    identity = slab_identity(slab, bulk_key, free_depth, layer_tolerance, pre_relaxation)
+
+    def question(kind: CalculationKind, verb: str, ionic_steps: int) -> Question:
+        return Question(
+            kind=kind,
+            label=f"{slab_label(slab)}: {verb}",
+            structure=cell,
+            identity={**identity, "kpoints": list(kpoints)},
+            cost=relative_cost(len(cell), cell.volume, kpoints, ionic_steps),
+        )
+
+    return (
+        question(CalculationKind.SLAB_RELAX, "relax", SLAB_RELAX_STEPS),
+        question(CalculationKind.SLAB_STATIC, "static", 1),
     )
 
 
@@ -143,7 +126,7 @@ def relax_slab(
     """Relax the outer layers of a slab, from where it was cut or from where a pre-relaxation left it."""
     mesh = (kpoints[0], kpoints[1], kpoints[2])
     free = free_atoms(slab.structure, free_depth, layer_tolerance)
-    question = relax_question(slab, bulk_key, mesh, free_depth, layer_tolerance, pre_relaxation)
+    question, _ = slab_questions(slab, bulk_key, mesh, free_depth, layer_tolerance, pre_relaxation)
 
     def run(engine: Engine, folder: Path) -> CalculationOutput:
         if pre_relaxation == NONE:
@@ -168,7 +151,7 @@ def static_slab(
 ) -> dict[str, Any] | None:
     """Compute energy and planar potential of the relaxed slab; None if its relaxation gave nothing."""
     relaxed = CalculationRecord.model_validate(relaxation)
-    question = static_question(slab, bulk_key, kpoints, free_depth, layer_tolerance, pre_relaxation)
+    _, question = slab_questions(slab, bulk_key, kpoints, free_depth, layer_tolerance, pre_relaxation)
     if relaxed.output.status is not CalculationStatus.OK:
         announce(Stage.SKIPPED, question.label, cost=question.cost)
         return None

@@ -28,6 +28,7 @@ from workflows.structures.facets import equivalent_planes
 from workflows.structures.layers import free_atoms
 
 if TYPE_CHECKING:
+    from stores.records import CalculationOutput
     from workflows.analysis.surface_energy import SurfaceEnergy
     from workflows.analysis.verdicts import VerdictThresholds
     from workflows.structures.slabs import SymmetricSlab
@@ -133,24 +134,9 @@ def assemble_surface_record(
         area=slab.area,
         slab=slab.structure,
         relaxed_slab=relaxed,
-        energy=output.energy if output else None,
         bulk_energy=_per_formula_unit(runs.get("oriented_bulk"), slab),
         chemical_potentials=mu0,
-        formation_energy=gamma.formation_energy if gamma else None,
-        surface_energy=gamma.surface_energy if gamma else None,
-        surface_energy_x_rich=gamma.surface_energy_x_rich if gamma else None,
-        surface_energy_slope=gamma.slope if gamma else None,
-        chemical_potential_window=gamma.window if gamma else None,
-        excess=gamma.excess if gamma else {},
-        work_function=phi.work_function if phi else None,
-        work_function_sides=phi.sides if phi else None,
-        vacuum_slopes=phi.slopes if phi else None,
-        vacuum_spreads=phi.spreads if phi else None,
-        fermi_energy=output.fermi_energy if output else None,
-        vbm=output.vbm if output else None,
-        cbm=output.cbm if output else None,
-        potential=output.potential if output else None,
-        total_magnetization=output.total_magnetization if output else None,
+        **result_fields(gamma, phi, output),
         reconstruction=scores,
         verdicts=Verdicts(
             surface_energy=judge_surface_energy(
@@ -177,6 +163,30 @@ def assemble_surface_record(
 def _equivalent_planes(bulk: BulkRecord, slab: SymmetricSlab) -> list[tuple[int, int, int]]:
     crystal = crystal_of(structure_from_document(bulk.structure, f"record {bulk.id}"))
     return sorted(equivalent_planes(crystal, slab.miller_index))
+
+
+def result_fields(
+    gamma: SurfaceEnergy | None, phi: WorkFunction | None, output: CalculationOutput | None
+) -> dict[str, Any]:
+    """Return the fields of a SurfaceRecord that hold surface energy, work function and the static run."""
+    return {
+        "energy": output.energy if output else None,
+        "formation_energy": gamma.formation_energy if gamma else None,
+        "surface_energy": gamma.surface_energy if gamma else None,
+        "surface_energy_x_rich": gamma.surface_energy_x_rich if gamma else None,
+        "surface_energy_slope": gamma.slope if gamma else None,
+        "chemical_potential_window": gamma.window if gamma else None,
+        "excess": gamma.excess if gamma else {},
+        "work_function": phi.work_function if phi else None,
+        "work_function_sides": phi.sides if phi else None,
+        "vacuum_slopes": phi.slopes if phi else None,
+        "vacuum_spreads": phi.spreads if phi else None,
+        "fermi_energy": output.fermi_energy if output else None,
+        "vbm": output.vbm if output else None,
+        "cbm": output.cbm if output else None,
+        "potential": output.potential if output else None,
+        "total_magnetization": output.total_magnetization if output else None,
+    }
 
 
 def _per_formula_unit(oriented: CalculationRecord | None, slab: SymmetricSlab) -> float | None:

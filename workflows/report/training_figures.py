@@ -172,7 +172,7 @@ def history_figure(history: Sequence[Row]) -> Figure:
     Parameters
     ----------
     history
-        One row per epoch, as `model.training.Epoch`: ``epoch``, ``loss`` and ``weights`` (by target),
+        One row per epoch, as `model.run_folder.Epoch`: ``epoch``, ``loss`` and ``weights`` (by target),
         ``score`` and ``cosine``. The dashed line is the epoch with the best score, whose weights were kept.
     """
     several = len(history[0]["weights"]) > 1
