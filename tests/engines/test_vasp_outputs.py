@@ -24,6 +24,20 @@ from workflows.engines.vasp_xml import read_vasprun
 from workflows.structures.layers import free_atoms
 from workflows.structures.slabs import enumerate_slabs
 
+ENTITIES_THAT_GROW = '<!ENTITY a "ten letters">' + "".join(
+    f'<!ENTITY {name} "{f"&{of};" * 10}">' for name, of in zip("bcdefghiz", "abcdefghi", strict=True)
+)
+"""Nine times tenfold: 10 GB of text from 400 bytes."""
+
+
+def with_entities(text: str, entities: str) -> str:
+    """Put an entity in place of the version, declared as given."""
+    head, rest = text.split("<modeling>", 1)
+    start, end = rest.split('name="version"', 1)
+    declared = f"{head}<!DOCTYPE modeling [{entities}]><modeling>{start}"
+    return declared + 'name="version"' + re.sub(r">[^<]*<", ">&z;<", end, count=1)
+
+
 BULK = Structure(Lattice.cubic(3.34), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 STYLES = ("5.4.4", "6.4.2")
 
@@ -163,6 +177,8 @@ def test_of_a_chain_of_runs_the_last_is_read(copy):
         (lambda text: text.replace("</modeling>", ""), "cut off after 1 complete ionic step "),
         (lambda text: re.sub(r'(name="e_0_energy">)[^<]*', r"\1 ******** ", text), "has no energy"),
         (lambda text: re.sub(r"(<v>)[^<]*(</v>)", r"\1 **** **** **** \2", text), "no number"),
+        (lambda text: with_entities(text, ENTITIES_THAT_GROW), "cut off after 0 complete ionic steps"),
+        (lambda text: with_entities(text, '<!ENTITY z SYSTEM "vasprun.xml">'), "cut off after 0 complete"),
     ],
 )
 def test_a_damaged_vasprun_is_a_failed_calculation_in_one_line(copy, damage, expected):
