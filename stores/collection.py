@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from stores.errors import InputError
@@ -95,11 +95,16 @@ class Collection(Protocol):
 
 @dataclass(frozen=True)
 class CollectionLayout:
-    """How a collection is kept: its key, the fields that are indexed, and the large ones kept apart."""
+    """How a collection is kept: its key, the fields that are indexed, and the large ones kept apart.
+
+    Damaged documents are left out with a warning (`skip_damaged`) where each stands for itself and can be
+    computed again; where documents build on one another, as decisions and snapshots do, they are an error.
+    """
 
     key: tuple[str, ...] = ("id",)
     indexed: tuple[str, ...] = ()
     heavy: tuple[str, ...] = ()
+    skip_damaged: bool = False
 
 
 LAYOUTS: dict[str, CollectionLayout] = {
@@ -118,24 +123,30 @@ LAYOUTS: dict[str, CollectionLayout] = {
             "bulk_id",
         ),
         heavy=("slab", "relaxed_slab", "potential"),
+        skip_damaged=True,
     ),
     "bulks": CollectionLayout(
         indexed=("chemsys", "formula", "bulk_key", "method_fingerprint", "created_at"),
         heavy=("initial_structure", "structure"),
+        skip_damaged=True,
     ),
     "references": CollectionLayout(
-        indexed=("element", "method_fingerprint", "created_at"), heavy=("structure",)
+        indexed=("element", "method_fingerprint", "created_at"), heavy=("structure",), skip_damaged=True
     ),
     "calculations": CollectionLayout(
         indexed=("kind", "chemsys", "formula", "method_fingerprint", "created_at", "output.status"),
         heavy=("output",),
+        skip_damaged=True,
     ),
     "labels": CollectionLayout(
         indexed=("chemsys", "formula", "source", "source_id", "method_fingerprint", "created_at"),
         heavy=("slab",),
+        skip_damaged=True,
     ),
     "candidates": CollectionLayout(
-        indexed=("chemsys", "formula", "bulk_key", "method_fingerprint", "campaign", "model"), heavy=("slab",)
+        indexed=("chemsys", "formula", "bulk_key", "method_fingerprint", "campaign", "model"),
+        heavy=("slab",),
+        skip_damaged=True,
     ),
     "cuts": CollectionLayout(indexed=("bulk_key",)),
     "snapshots": CollectionLayout(indexed=("created_at",), heavy=("records",)),
@@ -156,4 +167,4 @@ def layout_of(collection: str, key: str | Sequence[str] | None = None) -> Collec
     layout = LAYOUTS.get(collection, CollectionLayout())
     if key is None:
         return layout
-    return CollectionLayout((key,) if isinstance(key, str) else tuple(key), layout.indexed, layout.heavy)
+    return replace(layout, key=(key,) if isinstance(key, str) else tuple(key))

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.collection import LAYOUTS, Collection, layout_of
+from stores.collection import LAYOUTS, Collection, CollectionLayout, layout_of
 from stores.errors import InputError
 from stores.mongo import masked as masked
 from stores.paths import expand_user
@@ -30,6 +30,8 @@ from stores.paths import expand_user
 if TYPE_CHECKING:
     from jobflow import JobStore
 
+    from stores.database import Database
+    from stores.documents import DocumentTable
     from stores.surfaces import SurfaceStore
 
 DEFAULT_FILE = "mgsurf.sqlite"
@@ -126,24 +128,19 @@ def open_store(uri: str, *, must_exist: bool = False) -> SurfaceStore:
     place, names = parse_uri(uri), (*RECORD_COLLECTIONS, *LOOP_COLLECTIONS)
     if place.kind == "sqlite":
         from stores.database import Database
-        from stores.documents import DocumentTable
 
         if must_exist and not Path(place.target).exists():
             raise InputError(f"There is no store at {place.target}; {_other_stores(Path(place.target))}.")
         database = Database(place.target, only_reads=must_exist)
         database.connection()  # a wrong file is refused here, not at the first query
-        tables = {
-            name: DocumentTable(database, name, LAYOUTS[name].key, LAYOUTS[name].indexed, LAYOUTS[name].heavy)
-            for name in names
-        }
+        tables = {name: _table(database, name, LAYOUTS[name]) for name in names}
         return SurfaceStore(f"sqlite:///{place.target}", tables, database.write)
     if place.kind == "folder":
-        from stores.folder import FolderCollection, check_folder_layout
+        from stores.folder import Folder, FolderCollection
 
-        root = Path(place.target)
-        check_folder_layout(root, must_exist=must_exist)
-        folders = {name: FolderCollection(root, name, LAYOUTS[name]) for name in names}
-        return SurfaceStore(f"folder://{root}", folders)
+        folder = Folder(Path(place.target), must_exist=must_exist)
+        folders = {name: FolderCollection(folder, name, LAYOUTS[name]) for name in names}
+        return SurfaceStore(f"folder://{folder.root}", folders)
 
     from stores.mongo import MongoCollection
 
@@ -175,16 +172,14 @@ def open_collection(uri: str, collection: str, key: str | Sequence[str] | None =
     place, layout = parse_uri(uri), layout_of(collection, key)
     if place.kind == "sqlite":
         from stores.database import Database
-        from stores.documents import DocumentTable
 
         database = Database(place.target)
         database.connection()
-        return DocumentTable(database, collection, layout.key, layout.indexed, layout.heavy)
+        return _table(database, collection, layout)
     if place.kind == "folder":
-        from stores.folder import FolderCollection, check_folder_layout
+        from stores.folder import Folder, FolderCollection
 
-        check_folder_layout(Path(place.target))
-        return FolderCollection(Path(place.target), collection, layout)
+        return FolderCollection(Folder(Path(place.target)), collection, layout)
 
     from stores.mongo import MongoCollection
 
@@ -242,6 +237,14 @@ def open_job_store(uri: str) -> JobStore:
     job_store = CheckedJobStore(stores[0], additional_stores={"data": stores[1]})
     job_store.connect()
     return job_store
+
+
+def _table(database: Database, name: str, layout: CollectionLayout) -> DocumentTable:
+    from stores.documents import DocumentTable
+
+    return DocumentTable(
+        database, name, layout.key, layout.indexed, layout.heavy, skip_damaged=layout.skip_damaged
+    )
 
 
 def _mongo_database(place: Place, *, must_exist: bool = False) -> Any:

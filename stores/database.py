@@ -35,7 +35,9 @@ _OTHER_USER = (
     "is in use by another user, or was left by a killed process; wait for that user, or have its owner run "
     "a command on it once"
 )
-_SIDE_FILES = ("-wal", "-shm", "-journal")
+SIDE_FILES = ("-wal", "-shm", "-journal")
+"""Suffixes of the files that SQLite keeps beside a database."""
+
 _LOG = logging.getLogger(__name__)
 
 _databases: weakref.WeakSet[Database] = weakref.WeakSet()
@@ -302,7 +304,7 @@ class Database:
                 for statement in TOKEN_SQL:
                     connection.execute(statement)
                 connection.execute("COMMIT")
-            for suffix in _SIDE_FILES:
+            for suffix in SIDE_FILES:
                 self._put_aside(beside(self.path, suffix))
             if self.path.exists():
                 new.replace(self.path)
@@ -310,7 +312,7 @@ class Database:
                 with suppress(FileExistsError):  # another process was first
                     os.link(new, self.path)
         finally:
-            for path in (new, *(beside(new, suffix) for suffix in _SIDE_FILES)):
+            for path in (new, *(beside(new, suffix) for suffix in SIDE_FILES)):
                 path.unlink(missing_ok=True)
 
     def _check_leftovers(self, standing: Standing) -> None:
@@ -348,15 +350,15 @@ class Database:
                 new.name,
             )
 
-    def _alone(self, what: str) -> str:
-        """Return the token in the file without its log, or the first problem of the file without it."""
+    def _alone(self, what: str) -> str | None:
+        """Return the token in the file without its log, or its first problem; None if it cannot be read."""
         sql = {"token": "SELECT substr(token, 15, 16) FROM mgsurf_commit", "sound": "PRAGMA quick_check(1)"}
         address = f"{self.path.as_uri()}?mode=ro&immutable=1"
         try:
             with closing(sqlite3.connect(address, uri=True)) as connection:
                 found = connection.execute(sql[what]).fetchone()
-        except sqlite3.DatabaseError:
-            found = None
+        except sqlite3.DatabaseError as error:
+            return NO_TOKEN if "no such table" in str(error) else None
         return str(found[0]) if found else NO_TOKEN
 
     def _connect_and_check(self) -> Connection:

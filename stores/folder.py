@@ -13,21 +13,25 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from stores.checksums import DamagedTextError, damaged, seal, unseal
 from stores.collection import LAYOUTS, SCHEMA_VERSION, CollectionLayout, check_replaceable
-from stores.errors import InputError, StoreError
-from stores.filters import checked, matches
+from stores.errors import InputError, StoreError, StoreLostError
+from stores.filters import checked, predicate
 from stores.projections import Projection, Properties, distinct_values, sort_key, upwards
 from stores.ranks import HIGHEST, RANKED, rank_of
 from stores.values import dumps, encode, equal, loads, value_at
+
+_LOG = logging.getLogger(__name__)
 
 META = "mgsurf_layout.json"
 """File that says the version of the layout of all collections in a folder."""
@@ -35,8 +39,15 @@ META = "mgsurf_layout.json"
 _PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 
 
-def check_folder_layout(root: Path, *, must_exist: bool = False) -> None:
-    """Check that a folder may be read by this mgsurf; nothing is written.
+class Folder:
+    """The folder of a store, which is noticed to be gone while it is in use.
+
+    Parameters
+    ----------
+    root
+        Folder of the store; made with the first record.
+    must_exist
+        Refuse a folder that holds no store.
 
     Raises
     ------
@@ -45,23 +56,70 @@ def check_folder_layout(root: Path, *, must_exist: bool = False) -> None:
     StoreError
         If it cannot be read.
     """
-    if root.exists() and not root.is_dir():
-        raise InputError(f"The store folder {root} is a file; name a folder.")
-    with _folder_errors(root):
-        found = _read(root / META)
-        known = found is not None or any((root / name).is_dir() for name in LAYOUTS)
-    if must_exist and not known:
-        raise InputError(f"There is no store at {root}; run a campaign first or name another with --store.")
-    version = (found or {}).get("version", 0)
-    if version > SCHEMA_VERSION:
-        raise InputError(
-            f"The store folder {root} was written by a newer mgsurf (layout {version}, this one reads up to "
-            f"{SCHEMA_VERSION}); upgrade mgsurf."
-        )
+
+    def __init__(self, root: Path, *, must_exist: bool = False) -> None:
+        self.root = root
+        if root.exists() and not root.is_dir():
+            raise InputError(f"The store folder {root} is a file; name a folder.")
+        with folder_errors(root):
+            try:
+                found = _read(root / META)
+            except DamagedTextError:
+                raise StoreError(
+                    f"The store folder {root} is damaged ({META}). Restore a backup with mgsurf store "
+                    f"restore FILE."
+                ) from None
+            known = found is not None or any((root / name).is_dir() for name in LAYOUTS)
+        if must_exist and not known:
+            raise InputError(
+                f"There is no store at {root}; run a campaign first or name another with --store."
+            )
+        version = (found or {}).get("version", 0)
+        if version > SCHEMA_VERSION:
+            raise InputError(
+                f"The store folder {root} was written by a newer mgsurf (layout {version}, this one reads up "
+                f"to {SCHEMA_VERSION}); upgrade mgsurf."
+            )
+        self._seen = self._look()
+
+    def _look(self) -> tuple[int, int] | None:
+        """Return what identifies the store: the file of its layout, in older ones the folder."""
+        for path in (self.root / META, self.root):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                stat = path.stat()
+                return stat.st_dev, stat.st_ino
+        return None
+
+    def check(self) -> None:
+        """Make sure that the folder is the one that was opened.
+
+        Raises
+        ------
+        StoreLostError
+            If it was deleted, emptied or replaced.
+        """
+        found = self._look()
+        if self._seen is None:
+            self._seen = found
+        elif found != self._seen:
+            what = "was deleted" if found is None else "was emptied or replaced"
+            raise StoreLostError(
+                f"The store folder {self.root} {what} while mgsurf had it open; nothing more is written to "
+                f"it, and it is not created again. Put the folder back (mgsurf store restore FILE for a "
+                f"backup), then run the same command again."
+            )
+
+    def lay_out(self) -> None:
+        """Make the folder before the first record: who only reads makes nothing."""
+        self.check()
+        if self._seen is None or not (self.root / META).exists():
+            self.root.mkdir(parents=True, exist_ok=True)
+            _write_new(self.root / META, {"version": SCHEMA_VERSION})
+            self._seen = self._look()
 
 
 @contextmanager
-def _folder_errors(root: Path) -> Iterator[None]:
+def folder_errors(root: Path) -> Iterator[None]:
     """Turn errors of the file system into one line."""
     try:
         yield
@@ -74,18 +132,18 @@ def _folder_errors(root: Path) -> Iterator[None]:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Return the document in a file, None if there is no file."""
+    """Return the document in a file, None if there is no file.
+
+    Raises
+    ------
+    DamagedTextError
+        If it is not what was written.
+    """
     try:
         text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    try:
-        document = loads(text)
-    except ValueError:
-        raise StoreError(f"The record {path} is damaged; remove the file and run its job again.") from None
-    if not isinstance(document, dict):
-        raise StoreError(f"The record {path} holds no document; remove the file and run its job again.")
-    return document
+    return unseal(text)[0]
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
@@ -93,7 +151,7 @@ def _write(path: Path, document: dict[str, Any]) -> None:
     new = path.with_name(f".{uuid.uuid4().hex}.new")
     try:
         with new.open("wb") as file:
-            file.write(dumps(document))
+            file.write(seal(dumps(document)))
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
@@ -131,19 +189,21 @@ class FolderCollection:
 
     Parameters
     ----------
-    root
-        Folder of the store.
+    place
+        The store.
     name
-        Of the collection, and of its folder in `root`.
+        Of the collection, and of its folder in the store.
     layout
-        Its key; nothing is indexed.
+        Its key, and whether damaged documents are left out; nothing is indexed.
     """
 
-    def __init__(self, root: Path, name: str, layout: CollectionLayout) -> None:
-        self.root = root
-        self.folder = root / name
+    def __init__(self, place: Folder, name: str, layout: CollectionLayout) -> None:
+        self.place = place
+        self.folder = place.root / name
         self.name = name
         self.key = layout.key
+        self._skip_damaged = layout.skip_damaged
+        self._warned: set[str] = set()
 
     def _place(self, key: Sequence[Any]) -> Path:
         # equal keys must find the same file, and keys that differ in case alone never one file
@@ -152,8 +212,20 @@ class FolderCollection:
         digest = hashlib.sha256(repr([encode(value) for value in key]).encode()).hexdigest()
         return self.folder / f"={digest}.json"
 
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        with folder_errors(self.place.root):
+            self.place.check()
+            yield
+
     def _read(self, place: Path) -> dict[str, Any] | None:
-        """Return the best document of a name; of two of one rank the one that was written as such."""
+        """Return the best document of a name; of two of one rank the one that was written as such.
+
+        Raises
+        ------
+        DamagedTextError
+            If a file that may be the best is damaged.
+        """
         best = _read(place)
         if self.name not in RANKED or (best is not None and rank_of(best) == HIGHEST):
             return best
@@ -165,15 +237,31 @@ class FolderCollection:
                 return lower
         return best
 
+    def _stored(self, place: Path) -> dict[str, Any] | None:
+        """Return the document that a new one would replace, None also for a damaged one."""
+        try:
+            return self._read(place)
+        except DamagedTextError:
+            return None
+
+    def _report(self, place: Path, error: DamagedTextError) -> None:
+        """Warn once of a damaged document, or raise an error."""
+        problem = damaged(f"folder://{self.place.root}", self.name, place.stem, error)
+        if not self._skip_damaged:
+            raise problem
+        if str(problem) not in self._warned:
+            self._warned.add(str(problem))
+            _LOG.warning("%s", problem)
+
     def _write_unless_better(self, place: Path, document: dict[str, Any]) -> bool:
         """Write a document into the file of its rank unless a better one is there; False if one is."""
         rank = rank_of(document)
-        stored = self._read(place)
+        stored = self._stored(place)
         if stored is not None and rank_of(stored) > rank:
             return False
         _write(_of_rank(place, rank), document)
         # another process may have written a better one since: then this one was written for nothing
-        return rank_of(self._read(place) or document) == rank
+        return rank_of(self._stored(place) or document) == rank
 
     def _remove_lower(self, place: Path) -> None:
         for rank in range(HIGHEST) if self.name in RANKED else ():
@@ -192,10 +280,15 @@ class FolderCollection:
 
     def _found(self, criteria: dict[str, Any] | None) -> Iterator[tuple[Path, dict[str, Any]]]:
         wanted = checked(criteria)
-        with _folder_errors(self.root):
+        test = predicate(wanted)
+        with self._usable():
             for path in self._files(wanted):
-                document = self._read(path)
-                if document is not None and matches(wanted, document):
+                try:
+                    document = self._read(path)
+                except DamagedTextError as error:
+                    self._report(path, error)
+                    continue
+                if document is not None and test(document):
                     yield path, document
 
     def query(
@@ -252,9 +345,9 @@ class FolderCollection:
             if missing:
                 raise InputError(f"A document for {self.name} lacks its key field {missing[0]!r}; add it.")
             places[self._place(name)] = document
-        with _folder_errors(self.root):
+        with self._usable():
             for path, document in list(places.items()):
-                stored = self._read(path)
+                stored = self._stored(path)
                 if stored is None:
                     continue
                 if keep and equal(_without(document, keep), _without(stored, keep)):
@@ -269,6 +362,7 @@ class FolderCollection:
             for path, document in places.items():
                 _write(path, document)
                 self._remove_lower(path)
+            self.place.check()
         return len(places)
 
     def insert(self, document: dict[str, Any]) -> bool:
@@ -283,20 +377,18 @@ class FolderCollection:
         name = [value_at(new, tuple(field.split("."))) for field in self.key]
         if any(encode(value) is None for value in name):
             raise InputError(f"A document for {self.name} lacks its key field; add {', '.join(self.key)}.")
-        with _folder_errors(self.root):
+        with self._usable():
             self._lay_out()
             return _write_new(self._place(name), new)
 
     def _lay_out(self) -> None:
-        # At the first writing: who only reads makes nothing.
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not (self.root / META).exists():
-            _write(self.root / META, {"version": SCHEMA_VERSION})
+        self.place.lay_out()
+        self.folder.mkdir(exist_ok=True)
 
     def remove(self, criteria: dict[str, Any]) -> int:
         """Remove the documents that match a filter; return how many."""
         paths = [path for path, _ in self._found(criteria)]
-        with _folder_errors(self.root):
+        with self._usable():
             for path in paths:
                 self._remove_lower(path)
                 path.unlink(missing_ok=True)

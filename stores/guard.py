@@ -178,7 +178,7 @@ class Guard:
                 raise self._lost("was truncated" if found[1] < record["file"][1] else "was replaced")
             self._seen = found
 
-    def belongs(self, log: Path, main_token: str, is_sound: Callable[[], bool]) -> bool:
+    def belongs(self, log: Path, main_token: str | None, is_sound: Callable[[], bool]) -> bool:
         """Return whether SQLite may apply a log to the store's file.
 
         Parameters
@@ -186,13 +186,13 @@ class Guard:
         log
             The ``-wal`` file.
         main_token
-            Token in the store's file alone, `NO_TOKEN` without one.
+            Token in the store's file alone, `NO_TOKEN` without one, None if the file alone is damaged.
         is_sound
             Checks the store's file alone. Where the file changed but holds the right token, a file that is
             not sound was left by a killed checkpoint, which only the log can complete.
         """
         commits = log_tokens(log)
-        if commits is None:
+        if commits is None or main_token is None:
             return True
         tokens = [new for new, _ in commits]
         if tokens and main_token != commits[0][1] and main_token not in tokens:

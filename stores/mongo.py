@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from stores.checksums import FIELD, DamagedTextError, damaged, with_checksum, without_checksum
 from stores.collection import LAYOUTS, SCHEMA_VERSION, CollectionLayout, check_replaceable
 from stores.errors import InputError, StoreError
 from stores.filters import checked
 from stores.projections import Projection, Properties, upwards
 from stores.ranks import rank_of, statuses
-from stores.values import dumps, encode, loads, order_key, value_at
+from stores.values import encode, order_key, value_at
 
 DEFAULT_DATABASE = "mgsurf"
 SERVER_TIMEOUT = 4.0
@@ -22,6 +24,7 @@ SERVER_TIMEOUT = 4.0
 META = "mgsurf_meta"
 """Collection whose document ``layout`` says the version of the layout of all others."""
 
+_LOG = logging.getLogger(__name__)
 _memory: dict[str, Any] = {}
 
 
@@ -147,6 +150,7 @@ class MongoCollection:
         self.name: str = collection.name
         self.key = layout.key
         self._indexed = layout.indexed
+        self._skip_damaged = layout.skip_damaged
         self._laid_out = False
 
     def _lay_out(self, names: Iterable[tuple[Any, ...]]) -> None:
@@ -182,7 +186,22 @@ class MongoCollection:
             for document in self._collection.find(
                 checked(criteria), fields, sort=order or None, skip=skip, limit=limit
             ):
+                # a part of a document cannot be checked
+                if fields.keys() == {"_id"}:
+                    try:
+                        document = without_checksum(document)
+                    except DamagedTextError as error:
+                        self._report(document, error)
+                        continue
                 yield projection.apply(document)
+
+    def _report(self, document: dict[str, Any], error: DamagedTextError) -> None:
+        """Warn of a damaged document, or raise an error."""
+        name = ", ".join(str(document.get(field)) for field in self.key)
+        problem = damaged(self._place, self.name, name, error)
+        if not self._skip_damaged:
+            raise problem
+        _LOG.warning("%s", problem)
 
     def count(self, criteria: dict[str, Any] | None = None) -> int:
         """Count the documents that match a filter."""
@@ -207,7 +226,7 @@ class MongoCollection:
 
         fields = self.key if key is None else (key,) if isinstance(key, str) else tuple(key)
         # through JSON, so that times and numpy's numbers are stored as every other store has them
-        batch = [loads(dumps(doc)) for doc in ([documents] if isinstance(documents, dict) else documents)]
+        batch = [with_checksum(doc) for doc in ([documents] if isinstance(documents, dict) else documents)]
         named: dict[tuple[Any, ...], dict[str, Any]] = {}
         for document in batch:
             name = _name(document, fields)
@@ -230,7 +249,7 @@ class MongoCollection:
                 if name not in stored:
                     continue
                 old = stored[name]
-                if keep and _without(document, keep) == _without(old, (*keep, "_id")):
+                if keep and _without(document, (*keep, FIELD)) == _without(old, (*keep, FIELD, "_id")):
                     continue
                 versions = old.get("schema_version"), document.get("schema_version")
                 check_replaceable(*versions, f"The record {name[0]} in {self.name}")
@@ -255,7 +274,7 @@ class MongoCollection:
                 except DuplicateKeyError:
                     continue
                 return True
-            if keep and _without(document, keep) == _without(old, (*keep, "_id")):
+            if keep and _without(document, (*keep, FIELD)) == _without(old, (*keep, FIELD, "_id")):
                 return False
             versions = old.get("schema_version"), document.get("schema_version")
             check_replaceable(*versions, f"The record {next(iter(place.values()))} in {self.name}")
@@ -293,7 +312,7 @@ class MongoCollection:
         """
         from pymongo.errors import DuplicateKeyError
 
-        new = loads(dumps(document))
+        new = with_checksum(document)
         name = _name(new, self.key)
         if None in name:
             raise InputError(f"A document for {self.name} lacks its key field; add {', '.join(self.key)}.")

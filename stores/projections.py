@@ -99,22 +99,6 @@ class Projection:
         result: dict[str, Any] = (_exclude if self.excludes else _include)(document, self._tree)
         return result
 
-    def assemble(self, values: Sequence[Any], missing: Any) -> dict[str, Any]:
-        """Build the document from the values of `paths` (including projections only)."""
-        document: dict[str, Any] = {}
-        for path, value in zip(self.paths or (), values, strict=True):
-            if value is missing:
-                continue
-            if "." not in path:
-                document[path] = value
-                continue
-            *parents, leaf = path.split(".")
-            node = document
-            for parent in parents:
-                node = node.setdefault(parent, {})
-            node[leaf] = value
-        return document
-
 
 def upwards(field: str, direction: Any) -> bool:
     """Read a direction of sorting: 1 (True) or -1 (False), or maggma's Sort.

@@ -40,8 +40,7 @@ def test_looking_up_an_id_reads_one_file(root: Path) -> None:
         (root / "surfaces" / "surface-0.json").write_text("{")
         assert store.get(SurfaceRecord, "surface-1") is not None
         assert len(list(store.query({"id": {"$in": ["surface-1", "surface-2", "x"]}}))) == 2
-        with pytest.raises(StoreError, match=r"surface-0.json is damaged; remove the file"):
-            store.count()
+        assert store.count() == 2
 
 
 def test_ids_that_are_no_file_names(root: Path) -> None:
