@@ -55,9 +55,6 @@ MGAG = """\
 TOLERANCE = 1e-6
 """Between values of two ends (eV, eV/A^2): a relaxation that resumed took other steps to the same place."""
 
-SHARE = 0.6
-"""Of the undisturbed time, within which a started campaign is killed; what it had finished stays."""
-
 VALUES = {
     "calculations": ("kind", "label", "formula", "method_fingerprint", "output.status", "output.energy",
                      "output.fermi_energy", "output.kpoints", "output.total_magnetization"),
@@ -233,12 +230,13 @@ def measure(folder: Path, kills: int, seconds: float, seed: int, more: str = "")
         write_campaign(own, more)
         while True:
             last = number >= kills or time.monotonic() - began > seconds
-            instant = 3600.0 if last else chance.uniform(0.0, SHARE * usual)
+            instant = 3600.0 if last else chance.uniform(0.0, usual)
             killed = attempt(own, environment, instant, number % 2 == 0, COMMANDS[:: -1 if ended % 2 else 1])
             if killed is None:
                 break
             done[f"{killed}, {'child killed too' if number % 2 == 0 else 'child left alive'}"] += 1
             number += 1
+            print(f"kill {number} after {instant:.1f} s, in {killed}", file=sys.stderr)
         ended += 1
         found = differences(expected, state(own / "results.sqlite"))
         wrong += [f"campaign {ended}: {line}" for line in found]
