@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from stores.collection import SCHEMA_VERSION as SCHEMA_VERSION
-from stores.errors import InputError, MgsurfError, StoreError, StoreLostError
+from stores.errors import InputError, MgsurfError, StoreError, StoreLostError, one_line
 from stores.guard import NO_TOKEN, TOKEN_SQL, Guard, Standing, beside, set_aside
 
 APPLICATION_ID = 0x6D677366  # "mgsf"
@@ -408,7 +408,7 @@ class Database:
             return
         found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if found != "ok":
-            self.damage = " ".join(found.split())
+            self.damage = one_line(found)
             _LOG.warning("%s; it is only read, slowly.", self._damaged(self.damage))
 
     def _damaged(self, what: str) -> str:
@@ -480,13 +480,13 @@ class Database:
             yield
         except MgsurfError:
             raise
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
             self._guard.check()  # a lost file explains every error
             raise StoreError(self._explain(error)) from error
 
     def _explain(self, error: Exception) -> str:
         # by number, never by words: the text may quote a path, and a path may hold any words
-        text, number, name = str(error), getattr(error, "errno", None), _name_of(error)
+        text, number, name = one_line(error), getattr(error, "errno", None), _name_of(error)
         elsewhere = "choose another place with --store or MGSURF_STORE"
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             return (
@@ -515,7 +515,7 @@ class Database:
                 f"The store {self.path} cannot be opened. Check that its folder exists and may be written, "
                 f"or {elsewhere}."
             )
-        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or isinstance(error, UnicodeDecodeError):
             return self._damaged(text)
         if name.startswith(("SQLITE_IOERR_READ", "SQLITE_IOERR_SHORT")):
             return (
