@@ -110,7 +110,8 @@ def damaged(store: str, collection: str, name: Any, error: Exception) -> Damaged
     """Describe a damaged document in one line."""
     return DamagedDocumentError(
         f"The record {one_line(name)} of {collection} in the store {store} is damaged ({error}) and is not "
-        f"used; the other records are readable. Restore a backup with mgsurf store restore FILE, or compute it again."
+        f"used; the other records are readable. Restore a backup with mgsurf store restore FILE, or compute "
+        f"it again."
     )
 
 

@@ -3,8 +3,9 @@
     python -m tests.reliability.stores --kills 10000 --flips 200
 
 Every writer is a forked child that acknowledges each document through a pipe after it was stored, and is
-killed with SIGKILL after a random time. After each kill the store must hold every acknowledged document, beside
-them at most the one that was being written, none twice, and none from before a restore (docs/reliability.md).
+killed with SIGKILL after a random time. After each kill the store must hold every acknowledged document, at
+most the one that was being written beside them, none twice, and none from before a restore. Numbers:
+docs/reliability.md.
 """
 
 from __future__ import annotations
