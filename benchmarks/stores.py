@@ -301,9 +301,7 @@ def checksums(folder: Path, count: int, pairs: int) -> None:
         taken.setdefault(("read", on), []).append(seconds(lambda t=table: list(t.query()), 2)[1])
         table.close()
     tables.seal, documents.unseal = seal, unseal
-    print(
-        f"\nchecksums: CPU of {count:,} records of 20 kB, medians of {pairs} pairs, with / without (aim: 1.05)"
-    )
+    print(f"\nchecksums: CPU of {count:,} records of 20 kB, medians of {pairs} pairs (aim: 1.05)")
     for what in ("write", "read"):
         ours, plain = (statistics.median(taken[what, on]) for on in (True, False))
         ratios = [a / b for a, b in zip(taken[what, True], taken[what, False], strict=True)]
