@@ -291,6 +291,9 @@ def test_every_kind_of_error_has_its_line_and_status(error, code, words):
         ("models", "list", "--store=sqlite:///~nosuchuser/x.db"),
         ("ingest", "~nosuchuser/runs", "--dry-run"),
         ("export", "csv", "--output", "~nosuchuser/x.csv"),
+        ("models", "add", "~nosuchuser/model"),
+        ("store", "backup", "~nosuchuser/x.sqlite"),
+        ("store", "restore", "~nosuchuser/x.sqlite"),
     ],
 )
 def test_the_home_of_a_user_that_does_not_exist(refused_here, arguments):
