@@ -13,6 +13,7 @@ import argparse
 import itertools
 import logging
 import random
+import statistics
 import sys
 import tempfile
 import time
@@ -29,7 +30,7 @@ sys.path[0] = str(Path(__file__).parents[1])  # else this file would hide the pa
 from stores.collection import LAYOUTS  # noqa: E402
 from stores.connections import open_store  # noqa: E402
 from stores.documents import DocumentTable  # noqa: E402
-from stores.values import timestamp  # noqa: E402
+from stores.values import loads, timestamp  # noqa: E402
 from workflows.cli.filters import SurfaceFilter  # noqa: E402
 
 PARTNERS = [
@@ -281,6 +282,30 @@ def queries(folder: Path, count: int, memory_count: int, repeat: int) -> None:
         line("count of a facet and formula", seconds(lambda: store.count(criteria), repeat))
 
 
+def checksums(folder: Path, count: int, pairs: int) -> None:
+    """Compare writing and reading with and without checksums, in turn."""
+    from stores import documents, tables
+
+    seal, unseal = tables.seal, documents.unseal
+    large = [surface(n, random.Random(n), atoms=40) for n in range(count)]
+    taken: dict[tuple[str, bool], list[float]] = {}
+    for number in range(2 * pairs):
+        on = number % 2 == 0
+        tables.seal = seal if on else lambda text, heavy=None: text  # type: ignore[assignment]
+        documents.unseal = unseal if on else lambda text: (loads(text), None)  # type: ignore[assignment]
+        table = new_table(folder / f"checksums-{number}.sqlite")
+        table.database.durable = False
+        taken.setdefault(("write", on), []).append(seconds(lambda t=table: t.upsert(large))[1])
+        taken.setdefault(("read", on), []).append(seconds(lambda t=table: list(t.query()), 2)[1])
+        table.close()
+    tables.seal, documents.unseal = seal, unseal
+    print(f"\nchecksums: CPU of {count:,} records of 20 kB, medians of {pairs} pairs (aim: 1.05)")
+    for what in ("write", "read"):
+        ours, plain = (statistics.median(taken[what, on]) for on in (True, False))
+        ratios = [a / b for a, b in zip(taken[what, True], taken[what, False], strict=True)]
+        print(f"  {what}: {ours:.3f} s / {plain:.3f} s, ratio {statistics.median(ratios):.3f}")
+
+
 def jobs(folder: Path, count: int) -> None:
     from jobflow import Flow, JobStore, job, run_locally
     from maggma.stores import MemoryStore
@@ -324,6 +349,7 @@ def main() -> None:
         folder = Path(name)
         insertion(folder, *((200, 50) if smoke else (5000, 500)))
         queries(folder, *((500, 100, 3) if smoke else (100_000, 2000, 9)))
+        checksums(folder, *((50, 1) if smoke else (1000, 15)))
         jobs(folder, 5 if smoke else 100)
 
 

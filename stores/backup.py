@@ -1,7 +1,7 @@
 """Backups of stores of files: made while they are in use, checked, and restored.
 
-A file that is merely copied may lack what is still in the write-ahead log, and one that is copied over a store
-meets the log of a killed process; neither can happen here.
+A file that is merely copied may lack what is still in the write-ahead log, and one that is copied over a
+store meets the log of a killed process; neither can happen here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from stores.checksums import DamagedTextError, check_heavy, unseal
 from stores.connections import Place, parse_uri
 from stores.database import SIDE_FILES, Database, is_store
-from stores.errors import InputError, StoreError
+from stores.errors import InputError, StoreError, one_line
 from stores.filters_sql import quote
 from stores.folder import META, Folder
 from stores.guard import Guard, Standing, beside, set_aside
@@ -183,7 +183,7 @@ def _copy_file(source: Path, new: Path, *, in_use: bool) -> int:
         database.close()
     if problem != "ok":
         raise StoreError(
-            f"The store {source} is damaged ({' '.join(problem.split())}); nothing was changed. Save what is "
+            f"The store {source} is damaged ({one_line(problem)}); nothing was changed. Save what is "
             f"readable with: sqlite3 {source.name} .recover"
         )
     with new.open("rb") as file:

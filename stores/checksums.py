@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from stores.errors import DamagedDocumentError
+from stores.errors import DamagedDocumentError, one_line
 from stores.values import dumps, loads
 
 FIELD = "_checksum"
@@ -109,8 +109,9 @@ def without_checksum(document: dict[str, Any]) -> dict[str, Any]:
 def damaged(store: str, collection: str, name: Any, error: Exception) -> DamagedDocumentError:
     """Describe a damaged document in one line."""
     return DamagedDocumentError(
-        f"The record {name} of {collection} in the store {store} is damaged ({error}) and is not used; the "
-        f"other records are readable. Restore a backup with mgsurf store restore FILE, or compute it again."
+        f"The record {one_line(name)} of {collection} in the store {store} is damaged ({error}) and is not "
+        f"used; the other records are readable. Restore a backup with mgsurf store restore FILE, or compute "
+        f"it again."
     )
 
 

@@ -39,6 +39,11 @@ class DamagedDocumentError(StoreError):
     """A stored document does not agree with its checksum or is not JSON; the others are readable."""
 
 
+def one_line(text: object) -> str:
+    """Return a text on one line, with a question mark for everything that cannot be printed."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(text).split()))
+
+
 def install_command(extra: str) -> str:
     """Return the command, for the folder of the clone, that installs an extra of ``pyproject.toml``.
 

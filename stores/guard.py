@@ -119,12 +119,8 @@ class Guard:
         except FileNotFoundError:
             raise self._lost("was deleted", "another process") from None
         if standing is Standing.SHARED:
-            record = self._read()
-            if record is not None and "file" in record and not _same(record["file"], self._seen):
-                # twice: a checkpoint may have ended between both looks
-                record, self._seen = self._read(), self._look()
-                if record is not None and "file" in record and not _same(record["file"], self._seen):
-                    raise self._lost("was replaced", "another process")
+            if self._is_as_recorded() is False:
+                raise self._lost("was replaced", "another process")
         elif self._fd is not None:
             if self._writable:
                 self._write({"file": self._seen})
@@ -169,13 +165,10 @@ class Guard:
             return
         if found[0] != self._seen[0]:
             raise self._lost("was replaced")
-        record = self._read()
-        if record is None:
-            if found[1] < self._seen[1]:
-                raise self._lost("was truncated")
-        elif "file" in record:
-            if not _same(record["file"], found):
-                raise self._lost("was truncated" if found[1] < record["file"][1] else "was replaced")
+        is_as_recorded = self._is_as_recorded()
+        if is_as_recorded is False or (is_as_recorded is None and found[1] < self._seen[1]):
+            raise self._lost("was truncated" if found[1] < self._seen[1] else "was replaced")
+        if is_as_recorded:
             self._seen = found
 
     def belongs(self, log: Path, main_token: str | None, is_sound: Callable[[], bool]) -> bool:
@@ -197,9 +190,9 @@ class Guard:
         tokens = [new for new, _ in commits]
         if tokens and main_token != commits[0][1] and main_token not in tokens:
             return False
-        record = self._read()
-        if record is not None and "file" in record:
-            return _same(record["file"], self._look()) or not is_sound()
+        is_as_recorded = self._is_as_recorded()
+        if is_as_recorded is not None:
+            return is_as_recorded or not is_sound()
         # without tokens or a record an older mgsurf wrote it, and the file changed since or it did not
         return bool(tokens) or self._look()[3] <= log.stat().st_mtime_ns or not is_sound()
 
@@ -215,6 +208,16 @@ class Guard:
         stat = self.path.stat()
         times = [stat.st_mtime_ns, stat.st_ctime_ns]
         return [stat.st_ino, stat.st_size, *times, stat.st_mode, stat.st_uid, stat.st_gid, stat.st_nlink]
+
+    def _is_as_recorded(self) -> bool | None:
+        """Return whether the file looks as recorded, None if no record says how it should look."""
+        for _ in range(5):  # another process may write the file, and record it, between both looks
+            record = self._read()
+            if record is None or "file" not in record:
+                return None
+            if _same(record["file"], self._look()):
+                return True
+        return False
 
     def _mode(self) -> int:
         with suppress(OSError):

@@ -279,3 +279,31 @@ def test_every_kind_of_error_has_its_line_and_status(error, code, words):
     assert found == code
     assert words in lines[0]
     assert all("\n" not in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("slabs", "~nosuchuser/x.cif"),
+        ("run", "~nosuchuser/campaign.yaml"),
+        ("plot", "summary", "--output=~nosuchuser/x.png"),
+        ("query", "--store", "~nosuchuser/x.sqlite"),
+        ("models", "list", "--store=sqlite:///~nosuchuser/x.db"),
+        ("ingest", "~nosuchuser/runs", "--dry-run"),
+        ("export", "csv", "--output", "~nosuchuser/x.csv"),
+        ("models", "add", "~nosuchuser/model"),
+        ("store", "backup", "~nosuchuser/x.sqlite"),
+        ("store", "restore", "~nosuchuser/x.sqlite"),
+    ],
+)
+def test_the_home_of_a_user_that_does_not_exist(refused_here, arguments):
+    assert "there is no user nosuchuser" in refused_here(*arguments)
+
+
+def test_the_home_folder_in_an_option(tmp_path, monkeypatch, capsys):
+    from workflows.cli.app import app
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Structure(Lattice.cubic(3.3), ["Mg", "Ag"], [[0, 0, 0], [0.5] * 3]).to(str(tmp_path / "x.cif"))
+    assert app(["slabs", "~/x.cif", "--miller", "100"], standalone_mode=False) == 0
+    assert "Ag" in capsys.readouterr().out

@@ -62,8 +62,10 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     return Runs(tmp_path)
 
 
-@pytest.mark.parametrize("at", [2, ALL])
-@pytest.mark.parametrize("deed", ["delete", "truncate", "cut", "replace", "write over"])
+@pytest.mark.parametrize(
+    ("deed", "at"),
+    [("delete", 2), ("truncate", 2), ("cut", 2), ("replace", 2), ("write over", 2), ("replace", ALL)],
+)
 def test_a_lost_store_ends_the_run_with_the_truth(runs: Runs, deed: str, at: int) -> None:
     with open_store(str(runs.store)):
         pass
@@ -128,8 +130,7 @@ def test_a_full_work_dir_is_one_line(runs: Runs) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
-@pytest.mark.parametrize("full_before", [False, True])
-def test_a_work_dir_on_a_full_disk(tmp_path: Path, full_before: bool) -> None:
+def test_a_work_dir_on_a_full_disk(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "campaign.yaml").write_text(
         CAMPAIGN.format(options=json.dumps({"log": str(tmp_path / "engine.log")}), folder=tmp_path)
@@ -138,8 +139,6 @@ def test_a_work_dir_on_a_full_disk(tmp_path: Path, full_before: bool) -> None:
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("no leave to mount")
     try:
-        if full_before:
-            (tmp_path / "runs/filler").write_bytes(bytes(65_536))
         done = subprocess.run(
             [sys.executable, "-m", "workflows.cli.app", "run", "campaign.yaml"],
             cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},

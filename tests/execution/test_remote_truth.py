@@ -149,3 +149,22 @@ def test_a_campaign_that_failed_says_how_it_goes_on(project, submitted, database
     said = project.mgsurf("submit", submitted, "--project", PROJECT).stdout
     assert "Mg (A3): submitted before, failed" in said
     assert f"mgsurf retry {submitted} --failed --project cluster" in said
+
+
+def test_no_module_that_a_stored_job_names_is_imported(submitted, project, database):
+    """The module `this` prints when it is imported."""
+    foreign = {"@module": "this", "@class": "Zen"}
+    change = {
+        "job.function": {"@module": "this", "@callable": "s"},
+        "job.function_args.1": foreign,
+        "state": "FAILED",
+    }
+    assert database["jf_jobs"].update_many({}, {"$set": change}).modified_count
+    job = database["jf_jobs"].find_one()
+    database["jf_outputs"].insert_one(
+        {"uuid": job["uuid"], "index": job["index"], "name": "x", "output": [foreign], "metadata": foreign}
+    )
+    for command in ("pull", "retry --failed", "cancel"):
+        done = project.mgsurf(*command.split(), submitted, "--project", PROJECT)
+        assert done.returncode in (0, 1)
+        assert "Zen of Python" not in done.stdout + done.stderr

@@ -3,8 +3,9 @@
     python -m tests.reliability.stores --kills 10000 --flips 200
 
 Every writer is a forked child that acknowledges each document through a pipe after it was stored, and is
-killed with SIGKILL after a random time. After each kill the store must hold every acknowledged document, at most the
-one that was being written beside them, none twice, and none from before a restore. Docs: docs/reliability.md.
+killed with SIGKILL after a random time. After each kill the store must hold every acknowledged document, at
+most the one that was being written beside them, none twice, and none from before a restore. Numbers:
+docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -187,6 +188,10 @@ def answers(uri: str) -> list[Any]:
         return [*found, store.count(), store.count({"formula": "MgPd"}), store.distinct("formula")]
 
 
+def _uri(path: Path, kind: str) -> str:
+    return f"folder://{path}" if kind == "folder" else f"sqlite:///{path}"
+
+
 class Listener(logging.Handler):
     """Counts warnings."""
 
@@ -203,17 +208,17 @@ def flip_many(folder: Path, flips: int, seed: int = 1) -> dict[str, int]:
     draw, listener = random.Random(seed), Listener()
     logger = logging.getLogger("stores")
     logger.addHandler(listener)
+    expected: dict[str, list[Any]] = {}
     done = {"flips": 0, "without effect": 0, "reported": 0}
     try:
         for number in range(flips):
             kind = "folder" if number % 4 == 3 else "sqlite"
-            whole = folder / f"whole-{kind}"
-            uri = f"{kind}://{'/' * (kind == 'sqlite')}{folder}/flipped-{kind}"
-            flipped = folder / f"flipped-{kind}"
+            whole, flipped = folder / f"whole-{kind}", folder / f"damaged-{kind}"
             if not whole.exists():
-                filled_store(uri.replace("flipped", "whole"))
-            before = answers(uri.replace("flipped", "whole"))
-            for path in folder.glob("flipped-*"):
+                filled_store(_uri(whole, kind))
+                expected[kind] = answers(_uri(whole, kind))
+            before, uri = expected[kind], _uri(flipped, kind)
+            for path in folder.glob("damaged-*"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             shutil.copytree(whole, flipped) if kind == "folder" else shutil.copy(whole, flipped)
             files = [p for p in sorted(flipped.rglob("*")) if p.is_file()] if kind == "folder" else [flipped]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 from stores.errors import MgsurfError
 from stores.paths import home_folder
+from stores.system_errors import system_line
 
 EXIT_USAGE = 2
 EXIT_SYSTEM = 74
@@ -20,22 +20,6 @@ EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
 INTERRUPTED = "interrupted; finished calculations are kept, the same command goes on from there"
-
-_SYSTEM_ADVICE = {
-    errno.ENOSPC: ("no space left on the disk", "free some space and run the same command again"),
-    errno.EDQUOT: ("the disk quota is used up", "free some space and run the same command again"),
-    errno.EFBIG: ("the file would exceed the allowed size", "raise the limit (ulimit -f) or write less"),
-    errno.EROFS: ("the file system is read-only", "choose another place"),
-    errno.EACCES: ("permission denied", "change its permissions or choose another place"),
-    errno.EPERM: ("operation not permitted", "change its permissions or choose another place"),
-    errno.ENOENT: ("no such file or folder", "check the path"),
-    errno.ENOTDIR: ("part of the path is a file, not a folder", "check the path"),
-    errno.EISDIR: ("is a folder", "give a file name"),
-    errno.EEXIST: ("exists already", "choose another name"),
-    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
-    errno.ELOOP: ("the path goes round in a circle of links", "check the path"),
-    errno.EMFILE: ("too many open files", "raise the limit (ulimit -n)"),
-}
 
 _SQLITE_ADVICE = (
     ("full", "the disk is full while the store was written; free some space and run the same command again"),
@@ -79,10 +63,8 @@ def ending(error: BaseException) -> Ending:
         return Ending([_usage_line(error)], EXIT_USAGE)
     if _is_sqlite(error):
         return Ending([_sqlite_line(error)], EXIT_SYSTEM)
-    if isinstance(error, OSError) and error.errno in _SYSTEM_ADVICE:
-        what, todo = _SYSTEM_ADVICE[error.errno]
-        where = f"{error.filename}: " if error.filename else ""
-        return Ending([f"{where}{what}; {todo}"], EXIT_SYSTEM)
+    if isinstance(error, OSError) and (line := system_line(error)) is not None:
+        return Ending([line], EXIT_SYSTEM)
     if isinstance(error, RuntimeError) and "home directory" in str(error) and home_folder() is None:
         # other packages look for their settings there when they are imported
         return Ending([f"the home folder of user number {os.getuid()} is unknown; set HOME"], EXIT_USAGE)

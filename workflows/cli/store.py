@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from workflows.cli.typer_app import MEND, app
+from stores.paths import expand_user
+from workflows.cli.typer_app import MEND, App, app
 
-store_app = typer.Typer(help="Back up and restore a store.", no_args_is_help=True, rich_markup_mode="rich")
+store_app = App(help="Back up and restore a store.", no_args_is_help=True, rich_markup_mode="rich")
 app.add_typer(store_app, name="store", rich_help_panel=MEND)
 
 
@@ -38,7 +38,7 @@ def backup(
 
     store, file = _split(names, "[STORE] FILE")
     uri = resolve_store_uri(store)
-    count = copy(uri, Path(file).expanduser().absolute(), replace=force)
+    count = copy(uri, expand_user(file, "FILE").absolute(), replace=force)
     print(f"{count} documents of {uri} are in {file}; mgsurf store restore {file} restores them.")
     return 0
 
@@ -58,7 +58,7 @@ def restore(
 
     store, file = _split(names, "FILE [STORE]")
     uri = resolve_store_uri(store)
-    count, old = put_back(Path(file).expanduser().absolute(), uri)
+    count, old = put_back(expand_user(file, "FILE").absolute(), uri)
     print(f"{uri} holds the {count} documents of {file}.")
     if old is not None:
         print(f"The old store is {old}.")

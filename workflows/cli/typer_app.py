@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
+from typer.models import CommandFunctionType
 
 from stores.paths import expand_user
 
@@ -36,7 +38,9 @@ class Command(TyperCommand):
 class App(typer.Typer):
     """An application of such commands."""
 
-    def command(self, name: str | None = None, **settings: Any) -> Any:
+    def command(
+        self, name: str | None = None, **settings: Any
+    ) -> Callable[[CommandFunctionType], CommandFunctionType]:
         """Declare a command, as `typer.Typer.command` does."""
         return super().command(name, **{"cls": Command, **settings})
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stores.errors import StoreError, StoreLostError
 from stores.files import NO_ROOM
+from stores.system_errors import system_line
 from stores.words import counted
 from workflows.engines.protocol import reads_folders
 
@@ -89,19 +89,8 @@ def kept_in_words(kept: Callable[[StoreError], str]) -> Iterator[None]:
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        full = no_room(error)
+        full = NoRoomError(f"{system_line(error)}.")
         raise NoRoomError(f"{full} {kept(full)}".strip()) from error
-
-
-def no_room(error: OSError) -> NoRoomError:
-    """Describe an error of `stores.files.NO_ROOM` in one line."""
-    what, todo = {
-        errno.EROFS: ("the file system is read-only", "choose another work_dir"),
-        errno.EFBIG: ("the file would exceed the allowed size", "raise the limit (ulimit -f)"),
-        errno.EDQUOT: ("the disk quota is used up", "free some space"),
-    }.get(error.errno or 0, ("no space left on the disk", "free some space"))
-    where = f"{error.filename}: " if error.filename else ""
-    return NoRoomError(f"{where}{what}; {todo} and run the same command again.")
 
 
 def kept_of_run(tally: Tally, work_dir: Path, engine: object) -> Callable[[StoreError], str]:

@@ -21,10 +21,10 @@ from workflows.cli.options import (
     QuietOption,
     StoreOption,
 )
-from workflows.cli.typer_app import LOOP, app
+from workflows.cli.typer_app import LOOP, App, app
 
-snapshot = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
-models = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+snapshot = App(no_args_is_help=True, rich_markup_mode="rich")
+models = App(no_args_is_help=True, rich_markup_mode="rich")
 
 app.add_typer(
     snapshot,
