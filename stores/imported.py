@@ -60,12 +60,15 @@ def _value(document: dict[str, Any], target: str) -> tuple[float | None, dict[st
     """Return the value of a target and its verdict."""
     value, unit = document["targets"].get(target), document["units"].get(target, UNITS[target])
     if value is None:
-        return None, {"status": VerdictStatus.FAILED, "reason": "its source has no value"}
+        return None, {"status": VerdictStatus.FAILED.value, "reason": "its source has no value"}
     if unit != UNITS[target]:
-        return None, {"status": VerdictStatus.FAILED, "reason": f"in {unit}; import it again with --unit"}
+        return None, {
+            "status": VerdictStatus.FAILED.value,
+            "reason": f"in {unit}; import it again with --unit",
+        }
     reason = (document.get("excluded") or {}).get(target)
     return value, {
-        "status": VerdictStatus.FAULTY if reason else VerdictStatus.ACCEPTED,
+        "status": VerdictStatus.FAULTY.value if reason else VerdictStatus.ACCEPTED.value,
         "reason": reason or "",
     }
 
