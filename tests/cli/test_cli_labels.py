@@ -138,6 +138,14 @@ def test_computed_and_imported_surfaces_make_no_common_wulff_shape(refused_here,
     assert "--method imported-" in refused_here("plot", "wulff", "--store", path, "--labels")
 
 
+def test_what_imported_slabs_cannot_have_is_explained(mg, fill):
+    path = fill(*labels_of())
+    line = json.loads(mg("query", "--store", path, "--labels", "--stable-window", "--json")[1])[0]
+    assert line["stable_window"] is None and "imported from them" in line["stable_reason"]
+    err = mg("query", "--store", path, "--labels", "--miller", "110")[2]
+    assert "5 imported slabs" in err and "5 of which no plane is known" in err
+
+
 @pytest.mark.parametrize("kind", ["potential", "phase"])
 def test_figures_that_need_a_calculation_refuse_them(refused_here, fill, kind):
     assert "leave out --labels" in refused_here("plot", kind, "--store", fill(*labels_of()), "--labels")
