@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 UNITS = {"surface_energy": "eV/A^2", "work_function": "eV"}
 """Of the targets that surfaces have, too."""
+
+_STORED = ("id", "chemsys", "method_fingerprint", "created_at", "source", "source_id")
+"""Fields of imported slabs that they have as surfaces without a change, in columns of their own."""
 
 UNKNOWN_TERMINATION = "?"
 UNKNOWN_PLANE = (0, 0, 0)
@@ -94,10 +98,21 @@ def imported_surfaces(
     """
     passes = predicate(checked(criteria))
     fields = [name for name in LabelRecord.model_fields if with_slabs or name != "slab"]
-    for document in store.query({}, fields, collection=COLLECTION):
+    for document in store.query(_narrowed(criteria), fields, collection=COLLECTION):
         surface = as_surface(document)
         if passes(surface):
             yield surface
+
+
+def _narrowed(criteria: dict[str, Any]) -> dict[str, Any]:
+    """Return a filter on imported slabs as stored that all which pass a filter on surfaces pass, too."""
+    parts: list[dict[str, Any]] = []
+    for part in criteria.get("$and", [criteria]):
+        parts += [{name: condition} for name, condition in part.items() if name in _STORED]
+        formula = part.get("formula")  # the slab has at least the elements of the crystal inside
+        elements = re.findall("[A-Z][a-z]?", formula) if isinstance(formula, str) else []
+        parts += [{"chemsys": {"$regex": f"(^|-){element}(-|$)"}} for element in elements]
+    return {"$and": parts} if parts else {}
 
 
 def imported_surface(store: SurfaceStore, label_id: str) -> ImportedSurface | None:

@@ -112,8 +112,19 @@ def collect(store: SurfaceStore, campaign: str | None, work_dir: Path) -> dict[s
             for c in problems
         ],
         "last_update": max(times, default=None),
-        "imported": Counter(d["source"] for d in store.query({}, ["source"], collection="labels")),
+        "imported": _imported(store),
     }
+
+
+def _imported(store: SurfaceStore) -> dict[str, int]:
+    """Count the imported slabs of each source, by the index of sources."""
+    counts: dict[str, int] = {}
+    while True:
+        others = {"source": {"$nin": list(counts)}}
+        found = next(store.query(others, ["source"], collection="labels", limit=1), None)
+        if found is None:
+            return counts
+        counts[found["source"]] = store.count({"source": found["source"]}, "labels")
 
 
 def _verdict_counts(store: SurfaceStore, target: str, criteria: dict[str, Any]) -> dict[str, int]:
