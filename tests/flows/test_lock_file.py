@@ -246,7 +246,7 @@ def test_every_changed_value_is_noticed_and_named(tmp_path):
         (lambda plain: plain.update(checksums=[]), "checksums are missing"),
         (lambda plain: plain["checksums"].pop("sections"), "sections added"),
         (lambda plain: plain["slab_settings"].update(max_terminations=2**80), "damaged"),
-        (lambda plain: plain["sections"].update(x=float("nan")), "damaged (NaN"),
+        (lambda plain: plain["sections"].update(x=float("nan")), "damaged (sections.x"),
         (lambda plain: plain["sections"].update(x="\ud800"), "damaged"),
     ],
 )

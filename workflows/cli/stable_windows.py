@@ -146,7 +146,7 @@ def _missing(lock: LockFile) -> Iterator[str]:
             "written before refused phases were kept, so that windows may be too wide; "
             "mgsurf enumerate CAMPAIGN.yaml --update adds them"
         )
-    elif limit := lock.sections.get("filters", {}).get("max_atoms"):
+    elif limit := _max_atoms(lock):
         yield f"not all phases of more than {limit} atoms were asked for; windows may be too wide"
     if lock.removed:
         deleted = counted(len(lock.removed), "compound")
@@ -154,6 +154,11 @@ def _missing(lock: LockFile) -> Iterator[str]:
     if lock.left_out:
         more = f"; {len(lock.left_out) - 1} more in left_out there" if len(lock.left_out) > 1 else ""
         yield (f"its sources did not deliver everything ({lock.left_out[0]}{more}); windows may be too wide")
+
+
+def _max_atoms(lock: LockFile) -> Any:
+    filters = lock.sections.get("filters")
+    return filters.get("max_atoms") if isinstance(filters, dict) else None
 
 
 def _is_element(surface: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError
 
 from stores.errors import InputError
 from stores.method import content_hash
@@ -113,8 +113,8 @@ class LockFile(_Model):
     lock_version: int = LOCK_VERSION
     mgsurf: str = Field(description="Version that wrote it")
     made_from: str = Field(description="Hash of `sections`")
-    sections: dict[str, Any] = Field(description="What the campaign file said, defaults included")
-    slab_settings: dict[str, Any] = Field(description="What the slabs were counted with")
+    sections: dict[str, JsonValue] = Field(description="What the campaign file said, defaults included")
+    slab_settings: dict[str, JsonValue] = Field(description="What the slabs were counted with")
     left_out: list[str] = Field(default_factory=list, description="What the sources could not deliver")
     compounds: list[LockedCompound]
     competing: list[Phase] = Field(
@@ -220,7 +220,7 @@ def read_lock(path: Path, how: str) -> LockFile:
 def parse_lock(text: str, path: Path, how: str) -> LockFile:
     """Return the lock file of a text, checked as by `read_lock`."""
     try:
-        plain = json.loads(text, parse_constant=_refuse_constant)
+        plain = json.loads(text)
     except (ValueError, RecursionError) as error:  # JSONDecodeError is a ValueError
         line = getattr(error, "lineno", None)
         place = f"{path}:{line}" if line else str(path)
@@ -283,10 +283,6 @@ def removed_line(lock: LockFile, path: Path) -> list[str]:
         return []
     named = ", ".join(lock.removed[:SHOWN_PLACES]) + (" ..." if len(lock.removed) > SHOWN_PLACES else "")
     return [f"{path}: {counted(len(lock.removed), 'compound')} deleted by hand: {named}"]
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def campaign_lock(campaign: Campaign) -> LockFile:
