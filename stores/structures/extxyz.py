@@ -50,10 +50,17 @@ def _with_plain_symbols(text: str, where: str, notes: list[str]) -> str:
     lines = text.split("\n")
     start = 0
     heavy: dict[str, str] = {}
-    while start + 1 < len(lines) and lines[start].strip().isdecimal():
-        count = int(lines[start])
+    while start < len(lines) and lines[start].strip():
+        stated, there = lines[start].strip(), len(lines) - start - 2
+        # ASE reads as many lines as are stated, also behind the end of the file
+        if not stated.isdecimal() or len(stated) > 9 or int(stated) > there:
+            raise InputError(
+                f"{where}, line {start + 1}: {stated[:30]!r} should be the number of atoms, of which "
+                f"{max(there, 0)} lines at most follow behind the comment: correct it"
+            )
+        count = int(stated)
         column = _symbol_column(lines[start + 1])
-        for i in range(start + 2, min(start + 2 + count, len(lines))):
+        for i in range(start + 2, start + 2 + count):
             words = lines[i].split()
             if column is None or len(words) <= column or words[column].isdecimal():
                 continue
@@ -65,6 +72,8 @@ def _with_plain_symbols(text: str, where: str, notes: list[str]) -> str:
             words[column] = plain_symbol(symbol)
             lines[i] = " ".join(words)
         start += 2 + count
+        while start < len(lines) and lines[start].lstrip().startswith("VEC"):  # the cell, in old files
+            start += 1
     if heavy:
         notes.append(f"{where}: {isotope_note(heavy)}")
     return "\n".join(lines)
