@@ -29,6 +29,7 @@ from model.run_folder import read_tensors, write_tensors, write_text
 from model.threads import repeatable
 from model.training import train
 from stores.errors import InputError
+from stores.input_files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -284,10 +285,10 @@ def load_ensemble(folder: Path) -> Ensemble:
             "--model, or train one with mgsurf train"
         )
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_json(path)
         if manifest["format"] != FORMAT:
             raise InputError(f"{path}: format {manifest['format']!r} is not {FORMAT!r}; train it again")
-        names, elements = [str(name) for name in manifest["members"]], tuple(manifest["elements"])
+        names, elements = _words(manifest["members"]), tuple(_words(manifest["elements"]))
         calibration = {name: _calibration(values) for name, values in manifest["calibration"].items()}
         with_trees = manifest.get("trees") is not None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -389,6 +390,12 @@ def _check_alike(members: Sequence[TrainedModel], where: str) -> None:
         raise InputError(f"{where}: members predict different targets or need different graphs; train again")
 
 
+def _words(values: Any) -> list[str]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError(f"{str(values)[:60]} is no list of names")
+    return values
+
+
 def _plain(calibration: Calibration) -> dict[str, Any]:
     """JSON knows no infinity."""
     return {k: v if math.isfinite(v) else None for k, v in asdict(calibration).items()}
@@ -396,4 +403,7 @@ def _plain(calibration: Calibration) -> dict[str, Any]:
 
 def _calibration(values: dict[str, Any]) -> Calibration:
     plain: dict[str, Any] = {k: math.inf if v is None else v for k, v in values.items()}
+    for name, value in plain.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{name} is {str(value)[:60]}, no number")
     return Calibration(**plain)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from model.ensemble import MANIFEST, TREES, load_ensemble
 from model.runs import read_run
 from stores.errors import InputError
+from stores.input_files import read_json
 from stores.model_card import ModelFacts
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def weight_files(folder: Path) -> dict[str, bytes]:
     """
     load_ensemble(folder)
     place = folder if (folder / MANIFEST).is_file() else folder / "model"
-    manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+    manifest = read_json(place / MANIFEST)
     trees = [TREES] if manifest.get("trees") else []
     return {name: (place / name).read_bytes() for name in [MANIFEST, "map.pt", *trees, *manifest["members"]]}
 

@@ -13,6 +13,7 @@ import os
 from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile
 
 import torch
 
@@ -131,6 +132,20 @@ def write_text(path: Path, text: str) -> None:
     part.replace(path)
 
 
+def _check_archive(path: Path) -> None:
+    """Refuse an archive whose entries claim more bytes than the file has: torch stores them uncompressed.
+
+    Raises
+    ------
+    OSError, zipfile.BadZipFile, ValueError
+        If there is no archive, or it expands.
+    """
+    with ZipFile(path) as archive:
+        claimed = sum(entry.file_size for entry in archive.infolist())
+    if claimed > path.stat().st_size:
+        raise ValueError(f"it expands to {claimed / 2**20:.3g} MiB, as no file of torch does")
+
+
 def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read what `write_tensors` wrote; never runs code from the file.
 
@@ -140,6 +155,7 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, An
         If the file does not exist, is cut off or is something else.
     """
     try:
+        _check_archive(path)
         content = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist: name a checkpoint that mgsurf train wrote") from error

@@ -30,6 +30,7 @@ from model.splits import PARTS, Split, k_fold, part_of_training, split_dataset
 from model.transfer import new_elements
 from model.tuning_space import with_params
 from stores.errors import InputError
+from stores.input_files import read_json
 from stores.method import content_hash
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / "run.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         if content["format"] != FORMAT:
             raise InputError(f"{path}: format {content['format']!r} is not {FORMAT!r}; train again")
     except FileNotFoundError:

@@ -23,6 +23,7 @@ from model.run_folder import write_text
 from model.simulation_learning import choose_next, judge_on_holdout, train_on_revealed
 from model.simulation_plan import Stage, front_share, start_set, world_of
 from stores.errors import InputError
+from stores.input_files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -204,7 +205,7 @@ def _read(path: Path, key: str) -> dict[str, Any] | None:
         If it is of another simulation, or damaged.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = read_json(path)
         if content["key"] != key:
             raise InputError(
                 f"{path}: of a simulation with other settings or data; choose another folder with --output"

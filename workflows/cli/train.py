@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
+from stores.input_files import read_json
 from stores.words import counted, duration
 from workflows.cli.console import print_table, print_text
 from workflows.cli.learning import TrainingProgress, labelled_slabs, require_network
@@ -192,7 +193,7 @@ def _params(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         return dict(content["params"])
     except OSError as error:
         raise InputError(

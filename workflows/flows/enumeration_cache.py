@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from stores.errors import InputError
+from stores.input_files import LARGEST
 from stores.method import content_hash
 from workflows.flows.dft_cost import Work
 from workflows.structures.sources.page_cache import default_cache_file
@@ -79,11 +80,12 @@ class EnumerationCache:
     def get(self, key: str) -> Enumeration | None:
         """Return an enumeration, None if it is not there or cannot be read."""
         from workflows.flows.enumeration import Enumeration
-        from workflows.flows.lock_file import parse_lock
+        from workflows.flows.lock_file import checked_lock
 
         try:
-            plain = orjson.loads(zlib.decompress((self.folder / key).read_bytes()))
-            lock = parse_lock(plain["text"], self.folder / key, "mgsurf enumerate")
+            packed = zlib.decompressobj()
+            plain = orjson.loads(packed.decompress((self.folder / key).read_bytes(), LARGEST))
+            lock = checked_lock(orjson.loads(plain["text"]), self.folder / key, "mgsurf enumerate")
             works = [Work(bulk, tuple(oriented), tuple(slabs)) for bulk, oriented, slabs in plain["works"]]
             counts = int(plain["n_candidates"])
             problems, notes, whole = list(plain["problems"]), list(plain["notes"]), bool(plain["whole"])

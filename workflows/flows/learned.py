@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stores.errors import InputError
+from stores.input_files import read_json
 from stores.labelled import labelled_slabs
 from stores.model_names import is_version, or_the_folder
 from stores.registry import ModelRegistry
@@ -93,7 +93,7 @@ def split_of(model: str, store: SurfaceStore) -> str:
         registry = ModelRegistry(store)
         return str(registry.card(registry.resolve(model)).config.get("split", ""))
     try:
-        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        run = read_json(folder / "run.json")
         return str(run["settings"]["split"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
@@ -103,7 +103,7 @@ def _of_folder(folder: Path) -> tuple[str | None, set[str]]:
     """Return the snapshot of a training, if it had one, and the ids of its records, as far as it tells."""
     run, table = folder / "run.json", folder / "predictions.csv"
     try:
-        snapshot = json.loads(run.read_text(encoding="utf-8")).get("snapshot") if run.is_file() else None
+        snapshot = read_json(run).get("snapshot") if run.is_file() else None
         if not table.is_file():
             return snapshot, set()
         with table.open(encoding="utf-8", newline="") as file:

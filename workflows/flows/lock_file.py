@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError
 
 from stores.errors import InputError
+from stores.input_files import read_json
 from stores.method import content_hash
 from stores.records import Provenance
 from stores.words import counted
@@ -207,31 +208,30 @@ def read_lock(path: Path, how: str) -> LockFile:
         by a newer mgsurf; fields and compounds that changed are named.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        plain = read_json(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such lock file; run {how} first") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; check path and permissions") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: the lock file is damaged ({error.reason}); {remedy(how)}") from None
-    return parse_lock(text, path, how)
-
-
-def parse_lock(text: str, path: Path, how: str) -> LockFile:
-    """Return the lock file of a text, checked as by `read_lock`."""
-    try:
-        plain = json.loads(text)
-    except (ValueError, RecursionError) as error:  # JSONDecodeError is a ValueError
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         line = getattr(error, "lineno", None)
         place = f"{path}:{line}" if line else str(path)
         raise InputError(f"{place}: the lock file is damaged ({_damage(error)}); {remedy(how)}") from None
+    return checked_lock(plain, path, how)
+
+
+def checked_lock(plain: Any, path: Path, how: str) -> LockFile:
+    """Return the lock file of what its JSON holds, checked; parameters and errors as of `read_lock`."""
     version = plain.get("lock_version") if isinstance(plain, dict) else None
     if isinstance(version, int) and version > LOCK_VERSION:
         raise InputError(
             f"{path}: written by a newer mgsurf (layout {version}, this one reads up to {LOCK_VERSION}); "
             "upgrade mgsurf"
         )
-    stated = plain.pop(CHECKSUMS, None) if isinstance(plain, dict) else None
+    stated = None
+    if isinstance(plain, dict):
+        stated = plain.get(CHECKSUMS)
+        plain = {name: value for name, value in plain.items() if name != CHECKSUMS}
     try:
         lock = LockFile.model_validate(plain)
         places, lock._removed = compare(plain, lock.lock_version, stated)
