@@ -182,6 +182,37 @@ def crystal_inside(frame: SlabFrame) -> tuple[dict[int, int], float]:
     return amounts, frame.area * motion.rise / int(inside.sum())
 
 
+def bulk_cell(frame: SlabFrame) -> Structure:
+    """Return a cell of the crystal that a slab was cut from, with a and b in the surface plane.
+
+    The surface is thus the plane (001) of this cell. A motion with a rotation or reflection is repeated until
+    it is a translation.
+
+    Raises
+    ------
+    NoRepeatError
+        If the slab does not show how its crystal continues.
+    """
+    from pymatgen.core import Element, Lattice, Structure
+
+    motion = find_motion(frame)
+    cut = _opening(frame, motion)
+    inside = (frame.heights > cut - motion.rise) & (frame.heights <= cut)
+    part, heights = frame.plane[inside], frame.heights[inside]
+    turn, shift = motion.turn, motion.shift
+    parts = [(part, heights)]
+    while not np.array_equal(turn, np.eye(2)):
+        part, heights = motion(part, heights)
+        parts.append((part, heights))
+        turn, shift = turn @ motion.turn, shift @ motion.turn + motion.shift
+    lattice = np.zeros((3, 3))
+    lattice[:2, :2] = frame.cell
+    lattice[2] = [*(shift @ frame.cell), motion.rise * len(parts)]
+    positions = np.vstack([np.column_stack([plane @ frame.cell, height]) for plane, height in parts])
+    species = [Element.from_Z(int(number)) for number in frame.numbers[inside]] * len(parts)
+    return Structure(Lattice(lattice), species, positions, coords_are_cartesian=True, to_unit_cell=True)
+
+
 def _opening(frame: SlabFrame, motion: Motion) -> float:
     """Return the height at which to open the slab: in the widest gap near the middle.
 

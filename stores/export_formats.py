@@ -134,6 +134,12 @@ def write_extxyz(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool)
     return count
 
 
+def _reads_as_number(value: Any) -> bool:
+    from ase.db.core import str_represents
+
+    return isinstance(value, str) and any(str_represents(value, kind) for kind in (bool, int, float))
+
+
 def write_ase(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) -> int:
     """Write an ASE database (SQLite); ASE keeps `id` and `formula` for itself, hence surface_id."""
     from ase.db import connect
@@ -144,8 +150,11 @@ def write_ase(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) ->
         with connect(path, type="db", append=False, use_lock_file=False) as database:
             for record in records:
                 row = {name: value for name, value in table_row(record).items() if name not in reserved}
-                pairs = {name: value for name, value in row.items() if value not in (None, "")}
+                known = {name: value for name, value in row.items() if value not in (None, "")}
+                # ASE refuses text that reads as a number, such as a source's id of a slab
+                pairs = {name: value for name, value in known.items() if not _reads_as_number(value)}
                 data = {"verdicts": record.verdicts.model_dump(mode="json"), "excess": record.excess}
+                data |= {name: value for name, value in known.items() if name not in pairs}
                 atoms = _atoms(record, relaxed=relaxed)
                 database.write(atoms, key_value_pairs={"surface_id": f"id-{record.id}", **pairs}, data=data)
                 count += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 UNITS = {"surface_energy": "eV/A^2", "work_function": "eV"}
 """Of the targets that surfaces have, too."""
+
+_STORED = ("id", "chemsys", "method_fingerprint", "created_at", "source", "source_id")
+"""Fields of imported slabs that they have as surfaces without a change, in columns of their own."""
 
 UNKNOWN_TERMINATION = "?"
 UNKNOWN_PLANE = (0, 0, 0)
@@ -60,12 +64,15 @@ def _value(document: dict[str, Any], target: str) -> tuple[float | None, dict[st
     """Return the value of a target and its verdict."""
     value, unit = document["targets"].get(target), document["units"].get(target, UNITS[target])
     if value is None:
-        return None, {"status": VerdictStatus.FAILED, "reason": "its source has no value"}
+        return None, {"status": VerdictStatus.FAILED.value, "reason": "its source has no value"}
     if unit != UNITS[target]:
-        return None, {"status": VerdictStatus.FAILED, "reason": f"in {unit}; import it again with --unit"}
+        return None, {
+            "status": VerdictStatus.FAILED.value,
+            "reason": f"in {unit}; import it again with --unit",
+        }
     reason = (document.get("excluded") or {}).get(target)
     return value, {
-        "status": VerdictStatus.FAULTY if reason else VerdictStatus.ACCEPTED,
+        "status": VerdictStatus.FAULTY.value if reason else VerdictStatus.ACCEPTED.value,
         "reason": reason or "",
     }
 
@@ -91,10 +98,21 @@ def imported_surfaces(
     """
     passes = predicate(checked(criteria))
     fields = [name for name in LabelRecord.model_fields if with_slabs or name != "slab"]
-    for document in store.query({}, fields, collection=COLLECTION):
+    for document in store.query(_narrowed(criteria), fields, collection=COLLECTION):
         surface = as_surface(document)
         if passes(surface):
             yield surface
+
+
+def _narrowed(criteria: dict[str, Any]) -> dict[str, Any]:
+    """Return a filter on imported slabs as stored that all which pass a filter on surfaces pass, too."""
+    parts: list[dict[str, Any]] = []
+    for part in criteria.get("$and", [criteria]):
+        parts += [{name: condition} for name, condition in part.items() if name in _STORED]
+        formula = part.get("formula")  # the slab has at least the elements of the crystal inside
+        elements = re.findall("[A-Z][a-z]?", formula) if isinstance(formula, str) else []
+        parts += [{"chemsys": {"$regex": f"(^|-){element}(-|$)"}} for element in elements]
+    return {"$and": parts} if parts else {}
 
 
 def imported_surface(store: SurfaceStore, label_id: str) -> ImportedSurface | None:

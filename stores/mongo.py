@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ from stores.errors import InputError, StoreError
 from stores.filters import checked
 from stores.projections import Projection, Properties, upwards
 from stores.ranks import rank_of, statuses
+from stores.secrets import masked
 from stores.values import encode, order_key, value_at
 
 DEFAULT_DATABASE = "mgsurf"
@@ -26,12 +26,6 @@ META = "mgsurf_meta"
 
 _LOG = logging.getLogger(__name__)
 _memory: dict[str, Any] = {}
-
-
-def masked(uri: str) -> str:
-    """Return a URI, or a text with URIs in it, without the passwords, whatever their form."""
-    uri = re.sub(r"(//[^:/@\s]*|\b[^:/@\s]+):(?!//)\S*@", r"\1:***@", uri)
-    return re.sub(r"(?i)([?&;][^=&\s]*(?:password|token|secret)[^=&\s]*=)[^&\s]*", r"\1***", uri)
 
 
 def database_name(uri: str) -> str:

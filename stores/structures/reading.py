@@ -25,8 +25,8 @@ LOG = logging.getLogger(__name__)
 
 FORMATS = "CIF (.cif), POSCAR, CONTCAR or .vasp, extended XYZ (.xyz, .extxyz), pymatgen JSON (.json)"
 _MIN_FLATNESS = 1e-3  # volume over the product of the cell's edges
-_MAX_EDGE, _MAX_VOLUME = 1e3, 1e7  # A, A^3; in a larger cell the grid of neighbours fills the memory
-_MAX_FRACTION = 1e3  # a fractional coordinate beyond is a Cartesian one, or damaged
+MAX_EDGE, _MAX_VOLUME = 1e3, 1e7  # A, A^3; in a larger cell the grid of neighbours fills the memory
+MAX_FRACTION = 1e3  # a fractional coordinate beyond is a Cartesian one, or damaged
 
 
 def is_structure_file(path: Path) -> bool:
@@ -69,7 +69,7 @@ def check_structure(structure: Structure, where: str) -> None:
         raise InputError(
             f"{where}: the cell has no volume ({abs(np.linalg.det(matrix)):.2g} A^3): correct the lattice"
         )
-    if edges.max() > _MAX_EDGE or abs(np.linalg.det(matrix)) > _MAX_VOLUME:
+    if edges.max() > MAX_EDGE or abs(np.linalg.det(matrix)) > _MAX_VOLUME:
         size = " x ".join(f"{edge:.4g}" for edge in edges)
         raise InputError(f"{where}: the cell of {size} A is too large: give lattice vectors in A")
     for i, site in enumerate(structure):
@@ -92,7 +92,7 @@ def _check_site(site: object, i: int, where: str) -> None:
     if not np.all(np.isfinite(site.frac_coords)):  # type: ignore[attr-defined]
         raise InputError(f"{where}: {name} has coordinates that are not finite numbers: correct them")
     farthest = float(np.abs(site.frac_coords).max())  # type: ignore[attr-defined]
-    if farthest > _MAX_FRACTION:
+    if farthest > MAX_FRACTION:
         raise InputError(f"{where}: {name} has the fractional coordinate {farthest:.3g}: correct it")
 
 

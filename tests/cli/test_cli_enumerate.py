@@ -137,7 +137,7 @@ def test_binaries_of_three_databases(mg, write, servers, tmp_path, capfd):
     campaign = write(servers)
     status, out = mg("enumerate", campaign)
     assert status == 1, "structures were skipped"
-    line = next(line for line in out.splitlines() if line.startswith(" MgAg "))
+    line = next(line for line in out.splitlines() if line.startswith("MgAg "))
     assert "Pm-3m (221)" in line
     assert "mp-11, alexandria:agm7, oqmd-5012" in line
     assert "0.000" in line
@@ -194,7 +194,7 @@ def test_run_computes_what_the_lock_file_lists(mg, write, servers, tmp_path):
 def test_ternaries_are_listed_and_counted_but_not_run(mg, write, servers):
     campaign = write(servers, "max_elements: 3\n  partners: [Ag, Cu]")
     status, out = mg("enumerate", campaign)
-    assert "not run" in next(line for line in out.splitlines() if line.startswith(" MgAgCu "))
+    assert "not run" in next(line for line in out.splitlines() if line.startswith("MgAgCu "))
     assert "left out of the run (more than two elements" in out
     status, out = mg("run", campaign, "--dry-run")
     assert status == 0
@@ -413,7 +413,7 @@ def test_sources_that_cannot_be_used_cost_one_line_each(mg, tmp_path):
     assert "mg.yaml:4: sources[2].folder: nowhere does not exist" in out
     assert "mg.yaml:5: sources[3].materials_project: " in out
     assert "bad.cif" in out
-    mgag = next(line for line in out.splitlines() if line.startswith(" MgAg "))
+    mgag = next(line for line in out.splitlines() if line.startswith("MgAg "))
     assert "file" in mgag
     assert "file:cifs/good.cif" in mgag
     assert str(tmp_path) not in (tmp_path / "mg.lock.json").read_text()

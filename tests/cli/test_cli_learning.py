@@ -209,7 +209,8 @@ def test_the_ablation_writes_a_table_beside_the_papers_and_goes_on(labelled, mgs
     table = (tmp_path / "out" / "ablation.md").read_text()
     assert "[0.0053]" in table
     assert "[0.118]" in table
-    assert "| sem-cgcnn " in first.stdout
+    assert "| sem-cgcnn " in table
+    assert "[0.0053]" in first.stdout and "sem-cgcnn" in first.stdout
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("run.json")}
     more = mgsurf(*arguments, "--seeds", 2, "--json")
     assert [row["runs"] for row in json.loads(more.stdout)["rows"]] == [2, 2]

@@ -136,7 +136,7 @@ def test_the_life_of_models(folder):
     assert command("models", "promote", "latest").stdout == "v2 is the champion; v1 is retired\n"
     assert "v2 is the champion already" in command("models", "promote", "v2").stderr
     listed = command("models", "list").stdout
-    assert [line.split()[:2] for line in listed.splitlines() if line[:2] == " v"] == [
+    assert [line.split()[:2] for line in listed.splitlines() if line[:1] == "v"] == [
         ["v1", "retired"], ["v2", "champion"]
     ]  # fmt: skip
     back = command("models", "rollback", "--reason", "wrong for Mg-La")

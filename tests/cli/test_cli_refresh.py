@@ -91,7 +91,12 @@ def test_a_refresh_from_end_to_end(mgsurf, tmp_path, plenty):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("v1 ")
     assert "mean scaled error" in done.stdout
-    assert [line.strip() for line in done.stderr.splitlines()] == [
+    steps = [
+        line.strip()
+        for line in done.stderr.splitlines()
+        if not line.startswith(("mgsurf: training", "mgsurf: reading"))
+    ]
+    assert steps == [
         f"snapshot of {RECORDS} accepted records of {len(COMPOUNDS)} compounds",
         "training from scratch",
         "keeping its weights",

@@ -63,3 +63,24 @@ def test_a_run_that_was_killed_is_not_running(tmp_path):
     (tmp_path / "running.json").write_text("{half")
     assert running_label(tmp_path) is None
     assert running_label(tmp_path / "nowhere") is None
+
+
+def test_a_lock_file_that_contradicts_itself_is_named_with_and_without_a_store(tmp_path, monkeypatch, capfd):
+    import pytest
+
+    from stores.connections import open_store
+    from stores.errors import MgsurfError
+    from tests.flows.test_lock_file import campaign_with_lock, compound
+    from workflows.cli.app import app
+
+    monkeypatch.chdir(tmp_path)
+    spoilt = {"sites": [("Mg", 0.0, 0.0, 0.0), ("Zn", 0.5, 0.5, 0.5)]}
+    campaign_with_lock(tmp_path, 2, compound().model_copy(update=spoilt))
+    command = ["status", "a.yaml", "--store", "s.sqlite"]
+    with pytest.raises(MgsurfError) as raised:
+        app(command, standalone_mode=False)
+    first, second = str(raised.value).splitlines()
+    assert "a.lock.json: MgAg B2" in first and "MgZn" in first and "s.sqlite" in second
+    open_store("s.sqlite").close()
+    assert app(command, standalone_mode=False) == 1
+    assert "a.lock.json: MgAg B2" in capfd.readouterr().out

@@ -32,7 +32,7 @@ def work(bar, sleep, steps, seconds, stage="importing"):
     [
         (100, 0.02, 0),  # 2 s: nothing is worth a line
         (10, 1.0, 4),  # after 3, 6 and 9 s, and at the end
-        (1, 10.0, 0),  # one step: what it did is said by the command itself
+        (1, 10.0, 0),  # one step: the command itself prints its result
         (3600, 3.0, 114),  # three hours: the pauses grow
     ],
 )

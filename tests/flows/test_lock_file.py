@@ -16,9 +16,9 @@ from workflows.flows.lock_file import (
     LockedCompound,
     LockFile,
     campaign_lock,
+    checked_lock,
     dump_lock,
     locked_structures,
-    parse_lock,
     read_lock,
     sections_of,
     write_lock,
@@ -188,7 +188,7 @@ def others(value):
 def refusal(path, plain):
     """Return the line by which a lock file is refused; empty if it is not."""
     try:
-        parse_lock(json.dumps(plain), path, "mgsurf enumerate a.yaml")
+        checked_lock(plain, path, "mgsurf enumerate a.yaml")
     except InputError as error:
         assert "\n" not in str(error) and str(path) in str(error), error
         return str(error)
@@ -246,7 +246,7 @@ def test_every_changed_value_is_noticed_and_named(tmp_path):
         (lambda plain: plain.update(checksums=[]), "checksums are missing"),
         (lambda plain: plain["checksums"].pop("sections"), "sections added"),
         (lambda plain: plain["slab_settings"].update(max_terminations=2**80), "damaged"),
-        (lambda plain: plain["sections"].update(x=float("nan")), "damaged (NaN"),
+        (lambda plain: plain["sections"].update(x=float("nan")), "damaged (sections.x"),
         (lambda plain: plain["sections"].update(x="\ud800"), "damaged"),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 from pymatgen.core import Composition, Element, Lattice, Structure
 
 from model.graph import GraphSettings, build_graph
-from model.recut import NoRepeatError, crystal_inside, needed_thickness, thicken
+from model.recut import NoRepeatError, bulk_cell, crystal_inside, needed_thickness, thicken
 from model.slab_frame import slab_frame
 from tests.model.crystals import CRYSTALS, slab, slabs_of
 
@@ -122,3 +122,18 @@ def test_a_slab_that_does_not_repeat_is_refused_with_a_reason() -> None:
 def test_one_layer_cannot_be_thickened() -> None:
     with pytest.raises(NoRepeatError):
         thicken(Structure(Lattice.tetragonal(4, 20), ["Mg"], [[0, 0, 0.5]]), 10.0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_crystal_and_plane_are_found_in_the_slab(name: str) -> None:
+    from workflows.structures.axes import standard_plane
+    from workflows.structures.crystal import crystal_of
+    from workflows.structures.facets import canonical_facet
+
+    bulk = crystal_of(CRYSTALS[name])
+    for cut in slabs_of(name):
+        found = crystal_of(bulk_cell(slab_frame(cut.structure)))
+        assert found.spacegroup_number == bulk.spacegroup_number
+        assert len(found.species) == len(bulk.species)
+        np.testing.assert_allclose(found.lattice, bulk.lattice, atol=1e-3)
+        assert standard_plane(found, (0, 0, 1)) == canonical_facet(bulk, cut.miller_index)

@@ -46,7 +46,7 @@ def fuzz(
         slowest[target.name] = max(outcome.seconds, slowest.get(target.name, 0.0))
         if outcome.fault:
             faults.append((f"{target.name} {number}", outcome))
-            print(f"FAULT {target.name} {number}: {outcome.fault}\n  {outcome.output[-300:]}", flush=True)
+            print(f"FAULT {target.name} {number}: {outcome.fault}\n  {outcome.output[-1500:]}", flush=True)
     for target in targets:
         ends = {str(code): n for (name, code), n in sorted(codes.items(), key=str) if name == target.name}
         print(f"{target.name}: exit statuses {ends}, slowest {slowest.get(target.name, 0):.1f} s")

@@ -196,6 +196,9 @@ def _work(prepare: Sequence[Prepare], numbers: range, memory: int, writer: int, 
         _tell(writer, {"arguments": [ascii(word)[1:-1] for word in arguments]})
         start = time.monotonic()
         code, out, err = run_here(arguments)
+        for log in folder.glob("mgsurf-error-*.log"):  # where an internal error happened
+            err += log.read_text(encoding="utf-8", errors="replace")[-1500:]
+            log.unlink()
         _tell(
             writer,
             {

@@ -282,7 +282,8 @@ def _ingest(home: Path) -> Path:
         minimal.write(home / name, text)
     (home / "slab" / "OUTCAR").write_text(
         " E-fermi :   1.0000     XC(G=0):  -9.0\n  free  energy   TOTEN  =       -6.967914 eV\n"
-        " energy  without entropy=  -6.967914  energy(sigma->0) =  -6.967914\n aborting loop because EDIFF is reached\n"
+        " energy  without entropy=  -6.967914  energy(sigma->0) =  -6.967914\n"
+        " aborting loop because EDIFF is reached\n"
     )
     grid = " ".join(f"{-3.0 + 0.1 * (i % 7):.5E}" for i in range(2 * 2 * 24))
     cell = "1.0\n3.2 0 0\n-1.6 2.771281 0\n0 0 25.4\nMg\n5\nDirect\n" + "0 0 0.5\n" * 5

@@ -33,6 +33,11 @@ def potential_of(slab, phi, fermi):
     return {"z": z.tolist(), "potential": ((phi + fermi) * rise + inside * (1 - rise)).tolist()}
 
 
+@pytest.fixture(name="make_record")
+def fixture_make_record():
+    return make_record
+
+
 def make_record(
     formula="MgAg", chemsys="Ag-Mg", miller=(1, 0, 0), termination=0, label="Mg", gamma=0.0364, phi=3.378,
     slope=-0.0448, dmu=-0.42, spacegroup=221, gamma_verdict=("accepted", ""), phi_verdict=("accepted", ""),

@@ -115,10 +115,22 @@ def test_weights_and_angles_are_drawn_for_several_targets_only():
     assert len(history_figure(history(1)).axes) == 3
 
 
+@pytest.mark.parametrize("epochs", [1, 3, 200])
+def test_the_legends_of_a_history_cover_nothing(epochs):
+    figure = history_figure(history(epochs))
+    figure.draw_without_rendering()
+    for axes in figure.axes[:2]:
+        panel, legend = axes.get_window_extent(), axes.get_legend().get_window_extent()
+        assert legend.y0 >= panel.y1
+        page = figure.bbox
+        assert legend.x0 >= page.x0 and legend.x1 <= page.x1 and legend.y1 <= page.y1
+
+
 def test_a_learning_curve_has_a_line_for_each_preset():
     points = [{"preset": p, "n": n, "mae": 1 / n, "spread": None} for p in ("a", "b") for n in (100, 200)]
-    axes = learning_curve_figure(points, "cleavage_energy").axes[0]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]
+    figure = learning_curve_figure(points, "cleavage_energy")
+    axes = figure.axes[0]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
     assert "cleavage energy" in axes.get_ylabel()
 
 

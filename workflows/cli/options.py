@@ -167,6 +167,28 @@ class ImportFormat(StrEnum):
 LARGEST_LIMIT = 10**9
 
 
+def figure_kind(value: str) -> str:
+    """Refuse a figure that `mgsurf plot` does not know.
+
+    The argument is a text rather than a `PlotKind`, whose long list of choices would be cut in the help text.
+
+    Raises
+    ------
+    typer.BadParameter
+        Lists the choices.
+    """
+    if value not in set(PlotKind):
+        raise typer.BadParameter(f"{value!r} is not one of {', '.join(PlotKind)}")
+    return value
+
+
+def _databases_can_count(value: int | None) -> int | None:
+    """Refuse a limit that a database cannot take; as a range of the option it would fill the help text."""
+    if value is not None and value > LARGEST_LIMIT:
+        raise typer.BadParameter(f"{value} is above the largest limit, {LARGEST_LIMIT}")
+    return value
+
+
 def short_number(value: str | list[str] | None) -> str | list[str] | None:
     """Refuse a plane or formula with a number of over six digits, which is a slip and overflows later.
 
@@ -305,7 +327,11 @@ def _filter_options(
     limit: Annotated[
         int | None,
         typer.Option(
-            min=1, max=LARGEST_LIMIT, metavar="N", help="At most N records.", rich_help_panel=OUTPUT
+            min=1,
+            callback=_databases_can_count,
+            metavar="N",
+            help="At most N records.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     raw: Annotated[

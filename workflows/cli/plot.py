@@ -123,7 +123,8 @@ def draw(
     path = check_output(output or Path(f"mgsurf_{kind}.png"), overwrite, FORMATS)
     filters.criteria()
     with existing_store(store_uri) as store:
-        found = select(store, filters, FIELDS[kind])
+        with_slabs = ("slab",) if kind == "wulff" and filters.labels else ()
+        found = select(store, filters, (*FIELDS[kind], *with_slabs))
         if not found:
             print(f"mgsurf: {explain_empty(store, filters)}", file=sys.stderr)
             return 1
@@ -189,6 +190,18 @@ def _wulff(
     from workflows.cli.stable_windows import windows_of
     from workflows.report.wulff_report import wulff_report
 
+    if all("source" in record for record in found):
+        from workflows.cli.imported_wulff import imported_facets
+
+        found, crystal, lines = imported_facets(found)
+        for line in lines:
+            print(f"mgsurf: {line}", file=sys.stderr)
+        return wulff_report(found, crystal, dmu=dmu, x_rich=x_rich, max_index=max_index)
+    if any("source" in record for record in found):
+        raise InputError(
+            "Wulff shape: computed or imported surfaces, not both; leave out --labels, or choose a source "
+            "with --method imported-NAME"
+        )
     bulk = next(store.query({"id": found[0]["bulk_id"]}, ["structure"], limit=1, collection="bulks"), None)
     if bulk is None:
         raise InputError(

@@ -92,9 +92,14 @@ def _sorted(found: list[dict[str, Any]], field: str, descending: bool) -> list[d
 
 def explain_empty(store: SurfaceStore, filters: SurfaceFilter) -> str:
     """Say in one line which filters found nothing and what the store holds instead."""
-    total = store.count()
+    total, n_imported = store.count(), store.count(collection="labels")
     asked = ", ".join(filters.describe())
-    imported = "" if filters.labels else _imported_line(store, filters)
+    if filters.labels and n_imported:
+        holds = f"{counted(total, 'computed surface')} and {counted(n_imported, 'imported slab')}"
+        unknown = store.count({"miller_index": None}, "labels") if filters.miller is not None else 0
+        planes = f", of {unknown} of which no plane is known" if unknown else ""
+        return f"no surface matches {asked}; the store {store.uri} holds {holds}{planes}"
+    imported = _imported_line(store, filters) if n_imported else ""
     if total == 0:
         computes = "" if imported else "; mgsurf run CAMPAIGN.yaml computes some"
         return f"the store {store.uri} holds no computed surfaces yet{computes}{imported}"
@@ -106,8 +111,6 @@ def explain_empty(store: SurfaceStore, filters: SurfaceFilter) -> str:
 
 def _imported_line(store: SurfaceStore, filters: SurfaceFilter) -> str:
     """Say how many imported slabs the filters pass; empty if none."""
-    if not store.count(collection="labels"):
-        return ""
     from stores.imported import imported_surfaces
 
     number = sum(1 for _ in imported_surfaces(store, filters.criteria()))

@@ -89,7 +89,7 @@ def windows_of(
     bulks = store.query({"chemsys": {"$in": systems}}, BULK_FIELDS, collection="bulks")
     references = store.query({"element": {"$in": elements}}, REFERENCE_FIELDS, collection="references")
     find = cache(stored_phases(bulks, references, meeting_names(store, "bulks", "references")).window_of)
-    return [_of_element(s) if _is_element(s) else find(s.get("bulk_id") or "") for s in surfaces]
+    return [_without_window(s) or find(s.get("bulk_id") or "") for s in surfaces]
 
 
 def _by_database(
@@ -127,9 +127,7 @@ def _by_database(
     for remark in _missing(lock):
         print(f"mgsurf: {path}: {remark}", file=sys.stderr)
     return [
-        _of_element(s)
-        if _is_element(s)
-        else find(s["formula"], s.get("spacegroup_number") or 0, s.get("bulk_id") or "")
+        _without_window(s) or find(s["formula"], s.get("spacegroup_number") or 0, s.get("bulk_id") or "")
         for s in surfaces
     ]
 
@@ -148,7 +146,7 @@ def _missing(lock: LockFile) -> Iterator[str]:
             "written before refused phases were kept, so that windows may be too wide; "
             "mgsurf enumerate CAMPAIGN.yaml --update adds them"
         )
-    elif limit := lock.sections.get("filters", {}).get("max_atoms"):
+    elif limit := _max_atoms(lock):
         yield f"not all phases of more than {limit} atoms were asked for; windows may be too wide"
     if lock.removed:
         deleted = counted(len(lock.removed), "compound")
@@ -158,12 +156,23 @@ def _missing(lock: LockFile) -> Iterator[str]:
         yield (f"its sources did not deliver everything ({lock.left_out[0]}{more}); windows may be too wide")
 
 
+def _max_atoms(lock: LockFile) -> Any:
+    filters = lock.sections.get("filters")
+    return filters.get("max_atoms") if isinstance(filters, dict) else None
+
+
 def _is_element(surface: Mapping[str, Any]) -> bool:
     return "-" not in surface["chemsys"]
 
 
-def _of_element(surface: Mapping[str, Any]) -> StableWindow:
-    return StableWindow(None, reason=f"{surface['formula']} is an element: it has no window")
+def _without_window(surface: Mapping[str, Any]) -> StableWindow | None:
+    """Return why a surface can have no window; None if it may have one."""
+    if _is_element(surface):
+        return StableWindow(None, reason=f"{surface['formula']} is an element: it has no window")
+    if surface.get("source"):
+        reason = f"{surface['formula']} was imported from {surface['source']} without the energy of its bulk"
+        return StableWindow(None, reason=reason)
+    return None
 
 
 def locked_phases(lock: LockFile, path: Path, method: str | None) -> tuple[str, KnownPhases]:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stores.errors import InputError, MgsurfError
 from stores.exclusions import excluded_line, list_excluded
 from stores.input_files import read_json
 from stores.settings_file import resolve_work_dir
@@ -113,8 +114,19 @@ def collect(store: SurfaceStore, campaign: str | None, work_dir: Path) -> dict[s
             for c in problems
         ],
         "last_update": max(times, default=None),
-        "imported": Counter(d["source"] for d in store.query({}, ["source"], collection="labels")),
+        "imported": _imported(store),
     }
+
+
+def _imported(store: SurfaceStore) -> dict[str, int]:
+    """Count the imported slabs of each source, by the index of sources."""
+    counts: dict[str, int] = {}
+    while True:
+        others = {"source": {"$nin": list(counts)}}
+        found = next(store.query(others, ["source"], collection="labels", limit=1), None)
+        if found is None:
+            return counts
+        counts[found["source"]] = store.count({"source": found["source"]}, "labels")
 
 
 def _verdict_counts(store: SurfaceStore, target: str, criteria: dict[str, Any]) -> dict[str, int]:
@@ -139,6 +151,11 @@ def show_status(campaign: Path | None, store_uri: str | None, as_json: bool) -> 
     -------
     int
         Exit status: 1 if the lock file of the campaign cannot be used.
+
+    Raises
+    ------
+    MgsurfError
+        If there is no store; what is wrong with the lock file comes first.
     """
     name = campaign_store = campaign_work_dir = lock = None
     if campaign is not None:
@@ -148,20 +165,25 @@ def show_status(campaign: Path | None, store_uri: str | None, as_json: bool) -> 
         if settings.sources is not None:
             lock = _lock_state(settings)
         name, campaign_store, campaign_work_dir = settings.name, settings.store, settings.work_dir
-    with existing_store(store_uri, campaign_store) as store:
-        state = collect(store, name, resolve_work_dir(campaign=campaign_work_dir))
+    problem = (lock or {}).get("problem")
+    try:
+        with existing_store(store_uri, campaign_store) as store:
+            state = collect(store, name, resolve_work_dir(campaign=campaign_work_dir))
+    except MgsurfError as error:
+        if problem is None:
+            raise
+        raise InputError(f"{problem}\n{error}") from error
     if lock is not None:
         state["lock"] = lock
     if as_json:
         print(json.dumps(state, indent=2))
     else:
         _print(state)
-    return 1 if "problem" in (lock or {}) else 0
+    return 1 if problem else 0
 
 
 def _lock_state(campaign: Campaign) -> dict[str, Any]:
     """Return how much the lock file of a campaign lists, or what is wrong with it."""
-    from stores.errors import InputError
     from workflows.flows.lock_file import campaign_lock, lock_path
 
     path = str(lock_path(campaign))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
 from stores.files import write_file
-from stores.mongo import database_name, masked
+from stores.mongo import database_name
+from stores.secrets import masked
 from stores.user import user_name
 from workflows.execution.hpc_requests import header_keys
 from workflows.execution.remote_project import EXTRA

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from stores.errors import StoreError
 from stores.files import NO_ROOM
+from stores.secrets import MaskedFormatter, masked
 from workflows.execution.kept import WorkDirWatch, kept_in_words
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class JobErrors(logging.Handler):
         if error is None or "failed with exception" not in record.getMessage():
             return
         name = record.getMessage().split(" failed with exception")[0]
-        text = " ".join(str(error).split())
+        text = " ".join(masked(str(error)).split())
         self.tally.add_problem(name, f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
@@ -115,7 +116,7 @@ def run_local(
 @contextmanager
 def _job_log(path: Path, errors: JobErrors) -> Iterator[None]:
     to_file = _JobLog(path)
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    to_file.setFormatter(MaskedFormatter("%(asctime)s %(levelname)s %(message)s"))
     level, propagate = JOBFLOW.level, JOBFLOW.propagate
     JOBFLOW.setLevel(logging.INFO)
     JOBFLOW.propagate = False

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError, StoreError, install_command
 from stores.input_files import read_text
-from stores.mongo import masked
 from stores.nesting import TooDeepError, load_yaml
 from stores.paths import expand_user
+from stores.secrets import masked, remember, remember_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -245,7 +245,11 @@ def _check_address(config: Any) -> None:
     from pymongo.errors import PyMongoError
     from pymongo.uri_parser import parse_uri
 
-    uri = (config.queue.store or {}).get("uri")
+    stores = [config.queue.store or {}, *((config.jobstore or {}).get("docs_store") or {},)]
+    for store in stores:
+        remember_address(str(store.get("uri") or ""))
+        remember(str(store.get("password") or ""))
+    uri = stores[0].get("uri")
     if not isinstance(uri, str) or uri.startswith("mongodb+srv:"):  # the latter asks a name server
         return
     try:

@@ -79,12 +79,12 @@ class EnumerationCache:
     def get(self, key: str) -> Enumeration | None:
         """Return an enumeration, None if it is not there or cannot be read."""
         from workflows.flows.enumeration import Enumeration
-        from workflows.flows.lock_file import parse_lock
+        from workflows.flows.lock_file import checked_lock
 
         try:
             packed = zlib.decompressobj()
             plain = orjson.loads(packed.decompress((self.folder / key).read_bytes(), LARGEST))
-            lock = parse_lock(plain["text"], self.folder / key, "mgsurf enumerate")
+            lock = checked_lock(orjson.loads(plain["text"]), self.folder / key, "mgsurf enumerate")
             works = [Work(bulk, tuple(oriented), tuple(slabs)) for bulk, oriented, slabs in plain["works"]]
             counts = int(plain["n_candidates"])
             problems, notes, whole = list(plain["problems"]), list(plain["notes"]), bool(plain["whole"])

@@ -170,7 +170,7 @@ def checked_structure(compound: LockedCompound, where: str, remedy: str) -> Stru
         if found[-1] == stated:
             return structure
     sides = f"its sites make {_words(found[0])}" if found else "its sites have no symmetry that can be found"
-    raise InputError(f"{where}: {sides}, its entry says {_words(stated)}; {remedy}")
+    raise InputError(f"{where}: {sides}, its entry states {_words(stated)}; {remedy}")
 
 
 def _words(group: tuple[int, str, int, int]) -> str:
@@ -184,7 +184,7 @@ def _words(group: tuple[int, str, int, int]) -> str:
 def check_planes(
     compound: LockedCompound, structure: Structure, settings: dict[str, Any], where: str, remedy: str
 ) -> str:
-    """Count the slabs of a compound with the `slab_settings` of its lock file, and compare.
+    """Count the slabs of a compound with the `slab_settings` of its lock file, and compare the counts.
 
     Only files without checksums need it. Counts decide nothing that is computed, and another version may
     count otherwise, so that other counts are no error; planes that were chosen for a compound are computed.

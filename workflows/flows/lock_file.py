@@ -11,13 +11,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError
 
 from stores.errors import InputError
 from stores.files import NO_ROOM, write_file
-from stores.input_files import read_text
 from stores.method import content_hash
-from stores.nesting import check_depth
 from stores.records import Provenance
 from stores.words import counted
 from workflows.flows.lock_checks import (
@@ -114,8 +112,8 @@ class LockFile(_Model):
     lock_version: int = LOCK_VERSION
     mgsurf: str = Field(description="Version that wrote it")
     made_from: str = Field(description="Hash of `sections`")
-    sections: dict[str, Any] = Field(description="What the campaign file said, defaults included")
-    slab_settings: dict[str, Any] = Field(description="What the slabs were counted with")
+    sections: dict[str, JsonValue] = Field(description="What the campaign file said, defaults included")
+    slab_settings: dict[str, JsonValue] = Field(description="What the slabs were counted with")
     left_out: list[str] = Field(default_factory=list, description="What the sources could not deliver")
     compounds: list[LockedCompound]
     competing: list[Phase] = Field(
@@ -199,32 +197,30 @@ def read_lock(path: Path, how: str) -> LockFile:
         by a newer mgsurf; fields and compounds that changed are named.
     """
     try:
-        text = read_text(path)
+        plain = read_json(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such lock file; run {how} first") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; check path and permissions") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: the lock file is damaged ({error.reason}); {remedy(how)}") from None
-    return parse_lock(text, path, how)
-
-
-def parse_lock(text: str, path: Path, how: str) -> LockFile:
-    """Return the lock file of a text, checked as by `read_lock`."""
-    try:
-        check_depth(text)
-        plain = json.loads(text, parse_constant=_refuse_constant)
-    except ValueError as error:  # JSONDecodeError and TooDeepError are ValueErrors
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         line = getattr(error, "lineno", None)
         place = f"{path}:{line}" if line else str(path)
         raise InputError(f"{place}: the lock file is damaged ({_damage(error)}); {remedy(how)}") from None
+    return checked_lock(plain, path, how)
+
+
+def checked_lock(plain: Any, path: Path, how: str) -> LockFile:
+    """Return the lock file of what its JSON holds, checked; parameters and errors as of `read_lock`."""
     version = plain.get("lock_version") if isinstance(plain, dict) else None
     if isinstance(version, int) and version > LOCK_VERSION:
         raise InputError(
             f"{path}: written by a newer mgsurf (layout {version}, this one reads up to {LOCK_VERSION}); "
             "upgrade mgsurf"
         )
-    stated = plain.pop(CHECKSUMS, None) if isinstance(plain, dict) else None
+    stated = None
+    if isinstance(plain, dict):
+        stated = plain.get(CHECKSUMS)
+        plain = {name: value for name, value in plain.items() if name != CHECKSUMS}
     try:
         lock = LockFile.model_validate(plain)
         places, lock._removed = compare(plain, lock.lock_version, stated)
@@ -276,10 +272,6 @@ def removed_line(lock: LockFile, path: Path) -> list[str]:
         return []
     named = ", ".join(lock.removed[:SHOWN_PLACES]) + (" ..." if len(lock.removed) > SHOWN_PLACES else "")
     return [f"{path}: {counted(len(lock.removed), 'compound')} deleted by hand: {named}"]
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def campaign_lock(campaign: Campaign) -> LockFile:

@@ -16,6 +16,7 @@ from stores.files import NO_ROOM, FileLock, write_file
 from stores.method import Method, content_hash
 from stores.plain import plain_values
 from stores.records import CalculationKind, CalculationOutput, CalculationRecord, CalculationStatus
+from stores.secrets import masked
 from stores.structures.document import structure_from_document
 from workflows.jobs.progress import Stage, announce
 from workflows.structures.naming import chemsys, mg_first_formula
@@ -221,9 +222,9 @@ def _run_safely(
         reason = f"{type(error).__name__}: {error}"
     except Exception as error:  # noqa: BLE001 -- any engine fault is this calculation's answer
         with suppress(FileNotFoundError):  # somebody removed the folder, which may be what went wrong
-            (directory / "traceback.txt").write_text(traceback.format_exc())
+            (directory / "traceback.txt").write_text(masked(traceback.format_exc()))
         reason = f"{type(error).__name__}: {error} (see {directory / 'traceback.txt'})"
-    return CalculationOutput(status=CalculationStatus.FAILED, reason=" ".join(reason.split()))
+    return CalculationOutput(status=CalculationStatus.FAILED, reason=" ".join(masked(reason).split()))
 
 
 def _check_room(directory: Path) -> None:

@@ -9,6 +9,7 @@ from workflows.analysis.surface_energy import reference_element
 from workflows.report.style import (
     GAMMA_LABEL,
     GREY,
+    LIGHT,
     LINE_STYLES,
     MARKERS,
     PALETTE,
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from workflows.analysis.stable_window import StableWindow
 
 ROWS_PER_COLUMN = 22
+MOST_NAMED = 2 * ROWS_PER_COLUMN
+"""Of more facets, those that come lowest within the window are named; the others are grey lines."""
+
 STABLE = "#E3F2E6"
 """Background where the compound is stable."""
 
@@ -75,16 +79,20 @@ def chemical_potential_figure(
     elements = chosen[0]["chemsys"].split("-")
     reference = reference_element(elements)
     partner = next(element for element in elements if element != reference)
-    planes = list(dict.fromkeys(tuple(r["miller_index"]) for r in chosen))
-    columns = -(-len(chosen) // ROWS_PER_COLUMN)
+    named = sorted(chosen, key=lambda r: _lowest(r, lowest))[:MOST_NAMED]
+    grey = [r for r in chosen if all(r is not one for one in named)]
+    named.sort(key=sort_key)
+    planes = list(dict.fromkeys(tuple(r["miller_index"]) for r in named))
+    columns = -(-len(named) // ROWS_PER_COLUMN)
 
     with styled():
-        figure = new_figure(
-            6.4 + 2.4 * (columns - 1), max(4.2, 0.215 * min(len(chosen), ROWS_PER_COLUMN) + 1)
-        )
+        figure = new_figure(6.4 + 2.4 * (columns - 1), max(4.2, 0.215 * min(len(named), ROWS_PER_COLUMN) + 1))
         axes = figure.subplots()
         seen: dict[tuple[int, ...], int] = {}
-        for record in chosen:
+        for record in grey:
+            gamma, slope = record["surface_energy"], record.get("surface_energy_slope") or 0.0
+            axes.plot([lowest, 0.0], [gamma + slope * lowest, gamma], color=LIGHT, linewidth=0.7, zorder=1)
+        for record in named:
             plane = tuple(record["miller_index"])
             number = seen[plane] = seen.get(plane, -1) + 1
             gamma, slope = record["surface_energy"], record.get("surface_energy_slope") or 0.0
@@ -111,12 +119,21 @@ def chemical_potential_figure(
                 text, (x, 1), (0, 5), xycoords="axes fraction", textcoords="offset points",
                 ha=side, color=GREY, fontweight="bold",
             )  # fmt: skip
-        axes.set_title(f"{formula_mathtext(formulas[0])}: surface energy of each facet", pad=18)
+        title = f"{formula_mathtext(formulas[0])}: surface energy of each facet"
+        if grey:
+            title += f"\n{len(named)} of {len(chosen)} are named, those that come lowest; grey: the others"
+        axes.set_title(title, pad=18)
         if stable is not None:
             _shade(axes, stable, lowest)
         add_joule_axis(axes)
         figure.legend(loc="outside right center", ncols=columns, handlelength=2.6)
         return figure
+
+
+def _lowest(record: Mapping[str, Any], x_rich: float) -> float:
+    """Return the lowest surface energy within the window (eV/A^2)."""
+    gamma, slope = float(record["surface_energy"]), float(record.get("surface_energy_slope") or 0.0)
+    return min(gamma, gamma + slope * x_rich)
 
 
 def _shade(axes: Axes, stable: StableWindow, lowest: float) -> None:

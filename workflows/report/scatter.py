@@ -28,36 +28,58 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_LABELS = 60
-"""Of so many facets nearly every label finds a place; looking for one takes 15 ms a label."""
+"""Of so many facets nearly every label finds a place; of more, those of the Pareto front alone have one."""
+
+_ROOMY = 14
+"""Up to so many facets every label finds a place, in larger type."""
 
 
-def pareto_front(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def pareto_front(
+    records: Sequence[Mapping[str, Any]], high_work_function: bool = True
+) -> list[Mapping[str, Any]]:
     """List the accepted facets that no other beats in both low surface energy and high work function.
-
-    Returns
-    -------
-    list
-        From the lowest surface energy to the highest work function.
-    """
-    good = [r for r in records if is_accepted(r, "surface_energy", "work_function")]
-    front: list[Mapping[str, Any]] = []
-    for record in sorted(good, key=lambda r: (r["surface_energy"], -r["work_function"])):
-        if not front or record["work_function"] > front[-1]["work_function"]:
-            front.append(record)
-    return front
-
-
-def scatter_figure(records: Iterable[Mapping[str, Any]]) -> Figure:
-    """Draw the Mg-rich surface energy against the work function of every facet.
-
-    Facets with a rejected value are hollow. The grey steps are the Pareto front: no accepted facet has
-    both a lower surface energy and a higher work function. One colour for each compound, or for each
-    plane if there is only one compound. Beyond `MOST_LABELS` facets the rest have no label.
 
     Parameters
     ----------
     records
         Stored surface records.
+    high_work_function
+        Whether a high work function is better; False for a low one.
+
+    Returns
+    -------
+    list
+        From the lowest surface energy to the best work function; facets with equal values all count.
+    """
+    sign = -1 if high_work_function else 1
+    good = [r for r in records if is_accepted(r, "surface_energy", "work_function")]
+    front: list[Mapping[str, Any]] = []
+    for record in sorted(good, key=lambda r: (r["surface_energy"], sign * r["work_function"])):
+        last = front[-1] if front else None
+        values = record["surface_energy"], record["work_function"]
+        if (
+            last is None
+            or sign * values[1] < sign * last["work_function"]
+            or values == (last["surface_energy"], last["work_function"])
+        ):
+            front.append(record)
+    return front
+
+
+def scatter_figure(records: Iterable[Mapping[str, Any]], high_work_function: bool = True) -> Figure:
+    """Draw the Mg-rich surface energy against the work function of every facet.
+
+    Facets with a rejected value are hollow. The grey steps are the Pareto front: no accepted facet has
+    both a lower surface energy and a higher work function. One colour for each compound, or for each
+    plane if there is only one compound. All facets of the Pareto front are labelled, the others where there
+    is room; none of them if there are more than `MOST_LABELS` facets.
+
+    Parameters
+    ----------
+    records
+        Stored surface records.
+    high_work_function
+        Whether a high work function is better; False for a low one.
 
     Raises
     ------
@@ -71,7 +93,7 @@ def scatter_figure(records: Iterable[Mapping[str, Any]]) -> Figure:
     formulas = list(dict.fromkeys(r["formula"] for r in known))
     single = len(formulas) == 1
     groups = list(dict.fromkeys(_group(r, single) for r in known))
-    front = pareto_front(known)
+    front = pareto_front(known, high_work_function)
 
     with styled():
         figure = new_figure(7.0 if len(groups) > 1 else 6.0, 4.8)
@@ -101,22 +123,27 @@ def scatter_figure(records: Iterable[Mapping[str, Any]]) -> Figure:
         axes.set_ylabel(PHI_LABEL)
         what = formula_mathtext(formulas[0]) if single else f"{len(formulas)} compounds"
         title = f"{what}: surface energy against work function"
-        if len(known) > MOST_LABELS:
-            title += f"\n{MOST_LABELS} of {len(known)} facets are labelled, those of the Pareto front first"
-        axes.set_title(title)
+        crowded = len(known) > MOST_LABELS
+        axes.set_title(title + "\n " * crowded)
         add_joule_axis(axes, horizontal=True)
         columns = -(-len(groups) // 20)
         figure.legend(loc="outside right upper", ncols=columns, handletextpad=0.3)
         important = {id(r) for r in front}
         ordered = [*front, *(r for r in known if id(r) not in important)]
-        labelled = ordered[:MOST_LABELS]
-        label_points(
+        wanted = ordered if len(ordered) <= MOST_LABELS else front
+        labelled = label_points(
             axes,
             [(r["surface_energy"], r["work_function"]) for r in ordered],
-            [facet_mathtext(r, with_formula=not single) for r in labelled],
-            fontsize=8 if len(ordered) < 15 else 7,
+            [facet_mathtext(r, with_formula=not single) for r in wanted],
+            required=len(front),
+            fontsize=8 if len(ordered) <= _ROOMY else 7,
             lines=_steps(front),
         )
+        if crowded:
+            title += f"\n{len(front)} of {len(known)} facets are labelled: the Pareto front"
+        elif len(labelled) < len(known):
+            title += f" ({len(labelled)} of {len(known)} facets are labelled)"
+        axes.set_title(title)
         return figure
 
 

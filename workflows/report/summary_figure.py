@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
@@ -21,7 +22,7 @@ from workflows.report.style import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -29,10 +30,18 @@ if TYPE_CHECKING:
     Row = tuple[float, Mapping[str, Any]]
 
 
-def summary_figure(records: Iterable[Mapping[str, Any]], title: str = "") -> Figure:
-    """Draw, facet by facet, gamma from X-rich to Mg-rich and the work function.
+BLOCK = 52
+"""Facets below one another; with their compounds' names they are as tall as a page."""
 
-    Rejected values are hollow; a facet without any value is named with its verdict.
+MOST = 2 * BLOCK
+
+
+def summary_figure(records: Iterable[Mapping[str, Any]], title: str = "") -> Figure:
+    """Draw, facet by facet, gamma from X-rich to Mg-rich and the work function, on one page.
+
+    Rejected values are hollow; a facet without any value is named with its verdict. Above `BLOCK` facets
+    there are two blocks side by side; of more than two blocks hold, the facets of lowest accepted surface
+    energy are shown and the title states how many there are.
 
     Parameters
     ----------
@@ -46,51 +55,80 @@ def summary_figure(records: Iterable[Mapping[str, Any]], title: str = "") -> Fig
     InputError
         If there is no record.
     """
-    listed = sorted(records, key=sort_key)
+    listed = list(records)
     if not listed:
         raise InputError("summary figure: no surface record to show; run the campaign first")
-    # facets from top to bottom, with a gap before every further compound
-    lines: list[Row] = []
-    y, previous = 0.0, None
-    for record in listed:
-        y += 1.0 if record["formula"] == previous else (0.0 if previous is None else 2.1)
-        lines.append((y, record))
-        previous = record["formula"]
+    if len(listed) > MOST:
+        kept = f"{MOST} of {len(listed)} facets, those of lowest surface energy"
+        title = f"{title}: {kept}" if title else kept
+        listed = sorted(listed, key=_by_surface_energy)[:MOST]
+    listed.sort(key=sort_key)
+    n_blocks = -(-len(listed) // BLOCK)
+    size = -(-len(listed) // n_blocks)
+    blocks = [_lines(listed[start : start + size]) for start in range(0, len(listed), size)]
+    tallest = max(lines[-1][0] for lines in blocks)
 
     with styled():
-        figure = new_figure(7.6, max(2.6, 0.225 * (y + 2.5) + 1.25))
-        left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.25, 1])
+        figure = new_figure(7.6 * n_blocks, max(2.6, 0.225 * (tallest + 2.5) + 1.25))
+        panels = figure.subplots(1, 2 * n_blocks, squeeze=False, width_ratios=[1.25, 1] * n_blocks)[0]
         if title:
             figure.suptitle(title, fontsize=10.5)
-        _draw_surface_energies(left, lines)
-        _draw_work_functions(right, lines)
-        left.set_yticks([height for height, _ in lines], [facet_mathtext(r) for _, r in lines])
-        left.set_ylim(y + 0.8, -1.7)
-        for axes in (left, right):
-            axes.grid(axis="y", visible=False)
-            axes.tick_params(axis="y", length=0)
-            for height, _ in lines:
-                axes.axhline(height, color=LIGHT, linewidth=0.6, zorder=0)
-        first: set[str] = set()
-        for height, record in lines:
-            if record["formula"] not in first:
-                first.add(record["formula"])
-                left.annotate(
-                    formula_mathtext(record["formula"]), (0, height - 0.95), (-6, 0), ha="right", va="center",
-                    xycoords=("axes fraction", "data"), textcoords="offset points", fontweight="bold",
-                )  # fmt: skip
-        handles, labels = left.get_legend_handles_labels()
+        for lines, left, right in zip(blocks, panels[::2], panels[1::2], strict=True):
+            _draw_surface_energies(left, lines, listed)
+            _draw_work_functions(right, lines)
+            _name_facets(left, right, lines, tallest)
+        for columns in (panels[::2], panels[1::2]):  # equal scales, so that blocks compare
+            limits = [axes.get_xlim() for axes in columns]
+            for axes in columns:
+                axes.set_xlim(min(low for low, _ in limits), max(high for _, high in limits))
+        handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, handletextpad=0.3)
         return figure
 
 
-def _draw_surface_energies(axes: Axes, lines: list[Row]) -> None:
+def _by_surface_energy(record: Mapping[str, Any]) -> tuple[bool, float]:
+    value = record.get("surface_energy")
+    accepted = verdict_of(record, "surface_energy") == "accepted" and value is not None
+    return not accepted, math.inf if value is None else float(value)
+
+
+def _lines(records: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Return facets from top to bottom with their heights, with a gap before every further compound."""
+    lines: list[Row] = []
+    y, previous = 0.0, None
+    for record in records:
+        y += 1.0 if record["formula"] == previous else (0.0 if previous is None else 2.1)
+        lines.append((y, record))
+        previous = record["formula"]
+    return lines
+
+
+def _name_facets(left: Axes, right: Axes, lines: list[Row], tallest: float) -> None:
+    left.set_yticks([height for height, _ in lines], [facet_mathtext(r) for _, r in lines])
+    right.set_yticks([])
+    for axes in (left, right):
+        axes.set_ylim(tallest + 0.8, -1.7)
+        axes.grid(axis="y", visible=False)
+        axes.tick_params(axis="y", length=0)
+        for height, _ in lines:
+            axes.axhline(height, color=LIGHT, linewidth=0.6, zorder=0)
+    first: set[str] = set()
+    for height, record in lines:
+        if record["formula"] not in first:
+            first.add(record["formula"])
+            left.annotate(
+                formula_mathtext(record["formula"]), (0, height - 0.95), (-6, 0), ha="right", va="center",
+                xycoords=("axes fraction", "data"), textcoords="offset points", fontweight="bold",
+            )  # fmt: skip
+
+
+def _draw_surface_energies(axes: Axes, lines: list[Row], shown: Sequence[Mapping[str, Any]]) -> None:
     for height, record in lines:
         rich, poor = record.get("surface_energy"), record.get("surface_energy_x_rich")
         status = verdict_of(record, "surface_energy")
         face = PALETTE[0] if status == "accepted" else "white"
         if rich is None:
-            _say(axes, height, status)
+            _write(axes, height, status)
             continue
         if poor is not None:
             axes.plot([rich, poor], [height, height], color=PALETTE[5], linewidth=2.4, zorder=2)
@@ -99,11 +137,11 @@ def _draw_surface_energies(axes: Axes, lines: list[Row]) -> None:
                 markerfacecolor=PALETTE[5] if status == "accepted" else "white", zorder=3,
             )  # fmt: skip
         axes.plot(rich, height, "o", markersize=6.5, color=PALETTE[0], markerfacecolor=face, zorder=4)
-    binary = any(record.get("surface_energy_x_rich") is not None for _, record in lines)
+    binary = any(record.get("surface_energy_x_rich") is not None for record in shown)
     axes.plot([], [], "o", color=PALETTE[0], label="Mg-rich" if binary else "surface energy")
     if binary:
         axes.plot([], [], "D", color=PALETTE[5], markersize=5, label="X-rich")
-    if any(verdict_of(r, t) != "accepted" for _, r in lines for t in ("surface_energy", "work_function")):
+    if any(verdict_of(r, t) != "accepted" for r in shown for t in ("surface_energy", "work_function")):
         axes.plot([], [], "o", color=GREY, markerfacecolor="white", label="rejected")
     axes.margins(x=0.08)
     axes.set_xlabel(GAMMA_LABEL)
@@ -114,7 +152,7 @@ def _draw_work_functions(axes: Axes, lines: list[Row]) -> None:
     for height, record in lines:
         phi, status = record.get("work_function"), verdict_of(record, "work_function")
         if phi is None:
-            _say(axes, height, status)
+            _write(axes, height, status)
             continue
         face = PALETTE[1] if status == "accepted" else "white"
         axes.plot(phi, height, "o", markersize=6.5, color=PALETTE[1], markerfacecolor=face, zorder=3)
@@ -122,7 +160,7 @@ def _draw_work_functions(axes: Axes, lines: list[Row]) -> None:
     axes.set_xlabel(PHI_LABEL)
 
 
-def _say(axes: Axes, height: float, status: str) -> None:
+def _write(axes: Axes, height: float, status: str) -> None:
     """Write a verdict where there is no value, at the left edge of the panel."""
     axes.annotate(
         status.replace("_", " "), (0.02, height), xycoords=("axes fraction", "data"), va="center",

@@ -179,7 +179,7 @@ def history_figure(history: Sequence[Row]) -> Figure:
     angles = [r for r in history if r["cosine"] is not None]
     panels = 1 + several + bool(angles)
     with styled():
-        figure = new_figure(3.9 * panels + 0.4, 3.3)
+        figure = new_figure(3.9 * panels + 0.4, 3.3 + 0.17 * (len(history[0]["loss"]) + 2))
         all_axes = list(figure.subplots(1, panels, squeeze=False)[0])
         for axes in all_axes:
             axes.xaxis.get_major_locator().set_params(integer=True)
@@ -203,15 +203,20 @@ def _losses(axes: Axes, history: Sequence[Row]) -> None:
     best = min(history, key=lambda r: float(r["score"]))["epoch"]
     axes.axvline(best, color=GREY, linewidth=1, linestyle=(0, (4, 2)), label=f"kept: epoch {best}")
     axes.set(xlabel="epoch", ylabel="error (standard deviations of the labels)")
-    _log_scale(axes)
-    axes.legend(fontsize=7.5, frameon=True, facecolor="white", edgecolor="none", framealpha=0.9)
+    log_scale(axes)
+    _legend_above(axes)
+
+
+def _legend_above(axes: Axes) -> None:
+    """Put the legend over the panel, where it covers no curve."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), fontsize=7.5, borderaxespad=0.3)
 
 
 def _marker(history: Sequence[Row]) -> str:
     return "o" if len(history) < _MARKED else ""
 
 
-def _log_scale(axes: Axes) -> None:
+def log_scale(axes: Axes) -> None:
     """Make the vertical axis logarithmic with ticks at plain numbers, more of them where it is short."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
@@ -239,7 +244,7 @@ def _weights(axes: Axes, history: Sequence[Row]) -> None:
     axes.set(xlabel="epoch", ylabel="weight of the loss")
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, 0.9), max(high, 1.1))
-    axes.legend()
+    _legend_above(axes)
 
 
 def _angles(axes: Axes, history: Sequence[Row]) -> None:
@@ -249,8 +254,7 @@ def _angles(axes: Axes, history: Sequence[Row]) -> None:
     axes.set(xlabel="epoch", ylabel="angle between the targets' gradients (°)")
     low, high = min(*angle, 90), max(*angle, 90)
     axes.set_ylim(max(low - 12, 0), min(high + 12, 180))
-    axes.text(0.97, 0.96, "above 90° the targets conflict", transform=axes.transAxes, ha="right", va="top",
-              fontsize=7.5, color=GREY)  # fmt: skip
+    axes.set_title("above 90° the targets conflict", fontsize=8, color=GREY)
 
 
 def learning_curve_figure(points: Sequence[Row], target: str) -> Figure:
@@ -282,9 +286,9 @@ def learning_curve_figure(points: Sequence[Row], target: str) -> Figure:
         unit = unit_of(target)
         axes.set(xscale="log", xlabel="training slabs")
         axes.set_ylabel(f"{target_name(target)}, test MAE" + (f" ({unit})" if unit else ""))
-        _log_scale(axes)
+        log_scale(axes)
         sizes = sorted({p["n"] for p in points})
         axes.set_xticks(sizes, [str(n) for n in sizes])
         axes.set_xticks([], minor=True)
-        axes.legend()
+        figure.legend(loc="outside right upper")
     return figure

@@ -180,7 +180,10 @@ def converge(
     termination: Annotated[int, typer.Option(min=0, help="Number of the termination.")] = 0,
     symprec: SymprecOption = None,
     scan: Annotated[
-        list[ScanKind] | None, typer.Option(help="What to vary (may be repeated); all by default.")
+        list[ScanKind] | None,
+        typer.Option(
+            metavar="NAME", help=f"What to vary: {', '.join(ScanKind)} (may be repeated); all by default."
+        ),
     ] = None,
     engine: Annotated[str, typer.Option(metavar="NAME", help="Engine.")] = "gpaw",
     preset: Annotated[str, typer.Option(metavar="NAME", help="Its preset: demo, production.")] = "demo",

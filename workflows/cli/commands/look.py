@@ -25,6 +25,7 @@ from workflows.cli.options import (
     ProjectOption,
     QuietOption,
     StoreOption,
+    figure_kind,
     with_filters,
 )
 from workflows.cli.typer_app import LOOK, app
@@ -115,7 +116,15 @@ def query(
 @app.command(rich_help_panel=LOOK)
 @with_filters
 def plot(
-    kind: Annotated[PlotKind, typer.Argument(help="What to draw.")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND",
+            callback=figure_kind,
+            autocompletion=lambda: list(PlotKind),
+            help=f"What to draw: {', '.join(PlotKind)}.",
+        ),
+    ],
     filters: SurfaceFilter,
     output: OutputOption = None,
     overwrite: OverwriteOption = False,
@@ -160,7 +169,7 @@ def plot(
     """
     from workflows.cli.plot import draw
 
-    return draw(kind.value, filters, output, overwrite, store, phases, phases_method, dmu, x_rich, max_index)
+    return draw(kind, filters, output, overwrite, store, phases, phases_method, dmu, x_rich, max_index)
 
 
 @app.command(rich_help_panel=LOOK)
