@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, Valid
 
 from stores.errors import InputError
 from stores.files import NO_ROOM, write_file
+from stores.input_files import read_json
 from stores.method import content_hash
 from stores.records import Provenance
 from stores.words import counted
