@@ -2,7 +2,7 @@
 
 A folder holds it: ``manifest.json`` (calibration, checksums of all files and of itself), ``member-0.pt``,
 ``member-1.pt``, ... (`model.checkpoint`), ``map.pt`` (where the training slabs lie in the first member's
-embedding) and, where the preset has them, trees and kernel ridge regression beside the networks, ``trees.pt``
+embedding) and, where the preset has them, trees and a Gaussian process beside the networks, ``trees.pt``
 (`model.companion`). One member is an ensemble too; its uncertainty rests on the distance from the training
 slabs and on the trees.
 """
