@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from stores import input_files
 from stores.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def read_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
         If it cannot be read, holds no JSON object, or was changed after it was written.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = input_files.read_json(path)
     except FileNotFoundError:
         raise
     except (OSError, ValueError, RecursionError) as error:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stores.errors import InputError
+from stores.input_files import read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +84,7 @@ def read_table(path: Path, is_id: Callable[[str], bool]) -> Table:
     InputError
         If the file is no text, is empty, or has decimal commas and decimal points.
     """
-    raw = path.read_bytes()
+    raw = read_bytes(path)
     encoding = "utf-16" if raw[:2] in (BOM_UTF16_BE, BOM_UTF16_LE) else "utf-8-sig"
     try:
         text = raw.decode(encoding)

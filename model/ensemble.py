@@ -296,7 +296,7 @@ def load_ensemble(folder: Path) -> Ensemble:
     try:
         if unknown := ", ".join(sorted(manifest.keys() - _KEYS)):
             raise ValueError(f"it has {unknown}")
-        names, elements = file_names(manifest), tuple(str(symbol) for symbol in manifest["elements"])
+        names, elements = file_names(manifest), tuple(_words(manifest["elements"]))
         calibration = {name: _calibration(values) for name, values in manifest["calibration"].items()}
         sha256 = manifest.get("sha256", dict.fromkeys(names))
         if set(sha256) != set(names):
@@ -425,11 +425,20 @@ def _check_alike(members: Sequence[TrainedModel], where: str) -> None:
         raise InputError(f"{where}: members predict different targets or need different graphs; train again")
 
 
+def _words(values: Any) -> list[str]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError(f"{str(values)[:60]} is no list of names")
+    return values
+
+
 def _plain(calibration: Calibration) -> dict[str, Any]:
     """JSON knows no infinity."""
     return {k: v if math.isfinite(v) else None for k, v in asdict(calibration).items()}
 
 
 def _calibration(values: dict[str, Any]) -> Calibration:
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | None):
+            raise ValueError(f"{name} is {str(value)[:60]}, no number")
     plain: dict[str, Any] = {k: math.inf if v is None else float(v) for k, v in values.items()}
     return Calibration(**plain | {"n": int(values["n"])})

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
 from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +13,8 @@ from model.imported import Labelled, Problem, Rows, checked_names
 from model.label_units import QUANTITIES, split_heading
 from model.slab_frame import PlainSlab
 from stores.errors import InputError
+from stores.input_files import LARGEST, read_bytes
+from stores.nesting import check_depth
 from stores.structures.cell import lattice_matrix
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ def read_shared(path: Path, names: Sequence[str] | None) -> Rows:
     if file is None:
         raise InputError(f"{path} has no {SHARED_FILES[0]}; check the path.")
     try:
-        raw = file.read_bytes()
-        plain = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
-        content = orjson.loads(plain.removeprefix(BOM_UTF8))
-    except (OSError, EOFError, ValueError, zlib.error) as error:  # damaged gzip raises all of them
+        raw = read_bytes(file, LARGEST).removeprefix(BOM_UTF8)
+        check_depth(raw)
+        content = orjson.loads(raw)
+    except (OSError, ValueError) as error:
         raise InputError(f"{file} cannot be read ({error}); copy it again.") from error
     records = content.get("records") if isinstance(content, dict) else None
     if not isinstance(records, list):

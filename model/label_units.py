@@ -65,6 +65,9 @@ QUANTITIES: dict[str, Quantity] = {
     ),
 }
 
+LONGEST_HEADING = 200
+"""Characters of a column heading that may name a unit."""
+
 UNITS = {target: quantity.unit for target, quantity in QUANTITIES.items()}
 """Of the targets whose unit is agreed."""
 
@@ -132,6 +135,8 @@ def split_heading(heading: str) -> tuple[str, str | None]:
         normalised; other names stay as they are.
     """
     name, unit = heading.strip(), None
+    if len(name) > LONGEST_HEADING:  # the pattern below takes quadratic time
+        return name, None
     if found := re.fullmatch(r"(.*?)\s*(?:[(\[](.+)[)\]]|\s/\s(.+))", name):
         name, unit = found[1], found[2] or found[3]
     own = re.sub(r"[\s-]+", "_", name.lower())

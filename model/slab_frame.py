@@ -9,6 +9,7 @@ import numpy as np
 
 from stores.errors import InputError
 from stores.structures.document import read_document
+from stores.structures.reading import MAX_EDGE, MAX_FRACTION
 from stores.structures.vacuum import across_slab, find_vacuum, vacuum_directions
 
 if TYPE_CHECKING:
@@ -135,11 +136,19 @@ def frame_of(slab: PlainSlab) -> SlabFrame:
     numbers, lattice, fractional = slab.numbers, slab.lattice, slab.fractional
     if not len(numbers):
         raise InputError("The slab has no atoms; check its file.")
+    if not np.isfinite(lattice).all() or not np.isfinite(fractional).all():
+        raise InputError("The slab's cell or coordinates are not finite numbers; correct its file.")
+    longest, farthest = float(np.abs(lattice).max()), float(np.abs(fractional).max())
+    if longest > MAX_EDGE or farthest > MAX_FRACTION:
+        raise InputError(
+            f"The slab's cell has a vector of {longest:.3g} A, or a fractional coordinate is {farthest:.3g}; "
+            "give lattice vectors in A and fractional coordinates."
+        )
     normal = np.cross(lattice[0], lattice[1])
     area = float(np.linalg.norm(normal))
     height = abs(float(lattice[2] @ normal)) / area if area > 1e-6 else 0.0
-    if height < 1e-3 or not np.isfinite(lattice).all() or not np.isfinite(fractional).all():
-        raise InputError("The slab's cell is flat or not a number; check its lattice vectors.")
+    if height < 1e-3:
+        raise InputError("The slab's cell is flat; check its lattice vectors.")
     across = across_slab(vacuum_directions(lattice, fractional))
     if across.plane != (0, 0, 1):
         raise InputError(

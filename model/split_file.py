@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
+from stores.input_files import read_text
 from stores.words import counted
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def write_split(dataset: Dataset, split: Split, path: Path) -> None:
 def _read(path: Path) -> dict[str, str]:
     """Return the part of each record that a file names."""
     try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
+        rows = list(csv.DictReader(io.StringIO(read_text(path))))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as a split ({error}); give a CSV file") from error
     if not rows or not {"record_id", "part"} <= set(rows[0]):

@@ -16,6 +16,7 @@ URI                                     store
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.collection import LAYOUTS, Collection, layout_of
 from stores.errors import InputError
-from stores.mongo import masked as masked
+from stores.secrets import masked, remember_address, userinfo
 
 if TYPE_CHECKING:
     from jobflow import JobStore
@@ -56,17 +57,29 @@ def parse_uri(uri: str) -> Place:
         If it has none of the known forms.
     """
     scheme, separator, rest = uri.partition("://")
+    remember_address(uri)
     if not separator and uri.lower().endswith(_SUFFIXES):
         return Place("sqlite", str(Path(uri).expanduser().absolute()))
     if separator and scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         return Place("sqlite", str(Path(rest[1:]).expanduser().absolute()))
     if separator and scheme in ("mongodb", "mongodb+srv") and rest:
+        _check_userinfo(uri)
         return Place("mongodb", uri)
     if separator and scheme == "folder" and rest.startswith("/") and len(rest) > 1:
         return Place("folder", str(Path(rest)))
     if separator and scheme == "memory":
         return Place("memory", rest)
     raise InputError(f"The store {masked(uri)!r} has no known form; give one of {FORMS}.")
+
+
+def _check_userinfo(uri: str) -> None:
+    """Refuse a user or password without percent-encoding: parts of it would be taken for hosts, and shown."""
+    user, password = userinfo(uri)
+    if re.search(r"[/?#\[\]@:\s]|%(?![0-9A-Fa-f]{2})", f"{user}{password}"):
+        raise InputError(
+            f"The store {masked(uri)!r} has a user or password with one of : / ? # [ ] @ % or a blank; write "
+            "them as %3A %2F %3F %23 %5B %5D %40 %25 %20 (an @ among the options, too)."
+        )
 
 
 def default_store_uri() -> str:

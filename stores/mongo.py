@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +12,7 @@ from stores.errors import InputError, StoreError
 from stores.filters import checked
 from stores.projections import Projection, Properties, upwards
 from stores.ranks import rank_of, statuses
+from stores.secrets import masked
 from stores.values import dumps, encode, loads, order_key, value_at
 
 DEFAULT_DATABASE = "mgsurf"
@@ -23,12 +23,6 @@ META = "mgsurf_meta"
 """Collection whose document ``layout`` says the version of the layout of all others."""
 
 _memory: dict[str, Any] = {}
-
-
-def masked(uri: str) -> str:
-    """Return a URI, or a text with URIs in it, without the passwords, whatever their form."""
-    uri = re.sub(r"(//[^:/@\s]*|\b[^:/@\s]+):(?!//)\S*@", r"\1:***@", uri)
-    return re.sub(r"(?i)([?&;][^=&\s]*(?:password|token|secret)[^=&\s]*=)[^&\s]*", r"\1***", uri)
 
 
 def database_name(uri: str) -> str:

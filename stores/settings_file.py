@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from stores.errors import InputError
+from stores.input_files import read_text
+from stores.nesting import load_yaml
 
 DEFAULT = Path(".config") / "mgsurf.yaml"
 KNOWN: dict[str, tuple[type, str]] = {
@@ -52,8 +54,8 @@ def read_settings_file() -> dict[str, Any]:
     from ruamel.yaml import YAML, YAMLError
 
     try:
-        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except (YAMLError, OSError, UnicodeDecodeError) as error:
+        values = load_yaml(read_text(path), YAML(typ="safe"))
+    except (YAMLError, OSError, ValueError, OverflowError) as error:
         raise InputError(
             f"The settings file {path} cannot be read: {' '.join(str(error).split())}"
         ) from error

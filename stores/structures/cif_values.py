@@ -64,9 +64,8 @@ def _key(name: str) -> str:
 
 def _add(found: Tags, key: str, values: list[str], where: str) -> None:
     if found.setdefault(key, values) != values:
-        raise InputError(
-            f"{where} has {key} twice ({found[key][0]} ... and {values[0]} ...): keep one of them"
-        )
+        one, other = (next(iter(column), "nothing") for column in (found[key], values))
+        raise InputError(f"{where} has {key} twice ({one} ... and {other} ...): keep one of them")
 
 
 def _text(value: str) -> str:

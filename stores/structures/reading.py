@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stores.errors import InputError
+from stores.input_files import read_bytes
+from stores.nesting import load_json
 from stores.structures.encoding import decode
 from stores.structures.overlaps import MIN_DISTANCE, closest_overlap
 from stores.structures.vacuum import check_bulk
@@ -24,8 +25,8 @@ LOG = logging.getLogger(__name__)
 
 FORMATS = "CIF (.cif), POSCAR, CONTCAR or .vasp, extended XYZ (.xyz, .extxyz), pymatgen JSON (.json)"
 _MIN_FLATNESS = 1e-3  # volume over the product of the cell's edges
-_MAX_EDGE, _MAX_VOLUME = 1e3, 1e7  # A, A^3; in a larger cell the grid of neighbours fills the memory
-_MAX_FRACTION = 1e3  # a fractional coordinate beyond is a Cartesian one, or damaged
+MAX_EDGE, _MAX_VOLUME = 1e3, 1e7  # A, A^3; in a larger cell the grid of neighbours fills the memory
+MAX_FRACTION = 1e3  # a fractional coordinate beyond is a Cartesian one, or damaged
 
 
 def is_structure_file(path: Path) -> bool:
@@ -68,7 +69,7 @@ def check_structure(structure: Structure, where: str) -> None:
         raise InputError(
             f"{where}: the cell has no volume ({abs(np.linalg.det(matrix)):.2g} A^3): correct the lattice"
         )
-    if edges.max() > _MAX_EDGE or abs(np.linalg.det(matrix)) > _MAX_VOLUME:
+    if edges.max() > MAX_EDGE or abs(np.linalg.det(matrix)) > _MAX_VOLUME:
         size = " x ".join(f"{edge:.4g}" for edge in edges)
         raise InputError(f"{where}: the cell of {size} A is too large: give lattice vectors in A")
     for i, site in enumerate(structure):
@@ -91,7 +92,7 @@ def _check_site(site: object, i: int, where: str) -> None:
     if not np.all(np.isfinite(site.frac_coords)):  # type: ignore[attr-defined]
         raise InputError(f"{where}: {name} has coordinates that are not finite numbers: correct them")
     farthest = float(np.abs(site.frac_coords).max())  # type: ignore[attr-defined]
-    if farthest > _MAX_FRACTION:
+    if farthest > MAX_FRACTION:
         raise InputError(f"{where}: {name} has the fractional coordinate {farthest:.3g}: correct it")
 
 
@@ -219,7 +220,7 @@ def read_cif_file(path: str | Path) -> list[CifCrystal]:
 
 def _read_text(path: Path) -> str:
     try:
-        text = decode(path.read_bytes())
+        text = decode(read_bytes(path))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
     except ValueError as error:
@@ -254,7 +255,7 @@ def _parse(path: Path, text: str, notes: list[str]) -> list[Structure]:
             return [read_poscar(text, where, notes)]
         from stores.structures.document import structure_from_document
 
-        return [structure_from_document(json.loads(text), where, notes)]
+        return [structure_from_document(load_json(text), where, notes)]
     except InputError:
         raise
     except Exception as error:

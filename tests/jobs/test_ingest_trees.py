@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from stores import input_files
 from stores.errors import InputError
 from tests.jobs import minimal_vasprun as minimal
-from workflows.engines import vasp_files
 from workflows.engines.vasp_outputs import read_output
 from workflows.jobs.ingest import plan
 from workflows.jobs.ingest_tree import find_runs
@@ -77,7 +77,7 @@ def test_another_compression_is_named(tree, start, ending, what):
 
 
 def test_a_file_that_expands_without_end_is_refused(tree, monkeypatch):
-    monkeypatch.setattr(vasp_files, "SMALL", 1 << 20)
+    monkeypatch.setattr(input_files, "SMALL", 1 << 20)
     (tree / "slab/vasprun.xml").write_bytes(lzma.compress(b"<modeling>" + b" " * (4 << 20)))
     (problem,) = plan(tree)[0].problems
     assert "expands to more than 300 times" in problem

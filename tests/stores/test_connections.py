@@ -10,7 +10,6 @@ import pytest
 
 from stores.connections import (
     default_store_uri,
-    masked,
     open_job_store,
     open_store,
     parse_uri,
@@ -18,6 +17,7 @@ from stores.connections import (
 )
 from stores.errors import InputError, StoreError
 from stores.mongo import database_name
+from stores.secrets import masked
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,6 +12,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 import workflows.cli.commands  # noqa: F401 -- declares the commands
+from stores.secrets import MaskedFormatter, remember_address
 from workflows.cli.typer_app import app as app
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="replace")
     if os.environ.get("MGSURF_DEBUG") != "1":
         _hush()
+    for argument in sys.argv[1:] if arguments is None else arguments:
+        remember_address(argument)
     interrupted: list[int] = []
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
@@ -65,7 +68,7 @@ def _hush() -> None:
     logging.getLogger().addHandler(logging.NullHandler())
     ours = logging.StreamHandler()
     ours.setLevel(logging.WARNING)
-    ours.setFormatter(logging.Formatter("mgsurf: %(message)s"))
+    ours.setFormatter(MaskedFormatter("mgsurf: %(message)s"))
     for package in ("stores", "model", "workflows"):
         logging.getLogger(package).addHandler(ours)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stores.errors import MgsurfError
+from stores.secrets import masked
 
 EXIT_USAGE = 2
 EXIT_SYSTEM = 74
@@ -55,7 +56,7 @@ class Ending(NamedTuple):
 
 
 def ending(error: BaseException) -> Ending:
-    """Describe an exception that reached the command line.
+    """Describe an exception that reached the command line, without passwords and tokens.
 
     Parameters
     ----------
@@ -68,6 +69,11 @@ def ending(error: BaseException) -> Ending:
         One line per problem; several only where one file has several mistakes. Nothing to print for a
         closed pipe (``mgsurf query | head``).
     """
+    found = _described(error)
+    return Ending([masked(line) for line in found.lines], found.exit_code)
+
+
+def _described(error: BaseException) -> Ending:
     if isinstance(error, KeyboardInterrupt):
         return Ending([INTERRUPTED], EXIT_INTERRUPTED)
     if isinstance(error, BrokenPipeError):
@@ -114,7 +120,7 @@ def _internal_line(error: BaseException) -> str:
     try:
         handle, name = tempfile.mkstemp(prefix="mgsurf-error-", suffix=".log")
         with os.fdopen(handle, "w", encoding="utf-8") as log:
-            log.write("".join(traceback.format_exception(error)))
+            log.write(masked("".join(traceback.format_exception(error))))
     except OSError:
         return f"{line}; no log could be written, MGSURF_DEBUG=1 shows the traceback"
     return f"{line}; details in {Path(name)}, please report them (MGSURF_DEBUG=1 shows them here)"
@@ -135,7 +141,7 @@ def report(error: BaseException) -> int:
         of mgsurf itself, 130 after Ctrl-C, 141 for a closed pipe.
     """
     if os.environ.get("MGSURF_DEBUG") == "1" and not isinstance(error, (KeyboardInterrupt, BrokenPipeError)):
-        traceback.print_exception(error, file=sys.stderr)
+        print(masked("".join(traceback.format_exception(error))), file=sys.stderr, end="")
     lines, exit_code = ending(error)
     for line in lines:
         print(f"mgsurf: {line}", file=sys.stderr)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from stores.errors import InputError
+from stores.nesting import load_json
 from workflows.report.tables import EV_PER_A2_IN_J_PER_M2
 
 TARGETS = ("surface_energy", "work_function")
@@ -284,16 +285,16 @@ def parse_raw(text: str) -> dict[str, Any]:
     InputError
         If it is not a JSON object, or its numbers or brackets have no end.
     """
-    import json
+    from json import JSONDecodeError
 
     try:
-        criteria = json.loads(text, parse_int=_whole_number)
-    except json.JSONDecodeError as error:
+        criteria = load_json(text, parse_int=_whole_number)
+    except JSONDecodeError as error:
         raise InputError(
             f"--filter: not valid JSON at character {error.colno}: {error.msg}; write for example "
             """'{"surface_energy": {"$lt": 0.05}}'"""
         ) from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets without end
+    except ValueError as error:  # a number of thousands of digits; brackets without end
         reason = " ".join(str(error).split(";")[0].split())
         raise InputError(f"--filter: cannot be read ({reason}); write it shorter") from None
     if not isinstance(criteria, dict):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from stores.errors import InputError, StoreError
-from stores.mongo import masked, mongo_database
+from stores.mongo import mongo_database
+from stores.secrets import masked, remember_address
 from workflows.execution.hpc_project import (
     LIGHT_WORKER,
     ProjectAnswers,
@@ -125,6 +126,7 @@ def _work_dir(work_dir: str) -> str:
 
 
 def _mongodb(mongodb: str) -> str:
+    remember_address(mongodb)
     if not re.match(r"mongodb(\+srv)?://.", mongodb):
         raise InputError(f"--mongodb: {masked(mongodb)!r} is no address; write mongodb://HOST:PORT/DATABASE")
     return mongodb

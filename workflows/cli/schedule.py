@@ -17,7 +17,7 @@ from typing import NamedTuple
 from stores.connections import parse_uri, resolve_store_uri
 from stores.errors import InputError
 from stores.method import content_hash
-from stores.mongo import masked
+from stores.secrets import masked
 from stores.settings_file import resolve_work_dir
 
 _MINUTES = {"m": 1, "min": 1, "h": 60, "d": 1440, "w": 10080}
@@ -226,6 +226,11 @@ def _entry(campaign: Path | None, minutes: int, slurm: list[str], store: str | N
         if re.search(r"[\x00-\x1f\x7f%]", text):
             raise InputError(
                 f"{text!r} holds a % or a control character, which crontabs and units do not keep; rename it"
+            )
+    for text in (*command, *environment.values(), *slurm):
+        if masked(text) != text:
+            raise InputError(
+                f"{masked(text)}: the schedule would show this secret; let the program read it from a file"
             )
     for option in slurm:
         if not re.fullmatch(r"--?[a-z].*", option):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.exclusions import excluded_line, list_excluded
+from stores.input_files import read_json
 from stores.settings_file import resolve_work_dir
 from stores.words import counted
 from workflows.cli.console import page
@@ -43,7 +44,7 @@ def running_label(work_dir: Path) -> str | None:
         None if nothing runs. A run on another machine cannot be looked at, so it is believed.
     """
     try:
-        state = json.loads((work_dir / "running.json").read_text(encoding="utf-8"))
+        state = read_json(work_dir / "running.json")
         pid, host, label = int(state["pid"]), str(state["host"]), str(state["label"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from stores.connections import resolve_store_uri
-from stores.mongo import masked
+from stores.secrets import masked
 from workflows.cli.run import campaign_flow, surface_maker
 from workflows.execution.hpc_requests import queue_plan
 from workflows.execution.remote_project import open_project

@@ -13,6 +13,7 @@ from rich.console import Console
 from stores.candidates import computed_slabs, slab_key
 from stores.connections import open_job_store, open_store
 from stores.errors import InputError
+from stores.input_files import read_json
 from stores.method import content_hash
 from stores.words import counted
 from workflows.cli.run import campaign_flow, conclude
@@ -189,7 +190,7 @@ def _unfinished(settings: Campaign, maker: SurfaceMaker) -> ChosenSlabs:
     if not path.is_file():
         return {}
     try:
-        batch = json.loads(path.read_text(encoding="utf-8"))
+        batch = read_json(path)
         candidates = [
             {"bulk_key": key, "miller_index": plane, "termination_key": termination}
             for key, slabs in batch.items()

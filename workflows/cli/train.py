@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
+from stores.input_files import read_json
 from stores.words import counted
 from workflows.cli.console import page
 from workflows.cli.learning import TrainingBar, duration, labelled_slabs, require_network
@@ -190,7 +191,7 @@ def _params(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         return dict(content["params"])
     except OSError as error:
         raise InputError(

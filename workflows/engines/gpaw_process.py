@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import EngineError
+from stores.input_files import read_json
 from workflows.engines.mpi import find_mpirun, gpaw_has_mpi, mpi_environment, mpirun_command
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ STARTED, OTHER_MPI = "worker.started", "worker.other-mpi"
 def finished_answer(directory: Path, task_hash: str) -> dict[str, Any] | None:
     """Return the answer that an earlier worker left in `directory` for this very task, or None."""
     try:
-        answer: dict[str, Any] = json.loads((directory / "output.json").read_text())
+        answer: dict[str, Any] = read_json(directory / "output.json")
     except (OSError, ValueError):
         return None
     return answer if answer.get("task_hash") == task_hash else None
@@ -120,7 +121,7 @@ def _prepare(directory: Path, task: dict[str, Any], answer: dict[str, Any] | Non
 
 def _read_task(directory: Path) -> dict[str, Any]:
     try:
-        task = json.loads((directory / "input.json").read_text())
+        task = read_json(directory / "input.json")
     except (OSError, ValueError):
         return {}
     return task if isinstance(task, dict) else {}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from stores.errors import InputError
-from workflows.engines.vasp_files import DAMAGED, open_output
+from stores.input_files import DAMAGED, LONGEST_LINE, open_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK = 1 << 20
+MOST_POINTS = 10_000
+"""Along one lattice vector: 10 times those of a slab of 100 A."""
 """Bytes read at a time: large enough for speed, small beside the file."""
 
 PERPENDICULAR = 1e-3
@@ -73,7 +75,7 @@ def read_locpot(path: Path, axis: int = 2) -> LocpotAverage:
         If the file is empty, ends early, or holds anything but numbers where the potential should be.
     """
     try:
-        with open_output(path) as stream:
+        with open_input(path) as stream:
             lattice, shape = _read_header(stream, path)
             means = _plane_means(stream, shape, axis)
     except DAMAGED:
@@ -105,7 +107,7 @@ def _read_header(stream: BinaryIO, path: Path) -> tuple[NDArray[np.float64], tup
     """Read the POSCAR part and the line with the size of the grid."""
 
     def line() -> list[str]:
-        text = stream.readline()
+        text = stream.readline(LONGEST_LINE)
         if not text:
             raise ValueError("the file ends before the potential")
         return text.decode("latin-1").split()
@@ -135,6 +137,8 @@ def _read_header(stream: BinaryIO, path: Path) -> tuple[NDArray[np.float64], tup
     nx, ny, nz = (int(word) for word in words)
     if min(nx, ny, nz) < 1:
         raise ValueError(f"the grid {nx} x {ny} x {nz} makes no sense")
+    if max(nx, ny, nz) > MOST_POINTS:
+        raise ValueError(f"the grid {nx} x {ny} x {nz} has over {MOST_POINTS} points along a vector")
     return lattice, (nx, ny, nz)
 
 
@@ -173,6 +177,8 @@ def _values(stream: BinaryIO, total: int) -> Iterator[NDArray[np.float64]]:
     buffer = np.empty(BLOCK // 2)  # a number and its blank take two bytes at least
     while left:
         text = stream.read(BLOCK)
+        if len(rest) > LONGEST_LINE:
+            raise ValueError("a line of over 1 MiB where the potential should be")
         if not text and not rest:
             raise ValueError(f"the file ends after {total - left} of {total} values")
         end = text.rfind(b"\n") + 1 if text else 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from workflows.engines.vasp_files import DAMAGED, open_output
+from stores.input_files import DAMAGED, LARGEST_TEXT, lines_of, open_input
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,8 +73,8 @@ def read_outcar(path: Path) -> OutcarData:
     table: list[float] | None = None
     rules = 0
     try:
-        with open_output(path) as stream:
-            for line in stream:
+        with open_input(path) as stream:
+            for line in lines_of(stream):
                 if table is not None:
                     rules += line.startswith(b"----")
                     if rules == 2 or (rules == 1 and not line.strip()):  # no closing rule below one ion
@@ -112,8 +112,9 @@ def read_total_magnetization(oszicar: Path) -> float | None:
         If the file is empty or cannot be opened.
     """
     try:
-        with open_output(oszicar) as stream:
-            found = re.findall(rb"mag=\s*" + _WORD, stream.read(), re.IGNORECASE)
+        with open_input(oszicar) as stream:
+            text = stream.read(LARGEST_TEXT)
+            found = re.findall(rb"mag=\s*" + _WORD, text, re.IGNORECASE)
     except DAMAGED:
         return None
     return _finite(found[-1]) if found else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
 import re
@@ -11,7 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from stores.errors import EngineError
+from stores.errors import EngineError, InputError
+from stores.input_files import read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -145,9 +145,10 @@ def read_potcar(element: str, label: str) -> PotcarFile:
 @lru_cache(maxsize=64)
 def _read(element: str, label: str, path: Path, changed: int) -> PotcarFile:
     try:
-        raw = path.read_bytes()
-        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8", "replace")
-    except (OSError, EOFError) as error:
+        text = read_bytes(path).decode("utf-8", "replace")
+    except InputError as error:
+        raise EngineError(f"vasp: {error}") from None
+    except OSError as error:
         raise EngineError(f"vasp: {path} cannot be read ({error}); copy it again") from None
     found = {
         key: match[1].strip()

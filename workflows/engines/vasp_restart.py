@@ -18,7 +18,8 @@ from xml.etree import ElementTree
 import numpy as np
 
 from stores.errors import EngineError, MgsurfError
-from workflows.engines.vasp_files import DAMAGED, find_file, is_compressed, open_output
+from stores.input_files import DAMAGED, LARGEST_TEXT, is_compressed, open_input, read_json
+from workflows.engines.vasp_files import find_file
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -40,8 +41,8 @@ CLOSEST = 0.5
 def read_note(directory: Path) -> dict[str, Any]:
     """Return what was noted about a folder; empty if nothing readable was."""
     try:
-        note = json.loads((directory / NOTE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        note = read_json(directory / NOTE)
+    except (OSError, ValueError, MgsurfError):
         return {}
     return note if isinstance(note, dict) else {}
 
@@ -77,7 +78,7 @@ def ended_by_itself(directory: Path) -> bool:
 
 def _tail(path: Path, length: int) -> bytes:
     """Return the last bytes of a file, compressed or not."""
-    with open_output(path) as stream:
+    with open_input(path) as stream:
         if not is_compressed(path):
             stream.seek(max(0, path.stat().st_size - length))
         tail = b""
@@ -205,8 +206,8 @@ def _text(directory: Path, name: str) -> str | None:
     path = find_file(directory, name)
     if path is None or path.stat().st_size == 0:
         return None
-    with open_output(path) as stream:
-        return stream.read().decode("utf-8", "replace")
+    with open_input(path) as stream:
+        return stream.read(LARGEST_TEXT).decode("utf-8", "replace")
 
 
 def _from_poscar(directory: Path, name: str) -> Structure | None:
@@ -233,7 +234,7 @@ def _vasprun(directory: Path, like: Structure) -> Structure | None:
         return None
     last = None
     # the file of a killed run breaks off: take what came before
-    with open_output(path) as stream, suppress(ElementTree.ParseError, *DAMAGED):
+    with open_input(path) as stream, suppress(ElementTree.ParseError, *DAMAGED):
         for _, element in ElementTree.iterparse(stream):
             if element.tag == "calculation":
                 structure = element.find("structure")
@@ -291,7 +292,7 @@ def end_orphan(directory: Path) -> bool:
         If it does not end.
     """
     try:
-        noted = json.loads((directory / PID).read_text(encoding="utf-8"))
+        noted = read_json(directory / PID)
         pid, started = int(noted["pid"]), noted["started"]
     except (OSError, ValueError, KeyError, TypeError):
         return False

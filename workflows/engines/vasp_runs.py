@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stores.errors import InputError
+from stores.input_files import is_compressed, open_input
 from stores.method import content_hash
 from stores.records import CalculationKind, CalculationOutput, CalculationStatus
 from stores.structures.document import structure_from_document
 from stores.words import counted
-from workflows.engines.vasp_files import find_file, is_compressed, open_output
+from workflows.engines.vasp_files import find_file
 from workflows.engines.vasp_incar import PARALLEL_TAGS, PATH_TAGS
 from workflows.engines.vasp_outputs import read_output
 from workflows.engines.vasp_potcars import low_cutoffs
@@ -187,7 +188,7 @@ def _provide(prev_dir: Path, directory: Path, name: str, *, written: bool) -> No
             os.link(source, directory / name)
             return
     partial = directory / f"{name}.part"
-    with open_output(source) as stream, partial.open("wb") as plain:
+    with open_input(source) as stream, partial.open("wb") as plain:
         shutil.copyfileobj(stream, plain, 1 << 20)
     partial.replace(directory / name)  # whole or not at all
 

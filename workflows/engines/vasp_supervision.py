@@ -20,6 +20,7 @@ from custodian.vasp.jobs import VaspJob
 from pymatgen.io.vasp.inputs import Incar
 
 from stores.errors import EngineError
+from stores.secrets import MaskedFormatter
 from workflows.engines.vasp_handlers import (
     NonConvergingErrorHandler,
     UnconvergedHandler,
@@ -297,7 +298,7 @@ def _log_of(path: Path) -> Iterator[None]:
     """Send custodian's log to a file, not to the terminal."""
     root, logger = logging.getLogger(), logging.getLogger("custodian")
     to_file = logging.FileHandler(path)
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
+    to_file.setFormatter(MaskedFormatter("%(asctime)s %(name)s %(message)s"))
     # custodian's handlers speak to loggers named by their class, and custodian.utils to the root logger,
     # which would otherwise be configured by its first message
     nothing = logging.NullHandler()

@@ -16,7 +16,7 @@ from xml.etree.ElementTree import ParseError, XMLPullParser
 import numpy as np
 
 from stores.errors import InputError
-from workflows.engines.vasp_files import DAMAGED, open_output
+from stores.input_files import DAMAGED, open_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 CHUNK = 1 << 20
+DEEPEST = 100
+"""Elements within one another."""
+MOST_ELEMENTS = 2_000_000
+"""Elements of one section, of 100 bytes each; eigenvalues at 200 k points and 300 bands are 10^5."""
+LONGEST_ELEMENT = 1 << 26
+"""Bytes without an element that ends."""
 
 _SKIPPED = (
     (b"<projected>", b"</projected>"),
@@ -199,14 +205,14 @@ def read_vasprun(path: Path) -> VasprunData:
     broken = ""
     try:
         # read1: of a compressed file that was cut off, read would give nothing at all
-        with open_output(path) as stream:
+        with open_input(path) as stream:
             for chunk in _without_skipped(iter(lambda: stream.read1(CHUNK), b"")):
                 parser.feed(chunk)
-                reader.take(parser)
+                reader.take(parser, len(chunk))
         parser.close()
     except (*DAMAGED, ParseError) as error:
         broken = " ".join(str(error).split())
-    except (ValueError, IndexError, TypeError) as error:
+    except (ValueError, LookupError, TypeError) as error:  # LookupError: of an encoding, too
         raise InputError(f"{path}: not laid out as VASP does ({error}); copy the file again") from None
     if not reader.is_vasprun:
         more = f" ({broken})" if broken else ""
@@ -223,6 +229,8 @@ class _Reader:
         self.is_vasprun = False
         self.is_closed = False
         self._path: list[Element] = []
+        self._held = 0
+        self._bytes = 0
         self._scf: list[dict[str, float]] = []
         self._energy: dict[str, float] = {}
         self._geometry: Geometry | None = None
@@ -230,14 +238,25 @@ class _Reader:
         self._stress: Floats | None = None
         self._overflow: dict[str, str] = {}
 
-    def take(self, parser: XMLPullParser[Element]) -> None:
-        """Use every element that ended since the last call."""
+    def take(self, parser: XMLPullParser[Element], n_bytes: int) -> None:
+        """Use every element that ended since the last call, which is `n_bytes` ago.
+
+        Raises
+        ------
+        ValueError
+            If more is held in memory than a section of VASP's takes.
+        """
+        self._bytes += n_bytes
         for found in parser.read_events():
             event, element = cast("tuple[str, Element]", found)
+            self._bytes = 0
             if event == "start":
                 if not self._path:
                     self.is_vasprun = element.tag == "modeling"
                 self._path.append(element)
+                self._held += 1
+                if len(self._path) > DEEPEST or self._held > MOST_ELEMENTS:
+                    raise ValueError("more elements, or more within one another, than in any section")
                 continue
             self._path.pop()
             depth = len(self._path)
@@ -246,9 +265,13 @@ class _Reader:
             elif depth == 1:
                 self._top(element)
                 self._path[0].clear()
+                self._held = 1
             elif depth == 2 and self._path[1].tag == "calculation":
                 self._inside_calculation(element)
                 self._path[1].remove(element)
+                self._held = 2
+        if self._bytes > LONGEST_ELEMENT:
+            raise ValueError(f"{LONGEST_ELEMENT >> 20} MiB without the end of an element")
 
     def _top(self, element: Element) -> None:
         data = self.data

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
-from stores.mongo import database_name, masked
+from stores.mongo import database_name
+from stores.secrets import masked
 from workflows.execution.hpc_requests import header_keys
 from workflows.execution.remote_project import EXTRA
 

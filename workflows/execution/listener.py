@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from stores.input_files import read_json
 from workflows.jobs.progress import PROGRESS, Event, Stage
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class RunListener(logging.Handler):
         """Remove ``running.json`` unless another run in the same folder wrote it."""
         try:
             try:
-                state = json.loads(self._running.read_text(encoding="utf-8"))
+                state = read_json(self._running)
                 ours = (state["pid"], state["host"]) == (os.getpid(), socket.gethostname())
             except (ValueError, KeyError, TypeError):
                 ours = True  # Ctrl-C may have come while it was being written

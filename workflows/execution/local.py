@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from stores.errors import StoreError
+from stores.secrets import MaskedFormatter, masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +51,7 @@ class JobErrors(logging.Handler):
         if isinstance(error, StoreError) or getattr(error, "errno", None) in FATAL_ERRNOS:
             raise error
         name = record.getMessage().split(" failed with exception")[0]
-        text = " ".join(str(error).split())
+        text = " ".join(masked(str(error)).split())
         self.tally.add_problem(name, f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
@@ -83,7 +84,7 @@ def run_local(flow: Flow, job_store: JobStore, work_dir: Path, tally: Tally) -> 
 @contextmanager
 def _job_log(path: Path, errors: JobErrors) -> Iterator[None]:
     to_file = logging.FileHandler(path)
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    to_file.setFormatter(MaskedFormatter("%(asctime)s %(levelname)s %(message)s"))
     level, propagate = JOBFLOW.level, JOBFLOW.propagate
     JOBFLOW.setLevel(logging.INFO)
     JOBFLOW.propagate = False

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError, StoreError, install_command
-from stores.mongo import masked
+from stores.input_files import read_text
+from stores.nesting import TooDeepError, load_yaml
+from stores.secrets import masked, remember, remember_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,7 +148,7 @@ def _why_wrong(folder: Path, name: str) -> str:
     if not path.exists():
         return ""
     try:
-        Project.model_validate(YAML(typ="safe").load(path.read_text(encoding="utf-8")))
+        Project.model_validate(load_yaml(read_text(path), YAML(typ="safe")))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -157,6 +159,8 @@ def _why_wrong(folder: Path, name: str) -> str:
         place = f" in line {mark.line + 1}" if mark else ""
         problem = " ".join(masked(str(getattr(error, "problem", None) or "unreadable")).split())[:200]
         return f"{path}: not valid YAML{place}: {problem}; correct it"
+    except (TooDeepError, UnicodeDecodeError) as error:
+        return f"{path}: not valid YAML: {error}; correct it"
     except OSError as error:
         return f"{path}: cannot be read: {error.strerror}; check its permissions"
     return ""
@@ -227,7 +231,11 @@ def _check_address(config: Any) -> None:
     from pymongo.errors import PyMongoError
     from pymongo.uri_parser import parse_uri
 
-    uri = (config.queue.store or {}).get("uri")
+    stores = [config.queue.store or {}, *((config.jobstore or {}).get("docs_store") or {},)]
+    for store in stores:
+        remember_address(str(store.get("uri") or ""))
+        remember(str(store.get("password") or ""))
+    uri = stores[0].get("uri")
     if not isinstance(uri, str) or uri.startswith("mongodb+srv:"):  # the latter asks a name server
         return
     try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
 from stores.errors import InputError
+from stores.input_files import read_text
+from stores.nesting import TooDeepError, load_yaml
 from workflows.flows.campaign_problems import problems, suggestion
 from workflows.flows.campaign_settings import Campaign, Compound, MillerIndex
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
     from stores.records import Provenance
     from workflows.structures.sources.protocol import Candidate
+
+
+LARGEST_FILE = 1 << 21
+"""Bytes of a campaign file: 4,000 compounds have 220,000."""
 
 
 class CampaignStructure(NamedTuple):
@@ -45,7 +50,7 @@ class CampaignStructure(NamedTuple):
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path, LARGEST_FILE)
     except FileNotFoundError:
         near = suggestion(path.name, [entry.name for entry in path.parent.glob("*.y*ml")])
         raise InputError(f"{path}: no such campaign file{near or '; check the path'}") from None
@@ -63,12 +68,10 @@ def _parse(text: str, path: Path) -> Any:
 
     from workflows.flows.campaign_yaml import reader
 
-    for number, line in enumerate(text.splitlines(), start=1):
-        # Python refuses to read or to write decimal integers of over 4,300 digits
-        if re.search(r"(?<!\w)(0[xo])?[\da-fA-F_]{1000}", line):
-            raise InputError(f"{path}:{number}: a number of over 1,000 digits; write a smaller one")
     try:
-        return reader().load(text)
+        return load_yaml(text, reader())
+    except TooDeepError as error:
+        raise InputError(f"{path}:{error.lineno}: {error}; correct the file") from None
     except DuplicateKeyError as error:
         mark = error.problem_mark
         key = str(error.problem).split('"')[1]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from stores.input_files import LARGEST
 from stores.method import content_hash
 from workflows.flows.dft_cost import Work
 from workflows.structures.sources.page_cache import default_cache_file
@@ -80,7 +81,8 @@ class EnumerationCache:
         from workflows.flows.lock_file import LockFile
 
         try:
-            plain = orjson.loads(zlib.decompress((self.folder / key).read_bytes()))
+            packed = zlib.decompressobj()
+            plain = orjson.loads(packed.decompress((self.folder / key).read_bytes(), LARGEST))
             lock = LockFile.model_validate(orjson.loads(plain["text"]))
             works = [Work(bulk, tuple(oriented), tuple(slabs)) for bulk, oriented, slabs in plain["works"]]
             counts = int(plain["n_candidates"])

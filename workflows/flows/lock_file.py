@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stores.errors import InputError
+from stores.input_files import read_json
 from stores.method import content_hash
 from stores.records import Provenance
 
@@ -183,12 +184,12 @@ def read_lock(path: Path, how: str) -> LockFile:
         In one line, if it is missing, unreadable, damaged, or was written by a newer mgsurf.
     """
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain = read_json(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such lock file; run {how} first") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; check path and permissions") from None
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         line = getattr(error, "lineno", None)
         place = f"{path}:{line}" if line else str(path)
         raise InputError(f"{place}: the lock file is damaged ({_damage(error)}); {_mend(how)}") from None

@@ -16,6 +16,7 @@ from stores.errors import InputError, MgsurfError
 from stores.method import Method, content_hash
 from stores.plain import plain_values
 from stores.records import CalculationKind, CalculationOutput, CalculationRecord, CalculationStatus
+from stores.secrets import masked
 from stores.structures.document import structure_from_document
 from workflows.jobs.progress import Stage, announce
 from workflows.structures.naming import chemsys, mg_first_formula
@@ -222,9 +223,9 @@ def _run_safely(
             raise
         reason = f"{type(error).__name__}: {error}"
     except Exception as error:  # noqa: BLE001 -- any engine fault is this calculation's answer
-        (directory / "traceback.txt").write_text(traceback.format_exc())
+        (directory / "traceback.txt").write_text(masked(traceback.format_exc()))
         reason = f"{type(error).__name__}: {error} (see {directory / 'traceback.txt'})"
-    return CalculationOutput(status=CalculationStatus.FAILED, reason=" ".join(reason.split()))
+    return CalculationOutput(status=CalculationStatus.FAILED, reason=" ".join(masked(reason).split()))
 
 
 def make_directory(directory: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stores.errors import InputError
+from stores.input_files import read_text
 from workflows.jobs.ingest_folders import RunChain, chains, one_each, shared_parts
 from workflows.jobs.ingest_settings import differences
 from workflows.structures.crystal import crystal_of
@@ -93,7 +94,7 @@ def read_pairs(path: Path) -> list[PairLine]:
         If the file cannot be read, lacks a column, or a line is incomplete.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; check the path") from None
     except UnicodeDecodeError:

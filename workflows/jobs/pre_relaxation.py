@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stores.errors import InputError, install_command
+from stores.input_files import read_json
 from stores.method import content_hash
 from workflows.analysis.reconstruction import score_reconstruction
 from workflows.analysis.verdicts import judge_reconstruction
@@ -169,7 +170,7 @@ def _run(folder: Path) -> int:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        answer = json.loads(path.read_text(encoding="utf-8"))
+        answer = read_json(path)
     except (OSError, ValueError):
         return {}
     return answer if isinstance(answer, dict) else {}

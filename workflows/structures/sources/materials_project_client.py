@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError, install_command
+from stores.secrets import masked, remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -68,6 +69,7 @@ def find_key(given: str | None = None) -> str:
                     f"Materials Project: the key in {where} is none of the present API, whose keys have "
                     f"{KEY_LENGTH} letters and digits: copy yours from {KEYS_PAGE}"
                 )
+            remember(key)
             return key
     raise InputError(
         f"Materials Project: no API key: get one (free) at {KEYS_PAGE} and set it with export MP_API_KEY=..."
@@ -217,7 +219,7 @@ class Client:
             return RequestFailedError(
                 "no connection; check the network (and HTTPS_PROXY, where there is a proxy)", hopeless=True
             )
-        short = " ".join(text.replace(self._key, "***").split())[:160]
+        short = " ".join(masked(text).split())[:160]
         return RequestFailedError(short or type(error).__name__)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from stores.errors import InputError
+from stores.secrets import masked
 from workflows.structures.sources.protocol import DatabaseValues
 
 if TYPE_CHECKING:
@@ -187,6 +188,11 @@ def provider_named(text: str) -> Provider | None:
     text = text.strip()
     if text.lower() in _BY_NAME:
         return _BY_NAME[text.lower()]
+    if masked(text) != text:
+        raise InputError(
+            f"{masked(text)}: a password or token in an address would stand in lock files and records; leave "
+            "it out, and put user and password into ~/.netrc"
+        )
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(
