@@ -62,7 +62,7 @@ def read_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
     """
     try:
         content = input_files.read_json(path)
-    except (FileNotFoundError, InputError):
+    except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: is damaged ({error}); {remedy}") from error

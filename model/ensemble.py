@@ -2,7 +2,7 @@
 
 A folder holds it: ``manifest.json`` (calibration, checksums of all files and of itself), ``member-0.pt``,
 ``member-1.pt``, ... (`model.checkpoint`), ``map.pt`` (where the training slabs lie in the first member's
-embedding) and, where the preset has them, trees and kernel ridge regression beside the networks, ``trees.pt``
+embedding) and, where the preset has them, trees and a Gaussian process beside the networks, ``trees.pt``
 (`model.companion`). One member is an ensemble too; its uncertainty rests on the distance from the training
 slabs and on the trees.
 """
@@ -296,7 +296,7 @@ def load_ensemble(folder: Path) -> Ensemble:
     try:
         if unknown := ", ".join(sorted(manifest.keys() - _KEYS)):
             raise ValueError(f"it has {unknown}")
-        names, elements = file_names(manifest), tuple(str(symbol) for symbol in manifest["elements"])
+        names, elements = file_names(manifest), tuple(_words(manifest["elements"]))
         calibration = {name: _calibration(values) for name, values in manifest["calibration"].items()}
         sha256 = manifest.get("sha256", dict.fromkeys(names))
         if set(sha256) != set(names):
@@ -437,8 +437,8 @@ def _plain(calibration: Calibration) -> dict[str, Any]:
 
 
 def _calibration(values: dict[str, Any]) -> Calibration:
-    plain: dict[str, Any] = {k: math.inf if v is None else v for k, v in values.items()}
-    for name, value in plain.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | None):
             raise ValueError(f"{name} is {str(value)[:60]}, no number")
-    return Calibration(**plain)
+    plain: dict[str, Any] = {k: math.inf if v is None else float(v) for k, v in values.items()}
+    return Calibration(**plain | {"n": int(values["n"])})

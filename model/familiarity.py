@@ -142,7 +142,7 @@ class TrainingMap:
         unit = float(state["unit"])
         place_unit = float(state.get("place_unit", unit))
         whole = points.ndim == 2 and len(points) and points.shape[1:] == mean.shape == std.shape == (width,)
-        if not whole or not points.isfinite().all() or not mean.isfinite().all() or std.isnan().any():
+        if not whole or not math.isfinite(points.sum() + mean.sum()) or not (std > 0).all():
             raise ValueError("its points do not fit the embedding")
         if not (0 < unit < math.inf and 0 < place_unit < math.inf):
             raise ValueError("its units are no distances")

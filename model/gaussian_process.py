@@ -1,6 +1,6 @@
 """A Gaussian process on the descriptors of slabs, which learns how far each descriptor carries.
 
-Trees jump where the process is smooth, and it goes on beyond the training slabs where trees are flat. The
+Trees jump where the process is smooth, and it continues beyond the training slabs where trees are flat. The
 kernel is Matern's with smoothness 3/2, with a length of its own for every descriptor (C. E. Rasmussen and
 C. K. I. Williams, Gaussian Processes for Machine Learning, MIT Press 2006: eqs. 2.25, 4.17, 5.8, 5.9). Kept
 as plain arrays, so that a file of it holds no code.

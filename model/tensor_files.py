@@ -7,7 +7,6 @@ here does, and refuses archives that would expand beyond their size on disk.
 from __future__ import annotations
 
 import hashlib
-import io
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -57,11 +56,10 @@ def read_tensors(path: Path, device: torch.device | str = "cpu", sha256: str | N
         If the file does not exist, is cut off, damaged, something else, or not the one that `sha256` names.
     """
     try:
-        file = path.read_bytes()
-        if sha256 is not None and hashlib.sha256(file).hexdigest() != sha256:
+        if sha256 is not None and file_checksum(path) != sha256:
             raise InputError(f"{path}: is damaged or of another model (checksum); {REMEDY}")
-        _check_archive(file)
-        content = torch.load(io.BytesIO(file), map_location=device, weights_only=True)
+        _check_archive(path, entries=sha256 is None)
+        content = torch.load(path, map_location=device, weights_only=True)
         _check_sizes(content)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist: name a checkpoint that mgsurf train wrote") from error
@@ -81,18 +79,18 @@ def file_checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_archive(file: bytes) -> None:
-    """Compare every entry with its CRC-32.
+def _check_archive(path: Path, *, entries: bool) -> None:
+    """Check the sizes of a file's entries and, if `entries`, compare each with its CRC-32.
 
     Raises
     ------
     ValueError, zipfile.BadZipFile
         If one differs, or the entries are together larger than the file: torch would unpack them all.
     """
-    with zipfile.ZipFile(io.BytesIO(file)) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) > len(file):
+    with zipfile.ZipFile(path) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
             raise ValueError("its entries are larger than the file")
-        if (damaged := archive.testzip()) is not None:
+        if entries and (damaged := archive.testzip()) is not None:
             raise ValueError(f"entry {damaged} is damaged")
 
 

@@ -109,12 +109,12 @@ def test_from_nothing_to_a_model_that_chooses(loop):
     before = loop.bench.executed()
 
     # the model chooses among new slabs, they are computed, and it learns from them
-    tally = loop.learn(FORMULAS + LATER)
+    tally = loop.learn(FORMULAS + LATER, strategy="uncertain", minimise=())
     assert tally.problems == []
     with loop.store() as store:
         rounds = rounds_of(store, "test")
         assert [(r.number, r.model, r.strategy, len(r.slabs), r.done) for r in rounds[:1]] == [
-            (1, "v1", "improvement", 3, True)
+            (1, "v1", "uncertain", 3, True)
         ]
         assert len({slab.key for one in rounds for slab in one.slabs}) == 6
         assert store.count() == 63

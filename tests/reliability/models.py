@@ -53,7 +53,7 @@ class Outcome:
 
 
 def make_folder(folder: Path) -> list[SlabGraph]:
-    """Write a run folder with two members, trees and kernel ridge regression; return slabs to predict."""
+    """Write a run folder with two members, trees and a Gaussian process; return slabs to predict."""
     dataset = small_dataset()
     graphs = [entry.graph for entry in dataset]
     ensemble = untrained(2)
