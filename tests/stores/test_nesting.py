@@ -66,7 +66,7 @@ def test_place_of_the_level_too_many():
         ("- " * 100_000, 1),
         ("? " * 100_000, 1),
         ("a: 1\nb: " + "9" * 2000, 2),
-        (MERGES, 12),
+        (MERGES, None),
     ],
     ids=lambda text: str(text)[:12],
 )  # fmt: skip
