@@ -26,6 +26,7 @@ LONGEST_NUMBER = 1000
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _DIGITS = re.compile(rf"(?<!\w)(0[xo])?[\da-fA-F_]{{{LONGEST_NUMBER}}}")
 
 
@@ -58,9 +59,9 @@ def load_json(text: str | bytes, parse_int: Callable[[str], Any] | None = None) 
 def check_depth(text: str | bytes) -> None:
     """Raise a `TooDeepError` if brackets of a JSON text are nested more than `DEEPEST` levels."""
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    brackets = raw.translate(None, _NO_BRACKETS)
+    brackets = raw.translate(_ONE_KIND, _NO_BRACKETS)
     for _ in range(DEEPEST):  # each turn takes away the innermost level
-        inner = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        inner = brackets.replace(b"[]", b"")
         if not inner:
             return
         if len(inner) == len(brackets):

@@ -19,10 +19,10 @@ SHORTEST_VALUE = 8
 """Shortest value of a variable of the environment that is hidden everywhere."""
 
 _VARIABLE = re.compile(r"(token|secret|passw(or)?d|passphrase|credentials?|_key|apikey)$", re.IGNORECASE)
-_NAME = r"[\w.-]*(?:token|secret|passw(?:or)?d|passphrase|credential|api_?-?key|access_?-?key)[\w.-]*"
+_NAME = r"(?:token|secret|passw(?:or)?d|passphrase|credential|api_?-?key|access_?-?key)[\w.-]{0,64}"
 _PATTERNS = (
     # user:password@ behind // or a blank; a user alone is no secret
-    (re.compile(r"(//[^:/@\s]*|\b[^:/@\s]+):(?!//)\S*@"), rf"\1:{HIDDEN}@"),
+    (re.compile(r"(//[^:/@\s]{0,256}|\b[^:/@\s]{1,256}):(?!//)\S{0,1024}@"), rf"\1:{HIDDEN}@"),
     (re.compile(r"(https?://)[^:/@\s]+@"), rf"\1{HIDDEN}@"),  # a token in the place of the user
     (re.compile(rf"(?i)({_NAME}[\"']?(?:=|:(?!//)|:\s+[\"'])[\"']?)[^&\s,;\"']+"), rf"\1{HIDDEN}"),
     (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]+"), rf"\1{HIDDEN}"),

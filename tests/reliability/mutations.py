@@ -8,6 +8,7 @@ import gzip
 import json
 import lzma
 import re
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -64,13 +65,13 @@ def mutated_json(document: Any, random: Random) -> Any:
         container, key = random.choice(places)
         way = random.randrange(6)
         if way < 3:
-            container[key] = random.choice(VALUES)
+            container[key] = deepcopy(random.choice(VALUES))
         elif way == 3:
             del container[key]
         elif way == 4 and isinstance(container, list):
-            container.insert(key, container[key])
+            container.insert(key, deepcopy(container[key]))
         elif way == 4:
-            container[random.choice(("x", "", "$gt", "id", "name", "é"))] = container[key]
+            container[random.choice(("x", "", "$gt", "id", "name", "é"))] = deepcopy(container[key])
         else:
             for _ in range(random.choice(DEPTHS[:5])):
                 container[key] = [container[key]] if random.random() < 0.5 else {"a": container[key]}

@@ -68,5 +68,7 @@ def test_only_the_facets_that_are_named():
 
 
 def test_wrong_limits_are_refused_in_one_line():
-    with pytest.raises(InputError, match=r"min_thickness is -1\.0 A; give a length above 0; max_atoms is 0"):
+    with pytest.raises(
+        InputError, match=r"min_thickness is -1\.0 A; give a length above 0 and up to 1000; max_atoms is 0"
+    ):
         count_slabs(structure_for("MgAg", "B2"), min_thickness=-1.0, max_atoms=0)

@@ -277,6 +277,8 @@ def test_oxidation_states_do_not_matter():
         ({"miller_indices": [(1, 0, -1, 0)]}, "three integers"),
         ({"miller_indices": []}, "miller_indices is empty"),
         ({"min_thickness": math.inf}, "min_thickness is inf A"),
+        ({"min_thickness": 1e308}, "up to 1000"),
+        ({"vacuum": 1e5}, "up to 1000"),
         ({"symprec": 0.0}, "symprec is 0.0 A"),
     ],
 )

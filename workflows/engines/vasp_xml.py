@@ -213,7 +213,7 @@ def read_vasprun(path: Path) -> VasprunData:
         parser.close()
     except (*DAMAGED, ParseError) as error:
         broken = " ".join(str(error).split())
-    except (ValueError, LookupError, TypeError) as error:  # LookupError: of an encoding, too
+    except (ValueError, LookupError, TypeError, OverflowError) as error:  # LookupError: an encoding, too
         raise InputError(f"{path}: not laid out as VASP does ({error}); copy the file again") from None
     if not reader.is_vasprun:
         more = f" ({broken})" if broken else ""

@@ -124,10 +124,13 @@ class SlabSettings(Section):
     """How slabs are cut."""
 
     max_miller_index: int = Field(default=1, ge=1, le=5, description="Largest |h|, |k|, |l| of a facet")
-    min_thickness: float = Field(default=10.0, gt=0, description="Least slab thickness, atom to atom (A)")
+    min_thickness: float = Field(
+        default=10.0, gt=0, le=1000, description="Least slab thickness, atom to atom (A)"
+    )
     vacuum: float = Field(
         default=15.0,
         ge=12.5,
+        le=1000,
         description="Between the slab and its image (A); at least 12.5, because the potential is averaged "
         "from 5 A beyond the atoms over at least 1 A on either side, and relaxation takes a little",
     )

@@ -69,6 +69,11 @@ class Folders:
         except LeftOutError as error:
             self.notes.append(str(error))
             return None
+        except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
+            # values that no reader expects: one such folder must not cost the others
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+            self.problems.append(f"{directory}: its files cannot be read ({reason}); copy them again")
+            return None
         if run.failed:
             self.problems.append(run.output.reason)
         elif run.is_slab and (no_fermi_energy := run.output.details.get("fermi_energy")):

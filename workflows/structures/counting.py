@@ -201,6 +201,10 @@ def atom_ranges(plane: Plane, bottom: Cut, top: Cut) -> tuple[NDArray[np.int64],
     return first, last
 
 
+LONGEST = 1000.0
+"""Longest thickness, vacuum or tolerance (A): atoms of a thicker slab fill the memory."""
+
+
 def check_arguments(
     lengths: dict[str, float],
     counts: dict[str, int | None],
@@ -214,7 +218,11 @@ def check_arguments(
     InputError
         In one line for all of them.
     """
-    wrong = [f"{name} is {x} A; give a length above 0" for name, x in lengths.items() if not 0 < x < inf]
+    wrong = [
+        f"{name} is {x} A; give a length above 0 and up to {LONGEST:g}"
+        for name, x in lengths.items()
+        if not 0 < x <= LONGEST
+    ]
     wrong += [f"{name} is {n}; give 1 or more" for name, n in counts.items() if n is not None and n < 1]
     if not 0 <= layer_tolerance < inf:
         wrong.append(f"layer_tolerance is {layer_tolerance} A; give 0 or more")
