@@ -5,13 +5,15 @@ from io import StringIO
 import pytest
 from matplotlib.text import Text
 from pymatgen.analysis.wulff import WulffShape
-from pymatgen.core import Lattice
+from pymatgen.core import Lattice, Structure
 from rich.console import Console
 
 from stores.errors import InputError
 from workflows.analysis.stable_window import StableWindow
+from workflows.analysis.wulff_conditions import left_out
 from workflows.report.wulff_figure import draw_wulff, wulff_figure
 from workflows.report.wulff_report import wulff_report, wulff_table
+from workflows.structures.crystal import crystal_of
 
 # preset demo of docs/validation.md with 4.062 eV for (110): (100) Mg, (100) Ag, (110), (111) Mg, (111) Ag
 DEMO = ((0.0431, 3.348), (0.0796, 4.138), (0.0510, 4.062), (0.0545, 3.516), (0.0719, 3.921))
@@ -136,6 +138,22 @@ def test_the_figure_states_the_chemical_potential_and_what_is_missing(demo, mgag
     assert report.conditions() in text
     assert all(line in text for line in report.missing_lines())
     assert f"{report.result.work_function:.3f} eV" in text
+
+
+def test_without_a_slope_a_facet_counts_at_the_mg_rich_end_only(demo, mgag_bulk):
+    demo[2]["surface_energy_slope"] = None
+    assert wulff_report(demo, mgag_bulk).missing_lines() == []
+    (line,) = wulff_report(demo, mgag_bulk, dmu=-0.2).missing_lines()
+    assert "(110) (surface energy known at the Mg-rich end only)" in line
+
+
+def test_polar_directions_are_named_as_such():
+    zincblende = Structure.from_spacegroup(
+        "F-43m", Lattice.cubic(5.6), ["Mg", "S"], [[0, 0, 0], [0.25, 0.25, 0.25]]
+    )
+    found = {entry.miller_index: entry.reason for entry in left_out(crystal_of(zincblende), [], [])}
+    assert found[(1, 1, 1)] == "polar direction: no symmetric slab exists"
+    assert found[(1, 1, 0)] == "not computed"
 
 
 def test_planes_that_the_filter_left_out(demo, mgag_bulk):

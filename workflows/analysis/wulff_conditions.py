@@ -125,7 +125,11 @@ class LeftOut:
 
 
 def left_out(
-    crystal: Crystal, used: Iterable[Record], known: Iterable[Record], max_index: int | None = None
+    crystal: Crystal,
+    used: Iterable[Record],
+    known: Iterable[Record],
+    dmu: float = 0.0,
+    max_index: int | None = None,
 ) -> list[LeftOut]:
     """List planes without an accepted surface energy, and rejected terminations of the other planes.
 
@@ -137,6 +141,8 @@ def left_out(
         Records that the shape is made of; their rejected ones are not.
     known
         All records of the same bulk and method in the store.
+    dmu
+        Chemical potential of the shape (eV).
     max_index
         Planes up to this Miller index are expected; the largest of `known` if None.
 
@@ -149,11 +155,11 @@ def left_out(
     for record in known:
         if any(record["miller_index"]):
             planes.setdefault(standard_plane(crystal, tuple(record["miller_index"])), []).append(record)
-    present = {standard_plane(crystal, tuple(r["miller_index"])) for r in used if is_usable(r)}
+    present = {standard_plane(crystal, tuple(r["miller_index"])) for r in used if is_usable(r, dmu)}
     largest = max_index or max((abs(i) for plane in planes for i in plane), default=1)
     expected = [*distinct_facets(crystal, largest), *planes]
     whole = [
-        LeftOut(plane, "", _why(crystal, plane, planes.get(plane, [])))
+        LeftOut(plane, "", _why(crystal, plane, planes.get(plane, []), dmu))
         for plane in dict.fromkeys(expected)
         if plane not in present
     ]
@@ -162,23 +168,26 @@ def left_out(
         for plane, records in planes.items()
         if plane in present
         for record in records
-        if not is_usable(record)
+        if not is_usable(record, dmu)
     ]
     return whole + single
 
 
-def is_usable(record: Record) -> bool:
-    """Whether the record has an accepted surface energy of a known plane."""
+def is_usable(record: Record, dmu: float = 0.0) -> bool:
+    """Whether the record has an accepted surface energy of a known plane at a chemical potential (eV)."""
     accepted = record["verdicts"]["surface_energy"]["status"] == "accepted"
-    return accepted and record.get("surface_energy") is not None and any(record["miller_index"])
+    known = record.get("surface_energy") is not None and any(record["miller_index"])
+    return bool(accepted and known and (dmu == 0 or record.get("surface_energy_slope") is not None))
 
 
 def _status(record: Record) -> str:
+    if is_usable(record):
+        return "surface energy known at the Mg-rich end only"
     return str(record["verdicts"]["surface_energy"]["status"]).replace("_", " ")
 
 
-def _why(crystal: Crystal, plane: Miller, records: Sequence[Record]) -> str:
-    if any(is_usable(record) for record in records):
+def _why(crystal: Crystal, plane: Miller, records: Sequence[Record], dmu: float) -> str:
+    if any(is_usable(record, dmu) for record in records):
         return "not among the selected records"
     if records:
         return ", ".join(dict.fromkeys(_status(record) for record in records))

@@ -209,7 +209,7 @@ def _wulff(
             "again, or take another store"
         )
     own = {name: found[0][name] for name in ("bulk_id", "method_fingerprint")}
-    known = list(store.query(own, ["miller_index", "termination_label", "surface_energy", "verdicts"]))
+    known = list(store.query(own, (*SHOWN, "surface_energy_slope")))
     return wulff_report(
         found,
         bulk["structure"],

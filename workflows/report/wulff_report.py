@@ -120,7 +120,7 @@ def wulff_report(
     """
     from stores.structures.document import structure_from_document
     from workflows.analysis.wulff import facets_from_records, wulff
-    from workflows.analysis.wulff_conditions import chemical_potential, left_out
+    from workflows.analysis.wulff_conditions import chemical_potential, is_usable, left_out
     from workflows.structures.crystal import crystal_of
 
     chosen = list(records)
@@ -131,10 +131,10 @@ def wulff_report(
         raise InputError(f"Wulff shape: one bulk and one method at a time, found {names}; filter the records")
     at = chemical_potential(chosen, dmu, x_rich)
     crystal = structure_from_document(dict(bulk), "the bulk crystal")
-    result = wulff(crystal, facets_from_records(chosen), at.dmu)
+    result = wulff(crystal, facets_from_records(r for r in chosen if is_usable(r, at.dmu)), at.dmu)
     if result.shape is None:
         raise InputError(f"{chosen[0]['formula']}: {result.reason}")
-    missing = left_out(crystal_of(crystal), chosen, chosen if known is None else known, max_index)
+    missing = left_out(crystal_of(crystal), chosen, chosen if known is None else known, at.dmu, max_index)
     return WulffReport(chosen[0], result, at, missing, unstable_note(stable, at.dmu))
 
 
