@@ -19,7 +19,7 @@ from stores.errors import InputError, StoreError, StoreLostError
 from stores.guard import log_tokens
 from tests.stores.kills import in_a_child
 
-OLD_FILE = Path(__file__).with_name("version_1.sqlite")
+OLD_FILE = Path(__file__).with_name("version_1.store")
 
 
 @pytest.fixture
