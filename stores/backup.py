@@ -156,7 +156,7 @@ def _unused(target: Path, is_folder: bool) -> Iterator[None]:
 
 def _put_aside(target: Path) -> list[Path]:
     """Rename a store and what belongs to it to dated names that still belong together."""
-    old = set_aside(target)
+    old = set_aside(target, target.suffix)  # a name that is a store's as well
     moved = [old] if old else []
     for suffix in SIDE_FILES:
         path = beside(target, suffix)

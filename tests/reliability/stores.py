@@ -114,7 +114,7 @@ class Trial:
         way = self.draw.randrange(4)
         if self.place.is_dir() or way == 3:
             _, old = restore(self.copy, self.uri)
-            for path in self.place.parent.glob(f"{old.name}*" if old else ""):
+            for path in self.place.parent.glob(f"{old.name}*" if old else "-"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         else:
             COPIES[way](self.copy, self.place)
