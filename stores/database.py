@@ -127,7 +127,7 @@ class Database:
         read_only: bool = False,
         only_reads: bool = False,
     ) -> None:
-        self.path = Path(path).absolute()
+        self.path = Path(path).resolve()  # as SQLite does: its log lies beside the file, not beside a link
         self.timeout = timeout
         self.durable = durable
         self.only_reads = only_reads

@@ -160,6 +160,21 @@ def test_whole_folder_copied_after_a_kill(path: Path, tmp_path: Path) -> None:
     assert ids(tmp_path / "elsewhere" / "store.sqlite") == {"a", "b"}
 
 
+@pytest.mark.parametrize("log", ["used", "set aside"])
+def test_store_named_by_a_link(path: Path, tmp_path: Path, log: str) -> None:
+    (tmp_path / "data").mkdir()
+    link = tmp_path / "link.sqlite"
+    link.symlink_to(tmp_path / "data" / "real.sqlite")
+    write(link, "a")
+    shutil.copy2(link, path)
+    write(link, "b", kill=True)
+    if log == "set aside":
+        shutil.copyfile(path, link)
+    assert ids(link) == ({"a", "b"} if log == "used" else {"a"})
+    restore(path, str(link))
+    assert link.is_symlink() and ids(link) == {"a"}
+
+
 def test_deleted_store_is_not_resurrected_by_its_log(path: Path) -> None:
     write(path, "a", kill=True)
     path.unlink()
