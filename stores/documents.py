@@ -263,7 +263,8 @@ class DocumentTable:
             numbers = [row[0] for row in connection.execute(sql, condition.values)]
             if not order:
                 numbers.sort()
-            first = [] if terms is None else self._documents(connection, table, numbers[:_CHUNK], whole)
+            size = 0 if terms is None else min(_CHUNK, limit + skip) if limit else _CHUNK
+            first = self._documents(connection, table, numbers[:size], whole)
         if terms is None:
             keyed = [
                 (number, [sort_key(document, field, up) for field, up in order])
@@ -274,8 +275,7 @@ class DocumentTable:
                 keyed.sort(key=lambda entry: entry[1][place], reverse=not order[place][1])
             numbers, test = [number for number, _ in keyed], None
         yield from _matching(first, test)
-        rest = numbers if terms is None else numbers[_CHUNK:]
-        yield from _matching(self._in_chunks(rest, whole), test)
+        yield from _matching(self._in_chunks(numbers[size:], whole), test)
 
     def _are_few(self, connection: Connection, table: Table, condition: Condition, limit: int) -> bool:
         """Return whether rows are better found by the filter and sorted than found in order.
