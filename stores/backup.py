@@ -48,7 +48,7 @@ def backup(uri: str, target: Path, *, replace: bool = False) -> int:
         If the store is damaged or cannot be read, or another process uses the target.
     """
     place = _place(uri, "mongodump")
-    source = Path(place.target)
+    source = Path(place.target).resolve()
     if not source.exists():
         raise InputError(f"There is no store at {source}; name another.")
     if target.exists() and target.samefile(source):
@@ -91,7 +91,7 @@ def restore(source: Path, uri: str) -> tuple[int, Path | None]:
         If another process has the store open; nothing was changed.
     """
     place = _place(uri, "mongorestore")
-    target = Path(place.target)
+    target = Path(place.target).resolve()
     if not source.exists():
         raise InputError(f"There is no backup at {source}; name another file.")
     if target.exists() and target.samefile(source):
@@ -156,7 +156,7 @@ def _unused(target: Path, is_folder: bool) -> Iterator[None]:
 
 def _put_aside(target: Path) -> list[Path]:
     """Rename a store and what belongs to it to dated names that still belong together."""
-    old = set_aside(target)
+    old = set_aside(target, target.suffix)  # a name that is a store's as well
     moved = [old] if old else []
     for suffix in SIDE_FILES:
         path = beside(target, suffix)

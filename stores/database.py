@@ -9,7 +9,6 @@ keeps the log of a killed process from being applied to a file that was put in t
 from __future__ import annotations
 
 import atexit
-import errno
 import logging
 import os
 import sqlite3
@@ -24,16 +23,13 @@ from typing import Any
 from stores.collection import SCHEMA_VERSION as SCHEMA_VERSION
 from stores.errors import InputError, MgsurfError, StoreError, StoreLostError, one_line
 from stores.guard import NO_TOKEN, TOKEN_SQL, Guard, Standing, beside, set_aside
+from stores.sqlite_errors import OTHER_USER, damaged_file, explain, sqlite_name
 
 APPLICATION_ID = 0x6D677366  # "mgsf"
 CHECKED_SIZE = 20_000_000
 """Largest file (bytes) whose tables and indexes are compared each time it is opened (0.02 s)."""
 
 _LOG_SIZE = 4_000_000  # bytes of the write-ahead log from which it is written back into the file
-_OTHER_USER = (
-    "is in use by another user, or was left by a killed process; wait for that user, or have its owner run "
-    "a command on it once"
-)
 SIDE_FILES = ("-wal", "-shm", "-journal")
 """Suffixes of the files that SQLite keeps beside a database."""
 
@@ -131,7 +127,7 @@ class Database:
         read_only: bool = False,
         only_reads: bool = False,
     ) -> None:
-        self.path = Path(path).absolute()
+        self.path = Path(path).resolve()  # as SQLite does: its log lies beside the file, not beside a link
         self.timeout = timeout
         self.durable = durable
         self.only_reads = only_reads
@@ -223,7 +219,7 @@ class Database:
                 f"its folder writable, or choose another place with --store or MGSURF_STORE."
             )
         if self.damage:
-            raise StoreError(f"{self._damaged(self.damage)}; nothing was written.")
+            raise StoreError(f"{damaged_file(self.path, self.damage)}; nothing was written.")
         if connection.writing:
             yield connection
             return
@@ -387,7 +383,7 @@ class Database:
         try:
             application = connection.execute("PRAGMA application_id").fetchone()[0]
         except sqlite3.DatabaseError as error:
-            if _name_of(error) != "SQLITE_NOTADB":
+            if sqlite_name(error) != "SQLITE_NOTADB":
                 raise
             raise InputError(
                 f"The store {self.path} is not an SQLite file; name another with --store."
@@ -412,24 +408,18 @@ class Database:
         found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if found != "ok":
             self.damage = one_line(found)
-            _LOG.warning("%s; it is only read, slowly.", self._damaged(self.damage))
-
-    def _damaged(self, what: str) -> str:
-        return (
-            f"The store {self.path} is damaged ({what}). Restore a backup with mgsurf store restore FILE, or "
-            f"save what is readable with: sqlite3 {self.path.name} .recover"
-        )
+            _LOG.warning("%s; it is only read, slowly.", damaged_file(self.path, self.damage))
 
     def _open(self) -> Connection:
         try:
             return self._open_with()
         except sqlite3.OperationalError as error:
-            if not (self.only_reads and _name_of(error).startswith("SQLITE_IOERR_SHM")):
+            if not (self.only_reads and sqlite_name(error).startswith("SQLITE_IOERR_SHM")):
                 raise
         try:
             return self._open_with("PRAGMA busy_timeout=2000", "PRAGMA locking_mode=EXCLUSIVE")
         except sqlite3.OperationalError as error:
-            if not _name_of(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            if not sqlite_name(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
                 raise
             raise StoreError(
                 f"The disk or quota of the store {self.path} is full, and another process uses the store; "
@@ -456,7 +446,7 @@ class Database:
         for options in ("mode=ro", "mode=ro&immutable=1"):
             if options != "mode=ro" and self._has_log():
                 raise StoreError(
-                    f"The store {self.path} {_OTHER_USER} "
+                    f"The store {self.path} {OTHER_USER} "
                     f"(to read it, this user needs leave to write its folder)."
                 )
             connection = self._connect(f"{address}?{options}", uri=True)
@@ -485,55 +475,4 @@ class Database:
             raise
         except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
             self._guard.check()  # a lost file explains every error
-            raise StoreError(self._explain(error)) from error
-
-    def _explain(self, error: Exception) -> str:
-        # by number, never by words: the text may quote a path, and a path may hold any words
-        text, number, name = one_line(error), getattr(error, "errno", None), _name_of(error)
-        elsewhere = "choose another place with --store or MGSURF_STORE"
-        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-            return (
-                f"The store {self.path} was locked by another process for {self.timeout:g} s; nothing was "
-                f"lost. End that process (fuser {self.path} names it) or wait, then run the command again."
-            )
-        if number in (errno.ENOSPC, errno.EDQUOT) or name in ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"):
-            return (
-                f"The store {self.path} finds no room (disk or quota full); everything stored before is "
-                f"safe. Free some space and run the same command again."
-            )
-        if number in (errno.EACCES, errno.EPERM, errno.EROFS) or name.startswith(
-            ("SQLITE_READONLY", "SQLITE_PERM")
-        ):
-            return (
-                f"The store {self.path} cannot be written ({text}). Make the file and its folder writable, "
-                f"or {elsewhere}."
-            )
-        if name.startswith("SQLITE_CANTOPEN"):
-            if any(
-                path.exists() and not os.access(path, os.R_OK | os.W_OK)
-                for path in (beside(self.path, "-wal"), beside(self.path, "-shm"))
-            ):
-                return f"The store {self.path} {_OTHER_USER}."
-            return (
-                f"The store {self.path} cannot be opened. Check that its folder exists and may be written, "
-                f"or {elsewhere}."
-            )
-        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or isinstance(error, UnicodeDecodeError):
-            return self._damaged(text)
-        if name.startswith(("SQLITE_IOERR_READ", "SQLITE_IOERR_SHORT")):
-            return (
-                f"The store {self.path} cannot be read ({text}, {name}). Check the disk (dmesg, df), or "
-                f"restore a copy, and run the same command again."
-            )
-        if name.startswith("SQLITE_IOERR"):
-            return (
-                f"The store {self.path} was refused by the disk ({text}, {name}): the disk or quota may be "
-                f"full, or the disk failing; everything stored before is safe. Free some space and run the "
-                f"same command again."
-            )
-        return f"The store {self.path} failed: {text}. Check the disk and run the same command again."
-
-
-def _name_of(error: Exception) -> str:
-    """Return SQLite's name of an error, empty for errors that are not SQLite's."""
-    return getattr(error, "sqlite_errorname", None) or ""
+            raise StoreError(explain(self.path, error, self.timeout)) from error

@@ -234,7 +234,7 @@ class DocumentTable:
         self,
         criteria: Criteria = None,
         sort: Sort = None,
-        needs: Callable[[list[str]], bool] = lambda names: False,
+        needs: Callable[[Sequence[str]], bool] = lambda names: False,
         skip: int = 0,
         limit: int = 0,
     ) -> Iterator[Found]:
@@ -244,13 +244,11 @@ class DocumentTable:
         test = predicate(wanted) if wanted else None
         tested = roots(wanted) | {field.partition(".")[0] for field, _ in order}
 
-        def complete(names: list[str]) -> bool:
-            return needs(names) or not tested.isdisjoint(names)
-
         with self.database.read() as connection:
             table = read_table(connection, self.name)
             if table is None:
                 return
+            whole = needs(table.heavy) or not tested.isdisjoint(table.heavy)
             compiler = self._compiler(connection, table)
             condition, terms = compiler.compile(wanted), compiler.order(order)
             sql = f"SELECT _row FROM {table.sql} WHERE {condition.sql}"
@@ -265,19 +263,19 @@ class DocumentTable:
             numbers = [row[0] for row in connection.execute(sql, condition.values)]
             if not order:
                 numbers.sort()
-            first = [] if terms is None else self._documents(connection, table, numbers[:_CHUNK], complete)
+            size = 0 if terms is None else min(_CHUNK, limit + skip) if limit else _CHUNK
+            first = self._documents(connection, table, numbers[:size], whole)
         if terms is None:
             keyed = [
                 (number, [sort_key(document, field, up) for field, up in order])
-                for number, document in self._in_chunks(numbers, complete)
+                for number, document in self._in_chunks(numbers, whole)
                 if test is None or test(document)
             ]
             for place in reversed(range(len(order))):
                 keyed.sort(key=lambda entry: entry[1][place], reverse=not order[place][1])
             numbers, test = [number for number, _ in keyed], None
         yield from _matching(first, test)
-        rest = numbers if terms is None else numbers[_CHUNK:]
-        yield from _matching(self._in_chunks(rest, complete), test)
+        yield from _matching(self._in_chunks(numbers[size:], whole), test)
 
     def _are_few(self, connection: Connection, table: Table, condition: Condition, limit: int) -> bool:
         """Return whether rows are better found by the filter and sorted than found in order.
@@ -287,52 +285,47 @@ class DocumentTable:
         sql = f"SELECT count(*) FROM (SELECT 1 FROM {table.sql} WHERE {condition.sql} LIMIT {_FEW + 1})"
         return not limit or int(connection.execute(sql, condition.values).fetchone()[0]) <= _FEW
 
-    def _in_chunks(self, numbers: list[int], complete: Callable[[list[str]], bool]) -> Iterator[Found]:
+    def _in_chunks(self, numbers: list[int], whole: bool) -> Iterator[Found]:
         for start in range(0, len(numbers), _CHUNK):
             with self.database.read() as connection:
                 table = read_table(connection, self.name)
-                chunk = numbers[start : start + _CHUNK]
-                found = self._documents(connection, table, chunk, complete) if table else []
+                if table is None:
+                    return
+                found = self._documents(connection, table, numbers[start : start + _CHUNK], whole)
             yield from found
 
     def _documents(
-        self,
-        connection: Connection,
-        table: Table,
-        numbers: list[int],
-        complete: Callable[[list[str]], bool],
-    ) -> list[Found]:
+        self, connection: Connection, table: Table, numbers: list[int], whole: bool
+    ) -> Iterator[Found]:
         """Read documents by row number, in this order; those removed meanwhile are passed over.
 
-        Their large fields are read where `complete` returns True for the fields that are null without them.
+        With their large fields if `whole`. The texts are read at once, and parsed one by one: many parsed
+        documents at a time would keep Python's garbage collector busy.
         """
         lights = _texts(connection, table.sql, "_doc", numbers)
-        found: dict[int, tuple[dict[str, Any], int | None]] = {}
-        apart = []
-        for number, text in lights.items():
-            try:
-                document, checksum = found[number] = unseal(text)
-            except DamagedTextError as error:
-                self._report(connection, table, number, error)
-                continue
-            empty = [name for name, value in document.items() if value is None]
-            if empty and (checksum is not None or table.heavy) and complete(empty):
-                apart.append(number)
-        bodies = _texts(connection, table.heavy_sql, "body", apart) if apart else {}
-        for number in apart:
-            document, checksum = found[number]
-            try:
-                document.update(check_heavy(bodies.get(number), checksum))  # the order of the fields stays
-            except DamagedTextError as error:
-                del found[number]
-                self._report(connection, table, number, error)
-        return [(number, found[number][0]) for number in numbers if number in found]
+        bodies = _texts(connection, table.heavy_sql, "body", numbers) if whole else None
+        return self._parsed(numbers, lights, bodies)
 
-    def _report(self, connection: Connection, table: Table, number: int, error: DamagedTextError) -> None:
+    def _parsed(
+        self, numbers: list[int], lights: dict[int, bytes], bodies: dict[int, bytes] | None
+    ) -> Iterator[Found]:
+        for number in numbers:
+            if number not in lights:
+                continue
+            try:
+                document, checksum = unseal(lights[number])
+                if bodies is not None:
+                    document.update(check_heavy(bodies.get(number), checksum))  # keeps the order of fields
+            except DamagedTextError as error:
+                self._report(number, error)
+            else:
+                yield number, document
+
+    def _report(self, number: int, error: DamagedTextError) -> None:
         """Warn once of a damaged document, or raise an error."""
-        columns = ", ".join(map(quote, self.key))
-        sql = f"SELECT {columns} FROM {table.sql} WHERE _row = ?"
-        name = ", ".join(map(str, connection.execute(sql, (number,)).fetchone() or ("?",)))
+        sql = f"SELECT {', '.join(map(quote, self.key))} FROM {quote(self.name)} WHERE _row = ?"
+        with self.database.read() as connection:
+            name = ", ".join(map(str, connection.execute(sql, (number,)).fetchone() or ("?",)))
         problem = damaged(str(self.database.path), self.name, name, error)
         if not self._skip_damaged:
             raise problem

@@ -51,11 +51,12 @@ def beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def set_aside(path: Path) -> Path | None:
-    """Rename a file to a dated name beside it; None if there is no such file."""
+def set_aside(path: Path, suffix: str = "") -> Path | None:
+    """Rename a file to a dated name beside it, which ends with `suffix`; None if there is no such file."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     for number in range(1000):
-        new = beside(path, f"-{stamp}" + (f"-{number}" if number else ""))
+        dated = f"-{stamp}" + (f"-{number}" if number else "") + suffix
+        new = path.with_name(path.name.removesuffix(suffix) + dated)
         if not new.exists():
             try:
                 path.rename(new)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from stores.errors import InputError
@@ -84,7 +84,7 @@ class Projection:
             self.paths = list(fields)
         self._tree = _tree(self.paths or [])
 
-    def needs(self, roots: Collection[str]) -> bool:
+    def needs(self, roots: Sequence[str]) -> bool:
         """Say whether any of these top-level fields may be returned."""
         if self.paths is None:
             return bool(roots)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from stores.checksums import DamagedTextError, check_heavy, seal, unseal
 from stores.errors import InputError, StoreError
 from stores.filters_sql import quote
+from stores.sqlite_errors import damaged_file
 from stores.values import dumps, encode, json_value_at, loads, value_at
 
 if TYPE_CHECKING:
@@ -94,10 +95,7 @@ def read_table(connection: Connection, name: str) -> Table | None:
     found = connection.execute("SELECT heavy FROM mgsurf_collections WHERE name = ?", (name,)).fetchone()
     text, _, checksum = (found[0] if found else "").partition("#")
     if found is None or (checksum and checksum != _checksum_of(text)) or not text.endswith("]"):
-        raise StoreError(
-            f"The store {connection.path} is damaged (layout of {name}). Restore a backup with mgsurf store "
-            f"restore FILE, or save what is readable with: sqlite3 {connection.path.name} .recover"
-        )
+        raise StoreError(f"{damaged_file(connection.path, f'layout of {name}')}.")
     fields = tuple(column for column in columns if column not in _OWN)
     table = Table(name, fields, tuple(loads(text)), version)
     connection.tables[name] = table

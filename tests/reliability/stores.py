@@ -114,7 +114,7 @@ class Trial:
         way = self.draw.randrange(4)
         if self.place.is_dir() or way == 3:
             _, old = restore(self.copy, self.uri)
-            for path in self.place.parent.glob(f"{old.name}*" if old else ""):
+            for path in self.place.parent.glob(f"{old.name}*" if old else "-"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         else:
             COPIES[way](self.copy, self.place)
@@ -124,15 +124,22 @@ class Trial:
             path.unlink()
 
 
-def kill_many(folder: Path, kills: int, seed: int = 1) -> dict[str, int]:
-    """Kill that many writers, half of them on an SQLite file, half on a folder; return what was done."""
+def kill_many(folder: Path, kills: int, seed: int = 1, longest: float = 600.0) -> dict[str, int]:
+    """Kill that many writers, half of them on an SQLite file, half on a folder; return what was done.
+
+    Ends early after `longest` (s).
+    """
     draw = random.Random(seed)
     trials = [
         Trial(f"sqlite:///{folder}/store.sqlite", folder / "store.sqlite", draw),
         Trial(f"folder://{folder}/records", folder / "records", draw),
     ]
-    restores = 0
+    done = restores = 0
+    deadline = time.monotonic() + longest
     for number in range(kills):
+        if time.monotonic() > deadline:
+            break
+        done += 1
         trial = trials[number % 2]
         trial.kill_once()
         if number % 10 < 2:
@@ -141,7 +148,7 @@ def kill_many(folder: Path, kills: int, seed: int = 1) -> dict[str, int]:
             trial.kill_once()
             trial.restore()
             restores += 1
-    return {"kills": kills + restores, "restores": restores, "documents": sum(t.version for t in trials)}
+    return {"kills": done + restores, "restores": restores, "documents": sum(t.version for t in trials)}
 
 
 def filled_store(uri: str) -> None:

@@ -26,7 +26,7 @@ from stores.records import CalculationRecord
 from stores.values import dumps, loads
 from tests.stores.conftest import make_calculation, make_surface
 
-OLD_FILE = Path(__file__).with_name("version_1.sqlite")
+OLD_FILE = Path(__file__).with_name("version_1.store")
 DOCUMENTS: list[dict[str, Any]] = [
     {},
     {"a": None},

@@ -300,6 +300,7 @@ def test_filters_that_no_store_can_run(store_uri: str, criteria: dict[str, Any])
     collection.close()
 
 
+@pytest.mark.parametrize("few", [10, 5000])
 @pytest.mark.parametrize("limit", [0, 3, 200])
 @pytest.mark.parametrize("skip", [0, 2])
 @pytest.mark.parametrize(
@@ -308,8 +309,9 @@ def test_filters_that_no_store_can_run(store_uri: str, criteria: dict[str, Any])
      {"b": {"$gt": 0.2}}, {"c": 1}],
 )  # fmt: skip
 def test_order_does_not_depend_on_the_way_taken(
-    tmp_path: Path, criteria: dict[str, Any], limit: int, skip: int
+    tmp_path: Path, criteria: dict[str, Any], limit: int, skip: int, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("stores.documents._FEW", few)
     table = DocumentTable(tmp_path / "ways.sqlite", "ways", "id", ["a", "b", "value"])
     docs = [
         {"id": n, "a": n % 40, "b": "many" if n % 50 else n / 1000, "c": n % 2, "value": (n * 37) % 1009}

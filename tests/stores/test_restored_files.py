@@ -19,7 +19,7 @@ from stores.errors import InputError, StoreError, StoreLostError
 from stores.guard import log_tokens
 from tests.stores.kills import in_a_child
 
-OLD_FILE = Path(__file__).with_name("version_1.sqlite")
+OLD_FILE = Path(__file__).with_name("version_1.store")
 
 
 @pytest.fixture
@@ -158,6 +158,21 @@ def test_whole_folder_copied_after_a_kill(path: Path, tmp_path: Path) -> None:
     for file in tmp_path.glob("store.sqlite*"):
         shutil.copyfile(file, tmp_path / "elsewhere" / file.name)
     assert ids(tmp_path / "elsewhere" / "store.sqlite") == {"a", "b"}
+
+
+@pytest.mark.parametrize("log", ["used", "set aside"])
+def test_store_named_by_a_link(path: Path, tmp_path: Path, log: str) -> None:
+    (tmp_path / "data").mkdir()
+    link = tmp_path / "link.sqlite"
+    link.symlink_to(tmp_path / "data" / "real.sqlite")
+    write(link, "a")
+    shutil.copy2(link, path)
+    write(link, "b", kill=True)
+    if log == "set aside":
+        shutil.copyfile(path, link)
+    assert ids(link) == ({"a", "b"} if log == "used" else {"a"})
+    restore(path, str(link))
+    assert link.is_symlink() and ids(link) == {"a"}
 
 
 def test_deleted_store_is_not_resurrected_by_its_log(path: Path) -> None:
