@@ -69,7 +69,7 @@ def labelled(record: Exportable, *, include_rejected: bool) -> Exportable:
     return record.model_copy(update=emptied)
 
 
-def table_row(record: SurfaceRecord) -> dict[str, Any]:
+def table_row(record: Exportable) -> dict[str, Any]:
     """Return a record by `CSV_COLUMNS`."""
     special = dict(zip("hkl", record.miller_index, strict=True)) | {
         "surface_energy_verdict": record.verdicts.surface_energy.status.value,
