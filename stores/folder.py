@@ -82,12 +82,14 @@ class Folder:
             )
         self._seen = self._look()
 
-    def _look(self) -> tuple[int, int] | None:
+    def _look(self) -> tuple[int, int, int] | None:
         """Return what identifies the store: the file of its layout, in older ones the folder."""
-        for path in (self.root / META, self.root):
-            with suppress(FileNotFoundError, NotADirectoryError):
-                stat = path.stat()
-                return stat.st_dev, stat.st_ino
+        with suppress(FileNotFoundError, NotADirectoryError):
+            stat = (self.root / META).stat()
+            return stat.st_dev, stat.st_ino, stat.st_mtime_ns  # numbers of deleted files are used again
+        with suppress(FileNotFoundError, NotADirectoryError):
+            stat = self.root.stat()
+            return stat.st_dev, stat.st_ino, 0
         return None
 
     def check(self) -> None:

@@ -175,6 +175,30 @@ def test_store_named_by_a_link(path: Path, tmp_path: Path, log: str) -> None:
     assert link.is_symlink() and ids(link) == {"a"}
 
 
+def test_rollback_journal_of_another_file_is_not_used(path: Path) -> None:
+    other = path.with_name("other.sqlite")
+
+    def work() -> None:
+        raw = sqlite3.connect(other, isolation_level=None)
+        raw.execute("CREATE TABLE t (text)")
+        raw.execute(
+            "PRAGMA cache_size=1"
+        )  # so that the journal is hot: pages went to the file before the end
+        raw.execute("BEGIN")
+        raw.executemany("INSERT INTO t VALUES (?)", [("x" * 3000,)] * 200)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    in_a_child(work)
+    write(path, "a")
+    before = path.read_bytes()
+    journal = other.with_name("other.sqlite-journal")
+    assert journal.read_bytes()[:8] == bytes.fromhex("d9d505f920a163d7")
+    journal.rename(path.with_name("store.sqlite-journal"))
+    assert ids(path) == {"a"}
+    assert path.read_bytes() == before
+    assert len(list(path.parent.glob("store.sqlite-journal-2*"))) == 1
+
+
 def test_deleted_store_is_not_resurrected_by_its_log(path: Path) -> None:
     write(path, "a", kill=True)
     path.unlink()
