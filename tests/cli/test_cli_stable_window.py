@@ -181,7 +181,8 @@ def lock_file(path, values, structures=None, **more):
     """A lock file with phases by formula and space group; energies per atom by method."""
     from stores.method import content_hash
     from stores.records import Provenance
-    from workflows.flows.lock_file import LockedCompound, LockedValues, LockFile, dump_lock, write_lock
+    from workflows.flows.lock_file import dump_lock, write_lock
+    from workflows.flows.lock_model import LockedCompound, LockedValues, LockFile
 
     shapes = structures or {}
     compounds = []

@@ -12,9 +12,6 @@ from workflows.flows.campaign_file import campaign_structures, load_campaign
 from workflows.flows.enumeration import rounded
 from workflows.flows.lock_changes import changes
 from workflows.flows.lock_file import (
-    LOCK_VERSION,
-    LockedCompound,
-    LockFile,
     campaign_lock,
     checked_lock,
     dump_lock,
@@ -23,6 +20,7 @@ from workflows.flows.lock_file import (
     sections_of,
     write_lock,
 )
+from workflows.flows.lock_model import LOCK_VERSION, LockedCompound, LockFile
 from workflows.structures.crystal import crystal_of
 from workflows.structures.identity import bulk_key
 from workflows.structures.prototypes import structure_for

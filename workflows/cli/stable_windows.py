@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from stores.surfaces import SurfaceStore
-    from workflows.flows.lock_file import LockedCompound, LockFile
+    from workflows.flows.lock_model import LockedCompound, LockFile
 
 SURFACE_FIELDS = (
     "bulk_id", "formula", "chemsys", "method_fingerprint", "spacegroup_number", "surface_energy",

@@ -21,19 +21,8 @@ from workflows.flows.campaign_origins import (
 )
 from workflows.flows.dft_cost import Meshes, Work
 from workflows.flows.enumeration_cache import EnumerationCache
-from workflows.flows.lock_file import (
-    ENERGY_DIGITS,
-    LENGTH_DIGITS,
-    POSITION_DIGITS,
-    LockedCompound,
-    LockedHull,
-    LockedValues,
-    LockFile,
-    Site,
-    Vector,
-    dump_lock,
-    sections_of,
-)
+from workflows.flows.lock_file import ENERGY_DIGITS, LENGTH_DIGITS, POSITION_DIGITS, dump_lock, sections_of
+from workflows.flows.lock_model import LockedCompound, LockedHull, LockedValues, LockFile, Site, Vector
 from workflows.flows.refused_phases import RefusedPhases
 from workflows.flows.slab_counts import Bulk, count_all
 from workflows.structures.sources.filters import Screening

@@ -10,7 +10,7 @@ import numpy as np
 from stores.words import counted
 
 if TYPE_CHECKING:
-    from workflows.flows.lock_file import LockedCompound, LockFile
+    from workflows.flows.lock_model import LockedCompound, LockFile
 
 NAMED = 10
 """So many compounds of a kind are named one by one."""

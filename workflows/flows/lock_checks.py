@@ -17,7 +17,7 @@ from workflows.structures.tolerances import LOOSE_SYMPREC, SYMPREC
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-    from workflows.flows.lock_file import LockedCompound
+    from workflows.flows.lock_model import LockedCompound
 
 SEALED_FROM = 3
 """First lock version with checksums; before it `made_from` covered `sections` alone."""

@@ -13,7 +13,7 @@ from workflows.structures.sources.merge import MergedCandidate, full_identifiers
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from workflows.flows.lock_file import Phase
+    from workflows.flows.lock_model import Phase
     from workflows.structures.sources.protocol import Candidate
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
     from workflows.flows.campaign_settings import MillerIndex
-    from workflows.flows.lock_file import Site, Vector
+    from workflows.flows.lock_model import Site, Vector
 
 FEW = 150
 """So many compounds take a second: less than other processes need to start."""
