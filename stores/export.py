@@ -64,7 +64,8 @@ def export(
     StoreError
         If the file cannot be written (full disk, no permission); `path` is then as it was.
     """
-    from stores.export_formats import WRITERS, labelled
+    from stores.export_formats import WRITERS
+    from stores.table_rows import labelled
 
     if format not in FORMATS:
         raise InputError(f"Unknown export format {format!r}; known are {', '.join(FORMATS)}.")

@@ -13,26 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from stores.cgcnn_elements import atom_init
 from stores.errors import InputError, StoreError
-from stores.imported import ImportedSurface
-from stores.records import SurfaceRecord, VerdictStatus
+from stores.records import SurfaceRecord
+from stores.table_rows import CSV_COLUMNS, table_row
 
 if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.core import Structure
 
 Writer = Callable[..., int]
-Exportable = SurfaceRecord | ImportedSurface
-
-# fields that mean nothing once the value they belong to is rejected
-_OF_SURFACE_ENERGY = ("surface_energy", "surface_energy_x_rich", "surface_energy_slope")
-_OF_WORK_FUNCTION = ("work_function", "work_function_sides")
-
-CSV_COLUMNS = (
-    "id", "formula", "chemsys", "h", "k", "l", "termination", "termination_label", "surface_energy",
-    "surface_energy_x_rich", "work_function", "surface_energy_verdict", "work_function_verdict", "n_atoms",
-    "n_layers", "thickness", "area", "spacegroup_number", "method_fingerprint", "campaign", "bulk_id",
-    "created_at", "source", "source_id",
-)  # fmt: skip
 
 ALL_TARGETS = "id_prop_all.csv"
 """File of a CGCNN folder with all slabs and targets; `mgsurf import` reads it."""
@@ -54,32 +42,6 @@ CGCNN_FILES = {
 """Files with one target each; they list the slabs that have it."""
 
 ATOM_INIT = "atom_init.json"
-
-
-def labelled(record: Exportable, *, include_rejected: bool) -> Exportable:
-    """Return the record with the values that its verdicts reject taken out, unless they are wanted."""
-    if include_rejected:
-        return record
-    verdicts = record.verdicts
-    emptied: dict[str, None] = {}
-    if verdicts.surface_energy.status is not VerdictStatus.ACCEPTED:
-        emptied |= dict.fromkeys(_OF_SURFACE_ENERGY)
-    if verdicts.work_function.status is not VerdictStatus.ACCEPTED:
-        emptied |= dict.fromkeys(_OF_WORK_FUNCTION)
-    return record.model_copy(update=emptied)
-
-
-def table_row(record: Exportable) -> dict[str, Any]:
-    """Return a record by `CSV_COLUMNS`."""
-    special = dict(zip("hkl", record.miller_index, strict=True)) | {
-        "surface_energy_verdict": record.verdicts.surface_energy.status.value,
-        "work_function_verdict": record.verdicts.work_function.status.value,
-        "created_at": record.created_at.isoformat(),
-        # of imported slabs
-        "source": getattr(record, "source", ""),
-        "source_id": getattr(record, "source_id", ""),
-    }
-    return {name: special[name] if name in special else getattr(record, name) for name in CSV_COLUMNS}
 
 
 def write_csv(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) -> int:

@@ -274,7 +274,7 @@ class SurfaceStore:
         """
         import pandas as pd
 
-        from stores.export_formats import CSV_COLUMNS, labelled, table_row
+        from stores.table_rows import CSV_COLUMNS, labelled, table_row
 
         table = pd.DataFrame(
             [
