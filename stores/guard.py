@@ -21,6 +21,7 @@ import json
 import os
 import re
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -91,6 +92,7 @@ class Guard:
         self._fd: int | None = None
         self._writable = False
         self._seen: list[int] | None = None
+        self._announcing = threading.Lock()  # the threads of a process share its lock of the record
 
     def open(self, *, read_only: bool) -> Standing:
         """Take a lock on the store; until `settle` it excludes all others where this process is alone."""
@@ -136,17 +138,18 @@ class Guard:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Announce a checkpoint, or another change of the file, and record how the file looks after it."""
-        if self._fd is None or not self._writable or not self._lock(fcntl.F_WRLCK, _RECORD, wait=True):
-            yield
-            return
-        try:
-            self._write({"writing": True})
-            yield
-            with suppress(OSError):
-                self._seen = self._look()
-                self._write({"file": self._seen})
-        finally:
-            self._lock(fcntl.F_UNLCK, _RECORD)
+        with self._announcing:
+            if self._fd is None or not self._writable or not self._lock(fcntl.F_WRLCK, _RECORD, wait=True):
+                yield
+                return
+            try:
+                self._write({"writing": True})
+                yield
+                with suppress(OSError):
+                    self._seen = self._look()
+                    self._write({"file": self._seen})
+            finally:
+                self._lock(fcntl.F_UNLCK, _RECORD)
 
     def check(self) -> None:
         """Make sure that the file under the store's name is the one that was opened.

@@ -6,17 +6,18 @@ import os
 import shutil
 import signal
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from stores.backup import backup, restore
-from stores.connections import open_collection
+from stores.connections import open_collection, open_store
 from stores.database import Database
 from stores.documents import DocumentTable
 from stores.errors import InputError, StoreError, StoreLostError
-from stores.guard import log_tokens
+from stores.guard import Guard, log_tokens
 from tests.stores.kills import in_a_child
 
 OLD_FILE = Path(__file__).with_name("version_1.store")
@@ -314,6 +315,37 @@ def test_own_checkpoints_are_no_loss(path: Path) -> None:
     assert path.with_name("store.sqlite-wal").stat().st_size < 20_000_000
     one.close()
     assert other.insert({"id": "last"})
+
+
+def test_checkpoints_of_threads_are_announced_one_by_one(path: Path) -> None:
+    write(path, "a")
+    guard = Guard(path)
+    guard.settle(guard.open(read_only=False))
+    entered = threading.Event()
+
+    def announce() -> None:
+        with guard.writing():
+            entered.set()
+
+    with guard.writing():
+        thread = threading.Thread(target=announce)
+        thread.start()
+        assert not entered.wait(0.05)
+    thread.join()
+    assert entered.is_set()
+    guard.close()
+
+
+def test_copy_without_a_write_ahead_log(path: Path) -> None:
+    """As sqlite3's VACUUM INTO makes it."""
+    write(path, "a")
+    copy = path.with_name("copy.sqlite")
+    with sqlite3.connect(path) as raw:
+        raw.execute("VACUUM INTO ?", (str(copy),))
+    with open_store(str(copy), must_exist=True) as store:
+        assert store.count() == 0
+    write(copy, "b")
+    assert ids(copy) == {"a", "b"}
 
 
 def test_backup_and_restore(path: Path, tmp_path: Path) -> None:
