@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from stores.checksums import DamagedTextError, check_heavy, unseal
@@ -57,7 +57,7 @@ def backup(uri: str, target: Path, *, replace: bool = False) -> int:
         raise InputError(f"{target} exists already; name another file, or replace it with --force.")
     if target.exists() and target.is_dir() != source.is_dir():
         raise InputError(f"{target} is of another kind than the store {source}; name another file.")
-    with _beside(target) as new, _unused(target, source.is_dir()):
+    with _beside(target) as new, _unused(target, skip=source.is_dir() or not target.exists()):
         count = _copy_folder(source, new) if source.is_dir() else _copy_file(source, new, in_use=True)
         old = _put_aside(target)
         new.rename(target)
@@ -100,7 +100,7 @@ def restore(source: Path, uri: str) -> tuple[int, Path | None]:
         raise InputError(f"The backup {source} is of another kind than the store {target}; name another.")
     if not source.is_dir() and not is_store(source):
         raise InputError(f"{source} is not a store of mgsurf; name a file that mgsurf store backup wrote.")
-    with _beside(target) as new, _unused(target, source.is_dir()):
+    with _beside(target) as new, _unused(target, skip=source.is_dir()):
         count = _copy_folder(source, new) if source.is_dir() else _copy_file(source, new, in_use=False)
         old = _put_aside(target)
         new.rename(target)
@@ -135,9 +135,9 @@ def _beside(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _unused(target: Path, is_folder: bool) -> Iterator[None]:
+def _unused(target: Path, *, skip: bool) -> Iterator[None]:
     """Hold a file's place so that no other process opens it; refuse one that is open."""
-    if is_folder:
+    if skip:
         yield
         return
     guard = Guard(target)
@@ -173,7 +173,7 @@ def _copy_file(source: Path, new: Path, *, in_use: bool) -> int:
             address = f"{source.as_uri()}?mode=ro&immutable=1"  # leaves no files beside a backup
             found = database.connection() if in_use else sqlite3.connect(address, uri=True)
             with closing(sqlite3.connect(new)) as copy:
-                found.backup(copy, pages=4096)
+                found.backup(copy)  # at once: in steps it would start again after each write of others
             if not in_use:
                 found.close()
             with closing(sqlite3.connect(new)) as copy:
@@ -209,16 +209,18 @@ def _copy_folder(source: Path, new: Path) -> int:
     Folder(source, must_exist=True)
     copied: dict[Path, tuple[int, int]] = {}
     for _ in range(100):
-        found = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in _files(source)}
-        if found == copied:
-            break
-        for path in copied.keys() - found.keys():
-            (new / path.relative_to(source)).unlink()
-        for path in [path for path in found if copied.get(path) != found[path]]:
-            there = new / path.relative_to(source)
-            there.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, there)
-        copied = found
+        with suppress(FileNotFoundError):  # a document was removed between two looks
+            found = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in _files(source)}
+            if found == copied:
+                break
+            for path in copied.keys() - found.keys():
+                (new / path.relative_to(source)).unlink()
+                del copied[path]
+            for path in [path for path in found if copied.get(path) != found[path]]:
+                there = new / path.relative_to(source)
+                there.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, there)
+                copied[path] = found[path]
     else:
         raise StoreError(f"The store folder {source} is written all the time; end its jobs, then try again.")
     for path in _files(new):
@@ -227,7 +229,8 @@ def _copy_folder(source: Path, new: Path) -> int:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("[!.]*") if path.is_file())
+    """List the files of a folder store, and no others that lie among them."""
+    return sorted(path for pattern in (META, "*/[!.]*.json*") for path in folder.glob(pattern))
 
 
 def _checked(text: bytes, heavy: bytes | None, source: Path, what: str) -> None:

@@ -7,7 +7,9 @@ import shutil
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -366,6 +368,53 @@ def test_backup_and_restore(path: Path, tmp_path: Path) -> None:
     assert old is not None and ids(old) == {"a", "b", "c", "d"}  # with its log
     assert backup(str(path), copy, replace=True) == 2
     assert sorted(file.name for file in tmp_path.glob(".*")) == []
+
+
+def test_backup_ends_while_others_write(path: Path, tmp_path: Path) -> None:
+    table, stopped = DocumentTable(path, "things"), threading.Event()
+    table.upsert([{"id": f"{n}", "text": "x" * 1_000_000} for n in range(17)])
+
+    def work() -> None:
+        while not stopped.is_set():
+            table.upsert({"id": "one", "time": time.time()})
+
+    writer = threading.Thread(target=work)
+    copier = threading.Thread(target=backup, args=(str(path), tmp_path / "copy.sqlite"), daemon=True)
+    writer.start()
+    copier.start()
+    copier.join(5)
+    ended = not copier.is_alive()
+    stopped.set()
+    writer.join()
+    copier.join()
+    table.close()
+    assert ended and sorted(file.name for file in tmp_path.glob("copy*")) == ["copy.sqlite"]
+
+
+def test_backup_of_a_folder_with_other_files(tmp_path: Path) -> None:
+    store, copy = tmp_path / "records", tmp_path / "copy"
+    open_collection(f"folder://{store}", "things").upsert({"id": "a"})
+    for name in ("notes.txt", "things/old.bak"):
+        (store / name).write_text("no document")
+    assert backup(f"folder://{store}", copy) == 1
+    assert sorted(file.name for file in copy.rglob("*")) == ["a.json", "mgsurf_layout.json", "things"]
+
+
+def test_documents_removed_during_a_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, copy = tmp_path / "records", tmp_path / "copy"
+    things = open_collection(f"folder://{store}", "things")
+    things.upsert([{"id": f"{n}"} for n in range(6)])
+    removed, copyfile = iter(range(5)), shutil.copyfile
+
+    def copy_after_removal(source: Path, target: Path) -> None:
+        for number in islice(removed, 1):
+            things.remove({"id": f"{number}"})
+        copyfile(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", copy_after_removal)
+    monkeypatch.setattr(shutil, "copy2", copy_after_removal)
+    assert backup(f"folder://{store}", copy) == 1
+    assert [file.name for file in (copy / "things").iterdir()] == ["5.json"]
 
 
 def test_backup_of_a_folder(tmp_path: Path) -> None:
