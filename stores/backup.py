@@ -55,8 +55,8 @@ def backup(uri: str, target: Path, *, replace: bool = False) -> int:
         raise InputError(f"The backup would replace the store {source} itself; name another file.")
     if target.exists() and not replace:
         raise InputError(f"{target} exists already; name another file, or replace it with --force.")
-    if target.exists() and target.is_dir() != source.is_dir():
-        raise InputError(f"{target} is of another kind than the store {source}; name another file.")
+    if target.exists() and not (_holds_documents_only(target) if source.is_dir() else is_store(target)):
+        raise InputError(f"{target} is no backup of such a store and is not replaced; name another file.")
     with _beside(target) as new, _unused(target, skip=source.is_dir() or not target.exists()):
         count = _copy_folder(source, new) if source.is_dir() else _copy_file(source, new, in_use=True)
         old = _put_aside(target)
@@ -96,7 +96,9 @@ def restore(source: Path, uri: str) -> tuple[int, Path | None]:
         raise InputError(f"There is no backup at {source}; name another file.")
     if target.exists() and target.samefile(source):
         raise InputError(f"{source} is the store itself; name a backup of it.")
-    if source.is_dir() != (place.kind == "folder"):
+    if source.is_dir() != (place.kind == "folder") or (
+        target.exists() and not (target.is_dir() if source.is_dir() else target.is_file())
+    ):
         raise InputError(f"The backup {source} is of another kind than the store {target}; name another.")
     if not source.is_dir() and not is_store(source):
         raise InputError(f"{source} is not a store of mgsurf; name a file that mgsurf store backup wrote.")
@@ -231,6 +233,12 @@ def _copy_folder(source: Path, new: Path) -> int:
 def _files(folder: Path) -> list[Path]:
     """List the files of a folder store, and no others that lie among them."""
     return sorted(path for pattern in (META, "*/[!.]*.json*") for path in folder.glob(pattern))
+
+
+def _holds_documents_only(folder: Path) -> bool:
+    """Tell a folder store from a folder that holds anything else that would be lost with it."""
+    found = {path for path in folder.rglob("*") if not path.is_dir()}
+    return (folder / META).exists() and found == set(_files(folder))
 
 
 def _checked(text: bytes, heavy: bytes | None, source: Path, what: str) -> None:

@@ -400,6 +400,32 @@ def test_backup_of_a_folder_with_other_files(tmp_path: Path) -> None:
     assert sorted(file.name for file in copy.rglob("*")) == ["a.json", "mgsurf_layout.json", "things"]
 
 
+def test_only_backups_are_replaced(path: Path, tmp_path: Path) -> None:
+    write(path, "a")
+    records, other, good = (tmp_path / name for name in ("records", "other", "good"))
+    for folder in (records, other, good):
+        open_collection(f"folder://{folder}", "things").upsert({"id": "a"})
+    (other / "thesis.txt").write_text("mine")
+    (tmp_path / "text").write_text("mine")
+    (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe.db")
+    before = {file: file.lstat().st_ino for file in tmp_path.rglob("*")}
+    for store, target in (
+        (str(path), "text"),
+        (str(path), "pipe.db"),
+        (str(path), "records"),
+        (f"folder://{records}", "other"),
+        (f"folder://{records}", "empty"),
+        (f"folder://{records}", "text"),
+    ):
+        with pytest.raises(InputError, match="is not replaced"):
+            backup(store, tmp_path / target, replace=True)
+    with pytest.raises(InputError, match="another kind"):
+        restore(path, str(tmp_path / "pipe.db"))
+    assert {file: file.lstat().st_ino for file in tmp_path.rglob("*")} == before
+    assert backup(f"folder://{records}", good, replace=True) == 1
+
+
 def test_documents_removed_during_a_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, copy = tmp_path / "records", tmp_path / "copy"
     things = open_collection(f"folder://{store}", "things")
