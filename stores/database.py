@@ -305,11 +305,11 @@ class Database:
                 connection.execute("COMMIT")
             for suffix in SIDE_FILES:
                 self._put_aside(beside(self.path, suffix))
-            if self.path.exists():
-                new.replace(self.path)
-            else:
-                with suppress(FileExistsError):  # another process was first
+            with suppress(OSError):  # another process was first, or the file system has no hard links
+                if not self.path.exists():
                     os.link(new, self.path)
+            if not self.path.exists() or not self.path.stat().st_size:
+                new.replace(self.path)
         finally:
             for path in (new, *(beside(new, suffix) for suffix in SIDE_FILES)):
                 path.unlink(missing_ok=True)

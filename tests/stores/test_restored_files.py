@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -348,6 +349,15 @@ def test_copy_without_a_write_ahead_log(path: Path) -> None:
         assert store.count() == 0
     write(copy, "b")
     assert ids(copy) == {"a", "b"}
+
+
+def test_file_system_without_hard_links(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: object, target: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    write(path, "a")
+    assert ids(path) == {"a"}
 
 
 def test_backup_and_restore(path: Path, tmp_path: Path) -> None:
