@@ -103,6 +103,9 @@ class Guard:
         except OSError:  # a full disk, a folder of another user
             return Standing.UNKNOWN
         self._writable = not read_only
+        if self._writable:
+            with suppress(OSError):  # only its owner may; who may write the store must be able to lock it
+                os.fchmod(self._fd, self._mode(os.fstat(self._fd).st_mode))
         if self._writable and self._lock(fcntl.F_WRLCK, _PRESENCE):
             return Standing.BESIDE_OTHERS if self._used_by_others() else Standing.ALONE
         if not self._lock(fcntl.F_RDLCK, _PRESENCE, wait=True):
@@ -223,10 +226,10 @@ class Guard:
                 return True
         return False
 
-    def _mode(self) -> int:
+    def _mode(self, default: int = 0o666) -> int:
         with suppress(OSError):
-            return self.path.stat().st_mode & 0o777
-        return 0o666
+            default = self.path.stat().st_mode
+        return default & 0o777
 
     def _lock(self, kind: int, byte: int, *, wait: bool = False) -> bool:
         """Lock a byte of the lock file; False if another has it, or if there are no such locks here."""

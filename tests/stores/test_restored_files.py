@@ -360,6 +360,13 @@ def test_file_system_without_hard_links(path: Path, monkeypatch: pytest.MonkeyPa
     assert ids(path) == {"a"}
 
 
+def test_lock_file_is_as_writable_as_the_store(path: Path) -> None:
+    write(path, "a")
+    path.chmod(0o666)
+    write(path, "b")
+    assert path.with_name("store.sqlite-lock").stat().st_mode & 0o777 == 0o666
+
+
 def test_backup_and_restore(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.sqlite"
     table = DocumentTable(path, "things")
