@@ -21,9 +21,8 @@ from stores.database import Database
 from stores.documents import DocumentTable
 from stores.errors import InputError, StoreError, StoreLostError
 from stores.guard import Guard, log_tokens
+from tests.stores.conftest import old_store
 from tests.stores.kills import in_a_child
-
-OLD_FILE = Path(__file__).with_name("version_1.store")
 
 
 @pytest.fixture
@@ -132,7 +131,7 @@ def test_restored_file_wins(
         write(copy, "x")
         expected = {"x"}
     elif backed_up == "version 1":
-        shutil.copyfile(OLD_FILE, copy)
+        copy.write_bytes(old_store())
     write(path, "c", "d", kill=True, checkpoint=checkpoint)
     tool(copy, path)
     if backed_up == "version 1":
@@ -216,7 +215,7 @@ def test_log_of_an_older_mgsurf(path: Path) -> None:
     """It holds no tokens; the file and the log were not changed since, or the file was."""
 
     def work() -> None:
-        shutil.copyfile(OLD_FILE, path)
+        path.write_bytes(old_store())
         raw = sqlite3.connect(path)
         raw.execute("PRAGMA wal_autocheckpoint=0")
         raw.execute("DELETE FROM things WHERE id = 8")
@@ -231,7 +230,7 @@ def test_log_of_an_older_mgsurf(path: Path) -> None:
     log.write_bytes(kept)
     os.utime(log, (1, 1))
     path.with_name("store.sqlite-lock").unlink()
-    shutil.copyfile(OLD_FILE, path)
+    path.write_bytes(old_store())
     assert open_collection(str(path), "things").count() == 8
 
 
