@@ -186,7 +186,7 @@ def _copy_file(source: Path, new: Path, *, in_use: bool) -> int:
     if problem != "ok":
         raise StoreError(
             f"The store {source} is damaged ({one_line(problem)}); nothing was changed. Save what is "
-            f"readable with: sqlite3 {source.name} .recover"
+            f"readable with: sqlite3 {source.name} .recover | sqlite3 NEW.sqlite"
         )
     with new.open("rb") as file:
         os.fsync(file.fileno())
