@@ -21,6 +21,7 @@ from stores.errors import InputError, StoreError, one_line
 from stores.filters_sql import quote
 from stores.folder import META, Folder
 from stores.guard import Guard, Standing, beside, set_aside
+from stores.sqlite_errors import sqlite_name
 
 
 def backup(uri: str, target: Path, *, replace: bool = False) -> int:
@@ -174,7 +175,7 @@ def _copy_file(source: Path, new: Path, *, in_use: bool) -> int:
         with database.errors():
             address = f"{source.as_uri()}?mode=ro&immutable=1"  # leaves no files beside a backup
             found = database.connection() if in_use else sqlite3.connect(address, uri=True)
-            with closing(sqlite3.connect(new)) as copy:
+            with closing(sqlite3.connect(new)) as copy, _room(new.parent):
                 found.backup(copy)  # at once: in steps it would start again after each write of others
             if not in_use:
                 found.close()
@@ -191,6 +192,19 @@ def _copy_file(source: Path, new: Path, *, in_use: bool) -> int:
     with new.open("rb") as file:
         os.fsync(file.fileno())
     return count
+
+
+@contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if sqlite_name(error) not in ("SQLITE_FULL", "SQLITE_IOERR_WRITE"):
+            raise
+        raise StoreError(
+            f"There is no room for the copy in {folder} (disk or quota full); nothing was changed. Free some "
+            f"space, then run the same command again."
+        ) from error
 
 
 def _check_documents(copy: sqlite3.Connection, source: Path) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 import signal
 import sqlite3
@@ -414,6 +415,20 @@ def test_backup_of_a_folder_with_other_files(tmp_path: Path) -> None:
         (store / name).write_text("no document")
     assert backup(f"folder://{store}", copy) == 1
     assert sorted(file.name for file in copy.rglob("*")) == ["a.json", "mgsurf_layout.json", "things"]
+
+
+def test_no_room_for_a_backup(path: Path, tmp_path: Path) -> None:
+    DocumentTable(path, "things").upsert({"id": "a", "text": "x" * 100_000})
+    (tmp_path / "full").mkdir()
+
+    def work() -> str:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+        with pytest.raises(StoreError, match=r"no room.*/full ") as caught:
+            backup(str(path), tmp_path / "full" / "copy.sqlite")
+        return "ok" if "\n" not in str(caught.value) else str(caught.value)
+
+    assert in_a_child(work) == ("ok", 0)
+    assert not list((tmp_path / "full").iterdir()) and ids(path) == {"a"}
 
 
 def test_only_backups_are_replaced(path: Path, tmp_path: Path) -> None:
