@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from stores.checksums import DamagedTextError, check_heavy, unseal
@@ -21,6 +21,7 @@ from stores.errors import InputError, StoreError, one_line
 from stores.filters_sql import quote
 from stores.folder import META, Folder
 from stores.guard import Guard, Standing, beside, set_aside
+from stores.sqlite_errors import sqlite_name
 
 
 def backup(uri: str, target: Path, *, replace: bool = False) -> int:
@@ -55,9 +56,9 @@ def backup(uri: str, target: Path, *, replace: bool = False) -> int:
         raise InputError(f"The backup would replace the store {source} itself; name another file.")
     if target.exists() and not replace:
         raise InputError(f"{target} exists already; name another file, or replace it with --force.")
-    if target.exists() and target.is_dir() != source.is_dir():
-        raise InputError(f"{target} is of another kind than the store {source}; name another file.")
-    with _beside(target) as new, _unused(target, source.is_dir()):
+    if target.exists() and not (_holds_documents_only(target) if source.is_dir() else is_store(target)):
+        raise InputError(f"{target} is no backup of such a store and is not replaced; name another file.")
+    with _beside(target) as new, _unused(target, skip=source.is_dir() or not target.exists()):
         count = _copy_folder(source, new) if source.is_dir() else _copy_file(source, new, in_use=True)
         old = _put_aside(target)
         new.rename(target)
@@ -96,11 +97,13 @@ def restore(source: Path, uri: str) -> tuple[int, Path | None]:
         raise InputError(f"There is no backup at {source}; name another file.")
     if target.exists() and target.samefile(source):
         raise InputError(f"{source} is the store itself; name a backup of it.")
-    if source.is_dir() != (place.kind == "folder"):
+    if source.is_dir() != (place.kind == "folder") or (
+        target.exists() and not (target.is_dir() if source.is_dir() else target.is_file())
+    ):
         raise InputError(f"The backup {source} is of another kind than the store {target}; name another.")
     if not source.is_dir() and not is_store(source):
         raise InputError(f"{source} is not a store of mgsurf; name a file that mgsurf store backup wrote.")
-    with _beside(target) as new, _unused(target, source.is_dir()):
+    with _beside(target) as new, _unused(target, skip=source.is_dir()):
         count = _copy_folder(source, new) if source.is_dir() else _copy_file(source, new, in_use=False)
         old = _put_aside(target)
         new.rename(target)
@@ -135,9 +138,9 @@ def _beside(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _unused(target: Path, is_folder: bool) -> Iterator[None]:
+def _unused(target: Path, *, skip: bool) -> Iterator[None]:
     """Hold a file's place so that no other process opens it; refuse one that is open."""
-    if is_folder:
+    if skip:
         yield
         return
     guard = Guard(target)
@@ -172,8 +175,8 @@ def _copy_file(source: Path, new: Path, *, in_use: bool) -> int:
         with database.errors():
             address = f"{source.as_uri()}?mode=ro&immutable=1"  # leaves no files beside a backup
             found = database.connection() if in_use else sqlite3.connect(address, uri=True)
-            with closing(sqlite3.connect(new)) as copy:
-                found.backup(copy, pages=4096)
+            with closing(sqlite3.connect(new)) as copy, _room(new.parent):
+                found.backup(copy)  # at once: in steps it would start again after each write of others
             if not in_use:
                 found.close()
             with closing(sqlite3.connect(new)) as copy:
@@ -184,11 +187,24 @@ def _copy_file(source: Path, new: Path, *, in_use: bool) -> int:
     if problem != "ok":
         raise StoreError(
             f"The store {source} is damaged ({one_line(problem)}); nothing was changed. Save what is "
-            f"readable with: sqlite3 {source.name} .recover"
+            f"readable with: sqlite3 {source.name} .recover | sqlite3 NEW.sqlite"
         )
     with new.open("rb") as file:
         os.fsync(file.fileno())
     return count
+
+
+@contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if sqlite_name(error) not in ("SQLITE_FULL", "SQLITE_IOERR_WRITE"):
+            raise
+        raise StoreError(
+            f"There is no room for the copy in {folder} (disk or quota full); nothing was changed. Free some "
+            f"space, then run the same command again."
+        ) from error
 
 
 def _check_documents(copy: sqlite3.Connection, source: Path) -> int:
@@ -209,16 +225,18 @@ def _copy_folder(source: Path, new: Path) -> int:
     Folder(source, must_exist=True)
     copied: dict[Path, tuple[int, int]] = {}
     for _ in range(100):
-        found = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in _files(source)}
-        if found == copied:
-            break
-        for path in copied.keys() - found.keys():
-            (new / path.relative_to(source)).unlink()
-        for path in [path for path in found if copied.get(path) != found[path]]:
-            there = new / path.relative_to(source)
-            there.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, there)
-        copied = found
+        with suppress(FileNotFoundError):  # a document was removed between two looks
+            found = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in _files(source)}
+            if found == copied:
+                break
+            for path in copied.keys() - found.keys():
+                (new / path.relative_to(source)).unlink()
+                del copied[path]
+            for path in [path for path in found if copied.get(path) != found[path]]:
+                there = new / path.relative_to(source)
+                there.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, there)
+                copied[path] = found[path]
     else:
         raise StoreError(f"The store folder {source} is written all the time; end its jobs, then try again.")
     for path in _files(new):
@@ -227,7 +245,14 @@ def _copy_folder(source: Path, new: Path) -> int:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("[!.]*") if path.is_file())
+    """List the files of a folder store, and no others that lie among them."""
+    return sorted(path for pattern in (META, "*/[!.]*.json*") for path in folder.glob(pattern))
+
+
+def _holds_documents_only(folder: Path) -> bool:
+    """Tell a folder store from a folder that holds anything else that would be lost with it."""
+    found = {path for path in folder.rglob("*") if not path.is_dir()}
+    return (folder / META).exists() and found == set(_files(folder))
 
 
 def _checked(text: bytes, heavy: bytes | None, source: Path, what: str) -> None:

@@ -62,9 +62,9 @@ def parse_uri(uri: str) -> Place:
     scheme, separator, rest = uri.partition("://")
     remember_address(uri)
     if not separator and uri.lower().endswith(_SUFFIXES):
-        return Place("sqlite", str(expand_user(uri, "the store").absolute()))
+        return Place("sqlite", _file(uri))
     if separator and scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
-        return Place("sqlite", str(expand_user(rest[1:], "the store").absolute()))
+        return Place("sqlite", _file(rest[1:]))
     if separator and scheme in ("mongodb", "mongodb+srv") and rest:
         _check_userinfo(uri)
         return Place("mongodb", uri)
@@ -73,6 +73,17 @@ def parse_uri(uri: str) -> Place:
     if separator and scheme == "memory":
         return Place("memory", rest)
     raise InputError(f"The store {masked(uri)!r} has no known form; give one of {FORMS}.")
+
+
+def _file(name: str) -> str:
+    path = expand_user(name, "the store").absolute()
+    try:
+        path.resolve()
+    except (RuntimeError, OSError):
+        raise InputError(
+            f"The store {path} is a symbolic link that leads to itself; name the file itself."
+        ) from None
+    return str(path)
 
 
 def _check_userinfo(uri: str) -> None:

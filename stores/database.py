@@ -24,6 +24,7 @@ from stores.collection import SCHEMA_VERSION as SCHEMA_VERSION
 from stores.errors import InputError, MgsurfError, StoreError, StoreLostError, one_line
 from stores.guard import NO_TOKEN, TOKEN_SQL, Guard, Standing, beside, set_aside
 from stores.sqlite_errors import OTHER_USER, damaged_file, explain, sqlite_name
+from stores.wal import turn_wal_on
 
 APPLICATION_ID = 0x6D677366  # "mgsf"
 CHECKED_SIZE = 20_000_000
@@ -150,6 +151,7 @@ class Database:
         self._connections = {}
         self._lock = threading.RLock()
         self._guard.close()
+        self._guard = Guard(self.path)
 
     @property
     def read_only(self) -> bool:
@@ -303,11 +305,11 @@ class Database:
                 connection.execute("COMMIT")
             for suffix in SIDE_FILES:
                 self._put_aside(beside(self.path, suffix))
-            if self.path.exists():
-                new.replace(self.path)
-            else:
-                with suppress(FileExistsError):  # another process was first
+            with suppress(OSError):  # another process was first, or the file system has no hard links
+                if not self.path.exists():
                     os.link(new, self.path)
+            if not self.path.exists() or not self.path.stat().st_size:
+                new.replace(self.path)
         finally:
             for path in (new, *(beside(new, suffix) for suffix in SIDE_FILES)):
                 path.unlink(missing_ok=True)
@@ -432,6 +434,10 @@ class Database:
             for setting in settings:
                 connection.execute(setting)
             self._check(connection)
+            mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+            if mode != "wal" and not self.only_reads:  # a copy made by VACUUM INTO or sqlite3's .recover
+                with self._guard.writing():
+                    turn_wal_on(connection, self.timeout)
             connection.execute("PRAGMA wal_autocheckpoint=0")  # `_after_commit` does it, announced
             connection.execute("PRAGMA cache_size=-65536")  # kB; as much of it as is read
             connection.execute(f"PRAGMA synchronous={'FULL' if self.durable else 'NORMAL'}")

@@ -21,6 +21,7 @@ import json
 import os
 import re
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -91,6 +92,7 @@ class Guard:
         self._fd: int | None = None
         self._writable = False
         self._seen: list[int] | None = None
+        self._announcing = threading.Lock()  # the threads of a process share its lock of the record
 
     def open(self, *, read_only: bool) -> Standing:
         """Take a lock on the store; until `settle` it excludes all others where this process is alone."""
@@ -101,6 +103,9 @@ class Guard:
         except OSError:  # a full disk, a folder of another user
             return Standing.UNKNOWN
         self._writable = not read_only
+        if self._writable:
+            with suppress(OSError):  # only its owner may; who may write the store must be able to lock it
+                os.fchmod(self._fd, self._mode(os.fstat(self._fd).st_mode))
         if self._writable and self._lock(fcntl.F_WRLCK, _PRESENCE):
             return Standing.BESIDE_OTHERS if self._used_by_others() else Standing.ALONE
         if not self._lock(fcntl.F_RDLCK, _PRESENCE, wait=True):
@@ -136,17 +141,18 @@ class Guard:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Announce a checkpoint, or another change of the file, and record how the file looks after it."""
-        if self._fd is None or not self._writable or not self._lock(fcntl.F_WRLCK, _RECORD, wait=True):
-            yield
-            return
-        try:
-            self._write({"writing": True})
-            yield
-            with suppress(OSError):
-                self._seen = self._look()
-                self._write({"file": self._seen})
-        finally:
-            self._lock(fcntl.F_UNLCK, _RECORD)
+        with self._announcing:
+            if self._fd is None or not self._writable or not self._lock(fcntl.F_WRLCK, _RECORD, wait=True):
+                yield
+                return
+            try:
+                self._write({"writing": True})
+                yield
+                with suppress(OSError):
+                    self._seen = self._look()
+                    self._write({"file": self._seen})
+            finally:
+                self._lock(fcntl.F_UNLCK, _RECORD)
 
     def check(self) -> None:
         """Make sure that the file under the store's name is the one that was opened.
@@ -220,10 +226,10 @@ class Guard:
                 return True
         return False
 
-    def _mode(self) -> int:
+    def _mode(self, default: int = 0o666) -> int:
         with suppress(OSError):
-            return self.path.stat().st_mode & 0o777
-        return 0o666
+            default = self.path.stat().st_mode
+        return default & 0o777
 
     def _lock(self, kind: int, byte: int, *, wait: bool = False) -> bool:
         """Lock a byte of the lock file; False if another has it, or if there are no such locks here."""

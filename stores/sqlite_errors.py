@@ -24,7 +24,7 @@ def damaged_file(path: Path, what: str) -> str:
     """Describe a damaged file in one line, without the full stop."""
     return (
         f"The store {path} is damaged ({what}). Restore a backup with mgsurf store restore FILE, or save "
-        f"what is readable with: sqlite3 {path.name} .recover"
+        f"what is readable with: sqlite3 {path.name} .recover | sqlite3 NEW.sqlite"
     )
 
 

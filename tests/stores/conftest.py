@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -26,6 +27,11 @@ from stores.records import (
 from tests.stores.mongo_server import MongoServer
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def old_store() -> bytes:
+    """Return an SQLite store that mgsurf wrote before documents had checksums."""
+    return gzip.decompress(Path(__file__).with_name("version_1.sqlite.gz").read_bytes())
 
 
 @pytest.fixture(scope="session")

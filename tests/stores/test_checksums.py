@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import sqlite3
 import zlib
 from collections.abc import Callable
@@ -24,9 +23,8 @@ from stores.documents import DocumentTable
 from stores.errors import DamagedDocumentError, InputError, StoreError
 from stores.records import CalculationRecord
 from stores.values import dumps, loads
-from tests.stores.conftest import make_calculation, make_surface
+from tests.stores.conftest import make_calculation, make_surface, old_store
 
-OLD_FILE = Path(__file__).with_name("version_1.store")
 DOCUMENTS: list[dict[str, Any]] = [
     {},
     {"a": None},
@@ -235,7 +233,7 @@ def test_damaged_list_of_large_fields(tmp_path: Path, column: str, value: str) -
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    shutil.copyfile(OLD_FILE, tmp_path / "old.sqlite")
+    (tmp_path / "old.sqlite").write_bytes(old_store())
     return tmp_path / "old.sqlite"
 
 

@@ -171,3 +171,11 @@ def test_a_query_imports_nothing_heavy(tmp_path: Path) -> None:
         text=True,
     )
     assert done.stdout.strip() == "set()", done.stderr
+
+
+@pytest.mark.parametrize("form", ["{}", "sqlite:///{}"])
+def test_link_to_itself(tmp_path: Path, form: str) -> None:
+    (tmp_path / "a.sqlite").symlink_to("b.sqlite")
+    (tmp_path / "b.sqlite").symlink_to("a.sqlite")
+    with pytest.raises(InputError, match=r"a\.sqlite is a symbolic link"):
+        open_store(form.format(tmp_path / "a.sqlite"))

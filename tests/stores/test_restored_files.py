@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import shutil
 import signal
 import sqlite3
+import threading
+import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from stores.backup import backup, restore
-from stores.connections import open_collection
+from stores.connections import open_collection, open_store
 from stores.database import Database
 from stores.documents import DocumentTable
 from stores.errors import InputError, StoreError, StoreLostError
-from stores.guard import log_tokens
+from stores.guard import Guard, log_tokens
+from tests.stores.conftest import old_store
 from tests.stores.kills import in_a_child
-
-OLD_FILE = Path(__file__).with_name("version_1.store")
 
 
 @pytest.fixture
@@ -128,7 +132,7 @@ def test_restored_file_wins(
         write(copy, "x")
         expected = {"x"}
     elif backed_up == "version 1":
-        shutil.copyfile(OLD_FILE, copy)
+        copy.write_bytes(old_store())
     write(path, "c", "d", kill=True, checkpoint=checkpoint)
     tool(copy, path)
     if backed_up == "version 1":
@@ -236,7 +240,7 @@ def test_log_of_an_older_mgsurf(path: Path) -> None:
     """It holds no tokens; the file and the log were not changed since, or the file was."""
 
     def work() -> None:
-        shutil.copyfile(OLD_FILE, path)
+        path.write_bytes(old_store())
         raw = sqlite3.connect(path)
         raw.execute("PRAGMA wal_autocheckpoint=0")
         raw.execute("DELETE FROM things WHERE id = 8")
@@ -251,7 +255,7 @@ def test_log_of_an_older_mgsurf(path: Path) -> None:
     log.write_bytes(kept)
     os.utime(log, (1, 1))
     path.with_name("store.sqlite-lock").unlink()
-    shutil.copyfile(OLD_FILE, path)
+    path.write_bytes(old_store())
     assert open_collection(str(path), "things").count() == 8
 
 
@@ -340,6 +344,53 @@ def test_own_checkpoints_are_no_loss(path: Path) -> None:
     assert other.insert({"id": "last"})
 
 
+def test_checkpoints_of_threads_are_announced_one_by_one(path: Path) -> None:
+    write(path, "a")
+    guard = Guard(path)
+    guard.settle(guard.open(read_only=False))
+    entered = threading.Event()
+
+    def announce() -> None:
+        with guard.writing():
+            entered.set()
+
+    with guard.writing():
+        thread = threading.Thread(target=announce)
+        thread.start()
+        assert not entered.wait(0.05)
+    thread.join()
+    assert entered.is_set()
+    guard.close()
+
+
+def test_copy_without_a_write_ahead_log(path: Path) -> None:
+    """As sqlite3's VACUUM INTO makes it."""
+    write(path, "a")
+    copy = path.with_name("copy.sqlite")
+    with sqlite3.connect(path) as raw:
+        raw.execute("VACUUM INTO ?", (str(copy),))
+    with open_store(str(copy), must_exist=True) as store:
+        assert store.count() == 0
+    write(copy, "b")
+    assert ids(copy) == {"a", "b"}
+
+
+def test_file_system_without_hard_links(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: object, target: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    write(path, "a")
+    assert ids(path) == {"a"}
+
+
+def test_lock_file_is_as_writable_as_the_store(path: Path) -> None:
+    write(path, "a")
+    path.chmod(0o666)
+    write(path, "b")
+    assert path.with_name("store.sqlite-lock").stat().st_mode & 0o777 == 0o666
+
+
 def test_backup_and_restore(path: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.sqlite"
     table = DocumentTable(path, "things")
@@ -358,6 +409,93 @@ def test_backup_and_restore(path: Path, tmp_path: Path) -> None:
     assert old is not None and ids(old) == {"a", "b", "c", "d"}  # with its log
     assert backup(str(path), copy, replace=True) == 2
     assert sorted(file.name for file in tmp_path.glob(".*")) == []
+
+
+def test_backup_ends_while_others_write(path: Path, tmp_path: Path) -> None:
+    table, stopped = DocumentTable(path, "things"), threading.Event()
+    table.upsert([{"id": f"{n}", "text": "x" * 1_000_000} for n in range(17)])
+
+    def work() -> None:
+        while not stopped.is_set():
+            table.upsert({"id": "one", "time": time.time()})
+
+    writer = threading.Thread(target=work)
+    copier = threading.Thread(target=backup, args=(str(path), tmp_path / "copy.sqlite"), daemon=True)
+    writer.start()
+    copier.start()
+    copier.join(5)
+    ended = not copier.is_alive()
+    stopped.set()
+    writer.join()
+    copier.join()
+    table.close()
+    assert ended and sorted(file.name for file in tmp_path.glob("copy*")) == ["copy.sqlite"]
+
+
+def test_backup_of_a_folder_with_other_files(tmp_path: Path) -> None:
+    store, copy = tmp_path / "records", tmp_path / "copy"
+    open_collection(f"folder://{store}", "things").upsert({"id": "a"})
+    for name in ("notes.txt", "things/old.bak"):
+        (store / name).write_text("no document")
+    assert backup(f"folder://{store}", copy) == 1
+    assert sorted(file.name for file in copy.rglob("*")) == ["a.json", "mgsurf_layout.json", "things"]
+
+
+def test_no_room_for_a_backup(path: Path, tmp_path: Path) -> None:
+    DocumentTable(path, "things").upsert({"id": "a", "text": "x" * 100_000})
+    (tmp_path / "full").mkdir()
+
+    def work() -> str:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+        with pytest.raises(StoreError, match=r"no room.*/full ") as caught:
+            backup(str(path), tmp_path / "full" / "copy.sqlite")
+        return "ok" if "\n" not in str(caught.value) else str(caught.value)
+
+    assert in_a_child(work) == ("ok", 0)
+    assert not list((tmp_path / "full").iterdir()) and ids(path) == {"a"}
+
+
+def test_only_backups_are_replaced(path: Path, tmp_path: Path) -> None:
+    write(path, "a")
+    records, other, good = (tmp_path / name for name in ("records", "other", "good"))
+    for folder in (records, other, good):
+        open_collection(f"folder://{folder}", "things").upsert({"id": "a"})
+    (other / "thesis.txt").write_text("mine")
+    (tmp_path / "text").write_text("mine")
+    (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe.db")
+    before = {file: file.lstat().st_ino for file in tmp_path.rglob("*")}
+    for store, target in (
+        (str(path), "text"),
+        (str(path), "pipe.db"),
+        (str(path), "records"),
+        (f"folder://{records}", "other"),
+        (f"folder://{records}", "empty"),
+        (f"folder://{records}", "text"),
+    ):
+        with pytest.raises(InputError, match="is not replaced"):
+            backup(store, tmp_path / target, replace=True)
+    with pytest.raises(InputError, match="another kind"):
+        restore(path, str(tmp_path / "pipe.db"))
+    assert {file: file.lstat().st_ino for file in tmp_path.rglob("*")} == before
+    assert backup(f"folder://{records}", good, replace=True) == 1
+
+
+def test_documents_removed_during_a_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, copy = tmp_path / "records", tmp_path / "copy"
+    things = open_collection(f"folder://{store}", "things")
+    things.upsert([{"id": f"{n}"} for n in range(6)])
+    removed, copyfile = iter(range(5)), shutil.copyfile
+
+    def copy_after_removal(source: Path, target: Path) -> None:
+        for number in islice(removed, 1):
+            things.remove({"id": f"{number}"})
+        copyfile(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", copy_after_removal)
+    monkeypatch.setattr(shutil, "copy2", copy_after_removal)
+    assert backup(f"folder://{store}", copy) == 1
+    assert [file.name for file in (copy / "things").iterdir()] == ["5.json"]
 
 
 def test_backup_of_a_folder(tmp_path: Path) -> None:
