@@ -111,6 +111,26 @@ def test_options_of_slurm_and_addresses_of_databases(place):
         check(place, out, err)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"store: [mongodb://me:a b {SECRET}@h/x]",
+        f'store: "mongodb://me:a b {SECRET}',
+        f"store: mongodb://me:a: {SECRET}",
+        f"store: mongodb://me:a b {SECRET}@h/x\nstore: x",
+    ],
+)
+def test_settings_file_and_campaign_with_a_mistake(place, monkeypatch, line):
+    Path("secret.yaml").write_text(f"{line}\n")
+    code, out, err = run_here(["status", "secret.yaml"])
+    assert code == 2
+    check(place, out, err)
+    monkeypatch.setenv("MGSURF_CONFIG", "secret.yaml")
+    code, out, err = run_here(["query"])
+    assert code == 2
+    check(place, out, err)
+
+
 def test_tracebacks_logs_and_reasons(place, monkeypatch, capsys):
     monkeypatch.setenv("MGSURF_DEBUG", "1")
     monkeypatch.setenv("MY_TOKEN", SECRET)
