@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from stores import mongo, secrets
 from stores.secrets import MaskedFormatter
 from tests.reliability.limits import run_here
+from workflows.cli.app import _show_warnings
 from workflows.cli.errors import ending, report
 
 SECRET = "Xq7zTopSecret"
@@ -148,6 +150,21 @@ def test_tracebacks_logs_and_reasons(place, monkeypatch, capsys):
     assert "RuntimeError" in shown.err
     assert list(place.glob("mgsurf-error-*.log"))
     check(place, shown.out, shown.err, MaskedFormatter("%(message)s").format(record))
+
+
+def test_warnings_of_libraries_with_debugging(place, monkeypatch, capsys):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        _show_warnings()
+        try:
+            logging.getLogger("pymongo").warning("no answer of %s", URI)
+            warnings.warn(f"no option at {URI}", UserWarning, stacklevel=1)
+        finally:
+            logging.captureWarnings(False)
+    shown = capsys.readouterr().err
+    assert shown.count("me:***@") == 2
+    check(place, shown)
 
 
 def test_an_engine_that_quotes_a_secret_keeps_it_out_of_record_and_folder(place, monkeypatch):
