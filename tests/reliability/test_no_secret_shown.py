@@ -82,6 +82,7 @@ def test_store_with_a_password(place, arguments):
         f"mongo://me:{SECRET}@h/x",
         f"me:{SECRET}@h",
     ],
+    ids=len,  # the text itself would be in PYTEST_CURRENT_TEST, and so known
 )
 @pytest.mark.parametrize("way", ["option", "environment", "campaign", "argument"])
 def test_address_in_every_form_and_place(place, monkeypatch, uri, way):
@@ -121,6 +122,7 @@ def test_options_of_slurm_and_addresses_of_databases(place):
         f"store: mongodb://me:a: {SECRET}",
         f"store: mongodb://me:a b {SECRET}@h/x\nstore: x",
     ],
+    ids=len,
 )
 def test_settings_file_and_campaign_with_a_mistake(place, monkeypatch, line):
     Path("secret.yaml").write_text(f"{line}\n")
