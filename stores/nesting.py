@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,7 +54,14 @@ def load_json(text: str | bytes, parse_int: Callable[[str], Any] | None = None) 
         If it is no JSON, holds a number that Python cannot read, or is nested too deep (`TooDeepError`).
     """
     check_depth(text)
-    return json.loads(text, parse_int=parse_int)
+    try:
+        return json.loads(text, parse_int=parse_int)
+    except json.JSONDecodeError:
+        raise
+    except ValueError as error:
+        if "digits" not in str(error):
+            raise
+        raise ValueError(f"an integer of over {sys.get_int_max_str_digits():,} digits") from None
 
 
 def check_depth(text: str | bytes) -> None:

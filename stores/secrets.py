@@ -23,6 +23,8 @@ _NAME = r"(?:token|secret|passw(?:or)?d|passphrase|credential|api_?-?key|access_
 _PATTERNS = (
     # user:password@ behind // or a blank; a user alone is no secret
     (re.compile(r"(//[^:/@\s]{0,256}|\b[^:/@\s]{1,256}):(?!//)\S{0,1024}@"), rf"\1:{HIDDEN}@"),
+    # the same with blanks; behind a port there is no password
+    (re.compile(r"(://[^:/@\s]{0,256}):(?!\*\*\*@|\d*[/,\s?\"'])(?:(?!://).){1,1024}@"), rf"\1:{HIDDEN}@"),
     (re.compile(r"(https?://)[^:/@\s]+@"), rf"\1{HIDDEN}@"),  # a token in the place of the user
     (re.compile(rf"(?i)({_NAME}[\"']?(?:=|:(?!//)|:\s+[\"'])[\"']?)[^&\s,;\"']+"), rf"\1{HIDDEN}"),
     (re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]+"), rf"\1{HIDDEN}"),
@@ -44,8 +46,9 @@ def remember_address(address: str) -> None:
     _, password = userinfo(address)
     for form in (password, unquote(password), quote(unquote(password), safe="")):
         remember(form)
-    for found in re.finditer(rf"(?i){_NAME}[=:]([^&\s,;]+)", address):
-        remember(found[1])
+    for found in re.finditer(rf"(?i){_NAME}[=:](([^&\s,;]+).*)", address, re.DOTALL):
+        remember(found[1])  # with the rest of the address: & , ; or a blank may belong to it
+        remember(found[2])
 
 
 def userinfo(address: str) -> tuple[str, str]:

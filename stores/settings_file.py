@@ -57,9 +57,11 @@ def read_settings_file() -> dict[str, Any]:
     try:
         values = load_yaml(read_text(path), YAML(typ="safe"))
     except (YAMLError, OSError, ValueError, OverflowError) as error:
-        raise InputError(
-            f"The settings file {path} cannot be read: {' '.join(str(error).split())}"
-        ) from error
+        # without the lines it quotes: they may hold a password
+        mark = getattr(error, "problem_mark", None)
+        place = f" in line {mark.line + 1}" if mark else ""
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise InputError(f"The settings file {path} cannot be read{place}: {problem}; correct it") from error
     if values is None:
         return {}
     if not isinstance(values, dict):

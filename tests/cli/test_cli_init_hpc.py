@@ -75,10 +75,11 @@ def test_other_schedulers(init, folder, scheduler, line):
 
 def test_a_cluster_reached_by_ssh(init, folder):
     host = ["--host", "login.example.org", "--user", "me", "--prepare", "source ~/mgsurf/bin/activate"]
-    assert init(*ANSWERS, *host).returncode == 0
+    assert init(*ANSWERS, *host, "--prepare", "export MY_TOKEN=Xq7zTop").returncode == 0
+    assert "Xq7z" not in (folder / "cluster" / "example_job.sh").read_text()
     worker = load(folder / "cluster.yaml").workers["queue"]
     assert (worker.type, worker.host, worker.user) == ("remote", "login.example.org", "me")
-    assert worker.pre_run == "source ~/mgsurf/bin/activate\n"
+    assert worker.pre_run == "source ~/mgsurf/bin/activate\nexport MY_TOKEN=Xq7zTop\n"
 
 
 def test_a_project_is_replaced_by_force_only(init, refused_init, folder):

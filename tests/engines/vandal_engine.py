@@ -37,6 +37,11 @@ def _remake(path: Path) -> None:
     path.mkdir()
 
 
+def _file(path: Path) -> None:
+    shutil.rmtree(path)
+    path.touch()
+
+
 def _delete_calculation(path: Path) -> None:
     """The folder of the calculation that runs, and with it what the engine writes next."""
     newest = max((folder for folder in path.iterdir() if folder.is_dir()), key=lambda f: f.stat().st_mtime)
@@ -54,6 +59,7 @@ DEEDS: dict[str, Callable[[Path], Any]] = {
     "move": _move,
     "rmtree": shutil.rmtree,
     "remake": _remake,
+    "file": _file,
     "delete calculation": _delete_calculation,
 }
 

@@ -32,6 +32,7 @@ def killed(printed):
         ({"state": "FAILED", "error": TRACEBACK}, "The store folder /scratch failed: No space left on"),
         ({"state": "FAILED", "error": "a\nlib.errors.OddError: odd thing"}, "OddError: odd thing"),
         ({"state": "REMOTE_ERROR", "remote": {"error": REJECTED}}, "the queue rejects it: sbatch: error:"),
+        ({"state": "FAILED", "error": "OddError: mongodb://me:Xq7z@h failed"}, "mongodb://me:***@h failed"),
         ({"state": "FAILED", "error": None}, "no reason is known"),
         (killed(SLURM_LIMIT), "stopped at its walltime; mgsurf retry --failed"),
         (killed(PBS_LIMIT), "stopped at its walltime"),

@@ -14,6 +14,7 @@ from stores.errors import StoreError
 from stores.records import CalculationStatus
 from tests.execution.cluster import MG, PROJECT
 from tests.stores.conftest import make_calculation
+from workflows.execution.remote_project import _why_wrong
 from workflows.execution.remote_submit import alone_submitting
 
 
@@ -49,6 +50,17 @@ def test_no_password_of_a_damaged_project_file_is_shown(project):
         line = project.refused("status", "--project", PROJECT)
         assert "cluster.yaml: not valid YAML in line" in line
         assert "secret" not in line
+
+
+def test_a_store_of_an_unknown_type_in_a_project_file_is_named(tmp_path):
+    store = "{type: MongoStor, uri: 'mongodb://me:secret@h/x'}"
+    (tmp_path / "a.yaml").write_text(
+        f"name: a\nworkers: {{}}\nqueue: {{store: {store}}}\njobstore: {{docs_store: {store}}}\n"
+    )
+    line = _why_wrong(tmp_path, "a")
+    assert "MongoStor'" in line
+    assert "Traceback" not in line
+    assert "secret" not in line
 
 
 @pytest.mark.parametrize(

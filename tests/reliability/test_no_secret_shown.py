@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from stores import mongo, secrets
 from stores.secrets import MaskedFormatter
 from tests.reliability.limits import run_here
+from workflows.cli.app import _show_warnings
 from workflows.cli.errors import ending, report
 
 SECRET = "Xq7zTopSecret"
@@ -80,6 +82,7 @@ def test_store_with_a_password(place, arguments):
         f"mongo://me:{SECRET}@h/x",
         f"me:{SECRET}@h",
     ],
+    ids=len,  # the text itself would be in PYTEST_CURRENT_TEST, and so known
 )
 @pytest.mark.parametrize("way", ["option", "environment", "campaign", "argument"])
 def test_address_in_every_form_and_place(place, monkeypatch, uri, way):
@@ -111,6 +114,27 @@ def test_options_of_slurm_and_addresses_of_databases(place):
         check(place, out, err)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"store: [mongodb://me:a b {SECRET}@h/x]",
+        f'store: "mongodb://me:a b {SECRET}',
+        f"store: mongodb://me:a: {SECRET}",
+        f"store: mongodb://me:a b {SECRET}@h/x\nstore: x",
+    ],
+    ids=len,
+)
+def test_settings_file_and_campaign_with_a_mistake(place, monkeypatch, line):
+    Path("secret.yaml").write_text(f"{line}\n")
+    code, out, err = run_here(["status", "secret.yaml"])
+    assert code == 2
+    check(place, out, err)
+    monkeypatch.setenv("MGSURF_CONFIG", "secret.yaml")
+    code, out, err = run_here(["query"])
+    assert code == 2
+    check(place, out, err)
+
+
 def test_tracebacks_logs_and_reasons(place, monkeypatch, capsys):
     monkeypatch.setenv("MGSURF_DEBUG", "1")
     monkeypatch.setenv("MY_TOKEN", SECRET)
@@ -128,6 +152,21 @@ def test_tracebacks_logs_and_reasons(place, monkeypatch, capsys):
     assert "RuntimeError" in shown.err
     assert list(place.glob("mgsurf-error-*.log"))
     check(place, shown.out, shown.err, MaskedFormatter("%(message)s").format(record))
+
+
+def test_warnings_of_libraries_with_debugging(place, monkeypatch, capsys):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        _show_warnings()
+        try:
+            logging.getLogger("pymongo").warning("no answer of %s", URI)
+            warnings.warn(f"no option at {URI}", UserWarning, stacklevel=1)
+        finally:
+            logging.captureWarnings(False)
+    shown = capsys.readouterr().err
+    assert shown.count("me:***@") == 2
+    check(place, shown)
 
 
 def test_an_engine_that_quotes_a_secret_keeps_it_out_of_record_and_folder(place, monkeypatch):

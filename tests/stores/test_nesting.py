@@ -83,3 +83,9 @@ def test_yaml_with_aliases_as_people_use_them():
     found = load_yaml(text, YAML(typ="safe"))
     assert found["b"] == {"min_thickness": 8, "vacuum": 15}
     assert found["c"] == [{"min_thickness": 8}] * 2
+
+
+def test_integer_that_python_does_not_read():
+    with pytest.raises(ValueError, match="over 4,300 digits") as raised:
+        load_json('{"a": ' + "9" * 5000 + "}")
+    assert "sys." not in str(raised.value)

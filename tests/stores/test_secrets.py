@@ -36,7 +36,11 @@ def nothing_known(monkeypatch):
         f"DB_PASSWORD={SECRET}",
         f'{{"password": "{SECRET}", "user": "me"}}',
         f"client_secret={SECRET};x",
+        f"found ['mongodb://me:a b {SECRET}@h/x']",
+        f"store: mongodb://me:a: {SECRET}@127.0.0.1:9/x ^ (line: 1)",
+        f"'mongodb://me:a b\\t@{SECRET}@h/x' and 'mongodb://you:{SECRET}@h/x'",
     ],
+    ids=len,  # the text itself would be in PYTEST_CURRENT_TEST, and so known
 )
 def test_secret_is_known_by_its_form(text):
     assert SECRET not in masked(text)
@@ -55,7 +59,10 @@ def test_secret_is_known_by_its_form(text):
         "termination_key: Mg|Ag",
         "that cannot start any token: line 3",
         "12:30:00 done, tokens: 5",
+        "mongodb://h:27017/x: write to me@h",
+        "see https://host: write to me@h",
     ],
+    ids=len,
 )
 def test_other_text_stays(text):
     assert masked(text) == text
@@ -73,6 +80,13 @@ def test_password_of_an_address_is_hidden_in_every_form_wherever_it_is_quoted(pa
     remember_address(f"mongodb://me:{password}@host/db")
     for form in shown:
         assert form not in masked(f"auth failed for {form} at host")
+
+
+@pytest.mark.parametrize("sign", ["&", ",", ";", " "])
+def test_token_in_an_address_is_hidden_whatever_its_characters(sign):
+    address = f"mongodb://h/x?authMechanismProperties=AWS_SESSION_TOKEN:a{sign}{SECRET}"
+    remember_address(address)
+    assert SECRET not in masked(f"The store {address} failed")
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,8 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="replace")
     if os.environ.get("MGSURF_DEBUG") != "1":
         _hush()
+    else:
+        _show_warnings()
     for argument in sys.argv[1:] if arguments is None else arguments:
         remember_address(argument)
     interrupted: list[int] = []
@@ -71,6 +73,14 @@ def _hush() -> None:
     ours.setFormatter(MaskedFormatter("mgsurf: %(message)s"))
     for package in ("stores", "model", "workflows"):
         logging.getLogger(package).addHandler(ours)
+
+
+def _show_warnings() -> None:
+    """Show warnings of all libraries, without secrets."""
+    shown = logging.StreamHandler()
+    shown.setFormatter(MaskedFormatter("%(message)s"))
+    logging.getLogger().addHandler(shown)
+    logging.captureWarnings(True)
 
 
 def _leave(code: int) -> None:

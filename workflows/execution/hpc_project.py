@@ -222,7 +222,7 @@ def write_project(answers: ProjectAnswers, folder: Path, *, force: bool = False)
         folder.mkdir(parents=True, exist_ok=True)
         script.parent.mkdir(exist_ok=True)
         write_file(path, text.getvalue(), mode=0o600)  # the address of the database may hold a password
-        script.write_text(example, encoding="utf-8")
+        script.write_text(masked(example), encoding="utf-8")
     except OSError as error:
         raise InputError(
             f"{error.filename}: cannot be written: {error.strerror}; correct its permissions, or set "

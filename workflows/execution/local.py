@@ -108,7 +108,7 @@ def run_local(
         warnings.filterwarnings("ignore", "cd is deprecated", FutureWarning)  # monty's, used by jobflow
         try:
             run_locally(flow, log=False, store=job_store, root_dir=work_dir)
-        except FileNotFoundError:  # jobflow enters the folder before each job
+        except (FileNotFoundError, NotADirectoryError):  # jobflow enters the folder before each job
             watch.check()
             raise
 

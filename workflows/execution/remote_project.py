@@ -153,7 +153,8 @@ def _why_wrong(folder: Path, name: str) -> str:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        return f"{path}: {field}: {str(first['msg']).splitlines()[0]}; correct the file"
+        text = masked(str(first["msg"]).strip().splitlines()[-1])  # of a traceback in it, the error
+        return f"{path}: {field}: {text}; correct the file"
     except YAMLError as error:
         # without the line it quotes: that may hold a password
         mark = getattr(error, "problem_mark", None)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from stores.secrets import masked
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -123,7 +125,8 @@ def reason_of(job: dict[str, Any]) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Pick the telling line of a traceback, or what a command printed."""
+    """Pick the telling line of a traceback, or what a command printed; without secrets."""
+    text = masked(text)
     rejected = re.search(
         r"submission failed.*?stderr=(?P<quote>['\"])(?P<text>.*?)(?P=quote),?\s", text, re.S
     )
