@@ -177,7 +177,9 @@ def predict(
     ensemble, _ = chosen_ensemble(model, None if store is None else str(store))
     candidates = []
     for place, slab in enumerate(slabs):
-        _check("predict", f"slab {place}", slab, (IStructure, SymmetricSlab), "a slab or a pymatgen Structure")
+        _check(
+            "predict", f"slab {place}", slab, (IStructure, SymmetricSlab), "a slab or a pymatgen Structure"
+        )
         if isinstance(slab, SymmetricSlab):
             formula = mg_first_formula(slab.oriented_bulk.composition)
             plane = format_plane(slab.miller_index, slab.spacegroup_number)

@@ -128,9 +128,9 @@ def test_predict_names_what_is_no_list_of_slabs(tmp_path: Path) -> None:
     for wrong in (slab, slab.structure, "slab.cif", 42):
         with pytest.raises(InputError, match=rf"{type(wrong).__name__}; give a list"):
             mgsurf.predict(wrong, tmp_path / "model")
-    with pytest.raises(InputError, match="slab 1 .*NoneType"):
+    with pytest.raises(InputError, match=r"slab 1 .*NoneType"):
         mgsurf.predict([slab, None], tmp_path / "model")
-    with pytest.raises(InputError, match="model .*Ensemble"):
+    with pytest.raises(InputError, match=r"model .*Ensemble"):
         mgsurf.predict([slab], untrained())
     with pytest.raises(InputError, match=r"absent\.sqlite"):
         mgsurf.predict([slab], "champion", tmp_path / "absent.sqlite")
