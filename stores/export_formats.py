@@ -15,6 +15,7 @@ from stores.cgcnn_elements import atom_init
 from stores.errors import InputError, StoreError
 from stores.imported import ImportedSurface
 from stores.records import SurfaceRecord, VerdictStatus
+from stores.structures.reading import ATOM_INIT
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -52,8 +53,6 @@ CGCNN_FILES = {
     "work_function": "id_prop_work_function.csv",
 }
 """Files with one target each; they list the slabs that have it."""
-
-ATOM_INIT = "atom_init.json"
 
 
 def labelled(record: Exportable, *, include_rejected: bool) -> Exportable:
