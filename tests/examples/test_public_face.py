@@ -75,6 +75,13 @@ def test_a_store_as_a_table(store) -> None:
     assert list(store.to_dataframe(sort={"work_function": 1}, limit=2).work_function) == [3.378, 3.611]
 
 
+@pytest.mark.parametrize("wrong", [{"sort": "work_function"}, {"limit": -1}, {"limit": "2"}])
+def test_a_table_names_an_argument_it_cannot_use(store, wrong) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(InputError, match=f"{name} .*{value!r}"):
+        store.to_dataframe(**wrong)
+
+
 def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\.sqlite"):
         mgsurf.open_store(tmp_path / "absent.sqlite")
