@@ -15,8 +15,11 @@ What a function needs is imported when it is called: importing this module takes
 from __future__ import annotations
 
 import warnings
+from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from stores.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -68,9 +71,19 @@ def slabs(
     stores.errors.InputError
         If the file or an argument makes no sense, or no symmetry can be found.
     """
+    from pymatgen.core import IStructure
+
     from workflows.structures.naming import format_plane, parse_miller
     from workflows.structures.slabs import enumerate_slabs
 
+    _check("slabs", "structure", structure, (IStructure, str, Path), "a pymatgen Structure or a file")
+    _check("slabs", "max_index", max_index, Integral, "a whole number")
+    _check("slabs", "min_thickness", min_thickness, Real, "a length in A")
+    _check("slabs", "vacuum", vacuum, Real, "a length in A")
+    _check("slabs", "max_atoms", max_atoms, (Integral, type(None)), "a whole number or None")
+    _check("slabs", "planes", planes, (list, tuple), 'a list of planes such as ["110"]')
+    for plane in planes:
+        _check("slabs", "planes", plane, (str, list, tuple), 'a list of planes such as ["110", (1, 0, 0)]')
     if isinstance(structure, (str, Path)):
         from stores.structures.reading import read_structure
 
@@ -118,14 +131,14 @@ def open_store(uri: str | Path | None = None) -> SurfaceStore:
 def predict(
     slabs: Iterable[SymmetricSlab | Structure],
     model: str | Path | None = None,
-    store: str | None = None,
+    store: str | Path | None = None,
 ) -> pd.DataFrame:
     """Predict surface energies and work functions of slabs.
 
     Parameters
     ----------
     slabs
-        As `slabs` cuts them, or structures of slabs with their vacuum along c.
+        As `slabs` cuts them, or structures of slabs with their vacuum along c; in a list, also if it is one.
     model
         Folder of a trained model, or ``champion``, ``latest`` or ``v3`` of the registry in `store`; None for
         MGSURF_MODEL, else ``./mgsurf_model``.
@@ -143,9 +156,10 @@ def predict(
     Raises
     ------
     stores.errors.MgsurfError
-        If torch is missing, or there is no such model.
+        If torch is missing, there is no such model, or one of `slabs` is of another type.
     """
     import pandas as pd
+    from pymatgen.core import IStructure
 
     from workflows.cli.learning import require_network
 
@@ -156,9 +170,16 @@ def predict(
     from workflows.structures.naming import format_plane, mg_first_formula
     from workflows.structures.slabs import SymmetricSlab
 
-    ensemble, _ = chosen_ensemble(model, store)
+    _check("predict", "model", model, (str, Path, type(None)), "a folder, champion or a version such as v3")
+    _check("predict", "store", store, (str, Path, type(None)), "the URI of a store")
+    if isinstance(slabs, (IStructure, SymmetricSlab, str)) or not hasattr(slabs, "__iter__"):
+        raise InputError(f"mgsurf.predict: slabs is of type {type(slabs).__name__}; give a list of slabs")
+    ensemble, _ = chosen_ensemble(model, None if store is None else str(store))
     candidates = []
     for place, slab in enumerate(slabs):
+        _check(
+            "predict", f"slab {place}", slab, (IStructure, SymmetricSlab), "a slab or a pymatgen Structure"
+        )
         if isinstance(slab, SymmetricSlab):
             formula = mg_first_formula(slab.oriented_bulk.composition)
             plane = format_plane(slab.miller_index, slab.spacegroup_number)
@@ -170,6 +191,8 @@ def predict(
     found, refused = predict_slabs(ensemble, candidates)
     for refusal in refused:
         warnings.warn(f"slab {refusal.name}: {refusal.reason}", stacklevel=2)
+    values = [f"{target}{end}" for target in ensemble.targets for end in ("", "_sigma", "_low", "_high")]
+    columns = ["formula", "plane", "termination", "n_atoms", *values, "distance", "warnings"]
     rows = {}
     for one in found:
         row = {
@@ -187,7 +210,7 @@ def predict(
                 f"{target}_high": high,
             }
         rows[int(one.name)] = {**row, "distance": one.distance, "warnings": "; ".join(one.warnings)}
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return pd.DataFrame(list(rows.values()), index=list(rows), columns=columns)
 
 
 def wulff(store: SurfaceStore, formula: str, dmu: float = 0.0, *, bulk_id: str | None = None) -> WulffResult:
@@ -216,18 +239,22 @@ def wulff(store: SurfaceStore, formula: str, dmu: float = 0.0, *, bulk_id: str |
     stores.errors.InputError
         If the store does not hold the compound, or holds it more than once.
     """
-    from stores.errors import InputError
     from stores.structures.document import structure_from_document
+    from stores.surfaces import SurfaceStore
     from workflows.analysis.wulff import facets_from_records
     from workflows.analysis.wulff import wulff as wulff_shape
     from workflows.structures.naming import mg_first_formula
 
+    _check("wulff", "store", store, SurfaceStore, "what mgsurf.open_store returns")
+    _check("wulff", "formula", formula, str, "a formula such as MgAg")
+    _check("wulff", "dmu", dmu, Real, "an energy in eV")
     name = mg_first_formula(formula)
-    criteria = {"formula": name} if bulk_id is None else {"id": bulk_id}
+    criteria = {"formula": name} if bulk_id is None else {"formula": name, "id": bulk_id}
     bulks = list(store.query(criteria, ["id", "structure", "method_fingerprint"], collection="bulks"))
     if not bulks:
         held = ", ".join(store.distinct("formula")) or "no surfaces"
-        raise InputError(f"No {bulk_id or name} in {store.uri}; it holds {held}.")
+        wanted = name if bulk_id is None else f"{name} with bulk_id {bulk_id}"
+        raise InputError(f"No {wanted} in {store.uri}; it holds {held}.")
     if len(bulks) > 1:
         several = ", ".join(f"{bulk['id']} ({bulk['method_fingerprint']})" for bulk in bulks)
         raise InputError(f"{name} stands {len(bulks)} times in {store.uri}; give bulk_id, one of {several}.")
@@ -235,3 +262,9 @@ def wulff(store: SurfaceStore, formula: str, dmu: float = 0.0, *, bulk_id: str |
     records = store.query({"bulk_id": bulk["id"]})
     crystal = structure_from_document(bulk["structure"], f"the bulk {bulk['id']}")
     return wulff_shape(crystal, facets_from_records(records), dmu)
+
+
+def _check(function: str, argument: str, value: Any, kinds: Any, words: str) -> None:
+    """Refuse an argument of another type; a truth value is no number."""
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise InputError(f"mgsurf.{function}: {argument} is of type {type(value).__name__}; give {words}")

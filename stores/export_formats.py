@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from stores.cgcnn_elements import atom_init
 from stores.errors import InputError, StoreError
 from stores.records import SurfaceRecord
+from stores.structures.reading import ATOM_INIT
 from stores.table_rows import CSV_COLUMNS, table_row
 
 if TYPE_CHECKING:
@@ -40,8 +41,6 @@ CGCNN_FILES = {
     "work_function": "id_prop_work_function.csv",
 }
 """Files with one target each; they list the slabs that have it."""
-
-ATOM_INIT = "atom_init.json"
 
 
 def write_csv(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) -> int:

@@ -268,7 +268,7 @@ class SurfaceStore:
         Raises
         ------
         InputError
-            If filter or order are malformed.
+            If filter, order or limit are malformed.
         StoreError
             If the store cannot be read.
         """
@@ -276,6 +276,10 @@ class SurfaceStore:
 
         from stores.table_rows import CSV_COLUMNS, labelled, table_row
 
+        if not isinstance(sort, dict | None):
+            raise InputError(f'sort must be an object such as {{"work_function": 1}}, not {sort!r}.')
+        if not isinstance(limit, int) or limit < 0:
+            raise InputError(f"limit must be a whole number, 0 for all, not {limit!r}.")
         table = pd.DataFrame(
             [
                 table_row(labelled(record, include_rejected=include_rejected))

@@ -24,6 +24,9 @@ LOG = logging.getLogger(__name__)
 """Gets a warning for each thing in which a structure is not simply what its file has; commands show it."""
 
 FORMATS = "CIF (.cif), POSCAR, CONTCAR or .vasp, extended XYZ (.xyz, .extxyz), pymatgen JSON (.json)"
+ATOM_INIT = "atom_init.json"
+"""Features of elements in a folder of CGCNN, beside its structures."""
+
 _MIN_FLATNESS = 1e-3  # volume over the product of the cell's edges
 MAX_EDGE, _MAX_VOLUME = 1e3, 1e7  # A, A^3; in a larger cell the grid of neighbours fills the memory
 MAX_FRACTION = 1e3  # a fractional coordinate beyond is a Cartesian one, or damaged
@@ -32,6 +35,8 @@ MAX_FRACTION = 1e3  # a fractional coordinate beyond is a Cartesian one, or dama
 def is_structure_file(path: Path) -> bool:
     """Tell by its name whether a file holds a structure in one of the formats read here."""
     name = path.name.lower()
+    if name == ATOM_INIT:
+        return False
     return _is_poscar(path) or name.endswith((".cif", ".xyz", ".extxyz", ".json"))
 
 

@@ -10,6 +10,7 @@ from functools import cache
 import pytest
 
 from stores.connections import open_store
+from stores.errors import InputError
 from stores.labels import add_labels
 from tests.stores.test_imported import label
 from workflows.cli.app import app
@@ -149,3 +150,20 @@ def test_what_imported_slabs_cannot_have_is_explained(mg, fill):
 @pytest.mark.parametrize("kind", ["potential", "phase"])
 def test_figures_that_need_a_calculation_refuse_them(refused_here, fill, kind):
     assert "leave out --labels" in refused_here("plot", kind, "--store", fill(*labels_of()), "--labels")
+
+
+def test_a_wulff_shape_of_two_sources_names_the_methods_that_choose_one(mg, fill):
+    of_two = [
+        labels_of(first=1),
+        labels_of(first=11, source="them-2", method_fingerprint="imported-them-2-b"),
+    ]
+    path = fill(*of_two[0], *of_two[1])
+    own = of_two[0][0].method_fingerprint  # imported-them alone fits both
+    with pytest.raises(InputError, match=f"imported-them-2-b.*{own}"):
+        mg("plot", "wulff", "--labels", "--formula", "MgAg", "--store", path)
+    assert mg("plot", "wulff", "--labels", "--formula", "MgAg", "--store", path, "--method", own)[0] == 0
+
+
+def test_status_of_imported_slabs_alone_knows_the_last_update(mg, fill):
+    _, out, _ = mg("status", "--json", "--store", fill(*labels_of()))
+    assert json.loads(out)["last_update"] == "2026-01-05T00:00:00.000000Z"

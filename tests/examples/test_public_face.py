@@ -75,6 +75,13 @@ def test_a_store_as_a_table(store) -> None:
     assert list(store.to_dataframe(sort={"work_function": 1}, limit=2).work_function) == [3.378, 3.611]
 
 
+@pytest.mark.parametrize("wrong", [{"sort": "work_function"}, {"limit": -1}, {"limit": "2"}])
+def test_a_table_names_an_argument_it_cannot_use(store, wrong) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(InputError, match=f"{name} .*{value!r}"):
+        store.to_dataframe(**wrong)
+
+
 def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\.sqlite"):
         mgsurf.open_store(tmp_path / "absent.sqlite")
@@ -103,3 +110,48 @@ def test_predictions_keep_order_and_name_what_is_no_slab(tmp_path: Path) -> None
     assert table.formula[0] == "MgAg"
     assert (table.surface_energy_low < table.surface_energy).all()
     assert (table.work_function < table.work_function_high).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"structure": 42}, "structure"),
+        ({"max_index": "1"}, "max_index"),
+        ({"min_thickness": "10"}, "min_thickness"),
+        ({"vacuum": None}, "vacuum"),
+        ({"max_atoms": 1.5}, "max_atoms"),
+        ({"planes": "110"}, "planes"),
+        ({"planes": (1, 1, 1)}, "planes"),  # one plane, not the planes (001), (001), (001)
+    ],
+)
+def test_slabs_names_an_argument_of_the_wrong_type(arguments, name) -> None:
+    with pytest.raises(InputError, match=rf"slabs: {name}.* give"):
+        mgsurf.slabs(**{"structure": structure_for("MgAg", "B2"), **arguments})
+
+
+def test_predict_names_what_is_no_list_of_slabs(tmp_path: Path) -> None:
+    save_ensemble(untrained(), tmp_path / "model")
+    (slab,) = mgsurf.slabs(structure_for("MgAg", "B2"), planes=["110"])
+    for wrong in (slab, slab.structure, "slab.cif", 42):
+        with pytest.raises(InputError, match=rf"{type(wrong).__name__}; give a list"):
+            mgsurf.predict(wrong, tmp_path / "model")
+    with pytest.raises(InputError, match=r"slab 1 .*NoneType"):
+        mgsurf.predict([slab, None], tmp_path / "model")
+    with pytest.raises(InputError, match=r"model .*Ensemble"):
+        mgsurf.predict([slab], untrained())
+    with pytest.raises(InputError, match=r"absent\.sqlite"):
+        mgsurf.predict([slab], "champion", tmp_path / "absent.sqlite")
+    assert mgsurf.predict([], tmp_path / "model").surface_energy.empty
+
+
+def test_wulff_refuses_other_types_and_a_bulk_of_another_compound(store) -> None:
+    with pytest.raises(InputError, match="open_store"):
+        mgsurf.wulff("mgag.sqlite", "MgAg")
+    with pytest.raises(InputError, match="formula"):
+        mgsurf.wulff(store, 5)
+    with pytest.raises(InputError, match="dmu"):
+        mgsurf.wulff(store, "MgAg", "x-rich")
+    (bulk,) = store.distinct("bulk_id")
+    assert mgsurf.wulff(store, "MgAg", bulk_id=bulk).shape is not None
+    with pytest.raises(InputError, match=f"MgPd.*{bulk}.*MgAg"):
+        mgsurf.wulff(store, "MgPd", bulk_id=bulk)

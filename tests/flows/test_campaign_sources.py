@@ -6,10 +6,11 @@ import pytest
 
 from stores.errors import InputError
 from workflows.flows.campaign_file import load_campaign
-from workflows.flows.campaign_origins import Origin
+from workflows.flows.campaign_origins import Origin, wanted_compounds
 from workflows.flows.campaign_sources import CandidateSource, Filters
 from workflows.flows.lock_file import sections_of
 from workflows.structures.prototype_data import PROTOTYPES
+from workflows.structures.prototypes import structure_for
 from workflows.structures.sources.optimade_providers import PROVIDERS
 
 SOURCES = """\
@@ -154,3 +155,9 @@ def test_a_cache_that_cannot_be_read_is_named(tmp_path, monkeypatch):
         f"{tmp_path / 'sources.sqlite'}"
     ]
     assert not origin.answered
+
+
+def test_own_files_of_a_campaign_are_named_from_its_folder_on(load, tmp_path):
+    structure_for("MgAg", "B2").to(str(tmp_path / "MgAg.cif"))
+    (wanted,) = wanted_compounds(load("name: a\ncompounds:\n  - file: MgAg.cif\n"))
+    assert wanted.candidate.provenance.identifiers == ["MgAg.cif"]

@@ -16,6 +16,7 @@ from model.import_cgcnn import read_cgcnn
 from stores.cgcnn_elements import atom_init, cgcnn_categories
 from stores.export import export
 from stores.records import SurfaceRecord
+from stores.structures.reading import structure_files
 
 SURFACE_ENERGIES = {"surface-0": 0.03, "surface-1": 0.031, "12345678": 0.032}
 WORK_FUNCTIONS = {"surface-0": 3.5, "12345678": 3.7, "surface-3": 3.8}
@@ -65,6 +66,10 @@ def read_by_cgcnn2(folder: Path) -> dict[str, float]:
 def test_one_folder_is_read_by_both(folder: Path, read: Callable[[Path], dict[str, float]]) -> None:
     assert read(folder) == pytest.approx(SURFACE_ENERGIES)
     assert read(of_work_functions(folder)) == pytest.approx(WORK_FUNCTIONS)
+
+
+def test_features_of_elements_are_no_structure_of_the_folder(folder: Path) -> None:
+    assert {path.suffix for path in structure_files(folder)} == {".cif"}
 
 
 def test_cgcnn2_divides_the_folder_and_predicts_all_of_it(folder: Path) -> None:

@@ -54,9 +54,10 @@ def imported_facets(
 
     sources = sorted({str(record["source"]) for record in found})
     if len(sources) > 1:
+        methods = sorted({str(record["method_fingerprint"]) for record in found})
         raise InputError(
-            f"Wulff shape: one source at a time, found {', '.join(sources)}; choose one with "
-            "--method imported-NAME"
+            f"Wulff shape: one source at a time, found {', '.join(sources)}; choose one with --method "
+            f"{' or '.join(methods)}"
         )
     records: list[dict[str, Any]] = []
     crystals: list[Crystal] = []

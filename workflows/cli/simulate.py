@@ -191,7 +191,7 @@ def _print(
             "the hold-out's labels; ratio: slabs needed for it after the start set, over those of random",
         )
     else:
-        print_text("no ratios: random has not been replayed that far")
+        print_text("no ratios: random has not been replayed that far, or no further than the start set")
 
 
 def _spread(value: Mapping[str, float | None]) -> str:

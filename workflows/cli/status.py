@@ -97,7 +97,7 @@ def collect(store: SurfaceStore, campaign: str | None, work_dir: Path) -> dict[s
     )
     times = [
         document["created_at"]
-        for collection in ("surfaces", "calculations")
+        for collection in ("surfaces", "calculations", "labels")
         for document in store.query({}, ["created_at"], {"created_at": -1}, limit=1, collection=collection)
     ]
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
@@ -16,7 +17,6 @@ from workflows.structures.sources.page_cache import default_cache_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import timedelta
-    from pathlib import Path
 
     from workflows.flows.campaign_settings import Campaign, MillerIndex
     from workflows.flows.campaign_sources import CandidateSource
