@@ -139,7 +139,7 @@ def train_ensemble(
     bagging
         Train each on slabs drawn with replacement, groups of identical slabs as one.
     folder
-        Keeps the state of each member, so that the same call goes on after an interruption.
+        Keeps the state of each member, so that the same call resumes if interrupted.
     progress
         Called with the number of the member after each of its epochs.
     starts

@@ -395,8 +395,8 @@ class Database:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             raise InputError(
-                f"The store {self.path} was written by a newer mgsurf (layout {version}, this "
-                f"one reads up to {SCHEMA_VERSION}); upgrade mgsurf."
+                f"The store {self.path} was written by a newer mgsurf "
+                f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
             )
 
     def _check_structure(self, connection: Connection) -> None:

@@ -48,7 +48,7 @@ CsvOption = Annotated[
 ]
 OutputOption = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="PATH", help="Where to write.", rich_help_panel=OUTPUT),
+    typer.Option("--output", "-o", metavar="PATH", help="Output path.", rich_help_panel=OUTPUT),
 ]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUT)

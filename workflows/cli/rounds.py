@@ -1,4 +1,4 @@
-"""`mgsurf rounds`: learn, choose, compute, learn again, until a rule says stop."""
+"""`mgsurf rounds`: learn, choose, compute, learn again, until a stopping criterion is met."""
 
 from __future__ import annotations
 
