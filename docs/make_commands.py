@@ -21,7 +21,8 @@ help texts by `make docs`; a test compares them. Exit status: 0 all done, 1 part
 2 wrong input, 3 the engine cannot do it, 4 the store cannot be reached, 70 internal error, 74 disk full or
 another error of the operating system, 130 interrupted.
 
-The store of a command is `--store URI`, else the campaign's, else `MGSURF_STORE`, else `./mgsurf.sqlite`.
+The store of a command is `--store URI`, else the campaign's, else `MGSURF_STORE`, else `store` in
+`~/.config/mgsurf.yaml`, else `./mgsurf.sqlite`.
 """
 
 

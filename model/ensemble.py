@@ -320,7 +320,7 @@ def load_ensemble(folder: Path) -> Ensemble:
 
 
 def manifest_of(folder: Path) -> Path | None:
-    """Return the manifest of the ensemble in a folder or in its ``model/``; None if there is none."""
+    """Return the manifest of the ensemble in a folder or in its ``model/``; None if not found."""
     return next((p for p in (folder / MANIFEST, folder / "model" / MANIFEST) if p.is_file()), None)
 
 

@@ -285,7 +285,7 @@ class Database:
         return connection
 
     def _make_missing(self) -> None:
-        """Make the file if there is none or an empty one: elsewhere and whole, then moved into its place."""
+        """Make the file if it is missing or empty: elsewhere and whole, then moved into its place."""
         if self.path.exists() and self.path.stat().st_size:
             return
         new = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.new")

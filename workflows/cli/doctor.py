@@ -21,7 +21,7 @@ def examine(store_uri: str | None, as_json: bool, engine: str = "gpaw") -> int:
     Parameters
     ----------
     store_uri
-        What ``--store`` said.
+        Value of ``--store``.
     as_json
         Instead of a table.
     engine

@@ -124,4 +124,4 @@ def _print_rounds(console: Console, uri: str, campaign: str, stop: StoppingRule)
         found = rounds_of(store, campaign)
     print_table(round_table(found), console)
     if len(found) >= stop.rounds:
-        print_text(f"{counted(len(found), 'round')} in all; --rounds with a larger number goes on", console)
+        print_text(f"{counted(len(found), 'round')} in all; --rounds with a larger number continues", console)

@@ -80,7 +80,7 @@ def enumerate_(
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> int:
-    """List the compounds of a campaign's sources, what they will cost, and freeze them in a lock file.
+    """List the compounds of a campaign's sources with their estimated cost, and freeze them in a lock file.
 
     Exit status 1 if a source could not deliver everything.
 

@@ -115,7 +115,7 @@ def train(
         bool, typer.Option("--bagging", help="Each member on slabs drawn with replacement.")
     ] = False,
     train_fraction: Annotated[
-        float, typer.Option(metavar="X", help="Share of the training part that is used.")
+        float, typer.Option(metavar="X", help="Share of the training set that is used.")
     ] = 1.0,
     params: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Settings that mgsurf tune found (best.json).")
@@ -201,7 +201,7 @@ def ablate(
     members: MembersOption = 1,
     train_fraction: Annotated[
         list[float] | None,
-        typer.Option(metavar="X", help="Share of the training part (repeat it for a learning curve)."),
+        typer.Option(metavar="X", help="Share of the training set (repeat it for a learning curve)."),
     ] = None,
     start: FromOption = None,
     freeze: FreezeOption = None,
