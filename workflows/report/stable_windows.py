@@ -138,7 +138,7 @@ def describe(surface: Mapping[str, Any], window: StableWindow, methods: Mapping[
     against = (
         f"compared with {phases} by {method}"
         if phases
-        else f"only elemental reference phases available by {method}"
+        else f"only elemental reference phases available from {method}"
     )
     if window.window is None or window.limits is None:
         line = window.reason if window.reason.startswith(formula) else f"{formula}: {window.reason}"
