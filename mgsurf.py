@@ -151,7 +151,7 @@ def predict(
         One row a slab, in order, indexed by its place in `slabs`: formula, plane, termination, n_atoms, by
         target its value, standard deviation (``_sigma``) and 90 % interval (``_low``, ``_high``) in the
         target's unit (surface energies in eV/A^2, work functions in eV), distance to the training slabs and
-        warnings. A structure that is no slab has no row, and a warning says why.
+        warnings. A structure that is no slab has no row; a warning gives the reason.
 
     Raises
     ------

@@ -18,9 +18,11 @@ HEAD = """\
 
 Every command and option of `mgsurf`, as `mgsurf COMMAND --help` prints them. This page is made from the
 help texts by `make docs`; a test compares them. Exit status: 0 all done, 1 part of it could not be done,
-2 wrong input, 3 the engine cannot do it, 4 the store cannot be reached, 130 interrupted.
+2 wrong input, 3 the engine cannot do it, 4 the store cannot be reached, 70 internal error, 74 disk full or
+another error of the operating system, 130 interrupted.
 
-The store of a command is `--store URI`, else the campaign's, else `MGSURF_STORE`, else `./mgsurf.sqlite`.
+The store of a command is `--store URI`, else the campaign's, else `MGSURF_STORE`, else `store` in
+`~/.config/mgsurf.yaml`, else `./mgsurf.sqlite`.
 """
 
 

@@ -55,7 +55,7 @@ class Entry:
     group
         Number of the group of identical slabs; a group must never straddle a split.
     crystal
-        Name of the compound that no other slab has a say in, see `model.formula_key.formula_key`.
+        Name of the compound made of its own composition only, see `model.formula_key.formula_key`.
     source_id
         Of an imported slab in its source, by which published splits name it.
     """

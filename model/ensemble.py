@@ -139,7 +139,7 @@ def train_ensemble(
     bagging
         Train each on slabs drawn with replacement, groups of identical slabs as one.
     folder
-        Keeps the state of each member, so that the same call goes on after an interruption.
+        Keeps the state of each member, so that the same call resumes if interrupted.
     progress
         Called with the number of the member after each of its epochs.
     starts
@@ -320,7 +320,7 @@ def load_ensemble(folder: Path) -> Ensemble:
 
 
 def manifest_of(folder: Path) -> Path | None:
-    """Return the manifest of the ensemble in a folder or in its ``model/``; None if there is none."""
+    """Return the manifest of the ensemble in a folder or in its ``model/``; None if not found."""
     return next((p for p in (folder / MANIFEST, folder / "model" / MANIFEST) if p.is_file()), None)
 
 

@@ -52,7 +52,7 @@ class Transfer:
             If there is no whole model, or no such choice.
         """
         models = _models(folder)
-        Start(models[0], freeze)  # a slip is told before any data are read
+        Start(models[0], freeze)  # wrong arguments are reported before any data are read
         return cls(folder, weights_key(models), freeze, reset_heads)
 
     def starts(self) -> list[Start]:

@@ -86,7 +86,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a progress callback is told after each epoch: the epoch and how many there are."""
+    """Arguments of a progress callback, called after each epoch: the epoch and the number of epochs."""
 
     epoch: Epoch
     epochs: int

@@ -46,7 +46,7 @@ class Start:
     freeze
         A key of `FREEZE`: these weights, and the running statistics of their norms, stay as they are.
     reset_heads
-        Make the heads of all targets anew.
+        Reinitialise the output heads of all targets.
     """
 
     model: TrainedModel

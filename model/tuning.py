@@ -77,7 +77,7 @@ def tune(
     seed: int = 0,
     progress: Callable[[list[TrialSummary]], None] | None = None,
 ) -> list[TrialSummary]:
-    """Search until the folder holds enough finished trials; the same call goes on after an interruption.
+    """Search until the folder holds enough finished trials; the same call resumes if interrupted.
 
     Parameters
     ----------

@@ -148,8 +148,8 @@ def candidate_documents(
         version = document.get("schema_version")
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise InputError(
-                f"The candidate {document['id']} in {store.uri} was written by a newer mgsurf (layout "
-                f"{version}, this one reads up to {SCHEMA_VERSION}); upgrade mgsurf."
+                f"The candidate {document['id']} in {store.uri} was written by a newer mgsurf "
+                f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
             )
         yield document
 

@@ -30,7 +30,7 @@ def check_replaceable(stored: Any, new: Any, what: str) -> None:
     """
     if isinstance(stored, int) and stored > (new if isinstance(new, int) else 0):
         raise InputError(
-            f"{what} was written by a newer mgsurf (layout {stored}, not {new}) and is not replaced; "
+            f"{what} was written by a newer mgsurf (schema version {stored}, not {new}) and is not replaced; "
             f"upgrade mgsurf."
         )
 

@@ -287,7 +287,7 @@ class Database:
         return connection
 
     def _make_missing(self) -> None:
-        """Make the file if there is none or an empty one: elsewhere and whole, then moved into its place."""
+        """Make the file if it is missing or empty: elsewhere and whole, then moved into its place."""
         if self.path.exists() and self.path.stat().st_size:
             return
         new = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.new")
@@ -397,8 +397,8 @@ class Database:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             raise InputError(
-                f"The store {self.path} was written by a newer mgsurf (layout {version}, this "
-                f"one reads up to {SCHEMA_VERSION}); upgrade mgsurf."
+                f"The store {self.path} was written by a newer mgsurf "
+                f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
             )
 
     def _check_structure(self, connection: Connection) -> None:

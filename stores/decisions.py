@@ -1,4 +1,4 @@
-"""The book of decisions on models: which version was promoted, rejected or rolled back, in which order."""
+"""The decision log of models: which version was promoted, rejected or rolled back, in which order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Action = Literal["promote", "reject", "rollback"]
 
 
 class Decision(BaseModel):
-    """One entry in the book of decisions."""
+    """One entry in the decision log."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -77,8 +77,8 @@ class Folder:
         version = (found or {}).get("version", 0)
         if version > SCHEMA_VERSION:
             raise InputError(
-                f"The store folder {root} was written by a newer mgsurf (layout {version}, this one reads up "
-                f"to {SCHEMA_VERSION}); upgrade mgsurf."
+                f"The store folder {root} was written by a newer mgsurf "
+                f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
             )
         self._seen = self._look()
 

@@ -266,7 +266,7 @@ class Guard:
             os.pwrite(self._fd, text.encode(), 0)
 
     def _read(self) -> dict[str, Any] | None:
-        """Return the record, None if there is none that says anything about this file.
+        """Return the record of this file, None if not found.
 
         After a power cut a record may be older than the file, and a copied one describes another file.
         """

@@ -116,7 +116,7 @@ def _narrowed(criteria: dict[str, Any]) -> dict[str, Any]:
 
 
 def imported_surface(store: SurfaceStore, label_id: str) -> ImportedSurface | None:
-    """Return an imported slab by its id, None if there is none.
+    """Return an imported slab by its id, None if not found.
 
     Raises
     ------

@@ -118,8 +118,8 @@ def _shared(document: dict[str, Any], kind: str) -> dict[str, Any]:
     version = document.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise InputError(
-            f"The record {document['id']} in {kind} was written by a newer mgsurf (layout {version}, this "
-            f"one reads up to {SCHEMA_VERSION}); upgrade mgsurf."
+            f"The record {document['id']} in {kind} was written by a newer mgsurf "
+            f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
         )
     return {
         "record_id": document["id"],

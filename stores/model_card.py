@@ -105,8 +105,8 @@ def check_version(document: Mapping[str, Any], what: str, place: str) -> None:
     version = document.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise InputError(
-            f"{what} in {place} was written by a newer mgsurf (layout {version}, this one reads up to "
-            f"{SCHEMA_VERSION}); upgrade mgsurf."
+            f"{what} in {place} was written by a newer mgsurf "
+            f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
         )
 
 

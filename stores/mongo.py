@@ -104,8 +104,8 @@ def check_layout(database: Any, place: str, *, must_exist: bool = False) -> None
     version = (found or {}).get("version", 0)
     if version > SCHEMA_VERSION:
         raise InputError(
-            f"The store {place} was written by a newer mgsurf (layout {version}, this one reads up to "
-            f"{SCHEMA_VERSION}); upgrade mgsurf."
+            f"The store {place} was written by a newer mgsurf "
+            f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
         )
     if must_exist and found is None and not set(names) & set(LAYOUTS):
         raise InputError(f"There is no store at {place}; run a campaign first or name another with --store.")

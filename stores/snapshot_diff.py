@@ -96,7 +96,7 @@ def news_since(
     *,
     slabs: Sequence[LabelledSlab] | None = None,
 ) -> News:
-    """Say what accepted values a store has got, lost or changed since a snapshot; no slab is read.
+    """List the accepted values added, removed or changed since a snapshot; no slab is read.
 
     Parameters
     ----------

@@ -244,8 +244,8 @@ def _header(document: dict[str, Any], records: tuple[tuple[str, str], ...]) -> S
     version = document["schema_version"]
     if version > SCHEMA_VERSION:
         raise InputError(
-            f"The snapshot {document['id']} was written by a newer mgsurf (layout {version}, this one reads "
-            f"up to {SCHEMA_VERSION}); upgrade mgsurf."
+            f"The snapshot {document['id']} was written by a newer mgsurf "
+            f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
         )
     heads = tuple(Head(**head) for head in document["heads"])
     return Snapshot(document["id"], version, document["created_at"], heads, document["n_records"], records)

@@ -1,4 +1,4 @@
-"""Errors of SQLite and of the operating system under it, in words."""
+"""Messages for errors of SQLite and of the operating system under it."""
 
 from __future__ import annotations
 

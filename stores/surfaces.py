@@ -57,8 +57,8 @@ def _read(record_class: type[Record], document: dict[str, Any], place: str) -> R
     name, version = document.get("id"), document.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise InputError(
-            f"The record {name} in {place} was written by a newer mgsurf (layout {version}, this one reads "
-            f"up to {SCHEMA_VERSION}); upgrade mgsurf."
+            f"The record {name} in {place} was written by a newer mgsurf "
+            f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
         )
     try:
         return record_class.model_validate(document)

@@ -94,7 +94,8 @@ def test_bad_arguments_get_one_line(refused, refused_here):
     assert "not both" in refused_here("slabs", "x.cif", "--formula", "Mg")
     assert "unknown prototype" in refused_here("slabs", "--formula", "MgAg", "--prototype", "Z9")
     assert "a facet is named by (100)" in refused_here("slabs", "--formula", "Mg", "--miller", "200")
-    assert "--max-miller" in refused_here("slabs", "--formula", "Mg", "--max-miller", "0")
+    for spelling in ("--max-index", "--max-miller"):  # the second is the former name
+        assert spelling in refused_here("slabs", "--formula", "Mg", spelling, "0")
     assert "thickness" in refused_here("slabs", "--formula", "Mg", "--min-thickness", "-1")
 
 

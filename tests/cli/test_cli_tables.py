@@ -249,6 +249,15 @@ def test_too_narrow_for_columns_each_row_is_a_card():
     assert "  0.0364 ± 0.0021\n" in rendered(table, 17)  # below its name
 
 
+def test_a_title_is_broken_at_spaces():
+    table = Table([Column("facet")], "MgAg: Mg-rich, window −0.700 (Ag-rich) to 0 (Mg-rich)")
+    table.add_row("(110)")
+    assert rendered(table, 30).splitlines()[:2] == [
+        "MgAg: Mg-rich, window −0.700",
+        "(Ag-rich) to 0 (Mg-rich)",
+    ]
+
+
 def test_second_units_go_before_columns_do():
     table = Table([Column("γ eV/Å²", right=True), Column("γ J/m²", right=True, spare=True), Column("facet")])
     table.add_row("0.0364", "0.583", "(10-10)")

@@ -118,7 +118,7 @@ def test_store_is_opened_and_counted(tmp_path):
     check = check_store(uri)
     assert check.status is Status.OK
     assert "0 surfaces" in check.found
-    assert "layout" in check.found
+    assert "schema version" in check.found
 
 
 def test_file_that_is_no_store_fails(tmp_path):

@@ -1,4 +1,4 @@
-"""Stores, folders and disks that are lost while a campaign runs: it ends at once and says what is kept."""
+"""Stores, folders and disks that are lost while a campaign runs: it ends at once and reports what is kept."""
 
 from __future__ import annotations
 

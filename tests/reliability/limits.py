@@ -72,7 +72,7 @@ class Outcome:
 
 @cache
 def _command() -> Any:
-    """Return the command line as click has it, which typer makes anew for each call otherwise."""
+    """Return the command line as click has it, which typer makes again for each call otherwise."""
     from typer.main import get_command
 
     from workflows.cli.app import app

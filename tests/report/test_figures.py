@@ -170,6 +170,26 @@ def test_each_label_belongs_to_its_point(make_record, n):
         assert leader or np.allclose(points[np.argmin(gaps)], place, atol=5 * figure.dpi / 72)
 
 
+@pytest.mark.parametrize("n_compounds", [1, 100])
+def test_the_legend_leaves_room_for_panel_and_title(make_record, n_compounds):
+    random = np.random.default_rng(3)
+    n = max(40, n_compounds)
+    facets = [
+        make_record(
+            formula=f"Mg{i % n_compounds + 1}Ag", miller=(1, i % 20, 0), termination=i, label=f"Mg-{i}",
+            gamma=float(random.normal(0.06, 0.001)), phi=float(random.normal(3.9, 0.3)),
+        )
+        for i in range(n)
+    ]  # fmt: skip
+    figure = scatter_figure(facets)
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    assert f" of {n} facets are labelled" in axes.get_title()
+    assert not axes.title.get_window_extent().overlaps(figure.legends[0].get_window_extent())
+    assert axes.get_position().width > 0.5
+    assert sum(len(points.get_offsets()) for points in axes.collections) == n
+
+
 def test_scatter(mgag, shown):
     figure = scatter_figure(mgag)
     assert labels_apart(figure.axes[0])

@@ -1,5 +1,6 @@
 """Wulff shapes at a chemical potential: values, window, and what the shape leaves out."""
 
+import copy
 from io import StringIO
 
 import pytest
@@ -106,6 +107,13 @@ def test_an_element_has_no_chemical_potential(magnesium, laves_bulk):
         (lambda r: None, {}, []),
         (lambda r: reject(r[2]), {}, ["planes not in the shape and its averages: (110) (reconstructed)"]),
         (lambda r: reject(r[0]), {}, ["terminations left out: (100) Mg (reconstructed)"]),
+        # the same termination with other slab settings: accepted, or rejected as well
+        (lambda r: (r.append(copy.deepcopy(r[0])), reject(r[0])), {}, []),
+        (
+            lambda r: (reject(r[0]), r.append(copy.deepcopy(r[0]))),
+            {},
+            ["terminations left out: (100) Mg (reconstructed)"],
+        ),
         (
             lambda r: (reject(r[3], "failed"), reject(r[4], "inconsistent_settings")),
             {},

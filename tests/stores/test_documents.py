@@ -398,7 +398,7 @@ def test_newer_version(table: DocumentTable, path: Path) -> None:
     table.close()
     with sqlite3.connect(path) as raw:
         raw.execute("PRAGMA user_version=99")
-    with pytest.raises(InputError, match=r"newer mgsurf \(layout 99.*upgrade mgsurf"):
+    with pytest.raises(InputError, match=r"newer mgsurf \(schema version 99.*upgrade mgsurf"):
         table.count()
     with sqlite3.connect(path) as raw:
         assert raw.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)

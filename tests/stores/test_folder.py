@@ -67,7 +67,7 @@ def test_newer_folders_are_refused(root: Path) -> None:
     with open_store(f"folder://{root}") as store:
         store.add(make_surface(1))
     (root / "mgsurf_layout.json").write_text('{"version": 99}')
-    with pytest.raises(InputError, match=r"newer mgsurf \(layout 99.*upgrade mgsurf"):
+    with pytest.raises(InputError, match=r"newer mgsurf \(schema version 99.*upgrade mgsurf"):
         open_store(f"folder://{root}")
 
 

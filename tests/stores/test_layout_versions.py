@@ -82,7 +82,7 @@ def test_newer_database_is_refused(store_uri: str, surface: MakeSurface, mongo: 
     assert mongo["mgsurf_meta"].find_one() == {"_id": "layout", "version": SCHEMA_VERSION}
     mongo["mgsurf_meta"].update_one({"_id": "layout"}, {"$set": {"version": 99}})
     for opener in (open_store, lambda uri: open_collection(uri, "surfaces")):
-        with pytest.raises(InputError, match=r"newer mgsurf \(layout 99.*upgrade mgsurf"):
+        with pytest.raises(InputError, match=r"newer mgsurf \(schema version 99.*upgrade mgsurf"):
             opener(store_uri)
 
 

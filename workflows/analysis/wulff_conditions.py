@@ -155,7 +155,10 @@ def left_out(
     for record in known:
         if any(record["miller_index"]):
             planes.setdefault(standard_plane(crystal, tuple(record["miller_index"])), []).append(record)
-    present = {standard_plane(crystal, tuple(r["miller_index"])) for r in used if is_usable(r, dmu)}
+    taken = {
+        (standard_plane(crystal, tuple(r["miller_index"])), _label(r)) for r in used if is_usable(r, dmu)
+    }
+    present = {plane for plane, _ in taken}
     largest = max_index or max((abs(i) for plane in planes for i in plane), default=1)
     expected = [*distinct_facets(crystal, largest), *planes]
     whole = [
@@ -164,13 +167,17 @@ def left_out(
         if plane not in present
     ]
     single = [
-        LeftOut(plane, str(record.get("termination_label") or ""), _status(record))
+        LeftOut(plane, _label(record), _status(record))
         for plane, records in planes.items()
         if plane in present
         for record in records
-        if not is_usable(record, dmu)
+        if not is_usable(record, dmu) and (plane, _label(record)) not in taken
     ]
-    return whole + single
+    return whole + list(dict.fromkeys(single))
+
+
+def _label(record: Record) -> str:
+    return str(record.get("termination_label") or "")
 
 
 def is_usable(record: Record, dmu: float = 0.0) -> bool:

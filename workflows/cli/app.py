@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments
         Instead of those of the process.
     """
-    # Imported before anything can go wrong: an error must not need an import to be told.
+    # Imported before anything can go wrong: reporting an error must not need an import.
     from workflows.cli.errors import EXIT_BROKEN_PIPE, EXIT_INTERRUPTED, report
 
     for stream in (sys.stdout, sys.stderr):

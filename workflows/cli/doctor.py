@@ -1,4 +1,4 @@
-"""`mgsurf doctor`: is everything there that a campaign needs, and how to mend what is not."""
+"""`mgsurf doctor`: checks of what a campaign needs, and fixes for what is missing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from stores.words import counted
 from workflows.cli.console import page, print_facts
 
 if TYPE_CHECKING:
@@ -15,12 +16,12 @@ STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 def examine(store_uri: str | None, as_json: bool, engine: str = "gpaw") -> int:
-    """Print what was looked at, what was found and how to mend it.
+    """Print each check, its result and the fix.
 
     Parameters
     ----------
     store_uri
-        What ``--store`` said.
+        Value of ``--store``.
     as_json
         Instead of a table.
     engine
@@ -29,7 +30,7 @@ def examine(store_uri: str | None, as_json: bool, engine: str = "gpaw") -> int:
     Returns
     -------
     int
-        Exit status: 1 if something must be mended, else 0.
+        Exit status: 1 if a check failed, else 0.
     """
     from workflows.execution.doctor import run_checks, worst
 
@@ -60,4 +61,4 @@ def _print(checks: list[Check]) -> None:
                 Text.assemble((f"{check.name}: ", STYLES[check.status]), check.mend), soft_wrap=True
             )
     bad = sum(check.status == "fail" for check in checks)
-    console.print(f"{bad} to mend" if bad else "everything a campaign needs is there", style="bold")
+    console.print(counted(bad, "problem") if bad else "everything a campaign needs is there", style="bold")

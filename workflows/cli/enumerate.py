@@ -53,7 +53,7 @@ def enumerate_compounds(
     store
         URI of the store whose calculations calibrate the cost.
     refresh
-        Ask databases anew.
+        Query the databases again.
     max_age
         Of their answers on disk, such as 12h or 7d.
     update
@@ -177,7 +177,7 @@ def _conclude(
         say(f"  {line}")
     if found.problems:
         n = len(found.problems)
-        console.print(f"[red]{counted(n, 'problem')}[/red], the rest went on:")
+        console.print(f"[red]{counted(n, 'problem')}[/red]; the others completed:")
         for line in found.problems[:SHOWN_PROBLEMS]:
             say(f"  {line}")
         if n > SHOWN_PROBLEMS:

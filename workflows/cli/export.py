@@ -69,7 +69,7 @@ def write_export(
     overwrite, relaxed, include_rejected
         See `stores.export.export`.
     store_uri
-        What ``--store`` said.
+        Value of ``--store``.
 
     Returns
     -------

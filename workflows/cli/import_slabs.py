@@ -41,7 +41,7 @@ def import_labels(
     units
         Values of ``--unit``, each ``TARGET=UNIT``.
     store_uri
-        What ``--store`` said.
+        Value of ``--store``.
     as_json
         Print what was done as JSON.
 

@@ -183,7 +183,7 @@ def _say_next(answers: ProjectAnswers) -> None:
         print(f"MongoDB  {masked(answers.mongodb)} answers")
     if answers.light:
         print(
-            f"worker   {LIGHT_WORKER} runs jobs that compute nothing; write `resources: {{light: "
+            f"worker   {LIGHT_WORKER} runs lightweight jobs; write `resources: {{light: "
             f"{{worker: {LIGHT_WORKER}}}}}` into the campaign file to use it"
         )
     print(f"next     jf -p {answers.name} project check --errors")

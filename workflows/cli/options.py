@@ -48,7 +48,7 @@ CsvOption = Annotated[
 ]
 OutputOption = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="PATH", help="Where to write.", rich_help_panel=OUTPUT),
+    typer.Option("--output", "-o", metavar="PATH", help="Output path.", rich_help_panel=OUTPUT),
 ]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUT)
@@ -92,8 +92,8 @@ TwinsOption = Annotated[
     TwinsRule | None,
     typer.Option(
         "--twins",
-        help="What to do about identical slabs that a --split file has in two parts: leave out the copies in "
-        "the earlier part, or move all into the later; without it such a file is refused.",
+        help="What to do about identical slabs that a --split file has in two sets: leave out the copies in "
+        "the earlier set, or move all into the later; without it such a file is refused.",
     ),
 ]
 SeedOption = Annotated[int, typer.Option(min=0, metavar="N", help="Of split and training.")]

@@ -76,7 +76,7 @@ def draw(
     x_rich: bool = False,
     max_index: int | None = None,
 ) -> int:
-    """Draw a figure and say where it is.
+    """Draw a figure and print its path.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def draw(
     overwrite
         Replace a file that exists.
     store_uri
-        What ``--store`` said.
+        Value of ``--store``.
     phases, phases_method
         Lock file whose phases compete in the phase figure, and by whose energies; the store's if None.
     dmu, x_rich

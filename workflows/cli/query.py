@@ -33,7 +33,7 @@ def existing_store(uri: str | None, campaign_store: str | None = None) -> Iterat
     Parameters
     ----------
     uri
-        What ``--store`` said.
+        Value of ``--store``.
     campaign_store
         What the campaign file says.
 
@@ -110,7 +110,7 @@ def explain_empty(store: SurfaceStore, filters: SurfaceFilter) -> str:
 
 
 def _imported_line(store: SurfaceStore, filters: SurfaceFilter) -> str:
-    """Say how many imported slabs the filters pass; empty if none."""
+    """Report how many imported slabs the filters pass; empty if none."""
     from stores.imported import imported_surfaces
 
     number = sum(1 for _ in imported_surfaces(store, filters.criteria()))
@@ -131,7 +131,7 @@ def show_surfaces(
     filters
         What was asked for.
     store_uri
-        What ``--store`` said.
+        Value of ``--store``.
     as_json, as_csv
         Instead of a table.
     stable

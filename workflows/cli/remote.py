@@ -159,7 +159,7 @@ def pull_records(campaign: Path | None, project: str | None, store_uri: str | No
     project
         Name of a jobflow-remote project.
     store_uri
-        What ``--store`` said.
+        Value of ``--store``.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""`mgsurf rounds`: learn, choose, compute, learn again, until a rule says stop."""
+"""`mgsurf rounds`: learn, choose, compute, learn again, until a stopping criterion is met."""
 
 from __future__ import annotations
 
@@ -124,4 +124,4 @@ def _print_rounds(console: Console, uri: str, campaign: str, stop: StoppingRule)
         found = rounds_of(store, campaign)
     print_table(round_table(found), console)
     if len(found) >= stop.rounds:
-        print_text(f"{counted(len(found), 'round')} in all; --rounds with a larger number goes on", console)
+        print_text(f"{counted(len(found), 'round')} in all; --rounds with a larger number continues", console)

@@ -72,7 +72,7 @@ def list_slabs(
     *,
     prototype: str | None,
     formula: str | None,
-    max_miller: int,
+    max_index: int,
     miller: list[str],
     min_thickness: float,
     vacuum: float,
@@ -90,7 +90,7 @@ def list_slabs(
     ----------
     path, prototype, formula, symprec
         The crystal, see `bulk_structure`.
-    max_miller
+    max_index
         Largest Miller index, unless planes are named in `miller`.
     miller
         Planes, as `workflows.structures.naming.parse_miller` reads them.
@@ -119,7 +119,7 @@ def list_slabs(
     crystal = crystal_of(bulk)
     facets = enumerate_slabs(
         crystal,
-        max_miller_index=max_miller,
+        max_miller_index=max_index,
         miller_indices=planes or None,
         min_thickness=min_thickness,
         vacuum=vacuum,

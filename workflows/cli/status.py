@@ -143,7 +143,7 @@ def show_status(campaign: Path | None, store_uri: str | None, as_json: bool) -> 
     campaign
         Campaign file whose store, working folder and surfaces are meant; None for a whole store.
     store_uri
-        What ``--store`` said.
+        Value of ``--store``.
     as_json
         Instead of tables.
 

@@ -17,7 +17,7 @@ QUEUE = "Compute on a queue"
 LOOK = "Look at results"
 LEARN = "Learn and predict"
 LOOP = "Close the loop"
-MEND = "Set up and mend"
+MEND = "Set up and fix"
 
 
 class Command(TyperCommand):

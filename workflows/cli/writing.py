@@ -21,7 +21,7 @@ def store_to_write(uri: str | None) -> Iterator[SurfaceStore]:
     Parameters
     ----------
     uri
-        What ``--store`` said.
+        Value of ``--store``.
 
     Raises
     ------

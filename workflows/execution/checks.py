@@ -42,7 +42,7 @@ class Check:
     found
         What was found, in one line.
     mend
-        How to mend it, in one line; empty if there is nothing to mend.
+        The fix, in one line; empty if none is needed.
     """
 
     name: str

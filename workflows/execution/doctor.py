@@ -103,7 +103,7 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
     except MgsurfError as error:
         return Check(name, Status.FAIL, " ".join(str(error).split()), "see the message")
     except Exception as error:  # noqa: BLE001 - a broken check must not hide the others
-        found = f"the check itself broke: {type(error).__name__}: {' '.join(str(error).split())}"
+        found = f"internal error in check: {type(error).__name__}: {' '.join(str(error).split())}"
         return Check(name, Status.FAIL, found, "report this as a bug of mgsurf")
 
 
@@ -145,7 +145,7 @@ def check_store(uri: str) -> Check:
     if place.kind == "sqlite":
         from stores.database import SCHEMA_VERSION
 
-        found += f", layout {SCHEMA_VERSION}"
+        found += f", schema version {SCHEMA_VERSION}"
         if not os.access(place.target, os.W_OK):
             mend = f"chmod u+w '{place.target}'"
             return Check("store", Status.WARN, f"{found}; it can only be read", mend)

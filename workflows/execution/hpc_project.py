@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from workflows.flows.campaign_resources import JobResources
 
 LIGHT_WORKER = "front"
-"""Worker of jobs that compute nothing, on the machine from which the queue is reached."""
+"""Worker of lightweight jobs, on the machine from which the queue is reached."""
 
 
 @dataclass
@@ -48,7 +48,7 @@ class ProjectAnswers:
     prepare
         Shell lines before each job, which must make ``jf`` and mgsurf available.
     light
-        True: jobs that compute nothing may run beside the queue, on a worker named `LIGHT_WORKER`.
+        True: lightweight jobs may run beside the queue, on a worker named `LIGHT_WORKER`.
     poll
         How often the runner looks at queue and database (s).
     """

@@ -1,4 +1,4 @@
-"""What is kept of a run that had to end early, in words; and when it has to end."""
+"""Report of what is kept of a run that ended early, and the checks that end it."""
 
 from __future__ import annotations
 

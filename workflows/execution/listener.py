@@ -30,7 +30,7 @@ class Tally:
     Attributes
     ----------
     started, computed, reused
-        Labels of calculations that were begun, that ended and were stored, or that the store had.
+        Labels of calculations that were started, that ended and were stored, or that the store had.
     problems
         Pairs of label and reason, in order, each once.
     records

@@ -95,7 +95,7 @@ def run_local(
     ------
     StoreError
         If results can no longer be kept: the store was deleted, truncated or replaced, so was the working
-        directory, or a disk is full. The message says what is kept, and where.
+        directory, or a disk is full. The message reports what is kept, and where.
     """
     from jobflow import run_locally
 

@@ -103,7 +103,7 @@ class ProgressBar:
         detail
             What it is at, such as a folder or a loss.
         count
-            How much is done, in words; ``done/total`` if None.
+            Progress as text; ``done/total`` if None.
         seconds_left
             Estimate of the time left (s); from the pace of the stage so far if None.
         """

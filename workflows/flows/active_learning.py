@@ -1,4 +1,4 @@
-"""Rounds without anybody looking: learn, choose, compute, learn again, until a rule says stop."""
+"""Rounds without anybody looking: learn, choose, compute, learn again, until a stopping criterion is met."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def origins_of(
     campaign
         With sources.
     refresh
-        Ask databases anew.
+        Query the databases again.
     max_age
         Of their answers on disk; the sources' own limits if None.
     progress

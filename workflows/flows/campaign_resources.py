@@ -87,7 +87,7 @@ class Resources(JobResources):
 
     light: JobResources = Field(
         default_factory=JobResources,
-        description="Jobs that compute nothing; one core for half an hour unless this section says otherwise",
+        description="Lightweight jobs; one core for half an hour unless this section says otherwise",
     )
     bulk: JobResources = Field(
         default_factory=JobResources, description="Bulk crystals, references and oriented bulk cells"
@@ -110,7 +110,7 @@ class Resources(JobResources):
         return slabs
 
     def of_light(self) -> JobResources:
-        """Return what jobs that compute nothing ask for: little, unless told."""
+        """Return what lightweight jobs request; few resources by default."""
         longest = min(1800, self.walltime or 1800)  # a partition may allow no more
         small = {"nodes": 1, "tasks_per_node": 1, "cpus_per_task": 1, "walltime": longest}
         return self._merged(self.light, small)

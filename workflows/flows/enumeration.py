@@ -95,7 +95,7 @@ def enumerate_campaign(
     meshes
         Of the engine that will compute, for the cost.
     refresh
-        Ask databases anew, whatever the cache holds.
+        Query the databases again, whatever the cache holds.
     max_age
         Of answers in the cache; the sources' own limits if None.
     workers

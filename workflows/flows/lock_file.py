@@ -136,8 +136,8 @@ def checked_lock(plain: Any, path: Path, how: str) -> LockFile:
     version = plain.get("lock_version") if isinstance(plain, dict) else None
     if isinstance(version, int) and version > LOCK_VERSION:
         raise InputError(
-            f"{path}: written by a newer mgsurf (layout {version}, this one reads up to {LOCK_VERSION}); "
-            "upgrade mgsurf"
+            f"{path}: written by a newer mgsurf (schema version {version}, "
+            f"supported: {LOCK_VERSION}); upgrade mgsurf"
         )
     stated = None
     if isinstance(plain, dict):

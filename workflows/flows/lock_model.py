@@ -77,7 +77,7 @@ class LockFile(_Model):
     lock_version: int = LOCK_VERSION
     mgsurf: str = Field(description="Version that wrote it")
     made_from: str = Field(description="Hash of `sections`")
-    sections: dict[str, JsonValue] = Field(description="What the campaign file said, defaults included")
+    sections: dict[str, JsonValue] = Field(description="Contents of the campaign file, defaults included")
     slab_settings: dict[str, JsonValue] = Field(description="What the slabs were counted with")
     left_out: list[str] = Field(default_factory=list, description="What the sources could not deliver")
     compounds: list[LockedCompound]

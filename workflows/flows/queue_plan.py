@@ -23,7 +23,7 @@ JOB_METADATA = "mgsurf_job"
 
 
 class JobSize(StrEnum):
-    """Light jobs compute nothing; the others run the engine."""
+    """Light jobs cut slabs and make records; the others run the engine."""
 
     LIGHT = "light"
     BULK = "bulk"

@@ -77,7 +77,7 @@ class RunChain:
     relaxation
         None for a static run alone.
     earlier
-        Relaxations that it goes on from, the oldest first; how they ended does not count.
+        Relaxations that it continues, the oldest first; how they ended does not count.
     """
 
     last: FinishedRun

@@ -30,8 +30,12 @@ if TYPE_CHECKING:
 MOST_LABELS = 60
 """Of so many facets nearly every label finds a place; of more, those of the Pareto front alone have one."""
 
+_OTHERS = "#BDC1C6"
 _ROOMY = 14
 """Up to so many facets every label finds a place, in larger type."""
+
+_COLUMN, _MOST_GROUPS = 20, 40
+"""Entries in a column of the legend, and in two columns, beside which the panel has room."""
 
 
 def pareto_front(
@@ -71,8 +75,9 @@ def scatter_figure(records: Iterable[Mapping[str, Any]], high_work_function: boo
 
     Facets with a rejected value are hollow. The grey steps are the Pareto front: no accepted facet has
     both a lower surface energy and a higher work function. One colour for each compound, or for each
-    plane if there is only one compound. All facets of the Pareto front are labelled, the others where there
-    is room; none of them if there are more than `MOST_LABELS` facets.
+    plane if there is only one compound; of more than 40 only those on the Pareto front, the others are grey.
+    All facets of the Pareto front are labelled, the others where there is room; none of them if there are
+    more than `MOST_LABELS` facets.
 
     Parameters
     ----------
@@ -94,15 +99,24 @@ def scatter_figure(records: Iterable[Mapping[str, Any]], high_work_function: boo
     single = len(formulas) == 1
     groups = list(dict.fromkeys(_group(r, single) for r in known))
     front = pareto_front(known, high_work_function)
+    n_others = 0
+    if len(groups) > _MOST_GROUPS:
+        named = list(dict.fromkeys(_group(r, single) for r in front))[:_MOST_GROUPS]
+        n_others, groups = len(groups) - len(named), named
 
     with styled():
-        figure = new_figure(7.0 if len(groups) > 1 else 6.0, 4.8)
+        figure = new_figure(7.0 if len(groups) + n_others > 1 else 6.0, 4.8)
         axes = figure.subplots()
-        for number, group in enumerate(groups):
-            members = [r for r in known if _group(r, single) == group]
-            color = PALETTE[number % len(PALETTE)]
-            marker = MARKERS[(number // len(PALETTE)) % len(MARKERS)]
-            label = formula_mathtext(group) if not single else facet_mathtext(_plane_only(members[0]))
+        for number, group in enumerate([*groups, ""] if n_others else groups):
+            if group:
+                members = [r for r in known if _group(r, single) == group]
+                color = PALETTE[number % len(PALETTE)]
+                marker = MARKERS[(number // len(PALETTE)) % len(MARKERS)]
+                label = formula_mathtext(group) if not single else facet_mathtext(_plane_only(members[0]))
+            else:
+                members = [r for r in known if _group(r, single) not in groups]
+                color, marker = _OTHERS, "o"
+                label = f"{n_others} other {'planes' if single else 'compounds'}"
             for good in (True, False):
                 chosen = [r for r in members if is_accepted(r, "surface_energy", "work_function") == good]
                 axes.scatter(
@@ -123,11 +137,10 @@ def scatter_figure(records: Iterable[Mapping[str, Any]], high_work_function: boo
         axes.set_ylabel(PHI_LABEL)
         what = formula_mathtext(formulas[0]) if single else f"{len(formulas)} compounds"
         title = f"{what}: surface energy against work function"
-        crowded = len(known) > MOST_LABELS
-        axes.set_title(title + "\n " * crowded)
+        if len(known) > _ROOMY:
+            axes.set_title(f"{title}\n ")  # room for a line about the labels
         add_joule_axis(axes, horizontal=True)
-        columns = -(-len(groups) // 20)
-        figure.legend(loc="outside right upper", ncols=columns, handletextpad=0.3)
+        figure.legend(loc="outside right upper", ncols=-(-len(groups) // _COLUMN), handletextpad=0.3)
         important = {id(r) for r in front}
         ordered = [*front, *(r for r in known if id(r) not in important)]
         wanted = ordered if len(ordered) <= MOST_LABELS else front
@@ -139,10 +152,9 @@ def scatter_figure(records: Iterable[Mapping[str, Any]], high_work_function: boo
             fontsize=8 if len(ordered) <= _ROOMY else 7,
             lines=_steps(front),
         )
-        if crowded:
-            title += f"\n{len(front)} of {len(known)} facets are labelled: the Pareto front"
-        elif len(labelled) < len(known):
-            title += f" ({len(labelled)} of {len(known)} facets are labelled)"
+        if len(labelled) < len(known):
+            note = f"{len(labelled)} of {len(known)} facets are labelled"
+            title += f"\n{note}{': the Pareto front' if wanted is front else ''}"
         axes.set_title(title)
         return figure
 

@@ -134,7 +134,12 @@ def describe(surface: Mapping[str, Any], window: StableWindow, methods: Mapping[
     """Say in one line where a compound is stable, or why nowhere; `methods` has short names of some."""
     method = methods.get(window.method, window.method)
     formula = surface["formula"]
-    against = f"compared with {', '.join(window.competing) or 'its elements only'} by {method}"
+    phases = ", ".join(window.competing)
+    against = (
+        f"compared with {phases} by {method}"
+        if phases
+        else f"only elemental reference phases available from {method}"
+    )
     if window.window is None or window.limits is None:
         line = window.reason if window.reason.startswith(formula) else f"{formula}: {window.reason}"
         return line if window.energy_above_hull is None else f"{line} ({against})"

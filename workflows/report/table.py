@@ -68,7 +68,7 @@ class Table:
     columns
         From left to right.
     title, title_style
-        Line above; none if empty.
+        Above, broken at spaces; none if empty.
     notes
         Lines below, broken at spaces.
     """
@@ -92,8 +92,8 @@ class Table:
         from rich.text import Text
 
         width = options.max_width
-        if self.title:
-            yield _line(Text(self.title, style=self.title_style))
+        for line in wrapped(Text(self.title, style=self.title_style), width) if self.title else []:
+            yield _line(line)
         layout = self._fit(width)
         if layout is None:
             yield from self._cards(width)

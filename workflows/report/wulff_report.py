@@ -53,7 +53,7 @@ class WulffReport:
         )
 
     def conditions(self) -> str:
-        """Return the chemical potential in words; empty for an element."""
+        """Return the chemical potential as text; empty for an element."""
         at = self.potential
         if not at.partner:
             return ""

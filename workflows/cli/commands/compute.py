@@ -34,13 +34,13 @@ def run(
         int | None, typer.Option(min=1, metavar="N", help="MPI ranks of each calculation.")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be computed and stop.")] = False,
     retry_unconverged: Annotated[
         bool,
         typer.Option("--retry-unconverged", help="Run again what did not converge before (larger maxiter)."),
     ] = False,
 ) -> int:
-    """Compute every facet of a campaign; the same command goes on after any interruption.
+    """Compute every facet of a campaign; the same command resumes if interrupted.
 
     Example: [cyan]mgsurf run quickstart.yaml[/cyan]
     """
@@ -54,7 +54,7 @@ def enumerate_(
     campaign: Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="A campaign file with sources.")],
     store: StoreOption = None,
     refresh: Annotated[
-        bool, typer.Option("--refresh", help="Ask databases anew, whatever the cache holds.")
+        bool, typer.Option("--refresh", help="Query the databases again, whatever the cache holds.")
     ] = False,
     max_age: Annotated[
         str | None,
@@ -80,7 +80,7 @@ def enumerate_(
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
 ) -> int:
-    """List the compounds of a campaign's sources, what they will cost, and freeze them in a lock file.
+    """List the compounds of a campaign's sources with their estimated cost, and freeze them in a lock file.
 
     Exit status 1 if a source could not deliver everything.
 
@@ -115,7 +115,10 @@ def slabs(
         str | None,
         typer.Option(callback=short_number, help="With --prototype; or an element alone: MgAg, Mg."),
     ] = None,
-    max_miller: Annotated[int, typer.Option(min=1, max=5, help="Largest Miller index.")] = 1,
+    max_index: Annotated[int, typer.Option(min=1, max=5, help="Largest Miller index.")] = 1,
+    max_miller: Annotated[
+        int | None, typer.Option(min=1, max=5, hidden=True, help="Former name of --max-index.")
+    ] = None,
     miller: Annotated[
         list[str] | None,
         typer.Option(
@@ -142,7 +145,7 @@ def slabs(
 ) -> int:
     """List the symmetric slabs of a crystal, without any DFT.
 
-    Examples: [cyan]mgsurf slabs Mg2Ni.cif --max-miller 2[/cyan],
+    Examples: [cyan]mgsurf slabs Mg2Ni.cif --max-index 2[/cyan],
     [cyan]mgsurf slabs --prototype B2 --formula MgAg --write slabs/[/cyan]
     """
     from workflows.cli.slabs import list_slabs
@@ -151,7 +154,7 @@ def slabs(
         structure,
         prototype=prototype,
         formula=formula,
-        max_miller=max_miller,
+        max_index=max_miller or max_index,
         miller=miller or [],
         min_thickness=min_thickness,
         vacuum=vacuum,
@@ -237,10 +240,10 @@ def ingest(
         typer.Option(metavar="FILE", help="CSV file with the columns bulk,slab and perhaps reference."),
     ] = None,
     store: StoreOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be paired and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be paired and stop.")] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Make records of VASP calculations that were run by hand; reading them twice adds nothing.
+    """Make records of finished VASP calculations; duplicates are skipped.
 
     Examples: [cyan]mgsurf ingest old_runs --dry-run[/cyan],
     [cyan]mgsurf ingest --pairs pairs.csv[/cyan]

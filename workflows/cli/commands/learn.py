@@ -35,7 +35,7 @@ TRANSFER = "Transfer"
 @app.command("import", rich_help_panel=LEARN)
 def import_(
     path: Annotated[str, typer.Argument(metavar="PATH", help="Folder, slabs.json.gz, or a store.")],
-    format: Annotated[ImportFormat, typer.Option(help="How it is laid out.")] = ImportFormat.AUTO,
+    format: Annotated[ImportFormat, typer.Option(help="Format of the data.")] = ImportFormat.AUTO,
     targets: Annotated[
         str | None,
         typer.Option(metavar="NAMES", help="Columns of id_prop.csv: surface_energy,work_function."),
@@ -56,7 +56,7 @@ def import_(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Take over labelled slabs of others for training; reading them twice adds nothing.
+    """Import external labelled slabs for training; duplicates are skipped.
 
     Examples: [cyan]mgsurf import dataset/[/cyan],
     [cyan]mgsurf import cgcnn_folder/ --targets cleavage_energy --source smith2020[/cyan],
@@ -92,7 +92,7 @@ FreezeOption = Annotated[
 ]
 ResetHeadsOption = Annotated[
     bool,
-    typer.Option("--reset-heads", help="Make the heads of all targets anew.", rich_help_panel=TRANSFER),
+    typer.Option("--reset-heads", help="Reinitialise all output heads.", rich_help_panel=TRANSFER),
 ]
 
 
@@ -115,7 +115,7 @@ def train(
         bool, typer.Option("--bagging", help="Each member on slabs drawn with replacement.")
     ] = False,
     train_fraction: Annotated[
-        float, typer.Option(metavar="X", help="Share of the training part that is used.")
+        float, typer.Option(metavar="X", help="Share of the training set that is used.")
     ] = 1.0,
     params: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Settings that mgsurf tune found (best.json).")
@@ -152,7 +152,7 @@ def train(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Train the network on the labelled slabs of a store; the same command goes on after an interruption.
+    """Train the network on the labelled slabs of a store; the same command resumes if interrupted.
 
     Examples: [cyan]mgsurf train --preset sem-cgcnn --split chemsys --seed 1[/cyan],
     [cyan]mgsurf train --preset best --members 5 --output model/[/cyan],
@@ -201,7 +201,7 @@ def ablate(
     members: MembersOption = 1,
     train_fraction: Annotated[
         list[float] | None,
-        typer.Option(metavar="X", help="Share of the training part (repeat it for a learning curve)."),
+        typer.Option(metavar="X", help="Share of the training set (repeat it for a learning curve)."),
     ] = None,
     start: FromOption = None,
     freeze: FreezeOption = None,
@@ -318,7 +318,7 @@ def tune(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Search for better settings of a preset on validation data; the same command goes on after a kill.
+    """Search for better settings of a preset on validation data; the same command resumes if interrupted.
 
     Example: [cyan]mgsurf tune --preset best --trials 200 --workers 2 --epochs 60[/cyan]
     """

@@ -56,7 +56,7 @@ PhasesMethodOption = Annotated[
     typer.Option(
         "--phases-method",
         metavar="NAME",
-        help="Whose energies there count, such as oqmd; needed if there are several.",
+        help="Database whose energies count, such as oqmd; needed if there are several.",
         rich_help_panel=PHASES,
     ),
 ]

@@ -30,7 +30,7 @@ app.add_typer(
     snapshot,
     name="snapshot",
     rich_help_panel=LOOP,
-    help="Fix the accepted values that models are trained on.\n\n"
+    help="Freeze training sets: the accepted values that models are trained on.\n\n"
     "Example: [cyan]mgsurf snapshot create[/cyan], then [cyan]mgsurf train --snapshot ID[/cyan]",
 )
 app.add_typer(
@@ -46,9 +46,7 @@ SnapshotArgument = Annotated[
     str, typer.Argument(metavar="ID", help="Of the snapshot; a beginning that fits one alone will do.")
 ]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="v1, v2, ..., champion or latest.")]
-ReasonOption = Annotated[
-    str, typer.Option("--reason", metavar="TEXT", help="Why, for the book of decisions.")
-]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the decision log.")]
 
 
 @snapshot.command("create")
@@ -66,7 +64,7 @@ def snapshot_create(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Fix the accepted values and slabs of a store as they are; equal content gives an equal id.
+    """Freeze a training set: accepted values and slabs of a store; equal content, equal id.
 
     Example: [cyan]mgsurf snapshot create --method vasp-production[/cyan]
     """
@@ -88,7 +86,7 @@ def snapshot_list(store: StoreOption = None, as_json: JsonOption = False) -> int
 
 @snapshot.command("show")
 def snapshot_show(name: SnapshotArgument, store: StoreOption = None, as_json: JsonOption = False) -> int:
-    """Show what a snapshot holds and what the store has got, lost or changed since.
+    """Show what a snapshot holds and what was added, removed or changed in the store since.
 
     Example: [cyan]mgsurf snapshot show 3fa9[/cyan]
     """
@@ -233,7 +231,7 @@ def simulate(
 ) -> int:
     """Replay acquisition on slabs whose labels are known: error against slabs revealed, by strategy.
 
-    The same command goes on after an interruption.
+    The same command resumes if interrupted.
 
     Example: [cyan]mgsurf simulate --strategy random --strategy diverse --seeds 3 --until 0.5[/cyan]
     """
@@ -281,7 +279,7 @@ def suggest(
         list[str] | None,
         typer.Option(metavar="TARGET", help="Of improvement; surface_energy unless either is given."),
     ] = None,
-    per_cost: Annotated[bool, typer.Option("--per-cost", help="Most for each core-hour first.")] = False,
+    per_cost: Annotated[bool, typer.Option("--per-cost", help="Rank by score per core-hour.")] = False,
     budget: Annotated[
         float | None, typer.Option(metavar="CORE_HOURS", help="Largest cost of all together.")
     ] = None,
@@ -297,9 +295,7 @@ def suggest(
         bool,
         typer.Option("--any-part", help="Of uncertain and diverse: compounds that never train, too."),
     ] = False,
-    run: Annotated[
-        bool, typer.Option("--run", help="Compute them here; goes on after any interruption.")
-    ] = False,
+    run: Annotated[bool, typer.Option("--run", help="Compute them here; resumes if interrupted.")] = False,
     submit: Annotated[bool, typer.Option("--submit", help="Hand them to a queue.")] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="With --run: leave an interrupted batch and choose a new one.")
@@ -310,7 +306,7 @@ def suggest(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Processes that build graphs; all cores unless told."),
+        typer.Option(min=1, metavar="N", help="Processes that build graphs; all cores by default."),
     ] = None,
     store: StoreOption = None,
     quiet: QuietOption = False,

@@ -1,4 +1,4 @@
-"""Commands that set mgsurf up and say what is wrong.
+"""Commands that set mgsurf up and report what is wrong.
 
 Each imports what it needs when it is called, so that `mgsurf --help` and `mgsurf query` start fast.
 """
@@ -31,7 +31,7 @@ def init_hpc(
     worker: Annotated[str, typer.Option(metavar="NAME", help="Name of the worker.")] = "queue",
     light_worker: Annotated[
         bool,
-        typer.Option("--light-worker", help="Also a worker beside the queue, for jobs that compute nothing."),
+        typer.Option("--light-worker", help="Also a worker beside the queue, for lightweight jobs."),
     ] = False,
     prepare: Annotated[
         list[str] | None,
@@ -52,7 +52,7 @@ def init_hpc(
     parallel_environment: Annotated[str | None, typer.Option(metavar="NAME", help="SGE only.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a project of this name.")] = False,
 ) -> int:
-    """Write the jobflow-remote project of a cluster; what no option says is asked for.
+    """Write the jobflow-remote project of a cluster; options that are missing are prompted for.
 
     Example: [cyan]mgsurf init-hpc cluster --scheduler slurm --work-dir /scratch/me/mgsurf
     --mongodb mongodb://localhost/cluster --partition standard --tasks-per-node 32 --walltime 12h[/cyan]
@@ -92,7 +92,7 @@ def doctor(
     ] = "gpaw",
     as_json: JsonOption = False,
 ) -> int:
-    """Check engine, MPI, PAW setups, store and disk, and say how to mend each.
+    """Check engine, MPI, PAW setups, store and disk, and report how to fix each.
 
     Example: [cyan]mgsurf doctor[/cyan]
     """

@@ -59,7 +59,7 @@ def retry(
     project: ProjectOption = None,
     failed: Annotated[bool, typer.Option("--failed", help="Jobs that failed, or were rejected.")] = False,
 ) -> int:
-    """Run failed jobs again; with a campaign file, asking for the resources it says now.
+    """Run failed jobs again; with a campaign file, with the resources it specifies now.
 
     Example: [cyan]mgsurf retry --failed --project cluster[/cyan]
     """

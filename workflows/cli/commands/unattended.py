@@ -16,7 +16,7 @@ from workflows.cli.typer_app import LOOP, app
 
 
 class ScheduleWay(StrEnum):
-    """By what `mgsurf schedule` repeats a refresh."""
+    """Scheduler of `mgsurf schedule`."""
 
     CRON = "cron"
     SYSTEMD = "systemd"
@@ -43,7 +43,7 @@ def refresh(
     epochs: EpochsOption = None,
     force: Annotated[bool, typer.Option("--force", help="Train even if few records are new.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what is there and what is missing, and stop.")
+        bool, typer.Option("--dry-run", help="List what is available and what is missing, and stop.")
     ] = False,
     store: StoreOption = None,
     quiet: QuietOption = False,
@@ -51,7 +51,7 @@ def refresh(
 ) -> int:
     """Train a new model if there are enough new records; keep it only if it beats the champion.
 
-    Safe at any time, from several hosts at once; what was interrupted goes on.
+    Safe at any time, from several hosts at once; an interrupted run is resumed.
 
     Examples: [cyan]mgsurf refresh --dry-run[/cyan], [cyan]mgsurf refresh campaign.yaml[/cyan]
     """
@@ -132,7 +132,7 @@ def rounds(
     minimise: Annotated[
         list[str] | None, typer.Option(metavar="TARGET", help="Of improvement (may be repeated).")
     ] = None,
-    per_cost: Annotated[bool, typer.Option("--per-cost", help="Most for each core-hour first.")] = False,
+    per_cost: Annotated[bool, typer.Option("--per-cost", help="Rank by score per core-hour.")] = False,
     error: Annotated[
         list[str] | None,
         typer.Option(
@@ -153,7 +153,9 @@ def rounds(
     store: StoreOption = None,
     quiet: QuietOption = False,
 ) -> int:
-    """Learn, choose slabs, compute them here, learn again, until a rule says stop; goes on if interrupted.
+    """Learn, choose slabs, compute them here, learn again, until a stopping criterion is met.
+
+    The same command resumes if interrupted.
 
     Examples: [cyan]mgsurf rounds campaign.yaml --rounds 5 -n 20[/cyan],
     [cyan]mgsurf rounds campaign.yaml --error work_function=0.1 --core-hours 500[/cyan]
