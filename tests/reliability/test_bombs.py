@@ -148,5 +148,5 @@ def test_model_file_that_expands(tmp_path):
     with ZipFile(plain) as old, ZipFile(path, "w", ZIP_DEFLATED) as new:
         for entry in old.infolist():
             new.writestr(entry.filename, old.read(entry))
-    with pytest.raises(InputError, match="expands to 4 MiB"):
+    with pytest.raises(InputError, match="entries are larger than the file"):
         read_tensors(path)
