@@ -164,8 +164,8 @@ def predict(
     from workflows.cli.learning import require_network
 
     require_network()
-    from model.prediction import Candidate, predict_slabs
-    from model.slab_frame import PlainSlab
+    from model.evaluation.prediction import Candidate, predict_slabs
+    from model.graphs.slab_frame import PlainSlab
     from workflows.cli.which_model import chosen_ensemble
     from workflows.structures.naming import format_plane, mg_first_formula
     from workflows.structures.slabs import SymmetricSlab

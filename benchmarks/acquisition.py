@@ -20,12 +20,12 @@ import numpy as np
 
 from benchmarks.graphs import own_slabs, shared_slabs
 from benchmarks.prediction import untrained
-from model.acquisition import STRATEGIES, Known, Pool, choose
-from model.candidates import pool_of, predict_candidates
-from model.graph_cache import GraphCache
-from model.improvement import Goal
-from stores.candidates import CandidateRecord, PackedSlab, add_candidates, candidate_documents
+from model.evaluation.prediction import pool_of, predict_candidates
+from model.graphs.cache import GraphCache
+from model.selection.acquisition import STRATEGIES, Known, Pool, choose
+from model.selection.improvement import Goal
 from stores.connections import open_store
+from stores.learning.candidates import CandidateRecord, PackedSlab, add_candidates, candidate_documents
 
 BATCHES = (20, 200)
 

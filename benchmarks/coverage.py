@@ -21,19 +21,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from model.dataset import Dataset
-from model.ensemble import train_ensemble
-from model.evaluation import labels
-from model.features import FEATURES
-from model.graph_cache import GraphCache
-from model.metrics import coverage
-from model.presets import PRESETS
-from model.splits import Split, draw, grouped_split
+from model.data.dataset import Dataset
+from model.data.splits import Split, draw, grouped_split
+from model.evaluation.metrics import coverage, labels
+from model.graphs.cache import GraphCache
+from model.graphs.element_features import FEATURES
+from model.training.ensemble import train_ensemble
+from model.training.presets import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from model.ensemble import Ensemble
+    from model.training.ensemble import Ensemble
 
 
 def trained(dataset: Dataset, split: Split, arguments: argparse.Namespace) -> Ensemble:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from stores.records import CalculationOutput
-    from workflows.engines.gpaw import GPAWEngine
+    from workflows.engines.gpaw.engine import GPAWEngine
     from workflows.structures.slabs import SymmetricSlab
 
 # Name: compound, prototype (None: the element's ground state), plane, outermost layer.
@@ -71,7 +71,7 @@ def main() -> None:
 
 def measure(name: str, preset: str, work_dir: Path, chgnet: bool) -> dict[str, Any]:
     """Run everything for one slab, or read it from its folder."""
-    from workflows.engines.gpaw import GPAWEngine
+    from workflows.engines.gpaw.engine import GPAWEngine
     from workflows.jobs.pre_relaxation import pre_relax
     from workflows.structures.layers import free_atoms
 
@@ -142,7 +142,7 @@ def step_folder(base: Path, step: str) -> Path:
 def relax_scf_anew(earlier: Path, folder: Path) -> Cost:
     """Repeat a relaxation with every SCF begun from atomic densities and orbitals."""
     task_hash = json.loads((earlier / "input.json").read_text())["task_hash"]
-    from workflows.engines.gpaw_process import finished_answer
+    from workflows.engines.gpaw.process import finished_answer
 
     answer = finished_answer(folder, task_hash)
     if answer is None:
@@ -162,7 +162,7 @@ def relax_scf_anew(earlier: Path, folder: Path) -> Cost:
 
 def run_worker_scf_anew() -> None:
     """Be the GPAW worker of the folder this runs in, without memory between geometries."""
-    from workflows.engines import gpaw_worker
+    from workflows.engines.gpaw import worker as gpaw_worker
 
     class Forgetful(gpaw_worker.Session):
         def _compute(self, atoms: Any, properties: list[str], mesh: tuple[int, ...]) -> dict[str, Any]:

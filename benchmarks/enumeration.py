@@ -26,7 +26,7 @@ import numpy as np
 
 from stores.errors import InputError
 from workflows.structures.prototype_data import PROTOTYPES
-from workflows.structures.sources.prototype import PrototypeSource
+from workflows.structures.sources.local import PrototypeSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,12 +20,12 @@ import numpy as np
 from pymatgen.core import Structure
 
 from benchmarks.compounds import CRYSTALS
-from model.graph import GraphSettings, build_graph
-from model.graph_cache import GraphCache, graph_key
-from model.import_shared import read_shared
-from model.imported import Labelled
-from model.recut import NoRepeatError, find_motion
-from model.slab_frame import PlainSlab, slab_frame
+from model.data.import_formats import read_shared
+from model.data.imported import Labelled
+from model.graphs.cache import GraphCache, graph_key
+from model.graphs.graph import GraphSettings, build_graph
+from model.graphs.slab_frame import PlainSlab, slab_frame
+from model.graphs.thickness import NoRepeatError, find_motion
 from workflows.structures.slabs import enumerate_slabs
 
 

@@ -18,20 +18,19 @@ import numpy as np
 import torch
 
 from benchmarks.graphs import own_slabs, shared_slabs
-from model.calibration import Calibration
-from model.companion import Companion
-from model.descriptors import descriptor_names
-from model.ensemble import Ensemble
-from model.familiarity import TrainingMap
-from model.features import FEATURES
-from model.forest import Forest
-from model.gaussian_process import GaussianProcess
-from model.network import SurfaceNetwork
-from model.prediction import Candidate, predict_slabs
-from model.presets import Preset, find_preset
-from model.scaling import Scaler
-from model.slab_frame import PlainSlab
-from model.trained import TrainedModel
+from model.baselines.blend import Companion
+from model.baselines.descriptors import descriptor_names
+from model.baselines.extra_trees import Forest
+from model.baselines.gaussian_process import GaussianProcess
+from model.evaluation.calibration import Calibration
+from model.evaluation.familiarity import TrainingMap
+from model.evaluation.prediction import Candidate, predict_slabs
+from model.graphs.element_features import FEATURES
+from model.graphs.slab_frame import PlainSlab
+from model.network.network import SurfaceNetwork
+from model.training.checkpoint import Scaler, TrainedModel
+from model.training.ensemble import Ensemble
+from model.training.presets import Preset, find_preset
 
 
 def untrained(name: str, members: int) -> Ensemble:

@@ -20,10 +20,10 @@ sys.path[0] = str(Path(__file__).parents[1])  # else benchmarks/stores.py would 
 
 # E402: these are found by the path set above.
 from stores.connections import open_store  # noqa: E402
-from stores.labels import LabelRecord, add_labels, source_fingerprint  # noqa: E402
-from stores.model_card import ModelFacts  # noqa: E402
-from stores.registry import ModelRegistry  # noqa: E402
-from stores.snapshots import create_snapshot  # noqa: E402
+from stores.labelled import LabelRecord, add_labels, source_fingerprint  # noqa: E402
+from stores.learning.model_card import ModelFacts  # noqa: E402
+from stores.learning.registry import ModelRegistry  # noqa: E402
+from stores.learning.snapshots import create_snapshot  # noqa: E402
 
 LIMIT = 2.0
 """Seconds, as asked for."""

@@ -25,10 +25,10 @@ sys.path[0] = str(Path(__file__).parents[1])  # else this file would hide a pack
 # E402: these are found by the path set above.
 from benchmarks.stores import PARTNERS, surface  # noqa: E402
 from stores.connections import open_store  # noqa: E402
-from stores.model_card import ModelFacts  # noqa: E402
-from stores.registry import ModelRegistry  # noqa: E402
-from stores.snapshot_diff import diff_snapshots, news_since  # noqa: E402
-from stores.snapshots import create_snapshot, draft_snapshot, find_snapshot, snapshot_slabs  # noqa: E402
+from stores.learning.model_card import ModelFacts  # noqa: E402
+from stores.learning.registry import ModelRegistry  # noqa: E402
+from stores.learning.snapshot_diff import diff_snapshots, news_since  # noqa: E402
+from stores.learning.snapshots import create_snapshot, draft_snapshot, find_snapshot, snapshot_slabs  # noqa: E402
 
 
 def line(what: str, run: Callable[[], Any], repeat: int = 1) -> None:

@@ -27,10 +27,10 @@ from typing import Any
 sys.path[0] = str(Path(__file__).parents[1])  # else this file would hide the package of the same name
 
 # E402: these are found by the path set above.
-from stores.collection import LAYOUTS  # noqa: E402
+from stores.backends.collection import LAYOUTS  # noqa: E402
+from stores.backends.sqlite import DocumentTable  # noqa: E402
+from stores.backends.values import loads, timestamp  # noqa: E402
 from stores.connections import open_store  # noqa: E402
-from stores.documents import DocumentTable  # noqa: E402
-from stores.values import loads, timestamp  # noqa: E402
 from workflows.cli.filters import SurfaceFilter  # noqa: E402
 
 PARTNERS = [
@@ -284,7 +284,8 @@ def queries(folder: Path, count: int, memory_count: int, repeat: int) -> None:
 
 def checksums(folder: Path, count: int, pairs: int) -> None:
     """Compare writing and reading with and without checksums, in turn."""
-    from stores import documents, tables
+    from stores.backends import sqlite as documents
+    from stores.backends import tables
 
     seal, unseal = tables.seal, documents.unseal
     large = [surface(n, random.Random(n), atoms=40) for n in range(count)]

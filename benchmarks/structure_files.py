@@ -79,8 +79,8 @@ def _slabs() -> list[Structure]:
 
 def imported(folder: Path) -> int:
     """Read the folder as `mgsurf import` does."""
-    from model.import_cgcnn import read_cgcnn
-    from model.imported import Labelled
+    from model.data.import_formats import read_cgcnn
+    from model.data.imported import Labelled
 
     return sum(isinstance(row, Labelled) for row in read_cgcnn(folder, ["gamma", "phi"]).rows)
 

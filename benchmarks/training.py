@@ -31,20 +31,19 @@ import numpy as np
 import torch
 from pymatgen.core import Lattice, Structure
 
-from model.balance import make_balancer
-from model.features import FEATURES
-from model.graph import GraphSettings, build_graph
-from model.network import SurfaceNetwork
-from model.packing import PackedGraphs
-from model.presets import PRESETS
-from model.schedule import make_optimiser
-from model.trained import predict_packed
-from model.training import masked_losses
+from model.graphs.batch import PackedGraphs
+from model.graphs.element_features import FEATURES
+from model.graphs.graph import GraphSettings, build_graph
+from model.network.network import SurfaceNetwork
+from model.training.checkpoint import predict_packed
+from model.training.losses import make_balancer
+from model.training.presets import PRESETS
+from model.training.train import make_optimiser, masked_losses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from model.graph import SlabGraph
+    from model.graphs.graph import SlabGraph
 
     Epoch = Callable[[], None]
 

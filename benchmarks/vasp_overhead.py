@@ -25,7 +25,7 @@ JOB = """
 import resource, sys, time
 from pathlib import Path
 from tests.engines.vasp_engine import MESH, STAND_IN, mgag_slab
-from workflows.engines.vasp import VaspEngine
+from workflows.engines.vasp.engine import VaspEngine
 slab, free = mgag_slab()
 engine = VaspEngine(vasp_command=STAND_IN)
 for number in range(int(sys.argv[3])):

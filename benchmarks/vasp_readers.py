@@ -118,7 +118,7 @@ def write_vasprun(path: Path, megabytes: float, projected: bool) -> None:
 
 
 def _our_locpot(path: Path) -> float:
-    from workflows.engines.vasp_locpot import read_locpot
+    from workflows.engines.vasp.locpot import read_locpot
 
     return float(read_locpot(path).potential.sum())
 
@@ -130,7 +130,7 @@ def _their_locpot(path: Path) -> float:
 
 
 def _our_vasprun(path: Path) -> float:
-    from workflows.engines.vasp_xml import read_vasprun
+    from workflows.engines.vasp.vasprun import read_vasprun
 
     data = read_vasprun(path)
     return len(data.steps) + (data.fermi_energy or 0.0)

@@ -17,8 +17,7 @@ from ase.optimize import BFGS
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from stores.errors import EngineError
-from stores.method import Method
-from stores.records import CalculationOutput, CalculationStatus
+from stores.records import CalculationOutput, CalculationStatus, Method
 from workflows.engines.kpoints import mesh_of_lattice
 
 FORCE_TOLERANCE = 0.01  # eV/A

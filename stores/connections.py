@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.collection import LAYOUTS, Collection, CollectionLayout, layout_of
+from stores.backends.collection import LAYOUTS, Collection, CollectionLayout, layout_of
 from stores.errors import InputError
 from stores.paths import expand_user
 from stores.secrets import masked, remember_address, userinfo
@@ -31,8 +31,8 @@ from stores.secrets import masked, remember_address, userinfo
 if TYPE_CHECKING:
     from jobflow import JobStore
 
-    from stores.database import Database
-    from stores.documents import DocumentTable
+    from stores.backends.sqlite import DocumentTable
+    from stores.backends.sqlite_file import Database
     from stores.surfaces import SurfaceStore
 
 DEFAULT_FILE = "mgsurf.sqlite"
@@ -151,7 +151,7 @@ def open_store(uri: str, *, must_exist: bool = False) -> SurfaceStore:
 
     place, names = parse_uri(uri), (*RECORD_COLLECTIONS, *LOOP_COLLECTIONS)
     if place.kind == "sqlite":
-        from stores.database import Database
+        from stores.backends.sqlite_file import Database
 
         if must_exist and not Path(place.target).exists():
             raise InputError(f"There is no store at {place.target}; {_other_stores(Path(place.target))}.")
@@ -160,13 +160,13 @@ def open_store(uri: str, *, must_exist: bool = False) -> SurfaceStore:
         tables = {name: _table(database, name, LAYOUTS[name]) for name in names}
         return SurfaceStore(f"sqlite:///{place.target}", tables, database.write)
     if place.kind == "folder":
-        from stores.folder import Folder, FolderCollection
+        from stores.backends.folder import Folder, FolderCollection
 
         folder = Folder(Path(place.target), must_exist=must_exist)
         folders = {name: FolderCollection(folder, name, LAYOUTS[name]) for name in names}
         return SurfaceStore(f"folder://{folder.root}", folders)
 
-    from stores.mongo import MongoCollection
+    from stores.backends.mongo import MongoCollection
 
     mongo = _mongo_database(place, must_exist=must_exist)
     collections = {
@@ -184,7 +184,7 @@ def open_collection(uri: str, collection: str, key: str | Sequence[str] | None =
     uri
         One of the forms above.
     collection
-        One of `stores.collection.LAYOUTS`, or any other name.
+        One of `stores.backends.collection.LAYOUTS`, or any other name.
     key
         Field or fields that tell documents apart; None for the collection's own, ``id`` if it is not known.
 
@@ -195,17 +195,17 @@ def open_collection(uri: str, collection: str, key: str | Sequence[str] | None =
     """
     place, layout = parse_uri(uri), layout_of(collection, key)
     if place.kind == "sqlite":
-        from stores.database import Database
+        from stores.backends.sqlite_file import Database
 
         database = Database(place.target)
         database.connection()
         return _table(database, collection, layout)
     if place.kind == "folder":
-        from stores.folder import Folder, FolderCollection
+        from stores.backends.folder import Folder, FolderCollection
 
         return FolderCollection(Folder(Path(place.target)), collection, layout)
 
-    from stores.mongo import MongoCollection
+    from stores.backends.mongo import MongoCollection
 
     return MongoCollection(
         _mongo_database(place)[collection], layout, masked(uri), shared=place.kind == "memory"
@@ -222,7 +222,7 @@ def open_job_store(uri: str) -> JobStore:
     InputError, StoreError
         As `open_store`; a folder holds records only.
     """
-    from stores.job_store import CheckedJobStore
+    from stores.backends.stored_jobs import CheckedJobStore
 
     place = parse_uri(uri)
     if place.kind == "folder":
@@ -230,7 +230,7 @@ def open_job_store(uri: str) -> JobStore:
             f"The store {uri} is a folder of records, for jobs on a queue; run with sqlite:///FILE."
         )
     if place.kind == "sqlite":
-        from stores.sqlite import SQLiteStore
+        from stores.backends.job_store import SQLiteStore
 
         # A power cut may cost the last jobs' outputs, not their records: they are written elsewhere.
         stores: list[Any] = [
@@ -244,13 +244,13 @@ def open_job_store(uri: str) -> JobStore:
             for name in ("jobs", "job_data")
         ]
     elif place.kind == "memory":
-        from stores.memory import SharedMemoryStore
+        from stores.backends.memory import SharedMemoryStore
 
         stores = [SharedMemoryStore(place.target, name) for name in ("jobs", "job_data")]
     else:
         from maggma.stores import MongoStore
 
-        from stores.mongo import SERVER_TIMEOUT, database_name
+        from stores.backends.mongo import SERVER_TIMEOUT, database_name
 
         _mongo_database(place).client.close()  # one line within seconds if the server is down
         options = {"serverSelectionTimeoutMS": int(SERVER_TIMEOUT * 1000)}
@@ -264,7 +264,7 @@ def open_job_store(uri: str) -> JobStore:
 
 
 def _table(database: Database, name: str, layout: CollectionLayout) -> DocumentTable:
-    from stores.documents import DocumentTable
+    from stores.backends.sqlite import DocumentTable
 
     return DocumentTable(
         database, name, layout.key, layout.indexed, layout.heavy, skip_damaged=layout.skip_damaged
@@ -272,7 +272,7 @@ def _table(database: Database, name: str, layout: CollectionLayout) -> DocumentT
 
 
 def _mongo_database(place: Place, *, must_exist: bool = False) -> Any:
-    from stores.mongo import check_layout, memory_database, mongo_database
+    from stores.backends.mongo import check_layout, memory_database, mongo_database
 
     if place.kind == "memory":  # begins empty in every process, and is there for all that
         database = memory_database(place.target)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from stores.collection import Collection
+    from stores.backends.collection import Collection
 
 SURFACES, LABELS = "surfaces", "labels"
 FAULTY = "faulty"

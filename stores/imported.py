@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from stores.backends.filters import checked, predicate
 from stores.errors import InputError
-from stores.filters import checked, predicate
-from stores.labels import COLLECTION, LabelRecord
+from stores.labelled import COLLECTION, LabelRecord
 from stores.records import Verdict, Verdicts, VerdictStatus
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def imported_surface(store: SurfaceStore, label_id: str) -> ImportedSurface | No
 
 @dataclass(frozen=True)
 class ImportedSurface:
-    """An imported slab as the writers of `stores.export_formats` take it; see `as_surface`."""
+    """An imported slab as the writers of `stores.export` take it; see `as_surface`."""
 
     label: LabelRecord
     id: str

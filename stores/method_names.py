@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stores.method import Method
+    from stores.records import Method
     from stores.surfaces import SurfaceStore
 
 MeetingName = Callable[[str, Iterable[str]], str]
@@ -25,7 +25,7 @@ def stored_methods(store: SurfaceStore, collection: str) -> dict[str, Method]:
 
     A record whose fingerprint is not that of its method is left out: nothing is known of it.
     """
-    from stores.method import Method
+    from stores.records import Method
 
     found: dict[str, Method] = {}
     for fingerprint in store.distinct("method_fingerprint", collection=collection):

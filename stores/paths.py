@@ -1,8 +1,14 @@
-"""Paths as users write them: ``~`` and ``~name`` replaced, the home folder, the cache folder."""
+"""Paths as users write them: ``~`` and ``~name`` replaced, the home folder, the cache folder.
+
+The name of the user that runs this process, for notes on who made something.
+"""
 
 from __future__ import annotations
 
+import getpass
 import os
+import socket
+from contextlib import suppress
 from pathlib import Path
 
 from stores.errors import InputError
@@ -65,3 +71,15 @@ def cache_folder() -> Path:
             "password file; set HOME or MGSURF_CACHE"
         )
     return expand_user("~/.cache/mgsurf")
+
+
+def user_name() -> str | None:
+    """Return the user's name; None where a container runs under a number without a name."""
+    with suppress(OSError, KeyError):  # which of them depends on the Python version
+        return getpass.getuser()
+    return None
+
+
+def user_and_host() -> str:
+    """Return ``user@host``; the user is ``unknown`` where it has no name."""
+    return f"{user_name() or 'unknown'}@{socket.gethostname()}"

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from stores.values import timestamp
+from stores.backends.values import timestamp
 
 _AS_THEY_ARE = {float, bool, type(None)}
 _INT64 = 2**63

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from stores.collection import SCHEMA_VERSION
+from stores.backends.collection import SCHEMA_VERSION
+from stores.backends.values import timestamp
 from stores.errors import InputError
-from stores.values import timestamp
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -17,21 +17,22 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from stores.collection import Collection
-    from stores.projections import Properties
+    from stores.backends.collection import Collection
+    from stores.backends.projections import Properties
     from stores.records import CalculationRecord, Record, SurfaceRecord
 
 R = TypeVar("R", bound="Record")
 
 RECORD_COLLECTIONS = ("surfaces", "bulks", "references", "calculations", "labels")
-"""The last holds `stores.labels.LabelRecord`s, which are no `Record`s: their method is not known."""
+"""The last holds `stores.labelled.LabelRecord`s, which are no `Record`s: their method is not known."""
 
 LOOP_COLLECTIONS = (
     *("snapshots", "snapshot_items", "models", "model_decisions", "blobs"),
     *("candidates", "cuts"),
     *("leases", "refreshes", "rounds"),
 )
-"""What learning keeps beside them: `stores.snapshots`, `registry`, `candidates`, `leases`, `refreshes`."""
+"""What learning keeps beside them: `stores.learning.snapshots`, `registry`, `candidates`, `leases`,
+`refreshes`."""
 
 
 @cache
@@ -224,7 +225,8 @@ class SurfaceStore:
         Parameters
         ----------
         criteria
-            For instance ``{"chemsys": "Ag-Mg", "work_function": {"$gt": 4}}``; see `stores.filters.matches`.
+            For instance ``{"chemsys": "Ag-Mg", "work_function": {"$gt": 4}}``; see
+            `stores.backends.filters.matches`.
         properties
             Fields to return, dotted ones included; None for all.
         sort

@@ -1,8 +1,8 @@
 """Faulty labels: values that contradict other labels of the same method.
 
-``range``: no surface has such a value (`model.label_units`). ``bulk-energy``: the surface energies of all
-facets of a compound are shifted in proportion to the formula units per area, as a wrong bulk energy does it
-(`model.audit.bulk_offset`). ``outlier``: a label lies far outside the interval in which it is expected
+``range``: no surface has such a value (`model.data.label_units`). ``bulk-energy``: the surface energies of
+all facets of a compound are shifted in proportion to the formula units per area, as a wrong bulk energy does
+it (`model.audit.bulk_offset`). ``outlier``: a label lies far outside the interval in which it is expected
 (`model.audit.expectations`). ``duplicates``: identical slabs have different labels. ``order``: a compound's
 facets are ordered against all its peers.
 
@@ -23,8 +23,8 @@ from model.audit.bulk_offset import compare_with_peers, fit_offset, robust_devia
 from model.audit.expectations import cross_validated
 from model.audit.facet_peers import find_peers
 from model.audit.finding import CHECKS, FAULTY, SUSPECT, Finding
-from model.label_units import UNITS, is_possible
-from stores.words import counted
+from model.data.label_units import UNITS, is_possible
+from stores.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -2,8 +2,8 @@
 
 Extremely randomised trees on the descriptors of slabs are grown without the compound they predict, so that a
 wrong label cannot teach them. They look at a third of the descriptors at each split and keep two slabs to a
-leaf, which takes a quarter of the time of a model's trees (`model.forest`). Needs scikit-learn (the extra
-``model``).
+leaf, which takes a quarter of the time of a model's trees (`model.baselines.extra_trees`). Needs scikit-learn
+(the extra ``model``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.calibration import FOLDS, fold_numbers
+from model.evaluation.calibration import FOLDS, fold_numbers
 from stores.errors import InputError, install_command
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.audit.slabs import AuditSlabs
-    from model.ensemble import Ensemble
-    from model.graph_cache import GraphCache
+    from model.graphs.cache import GraphCache
+    from model.training.ensemble import Ensemble
 
     Array = NDArray[np.float64]
 
@@ -131,7 +131,7 @@ def by_model(
     cache
         Of graphs.
     """
-    from model.dataset import Dataset
+    from model.data.dataset import Dataset
 
     dataset = Dataset.from_store(
         uri,

@@ -3,7 +3,8 @@
 A slab is described by the density of Mg and of its partner over the depth below the surface, in units of the
 cube root of the volume per atom: (111) of D0_3 Mg3La and of Mg3Ce, cut in the same way, have the same
 profile, whatever their lattice parameters. Compounds of one formula type (Mg3X) that share most facets are
-peers; the nearest are those whose partners have similar properties (`model.features.chemical_features`).
+peers; the nearest are those whose partners have similar properties
+(`model.graphs.element_features.chemical_features`).
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.features import chemical_features
+from model.graphs.element_features import chemical_features
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from model.graph import SlabGraph
+    from model.graphs.graph import SlabGraph
 
     Array = NDArray[np.float64]
 
@@ -65,7 +66,7 @@ class Compound:
     Attributes
     ----------
     key
-        See `model.dataset.Entry.compound`.
+        See `model.data.dataset.Entry.compound`.
     formula
         Reduced.
     kind

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from model.label_units import UNITS
+from model.data.label_units import UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.audit.facet_peers import MAGNESIUM, Compound, Facet, formula_type, profile
-from model.dataset import Dataset
-from model.descriptors import describe_slabs, descriptor_names
-from model.graph import GraphSettings
+from model.baselines.descriptors import describe_slabs, descriptor_names
+from model.data.dataset import Dataset
+from model.graphs.graph import GraphSettings
 from stores.connections import open_store
 from stores.labelled import OWN_TARGETS, labelled_slabs, of_methods
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model.dataset import Entry
-    from model.graph_cache import GraphCache
+    from model.data.dataset import Entry
+    from model.graphs.cache import GraphCache
 
     Array = NDArray[np.float64]
 
 GRAPHS = GraphSettings(min_thickness=20.0, fold=True)
-"""Slabs of one crystal have the same descriptors from 20 A on, see `model.descriptors`."""
+"""Slabs of one crystal have the same descriptors from 20 A on, see `model.baselines.descriptors`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class AuditSlabs:
         [N], formula units of the slab as labelled per area of both sides (1/A^2): counted by the partner
         atoms, by all atoms for compounds without Mg.
     descriptors
-        [N, D], see `model.descriptors`.
+        [N, D], see `model.baselines.descriptors`.
     compounds
         Those of the slabs, by key.
     members
@@ -77,7 +77,7 @@ def read_audit_slabs(
     method
         Only this one; a beginning that fits it alone will do.
     cache, tick
-        See `model.dataset.Dataset.from_store`.
+        See `model.data.dataset.Dataset.from_store`.
 
     Raises
     ------

@@ -8,8 +8,7 @@ from time import process_time
 import pytest
 
 from stores.errors import InputError
-from workflows.analysis.convex_hull import HullEntry
-from workflows.analysis.hull import keep_near_hull
+from workflows.analysis.hull import HullEntry, keep_near_hull
 from workflows.structures.sources.protocol import DatabaseValues
 
 

@@ -10,8 +10,8 @@ from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 from pymatgen.core import Composition, Element
 
 from stores.errors import InputError
-from workflows.analysis.convex_hull import ConvexHull, HullEntry
-from workflows.analysis.stable_window import SAME_ENERGY, stable_window, surface_energies_at
+from workflows.analysis.hull import ConvexHull, HullEntry
+from workflows.analysis.stability_window import SAME_ENERGY, stable_window, surface_energies_at
 
 METHOD = "gpaw-demo"
 

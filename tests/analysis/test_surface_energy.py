@@ -4,8 +4,7 @@ from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
 from stores.errors import InputError
-from stores.method import Method
-from stores.records import CalculationOutput, CalculationRecord
+from stores.records import CalculationOutput, CalculationRecord, Method
 from workflows.analysis.surface_energy import (
     EV_PER_A2_IN_J_PER_M2,
     check_consistency,

@@ -1,8 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from stores.method import Method
-from stores.records import CalculationOutput, CalculationRecord, Reconstruction, VerdictStatus
+from stores.records import CalculationOutput, CalculationRecord, Method, Reconstruction, VerdictStatus
 from workflows.analysis.verdicts import (
     VerdictThresholds,
     calculation_problems,

@@ -7,17 +7,18 @@ from datetime import UTC, datetime
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
-from stores.method import Method, content_hash
 from stores.records import (
     BulkRecord,
     CalculationOutput,
     CalculationRecord,
+    Method,
     PlanarPotential,
     Provenance,
     Reconstruction,
     SurfaceRecord,
     Verdict,
     Verdicts,
+    content_hash,
 )
 
 METHOD = Method(

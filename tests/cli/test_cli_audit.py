@@ -9,7 +9,7 @@ import json
 import pytest
 
 from stores.connections import open_store
-from stores.labels import add_labels
+from stores.labelled import add_labels
 from tests.model.d03_series import cuts, series, units
 from workflows.cli.app import app
 

@@ -274,9 +274,9 @@ def test_a_changed_database_is_shown_and_never_replaces_the_list(mg, write, tmp_
         renamed = before.decode()
         for address, provider in zip(old, ("mp", "oqmd", "alexandria"), strict=True):
             renamed = renamed.replace(address, urls[provider])
-        from stores.method import content_hash
-        from workflows.flows.lock_file import dump_lock
-        from workflows.flows.lock_model import LockFile
+        from stores.records import content_hash
+        from workflows.flows.enumeration.lock_file import dump_lock
+        from workflows.flows.enumeration.lock_model import LockFile
 
         plain = json.loads(renamed)
         del plain["checksums"]

@@ -10,9 +10,9 @@ import pytest
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifWriter
 
-from model.dataset import Dataset
+from model.data.dataset import Dataset
 from stores.connections import open_store
-from stores.labels import label_documents
+from stores.labelled import label_documents
 from workflows.cli.app import app
 
 BULK = Structure(Lattice.cubic(3.3), ["Mg", "Ag"], [[0, 0, 0], [0.5] * 3])

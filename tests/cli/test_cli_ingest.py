@@ -37,7 +37,7 @@ def tree(finished, tmp_path):
 @pytest.fixture(scope="module")
 def ingested(finished, tmp_path_factory):
     """Path of a store with everything in `finished`. Read only."""
-    from workflows.jobs.ingest import ingest
+    from workflows.jobs.ingest.ingest import ingest
 
     path = tmp_path_factory.mktemp("store") / "results.sqlite"
     ingest(finished, f"sqlite:///{path}")

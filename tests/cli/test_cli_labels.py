@@ -11,7 +11,7 @@ import pytest
 
 from stores.connections import open_store
 from stores.errors import InputError
-from stores.labels import add_labels
+from stores.labelled import add_labels
 from tests.stores.test_imported import label
 from workflows.cli.app import app
 from workflows.structures.prototypes import structure_for

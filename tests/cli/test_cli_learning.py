@@ -18,7 +18,7 @@ from pymatgen.io.vasp import Poscar
 
 from stores.connections import open_store
 from stores.errors import MgsurfError
-from stores.labels import LabelRecord, add_labels, source_fingerprint
+from stores.labelled import LabelRecord, add_labels, source_fingerprint
 from tests.model.small_dataset import PARTNERS, crystal, labels_of, slabs, small_dataset
 from workflows.cli.app import app
 

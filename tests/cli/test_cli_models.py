@@ -12,8 +12,8 @@ from pymatgen.io.vasp import Poscar
 
 from stores.connections import open_store
 from stores.errors import MgsurfError
-from stores.labels import LabelRecord, add_labels, source_fingerprint
-from stores.registry import ModelRegistry
+from stores.labelled import LabelRecord, add_labels, source_fingerprint
+from stores.learning.registry import ModelRegistry
 from tests.model.small_dataset import PARTNERS, labels_of, slabs, small_dataset
 from workflows.cli.app import app
 

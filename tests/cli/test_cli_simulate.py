@@ -38,7 +38,7 @@ def labelled(tmp_path_factory):
 def mgsurf(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr("model.simulation_learning.LEAST_STEPS", 2)
+    monkeypatch.setattr("model.selection.simulation.LEAST_STEPS", 2)
     return command
 
 
@@ -66,7 +66,7 @@ def test_a_killed_simulation_goes_on_to_the_same_numbers(labelled, mgsurf, envir
     arguments = ["simulate", "--strategy", "random", "--seeds", "1", "--start", "8", "--batch", "6",
                  "--preset", "surface", "--epochs", "1", "--store", str(labelled)]  # fmt: skip
     slower = (
-        "import model.simulation_learning as s; s.LEAST_STEPS = 2; from workflows.cli.app import app; app()"
+        "import model.selection.simulation as s; s.LEAST_STEPS = 2; from workflows.cli.app import app; app()"
     )
     first = tmp_path / "killed" / "random" / "seed-0" / "round-0.json"
     with subprocess.Popen(

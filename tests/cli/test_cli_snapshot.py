@@ -12,7 +12,7 @@ import pytest
 
 from stores.connections import open_store
 from stores.errors import MgsurfError
-from stores.labels import LabelRecord, add_labels, source_fingerprint
+from stores.labelled import LabelRecord, add_labels, source_fingerprint
 from workflows.cli.app import app
 
 HEAVY = {"torch", "pymatgen", "numpy", "matplotlib", "jobflow", "maggma"}

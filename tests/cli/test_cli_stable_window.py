@@ -8,8 +8,7 @@ import pytest
 from pymatgen.core import Composition, Lattice, Structure
 
 from stores.connections import open_store
-from stores.method import content_hash
-from stores.records import ReferenceRecord
+from stores.records import ReferenceRecord, content_hash
 from workflows.cli.app import app
 
 # eV/atom of mu0; formation energies per formula unit: MgAg -0.60, Mg3Ag -0.72, MgAg3 -0.80
@@ -179,10 +178,9 @@ def test_the_option_alone_loads_nothing_that_draws(environment, records, tmp_pat
 
 def lock_file(path, values, structures=None, **more):
     """A lock file with phases by formula and space group; energies per atom by method."""
-    from stores.method import content_hash
-    from stores.records import Provenance
-    from workflows.flows.lock_file import dump_lock, write_lock
-    from workflows.flows.lock_model import LockedCompound, LockedValues, LockFile
+    from stores.records import Provenance, content_hash
+    from workflows.flows.enumeration.lock_file import dump_lock, write_lock
+    from workflows.flows.enumeration.lock_model import LockedCompound, LockedValues, LockFile
 
     shapes = structures or {}
     compounds = []

@@ -10,7 +10,7 @@ import pytest
 from stores.structures.reading import read_structure
 from tests.stores.structures.cif_texts import HCP, cif, written
 from workflows.cli.app import app
-from workflows.structures.sources.files import FileSource
+from workflows.structures.sources.local import FileSource
 
 ROUNDED = cif(["Mg1 Mg 0.333 0.667 0.25"], HCP, symmetry_space_group_name_H__M="P 63/m m c")
 CAMPAIGN = "name: test\nengine: {name: gpaw, preset: demo}\nsources:\n  - folder: crystals\n"

@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from model.calibration import Calibration
-from model.ensemble import save_ensemble
+from model.evaluation.calibration import Calibration
+from model.training.ensemble import save_ensemble
 from stores.connections import open_store
 from stores.errors import MgsurfError
 from tests.model.untrained import untrained
@@ -150,8 +150,8 @@ def test_the_store_alone_is_enough_once_slabs_were_cut(suggest):
 
 
 def test_the_champion_is_the_model_unless_another_is_named(suggest, tmp_path):
-    from stores.model_card import ModelFacts
-    from stores.registry import ModelRegistry
+    from stores.learning.model_card import ModelFacts
+    from stores.learning.registry import ModelRegistry
 
     files = {p.name: p.read_bytes() for p in (tmp_path / "mgsurf_model" / "model").iterdir()}
     facts = ModelFacts(label="test", targets=("surface_energy", "work_function"), elements=("Ag", "Mg"))
@@ -177,8 +177,8 @@ def test_the_champion_is_the_model_unless_another_is_named(suggest, tmp_path):
 
 def test_uncertainty_is_not_looked_for_where_the_model_never_learns(suggest, tmp_path):
     """MgAg trains, MgPd validates, Mg3Ca is held out; by another split all of them may train."""
-    from stores.model_card import ModelFacts
-    from stores.registry import ModelRegistry
+    from stores.learning.model_card import ModelFacts
+    from stores.learning.registry import ModelRegistry
 
     text = CAMPAIGN.replace("{formula: Mg}", "{formula: MgPd, prototype: B2}").replace("Mg3Ag", "Mg3Ca")
     (tmp_path / "parts.yaml").write_text(text)
@@ -297,7 +297,7 @@ def test_labels_of_another_method_are_told(suggest, tmp_path):
     from tests.stores.test_labels import record
 
     with open_store(f"sqlite:///{tmp_path}/results.sqlite") as store:
-        from stores.labels import add_labels
+        from stores.labelled import add_labels
 
         add_labels(store, [record("a", surface_energy=0.03, work_function=4.0)])
     done = suggest("-n", 2, "--strategy", "improvement")

@@ -6,7 +6,7 @@ import logging
 import pytest
 import torch
 
-from model.ensemble import load_ensemble
+from model.training.ensemble import load_ensemble
 from stores.connections import open_store
 from tests.cli.test_cli_learning import add, command
 from tests.model.small_dataset import PARTNERS
@@ -139,7 +139,7 @@ def test_learning_curves_of_transfer_stand_beside_scratch(pretrained, stores, mg
 
 
 def test_runs_do_not_repeat_what_one_said(caplog):
-    log = logging.getLogger("model.runs")
+    log = logging.getLogger("model.training.runs")
     with each_line_once():
         for element in ("Ca", "Ca", "Er"):
             log.warning("the pre-trained model has never seen %s", element)

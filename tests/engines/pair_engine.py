@@ -17,8 +17,7 @@ import numpy as np
 from pymatgen.core import Structure
 
 from stores.errors import EngineError
-from stores.method import Method
-from stores.records import CalculationOutput, PlanarPotential
+from stores.records import CalculationOutput, Method, PlanarPotential
 
 VACUUM_LEVEL = 4.0
 FERMI_ENERGY = 0.25

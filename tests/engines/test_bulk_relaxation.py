@@ -9,8 +9,8 @@ from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 
-from workflows.engines import gpaw_bulk
-from workflows.engines.gpaw_bulk import birch_murnaghan_minimum, relax_cell
+from workflows.engines.gpaw import bulk as gpaw_bulk
+from workflows.engines.gpaw.bulk import birch_murnaghan_minimum, relax_cell
 
 
 class PulayEMT(Calculator):

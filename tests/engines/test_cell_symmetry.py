@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.build import bulk, hcp0001
 from ase.spacegroup import crystal
 
-from workflows.engines.gpaw_symmetry import KeepSymmetry, carry_over, freedom, mesh_symmetries, primitive_cell
+from workflows.engines.gpaw.bulk import KeepSymmetry, carry_over, freedom, mesh_symmetries, primitive_cell
 
 
 @pytest.mark.parametrize(

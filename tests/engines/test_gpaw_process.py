@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from workflows.engines import gpaw_process
-from workflows.engines.gpaw_process import run_worker
+from workflows.engines.gpaw import process as gpaw_process
+from workflows.engines.gpaw.process import run_worker
 
 TASK = {"task_hash": "abc", "kind": "slab_relax"}
 ANSWERS = (
@@ -229,7 +229,7 @@ def test_ctrl_c_ends_the_worker_and_its_children(worker, tmp_path):
     # Where the tests run in a shell's background, SIGINT is ignored, and processes inherit that.
     script = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "import sys; from pathlib import Path; from workflows.engines import gpaw_process as p\n"
+        "import sys; from pathlib import Path; from workflows.engines.gpaw import process as p\n"
         f"p.WORKER = Path({str(tmp_path / 'worker.py')!r}); p.SECONDS_TO_END = 0.5\n"
         f"p.run_worker(Path({str(folder)!r}), {TASK!r}, 1)\n"
     )
@@ -249,7 +249,7 @@ def test_a_worker_whose_parent_was_killed_keeps_the_next_one_out(worker, tmp_pat
         "import time; open('begun', 'w').close(); time.sleep(2); open('journal.jsonl', 'w').write('late')"
     )
     script = (
-        "from pathlib import Path; from workflows.engines import gpaw_process as p\n"
+        "from pathlib import Path; from workflows.engines.gpaw import process as p\n"
         f"p.WORKER = Path({str(tmp_path / 'worker.py')!r})\n"
         f"p.run_worker(Path({str(folder)!r}), {TASK!r}, 1)\n"
     )

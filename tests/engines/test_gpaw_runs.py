@@ -18,9 +18,9 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from stores.records import CalculationStatus
-from workflows.engines import gpaw, gpaw_process
-from workflows.engines.gpaw_presets import GENTLER_SCF
-from workflows.engines.gpaw_setups import setup_folders
+from workflows.engines.gpaw import engine as gpaw
+from workflows.engines.gpaw import process as gpaw_process
+from workflows.engines.gpaw.presets import GENTLER_SCF, setup_folders
 from workflows.engines.registry import make_engine
 
 pytestmark = [

@@ -8,16 +8,17 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from stores.errors import EngineError, InputError
-from workflows.engines import gpaw
-from workflows.engines.gpaw import GPAWEngine
-from workflows.engines.gpaw_presets import (
+from workflows.engines.gpaw import engine as gpaw
+from workflows.engines.gpaw.engine import GPAWEngine
+from workflows.engines.gpaw.presets import (
     ELEMENTS_WITHOUT_SETUP,
     LAST_ATOMIC_NUMBER,
     OPEN_4F,
     PRESETS,
     SMALL_VALENCE_SETUPS,
+    has_setup,
+    setup_folders,
 )
-from workflows.engines.gpaw_setups import has_setup, setup_folders
 
 needs_setups = pytest.mark.skipif(not setup_folders(), reason="no PAW setups installed (gpaw-data)")
 

@@ -5,7 +5,7 @@ import stat
 import pytest
 
 from stores.errors import InputError
-from workflows.engines import mpi
+from workflows.engines.gpaw import process as mpi
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def test_what_does_not_change_numbers_is_not_in_the_fingerprint():
     [
         ("vsap", {}, "unknown engine 'vsap'.*gpaw"),
         ("no.such.module:Engine", {}, "cannot import no.such.module"),
-        ("workflows.engines.gpaw:Missing", {}, "has no class Missing"),
+        ("workflows.engines.gpaw.engine:Missing", {}, "has no class Missing"),
         ("gpaw", {"preset": "fast"}, "no preset 'fast'.*demo, production"),
         ("gpaw", {"cutof": 300}, "no option 'cutof'.*cutoff"),
         ("gpaw", {"cutoff": -1}, "cutoff must be a positive number"),

@@ -20,8 +20,8 @@ from pymatgen.core import Structure
 from stores.records import CalculationOutput, CalculationStatus
 from tests.engines.vasp_engine import MESH, engine, mgag, mgag_slab, set_up
 from tests.stand_in_vasp.model import expected, expected_energy
-from workflows.engines.vasp_restart import last_geometry
-from workflows.engines.vasp_runs import sorted_cell
+from workflows.engines.vasp.restart import last_geometry
+from workflows.engines.vasp.run import sorted_cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -232,7 +232,7 @@ def test_a_crystal_broken_off_goes_on_in_its_step(monkeypatch: pytest.MonkeyPatc
 def test_no_correction_may_change_what_is_computed(
     relax: Callable[..., CalculationOutput], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from workflows.engines.vasp_handlers import UnconvergedHandler
+    from workflows.engines.vasp.handlers import UnconvergedHandler
 
     def wider_smearing(self: UnconvergedHandler, directory: str = "./") -> dict[str, Any]:
         from custodian.vasp.interpreter import VaspModder

@@ -11,15 +11,15 @@ from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar
 
 from stores.errors import EngineError, InputError
 from tests.engines.vasp_engine import engine, mgag, mgag_slab, set_up
-from workflows.engines.vasp import VaspEngine
-from workflows.engines.vasp_runs import sorted_cell
-from workflows.engines.vasp_sets import (
+from workflows.engines.vasp.engine import VaspEngine
+from workflows.engines.vasp.inputs import (
     BulkRelaxSetGenerator,
     BulkStaticSetGenerator,
     PinnedSetGenerator,
     SlabRelaxSetGenerator,
     SlabStaticSetGenerator,
 )
+from workflows.engines.vasp.run import sorted_cell
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from stores.errors import InputError
-from workflows.engines import vasp_locpot
-from workflows.engines.vasp_locpot import read_locpot
+from workflows.engines.vasp import locpot as vasp_locpot
+from workflows.engines.vasp.locpot import read_locpot
 
 HEADER = """slab
    1.00000000000000

@@ -18,9 +18,9 @@ from tests.stand_in_vasp.model import expected_energy
 from tests.stand_in_vasp.potential import expected_work_function
 from tests.stand_in_vasp.running import run, write_inputs
 from workflows.analysis.work_function import work_function
-from workflows.engines.vasp_outputs import read_output
-from workflows.engines.vasp_settings import settings_from
-from workflows.engines.vasp_xml import read_vasprun
+from workflows.engines.vasp.outputs import read_output
+from workflows.engines.vasp.settings import settings_from
+from workflows.engines.vasp.vasprun import read_vasprun
 from workflows.structures.layers import free_atoms
 from workflows.structures.slabs import enumerate_slabs
 

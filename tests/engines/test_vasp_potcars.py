@@ -12,7 +12,7 @@ import pytest
 from stores.errors import EngineError
 from tests.engines.vasp_engine import engine, set_up
 from tests.stand_in_vasp.potcars import potcar_text, write_potcars, write_wrong_potcar
-from workflows.engines.vasp_potcars import POTCAR_LABELS, low_cutoffs, read_potcar
+from workflows.engines.vasp.potcars import POTCAR_LABELS, low_cutoffs, read_potcar
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,8 +19,8 @@ from tests.stand_in_vasp.potential import FERMI_ENERGY
 from workflows.analysis.work_function import work_function
 from workflows.engines.protocol import Engine
 from workflows.engines.registry import make_engine
-from workflows.engines.vasp_runs import run_calculation
-from workflows.engines.vasp_sets import BulkRelaxSetGenerator
+from workflows.engines.vasp.inputs import BulkRelaxSetGenerator
+from workflows.engines.vasp.run import run_calculation
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Structure
 
-from stores.method import Method
-from stores.records import CalculationOutput
+from stores.records import CalculationOutput, Method
 from tests.engines.pair_engine import PairEngine
 
 

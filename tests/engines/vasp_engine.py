@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pymatgen.core import Lattice, Structure
 
 from tests.stand_in_vasp.potcars import write_potcars
-from workflows.engines.vasp import VaspEngine
+from workflows.engines.vasp.engine import VaspEngine
 from workflows.structures.layers import free_atoms
 from workflows.structures.slabs import enumerate_slabs
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from stores.connections import open_store
-from stores.method import Method, content_hash
-from stores.records import BulkRecord, Provenance, SurfaceRecord, Verdict, Verdicts, VerdictStatus
+from stores.records import (
+    BulkRecord,
+    Method,
+    Provenance,
+    SurfaceRecord,
+    Verdict,
+    Verdicts,
+    VerdictStatus,
+    content_hash,
+)
 from workflows.analysis.surface_energy import surface_energy
-from workflows.structures.crystal import crystal_of
-from workflows.structures.identity import bulk_key
+from workflows.structures.crystal import bulk_key, crystal_of
 from workflows.structures.prototypes import structure_for
 from workflows.structures.slabs import enumerate_slabs
 

@@ -134,8 +134,8 @@ def test_python_of_the_readme(folder: Path) -> None:
 
 
 def test_campaign_file_of_the_documents_shows_the_defaults(tmp_path: Path) -> None:
-    from workflows.flows.campaign_file import Campaign, Compound, load_campaign
-    from workflows.flows.campaign_sources import CandidateSource
+    from workflows.flows.campaign.file import Campaign, Compound, load_campaign
+    from workflows.flows.campaign.sources import CandidateSource
 
     blocks = re.findall(
         r"```yaml\n(.*?)```", (ROOT / "docs" / "campaign.md").read_text(encoding="utf-8"), re.DOTALL
@@ -156,7 +156,7 @@ def test_campaign_file_of_the_documents_shows_the_defaults(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("page", ["README.md", "docs/campaign.md"])
 def test_short_campaigns_of_the_documents_are_valid(page: str, tmp_path: Path) -> None:
-    from workflows.flows.campaign_file import load_campaign
+    from workflows.flows.campaign.file import load_campaign
 
     text = (ROOT / page).read_text(encoding="utf-8")
     (short,) = re.findall(r"(?:^    .*\n)*^    name: .*\n(?:^    .*\n)+", text, re.MULTILINE)
@@ -167,7 +167,7 @@ def test_short_campaigns_of_the_documents_are_valid(page: str, tmp_path: Path) -
 
 
 def test_campaigns_among_the_examples_are_valid() -> None:
-    from workflows.flows.campaign_file import load_campaign
+    from workflows.flows.campaign.file import load_campaign
 
     for path in EXAMPLES.glob("*.yaml"):
         load_campaign(path)
@@ -191,7 +191,7 @@ def test_page_of_commands_is_made_from_their_help() -> None:
 
 
 def test_presets_in_the_documents_are_those_of_the_engine() -> None:
-    from workflows.engines.gpaw_presets import PRESETS
+    from workflows.engines.gpaw.presets import PRESETS
 
     text = (ROOT / "docs" / "physics.md").read_text(encoding="utf-8")
     rows = {

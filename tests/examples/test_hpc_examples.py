@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from workflows.execution.hpc_project import ProjectAnswers, write_project
-from workflows.execution.hpc_requests import queue_plan
-from workflows.flows.campaign_file import load_campaign
-from workflows.flows.campaign_resources import JobResources
+from workflows.execution.remote.project import ProjectAnswers, write_project
+from workflows.execution.remote.requests import queue_plan
+from workflows.flows.campaign.file import load_campaign
+from workflows.flows.campaign.resources import JobResources
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "hpc"
 

@@ -11,7 +11,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 import mgsurf
-from model.ensemble import save_ensemble
+from model.training.ensemble import save_ensemble
 from stores.errors import InputError
 from tests.examples.mgag import FORMATION_ENERGY, PUBLISHED, write_store
 from tests.model.untrained import untrained

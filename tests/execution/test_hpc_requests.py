@@ -4,9 +4,9 @@ import pytest
 from qtoolkit.io import scheduler_mapping
 
 from stores.errors import InputError
-from workflows.execution.hpc_requests import JOB_END_TIME, header_keys, queue_plan
-from workflows.flows.campaign_resources import JobResources, Resources
-from workflows.flows.queue_plan import JobSize, request_for
+from workflows.execution.remote.requests import JOB_END_TIME, header_keys, queue_plan
+from workflows.flows.campaign.resources import JobResources, Resources
+from workflows.flows.surface import JobSize, request_for
 
 WANTED = JobResources.model_validate(
     {

@@ -7,8 +7,8 @@ import json
 from monty.json import MontyDecoder
 
 from tests.execution.cluster import PROJECT
-from workflows.flows.lock_file import read_lock
-from workflows.structures.identity import bulk_key
+from workflows.flows.enumeration.lock_file import read_lock
+from workflows.structures.crystal import bulk_key
 
 CAMPAIGN = """\
 name: listed

@@ -10,7 +10,7 @@ import pytest
 from stores.connections import open_store
 from stores.records import CalculationStatus, SurfaceRecord, VerdictStatus
 from tests.stores.conftest import make_calculation, make_surface
-from workflows.execution.remote_pull import add_unless_better
+from workflows.execution.remote.pull import add_unless_better
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

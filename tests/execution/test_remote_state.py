@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from workflows.execution.remote_state import reason_of
+from workflows.execution.remote.status import reason_of
 
 TRACEBACK = """\
 Traceback (most recent call last):

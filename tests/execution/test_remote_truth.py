@@ -14,8 +14,8 @@ from stores.errors import StoreError
 from stores.records import CalculationStatus
 from tests.execution.cluster import MG, PROJECT
 from tests.stores.conftest import make_calculation
-from workflows.execution.remote_project import _why_wrong
-from workflows.execution.remote_submit import alone_submitting
+from workflows.execution.remote.project import _why_wrong
+from workflows.execution.remote.submit import alone_submitting
 
 
 @pytest.fixture
@@ -93,8 +93,8 @@ def test_a_dead_runner_is_not_taken_for_a_living_one(project, submitted, databas
 
 
 def test_the_runner_says_often_that_it_lives(project):
-    from workflows.execution.hpc_project import ProjectAnswers, project_document
-    from workflows.flows.campaign_resources import JobResources
+    from workflows.execution.remote.project import ProjectAnswers, project_document
+    from workflows.flows.campaign.resources import JobResources
 
     answers = ProjectAnswers("a", "slurm", "/scratch", "mongodb://h/a", JobResources())
     assert project_document(answers)["runner"]["delay_ping_db"] <= 60

@@ -6,11 +6,11 @@ import uuid
 
 import pytest
 
-from stores import leases
+from stores.backends.mongo import memory_database
 from stores.errors import StoreError
-from stores.leases import LeaseLostError
-from stores.mongo import memory_database
-from workflows.execution.remote_submit import alone_submitting
+from stores.learning import leases
+from stores.learning.leases import LeaseLostError
+from workflows.execution.remote.submit import alone_submitting
 
 
 @pytest.fixture

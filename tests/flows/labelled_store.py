@@ -7,16 +7,15 @@ from functools import cache
 
 from pymatgen.core import Structure
 
-from model.balance import BalanceConfig
-from model.graph import build_graph
-from model.presets import PRESETS
-from model.schedule import OptimiserConfig
+from model.graphs.graph import build_graph
+from model.training.losses import BalanceConfig
+from model.training.presets import PRESETS
+from model.training.train import OptimiserConfig
 from stores.connections import open_store
-from stores.method import Method
-from stores.records import Provenance, SurfaceRecord, Verdict, Verdicts
+from stores.records import Method, Provenance, SurfaceRecord, Verdict, Verdicts
 from tests.model.small_dataset import crystal, labels_of, slabs
-from workflows.flows import campaign_refresh
-from workflows.flows.campaign_refresh import Refresh
+from workflows.flows.campaign import settings as campaign_refresh
+from workflows.flows.campaign.settings import Refresh
 from workflows.structures.naming import mg_first_formula
 
 METHOD = Method(
@@ -34,7 +33,7 @@ OTHER = METHOD.model_copy(update={"preset": "other"})
 TRAIN = ("MgAl", "MgSc", "Mg3Ti", "MgNi", "Mg3Cu", "Mg3Zn", "MgZr", "Mg3Pd", "MgAg", "MgSn", "MgPt", "Mg3In")
 VAL = ("Mg3Al", "MgCu", "MgPd", "MgZn")
 HELD = ("Mg3Er", "Mg3Ca", "Mg3Sc", "Mg3Y", "Mg3Tm", "MgLa", "MgHf", "MgTa", "MgRu", "Mg3Au", "MgTl", "Mg3Ir")
-"""B2 MgX and L1_2 Mg3X by the part that `model.holdout` gives them."""
+"""B2 MgX and L1_2 Mg3X by the part that `model.data.splits` gives them."""
 MORE = ("MgTi", "MgCo", "Mg3Ni", "MgMo", "MgRh", "MgCd", "MgIn", "Mg3Sn", "Mg3Ag", "MgCa")
 """Others to train on."""
 SLABS = 3

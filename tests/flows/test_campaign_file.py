@@ -6,8 +6,8 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from stores.errors import InputError
-from workflows.flows.campaign_file import campaign_structures, check_runnable, load_campaign
-from workflows.flows.campaign_settings import Campaign, Compound, EngineSettings, SlabSettings
+from workflows.flows.campaign.file import campaign_structures, check_runnable, load_campaign
+from workflows.flows.campaign.settings import Campaign, Compound, EngineSettings, SlabSettings
 from workflows.structures.prototype_data import PROTOTYPES
 from workflows.structures.prototypes import structure_for
 

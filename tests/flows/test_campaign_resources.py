@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from stores.errors import InputError
-from workflows.flows.campaign_file import load_campaign
+from workflows.flows.campaign.file import load_campaign
 
 HEAD = "name: x\ncompounds: [{formula: Mg}]\nresources:\n"
 

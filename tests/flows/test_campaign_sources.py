@@ -5,10 +5,10 @@ import sqlite3
 import pytest
 
 from stores.errors import InputError
-from workflows.flows.campaign_file import load_campaign
-from workflows.flows.campaign_origins import Origin, wanted_compounds
-from workflows.flows.campaign_sources import CandidateSource, Filters
-from workflows.flows.lock_file import sections_of
+from workflows.flows.campaign.file import load_campaign
+from workflows.flows.campaign.sources import CandidateSource, Filters
+from workflows.flows.enumeration.lock_file import sections_of
+from workflows.flows.enumeration.origins import Origin, wanted_compounds
 from workflows.structures.prototype_data import PROTOTYPES
 from workflows.structures.prototypes import structure_for
 from workflows.structures.sources.optimade_providers import PROVIDERS

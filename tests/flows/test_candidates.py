@@ -7,16 +7,16 @@ import pytest
 from monty.json import MontyDecoder, MontyEncoder
 from pymatgen.core import Lattice, Structure
 
-from stores.candidates import CANDIDATES, candidate_documents, slab_key
 from stores.connections import open_store
+from stores.learning.candidates import CANDIDATES, candidate_documents, slab_key
 from stores.records import Provenance
-from workflows.flows.campaign import CampaignMaker
-from workflows.flows.campaign_file import CampaignStructure
-from workflows.flows.candidates import slab_core_hours, update_candidates_of
+from workflows.flows.campaign.file import CampaignStructure
+from workflows.flows.campaign.flow import CampaignMaker
 from workflows.flows.chosen_slabs import ChosenSlabsMaker
-from workflows.flows.dft_cost import calibrated
+from workflows.flows.enumeration.cost import calibrated
+from workflows.flows.learning.candidates import slab_core_hours, update_candidates_of
 from workflows.flows.surface import SurfaceMaker
-from workflows.structures.identity import bulk_key
+from workflows.structures.crystal import bulk_key
 
 GUESS = Provenance(source="prototype", identifiers=["B2"], lattice_is_guess=True)
 
@@ -119,7 +119,7 @@ def test_what_cannot_be_computed_is_left_out_in_one_line_each(bench, mgag):
 
 def test_an_interruption_keeps_what_was_cut(bench, mgag, mg, monkeypatch):
     maker = SurfaceMaker(bench.context())
-    monkeypatch.setattr("workflows.flows.candidates._KEPT_AT_ONCE", 1)
+    monkeypatch.setattr("workflows.flows.learning.candidates._KEPT_AT_ONCE", 1)
 
     def stop(done, total):
         if done == 1:

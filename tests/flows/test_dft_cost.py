@@ -5,10 +5,9 @@ import math
 import pytest
 
 from stores.connections import open_store
-from stores.method import Method
-from stores.records import CalculationKind, CalculationOutput, CalculationRecord
+from stores.records import CalculationKind, CalculationOutput, CalculationRecord, Method
 from workflows.engines.kpoints import gamma_mesh
-from workflows.flows.dft_cost import STEPS, CostModel, Meshes, Rate, Work, calibrated, work_of
+from workflows.flows.enumeration.cost import STEPS, CostModel, Meshes, Rate, Work, calibrated, work_of
 from workflows.jobs.progress import relative_cost
 from workflows.structures.counting import count_slabs
 from workflows.structures.crystal import crystal_of

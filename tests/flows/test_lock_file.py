@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from stores.errors import InputError
-from stores.method import content_hash
-from stores.records import Provenance
-from workflows.flows.campaign_file import campaign_structures, load_campaign
-from workflows.flows.enumeration import rounded
-from workflows.flows.lock_changes import changes
-from workflows.flows.lock_file import (
+from stores.records import Provenance, content_hash
+from workflows.flows.campaign.file import campaign_structures, load_campaign
+from workflows.flows.enumeration.enumeration import rounded
+from workflows.flows.enumeration.lock_file import (
     campaign_lock,
+    changes,
     checked_lock,
     dump_lock,
     locked_structures,
@@ -20,9 +19,8 @@ from workflows.flows.lock_file import (
     sections_of,
     write_lock,
 )
-from workflows.flows.lock_model import LOCK_VERSION, LockedCompound, LockFile
-from workflows.structures.crystal import crystal_of
-from workflows.structures.identity import bulk_key
+from workflows.flows.enumeration.lock_model import LOCK_VERSION, LockedCompound, LockFile
+from workflows.structures.crystal import bulk_key, crystal_of
 from workflows.structures.prototypes import structure_for
 
 
@@ -386,7 +384,7 @@ def test_lock_files_of_the_first_layout_stay_good(tmp_path):
 
 def test_a_list_that_an_older_version_wrote_is_not_laid_at_the_databases_door(tmp_path):
     from workflows.cli.enumerate import settle
-    from workflows.flows.enumeration import Enumeration
+    from workflows.flows.enumeration.enumeration import Enumeration
 
     campaign = campaign_with_lock(tmp_path, 1)
     path = tmp_path / "a.lock.json"

@@ -8,25 +8,25 @@ from collections import Counter
 
 import pytest
 
-from model.ensemble import save_ensemble
-from model.formula_key import formula_key
-from model.holdout import part_of
-from model.registration import weight_files
-from stores.candidates import candidate_documents, computed_slabs, slab_key
+from model.data.formula_key import formula_key
+from model.data.splits import part_of
+from model.promotion.registration import weight_files
+from model.training.ensemble import save_ensemble
 from stores.connections import open_store
 from stores.errors import InputError, StoreError
-from stores.model_card import ModelFacts
-from stores.refreshes import last_refresh
-from stores.registry import ModelRegistry
-from stores.rounds import ChosenSlab, Round, begin_round, rounds_of
+from stores.learning.candidates import candidate_documents, computed_slabs, slab_key
+from stores.learning.history import last_refresh
+from stores.learning.model_card import ModelFacts
+from stores.learning.registry import ModelRegistry
+from stores.learning.rounds import ChosenSlab, Round, begin_round, rounds_of
 from tests.flows.labelled_store import quick_settings
 from tests.model.untrained import untrained
 from workflows.flows.active_learning import ActiveLearningMaker, StoppingRule, next_round
-from workflows.flows.campaign import CampaignMaker
+from workflows.flows.campaign.flow import CampaignMaker
 from workflows.flows.refresh import RefreshMaker
 from workflows.flows.surface import SurfaceMaker
 from workflows.jobs.progress import PROGRESS
-from workflows.structures.identity import bulk_key
+from workflows.structures.crystal import bulk_key
 from workflows.structures.prototypes import structure_for
 
 FORMULAS = (

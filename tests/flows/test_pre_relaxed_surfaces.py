@@ -16,7 +16,7 @@ from stores.connections import open_store
 from tests.engines import vasp_engine
 from tests.jobs import morse_worker
 from workflows.analysis.reconstruction import score_reconstruction
-from workflows.execution.remote_submit import submission_keys
+from workflows.execution.remote.submit import submission_keys
 from workflows.flows.surface import SurfaceMaker
 from workflows.jobs import pre_relaxation
 from workflows.jobs.slab import oriented_question, relax_slab, slab_questions

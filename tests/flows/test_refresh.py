@@ -12,16 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from model.presets import PRESETS
-from stores.blobs import blob_id
+from model.training.presets import PRESETS
 from stores.connections import open_store
 from stores.errors import InputError, StoreError
-from stores.leases import take_lease
-from stores.refreshes import begin_refresh, last_refresh, refreshes, write_refresh
-from stores.registry import ModelRegistry
-from stores.snapshots import list_snapshots
+from stores.learning.history import begin_refresh, last_refresh, refreshes, write_refresh
+from stores.learning.leases import take_lease
+from stores.learning.registry import ModelRegistry, blob_id
+from stores.learning.snapshots import list_snapshots
 from tests.flows.labelled_store import HELD, METHOD, MORE, OTHER, TRAIN, VAL, fill, quick_settings
-from workflows.flows import campaign_refresh
+from workflows.flows.campaign import settings as campaign_refresh
 from workflows.flows.refresh import TRAINING, RefreshMaker, predict_all
 from workflows.flows.refresh_check import look, recipe_of
 from workflows.jobs.progress import PROGRESS
@@ -321,14 +320,14 @@ def test_a_damaged_champion_is_passed_over(taught):
 
 
 def test_a_full_disk_is_told_and_the_champion_stays(taught, monkeypatch):
-    from model import run_folder
+    from model.training import run_folder
 
     fill(taught.uri, MORE)
 
     def full(path, content):
         raise StoreError(f"{path} could not be written (No space left on device): free space")
 
-    monkeypatch.setattr("model.run_folder.write_tensors", full)
+    monkeypatch.setattr("model.training.run_folder.write_tensors", full)
     with pytest.raises(StoreError, match="No space left"):
         taught.refresh()
     assert taught.registry().champion_version() == 1
@@ -339,13 +338,13 @@ def test_a_full_disk_is_told_and_the_champion_stays(taught, monkeypatch):
 
 
 def test_a_refresh_that_cannot_succeed_does_not_stand_in_the_way(taught, monkeypatch):
-    import model.refresh
+    import model.promotion.challenger
 
     def impossible(*arguments, **options):
         raise InputError("the snapshot has lost an item")
 
     with monkeypatch.context() as patch:
-        patch.setattr(model.refresh, "train_challenger", impossible)
+        patch.setattr(model.promotion.challenger, "train_challenger", impossible)
         with pytest.raises(InputError, match="lost an item"):
             taught.refresh(force=True)
     with open_store(taught.uri) as store:
@@ -360,10 +359,10 @@ def test_a_refresh_that_cannot_succeed_does_not_stand_in_the_way(taught, monkeyp
 
 
 def test_a_champion_that_may_have_seen_the_hold_out_is_told(place):
-    from model.refresh import SnapshotData
-    from model.registration import facts_of_run, weight_files
-    from model.runs import RunSettings, run_training
-    from stores.snapshots import create_snapshot
+    from model.promotion.challenger import SnapshotData
+    from model.promotion.registration import facts_of_run, weight_files
+    from model.training.runs import RunSettings, run_training
+    from stores.learning.snapshots import create_snapshot
 
     with open_store(place.uri) as store:
         snapshot = create_snapshot(store)
@@ -428,9 +427,9 @@ def epochs_of(place: Place) -> list[str]:
         ("snapshot of", ""),
         ("", "workflows.flows.refresh:begin_refresh"),
         ("epoch 3 of 0", ""),
-        ("", "stores.registry:ModelRegistry.add"),
+        ("", "stores.learning.registry:ModelRegistry.add"),
         ("comparing v2", ""),
-        ("", "stores.registry:ModelRegistry._decide"),
+        ("", "stores.learning.registry:ModelRegistry._decide"),
         ("v2 rejected", ""),
     ],
 )

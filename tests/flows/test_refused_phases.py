@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from stores.records import Provenance
-from workflows.flows.refused_phases import RefusedPhases
+from workflows.flows.enumeration.enumeration import RefusedPhases
 from workflows.structures.prototypes import structure_for
 from workflows.structures.sources.merge import merge
 from workflows.structures.sources.protocol import Candidate, DatabaseValues

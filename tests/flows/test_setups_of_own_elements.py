@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from stores.candidates import computed_slabs
 from stores.connections import open_store
 from stores.labelled import heads_of, labelled_slabs
-from stores.method import Method, content_hash
+from stores.learning.candidates import computed_slabs
 from stores.method_names import meeting_names, names_of_family
-from stores.records import BulkRecord, CalculationRecord, ReferenceRecord, SurfaceRecord
-from workflows.analysis.competing_phases import stored_phases
-from workflows.flows.campaign import CampaignMaker
+from stores.records import BulkRecord, CalculationRecord, Method, ReferenceRecord, SurfaceRecord, content_hash
+from workflows.analysis.stability_window import stored_phases
+from workflows.flows.campaign.flow import CampaignMaker
 from workflows.flows.surface import SurfaceMaker
 
 TABLE = {"Mg": "a", "Ag": "b"}

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from stores.model_card import PastTraining
+from stores.learning.model_card import PastTraining
 from workflows.flows.active_learning import StoppingRule, _good_enough, _why_none
-from workflows.flows.suggestion import Suggestion
+from workflows.flows.learning.suggestion import Suggestion
 
 CARD = SimpleNamespace(name="v1", metrics={})
 

@@ -14,7 +14,7 @@ from pymatgen.core import Structure
 from stores.connections import open_store
 from stores.records import BulkRecord, ReferenceRecord, VerdictStatus
 from tests.engines.pair_engine import FERMI_ENERGY, VACUUM_LEVEL, pair_energy
-from workflows.flows.campaign import CampaignMaker
+from workflows.flows.campaign.flow import CampaignMaker
 from workflows.flows.surface import SurfaceMaker
 from workflows.structures.elements import ground_state
 
@@ -319,7 +319,7 @@ def test_the_bulk_keeps_the_formation_energy_of_its_surfaces(bench, mgag):
 
 def test_pull_finds_the_formation_energy_in_the_outputs(bench, mgag):
     from stores.connections import open_job_store
-    from workflows.execution.remote_pull import records_in
+    from workflows.execution.remote.pull import records_in
 
     bench.run(SurfaceMaker(bench.context()).make(mgag, miller_indices=[(1, 1, 0)]))
     jobs = open_job_store(bench.store)

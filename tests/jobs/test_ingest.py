@@ -35,7 +35,7 @@ from tests.vasp_folders import (
     cut,
     reordered,
 )
-from workflows.jobs.ingest import ingest, plan
+from workflows.jobs.ingest.ingest import ingest, plan
 from workflows.structures.layers import free_atoms
 
 ACCEPTED, FAILED = VerdictStatus.ACCEPTED, VerdictStatus.FAILED

@@ -6,9 +6,9 @@ import pytest
 
 from stores.records import CalculationStatus, VerdictStatus
 from tests.jobs import minimal_vasprun as minimal
-from workflows.jobs.ingest import ingest, plan
-from workflows.jobs.ingest_folders import LeftOutError, read_run
-from workflows.jobs.ingest_surfaces import surface_of
+from workflows.jobs.ingest.folders import LeftOutError, read_run
+from workflows.jobs.ingest.ingest import ingest, plan
+from workflows.jobs.ingest.records import surface_of
 
 RELAX = {"NSW": 50, "IBRION": 2, "EDIFFG": -0.02}
 

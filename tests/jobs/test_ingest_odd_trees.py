@@ -13,8 +13,8 @@ from pymatgen.core import Lattice, Structure
 from stores.connections import open_store
 from stores.records import CalculationRecord, SurfaceRecord, VerdictStatus
 from tests.vasp_folders import HCP_MG, RELAX, STATIC, compute, compute_bulk, cut
-from workflows.jobs.ingest import ingest, plan
-from workflows.jobs.ingest_folders import Folders
+from workflows.jobs.ingest.folders import Folders
+from workflows.jobs.ingest.ingest import ingest, plan
 from workflows.structures.layers import free_atoms
 
 ACCEPTED = VerdictStatus.ACCEPTED

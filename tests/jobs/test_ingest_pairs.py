@@ -12,8 +12,8 @@ from stores.connections import open_store
 from stores.errors import InputError
 from stores.records import VerdictStatus
 from tests.vasp_folders import B2, compute, compute_bulk
-from workflows.jobs.ingest import ingest, plan
-from workflows.jobs.ingest_pairs import read_pairs
+from workflows.jobs.ingest.ingest import ingest, plan
+from workflows.jobs.ingest.pairs import read_pairs
 
 
 def write(path: Path, *lines: str) -> Path:

@@ -10,14 +10,13 @@ import pytest
 
 from stores.records import VerdictStatus
 from tests.jobs import minimal_vasprun as minimal
-from workflows.engines.vasp_energy_tags import energy_tags
-from workflows.engines.vasp_tags import NO_EFFECT
-from workflows.engines.vasp_xml import VasprunData
-from workflows.jobs.ingest import plan
-from workflows.jobs.ingest_folders import read_run
-from workflows.jobs.ingest_runs import FinishedRun
-from workflows.jobs.ingest_settings import differences, ingested_method
-from workflows.jobs.ingest_surfaces import surface_of
+from workflows.engines.vasp.tags import NO_EFFECT, energy_tags
+from workflows.engines.vasp.vasprun import VasprunData
+from workflows.jobs.ingest.folders import read_run
+from workflows.jobs.ingest.ingest import plan
+from workflows.jobs.ingest.records import surface_of
+from workflows.jobs.ingest.runs import FinishedRun
+from workflows.jobs.ingest.settings import differences, ingested_method
 
 
 def runs(

@@ -13,9 +13,9 @@ import pytest
 from stores import input_files
 from stores.errors import InputError
 from tests.jobs import minimal_vasprun as minimal
-from workflows.engines.vasp_outputs import read_output
-from workflows.jobs.ingest import plan
-from workflows.jobs.ingest_tree import find_runs
+from workflows.engines.vasp.outputs import read_output
+from workflows.jobs.ingest.ingest import plan
+from workflows.jobs.ingest.tree import find_runs
 
 PACKED = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
 PACKED["lzma"] = lambda data: lzma.compress(data, format=lzma.FORMAT_ALONE)

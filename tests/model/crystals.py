@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
-from model.graph import SlabGraph
+from model.graphs.graph import SlabGraph
 from workflows.structures.slabs import SymmetricSlab, enumerate_slabs
 
 CRYSTALS = {

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 from pymatgen.core import Element, Lattice, Structure
 
-from stores.labels import LabelRecord, source_fingerprint
+from stores.labelled import LabelRecord, source_fingerprint
 from workflows.structures.slabs import enumerate_slabs
 
 SERIES = ("La", "Ce", "Nd", "Pm", "Tb", "Dy", "Ho", "Y", "Lu")

@@ -7,9 +7,9 @@ from functools import cache
 import numpy as np
 from pymatgen.core import Element, Lattice, Structure
 
-from model.dataset import Dataset, Entry
-from model.formula_key import formula_key
-from model.graph import GraphSettings, SlabGraph, build_graph
+from model.data.dataset import Dataset, Entry
+from model.data.formula_key import formula_key
+from model.graphs.graph import GraphSettings, SlabGraph, build_graph
 from workflows.structures.slabs import enumerate_slabs
 
 PARTNERS = ("Ag", "Al", "Ca", "Cu", "Ni", "Pd", "Sc", "Sn", "Y", "Zn")

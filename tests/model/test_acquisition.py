@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from model.acquisition import LEAST_CHANCE, STRATEGIES, Known, Pool, choose
-from model.improvement import Goal, expected_improvement, front_of
+from model.selection.acquisition import LEAST_CHANCE, STRATEGIES, Known, Pool, choose
+from model.selection.improvement import Goal, expected_improvement, front_of
 from stores.errors import InputError
 
 GOAL = Goal((1, 0), (1.0, -1.0))

@@ -4,14 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from model.ancestry import seen_by, this_training, trainings_of, trainings_on, what_was_seen
-from model.dataset import Dataset
-from model.graph import GraphSettings
-from model.holdout import part_of
-from model.splits import Split
-from model.training import TrainingConfig, train
-from model.transfer import Start
-from stores.model_card import ModelCard, PastTraining, Weights
+from model.data.dataset import Dataset
+from model.data.provenance import seen_by, this_training, trainings_of, trainings_on, what_was_seen
+from model.data.splits import Split, part_of
+from model.graphs.graph import GraphSettings
+from model.training.train import TrainingConfig, train
+from model.training.transfer import Start
+from stores.learning.model_card import ModelCard, PastTraining, Weights
 from tests.model.tiny import tiny_config, tiny_dataset, tiny_elements
 
 TRAINS, VALIDATES, HELD, HELD_TOO = "Al1Mg1", "Mg1Zn1", "La1Mg1", "Ca1Mg3"

@@ -15,10 +15,10 @@ from model.audit.expectations import cross_validated
 from model.audit.facet_peers import Peer, find_peers, formula_type, partner_distance
 from model.audit.finding import Finding
 from model.audit.slabs import AuditSlabs, read_audit_slabs
-from model.importing import import_slabs
+from model.data.importers import import_slabs
 from stores.connections import open_store
 from stores.exclusions import exclude, list_excluded
-from stores.labels import add_labels
+from stores.labelled import add_labels
 from tests.model.d03_series import SERIES, cuts, label, series, units
 
 

@@ -4,13 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from model.balance import (
-    BalanceConfig,
-    cosine_between,
-    make_balancer,
-    project,
-    shared_gradients,
-)
+from model.training.losses import BalanceConfig, cosine_between, make_balancer, project, shared_gradients
 from stores.errors import InputError
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.calibration import FOLDS, NORMAL_QUANTILE, calibrate, fold_numbers
-from model.metrics import coverage, spearman_of_sigma
+from model.evaluation.calibration import FOLDS, NORMAL_QUANTILE, calibrate, fold_numbers
+from model.evaluation.metrics import coverage, spearman_of_sigma
 
 
 def drawn(n, seed, tails=False):

@@ -8,17 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from model.checkpoint import load_model, save_model
-from model.graph import GraphSettings
-from model.run_folder import read_tensors
-from model.scaling import Scaler
-from model.trained import TrainedModel
+from model.graphs.graph import GraphSettings
+from model.training.checkpoint import Scaler, TrainedModel, load_model, save_model
+from model.training.run_folder import read_tensors
 from stores.errors import InputError, StoreError
 from tests.model.tiny import tiny_config, tiny_elements, tiny_graph
 
 
 def model(**changes):
-    from model.network import SurfaceNetwork
+    from model.network.network import SurfaceNetwork
 
     torch.manual_seed(2)
     return TrainedModel(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.companion import FEWEST_LABELS, LEAST, UNCHOSEN, Companion, fit_shares
-from model.descriptors import describe_slabs
-from model.evaluation import labels
-from model.forest import Forest
-from model.gaussian_process import STAGES, GaussianProcess
+from model.baselines.blend import FEWEST_LABELS, LEAST, UNCHOSEN, Companion, fit_shares
+from model.baselines.descriptors import describe_slabs
+from model.baselines.extra_trees import Forest
+from model.baselines.gaussian_process import STAGES, GaussianProcess
+from model.evaluation.metrics import labels
 from tests.model.small_dataset import small_dataset
 
 TRUE = np.linspace(0, 1, 90)
@@ -55,7 +55,7 @@ def test_labels_of_a_fold_choose_nothing_for_it():
 
 
 def test_what_was_chosen_is_kept(monkeypatch):
-    monkeypatch.setattr("model.companion.FEWEST_LABELS", 10)
+    monkeypatch.setattr("model.baselines.blend.FEWEST_LABELS", 10)
     dataset = small_dataset()
     train, val = dataset.subset(range(0, len(dataset), 2)), dataset.subset(range(1, len(dataset), 2))
     name, (before, after) = "surface_energy", (describe_slabs([e.graph for e in p]) for p in (train, val))

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from model.comparison import compare_with_champion
-from model.dataset import Dataset, Entry
-from model.ensemble import save_ensemble
-from model.formula_key import formula_key
-from model.holdout import part_of
-from model.refresh import decide
-from model.registration import weight_files
+from model.data.dataset import Dataset, Entry
+from model.data.formula_key import formula_key
+from model.data.splits import part_of
+from model.promotion.challenger import decide
+from model.promotion.comparison import compare_with_champion
+from model.promotion.registration import weight_files
+from model.training.ensemble import save_ensemble
 from stores.connections import open_store
-from stores.labels import add_labels, source_fingerprint
-from stores.model_card import ModelFacts, PastTraining
-from stores.registry import ModelRegistry
-from stores.snapshots import create_snapshot
+from stores.labelled import add_labels, source_fingerprint
+from stores.learning.model_card import ModelFacts, PastTraining
+from stores.learning.registry import ModelRegistry
+from stores.learning.snapshots import create_snapshot
 from tests.model.tiny import tiny_graph
 from tests.model.untrained import untrained
 from tests.stores.test_labels import record

@@ -4,16 +4,14 @@ import numpy as np
 import pytest
 from pymatgen.core import Structure
 
-from model.batch import collate
-from model.dataset import Dataset
-from model.graph import GraphSettings, build_graph
-from model.graph_cache import GraphCache
-from model.grouping import compound_keys, group_identical
+from model.data.dataset import Dataset, compound_keys, group_identical
+from model.graphs.batch import collate
+from model.graphs.cache import GraphCache
+from model.graphs.graph import GraphSettings, build_graph
 from stores.connections import open_store
 from stores.errors import InputError
-from stores.labels import LabelRecord, add_labels, source_fingerprint
-from stores.method import content_hash
-from stores.records import Method, Provenance, SurfaceRecord, Verdict, Verdicts
+from stores.labelled import LabelRecord, add_labels, source_fingerprint
+from stores.records import Method, Provenance, SurfaceRecord, Verdict, Verdicts, content_hash
 from tests.model.crystals import slabs_of
 from workflows.structures.slabs import SymmetricSlab
 
@@ -121,7 +119,7 @@ def test_graphs_come_from_the_cache_the_second_time(uri: str, tmp_path, monkeypa
     done: list[tuple[int, int]] = []
     first = Dataset.from_store(uri, cache=cache, tick=lambda i, n: done.append((i, n)))
     assert done[-1] == (len(first), len(first))
-    monkeypatch.setattr("model.building.graph_of_plain", None)  # no graph is built any more
+    monkeypatch.setattr("model.graphs.cache.graph_of_plain", None)  # no graph is built any more
     again = Dataset.from_store(uri, cache=cache)
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.graph.distances, other.graph.distances)

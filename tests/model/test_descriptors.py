@@ -7,11 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.descriptors import describe_slabs, descriptor_names
-from model.features import element_property
-from model.folding import fold
-from model.graph import build_graph
-from model.presets import PRESETS
+from model.baselines.descriptors import describe_slabs, descriptor_names
+from model.graphs.element_features import element_property
+from model.graphs.graph import build_graph, fold
+from model.training.presets import PRESETS
 from tests.model.crystals import CRYSTALS, slab, slabs_of
 from tests.model.tiny import tiny_graph
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from model import edges
-from model.batch import collate
-from model.edges import GatedSum, gated_sum, gated_sum_backward
-from model.wiring import Wiring
+from model.graphs.batch import collate
+from model.network import convolution as edges
+from model.network.convolution import GatedSum, gated_sum, gated_sum_backward
+from model.network.wiring import Wiring
 from tests.model.tiny import tiny_graph
 
 N_SLABS, CHANNELS = 12, 20
@@ -37,7 +37,7 @@ def in_double(wiring, grad, atoms, w, u):
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     assert edges.edge_kernels() is not None, "Numba is missing: make setup installs it"
-    monkeypatch.setattr("model.wiring.EDGES_PER_CHUNK", 100)
+    monkeypatch.setattr("model.network.wiring.EDGES_PER_CHUNK", 100)
 
 
 @pytest.mark.parametrize("multiple", [False, True])
@@ -149,7 +149,7 @@ def test_threads_serve_a_forked_process_too():
 def test_machine_code_is_kept_in_the_cache_folder(tmp_path, monkeypatch, own):
     import numba
 
-    from model import edge_kernels
+    from model.network import numba_kernels as edge_kernels
 
     monkeypatch.setenv("MGSURF_CACHE", str(tmp_path / "mgsurf"))
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "own") if own else "")
@@ -162,7 +162,7 @@ def test_machine_code_is_kept_in_the_cache_folder(tmp_path, monkeypatch, own):
 def test_without_a_cache_folder_nothing_is_kept(tmp_path, monkeypatch):
     import numba
 
-    from model import edge_kernels
+    from model.network import numba_kernels as edge_kernels
 
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MGSURF_CACHE", str(tmp_path / "file" / "mgsurf"))

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from model.ensemble import bagged, load_ensemble, save_ensemble, train_ensemble
-from model.evaluation import evaluate, labels, prediction_rows, total_loss
-from model.features import cgcnn_features
-from model.graph import GraphSettings
-from model.metrics import coverage
-from model.network import NetworkConfig
-from model.splits import grouped_split
-from model.training import TrainingConfig
+from model.data.splits import grouped_split
+from model.evaluation.metrics import coverage, evaluate, labels, prediction_rows, total_loss
+from model.graphs.element_features import cgcnn_features
+from model.graphs.graph import GraphSettings
+from model.network.network import NetworkConfig
+from model.training.ensemble import bagged, load_ensemble, save_ensemble, train_ensemble
+from model.training.train import TrainingConfig
 from stores.errors import InputError
 from tests.model.small_dataset import small_dataset
 

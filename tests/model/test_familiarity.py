@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.familiarity import UNUSUAL, TrainingMap
+from model.evaluation.familiarity import UNUSUAL, TrainingMap
 
 
 def cloud(n, seed, shift=0.0):

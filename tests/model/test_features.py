@@ -5,7 +5,7 @@ import pytest
 from pymatgen.core import Element
 from scipy.stats import spearmanr
 
-from model.features import COHESIVE_ENERGY, FEATURES, cgcnn_features, chemical_features
+from model.graphs.element_features import COHESIVE_ENERGY, FEATURES, cgcnn_features, chemical_features
 from stores.cgcnn_elements import valence_shells
 
 MET = "Ac Ag Al Au Ba Be Bi Ca Cd Ce Cu Dy Ga Ge Hg In La Li Mg Nd Ni Pb Pd Pm Pt Sb Sc Si Sn Th Y Yb Zn Zr"

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Structure
 
-from model.folding import fold
-from model.graph import GraphSettings, SlabGraph, build_graph
+from model.graphs.graph import GraphSettings, SlabGraph, build_graph, fold
 from tests.model.crystals import slabs_of
 
 SLABS = [s.structure for name in ("MgAg", "MgZn2", "Mg3Sb2", "Mg2Ni") for s in slabs_of(name)]

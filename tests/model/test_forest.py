@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from model.calibration import calibrate
-from model.descriptors import describe_slabs
-from model.ensemble import load_ensemble, save_ensemble, train_ensemble
-from model.evaluation import labels
-from model.features import cgcnn_features
-from model.forest import Forest
-from model.graph import GraphSettings
-from model.network import NetworkConfig
-from model.presets import PRESETS
-from model.registration import weight_files
-from model.runs import RunSettings, make_split, run_training
-from model.splits import grouped_split
-from model.tensor_files import write_tensors
-from model.training import TrainingConfig
+from model.baselines.descriptors import describe_slabs
+from model.baselines.extra_trees import Forest
+from model.data.splits import grouped_split
+from model.evaluation.calibration import calibrate
+from model.evaluation.metrics import labels
+from model.graphs.element_features import cgcnn_features
+from model.graphs.graph import GraphSettings
+from model.network.network import NetworkConfig
+from model.promotion.registration import weight_files
+from model.training.ensemble import load_ensemble, save_ensemble, train_ensemble
+from model.training.presets import PRESETS
+from model.training.runs import RunSettings, make_split, run_training
+from model.training.tensor_files import write_tensors
+from model.training.train import TrainingConfig
 from stores.errors import InputError
 from tests.model.small_dataset import small_dataset
 from tests.model.untrained import without_checksums
@@ -59,7 +59,7 @@ def test_odd_labels_pull_less_than_on_a_plain_mean(monkeypatch):
     y[:3] += 50
     forest = Forest.grow(x, y, trees=50, seed=0)
     trimmed = np.abs(forest.predict(other)[0] - expected).mean()
-    monkeypatch.setattr("model.forest.TRIMMED", 0)
+    monkeypatch.setattr("model.baselines.extra_trees.TRIMMED", 0)
     assert trimmed < 0.6 * np.abs(forest.predict(other)[0] - expected).mean()
 
 
@@ -217,7 +217,7 @@ def test_a_run_notes_what_its_trees_saw_when_its_members_are_bagged(tmp_path):
 
 def test_scikit_learn_is_asked_for_before_anything_is_trained(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
-    monkeypatch.setattr("model.ensemble.train", lambda *a, **k: pytest.fail("trained"))
+    monkeypatch.setattr("model.training.ensemble.train", lambda *a, **k: pytest.fail("trained"))
     dataset = small_dataset()
     table = torch.from_numpy(cgcnn_features().table)
     with pytest.raises(InputError, match=r"scikit-learn.*-e '\.\[model\]'"):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.gate import FEWEST_COMPOUNDS, compound_errors, judge
+from model.promotion.gate import FEWEST_COMPOUNDS, compound_errors, judge
 
 TARGETS = ("surface_energy", "work_function")
 SCALE = {"surface_energy": 0.03, "work_function": 0.5}

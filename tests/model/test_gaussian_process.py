@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from model import gaussian_process
-from model.gaussian_process import STAGES, GaussianProcess, loss, matern, matern_slope
+from model.baselines import gaussian_process
+from model.baselines.gaussian_process import STAGES, GaussianProcess, loss, matern, matern_slope
 from stores.errors import InputError
 
 

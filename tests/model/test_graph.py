@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from model.graph import GraphSettings, SlabGraph, build_graph
+from model.graphs.graph import GraphSettings, SlabGraph, build_graph
 from stores.errors import InputError
 from tests.model.crystals import described, slab, slabs_of
 

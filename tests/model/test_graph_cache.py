@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.graph import GraphSettings, SlabGraph, build_graph
-from model.graph_cache import GraphCache, default_cache_file, graph_key, pack, unpack
-from model.slab_frame import PlainSlab
+from model.graphs.cache import GraphCache, default_cache_file, graph_key, pack, unpack
+from model.graphs.graph import GraphSettings, SlabGraph, build_graph
+from model.graphs.slab_frame import PlainSlab
 from tests.model.crystals import slabs_of
 
 PAPER = GraphSettings()

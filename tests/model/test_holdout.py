@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.dataset import Dataset, Entry
-from model.formula_key import formula_key
-from model.holdout import fixed_split, part_of
-from model.splits import FRACTIONS, PARTS, split_dataset
+from model.data.dataset import Dataset, Entry
+from model.data.formula_key import formula_key
+from model.data.splits import FRACTIONS, PARTS, fixed_split, part_of, split_dataset
 from tests.model.small_dataset import small_dataset
 from tests.model.tiny import tiny_graph
 
@@ -112,7 +111,7 @@ def test_a_data_set_of_real_slabs():
 
 def test_neither_torch_nor_pymatgen_is_needed():
     done = subprocess.run(
-        [sys.executable, "-c", "import sys, model.holdout, model.readiness\n"
+        [sys.executable, "-c", "import sys, model.data.splits, model.promotion.readiness\n"
          "assert not {'torch', 'pymatgen', 'scipy'} & set(sys.modules)"],
         cwd=Path(__file__).resolve().parents[2], check=False, capture_output=True, text=True,
     )  # fmt: skip

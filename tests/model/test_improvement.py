@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from model.improvement import Goal, expected_improvement, front_of, hypervolume, improvement_chance
+from model.selection.improvement import Goal, expected_improvement, front_of, hypervolume, improvement_chance
 from stores.errors import InputError
 
 TARGETS = ("surface_energy", "work_function")

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from model.ensemble import train_ensemble
-from model.features import FEATURES
-from model.graph import build_graph
-from model.presets import PRESETS
-from model.splits import split_dataset
+from model.data.splits import split_dataset
+from model.graphs.element_features import FEATURES
+from model.graphs.graph import build_graph
+from model.training.ensemble import train_ensemble
+from model.training.presets import PRESETS
 from tests.model.crystals import slab, slabs_of
 from tests.model.small_dataset import small_dataset
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from model.label_units import check_value, factor_of, plan_units, split_heading, units_from_options
+from model.data.label_units import check_value, factor_of, plan_units, split_heading, units_from_options
 from stores.errors import InputError
 
 J = 1 / 16.02176634

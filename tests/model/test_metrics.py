@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from model.metrics import (
+from model.evaluation.metrics import (
     bootstrap,
     by_system,
     coverage,
@@ -74,9 +74,9 @@ def test_bootstrap_in_parts_is_that_in_one_and_needs_little_memory(monkeypatch):
     values = np.random.default_rng(3).normal(size=(40, 2))
     spread = lambda drawn: drawn.std(axis=(1, 2))  # noqa: E731
     in_parts = bootstrap(values, spread, draws=1000)
-    monkeypatch.setattr("model.metrics._BOOTSTRAP_NUMBERS", 10**9)
+    monkeypatch.setattr("model.evaluation.metrics._BOOTSTRAP_NUMBERS", 10**9)
     assert bootstrap(values, spread, draws=1000) == in_parts
-    monkeypatch.setattr("model.metrics._BOOTSTRAP_NUMBERS", 700)
+    monkeypatch.setattr("model.evaluation.metrics._BOOTSTRAP_NUMBERS", 700)
     assert bootstrap(values, spread, draws=1000) == in_parts
     monkeypatch.undo()
     tracemalloc.start()

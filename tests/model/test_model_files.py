@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from model.checked_json import read_json, write_json
-from model.ensemble import load_ensemble, save_ensemble
-from model.registration import load_version, weight_files
-from model.run_folder import RunFolder
-from model.runs import read_rows, read_run
-from model.tensor_files import read_tensors, write_tensors
+from model.promotion.registration import load_version, weight_files
+from model.training.checked_json import read_json, write_json
+from model.training.ensemble import load_ensemble, save_ensemble
+from model.training.run_folder import RunFolder
+from model.training.runs import read_rows, read_run
+from model.training.tensor_files import read_tensors, write_tensors
 from stores.connections import open_store
 from stores.errors import InputError, MgsurfError
-from stores.model_card import ModelFacts
-from stores.registry import ModelRegistry
+from stores.learning.model_card import ModelFacts
+from stores.learning.registry import ModelRegistry
 from tests.model.untrained import untrained, without_checksums
 from tests.reliability.models import attack, make_folder
 
@@ -280,7 +280,7 @@ def test_random_damage_is_noticed_or_harmless(whole, tmp_path):
 
 
 def test_no_module_reads_pickles():
-    """Only `model.tensor_files` reads files of torch, and never runs code from them."""
+    """Only `model.training.tensor_files` reads files of torch, and never runs code from them."""
     from pathlib import Path
 
     for package in ("model", "stores", "workflows"):

@@ -12,10 +12,10 @@ pytest.importorskip("torch")
 
 from scipy.spatial.distance import pdist
 
-from model.candidates import pool_of, predict_candidates
-from model.graph_cache import GraphCache
-from stores.candidates import CandidateRecord, PackedSlab, add_candidates, candidate_documents
+from model.evaluation.prediction import pool_of, predict_candidates
+from model.graphs.cache import GraphCache
 from stores.connections import open_store
+from stores.learning.candidates import CandidateRecord, PackedSlab, add_candidates, candidate_documents
 from tests.model.small_dataset import slabs
 from tests.model.untrained import untrained
 
@@ -63,7 +63,7 @@ def test_numbers_are_those_of_the_model_and_kept(store, cache):
     refused, documents = predicted(store, cache, ensemble, progress=lambda i, n: told.append((i, n)))
     assert refused == 0
     assert told[-1] == (10, 10)
-    from model.graph import build_graph
+    from model.graphs.graph import build_graph
 
     structures = [s for partner in ("Ag", "Pd") for s in slabs(partner, False)]
     graphs = [build_graph(s, ensemble.graph_settings) for s in structures]
@@ -84,7 +84,7 @@ def test_numbers_are_those_of_the_model_and_kept(store, cache):
 
 def test_the_second_time_no_graph_is_built(store, cache, monkeypatch):
     _, first = predicted(store, cache, untrained())
-    monkeypatch.setattr("model.building.graph_of_plain", lambda *_: pytest.fail("a graph is built"))
+    monkeypatch.setattr("model.graphs.cache.graph_of_plain", lambda *_: pytest.fail("a graph is built"))
     _, again = predicted(store, cache, untrained(), "v2", workers=2)
     assert [d["predictions"] for d in again] == [d["predictions"] for d in first]
     assert {d["model"] for d in again} == {"v2"}
@@ -104,7 +104,7 @@ def test_a_slab_that_the_model_cannot_take_keeps_the_reason(store, cache):
 def test_places_keep_the_distances_of_the_embedding():
     import torch
 
-    from model.familiarity import TrainingMap
+    from model.evaluation.familiarity import TrainingMap
 
     generator = torch.Generator().manual_seed(1)
     # 40 columns, but only 10 independent ones
@@ -121,9 +121,7 @@ def test_places_keep_the_distances_of_the_embedding():
 
 
 def test_choosing_needs_no_torch():
-    script = (
-        "import sys; sys.modules['torch'] = None; import workflows.flows.suggestion, workflows.flows.learned"
-    )
+    script = "import sys; sys.modules['torch'] = None; import workflows.flows.learning.suggestion"
     subprocess.run(
         [sys.executable, "-c", script], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd="/"
     )

@@ -7,16 +7,16 @@ import pytest
 import torch
 from pymatgen.core import Element, Lattice, Structure
 
-from model import prediction
-from model.ensemble import load_ensemble, save_ensemble, train_ensemble
-from model.features import cgcnn_features
-from model.graph import THICK_ENOUGH, GraphSettings, build_graph
-from model.network import NetworkConfig
-from model.prediction import Candidate, predict_slabs
-from model.presets import PRESETS
-from model.slab_frame import PlainSlab
-from model.splits import grouped_split
-from model.training import TrainingConfig
+from model.data.splits import grouped_split
+from model.evaluation import prediction
+from model.evaluation.prediction import Candidate, predict_slabs
+from model.graphs.element_features import cgcnn_features
+from model.graphs.graph import THICK_ENOUGH, GraphSettings, build_graph
+from model.graphs.slab_frame import PlainSlab
+from model.network.network import NetworkConfig
+from model.training.ensemble import load_ensemble, save_ensemble, train_ensemble
+from model.training.presets import PRESETS
+from model.training.train import TrainingConfig
 from tests.model.small_dataset import crystal, slabs, small_dataset
 from tests.model.untrained import untrained, without_checksums
 from workflows.structures.slabs import enumerate_slabs

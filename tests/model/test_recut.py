@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from pymatgen.core import Composition, Element, Lattice, Structure
 
-from model.graph import GraphSettings, build_graph
-from model.recut import NoRepeatError, bulk_cell, crystal_inside, needed_thickness, thicken
-from model.slab_frame import slab_frame
+from model.graphs.graph import GraphSettings, build_graph
+from model.graphs.slab_frame import slab_frame
+from model.graphs.thickness import NoRepeatError, bulk_cell, crystal_inside, needed_thickness, thicken
 from tests.model.crystals import CRYSTALS, slab, slabs_of
 
 NAMES = ["MgAg", "MgZn2", "Mg2Ni", "Mg3Sb2", "Mg"]

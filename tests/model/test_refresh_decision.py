@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from model.refresh import decide
+from model.promotion.challenger import decide
 from stores.connections import open_store
-from stores.model_card import ModelFacts
-from stores.registry import ModelRegistry
+from stores.learning.model_card import ModelFacts
+from stores.learning.registry import ModelRegistry
 
 
 def test_weights_that_somebody_went_back_from_are_not_called_champion(tmp_path):

@@ -8,12 +8,29 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.ablation import PAPER, TABLE_1, Plan, ablate, comparisons, folder_name, learning_curve, table
-from model.ensemble import load_ensemble
-from model.presets import PRESETS, find_preset, with_params
-from model.runs import RunSettings, chosen_preset, data_key, make_split, read_rows, read_run, run_training
-from model.splits import split_dataset
-from model.tuning_space import TrainingTask, space_of
+from model.data.splits import split_dataset
+from model.training.ablation import (
+    PAPER,
+    TABLE_1,
+    Plan,
+    ablate,
+    comparisons,
+    folder_name,
+    learning_curve,
+    table,
+)
+from model.training.ensemble import load_ensemble
+from model.training.presets import PRESETS, find_preset, with_params
+from model.training.runs import (
+    RunSettings,
+    chosen_preset,
+    data_key,
+    make_split,
+    read_rows,
+    read_run,
+    run_training,
+)
+from model.training.tuning import TrainingTask, space_of
 from stores.errors import InputError, MgsurfError
 from tests.model.small_dataset import small_dataset
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model.scaling import Scaler, target_matrix
+from model.training.checkpoint import Scaler, target_matrix
 from stores.errors import InputError
 from tests.model.tiny import tiny_dataset
 

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from model.dataset import Dataset
+from model.data.dataset import Dataset
 from stores.connections import open_store
 from stores.errors import InputError
-from stores.labels import add_labels
+from stores.labelled import add_labels
 from tests.model.crystals import slabs_of
 from tests.model.test_dataset import label
 

@@ -8,12 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model import simulation_learning
-from model.dataset import Dataset
-from model.presets import find_preset
-from model.simulation import simulate
-from model.simulation_curves import SCORE, curve, reached, savings
-from model.simulation_plan import SimulationPlan, world_of
+from model.data.dataset import Dataset
+from model.selection import simulation as simulation_learning
+from model.selection.simulation import SCORE, curve, reached, savings, simulate
+from model.selection.simulation_plan import SimulationPlan, world_of
+from model.training.presets import find_preset
 from stores.errors import InputError
 from tests.model.small_dataset import small_dataset
 

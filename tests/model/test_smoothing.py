@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model.smoothing import LARGEST, label_weights
+from model.training.losses import LARGEST, label_weights
 
 
 def test_rare_labels_count_more_and_the_mean_is_one():

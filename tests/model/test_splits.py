@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from model.dataset import Dataset, Entry
-from model.split_file import split_from_file, write_split
-from model.splits import (
+from model.data.dataset import Dataset, Entry
+from model.data.splits import (
     PARTS,
     chosen_element,
     grouped_split,
@@ -15,6 +14,8 @@ from model.splits import (
     leave_element_out,
     part_of_training,
     split_dataset,
+    split_from_file,
+    write_split,
 )
 from stores.errors import InputError
 

@@ -8,14 +8,22 @@ import numpy as np
 import pytest
 import torch
 
-from model.balance import BALANCERS, BalanceConfig
-from model.features import cgcnn_features
-from model.graph import GraphSettings
-from model.network import NetworkConfig
-from model.schedule import Averaging, OneCycle, OptimiserConfig, StepSchedule, make_schedule
-from model.splits import Split, grouped_split
-from model.threads import edge_threads, repeatable
-from model.training import TrainingConfig, masked_losses, train
+from model.data.splits import Split, grouped_split
+from model.graphs.element_features import cgcnn_features
+from model.graphs.graph import GraphSettings
+from model.network.network import NetworkConfig
+from model.training.losses import BALANCERS, BalanceConfig
+from model.training.threads import edge_threads, repeatable
+from model.training.train import (
+    Averaging,
+    OneCycle,
+    OptimiserConfig,
+    StepSchedule,
+    TrainingConfig,
+    make_schedule,
+    masked_losses,
+    train,
+)
 from stores.errors import InputError
 from tests.model.small_dataset import small_dataset
 from tests.model.tiny import tiny_config, tiny_dataset, tiny_elements

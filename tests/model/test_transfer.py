@@ -6,18 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from model.balance import BALANCERS, BalanceConfig
-from model.checkpoint import load_model, save_model
-from model.dataset import Dataset
-from model.ensemble import save_ensemble, train_ensemble
-from model.graph import GraphSettings
-from model.network import SurfaceNetwork
-from model.pretrained import Transfer
-from model.scaling import Scaler
-from model.schedule import OptimiserConfig
-from model.splits import Split
-from model.training import TrainingConfig, train
-from model.transfer import Start, check_start, new_elements, take_over
+from model.data.dataset import Dataset
+from model.data.splits import Split
+from model.graphs.graph import GraphSettings
+from model.network.network import SurfaceNetwork
+from model.training.checkpoint import Scaler, load_model, save_model
+from model.training.ensemble import save_ensemble, train_ensemble
+from model.training.losses import BALANCERS, BalanceConfig
+from model.training.pretrained import Transfer
+from model.training.train import OptimiserConfig, TrainingConfig, train
+from model.training.transfer import Start, check_start, new_elements, take_over
 from stores.errors import InputError
 from tests.model.tiny import tiny_config, tiny_dataset, tiny_elements, tiny_graph
 

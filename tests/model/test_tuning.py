@@ -15,7 +15,7 @@ pytest.importorskip("optuna")
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from model.tuning import STARTUP_TRIALS, rounded, summaries, tune
+from model.training.tuning import STARTUP_TRIALS, rounded, summaries, tune
 from stores.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,7 +109,7 @@ def test_an_interrupted_trial_is_tried_again(tmp_path):
 def test_a_killed_search_loses_only_the_trial_in_work(tmp_path):
     script = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from optuna.distributions import FloatDistribution\nfrom model.tuning import tune\n"
+        "from optuna.distributions import FloatDistribution\nfrom model.training.tuning import tune\n"
         "def objective(params, report):\n    time.sleep(0.2)\n    return params['rate']\n"
         "tune(Path(sys.argv[1]), {'rate': FloatDistribution(1e-4, 1e-1, log=True)}, lambda: objective)\n"
     )

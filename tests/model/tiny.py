@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from model.dataset import Dataset, Entry
-from model.graph import SlabGraph
-from model.network import NetworkConfig
+from model.data.dataset import Dataset, Entry
+from model.graphs.graph import SlabGraph
+from model.network.network import NetworkConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from model.calibration import Calibration
-from model.ensemble import Ensemble
-from model.familiarity import TrainingMap
-from model.features import cgcnn_features
-from model.graph import GraphSettings
-from model.network import NetworkConfig, SurfaceNetwork
-from model.scaling import Scaler
-from model.trained import TrainedModel
+from model.evaluation.calibration import Calibration
+from model.evaluation.familiarity import TrainingMap
+from model.graphs.element_features import cgcnn_features
+from model.graphs.graph import GraphSettings
+from model.network.network import NetworkConfig, SurfaceNetwork
+from model.training.checkpoint import Scaler, TrainedModel
+from model.training.ensemble import Ensemble
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from model.checked_json import write_json
-from model.companion import Companion
-from model.ensemble import Ensemble, load_ensemble, save_ensemble
-from model.graph import SlabGraph
-from model.runs import FORMAT, read_run
+from model.baselines.blend import Companion
+from model.graphs.graph import SlabGraph
+from model.training.checked_json import write_json
+from model.training.ensemble import Ensemble, load_ensemble, save_ensemble
+from model.training.runs import FORMAT, read_run
 from stores.errors import MgsurfError
 from tests.model.small_dataset import small_dataset
 from tests.model.untrained import untrained, without_checksums

@@ -23,9 +23,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from stores.backup import backup, restore
+from stores.backends.backup import backup, restore
+from stores.backends.sqlite import DocumentTable
 from stores.connections import open_collection, open_store
-from stores.documents import DocumentTable
 from stores.errors import MgsurfError
 
 COPIES: tuple[Callable[[Path, Path], object], ...] = (

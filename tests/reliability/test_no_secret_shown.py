@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stores import mongo, secrets
+from stores import secrets
+from stores.backends import mongo
 from stores.secrets import MaskedFormatter
 from tests.reliability.limits import run_here
 from workflows.cli.app import _show_warnings

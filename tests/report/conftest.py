@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from stores.method import Method
-from stores.records import SurfaceRecord, Verdict, Verdicts
+from stores.records import Method, SurfaceRecord, Verdict, Verdicts
 
 METHOD = Method(
     engine="gpaw", preset="demo", functional="PBE", cutoff=300, k_density=4,

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.text import Text
 from rich.console import Console
 
-from workflows.analysis.stable_window import StableWindow
+from workflows.analysis.stability_window import StableWindow
 from workflows.report.phase import STABLE, chemical_potential_figure
 from workflows.report.stable_windows import describe, stable_window_table
 from workflows.report.style import save

@@ -10,7 +10,7 @@ from pymatgen.core import Lattice, Structure
 from rich.console import Console
 
 from stores.errors import InputError
-from workflows.analysis.stable_window import StableWindow
+from workflows.analysis.stability_window import StableWindow
 from workflows.analysis.wulff_conditions import left_out
 from workflows.report.wulff_figure import draw_wulff, wulff_figure
 from workflows.report.wulff_report import wulff_report, wulff_table

@@ -274,7 +274,7 @@ def test_bad_elements_are_refused(source):
 def test_missing_package(source, monkeypatch):
     from importlib.metadata import PackageNotFoundError
 
-    from workflows.structures.sources import materials_project_client
+    from workflows.structures.sources import materials_project as materials_project_client
 
     def missing(name):
         raise PackageNotFoundError(name)

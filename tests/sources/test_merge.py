@@ -12,9 +12,9 @@ from stores.records import Provenance
 from workflows.structures.crystal import crystal_of
 from workflows.structures.prototype_data import PROTOTYPES
 from workflows.structures.prototypes import decorate, structure_for
+from workflows.structures.sources.local import PrototypeSource
 from workflows.structures.sources.merge import full_identifiers, merge
 from workflows.structures.sources.protocol import Candidate, DatabaseValues
-from workflows.structures.sources.prototype import PrototypeSource
 from workflows.structures.wyckoff import crystal
 
 LOW_SYMMETRY = {

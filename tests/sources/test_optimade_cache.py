@@ -162,7 +162,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
 
 
 def test_the_cache_lies_with_the_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from model.graph_cache import default_cache_file as graphs
+    from model.graphs.cache import default_cache_file as graphs
 
     monkeypatch.setenv("MGSURF_CACHE", str(tmp_path))
     assert default_cache_file().parent == graphs().parent == tmp_path

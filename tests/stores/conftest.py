@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from stores.method import Method
 from stores.records import (
     BulkRecord,
     CalculationOutput,
     CalculationRecord,
+    Method,
     PlanarPotential,
     Provenance,
     ReferenceRecord,

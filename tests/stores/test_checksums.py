@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stores.checksums import (
+from stores.backends.checksums import (
     FIELD,
     DamagedTextError,
     check_heavy,
@@ -18,11 +18,11 @@ from stores.checksums import (
     with_checksum,
     without_checksum,
 )
+from stores.backends.sqlite import DocumentTable
+from stores.backends.values import dumps, loads
 from stores.connections import open_collection, open_store
-from stores.documents import DocumentTable
 from stores.errors import DamagedDocumentError, InputError, StoreError
 from stores.records import CalculationRecord
-from stores.values import dumps, loads
 from tests.stores.conftest import make_calculation, make_surface, old_store
 
 DOCUMENTS: list[dict[str, Any]] = [
@@ -199,7 +199,7 @@ def test_large_files_are_checked_by_document(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "store.sqlite"
-    monkeypatch.setattr("stores.database.CHECKED_SIZE", 0)
+    monkeypatch.setattr("stores.backends.sqlite_file.CHECKED_SIZE", 0)
     documents = _store(path)
     change_sqlite(path, b'"energy":7.5', b'"energy":8.5')
     table = DocumentTable(path, "things", skip_damaged=True)
@@ -277,7 +277,7 @@ def test_store_of_version_1_is_written(old: Path) -> None:
 def test_regex_that_takes_forever(
     tmp_path: Path, pattern: str, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stores.filters.REGEX_SECONDS", 0.02)
+    monkeypatch.setattr("stores.backends.filters.REGEX_SECONDS", 0.02)
     indexed = ["text"] if place == "column" else []
     table = DocumentTable(tmp_path / "store.sqlite", "things", "id", indexed)
     text = "a" * 5000 + "!"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stores.backends.mongo import database_name
 from stores.connections import (
     default_store_uri,
     open_job_store,
@@ -16,7 +17,6 @@ from stores.connections import (
     resolve_store_uri,
 )
 from stores.errors import InputError, StoreError
-from stores.mongo import database_name
 from stores.secrets import masked
 
 ROOT = Path(__file__).parents[2]

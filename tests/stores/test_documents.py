@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stores.database import APPLICATION_ID, Database
-from stores.documents import DocumentTable
+from stores.backends.sqlite import DocumentTable
+from stores.backends.sqlite_file import APPLICATION_ID, Database
 from stores.errors import InputError, MgsurfError, StoreError
 
 ROOT = Path(__file__).parents[2]
@@ -272,7 +272,7 @@ def test_four_writers_lose_nothing(path: Path) -> None:
 def test_kill_9_in_mid_write(path: Path) -> None:
     code = f"""
 import sys; sys.path.insert(0, {str(ROOT)!r})
-from stores.documents import DocumentTable
+from stores.backends.sqlite import DocumentTable
 table = DocumentTable({str(path)!r}, "surfaces", "id", ["batch"])
 number = 0
 while True:

@@ -6,9 +6,8 @@ import pytest
 
 from stores.connections import open_store
 from stores.exclusions import accept, exclude, excluded_line, list_excluded
-from stores.labelled import labelled_slabs
-from stores.labels import LabelRecord, add_labels, source_fingerprint
-from stores.snapshots import draft_snapshot
+from stores.labelled import LabelRecord, add_labels, labelled_slabs, source_fingerprint
+from stores.learning.snapshots import draft_snapshot
 
 
 def imported(name: str, **targets: float | None) -> LabelRecord:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Element, Structure
 
-from model.import_cgcnn import read_cgcnn
+from model.data.import_formats import read_cgcnn
 from stores.cgcnn_elements import atom_init, cgcnn_categories
 from stores.export import export
 from stores.records import SurfaceRecord

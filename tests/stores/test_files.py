@@ -198,10 +198,11 @@ def test_files_are_renamed_and_locked_in_one_place() -> None:
     allowed = {
         "stores/files.py",
         # SQLite's own locks and logs; records of compute nodes
-        "stores/database.py", "stores/guard.py", "stores/folder.py", "stores/wal.py",
-        "stores/backup.py",
+        "stores/backends/sqlite_file.py", "stores/backends/guard.py", "stores/backends/folder.py",
+        "stores/backends/wal.py",
+        "stores/backends/backup.py",
         # attempts of a calculation are moved, not replaced
-        "workflows/engines/vasp_restart.py",
+        "workflows/engines/vasp/restart.py",
     }  # fmt: skip
     found = {
         str(path.relative_to(ROOT))

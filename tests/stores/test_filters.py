@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mongomock_ng.filtering import filter_applies
 
+from stores.backends.filters import matches
+from stores.backends.sqlite import DocumentTable
+from stores.backends.sqlite_file import Database
 from stores.connections import open_collection
-from stores.database import Database
-from stores.documents import DocumentTable
 from stores.errors import InputError
-from stores.filters import matches
 
 NAMES = ("a", "b", "n.x", "n.y", "l.x")
 # mongomock_ng takes 0 and False, 1 and True for equal, which MongoDB does not
@@ -311,7 +311,7 @@ def test_filters_that_no_store_can_run(store_uri: str, criteria: dict[str, Any])
 def test_order_does_not_depend_on_the_way_taken(
     tmp_path: Path, criteria: dict[str, Any], limit: int, skip: int, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stores.documents._FEW", few)
+    monkeypatch.setattr("stores.backends.sqlite._FEW", few)
     table = DocumentTable(tmp_path / "ways.sqlite", "ways", "id", ["a", "b", "value"])
     docs = [
         {"id": n, "a": n % 40, "b": "many" if n % 50 else n / 1000, "c": n % 2, "value": (n * 37) % 1009}

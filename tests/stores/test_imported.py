@@ -7,8 +7,8 @@ import pytest
 from stores.connections import open_store
 from stores.errors import InputError
 from stores.imported import ImportedSurface, as_surface, imported_surface, imported_surfaces
-from stores.labels import LabelRecord, add_labels, source_fingerprint
-from stores.method import content_hash
+from stores.labelled import LabelRecord, add_labels, source_fingerprint
+from stores.records import content_hash
 
 SLAB = {
     "lattice": {"matrix": [[3.3, 0.0, 0.0], [0.0, 3.3, 0.0], [0.0, 0.0, 25.0]], "pbc": [True, True, True]},

@@ -5,8 +5,8 @@ from pydantic import ValidationError
 from pymatgen.core import Lattice, Structure
 
 from stores.connections import open_store
-from stores.labels import LabelRecord, add_labels, label_documents, source_fingerprint
-from stores.method import content_hash
+from stores.labelled import LabelRecord, add_labels, label_documents, source_fingerprint
+from stores.records import content_hash
 
 
 def record(name: str, **targets: float | None) -> LabelRecord:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from stores import database, records
-from stores.collection import SCHEMA_VERSION
+from stores import records
+from stores.backends import sqlite_file as database
+from stores.backends.collection import SCHEMA_VERSION
 from stores.connections import Place, _mongo_database, open_collection, open_store, parse_uri
 from stores.errors import InputError
 from stores.records import SurfaceRecord

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from stores import leases
 from stores.connections import open_store
-from stores.leases import HeldError, LeaseLostError, take_lease
+from stores.learning import leases
+from stores.learning.leases import HeldError, LeaseLostError, take_lease
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys, time
 from stores.connections import open_store
-from stores.leases import take_lease
+from stores.learning.leases import take_lease
 with open_store(sys.argv[1]) as store, take_lease(store, "refresh", beat=0.1):
     print("held", flush=True)
     time.sleep(60)

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from stores.method import Method
-from workflows.engines import gpaw, vasp_magnetism, vasp_potcars
-from workflows.engines.gpaw import GPAWEngine
-from workflows.engines.vasp import VaspEngine
+from stores.records import Method
+from workflows.engines.gpaw import engine as gpaw
+from workflows.engines.gpaw.engine import GPAWEngine
+from workflows.engines.vasp import inputs as vasp_magnetism
+from workflows.engines.vasp import potcars as vasp_potcars
+from workflows.engines.vasp.engine import VaspEngine
 
 OLD = {
     ("gpaw", "demo"): "gpaw-demo-6c950fd686fd26ac",

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from stores import blobs, registry
-from stores.blobs import get_blob, put_blob
-from stores.collection import SCHEMA_VERSION
+from stores.backends.collection import SCHEMA_VERSION
 from stores.connections import open_store
 from stores.errors import InputError, StoreError
-from stores.model_card import ModelFacts
-from stores.registry import ConflictError, DamagedWeightsError, ModelRegistry
+from stores.learning import registry
+from stores.learning import registry as blobs
+from stores.learning.model_card import ModelFacts
+from stores.learning.registry import ConflictError, DamagedWeightsError, ModelRegistry, get_blob, put_blob
 from stores.surfaces import SurfaceStore
 from tests.stores.kills import in_a_child, in_children, kill_at
 

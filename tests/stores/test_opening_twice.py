@@ -12,8 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from stores.database import Database
-from stores.documents import DocumentTable
+from stores.backends.sqlite import DocumentTable
+from stores.backends.sqlite_file import Database
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,9 +12,8 @@ import pytest
 
 from stores.connections import parse_uri
 from stores.errors import InputError
-from stores.paths import cache_folder, expand_user, home_folder
+from stores.paths import cache_folder, expand_user, home_folder, user_and_host
 from stores.settings_file import read_settings_file, resolve_work_dir, settings_file
-from stores.user import user_and_host
 
 HOMELESS_USER = 987654
 
@@ -77,7 +76,7 @@ def test_without_a_home() -> None:
 
 @pytest.mark.usefixtures("homeless")
 def test_gpaw_without_a_home() -> None:
-    from workflows.engines.gpaw_setups import installed_labels
+    from workflows.engines.gpaw.presets import installed_labels
 
     installed_labels("Mg")
 
@@ -117,4 +116,4 @@ def test_paths_are_expanded_in_one_place() -> None:
         for path in (root / package).rglob("*.py")
         if re.search(r"expanduser|Path\.home\(|getpass\.getuser", path.read_text(encoding="utf-8"))
     ]
-    assert sorted(found) == ["stores/paths.py", "stores/user.py"]
+    assert sorted(found) == ["stores/paths.py"]

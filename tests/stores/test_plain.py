@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice
 
+from stores.backends.values import dumps, loads
 from stores.plain import plain_values
 from stores.records import CalculationOutput
-from stores.values import dumps, loads
 
 
 class Colour(StrEnum):

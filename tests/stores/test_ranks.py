@@ -7,7 +7,7 @@ from itertools import permutations
 
 import pytest
 
-from stores import folder, mongo
+from stores.backends import folder, mongo
 from stores.connections import open_store
 from stores.records import CalculationOutput, CalculationStatus, SurfaceRecord, Verdict, Verdicts
 from tests.stores.conftest import START, make_calculation, make_surface

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from stores.backup import backup, restore
+from stores.backends.backup import backup, restore
+from stores.backends.guard import Guard, log_tokens
+from stores.backends.sqlite import DocumentTable
+from stores.backends.sqlite_file import Database
 from stores.connections import open_collection, open_store
-from stores.database import Database
-from stores.documents import DocumentTable
 from stores.errors import InputError, StoreError, StoreLostError
-from stores.guard import Guard, log_tokens
 from tests.stores.conftest import old_store
 from tests.stores.kills import in_a_child
 

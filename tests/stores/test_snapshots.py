@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 
-from stores import snapshots
-from stores.collection import SCHEMA_VERSION
+from stores.backends.collection import SCHEMA_VERSION
 from stores.connections import open_store
 from stores.errors import InputError, StoreError
-from stores.labels import LabelRecord, add_labels, source_fingerprint
-from stores.records import SurfaceRecord, Verdict, Verdicts
-from stores.snapshot_diff import diff_snapshots, news_since
-from stores.snapshots import (
+from stores.labelled import LabelRecord, add_labels, source_fingerprint
+from stores.learning import snapshots
+from stores.learning.snapshot_diff import diff_snapshots, news_since
+from stores.learning.snapshots import (
     create_snapshot,
     draft_snapshot,
     find_snapshot,
@@ -25,6 +24,7 @@ from stores.snapshots import (
     save_snapshot,
     snapshot_slabs,
 )
+from stores.records import SurfaceRecord, Verdict, Verdicts
 from tests.stores.kills import in_a_child, in_children, kill_at
 
 MakeSurface = Callable[..., SurfaceRecord]

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from stores.backends.sqlite import DocumentTable
+from stores.backends.sqlite_file import Database
 from stores.connections import open_store
-from stores.database import Database
-from stores.documents import DocumentTable
 from stores.errors import StoreError
 from stores.records import SurfaceRecord
 

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from stores.candidates import (
+from stores.connections import open_store
+from stores.errors import InputError
+from stores.learning.candidates import (
     CandidateRecord,
     CutRecord,
     CutSlab,
@@ -18,8 +20,6 @@ from stores.candidates import (
     slab_key,
     update_candidates,
 )
-from stores.connections import open_store
-from stores.errors import InputError
 from tests.stores.conftest import METHOD, make_bulk, make_surface
 
 

@@ -6,8 +6,7 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.core.operations import SymmOp
 
 from stores.errors import InputError
-from workflows.structures.crystal import crystal_of
-from workflows.structures.identity import bulk_key
+from workflows.structures.crystal import bulk_key, crystal_of
 from workflows.structures.wyckoff import crystal
 
 # one crystal or more of every crystal system, centrings included

@@ -8,12 +8,10 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Composition
 
 from stores.errors import InputError
-from workflows.structures.crystal import crystal_of
-from workflows.structures.identity import bulk_key
+from workflows.structures.crystal import bulk_key, crystal_of
 from workflows.structures.naming import mg_first_formula
 from workflows.structures.prototype_data import PROTOTYPES
-from workflows.structures.prototypes import decorate, prototype, structure_for
-from workflows.structures.volumes import atomic_volume, compound_volume
+from workflows.structures.prototypes import atomic_volume, compound_volume, decorate, prototype, structure_for
 from workflows.structures.wyckoff import orbit
 
 # measured lattice parameter a (A), Pearson's Handbook (1997)

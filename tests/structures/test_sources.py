@@ -1,14 +1,13 @@
 import pytest
 
 from stores.errors import InputError
+from workflows.structures.crystal import bulk_key
 from workflows.structures.elements import elements_with_ground_state
-from workflows.structures.identity import bulk_key
 from workflows.structures.naming import chemsys
 from workflows.structures.prototype_data import PROTOTYPES
 from workflows.structures.prototypes import structure_for
-from workflows.structures.sources.files import FileSource
+from workflows.structures.sources.local import FileSource, PrototypeSource
 from workflows.structures.sources.protocol import Source
-from workflows.structures.sources.prototype import PrototypeSource
 
 
 def test_folder_yields_the_good_files_and_reports_the_bad_ones(tmp_path):

@@ -14,9 +14,8 @@ from stores.errors import InputError
 from workflows.analysis.wulff import Facet, wulff
 from workflows.structures.axes import axes_note, given_plane, standard_plane
 from workflows.structures.counting import facets_of
-from workflows.structures.crystal import Crystal, crystal_of
+from workflows.structures.crystal import Crystal, bulk_key, crystal_of
 from workflows.structures.facets import distinct_facets, equivalent_planes
-from workflows.structures.identity import bulk_key
 from workflows.structures.naming import parse_miller
 from workflows.structures.prototypes import structure_for
 from workflows.structures.slabs import enumerate_slabs

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError, StoreError
-from stores.words import counted
+from stores.errors import InputError, StoreError, counted
 from workflows.cli.console import print_table, print_text
 from workflows.cli.learning import TrainingProgress, labelled_slabs, require_network
 from workflows.cli.train import DEFAULT_PRESET, pretrained
@@ -52,9 +51,17 @@ def run_ablation(
         Exit status: 1 if a run failed or is in work elsewhere.
     """
     require_network()
-    from model.ablation import Plan, ablate, comparisons, learning_curve, table, transfer_gains
-    from model.ablation_rows import COLUMNS, flat_rows
-    from model.presets import find_preset
+    from model.training.ablation import (
+        COLUMNS,
+        Plan,
+        ablate,
+        comparisons,
+        flat_rows,
+        learning_curve,
+        table,
+        transfer_gains,
+    )
+    from model.training.presets import find_preset
 
     folder = output or DEFAULT_FOLDER
     if folder.exists() and not folder.is_dir():
@@ -196,7 +203,7 @@ def each_line_once() -> Iterator[None]:
         said.add(text)
         return not known
 
-    log = logging.getLogger("model.runs")
+    log = logging.getLogger("model.training.runs")
     log.addFilter(new)
     try:
         yield

@@ -10,9 +10,8 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from stores.connections import resolve_store_uri
-from stores.errors import InputError, install_command
+from stores.errors import InputError, counted, install_command
 from stores.exclusions import accept, exclude, excluded_line, list_excluded
-from stores.words import counted
 from workflows.cli.console import check_one_format, print_table, print_text
 from workflows.cli.query import existing_store
 from workflows.cli.writing import store_to_write
@@ -157,7 +156,7 @@ def _audits(
     from model.audit.checks import audit_slabs
     from model.audit.finding import CHECKS
     from model.audit.slabs import read_audit_slabs
-    from model.graph_cache import GraphCache
+    from model.graphs.cache import GraphCache
 
     wanted = tuple(checks) or CHECKS
     with_trees = find_spec("sklearn") is not None

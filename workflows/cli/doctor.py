@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from stores.words import counted
+from stores.errors import counted
 from workflows.cli.console import page, print_facts
 
 if TYPE_CHECKING:

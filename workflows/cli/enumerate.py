@@ -8,25 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.connections import open_store, resolve_store_uri
-from stores.errors import InputError, MgsurfError
-from stores.words import counted
+from stores.errors import InputError, MgsurfError, counted
 from workflows.cli.console import check_one_format, page, print_table, print_text
 from workflows.cli.enumerate_table import TABLE_ROWS, compound_table, hours_text, print_csv, row
 from workflows.engines.registry import make_engine
 from workflows.execution.progress_bar import ProgressBar
-from workflows.flows.campaign_file import load_campaign
-from workflows.flows.campaign_resources import seconds_in
-from workflows.flows.dft_cost import CostModel, Meshes, calibrated
-from workflows.flows.enumeration import Enumeration, enumerate_campaign
-from workflows.flows.lock_changes import changes
-from workflows.flows.lock_file import is_made_from, lock_path, read_lock, write_lock
-from workflows.flows.runnable import left_out_line, why_not
+from workflows.flows.campaign.file import left_out_line, load_campaign, why_not
+from workflows.flows.campaign.resources import seconds_in
+from workflows.flows.enumeration.cost import CostModel, Meshes, calibrated
+from workflows.flows.enumeration.enumeration import Enumeration, enumerate_campaign
+from workflows.flows.enumeration.lock_file import changes, is_made_from, lock_path, read_lock, write_lock
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from workflows.engines.protocol import Engine
-    from workflows.flows.campaign_settings import Campaign
+    from workflows.flows.campaign.settings import Campaign
 
 SHOWN_PROBLEMS = 20
 

@@ -11,7 +11,7 @@ from workflows.report.table import Column, Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from workflows.flows.lock_model import LockedCompound
+    from workflows.flows.enumeration.lock_model import LockedCompound
 
 TABLE_ROWS = 100
 """A table stops here: nobody reads more, and laying out 1,000 rows takes 2 s."""

@@ -9,10 +9,9 @@ import traceback
 from pathlib import Path
 from typing import NamedTuple
 
-from stores.errors import MgsurfError
+from stores.errors import MgsurfError, system_line
 from stores.paths import home_folder
 from stores.secrets import masked
-from stores.system_errors import system_line
 
 EXIT_USAGE = 2
 EXIT_SYSTEM = 74

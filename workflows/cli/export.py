@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.words import counted
+from stores.errors import counted
 from workflows.cli.plot import check_output
 from workflows.cli.query import existing_store, explain_empty, select
 from workflows.execution.progress_bar import ProgressBar

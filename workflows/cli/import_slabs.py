@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from model.importing import import_slabs
-from model.label_units import units_from_options
+from model.data.importers import import_slabs
+from model.data.label_units import units_from_options
 from stores.connections import resolve_store_uri
-from stores.words import counted
+from stores.errors import counted
 from workflows.execution.kept import kept_in_words
 from workflows.execution.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
-    from model.importing import Imported
+    from model.data.importers import Imported
 
 SHOWN_LINES = 40
 """Problems beyond this many are counted, not printed."""
@@ -35,7 +35,7 @@ def import_labels(
     Parameters
     ----------
     path, format, source, relaxed
-        See `model.importing.import_slabs`.
+        See `model.data.importers.import_slabs`.
     targets
         Names separated by commas.
     units

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stores.errors import InputError
-from stores.words import counted
+from stores.errors import InputError, counted
 from workflows.structures.axes import standard_plane
 from workflows.structures.crystal import crystal_of
 from workflows.structures.tolerances import LOOSE_SYMPREC, SYMPREC
@@ -27,7 +26,7 @@ def imported_facets(
     """Find from the slabs themselves which planes of which crystal they are.
 
     A source seldom gives Miller indices, and never says in which cell. The inside of a slab shows its crystal
-    (`model.recut.bulk_cell`); the surface is the plane (001) of the cell found there.
+    (`model.graphs.thickness.bulk_cell`); the surface is the plane (001) of the cell found there.
 
     Parameters
     ----------
@@ -49,8 +48,8 @@ def imported_facets(
     InputError
         If no slab shows its crystal, or there are several crystals or sources.
     """
-    from model.recut import NoRepeatError, bulk_cell
-    from model.slab_frame import PlainSlab, frame_of
+    from model.graphs.slab_frame import PlainSlab, frame_of
+    from model.graphs.thickness import NoRepeatError, bulk_cell
 
     sources = sorted({str(record["source"]) for record in found})
     if len(sources) > 1:

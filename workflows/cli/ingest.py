@@ -6,11 +6,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from stores.connections import resolve_store_uri
-from stores.words import counted
+from stores.errors import counted
 from workflows.cli.console import print_table
 from workflows.execution.kept import kept_in_words
 from workflows.execution.progress_bar import ProgressBar
-from workflows.jobs.ingest import ingest, plan
+from workflows.jobs.ingest.ingest import ingest, plan
 from workflows.report.table import Column, Table
 from workflows.report.tables import surface_table
 from workflows.structures.naming import format_plane
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from workflows.jobs.ingest import Ingestion
-    from workflows.jobs.ingest_pairs import Pair
+    from workflows.jobs.ingest.ingest import Ingestion
+    from workflows.jobs.ingest.pairs import Pair
 
 SHOWN_LINES = 40
 """Problems and notes beyond this many are counted, not printed."""

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from stores.backends.mongo import mongo_database
 from stores.errors import InputError, StoreError
-from stores.mongo import mongo_database
 from stores.secrets import masked, remember_address
-from workflows.execution.hpc_project import (
+from workflows.execution.remote.project import (
     LIGHT_WORKER,
     ProjectAnswers,
     default_preparation,
+    projects_folder,
     write_project,
 )
-from workflows.execution.remote_project import projects_folder
-from workflows.flows.campaign_resources import JobResources
+from workflows.flows.campaign.resources import JobResources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ def init_hpc(
     Parameters
     ----------
     name, scheduler, work_dir, mongodb, host, user, worker, light, prepare, poll
-        See `workflows.execution.hpc_project.ProjectAnswers`.
+        See `workflows.execution.remote.project.ProjectAnswers`.
     force
         Replace a project of this name.
     resources

@@ -14,11 +14,11 @@ from stores.exclusions import excluded_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from model.ablation import Step
-    from model.dataset import Dataset
-    from model.graph import GraphSettings
-    from model.runs import Datasets
-    from model.training import Progress
+    from model.data.dataset import Dataset
+    from model.graphs.graph import GraphSettings
+    from model.training.ablation import Step
+    from model.training.runs import Datasets
+    from model.training.train import Progress
     from workflows.execution.progress_bar import ProgressBar
 
 LOG = logging.getLogger(__name__)
@@ -80,8 +80,8 @@ def _load(
     settings: GraphSettings,
     targets: tuple[str, ...],
 ) -> Dataset:
-    from model.dataset import Dataset
-    from model.graph_cache import GraphCache
+    from model.data.dataset import Dataset
+    from model.graphs.cache import GraphCache
 
     if snapshot is not None:
         found = Dataset.from_snapshot(uris[0], snapshot, targets, settings=settings, cache=GraphCache())

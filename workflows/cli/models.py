@@ -6,8 +6,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from stores.registry import ModelRegistry
-from stores.words import counted
+from stores.errors import counted
+from stores.learning.registry import ModelRegistry
 from workflows.cli.console import print_facts, print_table, print_text
 from workflows.cli.query import existing_store
 from workflows.cli.writing import store_to_write
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from stores.decisions import Book, Standing
-    from stores.model_card import ModelCard, PastTraining
+    from stores.learning.model_card import ModelCard, PastTraining
+    from stores.learning.registry import Book, Standing
     from stores.surfaces import SurfaceStore
 
 SHOWN_ID = 12  # digits of a snapshot's id
@@ -35,7 +35,7 @@ def add(
     from workflows.cli.learning import require_network
 
     require_network()
-    from model.registration import facts_of_run, weight_files
+    from model.promotion.registration import facts_of_run, weight_files
 
     facts = facts_of_run(folder, judged_by).model_copy(update={"note": note})
     files = weight_files(folder)
@@ -197,7 +197,7 @@ def _plain(card: ModelCard, standing: Standing) -> dict[str, Any]:
 
 
 def _facts(card: ModelCard, standing: Standing, book: Book) -> Iterator[tuple[str, str]]:
-    from model.ancestry import trainings_on  # not above: it needs numpy, which listing models does not
+    from model.data.provenance import trainings_on  # not above: it needs numpy, which listing models does not
 
     since = f", {standing.since:%Y-%m-%d %H:%M} UTC" if standing.since else ""
     yield "state", f"{standing.state}{since}" + (f": {standing.reason}" if standing.reason else "")
@@ -303,8 +303,8 @@ def _row(split: str, target: str, metric: str, a: float | None, b: float | None,
 
 def _remarks(a: ModelCard, b: ModelCard) -> list[str]:
     """Return the reasons why two columns of numbers may not be compared as they stand."""
-    from model.ancestry import seen_by
-    from model.holdout import HOLDOUT
+    from model.data.provenance import seen_by
+    from model.data.splits import HOLDOUT
 
     found = []
     if a.data != b.data:
@@ -324,7 +324,7 @@ def _remarks(a: ModelCard, b: ModelCard) -> list[str]:
 
 
 def _other_methods(store: SurfaceStore, a: ModelCard, b: ModelCard) -> list[str]:
-    from model.ancestry import methods_of
+    from model.data.provenance import methods_of
 
     ours, theirs = methods_of(store, a.snapshot), methods_of(store, b.snapshot)
     return [

@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError
-from stores.words import counted
+from stores.errors import InputError, counted
 from workflows.cli.console import check_one_format, print_table, print_text
 from workflows.cli.learning import require_network
 from workflows.execution.progress_bar import ProgressBar
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
-    from model.prediction import Candidate, SlabPrediction
+    from model.evaluation.prediction import Candidate, SlabPrediction
 
 _STORE_ENDINGS = (".sqlite", ".sqlite3", ".db")
 _SHOWN_PROBLEMS = 20
@@ -58,10 +57,10 @@ def predict(
             "--formula MgAg --prototype B2" + (" (not both)" if crystal else "")
         )
     require_network()
-    from model.prediction import predict_slabs
+    from model.evaluation.prediction import predict_slabs
     from workflows.cli.slabs import bulk_structure
     from workflows.cli.which_model import chosen_ensemble
-    from workflows.engines.mpi import logical_cores
+    from workflows.engines.gpaw.process import logical_cores
 
     ensemble, _ = chosen_ensemble(model, store)
     problems: list[tuple[str, str]] = []
@@ -130,8 +129,8 @@ def _given(inputs: Sequence[str], problems: list[tuple[str, str]]) -> Iterator[C
 
 
 def _of_file(path: Path, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
-    from model.prediction import Candidate
-    from model.slab_frame import PlainSlab
+    from model.evaluation.prediction import Candidate
+    from model.graphs.slab_frame import PlainSlab
     from stores.structures.reading import read_all
     from workflows.structures.naming import mg_first_formula
 
@@ -147,9 +146,9 @@ def _of_file(path: Path, problems: list[tuple[str, str]]) -> Iterator[Candidate]
 
 def _of_store(uri: str, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
     """Yield the slabs of a store as cut: those computed, or if there are none those imported."""
-    from model.prediction import Candidate
-    from model.slab_frame import PlainSlab
-    from stores.labels import label_documents
+    from model.evaluation.prediction import Candidate
+    from model.graphs.slab_frame import PlainSlab
+    from stores.labelled import label_documents
     from workflows.cli.query import existing_store
     from workflows.structures.naming import format_plane
 
@@ -196,8 +195,8 @@ def _cut(
     problems: list[tuple[str, str]],
 ) -> Iterator[Candidate]:
     """Yield all symmetric slabs of a crystal; facets that gave none go into `problems`."""
-    from model.prediction import Candidate
-    from model.slab_frame import PlainSlab
+    from model.evaluation.prediction import Candidate
+    from model.graphs.slab_frame import PlainSlab
     from stores.structures.reading import show_notes
     from workflows.structures.axes import axes_note
     from workflows.structures.crystal import crystal_of

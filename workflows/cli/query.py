@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stores.connections import open_store, resolve_store_uri
-from stores.words import counted
+from stores.errors import counted
 from workflows.cli.console import check_one_format, print_table
 from workflows.report.tables import ROW_FIELDS, flat_rows, rows, surface_table
 
@@ -149,7 +149,7 @@ def show_surfaces(
         filters = replace(filters, limit=TABLE_ROWS)
     fields: tuple[str, ...] = SHOWN
     if stable is not None:
-        from workflows.analysis.stable_window import StableWindow
+        from workflows.analysis.stability_window import StableWindow
         from workflows.cli.stable_windows import SURFACE_FIELDS, windows_of
         from workflows.report.stable_windows import flat_window_fields, stable_window_table, window_fields
 

@@ -16,10 +16,10 @@ from workflows.cli.query import existing_store
 from workflows.flows.refresh_check import goes_on, look
 
 if TYPE_CHECKING:
-    from model.readiness import Readiness
-    from stores.refreshes import Refresh as Entry
+    from model.promotion.readiness import Readiness
+    from stores.learning.history import Refresh as Entry
     from workflows.cli.learning import TrainingProgress
-    from workflows.flows.campaign_refresh import Refresh
+    from workflows.flows.campaign.settings import Refresh
 
 _PART_NAMES = {"train": "to train on", "val": "to validate", "test": "held out"}
 
@@ -88,7 +88,7 @@ def refresh_line(uri: str, settings: Refresh) -> str:
 
 
 def _settings(campaign: Path | None, changes: dict[str, Any]) -> tuple[Refresh, str | None, Path]:
-    from workflows.flows.campaign_refresh import Refresh
+    from workflows.flows.campaign.settings import Refresh
 
     given = {name: value for name, value in changes.items() if value is not None}
     from pydantic import ValidationError
@@ -96,7 +96,7 @@ def _settings(campaign: Path | None, changes: dict[str, Any]) -> tuple[Refresh, 
     own: dict[str, Any] = {}
     store = work_dir = None
     if campaign is not None:
-        from workflows.flows.campaign_file import load_campaign
+        from workflows.flows.campaign.file import load_campaign
 
         loaded = load_campaign(campaign)
         own, store, work_dir = loaded.refresh.model_dump(), loaded.store, loaded.work_dir

@@ -7,13 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.words import counted
+from stores.errors import counted
 from workflows.cli.console import print_facts, print_text
-from workflows.execution.remote_project import METADATA, open_project
+from workflows.execution.remote.project import METADATA, open_project
 
 if TYPE_CHECKING:
-    from workflows.execution.remote_control import Changes
-    from workflows.execution.remote_state import CampaignState
+    from workflows.execution.remote.status import CampaignState, Changes
 
 SHOWN = 20
 _STYLES = {"done": "green", "running": "green", "failed": "red", "cancelled": "yellow"}
@@ -22,7 +21,7 @@ _STYLES = {"done": "green", "running": "green", "failed": "red", "cancelled": "y
 def _campaign(path: Path | None) -> Any:
     if path is None:
         return None
-    from workflows.flows.campaign_file import load_campaign
+    from workflows.flows.campaign.file import load_campaign
 
     return load_campaign(path)
 
@@ -39,7 +38,7 @@ def show_remote_status(campaign: Path | None, project: str | None, as_json: bool
     as_json
         Instead of lines.
     """
-    from workflows.execution.remote_state import state_of
+    from workflows.execution.remote.status import state_of
 
     settings = _campaign(campaign)
     with open_project(project) as remote:
@@ -95,7 +94,7 @@ def retry(campaign: Path | None, project: str | None) -> int:
         1 if a job could not be started again.
     """
     from workflows.cli.submit import plan_of
-    from workflows.execution.remote_control import retry_failed
+    from workflows.execution.remote.status import retry_failed
 
     settings = _campaign(campaign)
     with open_project(project) as remote:
@@ -124,7 +123,7 @@ def cancel_campaign(campaign: Path | None, project: str | None) -> int:
     int
         1 if a job could not be cancelled.
     """
-    from workflows.execution.remote_control import cancel
+    from workflows.execution.remote.status import cancel
 
     settings = _campaign(campaign)
     with open_project(project) as remote:
@@ -168,8 +167,8 @@ def pull_records(campaign: Path | None, project: str | None, store_uri: str | No
     """
     from stores.connections import open_store, parse_uri, resolve_store_uri
     from workflows.execution.kept import kept_in_words
-    from workflows.execution.remote_pull import pull
-    from workflows.execution.remote_state import state_of
+    from workflows.execution.remote.pull import pull
+    from workflows.execution.remote.status import state_of
     from workflows.jobs.calculate import make_directory
 
     settings = _campaign(campaign)

@@ -7,9 +7,8 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from stores.connections import open_job_store, open_store, parse_uri, resolve_store_uri
-from stores.errors import InputError
+from stores.errors import InputError, counted
 from stores.settings_file import resolve_work_dir
-from stores.words import counted
 from workflows.cli.console import page, print_table, print_text
 from workflows.report.table import Column, Table
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from stores.rounds import Round
+    from stores.learning.rounds import Round
     from workflows.flows.active_learning import StoppingRule
 
 
@@ -50,7 +49,7 @@ def run_rounds(
     from workflows.execution.listener import RunListener
     from workflows.execution.local import run_local
     from workflows.flows.active_learning import ActiveLearningMaker, StoppingRule
-    from workflows.flows.campaign_file import campaign_structures, load_campaign
+    from workflows.flows.campaign.file import campaign_structures, load_campaign
     from workflows.flows.refresh import RefreshMaker, require_torch
     from workflows.jobs.calculate import make_directory
 
@@ -118,7 +117,7 @@ def round_table(rounds: Sequence[Round]) -> Table:
 
 
 def _print_rounds(console: Console, uri: str, campaign: str, stop: StoppingRule) -> None:
-    from stores.rounds import rounds_of
+    from stores.learning.rounds import rounds_of
 
     with open_store(uri, must_exist=True) as store:
         found = rounds_of(store, campaign)

@@ -7,16 +7,15 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from stores.connections import open_job_store, open_store, parse_uri, resolve_store_uri
+from stores.errors import counted
 from stores.settings_file import resolve_work_dir
-from stores.words import counted
 from workflows.cli.console import page, print_table, print_text
 from workflows.cli.refresh import refresh_line
 from workflows.execution.kept import kept_of_run
 from workflows.execution.listener import RunListener, Tally
 from workflows.execution.local import run_local
-from workflows.flows.campaign import CampaignMaker
-from workflows.flows.campaign_file import Campaign, campaign_structures, load_campaign
-from workflows.flows.runnable import runnable_structures
+from workflows.flows.campaign.file import Campaign, campaign_structures, load_campaign, runnable_structures
+from workflows.flows.campaign.flow import CampaignMaker
 from workflows.flows.surface import SurfaceMaker
 from workflows.jobs.calculate import make_directory
 from workflows.jobs.context import RunContext
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from jobflow import Flow
     from rich.console import Console
 
-    from workflows.flows.campaign_file import CampaignStructure
+    from workflows.flows.campaign.file import CampaignStructure
     from workflows.flows.refresh import RefreshMaker
     from workflows.structures.slabs import SymmetricSlab
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from stores.connections import parse_uri, resolve_store_uri
 from stores.errors import InputError
-from stores.method import content_hash
+from stores.records import content_hash
 from stores.secrets import masked
 from stores.settings_file import resolve_work_dir
 
@@ -204,7 +204,7 @@ def _entry(campaign: Path | None, minutes: int, slurm: list[str], store: str | N
     command = [*_program(), "refresh", "--quiet"]
     work_dir = campaign_store = None
     if campaign is not None:
-        from workflows.flows.campaign_file import load_campaign
+        from workflows.flows.campaign.file import load_campaign
 
         loaded = load_campaign(campaign)  # a mistake shows now, not at night
         work_dir, campaign_store = loaded.work_dir, loaded.store

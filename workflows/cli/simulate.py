@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError, StoreError
-from stores.words import duration
+from stores.errors import InputError, StoreError, duration
 from workflows.cli.console import print_table, print_text
 from workflows.cli.learning import TrainingProgress, labelled_slabs, require_network
 from workflows.execution.progress_bar import ProgressBar
@@ -48,10 +47,9 @@ def run_simulation(
         Exit status: 1 if a replay is in work elsewhere.
     """
     require_network()
-    from model.presets import find_preset
-    from model.simulation import simulate
-    from model.simulation_curves import curve, savings
-    from model.simulation_plan import SimulationPlan
+    from model.selection.simulation import curve, savings, simulate
+    from model.selection.simulation_plan import SimulationPlan
+    from model.training.presets import find_preset
 
     folder = output or DEFAULT_FOLDER
     if folder.exists() and not folder.is_dir():

@@ -7,8 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError
-from stores.words import counted
+from stores.errors import InputError, counted
 from workflows.cli.console import print_table, print_text
 from workflows.report.table import Column, Table
 

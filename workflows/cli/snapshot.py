@@ -6,10 +6,10 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from stores.errors import counted
 from stores.exclusions import excluded_line
-from stores.snapshot_diff import diff_snapshots, news_since
-from stores.snapshots import draft_snapshot, find_snapshot, list_snapshots, save_snapshot
-from stores.words import counted
+from stores.learning.snapshot_diff import diff_snapshots, news_since
+from stores.learning.snapshots import draft_snapshot, find_snapshot, list_snapshots, save_snapshot
 from workflows.cli.console import print_table
 from workflows.cli.query import existing_store
 from workflows.cli.writing import store_to_write
@@ -19,8 +19,8 @@ from workflows.report.training_figures import significant, target_name
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from stores.snapshot_diff import Difference, News
-    from stores.snapshots import Snapshot
+    from stores.learning.snapshot_diff import Difference, News
+    from stores.learning.snapshots import Snapshot
     from stores.surfaces import SurfaceStore
 
     DiffRow = tuple[str, str, str, Mapping[str, float], Mapping[str, float], str]

@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError
+from stores.errors import InputError, counted
 from stores.method_names import meeting_names
-from stores.words import counted
-from workflows.analysis.competing_phases import (
+from workflows.analysis.stability_window import (
     BULK_FIELDS,
     REFERENCE_FIELDS,
     KnownPhases,
     Phase,
+    StableWindow,
     stored_phases,
 )
-from workflows.analysis.stable_window import StableWindow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from stores.surfaces import SurfaceStore
-    from workflows.flows.lock_model import LockedCompound, LockFile
+    from workflows.flows.enumeration.lock_model import LockedCompound, LockFile
 
 SURFACE_FIELDS = (
     "bulk_id", "formula", "chemsys", "method_fingerprint", "spacegroup_number", "surface_energy",
@@ -95,9 +94,9 @@ def windows_of(
 def _by_database(
     store: SurfaceStore, surfaces: Sequence[Mapping[str, Any]], path: Path, chosen: str | None
 ) -> list[StableWindow]:
-    from workflows.flows.lock_checks import checked_structure
-    from workflows.flows.lock_file import read_lock, remedy
-    from workflows.structures.sources.comparison import same_crystal
+    from workflows.flows.enumeration.lock_checks import checked_structure
+    from workflows.flows.enumeration.lock_file import read_lock, remedy
+    from workflows.structures.sources.merge import same_crystal
 
     how = "mgsurf enumerate CAMPAIGN.yaml"
     lock = read_lock(path, how)
@@ -185,7 +184,7 @@ def locked_phases(lock: LockFile, path: Path, method: str | None) -> tuple[str, 
     InputError
         If the file holds no formation energy by that method, or by several and none is chosen.
     """
-    from workflows.analysis.convex_hull import HullEntry
+    from workflows.analysis.hull import HullEntry
 
     known: Counter[str] = Counter(
         values.method

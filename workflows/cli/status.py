@@ -10,11 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError, MgsurfError
+from stores.errors import InputError, MgsurfError, counted
 from stores.exclusions import excluded_line, list_excluded
 from stores.input_files import read_json
 from stores.settings_file import resolve_work_dir
-from stores.words import counted
 from workflows.cli.console import print_facts, print_table, print_text
 from workflows.cli.filters import STATUSES as VERDICTS
 from workflows.cli.filters import TARGETS
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from stores.surfaces import SurfaceStore
-    from workflows.flows.campaign_settings import Campaign
+    from workflows.flows.campaign.settings import Campaign
 
 CALCULATION_KINDS = ("bulk_relax", "bulk_static", "slab_relax", "slab_static")
 STATUSES = ("ok", "unconverged", "failed")
@@ -159,7 +158,7 @@ def show_status(campaign: Path | None, store_uri: str | None, as_json: bool) -> 
     """
     name = campaign_store = campaign_work_dir = lock = None
     if campaign is not None:
-        from workflows.flows.campaign_file import load_campaign
+        from workflows.flows.campaign.file import load_campaign
 
         settings = load_campaign(campaign)
         if settings.sources is not None:
@@ -184,7 +183,7 @@ def show_status(campaign: Path | None, store_uri: str | None, as_json: bool) -> 
 
 def _lock_state(campaign: Campaign) -> dict[str, Any]:
     """Return how much the lock file of a campaign lists, or what is wrong with it."""
-    from workflows.flows.lock_file import campaign_lock, lock_path
+    from workflows.flows.enumeration.lock_file import campaign_lock, lock_path
 
     path = str(lock_path(campaign))
     try:

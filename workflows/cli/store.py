@@ -33,7 +33,7 @@ def backup(
 
     Example: [cyan]mgsurf store backup results.sqlite results-monday.sqlite[/cyan]
     """
-    from stores.backup import backup as copy
+    from stores.backends.backup import backup as copy
     from stores.connections import resolve_store_uri
 
     store, file = _split(names, "[STORE] FILE")
@@ -53,7 +53,7 @@ def restore(
 
     Example: [cyan]mgsurf store restore results-monday.sqlite results.sqlite[/cyan]
     """
-    from stores.backup import restore as put_back
+    from stores.backends.backup import restore as put_back
     from stores.connections import resolve_store_uri
 
     store, file = _split(names, "FILE [STORE]")

@@ -10,22 +10,21 @@ from rich.console import Console
 from stores.connections import resolve_store_uri
 from stores.secrets import masked
 from workflows.cli.run import campaign_flow, surface_maker
-from workflows.execution.hpc_requests import queue_plan
-from workflows.execution.remote_project import open_project
-from workflows.execution.remote_submit import (
+from workflows.execution.remote.project import open_project
+from workflows.execution.remote.requests import queue_plan
+from workflows.execution.remote.submit import (
     alone_submitting,
     context_on_worker,
     submission_keys,
     submit,
     submitted_before,
 )
-from workflows.flows.campaign_file import campaign_structures, load_campaign
-from workflows.flows.runnable import runnable_structures
+from workflows.flows.campaign.file import campaign_structures, load_campaign, runnable_structures
 
 if TYPE_CHECKING:
-    from workflows.execution.remote_project import RemoteProject
-    from workflows.flows.campaign_file import Campaign
-    from workflows.flows.queue_plan import QueuePlan
+    from workflows.execution.remote.project import RemoteProject
+    from workflows.flows.campaign.file import Campaign
+    from workflows.flows.surface import QueuePlan
 
 
 def plan_of(settings: Campaign, remote: RemoteProject, worker: str) -> QueuePlan | None:
@@ -124,7 +123,7 @@ def submit_campaign(
 
 
 def _say_next(console: Console, remote: RemoteProject, settings: Any, campaign: Path) -> None:
-    from workflows.execution.remote_state import runner_trouble
+    from workflows.execution.remote.status import runner_trouble
 
     store = masked(resolve_store_uri(None, settings.store))
     console.print(f"  mgsurf status {campaign} --project {remote.name}   what runs, what failed and why")

@@ -9,12 +9,12 @@ from stores.connections import open_store, parse_uri, resolve_store_uri
 from stores.errors import InputError
 from workflows.cli.console import check_one_format
 from workflows.cli.suggest_answer import answered
-from workflows.engines.mpi import logical_cores
+from workflows.engines.gpaw.process import logical_cores
 
 if TYPE_CHECKING:
-    from workflows.flows.campaign_file import CampaignStructure
-    from workflows.flows.campaign_settings import Campaign
-    from workflows.flows.suggestion import Wish
+    from workflows.flows.campaign.file import CampaignStructure
+    from workflows.flows.campaign.settings import Campaign
+    from workflows.flows.learning.suggestion import Wish
     from workflows.flows.surface import SurfaceMaker
 
 
@@ -49,7 +49,7 @@ def suggest(
         Exit status: 1 if the run had problems.
     """
     from workflows.cli.suggest_print import print_answer
-    from workflows.flows.suggestion import Wish
+    from workflows.flows.learning.suggestion import Wish
 
     wish = Wish(n, strategy, tuple(maximise), tuple(minimise), per_cost, budget, seed, any_part)
     _check(wish, campaign, as_json, as_csv, run, submit, project or worker)
@@ -107,7 +107,7 @@ def _campaign(
         return None, [], None
     from stores.settings_file import resolve_work_dir
     from workflows.cli.run import surface_maker
-    from workflows.flows.campaign_file import campaign_structures, load_campaign
+    from workflows.flows.campaign.file import campaign_structures, load_campaign
 
     settings = load_campaign(path)
     structures = campaign_structures(settings)

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
+from stores.learning.model_card import is_version
 from stores.method_names import names_of_family
-from stores.model_names import is_version
 from workflows.cli.which_model import DEFAULT_FOLDER, chosen_ensemble
 from workflows.execution.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stores.method import Method
+    from stores.records import Method
     from stores.surfaces import SurfaceStore
-    from workflows.flows.campaign_file import CampaignStructure
-    from workflows.flows.suggestion import Learned, Suggestion, Wish
+    from workflows.flows.campaign.file import CampaignStructure
+    from workflows.flows.learning.suggestion import Learned, Suggestion, Wish
     from workflows.flows.surface import SurfaceMaker
 
     Document = dict[str, Any]
@@ -90,8 +90,8 @@ def answered(
     InputError
         If there are no candidates, no model, or the strategy lacks what it needs.
     """
-    from workflows.flows.dft_cost import calibrated
-    from workflows.flows.suggestion import Learned, suggest_slabs
+    from workflows.flows.enumeration.cost import calibrated
+    from workflows.flows.learning.suggestion import Learned, suggest_slabs
 
     with ProgressBar(quiet) as bar:
         found = _of_campaign(store, maker, structures, bar.show) if maker else _of_store(store)
@@ -111,8 +111,8 @@ def answered(
 def _of_campaign(
     store: SurfaceStore, maker: SurfaceMaker, structures: list[CampaignStructure], tell: Tell
 ) -> Field:
-    from stores.candidates import candidates_by_id
-    from workflows.flows.candidates import update_candidates_of
+    from stores.learning.candidates import candidates_by_id
+    from workflows.flows.learning.candidates import update_candidates_of
 
     found = update_candidates_of(store, maker, structures, progress=lambda i, n: tell("cutting slabs", i, n))
     notes = [f"left out: {line}" for line in found.left_out]
@@ -129,7 +129,7 @@ def _of_campaign(
 
 def _of_store(store: SurfaceStore) -> Field:
     """Return all candidates of a store that are not computed."""
-    from stores.candidates import candidate_documents, computed_slabs, method_of_candidates, slab_key
+    from stores.learning.candidates import candidate_documents, computed_slabs, method_of_candidates, slab_key
 
     method = method_of_candidates(store)
     computed = computed_slabs(store, method)
@@ -156,7 +156,7 @@ def model_name(model: str | None, store: SurfaceStore) -> str:
     told = model or os.environ.get("MGSURF_MODEL")
     if told:
         return told
-    from stores.registry import ModelRegistry
+    from stores.learning.registry import ModelRegistry
 
     there = ModelRegistry(store).champion_version() is not None
     return "champion" if there else str(DEFAULT_FOLDER)
@@ -173,8 +173,7 @@ def _predict(
 ) -> tuple[str, list[str], Learned]:
     """Bring the predictions of all candidates up to date, without torch where they are."""
     from workflows.cli.learning import require_network
-    from workflows.flows.learned import learned_from, split_of, version_of
-    from workflows.flows.suggestion import Learned
+    from workflows.flows.learning.suggestion import Learned, learned_from, split_of, version_of
 
     name = model_name(model, store)
     if name == str(DEFAULT_FOLDER) and not Path(name).exists():
@@ -191,8 +190,8 @@ def _predict(
         version = version_of(loaded, store)
         old = [d["id"] for d in found.documents if d["model"] != version]
     if old and ensemble is not None:
-        from model.candidates import predict_candidates
-        from stores.candidates import candidates_by_id
+        from model.evaluation.prediction import predict_candidates
+        from stores.learning.candidates import candidates_by_id
 
         progress = lambda i, n: tell("predicting", i, n)  # noqa: E731 -- names the stage of the bar
         predict_candidates(store, ensemble, version, old, workers=workers, progress=progress)
@@ -209,7 +208,7 @@ def _predict(
 
 def _remarks(suggestion: Suggestion, wish: Wish, learned: Learned, method: str, names: set[str]) -> list[str]:
     """Return what a person should know beside the table; `names` are other names of the method."""
-    from model.acquisition import LEAST_CHANCE
+    from model.selection.acquisition import LEAST_CHANCE
 
     lines = []
     others = sorted(set(learned.methods.values()) - names)

@@ -7,7 +7,7 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-from stores.words import counted
+from stores.errors import counted
 from workflows.cli.console import print_table, print_text
 from workflows.report.table import Column, Table
 from workflows.structures.naming import format_plane
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from workflows.cli.suggest_answer import Answer
-    from workflows.flows.suggestion import Suggested
+    from workflows.flows.learning.suggestion import Suggested
 
 
 def print_answer(answer: Answer, *, as_json: bool, as_csv: bool) -> None:

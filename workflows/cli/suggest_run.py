@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from stores.candidates import computed_slabs, slab_key
 from stores.connections import open_job_store, open_store
-from stores.errors import InputError
+from stores.errors import InputError, counted
 from stores.files import write_file
 from stores.input_files import read_json
-from stores.method import content_hash
-from stores.words import counted
+from stores.learning.candidates import computed_slabs, slab_key
+from stores.records import content_hash
 from workflows.cli.run import campaign_flow, conclude
 from workflows.execution.kept import kept_of_run
 from workflows.execution.listener import RunListener
@@ -24,12 +23,12 @@ from workflows.execution.local import run_local
 from workflows.flows.chosen_slabs import ChosenSlabsMaker
 from workflows.jobs.calculate import make_directory
 from workflows.jobs.pre_relaxation import check_installed
-from workflows.structures.identity import bulk_key
+from workflows.structures.crystal import bulk_key
 from workflows.structures.naming import format_miller
 
 if TYPE_CHECKING:
-    from workflows.flows.campaign_file import CampaignStructure
-    from workflows.flows.campaign_settings import Campaign
+    from workflows.flows.campaign.file import CampaignStructure
+    from workflows.flows.campaign.settings import Campaign
     from workflows.flows.chosen_slabs import ChosenSlabs
     from workflows.flows.surface import SurfaceMaker
 
@@ -112,8 +111,8 @@ def submit_chosen(
         Exit status.
     """
     from workflows.cli.submit import plan_of
-    from workflows.execution.remote_project import open_project
-    from workflows.execution.remote_submit import (
+    from workflows.execution.remote.project import open_project
+    from workflows.execution.remote.submit import (
         alone_submitting,
         context_on_worker,
         submission_keys,

@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError
+from stores.errors import InputError, counted, duration
 from stores.input_files import read_json
-from stores.words import counted, duration
 from workflows.cli.console import print_table, print_text
 from workflows.cli.learning import TrainingProgress, labelled_slabs, require_network
 from workflows.execution.progress_bar import ProgressBar
@@ -19,7 +18,7 @@ from workflows.report.table import Column, Table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from model.pretrained import Transfer
+    from model.training.pretrained import Transfer
 
 DEFAULT_PRESET = "sem-cgcnn"
 
@@ -62,8 +61,8 @@ def train_model(
         Exit status.
     """
     require_network()
-    from model.presets import find_preset
-    from model.runs import RunSettings, read_rows, read_run, run_training
+    from model.training.presets import find_preset
+    from model.training.runs import RunSettings, read_rows, read_run, run_training
     from workflows.report.training_report import write_report
 
     find_preset(preset or DEFAULT_PRESET)  # a slip in a name is told before any data are read
@@ -119,15 +118,15 @@ def pretrained(
     folder
         As `mgsurf train` wrote it; None: training begins from scratch.
     freeze, reset_heads
-        See `model.transfer.Start`.
+        See `model.training.transfer.Start`.
 
     Raises
     ------
     InputError
         If there is no model, or the others are given without one.
     """
-    from model.pretrained import Transfer
-    from model.runs import read_run
+    from model.training.pretrained import Transfer
+    from model.training.runs import read_run
 
     if folder is None:
         if freeze is not None or reset_heads:
@@ -148,8 +147,8 @@ def _names(text: str | None) -> tuple[str, ...]:
 
 def _tell_of_deleted(store: Sequence[str], name: str) -> None:
     """Say which records of a snapshot are gone; what training reads of them is kept."""
-    from stores.snapshot_diff import deleted_records
-    from stores.snapshots import find_snapshot
+    from stores.learning.snapshot_diff import deleted_records
+    from stores.learning.snapshots import find_snapshot
     from workflows.cli.query import existing_store
 
     with existing_store(store[0] if store else None) as opened:

@@ -9,8 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError, StoreError
-from stores.words import counted
+from stores.errors import InputError, StoreError, counted
 from workflows.cli.console import print_table, print_text
 from workflows.cli.learning import labelled_slabs, require_network
 from workflows.execution.progress_bar import ProgressBar
@@ -19,7 +18,7 @@ from workflows.report.table import Column, Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from model.tuning import TrialSummary
+    from model.training.tuning import TrialSummary
 
 DEFAULT_FOLDER = Path("mgsurf_tuning")
 _SHOWN = 8
@@ -48,10 +47,9 @@ def tune_preset(
         Exit status.
     """
     require_network("optuna")
-    from model.presets import find_preset
-    from model.runs import RunSettings
-    from model.tuning import tune
-    from model.tuning_space import TrainingTask, space_of
+    from model.training.presets import find_preset
+    from model.training.runs import RunSettings
+    from model.training.tuning import TrainingTask, space_of, tune
 
     folder = output or DEFAULT_FOLDER
     if folder.exists() and not folder.is_dir():

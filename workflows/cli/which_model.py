@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stores.model_names import is_version, or_the_folder
+from stores.learning.model_card import is_version, or_the_folder
 from workflows.cli.train import DEFAULT_FOLDER
 
 if TYPE_CHECKING:
-    from model.ensemble import Ensemble
+    from model.training.ensemble import Ensemble
 
 
 def chosen_ensemble(model: str | Path | None, store: str | None = None) -> tuple[Ensemble, str]:
@@ -38,14 +38,14 @@ def chosen_ensemble(model: str | Path | None, store: str | None = None) -> tuple
         If its weights are damaged. A damaged champion is not: the one before it is loaded, which is said on
         stderr.
     """
-    from model.ensemble import load_ensemble
+    from model.training.ensemble import load_ensemble
     from workflows.cli.query import existing_store
 
     name = str(model or os.environ.get("MGSURF_MODEL") or DEFAULT_FOLDER)
     if not is_version(name):
         return load_ensemble(Path(name)), name
-    from model.registration import load_champion, load_version
-    from stores.registry import ModelRegistry
+    from model.promotion.registration import load_champion, load_version
+    from stores.learning.registry import ModelRegistry
 
     with or_the_folder(name), existing_store(store) as opened:
         registry = ModelRegistry(opened)

@@ -10,8 +10,7 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
-    from stores.method import Method
-    from stores.records import CalculationOutput
+    from stores.records import CalculationOutput, Method
 
 KMesh = tuple[int, int, int]
 

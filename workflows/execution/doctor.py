@@ -8,9 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stores.errors import MgsurfError
+from stores.errors import MgsurfError, counted
 from stores.settings_file import resolve_work_dir
-from stores.words import counted
 from workflows.execution.checks import (
     Check,
     Status,
@@ -143,7 +142,7 @@ def check_store(uri: str) -> Check:
     except MgsurfError as error:
         return Check("store", Status.FAIL, " ".join(str(error).split()), "name another store with --store")
     if place.kind == "sqlite":
-        from stores.database import SCHEMA_VERSION
+        from stores.backends.sqlite_file import SCHEMA_VERSION
 
         found += f", schema version {SCHEMA_VERSION}"
         if not os.access(place.target, os.W_OK):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from workflows.engines.mpi import ONE_THREAD, find_mpirun, mpi_environment, mpirun_command
+from workflows.engines.gpaw.process import ONE_THREAD, find_mpirun, mpi_environment, mpirun_command
 from workflows.execution.checks import Check, Status
 
 SECONDS = 30.0

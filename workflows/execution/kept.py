@@ -6,10 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stores.errors import StoreError, StoreLostError
+from stores.errors import StoreError, StoreLostError, counted, system_line
 from stores.files import NO_ROOM
-from stores.system_errors import system_line
-from stores.words import counted
 from workflows.engines.protocol import reads_folders
 
 if TYPE_CHECKING:

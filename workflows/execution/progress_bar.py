@@ -6,7 +6,7 @@ import sys
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
-from stores.words import duration
+from stores.errors import duration
 
 if TYPE_CHECKING:
     from types import TracebackType

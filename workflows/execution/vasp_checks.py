@@ -39,7 +39,7 @@ def check_command(command: str | None = None) -> Check:
     """
     if any(importlib.util.find_spec(name) is None for name in PACKAGES):
         return Check("VASP command", Status.FAIL, "cannot be looked up without custodian", INSTALL)
-    from workflows.engines.vasp_supervision import SET_UP, RunControl, vasp_command
+    from workflows.engines.vasp.custodian import SET_UP, RunControl, vasp_command
 
     try:
         words = vasp_command(RunControl(vasp_command=command))
@@ -56,7 +56,7 @@ def check_potcars(potcars: Mapping[str, str] | None = None) -> Check:
     potcars
         Labels in place of the table's.
     """
-    from workflows.engines.vasp_potcars import POTCAR_LABELS, SET_UP, potcar_folder, read_potcar
+    from workflows.engines.vasp.potcars import POTCAR_LABELS, SET_UP, potcar_folder, read_potcar
 
     table = POTCAR_LABELS | dict(potcars or {})
     try:

@@ -7,22 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow import Flow, JobConfig, Maker, OnMissing, Response, job
 
-from model.ancestry import seen_by
-from model.holdout import HOLDOUT
-from stores.candidates import candidates_by_id
+from model.data.provenance import seen_by
+from model.data.splits import HOLDOUT
 from stores.connections import open_store
-from stores.errors import InputError
+from stores.errors import InputError, counted
+from stores.learning.candidates import candidates_by_id
+from stores.learning.registry import ModelRegistry
+from stores.learning.rounds import ChosenSlab, Round, begin_round, finish_round, rounds_of
 from stores.records import Provenance
-from stores.registry import ModelRegistry
-from stores.rounds import ChosenSlab, Round, begin_round, finish_round, rounds_of
-from stores.words import counted
-from workflows.flows.campaign import CampaignMaker
-from workflows.flows.campaign_file import CampaignStructure
-from workflows.flows.candidates import update_candidates_of
+from workflows.flows.campaign.file import CampaignStructure
+from workflows.flows.campaign.flow import CampaignMaker
 from workflows.flows.chosen_slabs import ChosenSlabsMaker
+from workflows.flows.learning.candidates import update_candidates_of
 from workflows.flows.refresh import RefreshMaker, update_predictions
 from workflows.jobs.progress import Stage, announce
-from workflows.structures.identity import bulk_key
+from workflows.structures.crystal import bulk_key
 from workflows.structures.naming import mg_first_formula
 
 if TYPE_CHECKING:
@@ -30,10 +29,10 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
-    from stores.model_card import ModelCard
+    from stores.learning.model_card import ModelCard
     from stores.surfaces import SurfaceStore
     from workflows.flows.chosen_slabs import ChosenSlabs
-    from workflows.flows.suggestion import Suggestion
+    from workflows.flows.learning.suggestion import Suggestion
     from workflows.flows.surface import SurfaceMaker
 
 LABEL = "active learning"
@@ -86,7 +85,7 @@ class ActiveLearningMaker(Maker):
     batch
         Slabs of a round.
     strategy
-        One of `model.acquisition.STRATEGIES`.
+        One of `model.selection.acquisition.STRATEGIES`.
     maximise, minimise
         Of the strategy ``improvement``.
     per_cost
@@ -132,7 +131,7 @@ class ActiveLearningMaker(Maker):
         InputError
             If there is no such strategy, or the aims do not go with it.
         """
-        from workflows.flows.suggestion import Wish
+        from workflows.flows.learning.suggestion import Wish
 
         Wish(self.batch, self.strategy, self.maximise, self.minimise, self.per_cost).check()
         world = [
@@ -215,9 +214,8 @@ def _choose(
     maker: ActiveLearningMaker, entries: list[CampaignStructure], store: SurfaceStore, before: list[Round]
 ) -> tuple[Round | None, str]:
     """Choose a batch and write it down; None with the reason if it is time to stop."""
-    from workflows.flows.dft_cost import calibrated
-    from workflows.flows.learned import learned_from
-    from workflows.flows.suggestion import Learned, Wish, suggest_slabs, worth_learning
+    from workflows.flows.enumeration.cost import calibrated
+    from workflows.flows.learning.suggestion import Learned, Wish, learned_from, suggest_slabs, worth_learning
 
     stop = maker.stop
     if len(before) >= stop.rounds:

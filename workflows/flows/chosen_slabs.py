@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from workflows.flows.surface import SurfaceMaker
 from workflows.jobs.progress import Stage, announce
-from workflows.structures.identity import bulk_key
+from workflows.structures.crystal import bulk_key
 from workflows.structures.naming import format_miller, mg_first_formula
 
 if TYPE_CHECKING:

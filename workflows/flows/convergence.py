@@ -20,9 +20,8 @@ from workflows.jobs.bulk import relax_bulk_crystal
 from workflows.jobs.calculate import Question, calculate, final_structure
 from workflows.jobs.progress import relative_cost
 from workflows.jobs.slab import oriented_question, slab_identity, slab_label
-from workflows.structures.crystal import crystal_of
+from workflows.structures.crystal import bulk_key, crystal_of
 from workflows.structures.elements import ground_state
-from workflows.structures.identity import bulk_key
 from workflows.structures.slabs import SymmetricSlab, enumerate_slabs
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 """From new records to a model that is kept or refused.
 
 The jobs are few because each can be killed: whoever trains holds a lease from the snapshot to the decision
-(`stores.leases`), writes down how far it came (`stores.refreshes`), and the next refresh goes on from there.
-Jobs run on the machine where the store is; those of a queue only make records.
+(`stores.learning.leases`), writes down how far it came (`stores.learning.history`), and the next refresh goes
+on from there. Jobs run on the machine where the store is; those of a queue only make records.
 """
 
 from __future__ import annotations
@@ -16,21 +16,20 @@ from typing import TYPE_CHECKING, Any
 from jobflow import Flow, JobConfig, Maker, OnMissing, Response, job
 
 from stores.connections import open_store
-from stores.errors import InputError, install_command
-from stores.leases import HeldError, LeaseLostError, take_lease
-from stores.method import content_hash
-from stores.refreshes import begin_refresh, last_refresh, write_refresh
-from stores.words import counted
-from workflows.flows.campaign_refresh import Refresh
+from stores.errors import InputError, counted, install_command
+from stores.learning.history import begin_refresh, last_refresh, write_refresh
+from stores.learning.leases import HeldError, LeaseLostError, take_lease
+from stores.records import content_hash
+from workflows.flows.campaign.settings import Refresh
 from workflows.flows.refresh_check import goes_on, look, recipe_of
 from workflows.jobs.progress import Stage, announce
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from model.readiness import Readiness
-    from model.training import Progress
-    from stores.refreshes import Refresh as Entry
+    from model.promotion.readiness import Readiness
+    from model.training.train import Progress
+    from stores.learning.history import Refresh as Entry
     from stores.surfaces import SurfaceStore
 
 LEASE = "refresh"
@@ -127,7 +126,7 @@ def check_records(maker: RefreshMaker, after: list[Any]) -> Any:
 def retrain(maker: RefreshMaker) -> dict[str, Any]:
     """Make a challenger and decide about it, or go on with one that was interrupted."""
     from stores.files import InUseError
-    from stores.registry import DamagedWeightsError
+    from stores.learning.registry import DamagedWeightsError
 
     require_torch()
     try:
@@ -176,7 +175,7 @@ def predict_all(maker: RefreshMaker, decided: dict[str, Any]) -> dict[str, Any]:
             if entry is not None and not entry.finished and entry.outcome != "open":
                 entry.finished = True
                 write_refresh(store, entry)
-                from model.refresh import clear
+                from model.promotion.challenger import clear
 
                 clear(maker.folder(entry))
     except HeldError as error:
@@ -188,16 +187,16 @@ def predict_all(maker: RefreshMaker, decided: dict[str, Any]) -> dict[str, Any]:
 
 def update_predictions(store: SurfaceStore) -> int:
     """Predict the candidates of a store whose numbers are not the champion's; return how many."""
-    from stores.candidates import CANDIDATES
-    from stores.registry import ModelRegistry
+    from stores.learning.candidates import CANDIDATES
+    from stores.learning.registry import ModelRegistry
 
     registry = ModelRegistry(store)
     version = registry.champion_version()
     others = {"model": {"$ne": f"v{version}"}}
     if version is None or not store.count(others, collection=CANDIDATES):
         return 0
-    from model.candidates import predict_candidates
-    from model.registration import load_champion
+    from model.evaluation.prediction import predict_candidates
+    from model.promotion.registration import load_champion
 
     ensemble, card, notes = load_champion(registry)
     for note in notes:
@@ -210,7 +209,7 @@ def update_predictions(store: SurfaceStore) -> int:
 
 
 def _begin(store: SurfaceStore, maker: RefreshMaker, found: Readiness) -> Entry:
-    from stores.snapshots import create_snapshot
+    from stores.learning.snapshots import create_snapshot
 
     last = last_refresh(store)
     if last is not None and not last.finished:  # of other settings
@@ -225,9 +224,9 @@ def _begin(store: SurfaceStore, maker: RefreshMaker, found: Readiness) -> Entry:
 
 
 def _train_and_decide(store: SurfaceStore, maker: RefreshMaker, entry: Entry, still_ours: Any) -> None:
-    from model.refresh import Recipe, SnapshotData, decide, train_challenger
-    from stores.registry import ModelRegistry
-    from stores.snapshots import find_snapshot
+    from model.promotion.challenger import Recipe, SnapshotData, decide, train_challenger
+    from stores.learning.registry import ModelRegistry
+    from stores.learning.snapshots import find_snapshot
 
     registry, settings = ModelRegistry(store), maker.settings
     heads = [head.name for head in find_snapshot(store, entry.snapshot).heads]

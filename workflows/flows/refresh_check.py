@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stores.refreshes import last_refresh
+from stores.learning.history import last_refresh
 
 if TYPE_CHECKING:
-    from model.readiness import Readiness
-    from stores.refreshes import Refresh as Entry
+    from model.promotion.readiness import Readiness
+    from stores.learning.history import Refresh as Entry
     from stores.surfaces import SurfaceStore
-    from workflows.flows.campaign_refresh import Refresh
+    from workflows.flows.campaign.settings import Refresh
 
 
 def recipe_of(settings: Refresh) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def look(store: SurfaceStore, settings: Refresh) -> tuple[Entry | None, Readines
     InputError
         If targets or method cannot be used.
     """
-    from model.readiness import readiness
+    from model.promotion.readiness import readiness
 
     last = last_refresh(store)
     unfinished = last is not None and not last.finished and last.recipe == recipe_of(settings)

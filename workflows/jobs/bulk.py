@@ -11,7 +11,6 @@ from pymatgen.core import Structure
 
 from stores.connections import open_store
 from stores.errors import InputError
-from stores.method import content_hash
 from stores.records import (
     BulkRecord,
     CalculationKind,
@@ -19,15 +18,15 @@ from stores.records import (
     CalculationStatus,
     Provenance,
     ReferenceRecord,
+    content_hash,
 )
 from stores.structures.document import structure_from_document
 from workflows.analysis.surface_energy import formation_energy
 from workflows.engines.kpoints import engine_mesh
 from workflows.jobs.calculate import Question, calculate, final_structure
 from workflows.jobs.progress import Stage, announce, relative_cost
-from workflows.structures.crystal import crystal_of
+from workflows.structures.crystal import bulk_key, crystal_of
 from workflows.structures.elements import ground_state, ground_state_prototype
-from workflows.structures.identity import bulk_key
 from workflows.structures.naming import chemsys, mg_first_formula
 
 if TYPE_CHECKING:

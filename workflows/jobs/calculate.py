@@ -13,9 +13,15 @@ from typing import TYPE_CHECKING, Any
 from stores.connections import open_store
 from stores.errors import InputError, MgsurfError
 from stores.files import NO_ROOM, FileLock, write_file
-from stores.method import Method, content_hash
 from stores.plain import plain_values
-from stores.records import CalculationKind, CalculationOutput, CalculationRecord, CalculationStatus
+from stores.records import (
+    CalculationKind,
+    CalculationOutput,
+    CalculationRecord,
+    CalculationStatus,
+    Method,
+    content_hash,
+)
 from stores.secrets import masked
 from stores.structures.document import structure_from_document
 from workflows.jobs.progress import Stage, announce

@@ -19,7 +19,7 @@ import numpy as np
 from stores.errors import InputError, install_command
 from stores.files import write_file
 from stores.input_files import read_json
-from stores.method import content_hash
+from stores.records import content_hash
 from workflows.analysis.reconstruction import score_reconstruction
 from workflows.analysis.verdicts import judge_reconstruction
 from workflows.jobs.progress import Stage, announce

@@ -22,7 +22,7 @@ from ase.constraints import FixAtoms
 from ase.optimize import BFGS
 
 from stores.files import write_file
-from workflows.engines.gpaw_symmetry import KeepSymmetry
+from workflows.engines.gpaw.bulk import KeepSymmetry
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator

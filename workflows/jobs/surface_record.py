@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from pymatgen.core import Structure
 
 from stores.errors import InputError
-from stores.method import content_hash
 from stores.records import (
     BulkRecord,
     CalculationRecord,
@@ -15,6 +14,7 @@ from stores.records import (
     ReferenceRecord,
     SurfaceRecord,
     Verdicts,
+    content_hash,
 )
 from stores.structures.document import structure_from_document
 from workflows.analysis.consistency import check_consistency

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from workflows.analysis.stable_window import StableWindow
+    from workflows.analysis.stability_window import StableWindow
 
 ROWS_PER_COLUMN = 22
 MOST_NAMED = 2 * ROWS_PER_COLUMN

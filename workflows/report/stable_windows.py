@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from workflows.analysis.stable_window import SAME_ENERGY, surface_energies_at
+from workflows.analysis.stability_window import SAME_ENERGY, surface_energies_at
 from workflows.report.style import signed, sort_key
 from workflows.report.table import Column, Table
 from workflows.report.tables import (
@@ -18,7 +18,7 @@ from workflows.report.tables import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from workflows.analysis.stable_window import StableWindow
+    from workflows.analysis.stability_window import StableWindow
 
 
 def window_fields(surface: Mapping[str, Any], window: StableWindow) -> dict[str, Any]:

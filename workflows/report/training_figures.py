@@ -59,9 +59,9 @@ def parity_figure(rows: Sequence[Row], metrics: Mapping[str, Any], title: str = 
     Parameters
     ----------
     rows
-        As `model.evaluation.prediction_rows` makes them.
+        As `model.evaluation.metrics.prediction_rows` makes them.
     metrics
-        By target, as `model.evaluation.evaluate` makes them.
+        By target, as `model.evaluation.metrics.evaluate` makes them.
     title
         Heading.
     """
@@ -172,8 +172,9 @@ def history_figure(history: Sequence[Row]) -> Figure:
     Parameters
     ----------
     history
-        One row per epoch, as `model.run_folder.Epoch`: ``epoch``, ``loss`` and ``weights`` (by target),
-        ``score`` and ``cosine``. The dashed line is the epoch with the best score, whose weights were kept.
+        One row per epoch, as `model.training.run_folder.Epoch`: ``epoch``, ``loss`` and ``weights`` (by
+        target), ``score`` and ``cosine``. The dashed line is the epoch with the best score, whose weights
+        were kept.
     """
     several = len(history[0]["weights"]) > 1
     angles = [r for r in history if r["cosine"] is not None]

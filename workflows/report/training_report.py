@@ -6,8 +6,7 @@ import base64
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import StoreError
-from stores.words import counted, duration
+from stores.errors import StoreError, counted, duration
 from workflows.report.style import save
 from workflows.report.training_figures import (
     PART_NAMES,

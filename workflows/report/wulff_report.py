@@ -13,7 +13,7 @@ from workflows.report.table import Column, Table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from workflows.analysis.stable_window import StableWindow
+    from workflows.analysis.stability_window import StableWindow
     from workflows.analysis.wulff import WulffResult
     from workflows.analysis.wulff_conditions import ChemicalPotential, LeftOut
 

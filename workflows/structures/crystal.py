@@ -1,22 +1,126 @@
-"""A crystal in its conventional standard cell with its exact space-group operations."""
+"""A crystal in its conventional standard cell with its exact space-group operations.
+
+A key of a crystal that does not depend on how it was given.
+
+Which of several equally standard settings names the facets of a crystal.
+
+Where the lattice has more rotations than the crystal (Laue classes 4/m, -3, -3m on a hexagonal lattice, 6/m
+and m-3), turning the axes by one of them gives another standard setting in which (101) and (011), or (210)
+and (120), have swapped their names. Which setting a standardisation returns then depends on how the input
+was written. As in the indexing of twins by merohedry, the reflections decide: the setting is taken in which
+the facet that is named first has the weaker structure factor. That is how the La2O3 type is described
+(Mg3Sb2: origin on the octahedral Mg, Sb at 1/3, 2/3, 0.23, strongest line 011), so (101) and (10-1) of such
+compounds keep their usual names.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pymatgen.core import Structure
 
 from stores.errors import InputError
-from workflows.structures.indexing import axis_rotations, preferred_rotation
+from stores.records import content_hash
+from workflows.structures.naming import mg_first_formula
 from workflows.structures.space_group import dataset_of, operations
 from workflows.structures.tolerances import SYMPREC
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+TWO_ALONG_A = [[1, 0, 0], [0, -1, 0], [0, 0, -1]]
+TWO_ALONG_C = [[-1, 0, 0], [0, -1, 0], [0, 0, 1]]
+TWO_ALONG_AB = [[0, 1, 0], [1, 0, 0], [0, 0, -1]]
+FOUR_ALONG_C = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]
+
+PA3 = 205
+"""The only group concerned whose standard setting is unique: turned by 90 degrees it would be Pb-3."""
+
+REFLECTIONS = np.array(
+    sorted(
+        (h for h in product(range(-3, 4), repeat=3) if any(h)),
+        key=lambda h: (max(map(abs, h)), sum(map(abs, h)), sum(i < 0 for i in h), tuple(-i for i in h)),
+    )
+)
+"""Small indices first, few minus signs first: the order in which facets are named."""
+
+TIE = 1e-9
+"""Relative difference below which two settings are the same; rounding is far smaller."""
+
+
+def axis_rotations(spacegroup_number: int, symbol: str) -> list[NDArray[np.int64]]:
+    """Return the rotations between the standard settings of a space group, besides the identity.
+
+    Rotations that belong to the Laue class do no harm, as they rename nothing; other than these, the list is
+    complete for every space group on a lattice without accidental symmetry (checked against the Euclidean
+    normalisers, International Tables A, 3.5.2).
+
+    Parameters
+    ----------
+    spacegroup_number
+        International number.
+    symbol
+        Hermann-Mauguin symbol, for the centring.
+
+    Returns
+    -------
+    list of arrays of shape (3, 3)
+        ``x -> Q x`` in fractional coordinates of the conventional cell.
+    """
+    if 75 <= spacegroup_number <= 88:
+        names = [TWO_ALONG_A]
+    elif spacegroup_number in (146, 148):
+        names = [TWO_ALONG_AB]
+    elif 143 <= spacegroup_number <= 165 and symbol[0] == "P":
+        names = [TWO_ALONG_C, TWO_ALONG_AB, (np.array(TWO_ALONG_C) @ TWO_ALONG_AB).tolist()]
+    elif 168 <= spacegroup_number <= 176:
+        names = [TWO_ALONG_AB]
+    elif 195 <= spacegroup_number <= 206 and spacegroup_number != PA3:
+        names = [FOUR_ALONG_C]
+    else:
+        names = []
+    return [np.array(q, dtype=np.int64) for q in names]
+
+
+def preferred_rotation(
+    positions: NDArray[np.float64], atomic_numbers: NDArray[np.int64], rotations: list[NDArray[np.int64]]
+) -> NDArray[np.int64]:
+    """Return the rotation of the axes after which the reflections named first are the weakest.
+
+    Compares ``sum_i |F(h_i)|^2 / i`` over the reflections in the order of `REFLECTIONS`, with the structure
+    factor ``F(h) = sum_j Z_j exp(2 pi i h.x_j)``: independent of the origin, and equal for h and -h.
+
+    Parameters
+    ----------
+    positions
+        Fractional coordinates, shape (n, 3).
+    atomic_numbers
+        Z of each atom, shape (n,).
+    rotations
+        Candidates besides the identity, from `axis_rotations`.
+    """
+    best: NDArray[np.int64] = np.eye(3, dtype=np.int64)
+    if not rotations:
+        return best
+    weights = 1.0 / np.arange(1, len(REFLECTIONS) + 1)
+
+    def strength(rotation: NDArray[np.int64]) -> float:
+        phases = np.exp(2j * np.pi * (REFLECTIONS @ rotation) @ positions.T)
+        return float(weights @ np.abs(phases @ atomic_numbers) ** 2)
+
+    weakest = strength(best)
+    for rotation in rotations:
+        s = strength(rotation)
+        if s < weakest * (1 - TIE):
+            best, weakest = rotation, s
+    return best
+
 
 # Rows: primitive vectors in terms of the conventional cell, by centring (International Tables A, 1.5.1).
 PRIMITIVE_BASES = {
@@ -197,3 +301,92 @@ def _symmetrised(
         total += difference[np.arange(len(positions)), nearest]
     averaged: NDArray[np.float64] = positions + total / len(rotations)
     return averaged % 1.0
+
+
+ENANTIOMORPHS = {
+    78: 76, 95: 91, 96: 92, 145: 144, 153: 151, 154: 152, 170: 169, 172: 171, 179: 178, 181: 180, 213: 212,
+}  # fmt: skip
+"""Of two enantiomorphic space groups the lower number stands for both, as mirror images share a key."""
+
+# A value is put in a bin of the given width. The offset keeps the bins' borders off round numbers, where
+# noise in the last digit would decide the bin.
+_GRID_OFFSET = 0.337537
+_LENGTH_GRID = 0.02  # A, of the cube root of the volume per atom
+_SUM_GRID = 0.006  # of a pair sum relative to its size
+# Widths in units of the cube root of the volume per atom, so that the lattice's scale enters one bin alone:
+# the narrow one feels the nearest neighbours, the wide one the shells behind them.
+_PAIR_WIDTHS = (0.45, 0.9)
+_PAIR_REACH = 4.2  # widths; exp(-4.2^2) = 2e-8, so the cut-off cannot be seen on the grid
+
+
+def _bin(value: float, width: float) -> int:
+    return int(np.floor(value / width + _GRID_OFFSET))
+
+
+def _length(structure: Structure) -> float:
+    """Cube root of the volume per atom (A)."""
+    return float((structure.volume / len(structure)) ** (1 / 3))
+
+
+def pair_sums(structure: Structure) -> dict[str, list[float]]:
+    """Sum exp(-(r/w)^2) over all pairs of two elements, per atom, for each width w.
+
+    Smooth in the positions, and free of any choice of cell, origin, orientation or order of sites.
+    """
+    length = _length(structure)
+    reach = _PAIR_REACH * max(_PAIR_WIDTHS) * length
+    centers, neighbors, _, distances = structure.get_neighbor_list(reach)
+    symbols = np.array([site.specie.symbol for site in structure])
+    sums: dict[str, list[float]] = {}
+    elements = sorted(set(symbols))
+    for i, first in enumerate(elements):
+        for second in elements[i:]:
+            chosen = (symbols[centers] == first) & (symbols[neighbors] == second)
+            r = distances[chosen] / length
+            sums[f"{first}-{second}"] = [
+                float(np.sum(np.exp(-((r / width) ** 2))) / len(structure)) for width in _PAIR_WIDTHS
+            ]
+    return sums
+
+
+def bulk_key(structure: Structure) -> str:
+    """Return a hash of a crystal that any cell, orientation, origin, site order or handedness of it shares.
+
+    Hashed are the reduced formula, the space group (of an enantiomorphic pair the lower number), each
+    crystallographic orbit's element and number of atoms in the primitive cell, the cube root of the volume
+    per atom, and pair sums of Gaussians of the distances in units of that length, for each pair of elements
+    and two widths. Numbers are put in bins (0.02 A; 0.6 % of a pair sum), so noise far below the bins leaves
+    the key as it is, except for a value that happens to lie on a border: of two files of one crystal whose
+    lattice parameters differ by 0.0003 A about one pair in a hundred gets two keys.
+
+    Parameters
+    ----------
+    structure
+        Any cell of an ordered crystal, before relaxation.
+
+    Returns
+    -------
+    str
+        24 hexadecimal digits.
+
+    Raises
+    ------
+    InputError
+        If the structure is empty or disordered, or no space group is found.
+    """
+    crystal = crystal_of(structure)
+    primitive, number = crystal.primitive_structure, crystal.spacegroup_number
+    pairs = {
+        # logarithmic bins: a pair sum of distant atoms is small, yet tells crystals apart as well
+        pair: [_bin(np.log(max(s, 1e-6)), _SUM_GRID) for s in sums]
+        for pair, sums in pair_sums(primitive).items()
+    }
+    return content_hash(
+        {
+            "formula": mg_first_formula(structure.composition),
+            "spacegroup": ENANTIOMORPHS.get(number, number),
+            "orbits": [list(orbit) for orbit in crystal.orbits],
+            "length": _bin(_length(primitive), _LENGTH_GRID),
+            "pairs": pairs,
+        }
+    )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from model.slab_frame import PlainSlab
+from model.graphs.slab_frame import PlainSlab
 from stores.errors import InputError
 from stores.structures.document import read_document, structure_from_document
 from stores.structures.reading import check_structure, read_structure

@@ -11,8 +11,8 @@ from pymatgen.io.cif import CifWriter
 from stores.errors import InputError
 from stores.structures.reading import check_structure, read_all, read_structure, structure_files
 from tests.stores.structures.cif_texts import refusal
+from workflows.structures.crystal import bulk_key
 from workflows.structures.elements import elements_with_ground_state, ground_state
-from workflows.structures.identity import bulk_key
 from workflows.structures.prototypes import structure_for
 
 B2 = Structure(Lattice.cubic(3.312), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]])

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
-from model.slab_frame import slab_frame
+from model.graphs.slab_frame import slab_frame
 from stores.errors import InputError
 from stores.structures.reading import read_structure
 from stores.structures.vacuum import across_slab, check_bulk, find_vacuum, vacuum_directions
 from workflows.structures.slabs import enumerate_slabs
-from workflows.structures.sources.files import FileSource
+from workflows.structures.sources.local import FileSource
 
 B2 = Structure(Lattice.cubic(3.34), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 

@@ -141,7 +141,7 @@ class CandidateFilter:
     def _by_size(self, candidate: HasStructure) -> Refusal | None:
         if self.max_atoms is None or len(candidate.structure) <= self.max_atoms:
             return None
-        from workflows.structures.sources.symmetry import primitive_size
+        from workflows.structures.sources.merge import primitive_size
 
         n_atoms = getattr(candidate, "n_atoms", None) or primitive_size(candidate.structure)
         if n_atoms <= self.max_atoms:

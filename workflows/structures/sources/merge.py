@@ -1,7 +1,25 @@
 """One list of compounds from what several sources offer, each crystal once with all its names.
 
 Candidates are sorted by preference and then compared with those taken already
-(`workflows.structures.sources.comparison`), so the result does not depend on the order in which they come.
+(`workflows.structures.sources.merge`), so the result does not depend on the order in which they come.
+
+Which descriptions show the same crystal.
+
+Two do if formula, space group and numbers of equivalent atoms agree in one of their views
+(`workflows.structures.sources.merge`), and pymatgen's StructureMatcher maps one onto the other at equal
+volume per atom. Its tolerances are narrower here than by default, where crystals merge whose c/a differ by
+40 %; they follow from what differs between databases:
+
+- Volumes differ by some 5 % between functionals, more under pressure: up to `VOLUME_RATIO` it is one crystal.
+  The volume of a guessed prototype says nothing.
+- Axial ratios differ by a few per cent; a guess has those of the compound that gave the type its name.
+- Atoms differ by hundredths of an angstrom; in a guess by a few tenths.
+
+The primitive cell and the space group of a candidate, seen with a narrow and with a wide tolerance.
+
+Databases relax to different accuracy, and one and the same crystal may come out as P1 from one and as cubic
+from another. A candidate is therefore looked at twice, and two candidates may be the same crystal if one of
+their views agrees. One search suffices where the atoms lie on their ideal positions.
 """
 
 from __future__ import annotations
@@ -11,22 +29,269 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sized
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+import spglib
 
 from stores.errors import InputError
 from stores.records import Provenance
-from workflows.structures.crystal import crystal_of
+from workflows.structures.crystal import ENANTIOMORPHS, crystal_of, pair_sums
 from workflows.structures.naming import mg_first_formula
-from workflows.structures.sources.comparison import Sighting, distinct
-from workflows.structures.sources.symmetry import View, views_of
+from workflows.structures.space_group import deviation, search
 from workflows.structures.tolerances import LOOSE_SYMPREC, SYMPREC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from numpy.typing import NDArray
+    from pymatgen.analysis.structure_matcher import StructureMatcher
     from pymatgen.core.structure import Structure
 
     from workflows.structures.sources.protocol import Candidate, DatabaseValues
+
+
+@dataclass(frozen=True)
+class View:
+    """A crystal as a symmetry search with one tolerance sees it.
+
+    Attributes
+    ----------
+    spacegroup
+        International number, of two enantiomorphic groups the lower.
+    orbits
+        Atomic number and number of atoms in the primitive cell of each set of equivalent atoms, sorted.
+    lattice
+        Rows: primitive vectors (A), as given up to the choice of cell, shape (3, 3).
+    positions
+        Cartesian positions of the atoms of that cell (A), as given, shape (n, 3).
+    numbers
+        Their atomic numbers, shape (n,).
+    """
+
+    spacegroup: int
+    orbits: tuple[tuple[int, int], ...]
+    lattice: NDArray[np.float64]
+    positions: NDArray[np.float64]
+    numbers: NDArray[np.int64]
+
+    @property
+    def structure(self) -> Structure:
+        """The primitive cell, Niggli-reduced."""
+        from pymatgen.core.periodic_table import Element
+        from pymatgen.core.structure import Structure as PymatgenStructure
+
+        reduced = spglib.niggli_reduce(self.lattice)
+        return PymatgenStructure(
+            self.lattice if reduced is None else reduced,
+            [Element.from_Z(int(z)) for z in self.numbers],
+            self.positions,
+            coords_are_cartesian=True,
+            to_unit_cell=True,
+        )
+
+
+def views_of(structure: Structure) -> list[View]:
+    """Return how a structure looks with the wide and, where that may differ, with the narrow tolerance.
+
+    Parameters
+    ----------
+    structure
+        Any cell of an ordered crystal.
+
+    Returns
+    -------
+    list of View
+        The wide one first; none if no symmetry can be determined.
+    """
+    numbers = np.array([site.specie.Z for site in structure], dtype=np.int64)
+    wide = search(structure, LOOSE_SYMPREC)
+    views = [] if wide is None else [_view(structure, numbers, wide)]
+    if wide is None or not _is_ideal(structure, wide):
+        narrow = search(structure, SYMPREC)
+        if narrow is not None and (wide is None or _differ(narrow, wide)):
+            views.append(_view(structure, numbers, narrow))
+    return views
+
+
+def primitive_size(structure: Structure) -> int:
+    """Return the number of atoms of the primitive cell, with the wide tolerance."""
+    found = search(structure, LOOSE_SYMPREC)
+    return len(structure) if found is None else len(np.unique(found.mapping_to_primitive))
+
+
+def _view(structure: Structure, numbers: NDArray[np.int64], dataset: Any) -> View:
+    classes, first = np.unique(dataset.mapping_to_primitive, return_index=True)
+    n_cells = len(numbers) // len(classes)
+    members = Counter(int(i) for i in dataset.crystallographic_orbits)
+    return View(
+        spacegroup=ENANTIOMORPHS.get(int(dataset.number), int(dataset.number)),
+        orbits=tuple(sorted((int(numbers[i]), n // n_cells) for i, n in members.items())),
+        lattice=np.array(dataset.primitive_lattice, dtype=np.float64),
+        positions=np.array(structure.cart_coords[first], dtype=np.float64),
+        numbers=numbers[first],
+    )
+
+
+def _differ(narrow: Any, wide: Any) -> bool:
+    """Tell whether two searches found another space group, or the same one with another primitive cell."""
+    return bool(narrow.number != wide.number or len(narrow.std_types) != len(wide.std_types))
+
+
+def _is_ideal(structure: Structure, dataset: Any) -> bool:
+    """Tell whether atoms and cell lie so close to the idealised ones that a narrow search finds no less."""
+    limit = SYMPREC / 2  # an operation moves an ideal atom onto an ideal one, so two deviations add up
+    ideal_cell = dataset.std_lattice.T @ dataset.transformation_matrix
+    cell = dataset.std_rotation_matrix @ structure.lattice.matrix.T
+    if np.abs(ideal_cell - cell).max() > limit:
+        return False
+    return deviation(structure, dataset) < limit
+
+
+VOLUME_RATIO = 1.25
+"""Largest ratio of the volumes per atom of one crystal in two databases."""
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """How far two descriptions of one crystal may lie apart, for pymatgen's StructureMatcher.
+
+    Attributes
+    ----------
+    length, angle
+        Share of a lattice vector's length, and degrees.
+    site
+        Largest displacement in units of the cube root of the volume per atom.
+    pair_sum
+        Difference of the logarithms of pair sums (`workflows.structures.crystal.pair_sums`, wide Gaussian)
+        beyond which no mapping is sought.
+    """
+
+    length: float
+    angle: float
+    site: float
+    pair_sum: float
+
+
+BETWEEN_DATABASES = Tolerances(length=0.08, angle=4.0, site=0.15, pair_sum=0.7)
+WITH_A_GUESS = Tolerances(length=0.15, angle=6.0, site=0.2, pair_sum=1.4)
+
+
+@dataclass(frozen=True, eq=False)
+class Sighting:
+    """A crystal as one source describes it.
+
+    Attributes
+    ----------
+    formula
+        Reduced.
+    views
+        How it looks with several tolerances, from `workflows.structures.sources.merge.views_of`.
+    volume
+        Per atom (A^3).
+    guess
+        True if the lattice is an estimate.
+    """
+
+    formula: str
+    views: tuple[View, ...]
+    volume: float
+    guess: bool
+
+
+S = TypeVar("S", bound=Sighting)
+
+
+def distinct(sightings: Iterable[S]) -> list[list[S]]:
+    """Group sightings of one formula by crystal.
+
+    Each is compared with the first of every group so far, the most similar one first.
+
+    Returns
+    -------
+    list of lists
+        The crystals in the order in which their first sightings come; the sightings of each likewise.
+    """
+    return _Comparison[S]().distinct(sightings)
+
+
+def same_crystal(one: Structure, other: Structure) -> bool:
+    """Tell whether two structures of ordered crystals, computed or measured, are the same crystal."""
+    sightings = [
+        Sighting(s.reduced_formula, tuple(views_of(s)), s.volume / len(s), guess=False) for s in (one, other)
+    ]
+    return sightings[0].formula == sightings[1].formula and len(distinct(sightings)) == 1
+
+
+class _Comparison(Generic[S]):
+    """Tells the distinct crystals among candidates of one formula."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[tuple[Any, ...], list[tuple[int, View]]] = defaultdict(list)
+        self._groups: list[list[S]] = []
+        self._prepared: dict[int, tuple[Structure, NDArray[np.float64]]] = {}
+
+    def distinct(self, sightings: Iterable[S]) -> list[list[S]]:
+        for sighting in sightings:
+            group = self._same(sighting)
+            if group is None:
+                for view in sighting.views:
+                    self._buckets[_bucket(view)].append((len(self._groups), view))
+                self._groups.append([sighting])
+            else:
+                self._groups[group].append(sighting)
+        return self._groups
+
+    def _same(self, sighting: S) -> int | None:
+        """Return the number of the group whose first sighting is the most similar and the same crystal."""
+        pairs = [
+            (self._difference(view, other), number, view, other)
+            for view in sighting.views
+            for number, other in self._buckets.get(_bucket(view), ())
+            if _volumes_agree(sighting, self._groups[number][0])
+        ]
+        for difference, number, view, other in sorted(pairs, key=lambda pair: pair[:2]):
+            guess = sighting.guess or self._groups[number][0].guess
+            tolerances = WITH_A_GUESS if guess else BETWEEN_DATABASES
+            if difference <= tolerances.pair_sum and _matcher(tolerances).fit(
+                self._prepare(other)[0], self._prepare(view)[0], skip_structure_reduction=True
+            ):
+                return number
+        return None
+
+    def _difference(self, one: View, other: View) -> float:
+        return float(np.abs(self._prepare(one)[1] - self._prepare(other)[1]).max())
+
+    def _prepare(self, view: View) -> tuple[Structure, NDArray[np.float64]]:
+        if id(view) not in self._prepared:
+            structure = view.structure
+            sums = [wide for _, (_, wide) in sorted(pair_sums(structure).items())]
+            self._prepared[id(view)] = structure, np.log(np.maximum(sums, 1e-6))
+        return self._prepared[id(view)]
+
+
+def _bucket(view: View) -> tuple[Any, ...]:
+    return view.spacegroup, view.orbits
+
+
+def _volumes_agree(one: Sighting, other: Sighting) -> bool:
+    ratio = max(one.volume, other.volume) / min(one.volume, other.volume)
+    return one.guess or other.guess or ratio <= VOLUME_RATIO
+
+
+@lru_cache
+def _matcher(tolerances: Tolerances) -> StructureMatcher:
+    from pymatgen.analysis.structure_matcher import StructureMatcher as PymatgenMatcher
+
+    return PymatgenMatcher(
+        ltol=tolerances.length,
+        stol=tolerances.site,
+        angle_tol=tolerances.angle,
+        primitive_cell=False,
+        scale=True,
+    )
+
 
 PREFERENCE = ("file", "mp", "alexandria", "oqmd", "aflow", "jarvis")
 """Sources whose geometry is taken, the first that has the crystal; then others by the alphabet, guesses last.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from workflows.structures.sources.optimade_fetch import ProviderFetch
+    from workflows.structures.sources.optimade_client import ProviderFetch
     from workflows.structures.sources.optimade_providers import Provider
     from workflows.structures.sources.page_cache import Fetch
 
@@ -170,8 +170,7 @@ class OptimadeSource:
     def _fetches(
         self, stop: threading.Event, tell: Callable[[str, int, int | None], None]
     ) -> list[ProviderFetch]:
-        from workflows.structures.sources.optimade_fetch import ProviderFetch
-        from workflows.structures.sources.patient_session import Patience
+        from workflows.structures.sources.optimade_client import Patience, ProviderFetch
 
         patience = Patience(timeout=self.timeout, attempts=self.attempts, backoff=self.backoff, stop=stop)
         return [

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from stores.backends.wal import turn_wal_on
 from stores.files import FileLock
 from stores.paths import cache_folder
-from stores.wal import turn_wal_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

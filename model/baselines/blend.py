@@ -1,0 +1,221 @@
+"""What stands beside the networks of an ensemble: trees and a Gaussian process for each target.
+
+Both look at the descriptors of a slab alone, networks at its atoms. The three err differently, so that their
+mean errs less; their blend weights (shares) are fitted on validation slabs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from model.baselines.descriptors import describe_slabs, descriptor_names
+from model.baselines.extra_trees import Forest
+from model.baselines.gaussian_process import GaussianProcess
+from model.evaluation.metrics import labels
+from stores.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from model.data.dataset import Dataset
+
+    Array = NDArray[np.float64]
+
+STEPS = 12
+"""The share of networks, trees and process that is not `LEAST` is given out in so many equal parts."""
+
+LEAST = 1 / 6
+"""Share that each of the three has, whatever the validation slabs say: those of a few chemical systems tell
+only so much about others."""
+
+FEWEST_LABELS = 60
+"""Validation labels below which nothing is chosen by their errors: that would be chance, and intervals that
+are calibrated on them too narrow. The three share evenly then, and the process is that of `UNCHOSEN`."""
+
+UNCHOSEN = 2
+"""Place among `model.baselines.gaussian_process.STAGES`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Companion:
+    """Trees and a Gaussian process for those targets that have enough labels.
+
+    Attributes
+    ----------
+    forests, processes
+        By target, the same in both.
+    shares
+        By target: of networks, trees and process, in this order; they sum to 1.
+    """
+
+    forests: dict[str, Forest]
+    processes: dict[str, GaussianProcess]
+    shares: dict[str, tuple[float, float, float]]
+
+    @classmethod
+    def grow(
+        cls,
+        train_part: Dataset,
+        val_part: Dataset,
+        networks: dict[str, Array],
+        trees: int,
+        seed: int,
+        folds: NDArray[np.intp],
+    ) -> tuple[Self, dict[str, Array]]:
+        """Grow both on the training part and fit their shares on the validation part.
+
+        Parameters
+        ----------
+        train_part, val_part
+            Slabs with labels.
+        networks
+            What the networks predict for the validation part, [n] by target, in its unit.
+        trees
+            Trees for each target.
+        seed
+            Of the trees' branches, and of the slabs that a process is given where there are too many.
+        folds
+            [n] of the validation part, see `model.evaluation.calibration.fold_numbers`.
+
+        Returns
+        -------
+        companion, held_out
+            And by target [folds, n]: predictions for the validation part with the shares, and the stage of
+            the process, that follow without the labels of each fold.
+
+        Raises
+        ------
+        InputError
+            If scikit-learn is missing.
+        """
+        training, validation = (
+            describe_slabs([entry.graph for entry in part]) for part in (train_part, val_part)
+        )
+        forests, processes, shares, held_out = {}, {}, {}, {}
+        for name, network in networks.items():
+            forest = Forest.grow(training, labels(train_part, name), trees, seed)
+            stages = GaussianProcess.grow(training, labels(train_part, name), seed)
+            if forest is None or not stages:
+                continue
+            forests[name] = forest
+            mean = forest.predict(validation)[0]
+            each = [process.predict(validation) for process in stages]
+            true, rows = labels(val_part, name), []
+            for fold in range(int(folds.max(initial=0)) + 1):
+                chosen, (a, b, c) = fit_shares(network, mean, each, true, folds != fold)
+                rows.append(a * network + b * mean + c * each[chosen])
+            held_out[name] = np.stack(rows)
+            chosen, shares[name] = fit_shares(network, mean, each, true)
+            processes[name] = stages[chosen]
+        return cls(forests, processes, shares), held_out
+
+    def predict(
+        self, networks: dict[str, Array], descriptors: NDArray[np.float32]
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Return what all three say together, and the standard deviation over the trees.
+
+        Parameters
+        ----------
+        networks
+            What the networks say, [n] by target.
+        descriptors
+            [n, D], see `describe_slabs`.
+
+        Returns
+        -------
+        tuple
+            [n] by target each; the second for the targets with trees only.
+        """
+        mixed, spread = dict(networks), {}
+        for name, forest in self.forests.items():
+            trees, spread[name] = forest.predict(descriptors)
+            process = self.processes[name].predict(descriptors)
+            a, b, c = self.shares[name]
+            mixed[name] = a * networks[name] + b * trees + c * process
+        return mixed, spread
+
+    def state(self) -> dict[str, Any]:
+        """Return tensors and numbers for a file."""
+        return {
+            "descriptors": list(descriptor_names()),
+            "targets": {
+                name: {
+                    "forest": self.forests[name].state(),
+                    "process": self.processes[name].state(),
+                    "shares": list(self.shares[name]),
+                }
+                for name in self.forests
+            },
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Read `state`.
+
+        Raises
+        ------
+        InputError
+            If its parts do not fit together.
+        """
+        try:
+            targets = dict(state["targets"])
+            shares = {name: tuple(float(v) for v in values["shares"]) for name, values in targets.items()}
+            known = tuple(state["descriptors"]) == descriptor_names()
+            parts = {name: (values["forest"], values["process"]) for name, values in targets.items()}
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"its trees and process are damaged ({error})") from error
+        if not known:
+            raise InputError("its trees and process were made with other descriptors than this version's")
+        for name, values in shares.items():
+            if len(values) != 3 or min(values) < 0 or not abs(sum(values) - 1) < 1e-6:
+                raise InputError(f"the shares of its networks, trees and process in {name} do not sum to 1")
+        width = len(descriptor_names())
+        forests = {name: Forest.from_state(forest) for name, (forest, _) in parts.items()}
+        processes = {name: GaussianProcess.from_state(process, width) for name, (_, process) in parts.items()}
+        if any(forest.width != width for forest in forests.values()):
+            raise InputError("its trees do not fit its descriptors")
+        return cls(forests, processes, shares)  # type: ignore[arg-type]  # three each, see above
+
+
+def fit_shares(
+    network: Array,
+    trees: Array,
+    stages: list[Array],
+    true: Array,
+    used: NDArray[np.bool_] | None = None,
+) -> tuple[int, tuple[float, float, float]]:
+    """Return which stage of the process and which shares err least (MAE) on validation slabs.
+
+    Parameters
+    ----------
+    network, trees
+        Their predictions, [n], in the target's unit.
+    stages
+        Predictions of the process at each stage, [n] each.
+    true
+        [n], NaN where there is no label.
+    used
+        [n], slabs by whose errors is chosen; None: all. Whether anything is chosen depends on all labels.
+
+    Returns
+    -------
+    stage, shares
+        Place among `stages`; shares of network, trees and process.
+    """
+    known = np.isfinite(true)
+    if known.sum() < FEWEST_LABELS:
+        return UNCHOSEN, (1 / 3, 1 / 3, 1 / 3)
+    if used is not None and (known & used).any():
+        known &= used
+    parts = np.array([(i, j, STEPS - i - j) for i in range(STEPS + 1) for j in range(STEPS + 1 - i)])
+    shares = LEAST + (1 - 3 * LEAST) * parts / STEPS  # [choices, 3]
+    errors = [
+        np.abs(shares @ np.stack([network, trees, process])[:, known] - true[known]).mean(axis=1)
+        for process in stages
+    ]
+    stage, choice = np.unravel_index(np.argmin(errors), (len(stages), len(shares)))
+    a, b, c = (float(share) for share in shares[choice])
+    return int(stage), (a, b, c)

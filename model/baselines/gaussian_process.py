@@ -1,0 +1,324 @@
+"""A Gaussian process on the descriptors of slabs, which learns how far each descriptor carries.
+
+Trees jump where the process is smooth, and it continues beyond the training slabs where trees are flat. The
+kernel is Matern's with smoothness 3/2, with a length of its own for every descriptor (C. E. Rasmussen and
+C. K. I. Williams, Gaussian Processes for Machine Learning, MIT Press 2006: eqs. 2.25, 4.17, 5.8, 5.9). Kept
+as plain arrays, so that a file of it holds no code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from scipy.linalg import cho_factor, cho_solve, cholesky, lapack, solve_triangular
+
+from stores.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+FEWEST_LABELS = 10
+"""Labels below which there is no process for a target."""
+
+STAGES = (0, 5, 10, 15, 20)
+"""Steps after which the lengths are kept: the validation slabs choose among these processes, as they choose
+the epoch of a network. Step 0, all lengths equal, carries farthest to unseen elements."""
+
+LENGTH = 15.0
+"""All lengths before the first step, in standard deviations of a descriptor."""
+
+NOISE = 0.03
+"""Variance of the noise before the first step, in units of the labels' variance."""
+
+LEAST_NOISE = 1e-3
+"""Keeps the covariance of identical slabs invertible, in the same units."""
+
+STEP = 0.1
+"""Of Adam, in the logarithms of lengths, noise and amplitude."""
+
+BOUND = 4.0
+"""Standardised descriptors are cut here: an element unlike all others must not be far from everything."""
+
+LEAST_WIDTH = 1e-3
+"""Standard deviation below which a descriptor is taken to be the same for all training slabs, in units of its
+mean or of 1 if that is more: so much does the thickness of slabs of one crystal change it."""
+
+MOST_FOR_LENGTHS = 2000
+"""Training slabs, drawn at random, that the lengths are learned from: time grows with their third power."""
+
+MOST_POINTS = 6000
+"""Training slabs, drawn at random, that a process holds."""
+
+_ROWS_AT_ONCE = 256
+"""Slabs that are predicted together: memory does not grow with their number."""
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianProcess:
+    """A process given its training labels, for one target: its mean, and its covariance between slabs.
+
+    Attributes
+    ----------
+    centre
+        [D], subtracted from descriptors, in their units.
+    scale
+        [D], what they are multiplied with then, before they are cut at `BOUND`; 0 for those that do not vary.
+    lengths
+        [D], what they are divided by after that, in standard deviations.
+    points
+        [n, D], training slabs after all this.
+    coefficients
+        [n], of their kernels, in the target's unit.
+    mean
+        Of the training labels, in the target's unit.
+    variance, noise
+        Of the process before any label, and of the labels about it, in the target's unit squared; None in
+        files of versions that kept the mean alone.
+    """
+
+    centre: Array
+    scale: Array
+    lengths: Array
+    points: Array
+    coefficients: Array
+    mean: float
+    variance: float | None = None
+    noise: float | None = None
+
+    @classmethod
+    def grow(cls, descriptors: NDArray[np.float32], labels: Array, seed: int) -> tuple[Self, ...]:
+        """Learn the lengths, see `loss`; return the process at each of `STAGES`.
+
+        Parameters
+        ----------
+        descriptors
+            [n, D].
+        labels
+            [n], in the target's unit, NaN where there is none.
+        seed
+            Of the slabs that are drawn where there are more than `MOST_FOR_LENGTHS`.
+
+        Returns
+        -------
+        tuple
+            One process for each of `STAGES`; none with fewer than `FEWEST_LABELS` labels.
+        """
+        known = np.flatnonzero(np.isfinite(labels))
+        if len(known) < FEWEST_LABELS:
+            return ()
+        known = np.random.default_rng(seed % 2**32).permutation(known)[:MOST_POINTS]
+        x, y = descriptors[known].astype(np.float64), labels[known]
+        centre, width = x.mean(axis=0), x.std(axis=0)
+        varies = width > LEAST_WIDTH * np.maximum(np.abs(centre), 1)
+        scale = np.where(varies, 1 / np.where(varies, width, 1), 0.0)
+        unit = float(y.std()) or 1.0
+        x, y = _bounded(x, centre, scale), (y - y.mean()) / unit
+        few = slice(MOST_FOR_LENGTHS)
+        found = []
+        for log_lengths, noise, amplitude in _learn(x[few], y[few]):
+            lengths = np.exp(log_lengths)
+            points = x / lengths
+            covariance = amplitude * matern(_squares(points, points))
+            covariance.flat[:: len(x) + 1] += noise
+            solved = cho_solve(cho_factor(covariance, lower=True, overwrite_a=True), y)
+            mean = float(labels[known].mean())
+            variances = (amplitude * unit**2, noise * unit**2)
+            found.append(cls(centre, scale, lengths, points, amplitude * unit * solved, mean, *variances))
+        return tuple(found)
+
+    def predict(self, descriptors: NDArray[np.float32]) -> Array:
+        """Return the mean of the process [n], in the target's unit (Rasmussen and Williams, eq. 2.25).
+
+        Parameters
+        ----------
+        descriptors
+            [n, D].
+        """
+        x = self._scaled(descriptors)
+        found = np.empty(len(x))
+        for begin in range(0, len(x), _ROWS_AT_ONCE):
+            rows = slice(begin, begin + _ROWS_AT_ONCE)
+            found[rows] = matern(_squares(x[rows], self.points)) @ self.coefficients + self.mean
+        return found
+
+    def covariance(self, descriptors: NDArray[np.float32]) -> Array:
+        """Return the covariance of the process between slabs (Rasmussen and Williams, eq. 2.26).
+
+        Of what the process describes, without the noise of a label: neither is the blend with networks and
+        trees in it, whose sigma `model.evaluation.calibration` gives slab by slab.
+
+        Parameters
+        ----------
+        descriptors
+            [m, D], for example of all facets of a crystal.
+
+        Returns
+        -------
+        array
+            [m, m], in the target's unit squared.
+
+        Raises
+        ------
+        InputError
+            If the process was written by a version that kept its mean alone.
+        """
+        if self.variance is None or self.noise is None:
+            raise InputError("its Gaussian process has a mean alone (older version): train the model again")
+        x = self._scaled(descriptors)
+        across = self.variance * matern(_squares(self.points, x))
+        known = solve_triangular(self._factor, across, lower=True, overwrite_b=True)  # [n, m]
+        return np.asarray(self.variance * matern(_squares(x, x)) - known.T @ known)
+
+    @cached_property
+    def _factor(self) -> Array:
+        """Cholesky factor [n, n] of the labels' covariance: larger than all else, so no file keeps it."""
+        assert self.variance is not None and self.noise is not None  # see `covariance`
+        covariance = self.variance * matern(_squares(self.points, self.points))
+        covariance.flat[:: len(covariance) + 1] += self.noise
+        return np.asarray(cholesky(covariance, lower=True, overwrite_a=True))
+
+    def _scaled(self, descriptors: NDArray[np.float32]) -> Array:
+        return _bounded(descriptors.astype(np.float64), self.centre, self.scale) / self.lengths
+
+    def state(self) -> dict[str, Any]:
+        """Return tensors and numbers for a file."""
+        arrays = {name: torch.from_numpy(getattr(self, name)) for name in _ARRAYS}
+        return {**arrays, **{name: getattr(self, name) for name in _NUMBERS}}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], width: int) -> Self:
+        """Read `state`.
+
+        Parameters
+        ----------
+        state
+            What was written.
+        width
+            D, number of descriptors.
+
+        Raises
+        ------
+        InputError
+            If its parts do not fit together.
+        """
+        try:
+            arrays = {name: state[name].double().numpy() for name in _ARRAYS}
+            numbers = {name: float(state[name]) for name in _NUMBERS if state.get(name) is not None}
+            process = cls(**arrays, **numbers)  # type: ignore[arg-type]  # names tell arrays from numbers
+            whole = process._is_whole(width)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+            raise InputError(f"its Gaussian process is damaged ({error})") from error
+        if not whole:
+            raise InputError("the parts of its Gaussian process do not fit together")
+        return process
+
+    def _is_whole(self, width: int) -> bool:
+        """Whether all parts have their shape, and numbers that can be reckoned with."""
+        n = self.coefficients.size
+        return bool(
+            n
+            and self.centre.shape == self.scale.shape == self.lengths.shape == (width,)
+            and self.points.shape == (n, width)
+            and self.coefficients.shape == (n,)
+            and all(np.isfinite(getattr(self, name)).all() for name in (*_ARRAYS, "mean"))
+            and (self.lengths > 0).all()
+            and all(value is None or 0 < value < np.inf for value in (self.variance, self.noise))
+        )
+
+
+_ARRAYS = ("centre", "scale", "lengths", "points", "coefficients")
+_NUMBERS = ("mean", "variance", "noise")
+
+
+def matern(squares: Array) -> Array:
+    """Return Matern's kernel of smoothness 3/2: k = (1 + √3 r) exp(−√3 r), Rasmussen and Williams, eq. 4.17.
+
+    Parameters
+    ----------
+    squares
+        r², squared distances in units of the lengths; any shape, which the result has.
+    """
+    r = np.sqrt(3 * squares)
+    return np.asarray((1 + r) * np.exp(-r))
+
+
+def matern_slope(squares: Array) -> Array:
+    """Return the derivative of `matern` with respect to r²: −3/2 exp(−√3 r)."""
+    return np.asarray(-1.5 * np.exp(-np.sqrt(3 * squares)))
+
+
+def loss(x: Array, y: Array, theta: Array) -> tuple[float, Array]:
+    """Return minus the logarithm of the posterior of lengths, noise and amplitude, and its gradient.
+
+    The likelihood is Rasmussen and Williams' eqs. 5.8 and 5.9, up to a constant. The prior, with a density
+    exp(−`LENGTH` / l) in the logarithm of each length l, keeps those of idle descriptors from being short.
+
+    Parameters
+    ----------
+    x
+        [n, D], standardised descriptors.
+    y
+        [n], standardised labels.
+    theta
+        [D + 2], logarithms of the lengths, of the noise beyond `LEAST_NOISE` and of the amplitude.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If the covariance is not positive definite.
+    """
+    n, log_lengths, extra, amplitude = len(y), theta[:-2], np.exp(theta[-2]), np.exp(theta[-1])
+    points = x / np.exp(log_lengths)
+    squares = _squares(points, points)
+    kernel = matern(squares)
+    covariance = amplitude * kernel
+    covariance.flat[:: n + 1] += LEAST_NOISE + extra
+    lower, _ = cho_factor(covariance, lower=True, overwrite_a=True)
+    inverse, _ = lapack.dpotri(lower, lower=1)
+    inverse = np.tril(inverse)
+    inverse += np.tril(inverse, -1).T
+    solved = inverse @ y
+    prior = LENGTH * np.exp(-log_lengths)
+    value = 0.5 * y @ solved + np.log(np.diagonal(lower)).sum() + prior.sum()
+    inner = 0.5 * (inverse - np.outer(solved, solved))  # derivative by the covariance
+    by_square = inner * matern_slope(squares)
+    by_square *= amplitude
+    # sum over pairs of by_square (x_i - x_j)^2, without the pairs
+    spread = 2 * (by_square.sum(axis=1) @ points**2 - (points * (by_square @ points)).sum(axis=0))
+    gradient = np.concatenate(
+        [-2 * spread - prior, [extra * np.trace(inner), amplitude * (inner * kernel).sum()]]
+    )
+    return float(value), gradient
+
+
+def _learn(x: Array, y: Array) -> list[tuple[Array, float, float]]:
+    """Return logarithms of the lengths [D], noise and amplitude at each of `STAGES`."""
+    theta = torch.full((x.shape[1] + 2,), np.log(LENGTH), dtype=torch.float64)
+    theta[-2], theta[-1] = np.log(NOISE), 0.0
+    adam = torch.optim.Adam([theta], lr=STEP)
+    found = []
+    for step in range(STAGES[-1] + 1):
+        if step in STAGES:
+            now = theta.numpy().copy()
+            found.append((now[:-2], LEAST_NOISE + float(np.exp(now[-2])), float(np.exp(now[-1]))))
+        if step < STAGES[-1]:
+            theta.grad = torch.from_numpy(loss(x, y, theta.numpy())[1])
+            adam.step()
+    return found
+
+
+def _bounded(descriptors: Array, centre: Array, scale: Array) -> Array:
+    return np.asarray(np.clip((descriptors - centre) * scale, -BOUND, BOUND))
+
+
+def _squares(a: Array, b: Array) -> Array:
+    """Squared distances [n, m] between rows."""
+    squares: Array = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * a @ b.T
+    np.maximum(squares, 0, out=squares)
+    return squares

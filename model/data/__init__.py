@@ -1,0 +1,1 @@
+"""Labelled slabs: imported, joined into data sets, split, and where they came from."""

@@ -1,0 +1,426 @@
+"""Labelled slabs as the network sees them.
+
+What must stay together: identical slabs, and slabs that were cut from one crystal.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from model.data.disjoint_sets import DisjointSets
+from model.data.formula_key import formula_key
+from model.graphs.cache import build_graphs
+from model.graphs.graph import GraphSettings, SlabGraph
+from model.graphs.slab_frame import PlainSlab, frame_of
+from model.graphs.thickness import crystal_inside
+from stores.connections import open_store
+from stores.errors import InputError
+from stores.labelled import (
+    OWN_TARGETS,
+    count_excluded,
+    heads_of,
+    labelled_slabs,
+    of_methods,
+    values_by_head,
+    wanted_targets,
+)
+from stores.learning.snapshots import find_snapshot, snapshot_slabs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+
+    from model.graphs.cache import GraphCache
+    from stores.labelled import LabelledSlab
+    from stores.learning.snapshots import Snapshot
+
+
+SIGNATURE_TOLERANCE = 0.01
+"""Two slabs are identical if no entry of their signatures differs by more."""
+VOLUME_TOLERANCE = 0.01
+"""Crystals of one formula whose volumes per atom differ by a smaller share are one compound."""
+NEAR_COMPOSITION = 0.1
+"""A slab that does not show its crystal belongs to the compound of its system that is as near."""
+
+
+def group_identical(graphs: Sequence[SlabGraph], same: Sequence[Hashable] = ()) -> list[int]:
+    """Return a number for each slab, the same for identical ones.
+
+    Parameters
+    ----------
+    graphs
+        Built with equal settings.
+    same
+        For each slab a key, or None; slabs of an equal key are taken as identical, too (one termination cut
+        at two thicknesses).
+
+    Returns
+    -------
+    list of int
+        Numbers from 0 in the order of first appearance.
+    """
+    sets: DisjointSets[int] = DisjointSets()
+    alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for i, graph in enumerate(graphs):
+        alike[(*np.unique(graph.numbers).tolist(), -len(graph.signature))].append(i)
+    for members in alike.values():
+        tree = cKDTree(np.array([graphs[i].signature for i in members], dtype=np.float64))
+        for a, b in sorted(tree.query_pairs(SIGNATURE_TOLERANCE, p=np.inf)):
+            sets.join(members[a], members[b])
+    first: dict[Hashable, int] = {}
+    for i, key in enumerate(same):
+        if key is not None:
+            sets.join(first.setdefault(key, i), i)
+    numbers: dict[int, int] = {}
+    return [numbers.setdefault(sets.find(i), len(numbers)) for i in range(len(graphs))]
+
+
+def compound_keys(
+    compounds: Sequence[str], chemsystems: Sequence[str], compositions: Sequence[dict[str, int]]
+) -> list[tuple[str, str]]:
+    """Return for each slab the formula of its compound and a key that slabs of one compound share.
+
+    Parameters
+    ----------
+    compounds
+        Formula of the crystal and its volume per atom (A^3), or a formula alone where the slab does not show
+        its crystal; see `stores.labelled.LabelRecord.compound`.
+    chemsystems
+        Such as Ag-Mg.
+    compositions
+        Of the slabs.
+    """
+    volumes: dict[str, list[float]] = defaultdict(list)
+    for text in compounds:
+        formula, _, volume = text.partition(" ")
+        if volume:
+            volumes[formula].append(float(volume))
+    begins: dict[str, list[float]] = {}
+    for formula, found in volumes.items():
+        ascending = sorted(found)
+        starts = [ascending[0]]
+        for before, after in pairwise(ascending):
+            if after > before * (1 + VOLUME_TOLERANCE):
+                starts.append(after)
+        begins[formula] = starts
+
+    keys: list[tuple[str, str]] = []
+    known: dict[str, list[tuple[dict[str, float], tuple[str, str]]]] = defaultdict(list)
+    for text, system in zip(compounds, chemsystems, strict=True):
+        formula, _, volume = text.partition(" ")
+        if not volume:
+            keys.append(("", ""))
+            continue
+        start = max(v for v in begins[formula] if v <= float(volume))
+        key = (formula, f"{formula} {start:.1f}")
+        keys.append(key)
+        known[system].append((_shares(formula), key))
+    for i, (text, system, composition) in enumerate(zip(compounds, chemsystems, compositions, strict=True)):
+        if keys[i] == ("", ""):
+            total = sum(composition.values())
+            own = {element: count / total for element, count in composition.items()}
+            nearest = min(
+                ((_difference(own, shares), key) for shares, key in known[system]), default=(2.0, ("", ""))
+            )
+            keys[i] = nearest[1] if nearest[0] <= NEAR_COMPOSITION else (text, text)
+    return keys
+
+
+def _shares(formula: str) -> dict[str, float]:
+    from pymatgen.core import Composition
+
+    return {
+        str(element): float(share) for element, share in Composition(formula).fractional_composition.items()
+    }
+
+
+def _difference(one: dict[str, float], other: dict[str, float]) -> float:
+    return sum(abs(one.get(e, 0.0) - other.get(e, 0.0)) for e in one.keys() | other.keys()) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One labelled slab.
+
+    Attributes
+    ----------
+    record_id
+        Of the record in the store.
+    graph
+        Of the as-cut slab.
+    targets
+        Every target of the data set by name; None where the slab has no label.
+    formula
+        Reduced formula of the compound, or of the slab where the compound is not known.
+    chemsys
+        Elements in alphabetical order, e.g. Ag-Mg.
+    elements
+        The same as a tuple.
+    compound
+        Key of the compound: slabs that were cut from one crystal share it.
+    group
+        Number of the group of identical slabs; a group must never straddle a split.
+    crystal
+        Name of the compound made of its own composition only, see `model.data.formula_key.formula_key`.
+    source_id
+        Of an imported slab in its source, by which published splits name it.
+    """
+
+    record_id: str
+    graph: SlabGraph
+    targets: dict[str, float | None]
+    formula: str
+    chemsys: str
+    elements: tuple[str, ...]
+    compound: str
+    group: int
+    crystal: str = ""
+    source_id: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled slabs and the names of their targets, in a fixed order.
+
+    Attributes
+    ----------
+    entries
+        Sorted as in their source.
+    targets
+        Names of the targets.
+    skipped
+        One line for each labelled slab that no graph could be made of.
+    snapshot
+        Id of the snapshot that they come from, if any.
+    excluded
+        Labels that an audit keeps out, by target.
+    """
+
+    entries: tuple[Entry, ...]
+    targets: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
+    snapshot: str | None = None
+    excluded: Mapping[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def __getitem__(self, index: int) -> Entry:
+        return self.entries[index]
+
+    def subset(self, indices: Sequence[int]) -> Dataset:
+        """Return the entries with these numbers, in this order."""
+        entries = tuple(self.entries[i] for i in indices)
+        return Dataset(entries, self.targets, snapshot=self.snapshot, excluded=self.excluded)
+
+    @classmethod
+    def from_store(
+        cls,
+        uri: str | Sequence[str],
+        targets: Sequence[str] | None = None,
+        *,
+        settings: GraphSettings | None = None,
+        methods: Sequence[str] | None = None,
+        separate: bool = False,
+        cache: GraphCache | None = None,
+        tick: Callable[[int, int], None] | None = None,
+    ) -> Self:
+        """Join the imported slabs and the accepted surfaces of a store, or of several.
+
+        Parameters
+        ----------
+        uri
+            The store, or the stores: a target may be labelled in some of them only.
+        targets
+            Names wanted; by default all that the store has labels of.
+        settings
+            How graphs are built; the defaults are the paper's.
+        methods
+            Only labels of these method fingerprints; a beginning that fits one of them alone will do.
+        separate
+            Where a target was computed by several methods, make one target of each, named
+            ``target@fingerprint``, instead of refusing.
+        cache
+            Of graphs; None builds all.
+        tick
+            Called with the number of graphs done and how many there are.
+
+        Returns
+        -------
+        Dataset
+            Slabs with at least one label, in the order of their ids.
+
+        Raises
+        ------
+        InputError
+            If there is no such store, target or method, no label at all, a target has labels of several
+            methods, or two stores hold different records under one id.
+        StoreError
+            If the store cannot be read.
+        """
+        uris = (uri,) if isinstance(uri, str) else tuple(uri)
+        found: dict[str, tuple[_Slab, str]] = {}
+        for one in uris:
+            with open_store(one, must_exist=True) as store:
+                for slab in map(_Slab.of, labelled_slabs(store)):
+                    other, where = found.setdefault(slab.record_id, (slab, one))
+                    if (other.targets, other.method) != (slab.targets, slab.method):
+                        raise InputError(
+                            f"The record {slab.record_id} has other labels in {where} than in {one}; "
+                            "bring one of the stores up to date."
+                        )
+        slabs = of_methods([found[name][0] for name in sorted(found)], methods)
+        named = ", ".join(uris)
+        place = f"The store {named}" if len(uris) == 1 else f"What the stores {named} hold together"
+        heads = heads_of(slabs, wanted_targets(slabs, targets, place), separate=separate)
+        return cls._build(slabs, heads, settings, cache, tick)
+
+    @classmethod
+    def from_snapshot(
+        cls,
+        uri: str,
+        snapshot: str,
+        targets: Sequence[str] | None = None,
+        *,
+        settings: GraphSettings | None = None,
+        cache: GraphCache | None = None,
+        tick: Callable[[int, int], None] | None = None,
+    ) -> Self:
+        """Read the labelled slabs of a snapshot: what `from_store` gave when it was made, to the last digit.
+
+        Parameters
+        ----------
+        uri
+            The store.
+        snapshot
+            Id, or a beginning that fits one alone.
+        targets
+            Names of the snapshot's heads, or of targets, each of which may have several; by default all.
+        settings, cache, tick
+            See `from_store`.
+
+        Raises
+        ------
+        InputError
+            If there is no such store, snapshot or target.
+        StoreError
+            If the snapshot cannot be read, or has lost data.
+        """
+        with open_store(uri, must_exist=True) as store:
+            found = find_snapshot(store, snapshot)
+            heads: dict[tuple[str, str], str] = {}
+            for wanted in _names_of(found) if targets is None else targets:
+                fitting = [head for head in found.heads if wanted in (head.name, head.target)]
+                if not fitting:
+                    there = ", ".join(head.name for head in found.heads)
+                    raise InputError(f"The snapshot {found.id} has no labels {wanted}; it has {there}.")
+                heads |= {(head.target, head.method): head.name for head in fitting}
+            slabs = [_Slab.of(slab) for slab in snapshot_slabs(store, found)]
+        return cls._build(slabs, heads, settings, cache, tick, found.id)
+
+    @classmethod
+    def _build(
+        cls,
+        slabs: list[_Slab],
+        heads: Mapping[tuple[str, str], str],
+        settings: GraphSettings | None,
+        cache: GraphCache | None,
+        tick: Callable[[int, int], None] | None,
+        snapshot: str | None = None,
+    ) -> Self:
+        """Join graphs and values of the slabs that have one of the heads."""
+        excluded = count_excluded(slabs, {target for target, _ in heads})
+        values = values_by_head(slabs, heads)
+        kept = [i for i, value in enumerate(values) if any(v is not None for v in value.values())]
+        slabs, values = [slabs[i] for i in kept], [values[i] for i in kept]
+        built = build_graphs(
+            [slab.slab for slab in slabs], settings or GraphSettings(), cache=cache, tick=tick
+        )
+        skipped = tuple(
+            f"{slab.record_id}: {graph}"
+            for slab, graph in zip(slabs, built, strict=True)
+            if isinstance(graph, InputError)
+        )
+        usable = [
+            (slab, value, graph)
+            for slab, value, graph in zip(slabs, values, built, strict=True)
+            if isinstance(graph, SlabGraph)
+        ]
+        groups = group_identical([graph for _, _, graph in usable], [slab.same for slab, _, _ in usable])
+        compounds = compound_keys(
+            [slab.compound for slab, _, _ in usable],
+            [slab.chemsys for slab, _, _ in usable],
+            [slab.composition for slab, _, _ in usable],
+        )
+        entries = tuple(
+            Entry(
+                record_id=slab.record_id,
+                graph=graph,
+                targets=value,
+                formula=formula,
+                chemsys=slab.chemsys,
+                elements=tuple(sorted(slab.composition)),
+                compound=key,
+                group=group,
+                crystal=slab.crystal,
+                source_id=slab.source_id,
+            )
+            for (slab, value, graph), group, (formula, key) in zip(usable, groups, compounds, strict=True)
+        )
+        return cls(entries, tuple(heads.values()), skipped, snapshot, excluded)
+
+
+def _names_of(snapshot: Snapshot) -> list[str]:
+    """Return the names of heads in the order of `from_store`: our targets first, then the others by name."""
+    heads = sorted(snapshot.heads, key=lambda head: (head.target not in OWN_TARGETS, head.name))
+    return [head.name for head in heads]
+
+
+@dataclass(frozen=True, eq=False)
+class _Slab:
+    """A labelled slab whose structure is arrays, which take a tenth of the memory."""
+
+    record_id: str
+    slab: PlainSlab
+    targets: dict[str, float]
+    method: str
+    chemsys: str
+    composition: dict[str, int]
+    compound: str
+    crystal: str
+    same: Hashable
+    excluded: tuple[str, ...]
+    source_id: str
+
+    @classmethod
+    def of(cls, found: LabelledSlab) -> Self:
+        plain = PlainSlab.from_dict(found.slab or {}, f"the slab of record {found.record_id}")
+        return cls(
+            record_id=found.record_id,
+            slab=plain,
+            targets=found.targets,
+            method=found.method,
+            chemsys=found.chemsys,
+            composition=found.composition,
+            compound=found.compound if found.compound is not None else _compound(found.formula, plain),
+            crystal=formula_key(found.formula, found.chemsys, found.compound),
+            same=found.same,
+            excluded=found.excluded,
+            source_id=found.source_id,
+        )
+
+
+def _compound(formula: str, slab: PlainSlab) -> str:
+    """Return the compound of our own slab as an imported slab has it; its formula is known."""
+    try:
+        return f"{formula} {crystal_inside(frame_of(slab))[1]:.3f}"
+    except InputError:  # also of what is no slab: its graph is refused with the reason
+        return formula

@@ -1,0 +1,166 @@
+"""What the weights of a model have learned from: in their own training, and in those they began with.
+
+Fine-tuning carries over what the starting weights were fitted to. A model that began with one that saw
+compounds of the hold-out has seen them too, however its own data were divided. Needs no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from model.data.splits import HOLDOUT, part_of
+from stores.errors import InputError
+from stores.learning.model_card import PastTraining
+from stores.learning.snapshots import find_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from model.data.dataset import Entry
+    from stores.learning.model_card import ModelCard, ModelFacts
+    from stores.surfaces import SurfaceStore
+
+NOTE = "trainings"
+"""Key under which a trained network keeps its trainings, see
+`model.training.checkpoint.TrainedModel.training`."""
+
+
+def this_training(entries: Iterable[Entry], split: str, snapshot: str | None) -> PastTraining:
+    """Note what a training saw.
+
+    Parameters
+    ----------
+    entries
+        Slabs that train or validate: the latter choose the weights that are kept.
+    split
+        Its name.
+    snapshot
+        That they come from, if any.
+    """
+    crystals = {entry.crystal for entry in entries}
+    held = tuple(sorted(name for name in crystals if part_of(name) == "test"))
+    return PastTraining(
+        split=split,
+        snapshot=snapshot,
+        compounds=len(crystals),
+        held_out=None if "" in crystals else held,  # a data set that names no crystals
+    )
+
+
+def trainings_of(models: Iterable[Mapping[str, Any]]) -> list[PastTraining]:
+    """Return the trainings behind networks, each once, the latest first.
+
+    Parameters
+    ----------
+    models
+        `model.training.checkpoint.TrainedModel.training` of each.
+    """
+    found = [
+        one
+        for training in models
+        for one in (
+            [PastTraining.model_validate(past) for past in training[NOTE]]
+            if NOTE in training
+            else _not_noted(training.get("split"), fine_tuned="start" in training)
+        )
+    ]
+    return list({one.model_dump_json(): one for one in found}.values())
+
+
+def trainings_on(card: ModelFacts) -> Sequence[PastTraining]:
+    """Return the trainings behind a registered model, the latest first."""
+    if card.trainings:
+        return card.trainings
+    return _not_noted(card.config.get("split"), fine_tuned=bool(card.config.get("transfer")))
+
+
+def seen_by(card: ModelFacts) -> frozenset[str] | None:
+    """Return the compounds of the hold-out that a model has learned from; None if that is not known."""
+    seen: set[str] = set()
+    for one in trainings_on(card):
+        if one.held_out is None:
+            return None
+        seen.update(one.held_out)
+    return frozenset(seen)
+
+
+def what_was_seen(card: ModelCard, held: Collection[str] | None = None) -> str:
+    """Say what a model has seen of the hold-out, and how; empty if it has seen nothing.
+
+    Parameters
+    ----------
+    card
+        Of the model.
+    held
+        Compounds of the hold-out that it is judged on; None: any.
+    """
+    past, seen = trainings_on(card), seen_by(card)
+
+    def of_these(names: Collection[str]) -> set[str]:
+        return set(names) if held is None else set(names) & set(held)
+
+    if seen is not None and not of_these(seen):
+        return ""
+    guilty = next(i for i, one in enumerate(past) if one.held_out is None or of_these(one.held_out))
+    how = "was trained" if guilty == 0 else "began with weights that were trained"
+    by = f"by split {past[guilty].split}" if past[guilty].split else "on data that are not known"
+    if seen is None:
+        what = "may have seen the hold-out"
+    elif held is None:
+        what = f"has seen {len(seen)} compounds of the hold-out"
+    else:
+        what = f"has seen {len(of_these(seen))} of the {len(set(held))} held-out compounds"
+    return f"{card.name} {how} {by} and {what}"
+
+
+def unlike(store: SurfaceStore, card: ModelCard, heads: Collection[str], snapshot: str) -> list[str]:
+    """Say in what a model differs from the labels it is to be judged by, one line each.
+
+    Parameters
+    ----------
+    store
+        That holds the snapshots.
+    card
+        Of the model.
+    heads
+        Targets it is judged by.
+    snapshot
+        Of the labels.
+    """
+    lines = []
+    if missing := [head for head in heads if head not in card.targets]:
+        lines.append(
+            f"{card.name} does not predict {', '.join(missing)}: there the mean of the training labels "
+            "stands in for it"
+        )
+    ours, theirs = methods_of(store, snapshot), methods_of(store, card.snapshot)
+    shared = [head for head in heads if head in card.targets]
+    if shared and ours and not theirs:
+        lines.append(f"it is not known by which method the labels of {card.name} were made")
+    others = sorted(
+        {(theirs[h], ours[h]) for h in shared if h in theirs and h in ours and theirs[h] != ours[h]}
+    )
+    lines += [
+        f"{card.name} learned from labels of {other} and is judged by labels of {own}: what the methods "
+        "differ by counts as its error"
+        for other, own in others
+    ]
+    return lines
+
+
+def methods_of(store: SurfaceStore, snapshot: str | None) -> dict[str, str]:
+    """Return the method of each head of a snapshot; empty if there is none, or it is not in the store."""
+    if snapshot is None:
+        return {}
+    try:
+        return {head.name: head.method for head in find_snapshot(store, snapshot).heads}
+    except InputError:
+        return {}
+
+
+def _not_noted(split: object, *, fine_tuned: bool) -> list[PastTraining]:
+    """Return what can be said of a model whose trainings were not noted."""
+    name = str(split or "")
+    held = () if name.partition(",")[0] == HOLDOUT else None  # "holdout, bagged"
+    own = PastTraining(split=name, held_out=held)
+    return [own, PastTraining(split="", held_out=None)] if fine_tuned else [own]

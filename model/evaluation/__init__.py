@@ -1,0 +1,1 @@
+"""Errors, calibrated uncertainty and predictions."""

@@ -1,0 +1,410 @@
+"""From slabs to numbers with their uncertainty, and warnings where they should not be trusted.
+
+Predictions of candidates, kept beside them in the store; and candidates as arrays to choose from.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model.evaluation.calibration import NORMAL_QUANTILE
+from model.graphs.cache import GraphCache, build_graphs, graph_key
+from model.graphs.graph import THICK_ENOUGH
+from model.graphs.slab_frame import PlainSlab
+from model.selection.acquisition import Pool
+from stores.cgcnn_elements import MAX_NUMBER
+from stores.errors import InputError
+from stores.learning.candidates import candidates_by_id, update_candidates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
+
+    from model.graphs.graph import GraphSettings, SlabGraph
+    from model.training.ensemble import Ensemble
+    from stores.surfaces import SurfaceStore
+
+    Document = dict[str, Any]
+
+
+POOL_FROM = 600
+"""Starting processes takes a second or two; fewer slabs than this are done before it is over."""
+
+ESTIMATED_LATTICE = "estimated lattice"
+"""Warning of a slab whose crystal has a lattice that was neither computed nor measured."""
+
+_ROUNDING = 0.01
+"""Of a thickness that is compared (A)."""
+
+_CHUNK = 64
+"""Slabs that are built, predicted and reported at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A slab that is to be predicted.
+
+    Attributes
+    ----------
+    name
+        For people: a file name, a facet, a record id.
+    slab
+        As cut from the crystal, not relaxed.
+    formula
+        Of the compound; of the slab where the compound is not known.
+    plane, termination
+        Miller index and outermost layer, as people write them; empty where unknown.
+    lattice_is_guess
+        True if the crystal's lattice was estimated, not computed or measured.
+    """
+
+    name: str
+    slab: PlainSlab
+    formula: str
+    plane: str = ""
+    termination: str = ""
+    lattice_is_guess: bool = False
+
+
+@dataclass(frozen=True)
+class SlabPrediction:
+    """What is predicted for a candidate.
+
+    Attributes
+    ----------
+    name, formula, plane, termination, lattice_is_guess
+        Of the candidate.
+    n_atoms
+        Of its cell.
+    values, sigmas
+        By target, in its unit: mean and standard deviation. The 90 % interval is `interval`.
+    distance
+        From the training slabs; above one the slab is unlike them, see
+        `model.evaluation.metrics.Predictions`.
+    warnings
+        Each a reason to trust the numbers less, in words.
+    place
+        In the embedding, see `model.evaluation.familiarity.TrainingMap.place`.
+    """
+
+    name: str
+    formula: str
+    plane: str
+    termination: str
+    lattice_is_guess: bool
+    n_atoms: int
+    values: dict[str, float]
+    sigmas: dict[str, float]
+    distance: float
+    warnings: tuple[str, ...]
+    place: tuple[float, ...] = ()
+
+    def interval(self, target: str) -> tuple[float, float]:
+        """Return both ends of the 90 % interval."""
+        half = NORMAL_QUANTILE * self.sigmas[target]
+        return self.values[target] - half, self.values[target] + half
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A candidate that is no slab, and why."""
+
+    name: str
+    reason: str
+
+
+def predict_slabs(
+    ensemble: Ensemble,
+    candidates: Iterable[Candidate],
+    *,
+    workers: int = 1,
+    cache: GraphCache | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[list[SlabPrediction], list[Refusal]]:
+    """Predict slabs.
+
+    Parameters
+    ----------
+    ensemble
+        The model.
+    candidates
+        Read one after the other, so that a long folder need not be held at once.
+    workers
+        Processes that build graphs, where there are enough slabs for it to pay.
+    cache
+        Where graphs are looked for and kept; None builds all.
+    progress
+        Called with the number of slabs done.
+
+    Returns
+    -------
+    predictions, refusals
+        In the order of the candidates.
+    """
+    settings = ensemble.graph_settings
+    found: list[SlabPrediction] = []
+    refused: list[Refusal] = []
+    for chunk, graphs in _with_graphs(iter(candidates), settings, workers, cache):
+        good = [(c, g) for c, g in zip(chunk, graphs, strict=True) if not isinstance(g, str)]
+        refused += [Refusal(c.name, g) for c, g in zip(chunk, graphs, strict=True) if isinstance(g, str)]
+        found += _predicted(ensemble, good)
+        if progress is not None:
+            progress(len(found) + len(refused))
+    return found, refused
+
+
+def _predicted(ensemble: Ensemble, good: Sequence[tuple[Candidate, SlabGraph]]) -> list[SlabPrediction]:
+    numbers, places = ensemble.predict_placed([graph for _, graph in good])
+    return [
+        SlabPrediction(
+            name=candidate.name,
+            formula=candidate.formula,
+            plane=candidate.plane,
+            termination=candidate.termination,
+            lattice_is_guess=candidate.lattice_is_guess,
+            n_atoms=len(candidate.slab.numbers),
+            values={name: float(values[i]) for name, values in numbers.mean.items()},
+            sigmas={name: float(values[i]) for name, values in numbers.sigma.items()},
+            distance=float(numbers.distance[i]),
+            warnings=_warnings(ensemble, candidate, graph, float(numbers.distance[i])),
+            place=tuple(places[i].tolist()),
+        )
+        for i, (candidate, graph) in enumerate(good)
+    ]
+
+
+def _warnings(ensemble: Ensemble, candidate: Candidate, graph: SlabGraph, distance: float) -> tuple[str, ...]:
+    """Return the reasons to trust a prediction less."""
+    from pymatgen.core import Element
+
+    symbols = {Element.from_Z(int(z)).symbol for z in np.unique(graph.numbers)}
+    unseen = sorted(symbols - set(ensemble.elements))
+    found = []
+    if unseen:
+        found.append(f"{', '.join(unseen)} not in the training set")
+    if distance > 1:
+        found.append(f"unlike the training slabs (distance {distance:.1f})")
+    if candidate.lattice_is_guess:
+        found.append(ESTIMATED_LATTICE)
+    if (thin := _thin(ensemble, graph)) is not None:
+        found.append(thin)
+    return tuple(found)
+
+
+def _thin(ensemble: Ensemble, graph: SlabGraph) -> str | None:
+    """Return why the thickness of a slab is a reason to trust its prediction less."""
+    least = ensemble.graph_settings.min_thickness
+    if graph.thickness < least - _ROUNDING:
+        return (
+            f"only {graph.thickness:.1f} A thick: it does not show how its crystal continues to {least:g} A"
+        )
+    mean_over_all = ensemble.members[0].network.config.pooling == "mean"
+    if mean_over_all and not least and graph.thickness < THICK_ENOUGH - _ROUNDING:
+        return (
+            f"only {graph.thickness:.1f} A thick, and this model averages over all atoms of slabs as they "
+            f"are: train it again to have them thickened to {THICK_ENOUGH:g} A"
+        )
+    return None
+
+
+def _with_graphs(
+    candidates: Iterator[Candidate], settings: GraphSettings, workers: int, cache: GraphCache | None
+) -> Iterator[tuple[list[Candidate], list[SlabGraph | str]]]:
+    """Yield candidates in chunks with their graphs, or with the reason why one has none."""
+    first = list(islice(candidates, POOL_FROM))
+    if workers == 1 or len(first) < POOL_FROM:
+        for chunk in _chunks(chain(first, candidates)):
+            yield chunk, _graphs_of([candidate.slab for candidate in chunk], settings, cache)
+        return
+    context = multiprocessing.get_context("spawn")
+    with _one_thread(), ProcessPoolExecutor(workers, mp_context=context) as pool:
+        # a few chunks ahead: what is built waits for the network, not all of it in memory
+        waiting: list[tuple[list[Candidate], Future[list[SlabGraph | str]]]] = []
+        for chunk in _chunks(chain(first, candidates)):
+            slabs = [candidate.slab for candidate in chunk]
+            waiting.append((chunk, pool.submit(_graphs_of, slabs, settings, cache)))
+            if len(waiting) > 2 * workers:
+                done, future = waiting.pop(0)
+                yield done, future.result()
+        for done, future in waiting:
+            yield done, future.result()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep the network to one thread while processes build graphs: waiting threads would take their cores."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _chunks(candidates: Iterator[Candidate]) -> Iterator[list[Candidate]]:
+    while chunk := list(islice(candidates, _CHUNK)):
+        yield chunk
+
+
+def _graphs_of(
+    slabs: Sequence[PlainSlab], settings: GraphSettings, cache: GraphCache | None
+) -> list[SlabGraph | str]:
+    strange = [int(slab.numbers.max(initial=0)) > MAX_NUMBER for slab in slabs]
+    known = [slab for slab, refused in zip(slabs, strange, strict=True) if not refused]
+    built = iter(build_graphs(known, settings, cache=cache))
+    return [
+        f"The slab holds element {slab.numbers.max()}; elements up to {MAX_NUMBER} are known."
+        if refused
+        else str(graph)
+        if isinstance(graph := next(built), InputError)
+        else graph
+        for slab, refused in zip(slabs, strange, strict=True)
+    ]
+
+
+_AT_ONCE = 5000
+"""Predicted and written in one go: what an interruption costs at most, but for the graphs, which stay."""
+
+_LOOKED_AT = 64
+"""Candidates that tell whether graphs must be built, for which other processes are worth starting."""
+
+_DIGITS = 6
+"""Significant digits that are kept."""
+
+
+def predict_candidates(
+    store: SurfaceStore,
+    ensemble: Ensemble,
+    version: str,
+    ids: Sequence[str],
+    *,
+    workers: int = 1,
+    cache: GraphCache | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Predict candidates and keep the numbers with them; what was done before an interruption stays.
+
+    Parameters
+    ----------
+    store
+        Where the candidates are.
+    ensemble, version
+        The model, and the name that is kept with its numbers.
+    ids
+        Of the candidates.
+    workers
+        Processes that build graphs.
+    cache
+        Of graphs; the user's own if None.
+    progress
+        Called with the number of candidates done and how many there are.
+
+    Returns
+    -------
+    int
+        How many the model could not take; they keep the reason as a warning, and no numbers.
+    """
+    cache = cache or GraphCache()
+    if workers > 1 and _mostly_built(store, ensemble, ids, cache):
+        workers = 1
+    n_refused = 0
+    for start in range(0, len(ids), _AT_ONCE):
+        documents = {
+            document["id"]: document
+            for document in candidates_by_id(store, ids[start : start + _AT_ONCE], with_slabs=True)
+        }
+
+        def tell(done: int, start: int = start) -> None:
+            if progress is not None:
+                progress(start + done, len(ids))
+
+        found, refused = predict_slabs(
+            ensemble, map(_candidate, documents.values()), workers=workers, cache=cache, progress=tell
+        )
+        for prediction in found:
+            documents[prediction.name] |= {"model": version, **_numbers(prediction)}
+        for refusal in refused:
+            nothing: Document = {
+                "predictions": {},
+                "distance": None,
+                "place": [],
+                "warnings": [refusal.reason],
+            }
+            documents[refusal.name] |= {"model": version, **nothing}
+        n_refused += len(refused)
+        update_candidates(store, list(documents.values()))
+    return n_refused
+
+
+def _mostly_built(store: SurfaceStore, ensemble: Ensemble, ids: Sequence[str], cache: GraphCache) -> bool:
+    sample = [ids[i] for i in np.unique(np.linspace(0, len(ids) - 1, _LOOKED_AT).astype(int))] if ids else []
+    documents = candidates_by_id(store, sample, with_slabs=True)
+    keys = {graph_key(_candidate(document).slab, ensemble.graph_settings) for document in documents}
+    return 2 * len(cache.get(keys)) > len(keys)
+
+
+def pool_of(documents: Sequence[Document], targets: Sequence[str], cost: Sequence[float]) -> Pool:
+    """Turn predicted candidates into arrays.
+
+    Parameters
+    ----------
+    documents
+        Candidates with predictions of all targets.
+    targets
+        In the order that the arrays are to have.
+    cost
+        One for each candidate.
+    """
+    n = len(documents)
+
+    def column(name: str, key: str) -> list[float]:
+        values = [document["predictions"][name][key] for document in documents]
+        return [np.nan if value is None else value for value in values]
+
+    return Pool.of(
+        np.array([column(name, "value") for name in targets]).T.reshape(n, len(targets)),
+        np.array([column(name, "sigma") for name in targets]).T.reshape(n, len(targets)),
+        np.array([document["place"] for document in documents], dtype=float).reshape(n, -1 if n else 0),
+        np.asarray(cost, dtype=float),
+    )
+
+
+def _candidate(document: Document) -> Candidate:
+    slab = document["slab"]
+    return Candidate(
+        name=document["id"],
+        slab=PlainSlab(
+            np.array(slab["numbers"], dtype=np.int64),
+            np.array(slab["lattice"], dtype=np.float64),
+            np.array(slab["fractional"], dtype=np.float64).reshape(-1, 3),
+        ),
+        formula=document["formula"],
+        termination=document["termination_label"],
+        lattice_is_guess=document["lattice_is_guess"],
+    )
+
+
+def _numbers(prediction: SlabPrediction) -> Document:
+    return {
+        "predictions": {
+            name: {"value": _short(value), "sigma": _short(prediction.sigmas[name])}
+            for name, value in prediction.values.items()
+        },
+        "distance": _short(prediction.distance),
+        "place": [round(x, 4) for x in prediction.place],
+        "warnings": list(prediction.warnings),
+    }
+
+
+def _short(value: float) -> float | None:
+    """Return a number with few digits; JSON knows neither NaN nor infinity."""
+    return float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""Slabs as graphs: frame, thickness, neighbours, batches, element features and their cache."""

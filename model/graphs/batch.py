@@ -1,0 +1,184 @@
+"""Several slab graphs side by side as tensors.
+
+All graphs of a data set in one set of tensors, from which batches are picked without a loop over slabs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from model.graphs.graph import SlabGraph
+
+
+@dataclass(frozen=True, eq=False)
+class GraphBatch:
+    """B slabs with N nodes and E edges together; edges are sorted by their centre.
+
+    Attributes
+    ----------
+    numbers
+        [N] int64, atomic numbers.
+    depth
+        [N] float32 (A).
+    multiplicity
+        [N] float32, atoms that a node stands for; None if every node is one atom.
+    slab_index
+        [N] int64, slab of each node.
+    n_nodes
+        [B] int64, nodes of each slab.
+    n_atoms
+        [B] float32, atoms of each slab: the sum of its multiplicities.
+    thickness
+        [B] float32 (A).
+    offsets
+        [N + 1] int64, where the edges of each node begin.
+    centre, neighbour
+        [E] int64, the nodes at the ends of each edge.
+    distance
+        [E] float32 (A).
+    edge_multiplicity
+        [E] float32; None if every edge is one edge.
+    fixed_degree
+        M if every node has exactly M edges, so that edges may be reshaped to [N, M]; else None.
+    """
+
+    numbers: torch.Tensor
+    depth: torch.Tensor
+    multiplicity: torch.Tensor | None
+    slab_index: torch.Tensor
+    n_nodes: torch.Tensor
+    n_atoms: torch.Tensor
+    thickness: torch.Tensor
+    offsets: torch.Tensor
+    centre: torch.Tensor
+    neighbour: torch.Tensor
+    distance: torch.Tensor
+    edge_multiplicity: torch.Tensor | None
+    fixed_degree: int | None
+
+    def __len__(self) -> int:
+        return len(self.n_nodes)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the batch on another device."""
+        values: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            values[field.name] = value.to(device, non_blocking=True) if torch.is_tensor(value) else value
+        return type(self)(**values)
+
+
+def collate(graphs: Sequence[SlabGraph]) -> GraphBatch:
+    """Put graphs side by side; nodes and edges keep their order.
+
+    Parameters
+    ----------
+    graphs
+        At least one.
+    """
+    nodes = np.array([graph.n_nodes for graph in graphs], dtype=np.int64)
+    edges = np.array([graph.n_edges for graph in graphs], dtype=np.int64)
+    first = np.concatenate([[0], np.cumsum(nodes)[:-1]])
+    degrees = np.concatenate([np.diff(graph.offsets) for graph in graphs]).astype(np.int64)
+    neighbour = np.concatenate([graph.neighbours for graph in graphs]).astype(np.int64)
+    neighbour += np.repeat(first, edges)
+    multiplicity = np.concatenate([graph.multiplicity for graph in graphs])
+    edge_multiplicity = np.concatenate([graph.edge_multiplicity for graph in graphs])
+    slab_index = np.repeat(np.arange(len(graphs)), nodes)
+    fixed = int(degrees[0]) if len(degrees) and (degrees == degrees[0]).all() else None
+    return GraphBatch(
+        numbers=torch.from_numpy(np.concatenate([graph.numbers for graph in graphs]).astype(np.int64)),
+        depth=torch.from_numpy(np.concatenate([graph.depth for graph in graphs])),
+        multiplicity=None if (multiplicity == 1).all() else torch.from_numpy(multiplicity),
+        slab_index=torch.from_numpy(slab_index),
+        n_nodes=torch.from_numpy(nodes),
+        n_atoms=torch.from_numpy(
+            np.bincount(slab_index, weights=multiplicity, minlength=len(graphs)).astype(np.float32)
+        ),
+        thickness=torch.tensor([graph.thickness for graph in graphs], dtype=torch.float32),
+        offsets=torch.from_numpy(np.concatenate([[0], np.cumsum(degrees)])),
+        centre=torch.from_numpy(np.repeat(np.arange(len(degrees)), degrees)),
+        neighbour=torch.from_numpy(neighbour),
+        distance=torch.from_numpy(np.concatenate([graph.distances for graph in graphs])),
+        edge_multiplicity=None if (edge_multiplicity == 1).all() else torch.from_numpy(edge_multiplicity),
+        fixed_degree=fixed,
+    )
+
+
+EDGES_PER_BATCH = 100_000
+"""Of batches that are only predicted: what fits in little memory and still keeps a processor busy."""
+
+
+@dataclass(frozen=True, eq=False)
+class PackedGraphs:
+    """n slabs side by side.
+
+    Attributes
+    ----------
+    everything
+        One batch of all slabs.
+    first_node, first_edge
+        [n + 1] int64, where the nodes and edges of each slab begin.
+    """
+
+    everything: GraphBatch
+    first_node: torch.Tensor
+    first_edge: torch.Tensor
+
+    @classmethod
+    def of(cls, graphs: Sequence[SlabGraph], device: torch.device | str = "cpu") -> Self:
+        """Pack graphs (at least one) onto a device."""
+        batch = collate(graphs).to(device)
+        first_node = functional.pad(batch.n_nodes.cumsum(0), (1, 0))
+        return cls(batch, first_node, batch.offsets[first_node])
+
+    def __len__(self) -> int:
+        return len(self.everything)
+
+    def select(self, slabs: torch.Tensor) -> GraphBatch:
+        """Return the slabs with these numbers [B] as a batch, in this order."""
+        all_ = self.everything
+        n_nodes = all_.n_nodes[slabs]
+        n_edges = (self.first_edge[1:] - self.first_edge[:-1])[slabs]
+        nodes, new_node = _ranges(self.first_node[slabs], n_nodes)
+        edges, _ = _ranges(self.first_edge[slabs], n_edges)
+        shift = torch.repeat_interleave(new_node - self.first_node[slabs], n_edges)
+        degrees = (all_.offsets[1:] - all_.offsets[:-1])[nodes]
+        return GraphBatch(
+            numbers=all_.numbers[nodes],
+            depth=all_.depth[nodes],
+            multiplicity=None if all_.multiplicity is None else all_.multiplicity[nodes],
+            slab_index=torch.repeat_interleave(torch.arange(len(slabs), device=slabs.device), n_nodes),
+            n_nodes=n_nodes,
+            n_atoms=all_.n_atoms[slabs],
+            thickness=all_.thickness[slabs],
+            offsets=functional.pad(degrees.cumsum(0), (1, 0)),
+            centre=all_.centre[edges] + shift,
+            neighbour=all_.neighbour[edges] + shift,
+            distance=all_.distance[edges],
+            edge_multiplicity=None if all_.edge_multiplicity is None else all_.edge_multiplicity[edges],
+            fixed_degree=all_.fixed_degree,
+        )
+
+    def in_order(self, edges_per_batch: int = EDGES_PER_BATCH) -> Iterator[GraphBatch]:
+        """All slabs in their order, in batches of about this many edges."""
+        number = torch.div(self.first_edge[:-1], edges_per_batch, rounding_mode="floor")
+        slabs = torch.arange(len(self), device=number.device)
+        for part in torch.split(slabs, torch.unique_consecutive(number, return_counts=True)[1].tolist()):
+            yield self.select(part)
+
+
+def _ranges(starts: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Concatenate arange(start, start + length) of each pair; also where each begins in the result."""
+    begins = lengths.cumsum(0) - lengths
+    total = int(lengths.sum())
+    index = torch.arange(total, device=starts.device)
+    return index + torch.repeat_interleave(starts - begins, lengths), begins

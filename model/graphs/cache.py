@@ -1,0 +1,235 @@
+"""Graphs on disk: one SQLite file, safe for several processes, begun anew when it is broken.
+
+A graph's key is a hash of the slab's atoms and cell, of the settings and of the code that builds graphs, so
+that nothing ever has to be declared out of date.
+
+Graphs of many slabs: from the cache where they are, else built and put there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sqlite3
+import zlib
+from contextlib import closing, suppress
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from model.graphs import graph, slab_frame
+from model.graphs import graph as folding
+from model.graphs import graph as neighbours
+from model.graphs import thickness as recut
+from model.graphs.graph import SlabGraph, graph_of_plain
+from stores.backends.wal import turn_wal_on
+from stores.errors import InputError
+from stores.paths import cache_folder
+from stores.structures import vacuum
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from model.graphs.graph import GraphSettings
+    from model.graphs.slab_frame import PlainSlab
+
+
+LOG = logging.getLogger(__name__)
+
+_ARRAYS: dict[str, Any] = {
+    "numbers": np.int16,
+    "depth": np.float32,
+    "offsets": np.int32,
+    "neighbours": np.int32,
+    "distances": np.float32,
+    "cosines": np.float32,
+    "multiplicity": np.float32,
+    "edge_multiplicity": np.float32,
+    "signature": np.float32,
+}
+_NUMBERS = ("thickness", "area", "identity")
+_TABLE = "CREATE TABLE IF NOT EXISTS graphs (key TEXT PRIMARY KEY, graph BLOB NOT NULL) WITHOUT ROWID"
+
+
+def default_cache_file() -> Path:
+    """Return ``graphs.sqlite`` in the folder of caches."""
+    return cache_folder() / "graphs.sqlite"
+
+
+@cache
+def code_version() -> str:
+    """Return a hash of the source text that decides what a graph is."""
+    digest = hashlib.sha256()
+    for module in (vacuum, slab_frame, neighbours, graph, folding, recut):
+        digest.update(Path(str(module.__file__)).read_bytes())
+    digest.update(np.__version__.encode())
+    return digest.hexdigest()
+
+
+def graph_key(slab: PlainSlab, settings: GraphSettings) -> str:
+    """Return the key of a slab's graph: a hash of all that it is made of."""
+    digest = hashlib.sha256(code_version().encode())
+    digest.update(orjson.dumps(asdict(settings), option=orjson.OPT_SORT_KEYS))
+    digest.update(np.ascontiguousarray(slab.numbers, dtype="<i8").tobytes())
+    digest.update(np.ascontiguousarray(slab.lattice, dtype="<f8").tobytes())
+    digest.update(np.ascontiguousarray(slab.fractional, dtype="<f8").tobytes())
+    return digest.hexdigest()
+
+
+class GraphCache:
+    """Graphs by their key.
+
+    Whatever is wrong with the file, at worst every graph is built again: a damaged file is removed, a file
+    that cannot be written is left alone, with a warning in the log.
+
+    Parameters
+    ----------
+    path
+        The file; made, with its folder, when the first graph is put in.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or default_cache_file()
+
+    def get(self, keys: Iterable[str]) -> dict[str, SlabGraph]:
+        """Return those graphs that are there."""
+        if not self.path.exists():
+            return {}
+        found: dict[str, SlabGraph] = {}
+        try:
+            with closing(self._connect()) as connection:
+                for key in dict.fromkeys(keys):
+                    row = connection.execute("SELECT graph FROM graphs WHERE key = ?", (key,)).fetchone()
+                    with suppress(ValueError, KeyError, TypeError):
+                        if row is not None:
+                            found[key] = unpack(row[0])
+        except (sqlite3.Error, OSError) as error:
+            self._failed(error)
+        return found
+
+    def put(self, graphs: Mapping[str, SlabGraph]) -> None:
+        """Write graphs; what is there under the same key is replaced."""
+        if not graphs:
+            return
+        rows = [(key, pack(graph)) for key, graph in graphs.items()]
+        for _ in range(2):  # the second time with a new file
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with closing(self._connect()) as connection, connection:
+                    connection.execute(_TABLE)
+                    connection.executemany("INSERT OR REPLACE INTO graphs VALUES (?, ?)", rows)
+                return
+            except (sqlite3.Error, OSError) as error:
+                if not self._failed(error):
+                    return
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=60)
+        try:
+            turn_wal_on(connection)
+            # losing the last graphs in a power cut does no harm
+            connection.execute("PRAGMA synchronous=OFF")
+            if self.path.stat().st_size > 0:
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _failed(self, error: Exception) -> bool:
+        """Remove a damaged file; say whether it is worth trying again."""
+        damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+        if "no such table" in str(error):
+            return False  # another process is just making it
+        missing = "no such column" in str(error)
+        if not damaged and not missing:
+            LOG.warning("The graph cache %s cannot be used (%s); graphs are built again.", self.path, error)
+            return False
+        LOG.info("The graph cache %s is damaged (%s) and begun anew.", self.path, error)
+        for suffix in ("", "-wal", "-shm"):
+            with suppress(OSError):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        return True
+
+
+def pack(graph: SlabGraph) -> bytes:
+    """Write a graph as bytes: CRC-32 of the rest, a line of JSON, then its arrays, all little-endian."""
+    head: dict[str, Any] = {name: getattr(graph, name) for name in _NUMBERS}
+    parts = []
+    for name, kind in _ARRAYS.items():
+        values = np.ascontiguousarray(getattr(graph, name), dtype=np.dtype(kind).newbyteorder("<"))
+        head[name] = len(values)
+        parts.append(values.tobytes())
+    body = orjson.dumps(head) + b"\n" + b"".join(parts)
+    return zlib.crc32(body).to_bytes(4, "little") + body
+
+
+def unpack(text: bytes) -> SlabGraph:
+    """Read a graph from `pack`.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        If the bytes are no graph.
+    """
+    if int.from_bytes(text[:4], "little") != zlib.crc32(memoryview(text)[4:]):
+        raise ValueError("the graph is damaged")
+    line_end = text.index(b"\n", 4)
+    head = orjson.loads(text[4:line_end])
+    values: dict[str, Any] = {name: head[name] for name in _NUMBERS}
+    start = line_end + 1
+    for name, kind in _ARRAYS.items():
+        little = np.dtype(kind).newbyteorder("<")
+        values[name] = np.frombuffer(text, little, head[name], start).astype(kind)
+        start += head[name] * little.itemsize
+    return SlabGraph(**values)
+
+
+_BATCH = 200
+"""Graphs put into the cache at once: what is built so far survives an interruption."""
+
+
+def build_graphs(
+    slabs: Sequence[PlainSlab],
+    settings: GraphSettings,
+    *,
+    cache: GraphCache | None = None,
+    tick: Callable[[int, int], None] | None = None,
+) -> list[SlabGraph | InputError]:
+    """Return a graph for each slab, or the reason why there is none.
+
+    Parameters
+    ----------
+    slabs
+        As `PlainSlab.from_structure` or `from_dict` make them.
+    settings
+        How graphs are built.
+    cache
+        Where graphs are looked for and kept; None builds all.
+    tick
+        Called with the number of graphs done and how many there are.
+    """
+    keys = [graph_key(slab, settings) for slab in slabs] if cache is not None else [""] * len(slabs)
+    found = cache.get(keys) if cache is not None else {}
+    graphs: list[SlabGraph | InputError] = []
+    fresh: dict[str, SlabGraph] = {}
+    for slab, key in zip(slabs, keys, strict=True):
+        graph: SlabGraph | InputError | None = found.get(key)
+        if graph is None:
+            try:
+                graph = graph_of_plain(slab, settings)
+            except InputError as error:
+                graph = error
+            else:
+                fresh[key] = graph
+        graphs.append(graph)
+        if cache is not None and (len(fresh) >= _BATCH or len(graphs) == len(slabs)):
+            cache.put(fresh)
+            fresh = {}
+        if tick is not None:
+            tick(len(graphs), len(slabs))
+    return graphs

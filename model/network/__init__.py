@@ -1,0 +1,1 @@
+"""SEM-CGCNN: the network, its convolutions and their compiled kernels."""

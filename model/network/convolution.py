@@ -1,0 +1,331 @@
+"""The edge part of a gated convolution as one step that keeps no edge-wide tensor.
+
+Autograd would keep six [E, C] tensors per layer (gathered atoms, both activations, their product, ...).
+Here the forward pass walks over chunks of whole slabs small enough for the processor's cache and keeps
+nothing; the backward pass computes the chunk again. On a GPU there is one chunk. On a processor
+`model.network.numba_kernels` does the same several times as fast where Numba is installed.
+
+Batch norm over all edges of a batch without ever forming the edges' values.
+
+A value of an edge is linear in its two atoms and its features, so its mean and variance over edges follow
+from sums over nodes, and the norm is a scale and a shift of the linear map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional
+
+from model.network.wiring import sum_in_bags
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from model.network.wiring import Wiring
+
+
+class GatedSum(torch.autograd.Function):
+    """Gate times message, summed over the edges of each node (the sum of eq. (2) of Shi et al. 2024).
+
+    out_i = sum_(e of i) m_e sigmoid(f_e) softplus(s_e),  (f_e, s_e) = p_i + q_j + u_e W
+
+    with p, q [N, 2 C] the centre's and the neighbour's part of the linear map, u [E, K] what is known of the
+    edge, W [K, 2 C] and m_e the edge's multiplicity. Returns [N, C].
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, p: torch.Tensor, q: torch.Tensor, w: torch.Tensor, u: torch.Tensor, wiring: Wiring
+    ) -> torch.Tensor:
+        """Keep only the inputs."""
+        atoms = torch.cat([p, q])
+        ctx.save_for_backward(atoms, w, u)
+        ctx.wiring = wiring
+        return gated_sum(atoms, w, u, wiring)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Send the gradient to atoms and to W."""
+        atoms, w, u = ctx.saved_tensors
+        d_atoms, dw = gated_sum_backward(grads[0], atoms, w, u, ctx.wiring)
+        n = len(atoms) // 2
+        return d_atoms[:n], d_atoms[n:], dw, None, None
+
+
+def gated_sum(atoms: torch.Tensor, w: torch.Tensor, u: torch.Tensor, wiring: Wiring) -> torch.Tensor:
+    """Walk over the chunks: the sum in `GatedSum` with p and q stacked in atoms [2 N, 2 C]; [N, C]."""
+    if (kernels := _kernels_for(atoms)) is not None:
+        summed: torch.Tensor = kernels.gated_sum(atoms, w, u, wiring)
+        return summed
+    n_channels = w.shape[1] // 2
+    out = atoms.new_empty(len(atoms) // 2, n_channels)
+    for n0, n1, e0, e1 in wiring.chunks:
+        z = _linear(atoms, w, u, wiring, e0, e1)
+        message, _ = _softplus(z[:, n_channels:])
+        message.mul_(z[:, :n_channels].sigmoid())
+        weight = None if wiring.multiplicity is None else wiring.multiplicity[e0:e1]
+        index = torch.arange(e1 - e0, device=z.device)
+        out[n0:n1] = sum_in_bags(index, message, wiring.offsets[n0 : n1 + 1] - e0, weight)
+    return out
+
+
+def gated_sum_backward(
+    grad: torch.Tensor, atoms: torch.Tensor, w: torch.Tensor, u: torch.Tensor, wiring: Wiring
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compute each chunk again; gradients of atoms [2 N, 2 C] and w [K, 2 C] from that of the sum [N, C]."""
+    if (kernels := _kernels_for(atoms)) is not None:
+        gradients: tuple[torch.Tensor, torch.Tensor] = kernels.gated_sum_backward(grad, atoms, w, u, wiring)
+        return gradients
+    n_channels, n_nodes = w.shape[1] // 2, len(atoms) // 2
+    d_atoms, dw = torch.empty_like(atoms), torch.zeros_like(w)
+    for n0, n1, e0, e1 in wiring.chunks:
+        z = _linear(atoms, w, u, wiring, e0, e1)
+        gate = z[:, :n_channels].sigmoid()
+        message, slope = _softplus(z[:, n_channels:])
+        index = torch.arange(e1 - e0 + 1, device=z.device)
+        weight = None if wiring.multiplicity is None else wiring.multiplicity[e0:e1]
+        upstream = sum_in_bags(wiring.centre[e0:e1], grad, index, weight)  # gathered and weighted in one step
+        upstream.mul_(gate)
+        torch.mul(upstream, slope, out=z[:, n_channels:])
+        upstream.mul_(message)
+        torch.addcmul(upstream, upstream, gate, value=-1, out=z[:, :n_channels])  # gate (1 - gate)
+        d_atoms[n0:n1] = sum_in_bags(index[:-1], z, wiring.offsets[n0 : n1 + 1] - e0, None)
+        d_atoms[n_nodes + n0 : n_nodes + n1] = sum_in_bags(
+            wiring.incoming[e0:e1] - e0, z, wiring.incoming_offsets[n0 : n1 + 1] - e0, None
+        )
+        dw.addmm_(u[e0:e1].t(), z)
+    return d_atoms, dw
+
+
+def _kernels_for(atoms: torch.Tensor) -> ModuleType | None:
+    """Return `model.network.numba_kernels` where it serves: single precision on a processor."""
+    return edge_kernels() if atoms.device.type == "cpu" and atoms.dtype == torch.float32 else None
+
+
+@cache
+def edge_kernels() -> ModuleType | None:
+    """Return `model.network.numba_kernels`; None, for torch to do it, without Numba or if it is off."""
+    try:
+        import numba
+
+        from model.network import numba_kernels as edge_kernels
+    except ImportError:
+        return None
+    return None if getattr(numba.config, "DISABLE_JIT", False) else edge_kernels
+
+
+def _softplus(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Softplus and its slope: x - log(sigmoid(x)) and sigmoid(x); half the time of the library's softplus.
+
+    Below -80 sigmoid would become zero; both results are zero there to single precision. Clamps x in place.
+    """
+    slope = x.clamp_(min=-80.0).sigmoid()
+    return x - slope.log(), slope
+
+
+def _linear(
+    atoms: torch.Tensor, w: torch.Tensor, u: torch.Tensor, wiring: Wiring, e0: int, e1: int
+) -> torch.Tensor:
+    """Return p_i + q_j + u W of the edges e0 to e1: [e1 - e0, 2 C]."""
+    starts = torch.arange(0, 2 * (e1 - e0) + 1, 2, device=atoms.device)
+    return sum_in_bags(wiring.pairs[2 * e0 : 2 * e1], atoms, starts, None).addmm_(u[e0:e1], w)
+
+
+class SlabSum(torch.autograd.Function):
+    """Sum node values over each slab: [N, C] to [B, C]; nodes are sorted by slab."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, values: torch.Tensor, slab_index: torch.Tensor, n_nodes: torch.Tensor
+    ) -> torch.Tensor:
+        """Add in the order of nodes, the same on every run."""
+        ctx.slab_index = slab_index
+        index = torch.arange(len(values), device=values.device)
+        return sum_in_bags(index, values, functional.pad(n_nodes.cumsum(0), (1, 0)), None)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        """Hand each slab's gradient to its nodes."""
+        return grads[0].index_select(0, ctx.slab_index), None, None
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeMoments:
+    """Sums over the edges of a batch that the first batch norm of every convolution needs.
+
+    Attributes
+    ----------
+    u
+        [E, K], edge features.
+    mean
+        [K], their mean over edges.
+    covariance
+        [K, K], theirs over edges.
+    outgoing, incoming
+        [N, K], sum over a node's edges (that begin, that end in it) of weight (u - mean).
+    degree_out, degree_in
+        [N], number of edges of the slab that begin at, end in the atoms of a node.
+    total
+        Number of edges.
+    """
+
+    u: torch.Tensor
+    mean: torch.Tensor
+    covariance: torch.Tensor
+    outgoing: torch.Tensor
+    incoming: torch.Tensor
+    degree_out: torch.Tensor
+    degree_in: torch.Tensor
+    total: torch.Tensor
+
+    @classmethod
+    def of(cls, u: torch.Tensor, wiring: Wiring) -> EdgeMoments:
+        """Sum once per batch; all convolutions share the edge features."""
+        weight = wiring.weight
+        exact = u.to(wiring.weight.dtype)
+        total = weight.sum()
+        mean = (weight @ exact) / total
+        centred = exact - mean
+        weighted = centred * weight[:, None]
+        return cls(
+            u=u,
+            mean=mean,
+            covariance=centred.t() @ weighted / total,
+            outgoing=wiring.sum_outgoing(weighted),
+            incoming=wiring.sum_incoming(weighted),
+            degree_out=wiring.sum_outgoing(weight[:, None])[:, 0],
+            degree_in=wiring.sum_incoming(weight[:, None])[:, 0],
+            total=total,
+        )
+
+
+class NormedGatedSum(torch.autograd.Function):
+    """Batch norm and gated sum of the edges in training: what stands in the sum of eq. (2) of Shi et al.
+
+    The values of edge e are linear in what is known of it, x_e = [v_i, v_j, u_e] with D = 2 C + K numbers,
+
+        z_e = s X (x_e - mean x) + beta,   s = gamma / sqrt(variance + eps),   variance = diag(X cov(x) X')
+
+    for each channel, X [2 C, D] being the three parts of the linear map side by side. The covariance of x
+    over the T edges of the slabs follows from nodes: v_i counts as often as edges begin at node i, v_j as
+    often as they end there, and the block of both from the sum of the neighbours' v around each node.
+
+    Everything is written out by hand, since autograd would keep and pass a dozen more [N, 2 C] tensors per
+    layer, as costly as the edges themselves when graphs are folded. With M = X' diag(d L / d variance) X,
+
+        d L / d x_e = 2 M (x_e - mean x) / T
+
+    beside what comes through z itself; summed over the edges of a node these are products of [N, C] tensors
+    with blocks of M. Nothing of it passes through the mean of x, as it adds up to zero over the edges.
+
+    Returns the sum [N, C], and mean and variance [2 C] without gradient, for the running statistics.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        v: torch.Tensor,
+        centre: torch.Tensor,
+        neighbour: torch.Tensor,
+        w: torch.Tensor,
+        gamma: torch.Tensor,
+        beta: torch.Tensor,
+        edges: EdgeMoments,
+        wiring: Wiring,
+        eps: float,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Shapes: v [N, C]; centre, neighbour [2 C, C]; w [K, 2 C]; gamma, beta [2 C]."""
+        n, total = len(v), edges.total
+        v_mean, v_mean_of_neighbours = (edges.degree_out @ v) / total, (edges.degree_in @ v) / total
+        begins, ends = v - v_mean, v - v_mean_of_neighbours  # [N, C], centred for either end of the edges
+        around = wiring.sum_neighbours(ends).mul_(wiring.node_weight[:, None])
+        linear = torch.cat([centre, neighbour, w.t()], dim=1)  # X
+        covariance = _covariance(begins, ends, around, edges)
+        spread = linear @ covariance  # [2 C, D]
+        variance = (spread * linear).sum(1).clamp_(min=0)
+        inverse = torch.rsqrt(variance + eps)
+        scale = gamma * inverse
+        u_part = edges.mean @ w
+        atoms = v.new_empty(2 * n, len(gamma))
+        torch.addmm(beta - u_part * scale, begins, (centre * scale[:, None]).t(), out=atoms[:n])
+        torch.mm(ends, (neighbour * scale[:, None]).t(), out=atoms[n:])
+        kind = edges.u.dtype  # bfloat16 on a GPU, if so chosen
+        out = gated_sum(atoms.to(kind), (w * scale).to(kind), edges.u, wiring).to(v.dtype)
+        ctx.save_for_backward(begins, ends, around, linear, w, gamma, atoms, spread, inverse)
+        ctx.edges, ctx.wiring = edges, wiring
+        mean = centre @ v_mean + neighbour @ v_mean_of_neighbours + u_part
+        ctx.mark_non_differentiable(mean, variance)
+        return out, mean, variance
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Compute the edges again."""
+        begins, ends, around, linear, w, gamma, atoms, spread, inverse = ctx.saved_tensors
+        edges: EdgeMoments = ctx.edges
+        wiring: Wiring = ctx.wiring
+        n, n_channels = begins.shape
+        centre, neighbour = linear[:, :n_channels], linear[:, n_channels : 2 * n_channels]
+        scale = gamma * inverse
+        kind = edges.u.dtype
+        upstream = grads[0].contiguous().to(kind)
+        d_atoms, d_w = (
+            part.to(begins.dtype)
+            for part in gated_sum_backward(upstream, atoms.to(kind), (w * scale).to(kind), edges.u, wiring)
+        )
+        d_p, d_q = d_atoms[:n], d_atoms[n:]
+        d_beta = d_p.sum(0)  # every edge counts once in d_p and once in d_q: both sums are equal
+        d_linear = torch.cat(
+            [d_p.t() @ begins, d_q.t() @ ends, (d_w - torch.outer(edges.mean, d_beta)).t()], 1
+        )
+        d_scale = (d_linear * linear).sum(1)
+        pull = d_scale * gamma * (-0.5 * inverse**3)  # d L / d variance
+        d_linear.mul_(scale[:, None]).addcmul_(spread, pull[:, None], value=2)
+
+        # through z itself, and through the means taken from v
+        through = d_beta * scale
+        d_v = torch.mm(d_p, centre * scale[:, None]).addmm_(d_q, neighbour * scale[:, None])
+        d_v.addr_(edges.degree_out, (through @ centre) / -edges.total)
+        d_v.addr_(edges.degree_in, (through @ neighbour) / -edges.total)
+        # through the variance
+        m = linear.t() @ (linear * (pull * (2 / edges.total))[:, None])  # 2 M / T
+        of_begins, of_ends, of_u = torch.split(m, [n_channels, n_channels, len(w)])
+        back = wiring.sum_neighbours_backward(begins * wiring.node_weight[:, None])
+        left, right = slice(n_channels), slice(n_channels, 2 * n_channels)
+        d_v.addmm_(begins * edges.degree_out[:, None], of_begins[:, left]).addmm_(around, of_ends[:, left])
+        d_v.addmm_(ends * edges.degree_in[:, None], of_ends[:, right]).addmm_(back, of_begins[:, right])
+        d_v.addmm_(edges.outgoing, of_u[:, left]).addmm_(edges.incoming, of_u[:, right])
+        d_centre, d_neighbour, d_u = torch.split(d_linear, [n_channels, n_channels, len(w)], dim=1)
+        return d_v, d_centre, d_neighbour, d_u.t(), d_scale * inverse, d_beta, None, None, None
+
+
+def _covariance(
+    begins: torch.Tensor, ends: torch.Tensor, around: torch.Tensor, edges: EdgeMoments
+) -> torch.Tensor:
+    """Covariance of [v_i, v_j, u] over edges: [D, D].
+
+    Parameters
+    ----------
+    begins, ends
+        [N, C], v less its mean over edges, of the node that an edge begins at, that it ends in.
+    around
+        [N, C], sum of `ends` over the edges of the slab that begin at the atoms of a node.
+    edges
+        Of the batch.
+    """
+    of_begins = begins.t() @ torch.cat(
+        [begins * edges.degree_out[:, None], around, edges.outgoing], dim=1
+    )  # [C, D]
+    of_ends = ends.t() @ torch.cat([ends * edges.degree_in[:, None], edges.incoming], dim=1)  # [C, C + K]
+    n_channels = begins.shape[1]
+    begins_ends, begins_u = of_begins[:, n_channels : 2 * n_channels], of_begins[:, 2 * n_channels :]
+    ends_u = of_ends[:, n_channels:]
+    rows = [
+        of_begins,
+        torch.cat([begins_ends.t(), of_ends], dim=1),
+        torch.cat([begins_u.t(), ends_u.t(), edges.covariance * edges.total], dim=1),
+    ]
+    return torch.cat(rows) / edges.total

@@ -1,0 +1,255 @@
+"""The learning side of a refresh: train a challenger, and put it before the gate.
+
+What a training writes is named by what it was made of, so that every step can be asked for again: a finished
+one is read, an unfinished one goes on.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model.data.dataset import Dataset
+from model.data.provenance import unlike, what_was_seen
+from model.data.splits import HOLDOUT
+from model.graphs.cache import GraphCache
+from model.promotion.comparison import compare_with_champion
+from model.promotion.registration import facts_of_run, weight_files
+from model.training.pretrained import Transfer
+from model.training.runs import RunSettings, run_training
+from stores.errors import InputError
+from stores.learning.registry import ConflictError, DamagedWeightsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from model.graphs.graph import GraphSettings
+    from model.training.train import Progress
+    from stores.learning.model_card import ModelCard
+    from stores.learning.registry import Action, ModelRegistry
+
+    Tell = Callable[[str], None]
+    Values = Mapping[str, NDArray[np.float64]]
+
+_TRIES = 3  # decisions that others may make first
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How challengers are trained.
+
+    Attributes
+    ----------
+    preset
+        A key of `model.training.presets.PRESETS`.
+    members
+        Networks of the ensemble.
+    epochs
+        Instead of the preset's.
+    seed
+        Of the training.
+    """
+
+    preset: str = "best"
+    members: int = 5
+    epochs: int | None = None
+    seed: int = 0
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+@dataclass
+class SnapshotData:
+    """The data set of a snapshot, read once for each way of building graphs.
+
+    Attributes
+    ----------
+    uri
+        Of the store.
+    snapshot
+        Id.
+    heads
+        Names of its heads.
+    """
+
+    uri: str
+    snapshot: str
+    heads: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Begin with nothing read."""
+        self._read: dict[GraphSettings, Dataset] = {}
+
+    def __call__(self, settings: GraphSettings, targets: tuple[str, ...] = ()) -> Dataset:
+        """Return it with these graphs; `targets` are those of a preset, the snapshot's own are taken."""
+        if settings not in self._read:
+            self._read[settings] = Dataset.from_snapshot(
+                self.uri, self.snapshot, self.heads, settings=settings, cache=GraphCache()
+            )
+        return self._read[settings]
+
+
+def train_challenger(
+    registry: ModelRegistry,
+    data: SnapshotData,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    tell: Tell,
+    progress: Callable[[int, Progress], None] | None = None,
+    before_keeping: Callable[[], None] = lambda: None,
+) -> ModelCard:
+    """Train from scratch and from the champion, and register whichever is better on validation.
+
+    Parameters
+    ----------
+    registry
+        Of the champion; gets the challenger as a candidate.
+    data
+        What is trained on.
+    recipe
+        How.
+    folder
+        Keeps both trainings; the same call goes on with what is there.
+    tell
+        Called with one line before each step.
+    progress
+        Called with the number of the member after each of its epochs.
+    before_keeping
+        Called before the model is registered; may raise, so that it is not.
+
+    Returns
+    -------
+    ModelCard
+        Of the challenger; an old one if the very same weights were registered before.
+
+    Raises
+    ------
+    InputError
+        If the preset is unknown, or a part has too few labels.
+    StoreError
+        If the disk is full, or the store cannot be written.
+    """
+    settings = RunSettings(
+        recipe.preset,
+        split=HOLDOUT,
+        seed=recipe.seed,
+        epochs=recipe.epochs,
+        members=recipe.members,
+        targets=data.heads,
+    )
+    tell("training from scratch")
+    best = folder / "scratch"
+    scratch = run_training(data, settings, best, progress=progress)
+    warm_from, note = _champion_to_begin_with(registry, recipe, folder)
+    if warm_from is not None:
+        name, start = warm_from
+        tell(f"training from {name}")
+        try:
+            warm = run_training(
+                data, replace(settings, transfer=start), folder / f"from-{name}", progress=progress
+            )
+        except InputError as error:  # the champion's network is another
+            note = f"not tried from {name}: {error}"
+        else:
+            ratio = _validation_ratio(warm, scratch)
+            if ratio < 1:
+                best = folder / f"from-{name}"
+            better, worse = (name, "scratch") if ratio < 1 else ("scratch", name)
+            note = (
+                f"trained from {better}, which was better on validation than from {worse} "
+                f"(error from {name} over that from scratch: {ratio:.3f})"
+            )
+    facts = facts_of_run(best)
+    # nobody looks at a card and thinks of the champion of that time
+    facts.note = "; ".join([note, *_unlike_champion(registry, data)])
+    before_keeping()
+    tell("keeping its weights")
+    card, _ = registry.add(facts, weight_files(best))
+    return card
+
+
+def decide(registry: ModelRegistry, card: ModelCard, data: SnapshotData, *, tell: Tell) -> tuple[Action, str]:
+    """Promote a challenger if it is better than the champion by more than chance, else reject it.
+
+    A first model has to be better than predicting the mean of the training labels.
+
+    Returns
+    -------
+    action, reason
+        What was decided, now or by whoever was first: promote or reject, and why.
+
+    Raises
+    ------
+    ConflictError
+        If others decide all the time.
+    DamagedWeightsError
+        If the challenger's weights are not whole.
+    """
+    for attempt in range(_TRIES):
+        standing = registry.book().standing(card.version)
+        if standing.state != "candidate":
+            if standing.state == "retired":  # the very weights were in use before, and somebody went back
+                return "reject", f"{card.name} is these weights already, and was retired: {standing.reason}"
+            return ("reject" if standing.state == "rejected" else "promote"), standing.reason
+        champion = registry.champion_version()
+        judgement, notes = compare_with_champion(registry, card, data, tell=tell)
+        reason = "; ".join([judgement.reason, *notes])
+        try:
+            if judgement.better:
+                registry.promote(card.version, reason, replacing=champion)
+                return "promote", reason
+            registry.reject(card.version, reason)
+            return "reject", reason
+        except ConflictError:
+            if attempt == _TRIES - 1:
+                raise
+            tell("another process decided on the models meanwhile; comparing again")
+    raise AssertionError("unreachable")
+
+
+def clear(folder: Path) -> None:
+    """Remove the trainings of a refresh that is over; the weights are in the store."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unlike_champion(registry: ModelRegistry, data: SnapshotData) -> list[str]:
+    champion = registry.champion()
+    return [] if champion is None else unlike(registry.store, champion, data.heads, data.snapshot)
+
+
+def _champion_to_begin_with(
+    registry: ModelRegistry, recipe: Recipe, folder: Path
+) -> tuple[tuple[str, Transfer] | None, str]:
+    """Return the champion as the start of a training, or why it is none."""
+    if registry.champion_version() is None:
+        return None, "trained from scratch: there was no champion"
+    place = folder / "champion"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    try:
+        card, _ = registry.extract_champion(place)
+    except DamagedWeightsError as error:
+        return None, f"trained from scratch: {error}"
+    if saw := what_was_seen(card):
+        return None, f"trained from scratch: {saw}"
+    if card.config.get("preset") != recipe.preset:
+        return None, f"trained from scratch: {card.name} has another preset ({card.config.get('preset')})"
+    return (card.name, Transfer.of(place)), ""
+
+
+def _validation_ratio(warm: Mapping[str, Any], scratch: Mapping[str, Any]) -> float:
+    """Return the error of one run over that of another on validation, mean over targets."""
+    ratios = [
+        warm["metrics"][target]["val"]["mae"] / max(metrics["val"]["mae"], 1e-12)
+        for target, metrics in scratch["metrics"].items()
+    ]
+    return float(np.mean(ratios))

@@ -1,0 +1,1 @@
+"""What to compute next: acquisition, and its simulation on known labels."""

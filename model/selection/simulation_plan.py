@@ -1,0 +1,205 @@
+"""What a simulation replays: its plan, the slabs that may be revealed, and those that are held out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model.data.splits import Split, draw, fixed_split
+from model.evaluation.metrics import labels
+from model.selection.acquisition import STRATEGIES, check_strategy
+from model.selection.improvement import Goal, front_of, hypervolume
+from model.training.presets import find_preset
+from model.training.runs import data_key, heads_of, labelled
+from stores.errors import InputError
+from stores.records import content_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from model.data.dataset import Dataset
+    from model.training.presets import Preset
+    from model.training.runs import Datasets
+
+FORMAT = "mgsurf simulation 1"
+
+VALIDATION = 0.15
+"""Share of the revealed slabs that validates; the other revealed slabs train."""
+
+
+@dataclass(frozen=True)
+class SimulationPlan:
+    """What is replayed.
+
+    Attributes
+    ----------
+    strategies
+        Of `model.selection.acquisition.STRATEGIES`.
+    seeds
+        One replay of every strategy each.
+    start, batch
+        Slabs revealed before the first training, and after each.
+    rounds
+        Batches; None: as many as `until` needs.
+    until
+        Share of the pool that is revealed in the end, and at which random sets the mark for the others.
+    preset, epochs, members
+        Of each training.
+    warm
+        Begin each training with the weights of the round before.
+    """
+
+    strategies: tuple[str, ...] = STRATEGIES
+    seeds: tuple[int, ...] = (0, 1, 2)
+    start: int = 100
+    batch: int = 100
+    rounds: int | None = None
+    until: float = 0.5
+    preset: str = "best"
+    epochs: int = 20
+    members: int = 1
+    warm: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be replayed."""
+        for name in self.strategies:
+            check_strategy(name)
+        if not 0 < self.until <= 1:
+            raise InputError(f"--until {self.until:g}: must be above 0 and at most 1, a share of the pool")
+
+    def sizes(self, pool: int) -> list[int]:
+        """Return how many slabs are revealed in each round; the last reaches the share that is asked for.
+
+        Raises
+        ------
+        InputError
+            If the pool is too small.
+        """
+        if self.start >= pool:
+            raise InputError(f"--start {self.start}: the pool has {pool} slabs; begin with fewer")
+        rounds = self.rounds
+        if rounds is None:
+            rounds = math.ceil(max(self.until * pool - self.start, 0) / self.batch)
+        return list(dict.fromkeys(min(self.start + k * self.batch, pool) for k in range(rounds + 1)))
+
+    def training(self) -> dict[str, Any]:
+        """Return what decides the numbers of a round; a longer simulation goes on from a shorter one."""
+        values = asdict(self)
+        for name in ("strategies", "seeds", "rounds", "until"):
+            del values[name]
+        return values
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Which round of which replay; for progress."""
+
+    strategy: str
+    seed: int
+    number: int
+    slabs: int
+    members: int
+
+    def label(self) -> str:
+        """Name it for people."""
+        return f"{self.strategy}, seed {self.seed}, {self.slabs} slabs"
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """Everything that all replays share."""
+
+    dataset: Dataset
+    pool: tuple[int, ...]
+    holdout: tuple[int, ...]
+    preset: Preset
+    plan: SimulationPlan
+    key: str
+
+    @cached_property
+    def by_id(self) -> dict[str, int]:
+        """Numbers of the pool's slabs by record id."""
+        return {self.dataset[i].record_id: i for i in self.pool}
+
+    @cached_property
+    def unit(self) -> dict[int, str]:
+        """Name of what a slab stays together with: the first record of identical slabs."""
+        first: dict[int, str] = {}
+        for i in self.pool:  # sorted by record id
+            first.setdefault(self.dataset[i].group, self.dataset[i].record_id)
+        return {i: first[self.dataset[i].group] for i in self.pool}
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Return the names of the targets."""
+        return self.preset.network.targets
+
+
+def world_of(datasets: Datasets, plan: SimulationPlan) -> World:
+    """Divide the labelled slabs into the pool and the hold-out.
+
+    Raises
+    ------
+    InputError
+        If no compound with labels of every target is held out.
+    """
+    preset = find_preset(plan.preset)
+    found = datasets(preset.graph, preset.network.targets)
+    heads = heads_of(found, preset.network.targets)
+    preset = replace(preset, network=replace(preset.network, targets=heads))
+    dataset = labelled(found, heads)
+    split = fixed_split(dataset)
+    if not split.test:
+        raise InputError("none of the compounds falls into the hold-out; add slabs of more compounds")
+    for name in heads:
+        if np.isnan(labels(dataset.subset(split.test), name)).all():
+            raise InputError(f"no slab of the {len(split.test)} held out has a label of {name}; add data")
+    key = content_hash([FORMAT, data_key(dataset), plan.training()])[:32]
+    pool = sorted((*split.train, *split.val), key=lambda i: dataset[i].record_id)
+    return World(dataset, tuple(pool), split.test, preset, plan, key)
+
+
+def start_set(world: World, seed: int) -> list[int]:
+    """Return the slabs that are revealed at first, the same for every strategy of a seed."""
+    names = {i: world.dataset[i].record_id for i in world.pool}
+    return sorted(world.pool, key=lambda i: (draw(seed, "start", names[i]), names[i]))[: world.plan.start]
+
+
+def parts(world: World, revealed: Sequence[int], seed: int) -> Split:
+    """Divide what is revealed; a slab, with its twins, always falls into the same part."""
+    position = {i: draw(seed, "validation", world.unit[i]) for i in revealed}
+    lowest = min(position.values())
+    val = tuple(i for i in sorted(revealed) if position[i] < VALIDATION or position[i] == lowest)
+    train = tuple(i for i in sorted(revealed) if i not in set(val))
+    return Split("simulation", seed, train, val, ())
+
+
+def goal_of(targets: tuple[str, ...]) -> Goal | None:
+    """Return the goal of expected improvement, None without both of its targets."""
+    if "surface_energy" in targets and "work_function" in targets:
+        return Goal.of(targets, maximise=["work_function"], minimise=["surface_energy"])
+    return None
+
+
+def front_share(world: World, revealed: Sequence[int]) -> float | None:
+    """Return how much of the pool's Pareto front the revealed slabs span: high work function, low energy."""
+    if (goal := goal_of(world.targets)) is None:
+        return None
+
+    def points(indices: Sequence[int]) -> NDArray[np.float64]:
+        part = world.dataset.subset(indices)
+        values = goal.upward(np.stack([labels(part, name) for name in world.targets], axis=1))
+        return values[np.isfinite(values).all(axis=1)]
+
+    everything = points(world.pool)
+    if not len(everything):
+        return None
+    reference = goal.reference(everything)
+    whole = hypervolume(front_of(everything, reference), reference)
+    return hypervolume(front_of(points(revealed), reference), reference) / whole if whole > 0 else None

@@ -1,0 +1,1 @@
+"""Training: losses, presets, checkpoints, runs, ensembles, tuning and ablation."""

@@ -1,0 +1,451 @@
+"""Many trainings side by side: Table 1 of Shi et al. over several seeds, folds and training-set sizes.
+
+Finished runs as a flat table: one row for each run and target, for pandas.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from model.evaluation.metrics import paired_difference, relative_change
+from model.training.runs import RunSettings, run_training
+from stores.errors import MgsurfError
+from stores.files import InUseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from model.evaluation.metrics import Interval
+    from model.training.pretrained import Transfer
+    from model.training.runs import Datasets
+    from model.training.train import Progress
+
+
+TABLE_1 = ("stl-surface-energy", "stl-work-function", "mtl", "gradnorm", "surface", "sem-cgcnn")
+"""Presets of the paper's Table 1, in its order."""
+
+PAPER: dict[str, dict[str, tuple[float, float]]] = {
+    "stl-surface-energy": {"surface_energy": (0.0055, 0.9056)},
+    "stl-work-function": {"work_function": (0.1253, 0.8578)},
+    "mtl": {"surface_energy": (0.0059, 0.8807), "work_function": (0.1261, 0.8843)},
+    "gradnorm": {"surface_energy": (0.0053, 0.9081), "work_function": (0.1288, 0.8802)},
+    "surface": {"surface_energy": (0.0056, 0.8986), "work_function": (0.1211, 0.8843)},
+    "sem-cgcnn": {"surface_energy": (0.0053, 0.9348), "work_function": (0.1180, 0.9072)},
+}
+"""MAE and R2 on the test part that Table 1 prints, by preset and target: one split, 3,526 slabs."""
+
+PAPER_LOSS = {"stl": 0.1727, "mtl": 0.1836, "gradnorm": 0.1708, "surface": 0.1776, "sem-cgcnn": 0.1570}
+"""Total loss that Table 1 prints; the two single-task models have one together."""
+
+REFERENCE = "sem-cgcnn"
+"""What `best` is compared with."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run: every preset with every seed, fold and training-set size.
+
+    Attributes
+    ----------
+    presets, seeds
+        At least one each.
+    split, epochs, members
+        See `RunSettings`.
+    folds
+        Cross-validation with so many folds; 0: none.
+    fractions
+        Shares of the training part.
+    params
+        See `RunSettings`.
+    transfers
+        How each run begins: None from scratch, else from a pre-trained model.
+    twins
+        See `RunSettings`.
+    """
+
+    presets: tuple[str, ...] = (*TABLE_1, "best")
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    split: str = "random"
+    epochs: int | None = None
+    members: int = 1
+    folds: int = 0
+    fractions: tuple[float, ...] = (1.0,)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    transfers: tuple[Transfer | None, ...] = (None,)
+    twins: str = ""
+
+    def runs(self) -> list[RunSettings]:
+        """List the runs: all presets with the first seed first, so that a first table comes early."""
+        return [
+            RunSettings(
+                preset,
+                self.split,
+                seed,
+                self.epochs,
+                self.members,
+                train_fraction=fraction,
+                folds=self.folds,
+                fold=fold,
+                params=dict(self.params),
+                transfer=transfer,
+                twins=self.twins,
+            )
+            for seed in self.seeds
+            for fold in range(max(self.folds, 1))
+            for fraction in self.fractions
+            for preset in self.presets
+            for transfer in self.transfers
+        ]
+
+
+class Run(Protocol):
+    """What a progress bar asks of a run."""
+
+    @property
+    def members(self) -> int:
+        """How many networks are trained."""
+        ...
+
+    def label(self) -> str:
+        """Name it for people."""
+        ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a progress callback is told: which run of how many, and, while it trains, where it is."""
+
+    number: int
+    total: int
+    run: Run
+    member: int = 0
+    line: Progress | None = None
+
+
+def ablate(
+    datasets: Datasets,
+    plan: Plan,
+    folder: Path,
+    progress: Callable[[Step], None] | None = None,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Run a plan; finished runs of the folder are read, unfinished ones go on.
+
+    Parameters
+    ----------
+    datasets
+        The labelled slabs.
+    plan
+        What is run.
+    folder
+        One run folder each below it.
+    progress
+        Called before each run and after each epoch.
+
+    Returns
+    -------
+    results, problems
+        What each finished run wrote; and what went wrong with the others, one line each.
+    """
+    tell = progress or (lambda _: None)
+    results, problems = [], []
+    runs = plan.runs()
+    for number, settings in enumerate(runs):
+        tell(Step(number, len(runs), settings))
+
+        def on_epoch(
+            member: int, line: Progress, number: int = number, settings: RunSettings = settings
+        ) -> None:
+            tell(Step(number, len(runs), settings, member, line))
+
+        try:
+            results.append(
+                run_training(datasets, settings, folder / folder_name(settings), progress=on_epoch)
+            )
+        except InUseError:
+            problems.append(f"{settings.label()}: is in work elsewhere; run the same command again later")
+        except MgsurfError as error:
+            # a training that diverges must not cost the table of all others
+            problems.append(f"{settings.label()}: {error}")
+    if not results and problems:
+        raise MgsurfError(problems[0])
+    return results, problems
+
+
+def folder_name(settings: RunSettings) -> str:
+    """Name the folder of a run by what sets it apart."""
+    split = settings.split.replace(":", "-").replace("/", "_")
+    parts = [f"seed-{settings.seed}"]
+    if settings.folds:
+        parts.append(f"fold-{settings.fold + 1}-of-{settings.folds}")
+    if settings.train_fraction < 1:
+        parts.append(f"train-{settings.train_fraction:g}")
+    if settings.members > 1:
+        parts.append(f"members-{settings.members}")
+    if settings.epochs is not None:
+        parts.append(f"epochs-{settings.epochs}")
+    if settings.twins:
+        parts.append(f"twins-{settings.twins}")
+    if settings.transfer is not None:
+        heads = "-new-heads" if settings.transfer.reset_heads else ""
+        parts.append(f"from-{settings.transfer.key[:8]}-{settings.transfer.freeze}-frozen{heads}")
+    return f"{split}/{settings.preset}/{'-'.join(parts)}"
+
+
+def table(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Summarise runs: one row for each preset and training-set size, mean and spread over seeds.
+
+    Parameters
+    ----------
+    results
+        As `ablate` returns them.
+
+    Returns
+    -------
+    list of dict
+        ``preset``, ``train_fraction``, ``runs`` (how many), ``targets``: by target ``mae``, ``r2``, ``rmse``,
+        ``macro_mae``, ``kendall_tau``, ``coverage_90``, ``spearman_sigma`` (each mean and standard
+        deviation over runs) and ``paper`` (mae, r2); ``total_loss`` likewise and ``paper_loss``. A row
+        ``stl`` adds up the losses of the two single-task presets.
+    """
+    groups: dict[tuple[str, float], list[Mapping[str, Any]]] = defaultdict(list)
+    for result in results:
+        groups[name_of(result), result["settings"]["train_fraction"]].append(result)
+    rows = [_row(preset, fraction, group) for (preset, fraction), group in groups.items()]
+    return rows + _single_task_rows(groups)
+
+
+def comparisons(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Compare `best` with the paper's model by target, paired by seed and fold, and by chemical system.
+
+    Returns
+    -------
+    dict
+        By target ``mae`` (difference of the MAEs), ``mae_relative`` (ratio minus one), both with their 95 %
+        bootstrap interval over runs, ``systems_relative`` (ratio of the macro-averages minus one, interval
+        over chemical systems) and ``pairs``. Empty where the presets have no run in common.
+    """
+    paired = _pairs(results, "best", REFERENCE)
+    targets = [t for t in (paired[0][0]["targets"] if paired else []) if t in paired[0][1]["targets"]]
+    found = {}
+    for target in targets:
+        maes = np.array([[run["metrics"][target]["test"]["mae"] for run in pair] for pair in paired])
+        systems = _system_maes(paired, target)
+        found[target] = {
+            "pairs": len(paired),
+            "mae": _interval(paired_difference(maes[:, 0], maes[:, 1])),
+            "mae_relative": _interval(relative_change(maes[:, 0], maes[:, 1])),
+            "systems": len(systems),
+            "systems_relative": _interval(relative_change(systems[:, 0], systems[:, 1])),
+        }
+    return found
+
+
+def learning_curve(results: Sequence[Mapping[str, Any]], target: str) -> list[dict[str, Any]]:
+    """Return test MAE against training-set size: ``preset``, ``n``, ``mae``, ``spread``."""
+    groups: dict[tuple[str, float], list[Mapping[str, Any]]] = defaultdict(list)
+    for result in results:
+        if target in result["metrics"]:
+            groups[name_of(result), result["settings"]["train_fraction"]].append(result)
+    points = []
+    for (preset, _), group in sorted(groups.items()):
+        mae = _mean_and_spread([run["metrics"][target]["test"]["mae"] for run in group])
+        n = round(np.mean([run["sizes"]["train"] for run in group]))
+        points.append({"preset": preset, "n": n, "mae": mae["mean"], "spread": mae["spread"]})
+    return points
+
+
+def transfer_gains(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Compare each way of fine-tuning with training from scratch at each training-set size, paired by seed.
+
+    Returns
+    -------
+    list of dict
+        ``name``, ``target``, ``n`` (training slabs), ``pairs``, ``scratch`` and ``transfer`` (mean test MAE),
+        ``relative`` (ratio minus one with its 95 % bootstrap interval over the pairs), smallest sets first.
+    """
+    names = dict.fromkeys(name_of(run) for run in results if run["settings"].get("transfer"))
+    gains = []
+    for name in names:
+        tuned = next(run for run in results if name_of(run) == name)
+        by_size = defaultdict(list)
+        for pair in _pairs(results, name, tuned["settings"]["preset"]):
+            by_size[pair[0]["settings"]["train_fraction"]].append(pair)
+        for target in tuned["targets"]:
+            for _, pairs in sorted(by_size.items()):
+                maes = np.array([[run["metrics"][target]["test"]["mae"] for run in pair] for pair in pairs])
+                gains.append(
+                    {
+                        "name": name,
+                        "target": target,
+                        "n": round(np.mean([run["sizes"]["train"] for run, _ in pairs])),
+                        "pairs": len(pairs),
+                        "scratch": float(maes[:, 1].mean()),
+                        "transfer": float(maes[:, 0].mean()),
+                        "relative": _interval(relative_change(maes[:, 0], maes[:, 1])),
+                    }
+                )
+    return gains
+
+
+def name_of(run: Mapping[str, Any]) -> str:
+    """Name what a run is compared by: its preset, and how it was fine-tuned."""
+    settings = run["settings"]
+    name = str(settings["preset"])
+    if transfer := settings.get("transfer"):
+        parts = [f"{name} fine-tuned"]
+        parts += [f"{transfer['freeze']} frozen"] if transfer["freeze"] != "none" else []
+        name = ", ".join(parts + (["new heads"] if transfer["reset_heads"] else []))
+    return name
+
+
+def _row(preset: str, fraction: float, group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    targets = {}
+    for target in group[0]["targets"]:
+        each = [run["metrics"][target] for run in group]
+        paper = PAPER.get(preset, {}).get(target)
+        targets[target] = {
+            **{name: _mean_and_spread([m["test"][name] for m in each]) for name in ("mae", "rmse", "r2")},
+            **{
+                name: _mean_and_spread([m[name] for m in each])
+                for name in ("macro_mae", "coverage_90", "spearman_sigma")
+            },
+            "kendall_tau": _mean_and_spread([m["facet_order"]["kendall_tau"] for m in each]),
+            "paper": {"mae": paper[0], "r2": paper[1]} if paper else None,
+        }
+    return {
+        "preset": preset,
+        "train_fraction": fraction,
+        "runs": len(group),
+        "targets": targets,
+        "total_loss": _mean_and_spread([run["total_loss"] for run in group]),
+        "paper_loss": PAPER_LOSS.get(preset),
+    }
+
+
+def _single_task_rows(
+    groups: Mapping[tuple[str, float], Sequence[Mapping[str, Any]]],
+) -> list[dict[str, Any]]:
+    """Add up the losses of the two single-task presets, as the paper does; one row per training-set size."""
+    rows = []
+    for fraction in dict.fromkeys(fraction for _, fraction in groups):
+        energy = groups.get((TABLE_1[0], fraction), ())
+        work = {_key(run): run for run in groups.get((TABLE_1[1], fraction), ())}
+        sums = [run["total_loss"] + work[_key(run)]["total_loss"] for run in energy if _key(run) in work]
+        if sums:
+            rows.append(
+                {
+                    "preset": "stl",
+                    "train_fraction": fraction,
+                    "runs": len(sums),
+                    "targets": {},
+                    "total_loss": _mean_and_spread(sums),
+                    "paper_loss": PAPER_LOSS["stl"],
+                }
+            )
+    return rows
+
+
+def _pairs(
+    results: Sequence[Mapping[str, Any]], ours: str, theirs: str
+) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    others = {_key(run): run for run in results if name_of(run) == theirs}
+    return [(run, others[_key(run)]) for run in results if name_of(run) == ours and _key(run) in others]
+
+
+def _key(run: Mapping[str, Any]) -> tuple[Any, ...]:
+    s = run["settings"]
+    return s["split"], s["seed"], s["folds"], s["fold"], s["train_fraction"]
+
+
+def _system_maes(
+    paired: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], target: str
+) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """MAE of both presets in each chemical system, averaged over the runs that tested it: [systems, 2]."""
+    values: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for ours, theirs in paired:
+        for system, errors in ours["metrics"][target]["by_system"].items():
+            other = theirs["metrics"][target]["by_system"].get(system)
+            if errors["n"] and other and other["n"]:
+                values[system].append((errors["mae"], other["mae"]))
+    return np.array([np.mean(values[system], axis=0) for system in sorted(values)]).reshape(-1, 2)
+
+
+def _mean_and_spread(values: Sequence[float | None]) -> dict[str, float | None]:
+    known = [value for value in values if value is not None]
+    if not known:
+        return {"mean": None, "spread": None}
+    spread = float(np.std(known, ddof=1)) if len(known) > 1 else None
+    return {"mean": float(np.mean(known)), "spread": spread}
+
+
+def _interval(interval: Interval) -> dict[str, float]:
+    return asdict(interval)
+
+
+COLUMNS = (
+    "model",
+    "split",
+    "seed",
+    "folds",
+    "fold",
+    "train_fraction",
+    "members",
+    "epochs",
+    "data",
+    "target",
+    "n_train",
+    "n_test",
+    "val_mae",
+    "mae",
+    "rmse",
+    "r2",
+    "macro_mae",
+    "kendall_tau",
+    "coverage_90",
+    "spearman_sigma",
+    "seconds",
+)
+
+
+def flat_rows(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """List what each run found on each target.
+
+    Parameters
+    ----------
+    results
+        As `model.training.ablation.ablate` returns them.
+
+    Returns
+    -------
+    list of dict
+        With the keys `COLUMNS`: what was run (``data`` tells the labelled slabs apart), then the figures of
+        the test part in the target's own unit (eV/Å² or eV) and the training time in s.
+    """
+    return [_row_of_run(run, target) for run in results for target in run["targets"]]
+
+
+def _row_of_run(run: Mapping[str, Any], target: str) -> dict[str, Any]:
+    settings, found = run["settings"], run["metrics"][target]
+    test = found["test"]
+    values = (
+        name_of(run),
+        *(settings[name] for name in ("split", "seed", "folds", "fold", "train_fraction", "members")),
+        settings["epochs"],
+        run["data"],
+        target,
+        run["sizes"]["train"],
+        test["n"],
+        found["val"]["mae"],
+        *(test[name] for name in ("mae", "rmse", "r2")),
+        found["macro_mae"],
+        found["facet_order"]["kendall_tau"],
+        found["coverage_90"],
+        found["spearman_sigma"],
+        run["seconds"],
+    )
+    return dict(zip(COLUMNS, values, strict=True))

@@ -1,0 +1,289 @@
+"""Trained models in files: configuration as JSON, numbers as tensors, no pickled code.
+
+Targets to mean zero and standard deviation one, and back.
+
+A trained network with all that a prediction needs.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+
+from model.graphs.batch import PackedGraphs
+from model.graphs.graph import GraphSettings
+from model.network.network import NetworkConfig, SurfaceNetwork
+from model.training.run_folder import version_of
+from model.training.tensor_files import read_tensors, write_tensors
+from stores.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from model.data.dataset import Dataset
+    from model.graphs.graph import SlabGraph
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Mean and standard deviation of each target on the training set, in the target's unit.
+
+    Attributes
+    ----------
+    mean, std
+        T numbers in the order of the network's targets.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, values: torch.Tensor, names: Sequence[str]) -> Self:
+        """Take mean and standard deviation of the labels there are.
+
+        Parameters
+        ----------
+        values
+            [n, T] float64, NaN where there is no label.
+        names
+            Of the targets, for the error message.
+
+        Raises
+        ------
+        InputError
+            If a target has no label in the training set.
+        """
+        known = ~values.isnan()
+        counts = known.sum(0)
+        for name, count in zip(names, counts.tolist(), strict=True):
+            if count == 0:
+                raise InputError(
+                    f"target {name!r} has no label in the training set: leave it out or add data"
+                )
+        filled = torch.where(known, values, 0.0)
+        mean = filled.sum(0) / counts
+        std = (torch.where(known, filled - mean, 0.0).square().sum(0) / counts).sqrt()
+        std = torch.where(std > 0, std, 1.0)  # one label, or all equal: any scale will do
+        return cls(tuple(mean.tolist()), tuple(std.tolist()))
+
+    def scale(self, values: torch.Tensor) -> torch.Tensor:
+        """Turn targets [n, T] in their units into standardised ones (float32)."""
+        mean, std = self._tensors(values)
+        return ((values.double() - mean) / std).float()
+
+    def unscale(self, values: torch.Tensor) -> torch.Tensor:
+        """Turn standardised values [n, T] into ones with units (float64)."""
+        mean, std = self._tensors(values)
+        return values.double() * std + mean
+
+    def _tensors(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return (
+            torch.tensor(self.mean, dtype=torch.float64, device=like.device),
+            torch.tensor(self.std, dtype=torch.float64, device=like.device),
+        )
+
+
+def target_matrix(dataset: Dataset, names: Sequence[str]) -> torch.Tensor:
+    """Labels of a data set: [n, T] float64, NaN where there is none."""
+    rows = [[entry.targets.get(name) for name in names] for entry in dataset]
+    values = [[float("nan") if value is None else value for value in row] for row in rows]
+    return torch.tensor(values, dtype=torch.float64).reshape(len(rows), len(names))
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """Network, scaler and provenance.
+
+    Attributes
+    ----------
+    network
+        With the weights that were best on validation, in evaluation mode, on the processor.
+    scaler
+        Of the targets, from the training set.
+    graph_settings
+        With which graphs must be built.
+    training
+        Settings of the training, split and its seed.
+    training_hash
+        Of the training set: graphs and labels.
+    training_elements
+        Symbols that occur in the training set.
+    history
+        One line per epoch, see `model.training.run_folder.Epoch`.
+    """
+
+    network: SurfaceNetwork
+    scaler: Scaler
+    graph_settings: GraphSettings
+    training: dict[str, Any]
+    training_hash: str
+    training_elements: tuple[str, ...]
+    history: tuple[dict[str, Any], ...]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the targets."""
+        return self.network.config.targets
+
+    def predict(self, graphs: Sequence[SlabGraph]) -> dict[str, NDArray[np.float64]]:
+        """Predict every target of slabs.
+
+        Parameters
+        ----------
+        graphs
+            Built with `graph_settings`.
+
+        Returns
+        -------
+        dict
+            [n] by target, in its unit.
+        """
+        if not graphs:
+            standardised = torch.zeros(0, len(self.targets))
+        else:
+            standardised = predict_packed(self.network, self._packed(graphs))
+        values = self.scaler.unscale(standardised.cpu()).numpy()
+        return {name: values[:, i].copy() for i, name in enumerate(self.targets)}
+
+    def embed(self, graphs: Sequence[SlabGraph]) -> NDArray[np.float32]:
+        """Output of the last shared layer: [n, H], a place for each slab among those of the training."""
+        if not graphs:
+            return np.zeros((0, self.network.config.hidden), dtype=np.float32)
+        packed = self._packed(graphs)
+        self.network.eval()
+        with torch.inference_mode():
+            return torch.cat([self.network.trunk(batch) for batch in packed.in_order()]).cpu().numpy()
+
+    def _packed(self, graphs: Sequence[SlabGraph]) -> PackedGraphs:
+        device = next(self.network.parameters()).device
+        return PackedGraphs.of(graphs, device)
+
+
+def predict_packed(network: SurfaceNetwork, graphs: PackedGraphs) -> torch.Tensor:
+    """Standardised predictions [n, T] in evaluation mode."""
+    network.eval()
+    with torch.inference_mode():
+        return torch.cat([network(batch) for batch in graphs.in_order()])
+
+
+FORMAT = "mgsurf model 1"
+_MISFITS = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError, RuntimeError, InputError)
+
+LIBRARIES = ("mgsurf", "torch", "numpy", "pymatgen")
+
+
+def save_model(model: TrainedModel, path: Path) -> None:
+    """Write a trained model; the file holds all that `load_model` needs.
+
+    The element features are a buffer of the network and travel with its weights.
+    """
+    about = {
+        "network": asdict(model.network.config),
+        "graph": asdict(model.graph_settings),
+        "scaler": asdict(model.scaler),
+        "training": model.training,
+        "training_hash": model.training_hash,
+        "training_elements": model.training_elements,
+        "history": model.history,
+        "versions": {name: version_of(name) for name in LIBRARIES},
+    }
+    write_tensors(path, {"format": FORMAT, "about": json.dumps(about), "weights": model.network.state_dict()})
+
+
+def load_model(path: Path, sha256: str | None = None) -> TrainedModel:
+    """Read a trained model.
+
+    Parameters
+    ----------
+    path
+        The file.
+    sha256
+        That it must have, see `model.training.tensor_files.read_tensors`.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, cut off, foreign, of a later format, or its parts do not fit together.
+    """
+    content = read_tensors(path, sha256=sha256)
+    if content.get("format") != FORMAT:
+        raise InputError(
+            f"{path} is not a model of this version of mgsurf (format {content.get('format')!r}, "
+            f"expected {FORMAT!r}): name a model that mgsurf train wrote"
+        )
+    try:
+        about = json.loads(content["about"])
+        config = NetworkConfig(**_without_descriptors(_tuples(about["network"], "targets")))
+        weights = content["weights"]
+        _check_sizes(about["network"], weights)
+        if not math.isfinite(sum(float(value.sum()) for value in weights.values())):
+            raise ValueError("it has weights that are not finite")
+        network = SurfaceNetwork(config, torch.zeros_like(weights["elements"]))
+        network.load_state_dict(weights)
+        return TrainedModel(
+            network=network.eval(),
+            scaler=_scaler(about["scaler"], len(config.targets)),
+            graph_settings=GraphSettings(**_known(about["graph"])),
+            training=about["training"],
+            training_hash=about["training_hash"],
+            training_elements=tuple(about["training_elements"]),
+            history=tuple(about["history"]),
+        )
+    except _MISFITS as error:
+        reason = str(error).splitlines()[0][:120]
+        raise InputError(f"{path} does not fit together ({reason}): train it again") from error
+
+
+def _check_sizes(config: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
+    """Refuse sizes that no weight has, before a network of that size is made: it could take any memory.
+
+    Raises
+    ------
+    ValueError
+        Naming the setting.
+    """
+    largest = max(len(weights), *(size for value in weights.values() for size in value.shape))
+    for name, value in config.items():
+        if isinstance(value, int) and value > largest:
+            raise ValueError(f"its weights are smaller than {name} {value}")
+
+
+def _scaler(values: dict[str, list[float]], targets: int) -> Scaler:
+    mean, std = (tuple(float(value) for value in values[name]) for name in ("mean", "std"))
+    if not len(mean) == len(std) == targets or not all(map(math.isfinite, mean + std)) or min(std) <= 0:
+        raise ValueError("its scales are damaged")
+    return Scaler(mean, std)
+
+
+def _tuples(values: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Give fields that JSON turned into lists their type back."""
+    return {name: tuple(value) if name in names else value for name, value in values.items()}
+
+
+def _without_descriptors(config: dict[str, Any]) -> dict[str, Any]:
+    """Networks of `best` once took descriptors (`model.baselines.descriptors`) beside the pooled nodes."""
+    if config.pop("descriptors", "none") != "none":
+        raise ValueError("its network takes descriptors, as none does in this version")
+    return config
+
+
+def _known(values: dict[str, Any]) -> dict[str, Any]:
+    known = {field.name for field in fields(GraphSettings)}
+    if unknown := set(values) - known:
+        raise ValueError(f"graph settings {', '.join(sorted(unknown))} are not known to this version")
+    usual = asdict(GraphSettings())
+    for name, value in values.items():
+        is_flag = isinstance(usual[name], bool)
+        if isinstance(value, bool) != is_flag or not isinstance(value, (int, type(usual[name]))):
+            raise ValueError(f"graph setting {name} {value!r}")
+        if not 0 <= value < math.inf:
+            raise ValueError(f"graph setting {name} {value!r}")
+    return values

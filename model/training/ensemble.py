@@ -1,0 +1,444 @@
+"""Several networks of one kind as one predictor, with standard deviations that can be trusted.
+
+A folder holds it: ``manifest.json`` (calibration, checksums of all files and of itself), ``member-0.pt``,
+``member-1.pt``, ... (`model.training.checkpoint`), ``map.pt`` (where the training slabs lie in the first
+member's embedding) and, where the preset has them, trees and a Gaussian process beside the networks,
+``trees.pt`` (`model.baselines.blend`). One member is an ensemble too; its uncertainty rests on the distance
+from the training slabs and on the trees.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from model.baselines.blend import Companion
+from model.baselines.descriptors import describe_slabs
+from model.baselines.extra_trees import check_can_grow
+from model.evaluation.calibration import Calibration, calibrate, fold_numbers
+from model.evaluation.familiarity import TrainingMap
+from model.evaluation.metrics import Predictions, labels
+from model.graphs.batch import PackedGraphs
+from model.network.network import head_key
+from model.training.checked_json import REMEDY, read_json, write_json
+from model.training.checkpoint import load_model, save_model
+from model.training.tensor_files import file_checksum, read_tensors, write_tensors
+from model.training.threads import repeatable
+from model.training.train import train
+from stores.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from model.data.dataset import Dataset
+    from model.data.splits import Split
+    from model.graphs.graph import GraphSettings, SlabGraph
+    from model.network.network import NetworkConfig
+    from model.training.checkpoint import TrainedModel
+    from model.training.train import Progress, TrainingConfig
+    from model.training.transfer import Start
+
+FORMAT = "mgsurf ensemble 1"
+MANIFEST = "manifest.json"
+MAP = "map.pt"
+TREES = "trees.pt"
+
+_KEYS = {"format", "members", "trees", "targets", "elements", "calibration", "sha256"}
+
+SEED_STEP = 1000
+"""Member k of a run with seed s is trained with seed s + 1000 k: runs of neighbouring seeds share none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Members, calibration and the map of the training slabs.
+
+    Attributes
+    ----------
+    members
+        At least one; all predict the same targets from the same graphs.
+    calibration
+        By target.
+    training_map
+        In the embedding of the first member.
+    elements
+        Symbols that occur in the training set.
+    companion
+        Trees and Gaussian process beside the members, if any.
+    """
+
+    members: tuple[TrainedModel, ...]
+    calibration: dict[str, Calibration]
+    training_map: TrainingMap
+    elements: tuple[str, ...]
+    companion: Companion | None = None
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the targets."""
+        return self.members[0].targets
+
+    @property
+    def graph_settings(self) -> GraphSettings:
+        """With which graphs must be built."""
+        return self.members[0].graph_settings
+
+    def predict(self, graphs: Sequence[SlabGraph]) -> Predictions:
+        """Predict every target with its standard deviation.
+
+        Parameters
+        ----------
+        graphs
+            Built with `graph_settings`.
+        """
+        return self.predict_placed(graphs)[0]
+
+    def predict_placed(self, graphs: Sequence[SlabGraph]) -> tuple[Predictions, NDArray[np.float64]]:
+        """Predict as `predict` does; also return where the slabs lie, see `TrainingMap.place`."""
+        found = _outputs(self.members, graphs)
+        distance = self.training_map.distance(found.embedding)
+        mean, disagreement = _together(found, self.companion, graphs)
+        sigma = {
+            name: self.calibration[name].sigma(_spread(values), distance, disagreement.get(name))
+            for name, values in found.each.items()
+        }
+        predictions = Predictions(mean, sigma, distance)
+        return predictions, self.training_map.place(found.embedding)
+
+
+def train_ensemble(
+    dataset: Dataset,
+    split: Split,
+    network_config: NetworkConfig,
+    config: TrainingConfig,
+    elements: torch.Tensor,
+    graph_settings: GraphSettings,
+    *,
+    members: int = 1,
+    bagging: bool = False,
+    folder: Path | None = None,
+    progress: Callable[[int, Progress], None] | None = None,
+    starts: Sequence[Start] = (),
+    trees: int = 0,
+) -> Ensemble:
+    """Train members that differ by their seed and calibrate them on the validation part.
+
+    Parameters
+    ----------
+    dataset, split, network_config, config, elements, graph_settings
+        See `model.training.train.train`.
+    members
+        How many.
+    bagging
+        Train each on slabs drawn with replacement, groups of identical slabs as one.
+    folder
+        Keeps the state of each member, so that the same call resumes if interrupted.
+    progress
+        Called with the number of the member after each of its epochs.
+    starts
+        Pre-trained models that the members begin with, in turn; none: from scratch.
+    trees
+        Of the forest beside the members, which is grown with a Gaussian process on the whole training part;
+        0: neither.
+    """
+    if trees:
+        check_can_grow()
+    trained = []
+    for k in range(members):
+        seed = config.seed + SEED_STEP * k
+
+        def tell(line: Progress, k: int = k) -> None:
+            if progress is not None:
+                progress(k, line)
+
+        trained.append(
+            train(
+                dataset,
+                bagged(dataset, split, seed) if bagging else split,
+                network_config,
+                replace(config, seed=seed),
+                elements,
+                graph_settings,
+                folder=None if folder is None else folder / f"member-{k}",
+                progress=tell,
+                start=starts[k % len(starts)] if starts else None,
+            )
+        )
+    return assemble(trained, dataset, split, trees, config.seed)
+
+
+def bagged(dataset: Dataset, split: Split, seed: int) -> Split:
+    """Return the split with training slabs drawn with replacement, groups of identical slabs as one."""
+    groups: dict[int, list[int]] = {}
+    for i in sorted(split.train, key=lambda i: dataset[i].record_id):
+        groups.setdefault(dataset[i].group, []).append(i)
+    found = list(groups.values())
+    picks = np.random.default_rng(seed).integers(len(found), size=len(found))
+    train_part = tuple(i for pick in picks for i in found[pick])
+    return replace(split, name=f"{split.name}, bagged", train=train_part)
+
+
+@repeatable()
+def assemble(
+    members: Sequence[TrainedModel], dataset: Dataset, split: Split, trees: int = 0, seed: int = 0
+) -> Ensemble:
+    """Give trained members what stands beside them; calibrate all on the validation part of their split.
+
+    The shares of a companion are chosen on the same slabs; the calibration is cross-fitted, see
+    `model.evaluation.calibration`.
+
+    Parameters
+    ----------
+    members
+        At least one.
+    dataset, split
+        What they were trained with.
+    trees, seed
+        See `Companion.grow`; 0 trees: no companion.
+
+    Raises
+    ------
+    InputError
+        If the members predict different targets or need different graphs.
+    """
+    _check_alike(members, "the members")
+    train_part, val_part = dataset.subset(split.train), dataset.subset(split.val)
+    graphs = [entry.graph for entry in val_part]
+    validation = _outputs(members, graphs)
+    training = _outputs(members[:1], [entry.graph for entry in train_part])
+    training_map = TrainingMap.of(
+        training.embedding, validation.embedding, [entry.group for entry in train_part]
+    )
+    distance = training_map.distance(validation.embedding)
+    true = {name: labels(val_part, name) for name in validation.each}
+    folds = _calibration_folds(val_part)
+    companion: Companion | None = None
+    held_out: dict[str, NDArray[np.float64]] = {}
+    if trees:
+        companion, held_out = Companion.grow(train_part, val_part, validation.mean(), trees, seed, folds)
+    mean, disagreement = _together(validation, companion, graphs)
+    calibration = {
+        name: calibrate(
+            mean[name] - true[name],
+            _spread(values),
+            distance,
+            disagreement.get(name),
+            folds=folds,
+            held_out=held_out[name] - true[name] if name in held_out else None,
+        )
+        for name, values in validation.each.items()
+    }
+    elements = tuple(sorted({element for entry in train_part for element in entry.elements}))
+    return Ensemble(tuple(members), calibration, training_map, elements, companion)
+
+
+def _calibration_folds(val_part: Dataset) -> NDArray[np.intp]:
+    """Identical slabs share a fold."""
+    first: dict[int, str] = {}
+    for entry in sorted(val_part, key=lambda entry: entry.record_id):
+        first.setdefault(entry.group, entry.record_id)
+    return fold_numbers([first[entry.group] for entry in val_part])
+
+
+def save_ensemble(ensemble: Ensemble, folder: Path) -> None:
+    """Write an ensemble; the manifest comes last, so that a folder with one is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    members = [f"member-{k}.pt" for k in range(len(ensemble.members))]
+    for name, member in zip(members, ensemble.members, strict=True):
+        save_model(member, folder / name)
+    write_tensors(folder / MAP, ensemble.training_map.state())
+    if ensemble.companion is not None:
+        write_tensors(folder / TREES, ensemble.companion.state())
+    trees = TREES if ensemble.companion is not None else None
+    manifest = {
+        "format": FORMAT,
+        "members": members,
+        "trees": trees,
+        "targets": ensemble.targets,
+        "elements": ensemble.elements,
+        "calibration": {name: _plain(c) for name, c in ensemble.calibration.items()},
+    }
+    sha256 = {name: file_checksum(folder / name) for name in _files(members, trees is not None)}
+    write_json(folder / MANIFEST, {**manifest, "sha256": sha256})
+
+
+def load_ensemble(folder: Path) -> Ensemble:
+    """Read an ensemble.
+
+    Parameters
+    ----------
+    folder
+        As `save_ensemble` wrote it, or a folder that holds it as ``model/``. One of an older version, whose
+        manifest has no checksums, is read as well.
+
+    Raises
+    ------
+    InputError
+        If there is none, or a file is missing, changed, cut off or foreign.
+    """
+    path = manifest_of(folder)
+    if path is None:
+        raise InputError(
+            f"{folder}: holds no trained model (no {MANIFEST}); name a folder that mgsurf train wrote with "
+            "--model, or train one with mgsurf train"
+        )
+    manifest = read_json(path)
+    if manifest.get("format") != FORMAT:
+        raise InputError(f"{path}: format {manifest.get('format')!r} is not {FORMAT!r}; train it again")
+    try:
+        if unknown := ", ".join(sorted(manifest.keys() - _KEYS)):
+            raise ValueError(f"it has {unknown}")
+        names, elements = file_names(manifest), tuple(_words(manifest["elements"]))
+        calibration = {name: _calibration(values) for name, values in manifest["calibration"].items()}
+        sha256 = manifest.get("sha256", dict.fromkeys(names))
+        if set(sha256) != set(names):
+            raise ValueError("its checksums are of other files")
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: is damaged ({error}); {REMEDY}") from error
+    place = path.parent
+    members = [load_model(place / name, sha256[name]) for name in manifest["members"]]
+    _check_alike(members, str(path))
+    if set(calibration) != set(members[0].targets):
+        raise InputError(f"{path}: its calibration does not fit its members; {REMEDY}")
+    state = read_tensors(place / MAP, sha256=sha256[MAP])
+    try:
+        training_map = TrainingMap.from_state(state, members[0].network.config.hidden)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"{place / MAP}: is damaged ({error}); {REMEDY}") from error
+    companion = None
+    if TREES in names:
+        companion = _read_trees(place / TREES, sha256[TREES], members[0].targets)
+    return Ensemble(tuple(members), calibration, training_map, elements, companion)
+
+
+def manifest_of(folder: Path) -> Path | None:
+    """Return the manifest of the ensemble in a folder or in its ``model/``; None if not found."""
+    return next((p for p in (folder / MANIFEST, folder / "model" / MANIFEST) if p.is_file()), None)
+
+
+def file_names(manifest: dict[str, Any]) -> list[str]:
+    """Return the names of the files, the manifest apart, that an ensemble is read from.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If the manifest is damaged.
+    """
+    members = manifest["members"]
+    if not isinstance(members, list) or members != [f"member-{k}.pt" for k in range(len(members))]:
+        raise ValueError("its members have other names than mgsurf gives")
+    return _files(members, manifest.get("trees") is not None)
+
+
+def _files(members: Sequence[str], trees: bool) -> list[str]:
+    return [*members, MAP, *([TREES] if trees else [])]
+
+
+def _read_trees(path: Path, sha256: str | None, targets: Sequence[str]) -> Companion:
+    state = read_tensors(path, sha256=sha256)
+    try:
+        companion = Companion.from_state(state)
+        if not set(companion.forests) <= set(targets):
+            raise InputError("its trees and process are of other targets")
+    except InputError as error:
+        raise InputError(f"{path}: {error}; {REMEDY}") from error
+    return companion
+
+
+@dataclass(frozen=True, eq=False)
+class _Outputs:
+    """What members say of n slabs.
+
+    Attributes
+    ----------
+    each
+        [members, n] by target.
+    embedding
+        [n, H], of the first member.
+    """
+
+    each: dict[str, NDArray[np.float64]]
+    embedding: torch.Tensor
+
+    def mean(self) -> dict[str, NDArray[np.float64]]:
+        """Mean over the members: [n] by target."""
+        return {name: values.mean(axis=0) for name, values in self.each.items()}
+
+
+def _together(
+    found: _Outputs, companion: Companion | None, graphs: Sequence[SlabGraph]
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
+    """Mean of members and companion, and how much its trees disagree: [n] by target each."""
+    if companion is None or not graphs:
+        return found.mean(), {}
+    return companion.predict(found.mean(), describe_slabs(graphs))
+
+
+def _outputs(members: Sequence[TrainedModel], graphs: Sequence[SlabGraph]) -> _Outputs:
+    names = members[0].targets
+    if not graphs:
+        each = {name: np.zeros((len(members), 0)) for name in names}
+        return _Outputs(each, torch.zeros(0, members[0].network.config.hidden))
+    device = next(members[0].network.parameters()).device
+    packed = PackedGraphs.of(graphs, device)
+    embeddings: list[torch.Tensor] = []
+    standardised: list[list[torch.Tensor]] = [[] for _ in members]
+    with torch.inference_mode():
+        for batch in packed.in_order():
+            for k, member in enumerate(members):
+                hidden = member.network.eval().trunk(batch)
+                standardised[k].append(_heads(member, hidden).cpu())
+                if k == 0:
+                    embeddings.append(hidden.float().cpu())
+        values = [
+            member.scaler.unscale(torch.cat(parts)).numpy()
+            for member, parts in zip(members, standardised, strict=True)
+        ]
+    by_target = {name: np.stack([v[:, t] for v in values]) for t, name in enumerate(names)}
+    return _Outputs(by_target, torch.cat(embeddings))
+
+
+def _heads(member: TrainedModel, hidden: torch.Tensor) -> torch.Tensor:
+    """Standardised targets [B, T] of pooled slabs [B, H]."""
+    return torch.cat([member.network.heads[head_key(name)](hidden) for name in member.targets], dim=1)
+
+
+def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the standard deviation over members [n]; zero for one."""
+    return values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1])
+
+
+def _check_alike(members: Sequence[TrainedModel], where: str) -> None:
+    if not members:
+        raise InputError(f"{where}: no member; train the model again")
+    if any(m.targets != members[0].targets for m in members) or any(
+        m.graph_settings != members[0].graph_settings for m in members
+    ):
+        raise InputError(f"{where}: members predict different targets or need different graphs; train again")
+
+
+def _words(values: Any) -> list[str]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError(f"{str(values)[:60]} is no list of names")
+    return values
+
+
+def _plain(calibration: Calibration) -> dict[str, Any]:
+    """JSON knows no infinity."""
+    return {k: v if math.isfinite(v) else None for k, v in asdict(calibration).items()}
+
+
+def _calibration(values: dict[str, Any]) -> Calibration:
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | None):
+            raise ValueError(f"{name} is {str(value)[:60]}, no number")
+    plain: dict[str, Any] = {k: math.inf if v is None else float(v) for k, v in values.items()}
+    return Calibration(**plain | {"n": int(values["n"])})

@@ -1,0 +1,163 @@
+"""Named models: the rows of Table 1 of Shi et al., and our own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from model.graphs.graph import THICK_ENOUGH, GraphSettings
+from model.network.network import NetworkConfig
+from model.training.losses import BalanceConfig
+from model.training.train import OptimiserConfig, TrainingConfig
+from stores.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
+
+TARGETS = ("surface_energy", "work_function")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Everything that decides how a model is made, but data and seed.
+
+    Attributes
+    ----------
+    name
+        On the command line.
+    about
+        One line.
+    graph
+        How graphs are built, for training, calibration, test and prediction alike: kept in the checkpoint
+        (`model.training.checkpoint.TrainedModel.graph_settings`), from where a prediction takes it.
+    features
+        Description of the elements, a key of `model.graphs.element_features.FEATURES`.
+    network, training
+        See there.
+    trees
+        Of the forest that stands beside the networks with a Gaussian process (`model.baselines.blend`); 0:
+        neither.
+    """
+
+    name: str
+    about: str
+    graph: GraphSettings
+    features: str
+    network: NetworkConfig
+    training: TrainingConfig
+    trees: int = 0
+
+
+# Equivalent atoms are folded: the same result several times faster
+_PAPER_GRAPH = GraphSettings(max_neighbours=12, cutoff=12.0, min_thickness=THICK_ENOUGH, fold=True)
+
+
+def _paper(
+    name: str, about: str, targets: tuple[str, ...] = TARGETS, *, surface: bool, gradnorm: bool
+) -> Preset:
+    """Make a row of Table 1: 12 neighbours, embedding 64, 3 convolutions, 3 hidden layers, Adam, MSE."""
+    return Preset(
+        name=name,
+        about=about,
+        graph=_PAPER_GRAPH,
+        features="cgcnn",
+        network=NetworkConfig(targets=targets, depth="flag" if surface else "none"),
+        training=TrainingConfig(balance=BalanceConfig("gradnorm" if gradnorm else "equal")),
+    )
+
+
+_PRESETS = (
+    _paper(
+        "stl-surface-energy",
+        "CGCNN for the surface energy alone",
+        ("surface_energy",),
+        surface=False,
+        gradnorm=False,
+    ),
+    _paper(
+        "stl-work-function",
+        "CGCNN for the work function alone",
+        ("work_function",),
+        surface=False,
+        gradnorm=False,
+    ),
+    _paper("mtl", "CGCNN with two heads, equal weights", surface=False, gradnorm=False),
+    _paper("gradnorm", "CGCNN with two heads, balanced by GradNorm", surface=False, gradnorm=True),
+    _paper("surface", "CGCNN with two heads and the surface flag", surface=True, gradnorm=False),
+    _paper("sem-cgcnn", "the paper's model: surface flag and GradNorm", surface=True, gradnorm=True),
+    Preset(
+        name="best",
+        about="depth profile, surface attention, GradNorm, averaged weights, trees and Gaussian process",
+        graph=replace(_PAPER_GRAPH, whole_shells=True),
+        features="chemical",
+        network=NetworkConfig(
+            targets=TARGETS,
+            element_features=21,
+            depth="profile",
+            pooling="surface",
+            hidden_layers=2,
+            head_layers=1,
+            dropout=0.1,
+        ),
+        training=TrainingConfig(
+            epochs=100,
+            batch_size=32,
+            optimiser=OptimiserConfig("one-cycle", learning_rate=5e-3, weight_decay=0.05),
+            balance=BalanceConfig("gradnorm"),
+            loss="huber",
+            averaging=0.995,
+            clip=5.0,
+        ),
+        trees=200,
+    ),
+)
+
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in _PRESETS}
+
+
+def find_preset(name: str) -> Preset:
+    """Return the preset of this name.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if name not in PRESETS:
+        raise InputError(f"no preset {name!r}: choose {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def with_params(preset: Preset, params: Mapping[str, Any]) -> Preset:
+    """Return a preset with other settings.
+
+    Raises
+    ------
+    InputError
+        If a setting does not exist or its value is of another kind.
+    """
+    for name, value in params.items():
+        preset = _with(preset, name.split("."), value, name)
+    return preset
+
+
+def _with(target: T, path: list[str], value: Any, name: str) -> T:
+    if not is_dataclass(target) or path[0] not in {f.name for f in fields(target)}:
+        raise InputError(f"no setting {name!r}; settings are named like training.optimiser.learning_rate")
+    old = getattr(target, path[0])
+    if len(path) > 1:
+        new = _with(old, path[1:], value, name)
+    elif is_dataclass(old) or not _fits(value, old):
+        raise InputError(f"setting {name}: {value!r} does not fit; it is {old!r} by default")
+    else:
+        new = value
+    changed: Callable[..., T] = replace
+    return changed(target, **{path[0]: new})
+
+
+def _fits(value: Any, old: Any) -> bool:
+    if isinstance(old, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(old, bool)
+    return isinstance(value, (int, float) if isinstance(old, float) else type(old))

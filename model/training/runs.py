@@ -1,0 +1,357 @@
+"""One training from data to judgement, in a folder that remembers how far it came.
+
+A run folder holds ``run.json`` (settings, metrics, history; written last: a folder with it is finished),
+``model/`` (see `model.training.ensemble`), ``predictions.csv``, ``split.csv`` (readable as ``--split FILE``)
+and ``training/`` (state of an unfinished training, TensorBoard scalars).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import time
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from model.data.provenance import NOTE, this_training, trainings_of
+from model.data.splits import PARTS, Split, k_fold, part_of_training, split_dataset, write_split
+from model.evaluation.metrics import evaluate, prediction_rows, total_loss
+from model.graphs.element_features import FEATURES
+from model.training.checked_json import REMEDY, read_json, write_json, write_text
+from model.training.ensemble import save_ensemble, train_ensemble
+from model.training.presets import find_preset, with_params
+from model.training.run_folder import code_version, library_versions
+from model.training.transfer import new_elements
+from stores.errors import InputError
+from stores.files import locked
+from stores.records import content_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from model.data.dataset import Dataset
+    from model.graphs.graph import GraphSettings
+    from model.training.presets import Preset
+    from model.training.pretrained import Transfer
+    from model.training.train import Progress
+
+    Datasets = Callable[[GraphSettings, tuple[str, ...]], Dataset]
+    """Gives the data set with the graphs and the targets that a preset asks for."""
+
+LOG = logging.getLogger(__name__)
+
+FORMAT = "mgsurf run 1"
+
+FEWEST_SLABS = 15
+"""Labelled slabs below which no part would be worth its name."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What decides the numbers of a run, besides the data.
+
+    Attributes
+    ----------
+    preset
+        A key of `model.training.presets.PRESETS`.
+    split
+        See `model.data.splits.split_dataset`.
+    seed
+        Of split and training.
+    epochs
+        Instead of the preset's.
+    members, bagging
+        See `model.training.ensemble.train_ensemble`.
+    train_fraction
+        Share of the training part that is used, for learning curves.
+    params
+        Settings instead of the preset's, see `model.training.presets.with_params`.
+    folds, fold
+        Cross-validation by `split` with so many folds, and the number of this one from 0; 0 folds: none.
+    targets
+        Instead of the preset's.
+    transfer
+        The pre-trained model that the members begin with; None: from scratch.
+    twins
+        What to do about identical slabs that a split file has in two parts, see `model.data.splits`.
+    """
+
+    preset: str
+    split: str = "random"
+    seed: int = 0
+    epochs: int | None = None
+    members: int = 1
+    bagging: bool = False
+    train_fraction: float = 1.0
+    folds: int = 0
+    fold: int = 0
+    params: dict[str, Any] = field(default_factory=dict)
+    targets: tuple[str, ...] = ()
+    transfer: Transfer | None = None
+    twins: str = ""
+
+    def label(self) -> str:
+        """Name the run for people."""
+        parts = [self.preset, self.split, f"seed {self.seed}"]
+        if self.folds:
+            parts.append(f"fold {self.fold + 1} of {self.folds}")
+        if self.train_fraction < 1:
+            parts.append(f"{self.train_fraction:g} of the training part")
+        if self.params:
+            parts.append("tuned")
+        if self.transfer is not None:
+            parts.append(self.transfer.label())
+        if self.twins:
+            parts.append(f"twins: {self.twins}")
+        return ", ".join(parts)
+
+    def plain(self) -> dict[str, Any]:
+        """Return what tells runs apart; fields that older runs lack are there only where they are used."""
+        values = asdict(self)
+        del values["targets"], values["transfer"], values["twins"]
+        if self.twins:
+            values["twins"] = self.twins
+        if self.targets:
+            values["targets"] = list(self.targets)
+        if self.transfer is not None:
+            values["transfer"] = self.transfer.plain()
+        return values
+
+
+def run_training(
+    datasets: Datasets,
+    settings: RunSettings,
+    folder: Path,
+    *,
+    progress: Callable[[int, Progress], None] | None = None,
+) -> dict[str, Any]:
+    """Train, judge and keep; go on if the folder holds the same run unfinished, read it if it is finished.
+
+    Parameters
+    ----------
+    datasets
+        The labelled slabs.
+    settings
+        What is run.
+    folder
+        Made if it does not exist.
+    progress
+        Called with the number of the member after each of its epochs.
+
+    Returns
+    -------
+    dict
+        What ``run.json`` holds.
+
+    Raises
+    ------
+    InputError
+        If the preset is unknown, there are too few labelled slabs, or the folder holds another run.
+    """
+    preset = chosen_preset(settings)
+    dataset = datasets(preset.graph, preset.network.targets)
+    heads = heads_of(dataset, preset.network.targets)
+    preset = replace(preset, network=replace(preset.network, targets=heads))
+    dataset = labelled(dataset, heads)
+    asked = {"settings": settings.plain(), "data": data_key(dataset)}
+    if (finished := read_run(folder)) is not None:
+        if {key: finished.get(key) for key in asked} != asked:
+            raise InputError(
+                f"{folder}: holds a finished run of other settings or data "
+                f"({finished['label']}); choose another folder with --output or add --overwrite"
+            )
+        if dataset.snapshot not in (None, finished.get("snapshot")):  # of the very same data
+            finished["snapshot"] = dataset.snapshot
+            write_json(folder / "run.json", finished)
+        return finished
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / "run.lock", 0, "choose another folder with --output"):
+        return _run(preset, dataset, settings, folder, asked, progress)
+
+
+def chosen_preset(settings: RunSettings) -> Preset:
+    """Return the preset of a run with the targets, epochs and seed that the run asks for."""
+    preset = with_params(find_preset(settings.preset), settings.params)
+    if settings.targets:
+        preset = replace(preset, network=replace(preset.network, targets=settings.targets))
+    training = replace(preset.training, seed=settings.seed)
+    if settings.epochs is not None:
+        training = replace(training, epochs=settings.epochs)
+    return replace(preset, training=training)
+
+
+def make_split(dataset: Dataset, settings: RunSettings) -> Split:
+    """Divide a data set as a run asks for."""
+    if settings.folds:
+        if settings.twins:
+            raise InputError("--twins goes with --split FILE, not with folds; leave it out")
+        split = k_fold(dataset, settings.split, settings.folds, settings.seed)[settings.fold]
+    else:
+        split = split_dataset(dataset, settings.split, settings.seed, settings.twins)
+    return part_of_training(dataset, split, settings.train_fraction)
+
+
+def read_run(folder: Path) -> dict[str, Any] | None:
+    """Return what a finished run wrote; None if there is none.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    path = folder / "run.json"
+    try:
+        content = read_json(path)
+    except FileNotFoundError:
+        return None
+    if content.get("format") != FORMAT:
+        raise InputError(f"{path}: format {content.get('format')!r} is not {FORMAT!r}; train again")
+    return content
+
+
+def read_rows(folder: Path) -> list[dict[str, Any]]:
+    """Return the rows of ``predictions.csv``, numbers as numbers and empty cells as None.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged.
+    """
+    path = folder / "predictions.csv"
+    words = {"record_id", "formula", "chemsys", "part"}
+    try:
+        return [
+            {k: v if k in words else (float(v) if v else None) for k, v in row.items()}
+            for row in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
+        ]
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise InputError(f"{path}: is damaged ({error}); {REMEDY}") from error
+
+
+def data_key(dataset: Dataset) -> str:
+    """Hash labelled slabs: records, geometry and labels, in any order."""
+    return content_hash(sorted([e.record_id, e.graph.identity, sorted(e.targets.items())] for e in dataset))[
+        :32
+    ]
+
+
+def _run(
+    preset: Preset,
+    dataset: Dataset,
+    settings: RunSettings,
+    folder: Path,
+    asked: dict[str, Any],
+    progress: Callable[[int, Progress], None] | None,
+) -> dict[str, Any]:
+    began = time.monotonic()
+    split = make_split(dataset, settings)
+    _enough_labels(dataset, split, preset.network.targets)
+    starts = settings.transfer.starts() if settings.transfer is not None else []
+    for start in starts[:1]:
+        if unseen := new_elements(start, (e for i in split.train for e in dataset[i].elements)):
+            LOG.warning("the pre-trained model has never seen %s", ", ".join(unseen))
+    ensemble = train_ensemble(
+        dataset,
+        split,
+        preset.network,
+        preset.training,
+        torch.from_numpy(FEATURES[preset.features]().table),
+        preset.graph,
+        members=settings.members,
+        bagging=settings.bagging,
+        folder=folder / "training",
+        progress=progress,
+        starts=starts,
+        trees=preset.trees,
+    )
+    predicted = ensemble.predict([entry.graph for entry in dataset])
+    metrics = evaluate(dataset, split, predicted)
+    first = ensemble.members[0]
+    learned = [member.training for member in ensemble.members]
+    if ensemble.companion is not None:  # its trees see all of the training part, bagged members may not
+        seen = this_training((dataset[i] for i in (*split.train, *split.val)), split.name, dataset.snapshot)
+        learned.append({NOTE: [seen.model_dump(mode="json")]})
+    spread = dict(zip(first.targets, first.scaler.std, strict=True))
+    result = {
+        "format": FORMAT,
+        "label": settings.label(),
+        **asked,
+        "snapshot": dataset.snapshot,
+        **({"excluded": dict(dataset.excluded)} if dataset.excluded else {}),
+        "code": code_version(),
+        "versions": library_versions(),
+        "targets": list(first.targets),
+        "sizes": {name: len(split.part(name)) for name in PARTS},
+        "split_name": split.name,
+        **({"twins": split.twins.plain()} if split.twins is not None else {}),
+        "elements": list(ensemble.elements),
+        "trainings": [one.model_dump(mode="json") for one in trainings_of(learned)],
+        "metrics": metrics,
+        "total_loss": total_loss(metrics, spread),
+        "history": [list(member.history) for member in ensemble.members],
+        "seconds": round(sum(line["seconds"] for member in ensemble.members for line in member.history), 1),
+        "seconds_in_all": round(time.monotonic() - began, 1),
+    }
+    save_ensemble(ensemble, folder / "model")
+    write_split(dataset, split, folder / "split.csv")
+    write_text(folder / "predictions.csv", _as_csv(prediction_rows(dataset, split, predicted)))
+    write_json(folder / "run.json", result)
+    for state in (folder / "training").glob("member-*/state.pt"):
+        state.unlink()  # what it held is in model/ and run.json
+    return dict(json.loads(json.dumps(result)))
+
+
+def heads_of(dataset: Dataset, targets: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the targets' heads: several, target@method, where labels of one come from several methods."""
+    return tuple(
+        head
+        for name in targets
+        for head in [n for n in dataset.targets if n == name or n.startswith(f"{name}@")] or [name]
+    )
+
+
+def labelled(dataset: Dataset, targets: tuple[str, ...]) -> Dataset:
+    """Return the slabs that have one of the targets.
+
+    Raises
+    ------
+    InputError
+        If there are too few.
+    """
+    for name in targets:
+        if all(entry.targets.get(name) is None for entry in dataset):
+            known = ", ".join(dataset.targets) or "none"
+            raise InputError(
+                f"no slab of {len(dataset)} has a label of {name} (labels there are: {known}); "
+                "mgsurf import adds labelled slabs, mgsurf run computes them"
+            )
+    kept = [i for i, e in enumerate(dataset) if any(e.targets.get(name) is not None for name in targets)]
+    if len(kept) < FEWEST_SLABS:
+        raise InputError(
+            f"{len(kept)} labelled slabs are too few to train, validate and test on (at least "
+            f"{FEWEST_SLABS}); mgsurf import adds more, mgsurf run computes them"
+        )
+    return dataset.subset(kept)
+
+
+def _enough_labels(dataset: Dataset, split: Split, targets: tuple[str, ...]) -> None:
+    for name in targets:
+        for part in PARTS:
+            if all(dataset[i].targets.get(name) is None for i in split.part(part)):
+                raise InputError(
+                    f"split {split.name}: no slab of the {part} part has a label of {name}; "
+                    "choose another --seed or --split"
+                )
+
+
+def _as_csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,448 @@
+"""Training of one network: ordinary code, read from top to bottom.
+
+Everything random follows from the seed and the number of the epoch, and sums are made in a fixed order
+(`model.training.threads`), so that a training that was killed and resumed gives the same bits as one that ran
+through, on one machine with any number of threads.
+
+Optimisers with their learning rates over a training, and averaging of weights.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch.nn import functional
+
+from model.data.provenance import NOTE, this_training, trainings_of
+from model.graphs.batch import PackedGraphs
+from model.network.network import NetworkConfig, SurfaceNetwork
+from model.training.checkpoint import Scaler, TrainedModel, predict_packed, target_matrix
+from model.training.losses import (
+    BalanceConfig,
+    cosine_between,
+    label_weights,
+    make_balancer,
+    shared_gradients,
+)
+from model.training.run_folder import Epoch, RunFolder, training_key
+from model.training.threads import repeatable
+from model.training.transfer import check_start, take_over, train_mode
+from stores.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from torch import nn
+
+    from model.data.dataset import Dataset
+    from model.data.splits import Split
+    from model.graphs.graph import GraphSettings
+    from model.training.transfer import Start
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """Which optimiser and schedule.
+
+    Attributes
+    ----------
+    name
+        A key of `SCHEDULES`.
+    learning_rate
+        The largest one.
+    weight_decay
+        Decoupled, per step and learning rate (AdamW).
+    drop_after
+        Epoch after which "step" takes a tenth of the learning rate.
+    """
+
+    name: str = "step"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    drop_after: int = 100
+
+
+class Schedule(Protocol):
+    """Learning rate at a step, as a pure function: a resumed training needs no state of it."""
+
+    def __init__(self, config: OptimiserConfig, epochs: int, steps_per_epoch: int) -> None: ...
+
+    def rate(self, step: int) -> float:
+        """Learning rate at a step, counted from 0 over the whole training."""
+
+
+class StepSchedule:
+    """A tenth of the learning rate after a number of epochs (Shi et al.: 1e-3, 100 epochs)."""
+
+    def __init__(self, config: OptimiserConfig, epochs: int, steps_per_epoch: int) -> None:
+        self.config, self.last = config, config.drop_after * steps_per_epoch
+
+    def rate(self, step: int) -> float:
+        """Learning rate at a step."""
+        return self.config.learning_rate * (1.0 if step < self.last else 0.1)
+
+
+class OneCycle:
+    """Linear rise over the first tenth, then half a cosine down to zero (after Smith and Topin 2018)."""
+
+    warm_up = 0.1
+
+    def __init__(self, config: OptimiserConfig, epochs: int, steps_per_epoch: int) -> None:
+        self.config, self.total = config, max(1, epochs * steps_per_epoch)
+
+    def rate(self, step: int) -> float:
+        """Learning rate at a step."""
+        done = (step + 1) / (self.total + 1)
+        if done < self.warm_up:
+            return self.config.learning_rate * done / self.warm_up
+        angle = torch.pi * (done - self.warm_up) / (1 - self.warm_up)
+        return self.config.learning_rate * 0.5 * float(1 + torch.cos(torch.tensor(angle)))
+
+
+SCHEDULES: dict[str, type[Schedule]] = {"step": StepSchedule, "one-cycle": OneCycle}
+
+
+def make_schedule(config: OptimiserConfig, epochs: int, steps_per_epoch: int) -> Schedule:
+    """Make the schedule that a configuration names.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+    """
+    if config.name not in SCHEDULES:
+        raise InputError(f"no schedule {config.name!r}: choose {', '.join(SCHEDULES)}")
+    return SCHEDULES[config.name](config, epochs, steps_per_epoch)
+
+
+def make_optimiser(parameters: Iterable[nn.Parameter], config: OptimiserConfig) -> torch.optim.Optimizer:
+    """Adam, or AdamW when there is weight decay; one dimensional parameters (norms, biases) do not decay."""
+    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for parameter in parameters:
+        groups[parameter.ndim > 1].append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": values, "weight_decay": config.weight_decay if decays else 0.0}
+            for decays, values in groups.items()
+            if values
+        ],
+        lr=config.learning_rate,
+        foreach=True,
+    )
+
+
+class Averaging:
+    """Exponential moving average of all weights and running statistics.
+
+    The decay grows from 0 as (1 + t) / (10 + t), so that the average forgets the start.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay, self.steps = decay, 0
+        self.average = {name: value.clone() for name, value in network.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Move the average towards the network."""
+        self.steps += 1
+        share = 1 - min(self.decay, (1 + self.steps) / (10 + self.steps))
+        for name, value in network.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, share)
+            else:
+                self.average[name].copy_(value)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a network is trained.
+
+    Attributes
+    ----------
+    epochs
+        At most.
+    batch_size
+        Slabs in a step.
+    optimiser
+        With its schedule.
+    balance
+        Of the targets' losses.
+    loss
+        "mse" or "huber" (squared up to one standard deviation's `huber_delta`, linear beyond).
+    huber_delta
+        In standard deviations of the target.
+    smoothing
+        Label distribution smoothing: rare labels count more.
+    averaging
+        Decay of the moving average of the weights that is validated and kept; 0: none.
+    clip
+        Largest norm of the gradient; 0: none.
+    patience
+        Stop after so many epochs without a better validation; 0: never.
+    seed
+        Of initial weights, order of batches and dropout.
+    bfloat16
+        On a GPU, compute edges in bfloat16.
+    """
+
+    epochs: int = 150
+    batch_size: int = 64
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    balance: BalanceConfig = field(default_factory=BalanceConfig)
+    loss: str = "mse"
+    huber_delta: float = 0.5
+    smoothing: bool = False
+    averaging: float = 0.0
+    clip: float = 0.0
+    patience: int = 0
+    seed: int = 0
+    bfloat16: bool = True
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Arguments of a progress callback, called after each epoch: the epoch and the number of epochs."""
+
+    epoch: Epoch
+    epochs: int
+
+
+@repeatable()
+def train(
+    dataset: Dataset,
+    split: Split,
+    network_config: NetworkConfig,
+    config: TrainingConfig,
+    elements: torch.Tensor,
+    graph_settings: GraphSettings,
+    *,
+    folder: Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    device: torch.device | str | None = None,
+    start: Start | None = None,
+) -> TrainedModel:
+    """Train a network on the training part and keep the weights that were best on validation.
+
+    Parameters
+    ----------
+    dataset, split
+        Labelled slabs and who is in which part; slabs without any of the targets are left out.
+    network_config, config
+        What is trained and how.
+    elements
+        [Z + 1, F], features of the elements by atomic number.
+    graph_settings
+        Those that the graphs of the data set were built with; stored, for predictions.
+    folder
+        Keeps the state after each epoch and the history; an unfinished training of the same data and
+        settings found there is resumed.
+    progress
+        Called after each epoch.
+    device
+        A GPU if there is one, by default.
+    start
+        A trained model to begin with; None: random weights.
+
+    Raises
+    ------
+    InputError
+        If a part has no labels, `folder` holds another training, or `start` does not fit.
+    """
+    if start is not None:
+        check_start(start, network_config, elements, graph_settings)
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    names = network_config.targets
+    train_part = _labelled(dataset, split.train, names, "training")
+    val_part = _labelled(dataset, split.val, names, "validation")
+    train_values, val_values = target_matrix(train_part, names), target_matrix(val_part, names)
+    scaler = Scaler.fit(train_values, names)
+    targets = scaler.scale(train_values).to(device)  # [n, T]
+    importance = _importance(train_values, smoothing=config.smoothing).to(device)  # [n, T], 0: no label
+    torch.manual_seed(config.seed)
+    network = SurfaceNetwork(network_config, elements)
+    train_graphs = PackedGraphs.of([entry.graph for entry in train_part], device)
+    val_graphs = PackedGraphs.of([entry.graph for entry in val_part], device)
+    if start is not None:
+        take_over(network, scaler, start)
+    network.to(device)
+    if config.bfloat16 and device.type == "cuda":
+        network.edge_dtype = torch.bfloat16
+    balancer = make_balancer(len(names), config.balance).to(device)
+    learned = [value for value in network.parameters() if value.requires_grad]
+    optimiser = make_optimiser([*learned, *balancer.parameters()], config.optimiser)
+    steps_per_epoch = math.ceil(len(train_graphs) / config.batch_size)
+    schedule = make_schedule(config.optimiser, config.epochs, steps_per_epoch)
+    averaging = Averaging(network, config.averaging) if config.averaging else None
+
+    history: list[Epoch] = []
+    best: dict[str, torch.Tensor] = {}
+    best_score, since_best = math.inf, 0
+    seen = [this_training([*train_part, *val_part], split.name, dataset.snapshot)]
+    if start is not None:
+        seen += trainings_of([start.model.training])
+    data_hash = training_key(train_part, names)
+    begun = {} if start is None else {"start": start.about()}
+    run = RunFolder(
+        folder, {"network": asdict(network_config), "training": asdict(config), "data": data_hash, **begun}
+    )
+    if (saved := run.load(device)) is not None:
+        network.load_state_dict(saved["network"])
+        balancer.load_state_dict(saved["balancer"])
+        optimiser.load_state_dict(saved["optimiser"])
+        if averaging:
+            averaging.average, averaging.steps = saved["average"], saved["average_steps"]
+        history = [Epoch(**line) for line in saved["history"]]
+        best, best_score, since_best = saved["best"], saved["best_score"], saved["since_best"]
+
+    while len(history) < config.epochs and not (config.patience and since_best >= config.patience):
+        number, began = len(history), time.monotonic()
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
+        order = torch.randperm(len(train_graphs), generator=generator).to(device)
+        torch.manual_seed(config.seed * 1_000_003 + number)  # dropout, PCGrad's order
+        train_mode(network)
+        sums = torch.zeros(2, len(names), device=device)  # of losses, of labels
+        cosine = None
+        for i, slabs in enumerate(torch.split(order, config.batch_size)):
+            rate = schedule.rate(number * steps_per_epoch + i)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            output = network(train_graphs.select(slabs))  # [B, T]
+            losses, counts = masked_losses(output, targets[slabs], importance[slabs], config)
+            optimiser.zero_grad(set_to_none=True)
+            if i == 0:
+                cosine = cosine_between(shared_gradients(losses, network))
+            balancer.backward(losses, network)
+            if config.clip:
+                torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+            optimiser.step()
+            if averaging:
+                averaging.update(network)
+            with torch.no_grad():
+                for t, loss in losses.items():
+                    sums[0, t] += loss * counts[t]
+                    sums[1, t] += counts[t]
+
+        kept = averaging.average if averaging else network.state_dict()
+        predicted = _predict_with(network, kept, val_graphs, swap=averaging is not None)
+        error = (scaler.unscale(predicted).cpu() - val_values).abs()  # [n_val, T]
+        mae = error.nanmean(0)
+        score = float((mae / torch.tensor(scaler.std, dtype=torch.float64)).nanmean())
+        if not math.isfinite(score):
+            raise InputError(
+                f"training diverged in epoch {number + 1} (validation error is not finite): "
+                "lower the learning rate"
+            )
+        since_best += 1
+        if score < best_score:
+            best_score, since_best = score, 0
+            best = {name: value.detach().clone() for name, value in kept.items()}
+        mean_loss = (sums[0] / sums[1].clamp(min=1)).tolist()
+        history.append(
+            Epoch(
+                epoch=number + 1,
+                learning_rate=rate,
+                loss=dict(zip(names, mean_loss, strict=True)),
+                val_mae={n: None if m != m else m for n, m in zip(names, mae.tolist(), strict=True)},
+                score=score,
+                weights=dict(zip(names, balancer.current_weights(), strict=True)),
+                cosine=cosine,
+                seconds=time.monotonic() - began,
+            )
+        )
+        state: dict[str, Any] = {
+            "network": network.state_dict(),
+            "balancer": balancer.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "average": averaging.average if averaging else {},
+            "average_steps": averaging.steps if averaging else 0,
+            "history": [asdict(line) for line in history],
+            "best": best,
+            "best_score": best_score,
+            "since_best": since_best,
+        }
+        run.save(state, history[-1])
+        if progress is not None:
+            progress(Progress(history[-1], config.epochs))
+
+    run.close()
+    network.load_state_dict(best)
+    network.edge_dtype = torch.float32
+    return TrainedModel(
+        network=network.cpu().eval(),
+        scaler=scaler,
+        graph_settings=graph_settings,
+        training={
+            "config": asdict(config),
+            "split": split.name,
+            "split_seed": split.seed,
+            **begun,
+            NOTE: [one.model_dump(mode="json") for one in seen],
+        },
+        training_hash=data_hash,
+        training_elements=tuple(sorted({element for entry in train_part for element in entry.elements})),
+        history=tuple(asdict(line) for line in history),
+    )
+
+
+def masked_losses(
+    output: torch.Tensor, target: torch.Tensor, importance: torch.Tensor, config: TrainingConfig
+) -> tuple[dict[int, torch.Tensor], list[int]]:
+    """Loss of each target that has labels in the batch, over those labels, and numbers of labels.
+
+    Parameters
+    ----------
+    output, target
+        [B, T], standardised; NaN in `target` where there is no label.
+    importance
+        [B, T], weight of each label, zero where there is none.
+
+    Returns
+    -------
+    losses, counts
+        Scalars by index of target; number of labels of every target.
+    """
+    known = importance > 0
+    target = torch.where(known, target, output.detach())  # NaN times zero would be NaN
+    if config.loss == "huber":
+        each = functional.huber_loss(output, target, reduction="none", delta=config.huber_delta)
+        each = each * (2 / config.huber_delta)
+    elif config.loss == "mse":
+        each = (output - target).square()
+    else:
+        raise InputError(f"no loss {config.loss!r}: choose mse or huber")
+    counts = known.sum(0).tolist()
+    total = (each * importance).sum(0)  # [T]
+    return {t: total[t] / n for t, n in enumerate(counts) if n}, counts
+
+
+def _importance(values: torch.Tensor, *, smoothing: bool) -> torch.Tensor:
+    """Weight of each label [n, T], zero where there is none."""
+    if not smoothing:
+        return (~values.isnan()).float()
+    return torch.stack([label_weights(column) for column in values.unbind(1)], dim=1)
+
+
+def _labelled(dataset: Dataset, numbers: tuple[int, ...], names: tuple[str, ...], part: str) -> Dataset:
+    """Return the slabs of a part that have at least one of the targets."""
+    kept = [i for i in numbers if any(dataset[i].targets.get(name) is not None for name in names)]
+    if not kept:
+        raise InputError(f"the {part} part has no slab with a label of {', '.join(names)}: add data")
+    return dataset.subset(kept)
+
+
+def _predict_with(
+    network: SurfaceNetwork, weights: dict[str, torch.Tensor], graphs: PackedGraphs, *, swap: bool
+) -> torch.Tensor:
+    """Standardised predictions [n, T] with other weights than the network's; leaves the network as it was."""
+    if not swap:
+        return predict_packed(network, graphs)
+    own = {name: value.clone() for name, value in network.state_dict().items()}
+    network.load_state_dict(weights)
+    predicted = predict_packed(network, graphs)
+    network.load_state_dict(own)
+    return predicted

@@ -1,0 +1,1 @@
+"""Collections of documents in SQLite, MongoDB, folders and memory behind one protocol."""

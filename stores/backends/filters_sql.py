@@ -1,0 +1,231 @@
+"""The part of a MongoDB filter that indexed columns can answer, as SQL.
+
+The SQL of a filter never excludes a document that matches: `stores.backends.filters` decides about every
+document that is read. Where the SQL is exact as well, rows can be counted and limited without reading them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stores.backends.filters import (
+    COMPARISONS,
+    LOGICAL,
+    conditions,
+    depth,
+    field_predicate,
+    is_operators,
+    positive,
+)
+from stores.backends.values import ARRAYS, NESTED, NULL, SEVERAL, encode, rank
+
+if TYPE_CHECKING:
+    import sqlite3
+
+# SQLite takes 32,766 variables and 1,000 levels of an expression (a chain of ORs has one for each part), and
+# plans for a time that grows faster than the number of parts.
+_MOST_VARIABLES, _MOST_PARTS, _DEEPEST = 30_000, 200, 12
+_MOST_VALUES = 1000  # of a column that a predicate is applied to one by one
+_LARGEST_EXACT = 2**53
+_OBJECTS_AND_ARRAYS = (b"o", b"q")
+_SQL = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
+
+
+def quote(name: str) -> str:
+    """Quote an identifier for SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+@dataclass(frozen=True)
+class Condition:
+    """SQL that holds for every row that matches, the values to bind, and whether for no other row."""
+
+    sql: str = "1"
+    values: tuple[Any, ...] = ()
+    exact: bool = True
+
+
+ANY = Condition(exact=False)
+"""The condition of a filter that only Python can answer."""
+
+
+def _all_of(parts: list[Condition]) -> Condition:
+    useful = [part for part in parts if part.sql != "1"]
+    sql = " AND ".join(f"({part.sql})" for part in useful) or "1"
+    values = tuple(value for part in useful for value in part.values)
+    return Condition(sql, values, all(part.exact for part in parts))
+
+
+def _any_of(parts: list[Condition]) -> Condition:
+    if any(part.sql == "1" for part in parts):
+        return Condition(exact=any(part == Condition() for part in parts))
+    sql = " OR ".join(f"({part.sql})" for part in parts)
+    return Condition(sql, tuple(v for part in parts for v in part.values), all(part.exact for part in parts))
+
+
+def _not(part: Condition) -> Condition:
+    return Condition(f"({part.sql}) IS NOT TRUE", part.values) if part.exact else ANY
+
+
+class FilterCompiler:
+    """Compiles filters for one table.
+
+    Parameters
+    ----------
+    connection
+        In a transaction: whether a column holds arrays is looked up there.
+    table
+        Quoted name of the table.
+    columns
+        Fields with a column, which bears the dotted name.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, table: str, columns: Collection[str]) -> None:
+        self._connection = connection
+        self._table = table
+        self._columns = columns
+
+    def compile(self, criteria: dict[str, Any]) -> Condition:
+        """Compile a checked filter (`stores.backends.filters.checked`)."""
+        if depth(criteria, _DEEPEST) > _DEEPEST or _parts(criteria) > _MOST_PARTS:
+            return ANY
+        condition = self._filter(criteria)
+        return condition if len(condition.values) < _MOST_VARIABLES else ANY
+
+    def order(self, sort: list[tuple[str, bool]]) -> str | None:
+        """Return the ORDER BY terms that sort as MongoDB does, None if the columns cannot.
+
+        Missing and null sort alike. Only a further field can distinguish them, so the last may use an index.
+        """
+        terms = []
+        for place, (field, upwards) in enumerate(sort):
+            if field not in self._columns or self._holds(field, *_OBJECTS_AND_ARRAYS):
+                return None
+            last = place == len(sort) - 1
+            term = quote(field) if last else f"ifnull({quote(field)}, -9e999)"
+            terms.append(f"{term} {'ASC' if upwards else 'DESC'}")
+        return ", ".join(terms)
+
+    def _filter(self, criteria: dict[str, Any]) -> Condition:
+        parts = []
+        for name, value in conditions(criteria):
+            if name in LOGICAL:
+                inner = [self._filter(part) for part in value]
+                joined = _all_of(inner) if name == "$and" else _any_of(inner)
+                parts.append(_not(joined) if name == "$nor" else joined)
+            elif name in self._columns:
+                parts.append(self._column(name, value if is_operators(value) else {"$eq": value}))
+            else:
+                parts.append(ANY)
+        return _all_of(parts)
+
+    def _column(self, name: str, operators: dict[str, Any]) -> Condition:
+        parts = []
+        for operator, operand, negated in positive(operators):
+            part = self._column(name, operand) if operator == "$not" else self._leaf(name, operator, operand)
+            parts.append(_not(part) if negated else part)
+        return _all_of(parts)
+
+    def _leaf(self, name: str, operator: str, operand: Any) -> Condition:
+        column = quote(name)
+        if operator == "$regex":
+            return self._by_value(name, field_predicate(("value",), {"$regex": operand}))
+        if operator in ("$eq", "$in"):
+            operands = operand if operator == "$in" else [operand]
+            found = _equals(column, operands)
+        elif operator in COMPARISONS:
+            operands = [operand]
+            found = _compares(column, operator, operand)
+        elif operator == "$exists":
+            operands = []
+            found = (f"{column} IS NOT NULL" if operand else f"{column} IS NULL"), ()
+        else:
+            return ANY
+        if found is None:
+            return ANY
+        # A row whose column holds an array (or, compared with an array, arrays in one) may match as well.
+        sql, values = found
+        lower, upper = NESTED if operands and all(isinstance(entry, list) for entry in operands) else ARRAYS
+        if not self._holds(name, lower, upper):
+            return Condition(sql, tuple(values))
+        holds, needles = "1", _needles(operands) if lower == NESTED[0] else []
+        if needles:  # an array of arrays is written with the text of each of them
+            holds = " OR ".join([f"instr({column}, ?)"] * len(needles) + [f"{column} = ?"])
+            needles = [*needles, encode(SEVERAL)]
+        sql = f"{sql} OR ({column} >= ? AND {column} < ? AND ({holds}))"
+        return Condition(sql, (*values, lower, upper, *needles), exact=False)
+
+    def _holds(self, name: str, lower: bytes, upper: bytes) -> bool:
+        column = quote(name)
+        sql = f"SELECT EXISTS(SELECT 1 FROM {self._table} WHERE {column} >= ? AND {column} < ?)"
+        return bool(self._connection.execute(sql, (lower, upper)).fetchone()[0])
+
+    def _by_value(self, name: str, test: Callable[[Any], bool]) -> Condition:
+        """Apply a test of text to each different value of a column, if these are few."""
+        column = quote(name)
+        if self._holds(name, *ARRAYS):
+            return ANY
+        sql = f"SELECT DISTINCT {column} FROM {self._table} WHERE {column} >= '' AND {column} < x'' LIMIT ?"
+        texts = [row[0] for row in self._connection.execute(sql, (_MOST_VALUES + 1,))]
+        if len(texts) > _MOST_VALUES:
+            return ANY
+        matching = tuple(text for text in texts if test({"value": text}))
+        return Condition(f"{column} IN ({', '.join('?' * len(matching))})", matching)
+
+
+def _parts(value: Any) -> int:
+    """Count the filters within one another in a filter."""
+    count, level = 0, [value]
+    while level and count <= _MOST_PARTS:
+        count += sum(isinstance(entry, dict) for entry in level)
+        level = [entry for entry in level if isinstance(entry, (dict, list))]
+        level = [inner for entry in level for inner in (entry.values() if isinstance(entry, dict) else entry)]
+    return count
+
+
+def _is_certain(value: Any) -> bool:
+    """Return whether equal values have equal texts in a column."""
+    if isinstance(value, list):
+        return all(type(entry) in (int, str) and _is_certain(entry) for entry in value)
+    if isinstance(value, (int, float)):
+        return math.isfinite(value) and abs(value) < _LARGEST_EXACT
+    return value is None or isinstance(value, str)
+
+
+def _equals(column: str, operands: list[Any]) -> tuple[str, tuple[Any, ...]] | None:
+    """Return the SQL for a value that equals one of several."""
+    if not all(map(_is_certain, operands)):
+        return None
+    codes: list[Any] = []
+    for operand in operands:
+        code = encode(operand)
+        # a flat array that was written with 1.0 for 1 has another prefix in older rows
+        codes += [b"pa" + code[2:], b"pb" + code[2:]] if isinstance(operand, list) else [code]
+    sql = f"{column} IN ({', '.join('?' * len(codes))})"
+    return (f"{sql} OR {column} IS NULL" if None in operands else sql), tuple(codes)
+
+
+def _compares(column: str, operator: str, operand: Any) -> tuple[str, tuple[Any, ...]] | None:
+    place = rank(operand)
+    if place == 5:
+        return _equals(column, [None] if operator in ("$gte", "$lte") else [])
+    if place == 40:
+        return f"{column} >= ? AND {column} {_SQL[operator]} ?", (b"t", encode(operand))
+    if place not in (10, 15) or not _is_certain(operand):
+        return None
+    # The plus keeps the bounds of the type from the planner, which would take the range for a narrow one:
+    # numbers lie above minus infinity, which is null, and below every text; texts below every blob.
+    if operator in ("$gt", "$gte"):
+        limit = "" if place == 10 else b""
+        return f"{column} {_SQL[operator]} ? AND +{column} < ? AND +{column} > ?", (operand, limit, NULL)
+    floor: Any = NULL if place == 10 else ""
+    above = ">" if place == 10 else ">="
+    return f"+{column} {above} ? AND {column} {_SQL[operator]} ?", (floor, operand)
+
+
+def _needles(operands: list[Any]) -> list[bytes]:
+    """Return the text of each array as it stands in a column of arrays of arrays."""
+    return [encode(operand)[2:] for operand in operands] if len(operands) <= 20 else []

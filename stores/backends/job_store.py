@@ -1,0 +1,185 @@
+"""maggma's Store interface to a document table: jobflow's JobStore keeps its jobs in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from maggma.core import Store, StoreError
+from maggma.core.store import DateTimeFormat
+
+from stores.backends.filters import values_at
+from stores.backends.projections import Projection
+from stores.backends.sqlite import DocumentTable
+from stores.backends.sqlite_file import Database
+from stores.backends.values import MISSING, order_key, value_at
+from stores.errors import InputError
+
+
+class SQLiteStore(Store):
+    """A maggma store in an SQLite file, for any number of processes on one machine.
+
+    Times are kept as ISO 8601 text in UTC and come back as such, hence `last_updated_type`.
+
+    Parameters
+    ----------
+    path
+        The file; kept as an absolute path, because jobs change the current folder.
+    collection_name
+        Name of the collection in the file.
+    key
+        Field that tells documents apart.
+    indexed
+        Dotted fields that queries filter and sort by.
+    heavy
+        Large top-level fields that queries seldom look at.
+    durable
+        False: a power cut may undo the last commits (the end of a process never does).
+    timeout
+        Longest wait for other writers (s).
+    **kwargs
+        maggma's own: last_updated_field, validator.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        collection_name: str = "documents",
+        key: str = "task_id",
+        indexed: list[str] | None = None,
+        heavy: list[str] | None = None,
+        durable: bool = True,
+        timeout: float = 60.0,
+        **kwargs: Any,
+    ) -> None:
+        self.path = str(Path(path).absolute())
+        self.collection_name = collection_name
+        self.indexed = indexed
+        self.heavy = heavy
+        self.durable = durable
+        self.timeout = timeout
+        self.kwargs = kwargs
+        self._table: DocumentTable | None = None
+        super().__init__(key=key, **{"last_updated_type": DateTimeFormat.IsoFormat, **kwargs})
+
+    @property
+    def _collection(self) -> DocumentTable:
+        if self._table is None:
+            # maggma's exception has no type hints
+            raise StoreError(f"Connect the store {self.name} before using it.")  # type: ignore[no-untyped-call]
+        return self._table
+
+    @property
+    def name(self) -> str:
+        """File and collection in one string."""
+        return f"sqlite:///{self.path}#{self.collection_name}"
+
+    def connect(self, force_reset: bool = False) -> None:
+        """Open the file.
+
+        Raises
+        ------
+        MgsurfError
+            If it is not a store of this or an older mgsurf, or cannot be opened.
+        """
+        if self._table is not None and not force_reset:
+            return
+        database = Database(self.path, timeout=self.timeout, durable=self.durable)
+        database.connection()
+        self._table = DocumentTable(
+            database, self.collection_name, self.key, self.indexed or (), self.heavy or ()
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._table is not None:
+            self._table.close()
+            self._table = None
+
+    def count(self, criteria: dict[str, Any] | None = None) -> int:
+        """Count the documents that match a filter."""
+        return self._collection.count(criteria)
+
+    def query(
+        self,
+        criteria: dict[str, Any] | None = None,
+        properties: dict[str, Any] | list[str] | None = None,
+        sort: dict[str, Any] | None = None,
+        skip: int = 0,
+        limit: int = 0,
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the documents that match a filter (see `DocumentTable.query`)."""
+        return self._collection.query(criteria, properties, sort, skip, limit)
+
+    def update(self, docs: list[dict[str, Any]] | dict[str, Any], key: list[str] | str | None = None) -> None:
+        """Write documents, each in place of the one with the same key, all in one transaction."""
+        documents = []
+        for document in docs if isinstance(docs, list) else [docs]:
+            if "_id" in document:  # MongoDB's own, in documents copied from there
+                document = {name: value for name, value in document.items() if name != "_id"}
+            if self.validator and not self.validator.is_valid(document):
+                # an attribute of validators that maggma's base class does not declare
+                if self.validator.strict:  # type: ignore[attr-defined]
+                    raise ValueError(self.validator.validation_errors(document))
+                self.logger.error(self.validator.validation_errors(document))
+                continue
+            documents.append(document)
+        try:
+            self._collection.upsert(documents, key or self.key)
+        except InputError:
+            # monty knows how to write more kinds of objects, at ten times the cost
+            from monty.json import jsanitize
+
+            clean = [jsanitize(document, allow_bson=True, recursive_msonable=True) for document in documents]
+            self._collection.upsert(clean, key or self.key)
+
+    def ensure_index(self, key: str, unique: bool = False) -> bool:
+        """Index a field; uniqueness comes from the key that `update` is given."""
+        self._collection.ensure_index(key)
+        return True
+
+    def groupby(
+        self,
+        keys: list[str] | str,
+        criteria: dict[str, Any] | None = None,
+        properties: dict[str, Any] | list[str] | None = None,
+        sort: dict[str, Any] | None = None,
+        skip: int = 0,
+        limit: int = 0,
+    ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+        """Yield (values of the keys, documents with these values); documents without a key are left out."""
+        names = [keys] if isinstance(keys, str) else list(keys)
+        chosen = None if properties is None else list(dict.fromkeys([*properties, *names]))
+        paths = [tuple(name.split(".")) for name in names]
+
+        def place(document: dict[str, Any]) -> tuple[Any, ...]:
+            return tuple(order_key(value_at(document, path)) for path in paths)
+
+        documents = [
+            document
+            for document in self.query(criteria, chosen, sort, skip, limit)
+            if all(any(value is not MISSING for value in values_at(document, path)) for path in paths)
+        ]
+        projection = Projection(names)
+        for _, group in groupby(sorted(documents, key=place), key=place):
+            members = list(group)
+            yield projection.apply(members[0]), members
+
+    def distinct(
+        self, field: str, criteria: dict[str, Any] | None = None, all_exist: bool = False
+    ) -> list[Any]:
+        """Return the different values of a field; the entries of arrays count one by one."""
+        return self._collection.distinct(field, criteria)
+
+    def remove_docs(self, criteria: dict[str, Any]) -> None:
+        """Remove the documents that match a filter."""
+        self._collection.remove(criteria)
+
+    def __eq__(self, other: object) -> bool:
+        fields: Sequence[str] = ("path", "collection_name", "key", "last_updated_field")
+        return isinstance(other, SQLiteStore) and all(getattr(self, f) == getattr(other, f) for f in fields)
+
+    def __hash__(self) -> int:
+        return hash((self.path, self.collection_name, self.last_updated_field))

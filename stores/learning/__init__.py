@@ -1,0 +1,1 @@
+"""What learning keeps in a store: snapshots, models, candidates, leases and the history of refreshes."""

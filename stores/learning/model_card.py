@@ -1,0 +1,164 @@
+"""What is known of a registered model: its card.
+
+How commands name models: versions of a registry, or folders.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stores.backends.collection import SCHEMA_VERSION
+from stores.errors import InputError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class WeightFile(BaseModel):
+    """One file of a model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="In the model's folder")
+    size: int = Field(description="Bytes")
+    sha256: str = Field(description="Of its content, and its name among the store's blobs")
+
+
+class Weights(BaseModel):
+    """Where the weights of a model are, and how to tell them from others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sha256: str = Field(description="Over names and hashes of all files")
+    place: str = Field(default="blobs", description="Collection of the store that holds them")
+    files: tuple[WeightFile, ...] = Field(description="By name")
+
+
+class PastTraining(BaseModel):
+    """One training that weights went through."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    split: str = Field(description="Name of the split; empty if not known")
+    snapshot: str | None = Field(default=None, description="Id of the snapshot, if any")
+    compounds: int | None = Field(default=None, description="That trained or validated; null: not known")
+    held_out: tuple[str, ...] | None = Field(
+        description="Those of them that belong to the hold-out, by model.data.splits; null: not known"
+    )
+
+
+class ModelFacts(BaseModel):
+    """What is known of a model when it has been trained."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    label: str = Field(description="Name for people, e.g. sem-cgcnn, random, seed 0")
+    snapshot: str | None = Field(default=None, description="Id of the snapshot it was trained on, if any")
+    data: str | None = Field(default=None, description="Hash of the labelled slabs as training saw them")
+    targets: tuple[str, ...] = Field(description="Names of what it predicts")
+    elements: tuple[str, ...] = Field(default=(), description="Symbols that occur in the training set")
+    members: int = Field(default=1, description="Networks of the ensemble")
+    config: dict[str, Any] = Field(default_factory=dict, description="Settings of the run: preset, seed, ...")
+    sizes: dict[str, int] = Field(default_factory=dict, description="Slabs by part of the split")
+    metrics: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="By split (random, chemsys, hold-out), then by target: train, val and test errors, "
+        "by_element and more, as model.evaluation.metrics.evaluate makes them",
+    )
+    trainings: tuple[PastTraining, ...] = Field(
+        default=(),
+        description="This training and those that its starting weights came from, the latest first; none: "
+        "not noted",
+    )
+    seconds: float | None = Field(default=None, description="Time of the training (s)")
+    code_version: str = Field(default="", description="Of mgsurf, with a hash of the code of the model")
+    libraries: dict[str, str] = Field(default_factory=dict, description="Versions of torch, numpy, ...")
+    note: str = Field(default="", description="Anything else worth knowing, in words")
+
+
+class ModelCard(ModelFacts):
+    """All about one version; never changed."""
+
+    version: int = Field(ge=1, description="1, 2, ... in the order of registration")
+    schema_version: int = Field(default=SCHEMA_VERSION, description="Version of the card's layout")
+    created_at: datetime = Field(description="When it was registered, by the clock of `made_by` (UTC)")
+    made_by: str = Field(description="User and host")
+    champion_before: int | None = Field(default=None, description="Champion when it was registered")
+    weights: Weights
+
+    @property
+    def name(self) -> str:
+        """Return v1, v2, ..."""
+        return f"v{self.version}"
+
+
+def check_version(document: Mapping[str, Any], what: str, place: str) -> None:
+    """Refuse a document of a later layout.
+
+    Raises
+    ------
+    InputError
+        If it was written by a newer mgsurf.
+    """
+    version = document.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise InputError(
+            f"{what} in {place} was written by a newer mgsurf "
+            f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
+        )
+
+
+def read_entry(model: type[M], document: Mapping[str, Any], what: str, place: str) -> M:
+    """Read a document of the registry.
+
+    Parameters
+    ----------
+    model
+        What it should be.
+    document
+        As the store has it.
+    what
+        Its name, for error messages.
+    place
+        The store.
+
+    Raises
+    ------
+    InputError
+        If it was written by a newer mgsurf.
+    StoreError
+        If it is damaged.
+    """
+    check_version(document, what, place)
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise StoreError(
+            f"{what} in {place} is damaged ({where}: {first['msg']}); restore a copy of the store."
+        ) from error
+
+
+def is_version(name: str) -> bool:
+    """Say whether a word means a version in a registry: champion, latest, v1, v2, ...; ./v1 is a folder."""
+    return name in ("champion", "latest") or (name[:1] == "v" and name[1:].isascii() and name[1:].isdigit())
+
+
+@contextmanager
+def or_the_folder(name: str) -> Iterator[None]:
+    """Where a version cannot be found and a folder has its name, say how to name the folder."""
+    try:
+        yield
+    except InputError as error:
+        if is_version(name) and Path(name).is_dir():
+            raise InputError(f"{str(error).rstrip('.')}; for the folder write ./{name}") from error
+        raise

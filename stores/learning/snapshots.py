@@ -1,0 +1,350 @@
+"""Snapshots: what a model was trained on, unchangeable and named by its content.
+
+A snapshot lists records, each with the hash of its item: the values and the slab that training reads. Items
+are kept once, whatever number of snapshots they belong to, so that a model can be trained again to the same
+weights after the store has grown, or after a record was changed or removed. Collections: ``snapshots`` and
+``snapshot_items``.
+
+Items of snapshots: the values and the slab of one record, named by their content.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from stores.backends.collection import SCHEMA_VERSION
+from stores.backends.values import timestamp
+from stores.errors import InputError, StoreError
+from stores.labelled import LabelledSlab, count_excluded, heads_of, labelled_slabs, of_methods, wanted_targets
+from stores.records import content_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from stores.surfaces import SurfaceStore
+
+
+AT_ONCE = 500
+"""Items that are read or written together."""
+
+
+def compact_slab(slab: LabelledSlab) -> dict[str, Any]:
+    """Return the atoms and the cell of a slab, to the last digit, and nothing else.
+
+    Returns
+    -------
+    dict
+        ``species`` [N], ``lattice`` [3, 3] (A) and ``fractional`` [N, 3].
+
+    Raises
+    ------
+    InputError
+        If the record holds no ordered structure.
+    """
+    try:
+        structure = slab.slab or {}
+        species = []
+        for site in structure["sites"]:
+            (only,) = site["species"]
+            if only.get("occu", 1) != 1:
+                raise ValueError("shared sites")
+            species.append(str(only["element"]))
+        return {
+            "species": species,
+            "lattice": [[float(x) for x in row] for row in structure["lattice"]["matrix"]],
+            "fractional": [[float(x) for x in site["abc"]] for site in structure["sites"]],
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"The slab of record {slab.record_id} is no ordered structure ({error}); remove the record or "
+            "import it again."
+        ) from error
+
+
+def item_of(slab: LabelledSlab, values: dict[str, float]) -> dict[str, Any]:
+    """Return what is kept of a record whose slab is compact already."""
+    item = {
+        "record_id": slab.record_id,
+        "kind": slab.kind,
+        "targets": values,
+        "method": slab.method,
+        "formula": slab.formula,
+        "chemsys": slab.chemsys,
+        "composition": slab.composition,
+        "compound": slab.compound,
+        "same": None if slab.same is None else [slab.same[0], list(slab.same[1]), slab.same[2]],
+        "slab_hash": content_hash(slab.slab),
+    }
+    return {"id": content_hash(item), **item, "slab": slab.slab}
+
+
+def is_whole(item: dict[str, Any] | None) -> bool:
+    """Say whether an item is there and holds what its name says."""
+    if item is None or not item.get("slab"):
+        return False
+    plain = {name: value for name, value in item.items() if name not in ("id", "slab")}
+    return bool(item["id"] == content_hash(plain)) and item["slab_hash"] == content_hash(item["slab"])
+
+
+def slab_of(item: dict[str, Any]) -> LabelledSlab:
+    """Return the labelled slab that an item was made of."""
+    compact, same = item["slab"], item["same"]
+    structure = {
+        "lattice": {"matrix": compact["lattice"]},
+        "sites": [
+            {"species": [{"element": symbol, "occu": 1}], "abc": place}
+            for symbol, place in zip(compact["species"], compact["fractional"], strict=True)
+        ],
+    }
+    return LabelledSlab(
+        record_id=item["record_id"],
+        kind=item["kind"],
+        slab=structure,
+        targets=item["targets"],
+        method=item["method"],
+        formula=item["formula"],
+        chemsys=item["chemsys"],
+        composition=item["composition"],
+        compound=item["compound"],
+        same=None if same is None else (same[0], tuple(same[1]), same[2]),
+    )
+
+
+def read_items(store: SurfaceStore, hashes: Iterable[str], *, with_slabs: bool) -> dict[str, dict[str, Any]]:
+    """Return items by hash; those that are not there are left out."""
+    wanted = list(hashes)
+    found: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(wanted), AT_ONCE):
+        among = {"id": {"$in": wanted[start : start + AT_ONCE]}}
+        properties = None if with_slabs else {"slab": 0}
+        for item in store.collection("snapshot_items").query(among, properties):
+            found[item["id"]] = item
+    return found
+
+
+_NAMED = 3  # record ids in an error message
+
+
+@dataclass(frozen=True)
+class Head:
+    """One training target: its name, the target and the one method of its labels, and how many there are.
+
+    The name is the target's, or ``target@fingerprint`` where the snapshot has it from several methods.
+    """
+
+    name: str
+    target: str
+    method: str
+    labels: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A set of records with their values.
+
+    Attributes
+    ----------
+    id
+        Hash of all that follows but the time and the counts.
+    schema_version
+        Layout of the store that it was made in.
+    created_at
+        When it was first made, ISO 8601 in UTC; for people, nothing is ordered by it.
+    heads
+        Training targets, by name.
+    n_records
+        How many there are.
+    records
+        Pairs of a record's id and its item's hash, by record id; empty in a list of snapshots.
+    """
+
+    id: str
+    schema_version: int
+    created_at: str
+    heads: tuple[Head, ...]
+    n_records: int
+    records: tuple[tuple[str, str], ...] = field(repr=False)
+
+    def head_names(self) -> dict[tuple[str, str], str]:
+        """Return the name of the head of each target and method."""
+        return {(head.target, head.method): head.name for head in self.heads}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A snapshot that is not written (yet), with its items by hash and the labels that an audit keeps out."""
+
+    snapshot: Snapshot
+    items: Mapping[str, dict[str, Any]] = field(repr=False)
+    excluded: Mapping[str, int] = field(default_factory=dict)
+
+
+def draft_snapshot(
+    store: SurfaceStore,
+    targets: Sequence[str] | None = None,
+    *,
+    methods: Sequence[str] | None = None,
+    separate: bool = False,
+) -> Draft:
+    """Say what a snapshot of the store would be now; nothing is written.
+
+    Parameters
+    ----------
+    store
+        Its imported slabs and accepted surfaces are taken.
+    targets
+        Names wanted; by default all that the store has labels of.
+    methods, separate
+        See `stores.labelled.of_methods` and `heads_of`.
+
+    Raises
+    ------
+    InputError
+        If there is no label, target or method that was asked for, a target has labels of several methods,
+        or a record was written by a newer mgsurf.
+    """
+    place = f"The store {store.uri}"
+    items: dict[str, dict[str, Any]] = {}
+    everything, labelled = [], []
+    for slab in labelled_slabs(store):
+        if slab.targets:
+            labelled.append(replace(slab, slab=compact_slab(slab)))
+        everything.append(replace(slab, slab=None))
+    chosen = of_methods(labelled, methods)
+    names = wanted_targets(chosen, targets, place)
+    heads = heads_of(chosen, names, separate=separate)
+    counts: Counter[tuple[str, str]] = Counter()
+    records = []
+    for slab in chosen:
+        values = {name: float(v) for name, v in slab.targets.items() if (name, slab.method) in heads}
+        if values:
+            item = item_of(slab, values)
+            items[item["id"]] = item
+            records.append((slab.record_id, item["id"]))
+            counts.update((name, slab.method) for name in values)
+    named = sorted(
+        (Head(name, target, method, counts[target, method]) for (target, method), name in heads.items()),
+        key=lambda head: head.name,
+    )
+    listed = tuple(sorted(records))
+    snapshot = Snapshot(
+        id=_snapshot_id(SCHEMA_VERSION, named, listed),
+        schema_version=SCHEMA_VERSION,
+        created_at=timestamp(datetime.now(UTC)),
+        heads=tuple(named),
+        n_records=len(listed),
+        records=listed,
+    )
+    return Draft(snapshot, items, count_excluded(of_methods(everything, methods), names))
+
+
+def save_snapshot(store: SurfaceStore, draft: Draft) -> bool:
+    """Write a snapshot; the list of records comes last, so that a snapshot that is there is whole.
+
+    Returns
+    -------
+    bool
+        False if the store had it already.
+
+    Raises
+    ------
+    StoreError
+        If the store cannot be written; what was written is used by the next try.
+    """
+    snapshot = draft.snapshot
+    items = list(draft.items.values())
+    with store.transaction():
+        for start in range(0, len(items), AT_ONCE):
+            # an equal item stays as it is, a damaged one is mended
+            store.collection("snapshot_items").upsert(items[start : start + AT_ONCE], keep=("stored_at",))
+        written = store.collection("snapshots").upsert(_document(snapshot), keep=("created_at",))
+    return bool(written)
+
+
+def create_snapshot(
+    store: SurfaceStore,
+    targets: Sequence[str] | None = None,
+    *,
+    methods: Sequence[str] | None = None,
+    separate: bool = False,
+) -> Snapshot:
+    """Make a snapshot of the store as it is now (see `draft_snapshot`) and write it."""
+    draft = draft_snapshot(store, targets, methods=methods, separate=separate)
+    save_snapshot(store, draft)
+    return draft.snapshot
+
+
+def list_snapshots(store: SurfaceStore) -> list[Snapshot]:
+    """Return all snapshots without their records, in the order in which they were made."""
+    fields = ["id", "schema_version", "created_at", "heads", "n_records"]
+    found = store.query({}, fields, sort={"created_at": 1, "id": 1}, collection="snapshots")
+    return [_header(document, ()) for document in found]
+
+
+def find_snapshot(store: SurfaceStore, name: str) -> Snapshot:
+    """Return the snapshot whose id begins so.
+
+    Raises
+    ------
+    InputError
+        If there is none, several fit, or it was written by a newer mgsurf.
+    StoreError
+        If it is damaged.
+    """
+    ids = [document["id"] for document in store.query({}, ["id"], sort={"id": 1}, collection="snapshots")]
+    fitting = [name] if name in ids else [one for one in ids if name and one.startswith(name)]
+    if not ids:
+        raise InputError(f"The store {store.uri} has no snapshots; make one with mgsurf snapshot create.")
+    if len(fitting) != 1:
+        found = f"fits {', '.join(fitting)}" if fitting else "is not there"
+        raise InputError(f"The snapshot {name!r} {found}; mgsurf snapshot list shows all of {store.uri}.")
+    document = next(store.query({"id": fitting[0]}, collection="snapshots"))
+    snapshot = _header(document, tuple((record, item) for record, item in document["records"]))
+    if _snapshot_id(snapshot.schema_version, snapshot.heads, snapshot.records) != snapshot.id:
+        raise StoreError(
+            f"The snapshot {snapshot.id} in {store.uri} was changed or damaged; restore a copy of the store, "
+            "or make a new one."
+        )
+    return snapshot
+
+
+def snapshot_slabs(store: SurfaceStore, snapshot: Snapshot) -> Iterator[LabelledSlab]:
+    """Yield the labelled slabs of a snapshot as they were, by record id.
+
+    Raises
+    ------
+    StoreError
+        If the data of a record are gone or damaged; the records are named.
+    """
+    for start in range(0, len(snapshot.records), AT_ONCE):
+        part = snapshot.records[start : start + AT_ONCE]
+        found = read_items(store, (item for _, item in part), with_slabs=True)
+        if bad := [record for record, item in part if not is_whole(found.get(item))]:
+            more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+            raise StoreError(
+                f"The snapshot {snapshot.id} in {store.uri} has lost the data of record "
+                f"{', '.join(bad[:_NAMED])}{more}; restore a copy of the store, or make a new snapshot."
+            )
+        yield from (slab_of(found[item]) for _, item in part)
+
+
+def _snapshot_id(version: int, heads: Sequence[Head], records: Sequence[tuple[str, str]]) -> str:
+    return content_hash([version, [[head.name, head.target, head.method] for head in heads], list(records)])
+
+
+def _document(snapshot: Snapshot) -> dict[str, Any]:
+    return asdict(snapshot)
+
+
+def _header(document: dict[str, Any], records: tuple[tuple[str, str], ...]) -> Snapshot:
+    version = document["schema_version"]
+    if version > SCHEMA_VERSION:
+        raise InputError(
+            f"The snapshot {document['id']} was written by a newer mgsurf "
+            f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
+        )
+    heads = tuple(Head(**head) for head in document["heads"])
+    return Snapshot(document["id"], version, document["created_at"], heads, document["n_records"], records)

@@ -1,0 +1,1 @@
+"""The engine GPAW: settings, and the worker process that alone imports gpaw."""

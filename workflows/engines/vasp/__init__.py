@@ -1,0 +1,1 @@
+"""The engine VASP: inputs, supervision, and readers of its files."""

@@ -1,0 +1,316 @@
+"""Going on where an earlier attempt in the same folder ended."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import signal
+import socket
+import time
+from contextlib import suppress
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from stores.errors import EngineError, MgsurfError
+from stores.files import replacing, write_file
+from stores.input_files import DAMAGED, LARGEST_TEXT, is_compressed, open_input, read_json
+from workflows.engines.vasp.files import find_file
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+NOTE = "mgsurf.json"
+"""What the folder is for: the task's hash, the order of atoms; how it ended."""
+
+PID = "vasp.pid"
+"""Host, process and its start, of the VASP that runs in the folder."""
+
+RESTART_FILES = ("WAVECAR", "CHGCAR")
+KEPT = (NOTE, PID, ".lock")
+SECONDS_TO_END = 20.0
+
+CLOSEST = 0.5
+"""A geometry with atoms closer than this (A) is damaged, not relaxed."""
+
+
+def read_note(directory: Path) -> dict[str, Any]:
+    """Return what was noted about a folder; empty if nothing readable was."""
+    try:
+        note = read_json(directory / NOTE)
+    except (OSError, ValueError, MgsurfError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def write_note(directory: Path, note: dict[str, Any]) -> None:
+    """Note what a folder is for, whole or not at all."""
+    write_file(directory / NOTE, json.dumps(note), alone=True)
+
+
+def ends_whole(directory: Path) -> bool:
+    """Tell whether vasprun.xml was written to its end."""
+    path = find_file(directory, "vasprun.xml")
+    if path is None:
+        return False
+    try:
+        return b"</modeling>" in _tail(path, 200)
+    except (*DAMAGED, MgsurfError):
+        return False
+
+
+def ended_by_itself(directory: Path) -> bool:
+    """Tell whether VASP came to its end, so that its WAVECAR and CHGCAR are whole."""
+    path = find_file(directory, "OUTCAR")
+    if path is None:
+        return False
+    try:
+        return b"General timing and accounting" in _tail(path, 5000)
+    except (*DAMAGED, MgsurfError):
+        return False
+
+
+def _tail(path: Path, length: int) -> bytes:
+    """Return the last bytes of a file, compressed or not."""
+    with open_input(path) as stream:
+        if not is_compressed(path):
+            stream.seek(max(0, path.stat().st_size - length))
+        tail = b""
+        while block := stream.read(1 << 20):
+            tail = (tail + block)[-length:]
+        return tail
+
+
+def attempts(directory: Path) -> list[Path]:
+    """Return the folders of earlier attempts, the oldest first."""
+    numbered = {path: path.name.removeprefix("attempt_") for path in directory.glob("attempt_*")}
+    return sorted((p for p, n in numbered.items() if n.isdigit()), key=lambda p: int(numbered[p]))
+
+
+def set_aside(directory: Path) -> Path | None:
+    """Move an earlier attempt's files to ``attempt_N`` below their folder, compressed; nothing is lost.
+
+    WAVECAR and CHGCAR stay for the next attempt if VASP came to its end, else they are removed: a run that
+    was killed leaves them empty or half written.
+
+    Returns
+    -------
+    Path or None
+        The new folder; None if there was nothing to move.
+    """
+    files = [
+        path
+        for path in directory.iterdir()
+        if path.is_file() and path.name not in (*KEPT, *RESTART_FILES) and not path.name.startswith(NOTE)
+    ]
+    if find_file(directory, "OUTCAR") is not None and not ended_by_itself(directory):
+        for name in RESTART_FILES:
+            for path in (directory / name, directory / f"{name}.gz"):
+                path.unlink(missing_ok=True)
+    if not any(path.name.startswith(("INCAR", "OUTCAR", "vasprun.xml")) for path in files):
+        return None
+    known = attempts(directory)
+    last = int(known[-1].name.removeprefix("attempt_")) if known else 0
+    aside = directory / f"attempt_{last + 1}"
+    aside.mkdir()
+    for path in files:
+        path.replace(aside / path.name)
+    compress(aside)
+    return aside
+
+
+def forget(directory: Path) -> None:
+    """Put away what another task left in a folder, where no restart looks for it."""
+    set_aside(directory)
+    for path in attempts(directory):
+        number = 1
+        while (old := directory / f"other_{number}").exists():
+            number += 1
+        path.rename(old)
+    for name in RESTART_FILES:
+        (directory / name).unlink(missing_ok=True)
+
+
+def compress(directory: Path, leave: tuple[str, ...] = (*KEPT, *RESTART_FILES)) -> None:
+    """Compress the files of a folder in place, one by one; those named in `leave` stay as they are."""
+    for path in sorted(directory.iterdir()):
+        done = path.suffix == ".gz" or path.name in leave or path.name.startswith(NOTE)
+        if done or not path.is_file() or path.is_symlink():
+            continue
+        # level 1: a LOCPOT of 100 MB in a second or two, a tenth larger than at level 6
+        with (
+            replacing(path.with_name(f"{path.name}.gz"), alone=True) as packed,
+            path.open("rb") as plain,
+            packed.open("wb") as raw,
+            gzip.GzipFile(path.name, "wb", compresslevel=1, fileobj=raw) as stream,
+        ):
+            shutil.copyfileobj(plain, stream, 1 << 20)
+        path.unlink()
+
+
+def last_geometry(directory: Path, like: Structure) -> Structure | None:
+    """Return the geometry the attempts in a folder had reached.
+
+    The folder's own files come first, then those of its latest ``attempt_N``. In each: CONTCAR if it is
+    whole, else the last complete ionic step of vasprun.xml or XDATCAR, else the POSCAR that the attempt
+    started from (custodian may have put a later geometry there).
+
+    Parameters
+    ----------
+    directory
+        Of the calculation.
+    like
+        The structure as the attempt's POSCAR listed it: same species in the same order.
+
+    Returns
+    -------
+    Structure or None
+        With the site properties of `like`; None if nothing usable is there.
+    """
+    places = [directory, *reversed(attempts(directory))]
+    for place, read in product(places, (_contcar, _vasprun, _xdatcar, _poscar)):
+        try:
+            found = read(place, like)
+        except Exception:  # noqa: BLE001 - whatever is wrong with a damaged file, the next one is tried
+            found = None
+        if found is not None and _is_sound(found, like):
+            found = found.copy()
+            for key, values in like.site_properties.items():
+                found.add_site_property(key, values)
+            return found
+    return None
+
+
+def _is_sound(found: Structure, like: Structure) -> bool:
+    return (
+        [site.specie.symbol for site in found] == [site.specie.symbol for site in like]
+        and bool(np.isfinite(found.frac_coords).all())
+        and 0.3 < found.volume / like.volume < 3.0
+        and (len(found) == 1 or bool(found.is_valid(tol=CLOSEST)))
+    )
+
+
+def _text(directory: Path, name: str) -> str | None:
+    path = find_file(directory, name)
+    if path is None or path.stat().st_size == 0:
+        return None
+    with open_input(path) as stream:
+        return stream.read(LARGEST_TEXT).decode("utf-8", "replace")
+
+
+def _from_poscar(directory: Path, name: str) -> Structure | None:
+    from pymatgen.io.vasp.inputs import Poscar
+
+    text = _text(directory, name)
+    # a last line without its end may stop within a number
+    return None if text is None else Poscar.from_str(text[: text.rfind("\n") + 1]).structure
+
+
+def _contcar(directory: Path, like: Structure) -> Structure | None:
+    return _from_poscar(directory, "CONTCAR")
+
+
+def _poscar(directory: Path, like: Structure) -> Structure | None:
+    return _from_poscar(directory, "POSCAR")
+
+
+def _vasprun(directory: Path, like: Structure) -> Structure | None:
+    from pymatgen.core import Structure
+
+    path = find_file(directory, "vasprun.xml")
+    if path is None:
+        return None
+    last = None
+    # the file of a killed run breaks off: take what came before
+    with open_input(path) as stream, suppress(ElementTree.ParseError, *DAMAGED):
+        for _, element in ElementTree.iterparse(stream):
+            if element.tag == "calculation":
+                structure = element.find("structure")
+                if structure is not None and element.find("energy") is not None:
+                    last = (
+                        _rows(structure, "crystal/varray[@name='basis']/v"),
+                        _rows(structure, "varray[@name='positions']/v"),
+                    )
+                element.clear()
+    return None if last is None else Structure(last[0], like.species, last[1])
+
+
+def _rows(element: ElementTree.Element, path: str) -> list[list[float]]:
+    return [[float(word) for word in (row.text or "").split()] for row in element.findall(path)]
+
+
+def _xdatcar(directory: Path, like: Structure) -> Structure | None:
+    from pymatgen.core import Structure
+
+    lines = (_text(directory, "XDATCAR") or "").splitlines()
+    starts = [i for i, line in enumerate(lines) if line.startswith("Direct configuration")]
+    n = len(like)
+    # the last configuration counts only if its last line is complete
+    for start in reversed(starts):
+        rows = [line.split() for line in lines[start + 1 : start + 1 + n]]
+        if len(rows) == n and all(len(row) == 3 and len(row[-1]) >= 8 for row in rows):
+            # a relaxation of the cell repeats the header (seven lines) before every configuration
+            counts = lines[start - 1].split() if start >= 7 else []
+            head = start - 7 if counts and all(word.isdigit() for word in counts) else 0
+            scale = float(lines[head + 1])
+            cell = [[scale * float(word) for word in lines[head + i].split()] for i in (2, 3, 4)]
+            return Structure(cell, like.species, [[float(word) for word in row] for row in rows])
+    return None
+
+
+def note_process(directory: Path, pid: int) -> None:
+    """Note which process runs VASP in a folder."""
+    plain = {"host": socket.gethostname(), "pid": pid, "started": _start_time(pid)}
+    (directory / PID).write_text(json.dumps(plain), encoding="utf-8")
+
+
+def end_orphan(directory: Path) -> bool:
+    """End a VASP that an earlier, killed mgsurf left running in a folder: two would write the same files.
+
+    Only a process of this host with the noted start time is touched.
+
+    Returns
+    -------
+    bool
+        Whether one was found.
+
+    Raises
+    ------
+    EngineError
+        If it does not end.
+    """
+    try:
+        noted = read_json(directory / PID)
+        pid, started = int(noted["pid"]), noted["started"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    if noted.get("host") != socket.gethostname() or started is None or _start_time(pid) != started:
+        (directory / PID).unlink(missing_ok=True)
+        return False
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(pid, sign)  # VASP is started as the leader of a group of its own
+        limit = time.monotonic() + SECONDS_TO_END
+        while time.monotonic() < limit:
+            if _start_time(pid) != started:
+                (directory / PID).unlink(missing_ok=True)
+                return True
+            time.sleep(0.1)
+    raise EngineError(
+        f"vasp: process {pid}, left over from an earlier run in {directory}, does not end; end it by hand"
+    )
+
+
+def _start_time(pid: int) -> str | None:
+    """Return when a living process started, in the kernel's ticks; None if there is none (or no /proc)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    after_name = stat.rpartition(")")[2].split()
+    return None if after_name[0] in "ZX" else after_name[19]

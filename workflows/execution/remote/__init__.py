@@ -1,0 +1,1 @@
+"""Campaigns on a queue through jobflow-remote."""

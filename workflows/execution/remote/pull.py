@@ -1,0 +1,147 @@
+"""Bring finished records from a project's job outputs into a results store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from stores.ranks import rank_of
+from stores.records import (
+    BulkRecord,
+    CalculationRecord,
+    ReferenceRecord,
+    SurfaceRecord,
+)
+from workflows.execution.remote.status import chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stores.records import Record
+    from stores.surfaces import SurfaceStore
+    from workflows.execution.remote.project import RemoteProject
+
+_TOLD_BY: dict[str, type[Record]] = {
+    "miller_index": SurfaceRecord,
+    "initial_structure": BulkRecord,
+    "prototype": ReferenceRecord,
+    "identity": CalculationRecord,
+}
+"""A field that only one class of records has."""
+
+_AT_ONCE = 20  # outputs in memory at a time: some have megabytes
+
+
+@dataclass
+class Pulled:
+    """What was brought.
+
+    Attributes
+    ----------
+    seen
+        Number of records found in the outputs, each once.
+    written
+        Number that were new in the store, or had changed, by the name of their class.
+    damaged
+        Name of a job and what is wrong with its output.
+    """
+
+    seen: int = 0
+    written: dict[str, int] = field(default_factory=dict)
+    damaged: list[tuple[str, str]] = field(default_factory=list)
+
+
+def records_in(output: Any) -> Iterator[Record]:
+    """Yield the records in the output of a job, however deep.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If one is damaged.
+    """
+    if isinstance(output, list):
+        for entry in output:
+            yield from records_in(entry)
+    elif isinstance(output, dict):
+        if {"schema_version", "method_fingerprint", "id"} <= output.keys():
+            for name, record_class in _TOLD_BY.items():
+                if name in output:
+                    yield record_class.model_validate(output)
+                    return
+        for entry in output.values():
+            yield from records_in(entry)
+
+
+def pull(project: RemoteProject, campaign: str | None, store: SurfaceStore) -> Pulled:
+    """Bring every record of a campaign's finished jobs into a store; typed again it changes nothing.
+
+    Parameters
+    ----------
+    project
+        Where the jobs are.
+    campaign
+        Its name; None for all campaigns of the project.
+    store
+        Of any kind.
+
+    Raises
+    ------
+    InputError
+        If nothing was submitted.
+    StoreError
+        If the store cannot be written; what was brought before stays.
+    """
+    flows = project.need_flows(campaign)
+    outputs = project.controller.jobstore  # as in `remote_state`: many outputs at once
+    uuids = [uuid for flow in flows for uuid in flow["jobs"]]
+    found: list[tuple[str, str, int]] = []
+    for some in chunks(uuids):
+        found += [
+            (document.get("completed_at") or "", document["uuid"], document["index"])
+            for document in outputs.query({"uuid": {"$in": some}}, ["uuid", "index", "completed_at"])
+        ]
+    pulled, seen = Pulled(), set()
+    names = sorted(found)  # by time, so that later answers replace earlier ones
+    for start in range(0, len(names), _AT_ONCE):
+        wanted = [{"uuid": uuid, "index": index} for _, uuid, index in names[start : start + _AT_ONCE]]
+        documents = {(d["uuid"], d["index"]): d for d in outputs.query({"$or": wanted}, load=True)}
+        for _, uuid, index in names[start : start + _AT_ONCE]:
+            document = documents.get((uuid, index), {})
+            try:
+                records = list(records_in(document.get("output")))
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                place = ".".join(map(str, first["loc"]))
+                pulled.damaged.append((document.get("name", uuid), f"{place}: {first['msg']}"))
+                continue
+            for record in records:
+                seen.add((type(record).__name__, record.id))
+                if add_unless_better(store, record):
+                    name = type(record).__name__
+                    pulled.written[name] = pulled.written.get(name, 0) + 1
+    pulled.seen = len(seen)
+    return pulled
+
+
+def add_unless_better(store: SurfaceStore, record: Record) -> bool:
+    """Write a record unless the store knows better; True if it was written.
+
+    A result is never lost to a failure, however late (`SurfaceStore.add_unless_better`); of two results the
+    later one stands, of two bulks the one whose formation energy is known.
+    """
+    known = store.get(type(record), record.id)
+    if known is None:
+        return store.add_unless_better(record)
+    if (_worth(known), known.created_at) >= (_worth(record), record.created_at):
+        return False
+    if isinstance(record, SurfaceRecord) and isinstance(known, SurfaceRecord) and known.campaign:
+        # the campaign that asked first stays named
+        record = record.model_copy(update={"campaign": known.campaign})
+    return store.add_unless_better(record)
+
+
+def _worth(record: Record) -> tuple[int, bool]:
+    has_energy = isinstance(record, BulkRecord) and record.formation_energy is not None
+    return rank_of(record.model_dump(mode="json")), has_energy

@@ -1,0 +1,207 @@
+"""What jobs ask for, in the words of each scheduler: the keys of QToolKit's header templates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stores.errors import InputError
+from workflows.flows.campaign.resources import seconds_in
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workflows.flows.campaign.resources import JobResources, Resources
+    from workflows.flows.surface import QueuePlan
+
+SCHEDULERS = ("slurm", "pbs", "sge", "shell")
+"""Schedulers for which requests can be written; shell runs jobs at once, without a queue."""
+
+
+JOB_END_TIME = "MGSURF_JOB_END_TIME"
+"""Variable that tells engines when the queue ends their job (seconds since the epoch)."""
+
+_TIME = {"slurm": "time", "pbs": "walltime", "sge": "walltime"}
+_CORES = {"nodes", "tasks_per_node", "cpus_per_task"}
+_SHAPES: dict[str, dict[str, set[str]]] = {
+    "slurm": {"nodes": {"nodes"}, "ntasks_per_node": {"tasks_per_node"}, "cpus_per_task": {"cpus_per_task"}},
+    "pbs": {"select": {*_CORES, "memory_per_cpu"}, "place": _CORES},
+    "sge": {"model": {*_CORES, "parallel_environment"}},
+}
+"""Keys of a template that are always written, and what must be said for them to differ from the worker's."""
+
+
+def header_keys(scheduler: str, wanted: JobResources) -> dict[str, Any]:
+    """Write a request in the words of a scheduler.
+
+    Parameters
+    ----------
+    scheduler
+        One of `SCHEDULERS`.
+    wanted
+        From the campaign file.
+
+    Returns
+    -------
+    dict
+        Keys of the template of QToolKit's ``SlurmIO``, ``PBSIO`` or ``SGEIO``; empty for a shell.
+
+    Raises
+    ------
+    InputError
+        If the scheduler has no word for something that is wanted, or is not known.
+    """
+    if scheduler not in SCHEDULERS:
+        raise InputError(
+            f"resources cannot be written for the scheduler {scheduler!r}, only for {', '.join(SCHEDULERS)}; "
+            "leave the section out and give the worker its resources in the project file"
+        )
+    if scheduler == "shell":
+        return {}
+    if scheduler != "slurm" and wanted.qos is not None:
+        raise InputError(f"resources.qos is for Slurm; {scheduler.upper()} has none, remove it")
+    keys = {"slurm": _slurm, "pbs": _pbs, "sge": _sge}[scheduler](wanted)
+    return {**{key: value for key, value in keys.items() if value is not None}, **wanted.options}
+
+
+def request_keys(scheduler: str, wanted: JobResources, own: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Write a request, and take from the worker what it does not say: partition, account, cores, walltime.
+
+    jobflow-remote takes either a job's request or the worker's, never a part of each.
+
+    Parameters
+    ----------
+    scheduler, wanted
+        See `header_keys`.
+    own
+        The worker's resources in the project file.
+
+    Raises
+    ------
+    InputError
+        As `header_keys`.
+    """
+    keys = header_keys(scheduler, wanted)
+    if not own or scheduler == "shell" or "@class" in own:
+        return keys
+    kept = dict(own)
+    for key, fields in _SHAPES[scheduler].items():
+        if fields & wanted.model_fields_set:
+            kept.pop(key, None)
+        elif key in kept:
+            keys.pop(key, None)
+    return {**kept, **keys}
+
+
+def _variables(scheduler: str, keys: Mapping[str, Any], wanted: JobResources) -> dict[str, str]:
+    """Return what a job's environment says of its request."""
+    found = {}
+    seconds = wanted.walltime or seconds_in(str(keys.get(_TIME.get(scheduler, ""), "")))
+    if seconds:
+        # not every scheduler tells a job when it will end it; VASP is stopped in time by this
+        found[JOB_END_TIME] = f"$(( $(date +%s) + {seconds} ))"
+    threads = keys.get("cpus_per_task", 1) if scheduler == "slurm" else wanted.cpus_per_task
+    if scheduler != "shell" and str(threads).isdigit() and int(threads) > 1:
+        found["OMP_NUM_THREADS"] = str(threads)
+        if scheduler == "slurm":
+            found["SRUN_CPUS_PER_TASK"] = str(threads)  # since Slurm 22.05 srun does not ask sbatch
+    return found
+
+
+def _clock(seconds: int | None) -> str | None:
+    if seconds is None:
+        return None
+    return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+def _slurm(wanted: JobResources) -> dict[str, Any]:
+    return {
+        "partition": wanted.partition,
+        "account": wanted.account,
+        "qos": wanted.qos,
+        "nodes": wanted.nodes,
+        "ntasks_per_node": wanted.tasks_per_node,
+        "cpus_per_task": wanted.cpus_per_task,
+        "mem_per_cpu": f"{wanted.memory_per_cpu}M" if wanted.memory_per_cpu else None,
+        "time": _clock(wanted.walltime),
+    }
+
+
+def _pbs(wanted: JobResources) -> dict[str, Any]:
+    cores = wanted.tasks_per_node * wanted.cpus_per_task
+    select = f"select={wanted.nodes}:ncpus={cores}:mpiprocs={wanted.tasks_per_node}"
+    if wanted.cpus_per_task > 1:
+        select += f":ompthreads={wanted.cpus_per_task}"
+    if wanted.memory_per_cpu:
+        select += f":mem={cores * wanted.memory_per_cpu}mb"
+    return {
+        "queue": wanted.partition,
+        "account": wanted.account,
+        "select": select,
+        "place": "scatter" if wanted.nodes > 1 else None,
+        "walltime": _clock(wanted.walltime),
+    }
+
+
+def _sge(wanted: JobResources) -> dict[str, Any]:
+    # slots are spread over nodes by the parallel environment
+    slots = wanted.nodes * wanted.tasks_per_node * wanted.cpus_per_task
+    return {
+        "queue": wanted.partition,
+        "device": wanted.account,  # the template's name of -P, the project
+        "model": f"{wanted.parallel_environment} {slots}" if slots > 1 else None,
+        "select": f"mem_free={wanted.memory_per_cpu}M" if wanted.memory_per_cpu else None,
+        "walltime": _clock(wanted.walltime),
+    }
+
+
+def queue_plan(resources: Resources, workers: Mapping[str, Any], worker: str) -> QueuePlan:
+    """Turn a campaign's resources into what its flow carries.
+
+    Parameters
+    ----------
+    resources
+        From the campaign file.
+    workers
+        The project's workers by name (jobflow-remote's).
+    worker
+        The one that jobs go to if the file names no other.
+
+    Raises
+    ------
+    InputError
+        If a worker is unknown, or a scheduler does not know a key.
+    """
+
+    def request(wanted: JobResources, where: str) -> dict[str, Any]:
+        name = wanted.worker or worker
+        if name not in workers:
+            raise InputError(f"{where}: no worker {name!r} in the project; there are {', '.join(workers)}")
+        scheduler, keys = _checked(workers[name], wanted, where)
+        found: dict[str, Any] = {"worker": name, "resources": keys}
+        if variables := _variables(scheduler, keys, wanted):
+            found["exec_config"] = {"export": variables}
+        return found
+
+    return {
+        "light": request(resources.of_light(), "resources.light"),
+        "bulk": request(resources.of_bulk(), "resources.bulk"),
+        "slabs": [
+            [most, request(wanted, f"resources.slabs[{number}]")]
+            for number, (most, wanted) in enumerate(resources.of_slabs(), start=1)
+        ],
+    }
+
+
+def _checked(worker: Any, wanted: JobResources, where: str) -> tuple[str, dict[str, Any]]:
+    """Write a request and let QToolKit fill its template, so that no job is refused for it later."""
+    from qtoolkit.io import scheduler_mapping
+
+    io = worker.get_scheduler_io()
+    known = [name for name, kind in scheduler_mapping.items() if isinstance(io, kind)]
+    name = known[0] if known else type(io).__name__
+    keys = request_keys(name, wanted, getattr(worker, "resources", None))
+    try:
+        io.generate_header(dict(keys))
+    except Exception as error:  # each scheduler of QToolKit has its own
+        raise InputError(f"{where}: {name} cannot do that: {' '.join(str(error).split())}") from error
+    return name, keys

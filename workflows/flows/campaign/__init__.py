@@ -1,0 +1,1 @@
+"""Campaign files, their settings and the flow of a campaign."""

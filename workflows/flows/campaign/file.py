@@ -1,0 +1,397 @@
+"""The campaign file: read, checked line by line, turned into bulk structures.
+
+What of a campaign an engine can compute.
+
+How the YAML of a campaign file is read: planes stay the text that was written.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import RoundTripConstructor
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+
+from stores.errors import EngineError, InputError, counted
+from stores.input_files import read_text
+from stores.nesting import TooDeepError, load_yaml
+from stores.paths import expand_user
+from workflows.flows.campaign.problems import problems, suggestion
+from workflows.flows.campaign.settings import Campaign, Compound, MillerIndex
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pymatgen.core import Structure
+
+    from stores.records import Provenance
+    from workflows.engines.protocol import Engine
+    from workflows.structures.sources.protocol import Candidate
+
+
+TEXT = "tag:yaml.org,2002:str"
+
+
+def reader() -> YAML:
+    """Return a round-trip reader whose `facets` hold text: 0110 is four digits, not the number 110 or 72."""
+    yaml = YAML(typ="rt")
+    yaml.Constructor = _Constructor
+    return yaml
+
+
+class _Constructor(RoundTripConstructor):
+    def construct_mapping(  # type: ignore[override] # as ruamel's own round-trip constructor
+        self, node: Any, maptyp: Any, deep: bool = False
+    ) -> Any:
+        _keep_planes_as_text(node)
+        return super().construct_mapping(node, maptyp, deep)
+
+
+def _keep_planes_as_text(node: MappingNode) -> None:
+    for key, value in node.value:
+        if key.value == "facets" and isinstance(value, SequenceNode):
+            for plane in value.value:
+                if isinstance(plane, ScalarNode):
+                    plane.tag = TEXT
+
+
+LARGEST_FILE = 1 << 21
+"""Bytes of a campaign file: 4,000 compounds have 220,000."""
+
+
+class CampaignStructure(NamedTuple):
+    """A bulk crystal that a campaign asks for.
+
+    Attributes
+    ----------
+    label
+        For people, e.g. ``MgAg (B2)`` or ``Mg2Ni (Mg2Ni.cif)``.
+    structure
+        Before relaxation (A).
+    provenance
+        Where it came from.
+    facets
+        Planes wanted; None for all.
+    where
+        Its place in the campaign file, for messages.
+    """
+
+    label: str
+    structure: Structure
+    provenance: Provenance
+    facets: list[MillerIndex] | None
+    where: str
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return read_text(path, LARGEST_FILE)
+    except FileNotFoundError:
+        near = suggestion(path.name, [entry.name for entry in path.parent.glob("*.y*ml")])
+        raise InputError(f"{path}: no such campaign file{near or '; check the path'}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; give the campaign file (YAML) inside it") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file in UTF-8; a campaign file is YAML") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}; check path and permissions") from None
+
+
+def _parse(text: str, path: Path) -> Any:
+    from ruamel.yaml.constructor import DuplicateKeyError
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        return load_yaml(text, reader())
+    except TooDeepError as error:
+        raise InputError(f"{path}:{error.lineno}: {error}; correct the file") from None
+    except DuplicateKeyError as error:
+        mark = error.problem_mark
+        key = str(error.problem).split('"')[1]
+        raise InputError(
+            f"{path}:{mark.line + 1}: the key {key!r} is there twice; keep one of them"
+        ) from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = str(error.problem or error.context)
+        if "\\t" in problem:
+            problem = "a tab; YAML indents with spaces only"
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise InputError(f"{path}{place}: not valid YAML: {problem}") from None
+    except YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    except (ValueError, OverflowError) as error:  # what looks like a date, but is none: 2026-13-01
+        raise InputError(f"{path}: a date or number cannot be read ({error}); write it in quotes") from None
+
+
+def _plain(node: Any) -> Any:
+    """Turn ruamel.yaml's round-trip types into plain Python, which strict validation asks for."""
+    if isinstance(node, dict):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node
+
+
+def load_campaign(path: Path | str) -> Campaign:
+    """Read and check a campaign file.
+
+    Parameters
+    ----------
+    path
+        The YAML file.
+
+    Returns
+    -------
+    Campaign
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not YAML, or has wrong keys or values: one line per problem, each with
+        file, line, field and what is allowed; all problems at once.
+    """
+    path = Path(path)
+    document = _parse(_read_text(path), path)
+    if document is None:
+        raise InputError(f"{path}: is empty; a campaign needs at least `name` and `compounds` or `sources`")
+    if not isinstance(document, dict):
+        raise InputError(
+            f"{path}:1: expected `key: value` lines at the top level, such as `name: my-campaign`"
+        )
+    try:
+        campaign = Campaign.model_validate(_plain(document))
+    except ValidationError as error:
+        raise InputError("\n".join(problems(error, document, Campaign, str(path)))) from None
+    campaign._path = path
+    campaign._document = document
+    return campaign
+
+
+def campaign_structures(campaign: Campaign) -> list[CampaignStructure]:
+    """Return every bulk crystal of a campaign: its compounds, or those of its lock file if it has sources.
+
+    Parameters
+    ----------
+    campaign
+        From `load_campaign`.
+
+    Raises
+    ------
+    InputError
+        As `compound_structures`; or if the lock file is missing, damaged, older than the sources, or the
+        atoms of an entry contradict its formula.
+    """
+    found = compound_structures(campaign) if campaign.sources is None else _locked_structures(campaign)
+    for entry in found:
+        if entry.provenance.source == "file":
+            _show_axes(entry, campaign.slabs.max_miller_index)
+    return found
+
+
+def _locked_structures(campaign: Campaign) -> list[CampaignStructure]:
+    """Return the structures of a campaign's lock file, checked."""
+    from stores.structures.reading import show_notes
+    from workflows.flows.enumeration.lock_file import campaign_lock, lock_path, locked_structures
+
+    path = lock_path(campaign)
+    lock = campaign_lock(campaign)
+    structures, lines = locked_structures(lock, path, f"mgsurf enumerate {campaign.path}")
+    show_notes(lines)
+    return [
+        CampaignStructure(c.label, structure, c.provenance, c.facets, f"{path}: {c.label}")
+        for c, structure in zip(lock.compounds, structures, strict=True)
+    ]
+
+
+def compound_structures(campaign: Campaign) -> list[CampaignStructure]:
+    """Build or read every bulk crystal that a campaign file names under `compounds`.
+
+    Parameters
+    ----------
+    campaign
+        From `load_campaign`.
+
+    Returns
+    -------
+    list of CampaignStructure
+        In the order of the file; the files of a folder in alphabetical order.
+
+    Raises
+    ------
+    InputError
+        If files are missing or structures cannot be used: one line per problem, each with its place in the
+        campaign file; all problems at once.
+    """
+    found: list[CampaignStructure] = []
+    failed: list[str] = []
+    for number, compound in enumerate(campaign.compounds):
+        origin = next(name for name in ("formula", "file", "folder") if getattr(compound, name) is not None)
+        where = campaign.where("compounds", number, origin)
+        try:
+            candidates, problems_found = _candidates(compound, campaign.directory)
+        except InputError as error:
+            candidates, problems_found = [], str(error).splitlines()
+        except OSError as error:  # a name too long, a loop of links, no permission
+            candidates, problems_found = [], [f"{error.filename}: {error.strerror}; check the path"]
+        failed += [f"{where}: {line}" for line in problems_found]
+        facets = None if compound.facets is None else [(h, k, l) for h, k, l in compound.facets]
+        for candidate in candidates:
+            if compound.facets is not None:
+                try:
+                    _check_facets(candidate.structure, compound.facets)
+                except InputError as error:
+                    failed.append(
+                        f"{campaign.where('compounds', number, 'facets')}: {candidate.label}: {error}"
+                    )
+            found.append(
+                CampaignStructure(_label(candidate), candidate.structure, candidate.provenance, facets, where)
+            )
+    if failed:
+        raise InputError("\n".join(failed))
+    return found
+
+
+def _candidates(compound: Compound, directory: Path) -> tuple[list[Candidate], list[str]]:
+    """Return the structures of one entry, and one line for each file that cannot be used."""
+    from stores.records import Provenance
+    from workflows.structures.sources.protocol import Candidate
+
+    if compound.formula is not None and compound.prototype is not None:
+        from workflows.structures.prototypes import prototype, structure_for
+
+        symbol = prototype(compound.prototype).name
+        made = structure_for(compound.formula, compound.prototype)
+        provenance = Provenance(source="prototype", identifiers=[symbol], lattice_is_guess=True)
+        return [Candidate(made, provenance, symbol)], []
+    if compound.formula is not None:
+        from workflows.structures.elements import ground_state, ground_state_prototype
+
+        symbol = ground_state_prototype(compound.formula)
+        provenance = Provenance(source="element", identifiers=[symbol])
+        return [Candidate(ground_state(compound.formula), provenance, symbol)], []
+
+    from workflows.structures.sources.local import FileSource
+
+    path = directory / expand_user(compound.file or compound.folder or "")
+    if compound.file is not None and path.is_dir():
+        raise InputError(f"{path} is a folder; write `folder:` instead of `file:`")
+    if compound.folder is not None and path.is_file():
+        raise InputError(f"{path} is a file; write `file:` instead of `folder:`")
+    source = FileSource(path, compound.symprec)
+    candidates = list(source.candidates())
+    return candidates, source.problems
+
+
+def _check_facets(structure: Structure, facets: list[MillerIndex]) -> None:
+    """Refuse planes that a crystal does not have."""
+    from workflows.structures.crystal import crystal_of
+    from workflows.structures.facets import check_indices
+
+    crystal = crystal_of(structure)
+    for facet in facets:
+        check_indices(crystal, facet)
+
+
+def _show_axes(entry: CampaignStructure, max_miller_index: int) -> None:
+    """Log what the planes of a crystal are in the axes of its file."""
+    from stores.structures.reading import show_notes
+    from workflows.structures.axes import axes_note
+    from workflows.structures.counting import facets_of
+    from workflows.structures.crystal import crystal_of
+
+    crystal = crystal_of(entry.structure)
+    show_notes(axes_note(crystal, facets_of(crystal, max_miller_index, entry.facets), entry.label))
+
+
+def _label(candidate: Candidate) -> str:
+    from workflows.structures.naming import mg_first_formula
+
+    return f"{mg_first_formula(candidate.structure.composition)} ({candidate.label})"
+
+
+def check_runnable(structure: Structure, where: str) -> None:
+    """Refuse what has no surface energy by the definition used: compounds without Mg, or beyond binaries.
+
+    Parameters
+    ----------
+    structure
+        Bulk crystal.
+    where
+        Put first in the message: place in the campaign file, or label of the compound.
+
+    Raises
+    ------
+    InputError
+        If `structure` holds no Mg, or three or more elements.
+    """
+    elements = sorted(str(element) for element in structure.composition.elements)
+    formula = structure.composition.reduced_formula
+    if "Mg" not in elements:
+        raise InputError(
+            f"{where}: {formula} holds no Mg; mgsurf run computes Mg and its compounds, remove it "
+            "(mgsurf slabs accepts it)"
+        )
+    if len(elements) > 2:
+        raise InputError(
+            f"{where}: {formula} has {len(elements)} elements; surface energies are defined for elements and "
+            "binaries, remove it (mgsurf slabs accepts it)"
+        )
+
+
+def runnable_structures(
+    campaign: Campaign, structures: Sequence[CampaignStructure], engine: Engine
+) -> tuple[list[CampaignStructure], list[str]]:
+    """Return what an engine can compute of a campaign, and one line for each reason to leave compounds out.
+
+    What a campaign file names itself is never left out without being asked: there it is an error.
+
+    Raises
+    ------
+    InputError
+        If a compound under `compounds` has no surface energy, or nothing is left.
+    EngineError
+        If the engine refuses one of its elements.
+    """
+    if campaign.sources is None:
+        for entry in structures:
+            check_runnable(entry.structure, entry.where)
+        engine.check_elements(sorted({s.specie.symbol for entry in structures for s in entry.structure}))
+        return list(structures), []
+    kept: list[CampaignStructure] = []
+    reasons: dict[str, list[str]] = {}
+    for entry in structures:
+        reason = why_not(entry.structure.symbol_set, engine)
+        if reason:
+            reasons.setdefault(reason, []).append(entry.label)
+        else:
+            kept.append(entry)
+    lines = [left_out_line(reason, labels) for reason, labels in sorted(reasons.items())]
+    if not kept:
+        raise InputError("\n".join(lines) or f"{campaign.path}: its lock file lists no compound")
+    return kept, lines
+
+
+def why_not(elements: Sequence[str], engine: Engine) -> str:
+    """Say why a compound of these elements is not computed; empty if it is."""
+    if "Mg" not in elements:
+        return "no Mg"
+    if len(elements) > 2:
+        return "more than two elements, for which no surface energy is defined"
+    try:
+        engine.check_elements(elements)
+    except EngineError as error:
+        return str(error)
+    return ""
+
+
+def left_out_line(reason: str, labels: Sequence[str]) -> str:
+    """Say in one line which compounds are left out of a run."""
+    named = ", ".join(labels[:3]) + (f" and {len(labels) - 3} more" if len(labels) > 3 else "")
+    return f"{counted(len(labels), 'compound')} left out of the run ({reason}): {named}"

@@ -1,0 +1,251 @@
+"""What the surfaces of a compound will cost in core-hours, before any of them is computed.
+
+The work of a calculation is `workflows.jobs.progress.relative_cost`: atoms x volume x k points x geometry
+steps. Seconds per unit of work come from calculations of the same method in the store, for each of the four
+kinds of calculation; where there are none, from a default that is an order of magnitude. What the elements'
+references cost is left out: it is little, and shared by all compounds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stores.errors import counted
+from stores.method_names import names_of_family
+from stores.records import CalculationKind
+from workflows.engines.kpoints import mesh_of_lattice
+from workflows.jobs.bulk import RELAX_STEPS
+from workflows.jobs.progress import relative_cost
+from workflows.jobs.slab import SLAB_RELAX_STEPS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import ArrayLike
+
+    from stores.records import Method
+    from stores.surfaces import SurfaceStore
+    from workflows.structures.counting import FacetCount
+
+DEFAULT_SECONDS = 0.1
+"""Core-seconds per unit of work at 300 eV: GPAW, preset demo, slabs of Mg and MgAg (benchmarks/README.md)."""
+
+DEFAULT_CUTOFF = 300.0
+MIN_SPREAD = 5.0
+"""The exponent of the work is fitted where the largest work is so many times the smallest, else it is 1."""
+
+MIN_RECORDS = 6
+EXPONENTS = (0.8, 1.6)
+"""Fitted exponents are kept between: what small cells suggest must not run away with large ones."""
+
+STEPS = {
+    CalculationKind.BULK_RELAX: RELAX_STEPS,
+    CalculationKind.BULK_STATIC: 1,
+    CalculationKind.SLAB_RELAX: SLAB_RELAX_STEPS,
+    CalculationKind.SLAB_STATIC: 1,
+}
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Core-seconds = ``seconds * work ** exponent``.
+
+    Attributes
+    ----------
+    seconds, exponent
+        As above.
+    n_records
+        Calculations it was fitted to; 0 for the default.
+    spread
+        Factor within which two thirds of them lie.
+    """
+
+    seconds: float
+    exponent: float = 1.0
+    n_records: int = 0
+    spread: float = 1.0
+
+
+@dataclass(frozen=True)
+class Meshes:
+    """What decides k points and cells of a campaign.
+
+    Attributes
+    ----------
+    k_density, bulk_k_density
+        Of everything, and of relaxing bulk crystals (A; see `workflows.engines.kpoints`).
+    vacuum
+        Of the slabs (A).
+    """
+
+    k_density: float
+    bulk_k_density: float
+    vacuum: float
+
+    @classmethod
+    def of(cls, method: Method, vacuum: float) -> Meshes:
+        """Return those of a method."""
+        return cls(method.k_density, float(method.extra.get("bulk_k_density") or method.k_density), vacuum)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What there is to do for one compound, as `relative_cost` of a single geometry.
+
+    Attributes
+    ----------
+    bulk
+        Of its conventional standard cell.
+    oriented
+        Of the oriented cell of each facet.
+    slabs
+        Of each slab.
+    """
+
+    bulk: float = 0.0
+    oriented: tuple[float, ...] = ()
+    slabs: tuple[float, ...] = ()
+
+
+def work_of(
+    lattice: ArrayLike, n_atoms: int, n_primitive: int, facets: Iterable[FacetCount], meshes: Meshes
+) -> Work:
+    """Return the work of one compound.
+
+    Parameters
+    ----------
+    lattice
+        Rows of the conventional standard cell (A).
+    n_atoms, n_primitive
+        In that cell, and in the primitive one.
+    facets
+        Its slabs.
+    meshes
+        Of the campaign.
+    """
+    matrix = np.asarray(lattice, dtype=float)
+    volume = abs(float(np.linalg.det(matrix)))
+    primitive = volume * n_primitive / n_atoms
+    oriented, slabs = [], []
+    for facet in facets:
+        if not facet.slabs:
+            continue
+        # all slabs of a facet share the surface cell, and c has one k point
+        mesh = mesh_of_lattice(facet.slabs[0].lattice(meshes.vacuum), meshes.k_density, slab=True)
+        area = facet.slabs[0].area
+        for slab in facet.slabs:
+            slabs.append(relative_cost(slab.n_atoms, area * (slab.thickness + meshes.vacuum), mesh, 1))
+        along = max(1, math.ceil(meshes.k_density * 2 * math.pi * area / primitive))
+        oriented.append(relative_cost(n_primitive, primitive, (mesh[0], mesh[1], along), 1))
+    bulk = relative_cost(n_atoms, volume, mesh_of_lattice(matrix, meshes.bulk_k_density), 1)
+    return Work(bulk, tuple(oriented), tuple(slabs))
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Estimates core-hours.
+
+    Attributes
+    ----------
+    method
+        Of the engine that will compute.
+    rates
+        By kind of calculation, those that were calibrated.
+    """
+
+    method: Method
+    rates: Mapping[CalculationKind, Rate] = field(default_factory=dict)
+
+    def core_hours(self, work: Work) -> float:
+        """Return the cost of one compound: its bulk, one oriented cell per facet, two runs per slab."""
+        seconds = (
+            self._seconds(CalculationKind.BULK_RELAX, (work.bulk,))
+            + self._seconds(CalculationKind.BULK_STATIC, work.oriented)
+            + self._seconds(CalculationKind.SLAB_RELAX, work.slabs)
+            + self._seconds(CalculationKind.SLAB_STATIC, work.slabs)
+        )
+        return seconds / 3600.0
+
+    def _seconds(self, kind: CalculationKind, work: Sequence[float]) -> float:
+        rate = self.rate(kind)
+        return float(sum(rate.seconds * (STEPS[kind] * x) ** rate.exponent for x in work))
+
+    def rate(self, kind: CalculationKind) -> Rate:
+        """Return the rate of a kind: its own, else that of slabs or whatever is known, else the default."""
+        for known in (kind, CalculationKind.SLAB_RELAX, *self.rates):
+            if known in self.rates:
+                return self.rates[known]
+        return Rate(DEFAULT_SECONDS * (self.method.cutoff / DEFAULT_CUTOFF) ** 1.5)
+
+    def words(self) -> str:
+        """Say in one line where the numbers come from and how far they can be trusted."""
+        if not self.rates:
+            return (
+                f"core-hours are an order of magnitude: the store holds no calculation of "
+                f"{self.method.fingerprint} to calibrate on"
+            )
+        total = sum(rate.n_records for rate in self.rates.values())
+        done = counted(total, "calculation")
+        text = f"core-hours calibrated on {done} of {self.method.fingerprint} in the store"
+        slabs = self.rates.get(CalculationKind.SLAB_RELAX)
+        if slabs is None:
+            return f"{text}, none of them a slab: an order of magnitude"
+        if slabs.n_records < 3:
+            return f"{text}, {slabs.n_records} of them relaxed slabs: within a factor of 3 or so"
+        return (
+            f"{text}; its {slabs.n_records} slab relaxations agree within a factor of "
+            f"{max(slabs.spread, 1.1):.1f}, larger slabs less"
+        )
+
+
+def calibrated(method: Method, store: SurfaceStore | None) -> CostModel:
+    """Return the cost model of a method, calibrated on what a store holds of it.
+
+    Parameters
+    ----------
+    method
+        Of the engine that will compute; only records that differ in nothing but setups count.
+    store
+        None for the default model.
+    """
+    points: dict[CalculationKind, list[tuple[float, float]]] = {}
+    if store is not None:
+        names = sorted(names_of_family(store, method, "calculations"))
+        criteria = {"method_fingerprint": {"$in": names}, "output.status": "ok"}
+        fields = [f"output.{name}" for name in ("structure", "kpoints", "wall_time", "details")]
+        for document in store.query(criteria, ["kind", *fields], collection="calculations"):
+            point = _point(document)
+            if point is not None:
+                points.setdefault(CalculationKind(document["kind"]), []).append(point)
+    return CostModel(method, {kind: _fit(found) for kind, found in points.items()})
+
+
+def _point(document: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return work and core-seconds of a calculation; None where it does not tell or did no work itself."""
+    output = document.get("output") or {}
+    structure, mesh, details = output.get("structure"), output.get("kpoints"), output.get("details") or {}
+    cores = details.get("ranks") or 1
+    seconds = (details.get("cpu_time") or output.get("wall_time") or 0.0) * cores
+    if not structure or not mesh or not seconds > 0:
+        return None
+    volume = structure["lattice"].get("volume") or abs(np.linalg.det(structure["lattice"]["matrix"]))
+    steps = STEPS[CalculationKind(document["kind"])]
+    work = relative_cost(len(structure["sites"]), float(volume), (mesh[0], mesh[1], mesh[2]), steps)
+    return work, seconds
+
+
+def _fit(points: Sequence[tuple[float, float]]) -> Rate:
+    """Fit a power law to the logarithms; a plain proportion where the points say nothing of the exponent."""
+    work, seconds = np.log(np.array(points)).T
+    exponent = 1.0
+    if len(points) >= MIN_RECORDS and np.ptp(work) >= math.log(MIN_SPREAD):
+        exponent = float(np.clip(np.polyfit(work, seconds, 1)[0], *EXPONENTS))
+    offsets = seconds - exponent * work
+    middle = float(median(offsets.tolist()))
+    spread = float(np.exp(np.quantile(np.abs(offsets - middle), 0.68)))
+    return Rate(math.exp(middle), exponent, len(points), spread)

@@ -1,0 +1,1 @@
+"""Candidates of a campaign and what is suggested of them."""

@@ -1,0 +1,401 @@
+"""Which candidates to compute next: predictions, known values and costs for `model.selection.acquisition`.
+
+What is known of a model without loading it: its version, and the methods of the labels it learned from.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model.data.formula_key import formula_key
+from model.data.splits import HOLDOUT, part_of
+from model.evaluation.prediction import pool_of
+from model.selection.acquisition import ALIKE, LEAST_CHANCE, Known, check_strategy, choose
+from model.selection.improvement import Goal
+from model.training.checked_json import read_json
+from stores.errors import InputError
+from stores.labelled import labelled_slabs
+from stores.learning.model_card import is_version, or_the_folder
+from stores.learning.registry import ModelRegistry
+from stores.learning.snapshots import find_snapshot, list_snapshots
+from workflows.flows.learning.candidates import slab_core_hours
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from stores.labelled import LabelledSlab
+    from stores.records import Method
+    from stores.surfaces import SurfaceStore
+    from workflows.flows.enumeration.cost import CostModel
+
+    Document = dict[str, Any]
+
+
+DEFAULT_GOAL = (("work_function",), ("surface_energy",))
+"""What grows and what shrinks where nothing is asked for: electrons leave, yet the facet is stable."""
+
+
+AFTER_UNCERTAINTY = ("uncertain", "diverse")
+"""Strategies that choose what teaches the model most."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for.
+
+    Attributes
+    ----------
+    n
+        Slabs.
+    strategy
+        One of `model.selection.acquisition.STRATEGIES`.
+    maximise, minimise
+        Targets of the strategy ``improvement``; `DEFAULT_GOAL` if neither is given.
+    per_cost
+        Divide what is hoped for by the cost.
+    budget
+        Largest sum of core-hours.
+    seed
+        Of the strategy ``random``.
+    any_part
+        Choose for their uncertainty also slabs of compounds that the model would never train on.
+    """
+
+    n: int
+    strategy: str
+    maximise: tuple[str, ...] = ()
+    minimise: tuple[str, ...] = ()
+    per_cost: bool = False
+    budget: float | None = None
+    seed: int = 0
+    any_part: bool = False
+
+    def check(self) -> None:
+        """Refuse what makes no sense whatever the candidates are.
+
+        Raises
+        ------
+        InputError
+            In one line.
+        """
+        check_strategy(self.strategy)
+        if (self.maximise or self.minimise) and self.strategy != "improvement":
+            raise InputError(
+                f"--maximise and --minimise go with --strategy improvement, not {self.strategy}; "
+                "leave them out or change the strategy"
+            )
+        if self.budget is not None and not 0 < self.budget < np.inf:
+            raise InputError(f"--budget: {self.budget:g} core-hours buy nothing; give a number above 0")
+
+
+@dataclass(frozen=True)
+class Suggested:
+    """A candidate that was chosen: the document, what it costs (core-hours), its score and why."""
+
+    candidate: Document
+    core_hours: float
+    score: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A batch.
+
+    Attributes
+    ----------
+    chosen
+        The best first.
+    n_pool
+        Candidates that could be chosen.
+    n_unpredicted
+        Candidates without predictions, which only ``random`` chooses from.
+    cheapest
+        Core-hours of the cheapest candidate; NaN without any.
+    n_never_train
+        Candidates that were left out, see `worth_learning`.
+    n_hopeless
+        Affordable candidates that were left out for want of a chance to improve, see
+        `model.selection.acquisition.LEAST_CHANCE`.
+    """
+
+    chosen: list[Suggested]
+    n_pool: int
+    n_unpredicted: int
+    cheapest: float
+    n_never_train: int = 0
+    n_hopeless: int = 0
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a model learned from.
+
+    Attributes
+    ----------
+    methods
+        Fingerprint of the method of each of its targets; of some it may not be known.
+    places
+        [m, D] of training slabs in the embedding; empty where they are not at hand.
+    split
+        By which it was trained; empty where that is not known.
+    """
+
+    methods: Mapping[str, str] = field(default_factory=dict)
+    places: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    split: str = ""
+
+
+def suggest_slabs(
+    store: SurfaceStore,
+    documents: Sequence[Document],
+    targets: Sequence[str],
+    wish: Wish,
+    cost: CostModel,
+    learned: Learned,
+) -> Suggestion:
+    """Choose among candidates.
+
+    Parameters
+    ----------
+    store
+        Its accepted values are what an improvement must beat.
+    documents
+        The candidates, predicted unless the strategy is ``random``.
+    targets
+        Of the model.
+    wish
+        What is asked for.
+    cost
+        Estimates core-hours.
+    learned
+        Of the model; `store`'s values of other methods than its are not compared with.
+
+    Raises
+    ------
+    InputError
+        If the strategy lacks what it needs, or the goal is no target.
+    """
+    wish.check()
+    before = len(documents)
+    documents = worth_learning(documents, wish, learned.split)
+    hours = [slab_core_hours(cost, document) for document in documents]
+    usable = [i for i, d in enumerate(documents) if set(targets) <= set(d["predictions"])]
+    if wish.strategy == "random":
+        # any will do, predicted or not
+        blind = [{**d, "place": [], "predictions": {}} for d in documents]
+        chosen_from, pool = list(range(len(documents))), pool_of(blind, (), hours)
+        choices = choose(pool, wish.n, "random", seed=wish.seed, per_cost=wish.per_cost, budget=wish.budget)
+    else:
+        chosen_from = usable
+        pool = pool_of([documents[i] for i in usable], targets, [hours[i] for i in usable])
+        values = known_values(store, targets, learned.methods)
+        fits = learned.places.shape[1] == pool.features.shape[1]
+        places = learned.places if fits else np.zeros((0, pool.features.shape[1]))
+        choices = choose(
+            pool,
+            wish.n,
+            wish.strategy,
+            known=Known(values, places),
+            scale=_spreads(values),
+            goal=_goal(wish, targets, cost.method) if wish.strategy == "improvement" else None,
+            length=ALIKE,
+            per_cost=wish.per_cost,
+            budget=wish.budget,
+            least_chance=LEAST_CHANCE,
+        )
+    found = [
+        Suggested(documents[i], hours[i], choice.score, choice.reason)
+        for choice in choices
+        for i in [chosen_from[choice.index]]
+    ]
+    return Suggestion(
+        found,
+        len(chosen_from),
+        len(documents) - len(usable),
+        min((hours[i] for i in chosen_from), default=float("nan")),
+        before - len(documents),
+        _hopeless(pool.cost, [choice.index for choice in choices], wish),
+    )
+
+
+def _hopeless(cost: NDArray[np.float64], taken: Sequence[int], wish: Wish) -> int:
+    """Count the affordable candidates that ``improvement`` left although more were wanted."""
+    if wish.strategy != "improvement" or len(taken) >= wish.n:
+        return 0
+    left = np.inf if wish.budget is None else wish.budget - cost[list(taken)].sum()
+    return int(np.count_nonzero(np.delete(cost, taken) <= left))
+
+
+def worth_learning(documents: Sequence[Document], wish: Wish, split: str) -> list[Document]:
+    """Return the candidates from which a model can learn what a strategy is after.
+
+    A model that was divided by the fixed parts (`model.data.splits`) never trains on compounds that validate
+    or are held out: computing them because it is unsure of them would not make it surer. Strategies that are
+    after something else than uncertainty keep all.
+
+    Parameters
+    ----------
+    documents
+        The candidates.
+    wish
+        Strategy, and whether such compounds are wanted all the same.
+    split
+        By which the model was trained.
+    """
+    if wish.any_part or wish.strategy not in AFTER_UNCERTAINTY or split != HOLDOUT:
+        return list(documents)
+    return [d for d in documents if part_of(formula_key(d["formula"], d["chemsys"], None)) == "train"]
+
+
+def known_values(
+    store: SurfaceStore, targets: Sequence[str], methods: Mapping[str, str]
+) -> NDArray[np.float64]:
+    """Return the accepted values [m, T] of targets, each by its method; NaN where a slab has none."""
+    rows = [_row(slab, targets, methods) for slab in labelled_slabs(store, with_slabs=False)]
+    values = np.array(rows, dtype=float).reshape(len(rows), len(targets))
+    return np.asarray(values[np.isfinite(values).any(axis=1)])
+
+
+def methods_of_labels(slabs: Iterable[LabelledSlab], targets: Sequence[str]) -> dict[str, str]:
+    """Return the method that most of these labels have, by target."""
+    counts: dict[str, Counter[str]] = {name: Counter() for name in targets}
+    for slab in slabs:
+        for name in targets:
+            if target_of(name) in slab.targets:
+                counts[name][slab.method] += 1
+    return {name: count.most_common(1)[0][0] for name, count in counts.items() if count}
+
+
+def target_of(head: str) -> str:
+    """Return the target of a head such as ``surface_energy@vasp-production-...``."""
+    return head.partition("@")[0]
+
+
+def _row(slab: LabelledSlab, targets: Sequence[str], methods: Mapping[str, str]) -> list[float]:
+    return [
+        slab.targets.get(target_of(name), np.nan) if methods.get(name) == slab.method else np.nan
+        for name in targets
+    ]
+
+
+def _spreads(values: NDArray[np.float64]) -> list[float] | None:
+    """Return the standard deviation of each target over known slabs; None with too few to tell."""
+    if not len(values) or (np.isfinite(values).sum(axis=0) < 2).any():
+        return None
+    return [float(x) for x in np.nanstd(values, axis=0)]
+
+
+def _goal(wish: Wish, targets: Sequence[str], method: Method) -> Goal:
+    maximise, minimise = wish.maximise, wish.minimise
+    if not maximise and not minimise:
+        there = {target_of(name) for name in targets}
+        maximise, minimise = (tuple(n for n in names if n in there) for names in DEFAULT_GOAL)
+    own = (method.family, method.fingerprint, method.whole_fingerprint)
+    heads = [[_head(name, targets, own) for name in names] for names in (maximise, minimise)]
+    return Goal.of(targets, *heads)
+
+
+def _head(name: str, targets: Sequence[str], methods: Sequence[str]) -> str:
+    """Return the model's head for a target: its own name, else that of the campaign's method."""
+    heads = (name, *(f"{name}@{method}" for method in methods))
+    return next((head for head in heads if head in targets), name)
+
+
+def version_of(model: str, store: SurfaceStore) -> str:
+    """Return the name that is kept with predictions: v3, or for a folder a hash of its files.
+
+    Parameters
+    ----------
+    model
+        ``champion``, ``latest``, ``v3``, or a folder with a trained model (``./v3`` if it has such a name).
+    store
+        Of the registry.
+
+    Raises
+    ------
+    InputError
+        If there is no such version.
+    """
+    folder = Path(model)
+    if is_version(model) or not folder.is_dir():
+        with or_the_folder(model):
+            return f"v{ModelRegistry(store).resolve(model)}"
+    place = folder if (folder / "manifest.json").is_file() else folder / "model"
+    digest = hashlib.sha256()
+    for file in sorted(place.glob("*")):
+        if file.suffix in (".json", ".pt"):
+            digest.update(file.name.encode() + file.read_bytes())
+    return f"folder-{digest.hexdigest()[:12]}"
+
+
+def learned_from(model: str, store: SurfaceStore, targets: Sequence[str], default: str) -> dict[str, str]:
+    """Return the method of the labels behind each target of a model.
+
+    Its snapshot says; else the records that its training lists, as they are in the store; else `default`.
+
+    Parameters
+    ----------
+    model
+        See `version_of`.
+    store
+        Where snapshot and records may be.
+    targets
+        Of the model.
+    default
+        Fingerprint taken for targets of which nothing is known.
+    """
+    folder = Path(model)
+    if folder.is_dir() and not is_version(model):
+        snapshot, records = _of_folder(folder)
+    else:
+        registry = ModelRegistry(store)
+        snapshot, records = registry.card(registry.resolve(model)).snapshot, set()
+    found = {name: name.partition("@")[2] for name in targets if "@" in name}
+    if snapshot is not None and any(one.id == snapshot for one in list_snapshots(store)):
+        heads = {head.name: head.method for head in find_snapshot(store, snapshot).heads}
+        found |= {name: heads[name] for name in targets if name in heads}
+    if any(name not in found for name in targets):
+        slabs = [s for s in labelled_slabs(store, with_slabs=False) if not records or s.record_id in records]
+        found = methods_of_labels(slabs, [name for name in targets if target_of(name) == name]) | found
+    return {name: found.get(name, default) for name in targets}
+
+
+def split_of(model: str, store: SurfaceStore) -> str:
+    """Return the split that a model was trained by; empty if it is not known.
+
+    Parameters
+    ----------
+    model, store
+        See `version_of`.
+    """
+    folder = Path(model)
+    if is_version(model) or not folder.is_dir():
+        registry = ModelRegistry(store)
+        return str(registry.card(registry.resolve(model)).config.get("split", ""))
+    try:
+        return str(read_json(folder / "run.json")["settings"]["split"])
+    except (FileNotFoundError, KeyError, TypeError):
+        return ""
+
+
+def _of_folder(folder: Path) -> tuple[str | None, set[str]]:
+    """Return the snapshot of a training, if it had one, and the ids of its records, as far as it tells."""
+    run, table = folder / "run.json", folder / "predictions.csv"
+    try:
+        snapshot = read_json(run).get("snapshot") if run.is_file() else None
+        if not table.is_file():
+            return snapshot, set()
+        with table.open(encoding="utf-8", newline="") as file:
+            return snapshot, {row["record_id"] for row in csv.DictReader(file)}
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise InputError(f"{folder}: what was trained there cannot be read ({error}); train again") from error

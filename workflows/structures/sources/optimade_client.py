@@ -1,0 +1,525 @@
+"""One provider's structures, page by page into the cache, by the client of the `optimade` package.
+
+The client writes the request, follows the pages and hands each to a callback. What it lacks comes from
+`PatientSession` below it (pauses, Retry-After, 5xx, answers that break off) and from the callback: pages are
+kept as they come, a fetch goes on where it stopped, and a server that turns in circles is noticed.
+
+Pages of an OPTIMADE server, from the client into the cache.
+
+HTTP requests to databases that are slow, busy or broken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import sqlite3
+import threading
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urljoin
+
+import orjson
+import requests
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.util.retry import Retry
+
+from stores.structures import reading
+from workflows.structures.sources import optimade_entries, optimade_providers
+from workflows.structures.sources.optimade_entries import STRUCTURE_PROPERTIES, UnusableError, read_entry
+from workflows.structures.sources.optimade_providers import provider_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from workflows.structures.sources.optimade_providers import Provider
+    from workflows.structures.sources.optimade_query import Query
+    from workflows.structures.sources.page_cache import Fetch, PageCache
+
+
+_AGAIN = {408, 425, 429, 500, 502, 503, 504}
+_CONNECT = 10.0  # s
+_LONGEST_PAUSE = 30.0  # s; of our own choosing
+_LONGEST_ANSWER = 256 * 2**20  # bytes; a page of 500 large structures has 5 MB
+
+
+class NoAnswerError(Exception):
+    """The server could not be made to answer; the text says how, in a few words."""
+
+
+class RefusedError(NoAnswerError):
+    """The server will not answer this request, however often it is asked."""
+
+
+class FailedError(NoAnswerError):
+    """The server answered each time, with status 5xx."""
+
+
+class StoppedError(Exception):
+    """The user went away."""
+
+
+class _TryAgainError(NoAnswerError):
+    def __init__(self, text: str, pause: float = 0.0, status: int = 0) -> None:
+        super().__init__(text)
+        self.pause = pause
+        self.status = status
+
+
+@dataclass
+class Patience:
+    """How long to try.
+
+    Attributes
+    ----------
+    timeout
+        For one whole answer (s), however slowly it drips.
+    attempts
+        At one page.
+    backoff
+        First pause (s); each further one is twice as long.
+    longest_wait
+        That a server may ask for (s); it is given up when it asks for more.
+    time_limit
+        For all pages of one server (s).
+    stop
+        Ends all requests and pauses when it is set.
+    """
+
+    timeout: float = 60.0
+    attempts: int = 5
+    backoff: float = 1.0
+    longest_wait: float = 120.0
+    time_limit: float = 1800.0
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+class PatientSession(requests.Session):
+    """A session whose `get` returns a whole answer of JSON or raises `NoAnswerError`.
+
+    What may pass (no connection, a time-out, an answer that breaks off or is no JSON, status 429 or 5xx) is
+    tried again after pauses that grow, or after the time the server names in Retry-After.
+    """
+
+    patience: ClassVar[Patience]
+    delay: ClassVar[float] = 0.0  # s between requests that the server asks for
+    trouble: ClassVar[Exception | None] = None  # the last one raised
+    begun: ClassVar[float]
+
+    @classmethod
+    def with_patience(cls, patience: Patience) -> type[PatientSession]:
+        """Return a class of sessions for one server; a class, because that is what the client takes."""
+        return type(cls.__name__, (cls,), {"patience": patience, "begun": time.monotonic()})
+
+    def get(self, url: str | bytes, **_: Any) -> requests.Response:  # type: ignore[override]
+        """Return the answer, its body read and its JSON parsed."""
+        try:
+            return self._get(str(url))
+        except Exception as error:
+            type(self).trouble = error
+            raise
+
+    def _get(self, url: str) -> requests.Response:
+        patience = self.patience
+        pause = self.delay
+        for attempt in range(1, patience.attempts + 1):
+            if patience.stop.wait(pause):
+                raise StoppedError("stopped")
+            if time.monotonic() - self.begun > patience.time_limit:
+                raise NoAnswerError(f"not ready after {patience.time_limit / 60:.3g} min")
+            try:
+                return self._once(url)
+            except _TryAgainError as error:
+                if error.pause > patience.longest_wait:
+                    raise NoAnswerError(f"{error}, asks to wait {error.pause:.0f} s") from error
+                if attempt == patience.attempts:
+                    kind = FailedError if error.status >= 500 else NoAnswerError
+                    raise kind(f"{error}, {attempt} times") from error
+                own = min(patience.backoff * 2 ** (attempt - 1), _LONGEST_PAUSE)
+                pause = max(error.pause, own * random.uniform(0.75, 1.25))  # not all clients at once
+        raise AssertionError("unreachable")
+
+    def _once(self, url: str) -> requests.Response:
+        timeout = self.patience.timeout
+        deadline = time.monotonic() + timeout
+        try:
+            response = super().get(url, timeout=(min(_CONNECT, timeout), timeout), stream=True)
+            with closing(response):
+                body = self._body(response, deadline)
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+            raise RefusedError("no web address") from error
+        except requests.exceptions.SSLError as error:
+            raise RefusedError("has no valid certificate") from error
+        except requests.TooManyRedirects as error:
+            raise RefusedError("sends the request round in circles") from error
+        except (requests.Timeout, ReadTimeoutError, TimeoutError) as error:
+            raise _TryAgainError(f"no answer within {timeout:g} s") from error
+        except requests.ConnectionError as error:
+            raise _TryAgainError("cannot be reached") from error
+        except (requests.RequestException, HTTPError) as error:
+            raise _TryAgainError("answer broke off") from error
+        if response.status_code != 200:
+            said = f"answered {response.status_code} {response.reason or ''}".rstrip() + _detail(body)
+            if response.status_code not in _AGAIN:
+                raise RefusedError(said)
+            raise _TryAgainError(said, _asked_to_wait(response.headers), response.status_code)
+        try:
+            content = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            raise _TryAgainError("answer is no JSON") from None
+        if not isinstance(content, dict):
+            raise _TryAgainError("answer is not OPTIMADE's")
+        response._content = body
+        response.json = lambda **_: content  # type: ignore[method-assign]
+        return response
+
+    def _body(self, response: requests.Response, deadline: float) -> bytes:
+        parts, length = [], 0
+        while part := response.raw.read1(65536, decode_content=True):
+            parts.append(part)
+            length += len(part)
+            if self.patience.stop.is_set():
+                raise StoppedError("stopped")
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            if length > _LONGEST_ANSWER:
+                raise RefusedError(f"answer is longer than {_LONGEST_ANSWER // 2**20} MiB")
+        return b"".join(parts)
+
+
+def _asked_to_wait(headers: Mapping[str, str]) -> float:
+    """Return the seconds that a Retry-After header asks for, which may be a date."""
+    told = headers.get("Retry-After")
+    try:
+        return Retry().parse_retry_after(told) if told else 0.0
+    except HTTPError:
+        return 0.0
+
+
+def _detail(body: bytes) -> str:
+    """Return what the errors of a JSON:API answer say, shortened."""
+    try:
+        errors = orjson.loads(body)["errors"]
+        text = "; ".join(str(error.get("detail") or error.get("title") or "") for error in errors)
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return ""
+    text = " ".join(text.split())
+    return f" ({text[:160]})" if text else ""
+
+
+@cache
+def _code_version() -> str:
+    """Return a hash of the source text that decides what an entry becomes."""
+    digest = hashlib.sha256()
+    for module in (optimade_entries, optimade_providers, reading):
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return digest.hexdigest()
+
+
+@dataclass
+class ProviderFetch:
+    """The answer of one provider to a query.
+
+    Attributes
+    ----------
+    provider
+        Asked; replaced by what its server says of itself when it was given by a URL.
+    known
+        Whether the provider is one of the table.
+    tell
+        Called with the provider's name, the number of structures that have come, and that there are or None.
+    max_age
+        Of an answer in the cache (s).
+    """
+
+    provider: Provider
+    known: bool
+    query: Query
+    cache: PageCache
+    patience: Patience
+    tell: Callable[[str, int, int | None], None]
+    max_age: float
+    refresh: bool = False
+
+    def key(self) -> str:
+        """Return the hash of the question."""
+        asked = [
+            self.provider.base_url,
+            self.query.text(self.provider),
+            self.provider.properties,
+            _code_version(),
+        ]
+        return hashlib.sha256(orjson.dumps(asked)).hexdigest()
+
+    def cached(self) -> Fetch | None:
+        """Return an answer in the cache that is whole and young enough."""
+        self._look_up_prefix(-1 if self.refresh else self.max_age)
+        whole = self.cache.latest(self.key(), finished=True)
+        return whole if whole and whole.begun >= time.time() - self.max_age and not self.refresh else None
+
+    def run(self) -> tuple[Fetch | None, str | None]:
+        """Fetch what is not in the cache; return the best answer there is, and a line if it is not whole."""
+        try:
+            with self.cache.turn(self._lock_name(), self.patience.stop.is_set):
+                return self._run()
+        except StoppedError:
+            return None, None
+
+    def _run(self) -> tuple[Fetch | None, str | None]:
+        name = self.provider.name
+        try:
+            self._ask_prefix()
+        except NoAnswerError as trouble:
+            if self._look_up_prefix(float("inf")):
+                return self._partial(str(trouble))
+            return None, f"{name}: {trouble}: check the base URL {self.provider.base_url}, or try again later"
+        if whole := self.cached():  # another process fetched it while this one waited
+            return whole, None
+        begun = self.cache.latest(self.key(), finished=False)
+        if begun and (self.refresh or begun.begun < time.time() - self.max_age):
+            begun = None
+        try:
+            self._fetch(begun)
+        except NoAnswerError as trouble:
+            return self._partial(str(trouble))
+        except (sqlite3.Error, OSError) as error:
+            return self._partial(f"the cache {self.cache.path} cannot be written ({error})")
+        return self.cache.latest(self.key(), finished=True), None
+
+    def _partial(self, why: str) -> tuple[Fetch | None, str]:
+        """Return the older whole answer or the pages that came, and the line about it."""
+        name = self.provider.name
+        whole = self.cache.latest(self.key(), finished=True)
+        if whole:
+            day = time.strftime("%Y-%m-%d", time.localtime(whole.begun))
+            return whole, f"{name}: {why}: its answer of {day} is used; try again later for a newer one"
+        begun = self.cache.latest(self.key(), finished=False)
+        if not begun or not begun.pages:
+            return None, f"{name}: {why}: nothing came from it; try again later, or leave {name} out"
+        came = self.cache.count(begun.number)
+        there = f" of {begun.total}" if begun.total else ""
+        again = "to go on from there" if begun.next else "to begin anew, for that page was given up"
+        return begun, (
+            f"{name}: {why}: stopped after page {begun.pages} ({came}{there} structures); run again {again}"
+        )
+
+    # ------------------------------------------------------------------ asking
+
+    def _lock_name(self) -> str:
+        return hashlib.sha256(f"{self.provider.base_url} {self.query}".encode()).hexdigest()
+
+    def _look_up_prefix(self, max_age: float) -> bool:
+        """Take the prefix from the cache; tell whether the provider is known."""
+        if not self.known:
+            prefix = self.cache.fact(f"prefix {self.provider.base_url}", max_age)
+            if prefix is not None:
+                self.provider, self.known = provider_at(self.provider.base_url, prefix), True
+        return self.known
+
+    def _ask_prefix(self) -> None:
+        """Ask a server that was given by its URL for the prefix of its properties."""
+        if self._look_up_prefix(-1 if self.refresh else self.max_age):
+            return
+        with PatientSession.with_patience(self.patience)() as session:
+            content = session.get(f"{self.provider.base_url}/v1/info").json()
+        meta = content.get("meta")
+        told = meta.get("provider") if isinstance(meta, dict) else None
+        prefix = told.get("prefix") if isinstance(told, dict) else None
+        prefix = prefix if isinstance(prefix, str) else ""
+        self.cache.write_fact(f"prefix {self.provider.base_url}", prefix)
+        self.provider, self.known = provider_at(self.provider.base_url, prefix), True
+
+    def _fetch(self, begun: Fetch | None) -> None:
+        """Fetch all pages, or those after `begun`; from a more modest request if a server refuses one."""
+        if begun and begun.pages and begun.next is None:  # ended between its last page and the mark
+            note = PageReader(self, begun, PatientSession).note()
+            self.cache.finish(begun.number, self.key(), note)
+            return
+        if begun and begun.next:
+            try:
+                self._pages(begun, begun.next, None, None)
+            except RefusedError:  # the address of the page is no longer good
+                begun = None
+            except FailedError:  # for the second time, with a pause of the user's own between
+                now = self.cache.latest(self.key(), finished=False)
+                if now and now.next == begun.next:
+                    self.cache.give_up(begun.number)
+                raise
+            else:
+                return
+        full, essential = self.query.text(self.provider), self.query.essential_text()
+        largest = self.provider.page_limit
+        plans = [(full, largest), (full, min(largest, 20)), (full, None), (essential, None)]
+        for number, (text, limit) in enumerate(plans, start=1):
+            fetch = self.cache.begin(self.key())
+            try:
+                self._pages(fetch, None, text, limit)
+            except RefusedError:
+                now = self.cache.latest(self.key(), finished=False)
+                if number == len(plans) or (now and now.number == fetch.number and now.pages):
+                    raise
+            else:
+                return
+
+    def _pages(self, fetch: Fetch, start: str | None, text: str | None, limit: int | None) -> None:
+        from optimade.client import OptimadeClient  # type: ignore[import-untyped]
+
+        session = PatientSession.with_patience(self.patience)
+        reader = PageReader(self, fetch, session)
+        client = OptimadeClient(
+            base_urls=[self.provider.base_url],
+            max_results_per_provider=-1,
+            use_async=False,
+            silent=True,
+            http_client=session,
+            callbacks=[reader],
+        )
+        # silent does not reach the lines about errors: rich sets print on each Progress, not on its class
+        client._progress.console.quiet = True
+        answer = client.get_one(
+            "structures",
+            text or "",
+            self.provider.base_url,
+            response_fields=[*STRUCTURE_PROPERTIES, *self.provider.properties],
+            page_limit=limit,
+            override_url=start,
+        )
+        # the client turns exceptions into text
+        trouble = reader.trouble or session.trouble
+        if trouble:
+            raise trouble
+        if not reader.last:
+            said = "; ".join(str(error) for result in answer.values() for error in result.errors)
+            raise NoAnswerError(f"the client gave up ({said[:160]})")
+        self.cache.finish(fetch.number, self.key(), reader.note())
+
+
+_MANY = 10**9  # more pages than any server has
+
+
+class PageReader:
+    """Takes each page from the client and writes it to the cache.
+
+    Attributes
+    ----------
+    trouble
+        What went wrong with a page.
+    last
+        Whether the last page has come.
+    promised
+        Whether the last page says that there is more.
+    """
+
+    def __init__(self, told: ProviderFetch, fetch: Fetch, session: type[PatientSession]) -> None:
+        self.told = told
+        self.fetch = fetch
+        self.session = session
+        self.trouble: Exception | None = None
+        self.last = self.promised = False
+        self.came = told.cache.count(fetch.number)
+        self.total = fetch.total
+
+    def __call__(self, url: str, page: dict[str, Any]) -> dict[str, Any]:
+        """Take the page that came from an address; return the address of the next one to the client."""
+        try:
+            following = self._read(url, page)
+        except Exception as error:
+            self.trouble = error
+            raise
+        # What the client is left with: a page that is not empty, as it takes an empty one for the end, of a
+        # database without end, as it reckons the number of pages from a count that servers get wrong.
+        page.update(
+            data=[{}], included=[], errors=[], links={"next": following}, meta={"data_available": _MANY}
+        )
+        return {"next": following}
+
+    def note(self) -> str | None:
+        """Return a line if the server promised more than it sent."""
+        if self.total is None and self.promised:
+            number = f"{self.came} structures came and more were promised"
+        elif self.total is None or self.came >= self.total:
+            return None
+        else:
+            number = f"{self.came} of {self.total} structures came"
+        return f"{self.told.provider.name}: {number}, but no further page; --refresh asks anew"
+
+    def _read(self, url: str, page: dict[str, Any]) -> str | None:
+        data, meta, links = page.get("data"), page.get("meta"), page.get("links")
+        if not isinstance(data, list):
+            raise NoAnswerError("answer holds no list of structures")
+        meta = meta if isinstance(meta, dict) else {}
+        following = _next_page(url, links if isinstance(links, dict) else {})
+        rows = [self._row(entry) for entry in data]
+        if data and all(content.get("o") == "not asked for" for _, content in rows):
+            raise NoAnswerError("sends structures that were not asked for")
+        total = meta.get("data_returned")
+        total = total if isinstance(total, int) and not isinstance(total, bool) else None
+        new = self.told.cache.add_page(self.fetch.number, rows, following, total)
+        self.came += new
+        self.total = total if total is not None else self.total
+        self.told.tell(self.told.provider.name, self.came, self.total)
+        if following and not new:
+            raise NoAnswerError("sends page after page without anything new")
+        delay = meta.get("request_delay")
+        self.session.delay = min(float(delay), 5.0) if isinstance(delay, int | float) else 0.0
+        self.last, self.promised = following is None, meta.get("more_data_available") is True
+        return following
+
+    def _row(self, entry: Any) -> tuple[str, dict[str, Any]]:
+        """Return the id of an entry and its content for the cache.
+
+        The content has ``i`` (identifier) and ``c`` (lattice, symbols, coordinates) and ``v`` (values by
+        method), or ``x`` (why it is unusable) and ``e`` (elements, if known), or ``o`` (why it is left out
+        without a word).
+        """
+        provider = self.told.provider
+        if not isinstance(entry, dict) or not isinstance(entry.get("attributes"), dict):
+            text = orjson.dumps(entry, default=str)
+            return f"malformed {hashlib.sha256(text).hexdigest()[:16]}", {"i": "", "x": "malformed entry"}
+        attributes = entry["attributes"]
+        entry_id = str(entry.get("id", ""))
+        identifier = provider.identify(entry_id, attributes)
+        if not entry_id:
+            identifier, entry_id = "", hashlib.sha256(orjson.dumps(attributes)).hexdigest()[:16]
+        if provider.only_ids and not entry_id.startswith(provider.only_ids):
+            return entry_id, {"o": "from elsewhere"}
+        try:
+            crystal = read_entry(attributes)
+        except UnusableError as why:
+            elements = _elements(attributes.get("elements"))
+            if elements and not self.told.query.asked_for(elements):
+                return entry_id, {"o": "not asked for"}
+            return entry_id, {"i": identifier, "x": str(why), "e": elements}
+        if not self.told.query.asked_for(crystal.symbols):
+            return entry_id, {"o": "not asked for"}
+        values = [
+            [v.method, v.formation_energy, v.energy_above_hull, v.band_gap]
+            for v in provider.values(attributes)
+        ]
+        return entry_id, {
+            "i": identifier,
+            "c": [crystal.lattice, crystal.symbols, crystal.coords],
+            "v": values,
+        }
+
+
+def _elements(told: Any) -> Sequence[str]:
+    if isinstance(told, str):
+        told = told.split(",")
+    return [str(element).strip() for element in told] if isinstance(told, list) else []
+
+
+def _next_page(url: str, links: dict[str, Any]) -> str | None:
+    """Return the address of the next page, which may be a text, an object, or relative."""
+    told = links.get("next")
+    if isinstance(told, dict):
+        told = told.get("href")
+    if not told:
+        return None
+    if not isinstance(told, str):
+        raise NoAnswerError("names no readable address of the next page")
+    return urljoin(url, told)
