@@ -82,14 +82,14 @@ class Folder:
             )
         self._seen = self._look()
 
-    def _look(self) -> tuple[int, int, int] | None:
-        """Return what identifies the store: the file of its layout, in older ones the folder."""
+    def _look(self) -> tuple[tuple[int, ...], tuple[int, ...] | None] | None:
+        """Return what identifies the folder, and the file of its layout: None in stores older than that."""
         with suppress(FileNotFoundError, NotADirectoryError):
-            stat = (self.root / META).stat()
-            return stat.st_dev, stat.st_ino, stat.st_mtime_ns  # numbers of deleted files are used again
-        with suppress(FileNotFoundError, NotADirectoryError):
-            stat = self.root.stat()
-            return stat.st_dev, stat.st_ino, 0
+            folder, layout = self.root.stat(), None
+            with suppress(FileNotFoundError):
+                stat = (self.root / META).stat()
+                layout = stat.st_dev, stat.st_ino, stat.st_mtime_ns  # numbers of deleted files are used again
+            return (folder.st_dev, folder.st_ino), layout
         return None
 
     def check(self) -> None:
@@ -100,16 +100,20 @@ class Folder:
         StoreLostError
             If it was deleted, emptied or replaced.
         """
-        found = self._look()
-        if self._seen is None:
+        found, seen = self._look(), self._seen
+        if seen is None or found == seen:
             self._seen = found
-        elif found != self._seen:
+            return
+        # another process may lay out a folder that had no layout when it was seen here
+        same = found is not None and (found[0] == seen[0] if seen[1] is None else found[1] == seen[1])
+        if not same:
             what = "was deleted" if found is None else "was emptied or replaced"
             raise StoreLostError(
                 f"The store folder {self.root} {what} while mgsurf had it open; nothing more is written to "
                 f"it, and it is not created again. Put the folder back (mgsurf store restore FILE for a "
                 f"backup), then run the same command again."
             )
+        self._seen = found
 
     def lay_out(self) -> None:
         """Make the folder before the first record: who only reads makes nothing."""

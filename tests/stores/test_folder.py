@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from stores.backends.folder import META, Folder
 from stores.connections import open_collection, open_job_store, open_store, parse_uri
-from stores.errors import InputError, StoreError
+from stores.errors import InputError, StoreError, StoreLostError
 from stores.records import SurfaceRecord
 from tests.stores.conftest import make_surface
 
@@ -61,6 +62,20 @@ def test_a_half_written_file_is_no_record(root: Path) -> None:
         (root / "surfaces" / ".0123.new").write_text('{"id": "surf')  # what a killed writer leaves
         (root / "surfaces" / ".nfs0001.json").write_text("{")
         assert store.count() == 1
+
+
+@pytest.mark.parametrize("seen", ["nothing", "an empty folder"])
+def test_a_folder_laid_out_by_another_process_meanwhile_is_no_lost_store(root: Path, seen: str) -> None:
+    here, there = Folder(root), Folder(root)
+    if seen == "an empty folder":  # the other process has made it, and is about to write its layout
+        root.mkdir()
+        here.check()
+    there.lay_out()
+    here.lay_out()
+    here.check()
+    (root / META).unlink()
+    with pytest.raises(StoreLostError, match="emptied or replaced"):
+        here.check()
 
 
 def test_newer_folders_are_refused(root: Path) -> None:
