@@ -94,6 +94,8 @@ GRID = "slab\n1.0\n3.2 0 0\n0 3.2 0\n0 0 25.4\nMg\n1\nDirect\n0 0 0\n\n"
         ("vasprun.xml", b"<modeling>" + b"<a>" * 100_000),
         ("vasprun.xml", b'<?xml version="1.0" encoding="x-none"?><modeling></modeling>'),
         ("vasprun.xml", minimal.slab().replace("12 12 1<", "12 12 inf<").encode()),
+        ("vasprun.xml", minimal.slab().replace(">0.3333333333333333 ", ">-1e308 ").encode()),
+        ("vasprun.xml", minimal.slab().replace("0 0 25.4", "0 0 1e200").encode()),
         ("vasprun.xml", minimal.slab().replace("<c>5</c>", "<c>1e400</c>").encode()),
         (
             "vasprun.xml",

@@ -70,7 +70,24 @@ def test_miller_is_written_without_spaces():
 
 
 @pytest.mark.parametrize(
-    "given", ["", "11", "abc", "10-20", [1, 0, 0, 0], "000", "200", [1, 0], -11, 1.5, True, [0.5, 1, 0]]
+    "given",
+    [
+        "",
+        "11",
+        "abc",
+        "10-20",
+        [1, 0, 0, 0],
+        "000",
+        "200",
+        [1, 0],
+        -11,
+        1.5,
+        True,
+        [0.5, 1, 0],
+        [10**20, 1, 1],
+        "101 0 1",
+        "99999999999999999999 0 1",
+    ],
 )
 def test_bad_miller_is_one_line(given):
     with pytest.raises(InputError) as error:

@@ -276,6 +276,7 @@ def test_oxidation_states_do_not_matter():
         ({"miller_indices": [(1, 0, 0), (0, 0, 0)]}, r"\(000\) is not a plane"),
         ({"miller_indices": [(1, 0, -1, 0)]}, "three integers"),
         ({"miller_indices": []}, "miller_indices is empty"),
+        ({"miller_indices": [(10**20, 1, 1)]}, "indices end at 100"),
         ({"min_thickness": math.inf}, "min_thickness is inf A"),
         ({"min_thickness": 1e308}, "up to 1000"),
         ({"vacuum": 1e5}, "up to 1000"),

@@ -15,6 +15,7 @@ import numpy as np
 from stores.errors import InputError
 from workflows.structures.crystal import Crystal, crystal_of
 from workflows.structures.facets import Miller, canonical_facet, check_indices, distinct_facets
+from workflows.structures.naming import LARGEST_INDEX
 from workflows.structures.planes import ROUNDING, TOLERANCE, Cut, Plane, plane_of
 from workflows.structures.terminations import terminations_of
 from workflows.structures.tolerances import SYMPREC
@@ -232,5 +233,7 @@ def check_arguments(
         if len(h) != 3 or not any(h):
             text = "".join(map(str, h))
             wrong.append(f"miller index ({text}) is not a plane; give three integers, not all zero")
+        elif max(map(abs, h)) > LARGEST_INDEX:
+            wrong.append(f"miller index {str(tuple(h))[:60]}: indices end at {LARGEST_INDEX}; correct it")
     if wrong:
         raise InputError("slabs: " + "; ".join(wrong))

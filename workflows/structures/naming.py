@@ -12,6 +12,9 @@ from stores.errors import InputError
 if TYPE_CHECKING:
     from pymatgen.core.composition import Composition
 
+LARGEST_INDEX = 100
+"""Of a plane; those of low-index facets are below 6, and integers beyond 64 bits cannot be computed with."""
+
 _MILLER_HELP = "write three indices such as 110, 10-1 or '1 0 -1', or four hexagonal ones such as 10-10"
 
 FIRST_TRIGONAL, LAST_HEXAGONAL = 143, 194
@@ -137,7 +140,8 @@ def parse_miller(miller_index: str | int | Sequence[int]) -> tuple[int, int, int
     Raises
     ------
     InputError
-        If it cannot be read, is all zero, has a common divisor, or i is not -(h+k).
+        If it cannot be read, is all zero, has a common divisor or an index above `LARGEST_INDEX`, or i is not
+        -(h+k).
     """
     numbers: list[int] | None
     if isinstance(miller_index, bool):
@@ -154,6 +158,8 @@ def parse_miller(miller_index: str | int | Sequence[int]) -> tuple[int, int, int
         numbers = None
     if numbers is None or len(numbers) not in (3, 4):
         raise InputError(f"Miller index {miller_index!r} cannot be read: {_MILLER_HELP}")
+    if max(map(abs, numbers)) > LARGEST_INDEX:
+        raise InputError(f"Miller index {str(miller_index)[:60]}: indices end at {LARGEST_INDEX}; correct it")
     if len(numbers) == 4:
         h, k, i, l_ = numbers
         if i != -(h + k):

@@ -13,6 +13,7 @@ import numpy as np
 
 from stores.errors import InputError, counted
 from stores.records import CalculationOutput, CalculationStatus, PlanarPotential
+from stores.structures.reading import MAX_EDGE, MAX_FRACTION
 from workflows.engines.vasp.convergence import max_force, unconverged
 from workflows.engines.vasp.files import find_file
 from workflows.engines.vasp.locpot import read_locpot
@@ -174,6 +175,10 @@ def structure_of(data: VasprunData, geometry: Geometry) -> Structure:
     if unknown or not (np.isfinite(geometry.positions).all() and np.isfinite(geometry.lattice).all()):
         what = f"names {', '.join(unknown)}, no element" if unknown else "holds a position that is no number"
         raise InputError(f"vasprun.xml {what}; run the calculation again")
+    farthest, longest = np.abs(geometry.positions).max(), np.linalg.norm(geometry.lattice, axis=1).max()
+    if farthest > MAX_FRACTION or longest > MAX_EDGE:
+        what = f"cell vector of {longest:.3g} A" if longest > MAX_EDGE else f"coordinate {farthest:.3g}"
+        raise InputError(f"vasprun.xml holds a {what}; copy it again or run the calculation again")
     if abs(np.linalg.det(geometry.lattice)) < SMALLEST_CELL:
         raise InputError(
             "vasprun.xml holds a cell without volume; copy it again or run the calculation again"
