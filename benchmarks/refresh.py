@@ -26,7 +26,7 @@ from stores.learning.registry import ModelRegistry  # noqa: E402
 from stores.learning.snapshots import create_snapshot  # noqa: E402
 
 LIMIT = 2.0
-"""Seconds, as asked for."""
+"""Seconds."""
 
 
 def fill(uri: str, records: int) -> None:

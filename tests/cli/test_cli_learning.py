@@ -260,7 +260,7 @@ def test_ctrl_c_leaves_a_training_that_goes_on(labelled, params, environment, tm
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.strip().splitlines() == [
-        "mgsurf: interrupted; finished calculations are kept, the same command goes on from there"
+        "mgsurf: interrupted; finished calculations are kept, the same command resumes there"
     ]
     known = len(state.read_text().splitlines())
     assert 0 < known < 400

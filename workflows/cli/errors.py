@@ -19,7 +19,7 @@ EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
-INTERRUPTED = "interrupted; finished calculations are kept, the same command goes on from there"
+INTERRUPTED = "interrupted; finished calculations are kept, the same command resumes there"
 
 _SQLITE_ADVICE = (
     ("full", "the disk is full while the store was written; free some space and run the same command again"),

@@ -130,7 +130,7 @@ def cancel_campaign(campaign: Path | None, project: str | None) -> int:
         changes = cancel(remote, settings.name if settings else None)
     status = _print_changes(changes, "cancelled", "every job is finished; nothing to cancel")
     if changes.jobs:
-        print("finished calculations stay; mgsurf submit goes on from there")
+        print("finished calculations stay; mgsurf submit resumes there")
     return status
 
 

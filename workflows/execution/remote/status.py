@@ -280,7 +280,7 @@ class Changes:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep jobflow-remote's own words off the screen; what matters is told by us."""
+    """Keep jobflow-remote's own messages off the screen; mgsurf prints what matters."""
     logger = logging.getLogger("jobflow_remote")
     before, logger.disabled = logger.disabled, True
     try:
@@ -336,12 +336,12 @@ def _start_again(project: RemoteProject, job: dict[str, Any], changes: Changes) 
         if job["state"] == "REMOTE_ERROR" or job["state"] in _ON_THE_WAY:
             controller.retry_job(db_id=job["db_id"], wait=LOCK_WAIT)
         else:
-            # forced, because records are made even of failures and are made anew now
+            # forced, because records are made even of failures and are made again now
             controller.rerun_job(db_id=job["db_id"], force=True, wait=LOCK_WAIT, delete_files=False)
     except ValueError as error:
         if "READY" in str(error) or "WAITING" in str(error):
             return  # reset together with a job before it
-        changes.kept.append((name, "other jobs were made of its result; mgsurf submit --again runs it anew"))
+        changes.kept.append((name, "other jobs were made of its result; mgsurf submit --again runs it again"))
     except Exception as error:  # noqa: BLE001 -- locks and hosts; one job must not stop the others
         changes.kept.append((name, " ".join(str(error).split())[:200]))
     else:
