@@ -63,7 +63,7 @@ def install_command(extra: str) -> str:
     )
 
 
-def counted(number: int, noun: str) -> str:
+def pluralize(number: int, noun: str) -> str:
     """Return a number of things: 1 slab, 3 slabs.
 
     Parameters

@@ -24,7 +24,7 @@ from model.audit.expectations import cross_validated
 from model.audit.facet_peers import find_peers
 from model.audit.finding import CHECKS, FAULTY, SUSPECT, Finding
 from model.data.label_units import UNITS, is_possible
-from stores.errors import counted
+from stores.errors import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -184,7 +184,7 @@ def _without_impossible(slabs: AuditSlabs) -> tuple[AuditSlabs, list[Finding]]:
                     worst,
                     wrong,
                     len(members),
-                    f"{counted(len(wrong), 'value')} that no surface has, such as {worst:.6g} "
+                    f"{pluralize(len(wrong), 'value')} that no surface has, such as {worst:.6g} "
                     f"{UNITS[target]}; import them again with --unit",
                 )
             )
@@ -301,7 +301,7 @@ def _outliers(slabs: AuditSlabs, expected: Mapping[str, Expectation], shifted: s
                     float(errors[worst]),
                     numbers,
                     len(members),
-                    f"{len(numbers)} of {counted(len(members), 'facet')} beyond {FAR_OUTSIDE:g} times the "
+                    f"{len(numbers)} of {pluralize(len(members), 'facet')} beyond {FAR_OUTSIDE:g} times the "
                     f"90 % interval of {expectation.source}, such as {slabs.labels[target][worst]:.3f} "
                     f"{UNITS[target]} for {expectation.values[worst]:.3f} ± "
                     f"{expectation.half_width[worst]:.3f}",
@@ -366,7 +366,7 @@ def _orders(slabs: AuditSlabs, peers: Mapping[str, Sequence[Peer]], clear: set[s
                     size,
                     involved,
                     len(numbers),
-                    f"{counted(len(wrong), 'pair')} of facets ordered against {names}: "
+                    f"{pluralize(len(wrong), 'pair')} of facets ordered against {names}: "
                     f"{labels[i]:.3f} and {labels[j]:.3f} {UNITS[target]}",
                 )
             )

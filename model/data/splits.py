@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.data.disjoint_sets import DisjointSets
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from stores.input_files import read_text
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def _read(path: Path) -> dict[str, str]:
 def _refusal(path: Path, groups: Sequence[Sequence[tuple[str, str]]]) -> str:
     listed = "; ".join(" = ".join(f"{name} ({part})" for name, part in group) for group in groups)
     return (
-        f"{path}: {counted(len(groups), 'slab')} under several names in different parts; put each into one "
+        f"{path}: {pluralize(len(groups), 'slab')} under several names in different parts; put each into one "
         "part, or add --twins drop (leave out the copies in the earlier part) or --twins move (all into the "
         f"later part): {listed}"
     )

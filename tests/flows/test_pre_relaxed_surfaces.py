@@ -19,7 +19,7 @@ from workflows.analysis.reconstruction import score_reconstruction
 from workflows.execution.remote.submit import submission_keys
 from workflows.flows.surface import SurfaceMaker
 from workflows.jobs import pre_relaxation
-from workflows.jobs.slab import oriented_question, relax_slab, slab_questions
+from workflows.jobs.slab import oriented_request, relax_slab, slab_requests
 from workflows.structures.layers import free_atoms
 
 
@@ -151,11 +151,11 @@ def test_ids_change_only_when_it_is_on(bench, mgag):
     slab = SurfaceMaker(bench.context()).cut(mgag, [(1, 1, 0)])[0]
     method = bench.context().make_engine().method()
     choices = ((), ("none",), ("chgnet",))
-    asked = [slab_questions(slab, "bulk", (3, 3, 1), 3.0, 0.1, *more) for more in choices]
+    asked = [slab_requests(slab, "bulk", (3, 3, 1), 3.0, 0.1, *more) for more in choices]
     for default, off, on in zip(*asked, strict=True):
         assert "pre_relaxation" not in default.identity
         assert default.id(method) == off.id(method) != on.id(method)
-    assert "pre_relaxation" not in oriented_question(slab, "bulk", (3, 3, 3)).identity
+    assert "pre_relaxation" not in oriented_request(slab, "bulk", (3, 3, 3)).identity
     keys = [
         submission_keys(SurfaceMaker(bench.context(), pre_relaxation=start), mgag, None)
         for start in ("none", "chgnet")

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from stores.connections import resolve_store_uri
-from stores.errors import counted
+from stores.errors import pluralize
 from workflows.cli.console import print_table
 from workflows.execution.kept import kept_in_words
 from workflows.execution.progress_bar import ProgressBar
@@ -64,10 +64,10 @@ def ingest_folder(
 
 
 def _summary(result: Ingestion, dry_run: bool) -> str:
-    slabs = counted(len(result.pairs), "slab")
+    slabs = pluralize(len(result.pairs), "slab")
     if dry_run:
         return f"{slabs} found; nothing was written (--dry-run)"
-    changed = f"{counted(result.changed, 'record')} new or changed"
+    changed = f"{pluralize(result.changed, 'record')} new or changed"
     return f"{slabs} and {result.n_bulks} bulk crystals read; {changed if result.changed else 'nothing new'}"
 
 

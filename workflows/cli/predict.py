@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from workflows.cli.console import check_one_format, print_table, print_text
 from workflows.cli.learning import require_network
 from workflows.execution.progress_bar import ProgressBar
@@ -281,7 +281,7 @@ def _print(found: Sequence[SlabPrediction], targets: Sequence[str], calibrated_o
         print_text(f"{_SHOWN_ROWS} of {len(found)} slabs shown; --json or --csv show all")
     print_text(
         "± is one standard deviation; the 90 % interval is 1.64 times as wide to each side, calibrated on "
-        f"{counted(calibrated_on, 'validation slab')} and meant for slabs like those"
+        f"{pluralize(calibrated_on, 'validation slab')} and meant for slabs like those"
     )
 
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from workflows.cli.console import print_table, print_text
 from workflows.report.table import Column, Table
 
@@ -135,7 +135,7 @@ def list_slabs(
         show_notes(axes_note(crystal, [facet.miller_index for facet in facets], path.name))
     _print(facets, crystal, name)
     if write is not None:
-        print_text(f"{counted(len(written), 'file')} written to {write}")
+        print_text(f"{pluralize(len(written), 'file')} written to {write}")
     return 0
 
 
@@ -241,7 +241,7 @@ def _print(facets: list[FacetSlabs], crystal: Crystal, name: str) -> None:
     symbol, number = crystal.spacegroup_symbol, crystal.spacegroup_number
     n_slabs = sum(len(facet.slabs) for facet in facets)
     print_text(
-        f"{name}, {symbol} (no. {number}): {counted(n_slabs, 'symmetric slab')} "
-        f"of {counted(len(facets), 'plane')}"
+        f"{name}, {symbol} (no. {number}): {pluralize(n_slabs, 'symmetric slab')} "
+        f"of {pluralize(len(facets), 'plane')}"
     )
     print_table(slab_table(facets, number))

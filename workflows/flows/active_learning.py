@@ -10,7 +10,7 @@ from jobflow import Flow, JobConfig, Maker, OnMissing, Response, job
 from model.data.provenance import seen_by
 from model.data.splits import HOLDOUT
 from stores.connections import open_store
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from stores.learning.candidates import candidates_by_id
 from stores.learning.registry import ModelRegistry
 from stores.learning.rounds import ChosenSlab, Round, begin_round, finish_round, rounds_of
@@ -181,7 +181,7 @@ def next_round(maker: ActiveLearningMaker, world: list[list[Any]], learned: Any,
         else:
             now, reason = _choose(maker, entries, store, before)
     if now is None:
-        _tell(f"stopped after {counted(len(before), 'round')}: {reason}")
+        _tell(f"stopped after {pluralize(len(before), 'round')}: {reason}")
         return Response(output={"rounds": len(before), "reason": reason})
     return Response(replace=_round(maker, world, now))
 
@@ -266,7 +266,7 @@ def _choose(
     if not begin_round(store, now):
         return None, f"another process began round {number} of {campaign}"
     by = f"by {card.name}, {strategy}" if card else "at random, for want of a model"
-    _tell(f"round {number}: {len(now.slabs)} of {counted(suggestion.n_pool, 'slab')} chosen {by}")
+    _tell(f"round {number}: {len(now.slabs)} of {pluralize(suggestion.n_pool, 'slab')} chosen {by}")
     if suggestion.n_never_train:
         _tell(f"{suggestion.n_never_train} others are of compounds that validate or are held out")
     return now, ""

@@ -17,9 +17,9 @@ from workflows.analysis.surface_energy import surface_energy
 from workflows.analysis.work_function import work_function
 from workflows.engines.kpoints import engine_mesh
 from workflows.jobs.bulk import relax_bulk_crystal
-from workflows.jobs.calculate import Question, calculate, final_structure
+from workflows.jobs.calculate import CalculationRequest, calculate, final_structure
 from workflows.jobs.progress import relative_cost
-from workflows.jobs.slab import oriented_question, slab_identity, slab_label
+from workflows.jobs.slab import oriented_request, slab_identity, slab_label
 from workflows.structures.crystal import bulk_key, crystal_of
 from workflows.structures.elements import ground_state
 from workflows.structures.slabs import SymmetricSlab, enumerate_slabs
@@ -168,12 +168,12 @@ class SlabScan:
         oriented = _finished(
             calculate(
                 context,
-                oriented_question(slab, key, bulk_mesh),
+                oriented_request(slab, key, bulk_mesh),
                 lambda engine, folder: engine.static_bulk(slab.oriented_bulk, bulk_mesh, folder),
             )
         )
         cell = slab.structure
-        question = Question(
+        request = CalculationRequest(
             kind=CalculationKind.SLAB_STATIC,
             label=f"{slab_label(slab)}, {what}: static as cut",
             structure=cell,
@@ -181,7 +181,7 @@ class SlabScan:
             cost=relative_cost(len(cell), cell.volume, mesh, 1),
         )
         static = _finished(
-            calculate(context, question, lambda engine, folder: engine.static_slab(cell, mesh, folder))
+            calculate(context, request, lambda engine, folder: engine.static_slab(cell, mesh, folder))
         )
         reduced, units = slab.oriented_bulk.composition.get_reduced_composition_and_factor()
         composition = {e: int(n) for e, n in cell.composition.get_el_amt_dict().items()}
@@ -217,7 +217,7 @@ class SlabScan:
         coarse = engine_mesh(context.make_engine(), relaxed)
         mesh = tuple(ceil(REFERENCE_MESH * n) for n in coarse)
         dense = (mesh[0], mesh[1], mesh[2])
-        question = Question(
+        request = CalculationRequest(
             kind=CalculationKind.BULK_STATIC,
             label=f"{element} reference: static {dense[0]}x{dense[1]}x{dense[2]}",
             structure=relaxed,
@@ -230,7 +230,7 @@ class SlabScan:
             cost=relative_cost(len(relaxed), relaxed.volume, dense, 1),
         )
         record = _finished(
-            calculate(context, question, lambda engine, folder: engine.static_bulk(relaxed, dense, folder))
+            calculate(context, request, lambda engine, folder: engine.static_bulk(relaxed, dense, folder))
         )
         assert record.output.energy is not None
         return record.output.energy / len(relaxed)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jobflow import Flow, JobConfig, Maker, OnMissing, Response, job
 
 from stores.connections import open_store
-from stores.errors import InputError, counted, install_command
+from stores.errors import InputError, install_command, pluralize
 from stores.learning.history import begin_refresh, last_refresh, write_refresh
 from stores.learning.leases import HeldError, LeaseLostError, take_lease
 from stores.records import content_hash
@@ -203,7 +203,7 @@ def update_predictions(store: SurfaceStore) -> int:
         _tell(note)
     others = {"model": {"$ne": card.name}}
     ids = [document["id"] for document in store.query(others, ["id"], collection=CANDIDATES)]
-    _tell(f"predicting {counted(len(ids), 'candidate')} with {card.name}")
+    _tell(f"predicting {pluralize(len(ids), 'candidate')} with {card.name}")
     predict_candidates(store, ensemble, card.name, ids)
     return len(ids)
 
@@ -217,7 +217,7 @@ def _begin(store: SurfaceStore, maker: RefreshMaker, found: Readiness) -> Entry:
         if last.outcome == "open":
             last.outcome, last.reason = "abandoned", "the settings of the refresh were changed"
         write_refresh(store, last)
-    records, compounds = counted(found.accepted, "accepted record"), counted(found.compounds, "compound")
+    records, compounds = pluralize(found.accepted, "accepted record"), pluralize(found.compounds, "compound")
     _tell(f"snapshot of {records} of {compounds}")
     snapshot = create_snapshot(store, found.targets, methods=found.methods)
     return begin_refresh(store, snapshot.id, recipe_of(maker.settings))

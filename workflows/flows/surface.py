@@ -20,11 +20,11 @@ from workflows.jobs.context import RunContext
 from workflows.jobs.pre_relaxation import NONE
 from workflows.jobs.progress import Stage, announce
 from workflows.jobs.slab import (
-    oriented_question,
+    oriented_request,
     record_surface,
     relax_slab,
     slab_label,
-    slab_questions,
+    slab_requests,
     static_oriented_bulk,
     static_slab,
 )
@@ -233,15 +233,15 @@ def cut_and_compute(
         mesh = engine_mesh(engine, slab.structure, slab=True)
         if slab.miller_index not in oriented:
             bulk_mesh = (mesh[0], mesh[1], engine_mesh(engine, slab.oriented_bulk)[2])
-            question = oriented_question(slab, key, bulk_mesh)
-            announce(Stage.PLANNED, question.label, cost=question.cost)
+            request = oriented_request(slab, key, bulk_mesh)
+            announce(Stage.PLANNED, request.label, cost=request.cost)
             static = static_oriented_bulk(maker.context, slab, key, bulk_mesh)
-            static.name = question.label
+            static.name = request.label
             prepare(static, maker.queue, JobSize.BULK, len(slab.oriented_bulk))
             oriented[slab.miller_index] = static
         cut = (maker.free_depth, maker.layer_tolerance, maker.pre_relaxation)
-        for question in slab_questions(slab, key, mesh, *cut):
-            announce(Stage.PLANNED, question.label, cost=question.cost)
+        for request in slab_requests(slab, key, mesh, *cut):
+            announce(Stage.PLANNED, request.label, cost=request.cost)
         surface = compute_slab(maker, slab, bulk, references, oriented[slab.miller_index].output, mesh)
         surface.name = slab_label(slab)
         prepare(surface, maker.queue, JobSize.LIGHT, keep_going=True)

@@ -1,4 +1,4 @@
-"""Run an engine once for each question, however often the question is asked."""
+"""Run an engine once per calculation, however often it is requested."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ RETRIED = "retried_in_run"
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked of an engine.
+class CalculationRequest:
+    """A calculation that an engine is to run.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Question:
     structure
         The cell that is computed.
     identity
-        What makes this question different from others besides kind and method, as plain values: the bulk
+        What makes this request different from others besides kind and method, as plain values: the bulk
         before relaxation, facet, termination, layers, mesh. Never relaxed coordinates.
     cost
         Relative cost for the progress bar.
@@ -83,10 +83,10 @@ class Question:
 
 def calculate(
     context: RunContext,
-    question: Question,
+    request: CalculationRequest,
     run: Callable[[Engine, Path], CalculationOutput],
 ) -> CalculationRecord:
-    """Answer a question from the store, or by running the engine and storing the answer.
+    """Return a calculation from the store, or run the engine and store its output.
 
     Failed calculations are tried again. Unconverged ones are not, unless the context asks for it: with the
     same settings they would end the same way.
@@ -95,8 +95,8 @@ def calculate(
     ----------
     context
         Engine, store and working directory.
-    question
-        What is asked.
+    request
+        The calculation.
     run
         Called with the engine and the calculation's own folder.
 
@@ -107,34 +107,34 @@ def calculate(
         (status failed); only errors in writing the store are raised.
     """
     engine = context.make_engine()
-    method = engine.method().for_elements(question.elements)
+    method = engine.method().for_elements(request.elements)
     with open_store(context.store) as store:
-        calculation_id = _id_in(store, question, engine.method())
+        calculation_id = _id_in(store, request, engine.method())
         directory = context.directory(calculation_id)
-        known = _known(store, calculation_id, question, context)
+        known = _known(store, calculation_id, request, context)
         if known is not None:
             return known
         make_directory(directory)
         with _alone_in(directory):
             # another process may have finished it meanwhile
-            known = _known(store, calculation_id, question, context)
+            known = _known(store, calculation_id, request, context)
             if known is not None:
                 return known
-            announce(Stage.STARTED, question.label, cost=question.cost)
+            announce(Stage.STARTED, request.label, cost=request.cost)
             start = monotonic()
-            output = _run_safely(engine, question, run, directory)
+            output = _run_safely(engine, request, run, directory)
             if output.status is CalculationStatus.FAILED:
                 _check_room(directory)  # for programs hide a full disk behind errors of their own
             seconds = monotonic() - start
             record = CalculationRecord(
                 id=calculation_id,
-                kind=question.kind,
-                label=question.label,
-                formula=mg_first_formula(question.structure.composition),
-                chemsys=chemsys(question.structure.composition),
+                kind=request.kind,
+                label=request.label,
+                formula=mg_first_formula(request.structure.composition),
+                chemsys=chemsys(request.structure.composition),
                 method=method,
                 method_fingerprint=method.fingerprint,
-                identity={"kind": question.kind.value, **question.identity},
+                identity={"kind": request.kind.value, **request.identity},
                 output=output.model_copy(
                     update={
                         "directory": str(directory),
@@ -149,8 +149,8 @@ def calculate(
                 record = store.get_calculation(calculation_id) or record
                 output = record.output
     if output.status is not CalculationStatus.OK:
-        announce(Stage.PROBLEM, question.label, text=f"{output.status.value}: {output.reason}")
-    announce(Stage.FINISHED, question.label, cost=question.cost, seconds=seconds)
+        announce(Stage.PROBLEM, request.label, text=f"{output.status.value}: {output.reason}")
+    announce(Stage.FINISHED, request.label, cost=request.cost, seconds=seconds)
     return record
 
 
@@ -167,30 +167,30 @@ def final_structure(record: CalculationRecord) -> Structure:
     return structure_from_document(record.output.structure, f"the structure of record {record.id}")
 
 
-def _id_in(store: SurfaceStore, question: Question, method: Method) -> str:
+def _id_in(store: SurfaceStore, request: CalculationRequest, method: Method) -> str:
     """Return the id under which a store has the answer, else the present one.
 
     They differ in old stores, where ids rested on whole tables of setups, if the table is not the standard
     one. Looking for them reads every calculation of a folder store, which is why it is done then only.
     """
-    present = question.id(method)
+    present = request.id(method)
     if method.whole_fingerprint == method.family:
         return present
-    wanted = {"kind": question.kind.value, "chemsys": chemsys(question.structure.composition)}
+    wanted = {"kind": request.kind.value, "chemsys": chemsys(request.structure.composition)}
     fields = ["id", "identity", "method", "output.status"]
-    identity = plain_values({"kind": question.kind.value, **question.identity})
+    identity = plain_values({"kind": request.kind.value, **request.identity})
     order = [status.value for status in CalculationStatus]
     found = [
         (order.index(document["output"]["status"]), document["id"] != present, document["id"])
         for document in store.query(wanted, fields, collection="calculations")
         if document["identity"] == identity
-        and method.covers(Method.model_validate(document["method"]), question.elements)
+        and method.covers(Method.model_validate(document["method"]), request.elements)
     ]
     return min(found)[-1] if found else present
 
 
 def _known(
-    store: SurfaceStore, calculation_id: str, question: Question, context: RunContext
+    store: SurfaceStore, calculation_id: str, request: CalculationRequest, context: RunContext
 ) -> CalculationRecord | None:
     record = store.get_calculation(calculation_id)
     if record is None or record.output.status is CalculationStatus.FAILED:
@@ -198,21 +198,21 @@ def _known(
     unconverged = record.output.status is CalculationStatus.UNCONVERGED
     if unconverged and context.retry_unconverged and record.output.details.get(RETRIED) != context.run:
         return None
-    announce(Stage.REUSED, question.label, cost=question.cost)
+    announce(Stage.REUSED, request.label, cost=request.cost)
     if record.output.status is not CalculationStatus.OK:
-        announce(Stage.PROBLEM, question.label, text=f"{record.output.status.value}: {record.output.reason}")
+        announce(Stage.PROBLEM, request.label, text=f"{record.output.status.value}: {record.output.reason}")
     return record
 
 
 def _run_safely(
     engine: Engine,
-    question: Question,
+    request: CalculationRequest,
     run: Callable[[Engine, Path], CalculationOutput],
     directory: Path,
 ) -> CalculationOutput:
     """Turn every crash into an answer: one bad slab must not stop the others."""
     try:
-        engine.check_elements(question.elements)
+        engine.check_elements(request.elements)
         # read again: an engine may have put anything into its output after it was made
         output = CalculationOutput.model_validate(dict(run(engine, directory)))
         if output.status is CalculationStatus.OK and not math.isfinite(output.energy or 0.0):

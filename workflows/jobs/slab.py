@@ -9,7 +9,7 @@ from jobflow import job
 
 from stores.connections import open_store
 from stores.records import CalculationKind, CalculationRecord, CalculationStatus, SurfaceRecord
-from workflows.jobs.calculate import Question, calculate, final_structure
+from workflows.jobs.calculate import CalculationRequest, calculate, final_structure
 from workflows.jobs.pre_relaxation import NONE, identity_of, pre_relax
 from workflows.jobs.progress import Stage, announce, relative_cost
 from workflows.jobs.surface_record import assemble_surface_record
@@ -54,11 +54,11 @@ def slab_identity(
     }
 
 
-def oriented_question(slab: SymmetricSlab, bulk_key: str, kpoints: KMesh) -> Question:
+def oriented_request(slab: SymmetricSlab, bulk_key: str, kpoints: KMesh) -> CalculationRequest:
     """Ask for the energy of the facet's oriented bulk cell."""
     formula = mg_first_formula(slab.oriented_bulk.composition)
     cell = slab.oriented_bulk
-    return Question(
+    return CalculationRequest(
         kind=CalculationKind.BULK_STATIC,
         label=f"{formula} {format_plane(slab.miller_index, slab.spacegroup_number)} oriented bulk: static",
         structure=cell,
@@ -72,20 +72,20 @@ def oriented_question(slab: SymmetricSlab, bulk_key: str, kpoints: KMesh) -> Que
     )
 
 
-def slab_questions(
+def slab_requests(
     slab: SymmetricSlab,
     bulk_key: str,
     kpoints: KMesh,
     free_depth: float,
     layer_tolerance: float,
     pre_relaxation: str = NONE,
-) -> tuple[Question, Question]:
+) -> tuple[CalculationRequest, CalculationRequest]:
     """Return what is computed of a slab: its relaxation, then its energy and potential."""
     cell = slab.structure
     identity = slab_identity(slab, bulk_key, free_depth, layer_tolerance, pre_relaxation)
 
-    def question(kind: CalculationKind, verb: str, ionic_steps: int) -> Question:
-        return Question(
+    def request(kind: CalculationKind, verb: str, ionic_steps: int) -> CalculationRequest:
+        return CalculationRequest(
             kind=kind,
             label=f"{slab_label(slab)}: {verb}",
             structure=cell,
@@ -94,8 +94,8 @@ def slab_questions(
         )
 
     return (
-        question(CalculationKind.SLAB_RELAX, "relax", SLAB_RELAX_STEPS),
-        question(CalculationKind.SLAB_STATIC, "static", 1),
+        request(CalculationKind.SLAB_RELAX, "relax", SLAB_RELAX_STEPS),
+        request(CalculationKind.SLAB_STATIC, "static", 1),
     )
 
 
@@ -107,7 +107,7 @@ def static_oriented_bulk(
     mesh = (kpoints[0], kpoints[1], kpoints[2])
     record = calculate(
         context,
-        oriented_question(slab, bulk_key, mesh),
+        oriented_request(slab, bulk_key, mesh),
         lambda engine, folder: engine.static_bulk(slab.oriented_bulk, mesh, folder),
     )
     return record.model_dump(mode="json")
@@ -126,16 +126,16 @@ def relax_slab(
     """Relax the outer layers of a slab, from where it was cut or from where a pre-relaxation left it."""
     mesh = (kpoints[0], kpoints[1], kpoints[2])
     free = free_atoms(slab.structure, free_depth, layer_tolerance)
-    question, _ = slab_questions(slab, bulk_key, mesh, free_depth, layer_tolerance, pre_relaxation)
+    request, _ = slab_requests(slab, bulk_key, mesh, free_depth, layer_tolerance, pre_relaxation)
 
     def run(engine: Engine, folder: Path) -> CalculationOutput:
         if pre_relaxation == NONE:
             return engine.relax_slab(slab.structure, free, mesh, folder)
-        start, told = pre_relax(slab.structure, free, layer_tolerance, folder, question.label)
+        start, told = pre_relax(slab.structure, free, layer_tolerance, folder, request.label)
         output = engine.relax_slab(start, free, mesh, folder)
         return output.model_copy(update={"details": {**output.details, "pre_relaxation": told}})
 
-    return calculate(context, question, run).model_dump(mode="json")
+    return calculate(context, request, run).model_dump(mode="json")
 
 
 @job(name="slab static")
@@ -151,16 +151,16 @@ def static_slab(
 ) -> dict[str, Any] | None:
     """Compute energy and planar potential of the relaxed slab; None if its relaxation gave nothing."""
     relaxed = CalculationRecord.model_validate(relaxation)
-    _, question = slab_questions(slab, bulk_key, kpoints, free_depth, layer_tolerance, pre_relaxation)
+    _, request = slab_requests(slab, bulk_key, kpoints, free_depth, layer_tolerance, pre_relaxation)
     if relaxed.output.status is not CalculationStatus.OK:
-        announce(Stage.SKIPPED, question.label, cost=question.cost)
+        announce(Stage.SKIPPED, request.label, cost=request.cost)
         return None
     mesh = (kpoints[0], kpoints[1], kpoints[2])
     structure = final_structure(relaxed)
     previous = Path(relaxed.output.directory)
     record = calculate(
         context,
-        question,
+        request,
         lambda engine, folder: engine.static_slab(
             structure, mesh, folder, prev_dir=previous if previous.is_dir() else None
         ),

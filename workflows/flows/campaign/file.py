@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import RoundTripConstructor
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
-from stores.errors import EngineError, InputError, counted
+from stores.errors import EngineError, InputError, pluralize
 from stores.input_files import read_text
 from stores.nesting import TooDeepError, load_yaml
 from stores.paths import expand_user
@@ -394,4 +394,4 @@ def why_not(elements: Sequence[str], engine: Engine) -> str:
 def left_out_line(reason: str, labels: Sequence[str]) -> str:
     """Say in one line which compounds are left out of a run."""
     named = ", ".join(labels[:3]) + (f" and {len(labels) - 3} more" if len(labels) > 3 else "")
-    return f"{counted(len(labels), 'compound')} left out of the run ({reason}): {named}"
+    return f"{pluralize(len(labels), 'compound')} left out of the run ({reason}): {named}"
