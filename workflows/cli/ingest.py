@@ -58,8 +58,8 @@ def ingest_folder(
             rows = [surface.model_dump(mode="json") for surface in result.surfaces]
             print_table(surface_table(rows))
         print(_summary(result, dry_run))
-    _say(result.notes)
-    _say(result.problems)
+    _report(result.notes)
+    _report(result.problems)
     return 1 if result.problems else 0
 
 
@@ -111,7 +111,7 @@ def _plain(result: Ingestion) -> dict[str, Any]:
     }
 
 
-def _say(lines: Sequence[str]) -> None:
+def _report(lines: Sequence[str]) -> None:
     for line in lines[:SHOWN_LINES]:
         print(f"mgsurf: {line}", file=sys.stderr)
     if len(lines) > SHOWN_LINES:
