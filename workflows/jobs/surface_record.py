@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from stores.records import CalculationOutput
     from workflows.analysis.surface_energy import SurfaceEnergy
     from workflows.analysis.verdicts import VerdictThresholds
-    from workflows.structures.slabs import SymmetricSlab
+    from workflows.structures.slabs import SlabSettings, SymmetricSlab
 
 
 def assemble_surface_record(
@@ -43,8 +43,7 @@ def assemble_surface_record(
     oriented: dict[str, Any] | None,
     relaxation: dict[str, Any] | None,
     static: dict[str, Any] | None,
-    free_depth: float,
-    layer_tolerance: float,
+    settings: SlabSettings,
     thresholds: VerdictThresholds,
     campaign: str,
 ) -> SurfaceRecord:
@@ -62,8 +61,8 @@ def assemble_surface_record(
         Outputs of the jobs `compute_reference`, one per element that could be computed.
     oriented, relaxation, static
         Outputs of the slab's jobs; None where a job gave nothing.
-    free_depth, layer_tolerance
-        Which layers were free (A).
+    settings
+        Which layers were free.
     thresholds
         Limits of the verdicts.
     campaign
@@ -106,7 +105,7 @@ def assemble_surface_record(
     if "static" in runs and "oriented_bulk" in runs:
         inconsistent = check_consistency(runs["static"], runs["oriented_bulk"], reference_runs.values())
     phi = _phi(runs.get("static"))
-    scores, relaxed = _scores(slab, runs.get("relax"), free_depth, layer_tolerance)
+    scores, relaxed = _scores(slab, runs.get("relax"), settings)
     output = runs["static"].output if "static" in runs else None
     first = runs.get("relax", bulk_calculation)
     return SurfaceRecord(
@@ -236,10 +235,10 @@ def _phi(static: CalculationRecord | None) -> WorkFunction | None:
 
 
 def _scores(
-    slab: SymmetricSlab, relaxation: CalculationRecord | None, free_depth: float, layer_tolerance: float
+    slab: SymmetricSlab, relaxation: CalculationRecord | None, settings: SlabSettings
 ) -> tuple[Reconstruction | None, Structure | None]:
     if relaxation is None or relaxation.output.structure is None:
         return None, None
     relaxed = final_structure(relaxation)
-    free = free_atoms(slab.structure, free_depth, layer_tolerance)
-    return score_reconstruction(slab.structure, relaxed, free, layer_tolerance), relaxed
+    free = free_atoms(slab.structure, settings.free_depth, settings.layer_tolerance)
+    return score_reconstruction(slab.structure, relaxed, free, settings.layer_tolerance), relaxed

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from stores.records import Method
     from stores.surfaces import SurfaceStore
-    from workflows.structures.counting import FacetCount
+    from workflows.structures.slabs import FacetCount
 
 DEFAULT_SECONDS = 0.1
 """Core-seconds per unit of work at 300 eV: GPAW, preset demo, slabs of Mg and MgAg (benchmarks/README.md)."""
