@@ -8,8 +8,7 @@ from pymatgen.core import Lattice, Structure
 from stores.errors import InputError
 from workflows.flows.campaign.file import campaign_structures, check_runnable, load_campaign
 from workflows.flows.campaign.settings import Campaign, Compound, EngineSettings, SlabSection
-from workflows.structures.prototype_data import PROTOTYPES
-from workflows.structures.prototypes import structure_for
+from workflows.structures.prototypes import PROTOTYPES, structure_for
 
 GOOD = """\
 name: quick-start_1

@@ -15,8 +15,8 @@ from workflows.engines.vasp.vasprun import VasprunData
 from workflows.jobs.ingest.folders import read_run
 from workflows.jobs.ingest.ingest import plan
 from workflows.jobs.ingest.records import surface_of
-from workflows.jobs.ingest.runs import FinishedRun
-from workflows.jobs.ingest.settings import differences, ingested_method
+from workflows.jobs.ingest.runs import FinishedRun, ingested_method
+from workflows.jobs.ingest.settings import differences
 
 
 def runs(

@@ -14,8 +14,8 @@ from stores import input_files
 from stores.errors import InputError
 from tests.jobs import minimal_vasprun as minimal
 from workflows.engines.vasp.outputs import read_output
+from workflows.jobs.ingest.folders import find_runs
 from workflows.jobs.ingest.ingest import plan
-from workflows.jobs.ingest.tree import find_runs
 
 PACKED = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
 PACKED["lzma"] = lambda data: lzma.compress(data, format=lzma.FORMAT_ALONE)

@@ -7,7 +7,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from workflows.structures.layers import free_atoms
-from workflows.structures.slab_cell import asymmetry, upright, upright_order
+from workflows.structures.slab_matching import asymmetry, upright, upright_order
 from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
 B2 = Structure(Lattice.cubic(3.34), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]])

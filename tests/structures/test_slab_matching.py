@@ -9,8 +9,7 @@ from pymatgen.core.surface import SlabGenerator
 
 from workflows.structures.crystal import crystal_of
 from workflows.structures.planes import plane_of
-from workflows.structures.slab_cell import upright
-from workflows.structures.slab_matching import match_slab
+from workflows.structures.slab_matching import match_slab, upright
 from workflows.structures.slabs import SlabSettings, enumerate_slabs, slabs_like
 
 B2 = Structure(Lattice.cubic(3.34), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]])

@@ -12,7 +12,15 @@ from pymatgen.core import Lattice, Structure
 
 from stores.errors import InputError
 from workflows.analysis.wulff import Facet, wulff
-from workflows.structures.crystal import Crystal, bulk_key, crystal_of
+from workflows.structures.crystal import (
+    Crystal,
+    bulk_key,
+    crystal_of,
+    looser_symmetry,
+    symmetrized,
+    with_symmetry,
+)
+from workflows.structures.elements import crystal
 from workflows.structures.facets import (
     axes_note,
     distinct_facets,
@@ -24,8 +32,6 @@ from workflows.structures.facets import (
 from workflows.structures.naming import parse_miller
 from workflows.structures.prototypes import structure_for
 from workflows.structures.slabs import SlabSettings, enumerate_slabs
-from workflows.structures.symmetrize import looser_symmetry, symmetrized, with_symmetry
-from workflows.structures.wyckoff import crystal
 
 CRYSTALS = {
     "hcp": crystal(194, (3.2, 3.2, 5.2), [("Mg", (1 / 3, 2 / 3, 0.25))]),

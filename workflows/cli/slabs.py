@@ -41,7 +41,7 @@ def bulk_structure(
         raise InputError("give either a structure file or --formula (with --prototype), not both")
     if path is not None:
         from stores.structures.reading import read_structure
-        from workflows.structures.symmetrize import with_symmetry
+        from workflows.structures.crystal import with_symmetry
 
         return with_symmetry(read_structure(path), path.name, symprec)
     if symprec is not None:

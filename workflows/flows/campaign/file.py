@@ -16,8 +16,7 @@ from ruamel.yaml.constructor import RoundTripConstructor
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from stores.errors import EngineError, InputError, pluralize
-from stores.input_files import read_text
-from stores.nesting import TooDeepError, load_yaml
+from stores.input_files import TooDeepError, load_yaml, read_text
 from stores.paths import expand_user
 from workflows.flows.campaign.problems import problems, suggestion
 from workflows.flows.campaign.settings import Campaign, Compound, MillerIndex

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from stores.connections import open_store
 from stores.errors import InputError
 from stores.records import CalculationStatus, SurfaceRecord
-from workflows.jobs.ingest.calculations import calculation_of
-from workflows.jobs.ingest.folders import Folders, chains, read_folders
+from workflows.jobs.ingest.folders import Folders, chains, find_runs, read_folders
 from workflows.jobs.ingest.pairs import found_pairs, read_pairs, roots_of, told_pairs
 from workflows.jobs.ingest.records import bulk_of, metastable, reference_of, surface_of
-from workflows.jobs.ingest.tree import find_runs
+from workflows.jobs.ingest.runs import calculation_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
 
     from stores.records import Record
     from stores.surfaces import SurfaceStore
+    from workflows.jobs.ingest.folders import RunFolders
     from workflows.jobs.ingest.pairs import Pair, PairLine
     from workflows.jobs.ingest.runs import FinishedRun, RunChain
-    from workflows.jobs.ingest.tree import RunFolders
 
 
 @dataclass

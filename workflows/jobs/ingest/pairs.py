@@ -15,8 +15,7 @@ from workflows.jobs.ingest.folders import chains, one_each, shared_parts
 from workflows.jobs.ingest.runs import RunChain
 from workflows.jobs.ingest.settings import differences
 from workflows.structures.crystal import crystal_of
-from workflows.structures.slab_cell import asymmetry
-from workflows.structures.slab_matching import match_slab
+from workflows.structures.slab_matching import asymmetry, match_slab
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -29,7 +29,7 @@ from workflows.analysis.reconstruction import score_reconstruction
 from workflows.analysis.surface_energy import SurfaceEnergy, reference_element, surface_energy
 from workflows.analysis.verdicts import calculation_problems, judge_surface_energy, judge_work_function
 from workflows.analysis.work_function import WorkFunction, work_function
-from workflows.jobs.ingest.calculations import SOURCE, calculation_of, provenance_of
+from workflows.jobs.ingest.runs import SOURCE, calculation_of, provenance_of
 from workflows.jobs.ingest.settings import differences
 from workflows.jobs.surface_record import result_fields
 from workflows.structures.crystal import bulk_key, crystal_of
