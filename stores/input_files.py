@@ -1,13 +1,8 @@
-"""Files that users name, read within limits: plain or gzip, bzip2 or xz, whatever their names.
+"""Files that users name, read within limits: plain or gzip, bzip2 or xz, whatever their names; JSON and YAML.
 
-Few bytes can stand for very many (a gzip of zeros expands a thousandfold), and a name can lead to a device
-without an end. Every reader of such a file opens it here. `stores.input_files` limits what the text in it
-means.
-
-JSON and YAML read within limits of depth and size.
-
-A hundred kilobytes of brackets exhaust the stack of a recursive reader, and nine YAML lines whose aliases
-repeat one another stand for a billion values. The limits are far above every honest file.
+Few bytes can stand for very many: a gzip of zeros expands a thousandfold, a hundred kilobytes of brackets
+exhaust the stack of a recursive reader, and nine YAML lines whose aliases repeat one another stand for a
+billion values. A name can lead to a device without an end. The limits are far above every honest file.
 """
 
 from __future__ import annotations
@@ -17,10 +12,11 @@ import gzip
 import io
 import json
 import lzma
+import os
 import re
 import sys
 import zlib
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
 
@@ -48,13 +44,7 @@ _DIGITS = re.compile(rf"(?<!\w)(0[xo])?[\da-fA-F_]{{{LONGEST_NUMBER}}}")
 
 
 class TooDeepError(ValueError):
-    """A document whose nesting or expanded size is beyond every honest one.
-
-    Attributes
-    ----------
-    lineno
-        Line on which the limit is passed, counted from 1.
-    """
+    """A document whose nesting or expanded size is beyond every honest one; `lineno` counts from 1."""
 
     def __init__(self, message: str, lineno: int) -> None:
         super().__init__(message)
@@ -101,14 +91,7 @@ def check_depth(text: str | bytes) -> None:
 
 
 def load_yaml(text: str, reader: YAML) -> Any:
-    """Read one YAML document within the limits.
-
-    Parameters
-    ----------
-    text
-        The document.
-    reader
-        What reads it once it was checked.
+    """Read one YAML document within the limits; `reader` reads it once it was checked.
 
     Raises
     ------
@@ -196,8 +179,7 @@ _MAGIC_BYTES = 8
 def is_compressed(path: Path) -> bool:
     """Tell by its content whether a file is compressed in a way that `open_input` reads."""
     with path.open("rb") as stream:
-        magic = stream.read(_MAGIC_BYTES)
-    return any(magic.startswith(start) for start in _READERS)
+        return _opener(stream) is not None
 
 
 def open_input(path: Path) -> BufferedReader:
@@ -210,22 +192,29 @@ def open_input(path: Path) -> BufferedReader:
         than `SMALL` bytes and `LARGEST_RATIO` times its size.
     """
     try:
-        with path.open("rb") as stream:
-            magic = stream.read(_MAGIC_BYTES)
-        if not magic:
-            raise InputError(f"{path}: the file is empty; copy it again or make it again")
-        for start, kind in _OTHERS.items():
-            if magic.startswith(start):
-                raise InputError(
-                    f"{path}: compressed with {kind}, which is not read; unpack it, or use gzip, bzip2 or xz"
-                )
-        for start, opener in _READERS.items():
-            if magic.startswith(start):
-                inner = cast("BufferedReader", opener(path, "rb"))
-                return io.BufferedReader(_Expanded(inner, path), 1 << 20)
-        return path.open("rb")
+        stream = path.open("rb")
+        magic = stream.peek(_MAGIC_BYTES)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; correct its permissions") from None
+    problem = "" if magic else "the file is empty; copy it again or make it again"
+    for start, kind in _OTHERS.items():
+        if magic.startswith(start):
+            problem = f"compressed with {kind}, which is not read; unpack it, or use gzip, bzip2 or xz"
+    if problem:
+        stream.close()
+        raise InputError(f"{path}: {problem}")
+    return _expanded(stream, path)
+
+
+def _opener(stream: BufferedReader) -> Callable[..., Any] | None:
+    """Return what decompresses a stream; None if it is not compressed in a way that is read."""
+    magic = stream.peek(_MAGIC_BYTES)
+    return next((opener for start, opener in _READERS.items() if magic.startswith(start)), None)
+
+
+def _expanded(stream: BufferedReader, path: Path) -> BufferedReader:
+    opener = _opener(stream)
+    return stream if opener is None else io.BufferedReader(_Expanded(opener, stream, path), 1 << 20)
 
 
 def lines_of(stream: BufferedReader) -> Iterator[bytes]:
@@ -234,14 +223,7 @@ def lines_of(stream: BufferedReader) -> Iterator[bytes]:
 
 
 def read_bytes(path: Path, most: int = LARGEST_TEXT) -> bytes:
-    """Read a whole file, decompressed as by `open_input`.
-
-    Parameters
-    ----------
-    path
-        The file; a pipe or a device is read up to the limit.
-    most
-        Largest content (bytes).
+    """Read a whole file of at most `most` bytes, decompressed as by `open_input`.
 
     Raises
     ------
@@ -250,62 +232,37 @@ def read_bytes(path: Path, most: int = LARGEST_TEXT) -> bytes:
     OSError
         If it cannot be opened.
     """
-    with path.open("rb") as stream:
-        data = stream.read(_MAGIC_BYTES)
-        if not any(data.startswith(start) for start in _READERS):
-            data += stream.read(most + 1 - len(data))
-            if len(data) > most:
-                raise _too_large(path, most)
-            return data
-    try:
-        with open_input(path) as stream:
-            data = stream.read(most + 1)
-    except DAMAGED as error:
-        raise InputError(
-            f"{path}: the compressed file is cut off or damaged ({error}); copy it again"
-        ) from None
+    with path.open("rb") as stream, _expanded(stream, path) as content:
+        try:
+            data = content.read(most + 1)
+        except DAMAGED as error:
+            if content is stream:
+                raise
+            raise InputError(
+                f"{path}: the compressed file is cut off or damaged ({error}); copy it again"
+            ) from None
     if len(data) > most:
-        raise _too_large(path, most)
+        raise InputError(f"{path}: larger than {most / 2**20:.3g} MiB; check that it is the right file")
     return data
 
 
 def read_text(path: Path, most: int = LARGEST_TEXT) -> str:
-    """Read a text file in UTF-8, with or without a byte order mark, as `read_bytes`.
-
-    Raises
-    ------
-    InputError, OSError
-        As `read_bytes`.
-    UnicodeDecodeError
-        If it is not UTF-8.
-    """
+    """Read a text file in UTF-8, with or without a byte order mark; errors as `read_bytes`."""
     text = read_bytes(path, most).decode("utf-8-sig")
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def read_json(path: Path, most: int = LARGEST_TEXT) -> Any:
-    """Read a JSON file, as `read_bytes` and `stores.input_files.load_json`.
-
-    Raises
-    ------
-    InputError, OSError
-        As `read_bytes`.
-    ValueError
-        If it is not JSON, or nested too deep.
-    """
+    """Read a JSON file, as `read_bytes` and `load_json`."""
     return load_json(read_bytes(path, most))
-
-
-def _too_large(path: Path, most: int) -> InputError:
-    return InputError(f"{path}: larger than {most / 2**20:.3g} MiB; check that it is the right file")
 
 
 class _Expanded(io.RawIOBase):
     """The content of a compressed file, up to the size that `open_input` allows."""
 
-    def __init__(self, inner: BufferedReader, path: Path) -> None:
-        self._inner, self._path = inner, path
-        self._left = max(SMALL, LARGEST_RATIO * path.stat().st_size)
+    def __init__(self, opener: Callable[..., Any], stream: BufferedReader, path: Path) -> None:
+        self._inner, self._stream, self._path = opener(stream, "rb"), stream, path
+        self._left = max(SMALL, LARGEST_RATIO * os.fstat(stream.fileno()).st_size)
 
     def readable(self) -> bool:
         return True
@@ -324,4 +281,5 @@ class _Expanded(io.RawIOBase):
 
     def close(self) -> None:
         self._inner.close()
+        self._stream.close()
         super().close()
