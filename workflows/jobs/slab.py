@@ -50,7 +50,7 @@ def slab_identity(slab: SymmetricSlab, bulk_key: str, settings: SlabSettings) ->
 
 
 def oriented_request(slab: SymmetricSlab, bulk_key: str, kpoints: KMesh) -> CalculationRequest:
-    """Ask for the energy of the facet's oriented bulk cell."""
+    """Return the request for the energy of the facet's oriented bulk cell."""
     formula = mg_first_formula(slab.oriented_bulk.composition)
     cell = slab.oriented_bulk
     return CalculationRequest(
@@ -70,7 +70,7 @@ def oriented_request(slab: SymmetricSlab, bulk_key: str, kpoints: KMesh) -> Calc
 def slab_requests(
     slab: SymmetricSlab, bulk_key: str, kpoints: KMesh, settings: SlabSettings
 ) -> tuple[CalculationRequest, CalculationRequest]:
-    """Return what is computed of a slab: its relaxation, then its energy and potential."""
+    """Return the requests of a slab: its relaxation, then its energy and potential."""
     cell = slab.structure
     identity = slab_identity(slab, bulk_key, settings)
 
@@ -200,7 +200,7 @@ def record_surface(
     )
     with open_store(context.store) as store:
         known = store.get(SurfaceRecord, record.id)
-        if known is not None and known.campaign:  # the campaign that asked first stays named
+        if known is not None and known.campaign:  # the first campaign stays named
             record = record.model_copy(update={"campaign": known.campaign})
         if known is not None and not set(known.calculation_ids) <= set(record.calculation_ids):
             store.add_unless_better(record)  # a job broke off: what it lacks is no new judgement

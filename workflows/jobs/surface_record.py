@@ -49,29 +49,9 @@ def assemble_surface_record(
 ) -> SurfaceRecord:
     """Compute surface energy, work function, reconstruction score and verdicts of one slab.
 
-    Parameters
-    ----------
-    slab
-        As cut.
-    identity
-        What makes the slab this one (`workflows.jobs.slab.slab_identity`).
-    bulk
-        Output of the job `relax_bulk`.
-    references
-        Outputs of the jobs `compute_reference`, one per element that could be computed.
-    oriented, relaxation, static
-        Outputs of the slab's jobs; None where a job gave nothing.
-    settings
-        Which layers were free.
-    thresholds
-        Limits of the verdicts.
-    campaign
-        Name kept in the record.
-
-    Returns
-    -------
-    SurfaceRecord
-        Always; what is missing shows in the verdicts.
+    Always gives a record; what is missing shows in the verdicts. `bulk` is the output of `relax_bulk`,
+    `references` those of `compute_reference`, one per element that could be computed; `oriented`,
+    `relaxation` and `static` are outputs of the slab's jobs, None where a job gave nothing.
     """
     bulk_record = BulkRecord.model_validate(bulk["bulk"])
     bulk_calculation = CalculationRecord.model_validate(bulk["calculation"])
@@ -97,7 +77,7 @@ def assemble_surface_record(
     if "oriented_bulk" not in runs:
         bulk_failed.append("the oriented bulk was not computed; run the campaign again")
     gamma, missing = _gamma(slab, runs, bulk_record, mu0)
-    if gamma is not None and gamma.surface_energy is None:  # for want of a reference: say what became of it
+    if gamma is not None and gamma.surface_energy is None:  # for want of a reference: with its problems
         lost = [c for r in references if r["reference"] is None for c in r["calculations"]]
         more = calculation_problems(CalculationRecord.model_validate(c) for c in lost)
         bulk_failed, bulk_unconverged = bulk_failed + more[0], bulk_unconverged + more[1]

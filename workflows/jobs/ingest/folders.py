@@ -1,7 +1,4 @@
-"""Finished VASP runs in a tree of folders: what is bulk, what is a slab, which runs follow each other.
-
-The folders of a tree that hold finished VASP runs, and a line for each that cannot be read.
-"""
+"""Finished VASP runs in a tree of folders: bulk or slab, which follow each other, and what cannot be read."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ from workflows.jobs.ingest.runs import FinishedRun, RunChain, ingested_method
 from workflows.structures.slab_matching import upright, upright_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from pymatgen.core import Structure
 
@@ -38,7 +35,7 @@ SAME_PLACE = 0.01
 
 @dataclass
 class Folders:
-    """What a tree of folders holds.
+    """The runs of a tree of folders.
 
     Attributes
     ----------
@@ -87,15 +84,6 @@ class Folders:
 
 class LeftOutError(Exception):
     """A run that is sound but none of those wanted here."""
-
-
-def read_folders(folders: Iterable[Path], tick: Callable[[Path], None] = lambda folder: None) -> Folders:
-    """Read every folder; `tick` is called before each."""
-    result = Folders()
-    for folder in folders:
-        tick(folder)
-        result.read(folder)
-    return result
 
 
 def read_run(directory: Path) -> FinishedRun:
@@ -282,7 +270,7 @@ _LIKE_OUTPUT = ("vasprun", "outcar", "oszicar")
 
 @dataclass
 class RunFolders:
-    """What a search for runs found.
+    """Folders of runs found by a search.
 
     Attributes
     ----------
@@ -291,8 +279,7 @@ class RunFolders:
     problems
         One line for each folder, link or file that cannot be read.
     notes
-        One line for each link that leads to a folder that is read without it, and for each folder that holds
-        an input or an archive only.
+        One line for each link to a folder that is read without it, and each folder without output.
     """
 
     folders: list[Path] = field(default_factory=list)
@@ -301,13 +288,7 @@ class RunFolders:
 
 
 def find_runs(*roots: Path) -> RunFolders:
-    """Search folders and everything below them; links to folders are followed, each folder is read once.
-
-    Raises
-    ------
-    InputError
-        If a root is no folder.
-    """
+    """Search folders and everything below them; links to folders are followed, each folder is read once."""
     for root in roots:
         if not root.is_dir():
             raise InputError(f"{root}: no such folder; give the folder that holds the VASP calculations")

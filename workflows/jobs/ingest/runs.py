@@ -1,9 +1,7 @@
-"""A finished VASP run that was read, and the chain of a relaxation and its static run.
+"""Finished VASP runs that were made by hand, chains of a relaxation and its static run, and their records.
 
-Records of single VASP runs that were made by hand.
-
-Ids are hashes of what was asked: the geometry a run began with, its k mesh and settings. Reading the same
-files again gives the same records; a run computed again in its place takes its record's place.
+Ids are hashes of the geometry a run began with, its k mesh and settings. Reading the same files again gives
+the same records; a run computed again in its place takes its record's place.
 """
 
 from __future__ import annotations
@@ -84,9 +82,7 @@ class FinishedRun:
 
 @dataclass(frozen=True, eq=False)
 class RunChain:
-    """A relaxation, the static run that follows it, or both.
-
-    A slab's relaxation may have been gone on with in other folders.
+    """A relaxation, the static run that follows it, or both; a slab's relaxation may span several folders.
 
     Attributes
     ----------
