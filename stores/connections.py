@@ -94,7 +94,6 @@ def default_store_uri() -> str:
     """Return the store of commands that name none: MGSURF_STORE, the settings file's, ./mgsurf.sqlite."""
     from stores.settings_file import read_settings_file
 
-    # not through stores.settings: pydantic-settings takes 0.2 s to import
     return os.environ.get("MGSURF_STORE") or read_settings_file().get("store") or f"sqlite:///{DEFAULT_FILE}"
 
 

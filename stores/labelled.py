@@ -19,6 +19,7 @@ from stores.errors import InputError
 from stores.exclusion_marks import excluded_targets
 from stores.method_names import meeting_names
 from stores.records import StructureDict, content_hash
+from stores.surfaces import check_version
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -172,12 +173,7 @@ def labelled_slabs(store: SurfaceStore, *, with_slabs: bool = True) -> Iterator[
 
 
 def _shared(document: dict[str, Any], kind: str) -> dict[str, Any]:
-    version = document.get("schema_version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise InputError(
-            f"The record {document['id']} in {kind} was written by a newer mgsurf "
-            f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
-        )
+    check_version(document, kind)
     return {
         "record_id": document["id"],
         "kind": kind,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stores.structures.vacuum import find_vacuum
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
@@ -105,11 +107,5 @@ def _heights(structure: Structure) -> NDArray[np.float64]:
     height = float(np.linalg.norm(c))
     if max(abs(a @ c), abs(b @ c)) > 1e-3 * height:
         raise ValueError("layers need c along the surface normal: a.c and b.c must be 0")
-    u = np.asarray(structure.frac_coords, dtype=float)[:, 2] % 1.0
-    ordered = np.sort(u)
-    gaps = np.append(ordered[1:], ordered[0] + 1.0) - ordered
-    start = ordered[(int(gaps.argmax()) + 1) % len(ordered)]  # the first atom above the vacuum
-    unwrapped = (u - start) % 1.0
-    unwrapped[unwrapped > 1.0 - 1e-9] = 0.0  # the first atom itself, rounded downward
-    result: NDArray[np.float64] = unwrapped * height
-    return result
+    gap = find_vacuum(structure.frac_coords[:, 2] * height, height)
+    return gap.heights - gap.bottom

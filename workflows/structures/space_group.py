@@ -26,6 +26,8 @@ from workflows.structures.tolerances import ANGLE_TOLERANCE, SYMPREC
 os.environ.setdefault("SPGLIB_WARNING", "OFF")
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
@@ -42,10 +44,15 @@ def search(structure: Structure, symprec: float) -> Any:
     angle = ANGLE_TOLERANCE if symprec == SYMPREC else -1.0
     numbers = [site.specie.Z for site in structure]
     cell = (structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), numbers)
-    with warnings.catch_warnings():  # old versions of spglib return None, new ones raise
+    return found_by(spglib.get_symmetry_dataset, cell, symprec=symprec, angle_tolerance=angle)
+
+
+def found_by(search: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Return what a search of spglib finds, None if nothing: old versions return None, new ones raise."""
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            return spglib.get_symmetry_dataset(cell, symprec=symprec, angle_tolerance=angle)
+            return search(*arguments, **options)
         except spglib.SpglibError:
             return None
 
