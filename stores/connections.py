@@ -174,7 +174,7 @@ def open_collection(uri: str, collection: str, key: str | Sequence[str] | None =
     collection
         One of `stores.backends.collection.LAYOUTS`, or any other name.
     key
-        Field or fields that tell documents apart; None for the collection's own, ``id`` if it is not known.
+        Field or fields that identify documents; None for the collection's own, ``id`` if it is not known.
 
     Raises
     ------

@@ -100,7 +100,7 @@ def _reads_as_number(value: Any) -> bool:
 
 
 def write_ase(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) -> None:
-    """Write an ASE database (SQLite); ASE keeps `id` and `formula` for itself, hence surface_id."""
+    """Write an ASE database (SQLite); ASE keeps `id` and `formula` for itself: the id is surface_id."""
     from ase.db import connect
 
     reserved = ("id", "formula", "created_at")

@@ -79,7 +79,7 @@ def _read(record_class: type[Record], document: dict[str, Any], place: str) -> R
 
 
 class SurfaceStore:
-    """Records, told apart by their content-hash ids; open one with `stores.connections.open_store`.
+    """Records, identified by content hashes; open one with `stores.connections.open_store`.
 
     Writing the same record twice changes nothing. May be used as a context manager.
 
@@ -167,7 +167,7 @@ class SurfaceStore:
     @overload
     def get(self, kind: str, record_id: str) -> Record | None: ...
     def get(self, kind: str | type[Record], record_id: str) -> Record | None:
-        """Return the record of this kind with this id, None if there is none."""
+        """Return the record of this kind with this id, None if not found."""
         return next(self.records(kind, {"id": record_id}, limit=1), None)
 
     def get_calculation(self, calculation_id: str) -> CalculationRecord | None:
@@ -234,7 +234,7 @@ class SurfaceStore:
         skip, limit
             Documents to pass over, and the most to return (0: all).
         collection
-            Another collection to ask.
+            Another collection to search.
 
         Raises
         ------

@@ -278,7 +278,7 @@ def bulk_key(structure: Structure) -> str:
     crystal = crystal_of(structure)
     primitive, number = crystal.primitive_structure, crystal.spacegroup_number
     pairs = {
-        # logarithmic bins: a pair sum of distant atoms is small, yet tells crystals apart as well
+        # logarithmic bins: a pair sum of distant atoms is small, yet distinguishes crystals as well
         pair: [_bin(np.log(max(s, 1e-6)), _SUM_GRID) for s in sums]
         for pair, sums in pair_sums(primitive).items()
     }

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 DEPTH_SLACK = 0.05
-"""A layer this much (A) deeper than asked still counts: spacings close to 3 A fall on one side."""
+"""A layer this much (A) deeper than the free depth still counts: spacings close to 3 A fall on one side."""
 
 FINEST_TOLERANCE = 1e-3
 """Planes closer than this (A) are one layer whatever happens."""

@@ -79,7 +79,7 @@ def chemsys(composition: Composition | Mapping[str, float] | str) -> str:
 def format_miller(miller_index: Sequence[int]) -> str:
     """Write a Miller index in parentheses: ``(10-1)``; with spaces if an index has two digits.
 
-    (000) stands for a plane that could not be told and is written ``(?)``.
+    (000) stands for a plane that is not known and is written ``(?)``.
     """
     if not any(miller_index):
         return "(?)"

@@ -204,7 +204,7 @@ def upright_order(structure: Structure, axis: int) -> tuple[int, int, int]:
 def asymmetry(slab: Structure, free: Sequence[bool] | None = None) -> str:
     """Return in one line why the two sides of a slab differ; empty if they do not.
 
-    They are equal if an operation that reverses the normal maps the slab onto itself. `free` tells whether
+    They are equal if an operation that reverses the normal maps the slab onto itself. `free` states whether
     each atom was free to relax: the sides must agree in this too.
     """
     labels = _labels(slab, None)

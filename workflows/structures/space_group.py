@@ -22,7 +22,7 @@ import spglib
 
 from workflows.structures.tolerances import ANGLE_TOLERANCE, SYMPREC
 
-# spglib's C code writes to stderr where a search does not succeed, which callers answer
+# spglib's C code writes to stderr where a search does not succeed, which callers handle
 os.environ.setdefault("SPGLIB_WARNING", "OFF")
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def dataset_of(structure: Structure, symprec: float = SYMPREC) -> Any:
 
     A wide tolerance can misplace the origin by as much, and then the idealised atoms too; and it leaves open
     which of two cell edges of nearly one length is the shorter (monoclinic, triclinic). Where a hundredth of
-    the tolerance gives the same space group, that answer is the more accurate one.
+    the tolerance gives the same space group, that one is the more accurate.
     """
     loose = search(structure, symprec)
     if loose is None:

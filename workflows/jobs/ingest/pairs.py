@@ -230,7 +230,7 @@ def _accuracy(bulk: RunChain) -> tuple[bool, int, str]:
 
 
 def same_in_plane(slab: RunChain, bulk: RunChain) -> bool:
-    """Tell whether the bulk cell has the slab's in-plane cell as its a and b (an oriented unit cell)."""
+    """Whether the bulk cell has the slab's in-plane cell as its a and b (an oriented unit cell)."""
     ours, theirs = (chain.last.final.lattice.matrix[:2] for chain in (slab, bulk))
     one, other = (
         [np.linalg.norm(m[0]), np.linalg.norm(m[1]), np.linalg.norm(m[0] - m[1])] for m in (ours, theirs)
