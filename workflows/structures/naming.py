@@ -76,6 +76,11 @@ def chemsys(composition: Composition | Mapping[str, float] | str) -> str:
     return "-".join(sorted(_amounts(composition)))
 
 
+def atom_counts(composition: Composition) -> dict[str, int]:
+    """Return the whole numbers of atoms by element symbol."""
+    return {symbol: int(n) for symbol, n in composition.get_el_amt_dict().items()}
+
+
 def format_miller(miller_index: Sequence[int]) -> str:
     """Write a Miller index in parentheses: ``(10-1)``; with spaces if an index has two digits.
 
