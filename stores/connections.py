@@ -165,21 +165,10 @@ def open_store(uri: str, *, must_exist: bool = False) -> SurfaceStore:
 
 
 def open_collection(uri: str, collection: str, key: str | Sequence[str] | None = None) -> Collection:
-    """Open one collection of a store by its name.
+    """Open one collection of a store by its name: one of `stores.backends.collection.LAYOUTS`, or any other.
 
-    Parameters
-    ----------
-    uri
-        One of the forms above.
-    collection
-        One of `stores.backends.collection.LAYOUTS`, or any other name.
-    key
-        Field or fields that identify documents; None for the collection's own, ``id`` if it is not known.
-
-    Raises
-    ------
-    InputError, StoreError
-        As `open_store`.
+    `key` has the fields that identify documents; None for the collection's own, ``id`` if it is not known.
+    Errors are those of `open_store`.
     """
     place, layout = parse_uri(uri), layout_of(collection, key)
     if place.kind == "sqlite":
@@ -201,14 +190,10 @@ def open_collection(uri: str, collection: str, key: str | Sequence[str] | None =
 
 
 def open_job_store(uri: str) -> JobStore:
-    """Open jobflow's store of job outputs in the same place as the records.
+    """Open jobflow's store of job outputs in the same place as the records, which is no folder.
 
-    Outputs that a job sends to the additional store ``data`` are kept beside them.
-
-    Raises
-    ------
-    InputError, StoreError
-        As `open_store`; a folder holds records only.
+    Outputs that a job sends to the additional store ``data`` are kept beside them. Errors are those of
+    `open_store`.
     """
     from stores.backends.stored_jobs import CheckedJobStore
 

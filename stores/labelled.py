@@ -133,15 +133,8 @@ class LabelledSlab:
 def labelled_slabs(store: SurfaceStore, *, with_slabs: bool = True) -> Iterator[LabelledSlab]:
     """Yield the imported slabs and the surfaces of a store with their accepted values, which may be none.
 
-    Parameters
-    ----------
-    with_slabs
-        False leaves out the structures, which are most of what is read.
-
-    Raises
-    ------
-    InputError
-        If a record was written by a newer mgsurf.
+    Without structures, which are most of what is read, unless `with_slabs`. `InputError` if a record was
+    written by a newer mgsurf.
     """
 
     def fields(names: Sequence[str]) -> list[str]:
@@ -227,16 +220,8 @@ def heads_of(
 ) -> dict[tuple[str, str], str]:
     """Return the name of the training target of every target and method: one method to each.
 
-    Parameters
-    ----------
-    separate
-        Where a target was computed by several methods, make one of each, named ``target@fingerprint``,
-        instead of refusing.
-
-    Raises
-    ------
-    InputError
-        If a target has labels of several methods.
+    Where a target was computed by several methods, `separate` makes one of each, named
+    ``target@fingerprint``; else that is an `InputError`.
     """
     methods: dict[str, Counter[str]] = defaultdict(Counter)
     for slab in slabs:

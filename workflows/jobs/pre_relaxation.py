@@ -70,17 +70,8 @@ def pre_relax(
 ) -> tuple[Structure, dict[str, Any]]:
     """Relax the free atoms of a slab with CHGNet, or return the slab as it is with the reason.
 
-    What came out once is kept in a folder below `directory`, so that an interrupted calculation
-    resumes from the same start.
-
-    Parameters
-    ----------
-    structure
-        As cut, c along the surface normal.
-    free
-        Whether each atom may move. The others stay exactly where they are.
-    layer_tolerance
-        Atomic planes closer than this are one layer (A).
+    The result is kept in a folder below `directory`, that of the DFT relaxation, so that an interrupted
+    calculation resumes from the same start. Atoms that are not free stay exactly where they are.
 
     Returns
     -------

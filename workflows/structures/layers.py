@@ -20,25 +20,11 @@ FINEST_TOLERANCE = 1e-3
 
 
 def atomic_layers(structure: Structure, layer_tolerance: float = 0.1) -> list[list[int]]:
-    """Group the atoms of a slab into atomic layers, from bottom to top.
+    """Group the atoms of a slab into atomic layers, from bottom to top, as indices into the structure.
 
-    Parameters
-    ----------
-    structure
-        Slab with c along the surface normal. It may lie across the cell boundary: the vacuum is taken to be
-        the widest gap.
-    layer_tolerance
-        Atoms closer than this along the normal (A) belong to one layer, chains of such atoms too.
-
-    Returns
-    -------
-    list of list of int
-        Indices into the structure; the lowest layer first, inside a layer in the order of the structure.
-
-    Raises
-    ------
-    ValueError
-        If the structure has no atoms or c is not along the normal.
+    Atoms closer than `layer_tolerance` (A) along the normal belong to one layer, chains of such atoms too. c
+    lies along the surface normal, else a ValueError. The slab may lie across the cell boundary: the vacuum is
+    taken to be the widest gap.
     """
     return [sorted(layer) for layer in _grouped(_heights(structure), layer_tolerance)]
 

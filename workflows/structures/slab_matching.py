@@ -46,14 +46,8 @@ half of it, another stacking of the same layers lies beyond twice of it."""
 class SlabMatch:
     """A plane and termination that a slab shows.
 
-    Attributes
-    ----------
-    slab
-        The ideal slab, cut from the bulk, in its primitive in-plane cell.
-    strain
-        Largest relative difference of in-plane lengths.
-    distance
-        Root mean square distance of the atoms from their ideal places (A).
+    `slab` is the ideal slab in its primitive in-plane cell, `strain` the largest relative difference of
+    in-plane lengths, `distance` the root mean square distance of the atoms from their ideal places (A).
     """
 
     slab: SymmetricSlab
