@@ -27,7 +27,6 @@ import numpy as np
 import torch
 
 from model.evaluation.metrics import labels
-from model.graphs.element_features import FEATURES
 from model.selection.acquisition import Known, Pool, choose
 from model.selection.simulation_plan import Stage, front_share, goal_of, parts, start_set, world_of
 from model.training.ablation import Step
@@ -227,14 +226,10 @@ def train_on_revealed(
     return train_ensemble(
         world.dataset,
         split,
-        world.preset.network,
-        replace(config, epochs=epochs),
-        torch.from_numpy(FEATURES[world.preset.features]().table),
-        world.preset.graph,
+        replace(world.preset, training=replace(config, epochs=epochs)),
         members=world.plan.members,
         progress=on_epoch,
         starts=starts,
-        trees=world.preset.trees,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from model.evaluation.metrics import labels
 from model.selection.acquisition import STRATEGIES, check_strategy
 from model.selection.improvement import Goal, front_of, hypervolume
 from model.training.presets import find_preset
-from model.training.runs import data_key, heads_of, labelled
+from model.training.runs import data_key, labelled_data
 from stores.errors import InputError
 from stores.records import content_hash
 
@@ -149,15 +149,11 @@ def world_of(datasets: Datasets, plan: SimulationPlan) -> World:
     InputError
         If no compound with labels of every target is held out.
     """
-    preset = find_preset(plan.preset)
-    found = datasets(preset.graph, preset.network.targets)
-    heads = heads_of(found, preset.network.targets)
-    preset = replace(preset, network=replace(preset.network, targets=heads))
-    dataset = labelled(found, heads)
+    preset, dataset = labelled_data(datasets, find_preset(plan.preset))
     split = fixed_split(dataset)
     if not split.test:
         raise InputError("none of the compounds falls into the hold-out; add slabs of more compounds")
-    for name in heads:
+    for name in preset.network.targets:
         if np.isnan(labels(dataset.subset(split.test), name)).all():
             raise InputError(f"no slab of the {len(split.test)} held out has a label of {name}; add data")
     key = content_hash([FORMAT, data_key(dataset), plan.training()])[:32]

@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from model.data.dataset import Dataset
     from model.data.splits import Split
     from model.graphs.graph import GraphSettings, SlabGraph
-    from model.network.network import NetworkConfig
     from model.training.checkpoint import TrainedModel
-    from model.training.train import Progress, TrainingConfig
+    from model.training.presets import Preset
+    from model.training.train import Progress
     from model.training.transfer import Start
 
 FORMAT = "mgsurf ensemble 1"
@@ -116,24 +116,22 @@ class Ensemble:
 def train_ensemble(
     dataset: Dataset,
     split: Split,
-    network_config: NetworkConfig,
-    config: TrainingConfig,
-    elements: torch.Tensor,
-    graph_settings: GraphSettings,
+    preset: Preset,
     *,
     members: int = 1,
     bagging: bool = False,
     folder: Path | None = None,
     progress: Callable[[int, Progress], None] | None = None,
     starts: Sequence[Start] = (),
-    trees: int = 0,
 ) -> Ensemble:
     """Train members that differ by their seed and calibrate them on the validation part.
 
     Parameters
     ----------
-    dataset, split, network_config, config, elements, graph_settings
+    dataset, split
         See `model.training.train.train`.
+    preset
+        Of the members, and of trees and Gaussian process beside them, fitted on the whole training set.
     members
         How many.
     bagging
@@ -144,15 +142,12 @@ def train_ensemble(
         Called with the number of the member after each of its epochs.
     starts
         Pre-trained models that the members begin with, in turn; none: from scratch.
-    trees
-        Of the forest beside the members, which is grown with a Gaussian process on the whole training part;
-        0: neither.
     """
-    if trees:
+    if preset.trees:
         check_can_grow()
     trained = []
     for k in range(members):
-        seed = config.seed + SEED_STEP * k
+        seed = preset.training.seed + SEED_STEP * k
 
         def tell(line: Progress, k: int = k) -> None:
             if progress is not None:
@@ -162,16 +157,13 @@ def train_ensemble(
             train(
                 dataset,
                 bagged(dataset, split, seed) if bagging else split,
-                network_config,
-                replace(config, seed=seed),
-                elements,
-                graph_settings,
+                replace(preset, training=replace(preset.training, seed=seed)),
                 folder=None if folder is None else folder / f"member-{k}",
                 progress=tell,
                 start=starts[k % len(starts)] if starts else None,
             )
         )
-    return assemble(trained, dataset, split, trees, config.seed)
+    return assemble(trained, dataset, split, preset.trees, preset.training.seed)
 
 
 def bagged(dataset: Dataset, split: Split, seed: int) -> Split:

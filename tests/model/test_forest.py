@@ -14,17 +14,15 @@ from model.baselines.extra_trees import Forest
 from model.data.splits import grouped_split
 from model.evaluation.calibration import calibrate
 from model.evaluation.metrics import labels
-from model.graphs.element_features import cgcnn_features
-from model.graphs.graph import GraphSettings
 from model.network.network import NetworkConfig
 from model.promotion.registration import weight_files
 from model.training.ensemble import load_ensemble, save_ensemble, train_ensemble
-from model.training.presets import PRESETS
+from model.training.presets import PRESETS, TrainingConfig
 from model.training.runs import RunSettings, make_split, run_training
 from model.training.tensor_files import write_tensors
-from model.training.train import TrainingConfig
 from stores.errors import InputError
 from tests.model.small_dataset import small_dataset
+from tests.model.tiny import tiny_preset
 from tests.model.untrained import without_checksums
 
 TINY = NetworkConfig(
@@ -116,9 +114,8 @@ def test_trees_that_disagree_widen_the_interval():
 def pair():
     dataset = small_dataset()
     split = grouped_split(dataset, "random", seed=1)
-    table = torch.from_numpy(cgcnn_features().table)
-    config = TrainingConfig(epochs=3, batch_size=16, seed=3)
-    return dataset, split, train_ensemble(dataset, split, TINY, config, table, GraphSettings(), trees=10)
+    preset = tiny_preset(TrainingConfig(epochs=3, batch_size=16, seed=3), TINY, "cgcnn", trees=10)
+    return dataset, split, train_ensemble(dataset, split, preset)
 
 
 def test_an_ensemble_mixes_its_trees_and_never_shows_them_the_other_parts(pair):
@@ -219,9 +216,6 @@ def test_scikit_learn_is_asked_for_before_anything_is_trained(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
     monkeypatch.setattr("model.training.ensemble.train", lambda *a, **k: pytest.fail("trained"))
     dataset = small_dataset()
-    table = torch.from_numpy(cgcnn_features().table)
+    preset = tiny_preset(TrainingConfig(epochs=1), TINY, "cgcnn", trees=5)
     with pytest.raises(InputError, match=r"scikit-learn.*-e '\.\[model\]'"):
-        train_ensemble(
-            dataset, grouped_split(dataset, "random", seed=1), TINY, TrainingConfig(epochs=1), table,
-            GraphSettings(), trees=5,
-        )  # fmt: skip
+        train_ensemble(dataset, grouped_split(dataset, "random", seed=1), preset)
