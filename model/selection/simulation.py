@@ -28,7 +28,7 @@ import torch
 
 from model.evaluation.metrics import labels
 from model.selection.acquisition import Known, Pool, choose
-from model.selection.simulation_plan import Stage, front_share, goal_of, parts, start_set, world_of
+from model.selection.simulation_plan import Stage, front_share, objective_of, parts, start_set, world_of
 from model.training.ablation import Step
 from model.training.checked_json import read_json, write_json
 from model.training.ensemble import load_ensemble, save_ensemble, train_ensemble
@@ -257,7 +257,7 @@ def choose_next(
         seed=1000 * stage.seed + stage.number,
         known=Known(values, _places(ensemble, known_graphs)),
         scale=ensemble.members[0].scaler.std,
-        goal=goal_of(targets),
+        objective=objective_of(targets),
     )
     return [hidden[pick.index] for pick in picks]
 

@@ -12,7 +12,7 @@ import numpy as np
 from model.data.splits import Split, draw, fixed_split
 from model.evaluation.metrics import labels
 from model.selection.acquisition import STRATEGIES, check_strategy
-from model.selection.improvement import Goal, front_of, hypervolume
+from model.selection.improvement import Objective, front_of, hypervolume
 from model.training.presets import find_preset
 from model.training.runs import data_key, labelled_data
 from stores.errors import InputError
@@ -176,26 +176,26 @@ def parts(world: World, revealed: Sequence[int], seed: int) -> Split:
     return Split("simulation", seed, train, val, ())
 
 
-def goal_of(targets: tuple[str, ...]) -> Goal | None:
-    """Return the goal of expected improvement, None without both of its targets."""
+def objective_of(targets: tuple[str, ...]) -> Objective | None:
+    """Return the objective of expected improvement, None without both of its targets."""
     if "surface_energy" in targets and "work_function" in targets:
-        return Goal.of(targets, maximise=["work_function"], minimise=["surface_energy"])
+        return Objective.of(targets, maximise=["work_function"], minimise=["surface_energy"])
     return None
 
 
 def front_share(world: World, revealed: Sequence[int]) -> float | None:
     """Return how much of the pool's Pareto front the revealed slabs span: high work function, low energy."""
-    if (goal := goal_of(world.targets)) is None:
+    if (objective := objective_of(world.targets)) is None:
         return None
 
     def points(indices: Sequence[int]) -> NDArray[np.float64]:
         part = world.dataset.subset(indices)
-        values = goal.upward(np.stack([labels(part, name) for name in world.targets], axis=1))
+        values = objective.upward(np.stack([labels(part, name) for name in world.targets], axis=1))
         return values[np.isfinite(values).all(axis=1)]
 
     everything = points(world.pool)
     if not len(everything):
         return None
-    reference = goal.reference(everything)
+    reference = objective.reference(everything)
     whole = hypervolume(front_of(everything, reference), reference)
     return hypervolume(front_of(points(revealed), reference), reference) / whole if whole > 0 else None

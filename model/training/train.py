@@ -25,7 +25,7 @@ from model.training.checkpoint import Scaler, TrainedModel, predict_packed, targ
 from model.training.losses import cosine_between, label_weights, make_balancer, shared_gradients
 from model.training.run_folder import Epoch, RunFolder, training_key
 from model.training.threads import repeatable
-from model.training.transfer import check_start, take_over, train_mode
+from model.training.transfer import check_start, load_pretrained_weights, train_mode
 from stores.errors import InputError
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def train(
     train_graphs = PackedGraphs.of([entry.graph for entry in train_part], device)
     val_graphs = PackedGraphs.of([entry.graph for entry in val_part], device)
     if start is not None:
-        take_over(network, scaler, start)
+        load_pretrained_weights(network, scaler, start)
     network.to(device)
     if config.bfloat16 and device.type == "cuda":
         network.edge_dtype = torch.bfloat16

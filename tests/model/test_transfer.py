@@ -16,7 +16,7 @@ from model.training.losses import BALANCERS, BalanceConfig
 from model.training.presets import OptimiserConfig, TrainingConfig
 from model.training.pretrained import Transfer
 from model.training.train import train
-from model.training.transfer import Start, check_start, new_elements, take_over
+from model.training.transfer import Start, check_start, load_pretrained_weights, new_elements
 from stores.errors import InputError
 from tests.model.tiny import tiny_config, tiny_dataset, tiny_elements, tiny_graph, tiny_preset
 
@@ -94,7 +94,7 @@ def test_kept_heads_predict_the_same_in_the_targets_units_before_any_training(pr
     graphs = [tiny_graph(seed) for seed in range(100, 110)]
     network = SurfaceNetwork(tiny_config(), tiny_elements())
     scaler = Scaler((7.0, -2.0), (0.3, 11.0))
-    take_over(network, scaler, Start(pretrained))
+    load_pretrained_weights(network, scaler, Start(pretrained))
     again = replace(pretrained, network=network.eval(), scaler=scaler)
     for name, values in pretrained.predict(graphs).items():
         np.testing.assert_allclose(again.predict(graphs)[name], values, rtol=2e-5)
@@ -108,7 +108,7 @@ def test_heads_of_new_targets_are_new_and_shared_ones_are_kept_unless_reset(pret
         torch.manual_seed(1)
         network = SurfaceNetwork(config, tiny_elements())
         fresh = {name: value.clone() for name, value in network.state_dict().items()}
-        take_over(network, scaler, Start(pretrained, **options))
+        load_pretrained_weights(network, scaler, Start(pretrained, **options))
         return fresh, network.state_dict()
 
     source = pretrained.network.state_dict()

@@ -10,7 +10,7 @@ from stores.errors import InputError
 from stores.records import CalculationStatus, SurfaceRecord
 from workflows.jobs.ingest.calculations import calculation_of
 from workflows.jobs.ingest.folders import Folders, chains, read_folders
-from workflows.jobs.ingest.pairs import found_pairs, read_pairs, roots_of, told_pairs
+from workflows.jobs.ingest.pairs import found_pairs, pairs_from_file, read_pairs, roots_of
 from workflows.jobs.ingest.records import bulk_of, metastable, reference_of, surface_of
 from workflows.jobs.ingest.tree import find_runs
 
@@ -133,7 +133,7 @@ def _read(
     found.notes = there.notes + found.notes
     drop_copies(found)
     if pairs_file is not None and lines is not None:
-        pairs = told_pairs(pairs_file, lines, found)
+        pairs = pairs_from_file(pairs_file, lines, found)
     else:
         pairs = found_pairs(found)
     references = {chain.last.directory: chain for pair in pairs for chain in pair.references.values()}

@@ -134,7 +134,7 @@ def read_pairs(path: Path) -> list[PairLine]:
     return found
 
 
-def told_pairs(path: Path, lines: Sequence[PairLine], folders: Folders) -> list[Pair]:
+def pairs_from_file(path: Path, lines: Sequence[PairLine], folders: Folders) -> list[Pair]:
     """Make the pairs that a file names; a line that cannot be used becomes a problem of `folders`."""
     runs = chains(folders.runs)
     pairs = []
