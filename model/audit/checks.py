@@ -23,7 +23,7 @@ from model.audit.bulk_offset import compare_with_peers, fit_offset, robust_devia
 from model.audit.expectations import cross_validated
 from model.audit.slabs import find_peers
 from model.data.label_units import UNITS, is_possible
-from stores.errors import counted
+from stores.errors import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -219,7 +219,7 @@ def _without_impossible(slabs: AuditSlabs) -> tuple[AuditSlabs, list[Finding]]:
                     worst,
                     wrong,
                     len(members),
-                    f"{counted(len(wrong), 'value')} that no surface has, such as {worst:.6g} "
+                    f"{pluralize(len(wrong), 'value')} that no surface has, such as {worst:.6g} "
                     f"{UNITS[target]}; import them again with --unit",
                 )
             )
@@ -336,7 +336,7 @@ def _outliers(slabs: AuditSlabs, expected: Mapping[str, Expectation], shifted: s
                     float(errors[worst]),
                     numbers,
                     len(members),
-                    f"{len(numbers)} of {counted(len(members), 'facet')} beyond {FAR_OUTSIDE:g} times the "
+                    f"{len(numbers)} of {pluralize(len(members), 'facet')} beyond {FAR_OUTSIDE:g} times the "
                     f"90 % interval of {expectation.source}, such as {slabs.labels[target][worst]:.3f} "
                     f"{UNITS[target]} for {expectation.values[worst]:.3f} ± "
                     f"{expectation.half_width[worst]:.3f}",
@@ -401,7 +401,7 @@ def _orders(slabs: AuditSlabs, peers: Mapping[str, Sequence[Peer]], clear: set[s
                     size,
                     involved,
                     len(numbers),
-                    f"{counted(len(wrong), 'pair')} of facets ordered against {names}: "
+                    f"{pluralize(len(wrong), 'pair')} of facets ordered against {names}: "
                     f"{labels[i]:.3f} and {labels[j]:.3f} {UNITS[target]}",
                 )
             )

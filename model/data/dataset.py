@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
@@ -222,11 +222,12 @@ class Dataset:
             If the store cannot be read.
         """
         uris = (uri,) if isinstance(uri, str) else tuple(uri)
-        found: dict[str, tuple[_Slab, str]] = {}
+        found: dict[str, tuple[LabelledSlab, str]] = {}
+        arrays: dict[str, PlainSlab] = {}
         for one in uris:
             with open_store(one, must_exist=True) as store:
-                for slab in map(_Slab.of, labelled_slabs(store)):
-                    other, where = found.setdefault(slab.record_id, (slab, one))
+                for slab in labelled_slabs(store):
+                    other, where = found.setdefault(slab.record_id, (_without_structure(slab, arrays), one))
                     if (other.targets, other.method) != (slab.targets, slab.method):
                         raise InputError(
                             f"The record {slab.record_id} has other labels in {where} than in {one}; "
@@ -236,7 +237,7 @@ class Dataset:
         named = ", ".join(uris)
         place = f"The store {named}" if len(uris) == 1 else f"What the stores {named} hold together"
         heads = heads_of(slabs, wanted_targets(slabs, targets, place), separate=separate)
-        return cls._build(slabs, heads, settings, cache, tick)
+        return cls._build(slabs, arrays, heads, settings, cache, tick)
 
     @classmethod
     def from_snapshot(
@@ -278,13 +279,15 @@ class Dataset:
                     there = ", ".join(head.name for head in found.heads)
                     raise InputError(f"The snapshot {found.id} has no labels {wanted}; it has {there}.")
                 heads |= {(head.target, head.method): head.name for head in fitting}
-            slabs = [_Slab.of(slab) for slab in snapshot_slabs(store, found)]
-        return cls._build(slabs, heads, settings, cache, tick, found.id)
+            arrays: dict[str, PlainSlab] = {}
+            slabs = [_without_structure(slab, arrays) for slab in snapshot_slabs(store, found)]
+        return cls._build(slabs, arrays, heads, settings, cache, tick, found.id)
 
     @classmethod
     def _build(
         cls,
-        slabs: list[_Slab],
+        slabs: list[LabelledSlab],
+        arrays: Mapping[str, PlainSlab],
         heads: Mapping[tuple[str, str], str],
         settings: GraphSettings | None,
         cache: GraphCache | None,
@@ -297,7 +300,7 @@ class Dataset:
         kept = [i for i, value in enumerate(values) if any(v is not None for v in value.values())]
         slabs, values = [slabs[i] for i in kept], [values[i] for i in kept]
         built = build_graphs(
-            [slab.slab for slab in slabs], settings or GraphSettings(), cache=cache, tick=tick
+            [arrays[slab.record_id] for slab in slabs], settings or GraphSettings(), cache=cache, tick=tick
         )
         skipped = tuple(
             f"{slab.record_id}: {graph}"
@@ -311,7 +314,7 @@ class Dataset:
         ]
         groups = group_identical([graph for _, _, graph in usable], [slab.same for slab, _, _ in usable])
         compounds = compound_keys(
-            [slab.compound for slab, _, _ in usable],
+            [slab.compound or _compound(slab.formula, arrays[slab.record_id]) for slab, _, _ in usable],
             [slab.chemsys for slab, _, _ in usable],
             [slab.composition for slab, _, _ in usable],
         )
@@ -325,7 +328,7 @@ class Dataset:
                 elements=tuple(sorted(slab.composition)),
                 compound=key,
                 group=group,
-                crystal=slab.crystal,
+                crystal=formula_key(slab.formula, slab.chemsys, slab.compound),
                 source_id=slab.source_id,
             )
             for (slab, value, graph), group, (formula, key) in zip(usable, groups, compounds, strict=True)
@@ -339,38 +342,11 @@ def _names_of(snapshot: Snapshot) -> list[str]:
     return [head.name for head in heads]
 
 
-@dataclass(frozen=True, eq=False)
-class _Slab:
-    """A labelled slab whose structure is arrays, which take a tenth of the memory."""
-
-    record_id: str
-    slab: PlainSlab
-    targets: dict[str, float]
-    method: str
-    chemsys: str
-    composition: dict[str, int]
-    compound: str
-    crystal: str
-    same: Hashable
-    excluded: tuple[str, ...]
-    source_id: str
-
-    @classmethod
-    def of(cls, found: LabelledSlab) -> Self:
-        plain = PlainSlab.from_dict(found.slab or {}, f"the slab of record {found.record_id}")
-        return cls(
-            record_id=found.record_id,
-            slab=plain,
-            targets=found.targets,
-            method=found.method,
-            chemsys=found.chemsys,
-            composition=found.composition,
-            compound=found.compound if found.compound is not None else _compound(found.formula, plain),
-            crystal=formula_key(found.formula, found.chemsys, found.compound),
-            same=found.same,
-            excluded=found.excluded,
-            source_id=found.source_id,
-        )
+def _without_structure(slab: LabelledSlab, arrays: dict[str, PlainSlab]) -> LabelledSlab:
+    """Move a slab's structure into `arrays` by record: as arrays it takes a tenth of the memory."""
+    name = slab.record_id
+    arrays[name] = PlainSlab.from_dict(slab.slab or {}, f"the slab of record {name}")
+    return replace(slab, slab=None)
 
 
 def _compound(formula: str, slab: PlainSlab) -> str:

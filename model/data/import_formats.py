@@ -20,10 +20,9 @@ import orjson
 
 from model.data.label_units import QUANTITIES, split_heading
 from model.graphs.slab_frame import PlainSlab
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from stores.export import ALL_TARGETS, ID_PROP_COLUMNS
-from stores.input_files import LARGEST, read_bytes
-from stores.nesting import check_depth
+from stores.input_files import LARGEST, check_depth, read_bytes
 from stores.structures.cell import lattice_matrix
 from stores.structures.reading import read_cif_file
 
@@ -239,7 +238,7 @@ def read_cgcnn(folder: Path, names: Sequence[str] | None) -> Rows:
     chosen = names or [name for name, _ in headings] or _default_names(folder, n_targets)
     if not chosen:
         raise InputError(
-            f"{path} has {counted(n_targets, 'column')} of values without names; "
+            f"{path} has {pluralize(n_targets, 'column')} of values without names; "
             f"name them, for example --targets surface_energy,work_function."
         )
     if len(chosen) != n_targets:

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from stores.input_files import read_text
 
 if TYPE_CHECKING:
@@ -64,12 +64,12 @@ def fixed_split(dataset: Dataset) -> Split:
     for i, entry in enumerate(dataset):
         numbers[part_of(entry.crystal)].append(i)
     seen: set[int] = set()
-    counted = []
+    members = []
     for part in PARTS:
         kept = [i for i in numbers[part] if dataset[i].group not in seen]
         seen |= {dataset[i].group for i in kept}
-        counted.append(tuple(kept))
-    return Split(HOLDOUT, 0, *counted)
+        members.append(tuple(kept))
+    return Split(HOLDOUT, 0, *members)
 
 
 PARTS = ("train", "val", "test")
@@ -165,7 +165,7 @@ def _read(path: Path) -> dict[str, str]:
 def _refusal(path: Path, groups: Sequence[Sequence[tuple[str, str]]]) -> str:
     listed = "; ".join(" = ".join(f"{name} ({part})" for name, part in group) for group in groups)
     return (
-        f"{path}: {counted(len(groups), 'slab')} under several names in different parts; put each into one "
+        f"{path}: {pluralize(len(groups), 'slab')} under several names in different parts; put each into one "
         "part, or add --twins drop (leave out the copies in the earlier part) or --twins move (all into the "
         f"later part): {listed}"
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from model.data.formula_key import formula_key
 from model.data.splits import part_of
 from model.promotion.gate import FEWEST_COMPOUNDS
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from stores.labelled import OWN_TARGETS, heads_of, labelled_slabs, of_methods, wanted_targets
 from stores.learning.history import last_decided
 from stores.learning.registry import ModelRegistry
@@ -61,10 +61,12 @@ class Readiness:
     def sentence(self) -> str:
         """Describe it in one line."""
         if self.champion is None:
-            there = f"{counted(self.accepted, 'accepted record')} of {counted(self.compounds, 'compound')}"
+            there = (
+                f"{pluralize(self.accepted, 'accepted record')} of {pluralize(self.compounds, 'compound')}"
+            )
             aim = "before a model can be trained"
         else:
-            there = f"{counted(self.new, 'new record')} since the snapshot of champion v{self.champion}"
+            there = f"{pluralize(self.new, 'new record')} since the snapshot of champion v{self.champion}"
             if self.refused is not None:
                 there += f", {self.untried} of them since v{self.refused} was trained"
             aim = "before the next training"
@@ -119,12 +121,12 @@ def readiness(
     needed = max(min_new_records, FEWEST_RECORDS if card is None and decided is None else 1)
     missing = []
     if (lacking := needed - len(untried)) > 0:
-        missing.append(f"{counted(lacking, 'more record')}")
+        missing.append(f"{pluralize(lacking, 'more record')}")
     elif len(slabs) < FEWEST_RECORDS:
         lacking = FEWEST_RECORDS - len(slabs)
-        missing.append(f"{counted(lacking, 'more record')}")
+        missing.append(f"{pluralize(lacking, 'more record')}")
     lacking_compounds = [
-        f"{counted(FEWEST[part] - count, 'more compound')} {_WORK[part]}"
+        f"{pluralize(FEWEST[part] - count, 'more compound')} {_WORK[part]}"
         for part, count in parts.items()
         if count < FEWEST[part]
     ]

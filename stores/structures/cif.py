@@ -11,10 +11,18 @@ import numpy as np
 from stores.errors import InputError
 from stores.structures.cell import lattice_matrix
 from stores.structures.cif_choice import choose_atoms
-from stores.structures.cif_sites import COORDINATES, read_sites
-from stores.structures.cif_symmetry import OperatorError, symmetry_of
-from stores.structures.cif_values import MISSING, Tags, first, optional_number, parse_number, tags_of
+from stores.structures.cif_sites import (
+    COORDINATES,
+    MISSING,
+    Tags,
+    first,
+    optional_number,
+    parse_number,
+    read_sites,
+    tags_of,
+)
 from stores.structures.contents import Stated
+from stores.structures.space_groups import OperatorError, symmetry_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,7 +74,7 @@ class CifCrystal:
 
 
 def read_cif(text: str, where: str, notes: list[str]) -> list[CifCrystal]:
-    """Read every crystal of a CIF.
+    """Read every crystal of a CIF, one for each data block that has atoms; the cell as written.
 
     Parameters
     ----------
@@ -78,11 +86,6 @@ def read_cif(text: str, where: str, notes: list[str]) -> list[CifCrystal]:
         One line is appended for everything in which a crystal is not simply what the file has: rounded
         coordinates moved to a special position, isotopes, a choice of the origin, contradicting statements of
         which one was confirmed.
-
-    Returns
-    -------
-    list of CifCrystal
-        One for each data block that has atoms; the cell as written.
 
     Raises
     ------

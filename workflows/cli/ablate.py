@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError, StoreError, counted
+from stores.errors import InputError, StoreError, pluralize
 from workflows.cli.console import print_table, print_text
 from workflows.cli.learning import TrainingProgress, labelled_slabs, require_network
 from workflows.cli.train import DEFAULT_PRESET, pretrained
@@ -112,7 +112,7 @@ def run_ablation(
         print_table(summary.table())
         for line in summary.remarks:
             print_text(line)
-        print_text(f"table in {folder / 'ablation.md'}, {counted(len(results), 'run')} in {folder}")
+        print_text(f"table in {folder / 'ablation.md'}, {pluralize(len(results), 'run')} in {folder}")
     for problem in problems:
         print(f"mgsurf: {problem}", file=sys.stderr)
     return 1 if problems else 0

@@ -10,7 +10,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from stores.connections import resolve_store_uri
-from stores.errors import InputError, counted, install_command
+from stores.errors import InputError, install_command, pluralize
 from stores.exclusions import accept, exclude, excluded_line, list_excluded
 from workflows.cli.console import check_one_format, print_table, print_text
 from workflows.cli.query import existing_store
@@ -134,7 +134,9 @@ def show_excluded(store: str | None, as_json: bool) -> int:
     for value in found:
         rows[value["formula"], value["target"], value["reason"]].append(value["id"])
     print_table(excluded_table(rows))
-    print_text(f"{counted(len(found), 'label')} excluded; mgsurf audit --accept FORMULA, ID or all undoes it")
+    print_text(
+        f"{pluralize(len(found), 'label')} excluded; mgsurf audit --accept FORMULA, ID or all undoes it"
+    )
     return 0
 
 
@@ -230,7 +232,7 @@ def _print(audits: Sequence[Audit], findings: Sequence[Finding]) -> None:
         for note in audit.notes:
             print(f"mgsurf: {audit.method}: {note}", file=sys.stderr)
         print(
-            f"{counted(audit.slabs, 'slab')} of {counted(audit.compounds, 'compound')} ({audit.method}), "
+            f"{pluralize(audit.slabs, 'slab')} of {pluralize(audit.compounds, 'compound')} ({audit.method}), "
             f"{audit.compared} compared with peers: "
             f"{sum(f.level == 'faulty' for f in audit.findings)} faulty, "
             f"{sum(f.level == 'suspect' for f in audit.findings)} suspect"

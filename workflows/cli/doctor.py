@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from stores.errors import counted
+from stores.errors import pluralize
 from workflows.cli.console import page, print_facts
 
 if TYPE_CHECKING:
@@ -61,4 +61,4 @@ def _print(checks: list[Check]) -> None:
                 Text.assemble((f"{check.name}: ", STYLES[check.status]), check.mend), soft_wrap=True
             )
     bad = sum(check.status == "fail" for check in checks)
-    console.print(counted(bad, "problem") if bad else "everything a campaign needs is there", style="bold")
+    console.print(pluralize(bad, "problem") if bad else "everything a campaign needs is there", style="bold")

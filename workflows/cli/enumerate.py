@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.connections import open_store, resolve_store_uri
-from stores.errors import InputError, MgsurfError, counted
+from stores.errors import InputError, MgsurfError, pluralize
 from workflows.cli.console import check_one_format, page, print_table, print_text
 from workflows.cli.enumerate_table import TABLE_ROWS, compound_table, hours_text, print_csv, row
 from workflows.engines.registry import make_engine
@@ -174,7 +174,7 @@ def _conclude(
         say(f"  {line}")
     if found.problems:
         n = len(found.problems)
-        console.print(f"[red]{counted(n, 'problem')}[/red]; the others completed:")
+        console.print(f"[red]{pluralize(n, 'problem')}[/red]; the others completed:")
         for line in found.problems[:SHOWN_PROBLEMS]:
             say(f"  {line}")
         if n > SHOWN_PROBLEMS:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import counted
+from stores.errors import pluralize
 from workflows.cli.plot import check_output
 from workflows.cli.query import existing_store, explain_empty, select
 from workflows.execution.progress_bar import ProgressBar
@@ -94,5 +94,5 @@ def write_export(
                 include_rejected=include_rejected,
                 overwrite=overwrite,
             )
-    print(f"{counted(count, 'surface')} in {path}")
+    print(f"{pluralize(count, 'surface')} in {path}")
     return 0

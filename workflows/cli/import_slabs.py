@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from model.data.importers import import_slabs
 from model.data.label_units import units_from_options
 from stores.connections import resolve_store_uri
-from stores.errors import counted
+from stores.errors import pluralize
 from workflows.execution.kept import kept_in_words
 from workflows.execution.progress_bar import ProgressBar
 
@@ -81,8 +81,8 @@ def import_labels(
 
 
 def _summary(result: Imported) -> str:
-    slabs = counted(result.n_read, "slab")
+    slabs = pluralize(result.n_read, "slab")
     labels = ", ".join(f"{count} {target}" for target, count in result.n_labels.items() if count)
-    changed = f"{counted(result.n_changed, 'record')} new or changed"
+    changed = f"{pluralize(result.n_changed, 'record')} new or changed"
     text = f"{slabs} read from {result.source} ({labels or 'no labels'}); "
     return text + (changed if result.n_changed else "nothing new")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stores.errors import InputError, counted
-from workflows.structures.axes import standard_plane
+from stores.errors import InputError, pluralize
 from workflows.structures.crystal import crystal_of
+from workflows.structures.facets import standard_plane
 from workflows.structures.tolerances import LOOSE_SYMPREC, SYMPREC
 
 if TYPE_CHECKING:
@@ -75,14 +75,14 @@ def imported_facets(
         records.append({**record, "miller_index": plane, "spacegroup_number": number, "bulk_id": sources[0]})
     if not records:
         raise InputError(
-            f"Wulff shape: none of {counted(len(found), 'imported slab')} shows its crystal (too thin), so "
+            f"Wulff shape: none of {pluralize(len(found), 'imported slab')} shows its crystal (too thin), so "
             "that their planes are not known; import thicker slabs"
         )
     _check_one_crystal(crystals, records)
     lines = [f"surface energies are those of {sources[0]}; planes and crystal are found from its slabs"]
     if unknown:
         named = ", ".join(unknown[:3]) + (" ..." if len(unknown) > 3 else "")
-        lines.append(f"{counted(len(unknown), 'slab')} left out, too thin to show the crystal: {named}")
+        lines.append(f"{pluralize(len(unknown), 'slab')} left out, too thin to show the crystal: {named}")
     return records, crystals[0].structure.as_dict(), lines
 
 

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from stores.connections import resolve_store_uri
-from stores.errors import counted
+from stores.errors import pluralize
 from workflows.cli.console import print_table
 from workflows.execution.kept import kept_in_words
 from workflows.execution.progress_bar import ProgressBar
@@ -58,16 +58,16 @@ def ingest_folder(
             rows = [surface.model_dump(mode="json") for surface in result.surfaces]
             print_table(surface_table(rows))
         print(_summary(result, dry_run))
-    _say(result.notes)
-    _say(result.problems)
+    _report(result.notes)
+    _report(result.problems)
     return 1 if result.problems else 0
 
 
 def _summary(result: Ingestion, dry_run: bool) -> str:
-    slabs = counted(len(result.pairs), "slab")
+    slabs = pluralize(len(result.pairs), "slab")
     if dry_run:
         return f"{slabs} found; nothing was written (--dry-run)"
-    changed = f"{counted(result.changed, 'record')} new or changed"
+    changed = f"{pluralize(result.changed, 'record')} new or changed"
     return f"{slabs} and {result.n_bulks} bulk crystals read; {changed if result.changed else 'nothing new'}"
 
 
@@ -111,7 +111,7 @@ def _plain(result: Ingestion) -> dict[str, Any]:
     }
 
 
-def _say(lines: Sequence[str]) -> None:
+def _report(lines: Sequence[str]) -> None:
     for line in lines[:SHOWN_LINES]:
         print(f"mgsurf: {line}", file=sys.stderr)
     if len(lines) > SHOWN_LINES:

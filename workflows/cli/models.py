@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import counted
+from stores.errors import pluralize
 from stores.learning.registry import ModelRegistry
 from workflows.cli.console import print_facts, print_table, print_text
 from workflows.cli.query import existing_store
@@ -223,7 +223,7 @@ def _facts(card: ModelCard, status: ModelStatus, book: Book) -> Iterator[tuple[s
 
 
 def _training(one: PastTraining) -> str:
-    slabs = "data that are not known" if one.compounds is None else f"{counted(one.compounds, 'compound')}"
+    slabs = "data that are not known" if one.compounds is None else f"{pluralize(one.compounds, 'compound')}"
     split = f" by split {one.split}" if one.split else ""
     held = (
         "it is not known whether any is of the hold-out"

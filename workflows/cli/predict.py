@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from workflows.cli.console import check_one_format, print_table, print_text
 from workflows.cli.learning import require_network
 from workflows.execution.progress_bar import ProgressBar
@@ -148,7 +148,6 @@ def _of_store(uri: str, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
     """Yield the slabs of a store as cut: those computed, or if there are none those imported."""
     from model.evaluation.prediction import Candidate
     from model.graphs.slab_frame import PlainSlab
-    from stores.labelled import label_documents
     from workflows.cli.query import existing_store
     from workflows.structures.naming import format_plane
 
@@ -174,7 +173,7 @@ def _of_store(uri: str, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
                 bool((document["provenance"] or {}).get("lattice_is_guess")) and not document["bulk_id"],
             )
         if not count:
-            for document in label_documents(store, {}, ["id", "formula", "slab"]):
+            for document in store.query({}, ["id", "formula", "slab"], collection="labels"):
                 count += 1
                 try:
                     slab = PlainSlab.from_dict(document["slab"])
@@ -198,14 +197,14 @@ def _cut(
     from model.evaluation.prediction import Candidate
     from model.graphs.slab_frame import PlainSlab
     from stores.structures.reading import show_notes
-    from workflows.structures.axes import axes_note
     from workflows.structures.crystal import crystal_of
+    from workflows.structures.facets import axes_note
     from workflows.structures.naming import format_plane, mg_first_formula
-    from workflows.structures.slabs import enumerate_slabs
+    from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
     crystal = crystal_of(bulk)
     name = mg_first_formula(bulk.composition)
-    facets = enumerate_slabs(crystal, max_miller_index=max_index, min_thickness=min_thickness)
+    facets = enumerate_slabs(crystal, SlabSettings(max_miller_index=max_index, min_thickness=min_thickness))
     if file is not None:
         show_notes(axes_note(crystal, [facet.miller_index for facet in facets], file.name))
     for facet in facets:
@@ -281,7 +280,7 @@ def _print(found: Sequence[SlabPrediction], targets: Sequence[str], calibrated_o
         print_text(f"{_SHOWN_ROWS} of {len(found)} slabs shown; --json or --csv show all")
     print_text(
         "± is one standard deviation; the 90 % interval is 1.64 times as wide to each side, calibrated on "
-        f"{counted(calibrated_on, 'validation slab')} and meant for slabs like those"
+        f"{pluralize(calibrated_on, 'validation slab')} and meant for slabs like those"
     )
 
 

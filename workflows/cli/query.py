@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from stores.connections import open_store, resolve_store_uri
-from stores.errors import counted
+from stores.errors import pluralize
 from workflows.cli.console import check_one_format, print_table
 from workflows.report.tables import ROW_FIELDS, flat_rows, rows, surface_table
 
@@ -95,7 +95,7 @@ def explain_empty(store: SurfaceStore, filters: SurfaceFilter) -> str:
     total, n_imported = store.count(), store.count(collection="labels")
     asked = ", ".join(filters.describe())
     if filters.labels and n_imported:
-        holds = f"{counted(total, 'computed surface')} and {counted(n_imported, 'imported slab')}"
+        holds = f"{pluralize(total, 'computed surface')} and {pluralize(n_imported, 'imported slab')}"
         unknown = store.count({"miller_index": None}, "labels") if filters.miller is not None else 0
         planes = f", of {unknown} of which no plane is known" if unknown else ""
         return f"no surface matches {asked}; the store {store.uri} holds {holds}{planes}"
@@ -105,7 +105,7 @@ def explain_empty(store: SurfaceStore, filters: SurfaceFilter) -> str:
         return f"the store {store.uri} holds no computed surfaces yet{computes}{imported}"
     formulas = store.distinct("formula")
     named = ", ".join(formulas[:8]) + (f" and {len(formulas) - 8} more" if len(formulas) > 8 else "")
-    holds = f"the store {store.uri} holds {counted(total, 'surface')} of {named}"
+    holds = f"the store {store.uri} holds {pluralize(total, 'surface')} of {named}"
     return f"no surface matches {asked}; {holds}{imported}"
 
 
@@ -114,7 +114,7 @@ def _imported_line(store: SurfaceStore, filters: SurfaceFilter) -> str:
     from stores.imported import imported_surfaces
 
     number = sum(1 for _ in imported_surfaces(store, filters.criteria()))
-    return f"; {counted(number, 'imported slab')} found with --labels" if number else ""
+    return f"; {pluralize(number, 'imported slab')} found with --labels" if number else ""
 
 
 def show_surfaces(

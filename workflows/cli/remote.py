@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import counted
+from stores.errors import pluralize
 from workflows.cli.console import print_facts, print_text
 from workflows.execution.remote.project import METADATA, open_project
 
@@ -138,7 +138,7 @@ def _print_changes(changes: Changes, done: str, nothing: str) -> int:
     if not changes.jobs and not changes.kept:
         print(nothing)
     if changes.jobs:
-        print(f"{counted(len(changes.jobs), 'job')} {done}:")
+        print(f"{pluralize(len(changes.jobs), 'job')} {done}:")
         for name in changes.jobs[:SHOWN]:
             print(f"  {name}")
         if len(changes.jobs) > SHOWN:
@@ -185,7 +185,7 @@ def pull_records(campaign: Path | None, project: str | None, store_uri: str | No
             shown = store.uri
         unfinished = state_of(remote, name).unfinished
     words = ", ".join(
-        counted(number, label)
+        pluralize(number, label)
         for label, number in (
             ("surface", pulled.written.get("SurfaceRecord", 0)),
             ("bulk", pulled.written.get("BulkRecord", 0)),
@@ -194,7 +194,9 @@ def pull_records(campaign: Path | None, project: str | None, store_uri: str | No
         )
         if number
     )
-    print(f"{words or 'nothing'} new or changed in {shown} ({counted(pulled.seen, 'record')} in the project)")
+    print(
+        f"{words or 'nothing'} new or changed in {shown} ({pluralize(pulled.seen, 'record')} in the project)"
+    )
     if unfinished:
         print(f"{unfinished} jobs are not finished; pull again later")
     for job, problem in pulled.damaged:

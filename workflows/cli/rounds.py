@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from stores.connections import open_job_store, open_store, parse_uri, resolve_store_uri
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from stores.settings_file import resolve_work_dir
 from workflows.cli.console import page, print_table, print_text
 from workflows.report.table import Column, Table
@@ -123,4 +123,6 @@ def _print_rounds(console: Console, uri: str, campaign: str, stop: StoppingRule)
         found = rounds_of(store, campaign)
     print_table(round_table(found), console)
     if len(found) >= stop.rounds:
-        print_text(f"{counted(len(found), 'round')} in all; --rounds with a larger number continues", console)
+        print_text(
+            f"{pluralize(len(found), 'round')} in all; --rounds with a larger number continues", console
+        )

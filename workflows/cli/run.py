@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from stores.connections import open_job_store, open_store, parse_uri, resolve_store_uri
-from stores.errors import counted
+from stores.errors import pluralize
 from stores.settings_file import resolve_work_dir
 from workflows.cli.console import page, print_table, print_text
 from workflows.cli.refresh import refresh_line
@@ -83,7 +83,7 @@ def run_campaign(
         return _list(console, maker, structures)
     if hasattr(engine, "check_machine"):  # what a plan does without: programs and licensed files
         engine.check_machine(sorted({s.specie.symbol for entry in structures for s in entry.structure}))
-    check_installed(maker.pre_relaxation)
+    check_installed(maker.slabs.pre_relaxation)
     make_directory(work_dir)
     place = parse_uri(uri)
     if place.kind == "sqlite":
@@ -91,7 +91,7 @@ def run_campaign(
     with open_store(uri) as results:
         before, place_shown = results.count(), results.uri
     if not quiet:
-        what, already = counted(len(structures), "compound"), counted(before, "surface")
+        what, already = pluralize(len(structures), "compound"), pluralize(before, "surface")
         console.print(f"{settings.name}: {what}, engine {engine.method().fingerprint}")
         console.print(f"store {place_shown} ({already} so far), files in {work_dir}", soft_wrap=True)
     job_store = open_job_store(uri)
@@ -120,7 +120,7 @@ def surface_maker(
             retry_unconverged=retry_unconverged,
         ),
         thresholds=settings.verdicts,
-        **settings.slabs.model_dump(),
+        slabs=settings.slabs.settings(),
     )
 
 
@@ -149,7 +149,7 @@ def _list(console: Console, maker: SurfaceMaker, structures: list[CampaignStruct
         for entry in structures:
             slabs += [(entry.label, slab) for slab in maker.cut(entry.structure, entry.facets)]
     print_table(plan_table(slabs), console)
-    number, compounds = counted(len(slabs), "slab"), counted(len(structures), "compound")
+    number, compounds = pluralize(len(slabs), "slab"), pluralize(len(structures), "compound")
     print_text(f"{number} of {compounds} (before relaxation); nothing was computed", console)
     return 0
 
@@ -187,7 +187,7 @@ def conclude(
         print_text(f"picture  {_draw(documents, settings.name, work_dir, tally)}", console)
     print_text(f"store    {shown}", console)
     print_text(
-        f"{counted(len(documents), 'surface')}; {counted(len(tally.computed), 'calculation')} run, "
+        f"{pluralize(len(documents), 'surface')}; {pluralize(len(tally.computed), 'calculation')} run, "
         f"{len(tally.reused)} found in the store, {seconds / 60:.1f} min",
         console,
     )

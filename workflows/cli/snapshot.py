@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import counted
+from stores.errors import pluralize
 from stores.exclusions import excluded_line
 from stores.learning.snapshot_diff import diff_snapshots, news_since
 from stores.learning.snapshots import draft_snapshot, find_snapshot, list_snapshots, save_snapshot
@@ -47,7 +47,7 @@ def create(
         return 0
     print_table(heads_table(draft.snapshot))
     known = "" if new else "; the store had it already"
-    print(f"snapshot {draft.snapshot.id} of {counted(draft.snapshot.n_records, 'record')}{known}")
+    print(f"snapshot {draft.snapshot.id} of {pluralize(draft.snapshot.n_records, 'record')}{known}")
     if line := excluded_line(draft.excluded):
         print(line)
     return 0
@@ -92,7 +92,7 @@ def show(name: str, *, store: str | None, as_json: bool) -> int:
         return 0
     print_table(heads_table(snapshot))
     print(f"snapshot {snapshot.id}, made {snapshot.created_at[:16].replace('T', ' ')} UTC")
-    print(f"{counted(snapshot.n_records, 'record')}; models: {', '.join(users) or 'none'}")
+    print(f"{pluralize(snapshot.n_records, 'record')}; models: {', '.join(users) or 'none'}")
     print(f"since then: {_news(news)}")
     if news.deleted:
         print(f"no longer in the store, but kept in the snapshot for training: {_named(news.deleted)}")
@@ -193,7 +193,7 @@ def heads_table(snapshot: Snapshot) -> Table:
 
 def _news(news: News) -> str:
     parts = [
-        counted(len(news.added), "new record"),
+        pluralize(len(news.added), "new record"),
         f"{len(news.changed)} changed",
         f"{len(news.removed)} gone or no longer accepted",
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from stores.method_names import meeting_names
 from workflows.analysis.stability_window import (
     BULK_FIELDS,
@@ -148,7 +148,7 @@ def _missing(lock: LockFile) -> Iterator[str]:
     elif limit := _max_atoms(lock):
         yield f"not all phases of more than {limit} atoms were asked for; windows may be too wide"
     if lock.removed:
-        deleted = counted(len(lock.removed), "compound")
+        deleted = pluralize(len(lock.removed), "compound")
         yield f"{deleted} deleted by hand ({lock.removed[0]}, ...); windows may be too wide"
     if lock.left_out:
         more = f"; {len(lock.left_out) - 1} more in left_out there" if len(lock.left_out) > 1 else ""
@@ -194,7 +194,9 @@ def locked_phases(lock: LockFile, path: Path, method: str | None) -> tuple[str, 
     )
     if not known:
         raise InputError(f"{path}: no formation energy in it; its sources give none")
-    listed = ", ".join(f"{name!r} ({counted(number, 'compound')})" for name, number in sorted(known.items()))
+    listed = ", ".join(
+        f"{name!r} ({pluralize(number, 'compound')})" for name, number in sorted(known.items())
+    )
     if method is None and len(known) > 1:
         raise InputError(
             f"{path}: formation energies by {listed} cannot meet in one hull; choose one by --phases-method"

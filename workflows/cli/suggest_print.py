@@ -7,7 +7,7 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import counted
+from stores.errors import pluralize
 from workflows.cli.console import print_table, print_text
 from workflows.report.table import Column, Table
 from workflows.structures.naming import format_plane
@@ -127,7 +127,7 @@ def _print(answer: Answer) -> None:
     by = f", model {answer.model}" if answer.model else ""
     total = _hours(sum(one.core_hours for one in chosen))
     print_text(
-        f"{len(chosen)} of {counted(answer.suggestion.n_pool, 'candidate')}, {total} core-hours; strategy "
+        f"{len(chosen)} of {pluralize(answer.suggestion.n_pool, 'candidate')}, {total} core-hours; strategy "
         f"{answer.acquisition.strategy}{' per cost' if answer.acquisition.per_cost else ''}{by}"
     )
     print_text(answer.cost)

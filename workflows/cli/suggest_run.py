@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from stores.connections import open_job_store, open_store
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from stores.files import write_file
 from stores.input_files import read_json
 from stores.learning.candidates import computed_slabs, slab_key
@@ -80,7 +80,7 @@ def run_chosen(
     engine = maker.context.make_engine()
     if hasattr(engine, "check_machine"):
         engine.check_machine(sorted({s.specie.symbol for entry in entries for s in entry.structure}))
-    check_installed(maker.pre_relaxation)
+    check_installed(maker.slabs.pre_relaxation)
     work_dir = Path(maker.context.work_dir)
     make_directory(work_dir)
     batch = _batch_file(settings, maker)
@@ -148,7 +148,7 @@ def submit_chosen(
         lease.check()  # building the flow may have taken long
         numbers = submit(remote, at, flow, settings.name, labels)
         console.print(
-            f"submitted {counted(len(labels), 'slab')} of {counted(len(new), 'compound')} "
+            f"submitted {pluralize(len(labels), 'slab')} of {pluralize(len(new), 'compound')} "
             f"to project {remote.name}, worker {at}: "
             f"{len(numbers)} jobs so far, those of the slabs follow when the bulks are relaxed"
         )

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError, counted, duration
+from stores.errors import InputError, duration, pluralize
 from stores.input_files import read_json
 from workflows.cli.console import print_table, print_text
 from workflows.cli.learning import TrainingProgress, labelled_slabs, require_network
@@ -226,7 +226,7 @@ def _print(run: Mapping[str, Any]) -> None:
     from workflows.report.training_report import twins_line
 
     epochs = sum(len(history) for history in run["history"])
-    print_text(f"{run['label']}: {counted(epochs, 'epoch')} in {duration(run['seconds'])}")
+    print_text(f"{run['label']}: {pluralize(epochs, 'epoch')} in {duration(run['seconds'])}")
     print_table(error_table(run))
     if twins := run.get("twins"):
         print_text(twins_line(twins))

@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError, StoreError, counted
+from stores.errors import InputError, StoreError, pluralize
 from workflows.cli.console import print_table, print_text
 from workflows.cli.learning import labelled_slabs, require_network
 from workflows.execution.progress_bar import ProgressBar
@@ -72,7 +72,7 @@ def tune_preset(
         print(f"best settings in {folder / 'best.json'}; train them with:")
         print(f"  mgsurf train --preset {preset} --params {folder / 'best.json'}")
     if len(found) < trials:
-        print(f"mgsurf: {counted(len(found), 'trial')}; nothing new was left to try", file=sys.stderr)
+        print(f"mgsurf: {pluralize(len(found), 'trial')}; nothing new was left to try", file=sys.stderr)
     return 0
 
 
@@ -122,7 +122,7 @@ def trial_table(good: Sequence[TrialSummary]) -> Table:
 def _print(found: Sequence[TrialSummary]) -> None:
     good = [trial for trial in found if not trial.pruned]
     pruned = len(found) - len(good)
-    print_text(f"{counted(len(found), 'trial')}, {pruned} of them stopped early; the best:")
+    print_text(f"{pluralize(len(found), 'trial')}, {pruned} of them stopped early; the best:")
     print_table(trial_table(good))
     print_text("score: validation MAE in standard deviations, mean over targets")
 

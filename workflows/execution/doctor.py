@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stores.errors import MgsurfError, counted
+from stores.errors import MgsurfError, pluralize
 from stores.settings_file import resolve_work_dir
 from workflows.execution.checks import (
     Check,
@@ -137,7 +137,7 @@ def check_store(uri: str) -> Check:
         # opening a MongoDB database that holds nothing yet makes nothing there
         with open_store(uri, must_exist=place.kind == "sqlite") as store:
             count = store.count()
-            found = f"{store.uri} opens, {counted(count, 'surface')}"
+            found = f"{store.uri} opens, {pluralize(count, 'surface')}"
         found += f", answered in {(time.monotonic() - began) * 1000:.0f} ms"
     except MgsurfError as error:
         return Check("store", Status.FAIL, " ".join(str(error).split()), "name another store with --store")

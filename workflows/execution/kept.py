@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stores.errors import StoreError, StoreLostError, counted, system_line
+from stores.errors import StoreError, StoreLostError, pluralize, system_line
 from stores.files import NO_ROOM
 from workflows.engines.protocol import reads_folders
 
@@ -112,10 +112,10 @@ def kept_of_run(tally: Tally, work_dir: Path, engine: object) -> Callable[[Store
             return "This run had computed nothing yet."
         parts = []
         if done and lost:
-            parts.append(f"This run computed {counted(done, 'calculation')}, stored in what is lost.")
+            parts.append(f"This run computed {pluralize(done, 'calculation')}, stored in what is lost.")
         elif done:
             records = "record is" if done == 1 else "records are"
-            parts.append(f"This run computed {counted(done, 'calculation')}, whose {records} in the store.")
+            parts.append(f"This run computed {pluralize(done, 'calculation')}, whose {records} in the store.")
         if unstored:
             more = f" and {len(unstored) - 3} more" if len(unstored) > 3 else ""
             parts.append(f"Nothing was stored of {', '.join(unstored[:3])}{more}.")

@@ -118,7 +118,7 @@ class RunListener(logging.Handler):
                 self.tally.computed.append(event.label)
                 self._seconds += event.seconds
                 self._computed_cost += event.cost
-                self._say(f"  {event.label}", f"{event.seconds:.0f} s", "green")
+                self._report(f"  {event.label}", f"{event.seconds:.0f} s", "green")
                 self._done.add(event.label)
             case Stage.REUSED:
                 self._costs.setdefault(event.label, event.cost)
@@ -129,14 +129,14 @@ class RunListener(logging.Handler):
                 self._done.add(event.label)
             case Stage.PROBLEM:
                 if self.tally.add_problem(event.label, event.text):
-                    self._say(f"  {event.label}", event.text, "red")
+                    self._report(f"  {event.label}", event.text, "red")
             case Stage.NOTE:
-                self._say(f"  {event.label}", event.text, "yellow")
+                self._report(f"  {event.label}", event.text, "yellow")
             case Stage.RECORDED:
                 self.tally.records.append(event.text)
         self._draw()
 
-    def _say(self, label: str, text: str, style: str) -> None:
+    def _report(self, label: str, text: str, style: str) -> None:
         if not self.quiet:
             self.console.print(Text.assemble(label, "  ", (text, style)), soft_wrap=True)
 

@@ -10,7 +10,7 @@ from jobflow import Flow, JobConfig, Maker, OnMissing, Response, job
 from model.data.provenance import seen_by
 from model.data.splits import HOLDOUT
 from stores.connections import open_store
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from stores.learning.candidates import candidates_by_id
 from stores.learning.registry import ModelRegistry
 from stores.learning.rounds import ChosenSlab, Round, begin_round, finish_round, rounds_of
@@ -163,7 +163,7 @@ def next_round(maker: ActiveLearningMaker, world: list[list[Any]], learned: Any,
             finish_round(store, open_round)
             open_round = None
         if open_round is not None and not _still_there(open_round, world):
-            _tell(
+            _report(
                 f"round {open_round.number} was interrupted, and none of its crystals is in the campaign any "
                 "more; it is closed"
             )
@@ -171,17 +171,17 @@ def next_round(maker: ActiveLearningMaker, world: list[list[Any]], learned: Any,
             open_round = None
         if open_round is not None:
             now, reason = open_round, ""
-            _tell(f"going on with round {now.number}, which was interrupted")
+            _report(f"going on with round {now.number}, which was interrupted")
             left = _still_there(now, world)
             if lost := len(now.slabs) - len(left):
-                _tell(
+                _report(
                     f"{lost} of its {len(now.slabs)} slabs are left out: their crystals are not in the "
                     "campaign any more"
                 )
         else:
             now, reason = _choose(maker, entries, store, before)
     if now is None:
-        _tell(f"stopped after {counted(len(before), 'round')}: {reason}")
+        _report(f"stopped after {pluralize(len(before), 'round')}: {reason}")
         return Response(output={"rounds": len(before), "reason": reason})
     return Response(replace=_round(maker, world, now))
 
@@ -254,7 +254,7 @@ def _choose(
     try:
         suggestion = suggest_slabs(store, documents, targets, acquisition, cost, learned)
     except InputError as error:  # nobody is there to choose another
-        _tell(f"drawn at random, because {error}")
+        _report(f"drawn at random, because {error}")
         strategy = "random"
         acquisition = AcquisitionSettings(
             n, strategy, per_cost=maker.per_cost, budget=budget, seed=len(before)
@@ -276,9 +276,9 @@ def _choose(
     if not begin_round(store, now):
         return None, f"another process began round {number} of {campaign}"
     by = f"by {card.name}, {strategy}" if card else "at random, for want of a model"
-    _tell(f"round {number}: {len(now.slabs)} of {counted(suggestion.n_pool, 'slab')} chosen {by}")
+    _report(f"round {number}: {len(now.slabs)} of {pluralize(suggestion.n_pool, 'slab')} chosen {by}")
     if suggestion.n_never_train:
-        _tell(f"{suggestion.n_never_train} others are of compounds that validate or are held out")
+        _report(f"{suggestion.n_never_train} others are of compounds that validate or are held out")
     return now, ""
 
 
@@ -352,5 +352,5 @@ def _label(structure: Structure) -> str:
     return mg_first_formula(structure.composition)
 
 
-def _tell(text: str) -> None:
+def _report(text: str) -> None:
     announce(Stage.NOTE, LABEL, text=text)

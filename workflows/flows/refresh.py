@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jobflow import Flow, JobConfig, Maker, OnMissing, Response, job
 
 from stores.connections import open_store
-from stores.errors import InputError, counted, install_command
+from stores.errors import InputError, install_command, pluralize
 from stores.learning.history import begin_refresh, last_refresh, write_refresh
 from stores.learning.leases import HeldError, LeaseLostError, take_lease
 from stores.records import content_hash
@@ -132,14 +132,14 @@ def retrain(maker: RefreshMaker) -> dict[str, Any]:
     try:
         with open_store(maker.store) as store, take_lease(store, LEASE, waiting=_waiting) as lease:
             if lease.taken_over_from:
-                _tell(f"{lease.taken_over_from} was at it and ended; going on from there")
+                _report(f"{lease.taken_over_from} was at it and ended; going on from there")
             entry, found = look(store, maker.settings)  # anew: another process may just have finished
             if not goes_on(entry, found, force=maker.force):
                 return {"outcome": "too_few", "reason": found.sentence(), "version": None}
             if entry is None:
                 entry = _begin(store, maker, found)
             else:
-                _tell(f"going on with refresh {entry.number}, which was interrupted")
+                _report(f"going on with refresh {entry.number}, which was interrupted")
             if entry.outcome == "open":
                 try:
                     _train_and_decide(store, maker, entry, lease.check)
@@ -157,7 +157,7 @@ def retrain(maker: RefreshMaker) -> dict[str, Any]:
             f"{str(error).partition(';')[0]}; the model trained here was not published: "
             "run mgsurf refresh again to see what became of the other, or to go on in its place"
         )
-        _tell(reason)
+        _report(reason)
         return {"outcome": "taken_over", "reason": reason, "version": None}
 
 
@@ -200,10 +200,10 @@ def update_predictions(store: SurfaceStore) -> int:
 
     ensemble, card, notes = load_champion(registry)
     for note in notes:
-        _tell(note)
+        _report(note)
     others = {"model": {"$ne": card.name}}
     ids = [document["id"] for document in store.query(others, ["id"], collection=CANDIDATES)]
-    _tell(f"predicting {counted(len(ids), 'candidate')} with {card.name}")
+    _report(f"predicting {pluralize(len(ids), 'candidate')} with {card.name}")
     predict_candidates(store, ensemble, card.name, ids)
     return len(ids)
 
@@ -217,8 +217,8 @@ def _begin(store: SurfaceStore, maker: RefreshMaker, found: Readiness) -> Entry:
         if last.outcome == "open":
             last.outcome, last.reason = "abandoned", "the settings of the refresh were changed"
         write_refresh(store, last)
-    records, compounds = counted(found.accepted, "accepted record"), counted(found.compounds, "compound")
-    _tell(f"snapshot of {records} of {compounds}")
+    records, compounds = pluralize(found.accepted, "accepted record"), pluralize(found.compounds, "compound")
+    _report(f"snapshot of {records} of {compounds}")
     snapshot = create_snapshot(store, found.targets, methods=found.methods)
     return begin_refresh(store, snapshot.id, recipe_of(maker.settings))
 
@@ -238,7 +238,7 @@ def _train_and_decide(store: SurfaceStore, maker: RefreshMaker, entry: Entry, st
             data,
             RunSettings(settings.preset, members=settings.members, epochs=settings.epochs),
             maker.folder(entry),
-            tell=_tell,
+            tell=_report,
             progress=_progress(settings.members),
             before_keeping=still_ours,
         )
@@ -246,7 +246,7 @@ def _train_and_decide(store: SurfaceStore, maker: RefreshMaker, entry: Entry, st
         entry.version = card.version
         write_refresh(store, entry)
     card = registry.card(entry.version)
-    action, reason = decide(registry, card, data, tell=_tell)
+    action, reason = decide(registry, card, data, tell=_report)
     entry.outcome, entry.reason = ("promoted" if action == "promote" else "rejected"), reason
     write_refresh(store, entry)
     announce(Stage.NOTE, DECISION, text=f"{card.name} {entry.outcome}: {reason}")
@@ -263,14 +263,14 @@ def _progress(members: int) -> Any:
     return tell
 
 
-def _tell(text: str) -> None:
+def _report(text: str) -> None:
     announce(Stage.NOTE, LABEL, text=text)
 
 
 def _waiting(owner: str) -> None:
-    _tell(f"{owner} began a refresh; looking whether it is still at work")
+    _report(f"{owner} began a refresh; looking whether it is still at work")
 
 
 def _busy(error: HeldError) -> dict[str, Any]:
-    _tell(str(error))
+    _report(str(error))
     return {"outcome": "busy", "reason": str(error), "version": None}

@@ -23,7 +23,7 @@ from stores.records import (
 from stores.structures.document import structure_from_document
 from workflows.analysis.surface_energy import formation_energy
 from workflows.engines.kpoints import engine_mesh
-from workflows.jobs.calculate import Question, calculate, final_structure
+from workflows.jobs.calculate import CalculationRequest, calculate, final_structure
 from workflows.jobs.progress import Stage, announce, relative_cost
 from workflows.structures.crystal import bulk_key, crystal_of
 from workflows.structures.elements import ground_state, ground_state_prototype
@@ -52,14 +52,14 @@ def relax_bulk_crystal(context: RunContext, structure: Structure) -> Calculation
     standard = crystal_of(structure).structure
     formula = mg_first_formula(standard.composition)
     mesh = engine_mesh(engine, standard)
-    question = Question(
+    request = CalculationRequest(
         kind=CalculationKind.BULK_RELAX,
         label=f"{formula} bulk: relax",
         structure=standard,
         identity={"bulk": bulk_key(structure)},
         cost=relative_cost(len(standard), standard.volume, mesh, RELAX_STEPS),
     )
-    return calculate(context, question, lambda engine, folder: engine.relax_bulk(standard, folder))
+    return calculate(context, request, lambda engine, folder: engine.relax_bulk(standard, folder))
 
 
 @job(name="relax bulk")
@@ -116,15 +116,6 @@ def keep_formation_energy(
 ) -> dict[str, Any]:
     """Add its formation energy to the stored bulk, where the references of all its elements are known.
 
-    Parameters
-    ----------
-    context
-        Whose store keeps it.
-    bulk
-        Output of `relax_bulk` that holds a bulk.
-    references
-        Outputs of `compute_reference`.
-
     Returns
     -------
     dict
@@ -149,7 +140,7 @@ def keep_formation_energy(
 
 @job(name="compute reference")
 def compute_reference(context: RunContext, element: str) -> dict[str, Any]:
-    """Compute mu0 of an element as a job; see `reference_of`."""
+    """Compute mu0 of an element as a job: `reference_of`."""
     return reference_of(context, element)
 
 
@@ -203,7 +194,7 @@ def _dense_statics(
     calculations: list[CalculationRecord] = []
     for factor in MESH_FACTORS:
         mesh = (ceil(coarse[0] * factor), ceil(coarse[1] * factor), ceil(coarse[2] * factor))
-        question = Question(
+        request = CalculationRequest(
             kind=CalculationKind.BULK_STATIC,
             label=f"{element} reference: static {mesh[0]}x{mesh[1]}x{mesh[2]}",
             structure=relaxed,
@@ -214,7 +205,7 @@ def _dense_statics(
         def run(engine: Engine, folder: Path, mesh: KMesh = mesh) -> CalculationOutput:
             return engine.static_bulk(relaxed, mesh, folder)
 
-        calculations.append(calculate(context, question, run))
+        calculations.append(calculate(context, request, run))
         energies = [c.output.energy for c in calculations[-2:] if c.output.energy is not None]
         if len(energies) < min(len(calculations), 2):
             return calculations

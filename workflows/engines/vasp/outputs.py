@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from stores.records import CalculationOutput, CalculationStatus, PlanarPotential
 from stores.structures.reading import MAX_EDGE, MAX_FRACTION
 from workflows.engines.vasp.convergence import max_force, unconverged
@@ -115,7 +115,7 @@ def output_from(
     if not data.complete:
         n = len(data.steps)
         return _failed(
-            f"{path} is cut off after {counted(n, 'complete ionic step')} (out of time, killed or "
+            f"{path} is cut off after {pluralize(n, 'complete ionic step')} (out of time, killed or "
             "disk full); run it again",
             directory,
             **known,

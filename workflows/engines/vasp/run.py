@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from stores.files import replacing
 from stores.input_files import is_compressed, open_input
 from stores.records import CalculationKind, CalculationOutput, CalculationStatus, content_hash
@@ -211,7 +211,7 @@ def _how_it_ended(directory: Path, ionic_steps: int) -> str:
     except OSError:
         lines = []
     said = [line.strip() for line in lines if line.strip()]
-    found = f"after {counted(ionic_steps, 'whole ionic step')}"
+    found = f"after {pluralize(ionic_steps, 'whole ionic step')}"
     return f"{found}, saying {said[-1][:160]!r}" if said else found
 
 

@@ -57,8 +57,7 @@ def _plausible(formula: str) -> str:
 
 
 def _prototype_name(name: str) -> str:
-    from workflows.structures.prototype_data import PROTOTYPES
-    from workflows.structures.prototypes import prototype
+    from workflows.structures.prototypes import PROTOTYPES, prototype
 
     try:
         prototype(name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -27,6 +27,9 @@ from workflows.flows.campaign.problems import dotted, line_of
 from workflows.flows.campaign.resources import Resources
 from workflows.flows.campaign.sources import CandidateSource, Filters
 from workflows.structures.tolerances import MAX_SYMPREC, SYMPREC
+
+if TYPE_CHECKING:
+    from workflows.structures.slabs import SlabSettings
 
 PRESETS = (
     *("best", "sem-cgcnn", "surface", "gradnorm", "mtl"),
@@ -156,7 +159,7 @@ class Compound(Section):
         return self
 
 
-class SlabSettings(Section):
+class SlabSection(Section):
     """How slabs are cut."""
 
     max_miller_index: int = Field(default=1, ge=1, le=5, description="Largest |h|, |k|, |l| of a facet")
@@ -183,6 +186,12 @@ class SlabSettings(Section):
         description="chgnet: a machine-learned potential moves the free atoms before DFT does "
         "(needs the extra forcefields); none: DFT starts from the slab as cut",
     )
+
+    def settings(self) -> SlabSettings:
+        """Return them for the functions that cut slabs."""
+        from workflows.structures.slabs import SlabSettings
+
+        return SlabSettings(**self.model_dump())
 
 
 class EngineSettings(Section):
@@ -228,7 +237,7 @@ class Campaign(Section):
     filters: Filters = Field(
         default_factory=Filters, description="Which of the compounds of the sources are wanted"
     )
-    slabs: SlabSettings = Field(default_factory=SlabSettings, description="How slabs are cut")
+    slabs: SlabSection = Field(default_factory=SlabSection, description="How slabs are cut")
     engine: EngineSettings = Field(
         default_factory=EngineSettings, description="Which engine computes, and how"
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stores.errors import counted
+from stores.errors import pluralize
 from stores.method_names import names_of_family
 from stores.records import CalculationKind
 from workflows.engines.kpoints import mesh_of_lattice
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from stores.records import Method
     from stores.surfaces import SurfaceStore
-    from workflows.structures.counting import FacetCount
+    from workflows.structures.slabs import FacetCount
 
 DEFAULT_SECONDS = 0.1
 """Core-seconds per unit of work at 300 eV: GPAW, preset demo, slabs of Mg and MgAg (benchmarks/README.md)."""
@@ -190,7 +190,7 @@ class CostModel:
                 f"{self.method.fingerprint} to calibrate on"
             )
         total = sum(rate.n_records for rate in self.rates.values())
-        done = counted(total, "calculation")
+        done = pluralize(total, "calculation")
         text = f"core-hours calibrated on {done} of {self.method.fingerprint} in the store"
         slabs = self.rates.get(CalculationKind.SLAB_RELAX)
         if slabs is None:

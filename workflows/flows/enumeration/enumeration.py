@@ -247,7 +247,7 @@ def _work_out(
     compounds, works, too_large = [], [], 0
     bulks = [_bulk(m, names) for m, _ in chosen]
     told = None if progress is None else lambda done: progress("slabs", done, len(bulks))
-    counts = count_all(bulks, _counting(campaign), meshes, workers, told)
+    counts = count_all(bulks, campaign.slabs.settings(), meshes, workers, told)
     for (candidate, position), bulk, counted in zip(chosen, bulks, counts, strict=True):
         if counted.problem:
             problems.append(f"{candidate.label}: {counted.problem}")

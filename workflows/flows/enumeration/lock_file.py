@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import ValidationError
 
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from stores.files import NO_ROOM, write_file
 from stores.input_files import read_json
 from stores.records import content_hash
@@ -195,7 +195,7 @@ def removed_line(lock: LockFile, path: Path) -> list[str]:
     if not lock.removed:
         return []
     named = ", ".join(lock.removed[:SHOWN_PLACES]) + (" ..." if len(lock.removed) > SHOWN_PLACES else "")
-    return [f"{path}: {counted(len(lock.removed), 'compound')} deleted by hand: {named}"]
+    return [f"{path}: {pluralize(len(lock.removed), 'compound')} deleted by hand: {named}"]
 
 
 def campaign_lock(campaign: Campaign) -> LockFile:
@@ -340,7 +340,9 @@ def changes(old: LockFile, new: LockFile) -> Changes:
     found.removed = [_named(old.compounds[number]) for number in sorted(left)]
     if old.competing != new.competing:
         n, new_ones = len(new.competing), len({*new.competing} - {*old.competing})
-        found.refused = f"{counted(n, 'refused phase')}, were {len(old.competing)}; {new_ones} new or changed"
+        found.refused = (
+            f"{pluralize(n, 'refused phase')}, were {len(old.competing)}; {new_ones} new or changed"
+        )
     return found
 
 

@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from workflows.flows.enumeration.cost import Meshes, Work, work_of
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from workflows.flows.campaign.settings import MillerIndex
     from workflows.flows.enumeration.lock_model import Site, Vector
+    from workflows.structures.slabs import SlabSettings
 
 FEW = 150
 """So many compounds take a second: less than other processes need to start."""
@@ -71,7 +72,7 @@ class Counts:
 
 def count_all(
     bulks: Sequence[Bulk],
-    settings: dict[str, Any],
+    settings: SlabSettings,
     meshes: Meshes,
     workers: int | None = None,
     progress: Callable[[int], None] | None = None,
@@ -83,7 +84,7 @@ def count_all(
     bulks
         The crystals.
     settings
-        Keywords of `workflows.structures.counting.count_slabs`.
+        Limits on indices, thickness, terminations and atoms.
     meshes
         Of the campaign.
     workers
@@ -116,7 +117,7 @@ def count_all(
 def _spread(count: Callable[[Bulk], Counts], bulks: Sequence[Bulk], workers: int) -> Iterator[Counts]:
     # threads that fetch from databases may still run: a fork would copy their locks
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["workflows.structures.counting"])
+    context.set_forkserver_preload(["workflows.structures.slabs"])
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
     try:
         yield from pool.map(count, bulks, chunksize=_CHUNK)
@@ -137,19 +138,19 @@ def _end_after(parent: BaseProcess) -> None:
     os._exit(1)
 
 
-def count_one(bulk: Bulk, settings: dict[str, Any], meshes: Meshes) -> Counts:
+def count_one(bulk: Bulk, settings: SlabSettings, meshes: Meshes) -> Counts:
     """Count the slabs of one crystal; an error becomes its `problem`."""
     from pymatgen.core import Structure
 
     from stores.errors import InputError
-    from workflows.structures.counting import count_slabs
     from workflows.structures.crystal import crystal_of
     from workflows.structures.naming import format_plane
+    from workflows.structures.slabs import count_slabs
 
     structure = Structure(bulk.lattice, [site[0] for site in bulk.sites], [site[1:] for site in bulk.sites])
     try:
         crystal = crystal_of(structure)
-        facets = count_slabs(crystal, miller_indices=bulk.facets, **settings)
+        facets = count_slabs(crystal, settings, miller_indices=bulk.facets)
     except InputError as error:
         return Counts({}, 0, Work(), str(error))
     planes = {
