@@ -1,7 +1,4 @@
-"""Labelled slabs as the network sees them.
-
-What must stay together: identical slabs, and slabs that were cut from one crystal.
-"""
+"""Labelled slabs as the network sees them, and which of them must stay together in a split."""
 
 from __future__ import annotations
 
@@ -11,9 +8,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from model.data.disjoint_sets import DisjointSets
 from model.data.formula_key import formula_key
 from model.graphs.cache import build_graphs
 from model.graphs.graph import GraphSettings, SlabGraph
@@ -49,7 +47,7 @@ NEAR_COMPOSITION = 0.1
 
 
 def group_identical(graphs: Sequence[SlabGraph], same: Sequence[Hashable] = ()) -> list[int]:
-    """Return a number for each slab, the same for identical ones.
+    """Return a number for each slab (from 0, in the order of first appearance), the same for identical ones.
 
     Parameters
     ----------
@@ -58,26 +56,20 @@ def group_identical(graphs: Sequence[SlabGraph], same: Sequence[Hashable] = ()) 
     same
         For each slab a key, or None; slabs of an equal key are taken as identical, too (one termination cut
         at two thicknesses).
-
-    Returns
-    -------
-    list of int
-        Numbers from 0 in the order of first appearance.
     """
-    sets: DisjointSets[int] = DisjointSets()
+    joined: list[tuple[int, int]] = []
     alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for i, graph in enumerate(graphs):
         alike[(*np.unique(graph.numbers).tolist(), -len(graph.signature))].append(i)
     for members in alike.values():
         tree = cKDTree(np.array([graphs[i].signature for i in members], dtype=np.float64))
-        for a, b in sorted(tree.query_pairs(SIGNATURE_TOLERANCE, p=np.inf)):
-            sets.join(members[a], members[b])
+        joined += [(members[a], members[b]) for a, b in tree.query_pairs(SIGNATURE_TOLERANCE, p=np.inf)]
     first: dict[Hashable, int] = {}
-    for i, key in enumerate(same):
-        if key is not None:
-            sets.join(first.setdefault(key, i), i)
+    joined += [(first.setdefault(key, i), i) for i, key in enumerate(same) if key is not None]
+    ends = np.array(joined, dtype=np.intp).reshape(-1, 2).T
+    links = coo_array((np.ones(len(joined)), ends), shape=(len(graphs), len(graphs)))
     numbers: dict[int, int] = {}
-    return [numbers.setdefault(sets.find(i), len(numbers)) for i in range(len(graphs))]
+    return [numbers.setdefault(set_, len(numbers)) for set_ in connected_components(links)[1].tolist()]
 
 
 def compound_keys(
@@ -145,67 +137,30 @@ def _difference(one: dict[str, float], other: dict[str, float]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One labelled slab.
+    """One labelled slab."""
 
-    Attributes
-    ----------
-    record_id
-        Of the record in the store.
-    graph
-        Of the as-cut slab.
-    targets
-        Every target of the data set by name; None where the slab has no label.
-    formula
-        Reduced formula of the compound, or of the slab where the compound is not known.
-    chemsys
-        Elements in alphabetical order, e.g. Ag-Mg.
-    elements
-        The same as a tuple.
-    compound
-        Key of the compound: slabs that were cut from one crystal share it.
-    group
-        Number of the group of identical slabs; a group must never straddle a split.
-    crystal
-        Name of the compound made of its own composition only, see `model.data.formula_key.formula_key`.
-    source_id
-        Of an imported slab in its source, by which published splits name it.
-    """
-
-    record_id: str
-    graph: SlabGraph
-    targets: dict[str, float | None]
-    formula: str
-    chemsys: str
-    elements: tuple[str, ...]
-    compound: str
-    group: int
+    record_id: str  # of the record in the store
+    graph: SlabGraph  # of the as-cut slab
+    targets: dict[str, float | None]  # every target of the data set by name; None where the slab has no label
+    formula: str  # reduced formula of the compound, or of the slab where the compound is not known
+    chemsys: str  # elements in alphabetical order, e.g. Ag-Mg
+    elements: tuple[str, ...]  # the same as a tuple
+    compound: str  # key of the compound: slabs that were cut from one crystal share it
+    group: int  # number of the group of identical slabs; a group must never straddle a split
+    # name of the compound made of its own composition only, see `model.data.formula_key.formula_key`
     crystal: str = ""
-    source_id: str = ""
+    source_id: str = ""  # of an imported slab in its source, by which published splits name it
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled slabs and the names of their targets, in a fixed order.
+    """Labelled slabs and the names of their targets, in a fixed order."""
 
-    Attributes
-    ----------
-    entries
-        Sorted as in their source.
-    targets
-        Names of the targets.
-    skipped
-        One line for each labelled slab that no graph could be made of.
-    snapshot
-        Id of the snapshot that they come from, if any.
-    excluded
-        Labels that an audit keeps out, by target.
-    """
-
-    entries: tuple[Entry, ...]
-    targets: tuple[str, ...]
-    skipped: tuple[str, ...] = ()
-    snapshot: str | None = None
-    excluded: Mapping[str, int] = field(default_factory=dict)
+    entries: tuple[Entry, ...]  # sorted as in their source
+    targets: tuple[str, ...]  # names of the targets
+    skipped: tuple[str, ...] = ()  # one line for each labelled slab that no graph could be made of
+    snapshot: str | None = None  # id of the snapshot that they come from, if any
+    excluded: Mapping[str, int] = field(default_factory=dict)  # labels that an audit keeps out, by target
 
     def __len__(self) -> int:
         return len(self.entries)

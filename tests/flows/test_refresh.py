@@ -126,10 +126,8 @@ def test_the_first_model_is_champion_because_it_beats_the_mean(learned):
     card = registry.champion()
     book = registry.book()
     assert card.version == 1
-    assert book.standing(1).reason.startswith(
-        "better than predicting the training mean: mean scaled error 0."
-    )
-    assert "12 held-out compounds" in book.standing(1).reason
+    assert book.status(1).reason.startswith("better than predicting the training mean: mean scaled error 0.")
+    assert "12 held-out compounds" in book.status(1).reason
     assert card.config["split"] == "holdout"
     assert card.members == 2
     assert card.note == "trained from scratch: there was no champion"
@@ -320,19 +318,19 @@ def test_a_damaged_champion_is_passed_over(taught):
 
 
 def test_a_full_disk_is_told_and_the_champion_stays(taught, monkeypatch):
-    from model.training import run_folder
+    from model.training import train as train_module
 
     fill(taught.uri, MORE)
 
     def full(path, content):
         raise StoreError(f"{path} could not be written (No space left on device): free space")
 
-    monkeypatch.setattr("model.training.run_folder.write_tensors", full)
+    monkeypatch.setattr("model.training.train.write_tensors", full)
     with pytest.raises(StoreError, match="No space left"):
         taught.refresh()
     assert taught.registry().champion_version() == 1
     monkeypatch.undo()
-    assert run_folder.write_tensors is not full
+    assert train_module.write_tensors is not full
     assert taught.refresh()["version"] == 2
     assert "going on with refresh 2, which was interrupted" in taught.said
 
@@ -452,7 +450,7 @@ def test_killed_at_any_step_the_next_goes_on(taught, mark, step):
     entry = last_refresh(registry.store)
     assert entry.finished
     assert entry.number == max([*begun, 2])
-    state = registry.book().standing(2).state
+    state = registry.book().status(2).state
     assert state == ("champion" if answer["outcome"] == "promoted" else "rejected")
     if mark in ("v2 rejected", "comparing v2") or "_decide" in step:
         assert epochs_of(taught) == [], "what was trained is not trained again"
