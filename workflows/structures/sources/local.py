@@ -1,7 +1,4 @@
-"""Bulk structures from a file or a folder of files.
-
-Bulk structures from structure types decorated with elements.
-"""
+"""Bulk structures from files, and from prototypes decorated with elements."""
 
 from __future__ import annotations
 
@@ -44,13 +41,7 @@ class FileSource:
         self.problems: list[str] = []
 
     def candidates(self) -> Iterator[Candidate]:
-        """Yield every structure; each file that cannot be used adds one line to `problems`.
-
-        Raises
-        ------
-        InputError
-            If the path does not exist, or the folder holds no structure file.
-        """
+        """Yield every structure; raise `InputError` if the path does not exist or holds no structure file."""
         self.problems = []
         if not self.path.exists():
             raise InputError(f"{self.path} does not exist: check the path")

@@ -1,4 +1,4 @@
-"""What every origin of bulk structures offers."""
+"""Sources of bulk structures: their protocol and what they deliver."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DatabaseValues:
-    """What a database says of a structure, computed by a method of its own.
+    """Values of a structure in a database, computed by one method.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Candidate:
     label
         For people, e.g. ``MgZn2 C14`` or ``MgAg.cif``.
     values
-        What the source's database says of it; empty for files and prototypes.
+        Values of the source's database; empty for files and prototypes.
     """
 
     structure: Structure
@@ -59,17 +59,17 @@ class Candidate:
 
 @runtime_checkable
 class Source(Protocol):
-    """An origin of bulk structures: files, prototypes, a database.
+    """A source of bulk structures: files, prototypes, a database.
 
-    `candidates` is lazy, so that a source that answers in pages fetches one when it is needed. What a source
-    cannot deliver (a bad file, a page that did not come) does not end the iteration: one line about it is
-    added to `problems`, which is complete once the iterator is exhausted and starts anew with the next one.
-    Only a mistake that leaves nothing to deliver (no such folder) raises `stores.errors.InputError`.
+    `candidates` is lazy and yields the same order every time. What a source cannot deliver (a bad file, a
+    missing page) adds one line to `problems`, which is complete once the iterator is exhausted and starts
+    empty with the next one. Only a mistake that leaves nothing to deliver (no such folder) raises
+    `stores.errors.InputError`.
     """
 
     name: str
     problems: list[str]
 
     def candidates(self) -> Iterator[Candidate]:
-        """Yield the structures one by one, in the same order every time."""
+        """Yield the structures one by one."""
         ...
