@@ -74,7 +74,7 @@ def slabs(
     from pymatgen.core import IStructure
 
     from workflows.structures.naming import format_plane, parse_miller
-    from workflows.structures.slabs import enumerate_slabs
+    from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
     _check("slabs", "structure", structure, (IStructure, str, Path), "a pymatgen Structure or a file")
     _check("slabs", "max_index", max_index, Integral, "a whole number")
@@ -88,14 +88,11 @@ def slabs(
         from stores.structures.reading import read_structure
 
         structure = read_structure(Path(structure))
-    facets = enumerate_slabs(
-        structure,
-        max_miller_index=max_index,
-        miller_indices=[parse_miller(plane) for plane in planes] or None,
-        min_thickness=min_thickness,
-        vacuum=vacuum,
-        max_atoms=max_atoms,
+    settings = SlabSettings(
+        max_miller_index=max_index, min_thickness=min_thickness, vacuum=vacuum, max_atoms=max_atoms
     )
+    indices = [parse_miller(plane) for plane in planes] or None
+    facets = enumerate_slabs(structure, settings, miller_indices=indices)
     for facet in facets:
         if not facet.slabs:
             plane = format_plane(facet.miller_index, facet.spacegroup_number)

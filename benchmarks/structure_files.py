@@ -67,12 +67,12 @@ def _slabs() -> list[Structure]:
     from pymatgen.core import Structure
 
     from benchmarks.compounds import CRYSTALS
-    from workflows.structures.slabs import enumerate_slabs
+    from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
     found = []
     for group, lattice, sites in CRYSTALS.values():
         crystal = Structure.from_spacegroup(group, lattice, [e for e, _ in sites], [at for _, at in sites])
-        for facet in enumerate_slabs(crystal, max_miller_index=1, min_thickness=10):
+        for facet in enumerate_slabs(crystal, SlabSettings(max_miller_index=1, min_thickness=10)):
             found += [slab.structure for slab in facet.slabs[:2]]
     return found
 

@@ -1,7 +1,4 @@
-"""Export of surface records to files that other programs read; never half written.
-
-The formats of `stores.export`: each writer takes records to a path and returns how many it wrote.
-"""
+"""Export of surface records to files that other programs read; never half written."""
 
 from __future__ import annotations
 
@@ -20,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 from stores.cgcnn_elements import atom_init
 from stores.errors import InputError, StoreError
 from stores.files import replacing, replacing_folder
-from stores.records import SurfaceRecord
 from stores.structures.reading import ATOM_INIT
-from stores.table_rows import CSV_COLUMNS, table_row
+from stores.surfaces import CSV_COLUMNS, blank_rejected, table_row
 
 if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.core import Structure
 
     from stores.imported import ImportedSurface
+    from stores.records import SurfaceRecord
 
 
 Writer = Callable[..., int]
@@ -173,11 +170,9 @@ WRITERS: dict[str, Writer] = {
     "ase": write_ase,
     "cgcnn": write_cgcnn,
 }
-
+FORMATS = tuple(WRITERS)
 
 logger = logging.getLogger(__name__)
-
-FORMATS = ("csv", "jsonl", "extxyz", "ase", "cgcnn")
 
 
 def export(
@@ -222,10 +217,8 @@ def export(
     StoreError
         If the file cannot be written (full disk, no permission); `path` is then as it was.
     """
-    from stores.table_rows import labelled
-
-    if format not in FORMATS:
-        raise InputError(f"Unknown export format {format!r}; known are {', '.join(FORMATS)}.")
+    if format not in WRITERS:
+        raise InputError(f"Unknown export format {format!r}; known are {', '.join(WRITERS)}.")
     target = Path(path).absolute()
     _check_target(target, overwrite=overwrite, folder=format == "cgcnn")
 
@@ -234,7 +227,7 @@ def export(
             if relaxed and record.relaxed_slab is None:
                 logger.warning("%s %s has no relaxed slab; left out of %s", record.formula, record.id, target)
                 continue
-            yield labelled(record, include_rejected=include_rejected)
+            yield record if include_rejected else blank_rejected(record)
 
     place = replacing_folder(target) if format == "cgcnn" else replacing(target)
     try:

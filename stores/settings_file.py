@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stores.errors import InputError
-from stores.input_files import read_text
-from stores.nesting import load_yaml
+from stores.input_files import load_yaml, read_text
 from stores.paths import expand_user, home_folder
 
 DEFAULT = Path(".config") / "mgsurf.yaml"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stores.records import CalculationRecord, Record, SurfaceRecord
 
 R = TypeVar("R", bound="Record")
+T = TypeVar("T")
 
 RECORD_COLLECTIONS = ("surfaces", "bulks", "references", "calculations", "labels")
 """The last holds `stores.labelled.LabelRecord`s, which are no `Record`s: their method is not known."""
@@ -276,19 +277,13 @@ class SurfaceStore:
         """
         import pandas as pd
 
-        from stores.table_rows import CSV_COLUMNS, labelled, table_row
-
         if not isinstance(sort, dict | None):
             raise InputError(f'sort must be an object such as {{"work_function": 1}}, not {sort!r}.')
         if not isinstance(limit, int) or limit < 0:
             raise InputError(f"limit must be a whole number, 0 for all, not {limit!r}.")
-        table = pd.DataFrame(
-            [
-                table_row(labelled(record, include_rejected=include_rejected))
-                for record in self.surfaces(criteria, sort, limit=limit)
-            ],
-            columns=CSV_COLUMNS,
-        )
+        records = self.surfaces(criteria, sort, limit=limit)
+        rows = [table_row(record if include_rejected else blank_rejected(record)) for record in records]
+        table = pd.DataFrame(rows, columns=CSV_COLUMNS)
         values = ("surface_energy", "surface_energy_x_rich", "work_function")
         return table.astype(dict.fromkeys(values, float))  # None would make them columns of objects
 
@@ -321,3 +316,39 @@ class SurfaceStore:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+CSV_COLUMNS = (
+    "id", "formula", "chemsys", "h", "k", "l", "termination", "termination_label", "surface_energy",
+    "surface_energy_x_rich", "work_function", "surface_energy_verdict", "work_function_verdict", "n_atoms",
+    "n_layers", "thickness", "area", "spacegroup_number", "method_fingerprint", "campaign", "bulk_id",
+    "created_at", "source", "source_id",
+)  # fmt: skip
+"""Columns of CSV files and data frames of surfaces."""
+
+_VALUES = {
+    "surface_energy": ("surface_energy", "surface_energy_x_rich", "surface_energy_slope"),
+    "work_function": ("work_function", "work_function_sides"),
+}
+"""Fields that mean nothing once the verdict on their target rejects it."""
+
+
+def blank_rejected(record: T) -> T:
+    """Return a surface record or an imported slab without the values that its verdicts reject."""
+    plain: Any = record
+    rejected = [t for t in _VALUES if getattr(plain.verdicts, t).status != "accepted"]
+    emptied: T = plain.model_copy(update={name: None for target in rejected for name in _VALUES[target]})
+    return emptied
+
+
+def table_row(record: Any) -> dict[str, Any]:
+    """Return a surface record or an imported slab by `CSV_COLUMNS`."""
+    special = dict(zip("hkl", record.miller_index, strict=True)) | {
+        "surface_energy_verdict": record.verdicts.surface_energy.status.value,
+        "work_function_verdict": record.verdicts.work_function.status.value,
+        "created_at": record.created_at.isoformat(),
+        # of imported slabs
+        "source": getattr(record, "source", ""),
+        "source_id": getattr(record, "source_id", ""),
+    }
+    return {name: special[name] if name in special else getattr(record, name) for name in CSV_COLUMNS}

@@ -18,8 +18,7 @@ from model.data.label_units import QUANTITIES, split_heading
 from model.graphs.slab_frame import PlainSlab
 from stores.errors import InputError, pluralize
 from stores.export import ALL_TARGETS, ID_PROP_COLUMNS
-from stores.input_files import LARGEST, read_bytes
-from stores.nesting import check_depth
+from stores.input_files import LARGEST, check_depth, read_bytes
 from stores.structures.cell import lattice_matrix
 from stores.structures.reading import read_cif_file
 

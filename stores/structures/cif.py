@@ -11,10 +11,18 @@ import numpy as np
 from stores.errors import InputError
 from stores.structures.cell import lattice_matrix
 from stores.structures.cif_choice import choose_atoms
-from stores.structures.cif_sites import COORDINATES, read_sites
-from stores.structures.cif_symmetry import OperatorError, symmetry_of
-from stores.structures.cif_values import MISSING, Tags, first, optional_number, parse_number, tags_of
+from stores.structures.cif_sites import (
+    COORDINATES,
+    MISSING,
+    Tags,
+    first,
+    optional_number,
+    parse_number,
+    read_sites,
+    tags_of,
+)
 from stores.structures.contents import Stated
+from stores.structures.space_groups import OperatorError, symmetry_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,9 +7,8 @@ from pymatgen.core import Lattice, Structure
 
 from stores.errors import InputError
 from workflows.flows.campaign.file import campaign_structures, check_runnable, load_campaign
-from workflows.flows.campaign.settings import Campaign, Compound, EngineSettings, SlabSettings
-from workflows.structures.prototype_data import PROTOTYPES
-from workflows.structures.prototypes import structure_for
+from workflows.flows.campaign.settings import Campaign, Compound, EngineSettings, SlabSection
+from workflows.structures.prototypes import PROTOTYPES, structure_for
 
 GOOD = """\
 name: quick-start_1
@@ -368,6 +367,6 @@ def test_only_mg_and_its_binaries_run():
 
 
 def test_every_field_is_described():
-    for model in (Campaign, Compound, EngineSettings, SlabSettings):
+    for model in (Campaign, Compound, EngineSettings, SlabSection):
         for name, field in model.model_fields.items():
             assert field.description, (model, name)

@@ -9,8 +9,7 @@ from workflows.flows.campaign.file import load_campaign
 from workflows.flows.campaign.settings import CandidateSource, Filters
 from workflows.flows.enumeration.lock_file import sections_of
 from workflows.flows.enumeration.resolved_sources import ResolvedSource, requested_compounds
-from workflows.structures.prototype_data import PROTOTYPES
-from workflows.structures.prototypes import structure_for
+from workflows.structures.prototypes import PROTOTYPES, structure_for
 from workflows.structures.sources.optimade_providers import PROVIDERS
 
 SOURCES = """\

@@ -28,6 +28,7 @@ from workflows.flows.surface import SurfaceMaker
 from workflows.jobs.progress import PROGRESS
 from workflows.structures.crystal import bulk_key
 from workflows.structures.prototypes import structure_for
+from workflows.structures.slabs import SlabSettings
 
 FORMULAS = (
     *("MgAl", "MgSc", "MgNi", "MgZr", "MgIn", "MgSn"),  # train
@@ -47,7 +48,7 @@ def test_the_formulas_reach_every_part():
 class Loop:
     def __init__(self, bench, monkeypatch=None) -> None:
         self.bench = bench
-        self.maker = SurfaceMaker(bench.context(), min_thickness=6.0)
+        self.maker = SurfaceMaker(bench.context(), slabs=SlabSettings(min_thickness=6.0))
 
     def refresh(self, **changes) -> RefreshMaker:
         settings = quick_settings(**{**SETTINGS, **changes})

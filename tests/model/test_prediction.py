@@ -19,7 +19,7 @@ from model.training.presets import PRESETS
 from model.training.train import TrainingConfig
 from tests.model.small_dataset import crystal, slabs, small_dataset
 from tests.model.untrained import untrained, without_checksums
-from workflows.structures.slabs import enumerate_slabs
+from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
 TARGETS = ("surface_energy", "work_function")
 
@@ -98,7 +98,9 @@ def with_settings(folder, model, **settings):
 def thin_slabs():
     """Return an orthorhombic pair of atoms 2.4 A thick that shows no crystal, and MgAg (110) from 10 A on."""
     pair = Structure(Lattice.orthorhombic(3.2, 3.3, 20), ["Mg", "Ag"], [[0, 0, 0.4], [0.5, 0.45, 0.52]])
-    (facet,) = enumerate_slabs(crystal("Ag", False), miller_indices=[(1, 1, 0)], min_thickness=10.0)
+    (facet,) = enumerate_slabs(
+        crystal("Ag", False), SlabSettings(min_thickness=10.0), miller_indices=[(1, 1, 0)]
+    )
     return pair, facet.slabs[0].structure
 
 

@@ -10,12 +10,11 @@ from pymatgen.core.operations import SymmOp
 from stores.errors import InputError
 from stores.records import Provenance
 from workflows.structures.crystal import crystal_of
-from workflows.structures.prototype_data import PROTOTYPES
-from workflows.structures.prototypes import decorate, structure_for
+from workflows.structures.elements import crystal
+from workflows.structures.prototypes import PROTOTYPES, decorate, structure_for
 from workflows.structures.sources.local import PrototypeSource
 from workflows.structures.sources.merge import full_identifiers, merge
 from workflows.structures.sources.protocol import Candidate, DatabaseValues
-from workflows.structures.wyckoff import crystal
 
 LOW_SYMMETRY = {
     "triclinic": Structure(

@@ -7,7 +7,7 @@ from pymatgen.core.operations import SymmOp
 
 from stores.errors import InputError
 from workflows.structures.crystal import bulk_key, crystal_of
-from workflows.structures.wyckoff import crystal
+from workflows.structures.elements import crystal
 
 # one crystal or more of every crystal system, centrings included
 CRYSTALS = {

@@ -12,9 +12,8 @@ from pymatgen.core import Lattice
 from scipy.spatial import QhullError
 
 from stores.errors import InputError
-from workflows.structures.axes import standard_plane
 from workflows.structures.crystal import crystal_of
-from workflows.structures.facets import equivalent_planes
+from workflows.structures.facets import equivalent_planes, standard_plane
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

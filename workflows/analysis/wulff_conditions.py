@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
 from workflows.analysis.surface_energy import reference_element
-from workflows.structures.axes import standard_plane
-from workflows.structures.facets import distinct_facets
+from workflows.structures.facets import distinct_facets, standard_plane
 from workflows.structures.planes import plane_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING
 
-import workflows.cli.commands  # noqa: F401 -- declares the commands# noqa: F401 -- declares the commands
+import workflows.cli.commands  # noqa: F401 -- declares the commands# noqa: F401 -- declares the commands# noqa: F401 -- declares the commands# noqa: F401 -- declares the commands
 from stores.secrets import MaskedFormatter, remember_address
 from workflows.cli.typer_app import app as app
 

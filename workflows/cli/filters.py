@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from stores.errors import InputError
-from stores.nesting import load_json
+from stores.input_files import load_json
 from workflows.report.tables import EV_PER_A2_IN_J_PER_M2
 
 TARGETS = ("surface_energy", "work_function")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stores.errors import InputError, pluralize
-from workflows.structures.axes import standard_plane
 from workflows.structures.crystal import crystal_of
+from workflows.structures.facets import standard_plane
 from workflows.structures.tolerances import LOOSE_SYMPREC, SYMPREC
 
 if TYPE_CHECKING:

@@ -198,14 +198,14 @@ def _cut(
     from model.evaluation.prediction import Candidate
     from model.graphs.slab_frame import PlainSlab
     from stores.structures.reading import show_notes
-    from workflows.structures.axes import axes_note
     from workflows.structures.crystal import crystal_of
+    from workflows.structures.facets import axes_note
     from workflows.structures.naming import format_plane, mg_first_formula
-    from workflows.structures.slabs import enumerate_slabs
+    from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
     crystal = crystal_of(bulk)
     name = mg_first_formula(bulk.composition)
-    facets = enumerate_slabs(crystal, max_miller_index=max_index, min_thickness=min_thickness)
+    facets = enumerate_slabs(crystal, SlabSettings(max_miller_index=max_index, min_thickness=min_thickness))
     if file is not None:
         show_notes(axes_note(crystal, [facet.miller_index for facet in facets], file.name))
     for facet in facets:

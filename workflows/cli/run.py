@@ -83,7 +83,7 @@ def run_campaign(
         return _list(console, maker, structures)
     if hasattr(engine, "check_machine"):  # what a plan does without: programs and licensed files
         engine.check_machine(sorted({s.specie.symbol for entry in structures for s in entry.structure}))
-    check_installed(maker.pre_relaxation)
+    check_installed(maker.slabs.pre_relaxation)
     make_directory(work_dir)
     place = parse_uri(uri)
     if place.kind == "sqlite":
@@ -120,7 +120,7 @@ def surface_maker(
             retry_unconverged=retry_unconverged,
         ),
         thresholds=settings.verdicts,
-        **settings.slabs.model_dump(),
+        slabs=settings.slabs.settings(),
     )
 
 

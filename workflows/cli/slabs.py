@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from workflows.structures.crystal import Crystal
-    from workflows.structures.slabs import FacetSlabs, SymmetricSlab
+    from workflows.structures.slabs import FacetSlabs, SlabSettings, SymmetricSlab
 
 
 def bulk_structure(
@@ -41,7 +41,7 @@ def bulk_structure(
         raise InputError("give either a structure file or --formula (with --prototype), not both")
     if path is not None:
         from stores.structures.reading import read_structure
-        from workflows.structures.symmetrize import with_symmetry
+        from workflows.structures.crystal import with_symmetry
 
         return with_symmetry(read_structure(path), path.name, symprec)
     if symprec is not None:
@@ -71,13 +71,8 @@ def list_slabs(
     *,
     prototype: str | None,
     formula: str | None,
-    max_index: int,
+    settings: SlabSettings,
     miller: list[str],
-    min_thickness: float,
-    vacuum: float,
-    layer_tolerance: float,
-    max_terminations: int | None,
-    max_atoms: int,
     symprec: float | None,
     as_json: bool,
     write: Path | None,
@@ -89,12 +84,10 @@ def list_slabs(
     ----------
     path, prototype, formula, symprec
         The crystal, see `bulk_structure`.
-    max_index
-        Largest Miller index, unless planes are named in `miller`.
+    settings
+        How the slabs are cut.
     miller
-        Planes, as `workflows.structures.naming.parse_miller` reads them.
-    min_thickness, vacuum, layer_tolerance, max_terminations, max_atoms
-        See `workflows.structures.slabs.enumerate_slabs` (A).
+        Planes, as `workflows.structures.naming.parse_miller` reads them; empty for all.
     as_json
         Instead of a table.
     write
@@ -108,24 +101,15 @@ def list_slabs(
         Exit status: 0 even where a facet gives nothing, for that is an answer too.
     """
     from stores.structures.reading import show_notes
-    from workflows.structures.axes import axes_note
     from workflows.structures.crystal import crystal_of
+    from workflows.structures.facets import axes_note
     from workflows.structures.naming import mg_first_formula, parse_miller
     from workflows.structures.slabs import enumerate_slabs
 
     planes = [parse_miller(text) for text in miller]
     bulk = bulk_structure(path, prototype, formula, symprec)
     crystal = crystal_of(bulk)
-    facets = enumerate_slabs(
-        crystal,
-        max_miller_index=max_index,
-        miller_indices=planes or None,
-        min_thickness=min_thickness,
-        vacuum=vacuum,
-        layer_tolerance=layer_tolerance,
-        max_terminations=max_terminations,
-        max_atoms=max_atoms,
-    )
+    facets = enumerate_slabs(crystal, settings, miller_indices=planes or None)
     name = mg_first_formula(bulk.composition)
     written = _write(facets, name, write, overwrite) if write is not None else {}
     if as_json:
@@ -172,7 +156,7 @@ def _plain(
     name: str,
     written: dict[tuple[tuple[int, int, int], int], str],
 ) -> list[dict[str, Any]]:
-    from workflows.structures.axes import given_plane
+    from workflows.structures.facets import given_plane
 
     return [
         {

@@ -80,7 +80,7 @@ def run_chosen(
     engine = maker.context.make_engine()
     if hasattr(engine, "check_machine"):
         engine.check_machine(sorted({s.specie.symbol for entry in entries for s in entry.structure}))
-    check_installed(maker.pre_relaxation)
+    check_installed(maker.slabs.pre_relaxation)
     work_dir = Path(maker.context.work_dir)
     make_directory(work_dir)
     batch = _batch_file(settings, maker)

@@ -22,7 +22,7 @@ from workflows.jobs.progress import relative_cost
 from workflows.jobs.slab import oriented_request, slab_identity, slab_label
 from workflows.structures.crystal import bulk_key, crystal_of
 from workflows.structures.elements import ground_state
-from workflows.structures.slabs import SymmetricSlab, enumerate_slabs
+from workflows.structures.slabs import SlabSettings, SymmetricSlab, enumerate_slabs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,6 +41,7 @@ SCANS = {
 VACUA = (12.0, 15.0, 18.0, 22.0)
 FACTORS = {"k_density": (0.75, 1.0, 1.25, 1.5), "cutoff": (0.8, 1.0, 1.2, 1.4)}
 N_THICKNESSES = 4
+AS_CUT = SlabSettings(free_depth=0.0, layer_tolerance=0.0)
 REFERENCE_MESH = 1.5
 """The references' mesh as a multiple of the engine's."""
 
@@ -135,13 +136,8 @@ class SlabScan:
                 yield self._point(context, slab, key, scan, value)
 
     def _cut(self, bulk: Structure, min_thickness: float, vacuum: float) -> SymmetricSlab:
-        (facet,) = enumerate_slabs(
-            bulk,
-            miller_indices=[self.miller_index],
-            min_thickness=min_thickness,
-            vacuum=vacuum,
-            max_atoms=None,
-        )
+        settings = SlabSettings(min_thickness=min_thickness, vacuum=vacuum, max_atoms=None)
+        (facet,) = enumerate_slabs(bulk, settings, miller_indices=[self.miller_index])
         if facet.reason:
             raise InputError(f"{facet.miller_index}: {facet.reason}; choose another facet")
         if not 0 <= self.termination < len(facet.slabs):
@@ -177,7 +173,7 @@ class SlabScan:
             kind=CalculationKind.SLAB_STATIC,
             label=f"{slab_label(slab)}, {what}: static as cut",
             structure=cell,
-            identity={**slab_identity(slab, key, 0.0, 0.0), "kpoints": list(mesh), "as_cut": True},
+            identity={**slab_identity(slab, key, AS_CUT), "kpoints": list(mesh), "as_cut": True},
             cost=relative_cost(len(cell), cell.volume, mesh, 1),
         )
         static = _finished(

@@ -5,9 +5,9 @@ What the jobs of a flow ask of a queue; carried inside the flow, for most jobs a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from jobflow import Flow, JobConfig, Maker, OnMissing, Response, job
 from pymatgen.core import Structure
@@ -17,7 +17,6 @@ from workflows.analysis.verdicts import VerdictThresholds
 from workflows.engines.kpoints import engine_mesh
 from workflows.jobs.bulk import compute_reference, keep_formation_energy, relax_bulk
 from workflows.jobs.context import RunContext
-from workflows.jobs.pre_relaxation import NONE
 from workflows.jobs.progress import Stage, announce
 from workflows.jobs.slab import (
     oriented_request,
@@ -29,7 +28,7 @@ from workflows.jobs.slab import (
     static_slab,
 )
 from workflows.structures.naming import format_plane, mg_first_formula
-from workflows.structures.slabs import SymmetricSlab, enumerate_slabs
+from workflows.structures.slabs import DEFAULT_SETTINGS, SlabSettings, SymmetricSlab, enumerate_slabs
 
 if TYPE_CHECKING:
     from jobflow import Job
@@ -113,18 +112,8 @@ class SurfaceMaker(Maker):
     ----------
     context
         Engine, store, working directory and campaign name.
-    max_miller_index
-        Largest Miller index of the facets.
-    min_thickness, vacuum
-        Of the slabs (A).
-    free_depth
-        Whole layers within this distance of a surface relax (A).
-    layer_tolerance
-        Atomic planes closer than this are one layer (A).
-    max_terminations, max_atoms
-        Limits on terminations per facet and atoms per slab; None for no limit.
-    pre_relaxation
-        What moves a slab's free atoms before DFT does: none or chgnet (see `workflows.jobs.pre_relaxation`).
+    slabs
+        How slabs are cut, and which of their atoms relax.
     thresholds
         Limits of the verdicts.
     queue
@@ -133,16 +122,18 @@ class SurfaceMaker(Maker):
 
     context: RunContext
     name: str = "surface"
-    max_miller_index: int = 1
-    min_thickness: float = 10.0
-    vacuum: float = 15.0
-    free_depth: float = 3.0
-    layer_tolerance: float = 0.1
-    max_terminations: int | None = None
-    max_atoms: int | None = 200
-    pre_relaxation: str = NONE
+    slabs: SlabSettings = DEFAULT_SETTINGS
     thresholds: VerdictThresholds = field(default_factory=VerdictThresholds)
     queue: QueuePlan | None = None
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> SurfaceMaker:
+        """Rebuild a maker; those of flows submitted earlier have each slab setting as a field of its own."""
+        own = {setting.name for setting in fields(SlabSettings)}
+        values = {name: value for name, value in plain.items() if name not in own}
+        if settings := {name: value for name, value in plain.items() if name in own}:
+            values["slabs"] = SlabSettings(**settings)
+        return cast("SurfaceMaker", super().from_dict(values))
 
     def make(
         self,
@@ -160,7 +151,7 @@ class SurfaceMaker(Maker):
         provenance
             Fields of `stores.records.Provenance`.
         miller_indices
-            Only these facets; all up to `max_miller_index` if None.
+            Only these facets; all up to ``slabs.max_miller_index`` if None.
         references
             Outputs of `compute_reference` jobs, one per element; made here if None.
 
@@ -193,16 +184,7 @@ class SurfaceMaker(Maker):
         """Cut the slabs of a relaxed bulk, saying why facets give none."""
         formula = mg_first_formula(bulk.composition)
         slabs = []
-        for facet in enumerate_slabs(
-            bulk,
-            max_miller_index=self.max_miller_index,
-            miller_indices=miller_indices,
-            min_thickness=self.min_thickness,
-            vacuum=self.vacuum,
-            layer_tolerance=self.layer_tolerance,
-            max_terminations=self.max_terminations,
-            max_atoms=self.max_atoms,
-        ):
+        for facet in enumerate_slabs(bulk, self.slabs, miller_indices=miller_indices):
             for note in [facet.reason] if facet.reason else facet.notes:
                 plane = format_plane(facet.miller_index, facet.spacegroup_number)
                 announce(Stage.NOTE, f"{formula} {plane}", text=note)
@@ -239,8 +221,7 @@ def cut_and_compute(
             static.name = request.label
             prepare(static, maker.queue, JobSize.BULK, len(slab.oriented_bulk))
             oriented[slab.miller_index] = static
-        cut = (maker.free_depth, maker.layer_tolerance, maker.pre_relaxation)
-        for request in slab_requests(slab, key, mesh, *cut):
+        for request in slab_requests(slab, key, mesh, maker.slabs):
             announce(Stage.PLANNED, request.label, cost=request.cost)
         surface = compute_slab(maker, slab, bulk, references, oriented[slab.miller_index].output, mesh)
         surface.name = slab_label(slab)
@@ -267,9 +248,8 @@ def compute_slab(
 
     A replacement runs before the next slab begins, so that records arrive one by one.
     """
-    key, context = bulk["bulk"]["bulk_key"], maker.context
-    cut = (maker.free_depth, maker.layer_tolerance)
-    start = maker.pre_relaxation
+    key, context, settings = bulk["bulk"]["bulk_key"], maker.context, maker.slabs
+    cut, start = (settings.free_depth, settings.layer_tolerance), settings.pre_relaxation
     relax = relax_slab(context, slab, key, kpoints, *cut, start)
     static = static_slab(context, slab, key, kpoints, *cut, relax.output, start)
     record = record_surface(

@@ -116,15 +116,6 @@ def keep_formation_energy(
 ) -> dict[str, Any]:
     """Add its formation energy to the stored bulk, where the references of all its elements are known.
 
-    Parameters
-    ----------
-    context
-        Whose store keeps it.
-    bulk
-        Output of `relax_bulk` that holds a bulk.
-    references
-        Outputs of `compute_reference`.
-
     Returns
     -------
     dict
@@ -149,7 +140,7 @@ def keep_formation_energy(
 
 @job(name="compute reference")
 def compute_reference(context: RunContext, element: str) -> dict[str, Any]:
-    """Compute mu0 of an element as a job; see `reference_of`."""
+    """Compute mu0 of an element as a job: `reference_of`."""
     return reference_of(context, element)
 
 

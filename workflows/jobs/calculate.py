@@ -58,8 +58,8 @@ class CalculationRequest:
     structure
         The cell that is computed.
     identity
-        What makes this request different from others besides kind and method, as plain values: the bulk
-        before relaxation, facet, termination, layers, mesh. Never relaxed coordinates.
+        What distinguishes it from others besides kind and method, as plain values: the bulk as given,
+        facet, termination, layers, mesh. Never relaxed coordinates.
     cost
         Relative cost for the progress bar.
     """
@@ -91,20 +91,11 @@ def calculate(
     Failed calculations are tried again. Unconverged ones are not, unless the context asks for it: with the
     same settings they would end the same way.
 
-    Parameters
-    ----------
-    context
-        Engine, store and working directory.
-    request
-        The calculation.
-    run
-        Called with the engine and the calculation's own folder.
-
     Returns
     -------
     CalculationRecord
-        Its output's status tells whether the numbers may be used. A crash of the engine is an answer too
-        (status failed); only errors in writing the store are raised.
+        Its output's status tells whether the numbers may be used. A crash of the engine gives status failed;
+        only errors in writing the store are raised.
     """
     engine = context.make_engine()
     method = engine.method().for_elements(request.elements)
@@ -155,20 +146,14 @@ def calculate(
 
 
 def final_structure(record: CalculationRecord) -> Structure:
-    """Return the final structure of a calculation that ended well.
-
-    Raises
-    ------
-    InputError
-        If it has none.
-    """
+    """Return the final structure of a calculation; `InputError` if it has none."""
     if record.output.structure is None:
         raise InputError(f"{record.label}: the record {record.id} holds no structure; run it again")
     return structure_from_document(record.output.structure, f"the structure of record {record.id}")
 
 
 def _id_in(store: SurfaceStore, request: CalculationRequest, method: Method) -> str:
-    """Return the id under which a store has the answer, else the present one.
+    """Return the id under which a store has the calculation, else the present one.
 
     They differ in old stores, where ids rested on whole tables of setups, if the table is not the standard
     one. Looking for them reads every calculation of a folder store, which is why it is done then only.
@@ -210,7 +195,7 @@ def _run_safely(
     run: Callable[[Engine, Path], CalculationOutput],
     directory: Path,
 ) -> CalculationOutput:
-    """Turn every crash into an answer: one bad slab must not stop the others."""
+    """Turn every crash into a failed output: one bad slab must not stop the others."""
     try:
         engine.check_elements(request.elements)
         # read again: an engine may have put anything into its output after it was made
@@ -226,7 +211,7 @@ def _run_safely(
         if error.errno in NO_ROOM:  # nothing can be kept, not even that a calculation failed
             raise
         reason = f"{type(error).__name__}: {error}"
-    except Exception as error:  # noqa: BLE001 -- any engine fault is this calculation's answer
+    except Exception as error:  # noqa: BLE001 -- any engine fault ends this calculation alone
         with suppress(FileNotFoundError):  # somebody removed the folder, which may be what went wrong
             (directory / "traceback.txt").write_text(masked(traceback.format_exc()))
         reason = f"{type(error).__name__}: {error} (see {directory / 'traceback.txt'})"
@@ -234,12 +219,9 @@ def _run_safely(
 
 
 def _check_room(directory: Path) -> None:
-    """Raise if nothing more can be written to a folder: what failed for that reason is no answer.
+    """Raise an `OSError` of `stores.files.NO_ROOM` if nothing more can be written to a folder.
 
-    Raises
-    ------
-    OSError
-        One of `stores.files.NO_ROOM`.
+    What failed for that reason is no result.
     """
     try:
         write_file(directory / ".room", bytes(LEAST_ROOM), alone=True)
@@ -250,13 +232,7 @@ def _check_room(directory: Path) -> None:
 
 
 def make_directory(directory: Path) -> None:
-    """Create a folder, or say in one line why that is impossible.
-
-    Raises
-    ------
-    InputError
-        If the folder cannot be made.
-    """
+    """Create a folder; `InputError` in one line where that is impossible."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -49,13 +49,7 @@ WORKER = Path(__file__).with_name("pre_relaxation_worker.py")
 
 
 def identity_of(pre_relaxation: str) -> dict[str, str]:
-    """Return what a pre-relaxation adds to a slab's identity: another start may end in another minimum.
-
-    Parameters
-    ----------
-    pre_relaxation
-        ``none``, which adds nothing, or ``chgnet``.
-    """
+    """Return what a pre-relaxation adds to a slab's identity: another start may end in another minimum."""
     return {} if pre_relaxation == NONE else {"pre_relaxation": f"{pre_relaxation} {MODEL}"}
 
 
@@ -74,10 +68,10 @@ def check_installed(pre_relaxation: str) -> None:
 def pre_relax(
     structure: Structure, free: Sequence[bool], layer_tolerance: float, directory: Path, label: str
 ) -> tuple[Structure, dict[str, Any]]:
-    """Relax the free atoms of a slab with CHGNet, or return the slab as it is and say why.
+    """Relax the free atoms of a slab with CHGNet, or return the slab as it is with the reason.
 
-    What came out once is kept in a folder below `directory`, so that a calculation that was interrupted
-    goes on from the same start.
+    What came out once is kept in a folder below `directory`, so that an interrupted calculation
+    resumes from the same start.
 
     Parameters
     ----------
@@ -87,10 +81,6 @@ def pre_relax(
         Whether each atom may move. The others stay exactly where they are.
     layer_tolerance
         Atomic planes closer than this are one layer (A).
-    directory
-        Of the DFT relaxation; exists.
-    label
-        For the note when the pre-relaxation is passed over.
 
     Returns
     -------
@@ -99,28 +89,23 @@ def pre_relax(
     dict
         For the record: ``method``, ``used``, and ``reason`` (why not), ``steps``, ``displacement`` (largest
         move over the nearest-neighbour distance), ``seconds`` where they are known.
-
-    Raises
-    ------
-    InputError
-        If chgnet or atomate2 is not installed.
     """
-    told: dict[str, Any] = {"method": f"{CHGNET} {MODEL}", "used": False}
+    metadata: dict[str, Any] = {"method": f"{CHGNET} {MODEL}", "used": False}
     if not any(free):
-        return structure, told | {"reason": "no atom is free"}
+        return structure, metadata | {"reason": "no atom is free"}
     answer = _answer(structure, free, directory / FOLDER)
-    told |= {key: answer[key] for key in ("steps", "seconds") if key in answer}
+    metadata |= {key: answer[key] for key in ("steps", "seconds") if key in answer}
     start, reason = structure, _problem(answer, structure)
     if not reason:
         start = _moved(structure, free, np.array(answer["positions"]))
         scores = score_reconstruction(structure, start, free, layer_tolerance)
-        told["displacement"] = scores.displacement
+        metadata["displacement"] = scores.displacement
         verdict = judge_reconstruction(scores)
         reason = verdict.reason if verdict else ""
     if reason:
         announce(Stage.NOTE, label, text=f"CHGNet pre-relaxation passed over: {reason}")
-        return structure, told | {"reason": reason}
-    return start, told | {"used": True}
+        return structure, metadata | {"reason": reason}
+    return start, metadata | {"used": True}
 
 
 def _answer(structure: Structure, free: Sequence[bool], folder: Path) -> dict[str, Any]:
@@ -178,7 +163,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _problem(answer: dict[str, Any], structure: Structure) -> str:
-    """Say why an answer cannot be used; empty if it can, as far as its numbers tell."""
+    """Return why the worker's output cannot be used; empty if it can."""
     if "error" in answer:
         return str(answer["error"])
     if not answer["converged"]:

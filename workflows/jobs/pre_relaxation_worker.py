@@ -29,13 +29,7 @@ if TYPE_CHECKING:
 
 
 def chgnet(model: str) -> Calculator:
-    """Return CHGNet's ASE calculator, made by atomate2, with the named weights.
-
-    Parameters
-    ----------
-    model
-        Version of the weights, as chgnet names it. Its default would change with the package.
-    """
+    """Return CHGNet's ASE calculator, made by atomate2, with the named weights: the default would change."""
     from atomate2.forcefields.utils import MLFF, ase_calculator
     from chgnet.model import CHGNet
 
@@ -52,23 +46,8 @@ def relax_free_atoms(
 ) -> dict[str, Any]:
     """Relax the atoms marked free; the others stay where they are, and every symmetry is kept.
 
-    Parameters
-    ----------
-    atoms
-        Slab as cut; moved in place.
-    free
-        Whether each atom may move.
-    calculator
-        Gives energy and forces.
-    force_tolerance
-        Largest force left on a free atom (eV/A).
-    max_steps
-        Largest number of steps.
-
-    Returns
-    -------
-    dict
-        ``converged``, ``steps``, ``max_force`` (eV/A) and ``positions`` (A, shape (n_atoms, 3)).
+    Returns ``converged``, ``steps``, ``max_force`` (eV/A) and ``positions`` (A, shape (n_atoms, 3));
+    `force_tolerance` is the largest force left on a free atom (eV/A).
     """
     fixed = ~np.array(free, dtype=bool)
     atoms.set_constraint([KeepSymmetry(atoms, adjust_cell=False), FixAtoms(mask=fixed)])

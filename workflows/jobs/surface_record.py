@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from stores.records import CalculationOutput
     from workflows.analysis.surface_energy import SurfaceEnergy
     from workflows.analysis.verdicts import VerdictThresholds
-    from workflows.structures.slabs import SymmetricSlab
+    from workflows.structures.slabs import SlabSettings, SymmetricSlab
 
 
 def assemble_surface_record(
@@ -43,36 +43,15 @@ def assemble_surface_record(
     oriented: dict[str, Any] | None,
     relaxation: dict[str, Any] | None,
     static: dict[str, Any] | None,
-    free_depth: float,
-    layer_tolerance: float,
+    settings: SlabSettings,
     thresholds: VerdictThresholds,
     campaign: str,
 ) -> SurfaceRecord:
     """Compute surface energy, work function, reconstruction score and verdicts of one slab.
 
-    Parameters
-    ----------
-    slab
-        As cut.
-    identity
-        What makes the slab this one (`workflows.jobs.slab.slab_identity`).
-    bulk
-        Output of the job `relax_bulk`.
-    references
-        Outputs of the jobs `compute_reference`, one per element that could be computed.
-    oriented, relaxation, static
-        Outputs of the slab's jobs; None where a job gave nothing.
-    free_depth, layer_tolerance
-        Which layers were free (A).
-    thresholds
-        Limits of the verdicts.
-    campaign
-        Name kept in the record.
-
-    Returns
-    -------
-    SurfaceRecord
-        Always; what is missing shows in the verdicts.
+    Always gives a record; what is missing shows in the verdicts. `bulk` is the output of `relax_bulk`,
+    `references` those of `compute_reference`, one per element that could be computed; `oriented`,
+    `relaxation` and `static` are outputs of the slab's jobs, None where a job gave nothing.
     """
     bulk_record = BulkRecord.model_validate(bulk["bulk"])
     bulk_calculation = CalculationRecord.model_validate(bulk["calculation"])
@@ -98,7 +77,7 @@ def assemble_surface_record(
     if "oriented_bulk" not in runs:
         bulk_failed.append("the oriented bulk was not computed; run the campaign again")
     gamma, missing = _gamma(slab, runs, bulk_record, mu0)
-    if gamma is not None and gamma.surface_energy is None:  # for want of a reference: say what became of it
+    if gamma is not None and gamma.surface_energy is None:  # for want of a reference: with its problems
         lost = [c for r in references if r["reference"] is None for c in r["calculations"]]
         more = calculation_problems(CalculationRecord.model_validate(c) for c in lost)
         bulk_failed, bulk_unconverged = bulk_failed + more[0], bulk_unconverged + more[1]
@@ -106,7 +85,7 @@ def assemble_surface_record(
     if "static" in runs and "oriented_bulk" in runs:
         inconsistent = check_consistency(runs["static"], runs["oriented_bulk"], reference_runs.values())
     phi = _phi(runs.get("static"))
-    scores, relaxed = _scores(slab, runs.get("relax"), free_depth, layer_tolerance)
+    scores, relaxed = _scores(slab, runs.get("relax"), settings)
     output = runs["static"].output if "static" in runs else None
     first = runs.get("relax", bulk_calculation)
     return SurfaceRecord(
@@ -236,10 +215,10 @@ def _phi(static: CalculationRecord | None) -> WorkFunction | None:
 
 
 def _scores(
-    slab: SymmetricSlab, relaxation: CalculationRecord | None, free_depth: float, layer_tolerance: float
+    slab: SymmetricSlab, relaxation: CalculationRecord | None, settings: SlabSettings
 ) -> tuple[Reconstruction | None, Structure | None]:
     if relaxation is None or relaxation.output.structure is None:
         return None, None
     relaxed = final_structure(relaxation)
-    free = free_atoms(slab.structure, free_depth, layer_tolerance)
-    return score_reconstruction(slab.structure, relaxed, free, layer_tolerance), relaxed
+    free = free_atoms(slab.structure, settings.free_depth, settings.layer_tolerance)
+    return score_reconstruction(slab.structure, relaxed, free, settings.layer_tolerance), relaxed

@@ -63,11 +63,6 @@ def free_atoms(structure: Structure, free_depth: float = 3.0, layer_tolerance: f
     -------
     list of bool
         One for each atom, True if it is free.
-
-    Raises
-    ------
-    ValueError
-        As `atomic_layers`.
     """
     heights = _heights(structure)
     free = [False] * len(structure)

@@ -56,11 +56,6 @@ def mg_first_formula(composition: Composition | Mapping[str, float] | str) -> st
     -------
     str
         For example ``MgAg``, ``Mg17Al12``, ``Mg2Ni``, ``Mg``; without Mg pymatgen's reduced formula.
-
-    Raises
-    ------
-    InputError
-        If the text is no formula, or nothing is in it.
     """
     amounts = _amounts(composition)
     if "Mg" not in amounts or any(abs(n - round(n)) > 1e-8 for n in amounts.values()):

@@ -115,18 +115,8 @@ class Plane:
     def cuts(self, layer_tolerance: float) -> tuple[list[Cut], str]:
         """Return the gaps between atomic layers within one plane spacing, sorted by position.
 
-        Parameters
-        ----------
-        layer_tolerance
-            Atomic planes closer than this (A) belong to one layer.
-
-        Returns
-        -------
-        cuts
-            Every gap wider than `layer_tolerance`; if there is none, the widest ones (and their images
-            under the symmetry of the crystal).
-        note
-            Empty, or one line saying that no gap exceeds the tolerance.
+        If none is wider than `layer_tolerance` (A), these are the widest ones (and their images under the
+        symmetry of the crystal), and the second value is a line about it; else it is empty.
         """
         heights = np.sort(self.coordinates[:, 2] % 1.0)
         heights[heights > 1.0 - TOLERANCE] -= 1.0  # one layer, not two, at the cell's edge
@@ -159,10 +149,6 @@ def plane_of(crystal: Crystal, miller_index: tuple[int, int, int]) -> Plane:
         Standardised crystal with its exact symmetry operations.
     miller_index
         Coprime hkl in the conventional standard cell.
-
-    Returns
-    -------
-    Plane
     """
     h = np.array(miller_index)
     primitive = crystal.primitive_basis

@@ -1,23 +1,28 @@
-"""Which plane and termination of a bulk crystal a slab that others built shows."""
+"""Slabs that others built: their cell with c along the normal, their symmetry, and the plane they show."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import spglib
+from pymatgen.core import Lattice, Structure
 
 from workflows.structures.facets import Miller, distinct_facets
 from workflows.structures.planes import plane_of
 from workflows.structures.slabs import slabs_like
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
-    from pymatgen.core import Structure
 
     from workflows.structures.crystal import Crystal
     from workflows.structures.planes import Plane
     from workflows.structures.slabs import SymmetricSlab
+
 
 LARGEST_INDEX = 3
 """Planes are tried up to this Miller index."""
@@ -56,22 +61,11 @@ class SlabMatch:
 
 
 def match_slab(slab: Structure, crystal: Crystal) -> SlabMatch | None:
-    """Find the plane and termination of a symmetric slab.
+    """Find the plane and termination of a crystal that a symmetric slab (c along the normal) shows.
 
     Every symmetric slab of the crystal with as many atoms per area and about the thickness is laid over the
-    given one; the best fit is the answer. A strained, relaxed or repeated (p x q) slab is recognised.
-
-    Parameters
-    ----------
-    slab
-        c along the normal.
-    crystal
-        The bulk.
-
-    Returns
-    -------
-    SlabMatch or None
-        None if no slab fits.
+    given one; the best fit is returned, None if no slab fits. A strained, relaxed or repeated (p x q) slab is
+    recognised.
     """
     if {site.specie.symbol for site in slab} - set(crystal.species):
         return None
@@ -170,3 +164,78 @@ def _distance(slab: Structure, ideal: Structure) -> float | None:
         return None
     mean, largest = (float(value) * length / nearest for value in fit)
     return None if largest > MAX_SHIFT or mean > MAX_MEAN_SHIFT else mean * nearest
+
+
+SYMMETRY_TOLERANCE = 0.15
+"""Distance within which the two sides of a relaxed slab count as equal (A)."""
+
+
+def upright(structure: Structure, axis: int) -> Structure:
+    """Return the same slab with c along the normal; the lattice vector numbered `axis` becomes c.
+
+    The lattice vectors are renumbered in turn until the one that leads through the vacuum is c, the cell is
+    turned so that a lies along x and the normal along z, and c loses its part parallel to the surface. That
+    shifts periodic images sideways against each other across the vacuum and changes nothing else.
+    Fractional coordinates along c stay as they are, so that planes of a LOCPOT keep their heights.
+    """
+    order = list(upright_order(structure, axis))
+    rows = np.asarray(structure.lattice.matrix, dtype=float)[order]
+    fractional = np.asarray(structure.frac_coords, dtype=float)[:, order].copy()
+    a, b, c = rows
+    x = a / np.linalg.norm(a)
+    normal = np.cross(a, b)
+    z = normal / np.linalg.norm(normal)
+    frame = np.array([x, np.cross(z, x), z])
+    cartesian = fractional @ rows @ frame.T
+    cell = np.array([a, b, (c @ z) * z]) @ frame.T
+    cell[0, 1:] = cell[1, 2] = cell[2, :2] = 0.0
+    new = np.linalg.solve(cell.T, cartesian.T).T
+    new[:, :2] %= 1.0
+    new[:, 2] = fractional[:, 2]
+    return Structure(Lattice(cell), [site.specie for site in structure], new)
+
+
+def upright_order(structure: Structure, axis: int) -> tuple[int, int, int]:
+    """Return which lattice vectors become a, b and c when the one numbered `axis` becomes c."""
+    a, b = (axis + 1) % 3, (axis + 2) % 3
+    # in a left-handed cell the other order of a and b makes c point upward
+    return (a, b, axis) if np.linalg.det(structure.lattice.matrix) > 0 else (b, a, axis)
+
+
+def asymmetry(slab: Structure, free: Sequence[bool] | None = None) -> str:
+    """Return in one line why the two sides of a slab differ; empty if they do not.
+
+    They are equal if an operation that reverses the normal maps the slab onto itself. `free` tells whether
+    each atom was free to relax: the sides must agree in this too.
+    """
+    labels = _labels(slab, None)
+    if not _is_symmetric(slab, labels):
+        return f"no symmetry operation maps one side onto the other within {SYMMETRY_TOLERANCE:g} A"
+    if free is not None and not _is_symmetric(slab, _labels(slab, free)):
+        return "other atoms were free to relax on one side than on the other"
+    return ""
+
+
+def _labels(slab: Structure, free: Sequence[bool] | None) -> list[int]:
+    flags = [False] * len(slab) if free is None else list(free)
+    return [2 * site.specie.Z + flag for site, flag in zip(slab, flags, strict=True)]
+
+
+def _is_symmetric(slab: Structure, labels: list[int]) -> bool:
+    cell = (slab.lattice.matrix.tolist(), slab.frac_coords.tolist(), labels)
+    for precision in (SYMMETRY_TOLERANCE, SYMMETRY_TOLERANCE / 3, SYMMETRY_TOLERANCE / 10):
+        rotations = _rotations(cell, precision)
+        # c stands on a and b, so that an operation reverses the normal if it takes c to -c
+        if any((rotation[2] == (0, 0, -1)).all() for rotation in rotations):
+            return True
+    return False
+
+
+def _rotations(cell: Any, precision: float) -> NDArray[np.int64]:
+    with warnings.catch_warnings():  # old versions of spglib return None, new ones raise
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            found = spglib.get_symmetry(cell, symprec=precision)
+        except spglib.SpglibError:
+            found = None
+    return np.empty((0, 3, 3), dtype=np.int64) if found is None else np.asarray(found["rotations"])

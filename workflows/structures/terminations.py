@@ -53,14 +53,7 @@ def terminations_of(plane: Plane, cuts: list[Cut]) -> list[Termination]:
 
     Cuts that differ by a normal-preserving operation are the same termination. The material is taken to lie
     above the cut; the termination seen from the other side of the same gap is another one, found at the
-    mirrored cut.
-
-    Parameters
-    ----------
-    plane
-        A plane that is not polar.
-    cuts
-        All cuts of one plane spacing, sorted by position.
+    mirrored cut. `cuts` are all cuts of one plane spacing, sorted by position; the plane is not polar.
     """
     distinct = cuts[: len(cuts) // plane.n_shifts]
     layers = _layers(plane, cuts)

@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from stores.errors import InputError
+from stores.structures.cell import closest_overlap
 from stores.structures.cif import read_cif
-from stores.structures.overlaps import closest_overlap
 from tests.stores.structures.cif_texts import cif
 
 GROUPS = list(gemmi.spacegroup_table())

@@ -149,18 +149,22 @@ def slabs(
     [cyan]mgsurf slabs --prototype B2 --formula MgAg --write slabs/[/cyan]
     """
     from workflows.cli.slabs import list_slabs
+    from workflows.structures.slabs import SlabSettings
 
-    return list_slabs(
-        structure,
-        prototype=prototype,
-        formula=formula,
-        max_index=max_miller or max_index,
-        miller=miller or [],
+    settings = SlabSettings(
+        max_miller_index=max_miller or max_index,
         min_thickness=min_thickness,
         vacuum=vacuum,
         layer_tolerance=layer_tolerance,
         max_terminations=max_terminations,
         max_atoms=max_atoms,
+    )
+    return list_slabs(
+        structure,
+        prototype=prototype,
+        formula=formula,
+        settings=settings,
+        miller=miller or [],
         symprec=symprec,
         as_json=as_json,
         write=write,

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 from stores.backends.mongo import database_name
 from stores.errors import InputError, StoreError, install_command
 from stores.files import write_file
-from stores.input_files import read_text
-from stores.nesting import TooDeepError, load_yaml
+from stores.input_files import TooDeepError, load_yaml, read_text
 from stores.paths import expand_user, user_name
 from stores.secrets import masked, remember, remember_address
 from workflows.execution.remote.requests import header_keys

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
@@ -118,19 +118,8 @@ def submission_keys(
 def _submission_key(
     maker: SurfaceMaker, structure: Structure, facets: list[tuple[int, int, int]] | None, method: str
 ) -> str:
-    settings = {
-        name: getattr(maker, name)
-        for name in (
-            "max_miller_index",
-            "min_thickness",
-            "vacuum",
-            "free_depth",
-            "layer_tolerance",
-            "max_terminations",
-            "max_atoms",
-        )
-    }
-    settings |= identity_of(maker.pre_relaxation)
+    settings = asdict(maker.slabs)
+    settings |= identity_of(settings.pop("pre_relaxation"))
     return content_hash(
         {
             "campaign": maker.context.campaign,

@@ -11,8 +11,7 @@ from ruamel.yaml.constructor import RoundTripConstructor
 from ruamel.yaml.nodes import ScalarNode, SequenceNode
 
 from stores.errors import EngineError, InputError, pluralize
-from stores.input_files import read_text
-from stores.nesting import TooDeepError, load_yaml
+from stores.input_files import TooDeepError, load_yaml, read_text
 from stores.paths import expand_user
 from workflows.flows.campaign.problems import problems, suggestion
 from workflows.flows.campaign.settings import Campaign, Compound, MillerIndex
@@ -271,9 +270,8 @@ def _check_facets(structure: Structure, facets: list[MillerIndex]) -> None:
 def _show_axes(entry: CampaignStructure, max_miller_index: int) -> None:
     """Log what the planes of a crystal are in the axes of its file."""
     from stores.structures.reading import show_notes
-    from workflows.structures.axes import axes_note
-    from workflows.structures.counting import facets_of
     from workflows.structures.crystal import crystal_of
+    from workflows.structures.facets import axes_note, facets_of
 
     crystal = crystal_of(entry.structure)
     show_notes(axes_note(crystal, facets_of(crystal, max_miller_index, entry.facets), entry.label))

@@ -32,6 +32,7 @@ from workflows.structures.tolerances import MAX_SYMPREC, SYMPREC
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from workflows.structures.slabs import SlabSettings
     from workflows.structures.sources.filters import CandidateFilter
 
 PRESETS = (
@@ -104,8 +105,7 @@ def _plausible(formula: str) -> str:
 
 
 def _prototype_name(name: str) -> str:
-    from workflows.structures.prototype_data import PROTOTYPES
-    from workflows.structures.prototypes import prototype
+    from workflows.structures.prototypes import PROTOTYPES, prototype
 
     try:
         prototype(name)
@@ -345,7 +345,7 @@ class Compound(Section):
         return _only_key(self, ("formula", "file", "folder"))
 
 
-class SlabSettings(Section):
+class SlabSection(Section):
     """How slabs are cut."""
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
@@ -377,6 +377,12 @@ class SlabSettings(Section):
         description="chgnet: a machine-learned potential moves the free atoms before DFT does "
         "(needs the extra forcefields); none: DFT starts from the slab as cut",
     )
+
+    def settings(self) -> SlabSettings:
+        """Return them for the functions that cut slabs."""
+        from workflows.structures.slabs import SlabSettings
+
+        return SlabSettings(**self.model_dump())
 
 
 class EngineSettings(Section):
@@ -422,7 +428,7 @@ class Campaign(Section):
     filters: Filters = Field(
         default_factory=Filters, description="Conditions on the compounds of the sources"
     )
-    slabs: SlabSettings = Field(default_factory=SlabSettings, description="How slabs are cut")
+    slabs: SlabSection = Field(default_factory=SlabSection, description="How slabs are cut")
     engine: EngineSettings = Field(
         default_factory=EngineSettings, description="Which engine computes, and how"
     )

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from stores.records import Method
     from stores.surfaces import SurfaceStore
     from workflows.flows.enumeration.lock_model import LockedCompound
-    from workflows.structures.counting import FacetCount
+    from workflows.structures.slabs import FacetCount, SlabSettings
 
 DEFAULT_SECONDS = 0.1
 """Core-seconds per unit of work at 300 eV: GPAW, preset demo, slabs of Mg and MgAg (benchmarks/README.md)."""
@@ -171,7 +171,7 @@ class Counts:
 
 def count_all(
     compounds: Sequence[LockedCompound],
-    settings: dict[str, Any],
+    settings: SlabSettings,
     meshes: Meshes,
     workers: int | None = None,
     progress: Callable[[int], None] | None = None,
@@ -183,7 +183,7 @@ def count_all(
     compounds
         Whose own `slabs` are not looked at.
     settings
-        Keywords of `workflows.structures.counting.count_slabs`.
+        Limits on indices, thickness, terminations and atoms.
     meshes
         Of the campaign.
     workers
@@ -213,7 +213,7 @@ def _spread(
 ) -> Iterator[Counts]:
     # threads that fetch from databases may still run: a fork would copy their locks
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["workflows.structures.counting"])
+    context.set_forkserver_preload(["workflows.structures.slabs"])
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
     try:
         yield from pool.map(count, compounds, chunksize=_CHUNK)
@@ -234,14 +234,14 @@ def _end_after(parent: BaseProcess) -> None:
     os._exit(1)
 
 
-def count_one(compound: LockedCompound, settings: dict[str, Any], meshes: Meshes) -> Counts:
+def count_one(compound: LockedCompound, settings: SlabSettings, meshes: Meshes) -> Counts:
     """Count the slabs of one compound; an error becomes its `problem`."""
-    from workflows.structures.counting import count_slabs
     from workflows.structures.crystal import crystal_of
+    from workflows.structures.slabs import count_slabs
 
     try:
         crystal = crystal_of(compound.structure())
-        facets = count_slabs(crystal, miller_indices=compound.facets, **settings)
+        facets = count_slabs(crystal, settings, miller_indices=compound.facets)
     except InputError as error:
         return Counts({}, 0, Work(), str(error))
     planes = {

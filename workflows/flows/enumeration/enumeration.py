@@ -232,7 +232,7 @@ def _work_out(
     chosen, hull_lines = selection.near_hull(selection.without_gap(merged))
     listed = [_locked(candidate, position, selection.facets(candidate)) for candidate, position in chosen]
     report = None if progress is None else lambda done: progress("slabs", done, len(listed))
-    counts = count_all(listed, _counting(campaign), meshes, workers, report)
+    counts = count_all(listed, campaign.slabs.settings(), meshes, workers, report)
     compounds, works = [], []
     for (candidate, _), compound, counted in zip(chosen, listed, counts, strict=True):
         if counted.problem:

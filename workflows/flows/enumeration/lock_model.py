@@ -142,12 +142,12 @@ class LockedCompound(_Model):
         agree). Raises `InputError` if planes were chosen, and others are listed, or nothing can be counted
         with `slab_settings`.
         """
-        from workflows.structures.counting import count_slabs
         from workflows.structures.crystal import crystal_of
+        from workflows.structures.slabs import SlabSettings, count_slabs
 
         crystal = crystal_of(structure)
         try:
-            facets = count_slabs(crystal, miller_indices=self.facets, **settings)
+            facets = count_slabs(crystal, SlabSettings(**settings), miller_indices=self.facets)
         except (InputError, TypeError) as error:  # an argument by no such name is a TypeError
             raise InputError(
                 f"{where}: its slabs cannot be counted with slab_settings ({error}); {remedy}"

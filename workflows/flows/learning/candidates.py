@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -208,11 +208,7 @@ def _known(
 
 def _settings(maker: SurfaceMaker) -> dict[str, Any]:
     """Return all that decides which slabs are cut, and their ids."""
-    names = (
-        *("max_miller_index", "min_thickness", "vacuum", "free_depth", "layer_tolerance"),
-        *("max_terminations", "max_atoms", "pre_relaxation"),
-    )
-    values = {name: getattr(maker, name) for name in names}
+    values = asdict(maker.slabs)
     return {name: float(value) if isinstance(value, int) else value for name, value in values.items()}
 
 
@@ -253,7 +249,7 @@ def _record(
     slab: SymmetricSlab, maker: SurfaceMaker, engine: Engine, common: dict[str, Any]
 ) -> CandidateRecord:
     cell, key = slab.structure, common["bulk_key"]
-    identity = slab_identity(slab, key, maker.free_depth, maker.layer_tolerance, maker.pre_relaxation)
+    identity = slab_identity(slab, key, maker.slabs)
     return CandidateRecord(
         id=content_hash({**identity, "method": common["method_fingerprint"]}),
         **common,

@@ -1,11 +1,7 @@
-"""Surface records of slabs that were computed by hand: schema and verdicts are those of computed ones.
-
-Records of bulk crystals and elemental references that were computed by hand.
-"""
+"""Records of slabs, bulks and references computed by hand: schema and verdicts are those of computed ones."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +25,7 @@ from workflows.analysis.reconstruction import score_reconstruction
 from workflows.analysis.surface_energy import SurfaceEnergy, reference_element, surface_energy
 from workflows.analysis.verdicts import calculation_problems, judge_surface_energy, judge_work_function
 from workflows.analysis.work_function import WorkFunction, work_function
-from workflows.jobs.ingest.calculations import SOURCE, calculation_of, provenance_of
+from workflows.jobs.ingest.runs import SOURCE, calculation_of, provenance_of
 from workflows.jobs.ingest.settings import differences
 from workflows.jobs.surface_record import result_fields
 from workflows.structures.crystal import bulk_key, crystal_of
@@ -50,13 +46,7 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=128)
 def bulk_of(chain: RunChain) -> BulkRecord:
-    """Return the record of a bulk.
-
-    Raises
-    ------
-    InputError
-        If it has no energy, or no symmetry can be found.
-    """
+    """Return the record of a bulk; `InputError` if it has no energy, or no symmetry can be found."""
     run = chain.last
     energy = run.output.energy
     if energy is None:
@@ -86,13 +76,7 @@ def bulk_of(chain: RunChain) -> BulkRecord:
 
 @lru_cache(maxsize=128)
 def reference_of(chain: RunChain) -> ReferenceRecord:
-    """Return the record of an element's bulk as the zero of its chemical potential.
-
-    Raises
-    ------
-    InputError
-        As `bulk_of`.
-    """
+    """Return the record of an element's bulk as the zero of its chemical potential; errors as `bulk_of`."""
     bulk = bulk_of(chain)
     (element,) = chain.last.elements
     try:
@@ -115,11 +99,11 @@ def reference_of(chain: RunChain) -> ReferenceRecord:
 
 
 def metastable(chain: RunChain) -> str:
-    """Say that a reference has another structure than the element's ground state; empty if it has not."""
+    """Return a line if a reference is not the element's ground state; empty if it is."""
     (element,) = chain.last.elements
     try:
         prototype, bulk = ground_state_prototype(element), bulk_of(chain)
-    except InputError:  # of an unknown ground state nothing can be said
+    except InputError:  # the ground state is not known
         return ""
     if _is_ground_state(element, bulk):
         return ""
@@ -139,32 +123,16 @@ def _is_ground_state(element: str, bulk: BulkRecord) -> bool:
 
 
 UNKNOWN_PLANE = (0, 0, 0)
-"""Stands for a plane that could not be told."""
+"""Miller index of a slab whose plane is not known."""
 
 STRAINED = 0.01
 """In-plane cells of slab and bulk farther apart than this (relative) are not compared."""
 
 
-@dataclass(frozen=True)
-class IngestedSurface:
-    """A surface record with those it refers to.
+def surface_of(pair: Pair) -> tuple[SurfaceRecord, list[Record]]:
+    """Return the record of one slab, and those of its calculations, bulk and references.
 
-    Attributes
-    ----------
-    surface
-        The record.
-    others
-        Calculations, bulk and references.
-    """
-
-    surface: SurfaceRecord
-    others: list[Record] = field(default_factory=list)
-
-
-def surface_of(pair: Pair) -> IngestedSurface:
-    """Compute surface energy, work function, reconstruction score and verdicts of one slab.
-
-    Always gives a record; what is missing shows in the verdicts.
+    What is missing shows in the verdicts.
     """
     chain, slab = pair.slab, pair.slab.last
     calculations = [calculation_of(run) for run in chain.runs]
@@ -227,7 +195,7 @@ def surface_of(pair: Pair) -> IngestedSurface:
             **{f"reference_{e}": calculation_of(c.last).id for e, c in mu0.items()},
         },
     )
-    return IngestedSurface(surface, others)
+    return surface, others
 
 
 def _judge_work_function(
@@ -347,7 +315,7 @@ def _strain(pair: Pair) -> list[str]:
 
 
 def _naming(pair: Pair, initial: Structure) -> dict[str, Any]:
-    """Plane and termination, or what stands for them where they could not be told."""
+    """Plane and termination, or what stands for them where they are not known."""
     if pair.match is not None and pair.bulk is not None:
         slab = pair.match.slab
         planes = equivalent_planes(crystal_of(pair.bulk.last.final), slab.miller_index)

@@ -9,11 +9,10 @@ from stores.errors import InputError
 from stores.records import Provenance
 from stores.structures.reading import check_structure, read_all, show_notes, structure_files
 from stores.structures.vacuum import check_bulk
+from workflows.structures.crystal import with_symmetry
 from workflows.structures.naming import mg_first_formula
-from workflows.structures.prototype_data import PROTOTYPES, Prototype
-from workflows.structures.prototypes import decorate, prototype, structure_for
+from workflows.structures.prototypes import PROTOTYPES, Prototype, decorate, prototype, structure_for
 from workflows.structures.sources.protocol import Candidate
-from workflows.structures.symmetrize import with_symmetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
