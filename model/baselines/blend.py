@@ -40,7 +40,7 @@ UNCHOSEN = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Companion:
+class DescriptorModels:
     """Trees and a Gaussian process for those targets that have enough labels.
 
     Attributes
@@ -56,7 +56,7 @@ class Companion:
     shares: dict[str, tuple[float, float, float]]
 
     @classmethod
-    def grow(
+    def fit(
         cls,
         train_part: Dataset,
         val_part: Dataset,
@@ -82,7 +82,7 @@ class Companion:
 
         Returns
         -------
-        companion, held_out
+        descriptor_models, held_out
             And by target [folds, n]: predictions for the validation part with the shares, and the stage of
             the process, that follow without the labels of each fold.
 
@@ -96,8 +96,8 @@ class Companion:
         )
         forests, processes, shares, held_out = {}, {}, {}, {}
         for name, network in networks.items():
-            forest = Forest.grow(training, labels(train_part, name), trees, seed)
-            stages = GaussianProcess.grow(training, labels(train_part, name), seed)
+            forest = Forest.fit(training, labels(train_part, name), trees, seed)
+            stages = GaussianProcess.fit(training, labels(train_part, name), seed)
             if forest is None or not stages:
                 continue
             forests[name] = forest
@@ -105,10 +105,10 @@ class Companion:
             each = [process.predict(validation) for process in stages]
             true, rows = labels(val_part, name), []
             for fold in range(int(folds.max(initial=0)) + 1):
-                chosen, (a, b, c) = fit_shares(network, mean, each, true, folds != fold)
+                chosen, (a, b, c) = fit_blend_weights(network, mean, each, true, folds != fold)
                 rows.append(a * network + b * mean + c * each[chosen])
             held_out[name] = np.stack(rows)
-            chosen, shares[name] = fit_shares(network, mean, each, true)
+            chosen, shares[name] = fit_blend_weights(network, mean, each, true)
             processes[name] = stages[chosen]
         return cls(forests, processes, shares), held_out
 
@@ -180,7 +180,7 @@ class Companion:
         return cls(forests, processes, shares)  # type: ignore[arg-type]  # three each, see above
 
 
-def fit_shares(
+def fit_blend_weights(
     network: Array,
     trees: Array,
     stages: list[Array],

@@ -61,7 +61,7 @@ class Forest:
     width: int
 
     @classmethod
-    def grow(cls, descriptors: NDArray[np.float32], labels: Array, trees: int, seed: int) -> Self | None:
+    def fit(cls, descriptors: NDArray[np.float32], labels: Array, trees: int, seed: int) -> Self | None:
         """Grow trees; None with too few labels.
 
         Parameters
@@ -75,7 +75,7 @@ class Forest:
         seed
             Of the splits.
         """
-        check_can_grow()
+        check_can_fit()
         from sklearn.ensemble import ExtraTreesRegressor
 
         known = np.isfinite(labels)
@@ -178,7 +178,7 @@ class Forest:
 _ARRAYS = ("roots", "feature", "threshold", "right", "value")
 
 
-def check_can_grow() -> None:
+def check_can_fit() -> None:
     """Check, before hours of training, that trees can be grown.
 
     Raises

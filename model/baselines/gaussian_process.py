@@ -92,7 +92,7 @@ class GaussianProcess:
     noise: float | None = None
 
     @classmethod
-    def grow(cls, descriptors: NDArray[np.float32], labels: Array, seed: int) -> tuple[Self, ...]:
+    def fit(cls, descriptors: NDArray[np.float32], labels: Array, seed: int) -> tuple[Self, ...]:
         """Learn the lengths, see `loss`; return the process at each of `STAGES`.
 
         Parameters

@@ -25,7 +25,7 @@ from model.network.wiring import sum_in_bags
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from model.network.wiring import Wiring
+    from model.network.wiring import EdgeIndex
 
 
 class GatedSum(torch.autograd.Function):
@@ -39,63 +39,67 @@ class GatedSum(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, p: torch.Tensor, q: torch.Tensor, w: torch.Tensor, u: torch.Tensor, wiring: Wiring
+        ctx: Any, p: torch.Tensor, q: torch.Tensor, w: torch.Tensor, u: torch.Tensor, edge_index: EdgeIndex
     ) -> torch.Tensor:
         """Keep only the inputs."""
         atoms = torch.cat([p, q])
         ctx.save_for_backward(atoms, w, u)
-        ctx.wiring = wiring
-        return gated_sum(atoms, w, u, wiring)
+        ctx.edge_index = edge_index
+        return gated_sum(atoms, w, u, edge_index)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Send the gradient to atoms and to W."""
         atoms, w, u = ctx.saved_tensors
-        d_atoms, dw = gated_sum_backward(grads[0], atoms, w, u, ctx.wiring)
+        d_atoms, dw = gated_sum_backward(grads[0], atoms, w, u, ctx.edge_index)
         n = len(atoms) // 2
         return d_atoms[:n], d_atoms[n:], dw, None, None
 
 
-def gated_sum(atoms: torch.Tensor, w: torch.Tensor, u: torch.Tensor, wiring: Wiring) -> torch.Tensor:
+def gated_sum(atoms: torch.Tensor, w: torch.Tensor, u: torch.Tensor, edge_index: EdgeIndex) -> torch.Tensor:
     """Walk over the chunks: the sum in `GatedSum` with p and q stacked in atoms [2 N, 2 C]; [N, C]."""
     if (kernels := _kernels_for(atoms)) is not None:
-        summed: torch.Tensor = kernels.gated_sum(atoms, w, u, wiring)
+        summed: torch.Tensor = kernels.gated_sum(atoms, w, u, edge_index)
         return summed
     n_channels = w.shape[1] // 2
     out = atoms.new_empty(len(atoms) // 2, n_channels)
-    for n0, n1, e0, e1 in wiring.chunks:
-        z = _linear(atoms, w, u, wiring, e0, e1)
+    for n0, n1, e0, e1 in edge_index.chunks:
+        z = _linear(atoms, w, u, edge_index, e0, e1)
         message, _ = _softplus(z[:, n_channels:])
         message.mul_(z[:, :n_channels].sigmoid())
-        weight = None if wiring.multiplicity is None else wiring.multiplicity[e0:e1]
+        weight = None if edge_index.multiplicity is None else edge_index.multiplicity[e0:e1]
         index = torch.arange(e1 - e0, device=z.device)
-        out[n0:n1] = sum_in_bags(index, message, wiring.offsets[n0 : n1 + 1] - e0, weight)
+        out[n0:n1] = sum_in_bags(index, message, edge_index.offsets[n0 : n1 + 1] - e0, weight)
     return out
 
 
 def gated_sum_backward(
-    grad: torch.Tensor, atoms: torch.Tensor, w: torch.Tensor, u: torch.Tensor, wiring: Wiring
+    grad: torch.Tensor, atoms: torch.Tensor, w: torch.Tensor, u: torch.Tensor, edge_index: EdgeIndex
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute each chunk again; gradients of atoms [2 N, 2 C] and w [K, 2 C] from that of the sum [N, C]."""
     if (kernels := _kernels_for(atoms)) is not None:
-        gradients: tuple[torch.Tensor, torch.Tensor] = kernels.gated_sum_backward(grad, atoms, w, u, wiring)
+        gradients: tuple[torch.Tensor, torch.Tensor] = kernels.gated_sum_backward(
+            grad, atoms, w, u, edge_index
+        )
         return gradients
     n_channels, n_nodes = w.shape[1] // 2, len(atoms) // 2
     d_atoms, dw = torch.empty_like(atoms), torch.zeros_like(w)
-    for n0, n1, e0, e1 in wiring.chunks:
-        z = _linear(atoms, w, u, wiring, e0, e1)
+    for n0, n1, e0, e1 in edge_index.chunks:
+        z = _linear(atoms, w, u, edge_index, e0, e1)
         gate = z[:, :n_channels].sigmoid()
         message, slope = _softplus(z[:, n_channels:])
         index = torch.arange(e1 - e0 + 1, device=z.device)
-        weight = None if wiring.multiplicity is None else wiring.multiplicity[e0:e1]
-        upstream = sum_in_bags(wiring.centre[e0:e1], grad, index, weight)  # gathered and weighted in one step
+        weight = None if edge_index.multiplicity is None else edge_index.multiplicity[e0:e1]
+        upstream = sum_in_bags(
+            edge_index.centre[e0:e1], grad, index, weight
+        )  # gathered and weighted in one step
         upstream.mul_(gate)
         torch.mul(upstream, slope, out=z[:, n_channels:])
         upstream.mul_(message)
         torch.addcmul(upstream, upstream, gate, value=-1, out=z[:, :n_channels])  # gate (1 - gate)
-        d_atoms[n0:n1] = sum_in_bags(index[:-1], z, wiring.offsets[n0 : n1 + 1] - e0, None)
+        d_atoms[n0:n1] = sum_in_bags(index[:-1], z, edge_index.offsets[n0 : n1 + 1] - e0, None)
         d_atoms[n_nodes + n0 : n_nodes + n1] = sum_in_bags(
-            wiring.incoming[e0:e1] - e0, z, wiring.incoming_offsets[n0 : n1 + 1] - e0, None
+            edge_index.incoming[e0:e1] - e0, z, edge_index.incoming_offsets[n0 : n1 + 1] - e0, None
         )
         dw.addmm_(u[e0:e1].t(), z)
     return d_atoms, dw
@@ -128,11 +132,11 @@ def _softplus(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _linear(
-    atoms: torch.Tensor, w: torch.Tensor, u: torch.Tensor, wiring: Wiring, e0: int, e1: int
+    atoms: torch.Tensor, w: torch.Tensor, u: torch.Tensor, edge_index: EdgeIndex, e0: int, e1: int
 ) -> torch.Tensor:
     """Return p_i + q_j + u W of the edges e0 to e1: [e1 - e0, 2 C]."""
     starts = torch.arange(0, 2 * (e1 - e0) + 1, 2, device=atoms.device)
-    return sum_in_bags(wiring.pairs[2 * e0 : 2 * e1], atoms, starts, None).addmm_(u[e0:e1], w)
+    return sum_in_bags(edge_index.pairs[2 * e0 : 2 * e1], atoms, starts, None).addmm_(u[e0:e1], w)
 
 
 class SlabSum(torch.autograd.Function):
@@ -183,10 +187,10 @@ class EdgeMoments:
     total: torch.Tensor
 
     @classmethod
-    def of(cls, u: torch.Tensor, wiring: Wiring) -> EdgeMoments:
+    def of(cls, u: torch.Tensor, edge_index: EdgeIndex) -> EdgeMoments:
         """Sum once per batch; all convolutions share the edge features."""
-        weight = wiring.weight
-        exact = u.to(wiring.weight.dtype)
+        weight = edge_index.weight
+        exact = u.to(edge_index.weight.dtype)
         total = weight.sum()
         mean = (weight @ exact) / total
         centred = exact - mean
@@ -195,10 +199,10 @@ class EdgeMoments:
             u=u,
             mean=mean,
             covariance=centred.t() @ weighted / total,
-            outgoing=wiring.sum_outgoing(weighted),
-            incoming=wiring.sum_incoming(weighted),
-            degree_out=wiring.sum_outgoing(weight[:, None])[:, 0],
-            degree_in=wiring.sum_incoming(weight[:, None])[:, 0],
+            outgoing=edge_index.sum_outgoing(weighted),
+            incoming=edge_index.sum_incoming(weighted),
+            degree_out=edge_index.sum_outgoing(weight[:, None])[:, 0],
+            degree_in=edge_index.sum_incoming(weight[:, None])[:, 0],
             total=total,
         )
 
@@ -235,14 +239,14 @@ class NormedGatedSum(torch.autograd.Function):
         gamma: torch.Tensor,
         beta: torch.Tensor,
         edges: EdgeMoments,
-        wiring: Wiring,
+        edge_index: EdgeIndex,
         eps: float,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Shapes: v [N, C]; centre, neighbour [2 C, C]; w [K, 2 C]; gamma, beta [2 C]."""
         n, total = len(v), edges.total
         v_mean, v_mean_of_neighbours = (edges.degree_out @ v) / total, (edges.degree_in @ v) / total
         begins, ends = v - v_mean, v - v_mean_of_neighbours  # [N, C], centred for either end of the edges
-        around = wiring.sum_neighbours(ends).mul_(wiring.node_weight[:, None])
+        around = edge_index.sum_neighbours(ends).mul_(edge_index.node_weight[:, None])
         linear = torch.cat([centre, neighbour, w.t()], dim=1)  # X
         covariance = _covariance(begins, ends, around, edges)
         spread = linear @ covariance  # [2 C, D]
@@ -254,9 +258,9 @@ class NormedGatedSum(torch.autograd.Function):
         torch.addmm(beta - u_part * scale, begins, (centre * scale[:, None]).t(), out=atoms[:n])
         torch.mm(ends, (neighbour * scale[:, None]).t(), out=atoms[n:])
         kind = edges.u.dtype  # bfloat16 on a GPU, if so chosen
-        out = gated_sum(atoms.to(kind), (w * scale).to(kind), edges.u, wiring).to(v.dtype)
+        out = gated_sum(atoms.to(kind), (w * scale).to(kind), edges.u, edge_index).to(v.dtype)
         ctx.save_for_backward(begins, ends, around, linear, w, gamma, atoms, spread, inverse)
-        ctx.edges, ctx.wiring = edges, wiring
+        ctx.edges, ctx.edge_index = edges, edge_index
         mean = centre @ v_mean + neighbour @ v_mean_of_neighbours + u_part
         ctx.mark_non_differentiable(mean, variance)
         return out, mean, variance
@@ -266,7 +270,7 @@ class NormedGatedSum(torch.autograd.Function):
         """Compute the edges again."""
         begins, ends, around, linear, w, gamma, atoms, spread, inverse = ctx.saved_tensors
         edges: EdgeMoments = ctx.edges
-        wiring: Wiring = ctx.wiring
+        edge_index: EdgeIndex = ctx.edge_index
         n, n_channels = begins.shape
         centre, neighbour = linear[:, :n_channels], linear[:, n_channels : 2 * n_channels]
         scale = gamma * inverse
@@ -274,7 +278,9 @@ class NormedGatedSum(torch.autograd.Function):
         upstream = grads[0].contiguous().to(kind)
         d_atoms, d_w = (
             part.to(begins.dtype)
-            for part in gated_sum_backward(upstream, atoms.to(kind), (w * scale).to(kind), edges.u, wiring)
+            for part in gated_sum_backward(
+                upstream, atoms.to(kind), (w * scale).to(kind), edges.u, edge_index
+            )
         )
         d_p, d_q = d_atoms[:n], d_atoms[n:]
         d_beta = d_p.sum(0)  # every edge counts once in d_p and once in d_q: both sums are equal
@@ -293,7 +299,7 @@ class NormedGatedSum(torch.autograd.Function):
         # through the variance
         m = linear.t() @ (linear * (pull * (2 / edges.total))[:, None])  # 2 M / T
         of_begins, of_ends, of_u = torch.split(m, [n_channels, n_channels, len(w)])
-        back = wiring.sum_neighbours_backward(begins * wiring.node_weight[:, None])
+        back = edge_index.sum_neighbours_backward(begins * edge_index.node_weight[:, None])
         left, right = slice(n_channels), slice(n_channels, 2 * n_channels)
         d_v.addmm_(begins * edges.degree_out[:, None], of_begins[:, left]).addmm_(around, of_ends[:, left])
         d_v.addmm_(ends * edges.degree_in[:, None], of_ends[:, right]).addmm_(back, of_begins[:, right])

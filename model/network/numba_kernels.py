@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model.network.wiring import Wiring
+    from model.network.wiring import EdgeIndex
 
     Floats = NDArray[np.float32]
     Integers = NDArray[np.int64]
@@ -178,30 +178,32 @@ def _backward(
             _add_outer(dw, z, u, edge)
 
 
-def gated_sum(atoms: torch.Tensor, w: torch.Tensor, u: torch.Tensor, wiring: Wiring) -> torch.Tensor:
+def gated_sum(atoms: torch.Tensor, w: torch.Tensor, u: torch.Tensor, edge_index: EdgeIndex) -> torch.Tensor:
     """Return the sum in `model.network.convolution.GatedSum`: [N, C].
 
     Parameters
     ----------
-    atoms, w, u, wiring
+    atoms, w, u, edge_index
         As in `model.network.convolution.gated_sum`, in single precision and in the memory of a processor.
     """
     out = atoms.new_empty(len(atoms) // 2, w.shape[1] // 2)
-    given = [*map(_array, (atoms, w, u)), *_edges(u, wiring)]
+    given = [*map(_array, (atoms, w, u)), *_edges(u, edge_index)]
     forward, rows = _compiled(_forward), out.numpy()
-    _for_each_chunk(wiring, lambda chunk, begin, end: forward(rows, *given, begin, end))
+    _for_each_chunk(edge_index, lambda chunk, begin, end: forward(rows, *given, begin, end))
     return out
 
 
 def gated_sum_backward(
-    grad: torch.Tensor, atoms: torch.Tensor, w: torch.Tensor, u: torch.Tensor, wiring: Wiring
+    grad: torch.Tensor, atoms: torch.Tensor, w: torch.Tensor, u: torch.Tensor, edge_index: EdgeIndex
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the gradients of atoms [2 N, 2 C] and w [K, 2 C] from that of the sum [N, C]."""
     d_atoms = atoms.new_empty(atoms.shape)
-    dw = w.new_zeros(len(wiring.chunks), *w.shape)  # added in the order of chunks: the same with any threads
-    given = [*map(_array, (grad, atoms, w, u)), *_edges(u, wiring)]
+    dw = w.new_zeros(
+        len(edge_index.chunks), *w.shape
+    )  # added in the order of chunks: the same with any threads
+    given = [*map(_array, (grad, atoms, w, u)), *_edges(u, edge_index)]
     backward, rows, parts = _compiled(_backward), d_atoms.numpy(), dw.numpy()
-    _for_each_chunk(wiring, lambda chunk, begin, end: backward(rows, parts[chunk], *given, begin, end))
+    _for_each_chunk(edge_index, lambda chunk, begin, end: backward(rows, parts[chunk], *given, begin, end))
     return d_atoms, dw.sum(0)
 
 
@@ -209,15 +211,15 @@ def _array(tensor: torch.Tensor) -> NDArray[Any]:
     return tensor.detach().contiguous().numpy()
 
 
-def _edges(u: torch.Tensor, wiring: Wiring) -> list[NDArray[Any]]:
+def _edges(u: torch.Tensor, edge_index: EdgeIndex) -> list[NDArray[Any]]:
     """Return neighbours, offsets and multiplicities as arrays."""
-    multiplicity = u.new_ones(len(u)) if wiring.multiplicity is None else wiring.multiplicity
-    return [*map(_array, (wiring.neighbour, wiring.offsets, multiplicity))]
+    multiplicity = u.new_ones(len(u)) if edge_index.multiplicity is None else edge_index.multiplicity
+    return [*map(_array, (edge_index.neighbour, edge_index.offsets, multiplicity))]
 
 
-def _for_each_chunk(wiring: Wiring, work: Callable[[int, int, int], None]) -> None:
+def _for_each_chunk(edge_index: EdgeIndex, work: Callable[[int, int, int], None]) -> None:
     """Do work(number, first node, end node) for all chunks, in `edge_threads` threads."""
-    spans = [(k, begin, end) for k, (begin, end, _, _) in enumerate(wiring.chunks)]
+    spans = [(k, begin, end) for k, (begin, end, _, _) in enumerate(edge_index.chunks)]
     threads = min(edge_threads(), len(spans))
     if threads <= 1:
         for span in spans:

@@ -17,7 +17,7 @@ EDGES_PER_CHUNK = 3000
 
 
 @dataclass(frozen=True, eq=False)
-class Wiring:
+class EdgeIndex:
     """Who is connected to whom in a batch with N nodes and E edges; made once, used by every layer.
 
     Attributes
@@ -54,8 +54,8 @@ class Wiring:
     chunks: tuple[tuple[int, int, int, int], ...]
 
     @classmethod
-    def of(cls, batch: GraphBatch) -> Wiring:
-        """Build the wiring of a batch."""
+    def of(cls, batch: GraphBatch) -> EdgeIndex:
+        """Build the edge_index of a batch."""
         n_nodes = len(batch.numbers)
         neighbour, centre = batch.neighbour, batch.centre
         incoming = torch.argsort(neighbour, stable=True)

@@ -7,7 +7,7 @@ one is read, an unfinished one goes on.
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from model.graphs.cache import GraphCache
 from model.promotion.comparison import compare_with_champion
 from model.promotion.registration import facts_of_run, weight_files
 from model.training.pretrained import Transfer
-from model.training.runs import RunSettings, run_training
+from model.training.runs import run_training
 from stores.errors import InputError
 from stores.learning.registry import ConflictError, DamagedWeightsError
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.graphs.graph import GraphSettings
+    from model.training.runs import RunSettings
     from model.training.train import Progress
     from stores.learning.model_card import ModelCard
     from stores.learning.registry import Action, ModelRegistry
@@ -38,32 +39,6 @@ if TYPE_CHECKING:
     Values = Mapping[str, NDArray[np.float64]]
 
 _TRIES = 3  # decisions that others may make first
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How challengers are trained.
-
-    Attributes
-    ----------
-    preset
-        A key of `model.training.presets.PRESETS`.
-    members
-        Networks of the ensemble.
-    epochs
-        Instead of the preset's.
-    seed
-        Of the training.
-    """
-
-    preset: str = "best"
-    members: int = 5
-    epochs: int | None = None
-    seed: int = 0
-
-    def plain(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
 
 
 @dataclass
@@ -100,7 +75,7 @@ class SnapshotData:
 def train_challenger(
     registry: ModelRegistry,
     data: SnapshotData,
-    recipe: Recipe,
+    settings: RunSettings,
     folder: Path,
     *,
     tell: Tell,
@@ -115,8 +90,8 @@ def train_challenger(
         Of the champion; gets the challenger as a candidate.
     data
         What is trained on.
-    recipe
-        How.
+    settings
+        Preset, members, epochs and seed; the split is the hold-out's, the targets are those of `data`.
     folder
         Keeps both trainings; the same call goes on with what is there.
     tell
@@ -138,18 +113,11 @@ def train_challenger(
     StoreError
         If the disk is full, or the store cannot be written.
     """
-    settings = RunSettings(
-        recipe.preset,
-        split=HOLDOUT,
-        seed=recipe.seed,
-        epochs=recipe.epochs,
-        members=recipe.members,
-        targets=data.heads,
-    )
+    settings = replace(settings, split=HOLDOUT, targets=data.heads)
     tell("training from scratch")
     best = folder / "scratch"
     scratch = run_training(data, settings, best, progress=progress)
-    warm_from, note = _champion_to_begin_with(registry, recipe, folder)
+    warm_from, note = _champion_to_begin_with(registry, settings.preset, folder)
     if warm_from is not None:
         name, start = warm_from
         tell(f"training from {name}")
@@ -195,11 +163,11 @@ def decide(registry: ModelRegistry, card: ModelCard, data: SnapshotData, *, tell
         If the challenger's weights are not whole.
     """
     for attempt in range(_TRIES):
-        standing = registry.book().standing(card.version)
-        if standing.state != "candidate":
-            if standing.state == "retired":  # the very weights were in use before, and somebody went back
-                return "reject", f"{card.name} is these weights already, and was retired: {standing.reason}"
-            return ("reject" if standing.state == "rejected" else "promote"), standing.reason
+        status = registry.book().status(card.version)
+        if status.state != "candidate":
+            if status.state == "retired":  # the very weights were in use before, and somebody went back
+                return "reject", f"{card.name} is these weights already, and was retired: {status.reason}"
+            return ("reject" if status.state == "rejected" else "promote"), status.reason
         champion = registry.champion_version()
         judgement, notes = compare_with_champion(registry, card, data, tell=tell)
         reason = "; ".join([judgement.reason, *notes])
@@ -227,7 +195,7 @@ def _unlike_champion(registry: ModelRegistry, data: SnapshotData) -> list[str]:
 
 
 def _champion_to_begin_with(
-    registry: ModelRegistry, recipe: Recipe, folder: Path
+    registry: ModelRegistry, preset: str, folder: Path
 ) -> tuple[tuple[str, Transfer] | None, str]:
     """Return the champion as the start of a training, or why it is none."""
     if registry.champion_version() is None:
@@ -241,7 +209,7 @@ def _champion_to_begin_with(
         return None, f"trained from scratch: {error}"
     if saw := what_was_seen(card):
         return None, f"trained from scratch: {saw}"
-    if card.config.get("preset") != recipe.preset:
+    if card.config.get("preset") != preset:
         return None, f"trained from scratch: {card.name} has another preset ({card.config.get('preset')})"
     return (card.name, Transfer.of(place)), ""
 

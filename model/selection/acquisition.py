@@ -6,7 +6,7 @@ strategy                  takes first
 ``random``                any
 ``uncertain``             the greatest standard deviation that the slabs taken before leave
 ``diverse``               the farthest from all known and taken slabs, weighted by standard deviation
-``improvement``           the largest expected improvement toward a goal (`model.selection.improvement`)
+``improvement``           the largest expected improvement toward an objective (`model.selection.improvement`)
 ========================= ==========================================================================
 
 All but the first are greedy and look at what was taken before, so that a batch is not one facet many times
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from model.selection.improvement import Goal
+    from model.selection.improvement import Objective
 
     Array = NDArray[np.float64]
     Indices = NDArray[np.intp]
@@ -62,7 +62,7 @@ class Rule(Protocol):
         ...
 
 
-class Left:
+class ConditionalVariance:
     """The share of a candidate's variance that is left once others are known.
 
     What two slabs have in common falls with their distance d as exp(-d^2 / (2 length^2)); the rest is the
@@ -119,23 +119,23 @@ class Uncertain:
     Source: Krause, Singh and Guestrin, J. Mach. Learn. Res. 9, 235 (2008), section 4.
     """
 
-    def __init__(self, relative: Array, left: Left) -> None:
-        self._relative, self._left = relative, left
+    def __init__(self, relative: Array, variance: ConditionalVariance) -> None:
+        self._relative, self._variance = relative, variance
         self._median = float(np.median(relative)) or 1.0
 
     def scores(self, which: Indices) -> Array:
         """Score candidates, see `Rule`."""
-        return np.asarray(self._relative[which] * np.sqrt(self._left.share(which)))
+        return np.asarray(self._relative[which] * np.sqrt(self._variance.share(which)))
 
     def reason(self, index: int) -> str:
         """Say why, see `Rule`."""
-        share = float(np.sqrt(self._left.share(np.array([index]))[0]))
+        share = float(np.sqrt(self._variance.share(np.array([index]))[0]))
         words = f"σ {self._relative[index] / self._median:.1f} × the median"
         return words if share > 0.95 else f"{words}, {100 * share:.0f} % of it left after those above"
 
     def take(self, index: int) -> None:
         """Count as computed, see `Rule`."""
-        self._left.take(index)
+        self._variance.take(index)
 
 
 class Diverse:
@@ -183,13 +183,19 @@ class Improvement:
     """Expected improvement of the front, after what was taken is believed to come out as predicted."""
 
     def __init__(
-        self, mean: Array, sigma: Array, goal: Goal, values: Array, left: Left, least_chance: float = 0.0
+        self,
+        mean: Array,
+        sigma: Array,
+        objective: Objective,
+        values: Array,
+        variance: ConditionalVariance,
+        least_chance: float = 0.0,
     ) -> None:
-        self._mean, self._sigma = goal.upward(mean), goal.sigma(sigma)
-        self._left, self._least_chance = left, least_chance
-        known = goal.upward(values)
+        self._mean, self._sigma = objective.upward(mean), objective.sigma(sigma)
+        self._variance, self._least_chance = variance, least_chance
+        known = objective.upward(values)
         known = known[np.isfinite(known).all(axis=1)]
-        self._reference = goal.reference(known) if len(known) else self._mean.min(axis=0)
+        self._reference = objective.reference(known) if len(known) else self._mean.min(axis=0)
         self._front = front_of(known, self._reference)
         self._any = len(known) > 0
         # of one known value, or none, no share of a gain can be told
@@ -212,12 +218,12 @@ class Improvement:
 
     def take(self, index: int) -> None:
         """Count as computed, see `Rule`."""
-        self._left.take(index)
+        self._variance.take(index)
         self._any = True
         self._front = front_of(np.vstack([self._front, self._mean[index]]), self._reference)
 
     def _sigma_left(self, which: Indices) -> Array:
-        return np.asarray(self._sigma[which] * np.sqrt(self._left.share(which))[:, None])
+        return np.asarray(self._sigma[which] * np.sqrt(self._variance.share(which))[:, None])
 
     def _chance(self, which: Indices) -> Array:
         return improvement_chance(self._mean[which], self._sigma_left(which), self._front, self._reference)
@@ -326,7 +332,7 @@ def choose(
     seed: int = 0,
     known: Known | None = None,
     scale: Sequence[float] | None = None,
-    goal: Goal | None = None,
+    objective: Objective | None = None,
     length: float | None = None,
     per_cost: bool = False,
     budget: float | None = None,
@@ -349,7 +355,7 @@ def choose(
     scale
         T numbers, the spread of each target; uncertainties are added up in units of it. By default the
         standard deviation of the pool's predictions.
-    goal
+    objective
         Of ``improvement``: what is to grow and what to shrink.
     length
         Distance at which a slab tells exp(-1/2) of what there is to know of another. By default a sixth of
@@ -364,7 +370,7 @@ def choose(
     Raises
     ------
     InputError
-        If the strategy is unknown, lacks a goal, or needs uncertainties where there are none.
+        If the strategy is unknown, lacks an objective, or needs uncertainties where there are none.
     """
     check_strategy(strategy)
     if n < 1:
@@ -379,14 +385,16 @@ def choose(
     nothing = Known(np.zeros((0, pool.mean.shape[1])), np.zeros((0, pool.features.shape[1])))
     rule: Rule
     if strategy == "uncertain":
-        rule = Uncertain(relative, Left(pool.features, length))
+        rule = Uncertain(relative, ConditionalVariance(pool.features, length))
     elif strategy == "diverse":
         rule = Diverse(relative, pool.features, (known or nothing).features)
     else:
-        if goal is None:
-            raise InputError("the strategy improvement needs a goal: what is to grow, what to shrink")
+        if objective is None:
+            raise InputError("the strategy improvement needs an objective: what is to grow, what to shrink")
         values = (known or nothing).values
-        rule = Improvement(pool.mean, pool.sigma, goal, values, Left(pool.features, length), least_chance)
+        rule = Improvement(
+            pool.mean, pool.sigma, objective, values, ConditionalVariance(pool.features, length), least_chance
+        )
     return _greedy(rule, pool.cost, n, per_cost, budget)
 
 

@@ -27,9 +27,8 @@ import numpy as np
 import torch
 
 from model.evaluation.metrics import labels
-from model.graphs.element_features import FEATURES
 from model.selection.acquisition import Known, Pool, choose
-from model.selection.simulation_plan import Stage, front_share, goal_of, parts, start_set, world_of
+from model.selection.simulation_plan import Stage, front_share, objective_of, parts, start_set, world_of
 from model.training.ablation import Step
 from model.training.checked_json import read_json, write_json
 from model.training.ensemble import load_ensemble, save_ensemble, train_ensemble
@@ -227,14 +226,10 @@ def train_on_revealed(
     return train_ensemble(
         world.dataset,
         split,
-        world.preset.network,
-        replace(config, epochs=epochs),
-        torch.from_numpy(FEATURES[world.preset.features]().table),
-        world.preset.graph,
+        replace(world.preset, training=replace(config, epochs=epochs)),
         members=world.plan.members,
         progress=on_epoch,
         starts=starts,
-        trees=world.preset.trees,
     )
 
 
@@ -262,7 +257,7 @@ def choose_next(
         seed=1000 * stage.seed + stage.number,
         known=Known(values, _places(ensemble, known_graphs)),
         scale=ensemble.members[0].scaler.std,
-        goal=goal_of(targets),
+        objective=objective_of(targets),
     )
     return [hidden[pick.index] for pick in picks]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,9 @@ import numpy as np
 from model.data.splits import Split, draw, fixed_split
 from model.evaluation.metrics import labels
 from model.selection.acquisition import STRATEGIES, check_strategy
-from model.selection.improvement import Goal, front_of, hypervolume
+from model.selection.improvement import Objective, front_of, hypervolume
 from model.training.presets import find_preset
-from model.training.runs import data_key, heads_of, labelled
+from model.training.runs import data_key, labelled_data
 from stores.errors import InputError
 from stores.records import content_hash
 
@@ -149,15 +149,11 @@ def world_of(datasets: Datasets, plan: SimulationPlan) -> World:
     InputError
         If no compound with labels of every target is held out.
     """
-    preset = find_preset(plan.preset)
-    found = datasets(preset.graph, preset.network.targets)
-    heads = heads_of(found, preset.network.targets)
-    preset = replace(preset, network=replace(preset.network, targets=heads))
-    dataset = labelled(found, heads)
+    preset, dataset = labelled_data(datasets, find_preset(plan.preset))
     split = fixed_split(dataset)
     if not split.test:
         raise InputError("none of the compounds falls into the hold-out; add slabs of more compounds")
-    for name in heads:
+    for name in preset.network.targets:
         if np.isnan(labels(dataset.subset(split.test), name)).all():
             raise InputError(f"no slab of the {len(split.test)} held out has a label of {name}; add data")
     key = content_hash([FORMAT, data_key(dataset), plan.training()])[:32]
@@ -180,26 +176,26 @@ def parts(world: World, revealed: Sequence[int], seed: int) -> Split:
     return Split("simulation", seed, train, val, ())
 
 
-def goal_of(targets: tuple[str, ...]) -> Goal | None:
-    """Return the goal of expected improvement, None without both of its targets."""
+def objective_of(targets: tuple[str, ...]) -> Objective | None:
+    """Return the objective of expected improvement, None without both of its targets."""
     if "surface_energy" in targets and "work_function" in targets:
-        return Goal.of(targets, maximise=["work_function"], minimise=["surface_energy"])
+        return Objective.of(targets, maximise=["work_function"], minimise=["surface_energy"])
     return None
 
 
 def front_share(world: World, revealed: Sequence[int]) -> float | None:
     """Return how much of the pool's Pareto front the revealed slabs span: high work function, low energy."""
-    if (goal := goal_of(world.targets)) is None:
+    if (objective := objective_of(world.targets)) is None:
         return None
 
     def points(indices: Sequence[int]) -> NDArray[np.float64]:
         part = world.dataset.subset(indices)
-        values = goal.upward(np.stack([labels(part, name) for name in world.targets], axis=1))
+        values = objective.upward(np.stack([labels(part, name) for name in world.targets], axis=1))
         return values[np.isfinite(values).all(axis=1)]
 
     everything = points(world.pool)
     if not len(everything):
         return None
-    reference = goal.reference(everything)
+    reference = objective.reference(everything)
     whole = hypervolume(front_of(everything, reference), reference)
     return hypervolume(front_of(points(revealed), reference), reference) / whole if whole > 0 else None

@@ -6,7 +6,7 @@ Finished runs as a flat table: one row for each run and target, for pandas.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -48,55 +48,39 @@ REFERENCE = "sem-cgcnn"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is run: every preset with every seed, fold and training-set size.
+    """Runs with every preset, seed, fold, training-set size and start; what they share is in `settings`.
 
     Attributes
     ----------
     presets, seeds
         At least one each.
-    split, epochs, members
-        See `RunSettings`.
-    folds
-        Cross-validation with so many folds; 0: none.
     fractions
         Shares of the training part.
-    params
-        See `RunSettings`.
     transfers
         How each run begins: None from scratch, else from a pre-trained model.
-    twins
-        See `RunSettings`.
+    settings
+        Of all runs; preset, seed, fold, fraction and transfer are replaced.
     """
 
     presets: tuple[str, ...] = (*TABLE_1, "best")
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    split: str = "random"
-    epochs: int | None = None
-    members: int = 1
-    folds: int = 0
     fractions: tuple[float, ...] = (1.0,)
-    params: Mapping[str, Any] = field(default_factory=dict)
     transfers: tuple[Transfer | None, ...] = (None,)
-    twins: str = ""
+    settings: RunSettings = field(default_factory=lambda: RunSettings(REFERENCE))
 
     def runs(self) -> list[RunSettings]:
         """List the runs: all presets with the first seed first, so that a first table comes early."""
         return [
-            RunSettings(
-                preset,
-                self.split,
-                seed,
-                self.epochs,
-                self.members,
-                train_fraction=fraction,
-                folds=self.folds,
+            replace(
+                self.settings,
+                preset=preset,
+                seed=seed,
                 fold=fold,
-                params=dict(self.params),
+                train_fraction=fraction,
                 transfer=transfer,
-                twins=self.twins,
             )
             for seed in self.seeds
-            for fold in range(max(self.folds, 1))
+            for fold in range(max(self.settings.folds, 1))
             for fraction in self.fractions
             for preset in self.presets
             for transfer in self.transfers

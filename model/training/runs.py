@@ -15,12 +15,9 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from model.data.provenance import NOTE, this_training, trainings_of
 from model.data.splits import PARTS, Split, k_fold, part_of_training, split_dataset, write_split
 from model.evaluation.metrics import evaluate, prediction_rows, total_loss
-from model.graphs.element_features import FEATURES
 from model.training.checked_json import REMEDY, read_json, write_json, write_text
 from model.training.ensemble import save_ensemble, train_ensemble
 from model.training.presets import find_preset, with_params
@@ -153,11 +150,7 @@ def run_training(
     InputError
         If the preset is unknown, there are too few labelled slabs, or the folder holds another run.
     """
-    preset = chosen_preset(settings)
-    dataset = datasets(preset.graph, preset.network.targets)
-    heads = heads_of(dataset, preset.network.targets)
-    preset = replace(preset, network=replace(preset.network, targets=heads))
-    dataset = labelled(dataset, heads)
+    preset, dataset = labelled_data(datasets, chosen_preset(settings))
     asked = {"settings": settings.plain(), "data": data_key(dataset)}
     if (finished := read_run(folder)) is not None:
         if {key: finished.get(key) for key in asked} != asked:
@@ -258,22 +251,20 @@ def _run(
     ensemble = train_ensemble(
         dataset,
         split,
-        preset.network,
-        preset.training,
-        torch.from_numpy(FEATURES[preset.features]().table),
-        preset.graph,
+        preset,
         members=settings.members,
         bagging=settings.bagging,
         folder=folder / "training",
         progress=progress,
         starts=starts,
-        trees=preset.trees,
     )
     predicted = ensemble.predict([entry.graph for entry in dataset])
     metrics = evaluate(dataset, split, predicted)
     first = ensemble.members[0]
     learned = [member.training for member in ensemble.members]
-    if ensemble.companion is not None:  # its trees see all of the training part, bagged members may not
+    if (
+        ensemble.descriptor_models is not None
+    ):  # its trees see all of the training part, bagged members may not
         seen = this_training((dataset[i] for i in (*split.train, *split.val)), split.name, dataset.snapshot)
         learned.append({NOTE: [seen.model_dump(mode="json")]})
     spread = dict(zip(first.targets, first.scaler.std, strict=True))
@@ -306,37 +297,37 @@ def _run(
     return dict(json.loads(json.dumps(result)))
 
 
-def heads_of(dataset: Dataset, targets: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the targets' heads: several, target@method, where labels of one come from several methods."""
-    return tuple(
-        head
-        for name in targets
-        for head in [n for n in dataset.targets if n == name or n.startswith(f"{name}@")] or [name]
-    )
+def labelled_data(datasets: Datasets, preset: Preset) -> tuple[Preset, Dataset]:
+    """Read the slabs with a label of a preset's targets; return the preset with the heads of these targets.
 
-
-def labelled(dataset: Dataset, targets: tuple[str, ...]) -> Dataset:
-    """Return the slabs that have one of the targets.
+    A target has several heads, target@method, where its labels come from several methods.
 
     Raises
     ------
     InputError
-        If there are too few.
+        If there are too few slabs.
     """
-    for name in targets:
+    targets = preset.network.targets
+    dataset = datasets(preset.graph, targets)
+    heads = tuple(
+        head
+        for name in targets
+        for head in [n for n in dataset.targets if n == name or n.startswith(f"{name}@")] or [name]
+    )
+    for name in heads:
         if all(entry.targets.get(name) is None for entry in dataset):
             known = ", ".join(dataset.targets) or "none"
             raise InputError(
                 f"no slab of {len(dataset)} has a label of {name} (labels there are: {known}); "
                 "mgsurf import adds labelled slabs, mgsurf run computes them"
             )
-    kept = [i for i, e in enumerate(dataset) if any(e.targets.get(name) is not None for name in targets)]
+    kept = [i for i, e in enumerate(dataset) if any(e.targets.get(name) is not None for name in heads)]
     if len(kept) < FEWEST_SLABS:
         raise InputError(
             f"{len(kept)} labelled slabs are too few to train, validate and test on (at least "
             f"{FEWEST_SLABS}); mgsurf import adds more, mgsurf run computes them"
         )
-    return dataset.subset(kept)
+    return replace(preset, network=replace(preset.network, targets=heads)), dataset.subset(kept)
 
 
 def _enough_labels(dataset: Dataset, split: Split, targets: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -19,18 +19,13 @@ from torch.nn import functional
 
 from model.data.provenance import NOTE, this_training, trainings_of
 from model.graphs.batch import PackedGraphs
-from model.network.network import NetworkConfig, SurfaceNetwork
+from model.graphs.element_features import FEATURES
+from model.network.network import SurfaceNetwork
 from model.training.checkpoint import Scaler, TrainedModel, predict_packed, target_matrix
-from model.training.losses import (
-    BalanceConfig,
-    cosine_between,
-    label_weights,
-    make_balancer,
-    shared_gradients,
-)
+from model.training.losses import cosine_between, label_weights, make_balancer, shared_gradients
 from model.training.run_folder import Epoch, RunFolder, training_key
 from model.training.threads import repeatable
-from model.training.transfer import check_start, take_over, train_mode
+from model.training.transfer import check_start, load_pretrained_weights, train_mode
 from stores.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,30 +36,8 @@ if TYPE_CHECKING:
 
     from model.data.dataset import Dataset
     from model.data.splits import Split
-    from model.graphs.graph import GraphSettings
+    from model.training.presets import OptimiserConfig, Preset, TrainingConfig
     from model.training.transfer import Start
-
-
-@dataclass(frozen=True)
-class OptimiserConfig:
-    """Which optimiser and schedule.
-
-    Attributes
-    ----------
-    name
-        A key of `SCHEDULES`.
-    learning_rate
-        The largest one.
-    weight_decay
-        Decoupled, per step and learning rate (AdamW).
-    drop_after
-        Epoch after which "step" takes a tenth of the learning rate.
-    """
-
-    name: str = "step"
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    drop_after: int = 100
 
 
 class Schedule(Protocol):
@@ -159,52 +132,6 @@ class Averaging:
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
-    """How a network is trained.
-
-    Attributes
-    ----------
-    epochs
-        At most.
-    batch_size
-        Slabs in a step.
-    optimiser
-        With its schedule.
-    balance
-        Of the targets' losses.
-    loss
-        "mse" or "huber" (squared up to one standard deviation's `huber_delta`, linear beyond).
-    huber_delta
-        In standard deviations of the target.
-    smoothing
-        Label distribution smoothing: rare labels count more.
-    averaging
-        Decay of the moving average of the weights that is validated and kept; 0: none.
-    clip
-        Largest norm of the gradient; 0: none.
-    patience
-        Stop after so many epochs without a better validation; 0: never.
-    seed
-        Of initial weights, order of batches and dropout.
-    bfloat16
-        On a GPU, compute edges in bfloat16.
-    """
-
-    epochs: int = 150
-    batch_size: int = 64
-    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-    balance: BalanceConfig = field(default_factory=BalanceConfig)
-    loss: str = "mse"
-    huber_delta: float = 0.5
-    smoothing: bool = False
-    averaging: float = 0.0
-    clip: float = 0.0
-    patience: int = 0
-    seed: int = 0
-    bfloat16: bool = True
-
-
-@dataclass(frozen=True)
 class Progress:
     """Arguments of a progress callback, called after each epoch: the epoch and the number of epochs."""
 
@@ -216,14 +143,10 @@ class Progress:
 def train(
     dataset: Dataset,
     split: Split,
-    network_config: NetworkConfig,
-    config: TrainingConfig,
-    elements: torch.Tensor,
-    graph_settings: GraphSettings,
+    preset: Preset,
     *,
     folder: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
-    device: torch.device | str | None = None,
     start: Start | None = None,
 ) -> TrainedModel:
     """Train a network on the training part and keep the weights that were best on validation.
@@ -232,19 +155,14 @@ def train(
     ----------
     dataset, split
         Labelled slabs and who is in which part; slabs without any of the targets are left out.
-    network_config, config
-        What is trained and how.
-    elements
-        [Z + 1, F], features of the elements by atomic number.
-    graph_settings
-        Those that the graphs of the data set were built with; stored, for predictions.
+    preset
+        Network, training, and the settings that the graphs of the data set were built with; kept with the
+        model, for predictions.
     folder
         Keeps the state after each epoch and the history; an unfinished training of the same data and
         settings found there is resumed.
     progress
         Called after each epoch.
-    device
-        A GPU if there is one, by default.
     start
         A trained model to begin with; None: random weights.
 
@@ -253,10 +171,11 @@ def train(
     InputError
         If a part has no labels, `folder` holds another training, or `start` does not fit.
     """
+    config, names = preset.training, preset.network.targets
+    elements = torch.from_numpy(FEATURES[preset.features]().table)
     if start is not None:
-        check_start(start, network_config, elements, graph_settings)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    names = network_config.targets
+        check_start(start, preset.network, elements, preset.graph)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     train_part = _labelled(dataset, split.train, names, "training")
     val_part = _labelled(dataset, split.val, names, "validation")
     train_values, val_values = target_matrix(train_part, names), target_matrix(val_part, names)
@@ -264,11 +183,11 @@ def train(
     targets = scaler.scale(train_values).to(device)  # [n, T]
     importance = _importance(train_values, smoothing=config.smoothing).to(device)  # [n, T], 0: no label
     torch.manual_seed(config.seed)
-    network = SurfaceNetwork(network_config, elements)
+    network = SurfaceNetwork(preset.network, elements)
     train_graphs = PackedGraphs.of([entry.graph for entry in train_part], device)
     val_graphs = PackedGraphs.of([entry.graph for entry in val_part], device)
     if start is not None:
-        take_over(network, scaler, start)
+        load_pretrained_weights(network, scaler, start)
     network.to(device)
     if config.bfloat16 and device.type == "cuda":
         network.edge_dtype = torch.bfloat16
@@ -288,7 +207,7 @@ def train(
     data_hash = training_key(train_part, names)
     begun = {} if start is None else {"start": start.about()}
     run = RunFolder(
-        folder, {"network": asdict(network_config), "training": asdict(config), "data": data_hash, **begun}
+        folder, {"network": asdict(preset.network), "training": asdict(config), "data": data_hash, **begun}
     )
     if (saved := run.load(device)) is not None:
         network.load_state_dict(saved["network"])
@@ -375,7 +294,7 @@ def train(
     return TrainedModel(
         network=network.cpu().eval(),
         scaler=scaler,
-        graph_settings=graph_settings,
+        graph_settings=preset.graph,
         training={
             "config": asdict(config),
             "split": split.name,

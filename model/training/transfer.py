@@ -118,7 +118,7 @@ def check_start(
         raise InputError("--from: that model's scales are damaged: copy or train it again")
 
 
-def take_over(network: SurfaceNetwork, scaler: Scaler, start: Start) -> None:
+def load_pretrained_weights(network: SurfaceNetwork, scaler: Scaler, start: Start) -> None:
     """Put the pre-trained weights into a network and hold the frozen ones.
 
     Parameters

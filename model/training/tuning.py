@@ -385,28 +385,18 @@ class TrainingTask:
 
     def __call__(self) -> Objective:
         """Return the objective."""
-        import torch
-
-        from model.graphs.element_features import FEATURES
-        from model.training.runs import chosen_preset, labelled, make_split
+        from model.training.runs import chosen_preset, labelled_data, make_split
         from model.training.train import train
 
-        base = chosen_preset(self.settings)
-        targets = base.network.targets
-        dataset = labelled(self.datasets(base.graph, targets), targets)
+        base, dataset = labelled_data(self.datasets, chosen_preset(self.settings))
         split = make_split(dataset, self.settings)
-        elements = torch.from_numpy(FEATURES[base.features]().table)
 
         def objective(params: dict[str, Any], report: Report) -> float:
-            preset = with_params(base, params)
             try:
                 model = train(
                     dataset,
                     split,
-                    preset.network,
-                    preset.training,
-                    elements,
-                    preset.graph,
+                    with_params(base, params),
                     progress=lambda line: report(line.epoch.epoch, line.epoch.score),
                 )
             except InputError as error:

@@ -126,7 +126,7 @@ class Decision(BaseModel):
     made_by: str = Field(description="User and host")
 
 
-class Standing(BaseModel):
+class ModelStatus(BaseModel):
     """State of a version and the decision that it comes from."""
 
     model_config = ConfigDict(frozen=True)
@@ -153,7 +153,7 @@ class Book:
     def __init__(self, decisions: tuple[Decision, ...]) -> None:
         self.decisions = decisions
         self.champions: list[int] = []
-        self._standing: dict[int, Standing] = {}
+        self._status: dict[int, ModelStatus] = {}
         for decision in decisions:
             self._enter(decision)
 
@@ -167,9 +167,9 @@ class Book:
         """Number that the next decision takes."""
         return self.decisions[-1].number + 1 if self.decisions else 1
 
-    def standing(self, version: int) -> Standing:
+    def status(self, version: int) -> ModelStatus:
         """Return the state of a version; one that nothing was decided about is a candidate."""
-        return self._standing.get(version, Standing())
+        return self._status.get(version, ModelStatus())
 
     def _enter(self, decision: Decision) -> None:
         if decision.action == "reject":
@@ -189,7 +189,7 @@ class Book:
             self._set(after, "champion", f"rolled back from v{decision.version}", decision)
 
     def _set(self, version: int, state: State, reason: str, decision: Decision) -> None:
-        self._standing[version] = Standing(state=state, reason=reason, since=decision.decided_at)
+        self._status[version] = ModelStatus(state=state, reason=reason, since=decision.decided_at)
 
 
 _TRIES = 50  # version numbers that others may take first
@@ -384,7 +384,7 @@ class ModelRegistry:
         self.card(version)
         if book.champion == version:
             raise InputError(f"v{version} is the champion; go back with mgsurf models rollback first.")
-        if book.standing(version).state == "rejected":
+        if book.status(version).state == "rejected":
             return None
         return self._decide(book, "reject", version, book.champion, reason)
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from stores.learning.model_card import ModelCard
-from stores.learning.registry import Standing
+from stores.learning.registry import ModelStatus
 from stores.learning.snapshots import Head, Snapshot
 from workflows.analysis.stability_window import StableWindow
 from workflows.cli import (
@@ -156,7 +156,7 @@ ROUND = SimpleNamespace(number=3, slabs=range(25), core_hours=1234.0, model="v12
 TRIAL = SimpleNamespace(loss=0.21, params={"network.convolutions": 4, "optimizer.learning_rate": 0.00123,
                                            "network.embedding_size": 128, "loss.balance": "uncertainty",
                                            "graph.max_neighbours": 12, "network.dropout": 0.1})  # fmt: skip
-BOOK = SimpleNamespace(standing=lambda version: Standing(state="champion", reason=REASON))
+BOOK = SimpleNamespace(status=lambda version: ModelStatus(state="champion", reason=REASON))
 
 TABLES = {
     "query": lambda: surface_table(surfaces(), title="quickstart"),

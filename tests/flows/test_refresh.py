@@ -126,10 +126,8 @@ def test_the_first_model_is_champion_because_it_beats_the_mean(learned):
     card = registry.champion()
     book = registry.book()
     assert card.version == 1
-    assert book.standing(1).reason.startswith(
-        "better than predicting the training mean: mean scaled error 0."
-    )
-    assert "12 held-out compounds" in book.standing(1).reason
+    assert book.status(1).reason.startswith("better than predicting the training mean: mean scaled error 0.")
+    assert "12 held-out compounds" in book.status(1).reason
     assert card.config["split"] == "holdout"
     assert card.members == 2
     assert card.note == "trained from scratch: there was no champion"
@@ -452,7 +450,7 @@ def test_killed_at_any_step_the_next_goes_on(taught, mark, step):
     entry = last_refresh(registry.store)
     assert entry.finished
     assert entry.number == max([*begun, 2])
-    state = registry.book().standing(2).state
+    state = registry.book().status(2).state
     assert state == ("champion" if answer["outcome"] == "promoted" else "rejected")
     if mark in ("v2 rejected", "comparing v2") or "_decide" in step:
         assert epochs_of(taught) == [], "what was trained is not trained again"

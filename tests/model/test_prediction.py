@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,13 +11,11 @@ from pymatgen.core import Element, Lattice, Structure
 from model.data.splits import grouped_split
 from model.evaluation import prediction
 from model.evaluation.prediction import Candidate, predict_slabs
-from model.graphs.element_features import cgcnn_features
 from model.graphs.graph import THICK_ENOUGH, GraphSettings, build_graph
 from model.graphs.slab_frame import PlainSlab
 from model.network.network import NetworkConfig
 from model.training.ensemble import load_ensemble, save_ensemble, train_ensemble
-from model.training.presets import PRESETS
-from model.training.train import TrainingConfig
+from model.training.presets import PRESETS, TrainingConfig
 from tests.model.small_dataset import crystal, slabs, small_dataset
 from tests.model.untrained import untrained, without_checksums
 from workflows.structures.slabs import SlabSettings, enumerate_slabs
@@ -32,10 +31,9 @@ def ensemble():
     return train_ensemble(
         dataset,
         grouped_split(dataset, "random", seed=1),
-        config,
-        TrainingConfig(epochs=15, batch_size=16, seed=1),
-        torch.from_numpy(cgcnn_features().table),
-        settings,
+        replace(
+            PRESETS["sem-cgcnn"], network=config, training=TrainingConfig(epochs=15, batch_size=16, seed=1)
+        ),
         members=2,
     )
 

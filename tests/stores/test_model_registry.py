@@ -85,16 +85,16 @@ def test_versions_count_up_and_cards_tell_all(store: SurfaceStore) -> None:
 
 def test_states_come_with_reason_and_time(store: SurfaceStore) -> None:
     models = with_models(store)
-    assert models.book().standing(2).state == "candidate"
+    assert models.book().status(2).state == "candidate"
     models.promote(1, "the  first\none")
     models.reject(2, "no better than v1")
     models.promote(3, "better by 5 %")
     book = models.book()
-    assert [book.standing(n).state for n in (1, 2, 3)] == ["retired", "rejected", "champion"]
-    assert book.standing(1).reason == "v3 took its place"
-    assert book.standing(2).reason == "no better than v1"
-    assert book.standing(3).reason == "better by 5 %"
-    assert all(book.standing(n).since is not None for n in (1, 2, 3))
+    assert [book.status(n).state for n in (1, 2, 3)] == ["retired", "rejected", "champion"]
+    assert book.status(1).reason == "v3 took its place"
+    assert book.status(2).reason == "no better than v1"
+    assert book.status(3).reason == "better by 5 %"
+    assert all(book.status(n).since is not None for n in (1, 2, 3))
     assert next(d.reason for d in book.decisions) == "the first one"
     assert models.promote(3) is None  # it is already
     assert models.reject(2, "again") is None
@@ -108,8 +108,8 @@ def test_going_back_again_and_again(store: SurfaceStore) -> None:
     decision, notes = models.rollback("wrong for Mg-La")
     assert (decision.champion, decision.version, notes) == (2, 3, [])
     book = models.book()
-    assert [book.standing(n).state for n in (1, 2, 3)] == ["retired", "champion", "retired"]
-    assert book.standing(3).reason == "wrong for Mg-La"
+    assert [book.status(n).state for n in (1, 2, 3)] == ["retired", "champion", "retired"]
+    assert book.status(3).reason == "wrong for Mg-La"
     models.rollback()
     assert models.champion_version() == 1
     with pytest.raises(InputError, match="no champion before v1 to go back to; it stays"):
@@ -240,7 +240,7 @@ def test_killed_at_any_step(store_uri: str, monkeypatch: pytest.MonkeyPatch) -> 
             assert champion is not None
             seen.append(champion.label)
             assert set(models.weights(champion)) == {"manifest.json", "member-0.pt"}
-            states = [models.book().standing(card.version).state for card in models.cards()]
+            states = [models.book().status(card.version).state for card in models.cards()]
             assert states.count("champion") == 1
             if champion.version != 2:
                 break

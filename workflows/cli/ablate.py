@@ -62,6 +62,7 @@ def run_ablation(
         transfer_gains,
     )
     from model.training.presets import find_preset
+    from model.training.runs import RunSettings
 
     folder = output or DEFAULT_FOLDER
     if folder.exists() and not folder.is_dir():
@@ -74,19 +75,22 @@ def run_ablation(
     plan = Plan(
         presets=tuple(dict.fromkeys(presets)) or Plan.presets,
         seeds=tuple(range(seeds)),
-        split=split,
-        epochs=epochs,
-        members=members,
-        folds=folds,
         fractions=tuple(sorted(set(fractions))) or (1.0,),
-        params=theirs.get("params", {}),
         transfers=(None,) if transfer is None else (None, transfer),
-        twins=twins,
+        settings=RunSettings(
+            DEFAULT_PRESET,
+            split,
+            epochs=epochs,
+            members=members,
+            folds=folds,
+            params=theirs.get("params", {}),
+            twins=twins,
+        ),
     )
     with each_line_once(), ProgressBar(quiet) as bar:
         results, problems = ablate(labelled_slabs(store, method), plan, folder, TrainingProgress(bar).step)
     rows, compared, gains = table(results), comparisons(results), transfer_gains(results)
-    summary = summarise(rows, compared, plan.split, plan.folds, beside_paper=transfer is None)
+    summary = summarise(rows, compared, split, folds, beside_paper=transfer is None)
     summary.remarks.extend(map(_gain, gains))
     try:
         (folder / "ablation.md").write_text("\n".join(summary.markdown()) + "\n", encoding="utf-8")

@@ -14,7 +14,7 @@ from workflows.engines.gpaw.process import logical_cores
 if TYPE_CHECKING:
     from workflows.flows.campaign.file import CampaignStructure
     from workflows.flows.campaign.settings import Campaign
-    from workflows.flows.learning.suggestion import Wish
+    from workflows.flows.learning.suggestion import AcquisitionSettings
     from workflows.flows.surface import SurfaceMaker
 
 
@@ -49,10 +49,12 @@ def suggest(
         Exit status: 1 if the run had problems.
     """
     from workflows.cli.suggest_print import print_answer
-    from workflows.flows.learning.suggestion import Wish
+    from workflows.flows.learning.suggestion import AcquisitionSettings
 
-    wish = Wish(n, strategy, tuple(maximise), tuple(minimise), per_cost, budget, seed, any_part)
-    _check(wish, campaign, as_json, as_csv, run, submit, project or worker)
+    acquisition = AcquisitionSettings(
+        n, strategy, tuple(maximise), tuple(minimise), per_cost, budget, seed, any_part
+    )
+    _check(acquisition, campaign, as_json, as_csv, run, submit, project or worker)
     settings, structures, maker = _campaign(campaign, store_uri)
     uri = maker.context.store if maker else resolve_store_uri(store_uri, None)
     if run and settings is not None and maker is not None and not fresh:
@@ -66,7 +68,9 @@ def suggest(
 
         make_directory(Path(parse_uri(uri).target).parent)
     with open_store(uri, must_exist=maker is None) as store:
-        answer = answered(store, uri, maker, structures, wish, model, workers or logical_cores(), quiet)
+        answer = answered(
+            store, uri, maker, structures, acquisition, model, workers or logical_cores(), quiet
+        )
     print_answer(answer, as_json=as_json, as_csv=as_csv)
     if settings is None or maker is None or not (run or submit):
         return 0
@@ -79,7 +83,7 @@ def suggest(
 
 
 def _check(
-    wish: Wish,
+    acquisition: AcquisitionSettings,
     campaign: Path | None,
     as_json: bool,
     as_csv: bool,
@@ -88,7 +92,7 @@ def _check(
     of_queue: str | None,
 ) -> None:
     """Tell slips before anything is read."""
-    wish.check()
+    acquisition.check()
     check_one_format(as_json, as_csv)
     if (as_json or as_csv) and (run or submit):
         raise InputError("--json and --csv only print; leave them out with --run and --submit")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stores.records import Method
     from stores.surfaces import SurfaceStore
     from workflows.flows.campaign.file import CampaignStructure
-    from workflows.flows.learning.suggestion import Learned, Suggestion, Wish
+    from workflows.flows.learning.suggestion import AcquisitionSettings, Learned, Suggestion
     from workflows.flows.surface import SurfaceMaker
 
     Document = dict[str, Any]
@@ -53,7 +53,7 @@ class Answer:
     ----------
     suggestion
         The batch.
-    wish
+    acquisition
         What was asked for.
     targets
         Of the model, in its order.
@@ -66,7 +66,7 @@ class Answer:
     """
 
     suggestion: Suggestion
-    wish: Wish
+    acquisition: AcquisitionSettings
     targets: list[str]
     model: str
     cost: str
@@ -78,7 +78,7 @@ def answered(
     uri: str,
     maker: SurfaceMaker | None,
     structures: list[CampaignStructure],
-    wish: Wish,
+    acquisition: AcquisitionSettings,
     model: str | None,
     workers: int,
     quiet: bool,
@@ -99,13 +99,13 @@ def answered(
             raise InputError(_nothing_left(found, maker))
         name, learned = "", Learned()
         targets: list[str] = []
-        if wish.strategy != "random" or _model_there(model, store):
-            name, targets, learned = _predict(store, uri, found, wish, model, workers, bar.show)
+        if acquisition.strategy != "random" or _model_there(model, store):
+            name, targets, learned = _predict(store, uri, found, acquisition, model, workers, bar.show)
     cost = calibrated(found.method, store)
-    suggestion = suggest_slabs(store, found.documents, targets, wish, cost, learned)
+    suggestion = suggest_slabs(store, found.documents, targets, acquisition, cost, learned)
     names = names_of_family(store, found.method, "surfaces")
-    notes = [*found.notes, *_remarks(suggestion, wish, learned, found.method.fingerprint, names)]
-    return Answer(suggestion, wish, targets, name, cost.words(), notes)
+    notes = [*found.notes, *_remarks(suggestion, acquisition, learned, found.method.fingerprint, names)]
+    return Answer(suggestion, acquisition, targets, name, cost.words(), notes)
 
 
 def _of_campaign(
@@ -166,7 +166,7 @@ def _predict(
     store: SurfaceStore,
     uri: str,
     found: Field,
-    wish: Wish,
+    acquisition: AcquisitionSettings,
     model: str | None,
     workers: int,
     tell: Tell,
@@ -184,7 +184,7 @@ def _predict(
     version = version_of(name, store) if is_version(name) or Path(name).is_dir() else ""
     old = [d["id"] for d in found.documents if d["model"] != version]
     ensemble = None
-    if old or wish.strategy == "diverse" or not version:
+    if old or acquisition.strategy == "diverse" or not version:
         require_network()
         ensemble, loaded = chosen_ensemble(name, uri)
         version = version_of(loaded, store)
@@ -206,7 +206,9 @@ def _predict(
     return version, targets, learned
 
 
-def _remarks(suggestion: Suggestion, wish: Wish, learned: Learned, method: str, names: set[str]) -> list[str]:
+def _remarks(
+    suggestion: Suggestion, acquisition: AcquisitionSettings, learned: Learned, method: str, names: set[str]
+) -> list[str]:
     """Return what a person should know beside the table; `names` are other names of the method."""
     from model.selection.acquisition import LEAST_CHANCE
 
@@ -214,7 +216,7 @@ def _remarks(suggestion: Suggestion, wish: Wish, learned: Learned, method: str, 
     others = sorted(set(learned.methods.values()) - names)
     if others:
         lines.append(f"the model learned from {', '.join(others)}; the campaign computes with {method}")
-    if suggestion.n_unpredicted and wish.strategy != "random":
+    if suggestion.n_unpredicted and acquisition.strategy != "random":
         lines.append(f"{suggestion.n_unpredicted} candidates are left out: the model cannot take them")
     if suggestion.n_never_train:
         lines.append(
@@ -233,19 +235,20 @@ def _remarks(suggestion: Suggestion, wish: Wish, learned: Learned, method: str, 
     guesses = sum(d["lattice_is_guess"] for d in chosen)
     if guesses:
         lines.append(f"{guesses} of {len(chosen)} are cut from an estimated lattice")
-    if wish.budget is not None and suggestion.n_pool and not chosen and not suggestion.n_hopeless:
+    if acquisition.budget is not None and suggestion.n_pool and not chosen and not suggestion.n_hopeless:
         lines.append(
-            f"no candidate fits into {wish.budget:g} core-hours; the cheapest takes {suggestion.cheapest:.2g}"
+            f"no candidate fits into {acquisition.budget:g} core-hours; "
+            f"the cheapest takes {suggestion.cheapest:.2g}"
         )
-    elif len(chosen) < wish.n:
+    elif len(chosen) < acquisition.n:
         if suggestion.n_hopeless:
             why = (
                 f"the chance of the remaining {suggestion.n_hopeless} to beat the best known values is below "
                 f"{100 * LEAST_CHANCE:.1g} %; --strategy uncertain or diverse takes them, too"
             )
-        elif wish.budget is not None and suggestion.n_pool:
+        elif acquisition.budget is not None and suggestion.n_pool:
             why = "the budget buys no more"
         else:
             why = "there are no more candidates"
-        lines.append(f"{len(chosen)} instead of {wish.n} slabs: {why}")
+        lines.append(f"{len(chosen)} instead of {acquisition.n} slabs: {why}")
     return lines

@@ -35,8 +35,8 @@ def plain(answer: Answer) -> dict[str, Any]:
     """Return an answer for JSON."""
     chosen = answer.suggestion.chosen
     return {
-        "strategy": answer.wish.strategy,
-        "per_cost": answer.wish.per_cost,
+        "strategy": answer.acquisition.strategy,
+        "per_cost": answer.acquisition.per_cost,
         "model": answer.model,
         "candidates": answer.suggestion.n_pool,
         "core_hours": _rounded(sum(one.core_hours for one in chosen)),
@@ -128,7 +128,7 @@ def _print(answer: Answer) -> None:
     total = _hours(sum(one.core_hours for one in chosen))
     print_text(
         f"{len(chosen)} of {pluralize(answer.suggestion.n_pool, 'candidate')}, {total} core-hours; strategy "
-        f"{answer.wish.strategy}{' per cost' if answer.wish.per_cost else ''}{by}"
+        f"{answer.acquisition.strategy}{' per cost' if answer.acquisition.per_cost else ''}{by}"
     )
     print_text(answer.cost)
 

@@ -131,9 +131,9 @@ class ActiveLearningMaker(Maker):
         InputError
             If there is no such strategy, or the aims do not go with it.
         """
-        from workflows.flows.learning.suggestion import Wish
+        from workflows.flows.learning.suggestion import AcquisitionSettings
 
-        Wish(self.batch, self.strategy, self.maximise, self.minimise, self.per_cost).check()
+        AcquisitionSettings(self.batch, self.strategy, self.maximise, self.minimise, self.per_cost).check()
         world = [
             [structure, dict(provenance), facets]
             for structure, provenance, facets in zip(
@@ -215,7 +215,13 @@ def _choose(
 ) -> tuple[Round | None, str]:
     """Choose a batch and write it down; None with the reason if it is time to stop."""
     from workflows.flows.enumeration.cost import calibrated
-    from workflows.flows.learning.suggestion import Learned, Wish, learned_from, suggest_slabs, worth_learning
+    from workflows.flows.learning.suggestion import (
+        AcquisitionSettings,
+        Learned,
+        learned_from,
+        suggest_slabs,
+        worth_learning,
+    )
 
     stop = maker.stop
     if len(before) >= stop.rounds:
@@ -227,7 +233,9 @@ def _choose(
     documents = list(candidates_by_id(store, found.ids))
     card = ModelRegistry(store).champion()
     split = str(card.config.get("split", "")) if card else ""
-    if reason := _good_enough(stop, card, worth_learning(documents, Wish(1, maker.strategy), split)):
+    if reason := _good_enough(
+        stop, card, worth_learning(documents, AcquisitionSettings(1, maker.strategy), split)
+    ):
         return None, reason
     n, budget, reason = _allowance(maker, before)
     if reason:
@@ -241,15 +249,17 @@ def _choose(
         methods = learned_from(card.name, store, targets, method.fingerprint)
         learned = Learned(methods, split=split)
     aims = (maker.maximise, maker.minimise) if strategy == "improvement" else ((), ())
-    wish = Wish(n, strategy, *aims, maker.per_cost, budget, seed=len(before))
+    acquisition = AcquisitionSettings(n, strategy, *aims, maker.per_cost, budget, seed=len(before))
     cost = calibrated(method, store)
     try:
-        suggestion = suggest_slabs(store, documents, targets, wish, cost, learned)
+        suggestion = suggest_slabs(store, documents, targets, acquisition, cost, learned)
     except InputError as error:  # nobody is there to choose another
         _report(f"drawn at random, because {error}")
         strategy = "random"
-        wish = Wish(n, strategy, per_cost=maker.per_cost, budget=budget, seed=len(before))
-        suggestion = suggest_slabs(store, documents, targets, wish, cost, learned)
+        acquisition = AcquisitionSettings(
+            n, strategy, per_cost=maker.per_cost, budget=budget, seed=len(before)
+        )
+        suggestion = suggest_slabs(store, documents, targets, acquisition, cost, learned)
     if not suggestion.chosen:
         return None, _why_none(suggestion)
     number = len(before) + 1

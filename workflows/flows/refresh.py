@@ -224,7 +224,8 @@ def _begin(store: SurfaceStore, maker: RefreshMaker, found: Readiness) -> Entry:
 
 
 def _train_and_decide(store: SurfaceStore, maker: RefreshMaker, entry: Entry, still_ours: Any) -> None:
-    from model.promotion.challenger import Recipe, SnapshotData, decide, train_challenger
+    from model.promotion.challenger import SnapshotData, decide, train_challenger
+    from model.training.runs import RunSettings
     from stores.learning.registry import ModelRegistry
     from stores.learning.snapshots import find_snapshot
 
@@ -232,11 +233,10 @@ def _train_and_decide(store: SurfaceStore, maker: RefreshMaker, entry: Entry, st
     heads = [head.name for head in find_snapshot(store, entry.snapshot).heads]
     data = SnapshotData(maker.store, entry.snapshot, tuple(heads))
     if entry.version is None:
-        recipe = Recipe(settings.preset, settings.members, settings.epochs)
         card = train_challenger(
             registry,
             data,
-            recipe,
+            RunSettings(settings.preset, members=settings.members, epochs=settings.epochs),
             maker.folder(entry),
             tell=_report,
             progress=_progress(settings.members),

@@ -18,7 +18,7 @@ from model.data.formula_key import formula_key
 from model.data.splits import HOLDOUT, part_of
 from model.evaluation.prediction import pool_of
 from model.selection.acquisition import ALIKE, LEAST_CHANCE, Known, check_strategy, choose
-from model.selection.improvement import Goal
+from model.selection.improvement import Objective
 from model.training.checked_json import read_json
 from stores.errors import InputError
 from stores.labelled import labelled_slabs
@@ -49,7 +49,7 @@ AFTER_UNCERTAINTY = ("uncertain", "diverse")
 
 
 @dataclass(frozen=True)
-class Wish:
+class AcquisitionSettings:
     """What is asked for.
 
     Attributes
@@ -159,7 +159,7 @@ def suggest_slabs(
     store: SurfaceStore,
     documents: Sequence[Document],
     targets: Sequence[str],
-    wish: Wish,
+    acquisition: AcquisitionSettings,
     cost: CostModel,
     learned: Learned,
 ) -> Suggestion:
@@ -173,7 +173,7 @@ def suggest_slabs(
         The candidates, predicted unless the strategy is ``random``.
     targets
         Of the model.
-    wish
+    acquisition
         What is asked for.
     cost
         Estimates core-hours.
@@ -183,18 +183,25 @@ def suggest_slabs(
     Raises
     ------
     InputError
-        If the strategy lacks what it needs, or the goal is no target.
+        If the strategy lacks what it needs, or the objective is no target.
     """
-    wish.check()
+    acquisition.check()
     before = len(documents)
-    documents = worth_learning(documents, wish, learned.split)
+    documents = worth_learning(documents, acquisition, learned.split)
     hours = [slab_core_hours(cost, document) for document in documents]
     usable = [i for i, d in enumerate(documents) if set(targets) <= set(d["predictions"])]
-    if wish.strategy == "random":
+    if acquisition.strategy == "random":
         # any will do, predicted or not
         blind = [{**d, "place": [], "predictions": {}} for d in documents]
         chosen_from, pool = list(range(len(documents))), pool_of(blind, (), hours)
-        choices = choose(pool, wish.n, "random", seed=wish.seed, per_cost=wish.per_cost, budget=wish.budget)
+        choices = choose(
+            pool,
+            acquisition.n,
+            "random",
+            seed=acquisition.seed,
+            per_cost=acquisition.per_cost,
+            budget=acquisition.budget,
+        )
     else:
         chosen_from = usable
         pool = pool_of([documents[i] for i in usable], targets, [hours[i] for i in usable])
@@ -203,14 +210,16 @@ def suggest_slabs(
         places = learned.places if fits else np.zeros((0, pool.features.shape[1]))
         choices = choose(
             pool,
-            wish.n,
-            wish.strategy,
+            acquisition.n,
+            acquisition.strategy,
             known=Known(values, places),
             scale=_spreads(values),
-            goal=_goal(wish, targets, cost.method) if wish.strategy == "improvement" else None,
+            objective=_objective(acquisition, targets, cost.method)
+            if acquisition.strategy == "improvement"
+            else None,
             length=ALIKE,
-            per_cost=wish.per_cost,
-            budget=wish.budget,
+            per_cost=acquisition.per_cost,
+            budget=acquisition.budget,
             least_chance=LEAST_CHANCE,
         )
     found = [
@@ -224,19 +233,21 @@ def suggest_slabs(
         len(documents) - len(usable),
         min((hours[i] for i in chosen_from), default=float("nan")),
         before - len(documents),
-        _hopeless(pool.cost, [choice.index for choice in choices], wish),
+        _hopeless(pool.cost, [choice.index for choice in choices], acquisition),
     )
 
 
-def _hopeless(cost: NDArray[np.float64], taken: Sequence[int], wish: Wish) -> int:
+def _hopeless(cost: NDArray[np.float64], taken: Sequence[int], acquisition: AcquisitionSettings) -> int:
     """Count the affordable candidates that ``improvement`` left although more were wanted."""
-    if wish.strategy != "improvement" or len(taken) >= wish.n:
+    if acquisition.strategy != "improvement" or len(taken) >= acquisition.n:
         return 0
-    left = np.inf if wish.budget is None else wish.budget - cost[list(taken)].sum()
+    left = np.inf if acquisition.budget is None else acquisition.budget - cost[list(taken)].sum()
     return int(np.count_nonzero(np.delete(cost, taken) <= left))
 
 
-def worth_learning(documents: Sequence[Document], wish: Wish, split: str) -> list[Document]:
+def worth_learning(
+    documents: Sequence[Document], acquisition: AcquisitionSettings, split: str
+) -> list[Document]:
     """Return the candidates from which a model can learn what a strategy is after.
 
     A model that was divided by the fixed parts (`model.data.splits`) never trains on compounds that validate
@@ -247,12 +258,12 @@ def worth_learning(documents: Sequence[Document], wish: Wish, split: str) -> lis
     ----------
     documents
         The candidates.
-    wish
+    acquisition
         Strategy, and whether such compounds are wanted all the same.
     split
         By which the model was trained.
     """
-    if wish.any_part or wish.strategy not in AFTER_UNCERTAINTY or split != HOLDOUT:
+    if acquisition.any_part or acquisition.strategy not in AFTER_UNCERTAINTY or split != HOLDOUT:
         return list(documents)
     return [d for d in documents if part_of(formula_key(d["formula"], d["chemsys"], None)) == "train"]
 
@@ -295,14 +306,14 @@ def _spreads(values: NDArray[np.float64]) -> list[float] | None:
     return [float(x) for x in np.nanstd(values, axis=0)]
 
 
-def _goal(wish: Wish, targets: Sequence[str], method: Method) -> Goal:
-    maximise, minimise = wish.maximise, wish.minimise
+def _objective(acquisition: AcquisitionSettings, targets: Sequence[str], method: Method) -> Objective:
+    maximise, minimise = acquisition.maximise, acquisition.minimise
     if not maximise and not minimise:
         there = {target_of(name) for name in targets}
         maximise, minimise = (tuple(n for n in names if n in there) for names in DEFAULT_GOAL)
     own = (method.family, method.fingerprint, method.whole_fingerprint)
     heads = [[_head(name, targets, own) for name in names] for names in (maximise, minimise)]
-    return Goal.of(targets, *heads)
+    return Objective.of(targets, *heads)
 
 
 def _head(name: str, targets: Sequence[str], methods: Sequence[str]) -> str:
