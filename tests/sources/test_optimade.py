@@ -13,6 +13,7 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 from pymatgen.core.operations import SymmOp
 
+from tests.sources.faulty_server import FaultyServer, resource
 from tests.sources.optimade_server import entry, optimade_server
 from workflows.structures.sources.filters import CandidateFilter
 from workflows.structures.sources.optimade import OptimadeSource
@@ -192,8 +193,13 @@ def test_bad_structures_are_counted_and_the_rest_goes_on(tmp_path: Path) -> None
     entries = [entry(b2("Ag"), f"agm{i}", **change) for i, change in enumerate(bad)]
     entries.insert(4, entry(b2("Ag"), "agm99"))
     few = [entry(b2("Ag"), "dft_3d_1", species=mixed), entry(b2("Ag"), "dft_3d_2"), entry(b2("Ag"), "oqmd-1")]
-    with optimade_server({"alexandria": entries, "jarvis": few}, page_limit=4, validate=False) as urls:
-        source = OptimadeSource(list(urls.values()), cache=tmp_path / "sources.sqlite")
+    pages = [[resource(e) for e in entries[:4]], [resource(e) for e in entries[4:]]]
+    with (
+        FaultyServer(pages, prefix="alexandria") as alexandria,
+        FaultyServer([[resource(e) for e in few]], prefix="jarvis") as jarvis,
+    ):
+        urls = [alexandria.url, jarvis.url]
+        source = OptimadeSource(urls, cache=tmp_path / "sources.sqlite")
         found = identifiers(list(source.candidates()))
         assert found == ["alexandria:agm99", "jarvis:dft_3d_2"]  # not the copy of another database
         first = list(source.problems)
@@ -204,8 +210,6 @@ def test_bad_structures_are_counted_and_the_rest_goes_on(tmp_path: Path) -> None
     ]
     assert identifiers(list(source.candidates())) == found  # the server is gone
     assert source.problems == first
-    apart = OptimadeSource(
-        list(urls.values()), CandidateFilter(exclude=["Ag"]), cache=tmp_path / "sources.sqlite"
-    )
+    apart = OptimadeSource(urls, CandidateFilter(exclude=["Ag"]), cache=tmp_path / "sources.sqlite")
     assert list(apart.candidates()) == []
     assert apart.problems == []  # what is not requested is no problem

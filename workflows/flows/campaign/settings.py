@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -172,6 +171,10 @@ def _pre_relaxation(name: str) -> str:
     return _choose(name, PRE_RELAXATIONS, "pre-relaxation")
 
 
+def _preset(name: str) -> str:
+    return _choose(name, PRESETS, "preset")
+
+
 @_as_value_errors()
 def _store(uri: str) -> str:
     from stores.connections import parse_uri
@@ -196,7 +199,7 @@ class Refresh(Section):
     min_new_records: int = Field(
         default=50, ge=1, description="Accepted records that must be new since the champion was trained"
     )
-    preset: Annotated[str, AfterValidator(partial(_choose, allowed=PRESETS, what="preset"))] = Field(
+    preset: Annotated[str, AfterValidator(_preset)] = Field(
         default="best", description="Of the network, as for mgsurf train"
     )
     members: int = Field(default=5, ge=1, le=50, description="Networks of the ensemble")

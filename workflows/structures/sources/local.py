@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from workflows.structures.prototypes import PROTOTYPES, Prototype, decorate, pro
 from workflows.structures.sources.protocol import Candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pymatgen.core.structure import Structure
 
@@ -109,24 +110,27 @@ class PrototypeSource:
         """Yield formulas first, then partners; what cannot be built adds one line to `problems`."""
         self.problems = []
         for formula in self.formulas:
-            yield from self._of_formula(formula)
+            for kind in self._fitting(formula):
+                both = kind.counts[0] == kind.counts[1] and not kind.symmetric
+                builds = [
+                    partial(structure_for, formula, kind, swap=swap) for swap in (False, True)[: 1 + both]
+                ]
+                yield from self._built(f"{formula} as {kind.name}", kind, builds)
         for partner in self.partners:
             for kind in self.prototypes:
-                for swap in (False,) if kind.symmetric else (False, True):
-                    try:
-                        yield self._candidate(decorate(kind, ("Mg", partner), swap=swap), kind)
-                    except InputError as error:
-                        self._report(f"{kind.name} with {partner}: {error}")
-                        break
+                swaps = (False,) if kind.symmetric else (False, True)
+                builds = [partial(decorate, kind, ("Mg", partner), swap=swap) for swap in swaps]
+                yield from self._built(f"{kind.name} with {partner}", kind, builds)
 
-    def _of_formula(self, formula: str) -> Iterator[Candidate]:
+    def _fitting(self, formula: str) -> list[Prototype]:
+        """Return the prototypes with the amounts of a formula."""
         from pymatgen.core.composition import Composition
 
         try:
             mg_first_formula(formula)
         except InputError as error:
             self._report(str(error))
-            return
+            return []
         amounts = sorted(Composition(formula).reduced_composition.get_el_amt_dict().values())
         fitting = [kind for kind in self.prototypes if sorted(kind.counts) == amounts]
         if not fitting:
@@ -134,14 +138,16 @@ class PrototypeSource:
             self._report(
                 f"{formula}: none of the prototypes {names} has its composition; give a structure file"
             )
-        for kind in fitting:
-            both = kind.counts[0] == kind.counts[1] and not kind.symmetric
-            for swap in (False, True) if both else (False,):
-                try:
-                    yield self._candidate(structure_for(formula, kind, swap=swap), kind)
-                except InputError as error:
-                    self._report(f"{formula} as {kind.name}: {error}")
-                    break
+        return fitting
+
+    def _built(
+        self, label: str, kind: Prototype, builds: Sequence[Callable[[], Structure]]
+    ) -> Iterator[Candidate]:
+        try:
+            for build in builds:
+                yield self._candidate(build(), kind)
+        except InputError as error:
+            self._report(f"{label}: {error}")
 
     def _report(self, problem: str) -> None:
         if problem not in self.problems:

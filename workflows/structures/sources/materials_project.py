@@ -13,7 +13,7 @@ import time
 import warnings
 from collections import Counter
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import combinations
 from math import comb, isfinite
@@ -34,19 +34,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from pymatgen.core.structure import Structure
-
 
 KEYS_PAGE = "https://next-gen.materialsproject.org/api"
 KEY_LENGTH = 32
 SUMMARY_FIELDS = ("material_id", "structure", "band_gap", "symmetry", "deprecated")
 THERMO_FIELDS = ("material_id", "thermo_type", "formation_energy_per_atom", "energy_above_hull")
 
+THERMO_TYPES = ("GGA_GGA+U", "GGA_GGA+U_R2SCAN", "R2SCAN")
+"""Hulls of the Materials Project, the one nearest to PBE first; the website shows the second."""
+
+MAX_AGE = 30 * 86400.0
+"""How long an answer is kept (s)."""
+
 _PAGE = 300  # documents; their identifiers fit into one URL
 _READ_TIMEOUT = 60  # s
 _RETRIES = 4
 _LONGEST_WAIT = 60  # s, also where the server asks for more
 _CONNECT_TIMEOUT = (10, 30)  # s, to connect and to read
+_SYSTEMS_AT_ONCE = 20
+_MOST_SYSTEMS = 2000  # beyond this the requests go by partner
+_MOST_FAILURES = 2  # in a row, after which the server counts as down
+_MAGNETIC_CELLS = 4  # primitive cells that a magnetic cell may hold
+_UPDATE = "pip install -U mp-api"
+_UNREADABLE = "the answer cannot be read; it is no document of the API"
 
 
 class RequestFailedError(Exception):
@@ -96,7 +106,6 @@ class Client:
         self._key = key
         self._endpoint = endpoint
         self._backoff = backoff
-        self._resters: tuple[Any, Any] | None = None
 
     def search(self, **conditions: Any) -> list[dict[str, Any]]:
         """Return the summary documents that meet conditions, each with its ``thermo`` documents.
@@ -104,7 +113,7 @@ class Client:
         `conditions` are those of mp-api's `SummaryRester.search`. Raises `RequestFailedError` if an answer is
         missing or cannot be read.
         """
-        summary, thermo = self._request(self._connected)
+        summary, thermo = self._request(lambda: self._resters)
         summaries = self._request(
             lambda: _documents(summary.search(**conditions, **_options(SUMMARY_FIELDS)))
         )
@@ -118,35 +127,34 @@ class Client:
                     by_id[str(document["material_id"])]["thermo"].append(document)
         return list(by_id.values())
 
-    def _connected(self) -> tuple[Any, Any]:
-        """Return mp-api's clients of the two endpoints."""
-        if self._resters is None:
-            from mp_api.client import MPRester
-            from mp_api.client.core.utils import validate_endpoint
-            from mp_api.client.routes.materials.summary import SummaryRester
-            from mp_api.client.routes.materials.thermo import ThermoRester
-            from requests import get
-            from requests.adapters import HTTPAdapter
-            from urllib3.util.retry import Retry
+    @cached_property
+    def _resters(self) -> tuple[Any, Any]:
+        """mp-api's clients of the two endpoints."""
+        from mp_api.client import MPRester
+        from mp_api.client.core.utils import validate_endpoint
+        from mp_api.client.routes.materials.summary import SummaryRester
+        from mp_api.client.routes.materials.thermo import ThermoRester
+        from requests import get
+        from requests.adapters import HTTPAdapter
+        from urllib3.util.retry import Retry
 
-            endpoint = validate_endpoint(self._endpoint)
-            get(endpoint + "heartbeat", timeout=_CONNECT_TIMEOUT)  # mp-api itself would wait without end
-            session = MPRester(self._key, endpoint=endpoint).session  # compares versions, too
-            retry = Retry(
-                total=_RETRIES,
-                backoff_factor=self._backoff,
-                backoff_max=_LONGEST_WAIT,
-                retry_after_max=_LONGEST_WAIT,
-                status_forcelist=(429, 500, 502, 503, 504),
-                raise_on_status=False,
-            )
-            for scheme in ("http://", "https://"):
-                session.mount(scheme, HTTPAdapter(max_retries=retry))
-            self._resters = (
-                _narrowed(SummaryRester, SUMMARY_FIELDS, self._key, endpoint, session),
-                _narrowed(ThermoRester, THERMO_FIELDS, self._key, endpoint, session),
-            )
-        return self._resters
+        endpoint = validate_endpoint(self._endpoint)
+        get(endpoint + "heartbeat", timeout=_CONNECT_TIMEOUT)  # mp-api itself would wait without end
+        session = MPRester(self._key, endpoint=endpoint).session  # compares versions, too
+        retry = Retry(
+            total=_RETRIES,
+            backoff_factor=self._backoff,
+            backoff_max=_LONGEST_WAIT,
+            retry_after_max=_LONGEST_WAIT,
+            status_forcelist=(429, 500, 502, 503, 504),
+            raise_on_status=False,
+        )
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=retry))
+        return (
+            _narrowed(SummaryRester, SUMMARY_FIELDS, self._key, endpoint, session),
+            _narrowed(ThermoRester, THERMO_FIELDS, self._key, endpoint, session),
+        )
 
     def _request(self, request: Callable[[], Any]) -> Any:
         from mp_api.client.core.exceptions import MPRestError
@@ -159,7 +167,7 @@ class Client:
             except (MPRestError, RequestException) as error:
                 raise self._in_words(error) from error
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise RequestFailedError("the answer cannot be read; it is no document of the API") from error
+                raise RequestFailedError(_UNREADABLE) from error
         if any("may not be compatible" in str(warning.message) for warning in caught):
             notice = (
                 f"mp-api {version('mp-api')} may not fit the server; if structures are missing: {_UPDATE}"
@@ -190,21 +198,19 @@ class Client:
             )
         if status is not None:
             return RequestFailedError(f"the server fails (status {status}); try again later")
-        if any(isinstance(cause, JSONDecodeError) for cause in causes):
-            return RequestFailedError("the answer cannot be read; it is no document of the API")
-        if any(isinstance(cause, ChunkedEncodingError) for cause in causes):
-            return RequestFailedError("the connection broke in the middle of an answer; try again")
-        if any(isinstance(cause, Timeout) for cause in causes) or "timed out" in text:
-            return RequestFailedError("no answer in time; try again later")
-        if any(isinstance(cause, RequestsConnectionError) for cause in causes):
-            return RequestFailedError(
-                "no connection; check the network (and HTTPS_PROXY, where there is a proxy)", hopeless=True
-            )
+        for kind, reason in (
+            (JSONDecodeError, _UNREADABLE),
+            (ChunkedEncodingError, "the connection broke in the middle of an answer; try again"),
+            (Timeout, "no answer in time; try again later"),
+            (
+                RequestsConnectionError,
+                "no connection; check the network and HTTPS_PROXY",
+            ),
+        ):
+            if any(isinstance(cause, kind) for cause in causes) or (kind is Timeout and "timed out" in text):
+                return RequestFailedError(reason, hopeless=kind is RequestsConnectionError)
         short = " ".join(masked(text).split())[:160]
         return RequestFailedError(short or type(error).__name__)
-
-
-_UPDATE = "pip install -U mp-api"
 
 
 def _narrowed(rester: type, fields: Sequence[str], key: str, endpoint: str, session: Any) -> Any:
@@ -234,18 +240,6 @@ def _documents(answer: Any) -> list[dict[str, Any]]:
     if not isinstance(answer, list) or not all(isinstance(d, dict) and d.get("material_id") for d in answer):
         raise ValueError("no documents")
     return answer
-
-
-THERMO_TYPES = ("GGA_GGA+U", "GGA_GGA+U_R2SCAN", "R2SCAN")
-"""Hulls of the Materials Project, the one nearest to PBE first; the website shows the second."""
-
-MAX_AGE = 30 * 86400.0
-"""How long an answer is kept (s)."""
-
-_SYSTEMS_AT_ONCE = 20
-_MOST_SYSTEMS = 2000  # beyond this the requests go by partner
-_MOST_FAILURES = 2  # in a row, after which the server counts as down
-_MAGNETIC_CELLS = 4  # primitive cells that a magnetic cell may hold
 
 
 @dataclass(frozen=True)
@@ -448,9 +442,9 @@ def _number(value: Any) -> float | None:
 
 
 def _candidate(identifier: str, row: dict[str, Any]) -> Candidate:
-    from pymatgen.core.structure import Structure as PymatgenStructure
+    from pymatgen.core.structure import Structure
 
-    structure: Structure = PymatgenStructure(row["lattice"], row["symbols"], row["coords"])
+    structure = Structure(row["lattice"], row["symbols"], row["coords"])
     energies = {kind: (formation, hull) for kind, formation, hull in row["thermo"]}
     values = [DatabaseValues(f"mp {kind}", *energies[kind]) for kind in THERMO_TYPES if kind in energies]
     if row["band_gap"] is not None:  # the summary does not name the functional

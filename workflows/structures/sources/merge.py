@@ -37,7 +37,7 @@ from workflows.structures.space_group import deviation, search
 from workflows.structures.tolerances import LOOSE_SYMPREC, SYMPREC
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
     from pymatgen.analysis.structure_matcher import StructureMatcher
@@ -307,19 +307,18 @@ class MergedCandidate:
 def merge(
     candidates: Iterable[Candidate],
     *,
-    preference: Sequence[str] = PREFERENCE,
     problems: list[str] | None = None,
     progress: Callable[[str, int, int | None], None] | None = None,
 ) -> list[MergedCandidate]:
     """Merge candidates that are the same crystal.
 
+    The geometry is that of the source that comes first in `PREFERENCE`; within one source that of lowest
+    energy.
+
     Parameters
     ----------
     candidates
         Of all sources, in any order; taken one by one, so that they need not be in memory together.
-    preference
-        Sources whose geometry is taken, the most preferred first; others follow by the alphabet. Among the
-        candidates of one source the one of lowest energy is taken. Estimated lattices always come last.
     problems
         One line is added for each candidate whose symmetry cannot be determined; without a list the first one
         raises `InputError`.
@@ -332,7 +331,7 @@ def merge(
     list of MergedCandidate
         Sorted by elements, formula and space group; the same for every order of `candidates`.
     """
-    entries = list(_entries(candidates, preference, problems, progress))
+    entries = list(_entries(candidates, problems, progress))
     by_formula: dict[str, list[_Sighting]] = defaultdict(list)
     for entry in entries:
         by_formula[entry.formula].append(entry)
@@ -361,7 +360,6 @@ def merge(
 
 def _entries(
     candidates: Iterable[Candidate],
-    preference: Sequence[str],
     problems: list[str] | None,
     progress: Callable[[str, int, int | None], None] | None,
 ) -> Iterator[_Sighting]:
@@ -369,7 +367,7 @@ def _entries(
     for done, candidate in enumerate(candidates, start=1):
         views = views_of(candidate.structure)
         if views:
-            yield _entry(candidate, views, preference)
+            yield _entry(candidate, views)
         else:
             _report(
                 problems,
@@ -380,11 +378,11 @@ def _entries(
             progress("symmetry", done, total)
 
 
-def _entry(candidate: Candidate, views: list[View], preference: Sequence[str]) -> _Sighting:
+def _entry(candidate: Candidate, views: list[View]) -> _Sighting:
     structure, provenance = candidate.structure, candidate.provenance
     identifiers = full_identifiers(provenance)
     source = provenance.source
-    rank = preference.index(source) if source in preference else len(preference)
+    rank = PREFERENCE.index(source) if source in PREFERENCE else len(PREFERENCE)
     lattice, positions = views[0].lattice, views[0].positions
     return _Sighting(
         formula=mg_first_formula(structure.composition),
