@@ -133,7 +133,7 @@ class ActiveLearningMaker(Maker):
         """
         from workflows.flows.learning.suggestion import AcquisitionSettings
 
-        AcquisitionSettings(self.batch, self.strategy, self.maximise, self.minimise, self.per_cost).check()
+        AcquisitionSettings(self.batch, self.strategy, self.maximise, self.minimise)  # checks them
         world = [
             [structure, dict(provenance), facets]
             for structure, provenance, facets in zip(

@@ -244,5 +244,5 @@ def compute_slab(
     for heavy in (relax, static):
         prepare(heavy, maker.queue, JobSize.SLAB, len(slab.structure))
     prepare(record, maker.queue, JobSize.LIGHT, keep_going=True)
-    # only the id goes on: a campaign's records in one output would exceed what a database takes
+    # only the id is passed on: all records of a campaign in one output exceed the limits of a database
     return Response(replace=Flow([relax, static, record], output=record.output["id"], name=slab_label(slab)))

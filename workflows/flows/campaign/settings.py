@@ -446,7 +446,8 @@ class Campaign(Section):
         default=None, description="Raw files of the engine; ./mgsurf_runs by default"
     )
     resources: Resources | None = Field(
-        default=None, description="What jobs ask of a queue, for mgsurf submit; by default the worker's own"
+        default=None,
+        description="Requests of jobs on a queue, for mgsurf submit; by default the worker's own",
     )
     refresh: Refresh = Field(
         default_factory=Refresh, description="When a new model is trained on the records, and how"

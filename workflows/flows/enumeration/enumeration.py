@@ -20,6 +20,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from pydantic import TypeAdapter
 
 from stores.errors import InputError
 from stores.files import write_file
@@ -124,7 +125,7 @@ class Enumeration:
     n_candidates
         Number of structures that the sources delivered.
     problems
-        One line for each thing that is missing against the campaign's wish.
+        One line for each structure or source that is missing.
     notes
         One line for each thing left out on purpose: by filters, hull, number of atoms.
     whole
@@ -142,6 +143,9 @@ class Enumeration:
     notes: list[str] = field(default_factory=list)
     whole: bool = True
     from_cache: bool = False
+
+
+_STORED = TypeAdapter(Enumeration)
 
 
 def enumerate_campaign(
@@ -409,25 +413,14 @@ class EnumerationCache:
             packed = zlib.decompressobj()
             plain = orjson.loads(packed.decompress((self.folder / key).read_bytes(), LARGEST))
             lock = checked_lock(orjson.loads(plain["text"]), self.folder / key, "mgsurf enumerate")
-            works = [Work(bulk, tuple(oriented), tuple(slabs)) for bulk, oriented, slabs in plain["works"]]
-            counts = int(plain["n_candidates"])
-            problems, notes, whole = list(plain["problems"]), list(plain["notes"]), bool(plain["whole"])
+            return _STORED.validate_python({**plain, "lock": lock, "from_cache": True})
         except (OSError, ValueError, KeyError, TypeError, zlib.error, InputError):
             return None
-        return Enumeration(lock, plain["text"], works, counts, problems, notes, whole, from_cache=True)
 
     def put(self, key: str, found: Enumeration) -> None:
         """Keep an enumeration."""
-        text = orjson.dumps(
-            {
-                "text": found.text,
-                "works": [[work.bulk, work.oriented, work.slabs] for work in found.works],
-                "n_candidates": found.n_candidates,
-                "problems": found.problems,
-                "notes": found.notes,
-                "whole": found.whole,
-            }
-        )
+        names = ("text", "works", "n_candidates", "problems", "notes", "whole")
+        text = orjson.dumps({name: getattr(found, name) for name in names})
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
             write_file(self.folder / key, zlib.compress(text, 1), durable=False)

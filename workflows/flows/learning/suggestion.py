@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     Document = dict[str, Any]
 
 
-DEFAULT_GOAL = (("work_function",), ("surface_energy",))
+DEFAULT_OBJECTIVE = (("work_function",), ("surface_energy",))
 """Targets maximised and minimised by default: electrons leave, yet the facet is stable."""
 
 AFTER_UNCERTAINTY = ("uncertain", "diverse")
@@ -46,7 +46,7 @@ AFTER_UNCERTAINTY = ("uncertain", "diverse")
 
 @dataclass(frozen=True)
 class AcquisitionSettings:
-    """What is asked for.
+    """Settings of the choice of a batch.
 
     Attributes
     ----------
@@ -55,15 +55,20 @@ class AcquisitionSettings:
     strategy
         One of `model.selection.acquisition.STRATEGIES`.
     maximise, minimise
-        Targets of the strategy ``improvement``; `DEFAULT_GOAL` if neither is given.
+        Targets of the strategy ``improvement``; `DEFAULT_OBJECTIVE` if neither is given.
     per_cost
-        Divide what is hoped for by the cost.
+        Divide the score by the cost.
     budget
         Largest sum of core-hours.
     seed
         Of the strategy ``random``.
     any_part
         Choose for their uncertainty also slabs of compounds that the model would never train on.
+
+    Raises
+    ------
+    InputError
+        For settings that make no sense whatever the candidates are.
     """
 
     n: int
@@ -75,8 +80,7 @@ class AcquisitionSettings:
     seed: int = 0
     any_part: bool = False
 
-    def check(self) -> None:
-        """Raise `InputError` for settings that make no sense whatever the candidates are."""
+    def __post_init__(self) -> None:
         check_strategy(self.strategy)
         if (self.maximise or self.minimise) and self.strategy != "improvement":
             raise InputError(
@@ -164,7 +168,7 @@ def suggest_slabs(
     targets
         Of the model.
     acquisition
-        What is asked for.
+        Its settings.
     cost
         Estimates core-hours.
     metadata
@@ -175,7 +179,6 @@ def suggest_slabs(
     InputError
         If the strategy lacks what it needs, or the objective is no target.
     """
-    acquisition.check()
     before = len(documents)
     documents = worth_learning(documents, acquisition, metadata.split)
     hours = [slab_core_hours(cost, document) for document in documents]
@@ -275,7 +278,7 @@ def _row(slab: LabelledSlab, targets: Sequence[str], methods: Mapping[str, str])
 
 
 def _spreads(values: NDArray[np.float64]) -> list[float] | None:
-    """Return the standard deviation of each target over known slabs; None with too few to tell."""
+    """Return the standard deviation of each target over known slabs; None with fewer than two."""
     if not len(values) or (np.isfinite(values).sum(axis=0) < 2).any():
         return None
     return [float(x) for x in np.nanstd(values, axis=0)]
@@ -285,7 +288,7 @@ def _objective(acquisition: AcquisitionSettings, targets: Sequence[str], method:
     maximise, minimise = acquisition.maximise, acquisition.minimise
     if not maximise and not minimise:
         there = {target_of(name) for name in targets}
-        maximise, minimise = (tuple(n for n in names if n in there) for names in DEFAULT_GOAL)
+        maximise, minimise = (tuple(n for n in names if n in there) for names in DEFAULT_OBJECTIVE)
     own = (method.family, method.fingerprint, method.whole_fingerprint)
     heads = [[_head(name, targets, own) for name in names] for names in (maximise, minimise)]
     return Objective.of(targets, *heads)

@@ -158,7 +158,7 @@ class PrototypeSource:
         slot_a = structure[0].specie.symbol  # sites of slot A come first
         slot_b = next(s.specie.symbol for s in structure if s.specie.symbol != slot_a)
         check_structure(structure, f"{formula} {kind.name}")
-        # in a 1:1 type the formula does not tell the two decorations apart
+        # in a 1:1 type the two decorations have one formula
         order = f" ({slot_a} on A)" if kind.counts == (1, 1) and not kind.symmetric else ""
         return Candidate(
             structure=structure,

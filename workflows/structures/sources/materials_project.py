@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import combinations
-from math import comb, isfinite
+from math import comb
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError, install_command
@@ -28,7 +28,7 @@ from stores.structures.vacuum import check_bulk
 from workflows.structures.naming import mg_first_formula
 from workflows.structures.sources.filters import CandidateFilter
 from workflows.structures.sources.page_cache import PageCache
-from workflows.structures.sources.protocol import Candidate, DatabaseValues
+from workflows.structures.sources.protocol import Candidate, DatabaseValues, number_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -49,7 +49,7 @@ MAX_AGE = 30 * 86400.0
 _PAGE = 300  # documents; their identifiers fit into one URL
 _READ_TIMEOUT = 60  # s
 _RETRIES = 4
-_LONGEST_WAIT = 60  # s, also where the server asks for more
+_LONGEST_WAIT = 60  # s, also where the server demands more
 _CONNECT_TIMEOUT = (10, 30)  # s, to connect and to read
 _SYSTEMS_AT_ONCE = 20
 _MOST_SYSTEMS = 2000  # beyond this the requests go by partner
@@ -424,21 +424,16 @@ def _row(document: dict[str, Any]) -> dict[str, Any]:
         "symbols": [site.specie.symbol for site in structure],
         "coords": structure.frac_coords.tolist(),
         "spacegroup": symmetry.get("symbol") if isinstance(symmetry, dict) else None,
-        "band_gap": _number(document.get("band_gap")),
+        "band_gap": number_or_none(document.get("band_gap")),
         "thermo": [
             [
                 str(thermo.get("thermo_type")).upper(),
-                _number(thermo.get("formation_energy_per_atom")),
-                _number(thermo.get("energy_above_hull")),
+                number_or_none(thermo.get("formation_energy_per_atom")),
+                number_or_none(thermo.get("energy_above_hull")),
             ]
             for thermo in document["thermo"]
         ],
     }
-
-
-def _number(value: Any) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-    return float(value) if is_number else None
 
 
 def _candidate(identifier: str, row: dict[str, Any]) -> Candidate:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _CONNECT = 10.0  # s
 _LONGEST_PAUSE = 30.0  # s; of our own choosing
-_LONGEST_WAIT = 120.0  # s; a server that asks for more is given up
+_LONGEST_WAIT = 120.0  # s; a server that demands more is given up
 _TIME_LIMIT = 1800.0  # s; for all pages of one server
 _LONGEST_ANSWER = 256 * 2**20  # bytes; a page of 500 large structures has 5 MB
 

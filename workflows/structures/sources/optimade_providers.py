@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from stores.errors import InputError
 from stores.secrets import masked
-from workflows.structures.sources.protocol import DatabaseValues
+from workflows.structures.sources.protocol import DatabaseValues, number_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -99,10 +98,9 @@ def _number(attributes: Mapping[str, Any], path: str) -> float | None:
     value: Any = attributes
     for key in path.split("/") if path else ("",):
         value = value.get(key) if isinstance(value, dict) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        return None
+    number = number_or_none(value)
     # -99999 is JARVIS's "not computed"; no energy per atom and no gap is anywhere near
-    return float(value) if abs(value) < 1000 else None
+    return None if number is None or abs(number) >= 1000 else number
 
 
 def _alexandria(name: str, functional: str) -> Provider:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,12 @@ class DatabaseValues:
     formation_energy: float | None = None
     energy_above_hull: float | None = None
     band_gap: float | None = None
+
+
+def number_or_none(value: Any) -> float | None:
+    """Return a value of a database's answer if it is a finite number."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return float(value) if is_number else None
 
 
 @dataclass(frozen=True)
