@@ -204,7 +204,7 @@ def test_a_round_whose_crystals_left_the_campaign_is_closed(loop, caplog):
     with loop.store() as store:
         round_of(store, structure_for("MgAl", "B2"))
     response, said = interrupted(loop, [structure_for("MgSc", "B2")], caplog)
-    assert response.output == {"rounds": 1, "reason": "1 rounds were asked for"}
+    assert response.output == {"rounds": 1, "reason": "1 rounds were requested"}
     assert (
         "round 1 was interrupted, and none of its crystals is in the campaign any more; it is closed" in said
     )
@@ -249,7 +249,7 @@ def test_rounds_do_not_look_for_uncertainty_where_the_model_never_learns(loop, t
 
 def test_a_refresh_that_fails_spoils_no_record(loop, monkeypatch):
     """A full disk while a campaign's last job trains: the records are there."""
-    monkeypatch.setattr("workflows.flows.refresh.goes_on", lambda *a, **k: True)
+    monkeypatch.setattr("workflows.flows.refresh.is_needed", lambda *a, **k: True)
     monkeypatch.setattr("workflows.flows.refresh._begin", full)
     with pytest.raises(StoreError, match="No space left"):
         loop.campaign(FORMULAS[:1], loop.refresh())

@@ -299,7 +299,7 @@ def test_who_loses_the_lease_while_training_publishes_nothing_and_says_so(taught
     assert "\n" not in answer["reason"]
     assert len(taught.registry().cards()) == 1
     assert taught.refresh()["version"] == 2
-    assert "going on with refresh 2, which was interrupted" in taught.said
+    assert "resuming refresh 2, which was interrupted" in taught.said
 
 
 def test_a_damaged_champion_is_passed_over(taught):
@@ -332,7 +332,7 @@ def test_a_full_disk_is_told_and_the_champion_stays(taught, monkeypatch):
     monkeypatch.undo()
     assert train_module.write_tensors is not full
     assert taught.refresh()["version"] == 2
-    assert "going on with refresh 2, which was interrupted" in taught.said
+    assert "resuming refresh 2, which was interrupted" in taught.said
 
 
 def test_a_refresh_that_cannot_succeed_does_not_stand_in_the_way(taught, monkeypatch):

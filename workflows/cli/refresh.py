@@ -13,7 +13,7 @@ from stores.connections import open_store, resolve_store_uri
 from stores.errors import InputError, MgsurfError
 from stores.settings_file import resolve_work_dir
 from workflows.cli.query import existing_store
-from workflows.flows.refresh_check import goes_on, look
+from workflows.flows.refresh_check import is_needed, look
 
 if TYPE_CHECKING:
     from model.promotion.readiness import Readiness
@@ -60,8 +60,8 @@ def refresh(
     uri = resolve_store_uri(store, campaign_store)
     with existing_store(store, campaign_store) as opened:
         unfinished, found = look(opened, settings)
-    if dry_run or not goes_on(unfinished, found, force=force):
-        outcome = "would_refresh" if goes_on(unfinished, found, force=force) else "too_few"
+    if dry_run or not is_needed(unfinished, found, force=force):
+        outcome = "would_refresh" if is_needed(unfinished, found, force=force) else "too_few"
         reason = f"refresh {unfinished.number} was interrupted and goes on" if unfinished else ""
         answer = {"outcome": outcome, "reason": reason or found.sentence(), "version": None}
         _print(answer, found, unfinished, as_json=as_json, details=True)

@@ -94,7 +94,6 @@ def windows_of(
 def _by_database(
     store: SurfaceStore, surfaces: Sequence[Mapping[str, Any]], path: Path, chosen: str | None
 ) -> list[StableWindow]:
-    from workflows.flows.enumeration.lock_checks import checked_structure
     from workflows.flows.enumeration.lock_file import read_lock, remedy
     from workflows.structures.sources.merge import same_crystal
 
@@ -102,7 +101,7 @@ def _by_database(
     lock = read_lock(path, how)
 
     def crystal_of(compound: LockedCompound) -> Structure:
-        return checked_structure(compound, f"{path}: {compound.label}", remedy(how))
+        return compound.checked_structure(f"{path}: {compound.label}", remedy(how))
 
     method, phases = locked_phases(lock, path, chosen)
     where = f"{path} by {method}"

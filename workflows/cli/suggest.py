@@ -14,7 +14,6 @@ from workflows.engines.gpaw.process import logical_cores
 if TYPE_CHECKING:
     from workflows.flows.campaign.file import CampaignStructure
     from workflows.flows.campaign.settings import Campaign
-    from workflows.flows.learning.suggestion import AcquisitionSettings
     from workflows.flows.surface import SurfaceMaker
 
 
@@ -54,7 +53,7 @@ def suggest(
     acquisition = AcquisitionSettings(
         n, strategy, tuple(maximise), tuple(minimise), per_cost, budget, seed, any_part
     )
-    _check(acquisition, campaign, as_json, as_csv, run, submit, project or worker)
+    _check(campaign, as_json, as_csv, run, submit, project or worker)
     settings, structures, maker = _campaign(campaign, store_uri)
     uri = maker.context.store if maker else resolve_store_uri(store_uri, None)
     if run and settings is not None and maker is not None and not fresh:
@@ -83,7 +82,6 @@ def suggest(
 
 
 def _check(
-    acquisition: AcquisitionSettings,
     campaign: Path | None,
     as_json: bool,
     as_csv: bool,
@@ -92,7 +90,6 @@ def _check(
     of_queue: str | None,
 ) -> None:
     """Tell slips before anything is read."""
-    acquisition.check()
     check_one_format(as_json, as_csv)
     if (as_json or as_csv) and (run or submit):
         raise InputError("--json and --csv only print; leave them out with --run and --submit")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stores.records import Method
     from stores.surfaces import SurfaceStore
     from workflows.flows.campaign.file import CampaignStructure
-    from workflows.flows.learning.suggestion import AcquisitionSettings, Learned, Suggestion
+    from workflows.flows.learning.suggestion import AcquisitionSettings, ModelMetadata, Suggestion
     from workflows.flows.surface import SurfaceMaker
 
     Document = dict[str, Any]
@@ -91,20 +91,20 @@ def answered(
         If there are no candidates, no model, or the strategy lacks what it needs.
     """
     from workflows.flows.enumeration.cost import calibrated
-    from workflows.flows.learning.suggestion import Learned, suggest_slabs
+    from workflows.flows.learning.suggestion import ModelMetadata, suggest_slabs
 
     with ProgressBar(quiet) as bar:
         found = _of_campaign(store, maker, structures, bar.show) if maker else _of_store(store)
         if not found.documents:
             raise InputError(_nothing_left(found, maker))
-        name, learned = "", Learned()
+        name, metadata = "", ModelMetadata()
         targets: list[str] = []
         if acquisition.strategy != "random" or _model_there(model, store):
-            name, targets, learned = _predict(store, uri, found, acquisition, model, workers, bar.show)
+            name, targets, metadata = _predict(store, uri, found, acquisition, model, workers, bar.show)
     cost = calibrated(found.method, store)
-    suggestion = suggest_slabs(store, found.documents, targets, acquisition, cost, learned)
+    suggestion = suggest_slabs(store, found.documents, targets, acquisition, cost, metadata)
     names = names_of_family(store, found.method, "surfaces")
-    notes = [*found.notes, *_remarks(suggestion, acquisition, learned, found.method.fingerprint, names)]
+    notes = [*found.notes, *_remarks(suggestion, acquisition, metadata, found.method.fingerprint, names)]
     return Answer(suggestion, acquisition, targets, name, cost.words(), notes)
 
 
@@ -170,10 +170,10 @@ def _predict(
     model: str | None,
     workers: int,
     tell: Tell,
-) -> tuple[str, list[str], Learned]:
+) -> tuple[str, list[str], ModelMetadata]:
     """Bring the predictions of all candidates up to date, without torch where they are."""
     from workflows.cli.learning import require_network
-    from workflows.flows.learning.suggestion import Learned, learned_from, split_of, version_of
+    from workflows.flows.learning.suggestion import metadata_of, version_of
 
     name = model_name(model, store)
     if name == str(DEFAULT_FOLDER) and not Path(name).exists():
@@ -199,21 +199,24 @@ def _predict(
     none: dict[str, Any] = {}
     predicted = next((d["predictions"] for d in found.documents if d["predictions"]), none)
     targets = list(ensemble.targets) if ensemble else list(predicted)
-    methods = learned_from(name, store, targets, found.method.fingerprint)
-    learned = Learned(methods, split=split_of(name, store))
+    metadata = metadata_of(name, store, targets, found.method.fingerprint)
     if ensemble is not None:
-        learned = replace(learned, places=ensemble.training_map.places)
-    return version, targets, learned
+        metadata = replace(metadata, places=ensemble.training_map.places)
+    return version, targets, metadata
 
 
 def _remarks(
-    suggestion: Suggestion, acquisition: AcquisitionSettings, learned: Learned, method: str, names: set[str]
+    suggestion: Suggestion,
+    acquisition: AcquisitionSettings,
+    metadata: ModelMetadata,
+    method: str,
+    names: set[str],
 ) -> list[str]:
     """Return what a person should know beside the table; `names` are other names of the method."""
     from model.selection.acquisition import LEAST_CHANCE
 
     lines = []
-    others = sorted(set(learned.methods.values()) - names)
+    others = sorted(set(metadata.methods.values()) - names)
     if others:
         lines.append(f"the model learned from {', '.join(others)}; the campaign computes with {method}")
     if suggestion.n_unpredicted and acquisition.strategy != "random":

@@ -1,6 +1,6 @@
-"""How surface energy and work function settle with thickness, k density, cut-off and vacuum.
+"""Convergence of surface energy and work function with thickness, k density, cut-off and vacuum.
 
-Slabs are taken as cut: what is scanned are errors of the method, and relaxing would hide them behind noise.
+Slabs are taken as cut: the scans show errors of the method, which relaxing would hide behind noise.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SCANS = {
     "cutoff": "plane-wave cut-off (eV)",
     "vacuum": "vacuum (A)",
 }
-"""What can be scanned, with its unit."""
+"""The scans, each with its unit."""
 
 VACUA = (12.0, 15.0, 18.0, 22.0)
 FACTORS = {"k_density": (0.75, 1.0, 1.25, 1.5), "cutoff": (0.8, 1.0, 1.2, 1.4)}
@@ -48,12 +48,12 @@ REFERENCE_MESH = 1.5
 
 @dataclass(frozen=True)
 class ScanPoint:
-    """One setting and what it gives.
+    """Results at one setting.
 
     Attributes
     ----------
     setting
-        Value of what is scanned, in the unit of `SCANS`.
+        Value of the scanned setting, in the unit of `SCANS`.
     surface_energy
         Mg-rich, of the slab as cut (eV/A^2).
     work_function
@@ -85,9 +85,9 @@ class SlabScan:
     structure
         Bulk crystal, relaxed here first.
     miller_index, termination
-        Which slab.
+        Of the slab.
     min_thickness, vacuum
-        Of the slab while something else is scanned (A).
+        Of the slab while another setting is scanned (A).
     """
 
     context: RunContext
@@ -98,12 +98,7 @@ class SlabScan:
     vacuum: float = 15.0
 
     def points(self, scan: str) -> Iterator[ScanPoint]:
-        """Compute one scan, point by point.
-
-        Parameters
-        ----------
-        scan
-            Key of `SCANS`.
+        """Compute one scan (a key of `SCANS`), point by point.
 
         Raises
         ------

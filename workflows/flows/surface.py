@@ -1,7 +1,4 @@
-"""One compound: from its bulk crystal to a record for every facet.
-
-What the jobs of a flow ask of a queue; carried inside the flow, for most jobs are made while it runs.
-"""
+"""One compound: from its bulk crystal to a record for every facet; resources of its jobs on a queue."""
 
 from __future__ import annotations
 
@@ -31,6 +28,8 @@ from workflows.structures.naming import format_plane, mg_first_formula
 from workflows.structures.slabs import DEFAULT_SETTINGS, SlabSettings, SymmetricSlab, enumerate_slabs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from jobflow import Job
 
     from workflows.engines.protocol import KMesh
@@ -41,11 +40,11 @@ QueuePlan = dict[str, Any]
 
 A request is a jobflow-remote ``manager_config``: ``resources`` (keys of the scheduler's header), ``worker``,
 and ``exec_config`` (variables of the job). A slab gets the first request whose number of atoms it does not
-exceed, else the last.
+exceed, else the last. The plan is carried inside the flow, for most jobs are made while it runs.
 """
 
 JOB_METADATA = "mgsurf_job"
-"""Key of a job's metadata under which stands what it asked for: ``{"size": ..., "atoms": ...}``."""
+"""Key of a job's metadata for its size: ``{"size": ..., "atoms": ...}``."""
 
 
 class JobSize(StrEnum):
@@ -57,17 +56,7 @@ class JobSize(StrEnum):
 
 
 def request_for(plan: QueuePlan, size: JobSize, atoms: int = 0) -> dict[str, Any]:
-    """Return what a job asks of the queue.
-
-    Parameters
-    ----------
-    plan
-        The campaign's.
-    size
-        Which kind of job.
-    atoms
-        Atoms of the slab.
-    """
+    """Return the request of a job; `atoms` is the size of its slab."""
     if size is not JobSize.SLAB:
         return dict(plan[size.value])
     tiers = plan["slabs"]
@@ -78,18 +67,9 @@ def request_for(plan: QueuePlan, size: JobSize, atoms: int = 0) -> dict[str, Any
 def prepare(
     job: Job, plan: QueuePlan | None, size: JobSize, atoms: int = 0, *, keep_going: bool = False
 ) -> None:
-    """Say what a job needs, and whether it runs even if a job before it has failed.
+    """Set a job's request (none without a plan), and whether it runs even if a job before it has failed.
 
-    Parameters
-    ----------
-    job
-        Changed in place.
-    plan
-        None where there is no queue.
-    size, atoms
-        See `request_for`.
-    keep_going
-        True: failures before it end in verdicts, not in silence.
+    With `keep_going` failures before it end in verdicts, not in silence.
     """
     job.metadata[JOB_METADATA] = {"size": size.value, "atoms": atoms}
     job.config = JobConfig(
@@ -99,12 +79,21 @@ def prepare(
     )
 
 
+def reference_jobs(context: RunContext, elements: Iterable[str], plan: QueuePlan | None) -> dict[str, Job]:
+    """Return the jobs that compute the references of elements."""
+    jobs = {element: compute_reference(context, element) for element in sorted(elements)}
+    for element, reference in jobs.items():
+        reference.name = f"{element} reference"
+        prepare(reference, plan, JobSize.BULK)
+    return jobs
+
+
 @dataclass
 class SurfaceMaker(Maker):
     """All facets of one compound.
 
     1. Relax the bulk.
-    2. Compute the elements' references, unless they are handed in.
+    2. Compute the elements' references, unless they are given.
     3. Cut every symmetric slab of the relaxed bulk.
     4. For each facet: a static run of the oriented bulk. For each slab: relaxation, static run, record.
 
@@ -117,7 +106,7 @@ class SurfaceMaker(Maker):
     thresholds
         Limits of the verdicts.
     queue
-        What the jobs ask of a queue; None where there is none.
+        Requests of the jobs on a queue; None where there is none.
     """
 
     context: RunContext
@@ -163,13 +152,8 @@ class SurfaceMaker(Maker):
         formula = mg_first_formula(structure.composition)
         jobs: list[Flow | Job] = []
         if references is None:
-            elements = sorted({site.specie.symbol for site in structure})
-            reference_jobs = [compute_reference(self.context, element) for element in elements]
-            for element, reference in zip(elements, reference_jobs, strict=True):
-                reference.name = f"{element} reference"
-                prepare(reference, self.queue, JobSize.BULK)
-            jobs += reference_jobs
-            references = [reference.output for reference in reference_jobs]
+            jobs += reference_jobs(self.context, structure.symbol_set, self.queue).values()
+            references = [reference.output for reference in jobs]
         bulk = relax_bulk(self.context, structure, provenance or {"source": "python"})
         bulk.name = f"{formula} relax bulk"
         surfaces = cut_and_compute(self, bulk.output, references, miller_indices)
@@ -181,7 +165,7 @@ class SurfaceMaker(Maker):
     def cut(
         self, bulk: Structure, miller_indices: list[tuple[int, int, int]] | None = None
     ) -> list[SymmetricSlab]:
-        """Cut the slabs of a relaxed bulk, saying why facets give none."""
+        """Cut the slabs of a relaxed bulk; a note states why a facet has none."""
         formula = mg_first_formula(bulk.composition)
         slabs = []
         for facet in enumerate_slabs(bulk, self.slabs, miller_indices=miller_indices):
@@ -260,5 +244,5 @@ def compute_slab(
     for heavy in (relax, static):
         prepare(heavy, maker.queue, JobSize.SLAB, len(slab.structure))
     prepare(record, maker.queue, JobSize.LIGHT, keep_going=True)
-    # only the id goes on: a campaign's records in one output would exceed what a database takes
+    # only the id is passed on: all records of a campaign in one output exceed the limits of a database
     return Response(replace=Flow([relax, static, record], output=record.output["id"], name=slab_label(slab)))
