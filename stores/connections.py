@@ -222,7 +222,7 @@ def open_job_store(uri: str) -> JobStore:
     InputError, StoreError
         As `open_store`; a folder holds records only.
     """
-    from stores.backends.stored_jobs import CheckedJobStore
+    from stores.backends.job_store import CheckedJobStore, SQLiteStore
 
     place = parse_uri(uri)
     if place.kind == "folder":
@@ -230,8 +230,6 @@ def open_job_store(uri: str) -> JobStore:
             f"The store {uri} is a folder of records, for jobs on a queue; run with sqlite:///FILE."
         )
     if place.kind == "sqlite":
-        from stores.backends.job_store import SQLiteStore
-
         # A power cut may cost the last jobs' outputs, not their records: they are written elsewhere.
         stores: list[Any] = [
             SQLiteStore(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from stores.backends.collection import Collection
-    from stores.backends.projections import Properties
+    from stores.backends.filters import Properties
     from stores.records import CalculationRecord, Record, SurfaceRecord
 
 R = TypeVar("R", bound="Record")
