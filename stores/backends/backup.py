@@ -17,7 +17,7 @@ from pathlib import Path
 from stores.backends.checksums import DamagedTextError, check_heavy, unseal
 from stores.backends.filters_sql import quote
 from stores.backends.folder import META, Folder
-from stores.backends.guard import Guard, Standing, beside, set_aside
+from stores.backends.guard import Guard, Occupancy, beside, set_aside
 from stores.backends.sqlite_errors import sqlite_name
 from stores.backends.sqlite_file import SIDE_FILES, Database, is_store
 from stores.connections import Place, parse_uri
@@ -145,14 +145,14 @@ def _unused(target: Path, *, skip: bool) -> Iterator[None]:
         return
     guard = Guard(target)
     try:
-        standing = guard.open(read_only=False)
-        if standing in (Standing.SHARED, Standing.BESIDE_OTHERS):
+        occupancy = guard.open(read_only=False)
+        if occupancy in (Occupancy.SHARED, Occupancy.BESIDE_OTHERS):
             raise StoreError(
                 f"The store {target} is open in another process; nothing was changed. End that process "
                 f"(fuser {target} names it), then run the command again."
             )
         yield
-        guard.settle(standing)
+        guard.settle(occupancy)
     finally:
         guard.close()
 
@@ -250,7 +250,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _holds_documents_only(folder: Path) -> bool:
-    """Tell a folder store from a folder that holds anything else that would be lost with it."""
+    """Return whether a folder is a store and holds nothing else, which would be lost with it."""
     found = {path for path in folder.rglob("*") if not path.is_dir()}
     return (folder / META).exists() and found == set(_files(folder))
 

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from stores.learning.decisions import Standing
 from stores.learning.model_card import ModelCard
-from stores.learning.registry import Standing
 from stores.learning.snapshots import Head, Snapshot
 from workflows.analysis.stability_window import StableWindow
 from workflows.cli import (

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from stores.learning.decisions import Book, Standing
     from stores.learning.model_card import ModelCard, PastTraining
-    from stores.learning.registry import Book, Standing
     from stores.surfaces import SurfaceStore
 
 SHOWN_ID = 12  # digits of a snapshot's id
