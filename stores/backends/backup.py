@@ -25,26 +25,12 @@ from stores.errors import InputError, StoreError, one_line
 
 
 def backup(uri: str, target: Path, *, replace: bool = False) -> int:
-    """Copy a store to a file (of a folder store: to a folder) and check the copy.
-
-    Parameters
-    ----------
-    uri
-        The store.
-    target
-        Where the copy goes.
-    replace
-        Replace what is there.
-
-    Returns
-    -------
-    int
-        Number of documents in the copy.
+    """Copy a store to a file (a folder store: to a folder), check it, and return its number of documents.
 
     Raises
     ------
     InputError
-        If there is no such store, its kind has its own tools, or the target exists.
+        If there is no such store, its kind has its own tools, or the target exists and is not to be replaced.
     StoreError
         If the store is damaged or cannot be read, or another process uses the target.
     """
@@ -69,13 +55,6 @@ def backup(uri: str, target: Path, *, replace: bool = False) -> int:
 
 def restore(source: Path, uri: str) -> tuple[int, Path | None]:
     """Put a backup in the place of a store; the old one, with its log, stays under a dated name.
-
-    Parameters
-    ----------
-    source
-        File or folder that `backup` made, or another copy of a store.
-    uri
-        The store; need not exist.
 
     Returns
     -------

@@ -25,13 +25,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def check_version(version: object, what: str) -> None:
-    """Refuse what a newer mgsurf wrote: its fields may mean something else.
-
-    Raises
-    ------
-    InputError
-        If `version` is above `SCHEMA_VERSION`; `what` names it: "The store x.sqlite".
-    """
+    """Refuse what a newer mgsurf wrote (an `InputError`): its fields may mean something else."""
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise InputError(
             f"{what} was written by a newer mgsurf "
@@ -41,7 +35,7 @@ def check_version(version: object, what: str) -> None:
 
 @dataclass(frozen=True)
 class CollectionLayout:
-    """How a collection is kept: its key, the fields that are indexed, and the large ones kept apart.
+    """How a collection is kept: its key, the indexed fields, and the large ones kept apart.
 
     Damaged documents are left out with a warning (`skip_damaged`) where each stands for itself and can be
     computed again; where documents build on one another, as decisions and snapshots do, they are an error.
@@ -143,10 +137,7 @@ class Collection(ABC):
     def insert(self, document: Document) -> bool:
         """Write a document unless its key is taken; of several processes that try at once one succeeds.
 
-        Returns
-        -------
-        bool
-            False if another document has the key; nothing is written then.
+        False if another document has the key; nothing is written then.
         """
 
     @abstractmethod
@@ -168,13 +159,7 @@ class Collection(ABC):
             yield from self.query({"id": {"$in": wanted[start : start + _AT_ONCE]}}, properties)
 
     def _key_of(self, document: Document, fields: Sequence[str]) -> tuple[Any, ...]:
-        """Return what distinguishes a plain document, encoded so that equal values are equal in Python.
-
-        Raises
-        ------
-        InputError
-            If the document lacks one of the fields.
-        """
+        """Return what distinguishes a plain document, encoded so that equal values are equal in Python."""
         key = tuple(encode(value_at(document, tuple(field.split(".")))) for field in fields)
         self._check_key(key, fields)
         return key

@@ -319,13 +319,7 @@ def _check_values(value: Any) -> None:
 
 
 def checked(criteria: Any) -> dict[str, Any]:
-    """Return a filter with plain values once it is known to be one that every store can run.
-
-    Raises
-    ------
-    InputError
-        If it is malformed, nested too deeply, or holds numbers or characters that no document can hold.
-    """
+    """Return a filter with plain values once it is known to be one that every store can run."""
     if depth(criteria or {}) > DEEPEST:
         raise InputError(f"The filter is nested more than {DEEPEST} deep; write it flatter.")
     try:

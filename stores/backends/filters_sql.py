@@ -71,16 +71,9 @@ def _not(part: Condition) -> Condition:
 
 
 class FilterCompiler:
-    """Compiles filters for one table.
+    """Compiles filters for one table, in a transaction, where it looks up whether a column holds arrays.
 
-    Parameters
-    ----------
-    connection
-        In a transaction: whether a column holds arrays is looked up there.
-    table
-        Quoted name of the table.
-    columns
-        Fields with a column, which bears the dotted name.
+    `table` is its quoted name; each of `columns` has the dotted name of its field.
     """
 
     def __init__(self, connection: sqlite3.Connection, table: str, columns: Collection[str]) -> None:

@@ -166,15 +166,9 @@ class Guard:
     def belongs(self, log: Path, main_token: str | None, is_sound: Callable[[], bool]) -> bool:
         """Return whether SQLite may apply a log to the store's file.
 
-        Parameters
-        ----------
-        log
-            The ``-wal`` file.
-        main_token
-            Token in the store's file alone, `NO_TOKEN` without one, None if the file alone is damaged.
-        is_sound
-            Checks the store's file alone. Where the file changed but holds the right token, a file that is
-            not sound was left by a killed checkpoint, which only the log can complete.
+        `main_token` is that in the file alone, `NO_TOKEN` without one, None if the file alone is damaged.
+        Where the file changed but holds the right token, one that is not sound (`is_sound`, of the file
+        alone) was left by a killed checkpoint, which only the log can complete.
         """
         commits = log_tokens(log)
         if commits is None or main_token is None:

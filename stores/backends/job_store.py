@@ -44,26 +44,8 @@ _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 class SQLiteStore(maggma.core.Store):
     """A maggma store in an SQLite file, for any number of processes on one machine.
 
-    Times are kept as ISO 8601 text in UTC and come back as such, hence `last_updated_type`.
-
-    Parameters
-    ----------
-    path
-        The file; kept as an absolute path, because jobs change the current folder.
-    collection_name
-        Name of the collection in the file.
-    key
-        Field that tells documents apart.
-    indexed
-        Dotted fields that queries filter and sort by.
-    heavy
-        Large top-level fields that queries seldom look at.
-    durable
-        False: a power cut may undo the last commits (the end of a process never does).
-    timeout
-        Longest wait for other writers (s).
-    **kwargs
-        maggma's own: last_updated_field, validator.
+    Times are kept as ISO 8601 text in UTC and come back as such, hence `last_updated_type`. The path is made
+    absolute, because jobs change the current folder; see `DocumentTable` and `Database` for the parameters.
     """
 
     def __init__(
@@ -202,13 +184,7 @@ class CheckedJobStore(JobStore):
     """A job store that refuses documents which name other modules."""
 
     def query(self, *args: Any, **kwargs: Any) -> Iterator[dict[str, Any]]:
-        """Yield documents as `jobflow.JobStore.query` does; every other reading method goes through here.
-
-        Raises
-        ------
-        StoreError
-            If a document names code that mgsurf does not store.
-        """
+        """Yield documents as `jobflow.JobStore.query` does; every other reading method goes through here."""
         for document in super().query(*args, **kwargs):
             check_names(document, f"the job {document.get('uuid')} in {self.docs_store.name}")
             yield document

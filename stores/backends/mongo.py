@@ -40,16 +40,12 @@ def database_name(uri: str) -> str:
 @contextmanager
 def mongo_errors(place: str) -> Iterator[None]:
     """Turn errors of pymongo into one line."""
-    from pymongo.errors import ConfigurationError, InvalidURI, PyMongoError, ServerSelectionTimeoutError
+    from pymongo.errors import ConfigurationError, PyMongoError, ServerSelectionTimeoutError
 
     try:
         yield
-    except (
-        InvalidURI,
-        ConfigurationError,
-        ValueError,
-        OverflowError,
-    ) as error:  # pymongo: ValueError for a port that is none, OverflowError for integers beyond 64 bits
+    except (ConfigurationError, ValueError, OverflowError) as error:
+        # pymongo: ValueError for a port that is none, OverflowError for integers beyond 64 bits
         raise InputError(f"The store {place} cannot be used: {_one_line(error)}") from error
     except ServerSelectionTimeoutError as error:
         raise StoreError(
@@ -64,13 +60,7 @@ def _one_line(error: Exception) -> str:
 
 
 def mongo_database(uri: str) -> Any:
-    """Return the database of a URI once its server has answered.
-
-    Raises
-    ------
-    StoreError
-        If no server answers within `SERVER_TIMEOUT` seconds.
-    """
+    """Return the database of a URI once its server has answered, within `SERVER_TIMEOUT`."""
     from pymongo import MongoClient
 
     with mongo_errors(masked(uri)):
@@ -99,19 +89,7 @@ def memory_database(name: str) -> Any:
 
 
 class MongoCollection(Collection):
-    """A collection in MongoDB or in memory.
-
-    Parameters
-    ----------
-    collection
-        pymongo's, or mongomock_ng's.
-    layout
-        Its key and the fields to index.
-    place
-        The store's URI without password, for error messages.
-    shared
-        True if closing is somebody else's business (in memory it would discard everything).
-    """
+    """A collection in MongoDB or in memory (pymongo's or mongomock_ng's); a `shared` one is not closed."""
 
     def __init__(
         self, collection: Any, layout: CollectionLayout, place: str, *, shared: bool = False

@@ -60,14 +60,8 @@ class DocumentTable(Collection):
         The file, or a `Database` shared with other collections in it.
     collection
         Name of the collection.
-    key
-        Field or fields that distinguish documents.
-    indexed
-        Dotted fields that queries filter and sort by.
-    heavy
-        Large top-level fields that queries seldom need; in an existing file those that it lists.
-    skip_damaged
-        Leave out damaged documents, with a warning, instead of raising an error.
+    key, indexed, heavy, skip_damaged
+        As in `CollectionLayout`; in an existing file the heavy fields are those that it lists.
     """
 
     def __init__(
@@ -387,13 +381,7 @@ class Table:
         return quote(self.name + ".heavy")
 
     def row(self, document: dict[str, Any]) -> Row:
-        """Turn a document into a row.
-
-        Raises
-        ------
-        InputError
-            If it cannot be written as JSON.
-        """
+        """Turn a document into a row."""
         heavy = {name: document[name] for name in self.heavy if document.get(name) is not None}
         light = {**document, **dict.fromkeys(heavy)} if heavy else document
         body = dumps(heavy) if heavy else None
@@ -404,12 +392,7 @@ class Table:
 def read_table(connection: Connection, name: str) -> Table | None:
     """Return the layout of a collection, None if the file does not hold it yet.
 
-    The layout is remembered on the connection until any process changes the schema.
-
-    Raises
-    ------
-    StoreError
-        If the list of its large fields is damaged.
+    It is remembered on the connection until any process changes the schema.
     """
     version = connection.execute("PRAGMA schema_version").fetchone()[0]
     known: Table | None = connection.tables.get(name)
@@ -447,13 +430,7 @@ def _check_name(name: str) -> str:
 def make_table(
     connection: Connection, name: str, key: Sequence[str], indexed: Sequence[str], heavy: Sequence[str]
 ) -> Table:
-    """Make a collection, or add the columns and indexes that an old one lacks (within a transaction).
-
-    Raises
-    ------
-    InputError
-        If SQLite or mgsurf could not use a name.
-    """
+    """Make a collection, or add the columns and indexes that an old one lacks (within a transaction)."""
     _check_name(name)
     table = read_table(connection, name)
     fields = [_check_name(column) for column in dict.fromkeys([*key, *indexed])]

@@ -164,7 +164,7 @@ class Database:
             return connection
         with self._lock, self.errors():
             self._close([thread for thread in self._connections if not thread.is_alive()])
-            connection = self._open_first() if not self._connections else self._connect_and_check()
+            connection = self._open() if self._connections else self._open_first()
             self._connections[threading.current_thread()] = connection
         return connection
 
@@ -268,7 +268,7 @@ class Database:
             if self.path.exists():
                 self._check_leftovers(occupancy)
             self._guard.settle(occupancy)
-            connection = self._connect_and_check()
+            connection = self._open()
         except BaseException:
             self._guard.close()
             raise
@@ -357,9 +357,6 @@ class Database:
             return NO_TOKEN if "no such table" in str(error) else None
         return str(found[0]) if found else NO_TOKEN
 
-    def _connect_and_check(self) -> Connection:
-        return self._open_read_only() if self.read_only else self._open()
-
     def _connect(self, options: str = "") -> Connection:
         connection: Connection = sqlite3.connect(
             f"{self.path.as_uri()}?{options}" if options else str(self.path),
@@ -401,6 +398,8 @@ class Database:
             _LOG.warning("%s; it is only read, slowly.", damaged_file(self.path, self.damage))
 
     def _open(self) -> Connection:
+        if self.read_only:
+            return self._open_read_only()
         try:
             return self._open_with()
         except sqlite3.OperationalError as error:
@@ -437,7 +436,8 @@ class Database:
     def _open_read_only(self) -> Connection:
         # Without leave to make the -shm file, WAL can only be read as a file that nobody changes.
         for options in ("mode=ro", "mode=ro&immutable=1"):
-            if options != "mode=ro" and self._has_log():
+            log = beside(self.path, "-wal")
+            if options != "mode=ro" and log.exists() and log.stat().st_size:
                 raise StoreError(
                     f"The store {self.path} {OTHER_USER} "
                     f"(to read it, this user needs leave to write its folder)."
@@ -453,11 +453,6 @@ class Database:
                 connection.close()
                 raise
         raise last
-
-    def _has_log(self) -> bool:
-        with suppress(OSError):
-            return beside(self.path, "-wal").stat().st_size > 0
-        return False
 
     @contextmanager
     def errors(self) -> Iterator[None]:

@@ -114,12 +114,9 @@ class CutRecord(_Model):
 def add_candidates(
     store: SurfaceStore, candidates: Iterable[CandidateRecord], cuts: Iterable[CutRecord] = ()
 ) -> int:
-    """Write candidates, then the cuts they came of: a cut that is there had all its candidates.
+    """Write candidates, then the cuts they came of (a cut that is there had all its candidates).
 
-    Returns
-    -------
-    int
-        Number of candidates that were new or had changed.
+    Returns the number of candidates that were new or had changed.
     """
     written = _write(store, CANDIDATES, candidates)
     _write(store, CUTS, cuts)
@@ -134,13 +131,7 @@ def update_candidates(store: SurfaceStore, documents: Sequence[dict[str, Any]]) 
 def candidate_documents(
     store: SurfaceStore, criteria: dict[str, Any] | None = None, *, with_slabs: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """Yield candidates as plain values.
-
-    Raises
-    ------
-    InputError
-        If one was written by a newer mgsurf.
-    """
+    """Yield candidates as plain values; an `InputError` if one was written by a newer mgsurf."""
     return _checked(store, store.collection(CANDIDATES).query(criteria, _fields(with_slabs=with_slabs)))
 
 
@@ -172,10 +163,7 @@ def known_cuts(store: SurfaceStore, ids: Iterable[str]) -> dict[str, dict[str, A
 def method_of_candidates(store: SurfaceStore) -> Method:
     """Return the one method with which the candidates of a store would be computed.
 
-    Raises
-    ------
-    InputError
-        If there are no candidates, or they are of several methods.
+    An `InputError` if there are no candidates, or they are of several methods.
     """
     there = store.distinct("method_fingerprint", collection=CANDIDATES)
     newest = {"created_at": -1}
@@ -209,10 +197,7 @@ def slab_key(document: dict[str, Any]) -> SlabKey:
 def computed_slabs(store: SurfaceStore, method: Method) -> dict[SlabKey, bool]:
     """Return every slab that was computed with a method and its setups of the slab's elements.
 
-    Returns
-    -------
-    dict
-        True if neither surface energy nor work function came out, for a calculation failed.
+    True if neither surface energy nor work function came out, for a calculation failed.
     """
     known = stored_methods(store, "surfaces")
     keys = {bulk["id"]: bulk["bulk_key"] for bulk in store.query({}, ["id", "bulk_key"], collection="bulks")}

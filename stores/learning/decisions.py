@@ -41,15 +41,7 @@ class Standing(BaseModel):
 class Book:
     """The decisions of a registry, read at one moment.
 
-    Parameters
-    ----------
-    decisions
-        By number.
-
-    Attributes
-    ----------
-    champions
-        Champions that can be gone back to, the present one last.
+    `champions` are those that can be gone back to, the present one last.
     """
 
     def __init__(self, decisions: tuple[Decision, ...]) -> None:

@@ -59,15 +59,7 @@ class LeaseLostError(StoreError):
 
 @dataclass
 class Lease:
-    """A lease that this process has.
-
-    Attributes
-    ----------
-    name, number
-        Of the lease.
-    taken_over_from
-        Who had it and died, in words; empty if it was free.
-    """
+    """A lease that this process has; `taken_over_from` names a dead owner, empty if it was free."""
 
     store: LeaseStore
     name: str
@@ -76,13 +68,7 @@ class Lease:
     _document: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def check(self) -> None:
-        """Make sure that nobody took it over.
-
-        Raises
-        ------
-        LeaseLostError
-            If another process did.
-        """
+        """Raise a `LeaseLostError` if another process took the lease over."""
         last = _last(self.store, self.name)
         if last is None or last["number"] != self.number:
             raise LeaseLostError(
@@ -120,7 +106,7 @@ def take_lease(
     name
         Of the work that only one may do.
     beat, expiry
-        See `BEAT` and `EXPIRY`; equal for all who take part.
+        See `BEAT` and `EXPIRY` (s); equal for all who take part.
     waiting
         Called with the owner, in words, before a beat is waited for.
 
@@ -128,8 +114,6 @@ def take_lease(
     ------
     HeldError
         If another process has it: at once where that process is seen, after `expiry` at the latest.
-    StoreError
-        If the store cannot be written.
     """
     last = _last(store, name)
     dead = ""

@@ -100,12 +100,7 @@ class ModelCard(ModelFacts):
 def read_entry(model: type[M], document: Mapping[str, Any], what: str, place: str) -> M:
     """Read a document of a registry in the store `place`; `what` names it in messages.
 
-    Raises
-    ------
-    InputError
-        If it was written by a newer mgsurf.
-    StoreError
-        If it is damaged.
+    An `InputError` if it was written by a newer mgsurf, a `StoreError` if it is damaged.
     """
     check_version(document.get("schema_version"), f"{what} in {place}")
     try:

@@ -61,13 +61,7 @@ def put_blob(store: SurfaceStore, content: bytes) -> str:
 
 
 def get_blob(store: SurfaceStore, name: str, what: str) -> bytes:
-    """Return a file by its `blob_id`; `what` it is ("member-0.pt of v3") stands in error messages.
-
-    Raises
-    ------
-    StoreError
-        If it is not there, or is damaged.
-    """
+    """Return a file by its `blob_id`; a `StoreError` if it is missing or damaged, `what` it is by name."""
     chunks = {}
     try:
         for document in store.query({"blob": name}, collection="blobs"):
@@ -94,13 +88,7 @@ class DamagedWeightsError(StoreError):
 
 
 class ModelRegistry:
-    """The models of a store.
-
-    Parameters
-    ----------
-    store
-        Of any kind; it is not closed.
-    """
+    """The models of a store of any kind, which is not closed."""
 
     def __init__(self, store: SurfaceStore) -> None:
         self.store = store
@@ -210,22 +198,17 @@ class ModelRegistry:
     def promote(
         self, version: int, reason: str = "", *, replacing: int | Literal["any"] | None = "any"
     ) -> Decision | None:
-        """Make a version the champion.
+        """Make a version the champion, once its weights were read and checked.
 
         Parameters
         ----------
         version
-            Its weights are read and checked first.
+            The new champion; None is returned if it is the champion already.
         reason
             Why, in words.
         replacing
             The champion that it was compared with (None: there was none); if another has become champion,
             nothing is changed. "any": whichever it is.
-
-        Returns
-        -------
-        Decision or None
-            None if it is the champion already.
 
         Raises
         ------
@@ -250,12 +233,8 @@ class ModelRegistry:
     def reject(self, version: int, reason: str) -> Decision | None:
         """Record that a candidate was not good enough; None if that is recorded already.
 
-        Raises
-        ------
-        InputError
-            If there is no such version, or it is the champion.
-        ConflictError
-            If another process decided first.
+        An `InputError` if there is no such version, or it is the champion; a `ConflictError` if another
+        process decided first.
         """
         book = self.book()
         self.card(version)
@@ -266,19 +245,10 @@ class ModelRegistry:
         return self._decide(book, "reject", version, book.champion, reason)
 
     def rollback(self, reason: str = "") -> tuple[Decision, list[str]]:
-        """Go back to the champion before the present one; those whose weights are damaged are passed over.
+        """Go back to the champion before the present one, and return a line for each that was passed over.
 
-        Returns
-        -------
-        decision, notes
-            A line for each version that was passed over.
-
-        Raises
-        ------
-        InputError
-            If there is no champion before this one whose weights are whole.
-        ConflictError
-            If another process decided first.
+        Champions whose weights are damaged are passed over; an `InputError` if none before this one is
+        whole, a `ConflictError` if another process decided first.
         """
         book = self.book()
         if book.champion is None:
@@ -319,19 +289,8 @@ class ModelRegistry:
     def extract_champion(self, folder: Path) -> tuple[ModelCard, list[str]]:
         """Write the files of the champion, or of the last champion before it whose weights are whole.
 
-        Nothing is decided: the champion stays what it is.
-
-        Returns
-        -------
-        card, notes
-            Of the model that was written, and a line for each one that had to be passed over.
-
-        Raises
-        ------
-        InputError
-            If there is no champion.
-        DamagedWeightsError
-            If no champion, present or past, has whole weights.
+        Nothing is decided: the champion stays what it is. Returns the card of the model that was written,
+        and a line for each one that was passed over; a `DamagedWeightsError` if none has whole weights.
         """
         self._champion_card()
         notes: list[str] = []

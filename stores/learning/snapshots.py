@@ -37,11 +37,6 @@ def compact_slab(slab: LabelledSlab) -> dict[str, Any]:
     -------
     dict
         ``species`` [N], ``lattice`` [3, 3] (A) and ``fractional`` [N, 3].
-
-    Raises
-    ------
-    InputError
-        If the record holds no ordered structure.
     """
     try:
         structure = slab.slab or {}
@@ -232,17 +227,10 @@ def draft_snapshot(
 
 
 def save_snapshot(store: SurfaceStore, draft: Draft) -> bool:
-    """Write a snapshot; the list of records comes last, so that a snapshot that is there is whole.
+    """Write a snapshot; False if the store had it already.
 
-    Returns
-    -------
-    bool
-        False if the store had it already.
-
-    Raises
-    ------
-    StoreError
-        If the store cannot be written; what was written is used by the next try.
+    The list of records comes last, so that a snapshot that is there is whole; what was written before an
+    error is used by the next try.
     """
     snapshot = draft.snapshot
     items = list(draft.items.values())
@@ -275,14 +263,9 @@ def list_snapshots(store: SurfaceStore) -> list[Snapshot]:
 
 
 def find_snapshot(store: SurfaceStore, name: str) -> Snapshot:
-    """Return the snapshot whose id begins so.
+    """Return the snapshot whose id begins so, with its records.
 
-    Raises
-    ------
-    InputError
-        If there is none, several fit, or it was written by a newer mgsurf.
-    StoreError
-        If it is damaged.
+    An `InputError` if there is none or several fit, a `StoreError` if it is damaged.
     """
     ids = [document["id"] for document in store.query({}, ["id"], sort={"id": 1}, collection="snapshots")]
     fitting = [name] if name in ids else [one for one in ids if name and one.startswith(name)]
@@ -304,10 +287,7 @@ def find_snapshot(store: SurfaceStore, name: str) -> Snapshot:
 def snapshot_slabs(store: SurfaceStore, snapshot: Snapshot) -> Iterator[LabelledSlab]:
     """Yield the labelled slabs of a snapshot as they were, by record id.
 
-    Raises
-    ------
-    StoreError
-        If the data of a record are gone or damaged; the records are named.
+    A `StoreError` names the records whose data are gone or damaged.
     """
     for start in range(0, len(snapshot.records), AT_ONCE):
         part = snapshot.records[start : start + AT_ONCE]
