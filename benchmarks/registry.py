@@ -104,7 +104,7 @@ def main() -> None:
         line("champion and its card (target: < 5)", models.champion, repeat)
         line("version of the champion", models.champion_version, repeat)
         line("all cards", models.cards, 5)
-        line("all states", models.book, 5)
+        line("all states", models.decision_log, 5)
         line("read the weights, every hash checked", lambda: models.weights(models.card(1)), 5)
 
 

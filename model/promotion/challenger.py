@@ -195,11 +195,11 @@ def decide(registry: ModelRegistry, card: ModelCard, data: SnapshotData, *, tell
         If the challenger's weights are not whole.
     """
     for attempt in range(_TRIES):
-        standing = registry.book().standing(card.version)
-        if standing.state != "candidate":
-            if standing.state == "retired":  # the very weights were in use before, and somebody went back
-                return "reject", f"{card.name} is these weights already, and was retired: {standing.reason}"
-            return ("reject" if standing.state == "rejected" else "promote"), standing.reason
+        status = registry.decision_log().status(card.version)
+        if status.state != "candidate":
+            if status.state == "retired":  # the very weights were in use before, and somebody went back
+                return "reject", f"{card.name} is these weights already, and was retired: {status.reason}"
+            return ("reject" if status.state == "rejected" else "promote"), status.reason
         champion = registry.champion_version()
         judgement, notes = compare_with_champion(registry, card, data, tell=tell)
         reason = "; ".join([judgement.reason, *notes])

@@ -28,7 +28,7 @@ class Decision(BaseModel):
     made_by: str = Field(description="User and host")
 
 
-class Standing(BaseModel):
+class ModelStatus(BaseModel):
     """State of a version and the decision that it comes from."""
 
     model_config = ConfigDict(frozen=True)
@@ -38,7 +38,7 @@ class Standing(BaseModel):
     since: datetime | None = None
 
 
-class Book:
+class DecisionLog:
     """The decisions of a registry, read at one moment.
 
     `champions` are those that can be gone back to, the present one last.
@@ -47,7 +47,7 @@ class Book:
     def __init__(self, decisions: tuple[Decision, ...]) -> None:
         self.decisions = decisions
         self.champions: list[int] = []
-        self._standing: dict[int, Standing] = {}
+        self._status: dict[int, ModelStatus] = {}
         for decision in decisions:
             self._enter(decision)
 
@@ -61,9 +61,9 @@ class Book:
         """Number that the next decision takes."""
         return self.decisions[-1].number + 1 if self.decisions else 1
 
-    def standing(self, version: int) -> Standing:
+    def status(self, version: int) -> ModelStatus:
         """Return the state of a version; one that nothing was decided about is a candidate."""
-        return self._standing.get(version, Standing())
+        return self._status.get(version, ModelStatus())
 
     def _enter(self, decision: Decision) -> None:
         if decision.action == "reject":
@@ -83,4 +83,4 @@ class Book:
             self._set(after, "champion", f"rolled back from v{decision.version}", decision)
 
     def _set(self, version: int, state: State, reason: str, decision: Decision) -> None:
-        self._standing[version] = Standing(state=state, reason=reason, since=decision.decided_at)
+        self._status[version] = ModelStatus(state=state, reason=reason, since=decision.decided_at)

@@ -124,13 +124,13 @@ def take_lease(
                 waiting(_owner(last))
             alive = _beats(store, last, expiry)
         if alive:
-            raise HeldError(f"{_owner(last)} is at it already; nothing was done here.")
+            raise HeldError(f"{_owner(last)} is already running it; nothing was done here.")
         dead = _owner(last)
     number = last["number"] + 1 if last else 1
     document = {"id": f"{name}-{number}", "name": name, "number": number, "beat": 0, "released": False}
     document |= _this_process()
     if not store.collection(COLLECTION).insert(document):
-        raise HeldError(f"Another process began the {name} of {store.uri} first; nothing was done here.")
+        raise HeldError(f"Another process started the {name} of {store.uri} first; nothing was done here.")
     lease = Lease(store, name, number, dead, document)
     lease.check()
     store.collection(COLLECTION).remove({"name": name, "number": {"$lt": number - _KEPT}})

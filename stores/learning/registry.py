@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stores.backends.collection import check_version
 from stores.errors import InputError, StoreError
-from stores.learning.decisions import Action, Book, Decision
+from stores.learning.decisions import Action, Decision, DecisionLog
 from stores.learning.model_card import ModelCard, ModelFacts, WeightFile, Weights, read_entry
 from stores.paths import user_and_host
 from stores.records import content_hash
@@ -187,11 +187,11 @@ class ModelRegistry:
         version = self.champion_version()
         return None if version is None else self.card(version)
 
-    def book(self) -> Book:
+    def decision_log(self) -> DecisionLog:
         """Return all decisions and what follows from them."""
         found = list(self.store.collection("model_decisions").query({}, sort={"number": 1}))
         place = self.store.uri
-        return Book(
+        return DecisionLog(
             tuple(read_entry(Decision, d, f"The decision {d['number']} on models", place) for d in found)
         )
 
@@ -219,16 +219,16 @@ class ModelRegistry:
         DamagedWeightsError
             If its weights are not whole.
         """
-        book = self.book()
-        if replacing != "any" and book.champion != replacing:
+        log = self.decision_log()
+        if replacing != "any" and log.champion != replacing:
             raise ConflictError(
-                f"v{version} was compared with {_named(replacing)}, but {_named(book.champion)} is champion "
+                f"v{version} was compared with {_named(replacing)}, but {_named(log.champion)} is champion "
                 f"of {self.store.uri} now; nothing was changed. Compare it again."
             )
-        if book.champion == version:
+        if log.champion == version:
             return None
         self.weights(self.card(version))
-        return self._decide(book, "promote", version, version, reason)
+        return self._decide(log, "promote", version, version, reason)
 
     def reject(self, version: int, reason: str) -> Decision | None:
         """Record that a candidate was not good enough; None if that is recorded already.
@@ -236,13 +236,13 @@ class ModelRegistry:
         An `InputError` if there is no such version, or it is the champion; a `ConflictError` if another
         process decided first.
         """
-        book = self.book()
+        log = self.decision_log()
         self.card(version)
-        if book.champion == version:
+        if log.champion == version:
             raise InputError(f"v{version} is the champion; go back with mgsurf models rollback first.")
-        if book.standing(version).state == "rejected":
+        if log.status(version).state == "rejected":
             return None
-        return self._decide(book, "reject", version, book.champion, reason)
+        return self._decide(log, "reject", version, log.champion, reason)
 
     def rollback(self, reason: str = "") -> tuple[Decision, list[str]]:
         """Go back to the champion before the present one, and return a line for each that was passed over.
@@ -250,20 +250,20 @@ class ModelRegistry:
         Champions whose weights are damaged are passed over; an `InputError` if none before this one is
         whole, a `ConflictError` if another process decided first.
         """
-        book = self.book()
-        if book.champion is None:
+        log = self.decision_log()
+        if log.champion is None:
             raise InputError(f"The store {self.store.uri} has no champion; promote a model first.")
         notes: list[str] = []
-        for version in reversed(book.champions[:-1]):
+        for version in reversed(log.champions[:-1]):
             try:
                 self.weights(self.card(version))
             except DamagedWeightsError as error:
                 notes.append(str(error))
                 continue
-            return self._decide(book, "rollback", book.champion, version, reason), notes
+            return self._decide(log, "rollback", log.champion, version, reason), notes
         damaged = f" ({notes[0]})" if notes else ""
         raise InputError(
-            f"There is no champion before v{book.champion} to go back to{damaged}; it stays. "
+            f"There is no champion before v{log.champion} to go back to{damaged}; it stays. "
             "mgsurf models promote takes any other version."
         )
 
@@ -294,7 +294,7 @@ class ModelRegistry:
         """
         self._champion_card()
         notes: list[str] = []
-        for version in reversed(self.book().champions):
+        for version in reversed(self.decision_log().champions):
             try:
                 card = self.extract(version, folder)
             except DamagedWeightsError as error:
@@ -322,10 +322,10 @@ class ModelRegistry:
         return [read_entry(ModelCard, d, f"The card of model v{d['version']}", self.store.uri) for d in found]
 
     def _decide(
-        self, book: Book, action: Action, version: int, champion: int | None, reason: str
+        self, log: DecisionLog, action: Action, version: int, champion: int | None, reason: str
     ) -> Decision:
         decision = Decision(
-            number=book.next_number,
+            number=log.next_number,
             action=action,
             version=version,
             champion=champion,

@@ -131,7 +131,7 @@ def test_from_nothing_to_a_model_that_chooses(loop):
     with loop.store() as store:
         registry = ModelRegistry(store)
         assert [card.version for card in registry.cards()] == [1, 2]
-        assert registry.book().standing(2).state in ("champion", "rejected")
+        assert registry.decision_log().status(2).state in ("champion", "rejected")
         assert "on 6 held-out compounds" in last_refresh(store).reason
 
     # everything is computed: nothing is left to do
