@@ -276,7 +276,7 @@ def predicate(criteria: dict[str, Any]) -> Predicate:
         if name == "$and":
             tests += parts
         else:
-            # the default binds this round's parts, which Predicate's type cannot say
+            # the default binds this round's parts, for which Predicate has no type
             either: Predicate = lambda document, parts=parts: any(part(document) for part in parts)  # type: ignore[misc]  # noqa: E731
             tests.append(either if name == "$or" else _negate(either))
     return tests[0] if len(tests) == 1 else _all(tests)

@@ -44,7 +44,7 @@ _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 class SQLiteStore(maggma.core.Store):
     """A maggma store in an SQLite file, for any number of processes on one machine.
 
-    Times are kept as ISO 8601 text in UTC and come back as such, hence `last_updated_type`. The path is made
+    Times are kept as ISO 8601 text in UTC and come back as such (`last_updated_type`). The path is made
     absolute, because jobs change the current folder; see `DocumentTable` and `Database` for the parameters.
     """
 

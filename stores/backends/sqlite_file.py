@@ -456,7 +456,7 @@ class Database:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turn SQLite's errors into one line that says what to do."""
+        """Turn SQLite's errors into one line with the remedy."""
         try:
             yield
         except MgsurfError:

@@ -6,7 +6,7 @@ machine by the owner's process, from another by watching whether the beat change
 clock alone. A dead owner's lease is taken over by inserting the next number.
 
 An owner that was only held up (a laptop asleep, a stalled disk) finds out by `Lease.check`: what must not be
-done twice is asked after it, and decisions on models are safe by themselves (`stores.learning.registry`).
+done twice comes after it, and decisions on models are safe by themselves (`stores.learning.registry`).
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def _this_process() -> dict[str, Any]:
 
 
 def _is_running(lease: dict[str, Any]) -> bool | None:
-    """Say whether the owner runs on this machine; None if it is on another, or cannot be seen."""
+    """Return whether the owner runs on this machine; None if it is on another, or cannot be seen."""
     if not lease["machine"] or lease["machine"] != _machine():
         return None
     return bool(_started(lease["pid"]) == lease["started"])

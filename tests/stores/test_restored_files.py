@@ -107,11 +107,12 @@ def test_checkpoint_killed_halfway_is_completed(path: Path) -> None:
         assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize(
+    ("tool", "checkpoint"), [*((tool, "") for tool in TOOLS), (cp, "whole"), (rsync, "whole")]
+)
 @pytest.mark.parametrize(
     "backed_up", ["before the log", "long before", "newer", "another store", "version 1"]
 )
-@pytest.mark.parametrize("checkpoint", ["", "whole"])
 def test_restored_file_wins(
     path: Path,
     tool: Callable[[Path, Path], object],

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,6 +20,8 @@ from stores.records import (
     Verdicts,
 )
 from stores.surfaces import SurfaceStore
+from tests.stores.conftest import make_surface
+from tests.stores.kills import in_children
 
 MakeSurface = Callable[..., SurfaceRecord]
 
@@ -170,8 +172,6 @@ def test_keys_of_every_kind(store_uri: str) -> None:
 
 
 def _add(uri: str, first: int) -> None:
-    from tests.stores.conftest import make_surface
-
     with open_store(uri) as store:
         for number in range(first, first + 10):
             store.add(make_surface(number % 12))
@@ -180,13 +180,7 @@ def _add(uri: str, first: int) -> None:
 def test_several_processes(store_uri: str) -> None:
     if store_uri.startswith("memory"):
         pytest.skip("in memory is in one process")
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_add, args=(store_uri, 5 * n)) for n in range(3)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert in_children(*(partial(_add, store_uri, 5 * n) for n in range(3))) == [("None", 0)] * 3
     with open_store(store_uri) as store:
         assert sorted(doc["termination"] for doc in store.query()) == list(range(12))
 
