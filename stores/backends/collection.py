@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from stores.backends.checksums import DamagedTextError, damaged
@@ -255,11 +255,3 @@ LAYOUTS: dict[str, CollectionLayout] = {
     "jobs": CollectionLayout(key=("uuid", "index"), indexed=("uuid", "index", "name"), heavy=("output",)),
     "job_data": CollectionLayout(key=("blob_uuid",), indexed=("job_uuid",), heavy=("data",)),
 }
-
-
-def layout_of(collection: str, key: str | Sequence[str] | None = None) -> CollectionLayout:
-    """Return the layout of a known collection; any other has no indexes beyond its key."""
-    layout = LAYOUTS.get(collection, CollectionLayout())
-    if key is None:
-        return layout
-    return replace(layout, key=(key,) if isinstance(key, str) else tuple(key))

@@ -99,20 +99,17 @@ class MongoCollection(Collection):
         self._shared = shared
         self._laid_out = False
 
-    def _lay_out(self, names: Iterable[tuple[Any, ...]]) -> None:
+    def _lay_out(self) -> None:
         # At the first writing: who only reads may lack the right to make anything, and makes nothing.
         if self._laid_out:
             return
         meta = self._collection.database[META]
         meta.update_one({"_id": "layout"}, {"$setOnInsert": {"version": SCHEMA_VERSION}}, upsert=True)
-        # The index of a field that holds arrays has their entries, which several documents may share.
-        unique = not any(isinstance(value, bytes) and value[:1] == b"p" for name in names for value in name)
-        if unique:
-            self._collection.create_index([(field, 1) for field in self.key], unique=True)
+        self._collection.create_index([(field, 1) for field in self.key], unique=True)
         for field in self.indexed:
             if (field,) != self.key:
                 self._collection.create_index([(field, 1)])
-        self._laid_out = unique
+        self._laid_out = True
 
     def query(
         self,
@@ -167,7 +164,7 @@ class MongoCollection(Collection):
         if not named:
             return 0
         with mongo_errors(self._store):
-            self._lay_out(named)
+            self._lay_out()
             if ranked:
                 return sum(self._put_unless_better(document, keep) for document in named.values())
             first = self.key[0]
@@ -239,9 +236,9 @@ class MongoCollection(Collection):
         from pymongo.errors import DuplicateKeyError
 
         new = with_checksum(document)
-        name = self._key_of(new, self.key)
+        self._key_of(new, self.key)
         with mongo_errors(self._store):
-            self._lay_out([name])
+            self._lay_out()
             try:
                 self._collection.insert_one(dict(new))
             except DuplicateKeyError:

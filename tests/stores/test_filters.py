@@ -13,8 +13,8 @@ from mongomock_ng.filtering import filter_applies
 from stores.backends.filters import checked, matches, predicate
 from stores.backends.sqlite import DocumentTable
 from stores.backends.sqlite_file import Database
-from stores.connections import open_collection
 from stores.errors import InputError
+from tests.stores.opening import open_collection
 
 NAMES = ("a", "b", "n.x", "n.y", "l.x")
 # mongomock_ng takes 0 and False, 1 and True for equal, which MongoDB does not

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from stores.backends.folder import META, Folder
-from stores.connections import open_collection, open_job_store, open_store, parse_uri
+from stores.connections import open_job_store, open_store, parse_uri
 from stores.errors import InputError, StoreError, StoreLostError
 from stores.records import SurfaceRecord
 from tests.stores.conftest import make_surface
 from tests.stores.kills import in_a_child
+from tests.stores.opening import open_collection
 
 
 @pytest.fixture

@@ -20,10 +20,11 @@ from stores.backends.backup import backup, restore
 from stores.backends.guard import Guard, log_tokens
 from stores.backends.sqlite import DocumentTable
 from stores.backends.sqlite_file import Database
-from stores.connections import open_collection, open_store
+from stores.connections import open_store
 from stores.errors import InputError, StoreError, StoreLostError
 from tests.stores.conftest import old_store
 from tests.stores.kills import in_a_child
+from tests.stores.opening import open_collection
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stores.connections import open_collection, open_store
+from stores.connections import open_store
 from stores.errors import InputError
 from stores.records import (
     BulkRecord,
@@ -22,6 +22,7 @@ from stores.records import (
 from stores.surfaces import SurfaceStore
 from tests.stores.conftest import make_surface
 from tests.stores.kills import in_children
+from tests.stores.opening import open_collection
 
 MakeSurface = Callable[..., SurfaceRecord]
 
@@ -151,15 +152,7 @@ def test_other_collections(store_uri: str) -> None:
     second.close()
 
 
-def test_keys_of_every_kind(store_uri: str) -> None:
-    by_list = open_collection(store_uri, "planes", "hkl")
-    planes = [[1, 1, 0], [1, 0, 0], [0, 1, 1]]
-    assert by_list.upsert([{"hkl": hkl, "n": n} for n, hkl in enumerate(planes)]) == 3
-    assert by_list.upsert([{"hkl": [1, 0, 0], "n": 7}, {"hkl": (1, 0, 0), "n": 8}]) == 1
-    assert by_list.upsert({"hkl": [1, 0, 0], "n": 8}, keep=["hkl"]) == 0
-    assert sorted((doc["hkl"], doc["n"]) for doc in by_list.query()) == [
-        ([0, 1, 1], 2), ([1, 0, 0], 8), ([1, 1, 0], 0)
-    ]  # fmt: skip
+def test_a_key_inside_an_object(store_uri: str) -> None:
     dotted = open_collection(store_uri, "places", "where.file")
     assert dotted.upsert([{"where": {"file": "a"}, "n": 1}, {"where": {"file": "b"}, "n": 2}]) == 2
     assert dotted.upsert({"where": {"file": "a"}, "n": 3}) == 1
@@ -167,7 +160,6 @@ def test_keys_of_every_kind(store_uri: str) -> None:
     for document in ({"where": {}}, {"where": 1}, {}):
         with pytest.raises(InputError, match=r"lacks its key field 'where.file'"):
             dotted.upsert(document)
-    by_list.close()
     dotted.close()
 
 
