@@ -226,7 +226,7 @@ class SurfaceStore:
         ----------
         criteria
             For instance ``{"chemsys": "Ag-Mg", "work_function": {"$gt": 4}}``; see
-            `stores.backends.filters.matches`.
+            `stores.backends.filters`.
         properties
             Fields to return, dotted ones included; None for all.
         sort

@@ -83,7 +83,7 @@ class Collection(ABC):
         Parameters
         ----------
         criteria
-            Filter (see `stores.backends.filters.matches`); datetimes may be used for times.
+            Filter (see `stores.backends.filters`); datetimes may be used for times.
         properties
             Fields to return (see `stores.backends.filters.Projection`).
         sort

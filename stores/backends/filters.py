@@ -1,7 +1,9 @@
 """MongoDB filters, projections and orders of documents, evaluated exactly in Python.
 
-Every document that a store of files returns passed one of these predicates; `stores.backends.filters_sql`
-only narrows down which documents are read.
+Operators known: $and, $or, $nor, $eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, $exists, $not, $regex (with
+$options i, m, x, s), $size, $all, $elemMatch. Times may be datetimes; documents hold them as text
+(`stores.backends.values.timestamp`). Every document that a store of files returns passed one of these
+predicates; `stores.backends.filters_sql` only narrows down which documents are read.
 """
 
 from __future__ import annotations
@@ -31,26 +33,14 @@ LOGICAL = ("$and", "$or", "$nor")
 COMPARISONS = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le}
 _HASHABLE = (str, int, float)  # equal in Python where equal in MongoDB, unlike True and 1
 OPERATORS = (
-    "$eq",
-    "$ne",
-    *COMPARISONS,
-    "$in",
-    "$nin",
-    "$exists",
-    "$not",
-    "$regex",
-    "$options",
-    "$size",
-    "$all",
-    "$elemMatch",
+    *("$eq", "$ne", *COMPARISONS, "$in", "$nin", "$exists", "$not"),
+    *("$regex", "$options", "$size", "$all", "$elemMatch"),
 )
 
 
 def is_operators(value: Any) -> bool:
     """Distinguish a set of known operators from a sub-document to compare with."""
-    if not isinstance(value, dict) or not value:
-        return False
-    dollars = [name for name in value if name.startswith("$")]
+    dollars = [name for name in value if name.startswith("$")] if isinstance(value, dict) else []
     if not dollars:
         return False
     if len(dollars) != len(value):
@@ -187,6 +177,10 @@ def _all(tests: list[Predicate]) -> Predicate:
     return lambda document: all(test(document) for test in tests)
 
 
+def _any(tests: list[Predicate]) -> Predicate:
+    return lambda document: any(test(document) for test in tests)
+
+
 def _element_match(operand: Any) -> Predicate:
     if not isinstance(operand, dict):
         raise InputError(f"Filter operator $elemMatch needs an object, not {operand!r}.")
@@ -216,9 +210,9 @@ def _operator_predicate(path: tuple[str, ...], name: str, operand: Any) -> Predi
             ),
         )
     if name == "$exists":
-        # a lambda, as every predicate here: noqa E731
-        exists: Predicate = lambda document: any(v is not MISSING for v in values_at(document, path))  # noqa: E731
-        return exists if operand else _negate(exists)
+        return lambda document: (
+            any(value is not MISSING for value in values_at(document, path)) == bool(operand)
+        )
     if name == "$size":
         if isinstance(operand, bool) or not isinstance(operand, int):
             raise InputError(f"Filter operator $size needs a whole number, not {operand!r}.")
@@ -276,9 +270,7 @@ def predicate(criteria: dict[str, Any]) -> Predicate:
         if name == "$and":
             tests += parts
         else:
-            # the default binds this round's parts, for which Predicate has no type
-            either: Predicate = lambda document, parts=parts: any(part(document) for part in parts)  # type: ignore[misc]  # noqa: E731
-            tests.append(either if name == "$or" else _negate(either))
+            tests.append(_any(parts) if name == "$or" else _negate(_any(parts)))
     return tests[0] if len(tests) == 1 else _all(tests)
 
 
@@ -333,25 +325,6 @@ def checked(criteria: Any) -> dict[str, Any]:
     except (ValueError, TypeError, RecursionError) as error:
         raise InputError(f"The filter cannot be read ({' '.join(str(error).split())}).") from None
     return plain_criteria
-
-
-def matches(criteria: dict[str, Any], document: dict[str, Any]) -> bool:
-    """Return whether a document matches a MongoDB filter.
-
-    Parameters
-    ----------
-    criteria
-        Operators known: $and, $or, $nor, $eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, $exists, $not, $regex
-        (with $options i, m, x, s), $size, $all, $elemMatch. Times may be datetimes.
-    document
-        JSON-able document; its times are text (see `stores.backends.values.timestamp`).
-
-    Raises
-    ------
-    InputError
-        If the filter is malformed or uses another operator.
-    """
-    return predicate(checked(criteria))(document)
 
 
 def _tree(paths: list[str]) -> dict[str, Any]:

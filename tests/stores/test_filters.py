@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mongomock_ng.filtering import filter_applies
 
-from stores.backends.filters import checked, matches, predicate
+from stores.backends.filters import checked, predicate
 from stores.backends.sqlite import DocumentTable
 from stores.backends.sqlite_file import Database
 from stores.errors import InputError
@@ -58,6 +58,10 @@ filters = st.recursive(
     ).map(lambda pair: {pair[0]: pair[1]}),
     max_leaves=4,
 )
+
+
+def matches(criteria: dict[str, Any], document: dict[str, Any]) -> bool:
+    return predicate(checked(criteria))(document)
 
 
 @pytest.fixture(scope="module")
