@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from stores.backends.collection import Collection
-    from stores.backends.projections import Properties
+    from stores.backends.filters import Properties
     from stores.records import CalculationRecord, Record, SurfaceRecord
 
 R = TypeVar("R", bound="Record")
@@ -226,7 +226,7 @@ class SurfaceStore:
         ----------
         criteria
             For instance ``{"chemsys": "Ag-Mg", "work_function": {"$gt": 4}}``; see
-            `stores.backends.filters.matches`.
+            `stores.backends.filters`.
         properties
             Fields to return, dotted ones included; None for all.
         sort

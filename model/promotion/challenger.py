@@ -147,7 +147,7 @@ def decide(registry: ModelRegistry, card: ModelCard, data: SnapshotData, *, tell
         If the challenger's weights are not whole.
     """
     for attempt in range(_TRIES):
-        status = registry.book().status(card.version)
+        status = registry.decision_log().status(card.version)
         if status.state != "candidate":
             if status.state == "retired":  # the very weights were in use before, and somebody went back
                 return "reject", f"{card.name} is these weights already, and was retired: {status.reason}"

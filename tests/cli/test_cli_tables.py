@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from stores.learning.decisions import ModelStatus
 from stores.learning.model_card import ModelCard
-from stores.learning.registry import ModelStatus
 from stores.learning.snapshots import Head, Snapshot
 from workflows.analysis.stability_window import StableWindow
 from workflows.cli import (
@@ -156,7 +156,7 @@ ROUND = SimpleNamespace(number=3, slabs=range(25), core_hours=1234.0, model="v12
 TRIAL = SimpleNamespace(loss=0.21, params={"network.convolutions": 4, "optimizer.learning_rate": 0.00123,
                                            "network.embedding_size": 128, "loss.balance": "uncertainty",
                                            "graph.max_neighbours": 12, "network.dropout": 0.1})  # fmt: skip
-BOOK = SimpleNamespace(status=lambda version: ModelStatus(state="champion", reason=REASON))
+LOG = SimpleNamespace(status=lambda version: ModelStatus(state="champion", reason=REASON))
 
 TABLES = {
     "query": lambda: surface_table(surfaces(), title="quickstart"),
@@ -182,7 +182,7 @@ TABLES = {
     "ablate": ablation,
     "audit": lambda: audit.finding_table([FINDING], "faulty", "bold red"),
     "audit --excluded": lambda: audit.excluded_table({("Mg17Al12", TARGETS[0], REASON): ["a", "b"]}),
-    "models list": lambda: models.model_table([card(11), card(12)], BOOK),
+    "models list": lambda: models.model_table([card(11), card(12)], LOG),
     "models show": lambda: models.errors_table(card(12), "chemsys"),
     "models show, elements": lambda: models.element_table(card(12)),
     "models compare": lambda: models.comparison_table(

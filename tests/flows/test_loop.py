@@ -15,10 +15,9 @@ from model.training.ensemble import save_ensemble
 from stores.connections import open_store
 from stores.errors import InputError, StoreError
 from stores.learning.candidates import candidate_documents, computed_slabs, slab_key
-from stores.learning.history import last_refresh
+from stores.learning.history import ChosenSlab, Round, begin_round, last_refresh, rounds_of
 from stores.learning.model_card import ModelFacts
 from stores.learning.registry import ModelRegistry
-from stores.learning.rounds import ChosenSlab, Round, begin_round, rounds_of
 from tests.flows.labelled_store import quick_settings
 from tests.model.untrained import untrained
 from workflows.flows.active_learning import ActiveLearningMaker, StoppingRule, next_round
@@ -133,7 +132,7 @@ def test_from_nothing_to_a_model_that_chooses(loop):
     with loop.store() as store:
         registry = ModelRegistry(store)
         assert [card.version for card in registry.cards()] == [1, 2]
-        assert registry.book().status(2).state in ("champion", "rejected")
+        assert registry.decision_log().status(2).state in ("champion", "rejected")
         assert "on 6 held-out compounds" in last_refresh(store).reason
 
     # everything is computed: nothing is left to do

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from stores.learning.decisions import DecisionLog, ModelStatus
     from stores.learning.model_card import ModelCard, PastTraining
-    from stores.learning.registry import Book, ModelStatus
     from stores.surfaces import SurfaceStore
 
 SHOWN_ID = 12  # digits of a snapshot's id
@@ -44,7 +44,7 @@ def add(
         card, new = registry.add(facts, files)
         if promote_it:
             registry.promote(card.version, note or "promoted when it was registered")
-        status = registry.book().status(card.version)
+        status = registry.decision_log().status(card.version)
     if as_json:
         print(json.dumps({**_plain(card, status), "new": new}, indent=2))
     else:
@@ -63,21 +63,21 @@ def list_all(*, store: str | None, as_json: bool) -> int:
     """Print a line for each version."""
     with existing_store(store) as opened:
         registry = ModelRegistry(opened)
-        cards, book = registry.cards(), registry.book()
+        cards, log = registry.cards(), registry.decision_log()
     if as_json:
-        print(json.dumps([_plain(card, book.status(card.version)) for card in cards], indent=2))
+        print(json.dumps([_plain(card, log.status(card.version)) for card in cards], indent=2))
         return 0
     if not cards:
         print("no models; mgsurf models add FOLDER registers what mgsurf train wrote")
         return 0
-    print_table(model_table(cards, book))
+    print_table(model_table(cards, log))
     print_text(
         "MAE on the test set of the split that each was trained with; mgsurf models compare A B shows all"
     )
     return 0
 
 
-def model_table(cards: Sequence[ModelCard], book: Book) -> Table:
+def model_table(cards: Sequence[ModelCard], log: DecisionLog) -> Table:
     """Table of models, one version a row."""
     targets = list(dict.fromkeys(target for card in cards for target in card.targets))
     errors = [_with_unit(f"{target_name(target)} MAE", target) for target in targets]
@@ -92,7 +92,7 @@ def model_table(cards: Sequence[ModelCard], book: Book) -> Table:
         ]
     )
     for card in cards:
-        status = book.status(card.version)
+        status = log.status(card.version)
         table.add_row(
             card.name,
             status.state,
@@ -109,12 +109,12 @@ def show(name: str, *, store: str | None, as_json: bool) -> int:
     """Print the card of a version."""
     with existing_store(store) as opened:
         registry = ModelRegistry(opened)
-        card, book = registry.card(registry.resolve(name)), registry.book()
-    status = book.status(card.version)
+        card, log = registry.card(registry.resolve(name)), registry.decision_log()
+    status = log.status(card.version)
     if as_json:
         print(json.dumps(_plain(card, status), indent=2))
         return 0
-    print_facts([("model", card.name), *_facts(card, status, book)])
+    print_facts([("model", card.name), *_facts(card, status, log)])
     print()
     for split in card.metrics:
         print_table(errors_table(card, split))
@@ -196,7 +196,7 @@ def _plain(card: ModelCard, status: ModelStatus) -> dict[str, Any]:
     return {**card.model_dump(mode="json"), **status.model_dump(mode="json")}
 
 
-def _facts(card: ModelCard, status: ModelStatus, book: Book) -> Iterator[tuple[str, str]]:
+def _facts(card: ModelCard, status: ModelStatus, log: DecisionLog) -> Iterator[tuple[str, str]]:
     from model.data.provenance import trainings_on  # not above: it needs numpy, which listing models does not
 
     since = f", {status.since:%Y-%m-%d %H:%M} UTC" if status.since else ""
@@ -215,7 +215,7 @@ def _facts(card: ModelCard, status: ModelStatus, book: Book) -> Iterator[tuple[s
     yield "champion before", "none" if card.champion_before is None else f"v{card.champion_before}"
     size = sum(file.size for file in card.weights.files) / 1e6
     yield "weights", f"{size:.1f} MB in {card.weights.place}, sha256 {card.weights.sha256[:16]}..."
-    decided = [d for d in book.decisions if card.version in (d.version, d.champion) and d.action != "reject"]
+    decided = [d for d in log.decisions if card.version in (d.version, d.champion) and d.action != "reject"]
     if len(decided) > 1:
         yield "history", "; ".join(f"{d.action} v{d.version} {d.decided_at:%Y-%m-%d}" for d in decided)
     if card.note:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from stores.learning.rounds import Round
+    from stores.learning.history import Round
     from workflows.flows.active_learning import StoppingRule
 
 
@@ -117,7 +117,7 @@ def round_table(rounds: Sequence[Round]) -> Table:
 
 
 def _print_rounds(console: Console, uri: str, campaign: str, stop: StoppingRule) -> None:
-    from stores.learning.rounds import rounds_of
+    from stores.learning.history import rounds_of
 
     with open_store(uri, must_exist=True) as store:
         found = rounds_of(store, campaign)

@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import pluralize
 from stores.exclusions import excluded_line
-from stores.learning.snapshot_diff import diff_snapshots, news_since
-from stores.learning.snapshots import draft_snapshot, find_snapshot, list_snapshots, save_snapshot
+from stores.learning.snapshots import (
+    diff_snapshots,
+    draft_snapshot,
+    find_snapshot,
+    list_snapshots,
+    news_since,
+    save_snapshot,
+)
 from workflows.cli.console import print_table
 from workflows.cli.query import existing_store
 from workflows.cli.writing import store_to_write
@@ -19,8 +25,7 @@ from workflows.report.training_figures import significant, target_name
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from stores.learning.snapshot_diff import Difference, News
-    from stores.learning.snapshots import Snapshot
+    from stores.learning.snapshots import Difference, News, Snapshot
     from stores.surfaces import SurfaceStore
 
     DiffRow = tuple[str, str, str, Mapping[str, float], Mapping[str, float], str]

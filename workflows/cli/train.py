@@ -146,8 +146,7 @@ def _names(text: str | None) -> tuple[str, ...]:
 
 def _tell_of_deleted(store: Sequence[str], name: str) -> None:
     """Say which records of a snapshot are gone; what training reads of them is kept."""
-    from stores.learning.snapshot_diff import deleted_records
-    from stores.learning.snapshots import find_snapshot
+    from stores.learning.snapshots import deleted_records, find_snapshot
     from workflows.cli.query import existing_store
 
     with existing_store(store[0] if store else None) as opened:

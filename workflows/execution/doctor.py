@@ -142,7 +142,7 @@ def check_store(uri: str) -> Check:
     except MgsurfError as error:
         return Check("store", Status.FAIL, " ".join(str(error).split()), "name another store with --store")
     if place.kind == "sqlite":
-        from stores.backends.sqlite_file import SCHEMA_VERSION
+        from stores.backends.collection import SCHEMA_VERSION
 
         found += f", schema version {SCHEMA_VERSION}"
         if not os.access(place.target, os.W_OK):

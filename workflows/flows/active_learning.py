@@ -12,8 +12,8 @@ from model.data.splits import HOLDOUT
 from stores.connections import open_store
 from stores.errors import InputError, pluralize
 from stores.learning.candidates import candidates_by_id
+from stores.learning.history import ChosenSlab, Round, begin_round, finish_round, rounds_of
 from stores.learning.registry import ModelRegistry
-from stores.learning.rounds import ChosenSlab, Round, begin_round, finish_round, rounds_of
 from stores.records import Provenance
 from workflows.flows.campaign.file import CampaignStructure
 from workflows.flows.campaign.flow import CampaignMaker
