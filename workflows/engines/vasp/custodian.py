@@ -81,7 +81,7 @@ class RunControl:
 
 
 @dataclass
-class Outcome:
+class CustodianResult:
     """What became of one run.
 
     Attributes
@@ -160,7 +160,7 @@ def time_left() -> float | None:
     return None if end is None else end - time.time()
 
 
-def supervise(directory: Path, control: RunControl) -> Outcome:
+def run_custodian(directory: Path, control: RunControl) -> CustodianResult:
     """Run VASP on the input files in a folder.
 
     Parameters
@@ -172,7 +172,7 @@ def supervise(directory: Path, control: RunControl) -> Outcome:
 
     Returns
     -------
-    Outcome
+    CustodianResult
         What happened; the numbers are in the folder's files.
 
     Raises
@@ -204,39 +204,39 @@ def supervise(directory: Path, control: RunControl) -> Outcome:
         terminate_on_nonzero_returncode=False,
         directory=str(directory),
     )
-    outcome = Outcome()
+    result = CustodianResult()
     with _log_of(directory / "custodian.log"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             custodian.run()  # type: ignore[no-untyped-call]
         except ValidationError:
-            outcome.broke_off = True
+            result.broke_off = True
         except CustodianError as error:
-            _explain(error, outcome)
+            _explain(error, result)
         finally:
             job.stop(directory)
             (directory / PID).unlink(missing_ok=True)
-    _require_space(directory, outcome.broke_off or bool(outcome.gave_up))
+    _require_space(directory, result.broke_off or bool(result.gave_up))
     log = custodian.run_log[-1]["corrections"] if custodian.run_log else []
-    if outcome.gave_up and log:
+    if result.gave_up and log:
         last = log[-1]["handler"]
-        outcome.unconverged = isinstance(last, UnconvergedHandler | NonConvergingErrorHandler)
-    outcome.corrections = [_words(correction) for correction in log if not _is_walltime(correction)]
-    outcome.walltime = any(_is_walltime(correction) for correction in log)
+        result.unconverged = isinstance(last, UnconvergedHandler | NonConvergingErrorHandler)
+    result.corrections = [_words(correction) for correction in log if not _is_walltime(correction)]
+    result.walltime = any(_is_walltime(correction) for correction in log)
     changed = _changed(directory, incar, kpoints)
-    if changed and not outcome.gave_up:
-        outcome.gave_up = f"a correction changed {', '.join(changed)}"
-    return outcome
+    if changed and not result.gave_up:
+        result.gave_up = f"a correction changed {', '.join(changed)}"
+    return result
 
 
-def _explain(error: CustodianError, outcome: Outcome) -> None:
+def _explain(error: CustodianError, result: CustodianResult) -> None:
     handler = getattr(error, "handler", None)
     if isinstance(handler, WalltimeHandler):
         return
     if isinstance(error, MaxCorrectionsError) or handler is None:
-        outcome.gave_up = "the limit of corrections was reached"
+        result.gave_up = "the limit of corrections was reached"
     else:
-        outcome.gave_up = f"{type(handler).__name__} knew no further correction"
+        result.gave_up = f"{type(handler).__name__} knew no further correction"
 
 
 def _is_walltime(correction: dict[str, Any]) -> bool:

@@ -92,7 +92,7 @@ def attempts(directory: Path) -> list[Path]:
     return sorted((p for p, n in numbered.items() if n.isdigit()), key=lambda p: int(numbered[p]))
 
 
-def set_aside(directory: Path) -> Path | None:
+def archive_attempt(directory: Path) -> Path | None:
     """Move an earlier attempt's files to ``attempt_N`` below their folder, compressed; nothing is lost.
 
     WAVECAR and CHGCAR stay for the next attempt if VASP came to its end, else they are removed: a run that
@@ -124,9 +124,9 @@ def set_aside(directory: Path) -> Path | None:
     return aside
 
 
-def forget(directory: Path) -> None:
+def discard_task(directory: Path) -> None:
     """Put away what another task left in a folder, where no restart looks for it."""
-    set_aside(directory)
+    archive_attempt(directory)
     for path in attempts(directory):
         number = 1
         while (old := directory / f"other_{number}").exists():

@@ -20,7 +20,13 @@ from stores.files import replacing
 from stores.input_files import is_compressed, open_input
 from stores.records import CalculationKind, CalculationOutput, CalculationStatus, content_hash
 from stores.structures.document import structure_from_document
-from workflows.engines.vasp.custodian import Outcome, RunControl, supervise, time_left, vasp_command
+from workflows.engines.vasp.custodian import (
+    CustodianResult,
+    RunControl,
+    run_custodian,
+    time_left,
+    vasp_command,
+)
 from workflows.engines.vasp.files import find_file
 from workflows.engines.vasp.inputs import PARALLEL_TAGS, PATH_TAGS, BulkStaticSetGenerator, PinnedSetGenerator
 from workflows.engines.vasp.outputs import read_output
@@ -28,12 +34,12 @@ from workflows.engines.vasp.potcars import low_cutoffs
 from workflows.engines.vasp.restart import (
     NOTE,
     RESTART_FILES,
+    archive_attempt,
     compress,
+    discard_task,
     end_orphan,
-    forget,
     last_geometry,
     read_note,
-    set_aside,
     write_note,
 )
 
@@ -117,29 +123,29 @@ def run_calculation(
         # only what was judged: a run that custodian gave up may look converged
         output = read_output(directory, slab=generator.kind is CalculationKind.SLAB_STATIC)
         if output.status is CalculationStatus.OK and not _lacks_potential(generator, output):
-            return _finish(generator, structure, cell, order, directory, output, Outcome(), [])
+            return _finish(generator, structure, cell, order, directory, output, CustodianResult(), [])
     left = time_left()
     if left is not None and left < control.walltime_buffer:
         return _no_time(left, directory)
     if same_task:
         start = last_geometry(directory, cell) if relaxes else None
-        set_aside(directory)
+        archive_attempt(directory)
     else:
-        forget(directory)
+        discard_task(directory)
     broken: list[str] = []
     while True:
         _write(generator, start or cell, directory, prev_dir, {"task": task, "order": order})
-        outcome = supervise(directory, control)
+        result = run_custodian(directory, control)
         output = read_output(directory, slab=generator.kind is CalculationKind.SLAB_STATIC)
-        if not outcome.broke_off:
+        if not result.broke_off:
             break
         broken.append(_how_it_ended(directory, output.ionic_steps or 0))
         left = time_left()
         if len(broken) > control.restarts or (left is not None and left < control.walltime_buffer):
             break
         start = (last_geometry(directory, cell) or start) if relaxes else None
-        set_aside(directory)
-    return _finish(generator, structure, cell, order, directory, output, outcome, broken)
+        archive_attempt(directory)
+    return _finish(generator, structure, cell, order, directory, output, result, broken)
 
 
 def _task(generator: PinnedSetGenerator, cell: Structure) -> str:
@@ -230,11 +236,11 @@ def _finish(
     order: list[int],
     directory: Path,
     output: CalculationOutput,
-    outcome: Outcome,
+    result: CustodianResult,
     broken: list[str],
 ) -> CalculationOutput:
     """Judge a run, map its atoms back, and compress its files."""
-    status, reason = _verdict(output, outcome, broken)
+    status, reason = _verdict(output, result, broken)
     potcars = generator.potcar_files()
     warnings = low_cutoffs(potcars, generator.settings.cutoff)
     final, mismatch = (None, "")
@@ -246,7 +252,7 @@ def _finish(
         # it has not done what it is for; noted as failed, it is run again by the next call
         status, reason = CalculationStatus.FAILED, str(output.details.get("locpot", "no LOCPOT was written"))
     details = {**output.details, "attempts": len(broken) + 1}
-    for key, lines in (("corrections", outcome.corrections), ("broke_off", broken), ("warnings", warnings)):
+    for key, lines in (("corrections", result.corrections), ("broke_off", broken), ("warnings", warnings)):
         if lines:
             details[key] = lines
     if generator.is_slab:
@@ -261,7 +267,7 @@ def _finish(
         "site_magnetizations": moments,
         "kpoints": tuple(int(n) for n in generator.kpoints.kpts[0]),
         "setups": {potcar.element: potcar.setup for potcar in potcars},
-        "retried": bool(outcome.corrections or broken),
+        "retried": bool(result.corrections or broken),
         "directory": str(directory),
         "details": details,
     }
@@ -279,16 +285,18 @@ def _lacks_potential(generator: PinnedSetGenerator, output: CalculationOutput) -
     return generator.kind is CalculationKind.SLAB_STATIC and output.potential is None
 
 
-def _verdict(output: CalculationOutput, outcome: Outcome, broken: list[str]) -> tuple[CalculationStatus, str]:
-    counted = [(len(list(same)), words) for words, same in groupby(outcome.corrections)]
+def _verdict(
+    output: CalculationOutput, result: CustodianResult, broken: list[str]
+) -> tuple[CalculationStatus, str]:
+    counted = [(len(list(same)), words) for words, same in groupby(result.corrections)]
     told = "; ".join(words if n == 1 else f"{words}, {n} times" for n, words in counted)
     corrections = f"; corrections: {told}" if told else ""
-    if outcome.gave_up:
-        unconverged = outcome.unconverged and output.status is CalculationStatus.UNCONVERGED
+    if result.gave_up:
+        unconverged = result.unconverged and output.status is CalculationStatus.UNCONVERGED
         status = CalculationStatus.UNCONVERGED if unconverged else CalculationStatus.FAILED
         found = f"{output.reason}; " if unconverged else ""
-        return status, f"{found}custodian gave up: {outcome.gave_up}{corrections}"
-    if outcome.broke_off:
+        return status, f"{found}custodian gave up: {result.gave_up}{corrections}"
+    if result.broke_off:
         times = f"{len(broken)} times" if len(broken) > 1 else "once"
         told = "; ".join(dict.fromkeys(broken))
         return CalculationStatus.FAILED, f"VASP was killed or crashed {times}: {told}{corrections}"
@@ -298,7 +306,7 @@ def _verdict(output: CalculationOutput, outcome: Outcome, broken: list[str]) -> 
         return CalculationStatus.FAILED, f"{found}{corrections}"
     if output.status is CalculationStatus.OK:
         return output.status, ""
-    if outcome.walltime:
+    if result.walltime:
         return (
             CalculationStatus.FAILED,
             "stopped before the queue's time ran out; the next run goes on from the last geometry",
