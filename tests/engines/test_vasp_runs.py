@@ -19,7 +19,7 @@ from tests.stand_in_vasp.potential import FERMI_ENERGY
 from workflows.analysis.work_function import work_function
 from workflows.engines.protocol import Engine
 from workflows.engines.registry import make_engine
-from workflows.engines.vasp.inputs import BulkRelaxSetGenerator
+from workflows.engines.vasp.inputs import PRESETS, BulkRelaxSetGenerator
 from workflows.engines.vasp.run import run_calculation
 
 if TYPE_CHECKING:
@@ -181,12 +181,12 @@ def test_a_run_that_writes_orbitals_leaves_those_it_began_with_alone(tmp_path: P
     # a kill while VASP writes its WAVECAR must not damage the one the next attempt begins with
     first, second = folder(tmp_path, "first"), folder(tmp_path, "second")
     control = engine()._control()
-    generator = BulkRelaxSetGenerator(preset="demo", mesh=(3, 3, 3))
+    generator = BulkRelaxSetGenerator(settings=PRESETS["demo"], mesh=(3, 3, 3))
     assert run_calculation(generator, mgag(), first, control).status is CalculationStatus.OK
     for name in ("WAVECAR", "CHGCAR"):
         (first / name).write_text(f"{name} of the first run")
     larger = mgag().scale_lattice(1.05 * mgag().volume)
-    generator = BulkRelaxSetGenerator(preset="demo", mesh=(3, 3, 3))
+    generator = BulkRelaxSetGenerator(settings=PRESETS["demo"], mesh=(3, 3, 3))
     assert run_calculation(generator, larger, second, control, first).status is CalculationStatus.OK
     assert incar_of(second)["ISTART"] == 1
     for name in ("WAVECAR", "CHGCAR"):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
+import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from workflows.engines.gpaw.process import ONE_THREAD, find_mpirun, mpi_environment, mpirun_command
+from workflows.engines.gpaw.process import mpi_environment, mpirun_command, probe_gpaw
 from workflows.execution.checks import Check, Status
 
 SECONDS = 30.0
@@ -26,57 +24,6 @@ MPI_MEND = f"sudo apt-get install -y {' '.join(MPI_PACKAGES)} && make gpaw"
 # The compiled part alone: gpaw.mpi would do the same after a second of imports.
 # Each rank prints one character: mpirun mixes up the ranks' longer lines.
 HELLO = "import gpaw.cgpaw as c; print(c.Communicator().size if c.have_mpi else 1)"
-
-PROBE = """\
-import json, importlib.metadata as m
-import gpaw, gpaw.cgpaw as c
-from pathlib import Path
-setups = [str(p) for p in gpaw.setup_paths if any(Path(p).glob('Mg.*PBE*'))]
-print(json.dumps({'version': m.version('gpaw'), 'setups_version': m.version('gpaw-data'), 'setups': setups,
-                  'mpi': bool(getattr(c, 'have_mpi', False)), 'libxc': getattr(c, 'libxc_version', None)}))
-"""
-
-
-@dataclass(frozen=True)
-class InstalledGpaw:
-    """The GPAW that imports in this environment."""
-
-    version: str
-    setups_version: str
-    mpi: bool
-    libxc: str | None
-    setups: tuple[str, ...]
-
-
-@cache
-def probe_gpaw(python: str = sys.executable) -> InstalledGpaw | str:
-    """Return the GPAW that a Python interpreter imports; looked up once per process.
-
-    Parameters
-    ----------
-    python
-        Path of the interpreter.
-
-    Returns
-    -------
-    InstalledGpaw or str
-        Or in one line why it does not import.
-    """
-    try:
-        answer = subprocess.run(
-            [python, "-P", "-c", PROBE],
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-            env={**os.environ, **ONE_THREAD},
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{python} does not answer ({type(error).__name__})"
-    if answer.returncode != 0:
-        return (answer.stderr.strip().splitlines() or ["no message"])[-1]
-    found = json.loads(answer.stdout.splitlines()[-1])
-    return InstalledGpaw(**{**found, "setups": tuple(found["setups"])})
 
 
 def check_gpaw(python: str = sys.executable) -> Check:
@@ -115,7 +62,7 @@ def check_mpi(python: str = sys.executable, ranks: int = 2) -> Check:
     ranks
         How many to start.
     """
-    mpirun = find_mpirun()
+    mpirun = shutil.which("mpirun")
     if mpirun is None:
         return Check("MPI", Status.WARN, "no mpirun in PATH; GPAW runs on one core", MPI_MEND)
     command = [*mpirun_command(mpirun, ranks), python, "-P", "-c", HELLO]

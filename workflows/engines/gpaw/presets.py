@@ -1,7 +1,4 @@
-"""Settings of the GPAW engine: presets, PAW setups, start moments.
-
-The PAW setups GPAW will find, looked up without importing it.
-"""
+"""Settings of the GPAW engine: presets, start moments, and PAW setups, found without importing GPAW."""
 
 from __future__ import annotations
 
@@ -34,18 +31,9 @@ OPEN_4F = frozenset({"Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho",
 # halves the bands and permits a lower cut-off. Only late transition metals, whose semicore lies deep, and
 # Mg and Na. Early ones (V, Nb, Mo, Ta, W) need their semicore p states and keep the default setup.
 SMALL_VALENCE_SETUPS = {
-    "Mg": "2",
-    "Na": "1",
-    "Mn": "7",
-    "Ni": "10",
-    "Ru": "8",
-    "Rh": "9",
-    "Pd": "10",
-    "Ag": "11",
-    "Os": "8",
-    "Ir": "9",
-    "Pt": "10",
-}
+    "Mg": "2", "Na": "1", "Mn": "7", "Ni": "10", "Ru": "8", "Rh": "9", "Pd": "10", "Ag": "11", "Os": "8",
+    "Ir": "9", "Pt": "10",
+}  # fmt: skip
 
 # Start moments per atom (Bohr magnetons) of elements whose compounds are treated spin-polarised: near the
 # high-spin moments of the ferromagnetic metals, so that SCF can only lose moment, not miss it.
@@ -141,10 +129,7 @@ PRESETS = {
 def setup_labels(setups: Mapping[Any, Any]) -> dict[str, str]:
     """Return a table of setups as text, as a YAML file may not give it: ``Mg: 2`` is an integer there.
 
-    Raises
-    ------
-    InputError
-        If a label is neither text nor a whole number, or no such setup is installed.
+    InputError if a label is neither text nor a whole number, or no such setup is installed.
     """
     table = {}
     for element, label in setups.items():
@@ -189,13 +174,10 @@ def _has_start_file() -> bool:
 def setups_source() -> str | dict[str, str]:
     """Return what tells one source of PAW setups from another.
 
-    Returns
-    -------
-    str or dict
-        Name and version of the package, ``unknown`` if it is not installed. Where GPAW_SETUP_PATH, which goes
-        before the package, holds setups, a table by element: ``default`` is the package, elements with files
-        of their own have a digest of names and sizes of these; ``all`` is that of all, by which records were
-        named before fingerprints were cut to elements.
+    Name and version of the package, ``unknown`` if it is not installed. Where GPAW_SETUP_PATH, which goes
+    before the package, holds setups, a table by element: ``default`` is the package, elements with files of
+    their own have a digest of names and sizes of these; ``all`` is that of all, by which records were named
+    before fingerprints were cut to elements.
     """
     own = _own_folders(os.environ.get("GPAW_SETUP_PATH", ""))
     files = sorted({(path.name, path.stat().st_size) for folder in own for path in folder.glob("*.PBE*")})
@@ -235,10 +217,7 @@ def _package_folders() -> tuple[Path, ...]:
 
 
 def has_setup(element: str) -> bool:
-    """Tell whether there is a default PBE setup of an element.
-
-    The installed files are asked; without any, the list of gpaw-data 1.2.1.
-    """
+    """Return whether an element has a default PBE setup: by files, or without any as in gpaw-data 1.2.1."""
     folders = setup_folders()
     if not folders:
         from ase.data import atomic_numbers

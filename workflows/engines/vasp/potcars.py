@@ -1,4 +1,4 @@
-"""POTCARs: which one each element takes, where they lie, and whether they are what they say."""
+"""POTCARs: label of each element, location, and check of their content."""
 
 from __future__ import annotations
 
@@ -73,18 +73,12 @@ class PotcarFile:
 
     @property
     def setup(self) -> str:
-        """What records say of it."""
+        """Title and checksum, as in records."""
         return f"{self.title} (md5 {self.checksum})"
 
 
 def potcar_labels(elements: Sequence[str], overrides: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the POTCAR label of each element.
-
-    Raises
-    ------
-    EngineError
-        If an element has none.
-    """
+    """Return the POTCAR label of each element; EngineError if one has none."""
     table = POTCAR_LABELS | dict(overrides or {})
     missing = [element for element in elements if element not in table]
     if missing:
@@ -96,13 +90,7 @@ def potcar_labels(elements: Sequence[str], overrides: Mapping[str, str] | None =
 
 
 def potcar_folder() -> Path:
-    """Return the folder of all POTCAR sets.
-
-    Raises
-    ------
-    EngineError
-        If none is set or it is no folder.
-    """
+    """Return the folder of all POTCAR sets; EngineError if none is set or it is no folder."""
     named = os.environ.get("PMG_VASP_PSP_DIR")
     if not named:
         from pymatgen.core import SETTINGS

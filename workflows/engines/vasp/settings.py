@@ -23,17 +23,8 @@ _GGA = {
 }  # fmt: skip
 _FAMILIES = {"PAW_PBE": "PBE", "PAW_GGA": "PW91", "PAW": "LDA", "PAW_LDA": "LDA"}
 _VDW = {
-    1: "D2",
-    10: "D2",
-    11: "D3",
-    12: "D3BJ",
-    13: "D4",
-    2: "TS",
-    20: "TS",
-    21: "TS-HI",
-    202: "MBD",
-    4: "dDsC",
-}
+    1: "D2", 10: "D2", 11: "D3", 12: "D3BJ", 13: "D4", 2: "TS", 20: "TS", 21: "TS-HI", 202: "MBD", 4: "dDsC",
+}  # fmt: skip
 _SMEARING = {
     -5: "tetrahedron-bloechl", -4: "tetrahedron", -15: "tetrahedron-fermi", -14: "tetrahedron-fermi",
     -3: "scan", -2: "fixed", -1: "fermi-dirac", 0: "gaussian",
@@ -107,7 +98,7 @@ class VaspSettings:
 
 
 def settings_from(data: VasprunData, where: str) -> VaspSettings:
-    """Return the settings of a finished run from its vasprun.xml; `where` names the file in messages.
+    """Return the settings of a finished run; `where` names its vasprun.xml in messages.
 
     Raises
     ------
@@ -168,7 +159,7 @@ def _grid_spacing(data: VasprunData) -> float | None:
 
 
 def _functional(data: VasprunData) -> str:
-    # what was asked comes first: some versions echo "--" for it
+    # INCAR comes first: some versions echo "--" for it
     gga = str(data.incar.get("GGA") or data.parameters.get("GGA", "")).strip().upper()
     meta = str(data.incar.get("METAGGA") or data.parameters.get("METAGGA", "")).strip().upper()
     families = {title.split()[0] for _, title in data.potcars if title}
@@ -183,12 +174,12 @@ def _functional(data: VasprunData) -> str:
     if isinstance(vdw, (int, float)) and int(vdw):
         base += f"+{_VDW.get(int(vdw), f'IVDW{int(vdw)}')}"
     if is_set(data, "LUSE_VDW"):
-        base += "+vdW-DF" if _real(data.setting("ZAB_VDW"), -0.8491) > -1 else "+vdW-DF2"
+        base += "+vdW-DF" if data.real("ZAB_VDW", -0.8491) > -1 else "+vdW-DF2"
     return base
 
 
 def _hybrid(data: VasprunData, base: str) -> str:
-    share, screening = _real(data.setting("AEXX"), 0.25), _real(data.setting("HFSCREEN"), 0.0)
+    share, screening = data.real("AEXX", 0.25), data.real("HFSCREEN", 0.0)
     known = {0.2: "HSE06", 0.3: "HSE03", 0.0: "PBE0"} if (base, round(share, 3)) == ("PBE", 0.25) else {}
     name = known.get(round(screening, 3))
     return name or f"{base}-hybrid(AEXX={share:g},HFSCREEN={screening:g})"
@@ -206,7 +197,3 @@ def _hubbard(data: VasprunData) -> dict[str, float]:
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
-
-
-def _real(value: Any, default: float) -> float:
-    return float(value) if isinstance(value, int | float) and isfinite(value) else default

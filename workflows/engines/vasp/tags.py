@@ -1,11 +1,7 @@
-"""INCAR tags that change energies: every tag but those known not to, with VASP's defaults.
+"""INCAR tags that change energies, and the kind of a finished VASP run.
 
-A tag that is not listed here, such as one of a later VASP, counts as one that changes energies. Names,
-defaults and what VASP echoes are those of its wiki and of vasprun.xml files of VASP 5.4 to 6.4.
-
-The tags of a finished VASP run that change its energy, in one form whether INCAR or the echo gave them.
-
-Which finished VASP runs are neither static nor relaxations, and which methods have no total energy.
+Every tag counts but those known not to change energies, so that a tag of a later VASP does. Names, defaults
+and what VASP echoes are those of its wiki and of vasprun.xml files of VASP 5.4 to 6.4.
 """
 
 from __future__ import annotations
@@ -151,7 +147,7 @@ class EnergyTags:
     functional: Mapping[str, Any] = field(default_factory=dict)
 
     def method(self) -> dict[str, Any]:
-        """Return the tags given in INCAR that make another method of a calculation, as plain values.
+        """Return the tags of INCAR that make another method of a calculation, as plain values.
 
         Left out are those that shift energies by meV, and those that other fields of a method hold: LASPH,
         LSORBIT, the U of Dudarev's scheme, what the name of a hybrid functional implies.
@@ -200,7 +196,7 @@ def energy_tags(data: VasprunData) -> EnergyTags:
 
 
 def _defaults(data: VasprunData) -> dict[str, Any]:
-    """VASP's defaults in a run: those of exact exchange and dispersion corrections depend on other tags."""
+    """Return VASP's defaults in a run: those of exact exchange and dispersion depend on other tags."""
     found = dict(DEFAULTS)
     share: Any = 0
     if is_set(data, "LHFCALC"):
@@ -246,13 +242,13 @@ def _normal(name: str, value: Any, default: Any) -> Any:
 
 
 def is_set(data: VasprunData, name: str) -> bool:
-    """Tell whether a logical tag or a number is on, in INCAR or in the settings in effect."""
+    """Return whether a logical tag or a number is on, in INCAR or in the settings in effect."""
     sources = (data.incar, data.parameters)
     return any(_normal(name, source.get(name), DEFAULTS.get(name, False)) for source in sources)
 
 
 def _by_element(elements: list[str], value: Any) -> Any:
-    """Values by element; the values as they are where they do not fit the species."""
+    """Return values by element, or as they are where they do not fit the species."""
     values = value if isinstance(value, tuple) else (value,)
     found = dict(zip(elements, values, strict=False))
     fits = len(values) == len(elements) and all(
@@ -263,7 +259,7 @@ def _by_element(elements: list[str], value: Any) -> Any:
 
 
 def _hubbard(data: VasprunData, elements: list[str]) -> dict[str, tuple[Any, ...]]:
-    """LDAUTYPE, LDAUL, LDAUU and LDAUJ of each element that has a U; U less J in Dudarev's scheme."""
+    """Return LDAUTYPE, LDAUL, LDAUU and LDAUJ of each element that has a U; U less J in Dudarev's scheme."""
     if not is_set(data, "LDAU"):
         return {}
 
@@ -312,7 +308,7 @@ def other_kind(data: VasprunData) -> str:
     """Name the kind of a run that is neither static nor a relaxation; empty if it is one of these."""
     if force_field := _force_field(data):
         return f"energies of a machine-learned force field ({force_field})"
-    if (icharg := _integer(data.setting("ICHARG"), 0)) >= FIXED_DENSITY:
+    if (icharg := data.integer("ICHARG", 0)) >= FIXED_DENSITY:
         return f"bands on a fixed density (ICHARG = {icharg})"
     if data.most_ionic_steps > 1 and data.ibrion not in RELAXATIONS:
         return "molecular dynamics" if data.ibrion == MOLECULAR_DYNAMICS else f"IBRION = {data.ibrion}"
@@ -347,7 +343,7 @@ def _algorithm(data: VasprunData) -> str:
     algo = _word(data.incar.get("ALGO", data.parameters.get("ALGO"))).lower()
     if algo and not _SELF_CONSISTENT.match(algo):
         return f"no self-consistent density functional calculation (ALGO = {algo})"
-    ialgo = _integer(data.setting("IALGO"), 38)
+    ialgo = data.integer("IALGO", 38)
     if ialgo in _FIXED:
         return f"no self-consistent calculation (IALGO = {ialgo}, ALGO = {_FIXED[ialgo]})"
     return ""
@@ -355,7 +351,3 @@ def _algorithm(data: VasprunData) -> str:
 
 def _word(value: Any) -> str:
     return "" if value is None else str(value).strip().upper()
-
-
-def _integer(value: Any, default: int) -> int:
-    return value if isinstance(value, int) else default

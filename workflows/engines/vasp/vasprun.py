@@ -1,4 +1,4 @@
-"""A light reader of vasprun.xml: one pass, little memory, and as far as a cut-off file goes.
+"""A reader of vasprun.xml: one pass, little memory, and cut-off files as far as they go.
 
 Densities of states and projections, which make most of a large file, are cut out of the byte stream before
 the XML parser sees them. pymatgen's Vasprun takes 5 to 11 times as long for files with projections, reads
@@ -93,7 +93,7 @@ class IonicStep:
 
 @dataclass
 class VasprunData:
-    """What a vasprun.xml says, as plain values.
+    """Content of a vasprun.xml as plain values.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ class VasprunData:
     potcars
         Title of the POTCAR of each species, in the order of POSCAR: (element, title).
     valence
-        Electrons that the POTCARs give the neutral cell; None if the file does not say.
+        Electrons that the POTCARs give the neutral cell; None if not written.
     initial, final
         Geometry before and after; `final` is the last complete one of a cut-off file.
     forces, stress
@@ -124,9 +124,9 @@ class VasprunData:
         What stands in place of a finite number, such as ``********``, by what it should be: "energy",
         "forces" of the last step, "Fermi energy".
     eigenvalues, occupations
-        By spin, shape (n_kpoints, n_bands); eV and 0 to 1.
+        One array for each spin (eV; electrons per spin state), shape (k points, bands).
     complete
-        False if the file ends early.
+        Whether the file was written to its end.
     """
 
     version: str = ""
@@ -152,8 +152,18 @@ class VasprunData:
     complete: bool = False
 
     def setting(self, name: str, default: Any = None) -> Any:
-        """Return a setting in effect; what INCAR says where VASP does not echo it."""
+        """Return a setting in effect; that of INCAR where VASP does not echo it."""
         return self.parameters.get(name, self.incar.get(name, default))
+
+    def integer(self, name: str, default: int) -> int:
+        """Return a setting if it is an integer, else a default."""
+        value = self.setting(name)
+        return value if isinstance(value, int) else default
+
+    def real(self, name: str, default: float) -> float:
+        """Return a setting if it is a finite number, else a default."""
+        value = self.setting(name)
+        return float(value) if isinstance(value, int | float) and isfinite(value) else default
 
     @property
     def ibrion(self) -> int:
@@ -173,7 +183,7 @@ class VasprunData:
 
     @property
     def charge(self) -> float:
-        """Charge of the cell in elementary charges; 0 where the file does not tell."""
+        """Charge of the cell in elementary charges; 0 where it is not known."""
         electrons = self.incar.get("NELECT", self.parameters.get("NELECT"))
         if self.valence is None or isinstance(electrons, bool) or not isinstance(electrons, (int, float)):
             return 0.0
@@ -182,18 +192,7 @@ class VasprunData:
 
 
 def read_vasprun(path: Path) -> VasprunData:
-    """Read a vasprun.xml of VASP 5 or 6, compressed or not.
-
-    A file that was cut off gives everything before the cut with ``complete=False``.
-
-    Parameters
-    ----------
-    path
-        The file.
-
-    Returns
-    -------
-    VasprunData
+    """Read a vasprun.xml of VASP 5 or 6, compressed or not; a cut-off file gives all before the cut.
 
     Raises
     ------
@@ -223,7 +222,7 @@ def read_vasprun(path: Path) -> VasprunData:
 
 
 class _Reader:
-    """Takes finished elements off the parser and forgets them."""
+    """Takes finished elements off the parser and removes them."""
 
     def __init__(self, data: VasprunData) -> None:
         self.data = data
@@ -240,13 +239,7 @@ class _Reader:
         self._overflow: dict[str, str] = {}
 
     def take(self, parser: XMLPullParser[Element], n_bytes: int) -> None:
-        """Use every element that ended since the last call, which is `n_bytes` ago.
-
-        Raises
-        ------
-        ValueError
-            If more is held in memory than a section of VASP's takes.
-        """
+        """Use every element that ended since the last call, `n_bytes` ago; ValueError if too much is held."""
         self._bytes += n_bytes
         for found in parser.read_events():
             event, element = cast("tuple[str, Element]", found)
