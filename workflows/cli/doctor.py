@@ -10,7 +10,7 @@ from stores.errors import counted
 from workflows.cli.console import page, print_facts
 
 if TYPE_CHECKING:
-    from workflows.execution.checks import Check
+    from workflows.execution.doctor import Check
 
 STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 
