@@ -1,7 +1,4 @@
-"""Engines by name.
-
-Numbers given as options of an engine.
-"""
+"""Engines by name, and numbers given as their options."""
 
 from __future__ import annotations
 
@@ -24,13 +21,8 @@ BUILT_IN = {
 }
 ENTRY_POINT_GROUP = "mgsurf.engines"
 CALCULATIONS = (
-    "method",
-    "check_elements",
-    "kpoints",
-    "relax_bulk",
-    "static_bulk",
-    "relax_slab",
-    "static_slab",
+    *("method", "check_elements", "kpoints"),
+    *("relax_bulk", "static_bulk", "relax_slab", "static_slab"),
 )
 """The methods of `workflows.engines.protocol.Engine`."""
 
@@ -142,21 +134,8 @@ def checked_number(
 ) -> float:
     """Return an option's value in the one type it is hashed in: 6 and 6.0 are the same setting.
 
-    Parameters
-    ----------
-    engine, option
-        Names for the message.
-    value
-        As given.
-    whole
-        Whether it must be a whole number; then an int is returned, else a float.
-    zero
-        Whether 0 is allowed too.
-
-    Raises
-    ------
-    InputError
-        If it is no positive number, or not whole where it must be.
+    An int if it must be `whole`, else a float; `zero` allows 0. InputError if it is no positive number,
+    or not whole where it must be.
     """
     if (
         isinstance(value, bool)

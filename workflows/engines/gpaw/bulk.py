@@ -60,7 +60,7 @@ def freedom(atoms: Atoms, symprec: float = SYMPREC) -> tuple[int, int]:
         tensor = random.normal(size=(3, 3))
         strains.append(symmetrize_rank2(lattice, inverse, tensor + tensor.T, rotations).ravel())
     moves: list[NDArray[Any]] = []
-    # More internal coordinates than this need not be told apart: some is enough to know.
+    # More internal coordinates than this need not be counted: whether there are some is enough.
     for _ in range(min(3 * len(atoms), 12)):
         move = symmetrize_rank1(
             lattice, inverse, random.normal(size=(len(atoms), 3)), rotations, translations, symm_map

@@ -172,7 +172,7 @@ def _has_start_file() -> bool:
 
 
 def setups_source() -> str | dict[str, str]:
-    """Return what tells one source of PAW setups from another.
+    """Return the identity of the source of PAW setups.
 
     Name and version of the package, ``unknown`` if it is not installed. Where GPAW_SETUP_PATH, which goes
     before the package, holds setups, a table by element: ``default`` is the package, elements with files of

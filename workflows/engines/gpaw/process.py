@@ -249,7 +249,7 @@ def _prepare(directory: Path, task: dict[str, Any], answer: dict[str, Any] | Non
         (directory / "output.json").unlink(missing_ok=True)
         (directory / "journal.jsonl").unlink(missing_ok=True)
     elif answer is not None and task["kind"] == "slab_relax" and answer.get("max_force") is not None:
-        # It had reached the limit of steps: go on from where it stood, not over the same path.
+        # It had reached the limit of steps: resume from its last geometry, not over the same path.
         task = {**task, "start_positions": answer["positions"]}
     elif "start_positions" in earlier:
         task = {**task, "start_positions": earlier["start_positions"]}

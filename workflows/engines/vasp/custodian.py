@@ -82,7 +82,7 @@ HANG_RESTARTS = 2
 SAME_CORRECTIONS = 2
 """A correction that did not help so often is not made again: each costs a run of VASP."""
 CONTINUATIONS = 3
-"""Runs that go on from the last geometry of one that reached its largest number of steps."""
+"""Runs from the last geometry of one that reached its largest number of steps."""
 
 Correction = dict[str, Any]
 MESH_SYMMETRY = "Reciprocal lattice and k-lattice belong to different class of lattices."

@@ -151,7 +151,7 @@ def _values(stream: BinaryIO, total: int) -> Iterator[NDArray[np.float64]]:
         if not text and not rest:
             raise ValueError(f"the file ends after {total - left} of {total} values")
         end = text.rfind(b"\n") + 1 if text else 0
-        # no line in this block: go on reading, so that no number is cut
+        # no line in this block: read on, so that no number is cut
         block, rest = (rest + text[:end], text[end:]) if end or not text else (b"", rest + text)
         lines = BytesIO(block)
         while left and (found := parse_n_doubles(lines, buffer, min(left, len(buffer)))):

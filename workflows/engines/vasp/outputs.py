@@ -187,7 +187,7 @@ def structure_of(data: VasprunData, geometry: Geometry) -> Structure:
 
 
 def is_gamma_centred(data: VasprunData) -> bool | None:
-    """Tell whether the k mesh holds Gamma; None for an explicit list of points."""
+    """Return whether the k mesh holds Gamma; None for an explicit list of points."""
     mesh = _mesh(data)
     if mesh is None:
         return None
