@@ -1,9 +1,8 @@
 """Campaigns through a real Slurm: real sbatch, jobflow-remote's own runner as a process, the stand-in VASP.
 
 One runner serves the campaigns of a story at once, so that the waiting of one is the work of another; the
-tests look at what was seen on the way. By default one campaign goes well, and one is cancelled. The slow story
-has one whose slab the queue first rejects and then ends at its walltime, one with a calculation that fails, and
-a MongoDB that goes down in the middle of it.
+tests look at what was seen on the way. By default one campaign goes well, and one is cancelled. In the slow
+story the queue rejects a slab and later ends it at its walltime, a calculation fails, and MongoDB goes down.
 """
 
 from __future__ import annotations
