@@ -28,7 +28,7 @@ from workflows.engines.gpaw.presets import (
 )
 from workflows.engines.gpaw.process import default_ranks, finished_answer, run_worker
 from workflows.engines.kpoints import gamma_mesh, points_after_time_reversal
-from workflows.engines.registry import checked_number
+from workflows.engines.registry import check_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -60,22 +60,10 @@ class GPAWEngine:
     ----------
     preset
         ``demo`` (minutes on two cores) or ``production``.
-    cutoff
-        Plane-wave cut-off (eV).
-    k_density
-        N_i = ceil(k_density |b_i|), 2 pi included (A), for slabs and cells computed as given.
-    bulk_k_density
-        The same for relaxing a crystal and for the energy it ends with.
-    smearing_width
-        Width of the Fermi-Dirac distribution (eV).
-    force_tolerance
-        Largest force left on a free atom (eV/A).
+    cutoff, k_density, bulk_k_density, smearing_width, force_tolerance, maxiter, max_ionic_steps
+        In place of the preset's, in the units of `gpaw.presets.GPAWPreset`.
     setups
         PAW setup by element, in place of the preset's table.
-    maxiter
-        Largest number of SCF steps of one geometry.
-    max_ionic_steps
-        Largest number of geometries of one relaxation.
     ranks
         MPI ranks of one calculation; default: one per physical core, at most one per k point.
 
@@ -100,15 +88,7 @@ class GPAWEngine:
     reads_folders = True
 
     def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise InputError(
-                f"engine 'gpaw' has no preset '{self.preset}': allowed are {', '.join(sorted(PRESETS))}"
-            )
-        for option in (*FLOAT_OPTIONS, *WHOLE_OPTIONS):
-            value = getattr(self, option)
-            if value is not None:
-                number = checked_number(self.name, option, value, whole=option in WHOLE_OPTIONS)
-                setattr(self, option, number)
+        check_options(self, PRESETS, (*FLOAT_OPTIONS, *WHOLE_OPTIONS), WHOLE_OPTIONS)
         if self.setups is not None:
             if not isinstance(self.setups, Mapping):
                 raise InputError(

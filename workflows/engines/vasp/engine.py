@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from stores.errors import InputError
 from stores.records import CalculationKind, CalculationStatus, Method
 from workflows.engines.kpoints import gamma_mesh
-from workflows.engines.registry import checked_number
+from workflows.engines.registry import check_options
 from workflows.engines.vasp.inputs import (
     OPEN_4F_MOMENTS,
     PARALLEL_TAGS,
@@ -39,22 +39,12 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("mgsurf.vasp")
 
 PRESET_OPTIONS = (
-    "cutoff",
-    "k_density",
-    "bulk_k_density",
-    "smearing_width",
-    "force_tolerance",
-    "maxiter",
-    "max_ionic_steps",
+    *("cutoff", "k_density", "bulk_k_density", "smearing_width", "force_tolerance"),
+    *("maxiter", "max_ionic_steps"),
 )
 CONTROL_OPTIONS = (
-    "vasp_command",
-    "max_errors",
-    "restarts",
-    "polling_time",
-    "monitor_time",
-    "hang_timeout",
-    "walltime_buffer",
+    *("vasp_command", "max_errors", "restarts"),
+    *("polling_time", "monitor_time", "hang_timeout", "walltime_buffer"),
 )
 WHOLE = ("maxiter", "max_ionic_steps", "max_errors", "restarts")
 MAY_BE_ZERO = ("restarts", "walltime_buffer")
@@ -76,22 +66,12 @@ class VaspEngine:
         VASP_CMD.
     potcars
         POTCAR label by element, in place of the table's (`vasp.potcars`).
-    cutoff
-        ENCUT (eV).
-    k_density, bulk_k_density
-        N_i = ceil(k_density |b_i|), 2 pi included (A), for slabs and cells as given; for relaxing a crystal.
-    smearing_width
-        SIGMA of Gaussian smearing (eV).
-    force_tolerance
-        Largest force left on a free atom (eV/A).
-    maxiter, max_ionic_steps
-        Largest number of SCF steps of a geometry, and of geometries of a run.
+    cutoff, k_density, bulk_k_density, smearing_width, force_tolerance, maxiter, max_ionic_steps
+        In place of the preset's, in the units of `vasp.inputs.VaspPreset`.
     parallel
         INCAR tags that spread the work: KPAR, NCORE, NPAR, NSIM, LPLANE, LSCALAPACK.
-    max_errors, restarts
-        Corrections of one run; how often a run that broke off is started again.
-    polling_time, monitor_time, hang_timeout, walltime_buffer
-        See `vasp.custodian.RunControl` (s).
+    max_errors, restarts, polling_time, monitor_time, hang_timeout, walltime_buffer
+        See `vasp.custodian.RunControl`; times in s.
 
     Raises
     ------
@@ -121,17 +101,7 @@ class VaspEngine:
     reads_folders = True
 
     def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise InputError(
-                f"engine 'vasp' has no preset '{self.preset}': allowed are {', '.join(sorted(PRESETS))}"
-            )
-        for option in (*PRESET_OPTIONS, *CONTROL_OPTIONS[1:]):
-            value = getattr(self, option)
-            if value is not None:
-                number = checked_number(
-                    self.name, option, value, whole=option in WHOLE, zero=option in MAY_BE_ZERO
-                )
-                setattr(self, option, number)
+        check_options(self, PRESETS, (*PRESET_OPTIONS, *CONTROL_OPTIONS[1:]), WHOLE, MAY_BE_ZERO)
         if self.vasp_command is not None and not isinstance(self.vasp_command, str):
             raise InputError(f"engine 'vasp': vasp_command must be text, got {self.vasp_command!r}")
         for option in ("potcars", "parallel"):

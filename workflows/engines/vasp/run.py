@@ -208,10 +208,7 @@ def _provide(prev_dir: Path, directory: Path, name: str, *, written: bool) -> No
 
 
 def _has_content(path: Path) -> bool:
-    try:
-        return path.stat().st_size > 0
-    except OSError:
-        return False
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _where_it_broke_off(directory: Path, ionic_steps: int) -> str:

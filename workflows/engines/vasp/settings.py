@@ -48,10 +48,6 @@ class VaspSettings:
         ISPIN = 2; LSORBIT.
     aspherical
         LASPH.
-    ediff
-        Electronic criterion (eV).
-    ediffg
-        Ionic criterion: below 0 the largest force (-eV/A), above 0 an energy (eV).
     hubbard
         U minus J of each element that has one (eV).
     initial_moments
@@ -79,8 +75,6 @@ class VaspSettings:
     spin_polarized: bool = False
     spin_orbit: bool = False
     aspherical: bool = False
-    ediff: float | None = None
-    ediffg: float | None = None
     hubbard: Mapping[str, float] = field(default_factory=dict)
     potcars: Mapping[str, str] = field(default_factory=dict)
     initial_moments: tuple[float, ...] = ()
@@ -126,8 +120,6 @@ def settings_from(data: VasprunData, where: str) -> VaspSettings:
         initial_moments=tuple(round(float(m), 2) for m in moments) if spin else (),
         spin_orbit=is_set(data, "LSORBIT"),
         aspherical=is_set(data, "LASPH"),
-        ediff=data.setting("EDIFF"),
-        ediffg=data.setting("EDIFFG"),
         hubbard=_hubbard(data),
         potcars=dict(data.potcars),
         precision=str(data.setting("PREC", "")).lower(),
