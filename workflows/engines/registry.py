@@ -138,8 +138,8 @@ def check_options(
 ) -> None:
     """Check the preset and the numbers among an engine's fields; None stands for the preset's value.
 
-    Each number is set in the one type it is hashed in, as 6 and 6.0 are the same setting: an int if it must be
-    `whole`, else a float. InputError if one is not positive (or 0 where that is allowed), or not whole.
+    Each number is set in the one type it is hashed in, for 6 and 6.0 are the same setting: an int if it must
+    be `whole`, else a float. InputError if one is not positive (or 0 where that is allowed), or not whole.
     """
     preset = getattr(engine, "preset", "")
     if preset not in presets:

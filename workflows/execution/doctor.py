@@ -61,24 +61,12 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at.
+    """One thing looked at."""
 
-    Attributes
-    ----------
-    name
-        What was looked at.
-    status
-        Whether it is as it should be.
-    found
-        What was found, in one line.
-    remedy
-        The fix, in one line; empty if none is needed.
-    """
-
-    name: str
-    status: Status
-    found: str
-    remedy: str = ""
+    name: str  # what was looked at
+    status: Status  # whether it is as it should be
+    found: str  # what was found, in one line
+    remedy: str = ""  # the fix, in one line; empty if none is needed
 
 
 def check_python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Check:

@@ -25,23 +25,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class Tally:
-    """Calculations and problems of a run.
+    """Calculations and problems of a run."""
 
-    Attributes
-    ----------
-    started, computed, reused
-        Labels of calculations that were started, that ended and were stored, or that the store had.
-    problems
-        Pairs of label and reason, in order, each once.
-    records
-        Ids of the surface records made or confirmed.
-    """
-
+    # labels of calculations that were started, that ended and were stored, or that the store had
     started: list[str] = field(default_factory=list)
     computed: list[str] = field(default_factory=list)
     reused: list[str] = field(default_factory=list)
+    # pairs of label and reason, in order, each once
     problems: list[tuple[str, str]] = field(default_factory=list)
-    records: list[str] = field(default_factory=list)
+    records: list[str] = field(default_factory=list)  # ids of the surface records made or confirmed
 
     def add_problem(self, label: str, reason: str) -> bool:
         """Note a problem; False if it was noted before."""

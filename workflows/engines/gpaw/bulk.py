@@ -170,27 +170,16 @@ CalculatorFor = Callable[["Atoms"], Any]
 
 @dataclass
 class BulkRelaxation:
-    """Result of `relax_cell`.
+    """Result of `relax_cell`."""
 
-    Attributes
-    ----------
-    atoms
-        Relaxed cell, in the setting and order of the input.
-    converged
-        False if a limit was hit; `reason` names it.
-    details
-        Points and result of every equation of state (volumes A^3, energies eV, both of the cell they were
-        computed in), with bulk modulus (eV/A^3) and rms residual of the fit (eV/atom); Pulay stress
-        (eV/A^3); numbers of free strains and coordinates.
-    ionic_steps
-        Geometries computed.
-    """
-
-    atoms: Atoms
-    converged: bool
+    atoms: Atoms  # relaxed cell, in the setting and order of the input
+    converged: bool  # False if a limit was hit; `reason` names it
     reason: str = ""
+    # points and result of every equation of state (volumes A^3, energies eV, both of the cell they were
+    # computed in), with bulk modulus (eV/A^3) and rms residual of the fit (eV/atom); Pulay stress (eV/A^3);
+    # numbers of free strains and coordinates
     details: dict[str, Any] = field(default_factory=dict)
-    ionic_steps: int = 0
+    ionic_steps: int = 0  # geometries computed
 
 
 def birch_murnaghan_minimum(

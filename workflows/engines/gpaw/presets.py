@@ -58,42 +58,23 @@ GENTLER_SCF = {
 
 @dataclass(frozen=True)
 class GPAWPreset:
-    """A group of settings with a name.
+    """A group of settings with a name."""
 
-    Attributes
-    ----------
-    cutoff
-        Plane-wave cut-off (eV).
-    k_density
-        N_i = ceil(k_density |b_i|), 2 pi included (A), for slabs and cells computed as given.
-    bulk_k_density
-        The same for axial ratios and positions of a crystal and for the energy its relaxation ends with;
-        `k_density` serves its equation of state. Denser, because stresses need it: for hcp Mg at 4 A c/a
-        comes out as 1.665 and the energy 5 meV/atom off, at 6 A within 0.01 and 2 meV/atom of the limit.
-    smearing_width
-        Width of the Fermi-Dirac distribution (eV).
-    force_tolerance
-        Largest force left on a free atom (eV/A).
-    convergence
-        SCF criteria of GPAW: energy (eV per valence electron), density (electrons per valence electron),
-        eigenstates (eV^2 per valence electron).
-    setups
-        PAW setup by element; every other element takes the default one.
-    maxiter
-        Largest number of SCF steps of one geometry.
-    max_ionic_steps
-        Largest number of geometries of one relaxation.
-    """
-
-    cutoff: float
-    k_density: float
+    cutoff: float  # plane-wave cut-off (eV)
+    k_density: float  # N_i = ceil(k_density |b_i|), 2 pi included (A), for slabs and cells computed as given
+    # the same for axial ratios and positions of a crystal and for the energy its relaxation ends with;
+    # `k_density` serves its equation of state. Denser, because stresses need it: for hcp Mg at 4 A c/a comes
+    # out as 1.665 and the energy 5 meV/atom off, at 6 A within 0.01 and 2 meV/atom of the limit
     bulk_k_density: float
-    smearing_width: float
-    force_tolerance: float
+    smearing_width: float  # width of the Fermi-Dirac distribution (eV)
+    force_tolerance: float  # largest force left on a free atom (eV/A)
+    # SCF criteria of GPAW: energy (eV per valence electron), density (electrons per valence electron),
+    # eigenstates (eV^2 per valence electron)
     convergence: dict[str, float]
+    # PAW setup by element; every other element takes the default one
     setups: dict[str, str] = field(default_factory=dict)
-    maxiter: int = 200
-    max_ionic_steps: int = 60
+    maxiter: int = 200  # largest number of SCF steps of one geometry
+    max_ionic_steps: int = 60  # largest number of geometries of one relaxation
 
 
 PRESETS = {

@@ -90,58 +90,27 @@ MESH_SYMMETRY = "Reciprocal lattice and k-lattice belong to different class of l
 
 @dataclass(frozen=True)
 class RunControl:
-    """How runs are started and watched; nothing here changes a number.
+    """How runs are started and watched; nothing here changes a number."""
 
-    Attributes
-    ----------
-    vasp_command
-        What starts VASP; None for ``MGSURF_VASP_CMD``, else atomate2's setting VASP_CMD.
-    max_errors
-        Corrections of one run before custodian gives up.
-    restarts
-        How often a run that broke off is started again from its last geometry.
-    polling_time
-        Time between looks whether VASP has ended (s).
-    monitor_time
-        Time between looks at its output for errors (s).
-    hang_timeout
-        Output that stands still for so long is a hang (s).
-    walltime_buffer
-        Time to leave before the queue ends the job (s).
-    """
-
+    # what starts VASP; None for ``MGSURF_VASP_CMD``, else atomate2's setting VASP_CMD
     vasp_command: str | None = None
-    max_errors: int = 8
-    restarts: int = 2
-    polling_time: float = 0.2
-    monitor_time: float = 60.0
-    hang_timeout: float = 7200.0
-    walltime_buffer: float = 300.0
+    max_errors: int = 8  # corrections of one run before custodian gives up
+    restarts: int = 2  # how often a run that broke off is started again from its last geometry
+    polling_time: float = 0.2  # time between looks whether VASP has ended (s)
+    monitor_time: float = 60.0  # time between looks at its output for errors (s)
+    hang_timeout: float = 7200.0  # output that stands still for so long is a hang (s)
+    walltime_buffer: float = 300.0  # time to leave before the queue ends the job (s)
 
 
 @dataclass
 class CustodianResult:
-    """How one run ended.
+    """How one run ended."""
 
-    Attributes
-    ----------
-    corrections
-        In words, in their order.
-    gave_up
-        Why custodian ended it, empty if it did not.
-    unconverged
-        Whether the reason is convergence alone.
-    broke_off
-        Whether its files are incomplete: killed, crashed, cut off.
-    walltime
-        Whether it was stopped before the queue's time ran out.
-    """
-
-    corrections: list[str] = field(default_factory=list)
-    gave_up: str = ""
-    unconverged: bool = False
-    broke_off: bool = False
-    walltime: bool = False
+    corrections: list[str] = field(default_factory=list)  # in words, in their order
+    gave_up: str = ""  # why custodian ended it, empty if it did not
+    unconverged: bool = False  # whether the reason is convergence alone
+    broke_off: bool = False  # whether its files are incomplete: killed, crashed, cut off
+    walltime: bool = False  # whether it was stopped before the queue's time ran out
 
 
 class SlabErrorHandler(VaspErrorHandler):

@@ -95,37 +95,18 @@ def start_moments(symbols: Sequence[str], labels: Mapping[str, str]) -> list[flo
 
 @dataclass(frozen=True)
 class VaspPreset:
-    """A group of settings with a name.
+    """A group of settings with a name."""
 
-    Attributes
-    ----------
-    cutoff
-        ENCUT (eV).
-    k_density
-        N_i = ceil(k_density |b_i|), 2 pi included (A), for slabs and cells computed as given.
-    bulk_k_density
-        The same for relaxing a crystal and for the energy its relaxation ends with.
-    smearing_width
-        SIGMA of Gaussian smearing (eV).
-    force_tolerance
-        -EDIFFG, the largest force left on a free atom (eV/A).
-    relax_energy_tolerance, static_energy_tolerance
-        EDIFF of geometry steps and of single points (eV per cell).
-    maxiter
-        NELM, the largest number of SCF steps of one geometry.
-    max_ionic_steps
-        NSW, the largest number of geometries of one VASP run.
-    """
-
-    cutoff: float
-    k_density: float
-    bulk_k_density: float
-    smearing_width: float
-    force_tolerance: float
+    cutoff: float  # ENCUT (eV)
+    k_density: float  # N_i = ceil(k_density |b_i|), 2 pi included (A), for slabs and cells computed as given
+    bulk_k_density: float  # the same for relaxing a crystal and for the energy its relaxation ends with
+    smearing_width: float  # SIGMA of Gaussian smearing (eV)
+    force_tolerance: float  # -EDIFFG, the largest force left on a free atom (eV/A)
+    # EDIFF of geometry steps and of single points (eV per cell)
     relax_energy_tolerance: float
     static_energy_tolerance: float
-    maxiter: int
-    max_ionic_steps: int
+    maxiter: int  # NELM, the largest number of SCF steps of one geometry
+    max_ionic_steps: int  # NSW, the largest number of geometries of one VASP run
 
 
 PRESETS = {

@@ -35,20 +35,11 @@ class LocpotAverage:
     """Planar average along a lattice vector.
 
     In a tilted cell each plane of the grid is parallel to the surface, but shifted against the one below.
-
-    Attributes
-    ----------
-    z
-        Heights of the grid planes along their normal (A), shape (NZ,); the first is 0.
-    potential
-        Mean of each plane (eV), shape (NZ,).
-    lattice
-        Rows a, b, c (A), shape (3, 3).
     """
 
-    z: NDArray[np.float64]
-    potential: NDArray[np.float64]
-    lattice: NDArray[np.float64]
+    z: NDArray[np.float64]  # heights of the grid planes along their normal (A), shape (NZ,); the first is 0
+    potential: NDArray[np.float64]  # mean of each plane (eV), shape (NZ,)
+    lattice: NDArray[np.float64]  # rows a, b, c (A), shape (3, 3)
 
 
 def read_locpot(path: Path, axis: int = 2) -> LocpotAverage:

@@ -41,37 +41,22 @@ SLACK = 1.05
 
 @dataclass
 class OutcarData:
-    """Content of an OUTCAR; an empty one stands for a missing file.
+    """Content of an OUTCAR; an empty one stands for a missing file."""
 
-    Attributes
-    ----------
-    fermi_energy
-        Of the last electronic loop (eV).
-    free_energy, energy
-        TOTEN and energy(sigma->0) of the last ionic step (eV).
-    unreadable
-        What stands in place of a finite number, such as ``********``: "energy", "Fermi energy".
-    scf_converged
-        Whether the last electronic loop ended because EDIFF was reached; None if it did not end.
-    ionic_converged
-        Whether VASP reports that the required accuracy was reached.
-    total_magnetization
-        Last one (Bohr magnetons per cell); None without spin polarisation.
-    site_magnetizations
-        Last table (Bohr magnetons); empty without LORBIT.
-    elapsed
-        Wall time (s); None unless the run came to its end.
-    """
-
-    fermi_energy: float | None = None
+    fermi_energy: float | None = None  # of the last electronic loop (eV)
+    # free_energy, energy: TOTEN and energy(sigma->0) of the last ionic step (eV)
     free_energy: float | None = None
     energy: float | None = None
+    # what stands in place of a finite number, such as ``********``: "energy", "Fermi energy"
     unreadable: dict[str, str] = field(default_factory=dict)
+    # whether the last electronic loop ended because EDIFF was reached; None if it did not end
     scf_converged: bool | None = None
-    ionic_converged: bool = False
+    ionic_converged: bool = False  # whether VASP reports that the required accuracy was reached
+    # last one (Bohr magnetons per cell); None without spin polarisation
     total_magnetization: float | None = None
+    # last table (Bohr magnetons); empty without LORBIT
     site_magnetizations: list[float] = field(default_factory=list)
-    elapsed: float | None = None
+    elapsed: float | None = None  # wall time (s); None unless the run came to its end
 
     @property
     def complete(self) -> bool:

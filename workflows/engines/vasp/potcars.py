@@ -46,30 +46,14 @@ SET_UP = (
 
 @dataclass(frozen=True)
 class PotcarFile:
-    """One element's POTCAR.
+    """One element's POTCAR."""
 
-    Attributes
-    ----------
-    label
-        Such as ``Mg_pv``.
-    title
-        TITEL, such as ``PAW_PBE Mg_pv 13Apr2007``.
-    element
-        From VRHFIN.
-    enmax
-        Cut-off its authors recommend at least (eV).
-    checksum
-        First 8 digits of the MD5 of the text without trailing blanks.
-    text
-        The whole file.
-    """
-
-    label: str
-    title: str
-    element: str
-    enmax: float
-    checksum: str
-    text: str
+    label: str  # such as ``Mg_pv``
+    title: str  # TITEL, such as ``PAW_PBE Mg_pv 13Apr2007``
+    element: str  # from VRHFIN
+    enmax: float  # cut-off its authors recommend at least (eV)
+    checksum: str  # first 8 digits of the MD5 of the text without trailing blanks
+    text: str  # the whole file
 
     @property
     def setup(self) -> str:

@@ -54,102 +54,59 @@ _SYMBOLS = {"X": "Xe", "r": "Zr"}
 
 @dataclass
 class Geometry:
-    """A cell with its atoms.
+    """A cell with its atoms."""
 
-    Attributes
-    ----------
-    lattice
-        Rows a, b, c (A), shape (3, 3).
-    positions
-        Fractional coordinates, shape (n, 3).
-    selective
-        Whether each coordinate of each atom may move, shape (n, 3); None without selective dynamics.
-    """
-
-    lattice: Floats
-    positions: Floats
+    lattice: Floats  # rows a, b, c (A), shape (3, 3)
+    positions: Floats  # fractional coordinates, shape (n, 3)
+    # whether each coordinate of each atom may move, shape (n, 3); None without selective dynamics
     selective: NDArray[np.bool_] | None = None
 
 
 @dataclass
 class IonicStep:
-    """One ionic step.
+    """One ionic step."""
 
-    Attributes
-    ----------
-    scf_steps
-        Electronic steps.
-    free_energy, energy
-        With the electronic entropy, and extrapolated to zero smearing (eV); None if not written.
-    last_change
-        Of the free energy in the last electronic step (eV).
-    """
-
-    scf_steps: int
+    scf_steps: int  # electronic steps
+    # with the electronic entropy, and extrapolated to zero smearing (eV); None if not written
     free_energy: float | None
     energy: float | None
-    last_change: float | None = None
+    last_change: float | None = None  # of the free energy in the last electronic step (eV)
 
 
 @dataclass
 class VasprunData:
-    """Content of a vasprun.xml as plain values.
+    """Content of a vasprun.xml as plain values."""
 
-    Attributes
-    ----------
-    version
-        Of VASP, e.g. "6.3.0".
-    incar, parameters
-        Tags given in INCAR, and every setting in effect (separators flattened); names in capitals.
-    kpoint_style, kpoint_divisions, kpoint_length, kpoint_shift
-        Of an automatic mesh: "Gamma", "Monkhorst-Pack" or "Auto", with divisions or the length they follow
-        from (A); None for an explicit list.
-    n_kpoints
-        Points used, symmetry taken into account.
-    species
-        Element of each atom.
-    potcars
-        Title of the POTCAR of each species, in the order of POSCAR: (element, title).
-    valence
-        Electrons that the POTCARs give the neutral cell; None if not written.
-    initial, final
-        Geometry before and after; `final` is the last complete one of a cut-off file.
-    forces, stress
-        On each atom in the last step (eV/A), shape (n, 3); of the cell in it (kB), shape (3, 3).
-    steps
-        Every complete ionic step.
-    fermi_energy
-        As written (eV).
-    unreadable
-        What stands in place of a finite number, such as ``********``, by what it should be: "energy",
-        "forces" of the last step, "Fermi energy".
-    eigenvalues, occupations
-        One array for each spin (eV; electrons per spin state), shape (k points, bands).
-    complete
-        Whether the file was written to its end.
-    """
-
-    version: str = ""
+    version: str = ""  # of VASP, e.g. "6.3.0"
+    # tags given in INCAR, and every setting in effect (separators flattened); names in capitals
     incar: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
+    # of an automatic mesh: "Gamma", "Monkhorst-Pack" or "Auto", with divisions or the length they follow from
+    # (A); None for an explicit list
     kpoint_style: str = ""
     kpoint_divisions: tuple[int, int, int] | None = None
     kpoint_length: float | None = None
     kpoint_shift: tuple[float, ...] = (0.0, 0.0, 0.0)
-    n_kpoints: int = 0
-    species: tuple[str, ...] = ()
+    n_kpoints: int = 0  # points used, symmetry taken into account
+    species: tuple[str, ...] = ()  # element of each atom
+    # title of the POTCAR of each species, in the order of POSCAR: (element, title)
     potcars: tuple[tuple[str, str], ...] = ()
-    valence: float | None = None
+    valence: float | None = None  # electrons that the POTCARs give the neutral cell; None if not written
+    # initial, final: geometry before and after; `final` is the last complete one of a cut-off file
     initial: Geometry | None = None
     final: Geometry | None = None
+    # forces, stress: on each atom in the last step (eV/A), shape (n, 3); of the cell in it (kB), shape (3, 3)
     forces: Floats | None = None
     stress: Floats | None = None
-    steps: list[IonicStep] = field(default_factory=list)
-    fermi_energy: float | None = None
+    steps: list[IonicStep] = field(default_factory=list)  # every complete ionic step
+    fermi_energy: float | None = None  # as written (eV)
+    # what stands in place of a finite number, such as ``********``, by what it should be: "energy", "forces"
+    # of the last step, "Fermi energy"
     unreadable: dict[str, str] = field(default_factory=dict)
+    # eigenvalues, occupations: one array for each spin (eV; 0 to 1), shape (k points, bands)
     eigenvalues: list[Floats] = field(default_factory=list)
     occupations: list[Floats] = field(default_factory=list)
-    complete: bool = False
+    complete: bool = False  # whether the file was written to its end
 
     def setting(self, name: str, default: Any = None) -> Any:
         """Return a setting in effect; that of INCAR where VASP does not echo it."""

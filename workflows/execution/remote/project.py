@@ -36,21 +36,11 @@ METADATA = "mgsurf"
 
 @dataclass(frozen=True)
 class RemoteProject:
-    """An open project.
+    """An open project."""
 
-    Attributes
-    ----------
-    name
-        Of the project.
-    config
-        jobflow-remote's ``Project``.
-    controller
-        jobflow-remote's ``JobController``, connected.
-    """
-
-    name: str
-    config: Any
-    controller: Any
+    name: str  # of the project
+    config: Any  # jobflow-remote's ``Project``
+    controller: Any  # jobflow-remote's ``JobController``, connected
 
     def worker(self, name: str | None) -> str:
         """Return the name of a worker, the first if none is named; InputError if there is no such worker."""
@@ -272,43 +262,21 @@ LIGHT_WORKER = "front"
 
 @dataclass
 class ProjectAnswers:
-    """Content of a project file.
+    """Content of a project file."""
 
-    Attributes
-    ----------
-    name
-        Of the project.
-    scheduler
-        slurm, pbs or sge.
-    work_dir
-        Absolute folder on a file system that the nodes share.
-    mongodb
-        URI of the database of jobs.
-    resources
-        Request of jobs unless a campaign has its own.
-    worker
-        Name of the worker.
-    host, user
-        Where the queue is reached by ssh; this machine if there is no host.
-    prepare
-        Shell lines before each job, which must make ``jf`` and mgsurf available.
-    light
-        Whether lightweight jobs may run beside the queue, on a worker named `LIGHT_WORKER`.
-    poll
-        Time between the runner's looks at queue and database (s).
-    """
-
-    name: str
-    scheduler: str
-    work_dir: str
-    mongodb: str
-    resources: JobResources
-    worker: str = "queue"
+    name: str  # of the project
+    scheduler: str  # slurm, pbs or sge
+    work_dir: str  # absolute folder on a file system that the nodes share
+    mongodb: str  # URI of the database of jobs
+    resources: JobResources  # request of jobs unless a campaign has its own
+    worker: str = "queue"  # name of the worker
+    # host, user: where the queue is reached by ssh; this machine if there is no host
     host: str | None = None
     user: str | None = None
+    # shell lines before each job, which must make ``jf`` and mgsurf available
     prepare: list[str] = field(default_factory=list)
-    light: bool = False
-    poll: float = 30.0
+    light: bool = False  # whether lightweight jobs may run beside the queue, on a worker named `LIGHT_WORKER`
+    poll: float = 30.0  # time between the runner's looks at queue and database (s)
 
 
 def default_preparation() -> list[str]:

@@ -37,20 +37,12 @@ _AT_ONCE = 20  # outputs in memory at a time: some have megabytes
 
 @dataclass
 class Pulled:
-    """Result of `pull`.
+    """Result of `pull`."""
 
-    Attributes
-    ----------
-    seen
-        Number of records found in the outputs, each once.
-    written
-        Number that were new in the store, or had changed, by the name of their class.
-    damaged
-        Name of a job and what is wrong with its output.
-    """
-
-    seen: int = 0
+    seen: int = 0  # number of records found in the outputs, each once
+    # number that were new in the store, or had changed, by the name of their class
     written: dict[str, int] = field(default_factory=dict)
+    # name of a job and what is wrong with its output
     damaged: list[tuple[str, str]] = field(default_factory=list)
 
 

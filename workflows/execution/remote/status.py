@@ -46,34 +46,19 @@ _KILLED = (
 
 @dataclass
 class CampaignState:
-    """State of the jobs of one campaign, or of all campaigns in a project.
+    """State of the jobs of one campaign, or of all campaigns in a project."""
 
-    Attributes
-    ----------
-    project, campaign
-        Names; no campaign for all.
-    counts
-        Number of jobs by `STATES`.
-    running
-        Names of running jobs.
-    failed
-        Name and reason of each failed job.
-    troubled
-        Name and reason of each job that jobflow-remote could not send or fetch and tries again.
-    calculations
-        Label and reason of calculations that ended without a result; their jobs are done.
-    runner
-        Problem of jobflow-remote's runner; empty if it runs.
-    """
-
+    # project, campaign: names; no campaign for all
     project: str
     campaign: str | None
-    counts: dict[str, int] = field(default_factory=dict)
-    running: list[str] = field(default_factory=list)
-    failed: list[tuple[str, str]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)  # number of jobs by `STATES`
+    running: list[str] = field(default_factory=list)  # names of running jobs
+    failed: list[tuple[str, str]] = field(default_factory=list)  # name and reason of each failed job
+    # name and reason of each job that jobflow-remote could not send or fetch and tries again
     troubled: list[tuple[str, str]] = field(default_factory=list)
+    # label and reason of calculations that ended without a result; their jobs are done
     calculations: list[tuple[str, str]] = field(default_factory=list)
-    runner: str = ""
+    runner: str = ""  # problem of jobflow-remote's runner; empty if it runs
 
     @property
     def unfinished(self) -> int:
@@ -229,21 +214,12 @@ _NOT_STARTED = (*STATES["waiting"], *STATES["failed"], "CHECKED_OUT", "UPLOADED"
 
 @dataclass
 class Changes:
-    """Result of a retry or a cancellation.
+    """Result of a retry or a cancellation."""
 
-    Attributes
-    ----------
-    jobs
-        Names of the jobs that will run again, or were cancelled.
-    kept
-        Name and reason of those that could not be changed.
-    requests
-        Number of jobs with a new request.
-    """
-
-    jobs: list[str] = field(default_factory=list)
+    jobs: list[str] = field(default_factory=list)  # names of the jobs that will run again, or were cancelled
+    # name and reason of those that could not be changed
     kept: list[tuple[str, str]] = field(default_factory=list)
-    requests: int = 0
+    requests: int = 0  # number of jobs with a new request
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 
 from stores.records import Method
 from workflows.engines.vasp.potcars import POTCAR_LABELS
-from workflows.engines.vasp.tags import OF_COMPOSITION
+from workflows.engines.vasp.settings import OF_COMPOSITION
 
 if TYPE_CHECKING:
     from workflows.engines.vasp.settings import VaspSettings
