@@ -10,7 +10,7 @@ import pytest
 
 from stores.records import VerdictStatus
 from tests.jobs import minimal_vasprun as minimal
-from workflows.engines.vasp.tags import NO_EFFECT, energy_tags
+from workflows.engines.vasp.settings import NO_EFFECT, energy_tags
 from workflows.engines.vasp.vasprun import VasprunData
 from workflows.jobs.ingest.folders import read_run
 from workflows.jobs.ingest.ingest import plan

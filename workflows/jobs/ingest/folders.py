@@ -14,9 +14,8 @@ from stores.records import CalculationOutput, CalculationStatus
 from stores.structures.document import structure_from_document
 from stores.structures.vacuum import across_slab, vacuum_directions
 from workflows.engines.vasp.files import find_file, latest
-from workflows.engines.vasp.outputs import output_from, structure_of
+from workflows.engines.vasp.outputs import other_kind, output_from, structure_of
 from workflows.engines.vasp.settings import settings_from
-from workflows.engines.vasp.tags import other_kind
 from workflows.engines.vasp.vasprun import read_vasprun
 from workflows.jobs.ingest.runs import FinishedRun, RunChain, ingested_method
 from workflows.structures.slab_matching import upright, upright_order

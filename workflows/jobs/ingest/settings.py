@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workflows.engines.vasp.tags import OF_COMPOSITION
+from workflows.engines.vasp.settings import OF_COMPOSITION
 
 if TYPE_CHECKING:
     from workflows.engines.vasp.settings import VaspSettings
