@@ -237,11 +237,12 @@ def wulff(store: SurfaceStore, formula: str, dmu: float = 0.0, *, bulk_id: str |
     Raises
     ------
     stores.errors.InputError
-        If the store does not hold the compound, or holds it more than once.
+        If the store does not hold the compound, or holds it more than once, or `dmu` lies outside the window
+        of the chemical potential.
     """
     from stores.structures.document import structure_from_document
     from stores.surfaces import SurfaceStore
-    from workflows.analysis.wulff import facets_from_records
+    from workflows.analysis.wulff import chemical_potential, facets_from_records
     from workflows.analysis.wulff import wulff as wulff_shape
     from workflows.structures.naming import mg_first_formula
 
@@ -259,9 +260,10 @@ def wulff(store: SurfaceStore, formula: str, dmu: float = 0.0, *, bulk_id: str |
         several = ", ".join(f"{bulk['id']} ({bulk['method_fingerprint']})" for bulk in bulks)
         raise InputError(f"{name} stands {len(bulks)} times in {store.uri}; give bulk_id, one of {several}.")
     (bulk,) = bulks
-    records = store.query({"bulk_id": bulk["id"]})
+    records = list(store.query({"bulk_id": bulk["id"]}))
+    at = chemical_potential(records, float(dmu)).dmu if records else 0.0
     crystal = structure_from_document(bulk["structure"], f"the bulk {bulk['id']}")
-    return wulff_shape(crystal, facets_from_records(records), dmu)
+    return wulff_shape(crystal, facets_from_records(records, at), at)
 
 
 def _check(function: str, argument: str, value: Any, kinds: Any, words: str) -> None:

@@ -90,8 +90,8 @@ def test_without_an_energy_a_compound_is_kept_and_counted():
 
 
 def test_the_preferred_database_decides_not_the_friendliest():
-    values = (values("oqmd", -0.2, 0.0), values("mp GGA_GGA+U", -0.2, 0.08), values("zoo", -0.2, 0.001))
-    for order in (values, values[::-1]):
+    given = (values("oqmd", -0.2, 0.0), values("mp GGA_GGA+U", -0.2, 0.08), values("zoo", -0.2, 0.001))
+    for order in (given, given[::-1]):
         result = keep_near_hull([Compound("MgAg", order)], 0.05)
         assert names(result) == ([], ["MgAg"])
         (position,) = result.removed_positions

@@ -14,7 +14,7 @@ from workflows.report.potential import potential_figure
 from workflows.report.scatter import MOST_LABELS, pareto_front, scatter_figure
 from workflows.report.style import facet_mathtext, formula_mathtext, miller_mathtext, save
 from workflows.report.summary_figure import summary_figure
-from workflows.report.wulff_figure import wulff_figure
+from workflows.report.wulff import wulff_figure
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ from rich.console import Console
 
 from stores.errors import InputError
 from workflows.analysis.stability_window import StableWindow
-from workflows.analysis.wulff_conditions import left_out
-from workflows.report.wulff_figure import draw_wulff, wulff_figure
-from workflows.report.wulff_report import wulff_report, wulff_table
+from workflows.analysis.wulff import left_out
+from workflows.report.wulff import draw_wulff, wulff_figure, wulff_report, wulff_table
 from workflows.structures.crystal import crystal_of
 
 # preset demo of docs/validation.md with 4.062 eV for (110): (100) Mg, (100) Ag, (110), (111) Mg, (111) Ag
