@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from workflows.report.simulation_figures import simulation_figure
 from workflows.report.style import save
+from workflows.report.training_figures import simulation_figure
 
 SIZES = [100, 200, 300, 400, 500]
 

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from workflows.analysis.stability_window import StableWindow
 from workflows.report.phase import STABLE, chemical_potential_figure
-from workflows.report.stable_windows import describe, stable_window_table
 from workflows.report.style import save
+from workflows.report.tables import describe, stable_window_table
 
 WINDOW = StableWindow((-0.3, -0.05), ("MgAg3", "Mg3Ag"), 0.0, (), ("Mg3Ag", "MgAg3"), "Mg", "oqmd")
 ABOVE = StableWindow(None, energy_above_hull=0.02, reason="MgAg is 0.0200 eV/atom above the hull")

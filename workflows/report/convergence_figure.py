@@ -24,7 +24,7 @@ def thickness_figure(
     bulk_energy: float | None = None,
     unit: str = "bulk units in the slab",
 ) -> Figure:
-    """Draw slab energies over thickness with the Fiorentini-Methfessel line and what it leaves over.
+    """Draw slab energies over thickness as residuals of the Fiorentini-Methfessel line, and gamma.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def thickness_figure(
     bulk_energy
         Energy of one unit from a separate bulk calculation (eV); gamma from it is drawn beside.
     unit
-        What `n_units` counts.
+        Unit of `n_units`, for the axis.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def scan_figure(
     Parameters
     ----------
     title
-        Facet and what is scanned.
+        Facet and scanned setting.
     settings
         k density, cut-off, vacuum, ...
     series

@@ -1,4 +1,4 @@
-"""One figure for a whole campaign: surface energy range and work function of every facet."""
+"""Summary figure of a campaign: surface energy range and work function of every facet."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
-from workflows.report.stable_windows import unstable_note
 from workflows.report.style import (
     GREY,
     PALETTE,
@@ -20,6 +19,7 @@ from workflows.report.style import (
     styled,
 )
 from workflows.report.table import Column, Table
+from workflows.report.tables import unstable_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
