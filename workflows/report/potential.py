@@ -64,9 +64,11 @@ def potential_figure(record: Mapping[str, Any], ax: Axes | None = None) -> Figur
     result = work_function(z, curve["potential"], heights, fermi, period)
 
     with styled():
-        axes = strip = ax
-        if axes is None:
+        if ax is None:
             axes, strip = new_figure(6.6, 4.3).subplots(2, 1, sharex=True, height_ratios=[5, 1])
+            _draw_atoms(strip, gap.heights - start, sideways, symbols)
+        else:
+            axes = strip = ax
         axes.set_title(f"{facet_mathtext(record, with_formula=True)}: planar-averaged potential")
         axes.plot(place[order], potential[order], color=PALETTE[0])
         axes.axhline(0, color="#202124", linewidth=1, linestyle=(0, (5, 3)))
@@ -83,8 +85,6 @@ def potential_figure(record: Mapping[str, Any], ax: Axes | None = None) -> Figur
                 0.5, 0.97, f"work function rejected: {rejected.replace('_', ' ')}",
                 transform=axes.transAxes, ha="center", va="top", color=PALETTE[1],
             )  # fmt: skip
-        if strip is not axes:
-            _draw_atoms(strip, gap.heights - start, sideways, symbols)
         strip.set_xlim(0, period)
         strip.set_xlabel("height along the surface normal (Å)")
         return figure_of(axes)

@@ -74,7 +74,8 @@ def figure_of(axes: Axes) -> Figure:
 def add_legend(axes: Axes, ax: Axes | None, place: str, **options: Any) -> None:
     """Put a legend beside the axes of a figure of their own, or inside axes that were given (`ax`)."""
     if ax is None:
-        figure_of(axes).legend(loc=f"outside {place}", **options)
+        outside: Any = f"outside {place}"  # matplotlib types the places as literals
+        figure_of(axes).legend(loc=outside, **options)
     else:
         axes.legend(**options)
 
