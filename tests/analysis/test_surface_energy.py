@@ -78,7 +78,7 @@ def test_stoichiometric_slab_is_flat_over_the_window_and_needs_no_mg_reference()
 
 
 def test_published_mgpd_100_terminations_are_mg_rich_values():
-    # Shi et al. (VASP): MgPd (100) 0.042 Mg-terminated and 0.149 eV/A^2 Pd-terminated. The total energies (eV)
+    # Shi et al. (VASP): MgPd (100) 0.042 Mg-terminated and 0.149 eV/A^2 Pd-terminated. Total energies (eV)
     # are GPAW's (preset demo) of relaxed slabs, oriented and conventional bulk, hcp Mg and fcc Pd.
     energies = {"Mg": -25.86998781793501, "Pd": -26.852340297056035}
     mu, E_b, conventional = {"Mg": -1.4843989, "Pd": -3.3210504}, -6.2603567, -6.2681598
