@@ -36,6 +36,7 @@ def gather(folder: Path) -> None:
     shutil.copy(DOCS / "site.css", folder)
     for source, page in PAGES.items():
         text = tutorial(folder) if source.suffix == ".ipynb" else source.read_text(encoding="utf-8")
+        text = equations(text, folder, Path(page).stem)
         (folder / page).write_text(linked(text, source, folder), encoding="utf-8")
 
 
@@ -55,6 +56,22 @@ def linked(text: str, source: Path, folder: Path) -> str:
         return f"]({name}{match[2]}"
 
     return re.sub(r"\]\(([^)\s#]+)((?:#[^)\s]*)?\))", place, text)
+
+
+def equations(text: str, folder: Path, page: str) -> str:
+    """Draw displayed equations ($$) as pictures, so that no script has to be fetched for them."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.mathtext import math_to_image
+
+    size = FontProperties(size=15)
+
+    def picture(match: re.Match[str]) -> str:
+        name = f"equation-{page}-{match.start()}.svg"
+        formula = " ".join(match[1].split()).rstrip(" .")
+        math_to_image(f"${formula}$", folder / name, prop=size, dpi=72, format="svg")
+        return f"![{formula}]({name})"
+
+    return re.sub(r"\$\$(.+?)\$\$", picture, text, flags=re.DOTALL)
 
 
 def tutorial(folder: Path) -> str:
