@@ -30,17 +30,10 @@ if TYPE_CHECKING:
 def audit_figure(
     compounds: Sequence[tuple[str, str, float, Points]], backdrop: Points, ax: Axes | None = None
 ) -> Figure:
-    """Draw the facets of compounds with a wrong bulk energy beside those of all others.
+    """Draw the facets of compounds with a wrong bulk energy beside those of all others (`backdrop`).
 
-    Parameters
-    ----------
-    compounds
-        Formula, level (faulty, suspect), error of the bulk energy (eV per formula unit), and the facets:
-        formula units per area of both sides (1/A^2) and shift of the surface energy (eV/A^2).
-    backdrop
-        The facets of the compounds without a finding.
-    ax
-        Axes to draw on; a new figure if None.
+    A compound is its formula, level (faulty, suspect), error of the bulk energy (eV per formula unit) and
+    facets: formula units per area of both sides (1/A^2) and shift of the surface energy (eV/A^2).
     """
     with styled():
         axes = axes_or_new(ax, 6.8, 4.3)

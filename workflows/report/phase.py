@@ -48,17 +48,9 @@ def chemical_potential_figure(
 ) -> Figure:
     """Draw gamma(dmu) of every facet of one binary compound, from X-rich to Mg-rich.
 
-    Equal colours are terminations of one plane; rejected facets are thin and pale.
-
-    Parameters
-    ----------
-    records
-        Stored surface records of one binary compound and one method.
-    stable
-        Window in which the compound is stable against other phases: shaded, with the phases that form beyond
-        its ends. Above the hull a line under the figure reports it.
-    ax
-        Axes to draw on; a new figure if None.
+    Equal colours are terminations of one plane; rejected facets are thin and pale. The window in which the
+    compound is `stable` against other phases is shaded, with the phases that form beyond its ends; above the
+    hull a line under the figure reports it.
 
     Raises
     ------

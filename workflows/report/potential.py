@@ -36,17 +36,10 @@ def potential_figure(record: Mapping[str, Any], ax: Axes | None = None) -> Figur
     The ranges the vacuum levels are read from are shaded and marked with the work function of their
     side; the atoms are drawn below the curve, seen from the side, unless axes are given.
 
-    Parameters
-    ----------
-    record
-        A stored surface record with `potential` and `fermi_energy`.
-    ax
-        Axes to draw on; a new figure if None.
-
     Raises
     ------
     InputError
-        If the record has no potential.
+        If the stored record has no potential or Fermi energy.
     """
     curve, fermi = record.get("potential"), record.get("fermi_energy")
     structure = record.get("relaxed_slab") or record["slab"]

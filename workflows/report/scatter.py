@@ -41,41 +41,22 @@ _COLUMN, _MOST_GROUPS = 20, 40
 """Entries in a column of the legend, and in all of it."""
 
 
-def pareto_front(
-    records: Sequence[Mapping[str, Any]], high_work_function: bool = True
-) -> list[Mapping[str, Any]]:
+def pareto_front(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """List the accepted facets that no other beats in both low surface energy and high work function.
 
-    Parameters
-    ----------
-    records
-        Stored surface records.
-    high_work_function
-        Whether a high work function is better; False for a low one.
-
-    Returns
-    -------
-    list
-        From the lowest surface energy to the best work function; facets with equal values all count.
+    Ordered by surface energy; facets with equal values all count.
     """
-    sign = -1 if high_work_function else 1
     good = [r for r in records if is_accepted(r, "surface_energy", "work_function")]
     front: list[Mapping[str, Any]] = []
-    for record in sorted(good, key=lambda r: (r["surface_energy"], sign * r["work_function"])):
-        last = front[-1] if front else None
-        values = record["surface_energy"], record["work_function"]
-        if (
-            last is None
-            or sign * values[1] < sign * last["work_function"]
-            or values == (last["surface_energy"], last["work_function"])
-        ):
+    for record in sorted(good, key=lambda r: (r["surface_energy"], -r["work_function"])):
+        gamma, phi = record["surface_energy"], record["work_function"]
+        last = (front[-1]["surface_energy"], front[-1]["work_function"]) if front else (gamma, phi)
+        if phi > last[1] or (gamma, phi) == last:
             front.append(record)
     return front
 
 
-def scatter_figure(
-    records: Iterable[Mapping[str, Any]], high_work_function: bool = True, ax: Axes | None = None
-) -> Figure:
+def scatter_figure(records: Iterable[Mapping[str, Any]], ax: Axes | None = None) -> Figure:
     """Draw the Mg-rich surface energy against the work function of every facet.
 
     Facets with a rejected value are hollow. The grey steps are the Pareto front: no accepted facet has
@@ -83,15 +64,6 @@ def scatter_figure(
     plane if there is only one compound; of more than 40 only those on the Pareto front, the others are grey.
     All facets of the Pareto front are labelled, the others where there is room; none of them if there are
     more than `MOST_LABELS` facets.
-
-    Parameters
-    ----------
-    records
-        Stored surface records.
-    high_work_function
-        Whether a high work function is better; False for a low one.
-    ax
-        Axes to draw on; a new figure if None.
 
     Raises
     ------
@@ -105,7 +77,7 @@ def scatter_figure(
     formulas = list(dict.fromkeys(r["formula"] for r in known))
     single = len(formulas) == 1
     groups = list(dict.fromkeys(_group(r, single) for r in known))
-    front = pareto_front(known, high_work_function)
+    front = pareto_front(known)
     n_others = 0
     if len(groups) > _MOST_GROUPS:
         named = list(dict.fromkeys(_group(r, single) for r in front))[:_MOST_GROUPS]

@@ -43,13 +43,6 @@ def summary_figure(records: Iterable[Mapping[str, Any]], title: str = "") -> Fig
     there are two blocks side by side; of more than two blocks hold, the facets of lowest accepted surface
     energy are shown and the title states how many there are.
 
-    Parameters
-    ----------
-    records
-        Stored surface records of one method.
-    title
-        Heading, e.g. the campaign's name.
-
     Raises
     ------
     InputError

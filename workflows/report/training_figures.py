@@ -74,16 +74,9 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def parity_figure(rows: Sequence[Row], metrics: Mapping[str, Any], title: str = "") -> Figure:
-    """Draw predictions against labels of every target, training, validation and test in one panel each.
+    """Draw predictions against labels, one panel for each target, with training, validation and test sets.
 
-    Parameters
-    ----------
-    rows
-        As `model.evaluation.metrics.prediction_rows` makes them.
-    metrics
-        By target, as `model.evaluation.metrics.evaluate` makes them.
-    title
-        Heading.
+    Rows are those of `model.evaluation.metrics.prediction_rows`, metrics those of `evaluate`, by target.
     """
     targets = list(metrics)
     with styled():
@@ -188,12 +181,8 @@ def element_figure(metrics: Mapping[str, Any]) -> Figure:
 def history_figure(history: Sequence[Row]) -> Figure:
     """Draw losses, loss weights and the angle between the targets' gradients, epoch by epoch.
 
-    Parameters
-    ----------
-    history
-        One row per epoch, as `model.training.run_folder.Epoch`: ``epoch``, ``loss`` and ``weights`` (by
-        target), ``score`` and ``cosine``. The dashed line is the epoch with the best score, whose weights
-        were kept.
+    One row per epoch, as `model.training.run_folder.Epoch`: ``epoch``, ``loss`` and ``weights`` (by target),
+    ``score`` and ``cosine``. The dashed line is the epoch with the best score, whose weights were kept.
     """
     several = len(history[0]["weights"]) > 1
     angles = [r for r in history if r["cosine"] is not None]
@@ -318,16 +307,11 @@ _LOG_FROM = 5
 def simulation_figure(
     curves: Mapping[str, Sequence[Row]], savings: Sequence[Row], reference: float
 ) -> Figure:
-    """Draw one panel for the error over all targets and one per target.
+    """Draw hold-out errors against slabs revealed: one panel over all targets and one per target.
 
-    Parameters
-    ----------
-    curves
-        By strategy, points with ``slabs`` and ``errors`` (by name: ``mean``, ``spread`` over seeds).
-    savings
-        Each ``strategy``, ``error``, ``mark``, ``slabs``, ``ratio``; none where random is not finished.
-    reference
-        Slabs at which random sets the mark.
+    `curves` are by strategy points with ``slabs`` and ``errors`` (by name: ``mean``, ``spread`` over seeds);
+    `savings` have ``strategy``, ``error``, ``mark``, ``slabs``, ``ratio``; `reference` is the number of slabs
+    at which random sets the mark.
     """
     names = list(dict.fromkeys(name for points in curves.values() for p in points for name in p["errors"]))
     names.sort(key=lambda name: name != _ALL)

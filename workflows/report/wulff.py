@@ -124,14 +124,10 @@ def wulff_report(
         Stored surface records of one bulk and one method.
     bulk
         `structure` of its BulkRecord, the cell the Miller indices refer to.
-    dmu
-        Chemical potential of the reference element (eV); 0 is Mg-rich.
-    x_rich
-        Take the X-rich end of the window.
-    known
-        All records of this bulk and method, to find missing planes; `records` if None.
-    max_index
-        Planes up to this Miller index are expected; the largest in `known` if None.
+    dmu, x_rich
+        Chemical potential of the reference element (eV), 0 is Mg-rich; or the X-rich end of the window.
+    known, max_index
+        All records of this bulk and method, to find missing planes, up to this Miller index.
     stable
         Window in which the compound is stable against other phases; a note is added outside it.
 
@@ -187,7 +183,6 @@ def wulff_figure(
     records: Iterable[Mapping[str, Any]],
     bulk: Mapping[str, Any],
     dmu: float = 0.0,
-    x_rich: bool = False,
     ax: Axes | None = None,
 ) -> Figure:
     """Draw the Wulff shape of one compound from its accepted facets.
@@ -196,7 +191,7 @@ def wulff_figure(
     name the chemical potential and the planes that are missing. Parameters and errors as in `wulff_report`;
     on three-dimensional axes `ax` only the shape is drawn, with a legend.
     """
-    return draw_wulff(wulff_report(records, bulk, dmu=dmu, x_rich=x_rich), ax)
+    return draw_wulff(wulff_report(records, bulk, dmu=dmu), ax)
 
 
 def draw_wulff(report: WulffReport, ax: Axes | None = None) -> Figure:
