@@ -164,45 +164,37 @@ REFERENCE_FIELDS = ("element", "method_fingerprint", "energy_per_atom")
 """Fields needed of a stored ReferenceRecord."""
 
 
-@dataclass(frozen=True)
-class Phase:
-    """A phase of known energy, and the id of its record (or another unique name)."""
-
-    id: str
-    entry: HullEntry
-
-
 class KnownPhases:
-    """Known phases of any methods and systems; only those of one method and system compete.
+    """Known phases of any methods and systems, by id; only those of one method and system compete.
 
     `problems` holds by id, in one line each, why a phase has no energy.
     """
 
-    def __init__(self, phases: Iterable[Phase], problems: Mapping[str, str] | None = None) -> None:
-        self._by_id = {phase.id: phase for phase in phases}
-        self._problems = dict(problems or {})
-        self._systems: dict[tuple[str, frozenset[str]], list[Phase]] = defaultdict(list)
-        for phase in self._by_id.values():
-            self._systems[_system(phase)].append(phase)
+    def __init__(self, phases: Mapping[str, HullEntry], problems: Mapping[str, str]) -> None:
+        self._phases, self._problems = phases, problems
+        self._systems: dict[tuple[str, frozenset[str]], list[str]] = defaultdict(list)
+        for name, entry in phases.items():
+            self._systems[_system(entry)].append(name)
 
     def window_of(self, bulk_id: str) -> StableWindow:
         """Return the window in which a phase is stable against all others of its method and system."""
+        target = self._phases.get(bulk_id)
         if bulk_id in self._problems:
-            return StableWindow(None, reason=self._problems[bulk_id])
-        if bulk_id not in self._by_id:
-            why = f"its bulk {bulk_id} is not in the store" if bulk_id else "it was ingested without its bulk"
-            return StableWindow(None, reason=why)
-        return self._window(self._by_id[bulk_id])
+            reason = self._problems[bulk_id]
+        elif target is None:
+            reason = (
+                f"its bulk {bulk_id} is not in the store" if bulk_id else "it was ingested without its bulk"
+            )
+        elif len(target.fractions) > 2:
+            reason = f"{target.label}: a window is defined for binaries only"
+        else:
+            rivals = [self._phases[name] for name in self._systems[_system(target)] if name != bulk_id]
+            return stable_window(target, rivals)
+        return StableWindow(None, reason=reason)
 
-    def _window(self, target: Phase) -> StableWindow:
-        if len(target.entry.fractions) > 2:
-            return StableWindow(None, reason=f"{target.entry.label}: a window is defined for binaries only")
-        rivals = [p.entry for p in self._systems[_system(target)] if p.id != target.id]
-        return stable_window(target.entry, rivals)
 
-
-def _system(phase: Phase) -> tuple[str, frozenset[str]]:
-    return phase.entry.method, frozenset(phase.entry.fractions)
+def _system(entry: HullEntry) -> tuple[str, frozenset[str]]:
+    return entry.method, frozenset(entry.fractions)
 
 
 def stored_phases(
@@ -234,7 +226,7 @@ def stored_phases(
     symbols: dict[tuple[str, str], set[str]] = defaultdict(set)
     for bulk, method in zip(listed, methods, strict=True):
         symbols[method, bulk["formula"]].add(str(bulk.get("spacegroup_symbol")))
-    phases: list[Phase] = []
+    phases: dict[str, HullEntry] = {}
     problems: dict[str, str] = {}
     for bulk, method in zip(listed, methods, strict=True):
         formula = bulk["formula"]
@@ -243,7 +235,7 @@ def stored_phases(
         own = {e: name_of(bulk["method_fingerprint"], (e,)) for e in bulk["chemsys"].split("-")}
         entry = _entry(bulk, {e: mu0[by][e] for e, by in own.items() if e in mu0[by]}, method, name)
         if isinstance(entry, HullEntry):
-            phases.append(Phase(bulk["id"], entry))
+            phases[bulk["id"]] = entry
         else:
             problems[bulk["id"]] = entry
     return KnownPhases(phases, problems)
