@@ -32,9 +32,8 @@ from workflows.cli import (
 )
 from workflows.cli.console import PIPE_WIDTH, page, print_facts, print_table, print_text
 from workflows.flows.convergence import ScanPoint
-from workflows.report.stable_windows import stable_window_table
 from workflows.report.table import Column, Table
-from workflows.report.tables import surface_table
+from workflows.report.tables import stable_window_table, surface_table
 from workflows.structures.crystal import crystal_of
 from workflows.structures.prototypes import structure_for
 from workflows.structures.slabs import enumerate_slabs

@@ -10,7 +10,7 @@ from pymatgen.core import Lattice, Structure
 from stores.connections import open_store
 from stores.records import CalculationKind, CalculationOutput, CalculationRecord
 from tests.engines.vasp_engine import engine, set_up
-from workflows.analysis.consistency import check_consistency
+from workflows.analysis.surface_energy import check_consistency
 from workflows.engines.gpaw.engine import GPAWEngine
 from workflows.jobs.bulk import reference_of
 from workflows.jobs.calculate import CalculationRequest

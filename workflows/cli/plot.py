@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
     from workflows.cli.filters import SurfaceFilter
     from workflows.cli.stable_windows import PhaseChoice
-    from workflows.report.wulff_report import WulffReport
+    from workflows.report.wulff import WulffReport
 
 FORMATS = (".png", ".pdf", ".svg")
 
@@ -129,7 +129,7 @@ def draw(
             print(f"mgsurf: {explain_empty(store, filters)}", file=sys.stderr)
             return 1
         if kind == "wulff":
-            from workflows.report.wulff_figure import draw_wulff
+            from workflows.report.wulff import draw_wulff
 
             report = _wulff(found, store, choice, dmu or 0.0, x_rich, max_index)
             figure = draw_wulff(report)
@@ -142,7 +142,7 @@ def draw(
         save(figure, new)
     if kind == "wulff":
         from workflows.cli.console import print_table
-        from workflows.report.wulff_report import wulff_table
+        from workflows.report.wulff import wulff_table
 
         print_table(wulff_table(report))
     print(path)
@@ -188,7 +188,7 @@ def _wulff(
 ) -> WulffReport:
     """Build the Wulff shape with what the store knows of other planes and of competing phases."""
     from workflows.cli.stable_windows import windows_of
-    from workflows.report.wulff_report import wulff_report
+    from workflows.report.wulff import wulff_report
 
     if all("source" in record for record in found):
         from workflows.cli.imported_wulff import imported_facets

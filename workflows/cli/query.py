@@ -151,7 +151,7 @@ def show_surfaces(
     if stable is not None:
         from workflows.analysis.stability_window import StableWindow
         from workflows.cli.stable_windows import SURFACE_FIELDS, windows_of
-        from workflows.report.stable_windows import flat_window_fields, stable_window_table, window_fields
+        from workflows.report.tables import flat_window_fields, stable_window_table, window_fields
 
         fields = tuple(dict.fromkeys((*SHOWN, *SURFACE_FIELDS)))
     with existing_store(store_uri) as store:

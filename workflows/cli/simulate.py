@@ -120,8 +120,8 @@ def _write(
     saved: Sequence[Mapping[str, Any]],
     reference: float,
 ) -> None:
-    from workflows.report.simulation_figures import simulation_figure
     from workflows.report.style import save
+    from workflows.report.training_figures import simulation_figure
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

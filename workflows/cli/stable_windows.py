@@ -14,7 +14,6 @@ from workflows.analysis.stability_window import (
     BULK_FIELDS,
     REFERENCE_FIELDS,
     KnownPhases,
-    Phase,
     StableWindow,
     stored_phases,
 )
@@ -203,7 +202,8 @@ def locked_phases(lock: LockFile, path: Path, method: str | None) -> tuple[str, 
     chosen = method if method is not None else next(iter(known))
     if chosen not in known:
         raise InputError(f"--phases-method {chosen!r}: {path} has formation energies by {listed}")
-    phases, problems = [], {}
+    phases: dict[str, HullEntry] = {}
+    problems: dict[str, str] = {}
     for compound in lock.compounds:
         energies = [
             v.formation_energy
@@ -211,12 +211,11 @@ def locked_phases(lock: LockFile, path: Path, method: str | None) -> tuple[str, 
             if v.method == chosen and v.formation_energy is not None
         ]
         if energies:
-            entry = HullEntry(compound.formula, min(energies), chosen, compound.label)
-            phases.append(Phase(compound.label, entry))
+            phases[compound.label] = HullEntry(compound.formula, min(energies), chosen, compound.label)
         else:
             problems[compound.label] = f"{compound.label} has no energy in {path} by {chosen}"
     for formula, energy, by, name in lock.competing:
         if by == chosen:
             label = f"{formula} {name}".strip()
-            phases.append(Phase(f"refused {label}", HullEntry(formula, energy, chosen, label)))
+            phases[f"refused {label}"] = HullEntry(formula, energy, chosen, label)
     return chosen, KnownPhases(phases, problems)

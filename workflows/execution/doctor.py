@@ -22,7 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stores.errors import EngineError, MgsurfError, pluralize, install_command
+from stores.errors import EngineError, MgsurfError, install_command, pluralize
 from stores.settings_file import resolve_work_dir
 from workflows.engines.gpaw.process import mpi_environment, mpirun_command, probe_gpaw
 

@@ -17,9 +17,8 @@ from stores.records import (
     content_hash,
 )
 from stores.structures.document import structure_from_document
-from workflows.analysis.consistency import check_consistency
 from workflows.analysis.reconstruction import score_reconstruction
-from workflows.analysis.surface_energy import surface_energy
+from workflows.analysis.surface_energy import check_consistency, surface_energy
 from workflows.analysis.verdicts import calculation_problems, judge_surface_energy, judge_work_function
 from workflows.analysis.work_function import WorkFunction, work_function
 from workflows.jobs.calculate import final_structure

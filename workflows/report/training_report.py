@@ -1,4 +1,4 @@
-"""A training as figures (PNG) and as one HTML file that needs nothing beside itself."""
+"""Report of a training: figures (PNG) and one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -40,23 +40,10 @@ dt { color: #5f6368; } dd { margin: 0; }
 
 
 def write_report(folder: Path, run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Draw a finished run into its folder.
+    """Draw a finished run into its folder and return the path of the report.
 
-    Writes ``parity.png``, ``elements.png``, ``history.png`` and ``report.html``, which holds all of them.
-
-    Parameters
-    ----------
-    folder
-        Of the run.
-    run
-        What its ``run.json`` holds.
-    rows
-        Of its ``predictions.csv``.
-
-    Returns
-    -------
-    Path
-        Of the HTML file.
+    Writes ``parity.png``, ``elements.png``, ``history.png`` and ``report.html``, which holds them all, from
+    the content of the run's ``run.json`` and the rows of its ``predictions.csv``.
 
     Raises
     ------
@@ -106,9 +93,9 @@ def _page(run: Mapping[str, Any], images: Mapping[str, str]) -> str:
         _error_table(run["metrics"]),
         "<h2>Predicted against computed</h2>",
         _image(images["parity"], "Parity plots of training, validation and test slabs"),
-        "<h2>Beyond the mean error (test part)</h2>",
+        "<h2>Beyond the mean error (test set)</h2>",
         _detail_table(run["metrics"]),
-        "<h2>Error by element (test part)</h2>",
+        "<h2>Error by element (test set)</h2>",
         "<p>Grey bars rest on fewer than three slabs.</p>",
         _image(images["elements"], "Mean absolute error by element"),
         "<h2>Course of the training</h2>",
@@ -125,11 +112,11 @@ def _page(run: Mapping[str, Any], images: Mapping[str, str]) -> str:
 
 
 def twins_line(twins: Mapping[str, Any]) -> str:
-    """State what was done about identical slabs that a split file has in two parts, and its leak."""
-    done = {"drop": "left out", "move": "moved into the later part"}[twins["rule"]]
+    """Describe how slabs that a split file has in two sets were treated, and the leak."""
+    done = {"drop": "left out", "move": "moved into the later set"}[twins["rule"]]
     groups = twins["groups"]
     return (
-        f"The split has {pluralize(len(groups), 'slab')} under several names in different parts: "
+        f"The split has {pluralize(len(groups), 'slab')} under several names in different sets: "
         f"{pluralize(twins['leaked_test_slabs'], 'test slab')} had a copy in the training or validation set; "
         f"{pluralize(twins['slabs'], 'duplicate')} {done}."
     )
@@ -139,7 +126,7 @@ def _summary(run: Mapping[str, Any]) -> str:
     parts = [
         f"{target_name(target)} {with_unit(m['test']['mae'], target)}" for target, m in run["metrics"].items()
     ]
-    return "Mean absolute error on the test part: " + ", ".join(parts) + "."
+    return "Mean absolute error on the test set: " + ", ".join(parts) + "."
 
 
 def _error_table(metrics: Mapping[str, Any]) -> str:
