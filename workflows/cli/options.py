@@ -20,6 +20,9 @@ FILTERS = "Filters"
 OUTPUT = "Output"
 STABILITY = "Stability"
 
+FIGURES = (".png", ".pdf", ".svg")
+"""Endings of figures."""
+
 StoreOption = Annotated[
     str | None,
     typer.Option(
@@ -29,9 +32,11 @@ StoreOption = Annotated[
         "Else the campaign's, else MGSURF_STORE, else ./mgsurf.sqlite.",
     ),
 ]
+CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="The campaign file.")]
 CampaignArgument = Annotated[
     Path | None, typer.Argument(metavar="[CAMPAIGN.yaml]", help="Only this campaign, and its store.")
 ]
+StructureArgument = Annotated[Path | None, typer.Argument(metavar="[STRUCTURE]", help="CIF or POSCAR file.")]
 ProjectOption = Annotated[
     str | None,
     typer.Option(
@@ -158,7 +163,7 @@ class OutputFile:
     output: OutputOption = None
     overwrite: OverwriteOption = False
 
-    def checked(self, default: str, suffixes: tuple[str, ...] = ()) -> Path:
+    def checked(self, default: str = "", suffixes: tuple[str, ...] = ()) -> Path:
         """Return the path, or `default`, if it can be written.
 
         Raises

@@ -110,7 +110,7 @@ def submit_chosen(
     int
         Exit status.
     """
-    from workflows.cli.submit import plan_of
+    from workflows.cli.queue import plan_of
     from workflows.execution.remote.project import open_project
     from workflows.execution.remote.submit import (
         alone_submitting,
