@@ -125,18 +125,7 @@ class ImportFormat(StrEnum):
 
 
 def short_number(value: str | list[str] | None) -> str | list[str] | None:
-    """Refuse a plane or formula with a number of over six digits, which is a slip and overflows later.
-
-    Parameters
-    ----------
-    value
-        What was typed; a list if the option may be repeated.
-
-    Raises
-    ------
-    typer.BadParameter
-        Names the option.
-    """
+    """Refuse a plane or formula with a number of over six digits, which is a typo and overflows later."""
     for text in [value] if isinstance(value, str) else value or []:
         if re.search(r"\d{7}", text):
             shown = text if len(text) <= 30 else text[:27] + "..."
