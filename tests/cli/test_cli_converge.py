@@ -11,6 +11,11 @@ ENGINE = ("--engine", "tests.engines.pair_engine:PairEngine")
 SLAB = ("--formula", "MgAg", "--prototype", "B2", "--miller", "110")
 
 
+@pytest.fixture
+def mgsurf(mgsurf_here):
+    return mgsurf_here
+
+
 def test_table_and_pictures(mgsurf, tmp_path):
     done = mgsurf(
         "converge", *SLAB, *ENGINE, "--scan", "thickness", "--scan", "vacuum", "--output", "pictures"

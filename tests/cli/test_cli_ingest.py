@@ -18,6 +18,11 @@ from stores.connections import open_store
 from tests.vasp_folders import STATIC, compute, quick_tree
 
 
+@pytest.fixture
+def mgsurf(mgsurf_here):
+    return mgsurf_here
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     root = tmp_path_factory.mktemp("finished")

@@ -16,6 +16,11 @@ MU0 = {"Mg": -1.5, "Ag": -2.7}
 PHASES = {"Mg3Ag": (-0.72, 225), "MgAg3": (-0.80, 221)}
 
 
+@pytest.fixture
+def mgsurf(mgsurf_here):
+    return mgsurf_here
+
+
 def reference(records, element, method=None):
     method = method or records.METHOD
     return ReferenceRecord(
