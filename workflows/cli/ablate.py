@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 from contextlib import contextmanager
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stores.errors import StoreError, counted
-from workflows.cli.console import print_note, print_table, print_text
+from stores.errors import counted
+from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.learning import (
     DEFAULT_PRESET,
     MembersOption,
@@ -23,6 +22,7 @@ from workflows.cli.learning import (
     mean_and_spread,
     require_network,
     run_folder,
+    writing,
 )
 from workflows.cli.typer_app import LEARN, app
 from workflows.execution.progress_bar import ProgressBar
@@ -90,18 +90,14 @@ def ablate(
     remarks = [*(_comparison(target, change) for target, change in compared.items()), *map(_gain, gains)]
     found = {"rows": rows, "best_against_sem_cgcnn": compared, "transfer": gains, "problems": problems}
     text = json.dumps(found, indent=2)
-    try:
+    with writing(folder):
         (folder / "ablation.md").write_text(_markdown(caption, table, remarks), encoding="utf-8")
         (folder / "ablation.json").write_text(text + "\n", encoding="utf-8")
         with (folder / "ablation.csv").open("w", encoding="utf-8", newline="") as file:
-            sheet = csv.DictWriter(file, ablation.COLUMNS, lineterminator="\n")
-            sheet.writeheader()
-            sheet.writerows(ablation.flat_rows(results))
+            print_csv(ablation.flat_rows(results), ablation.COLUMNS, file)
         if len(plan.fractions) > 1:
             targets = {target for row in rows for target in row["targets"]}
             _draw_curves(folder, {target: ablation.learning_curve(results, target) for target in targets})
-    except OSError as error:
-        raise StoreError(f"{folder}: the table cannot be written ({error}); free space and repeat") from error
     if study.as_json:
         print(text)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, partial
@@ -12,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stores.errors import InputError, install_command
+from stores.errors import InputError, StoreError, install_command
 from workflows.cli.options import JsonOption, MethodOption, OutputOption, QuietOption, StoreOption
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from model.data.dataset import Dataset
     from model.graphs.graph import GraphSettings
@@ -129,6 +130,15 @@ class StudyOptions:
     def slabs(self) -> Datasets:
         """Return the labelled slabs."""
         return labelled_slabs([self.store], self.method)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn an error of the operating system into a line with the folder that was written to."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be written ({error}); free space and repeat") from error
 
 
 def run_folder(output: Path | None, default: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from stores.learning.model_card import ModelCard, PastTraining
-    from stores.learning.registry import Book, Standing
+    from stores.learning.registry import Book, ModelRegistry, Standing
     from stores.surfaces import SurfaceStore
 
 SHOWN_ID = 12  # digits of a snapshot's id
@@ -40,6 +41,14 @@ app.add_typer(
     help="Register trained models, compare them, and choose the one in use.\n\n"
     "Example: [cyan]mgsurf models add mgsurf_model/[/cyan], then [cyan]mgsurf models promote v1[/cyan]",
 )
+
+
+@contextmanager
+def _registry(store: str | None, *, write: bool = False) -> Iterator[ModelRegistry]:
+    from stores.learning.registry import ModelRegistry
+
+    with store_to_write(store) if write else existing_store(store) as opened:
+        yield ModelRegistry(opened)
 
 
 @models.command("add")
@@ -64,12 +73,10 @@ def add(
     """
     require_network()
     from model.promotion.registration import facts_of_run, weight_files
-    from stores.learning.registry import ModelRegistry
 
     facts = facts_of_run(folder, judged_by or []).model_copy(update={"note": note})
     files = weight_files(folder)
-    with store_to_write(store) as opened:
-        registry = ModelRegistry(opened)
+    with _registry(store, write=True) as registry:
         card, new = registry.add(facts, files)
         if promote:
             registry.promote(card.version, note or "promoted when it was registered")
@@ -78,7 +85,7 @@ def add(
         print(json.dumps({**_plain(card, standing), "new": new}, indent=2))
     else:
         known = "" if new else ", which had it already"
-        print(f"{card.name} ({standing.state}) in {opened.uri}{known}: {card.label}")
+        print(f"{card.name} ({standing.state}) in {registry.store.uri}{known}: {card.label}")
     if card.snapshot is None:
         print_note(
             "it was trained without a snapshot and cannot be trained again once records change; "
@@ -93,10 +100,7 @@ def list_all(store: StoreOption = None, as_json: JsonOption = False) -> int:
 
     Example: [cyan]mgsurf models list[/cyan]
     """
-    from stores.learning.registry import ModelRegistry
-
-    with existing_store(store) as opened:
-        registry = ModelRegistry(opened)
+    with _registry(store) as registry:
         cards, book = registry.cards(), registry.book()
     if as_json:
         print(json.dumps([_plain(card, book.standing(card.version)) for card in cards], indent=2))
@@ -116,10 +120,7 @@ def show(name: ModelArgument = "champion", store: StoreOption = None, as_json: J
 
     Example: [cyan]mgsurf models show v3[/cyan]
     """
-    from stores.learning.registry import ModelRegistry
-
-    with existing_store(store) as opened:
-        registry = ModelRegistry(opened)
+    with _registry(store) as registry:
         card, book = registry.card(registry.resolve(name)), registry.book()
     standing = book.standing(card.version)
     if as_json:
@@ -141,10 +142,7 @@ def promote(name: ModelArgument, reason: ReasonOption = "", store: StoreOption =
 
     Example: [cyan]mgsurf models promote v3 --reason "better on the hold-out"[/cyan]
     """
-    from stores.learning.registry import ModelRegistry
-
-    with store_to_write(store) as opened:
-        registry = ModelRegistry(opened)
+    with _registry(store, write=True) as registry:
         version = registry.resolve(name)
         before = registry.champion_version()
         decision = registry.promote(version, reason, replacing=before)
@@ -161,10 +159,8 @@ def rollback(reason: ReasonOption = "", store: StoreOption = None) -> int:
 
     Example: [cyan]mgsurf models rollback --reason "wrong for Mg-La"[/cyan]
     """
-    from stores.learning.registry import ModelRegistry
-
-    with store_to_write(store) as opened:
-        decision, notes = ModelRegistry(opened).rollback(reason)
+    with _registry(store, write=True) as registry:
+        decision, notes = registry.rollback(reason)
     for note in notes:
         print_note(note)
     print(f"v{decision.champion} is the champion again; v{decision.version} is retired")
@@ -182,12 +178,9 @@ def compare(
 
     Example: [cyan]mgsurf models compare champion latest[/cyan]
     """
-    from stores.learning.registry import ModelRegistry
-
-    with existing_store(store) as opened:
-        registry = ModelRegistry(opened)
+    with _registry(store) as registry:
         a, b = (registry.card(registry.resolve(name)) for name in (one, other))
-        remarks = [*_remarks(a, b), *_other_methods(opened, a, b)]
+        remarks = [*_remarks(a, b), *_other_methods(registry.store, a, b)]
     rows = list(_side_by_side(a, b))
     if as_json:
         print(json.dumps({"a": a.name, "b": b.name, "rows": rows, "remarks": remarks}, indent=2))

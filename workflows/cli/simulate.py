@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stores.errors import StoreError, counted, duration
-from workflows.cli.console import print_note, print_table, print_text
+from stores.errors import counted, duration
+from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.learning import (
     MembersOption,
     StudyOptions,
@@ -18,6 +17,7 @@ from workflows.cli.learning import (
     mean_and_spread,
     require_network,
     run_folder,
+    writing,
 )
 from workflows.cli.typer_app import LOOP, app
 from workflows.execution.progress_bar import ProgressBar
@@ -63,6 +63,8 @@ def simulate(
     from model.selection import simulation
     from model.selection.simulation_plan import SimulationPlan
     from model.training.presets import find_preset
+    from workflows.report.simulation_figures import simulation_figure
+    from workflows.report.style import save
 
     folder = run_folder(study.output, Path("mgsurf_simulation"))
     find_preset(preset)
@@ -95,7 +97,16 @@ def simulate(
         "problems": problems,
     }
     text = json.dumps(result, indent=2)
-    _write(folder, text, lines, curves, saved, reference)
+    errors = [f"{target}_mae" for target in (lines[0]["mae"] if lines else ())]
+    rows = [{**line, **{f"{target}_mae": mae for target, mae in line["mae"].items()}} for line in lines]
+    header = ["strategy", "seed", "round", "slabs", "share", *errors, "score", "front", "cpu_seconds"]
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "simulation.json").write_text(text + "\n", encoding="utf-8")
+        with (folder / "simulation.csv").open("w", encoding="utf-8", newline="") as file:
+            print_csv(rows, header, file)
+        if curves:
+            save(simulation_figure(curves, saved, reference), folder / "simulation.png")
     if study.as_json:
         print(text)
     else:
@@ -104,35 +115,6 @@ def simulate(
     for problem in problems:
         print_note(problem)
     return 1 if problems else 0
-
-
-def _write(
-    folder: Path,
-    text: str,
-    rounds: Sequence[Mapping[str, Any]],
-    curves: Mapping[str, Sequence[Mapping[str, Any]]],
-    saved: Sequence[Mapping[str, Any]],
-    reference: float,
-) -> None:
-    from workflows.report.simulation_figures import simulation_figure
-    from workflows.report.style import save
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "simulation.json").write_text(text + "\n", encoding="utf-8")
-        with (folder / "simulation.csv").open("w", encoding="utf-8", newline="") as file:
-            errors = [f"{target}_mae" for target in (rounds[0]["mae"] if rounds else ())]
-            heads = ["strategy", "seed", "round", "slabs", "share", *errors, "score", "front", "cpu_seconds"]
-            sheet = csv.DictWriter(file, heads, extrasaction="ignore", lineterminator="\n")
-            sheet.writeheader()
-            for line in rounds:
-                sheet.writerow({**line, **{f"{target}_mae": mae for target, mae in line["mae"].items()}})
-        if curves:
-            save(simulation_figure(curves, saved, reference), folder / "simulation.png")
-    except OSError as error:
-        raise StoreError(
-            f"{folder}: the curves cannot be written ({error}); free space and repeat"
-        ) from error
 
 
 def strategy_table(

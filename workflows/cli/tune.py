@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stores.errors import InputError, StoreError, counted
-from workflows.cli.console import print_note, print_table, print_text
+from stores.errors import InputError, counted
+from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.learning import (
     DEFAULT_PRESET,
     SeedOption,
@@ -20,6 +19,7 @@ from workflows.cli.learning import (
     TrainingOptions,
     require_network,
     run_folder,
+    writing,
 )
 from workflows.cli.typer_app import LEARN, app
 from workflows.execution.progress_bar import ProgressBar
@@ -101,19 +101,15 @@ def _write(folder: Path, found: Sequence[TrialSummary], label: str) -> dict[str,
     if not found or not math.isfinite(found[0].loss):
         raise InputError("no trial ended well; give more --trials, or more data")
     best = {"search": label, "score": found[0].loss, "params": found[0].params}
-    try:
+    names = sorted({name for trial in found for name in trial.params})
+    rows = [
+        {"trial": one.number, "score": "" if one.pruned else one.loss, "pruned": one.pruned, **one.params}
+        for one in sorted(found, key=lambda trial: trial.number)
+    ]
+    with writing(folder):
         (folder / "best.json").write_text(json.dumps(best, indent=2) + "\n", encoding="utf-8")
         with (folder / "trials.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            names = sorted({name for trial in found for name in trial.params})
-            writer.writerow(["trial", "score", "pruned", *names])
-            for trial in sorted(found, key=lambda trial: trial.number):
-                score = "" if trial.pruned else trial.loss
-                writer.writerow(
-                    [trial.number, score, trial.pruned, *(trial.params.get(name, "") for name in names)]
-                )
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be written ({error}); free space and repeat") from error
+            print_csv(rows, ["trial", "score", "pruned", *names], file)
     return best
 
 
