@@ -82,8 +82,7 @@ def refused(mgsurf):
 @pytest.fixture
 def refused_here(tmp_path, monkeypatch):
     """As `refused`, but in this process: for many lines of the same kind, each without a new Python."""
-    from workflows.cli.app import app
-    from workflows.cli.errors import ending
+    from workflows.cli.app import app, ending
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(ROOT))

@@ -286,7 +286,7 @@ def test_a_changed_database_is_shown_and_never_replaces_the_list(mg, write, tmp_
 
         status, out = mg("enumerate", campaign)
         assert status == 0
-        assert "was kept, for what databases say has changed" in out
+        assert "was kept, for entries of the databases have changed" in out
         assert "added     Mg3Ag" in out
         assert "removed   MgZn2 P6_3/mmc" in out
         assert "geometry  MgAg Pm-3m: cell edges change by up to 0.99 %" in out

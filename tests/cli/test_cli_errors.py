@@ -18,7 +18,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from stores.errors import EngineError, InputError
-from workflows.cli.errors import ending
+from workflows.cli.app import ending
 
 PR_CAPBSET_DROP = 24
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
@@ -266,9 +266,7 @@ def test_unknown_command_and_missing_argument(refused):
         (OSError(errno.ENOSPC, "No space left on device", "/data/x"), 74, "/data/x: no space left"),
         (OSError(errno.EROFS, "Read-only file system", "/data/x"), 74, "read-only"),
         (PermissionError(errno.EACCES, "Permission denied", "/data/x"), 74, "permission denied"),
-        (sqlite3.OperationalError("database or disk is full"), 74, "free some space"),
-        (sqlite3.OperationalError("database is locked"), 74, "locked by another program"),
-        (sqlite3.DatabaseError("file is not a database"), 74, "no SQLite file"),
+        (sqlite3.OperationalError("database is locked"), 74, "SQLite file failed: database is locked"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )

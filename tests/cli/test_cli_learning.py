@@ -328,7 +328,7 @@ def test_without_torch_one_line_says_how_to_get_it(environment, tmp_path):
     script = (
         "import sys; sys.modules['torch'] = None\n"
         "from workflows.cli.app import app\n"
-        "from workflows.cli.errors import ending\n"
+        "from workflows.cli.app import ending\n"
         "for command in (['train'], ['predict', 'slab.vasp'], ['ablate'], ['tune']):\n"
         "    try: app(command, standalone_mode=False)\n"
         "    except Exception as error: print(*ending(error).lines, sep='\\n')\n"

@@ -16,7 +16,6 @@ from workflows.cli import (
     ablate,
     audit,
     converge,
-    enumerate_table,
     ingest,
     models,
     predict,
@@ -30,6 +29,7 @@ from workflows.cli import (
     train,
     tune,
 )
+from workflows.cli import enumerate as enumerate_
 from workflows.cli.console import PIPE_WIDTH, page, print_facts, print_table, print_text
 from workflows.flows.convergence import ScanPoint
 from workflows.report.stable_windows import stable_window_table
@@ -129,7 +129,7 @@ def compounds():
            "energy_above_hull": 0.012, "core_hours": 123456.0, "n_slabs": 123, "lattice_is_guess": True,
            "identifiers": ["mp-1094116", "oqmd-4061139", "aflow:1a2b3c4d", "x"],
            "geometry_from": "oqmd"}  # fmt: skip
-    return enumerate_table.compound_table([row, {**row, "core_hours": None, "energy_above_hull": None}])
+    return enumerate_.compound_table([row, {**row, "core_hours": None, "energy_above_hull": None}])
 
 
 def prediction(plane):

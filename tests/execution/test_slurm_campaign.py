@@ -198,7 +198,7 @@ def test_a_rejected_job_says_why_and_can_be_mended(story):
     assert name == "Mg (0001) Mg relax"
     assert "the queue rejects it: " in reason and "nowhere" in reason
     assert "tried again" in story.said["rejected in words"]
-    assert "ask for what" in story.said["retry rejected"]
+    assert "get the resources" in story.said["retry rejected"]
     assert "1 job will run again:\n  Mg (0001) Mg relax" in story.said["retry rejected"]
 
 

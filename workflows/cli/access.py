@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stores.connections import open_store, resolve_store_uri
+from stores.connections import open_store, parse_uri, resolve_store_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,16 @@ def store_to_write(uri: str | None) -> Iterator[SurfaceStore]:
     existing_store(uri).close()
     with open_store(resolve_store_uri(uri)) as store:
         yield store
+
+
+def results_store(uri: str) -> SurfaceStore:
+    """Open the store that results go to; for an SQLite file its folder is made."""
+    from workflows.jobs.calculate import make_directory
+
+    place = parse_uri(uri)
+    if place.kind == "sqlite":
+        make_directory(Path(place.target).parent)
+    return open_store(uri)
 
 
 def chosen_ensemble(model: str | Path | None, store: str | None = None) -> tuple[Ensemble, str]:

@@ -19,6 +19,9 @@ FILTERS = "Filters"
 OUTPUT = "Output"
 STABILITY = "Stability"
 
+FIGURES = (".png", ".pdf", ".svg")
+"""Endings of figures."""
+
 StoreOption = Annotated[
     str | None,
     typer.Option(
@@ -28,9 +31,11 @@ StoreOption = Annotated[
         "Else the campaign's, else MGSURF_STORE, else ./mgsurf.sqlite.",
     ),
 ]
+CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="The campaign file.")]
 CampaignArgument = Annotated[
     Path | None, typer.Argument(metavar="[CAMPAIGN.yaml]", help="Only this campaign, and its store.")
 ]
+StructureArgument = Annotated[Path | None, typer.Argument(metavar="[STRUCTURE]", help="CIF or POSCAR file.")]
 ProjectOption = Annotated[
     str | None,
     typer.Option(
@@ -76,18 +81,7 @@ MethodOption = Annotated[
 
 
 def short_number(value: str | list[str] | None) -> str | list[str] | None:
-    """Refuse a plane or formula with a number of over six digits, which is a slip and overflows later.
-
-    Parameters
-    ----------
-    value
-        What was typed; a list if the option may be repeated.
-
-    Raises
-    ------
-    typer.BadParameter
-        Names the option.
-    """
+    """Refuse a plane or formula with a number of over six digits, which is a typo and overflows later."""
     for text in [value] if isinstance(value, str) else value or []:
         if re.search(r"\d{7}", text):
             shown = text if len(text) <= 30 else text[:27] + "..."
@@ -114,7 +108,7 @@ class OutputFile:
     output: OutputOption = None
     overwrite: OverwriteOption = False
 
-    def checked(self, default: str, suffixes: tuple[str, ...] = ()) -> Path:
+    def checked(self, default: str = "", suffixes: tuple[str, ...] = ()) -> Path:
         """Return the path, or `default`, if it can be written.
 
         Raises

@@ -1,25 +1,17 @@
-"""``mgsurf run CAMPAIGN.yaml``: everything from the campaign file to the table."""
+"""`mgsurf run`: everything from the campaign file to the table."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from stores.connections import open_job_store, open_store, parse_uri, resolve_store_uri
+import typer
+
 from stores.errors import counted
-from stores.settings_file import resolve_work_dir
 from workflows.cli.console import page, print_table, print_text
-from workflows.cli.refresh import refresh_line
-from workflows.execution.kept import kept_of_run
-from workflows.execution.listener import RunListener, Tally
-from workflows.execution.local import run_local
-from workflows.flows.campaign.file import Campaign, campaign_structures, load_campaign, runnable_structures
-from workflows.flows.campaign.flow import CampaignMaker
-from workflows.flows.surface import SurfaceMaker
-from workflows.jobs.calculate import make_directory
-from workflows.jobs.context import RunContext
-from workflows.jobs.pre_relaxation import check_installed
+from workflows.cli.options import CampaignFile, QuietOption, StoreOption
+from workflows.cli.typer_app import COMPUTE, app
 from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
@@ -28,46 +20,41 @@ if TYPE_CHECKING:
     from jobflow import Flow
     from rich.console import Console
 
-    from workflows.flows.campaign.file import CampaignStructure
+    from workflows.execution.listener import Tally
+    from workflows.flows.campaign.file import Campaign, CampaignStructure
     from workflows.flows.refresh import RefreshMaker
+    from workflows.flows.surface import SurfaceMaker
     from workflows.structures.slabs import SymmetricSlab
 
 
-def run_campaign(
-    campaign: Path,
-    store: str | None = None,
-    ranks: int | None = None,
-    quiet: bool = False,
-    dry_run: bool = False,
-    retry_unconverged: bool = False,
+@app.command(rich_help_panel=COMPUTE)
+def run(
+    campaign: CampaignFile,
+    store: StoreOption = None,
+    ranks: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="MPI ranks of each calculation.")
+    ] = None,
+    quiet: QuietOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be computed and stop.")] = False,
+    retry_unconverged: Annotated[
+        bool,
+        typer.Option("--retry-unconverged", help="Run again what did not converge before (larger maxiter)."),
+    ] = False,
 ) -> int:
-    """Run a campaign on this machine; typed again it goes on where it was interrupted.
+    """Compute every facet of a campaign; the same command resumes if interrupted.
 
-    Parameters
-    ----------
-    campaign
-        The campaign file.
-    store
-        URI that overrides the campaign's.
-    ranks
-        MPI ranks that override the campaign's.
-    quiet
-        Print nothing but the final table and problems.
-    dry_run
-        List what would be computed and stop.
-    retry_unconverged
-        Run calculations again that did not converge before.
-
-    Returns
-    -------
-    int
-        Exit status: 0 if every calculation ended well, 1 if one failed or did not converge.
-
-    Raises
-    ------
-    MgsurfError
-        If campaign, structures, engine or store cannot be used.
+    Example: [cyan]mgsurf run quickstart.yaml[/cyan]
     """
+    from stores.connections import open_job_store, resolve_store_uri
+    from stores.settings_file import resolve_work_dir
+    from workflows.cli.access import results_store
+    from workflows.execution.kept import kept_of_run
+    from workflows.execution.listener import RunListener
+    from workflows.execution.local import run_local
+    from workflows.flows.campaign.file import campaign_structures, load_campaign, runnable_structures
+    from workflows.jobs.calculate import make_directory
+    from workflows.jobs.pre_relaxation import check_installed
+
     start = monotonic()
     console = page()
     settings = load_campaign(campaign)
@@ -80,15 +67,12 @@ def run_campaign(
     for line in left_out:
         print_text(line, console)
     if dry_run:
-        return _list(console, maker, structures)
+        return _print_plan(console, maker, structures)
     if hasattr(engine, "check_machine"):  # what a plan does without: programs and licensed files
         engine.check_machine(sorted({s.specie.symbol for entry in structures for s in entry.structure}))
     check_installed(maker.pre_relaxation)
     make_directory(work_dir)
-    place = parse_uri(uri)
-    if place.kind == "sqlite":
-        make_directory(Path(place.target).parent)
-    with open_store(uri) as results:
+    with results_store(uri) as results:
         before, place_shown = results.count(), results.uri
     if not quiet:
         what, already = counted(len(structures), "compound"), counted(before, "surface")
@@ -106,6 +90,9 @@ def surface_maker(
     settings: Campaign, uri: str, work_dir: Path, ranks: int | None = None, retry_unconverged: bool = False
 ) -> SurfaceMaker:
     """Build the maker that a campaign file describes."""
+    from workflows.flows.surface import SurfaceMaker
+    from workflows.jobs.context import RunContext
+
     options = dict(settings.engine.options)
     if ranks is not None:
         options["ranks"] = ranks
@@ -125,7 +112,9 @@ def surface_maker(
 
 
 def campaign_flow(settings: Campaign, maker: SurfaceMaker, structures: list[CampaignStructure]) -> Flow:
-    """Build the flow of a campaign; on this machine it ends with a refresh if the campaign says so."""
+    """Build the flow of a campaign; on this machine it ends with a refresh if the file sets one."""
+    from workflows.flows.campaign.flow import CampaignMaker
+
     return CampaignMaker(maker, name=settings.name, refresh=_refresh_after(settings, maker)).make(
         [entry.structure for entry in structures],
         [entry.provenance.model_dump(mode="json") for entry in structures],
@@ -142,8 +131,10 @@ def _refresh_after(settings: Campaign, maker: SurfaceMaker) -> RefreshMaker | No
     return RefreshMaker(maker.context.store, maker.context.work_dir, settings.refresh)
 
 
-def _list(console: Console, maker: SurfaceMaker, structures: list[CampaignStructure]) -> int:
+def _print_plan(console: Console, maker: SurfaceMaker, structures: list[CampaignStructure]) -> int:
     """Print what would be computed, from the structures as they are before relaxation."""
+    from workflows.execution.listener import RunListener
+
     slabs = []
     with RunListener(console, Path.cwd()):  # prints why facets give nothing
         for entry in structures:
@@ -175,7 +166,9 @@ def plan_table(slabs: Sequence[tuple[str, SymmetricSlab]]) -> Table:
 def conclude(
     console: Console, settings: Campaign, uri: str, work_dir: Path, tally: Tally, seconds: float
 ) -> int:
-    """Print table, picture and problems."""
+    """Print table, picture and problems; return the exit status of a run."""
+    from stores.connections import open_store
+    from workflows.cli.refresh import refresh_line
     from workflows.report.tables import surface_table
 
     with open_store(uri) as results:
@@ -193,11 +186,11 @@ def conclude(
     )
     print_text(f"model    {refresh_line(uri, settings.refresh)}", console)
     if tally.problems:
-        count = f"{len(tally.problems)} problem{'s' if len(tally.problems) > 1 else ''}"
+        count = counted(len(tally.problems), "problem")
         console.print(f"[red]{count}[/red] (details in {work_dir / 'mgsurf.log'}):", soft_wrap=True)
         for label, reason in tally.problems:
             print_text(f"  {label}: {reason}", console)
-        console.print("The same command tries failed calculations again and leaves the others alone.")
+        console.print("The same command runs failed calculations again and reuses the others.")
     return 1 if tally.problems else 0
 
 

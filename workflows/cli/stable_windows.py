@@ -38,26 +38,14 @@ SURFACE_FIELDS = (
 def windows_of(
     store: SurfaceStore, surfaces: Sequence[Mapping[str, Any]], choice: PhaseChoice
 ) -> list[StableWindow]:
-    """Find the window of each surface's compound.
+    """Return the stability window of each surface's compound, in their order.
 
-    Parameters
-    ----------
-    store
-        Where the bulks and references are.
-    surfaces
-        Documents with `SURFACE_FIELDS`.
-    choice
-        Whose phases compete.
-
-    Returns
-    -------
-    list of StableWindow
-        One for each surface, in their order.
+    `surfaces` are documents with `SURFACE_FIELDS`; bulks and references come from `store`.
 
     Raises
     ------
     InputError
-        If the lock file cannot be read or holds no energies by the method.
+        If the lock file of `choice` cannot be read or holds no energies by the method.
     """
     if choice.phases is not None:
         return _by_database(store, surfaces, choice.phases, choice.phases_method)
@@ -117,14 +105,14 @@ def _crystal(store: SurfaceStore, bulk_id: str) -> Structure | None:
 
 
 def _missing(lock: LockFile) -> Iterator[str]:
-    """Say which phases a lock file does not know of; nothing if it knows all that its sources have."""
+    """List the phases that a lock file lacks; nothing if it holds all that its sources have."""
     if lock.lock_version < 2:
         yield (
             "written before refused phases were kept, so that windows may be too wide; "
             "mgsurf enumerate CAMPAIGN.yaml --update adds them"
         )
     elif limit := _max_atoms(lock):
-        yield f"not all phases of more than {limit} atoms were asked for; windows may be too wide"
+        yield f"not all phases of more than {limit} atoms were requested; windows may be too wide"
     if lock.removed:
         deleted = counted(len(lock.removed), "compound")
         yield f"{deleted} deleted by hand ({lock.removed[0]}, ...); windows may be too wide"
@@ -153,14 +141,10 @@ def _without_window(surface: Mapping[str, Any]) -> StableWindow | None:
 
 
 def locked_phases(lock: LockFile, path: Path, method: str | None) -> tuple[str, KnownPhases]:
-    """Return the phases of a lock file with the formation energies of one method, and its name.
+    """Return the method's name and the phases of a lock file, with its formation energies.
 
-    Compounds have their labels as ids; refused phases only compete.
-
-    Raises
-    ------
-    InputError
-        If the file holds no formation energy by that method, or by several and none is chosen.
+    Compounds have their labels as ids; refused phases only compete. It is an InputError if the file holds no
+    formation energy by that method, or by several methods and none is chosen.
     """
     from workflows.analysis.hull import HullEntry
 

@@ -106,7 +106,7 @@ class CampaignBatch:
 
     def submit(self, candidates: list[dict[str, Any]], project: str | None, worker: str | None) -> int:
         """Hand candidates to a queue, without those submitted before; return the exit status."""
-        from workflows.cli.submit import plan_of
+        from workflows.cli.queue import plan_of
         from workflows.execution.remote.project import open_project
         from workflows.execution.remote.submit import (
             alone_submitting,
