@@ -25,7 +25,7 @@ from workflows.cli import (
     slabs,
     snapshot,
     status,
-    suggest_print,
+    suggest,
     train,
     tune,
 )
@@ -103,7 +103,7 @@ def ablation():
         "preset": "stl-surface-energy", "train_fraction": 1, "runs": 5, "paper_loss": 0.2,
         "total_loss": {"mean": 0.21, "spread": 0.02}, "targets": dict.fromkeys(TARGETS, found),
     }  # fmt: skip
-    return ablate.summarise([row], {}, "chemsys", 5).table()
+    return ablate.summarise([row], "chemsys", 5)[1]
 
 
 def chosen():
@@ -114,7 +114,7 @@ def chosen():
     one = SimpleNamespace(
         candidate=document, core_hours=1234.5, reason="most likely on the Pareto front (87 %)"
     )
-    return suggest_print.batch_table([one, one], TARGETS)
+    return suggest.batch_table([one, one], TARGETS)
 
 
 def pairs():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,41 +69,7 @@ SymprecOption = Annotated[
         help="Move atoms and cell of the file to the symmetry found within this distance (A) first.",
     ),
 ]
-
-
-class TwinsRule(StrEnum):
-    """What is done about identical slabs in two parts of a split."""
-
-    DROP = "drop"
-    MOVE = "move"
-
-
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
-PresetOption = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="stl-surface-energy, stl-work-function, mtl, gradnorm, surface, sem-cgcnn (the paper) or best.",
-    ),
-]
-SplitOption = Annotated[
-    str,
-    typer.Option(
-        metavar="HOW",
-        help="random, compound, chemsys, element (one left out), element:Ag, or a CSV file (record_id,part).",
-    ),
-]
-TwinsOption = Annotated[
-    TwinsRule | None,
-    typer.Option(
-        "--twins",
-        help="What to do about identical slabs that a --split file has in two sets: leave out the copies in "
-        "the earlier set, or move all into the later; without it such a file is refused.",
-    ),
-]
-SeedOption = Annotated[int, typer.Option(min=0, metavar="N", help="Of split and training.")]
-EpochsOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Instead of the preset's.")]
-MembersOption = Annotated[int, typer.Option(min=1, metavar="N", help="Networks of an ensemble.")]
 MethodOption = Annotated[
     str | None,
     typer.Option(
@@ -113,15 +78,6 @@ MethodOption = Annotated[
         help="Only labels of this method or source (its fingerprint or its beginning).",
     ),
 ]
-
-
-class ImportFormat(StrEnum):
-    """What `mgsurf import` can read."""
-
-    AUTO = "auto"
-    SHARED = "shared"
-    CGCNN = "cgcnn"
-    STORE = "store"
 
 
 def short_number(value: str | list[str] | None) -> str | list[str] | None:

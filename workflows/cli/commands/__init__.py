@@ -1,1 +1,0 @@
-"""Commands that are not yet in files of their own."""
