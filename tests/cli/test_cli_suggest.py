@@ -243,7 +243,7 @@ def test_an_interrupted_batch_goes_on(suggest, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("workflows.cli.suggest_run.run_local", stop)
+        patch.setattr("workflows.execution.local.run_local", stop)
         done = suggest("-n", 2, "--strategy", "uncertain", "--run", "--quiet")
         assert done.returncode == 130
     # asked for something else, the batch comes first

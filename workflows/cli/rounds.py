@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stores.connections import open_job_store, open_store, parse_uri, resolve_store_uri
 from stores.errors import InputError, counted
-from stores.settings_file import resolve_work_dir
-from workflows.cli.console import page, print_table, print_text
+from workflows.cli.access import existing_store, results_store
+from workflows.cli.console import print_table, print_text
 from workflows.cli.options import QuietOption, StoreOption
 from workflows.cli.suggest import Acquisition
 from workflows.cli.typer_app import LOOP, app
@@ -60,43 +58,28 @@ def rounds(
     [cyan]mgsurf rounds campaign.yaml --error work_function=0.1 --core-hours 500[/cyan]
     """
     from stores.learning.rounds import rounds_of
-    from workflows.cli.run import conclude, surface_maker
-    from workflows.execution.kept import kept_of_run
-    from workflows.execution.listener import RunListener
-    from workflows.execution.local import run_local
+    from workflows.cli.run import CampaignRun
     from workflows.flows.active_learning import ActiveLearningMaker, StoppingRule
-    from workflows.flows.campaign.file import campaign_structures, load_campaign
     from workflows.flows.refresh import RefreshMaker, require_torch
-    from workflows.jobs.calculate import make_directory
 
-    start = monotonic()
     stop = StoppingRule(n_rounds, _limits(error, "--error"), _limits(sigma, "--sigma"), slabs, core_hours)
     require_torch()
-    settings = load_campaign(campaign)
-    structures = campaign_structures(settings)
-    uri = resolve_store_uri(store, settings.store)
-    work_dir = resolve_work_dir(campaign=settings.work_dir)
-    maker = surface_maker(settings, uri, work_dir)
-    learning = RefreshMaker(uri, str(work_dir), settings.refresh)
-    flow = ActiveLearningMaker(maker, learning, batch, stop=stop, **acquisition.settings()).make(
-        [entry.structure for entry in structures],
-        [entry.provenance.model_dump(mode="json") for entry in structures],
-        [entry.facets for entry in structures],
+    read = CampaignRun.of(campaign, store)
+    context = read.maker.context
+    learning = RefreshMaker(context.store, context.work_dir, read.settings.refresh)
+    flow = ActiveLearningMaker(read.maker, learning, batch, stop=stop, **acquisition.settings()).make(
+        [entry.structure for entry in read.structures],
+        [entry.provenance.model_dump(mode="json") for entry in read.structures],
+        [entry.facets for entry in read.structures],
     )
-    make_directory(work_dir)
-    if parse_uri(uri).kind == "sqlite":
-        make_directory(Path(parse_uri(uri).target).parent)
-    console = page()
-    job_store = open_job_store(uri)
-    with RunListener(console, work_dir, quiet) as listener:
-        kept = kept_of_run(listener.tally, work_dir, maker.context.make_engine())
-        run_local(flow, job_store, work_dir, listener.tally, kept)
-    status = conclude(console, settings, uri, work_dir, listener.tally, monotonic() - start)
-    with open_store(uri, must_exist=True) as opened:
-        found = rounds_of(opened, settings.name)
-    print_table(round_table(found), console)
+    results_store(context.store).close()
+    status = read.compute(lambda: flow, quiet)
+    with existing_store(context.store) as opened:
+        found = rounds_of(opened, read.settings.name)
+    print_table(round_table(found), read.console)
     if len(found) >= n_rounds:
-        print_text(f"{counted(len(found), 'round')} in all; --rounds with a larger number continues", console)
+        made = counted(len(found), "round")
+        print_text(f"{made} in all; --rounds with a larger number continues", read.console)
     return status
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
@@ -15,7 +16,7 @@ from workflows.cli.typer_app import COMPUTE, app
 from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from jobflow import Flow
     from rich.console import Console
@@ -45,45 +46,83 @@ def run(
 
     Example: [cyan]mgsurf run quickstart.yaml[/cyan]
     """
-    from stores.connections import open_job_store, resolve_store_uri
-    from stores.settings_file import resolve_work_dir
     from workflows.cli.access import results_store
-    from workflows.execution.kept import kept_of_run
-    from workflows.execution.listener import RunListener
-    from workflows.execution.local import run_local
-    from workflows.flows.campaign.file import campaign_structures, load_campaign, runnable_structures
-    from workflows.jobs.calculate import make_directory
-    from workflows.jobs.pre_relaxation import check_installed
+    from workflows.flows.campaign.file import runnable_structures
 
-    start = monotonic()
-    console = page()
-    settings = load_campaign(campaign)
-    structures = campaign_structures(settings)
-    uri = resolve_store_uri(store, settings.store)
-    work_dir = resolve_work_dir(campaign=settings.work_dir)
-    maker = surface_maker(settings, uri, work_dir, ranks, retry_unconverged)
+    read = CampaignRun.of(campaign, store, ranks, retry_unconverged)
+    console, maker = read.console, read.maker
     engine = maker.context.make_engine()
-    structures, left_out = runnable_structures(settings, structures, engine)
+    structures, left_out = runnable_structures(read.settings, read.structures, engine)
     for line in left_out:
         print_text(line, console)
     if dry_run:
         return _print_plan(console, maker, structures)
-    if hasattr(engine, "check_machine"):  # what a plan does without: programs and licensed files
-        engine.check_machine(sorted({s.specie.symbol for entry in structures for s in entry.structure}))
-    check_installed(maker.pre_relaxation)
-    make_directory(work_dir)
-    with results_store(uri) as results:
+    read.check_programs(structures)
+    with results_store(maker.context.store) as results:
         before, place_shown = results.count(), results.uri
     if not quiet:
         what, already = counted(len(structures), "compound"), counted(before, "surface")
-        console.print(f"{settings.name}: {what}, engine {engine.method().fingerprint}")
-        console.print(f"store {place_shown} ({already} so far), files in {work_dir}", soft_wrap=True)
-    job_store = open_job_store(uri)
-    with RunListener(console, work_dir, quiet) as listener:
-        flow = campaign_flow(settings, maker, structures)
-        kept = kept_of_run(listener.tally, work_dir, engine)
-        run_local(flow, job_store, work_dir, listener.tally, kept)
-    return conclude(console, settings, uri, work_dir, listener.tally, monotonic() - start)
+        console.print(f"{read.settings.name}: {what}, engine {engine.method().fingerprint}")
+        files = f"files in {maker.context.work_dir}"
+        console.print(f"store {place_shown} ({already} so far), {files}", soft_wrap=True)
+    return read.compute(lambda: campaign_flow(read.settings, maker, structures), quiet)
+
+
+@dataclass(frozen=True)
+class CampaignRun:
+    """A campaign read for a run on this machine."""
+
+    settings: Campaign
+    structures: list[CampaignStructure]
+    maker: SurfaceMaker
+    console: Console = field(default_factory=page)
+    start: float = field(default_factory=monotonic)
+
+    @classmethod
+    def of(
+        cls,
+        campaign: Path,
+        store: str | None = None,
+        ranks: int | None = None,
+        retry_unconverged: bool = False,
+    ) -> Self:
+        """Read a campaign file; `store` and `ranks` override its own."""
+        from stores.connections import resolve_store_uri
+        from stores.settings_file import resolve_work_dir
+        from workflows.flows.campaign.file import campaign_structures, load_campaign
+
+        settings = load_campaign(campaign)
+        structures = campaign_structures(settings)
+        uri = resolve_store_uri(store, settings.store)
+        work_dir = resolve_work_dir(campaign=settings.work_dir)
+        return cls(settings, structures, surface_maker(settings, uri, work_dir, ranks, retry_unconverged))
+
+    def check_programs(self, structures: list[CampaignStructure]) -> None:
+        """Check what a plan does without: the engine's programs and licensed files, the force field."""
+        from workflows.jobs.pre_relaxation import check_installed
+
+        engine = self.maker.context.make_engine()
+        if hasattr(engine, "check_machine"):
+            engine.check_machine(sorted({s.specie.symbol for entry in structures for s in entry.structure}))
+        check_installed(self.maker.pre_relaxation)
+
+    def compute(self, make_flow: Callable[[], Flow], quiet: bool) -> int:
+        """Run a flow, print table, picture and problems, and return the exit status."""
+        from stores.connections import open_job_store
+        from workflows.execution.kept import kept_of_run
+        from workflows.execution.listener import RunListener
+        from workflows.execution.local import run_local
+        from workflows.jobs.calculate import make_directory
+
+        context = self.maker.context
+        work_dir = Path(context.work_dir)
+        make_directory(work_dir)
+        job_store = open_job_store(context.store)
+        with RunListener(self.console, work_dir, quiet) as listener:
+            kept = kept_of_run(listener.tally, work_dir, context.make_engine())
+            run_local(make_flow(), job_store, work_dir, listener.tally, kept)
+        seconds = monotonic() - self.start
+        return _conclude(self.console, self.settings, context.store, work_dir, listener.tally, seconds)
 
 
 def surface_maker(
@@ -163,7 +202,7 @@ def plan_table(slabs: Sequence[tuple[str, SymmetricSlab]]) -> Table:
     return table
 
 
-def conclude(
+def _conclude(
     console: Console, settings: Campaign, uri: str, work_dir: Path, tally: Tally, seconds: float
 ) -> int:
     """Print table, picture and problems; return the exit status of a run."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stores.errors import InputError, counted
-from workflows.cli.access import MODEL_FOLDER, chosen_ensemble
+from workflows.cli.access import MODEL_FOLDER, chosen_ensemble, existing_store, results_store
 from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.learning import require_network, with_sigma
 from workflows.cli.options import ProjectOption, QuietOption, StoreOption, TableFormat
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
     from stores.records import Method
     from stores.surfaces import SurfaceStore
-    from workflows.flows.campaign.file import CampaignStructure
+    from workflows.cli.run import CampaignRun
     from workflows.flows.learning.suggestion import Learned, Suggested, Suggestion, Wish
-    from workflows.flows.surface import SurfaceMaker
 
     Document = dict[str, Any]
     Show = Callable[[str, int, int], None]
@@ -131,7 +130,7 @@ def suggest(
     Examples: [cyan]mgsurf suggest campaign.yaml -n 20 --strategy improvement[/cyan],
     [cyan]mgsurf suggest campaign.yaml --per-cost --budget 200 --submit --project cluster[/cyan]
     """
-    from stores.connections import open_store, parse_uri, resolve_store_uri
+    from stores.connections import resolve_store_uri
     from workflows.engines.gpaw.process import logical_cores
     from workflows.flows.learning.suggestion import Wish
 
@@ -142,26 +141,22 @@ def suggest(
         raise InputError("--json and --csv only print; leave them out with --run and --submit")
     if computed and campaign is None:
         raise InputError("--run and --submit need the campaign whose engine computes; name its file")
-    batch = maker = None
-    structures: list[CampaignStructure] = []
+    batch = None
     if campaign is None:
         uri = resolve_store_uri(store)
+        results = existing_store(store)
     else:
         from workflows.cli.suggest_run import CampaignBatch
 
         batch = CampaignBatch.of(campaign, store)
-        maker, structures = batch.maker, batch.structures
-        uri = maker.context.store
         if computation.run and not computation.fresh:
             status = batch.resume(quiet)
             if status is not None:
                 return status
-        if parse_uri(uri).kind == "sqlite":
-            from workflows.jobs.calculate import make_directory
-
-            make_directory(Path(parse_uri(uri).target).parent)
-    with open_store(uri, must_exist=maker is None) as opened:
-        answer = choose(opened, uri, maker, structures, wish, model, workers or logical_cores(), quiet)
+        uri = batch.maker.context.store
+        results = results_store(uri)
+    with results as opened:
+        answer = choose(opened, uri, batch, wish, model, workers or logical_cores(), quiet)
     print_answer(answer, shown)
     candidates = [one.candidate for one in answer.suggestion.chosen]
     if batch is not None and computation.run:
@@ -199,8 +194,7 @@ class Answer:
 def choose(
     store: SurfaceStore,
     uri: str,
-    maker: SurfaceMaker | None,
-    structures: list[CampaignStructure],
+    campaign: CampaignRun | None,
     wish: Wish,
     model: str | None,
     workers: int,
@@ -218,7 +212,7 @@ def choose(
     from workflows.flows.learning.suggestion import Learned, suggest_slabs
 
     with ProgressBar(quiet) as bar:
-        found = _of_campaign(store, maker, structures, bar.show) if maker else _of_store(store)
+        found = _of_campaign(store, campaign, bar.show) if campaign else _of_store(store)
         if not found.documents:
             reason = "everything is computed; add compounds to a campaign and name it"
             if found.notes:
@@ -244,14 +238,15 @@ def choose(
     return Answer(suggestion, wish, targets, version, cost.words(), notes)
 
 
-def _of_campaign(
-    store: SurfaceStore, maker: SurfaceMaker, structures: list[CampaignStructure], show: Show
-) -> Candidates:
+def _of_campaign(store: SurfaceStore, campaign: CampaignRun, show: Show) -> Candidates:
     """Return the candidates among the slabs of a campaign."""
     from stores.learning.candidates import candidates_by_id
     from workflows.flows.learning.candidates import update_candidates_of
 
-    found = update_candidates_of(store, maker, structures, progress=lambda i, n: show("cutting slabs", i, n))
+    maker = campaign.maker
+    found = update_candidates_of(
+        store, maker, campaign.structures, progress=lambda i, n: show("cutting slabs", i, n)
+    )
     notes = [f"left out: {line}" for line in found.left_out]
     if found.n_computed:
         failed = f", of which {found.n_failed} gave nothing (mgsurf run tries them again)"

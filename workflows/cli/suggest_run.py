@@ -3,53 +3,32 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from time import monotonic
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from stores.connections import open_job_store, open_store, resolve_store_uri
+from stores.connections import open_store
 from stores.errors import InputError, counted
 from stores.files import write_file
 from stores.input_files import read_json
 from stores.learning.candidates import computed_slabs, slab_key
 from stores.records import content_hash
-from stores.settings_file import resolve_work_dir
-from workflows.cli.run import campaign_flow, conclude, surface_maker
-from workflows.execution.kept import kept_of_run
-from workflows.execution.listener import RunListener
-from workflows.execution.local import run_local
-from workflows.flows.campaign.file import campaign_structures, load_campaign
+from workflows.cli.run import CampaignRun, campaign_flow
 from workflows.flows.chosen_slabs import ChosenSlabsMaker
 from workflows.jobs.calculate import make_directory
-from workflows.jobs.pre_relaxation import check_installed
 from workflows.structures.crystal import bulk_key
 from workflows.structures.naming import format_miller
 
 if TYPE_CHECKING:
     from workflows.flows.campaign.file import CampaignStructure
-    from workflows.flows.campaign.settings import Campaign
     from workflows.flows.chosen_slabs import ChosenSlabs
     from workflows.flows.surface import SurfaceMaker
 
 
-@dataclass(frozen=True)
-class CampaignBatch:
+class CampaignBatch(CampaignRun):
     """A batch of slabs of a campaign: computed here, or submitted to a queue."""
-
-    settings: Campaign
-    structures: list[CampaignStructure]
-    maker: SurfaceMaker
-
-    @classmethod
-    def of(cls, campaign: Path, store: str | None) -> Self:
-        """Read a campaign file; `store` overrides its store."""
-        settings = load_campaign(campaign)
-        uri = resolve_store_uri(store, settings.store)
-        maker = surface_maker(settings, uri, resolve_work_dir(campaign=settings.work_dir))
-        return cls(settings, campaign_structures(settings), maker)
 
     def resume(self, quiet: bool) -> int | None:
         """Run the rest of an interrupted batch and return the exit status; None without such a batch."""
@@ -83,26 +62,15 @@ class CampaignBatch:
         """
         if not candidates:
             return 0
-        start = monotonic()
-        console = Console(highlight=False)
         chosen = chosen_slabs(candidates)
         entries = list(self._entries(chosen).values())
-        context = self.maker.context
-        engine = context.make_engine()
-        if hasattr(engine, "check_machine"):
-            engine.check_machine(sorted({s.specie.symbol for entry in entries for s in entry.structure}))
-        check_installed(self.maker.pre_relaxation)
-        work_dir = Path(context.work_dir)
-        make_directory(work_dir)
+        self.check_programs(entries)
+        make_directory(self._file.parent)
         write_file(self._file, json.dumps(chosen, indent=1) + "\n")
-        job_store = open_job_store(context.store)
-        with RunListener(console, work_dir, quiet) as listener:
-            flow = campaign_flow(self.settings, chosen_maker(self.maker, chosen), entries)
-            kept = kept_of_run(listener.tally, work_dir, engine)
-            run_local(flow, job_store, work_dir, listener.tally, kept)
+        maker = chosen_maker(self.maker, chosen)
+        status = self.compute(lambda: campaign_flow(self.settings, maker, entries), quiet)
         self._file.unlink(missing_ok=True)
-        seconds = monotonic() - start
-        return conclude(console, self.settings, context.store, work_dir, listener.tally, seconds)
+        return status
 
     def submit(self, candidates: list[dict[str, Any]], project: str | None, worker: str | None) -> int:
         """Hand candidates to a queue, without those submitted before; return the exit status."""
