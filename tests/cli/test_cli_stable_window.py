@@ -16,6 +16,11 @@ MU0 = {"Mg": -1.5, "Ag": -2.7}
 PHASES = {"Mg3Ag": (-0.72, 225), "MgAg3": (-0.80, 221)}
 
 
+@pytest.fixture
+def mgsurf(mgsurf_here):
+    return mgsurf_here
+
+
 def reference(records, element, method=None):
     method = method or records.METHOD
     return ReferenceRecord(
@@ -256,7 +261,7 @@ def test_phases_that_filters_refused_bound_the_window(query, records, tmp_path):
         ({"lock_version": 1}, "written before refused phases were kept, so that windows may be too wide; "),
         (
             {"sections": {"filters": {"max_atoms": 30}}},
-            "not all phases of more than 30 atoms were asked for; windows may be too wide",
+            "not all phases of more than 30 atoms were requested; windows may be too wide",
         ),
         (
             {"left_out": ["mp: cannot be reached", "oqmd: answered 500, 3 times"]},

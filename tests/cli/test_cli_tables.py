@@ -16,7 +16,6 @@ from workflows.cli import (
     ablate,
     audit,
     converge,
-    enumerate_table,
     ingest,
     models,
     predict,
@@ -26,10 +25,11 @@ from workflows.cli import (
     slabs,
     snapshot,
     status,
-    suggest_print,
+    suggest,
     train,
     tune,
 )
+from workflows.cli import enumerate as enumerate_
 from workflows.cli.console import PIPE_WIDTH, page, print_facts, print_table, print_text
 from workflows.flows.convergence import ScanPoint
 from workflows.report.table import Column, Table
@@ -102,7 +102,7 @@ def ablation():
         "preset": "stl-surface-energy", "train_fraction": 1, "runs": 5, "paper_loss": 0.2,
         "total_loss": {"mean": 0.21, "spread": 0.02}, "targets": dict.fromkeys(TARGETS, found),
     }  # fmt: skip
-    return ablate.summarise([row], {}, "chemsys", 5).table()
+    return ablate.summarise([row], "chemsys", 5)[1]
 
 
 def chosen():
@@ -113,7 +113,7 @@ def chosen():
     one = SimpleNamespace(
         candidate=document, core_hours=1234.5, reason="most likely on the Pareto front (87 %)"
     )
-    return suggest_print.batch_table([one, one], TARGETS)
+    return suggest.batch_table([one, one], TARGETS)
 
 
 def pairs():
@@ -128,7 +128,7 @@ def compounds():
            "energy_above_hull": 0.012, "core_hours": 123456.0, "n_slabs": 123, "lattice_is_guess": True,
            "identifiers": ["mp-1094116", "oqmd-4061139", "aflow:1a2b3c4d", "x"],
            "geometry_from": "oqmd"}  # fmt: skip
-    return enumerate_table.compound_table([row, {**row, "core_hours": None, "energy_above_hull": None}])
+    return enumerate_.compound_table([row, {**row, "core_hours": None, "energy_above_hull": None}])
 
 
 def prediction(plane):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from stores.surfaces import SurfaceStore
+    from workflows.cli.options import PhaseChoice
     from workflows.flows.enumeration.lock_model import LockedCompound, LockFile
 
 SURFACE_FIELDS = (
@@ -34,54 +34,20 @@ SURFACE_FIELDS = (
 """What is read of a stored SurfaceRecord."""
 
 
-@dataclass(frozen=True)
-class PhaseChoice:
-    """Whose phases compete: those of the store, or those in a lock file.
-
-    Attributes
-    ----------
-    lock
-        Written by `mgsurf enumerate`; None for the store's own bulks.
-    method
-        Whose energies in the lock file count; may be None where there is only one.
-    """
-
-    lock: Path | None = None
-    method: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.lock is None and self.method is not None:
-            raise InputError(
-                "--phases-method chooses among the energies in a lock file; name that by --phases"
-            )
-
-
 def windows_of(
     store: SurfaceStore, surfaces: Sequence[Mapping[str, Any]], choice: PhaseChoice
 ) -> list[StableWindow]:
-    """Find the window of each surface's compound.
+    """Return the stability window of each surface's compound, in their order.
 
-    Parameters
-    ----------
-    store
-        Where the bulks and references are.
-    surfaces
-        Documents with `SURFACE_FIELDS`.
-    choice
-        Whose phases compete.
-
-    Returns
-    -------
-    list of StableWindow
-        One for each surface, in their order.
+    `surfaces` are documents with `SURFACE_FIELDS`; bulks and references come from `store`.
 
     Raises
     ------
     InputError
-        If the lock file cannot be read or holds no energies by the method.
+        If the lock file of `choice` cannot be read or holds no energies by the method.
     """
-    if choice.lock is not None:
-        return _by_database(store, surfaces, choice.lock, choice.method)
+    if choice.phases is not None:
+        return _by_database(store, surfaces, choice.phases, choice.phases_method)
     systems = sorted({surface["chemsys"] for surface in surfaces if not _is_element(surface)})
     elements = sorted({element for system in systems for element in system.split("-")})
     bulks = store.query({"chemsys": {"$in": systems}}, BULK_FIELDS, collection="bulks")
@@ -137,14 +103,14 @@ def _crystal(store: SurfaceStore, bulk_id: str) -> Structure | None:
 
 
 def _missing(lock: LockFile) -> Iterator[str]:
-    """Say which phases a lock file does not know of; nothing if it knows all that its sources have."""
+    """List the phases that a lock file lacks; nothing if it holds all that its sources have."""
     if lock.lock_version < 2:
         yield (
             "written before refused phases were kept, so that windows may be too wide; "
             "mgsurf enumerate CAMPAIGN.yaml --update adds them"
         )
     elif limit := _max_atoms(lock):
-        yield f"not all phases of more than {limit} atoms were asked for; windows may be too wide"
+        yield f"not all phases of more than {limit} atoms were requested; windows may be too wide"
     if lock.removed:
         deleted = pluralize(len(lock.removed), "compound")
         yield f"{deleted} deleted by hand ({lock.removed[0]}, ...); windows may be too wide"
@@ -173,14 +139,10 @@ def _without_window(surface: Mapping[str, Any]) -> StableWindow | None:
 
 
 def locked_phases(lock: LockFile, path: Path, method: str | None) -> tuple[str, KnownPhases]:
-    """Return the phases of a lock file with the formation energies of one method, and its name.
+    """Return the method's name and the phases of a lock file, with its formation energies.
 
-    Compounds have their labels as ids; refused phases only compete.
-
-    Raises
-    ------
-    InputError
-        If the file holds no formation energy by that method, or by several and none is chosen.
+    Compounds have their labels as ids; refused phases only compete. It is an InputError if the file holds no
+    formation energy by that method, or by several methods and none is chosen.
     """
     from workflows.analysis.hull import HullEntry
 

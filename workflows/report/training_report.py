@@ -40,10 +40,16 @@ dt { color: #5f6368; } dd { margin: 0; }
 
 
 def write_report(folder: Path, run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Draw a finished run into its folder and return the path of the report.
+    """Draw a finished run into its folder, and return the path of the report.
 
-    Writes ``parity.png``, ``elements.png``, ``history.png`` and ``report.html``, which holds them all, from
-    the content of the run's ``run.json`` and the rows of its ``predictions.csv``.
+    Writes ``parity.png``, ``elements.png``, ``history.png`` and ``report.html``, which holds all of them.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    run, rows
+        Content of its ``run.json`` and ``predictions.csv``.
 
     Raises
     ------
@@ -112,7 +118,7 @@ def _page(run: Mapping[str, Any], images: Mapping[str, str]) -> str:
 
 
 def twins_line(twins: Mapping[str, Any]) -> str:
-    """Describe how slabs that a split file has in two sets were treated, and the leak."""
+    """Describe the leak of identical slabs that a split file has in two sets, and what was done about it."""
     done = {"drop": "left out", "move": "moved into the later set"}[twins["rule"]]
     groups = twins["groups"]
     return (
@@ -135,15 +141,15 @@ def _error_table(metrics: Mapping[str, Any]) -> str:
         unit = f" ({unit_of(target)})" if unit_of(target) else ""
         for part in PARTS:
             e = m[part]
-            cells = [
-                f"{target_name(target)}{unit}, {PART_NAMES[part]}",
-                str(e["n"]),
-                _number(e["mae"]),
-                _number(e["rmse"]),
-                "-" if e["r2"] is None else f"{e['r2']:.4f}",
-                "-" if e["mape"] is None else f"{e['mape']:.1f} %",
-            ]
-            rows.append(cells)
+            rows.append(
+                [
+                    f"{target_name(target)}{unit}, {PART_NAMES[part]}",
+                    str(e["n"]),
+                    *("-" if e[name] is None else significant(e[name]) for name in ("mae", "rmse")),
+                    "-" if e["r2"] is None else f"{e['r2']:.4f}",
+                    "-" if e["mape"] is None else f"{e['mape']:.1f} %",
+                ]
+            )
     return _table(["", "slabs", "MAE", "RMSE", "R²", "MAPE"], rows)
 
 
@@ -178,7 +184,3 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _image(data: str, text: str) -> str:
     return f'<img alt="{escape(text)}" src="data:image/png;base64,{data}">'
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else significant(value)
