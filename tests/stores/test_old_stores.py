@@ -14,10 +14,9 @@ from stores.backends.collection import LAYOUTS
 from stores.connections import open_job_store, open_store
 from stores.imported import imported_surfaces
 from stores.learning.candidates import candidate_documents, known_cuts
-from stores.learning.history import last_decided
+from stores.learning.history import last_decided, rounds_of
 from stores.learning.leases import take_lease
 from stores.learning.registry import ModelRegistry
-from stores.learning.rounds import rounds_of
 from stores.learning.snapshots import create_snapshot, find_snapshot, list_snapshots, snapshot_slabs
 from stores.records import SurfaceRecord
 from stores.surfaces import SurfaceStore
