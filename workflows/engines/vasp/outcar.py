@@ -185,7 +185,11 @@ def _ionic(data: VasprunData) -> str:
     limit = data.real("EDIFFG", 10 * data.real("EDIFF", 1e-4))
     # forces vanish by symmetry in many crystals, however strained they are
     if (stress := _largest_stress(data)) > LARGEST_STRESS:
-        return f"its last stress is {stress:.1f} kB" if isfinite(stress) else "its last stress is not known"
+        return (
+            f"its last stress is {stress:.1f} kB"
+            if isfinite(stress)
+            else "no stress shows how strained it is"
+        )
     if limit < 0:
         force = max_force(data)
         if force is None:
