@@ -120,17 +120,8 @@ def mesh_symmetries(atoms: Atoms, mesh: tuple[int, ...]) -> NDArray[np.int64]:
 def carry_over(original: Atoms, start: Atoms, final: Atoms) -> Atoms:
     """Apply the strain and displacements of a primitive cell's relaxation to the cell it was made from.
 
-    Parameters
-    ----------
-    original
-        The cell as given.
-    start, final
-        `primitive_cell` of it before, and the same atoms after relaxation.
-
-    Raises
-    ------
-    ValueError
-        If an atom of `original` has no partner in `start`.
+    `start` and `final` are the `primitive_cell` of `original` before and after, atoms in the same order.
+    ValueError if an atom of `original` has no partner in `start`.
     """
     # Rows are lattice vectors: L' = L F with the same F for every cell of the crystal.
     deformation = np.linalg.solve(start.cell[:], final.cell[:])
@@ -237,22 +228,13 @@ def relax_cell(
 
     1. Work in the primitive cell.
     2. Equation of state over the volume, moved until the minimum lies inside it.
-    3. If the symmetry leaves more than the volume free: relax all of it with the Pulay stress subtracted;
-       if the shape has drifted far, do both again.
+    3. If the symmetry leaves more than the volume free: relax all of it with the Pulay stress subtracted,
+       until no force exceeds `force_tolerance` (eV/A) or `max_steps` are made; if the shape has drifted far,
+       do both again.
     4. Carry strain and displacements over to the cell as given.
 
-    Parameters
-    ----------
-    atoms
-        The crystal, any setting.
-    volume_calculator_for
-        Gives an ASE calculator with fixed numerical settings (k mesh) for a cell, for the equation of state.
-    shape_calculator_for
-        The same for relaxing axial ratios, angles and positions. Stresses need a denser k mesh than volumes.
-    force_tolerance
-        Largest force left on an atom (eV/A).
-    max_steps
-        Largest number of steps of one relaxation of the shape.
+    `volume_calculator_for` and `shape_calculator_for` give ASE calculators with fixed numerical settings
+    for a cell, for steps 2 and 3: stresses need a denser k mesh than volumes.
     """
     start = primitive_cell(atoms)
     n_strains, n_internal = freedom(start)

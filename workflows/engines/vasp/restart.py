@@ -146,15 +146,8 @@ def last_geometry(directory: Path, like: Structure) -> Structure | None:
 
     The folder's own files come first, then those of its latest ``attempt_N``. In each: CONTCAR if it is
     whole, else the last complete ionic step of vasprun.xml or XDATCAR, else the POSCAR that the attempt
-    started from (custodian may have put a later geometry there).
-
-    Parameters
-    ----------
-    directory
-        Of the calculation.
-    like
-        The structure as the attempt's POSCAR listed it: same species in the same order. The result has its
-        site properties.
+    started from (custodian may have put a later geometry there). Species and site properties are those of
+    `like`.
     """
     places = [directory, *reversed(attempts(directory))]
     for place, read in product(places, (_contcar, _vasprun, _xdatcar, _poscar)):

@@ -237,21 +237,8 @@ def retry_failed(project: RemoteProject, campaign: str | None, plan: QueuePlan |
     """Run jobs again that failed, that the queue rejected, or whose calculation failed.
 
     Finished calculations are found by their content, and an interrupted one resumes from the files in its
-    folder. Jobs that came after a failed one run again too, because they know its failure only.
-
-    Parameters
-    ----------
-    project
-        Where.
-    campaign
-        Its name; None for all campaigns of the project.
-    plan
-        Requests of jobs from now on; None to change nothing.
-
-    Raises
-    ------
-    InputError
-        If nothing was submitted.
+    folder. Jobs that came after a failed one run again too, because they know its failure only. `plan` has
+    the requests of jobs from now on; None changes none. InputError if nothing was submitted.
     """
     flows = project.need_flows(campaign)
     changes = Changes()
