@@ -35,23 +35,23 @@ class KeepSymmetry(FixSymmetry):
     Frozen atoms of a slab must stay exactly where they are, and a bulk cell keeps the setting it came in.
     """
 
-    def __init__(self, atoms: Atoms, symprec: float = SYMPREC, adjust_cell: bool = True) -> None:
+    def __init__(self, atoms: Atoms, adjust_cell: bool = True) -> None:
         self.atoms = atoms.copy()
-        self.symprec = symprec
+        self.symprec = SYMPREC
         self.verbose = False
-        self.rotations, self.translations, self.symm_map = prep_symmetry(atoms, symprec)
+        self.rotations, self.translations, self.symm_map = prep_symmetry(atoms, SYMPREC)
         self.do_adjust_positions = True
         self.do_adjust_cell = adjust_cell
 
 
-def freedom(atoms: Atoms, symprec: float = SYMPREC) -> tuple[int, int]:
+def freedom(atoms: Atoms) -> tuple[int, int]:
     """Return the numbers of symmetry-preserving strains and internal coordinates of a crystal.
 
     Homogeneous strains: 1 cubic, 2 hexagonal and tetragonal, 3 orthorhombic, 4 monoclinic, 6 triclinic;
     rigid shifts are not counted. Random tensors and displacements are averaged over the space group: the
     rank of many averages is the dimension of the invariant space.
     """
-    rotations, translations, symm_map = prep_symmetry(atoms, symprec)
+    rotations, translations, symm_map = prep_symmetry(atoms, SYMPREC)
     lattice = np.asarray(atoms.cell[:])
     inverse = np.linalg.inv(lattice)
     random = np.random.default_rng(0)
@@ -70,7 +70,7 @@ def freedom(atoms: Atoms, symprec: float = SYMPREC) -> tuple[int, int]:
     return n_strains, n_moves
 
 
-def primitive_cell(atoms: Atoms, symprec: float = SYMPREC) -> Atoms:
+def primitive_cell(atoms: Atoms) -> Atoms:
     """Return a primitive cell with the same Cartesian axes, neither rotated nor idealised.
 
     A copy if `atoms` is primitive already or the smaller cell would not hold a whole share of the atoms.
@@ -78,7 +78,7 @@ def primitive_cell(atoms: Atoms, symprec: float = SYMPREC) -> Atoms:
     import spglib
 
     cell = (atoms.cell[:], atoms.get_scaled_positions(), atoms.numbers)
-    found = spglib.standardize_cell(cell, to_primitive=True, no_idealize=True, symprec=symprec)
+    found = spglib.standardize_cell(cell, to_primitive=True, no_idealize=True, symprec=SYMPREC)
     if found is None or len(found[2]) >= len(atoms) or len(atoms) % len(found[2]):
         same: Atoms = atoms.copy()
         return same
