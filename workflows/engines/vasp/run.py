@@ -29,7 +29,6 @@ from workflows.engines.vasp.inputs import PARALLEL_TAGS, PATH_TAGS, PinnedSetGen
 from workflows.engines.vasp.outputs import read_output
 from workflows.engines.vasp.potcars import low_cutoffs
 from workflows.engines.vasp.restart import (
-    NOTE,
     RESTART_FILES,
     archive_attempt,
     compress,
@@ -241,7 +240,7 @@ def _finish(
     if status is CalculationStatus.FAILED:
         changes |= dict.fromkeys((*RESULTS, "site_magnetizations"))
     write_note(directory, {**read_note(directory), "status": status.value})
-    compress(directory, leave=(NOTE, ".lock", *RESTART_FILES))
+    compress(directory)
     # model_copy would not validate
     return CalculationOutput.model_validate(output.model_dump() | changes)
 
