@@ -48,9 +48,8 @@ _KILLED = (
 class CampaignState:
     """State of the jobs of one campaign, or of all campaigns in a project."""
 
-    # project, campaign: names; no campaign for all
     project: str
-    campaign: str | None
+    campaign: str | None  # None for all
     counts: dict[str, int] = field(default_factory=dict)  # number of jobs by `STATES`
     running: list[str] = field(default_factory=list)  # names of running jobs
     failed: list[tuple[str, str]] = field(default_factory=list)  # name and reason of each failed job
