@@ -20,8 +20,7 @@ import numpy as np
 from pymatgen.core import Structure
 
 from benchmarks.compounds import CRYSTALS
-from model.data.import_formats import read_shared
-from model.data.imported import Labelled
+from model.data.import_formats import Labelled, read_shared
 from model.graphs.cache import GraphCache, graph_key
 from model.graphs.graph import GraphSettings, build_graph
 from model.graphs.slab_frame import PlainSlab, slab_frame

@@ -79,8 +79,7 @@ def _slabs() -> list[Structure]:
 
 def imported(folder: Path) -> int:
     """Read the folder as `mgsurf import` does."""
-    from model.data.import_formats import read_cgcnn
-    from model.data.imported import Labelled
+    from model.data.import_formats import Labelled, read_cgcnn
 
     return sum(isinstance(row, Labelled) for row in read_cgcnn(folder, ["gamma", "phi"]).rows)
 

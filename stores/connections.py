@@ -45,20 +45,14 @@ _SUFFIXES = (".sqlite", ".sqlite3", ".db")
 
 @dataclass(frozen=True)
 class Place:
-    """A URI understood: its kind (sqlite, mongodb, folder, memory) and what kind of store needs to know."""
+    """A URI understood: its kind (sqlite, mongodb, folder, memory) and the address of the store."""
 
     kind: str
     target: str
 
 
 def parse_uri(uri: str) -> Place:
-    """Understand a store's URI.
-
-    Raises
-    ------
-    InputError
-        If it has none of the known forms.
-    """
+    """Understand a store's URI; `InputError` if it has none of the known forms."""
     scheme, separator, rest = uri.partition("://")
     remember_address(uri)
     if not separator and uri.lower().endswith(_SUFFIXES):
@@ -108,11 +102,6 @@ def resolve_store_uri(explicit: str | None = None, campaign: str | None = None) 
     """Return a command's store: `explicit`, else the campaign's, else MGSURF_STORE, else the default.
 
     A relative path is made absolute from the present folder, for jobs run in folders of their own.
-
-    Raises
-    ------
-    InputError
-        If the URI has none of the known forms.
     """
     uri = explicit or campaign or default_store_uri()
     place = parse_uri(uri)

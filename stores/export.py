@@ -265,7 +265,7 @@ def _check_target(target: Path, *, overwrite: bool, folder: bool) -> None:
 
 
 def _check_no_store(target: Path) -> None:
-    """Refuse to replace what holds a store: its records would be lost, or mixed with the export's pages."""
+    """Refuse to replace a store: its records would be lost, or mixed with the export's pages."""
     from stores.backends.sqlite_file import is_store, open_files
 
     for file in open_files():

@@ -1,8 +1,6 @@
 """Labelled slabs of a store, imported or computed, and which methods their labels come from.
 
 What a training reads, and what a snapshot keeps, is decided here alone.
-
-Labelled slabs that came from elsewhere: data sets of others, folders for CGCNN.
 """
 
 from __future__ import annotations
@@ -11,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,13 +30,7 @@ COLLECTION = "labels"
 
 
 def source_fingerprint(name: str) -> str:
-    """Return the method fingerprint of everything that comes from one source.
-
-    Parameters
-    ----------
-    name
-        Of the source. What it computed, and how, is not known; slabs of one source are taken to be alike.
-    """
+    """Return the method fingerprint of everything from one source, whose slabs are taken to be alike."""
     return f"imported-{name}-{content_hash({'source': name}, 16)}"
 
 
@@ -73,13 +65,7 @@ class LabelRecord(BaseModel):
 
 
 def add_labels(store: SurfaceStore, records: Iterable[LabelRecord]) -> int:
-    """Write records; equal ones stay as they are.
-
-    Returns
-    -------
-    int
-        Number of records that were new or had changed.
-    """
+    """Write records, equal ones stay as they are; return how many were new or had changed."""
     from stores.exclusion_marks import carry_exclusions
 
     documents = []
@@ -93,13 +79,6 @@ def add_labels(store: SurfaceStore, records: Iterable[LabelRecord]) -> int:
     return store.collection(COLLECTION).upsert(documents, keep=("created_at",))
 
 
-def label_documents(
-    store: SurfaceStore, criteria: dict[str, Any] | None = None, properties: list[str] | None = None
-) -> Iterator[dict[str, Any]]:
-    """Yield imported slabs as plain values, in the order of their import."""
-    return store.collection(COLLECTION).query(criteria, properties)
-
-
 OWN_TARGETS = ("surface_energy", "work_function")
 """Targets that a SurfaceRecord has, each with a verdict."""
 
@@ -110,7 +89,7 @@ _OF_LABELS = (*_SHARED, "source_id", "compound", "targets", "excluded")
 
 @dataclass(frozen=True, eq=False)
 class LabelledSlab:
-    """What an imported slab and a surface have in common.
+    """An imported slab or a computed surface with its accepted values.
 
     Attributes
     ----------
@@ -119,7 +98,7 @@ class LabelledSlab:
     kind
         Its collection: ``surfaces`` or ``labels``.
     slab
-        The structure as stored, as cut (A); None where it was not asked for.
+        The structure as stored, as cut (A); None where it was left out.
     targets
         Accepted values by name, in their units.
     method
@@ -155,8 +134,6 @@ def labelled_slabs(store: SurfaceStore, *, with_slabs: bool = True) -> Iterator[
 
     Parameters
     ----------
-    store
-        Where to look.
     with_slabs
         False leaves out the structures, which are most of what is read.
 
@@ -212,35 +189,10 @@ def _shared(document: dict[str, Any], kind: str) -> dict[str, Any]:
     }
 
 
-class _Labelled(Protocol):
-    @property
-    def method(self) -> str: ...
-    @property
-    def targets(self) -> Mapping[str, float]: ...
+def of_methods(slabs: Sequence[LabelledSlab], methods: Sequence[str] | None) -> list[LabelledSlab]:
+    """Return the slabs of these method fingerprints, or of any if None.
 
-
-class _Excluding(_Labelled, Protocol):
-    @property
-    def excluded(self) -> tuple[str, ...]: ...
-
-
-L = TypeVar("L", bound=_Labelled)
-
-
-def of_methods(slabs: Sequence[L], methods: Sequence[str] | None) -> list[L]:
-    """Return the slabs of these methods.
-
-    Parameters
-    ----------
-    slabs
-        All there are.
-    methods
-        Fingerprints; a beginning that fits one of them alone will do. None: any.
-
-    Raises
-    ------
-    InputError
-        If a method is not there or its name fits several.
+    A beginning that fits one fingerprint alone will do; else an `InputError`.
     """
     if methods is None:
         return list(slabs)
@@ -255,13 +207,13 @@ def of_methods(slabs: Sequence[L], methods: Sequence[str] | None) -> list[L]:
     return [slab for slab in slabs if slab.method in chosen]
 
 
-def wanted_targets(slabs: Sequence[_Labelled], targets: Sequence[str] | None, place: str) -> list[str]:
-    """Return the names of the targets: those asked for, else ours first, then the others by name.
+def wanted_targets(slabs: Sequence[LabelledSlab], targets: Sequence[str] | None, place: str) -> list[str]:
+    """Return the targets: the given ones, else surface energy and work function, then the others by name.
 
     Raises
     ------
     InputError
-        If there is no label at all, or none of a target that was asked for.
+        If there is no label at all, or none of a given target.
     """
     counts = Counter(name for slab in slabs for name in slab.targets)
     if not counts:
@@ -275,16 +227,12 @@ def wanted_targets(slabs: Sequence[_Labelled], targets: Sequence[str] | None, pl
 
 
 def heads_of(
-    slabs: Sequence[_Labelled], names: Sequence[str], *, separate: bool = False
+    slabs: Sequence[LabelledSlab], names: Sequence[str], *, separate: bool = False
 ) -> dict[tuple[str, str], str]:
     """Return the name of the training target of every target and method: one method to each.
 
     Parameters
     ----------
-    slabs
-        Whose labels count.
-    names
-        Of the targets.
     separate
         Where a target was computed by several methods, make one of each, named ``target@fingerprint``,
         instead of refusing.
@@ -313,22 +261,14 @@ def heads_of(
     return heads
 
 
-def count_excluded(slabs: Sequence[_Excluding], names: Collection[str]) -> dict[str, int]:
-    """Return how many values of each target an audit keeps out.
-
-    Parameters
-    ----------
-    slabs
-        Of all methods that are asked for.
-    names
-        Of the targets.
-    """
+def count_excluded(slabs: Sequence[LabelledSlab], names: Collection[str]) -> dict[str, int]:
+    """Return how many values of each of the targets an audit keeps out of training."""
     counts = Counter(name for slab in slabs for name in slab.excluded if name in names)
     return dict(sorted(counts.items()))
 
 
 def values_by_head(
-    slabs: Sequence[_Labelled], heads: Mapping[tuple[str, str], str]
+    slabs: Sequence[LabelledSlab], heads: Mapping[tuple[str, str], str]
 ) -> list[dict[str, float | None]]:
     """Return every slab's value of every head, None where it has none."""
     values: list[dict[str, float | None]] = []

@@ -1,13 +1,10 @@
-"""What is kept of every calculation, bulk, reference and surface; every field has its unit.
+"""Records of calculations, bulks, references and surfaces, with the unit of every field; their methods.
 
-The method of a calculation and its fingerprint.
-
-Tables by element that fingerprints take for granted: the presets' tables of the first records.
-
-A fingerprint is a hash over a preset's standard tables with the entries of a calculation's own elements in
-place. Entries that agree with the standard therefore change no fingerprint, and records made before tables
-were cut to their elements keep theirs. **Never edit an entry**: it would rename records. Change the engine's
-table instead; calculations with that element then have another fingerprint, and only they.
+The standard tables by element are those that fingerprints take for granted: the presets' tables of the first
+records. A fingerprint is a hash over a preset's standard tables with the entries of a calculation's own
+elements in place. Entries that agree with the standard therefore change no fingerprint, and records made
+before tables were cut to their elements keep theirs. **Never edit an entry**: it would rename records. Change
+the engine's table instead; calculations with that element then have another fingerprint, and only they.
 """
 
 from __future__ import annotations
@@ -70,13 +67,6 @@ def content_hash(payload: Any, length: int = 24) -> str:
     ----------
     payload
         Anything orjson can write. Round floats first: the hash sees every digit.
-    length
-        Number of hexadecimal digits kept.
-
-    Returns
-    -------
-    str
-        The first `length` hexadecimal digits of the SHA-256 of the sorted JSON text.
     """
     text = orjson.dumps(payload, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
     return hashlib.sha256(text).hexdigest()[:length]
@@ -163,14 +153,9 @@ class Method(BaseModel):
         return Method.model_validate(values)
 
     def covers(self, other: Method, elements: Iterable[str]) -> bool:
-        """Return whether a calculation of some elements by another method is one by this method as well.
+        """Return whether a calculation of some elements by `other` is one by this method as well.
 
-        Parameters
-        ----------
-        other
-            Of a record, its tables cut to its elements or, in old records, whole.
-        elements
-            Of the calculation.
+        The tables of `other`, the method of a record, are cut to its elements or, in old records, whole.
         """
         source = self.extra.get("setups_package")
         if isinstance(source, dict) and other.extra.get("setups_package") == source.get(OLD_NAME):
@@ -228,7 +213,7 @@ StructureDict = Annotated[dict[str, Any], BeforeValidator(plain_structure)]
 
 
 class VerdictStatus(StrEnum):
-    """What may be said of a value."""
+    """Judgement on a value."""
 
     ACCEPTED = "accepted"
     UNCONVERGED = "unconverged"
@@ -314,7 +299,7 @@ class CalculationOutput(_Model):
     engine_version: str = Field(default="", description="Version of the DFT code")
     directory: str = Field(default="", description="Where the raw files lie")
     details: PlainDict = Field(
-        default_factory=dict, description="What only this engine says (equation-of-state points, ...)"
+        default_factory=dict, description="What only this engine returns (equation-of-state points, ...)"
     )
 
     @model_validator(mode="before")
@@ -323,7 +308,7 @@ class CalculationOutput(_Model):
         """Take what engines return: numbers and arrays of NumPy, paths, tuples, in every field."""
         if not isinstance(fields, dict):
             return fields
-        own = ("structure", "details")  # these fields see to it themselves
+        own = ("structure", "details")  # plain by their own types
         return {name: value if name in own else plain_values(value) for name, value in fields.items()}
 
 
@@ -415,7 +400,7 @@ class SurfaceRecord(Record):
     spacegroup_number: int = Field(description="Of the relaxed bulk; 0 without one")
     miller_index: tuple[int, int, int] = Field(
         description="hkl in the conventional standard cell of the relaxed bulk; 0 0 0 for an ingested slab "
-        "whose plane could not be told"
+        "whose plane is not known"
     )
     equivalent_planes: list[tuple[int, int, int]] = Field(
         default_factory=list,

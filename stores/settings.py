@@ -44,7 +44,7 @@ class Settings(BaseSettings):
 
 
 class _FileSource(PydanticBaseSettingsSource):
-    """The settings file, read anew each time."""
+    """The settings file, read each time."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
         """Return nothing for a single field: the file is read as a whole."""
@@ -55,13 +55,7 @@ class _FileSource(PydanticBaseSettingsSource):
 
 
 def load_settings() -> Settings:
-    """Return the settings.
-
-    Raises
-    ------
-    InputError
-        If a value is wrong: names the setting, what is wrong and where it may come from.
-    """
+    """Return the settings; `InputError` names a wrong one, what is wrong and where it may come from."""
     try:
         return Settings()
     except ValidationError as error:

@@ -22,13 +22,7 @@ DEFAULT_WORK_DIR = "mgsurf_runs"
 
 
 def settings_file() -> Path | None:
-    """Return the settings file: MGSURF_CONFIG, else ~/.config/mgsurf.yaml if there is one.
-
-    Raises
-    ------
-    InputError
-        If MGSURF_CONFIG names a file that is not there.
-    """
+    """Return the settings file: MGSURF_CONFIG, which must exist, else ~/.config/mgsurf.yaml or None."""
     if named := os.environ.get("MGSURF_CONFIG"):
         path = expand_user(named, "MGSURF_CONFIG")
         if not path.is_file():
@@ -41,13 +35,7 @@ def settings_file() -> Path | None:
 
 
 def read_settings_file() -> dict[str, Any]:
-    """Return what the settings file says; nothing if there is no file.
-
-    Raises
-    ------
-    InputError
-        If it is not YAML of the form ``name: value``, or a name or a value is wrong.
-    """
+    """Return the settings of the file, none without one; `InputError` for a wrong line, name or value."""
     path = settings_file()
     if path is None:
         return {}

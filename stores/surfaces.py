@@ -100,13 +100,7 @@ class SurfaceStore:
         self._transaction = transaction or nullcontext
 
     def collection(self, kind: str | type[Record]) -> Collection:
-        """Return the collection of a kind of record ("surfaces", "surface" or SurfaceRecord, ...).
-
-        Raises
-        ------
-        InputError
-            If there is no such kind.
-        """
+        """Return the collection of a kind of record ("surfaces", "surface" or SurfaceRecord, ...)."""
         if not isinstance(kind, str):
             for name, record_class in _classes().items():
                 if issubclass(kind, record_class):

@@ -4,10 +4,6 @@ Shapes: B slabs with N nodes and E edges in a batch, F element features, C chann
 units, T targets. A node is an atom or, in a folded graph, several equivalent atoms; every sum and mean counts
 them. Shi et al., J. Magnesium and Alloys (2024), doi 10.1016/j.jma.2024.12.005; CGCNN: Xie and Grossman,
 Phys. Rev. Lett. 120, 145301 (2018).
-
-What a node knows of its depth and an edge of its length: smooth functions of distances.
-
-How the nodes of a slab become one vector: over all of them, or over those near the surface.
 """
 
 from __future__ import annotations
@@ -20,8 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from model.network.convolution import EdgeMoments, GatedSum, NormedGatedSum, SlabSum
-from model.network.wiring import EdgeIndex
+from model.network.convolution import EdgeIndex, EdgeMoments, GatedSum, NormedGatedSum, SlabSum
 from stores.errors import InputError
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
-"""The learning side of a refresh: train a challenger, and put it before the gate.
+"""The learning side of a refresh: train a challenger, compare it with the champion, decide.
 
-What a training writes is named by what it was made of, so that every step can be asked for again: a finished
-one is read, an unfinished one goes on.
+What a training writes is named by what it was made of, so that every step can be repeated: a finished one is
+read, an unfinished one is resumed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from model.data.splits import HOLDOUT
 from model.graphs.cache import GraphCache
 from model.promotion.comparison import compare_with_champion
 from model.promotion.registration import facts_of_run, weight_files
-from model.training.pretrained import Transfer
-from model.training.runs import run_training
+from model.training.runs import Transfer, run_training
 from stores.errors import InputError
 from stores.learning.registry import ConflictError, DamagedWeightsError
 
@@ -43,24 +42,14 @@ _TRIES = 3  # decisions that others may make first
 
 @dataclass
 class SnapshotData:
-    """The data set of a snapshot, read once for each way of building graphs.
+    """The data set of a snapshot, read once for each way of building graphs."""
 
-    Attributes
-    ----------
-    uri
-        Of the store.
-    snapshot
-        Id.
-    heads
-        Names of its heads.
-    """
-
-    uri: str
-    snapshot: str
-    heads: tuple[str, ...]
+    uri: str  # of the store
+    snapshot: str  # id
+    heads: tuple[str, ...]  # names of its heads
 
     def __post_init__(self) -> None:
-        """Begin with nothing read."""
+        """Start with nothing read."""
         self._read: dict[GraphSettings, Dataset] = {}
 
     def __call__(self, settings: GraphSettings, targets: tuple[str, ...] = ()) -> Dataset:
@@ -88,12 +77,10 @@ def train_challenger(
     ----------
     registry
         Of the champion; gets the challenger as a candidate.
-    data
-        What is trained on.
     settings
         Preset, members, epochs and seed; the split is the hold-out's, the targets are those of `data`.
     folder
-        Keeps both trainings; the same call goes on with what is there.
+        Keeps both trainings; the same call resumes them.
     tell
         Called with one line before each step.
     progress
@@ -109,7 +96,7 @@ def train_challenger(
     Raises
     ------
     InputError
-        If the preset is unknown, or a part has too few labels.
+        If the preset is unknown, or a set has too few labels.
     StoreError
         If the disk is full, or the store cannot be written.
     """
@@ -146,14 +133,11 @@ def train_challenger(
 
 
 def decide(registry: ModelRegistry, card: ModelCard, data: SnapshotData, *, tell: Tell) -> tuple[Action, str]:
-    """Promote a challenger if it is better than the champion by more than chance, else reject it.
+    """Promote a challenger if it is better than the champion by more than chance, else reject it; say why.
 
-    A first model has to be better than predicting the mean of the training labels.
-
-    Returns
-    -------
-    action, reason
-        What was decided, now or by whoever was first: promote or reject, and why.
+    A first model has to be better than predicting the mean of the training labels. The action and reason may
+    be
+    of another process that decided first.
 
     Raises
     ------

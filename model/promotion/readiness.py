@@ -1,4 +1,4 @@
-"""Are there enough new records for a refresh? Counted without torch and without reading a slab."""
+"""Readiness for a refresh: counts of new records, without torch and without reading a slab."""
 
 from __future__ import annotations
 
@@ -34,44 +34,24 @@ _WORK = {"train": "to train on", "val": "to validate", "test": "to hold out"}
 
 @dataclass(frozen=True)
 class Readiness:
-    """What a refresh finds.
+    """What a refresh finds."""
 
-    Attributes
-    ----------
-    champion
-        Version of the model in use; None: there is none.
-    accepted, compounds
-        Records with an accepted value of the targets and method in question, and their compounds.
-    parts
-        Compounds with labels of every target by part: train, val, test (held out).
-    new
-        Records that are new or have changed since the champion's snapshot.
-    untried
-        The same since the snapshot of the last model that a refresh decided about, if those are fewer.
-    needed
-        New records that are asked for.
-    missing
-        What is missing, in words; empty if a refresh can go on.
-    targets, methods
-        That are trained on; no method if there is no record.
-    refused
-        Version of that model, where `untried` counts from it.
-    can_be_forced
-        True if nothing is missing but that the records be new.
-    """
-
-    champion: int | None
+    champion: int | None  # version of the model in use; None: there is none
+    # accepted, compounds: records with an accepted value of the targets and method in question, and their
+    # compounds
     accepted: int
     compounds: int
-    parts: dict[str, int]
-    new: int
+    parts: dict[str, int]  # compounds with labels of every target by part: train, val, test (held out)
+    new: int  # records that are new or have changed since the champion's snapshot
+    # the same since the snapshot of the last model that a refresh decided about, if those are fewer
     untried: int
-    needed: int
-    missing: tuple[str, ...]
+    needed: int  # new records that are asked for
+    missing: tuple[str, ...]  # what is missing, in words; empty if a refresh can go on
+    # targets, methods: that are trained on; no method if there is no record
     targets: tuple[str, ...]
     methods: tuple[str, ...]
-    refused: int | None = None
-    can_be_forced: bool = False
+    refused: int | None = None  # version of that model, where `untried` counts from it
+    can_be_forced: bool = False  # true if nothing is missing but that the records be new
 
     @property
     def ready(self) -> bool:
@@ -79,7 +59,7 @@ class Readiness:
         return not self.missing
 
     def sentence(self) -> str:
-        """Say it in one line."""
+        """Describe it in one line."""
         if self.champion is None:
             there = (
                 f"{pluralize(self.accepted, 'accepted record')} of {pluralize(self.compounds, 'compound')}"
@@ -106,10 +86,8 @@ def readiness(
 
     Parameters
     ----------
-    store
-        Whose records.
     min_new_records
-        Asked for since the last model was made.
+        Needed since the last model was made.
     targets
         Names; surface energy and work function by default, as far as there are labels.
     method

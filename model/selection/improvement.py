@@ -30,29 +30,14 @@ _NO_WIDTH = 1e-100  # stands for a standard deviation of zero: no overflow, even
 
 @dataclass(frozen=True)
 class Objective:
-    """One or two targets and where they are to go.
+    """One or two targets of the pool, to be maximised or minimised."""
 
-    Attributes
-    ----------
-    columns
-        Numbers of the targets among those of the pool.
-    signs
-        1.0 for what is to grow, -1.0 for what is to shrink.
-    """
-
-    columns: tuple[int, ...]
-    signs: tuple[float, ...]
+    columns: tuple[int, ...]  # numbers of the targets among those of the pool
+    signs: tuple[float, ...]  # 1.0 for what is to grow, -1.0 for what is to shrink
 
     @classmethod
     def of(cls, targets: Sequence[str], maximise: Sequence[str] = (), minimise: Sequence[str] = ()) -> Self:
-        """Name an objective.
-
-        Parameters
-        ----------
-        targets
-            Of the pool, in its order.
-        maximise, minimise
-            One or two of them together.
+        """Make the objective of one or two of the pool's `targets`.
 
         Raises
         ------
@@ -110,15 +95,7 @@ def front_of(points: Array, reference: Array) -> Array:
 
 
 def hypervolume(front: Array, reference: Array) -> float:
-    """Return the length or area between a front and the reference point.
-
-    Parameters
-    ----------
-    front
-        As `front_of` returns it.
-    reference
-        [1 or 2].
-    """
+    """Return the length or area between a front (see `front_of`) and the reference point [1 or 2]."""
     if not len(front):
         return 0.0
     if front.shape[1] == 1:

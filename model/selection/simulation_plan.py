@@ -1,4 +1,4 @@
-"""What a simulation replays: its plan, the slabs that may be revealed, and those that are held out."""
+"""Plan of a simulation, the slabs that may be revealed, and those that are held out."""
 
 from __future__ import annotations
 
@@ -35,36 +35,21 @@ VALIDATION = 0.15
 
 @dataclass(frozen=True)
 class SimulationPlan:
-    """What is replayed.
+    """What is replayed."""
 
-    Attributes
-    ----------
-    strategies
-        Of `model.selection.acquisition.STRATEGIES`.
-    seeds
-        One replay of every strategy each.
-    start, batch
-        Slabs revealed before the first training, and after each.
-    rounds
-        Batches; None: as many as `until` needs.
-    until
-        Share of the pool that is revealed in the end, and at which random sets the mark for the others.
-    preset, epochs, members
-        Of each training.
-    warm
-        Begin each training with the weights of the round before.
-    """
-
-    strategies: tuple[str, ...] = STRATEGIES
-    seeds: tuple[int, ...] = (0, 1, 2)
+    strategies: tuple[str, ...] = STRATEGIES  # of `model.selection.acquisition.STRATEGIES`
+    seeds: tuple[int, ...] = (0, 1, 2)  # one replay of every strategy each
+    # start, batch: slabs revealed before the first training, and after each
     start: int = 100
     batch: int = 100
-    rounds: int | None = None
+    rounds: int | None = None  # batches; None: as many as `until` needs
+    # share of the pool that is revealed in the end, and at which random sets the mark for the others
     until: float = 0.5
+    # preset, epochs, members: of each training
     preset: str = "best"
     epochs: int = 20
     members: int = 1
-    warm: bool = True
+    warm: bool = True  # begin each training with the weights of the round before
 
     def __post_init__(self) -> None:
         """Refuse what cannot be replayed."""
@@ -74,13 +59,7 @@ class SimulationPlan:
             raise InputError(f"--until {self.until:g}: must be above 0 and at most 1, a share of the pool")
 
     def sizes(self, pool: int) -> list[int]:
-        """Return how many slabs are revealed in each round; the last reaches the share that is asked for.
-
-        Raises
-        ------
-        InputError
-            If the pool is too small.
-        """
+        """Return the slabs revealed in each round, to the share `until`; InputError if too few."""
         if self.start >= pool:
             raise InputError(f"--start {self.start}: the pool has {pool} slabs; begin with fewer")
         rounds = self.rounds
@@ -89,7 +68,7 @@ class SimulationPlan:
         return list(dict.fromkeys(min(self.start + k * self.batch, pool) for k in range(rounds + 1)))
 
     def training(self) -> dict[str, Any]:
-        """Return what decides the numbers of a round; a longer simulation goes on from a shorter one."""
+        """Return what decides the numbers of a round; a longer simulation continues a shorter one."""
         values = asdict(self)
         for name in ("strategies", "seeds", "rounds", "until"):
             del values[name]
@@ -98,7 +77,7 @@ class SimulationPlan:
 
 @dataclass(frozen=True)
 class Stage:
-    """Which round of which replay; for progress."""
+    """A round of a replay, for progress."""
 
     strategy: str
     seed: int
@@ -107,7 +86,7 @@ class Stage:
     members: int
 
     def label(self) -> str:
-        """Name it for people."""
+        """Name for people."""
         return f"{self.strategy}, seed {self.seed}, {self.slabs} slabs"
 
 
@@ -142,13 +121,7 @@ class World:
 
 
 def world_of(datasets: Datasets, plan: SimulationPlan) -> World:
-    """Divide the labelled slabs into the pool and the hold-out.
-
-    Raises
-    ------
-    InputError
-        If no compound with labels of every target is held out.
-    """
+    """Divide the labelled slabs into pool and hold-out; InputError if a target has no held-out label."""
     preset, dataset = labelled_data(datasets, find_preset(plan.preset))
     split = fixed_split(dataset)
     if not split.test:

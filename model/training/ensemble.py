@@ -1,9 +1,9 @@
-"""Several networks of one kind as one predictor, with standard deviations that can be trusted.
+"""Several networks of one kind as one predictor, with calibrated standard deviations.
 
 A folder holds it: ``manifest.json`` (calibration, checksums of all files and of itself), ``member-0.pt``,
 ``member-1.pt``, ... (`model.training.checkpoint`), ``map.pt`` (where the training slabs lie in the first
-member's embedding) and, where the preset has them, trees and a Gaussian process beside the networks,
-``trees.pt`` (`model.baselines.blend`). One member is an ensemble too; its uncertainty rests on the distance
+member's embedding) and, where the preset has them, ``trees.pt`` (trees and a Gaussian process,
+`model.baselines.blend`). One member is an ensemble too; its uncertainty rests on the distance
 from the training slabs and on the trees.
 """
 
@@ -23,11 +23,11 @@ from model.evaluation.calibration import Calibration, calibrate, fold_numbers
 from model.evaluation.familiarity import TrainingMap
 from model.evaluation.metrics import Predictions, labels
 from model.graphs.batch import PackedGraphs
+from model.network.convolution import repeatable
 from model.network.network import head_key
 from model.training.checked_json import REMEDY, read_json, write_json
 from model.training.checkpoint import load_model, save_model
 from model.training.tensor_files import file_checksum, read_tensors, write_tensors
-from model.training.threads import repeatable
 from model.training.train import train
 from stores.errors import InputError
 
@@ -91,13 +91,7 @@ class Ensemble:
         return self.members[0].graph_settings
 
     def predict(self, graphs: Sequence[SlabGraph]) -> Predictions:
-        """Predict every target with its standard deviation.
-
-        Parameters
-        ----------
-        graphs
-            Built with `graph_settings`.
-        """
+        """Predict every target with its standard deviation, of graphs built with `graph_settings`."""
         return self.predict_placed(graphs)[0]
 
     def predict_placed(self, graphs: Sequence[SlabGraph]) -> tuple[Predictions, NDArray[np.float64]]:
@@ -124,7 +118,7 @@ def train_ensemble(
     progress: Callable[[int, Progress], None] | None = None,
     starts: Sequence[Start] = (),
 ) -> Ensemble:
-    """Train members that differ by their seed and calibrate them on the validation part.
+    """Train members that differ by their seed and calibrate them on the validation set.
 
     Parameters
     ----------
@@ -181,19 +175,10 @@ def bagged(dataset: Dataset, split: Split, seed: int) -> Split:
 def assemble(
     members: Sequence[TrainedModel], dataset: Dataset, split: Split, trees: int = 0, seed: int = 0
 ) -> Ensemble:
-    """Give trained members what stands beside them; calibrate all on the validation part of their split.
+    """Fit what stands beside trained members; calibrate all on the validation set of their split.
 
     The blend weights are fitted on the same slabs; the calibration is cross-fitted, see
-    `model.evaluation.calibration`.
-
-    Parameters
-    ----------
-    members
-        At least one.
-    dataset, split
-        What they were trained with.
-    trees, seed
-        See `DescriptorModels.fit`; 0 trees: none.
+    `model.evaluation.calibration`. Trees and seed: see `DescriptorModels.fit`; 0 trees: none.
 
     Raises
     ------
@@ -265,13 +250,9 @@ def save_ensemble(ensemble: Ensemble, folder: Path) -> None:
 
 
 def load_ensemble(folder: Path) -> Ensemble:
-    """Read an ensemble.
+    """Read an ensemble from the folder of `save_ensemble`, or one that holds it as ``model/``.
 
-    Parameters
-    ----------
-    folder
-        As `save_ensemble` wrote it, or a folder that holds it as ``model/``. One of an older version, whose
-        manifest has no checksums, is read as well.
+    One of an older version, whose manifest has no checksums, is read as well.
 
     Raises
     ------
@@ -319,12 +300,9 @@ def manifest_of(folder: Path) -> Path | None:
 
 
 def file_names(manifest: dict[str, Any]) -> list[str]:
-    """Return the names of the files, the manifest apart, that an ensemble is read from.
+    """Return the names of an ensemble's files, the manifest apart.
 
-    Raises
-    ------
-    KeyError, TypeError, ValueError
-        If the manifest is damaged.
+    Raises KeyError, TypeError or ValueError if the manifest is damaged.
     """
     members = manifest["members"]
     if not isinstance(members, list) or members != [f"member-{k}.pt" for k in range(len(members))]:
@@ -349,18 +327,10 @@ def _read_trees(path: Path, sha256: str | None, targets: Sequence[str]) -> Descr
 
 @dataclass(frozen=True, eq=False)
 class _Outputs:
-    """What members say of n slabs.
+    """Predictions of members for n slabs."""
 
-    Attributes
-    ----------
-    each
-        [members, n] by target.
-    embedding
-        [n, H], of the first member.
-    """
-
-    each: dict[str, NDArray[np.float64]]
-    embedding: torch.Tensor
+    each: dict[str, NDArray[np.float64]]  # [members, n] by target
+    embedding: torch.Tensor  # [n, H], of the first member
 
     def mean(self) -> dict[str, NDArray[np.float64]]:
         """Mean over the members: [n] by target."""

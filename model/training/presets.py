@@ -48,32 +48,19 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class Preset:
-    """Everything that decides how a model is made, but data and seed.
+    """Everything that decides how a model is made, but data and seed."""
 
-    Attributes
-    ----------
-    name
-        On the command line.
-    about
-        One line.
-    graph
-        How graphs are built, for training, calibration, test and prediction alike: kept in the checkpoint
-        (`model.training.checkpoint.TrainedModel.graph_settings`), from where a prediction takes it.
-    features
-        Description of the elements, a key of `model.graphs.element_features.FEATURES`.
-    network, training
-        See there.
-    trees
-        Of the forest that stands beside the networks with a Gaussian process (`model.baselines.blend`); 0:
-        neither.
-    """
-
-    name: str
-    about: str
+    name: str  # on the command line
+    about: str  # one line
+    # how graphs are built, for training, calibration, test and prediction alike: kept in the checkpoint
+    # (`model.training.checkpoint.TrainedModel.graph_settings`), from where a prediction takes it
     graph: GraphSettings
-    features: str
+    features: str  # description of the elements, a key of `model.graphs.element_features.FEATURES`
+    # network, training: see there
     network: NetworkConfig
     training: TrainingConfig
+    # of the forest that stands beside the networks with a Gaussian process (`model.baselines.blend`); 0:
+    # neither
     trees: int = 0
 
 
@@ -145,26 +132,14 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in _PRESETS}
 
 
 def find_preset(name: str) -> Preset:
-    """Return the preset of this name.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
+    """Return the preset of this name; raises InputError if there is none."""
     if name not in PRESETS:
         raise InputError(f"no preset {name!r}: choose {', '.join(PRESETS)}")
     return PRESETS[name]
 
 
 def with_params(preset: Preset, params: Mapping[str, Any]) -> Preset:
-    """Return a preset with other settings.
-
-    Raises
-    ------
-    InputError
-        If a setting does not exist or its value is of another kind.
-    """
+    """Return a preset with other settings; InputError if one does not exist or has another type."""
     for name, value in params.items():
         preset = _with(preset, name.split("."), value, name)
     return preset

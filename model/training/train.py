@@ -1,14 +1,16 @@
-"""Training of one network: ordinary code, read from top to bottom.
+"""Training of one network: ordinary code, read from top to bottom; optimisers, averaging, state on disk.
 
 Everything random follows from the seed and the number of the epoch, and sums are made in a fixed order
-(`model.training.threads`), so that a training that was killed and resumed gives the same bits as one that ran
-through, on one machine with any number of threads.
-
-Optimisers with their learning rates over a training, and averaging of weights.
+(`model.network.convolution.repeatable`), so that a training that was killed and resumed gives the same bits
+as one that ran through, on one machine with any number of threads. The folder of a training holds
+``state.pt`` (all that is needed to resume, replaced in one step after each epoch), ``history.jsonl`` (a line
+per epoch) and, where tensorboard is installed, ``events.*``.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
 from dataclasses import asdict, dataclass
@@ -20,16 +22,17 @@ from torch.nn import functional
 from model.data.provenance import NOTE, this_training, trainings_of
 from model.graphs.batch import PackedGraphs
 from model.graphs.element_features import FEATURES
+from model.network.convolution import repeatable
 from model.network.network import SurfaceNetwork
+from model.training.checked_json import write_text
 from model.training.checkpoint import Scaler, TrainedModel, predict_packed, target_matrix
 from model.training.losses import cosine_between, label_weights, make_balancer, shared_gradients
-from model.training.run_folder import Epoch, RunFolder, training_key
-from model.training.threads import repeatable
+from model.training.tensor_files import read_tensors, write_tensors
 from model.training.transfer import check_start, load_pretrained_weights, train_mode
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from torch import nn
@@ -38,6 +41,90 @@ if TYPE_CHECKING:
     from model.data.splits import Split
     from model.training.presets import OptimiserConfig, Preset, TrainingConfig
     from model.training.transfer import Start
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the history."""
+
+    epoch: int  # from 1
+    learning_rate: float  # at its end
+    loss: dict[str, float]  # mean training loss of each target (standardised)
+    # validation error of each target, in its unit; None where validation has no label
+    val_mae: dict[str, float | None]
+    # what is minimised over epochs: mean over targets of the validation MAE in standard deviations
+    score: float
+    weights: dict[str, float]  # of the balancer, by target
+    # of the angle between the targets' gradients at the last shared layer, at the first step
+    cosine: float | None
+    seconds: float  # of this epoch
+
+
+class RunFolder:
+    """State and history of a training in a folder (None: nothing is kept).
+
+    A state with other `settings` (of network, training and data) is not resumed.
+    """
+
+    def __init__(self, folder: Path | None, settings: dict[str, Any]) -> None:
+        self.folder = folder
+        self.settings = json.dumps(settings, sort_keys=True)
+        self._events: Any = None
+
+    def load(self, device: torch.device) -> dict[str, Any] | None:
+        """Return the state of an unfinished training, or None.
+
+        Raises InputError if the folder holds a training with other settings or data, or its state cannot be
+        read.
+        """
+        if self.folder is None or not (path := self.folder / "state.pt").exists():
+            return None
+        state = read_tensors(path, device)
+        if state.get("settings") != self.settings:
+            raise InputError(
+                f"{self.folder} holds a training with other settings or data: "
+                "name another folder, or delete this one to start again"
+            )
+        return state
+
+    def save(self, state: dict[str, Any], line: Epoch) -> None:
+        """Keep the state after an epoch and add its line to the history."""
+        if self.folder is None:
+            return
+        write_tensors(self.folder / "state.pt", {**state, "settings": self.settings})
+        lines = [json.dumps(entry) + "\n" for entry in state["history"]]
+        # written from the state, so that a kill between the two files repeats no line
+        write_text(self.folder / "history.jsonl", "".join(lines))
+        self._write_events(asdict(line))
+
+    def close(self) -> None:
+        """Close the events file."""
+        if self._events is not None:
+            self._events.close()
+
+    def _write_events(self, line: dict[str, Any]) -> None:
+        if self._events is None:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                return
+            self._events = SummaryWriter(str(self.folder), purge_step=line["epoch"])
+        for name, value in line.items():
+            scalars = value if isinstance(value, dict) else {"": value}
+            for target, number in scalars.items():
+                if number is not None and name != "epoch":
+                    self._events.add_scalar(f"{name}/{target}".rstrip("/"), number, line["epoch"])
+        self._events.flush()
+
+
+def training_key(part: Dataset, names: Sequence[str]) -> str:
+    """Hash of a training set: graphs and labels, in order."""
+    digest = hashlib.sha256()
+    for entry in part:
+        labels = [entry.targets.get(name) for name in names]
+        digest.update(f"{entry.record_id} {entry.graph.identity} {labels!r}\n".encode())
+        digest.update(entry.graph.distances.tobytes())
+    return digest.hexdigest()[:32]
 
 
 class Schedule(Protocol):
@@ -81,13 +168,7 @@ SCHEDULES: dict[str, type[Schedule]] = {"step": StepSchedule, "one-cycle": OneCy
 
 
 def make_schedule(config: OptimiserConfig, epochs: int, steps_per_epoch: int) -> Schedule:
-    """Make the schedule that a configuration names.
-
-    Raises
-    ------
-    InputError
-        If there is none of that name.
-    """
+    """Make the schedule of a configuration; raises InputError if unknown."""
     if config.name not in SCHEDULES:
         raise InputError(f"no schedule {config.name!r}: choose {', '.join(SCHEDULES)}")
     return SCHEDULES[config.name](config, epochs, steps_per_epoch)
@@ -149,12 +230,12 @@ def train(
     progress: Callable[[Progress], None] | None = None,
     start: Start | None = None,
 ) -> TrainedModel:
-    """Train a network on the training part and keep the weights that were best on validation.
+    """Train a network on the training set and keep the weights that were best on validation.
 
     Parameters
     ----------
     dataset, split
-        Labelled slabs and who is in which part; slabs without any of the targets are left out.
+        Labelled slabs and who is in which set; slabs without any of the targets are left out.
     preset
         Network, training, and the settings that the graphs of the data set were built with; kept with the
         model, for predictions.
@@ -169,7 +250,7 @@ def train(
     Raises
     ------
     InputError
-        If a part has no labels, `folder` holds another training, or `start` does not fit.
+        If a set has no labels, `folder` holds another training, or `start` does not fit.
     """
     config, names = preset.training, preset.network.targets
     elements = torch.from_numpy(FEATURES[preset.features]().table)
@@ -313,17 +394,9 @@ def masked_losses(
 ) -> tuple[dict[int, torch.Tensor], list[int]]:
     """Loss of each target that has labels in the batch, over those labels, and numbers of labels.
 
-    Parameters
-    ----------
-    output, target
-        [B, T], standardised; NaN in `target` where there is no label.
-    importance
-        [B, T], weight of each label, zero where there is none.
-
-    Returns
-    -------
-    losses, counts
-        Scalars by index of target; number of labels of every target.
+    output, target: [B, T], standardised; NaN in `target` where there is no label. importance: [B, T], weight
+    of
+    each label, zero where there is none. Losses are scalars by index of target; counts are of every target.
     """
     known = importance > 0
     target = torch.where(known, target, output.detach())  # NaN times zero would be NaN

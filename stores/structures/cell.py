@@ -1,7 +1,4 @@
-"""Cells given by lengths and angles.
-
-Atoms that are closer than any two nuclei in a solid.
-"""
+"""Cells given by lengths and angles, and atoms that are closer than any two nuclei in a solid."""
 
 from __future__ import annotations
 
@@ -19,12 +16,7 @@ if TYPE_CHECKING:
 def lattice_matrix(cell: Sequence[float]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return lattice vectors as rows (A) from a, b, c (A), alpha, beta, gamma (degrees).
 
-    The first vector lies along x, the second in the xy plane.
-
-    Raises
-    ------
-    ValueError
-        If these span no cell.
+    The first vector lies along x, the second in the xy plane; a ValueError if these span no cell.
     """
     a, b, c = (float(length) for length in cell[:3])
     # numpy's cosines, so that cells keep all their digits from one version to the next; scalars are faster
@@ -50,22 +42,9 @@ def closest_overlap(
 ) -> tuple[int, int, float] | None:
     """Return the two atoms that overlap most: closer than 0.7 A or half the sum of their covalent radii.
 
-    Radii are those of B. Cordero et al., Dalton Trans. 2832 (2008).
-
-    Parameters
-    ----------
-    numbers
-        [N], atomic numbers.
-    lattice
-        [3, 3], vectors as rows (A).
-    fractional
-        [N, 3].
-
-    Returns
-    -------
-    tuple or None
-        Two indices in ascending order (equal for an atom and its own image) and their distance (A); None if
-        no atoms overlap.
+    Radii are those of B. Cordero et al., Dalton Trans. 2832 (2008). Shapes are [N], [3, 3] (vectors as rows,
+    A) and [N, 3]. Returned are two indices in ascending order (equal for an atom and its own image) and their
+    distance (A); None if no atoms overlap.
     """
     from ase.data import covalent_radii
     from pymatgen.optimization.neighbors import find_points_in_spheres

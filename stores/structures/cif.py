@@ -74,7 +74,7 @@ class CifCrystal:
 
 
 def read_cif(text: str, where: str, notes: list[str]) -> list[CifCrystal]:
-    """Read every crystal of a CIF.
+    """Read every crystal of a CIF, one for each data block that has atoms; the cell as written.
 
     Parameters
     ----------
@@ -86,11 +86,6 @@ def read_cif(text: str, where: str, notes: list[str]) -> list[CifCrystal]:
         One line is appended for everything in which a crystal is not simply what the file has: rounded
         coordinates moved to a special position, isotopes, a choice of the origin, contradicting statements of
         which one was confirmed.
-
-    Returns
-    -------
-    list of CifCrystal
-        One for each data block that has atoms; the cell as written.
 
     Raises
     ------

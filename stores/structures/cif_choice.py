@@ -1,7 +1,4 @@
-"""All atoms of a CIF's cell, by the symmetry that cell, formula, Z and density agree with.
-
-All atoms of a cell from its sites: symmetry operations applied to rounded coordinates.
-"""
+"""All atoms of a CIF's cell: symmetry operations applied to rounded coordinates, by the setting that fits."""
 
 from __future__ import annotations
 
@@ -34,15 +31,7 @@ _WORTH_NOTING = 1e-5  # fractional; one third written with five digits is not
 
 
 class OrbitError(ValueError):
-    """A site whose images are neither equal nor distinct.
-
-    Attributes
-    ----------
-    site
-        Its index.
-    distance
-        Of the images from the site, at most (A).
-    """
+    """A site whose images, at most `distance` (A) from it, are neither equal nor distinct."""
 
     def __init__(self, site: int, distance: float) -> None:
         super().__init__(f"site {site}: images {distance:.2g} A apart fit no special position")
@@ -75,26 +64,12 @@ def expand(
     setting: Setting,
     lattice: NDArray[np.float64],
 ) -> Orbits:
-    """Apply a space group to sites.
+    """Apply a space group to sites; `OrbitError` if no special position fits.
 
     A site that an operation maps onto itself within the rounding of its coordinates lies on a special
-    position; it is moved there, to the mean of these images, before the others are made.
-
-    Parameters
-    ----------
-    positions
-        [n, 3], fractional coordinates as written.
-    rounding
-        [n, 3], largest errors of these: one unit of the last digit, 0 where exact.
-    setting
-        The operations.
-    lattice
-        [3, 3], vectors as rows (A).
-
-    Raises
-    ------
-    OrbitError
-        If no special position fits all operations that nearly map a site onto itself.
+    position; it is moved there, to the mean of these images, before the others are made. `positions` [n, 3]
+    are fractional as written, `rounding` [n, 3] their largest errors (one unit of the last digit, 0 where
+    exact), `lattice` [3, 3] has vectors as rows (A).
     """
     if setting.is_trivial:
         return Orbits(np.arange(len(positions)), positions, {})
@@ -159,28 +134,12 @@ def choose_atoms(
     where: str,
     notes: list[str],
 ) -> Orbits:
-    """Return the atoms of the cell.
+    """Return the atoms of the cell; `InputError` if no setting fits, or more than one.
 
     Between settings that a name or number leaves open the cell decides, then formula, Z, density and
     overlaps, then the usual axes, which a note names; two origins that all agree with are refused. Where
-    statements of symmetry contradict each other, or the file has none, the
-    number of atoms must be confirmed by formula and Z, or by the density.
-
-    Parameters
-    ----------
-    sites, symmetry, stated
-        What the block has.
-    cell, lattice
-        Lengths (A) and angles (degrees); vectors as rows (A).
-    where
-        File and block, for messages.
-    notes
-        See `stores.structures.cif.read_cif`.
-
-    Raises
-    ------
-    InputError
-        If no setting fits, or more than one.
+    statements of symmetry contradict each other, or the file has none, the number of atoms must be confirmed
+    by formula and Z, or by the density.
     """
     used = symmetry.statement
     fitting = used.settings

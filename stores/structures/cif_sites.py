@@ -1,7 +1,4 @@
-"""The rows of a CIF's list of atoms: elements, occupancies, coordinates.
-
-Tags and values of a CIF's data block.
-"""
+"""Tags and values of a CIF's data block, and the rows of its list of atoms."""
 
 from __future__ import annotations
 
@@ -40,13 +37,7 @@ _USED = frozenset(
 
 
 def tags_of(block: gemmi.cif.Block, where: str) -> Tags:
-    """Return the values of a block that matter for its structure.
-
-    Raises
-    ------
-    InputError
-        If one of these tags is there twice with different values.
-    """
+    """Return the values of a block that matter for its structure; `InputError` if two differ."""
     found: Tags = {}
     for item in cast("Iterable[gemmi.cif.Item]", block):
         pair: Any = item.pair
@@ -93,13 +84,7 @@ def first(tags: Tags, *names: str) -> str:
 
 
 def parse_number(text: str) -> float:
-    """Read a CIF number, whose last digits' uncertainty may follow in parentheses: 0.1628(3); also 1/3.
-
-    Raises
-    ------
-    ValueError
-        If it is none.
-    """
+    """Read a CIF number, whose last digits' uncertainty may follow in parentheses: 0.1628(3); also 1/3."""
     try:
         return float(text)
     except ValueError:
@@ -172,18 +157,9 @@ class Sites:
 
 
 def read_sites(tags: Tags, expected: frozenset[str], where: str, notes: list[str]) -> Sites:
-    """Read the sites of a data block.
+    """Read the sites of a data block; `expected` are the elements of its formula, if it states one.
 
-    Parameters
-    ----------
-    tags
-        Of the block.
-    expected
-        Elements of its formula; empty if it states none.
-    where
-        File and block, for messages.
-    notes
-        Lines about isotopes and unknown occupancies are appended.
+    Lines about isotopes and unknown occupancies are appended to `notes`.
 
     Raises
     ------

@@ -1,9 +1,4 @@
-"""Bulk structures from files, each one checked before anything is cut or computed from it.
-
-Bytes of a text file as text: UTF-8, UTF-16 with a mark, or Latin-1.
-
-Extended XYZ files: read by ASE, after their element symbols were read as in all other formats.
-"""
+"""Bulk structures from files, each one checked before anything is cut or computed from it."""
 
 from __future__ import annotations
 
@@ -32,14 +27,9 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def decode(data: bytes) -> str:
-    r"""Return the text of a file with ``\n`` at the end of every line.
+    r"""Return the text of a file with ``\n`` at the end of every line; a ValueError if it is no text.
 
-    What is no UTF-8 is Latin-1: outside comments and names, structure files are plain ASCII.
-
-    Raises
-    ------
-    ValueError
-        If it is no text: it has control characters or no ASCII letter.
+    UTF-8, UTF-16 with a mark, or Latin-1: outside comments and names, structure files are plain ASCII.
     """
     if data.isascii():
         text = data.decode("ascii")
@@ -61,22 +51,7 @@ def decode(data: bytes) -> str:
 
 
 def read_extxyz(text: str, where: str, notes: list[str]) -> list[Structure]:
-    """Read every frame of an extended XYZ file.
-
-    Parameters
-    ----------
-    text
-        Content of the file.
-    where
-        Its name, for messages.
-    notes
-        A line about hydrogen isotopes is appended.
-
-    Raises
-    ------
-    InputError
-        If a frame has no periodic cell or a symbol is no element.
-    """
+    """Read every frame of an extended XYZ file; `InputError` without periodic cell or element."""
     from ase.io import read
     from pymatgen.io.ase import AseAtomsAdaptor
 
@@ -128,10 +103,7 @@ def _with_plain_symbols(text: str, where: str, notes: list[str]) -> str:
 def _symbol_column(comment: str, n_words: int, where: str) -> int | None:
     """Return the column of element symbols; None if the file has atomic numbers instead.
 
-    Raises
-    ------
-    InputError
-        If ``Properties`` names more columns than the first atom has (ASE makes as many as are named).
+    Refused are ``Properties`` with more columns than the first atom has (ASE makes as many as are named).
     """
     from ase.io.extxyz import key_val_str_to_dict
 
@@ -178,14 +150,7 @@ def _is_poscar(path: Path) -> bool:
 
 
 def check_structure(structure: Structure, where: str) -> None:
-    """Refuse a structure that no slab can be cut from.
-
-    Parameters
-    ----------
-    structure
-        A bulk crystal.
-    where
-        Where it came from, for the message, e.g. the file's name.
+    """Refuse a structure that no slab can be cut from; `where` it came from is named in the message.
 
     Raises
     ------
@@ -329,13 +294,7 @@ def show_notes(notes: list[str]) -> None:
 
 
 def read_cif_file(path: str | Path) -> list[CifCrystal]:
-    """Read the crystals of a CIF as arrays, without the checks of `check_structure`.
-
-    Raises
-    ------
-    InputError
-        As `stores.structures.cif.read_cif`, or if the file cannot be read.
-    """
+    """Read the crystals of a CIF as arrays, without the checks of `check_structure`."""
     from stores.structures.cif import read_cif
 
     path = Path(path)

@@ -1,9 +1,8 @@
 """Symmetry operations from operators, Hall symbols, Hermann-Mauguin names and numbers of space groups.
 
 Names and Hall symbols are looked up in gemmi's tables: the 530 settings of the International Tables with
-their origin choices and hexagonal or rhombohedral axes, older names, and further settings in use.
-
-The symmetry that a data block of a CIF states, in up to four ways which may contradict each other.
+their origin choices and hexagonal or rhombohedral axes, older names, and further settings in use. A CIF
+states its symmetry in up to four ways, which may contradict each other.
 """
 
 from __future__ import annotations
@@ -119,13 +118,7 @@ _TERM = re.compile(r"([+-]?)(?:(\d+(?:\.\d*)?|\.\d+)(?:/(\d+))?\*?)?([xyz]?)")
 
 
 def parse_operator(text: str) -> tuple[list[list[int]], list[Fraction]]:
-    """Read an operator such as ``-y+1/2, x-y, z+0.3333``.
-
-    Raises
-    ------
-    ValueError
-        If it is none.
-    """
+    """Read an operator such as ``-y+1/2, x-y, z+0.3333``; a ValueError if it is none."""
     rows, shifts = [], []
     parts = text.lower().replace(" ", "").replace("\t", "").split(",")
     if len(parts) != 3:
@@ -157,13 +150,7 @@ def parse_operator(text: str) -> tuple[list[list[int]], list[Fraction]]:
 
 
 def setting_of_operators(operators: Sequence[str]) -> Setting:
-    """Return the setting with these operators.
-
-    Raises
-    ------
-    ValueError
-        With the operator that cannot be read as its text.
-    """
+    """Return the setting with these operators; a ValueError with the one that cannot be read."""
     setting = _setting(f"{len(operators)} operators", [parse_operator(text) for text in operators])
     if setting.key == P1.key:
         return P1
@@ -229,10 +216,7 @@ def setting_of_hall(symbol: str) -> Setting | None:
 
 @lru_cache(maxsize=64)
 def settings_of_number(number: int) -> tuple[Setting, ...]:
-    """Return the settings of the International Tables that a number stands for, those in standard axes first.
-
-    Empty for any other number.
-    """
+    """Return the tabulated settings of a number, those in standard axes first; empty for no group."""
     import gemmi
 
     groups = [g for g in islice(gemmi.spacegroup_table(), _TABULATED) if g.number == number]
@@ -259,21 +243,11 @@ _FULL = re.compile(r"\d+/(?=[a-z])", re.IGNORECASE)
 
 @lru_cache(maxsize=512)
 def settings_of_name(name: str) -> tuple[Setting, ...]:
-    """Return the settings that a Hermann-Mauguin name stands for.
+    """Return the settings that a Hermann-Mauguin name stands for; empty if it is not understood.
 
     Any case, with or without spaces or underscores, screw axes as 63, 6_3 or 6(3), full and older forms, and
-    the endings :1 :2 :H :R, S and Z (origin choice 1 and 2), (origin 2), O2.
-
-    Parameters
-    ----------
-    name
-        As in the file.
-
-    Returns
-    -------
-    tuple of Setting
-        Several if the name leaves open the origin, the axes or the unique axis, the usual one first; empty
-        if it is not understood.
+    the endings :1 :2 :H :R, S and Z (origin choice 1 and 2), (origin 2), O2. Several if the name leaves open
+    the origin, the axes or the unique axis, the usual one first.
     """
     text = name.strip().strip("'\"").replace("_", " ").replace("\u2212", "-").strip()
     text = re.sub(r"\(\s*(?:no\.?|#)\s*\d+\s*\)$|\(\d{3}\)$", "", text, flags=re.IGNORECASE).strip()
@@ -391,17 +365,9 @@ class OperatorError(ValueError):
 
 @lru_cache(maxsize=512)
 def symmetry_of(operators: tuple[str, ...], hall: str, names: tuple[str, ...], number: str) -> Symmetry:
-    """Find the symmetry that a block states.
+    """Find the symmetry that a block states in operators, Hall symbol, names and number, empty where missing.
 
-    Parameters
-    ----------
-    operators, hall, names, number
-        As in the file, without quotes; empty where missing.
-
-    Raises
-    ------
-    OperatorError
-        If an operator cannot be read, or the list is no group.
+    Raises `OperatorError` if an operator cannot be read, or the list is no group.
     """
     statements, unknown = [], []
     doubt = ""

@@ -318,19 +318,19 @@ def test_a_damaged_champion_is_passed_over(taught):
 
 
 def test_a_full_disk_is_told_and_the_champion_stays(taught, monkeypatch):
-    from model.training import run_folder
+    from model.training import train as train_module
 
     fill(taught.uri, MORE)
 
     def full(path, content):
         raise StoreError(f"{path} could not be written (No space left on device): free space")
 
-    monkeypatch.setattr("model.training.run_folder.write_tensors", full)
+    monkeypatch.setattr("model.training.train.write_tensors", full)
     with pytest.raises(StoreError, match="No space left"):
         taught.refresh()
     assert taught.registry().champion_version() == 1
     monkeypatch.undo()
-    assert run_folder.write_tensors is not full
+    assert train_module.write_tensors is not full
     assert taught.refresh()["version"] == 2
     assert "resuming refresh 2, which was interrupted" in taught.said
 

@@ -10,8 +10,7 @@ import torch
 
 from model.graphs.batch import collate
 from model.network import convolution as edges
-from model.network.convolution import GatedSum, gated_sum, gated_sum_backward
-from model.network.wiring import EdgeIndex
+from model.network.convolution import EdgeIndex, GatedSum, gated_sum, gated_sum_backward
 from tests.model.tiny import tiny_graph
 
 N_SLABS, CHANNELS = 12, 20
@@ -37,7 +36,7 @@ def in_double(edge_index, grad, atoms, w, u):
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     assert edges.edge_kernels() is not None, "Numba is missing: make setup installs it"
-    monkeypatch.setattr("model.network.wiring.EDGES_PER_CHUNK", 100)
+    monkeypatch.setattr("model.network.convolution.EDGES_PER_CHUNK", 100)
 
 
 @pytest.mark.parametrize("multiple", [False, True])

@@ -6,9 +6,8 @@ import torch
 from torch.nn import functional
 
 from model.graphs.batch import PackedGraphs, collate
-from model.network.convolution import EdgeMoments, GatedSum, NormedGatedSum
+from model.network.convolution import EdgeIndex, EdgeMoments, GatedSum, NormedGatedSum
 from model.network.network import GatedConvolution, SurfaceNetwork, WeightedBatchNorm
-from model.network.wiring import EdgeIndex
 from stores.errors import InputError
 from tests.model.tiny import tiny_config, tiny_elements, tiny_graph
 
@@ -87,7 +86,7 @@ def test_training_gradient_of_a_convolution_is_that_of_the_direct_form():
 
 @pytest.mark.parametrize("per_chunk", [5, 10**6])
 def test_gradients_of_the_edge_steps_by_finite_differences(monkeypatch, per_chunk):
-    monkeypatch.setattr("model.network.wiring.EDGES_PER_CHUNK", per_chunk)
+    monkeypatch.setattr("model.network.convolution.EDGES_PER_CHUNK", per_chunk)
     batch = batch_of(3, multiple=True)
     batch = batch.__class__(**{**vars(batch), "edge_multiplicity": batch.edge_multiplicity.double()})
     edge_index = EdgeIndex.of(batch)
@@ -116,7 +115,7 @@ def test_chunks_do_not_change_the_result(monkeypatch):
     batch = batch_of(20)
     network = SurfaceNetwork(tiny_config(), tiny_elements())
     whole = network(batch)
-    monkeypatch.setattr("model.network.wiring.EDGES_PER_CHUNK", 30)
+    monkeypatch.setattr("model.network.convolution.EDGES_PER_CHUNK", 30)
     torch.testing.assert_close(network(batch), whole)
 
 

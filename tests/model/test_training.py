@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from model.data.splits import Split, grouped_split
+from model.network.convolution import edge_threads, repeatable
 from model.network.network import NetworkConfig
 from model.training.losses import BALANCERS, BalanceConfig
 from model.training.presets import OptimiserConfig, TrainingConfig
-from model.training.threads import edge_threads, repeatable
 from model.training.train import Averaging, OneCycle, StepSchedule, make_schedule, masked_losses, train
 from stores.errors import InputError
 from tests.model.small_dataset import small_dataset

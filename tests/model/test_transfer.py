@@ -14,7 +14,7 @@ from model.training.checkpoint import Scaler, load_model, save_model
 from model.training.ensemble import save_ensemble, train_ensemble
 from model.training.losses import BALANCERS, BalanceConfig
 from model.training.presets import OptimiserConfig, TrainingConfig
-from model.training.pretrained import Transfer
+from model.training.runs import Transfer
 from model.training.train import train
 from model.training.transfer import Start, check_start, load_pretrained_weights, new_elements
 from stores.errors import InputError

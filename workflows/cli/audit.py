@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from model.audit.checks import Audit
-    from model.audit.finding import Finding
+    from model.audit.checks import Audit, Finding
 
 SYMBOLS = {"surface_energy": ("γ", "eV/Å²", 3), "work_function": ("Φ", "eV", 2)}
 
@@ -155,8 +154,7 @@ def _audits(
 ) -> list[Audit]:
     from importlib.util import find_spec
 
-    from model.audit.checks import audit_slabs
-    from model.audit.finding import CHECKS
+    from model.audit.checks import CHECKS, audit_slabs
     from model.audit.slabs import read_audit_slabs
     from model.graphs.cache import GraphCache
 

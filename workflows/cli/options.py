@@ -136,7 +136,7 @@ class PlotKind(StrEnum):
 
 
 class AuditCheck(StrEnum):
-    """What `mgsurf audit` looks for, see `model.audit.finding.CHECKS`."""
+    """What `mgsurf audit` looks for, see `model.audit.checks.CHECKS`."""
 
     RANGE = "range"
     BULK_ENERGY = "bulk-energy"

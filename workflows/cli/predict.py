@@ -148,7 +148,6 @@ def _of_store(uri: str, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
     """Yield the slabs of a store as cut: those computed, or if there are none those imported."""
     from model.evaluation.prediction import Candidate
     from model.graphs.slab_frame import PlainSlab
-    from stores.labelled import label_documents
     from workflows.cli.query import existing_store
     from workflows.structures.naming import format_plane
 
@@ -174,7 +173,7 @@ def _of_store(uri: str, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
                 bool((document["provenance"] or {}).get("lattice_is_guess")) and not document["bulk_id"],
             )
         if not count:
-            for document in label_documents(store, {}, ["id", "formula", "slab"]):
+            for document in store.query({}, ["id", "formula", "slab"], collection="labels"):
                 count += 1
                 try:
                     slab = PlainSlab.from_dict(document["slab"])

@@ -18,7 +18,7 @@ from workflows.report.table import Column, Table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from model.training.pretrained import Transfer
+    from model.training.runs import Transfer
 
 DEFAULT_PRESET = "sem-cgcnn"
 
@@ -125,8 +125,7 @@ def pretrained(
     InputError
         If there is no model, or the others are given without one.
     """
-    from model.training.pretrained import Transfer
-    from model.training.runs import read_run
+    from model.training.runs import Transfer, read_run
 
     if folder is None:
         if freeze is not None or reset_heads:

@@ -172,7 +172,7 @@ def history_figure(history: Sequence[Row]) -> Figure:
     Parameters
     ----------
     history
-        One row per epoch, as `model.training.run_folder.Epoch`: ``epoch``, ``loss`` and ``weights`` (by
+        One row per epoch, as `model.training.train.Epoch`: ``epoch``, ``loss`` and ``weights`` (by
         target), ``score`` and ``cosine``. The dashed line is the epoch with the best score, whose weights
         were kept.
     """
