@@ -94,7 +94,6 @@ def default_store_uri() -> str:
     """Return the store of commands that name none: MGSURF_STORE, the settings file's, ./mgsurf.sqlite."""
     from stores.settings_file import read_settings_file
 
-    # not through stores.settings: pydantic-settings takes 0.2 s to import
     return os.environ.get("MGSURF_STORE") or read_settings_file().get("store") or f"sqlite:///{DEFAULT_FILE}"
 
 
@@ -166,21 +165,10 @@ def open_store(uri: str, *, must_exist: bool = False) -> SurfaceStore:
 
 
 def open_collection(uri: str, collection: str, key: str | Sequence[str] | None = None) -> Collection:
-    """Open one collection of a store by its name.
+    """Open one collection of a store by its name: one of `stores.backends.collection.LAYOUTS`, or any other.
 
-    Parameters
-    ----------
-    uri
-        One of the forms above.
-    collection
-        One of `stores.backends.collection.LAYOUTS`, or any other name.
-    key
-        Field or fields that tell documents apart; None for the collection's own, ``id`` if it is not known.
-
-    Raises
-    ------
-    InputError, StoreError
-        As `open_store`.
+    `key` has the fields that identify documents; None for the collection's own, ``id`` if it is not known.
+    Errors are those of `open_store`.
     """
     place, layout = parse_uri(uri), layout_of(collection, key)
     if place.kind == "sqlite":
@@ -202,14 +190,10 @@ def open_collection(uri: str, collection: str, key: str | Sequence[str] | None =
 
 
 def open_job_store(uri: str) -> JobStore:
-    """Open jobflow's store of job outputs in the same place as the records.
+    """Open jobflow's store of job outputs in the same place as the records, which is no folder.
 
-    Outputs that a job sends to the additional store ``data`` are kept beside them.
-
-    Raises
-    ------
-    InputError, StoreError
-        As `open_store`; a folder holds records only.
+    Outputs that a job sends to the additional store ``data`` are kept beside them. Errors are those of
+    `open_store`.
     """
     from stores.backends.stored_jobs import CheckedJobStore
 

@@ -177,7 +177,7 @@ _MAGIC_BYTES = 8
 
 
 def is_compressed(path: Path) -> bool:
-    """Tell by its content whether a file is compressed in a way that `open_input` reads."""
+    """Whether the content of a file is compressed in a way that `open_input` reads."""
     with path.open("rb") as stream:
         return _opener(stream) is not None
 

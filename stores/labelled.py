@@ -19,6 +19,7 @@ from stores.errors import InputError
 from stores.exclusion_marks import excluded_targets
 from stores.method_names import meeting_names
 from stores.records import StructureDict, content_hash
+from stores.surfaces import check_version
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -132,15 +133,8 @@ class LabelledSlab:
 def labelled_slabs(store: SurfaceStore, *, with_slabs: bool = True) -> Iterator[LabelledSlab]:
     """Yield the imported slabs and the surfaces of a store with their accepted values, which may be none.
 
-    Parameters
-    ----------
-    with_slabs
-        False leaves out the structures, which are most of what is read.
-
-    Raises
-    ------
-    InputError
-        If a record was written by a newer mgsurf.
+    Without structures, which are most of what is read, unless `with_slabs`. `InputError` if a record was
+    written by a newer mgsurf.
     """
 
     def fields(names: Sequence[str]) -> list[str]:
@@ -172,12 +166,7 @@ def labelled_slabs(store: SurfaceStore, *, with_slabs: bool = True) -> Iterator[
 
 
 def _shared(document: dict[str, Any], kind: str) -> dict[str, Any]:
-    version = document.get("schema_version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise InputError(
-            f"The record {document['id']} in {kind} was written by a newer mgsurf "
-            f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
-        )
+    check_version(document, kind)
     return {
         "record_id": document["id"],
         "kind": kind,
@@ -231,16 +220,8 @@ def heads_of(
 ) -> dict[tuple[str, str], str]:
     """Return the name of the training target of every target and method: one method to each.
 
-    Parameters
-    ----------
-    separate
-        Where a target was computed by several methods, make one of each, named ``target@fingerprint``,
-        instead of refusing.
-
-    Raises
-    ------
-    InputError
-        If a target has labels of several methods.
+    Where a target was computed by several methods, `separate` makes one of each, named
+    ``target@fingerprint``; else that is an `InputError`.
     """
     methods: dict[str, Counter[str]] = defaultdict(Counter)
     for slab in slabs:

@@ -23,7 +23,7 @@ def home_folder() -> Path | None:
 
 
 def expand_user(path: str | Path, where: str = "") -> Path:
-    """Replace a leading ``~`` or ``~name`` by the home folder; `InputError` if there is none.
+    """Replace a leading ``~`` or ``~name`` by the home folder; `InputError` if none is known.
 
     `where` is the option, variable or key of a file that holds the path, for the message.
     """

@@ -272,7 +272,7 @@ class CalculationOutput(_Model):
     """What every engine returns for every calculation (one common schema)."""
 
     status: CalculationStatus = Field(description="ok, unconverged or failed")
-    reason: str = Field(default="", description="One line saying why status is not ok")
+    reason: str = Field(default="", description="Why status is not ok, in one line")
     structure: StructureDict | None = Field(default=None, description="Final structure (A)")
     energy: float | None = Field(
         default=None, description="Total energy extrapolated to zero smearing (eV per cell)"
@@ -319,7 +319,7 @@ def _now() -> datetime:
 class Record(_Model):
     """Fields that every stored record has."""
 
-    id: str = Field(description="Content hash of what was asked for, never of relaxed coordinates")
+    id: str = Field(description="Content hash of the request, never of relaxed coordinates")
     schema_version: int = Field(default=SCHEMA_VERSION, description="Version of the record's layout")
     created_at: datetime = Field(default_factory=_now, description="When the record was written (UTC)")
     formula: str = Field(description="Reduced formula, Mg first, e.g. MgAg, Mg17Al12")
@@ -392,7 +392,7 @@ class Reconstruction(_Model):
 class SurfaceRecord(Record):
     """One facet: a termination of a crystal plane, its surface energy, work function and verdicts."""
 
-    campaign: str = Field(default="", description="Name of the campaign that asked for it first")
+    campaign: str = Field(default="", description="Name of the first campaign that computed it")
     bulk_id: str = Field(
         description="Id of the BulkRecord the slab was cut from; empty for an ingested slab without one"
     )

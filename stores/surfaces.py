@@ -53,28 +53,33 @@ def _document(record: Record) -> dict[str, Any]:
     return {**record.model_dump(mode="json"), "created_at": timestamp(record.created_at)}
 
 
+def check_version(document: Mapping[str, Any], place: str) -> None:
+    """Raise `InputError` if a newer mgsurf wrote a document."""
+    version = document.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise InputError(
+            f"The record {document.get('id')} in {place} was written by a newer mgsurf "
+            f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
+        )
+
+
 def _read(record_class: type[Record], document: dict[str, Any], place: str) -> Record:
     from pydantic import ValidationError
 
-    name, version = document.get("id"), document.get("schema_version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise InputError(
-            f"The record {name} in {place} was written by a newer mgsurf "
-            f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
-        )
+    check_version(document, place)
     try:
         return record_class.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         raise InputError(
-            f"The record {name} in {place} is damaged ({field}: {first['msg']}); remove it and run its "
-            f"campaign again."
+            f"The record {document.get('id')} in {place} is damaged ({field}: {first['msg']}); "
+            "remove it and run its campaign again."
         ) from error
 
 
 class SurfaceStore:
-    """Records, told apart by their content-hash ids; open one with `stores.connections.open_store`.
+    """Records, identified by content hashes; open one with `stores.connections.open_store`.
 
     Writing the same record twice changes nothing. May be used as a context manager.
 
@@ -162,7 +167,7 @@ class SurfaceStore:
     @overload
     def get(self, kind: str, record_id: str) -> Record | None: ...
     def get(self, kind: str | type[Record], record_id: str) -> Record | None:
-        """Return the record of this kind with this id, None if there is none."""
+        """Return the record of this kind with this id, None if not found."""
         return next(self.records(kind, {"id": record_id}, limit=1), None)
 
     def get_calculation(self, calculation_id: str) -> CalculationRecord | None:
@@ -229,7 +234,7 @@ class SurfaceStore:
         skip, limit
             Documents to pass over, and the most to return (0: all).
         collection
-            Another collection to ask.
+            Another collection to search.
 
         Raises
         ------

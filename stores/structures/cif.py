@@ -41,18 +41,10 @@ _NUMBERS = ("_space_group_it_number", "_symmetry_int_tables_number")
 
 @dataclass(eq=False, slots=True)
 class CifCrystal:
-    """An ordered crystal: all atoms of the cell.
+    """An ordered crystal: all atoms of the cell a, b, c (A), alpha, beta, gamma (degrees).
 
-    Attributes
-    ----------
-    cell
-        a, b, c (A), alpha, beta, gamma (degrees).
-    lattice
-        [3, 3], vectors as rows (A), the first along x, the second in the xy plane.
-    numbers
-        [N] int64, atomic numbers.
-    fractional
-        [N, 3].
+    `lattice` [3, 3] has vectors as rows (A), the first along x, the second in the xy plane; `numbers` [N] are
+    atomic numbers, `fractional` [N, 3] coordinates.
     """
 
     cell: tuple[float, ...]

@@ -41,16 +41,9 @@ class OrbitError(ValueError):
 
 @dataclass(eq=False, slots=True)
 class Orbits:
-    """The atoms of a cell.
+    """The atoms of a cell: the site [N] that each is an image of, fractional coordinates [N, 3] in [0, 1).
 
-    Attributes
-    ----------
-    site
-        [N] int64, index of the site that each atom is an image of.
-    fractional
-        [N, 3], in [0, 1).
-    moved
-        By site index: its coordinates on the special position, where rounding had put it beside.
+    `moved` has by site index coordinates on the special position, where rounding had put it beside.
     """
 
     site: NDArray[np.int64]

@@ -121,20 +121,9 @@ _DUMMY = "dum"  # of _atom_site_calc_flag: a site without an atom
 
 @dataclass(eq=False, slots=True)
 class Sites:
-    """Sites of a data block, one for each row.
+    """Sites of a data block: labels, places in the file's list from 1, and atomic numbers [n].
 
-    Attributes
-    ----------
-    names
-        Their labels.
-    rows
-        Their places in the file's list, from 1.
-    numbers
-        [n] int64, atomic numbers.
-    positions
-        [n, 3], fractional coordinates as written.
-    columns
-        The same as text, by axis.
+    `positions` [n, 3] are fractional coordinates as written, `columns` the same as text, by axis.
     """
 
     names: Sequence[str]

@@ -74,16 +74,10 @@ def read_formula(text: str) -> tuple[dict[str, float], ...]:
 
 @dataclass(slots=True)
 class Verdict:
-    """Whether atoms agree with what the file states.
+    """Whether atoms agree with the statements of the file.
 
-    Attributes
-    ----------
-    contradiction
-        Both sides, in words; "" without a contradiction.
-    confirmed
-        The number of atoms in the cell is that which formula and Z, or the density, require.
-    doubt
-        One of Z and density contradicts, but the other one confirms; "" if not.
+    `contradiction` names both sides; `confirmed`: the number of atoms in the cell is that which formula and
+    Z, or the density, require; `doubt`: one of Z and density contradicts, but the other one confirms.
     """
 
     contradiction: str = ""

@@ -137,7 +137,7 @@ MAX_FRACTION = 1e3  # a fractional coordinate beyond is a Cartesian one, or dama
 
 
 def is_structure_file(path: Path) -> bool:
-    """Tell by its name whether a file holds a structure in one of the formats read here."""
+    """Whether the name of a file is that of a structure in one of the formats read here."""
     name = path.name.lower()
     if name == ATOM_INIT:
         return False
@@ -245,7 +245,7 @@ def read_structure(path: str | Path) -> Structure:
     Parameters
     ----------
     path
-        CIF, POSCAR/CONTCAR/.vasp, extended XYZ or pymatgen JSON, told by its name.
+        CIF, POSCAR/CONTCAR/.vasp, extended XYZ or pymatgen JSON, by its name.
 
     Returns
     -------

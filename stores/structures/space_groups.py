@@ -318,16 +318,9 @@ def _without_axes(text: str) -> str:
 
 @dataclass(frozen=True)
 class Statement:
-    """One way in which symmetry is stated.
+    """One way in which symmetry is stated: in words, e.g. "the name 'P 63/m m c'", and its settings.
 
-    Attributes
-    ----------
-    source
-        In words, e.g. "the name 'P 63/m m c'".
-    settings
-        One, or several if it leaves open the origin or the axes.
-    exact
-        Operators, which leave no doubt about axes and origin.
+    There are several if it leaves open the origin or the axes; operators are exact.
     """
 
     source: str
@@ -342,16 +335,10 @@ class Statement:
 
 @dataclass(frozen=True)
 class Symmetry:
-    """The statement that is used, and what speaks against it.
+    """The statement that is used, those that contradict it, and why the atoms must be confirmed, if so.
 
-    Attributes
-    ----------
-    statement
-        Operators, else the Hall symbol, else the name, else the number; identity alone if none is understood.
-    others
-        Statements that contradict it.
-    doubt
-        Why the atoms must be confirmed by formula and Z or density, in words; "" if they need not.
+    Used are operators, else the Hall symbol, else the name, else the number; identity alone if none is
+    understood.
     """
 
     statement: Statement

@@ -32,7 +32,7 @@ def exact_symbol(text: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def symbol_in(label: str, expected: frozenset[str] = frozenset()) -> str | None:
-    """Return the element, ``D`` or ``T`` that a type symbol or site label begins with, None if there is none.
+    """Return the element, ``D`` or ``T`` that a type symbol or site label begins with, else None.
 
     Of ``NI1`` both Ni and N with a suffix are possible: the longer one is taken, unless only the shorter one
     is among the expected elements, those of the file's formula. What follows the symbol (``Ni2+``, ``Mg1A``,

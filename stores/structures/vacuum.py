@@ -153,17 +153,11 @@ def across_slab(found: Sequence[VacuumDirection]) -> VacuumDirection:
 
 @dataclass(frozen=True)
 class VacuumGap:
-    """The widest gap of a cell along one direction, found from its atoms.
+    """The widest gap of a cell along one direction, found from its atoms; lengths in A.
 
-    Attributes
-    ----------
-    bottom, top
-        Heights of the lowest and the highest atom once the slab is made whole (A); `top` may lie above
-        the cell's upper boundary when the slab wraps around it.
-    width
-        From the highest atom to the next image's lowest (A).
-    heights
-        Height of each atom in the whole slab (A), in the order given.
+    `bottom` and `top` are heights of the lowest and the highest atom once the slab is made whole; `top` may
+    lie above the cell's upper boundary when the slab wraps around it. `width` is from the highest atom to the
+    next image's lowest; `heights` are those of the atoms in the whole slab, in the order given.
     """
 
     bottom: float

@@ -27,7 +27,7 @@ from workflows.jobs.calculate import CalculationRequest, calculate, final_struct
 from workflows.jobs.progress import Stage, announce, relative_cost
 from workflows.structures.crystal import bulk_key, crystal_of
 from workflows.structures.elements import ground_state, ground_state_prototype
-from workflows.structures.naming import chemsys, mg_first_formula
+from workflows.structures.naming import mg_first_formula
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,24 +84,13 @@ def relax_bulk(context: RunContext, structure: Structure, provenance: dict[str, 
             text=f"the space group changed from {before.spacegroup_symbol} to {after.spacegroup_symbol}; "
             "facets are indexed in the relaxed cell",
         )
-    composition = relaxed.composition
-    bulk = BulkRecord(
-        id=content_hash({"bulk": calculation.identity["bulk"], "method": calculation.method_fingerprint}),
-        formula=mg_first_formula(composition),
-        chemsys=chemsys(composition),
-        method=calculation.method,
-        method_fingerprint=calculation.method_fingerprint,
-        bulk_key=calculation.identity["bulk"],
+    bulk = bulk_record(
+        content_hash({"bulk": calculation.identity["bulk"], "method": calculation.method_fingerprint}),
+        calculation,
+        output.energy,
+        initial=structure,
+        final=relaxed,
         provenance=Provenance.model_validate(provenance),
-        initial_structure=structure,
-        structure=after.structure,
-        spacegroup_number=after.spacegroup_number,
-        spacegroup_symbol=after.spacegroup_symbol,
-        initial_spacegroup_number=before.spacegroup_number,
-        energy_per_atom=output.energy / len(relaxed),
-        energy_per_formula_unit=output.energy / composition.get_reduced_composition_and_factor()[1],
-        total_magnetization=output.total_magnetization,
-        calculation_id=calculation.id,
     )
     with open_store(context.store) as store:
         known = store.get(BulkRecord, bulk.id)
@@ -109,6 +98,37 @@ def relax_bulk(context: RunContext, structure: Structure, provenance: dict[str, 
             bulk = bulk.model_copy(update={"formation_energy": known.formation_energy})
         store.add(bulk)
     return {"calculation": calculation.model_dump(mode="json"), "bulk": bulk.model_dump(mode="json")}
+
+
+def bulk_record(
+    record_id: str,
+    calculation: CalculationRecord,
+    energy: float,
+    *,
+    initial: Structure,
+    final: Structure,
+    provenance: Provenance,
+) -> BulkRecord:
+    """Return the record of a bulk crystal from its calculation, whose energy (eV) is known."""
+    before, after = crystal_of(initial), crystal_of(final)
+    return BulkRecord(
+        id=record_id,
+        formula=calculation.formula,
+        chemsys=calculation.chemsys,
+        method=calculation.method,
+        method_fingerprint=calculation.method_fingerprint,
+        bulk_key=bulk_key(initial),
+        provenance=provenance,
+        initial_structure=initial,
+        structure=after.structure,
+        spacegroup_number=after.spacegroup_number,
+        spacegroup_symbol=after.spacegroup_symbol,
+        initial_spacegroup_number=before.spacegroup_number,
+        energy_per_atom=energy / len(final),
+        energy_per_formula_unit=energy / final.composition.get_reduced_composition_and_factor()[1],
+        total_magnetization=calculation.output.total_magnetization,
+        calculation_id=calculation.id,
+    )
 
 
 def keep_formation_energy(

@@ -42,7 +42,7 @@ LEAST_ROOM = 65_536
 """What must still fit on the disk (bytes) for a failure to be blamed on the calculation."""
 
 RETRIED = "retried_in_run"
-"""Key of an output's details: the run that tried an unconverged calculation again. No clock tells that."""
+"""Key of an output's details: the run that tried an unconverged calculation again, whatever clocks show."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,13 @@ def calculate(
 ) -> CalculationRecord:
     """Return a calculation from the store, or run the engine and store its output.
 
-    Failed calculations are tried again. Unconverged ones are not, unless the context asks for it: with the
+    Failed calculations are tried again. Unconverged ones are not, unless the context requests it: with the
     same settings they would end the same way.
 
     Returns
     -------
     CalculationRecord
-        Its output's status tells whether the numbers may be used. A crash of the engine gives status failed;
+        Its output's status states whether the numbers may be used. A crash of the engine gives status failed;
         only errors in writing the store are raised.
     """
     engine = context.make_engine()
@@ -136,7 +136,7 @@ def calculate(
                 ),
             )
             if not store.add_unless_better(record):
-                # another process, where locks do not work, has a better answer
+                # another process, where locks do not work, has a better result
                 record = store.get_calculation(calculation_id) or record
                 output = record.output
     if output.status is not CalculationStatus.OK:

@@ -31,7 +31,7 @@ class RunContext:
         Run unconverged calculations again instead of reusing them: after a change of settings that are no
         part of the method, such as the largest number of steps.
     run
-        Name of this run, kept with what it tries again: an unconverged answer that bears it is this run's own
+        Name of this run, kept with what it tries again: an unconverged result that bears it is this run's own
         second attempt, and is not tried a third time by the next job that requests the same.
     """
 
@@ -58,6 +58,6 @@ class RunContext:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> RunContext:
-        """Rebuild a context from `as_dict`; flows that were submitted long ago have a time as `begun`."""
+        """Rebuild a context from `as_dict`; old flows have a time as `begun` in place of `run`."""
         values = {"run" if key == "begun" else key: value for key, value in plain.items()}
         return cls(**{key: value for key, value in values.items() if not key.startswith("@")})

@@ -1,4 +1,4 @@
-"""A start for the DFT relaxation of a slab: the as-cut slab, relaxed by CHGNet where a campaign asks for it.
+"""A start for the DFT relaxation of a slab: the as-cut slab, relaxed by CHGNet where a campaign sets it.
 
 CHGNet's surface energies are 40 to 60 % too low, so that nothing of it but positions to start from is used:
 energies, forces, and the reference of the reconstruction score stay those of DFT and of the as-cut slab. A
@@ -70,17 +70,8 @@ def pre_relax(
 ) -> tuple[Structure, dict[str, Any]]:
     """Relax the free atoms of a slab with CHGNet, or return the slab as it is with the reason.
 
-    What came out once is kept in a folder below `directory`, so that an interrupted calculation
-    resumes from the same start.
-
-    Parameters
-    ----------
-    structure
-        As cut, c along the surface normal.
-    free
-        Whether each atom may move. The others stay exactly where they are.
-    layer_tolerance
-        Atomic planes closer than this are one layer (A).
+    The result is kept in a folder below `directory`, that of the DFT relaxation, so that an interrupted
+    calculation resumes from the same start. Atoms that are not free stay exactly where they are.
 
     Returns
     -------
@@ -93,11 +84,11 @@ def pre_relax(
     metadata: dict[str, Any] = {"method": f"{CHGNET} {MODEL}", "used": False}
     if not any(free):
         return structure, metadata | {"reason": "no atom is free"}
-    answer = _answer(structure, free, directory / FOLDER)
-    metadata |= {key: answer[key] for key in ("steps", "seconds") if key in answer}
-    start, reason = structure, _problem(answer, structure)
+    output = _worker_output(structure, free, directory / FOLDER)
+    metadata |= {key: output[key] for key in ("steps", "seconds") if key in output}
+    start, reason = structure, _problem(output, structure)
     if not reason:
-        start = _moved(structure, free, np.array(answer["positions"]))
+        start = _moved(structure, free, np.array(output["positions"]))
         scores = score_reconstruction(structure, start, free, layer_tolerance)
         metadata["displacement"] = scores.displacement
         verdict = judge_reconstruction(scores)
@@ -108,8 +99,8 @@ def pre_relax(
     return start, metadata | {"used": True}
 
 
-def _answer(structure: Structure, free: Sequence[bool], folder: Path) -> dict[str, Any]:
-    """Return the worker's answer, an earlier one if it is there."""
+def _worker_output(structure: Structure, free: Sequence[bool], folder: Path) -> dict[str, Any]:
+    """Return the worker's output, an earlier one if there is one."""
     task: dict[str, Any] = {
         "model": MODEL,
         "symbols": [site.specie.symbol for site in structure],
@@ -133,12 +124,12 @@ def _answer(structure: Structure, free: Sequence[bool], folder: Path) -> dict[st
         why = f"its process ended with status {code} (see {folder / 'worker.log'})"
     except subprocess.TimeoutExpired:
         why = f"not done in {SECONDS_ALLOWED:g} s (see {folder / 'worker.log'})"
-    answer = _read(folder / "output.json")
-    if answer.get("task_hash") != task["task_hash"]:
-        answer = {"error": why, "task_hash": task["task_hash"]}
+    output = _read(folder / "output.json")
+    if output.get("task_hash") != task["task_hash"]:
+        output = {"error": why, "task_hash": task["task_hash"]}
         # kept too: a second attempt must start where the first one did
-        write_file(folder / "output.json", json.dumps(answer), alone=True)
-    return answer
+        write_file(folder / "output.json", json.dumps(output), alone=True)
+    return output
 
 
 def _run(folder: Path) -> int:
@@ -156,19 +147,19 @@ def _run(folder: Path) -> int:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        answer = read_json(path)
+        output = read_json(path)
     except (OSError, ValueError):
         return {}
-    return answer if isinstance(answer, dict) else {}
+    return output if isinstance(output, dict) else {}
 
 
-def _problem(answer: dict[str, Any], structure: Structure) -> str:
+def _problem(output: dict[str, Any], structure: Structure) -> str:
     """Return why the worker's output cannot be used; empty if it can."""
-    if "error" in answer:
-        return str(answer["error"])
-    if not answer["converged"]:
-        return f"forces still {answer['max_force']:.3f} eV/A after {answer['steps']} steps"
-    positions = np.array(answer["positions"], dtype=float)
+    if "error" in output:
+        return str(output["error"])
+    if not output["converged"]:
+        return f"forces still {output['max_force']:.3f} eV/A after {output['steps']} steps"
+    positions = np.array(output["positions"], dtype=float)
     if positions.shape != (len(structure), 3) or not np.isfinite(positions).all():
         return "its positions are no numbers"
     return ""

@@ -63,18 +63,18 @@ def relax_free_atoms(
 
 
 def main() -> None:
-    """Read the task, run it, and leave the answer in one atomic step."""
+    """Read the task, run it, and leave the output in one atomic step."""
     task = json.loads(Path("input.json").read_text(encoding="utf-8"))
     begin = time.time()
     try:
         atoms = Atoms(task["symbols"], positions=task["positions"], cell=task["cell"], pbc=True)
         calculator = chgnet(task["model"])
-        answer = relax_free_atoms(atoms, task["free"], calculator, task["force_tolerance"], task["max_steps"])
-    except Exception as error:  # noqa: BLE001 -- whatever it is, the parent goes on without
-        answer = {"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
-    answer["seconds"] = time.time() - begin
-    answer["task_hash"] = task["task_hash"]
-    write_file(Path("output.json"), json.dumps(answer), alone=True)
+        output = relax_free_atoms(atoms, task["free"], calculator, task["force_tolerance"], task["max_steps"])
+    except Exception as error:  # noqa: BLE001 -- whatever it is, the parent continues without
+        output = {"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
+    output["seconds"] = time.time() - begin
+    output["task_hash"] = task["task_hash"]
+    write_file(Path("output.json"), json.dumps(output), alone=True)
 
 
 if __name__ == "__main__":

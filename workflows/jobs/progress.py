@@ -31,18 +31,9 @@ class Stage(StrEnum):
 class Event:
     """One announcement.
 
-    Attributes
-    ----------
-    stage
-        What happened.
-    label
-        Which calculation or facet, for people: "MgAg (110) MgAg: slab relax".
-    cost
-        Relative cost of the calculation; only ratios mean something.
-    text
-        One line: reason of a problem, content of a note.
-    seconds
-        Wall time of a finished calculation (s).
+    Its label names a calculation or facet for people ("MgAg (110) MgAg: slab relax"); of costs only ratios
+    mean something; the text is one line: the reason of a problem, the content of a note; seconds are the wall
+    time of a finished calculation.
     """
 
     stage: Stage

@@ -26,11 +26,13 @@ from workflows.jobs.calculate import final_structure
 from workflows.structures.crystal import crystal_of
 from workflows.structures.facets import equivalent_planes
 from workflows.structures.layers import free_atoms
+from workflows.structures.naming import atom_counts
 
 if TYPE_CHECKING:
     from stores.records import CalculationOutput
     from workflows.analysis.surface_energy import SurfaceEnergy
     from workflows.analysis.verdicts import VerdictThresholds
+    from workflows.structures.crystal import Crystal
     from workflows.structures.slabs import SlabSettings, SymmetricSlab
 
 
@@ -98,16 +100,9 @@ def assemble_surface_record(
         bulk_id=bulk_record.id,
         provenance=bulk_record.provenance,
         spacegroup_number=bulk_record.spacegroup_number,
-        miller_index=slab.miller_index,
-        equivalent_planes=_equivalent_planes(bulk_record, slab),
-        termination=slab.termination,
-        termination_label=slab.termination_label,
-        termination_key=slab.termination_key,
-        cut=slab.cut,
-        period=slab.period,
-        n_layers=slab.n_layers,
+        **plane_fields(slab, crystal_of(structure_from_document(bulk_record.structure, bulk_record.id))),
         n_atoms=len(slab.structure),
-        composition={e: int(n) for e, n in slab.structure.composition.get_el_amt_dict().items()},
+        composition=atom_counts(slab.structure.composition),
         thickness=slab.thickness,
         vacuum=slab.vacuum,
         area=slab.area,
@@ -139,9 +134,19 @@ def assemble_surface_record(
     )
 
 
-def _equivalent_planes(bulk: BulkRecord, slab: SymmetricSlab) -> list[tuple[int, int, int]]:
-    crystal = crystal_of(structure_from_document(bulk.structure, f"record {bulk.id}"))
-    return sorted(equivalent_planes(crystal, slab.miller_index))
+def plane_fields(slab: SymmetricSlab, crystal: Crystal) -> dict[str, Any]:
+    """Return the fields of a SurfaceRecord that name the plane and the termination of a slab of a crystal."""
+    names = (
+        "miller_index",
+        "termination",
+        "termination_label",
+        "termination_key",
+        "cut",
+        "period",
+        "n_layers",
+    )
+    fields = {name: getattr(slab, name) for name in names}
+    return fields | {"equivalent_planes": sorted(equivalent_planes(crystal, slab.miller_index))}
 
 
 def result_fields(
@@ -187,7 +192,7 @@ def _gamma(
     reduced = slab.oriented_bulk.composition.get_reduced_composition_and_factor()[0]
     gamma = surface_energy(
         slab_energy=energy,
-        slab_composition={e: int(n) for e, n in slab.structure.composition.get_el_amt_dict().items()},
+        slab_composition=atom_counts(slab.structure.composition),
         area=slab.area,
         bulk_energy=bulk_energy,
         bulk_composition=reduced.get_el_amt_dict(),

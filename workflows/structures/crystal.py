@@ -278,7 +278,7 @@ def bulk_key(structure: Structure) -> str:
     crystal = crystal_of(structure)
     primitive, number = crystal.primitive_structure, crystal.spacegroup_number
     pairs = {
-        # logarithmic bins: a pair sum of distant atoms is small, yet tells crystals apart as well
+        # logarithmic bins: a pair sum of distant atoms is small, yet distinguishes crystals as well
         pair: [_bin(np.log(max(s, 1e-6)), _SUM_GRID) for s in sums]
         for pair, sums in pair_sums(primitive).items()
     }
@@ -310,21 +310,10 @@ def with_symmetry(structure: Structure, name: str, symprec: float | None = None)
 
 
 def symmetrized(structure: Structure, symprec: float) -> tuple[Structure, str]:
-    """Move atoms and cell edges of a crystal to where its symmetry within a tolerance wants them.
+    """Move atoms and cell edges of a crystal to where its symmetry within `symprec` (A) puts them.
 
-    Parameters
-    ----------
-    structure
-        Ordered crystal in any cell.
-    symprec
-        Distance tolerance of the symmetry search (A).
-
-    Returns
-    -------
-    structure
-        The same atoms in the same cell, up to a rotation in space, without their deviations.
-    note
-        One line: space groups before and after, the largest displacement of an atom and strain of an edge.
+    Returns the same atoms in the same cell, up to a rotation in space, without their deviations; and a line
+    with the space groups before and after, the largest displacement of an atom and strain of an edge.
     """
     before, crystal = crystal_of(structure), crystal_of(structure, symprec)
     moved = structure.frac_coords @ crystal.transformation.T + crystal.origin_shift

@@ -1,12 +1,10 @@
-"""Elemental ground states, the zeros of the chemical potentials.
+"""Elemental ground states, the zeros of the chemical potentials, and crystals from Wyckoff positions.
 
 The structure of each element is the one it has at 0 K, or, where that is a matter of tenths of a meV
 and hard to compute, the usual stand-in; every such choice is a comment in the table. Lattice parameters are
 measured ones: J. Donohue, The Structures of the Elements (Wiley, 1974); W. B. Pearson, A Handbook of
 Lattice Spacings and Structures of Metals and Alloys (Pergamon, 1958 and 1967); internal parameters from
 the same and from R. W. G. Wyckoff, Crystal Structures (Interscience, 1963). They start a relaxation.
-
-Crystals from a space group, lattice parameters and occupied Wyckoff positions.
 """
 
 from __future__ import annotations
@@ -33,42 +31,29 @@ _PREFERRED_CHOICES = ("", "2", "H", "b", "b1")
 
 
 @lru_cache(maxsize=64)
-def _operations(spacegroup_number: int) -> tuple[NDArray[Any], NDArray[Any]]:
+def _standard_setting(spacegroup_number: int) -> int:
+    """Return the Hall number of the International Tables' standard setting."""
     import spglib
 
-    halls: dict[str, int] = {}
-    for hall_number in range(1, _N_HALL + 1):
-        group = spglib.get_spacegroup_type(hall_number)
-        if group is not None and group.number == spacegroup_number:
-            halls.setdefault(group.choice, hall_number)
-    hall = next(halls[choice] for choice in _PREFERRED_CHOICES if choice in halls)
-    database = spglib.get_symmetry_from_database(hall)
-    if database is None:
-        raise ValueError(f"spglib knows no space group number {spacegroup_number}")
-    return np.asarray(database["rotations"]), np.asarray(database["translations"])
+    groups = {hall: spglib.get_spacegroup_type(hall) for hall in range(1, _N_HALL + 1)}
+    halls = {g.choice: hall for hall, g in groups.items() if g is not None and g.number == spacegroup_number}
+    return next(halls[choice] for choice in _PREFERRED_CHOICES if choice in halls)
 
 
 def orbit(spacegroup_number: int, position: Sequence[float]) -> NDArray[Any]:
     """Return every position equivalent to one, in the International Tables' standard setting.
 
-    Parameters
-    ----------
-    spacegroup_number
-        1 to 230; origin choice 2, hexagonal axes and unique axis b where there is a choice.
-    position
-        Fractional coordinates, shape (3,).
-
-    Returns
-    -------
-    ndarray, shape (multiplicity, 3)
-        Fractional coordinates in [0, 1).
+    Fractional coordinates in [0, 1), shape (multiplicity, 3); origin choice 2, hexagonal axes and unique axis
+    b where there is a choice.
     """
     return _orbit(spacegroup_number, tuple(float(x) for x in position)).copy()
 
 
 @lru_cache(maxsize=256)
 def _orbit(spacegroup_number: int, position: tuple[float, ...]) -> NDArray[Any]:
-    rotations, translations = _operations(spacegroup_number)
+    from workflows.structures.space_group import operations
+
+    rotations, translations = operations(_standard_setting(spacegroup_number))
     images = (rotations @ np.array(position) + translations) % 1.0
     offsets = images[:, None] - images[None]
     same = np.all(np.abs(offsets - np.round(offsets)) < _SAME_POSITION, axis=2)
@@ -82,19 +67,8 @@ def crystal(
 ) -> Structure:
     """Build the conventional cell of an orthorhombic, tetragonal, hexagonal or cubic crystal.
 
-    Parameters
-    ----------
-    spacegroup_number
-        16 to 230; trigonal groups on hexagonal axes.
-    lattice_parameters
-        a, b, c (A); b is ignored from tetragonal upwards, c in cubic groups.
-    sites
-        Element and fractional coordinates of one atom of each orbit.
-
-    Returns
-    -------
-    Structure
-        Conventional cell, sites in the order given.
+    Trigonal groups are on hexagonal axes. Of a, b, c (A) b is ignored from tetragonal upwards, c in cubic
+    groups. `sites` has element and fractional coordinates of one atom of each orbit.
     """
     from pymatgen.core.lattice import Lattice
     from pymatgen.core.structure import Structure as PymatgenStructure

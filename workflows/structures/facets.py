@@ -150,7 +150,7 @@ def axes_note(crystal: Crystal, planes: Iterable[Miller], name: str) -> list[str
 
 
 def _has_hexagonal_axes(crystal: Crystal) -> bool:
-    """Tell whether the cell as given has a = b, c along the normal and 120 degrees between a and b."""
+    """Whether the cell as given has a = b, c along the normal and 120 degrees between a and b."""
     rows = crystal.transformation.T @ crystal.lattice
     metric = rows @ rows.T
     a2 = metric[0, 0]

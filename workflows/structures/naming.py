@@ -76,10 +76,15 @@ def chemsys(composition: Composition | Mapping[str, float] | str) -> str:
     return "-".join(sorted(_amounts(composition)))
 
 
+def atom_counts(composition: Composition) -> dict[str, int]:
+    """Return the whole numbers of atoms by element symbol."""
+    return {symbol: int(n) for symbol, n in composition.get_el_amt_dict().items()}
+
+
 def format_miller(miller_index: Sequence[int]) -> str:
     """Write a Miller index in parentheses: ``(10-1)``; with spaces if an index has two digits.
 
-    (000) stands for a plane that could not be told and is written ``(?)``.
+    (000) stands for a plane that is not known and is written ``(?)``.
     """
     if not any(miller_index):
         return "(?)"

@@ -25,7 +25,7 @@ TOLERANCE = 1e-4
 """Two heights closer than this (in lattice planes) are the same; positions are symmetrised beforehand."""
 
 COPLANAR = 1e-3
-"""Atoms closer than this along the normal (A) lie in one plane whatever `layer_tolerance` says."""
+"""Atoms closer than this along the normal (A) lie in one plane whatever `layer_tolerance` is."""
 
 ROUNDING = 1e-7
 """Lengths (A) that symmetry makes equal agree to this."""
@@ -163,7 +163,7 @@ def plane_of(crystal: Crystal, miller_index: tuple[int, int, int]) -> Plane:
     coordinates -= np.floor(coordinates + TOLERANCE)
 
     images = h @ crystal.rotations  # how u transforms: h.(W x + w) = (h W).x + h.w
-    # translations of space-group operations are multiples of 1/24, hence so is h.w
+    # translations of space-group operations are multiples of 1/24, and so is h.w
     in_24ths = np.rint(crystal.translations * 24).astype(int) @ h
     shifts, reversals = (
         sorted({Fraction(int(t), 24) / delta % 1 for t in in_24ths[(images == sign * h).all(axis=1)]})

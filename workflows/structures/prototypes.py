@@ -258,15 +258,8 @@ _BY_NAME: dict[str, Prototype] = {
 def prototype(name: str | Prototype) -> Prototype:
     """Look a structure type up by Strukturbericht symbol, compound or common name.
 
-    Parameters
-    ----------
-    name
-        For example ``L1_0``, ``L10``, ``D0_19``, ``CsCl``, ``fluorite``.
-
-    Raises
-    ------
-    InputError
-        If no type has that name; the message lists those that exist.
+    For example ``L1_0``, ``L10``, ``D0_19``, ``CsCl``, ``fluorite``; the `InputError` for another name lists
+    those that exist.
     """
     if isinstance(name, Prototype):
         return name
@@ -284,13 +277,9 @@ def decorate(
 
     Parameters
     ----------
-    name
-        Structure type, see `prototype`.
     elements
         Elements on slots A and B, in the order of the type's formula (C14 is MgZn2: ``("Mg", "Zn")``), or
         a mapping ``{"A": "Mg", "B": "Zn"}``.
-    swap
-        Put the first element on B and the second on A.
 
     Returns
     -------
@@ -326,30 +315,11 @@ def decorate(
 
 
 def structure_for(formula: str, name: str | Prototype, *, swap: bool = False) -> Structure:
-    """Decorate a structure type so that a given formula results.
+    """Decorate a structure type, see `prototype`, so that a given formula results.
 
-    The amounts decide which element takes which slot. Where they do not (1:1 types) the element written
-    first takes slot A; `swap` exchanges them. That matters for B33 only: in the other 1:1 types both
-    decorations are the same crystal.
-
-    Parameters
-    ----------
-    formula
-        For example ``MgZn2``.
-    name
-        Structure type, see `prototype`.
-    swap
-        Exchange the elements of a 1:1 type.
-
-    Returns
-    -------
-    Structure
-        As `decorate`.
-
-    Raises
-    ------
-    InputError
-        If the formula is no formula, or does not fit the type.
+    The amounts decide which element takes which slot. Where they do not (1:1 types) the element written first
+    takes slot A; `swap` exchanges them. That matters for B33 only: in the other 1:1 types both decorations
+    are the same crystal. `InputError` if the formula is none, or does not fit the type.
     """
     from pymatgen.core.composition import Composition
 

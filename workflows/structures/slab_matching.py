@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import spglib
 from pymatgen.core import Lattice, Structure
 
+from stores.structures.vacuum import find_vacuum
 from workflows.structures.facets import Miller, distinct_facets
 from workflows.structures.planes import plane_of
 from workflows.structures.slabs import slabs_like
+from workflows.structures.space_group import found_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,14 +46,8 @@ half of it, another stacking of the same layers lies beyond twice of it."""
 class SlabMatch:
     """A plane and termination that a slab shows.
 
-    Attributes
-    ----------
-    slab
-        The ideal slab, cut from the bulk, in its primitive in-plane cell.
-    strain
-        Largest relative difference of in-plane lengths.
-    distance
-        Root mean square distance of the atoms from their ideal places (A).
+    `slab` is the ideal slab in its primitive in-plane cell, `strain` the largest relative difference of
+    in-plane lengths, `distance` the root mean square distance of the atoms from their ideal places (A).
     """
 
     slab: SymmetricSlab
@@ -128,9 +123,7 @@ def _shortest(primitive: NDArray[np.float64]) -> float:
 def _candidates(slab: Structure, plane: Plane) -> list[SymmetricSlab]:
     """Symmetric slabs of the plane with the slab's composition per area and about its thickness."""
     height = slab.lattice.c
-    u = np.sort(slab.frac_coords[:, 2] % 1.0)
-    gap = float(np.diff(u, append=u[0] + 1.0).max()) * height
-    thickness = height - gap
+    thickness = height - find_vacuum(slab.frac_coords[:, 2] * height, height).width
     amounts = slab.composition.get_el_amt_dict()
     area = abs(np.linalg.det(slab.lattice.matrix[:2, :2]))
     kept = []
@@ -205,7 +198,7 @@ def upright_order(structure: Structure, axis: int) -> tuple[int, int, int]:
 def asymmetry(slab: Structure, free: Sequence[bool] | None = None) -> str:
     """Return in one line why the two sides of a slab differ; empty if they do not.
 
-    They are equal if an operation that reverses the normal maps the slab onto itself. `free` tells whether
+    They are equal if an operation that reverses the normal maps the slab onto itself. `free` states whether
     each atom was free to relax: the sides must agree in this too.
     """
     labels = _labels(slab, None)
@@ -224,18 +217,8 @@ def _labels(slab: Structure, free: Sequence[bool] | None) -> list[int]:
 def _is_symmetric(slab: Structure, labels: list[int]) -> bool:
     cell = (slab.lattice.matrix.tolist(), slab.frac_coords.tolist(), labels)
     for precision in (SYMMETRY_TOLERANCE, SYMMETRY_TOLERANCE / 3, SYMMETRY_TOLERANCE / 10):
-        rotations = _rotations(cell, precision)
+        found = found_by(spglib.get_symmetry, cell, symprec=precision)
         # c stands on a and b, so that an operation reverses the normal if it takes c to -c
-        if any((rotation[2] == (0, 0, -1)).all() for rotation in rotations):
+        if found is not None and any((r[2] == (0, 0, -1)).all() for r in np.asarray(found["rotations"])):
             return True
     return False
-
-
-def _rotations(cell: Any, precision: float) -> NDArray[np.int64]:
-    with warnings.catch_warnings():  # old versions of spglib return None, new ones raise
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
-            found = spglib.get_symmetry(cell, symprec=precision)
-        except spglib.SpglibError:
-            found = None
-    return np.empty((0, 3, 3), dtype=np.int64) if found is None else np.asarray(found["rotations"])

@@ -350,18 +350,9 @@ def _count_facet(plane: Plane, settings: SlabSettings) -> FacetCount:
 def slabs_like(
     plane: Plane, thickness: float, slack: float, height: float, layer_tolerance: float = 0.1
 ) -> list[SymmetricSlab]:
-    """Cut every symmetric slab of a plane whose thickness lies near a given one.
+    """Cut every symmetric slab of a plane, not polar, whose thickness lies within `slack` of a given one (A).
 
-    Parameters
-    ----------
-    plane
-        A plane that is not polar.
-    thickness, slack
-        Wanted distance from the lowest to the highest atom, and the largest difference (A).
-    height
-        Of the cell along the normal (A): each slab gets the rest as vacuum.
-    layer_tolerance
-        Atomic planes closer than this are one layer (A).
+    `height` is that of the cell along the normal (A): each slab gets the rest as vacuum.
     """
     cuts, _ = plane.cuts(layer_tolerance)
     oriented_bulk = _oriented_bulk(plane)

@@ -22,10 +22,12 @@ import spglib
 
 from workflows.structures.tolerances import ANGLE_TOLERANCE, SYMPREC
 
-# spglib's C code writes to stderr where a search does not succeed, which callers answer
+# spglib's C code writes to stderr where a search does not succeed, which callers handle
 os.environ.setdefault("SPGLIB_WARNING", "OFF")
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
@@ -42,10 +44,15 @@ def search(structure: Structure, symprec: float) -> Any:
     angle = ANGLE_TOLERANCE if symprec == SYMPREC else -1.0
     numbers = [site.specie.Z for site in structure]
     cell = (structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), numbers)
-    with warnings.catch_warnings():  # old versions of spglib return None, new ones raise
+    return found_by(spglib.get_symmetry_dataset, cell, symprec=symprec, angle_tolerance=angle)
+
+
+def found_by(search: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Return what a search of spglib finds, None if nothing: old versions return None, new ones raise."""
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            return spglib.get_symmetry_dataset(cell, symprec=symprec, angle_tolerance=angle)
+            return search(*arguments, **options)
         except spglib.SpglibError:
             return None
 
@@ -55,7 +62,7 @@ def dataset_of(structure: Structure, symprec: float = SYMPREC) -> Any:
 
     A wide tolerance can misplace the origin by as much, and then the idealised atoms too; and it leaves open
     which of two cell edges of nearly one length is the shorter (monoclinic, triclinic). Where a hundredth of
-    the tolerance gives the same space group, that answer is the more accurate one.
+    the tolerance gives the same space group, that one is the more accurate.
     """
     loose = search(structure, symprec)
     if loose is None:

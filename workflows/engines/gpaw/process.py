@@ -121,9 +121,9 @@ def default_ranks(n_kpoints: int) -> int:
     InputError
         If the setting is no positive integer.
     """
-    from stores.settings import load_settings
+    from stores.settings_file import resolve_ranks
 
-    return max(1, min(load_settings().ranks or physical_cores(), n_kpoints))
+    return max(1, min(resolve_ranks() or physical_cores(), n_kpoints))
 
 
 def mpi_environment(base: dict[str, str]) -> dict[str, str]:

@@ -161,20 +161,20 @@ def chains(runs: Iterable[FinishedRun]) -> list[RunChain]:
     """Join each static run with the relaxation whose final geometry it starts from.
 
     Of several relaxations that end in the same place the one in the nearest folder counts, the last one if
-    they go on from each other. Those of a slab that a later one goes on from are no chains of their own.
+    they continue each other. Those of a slab that a later one continues are no chains of their own.
     """
     runs = list(runs)
     relaxations = [run for run in runs if run.is_relaxation and not run.failed]
     earlier = {run: _earlier(run, runs) for run in runs if run.is_relaxation}
-    gone_on_with = {before for chain in earlier.values() for before in chain}
-    used = {run.directory for run in gone_on_with}
+    continued = {before for chain in earlier.values() for before in chain}
+    used = {run.directory for run in continued}
     found = []
     for run in runs:
         if run.is_relaxation:
             continue
         fits = [r for r in relaxations if r.is_slab == run.is_slab and _continues(r, run)]
         fits.sort(
-            key=lambda r: (r in gone_on_with, r.output.status is not CalculationStatus.OK, *_nearness(r, run))
+            key=lambda r: (r in continued, r.output.status is not CalculationStatus.OK, *_nearness(r, run))
         )
         before = earlier[fits[0]] if fits else ()
         found.append(RunChain(run, fits[0] if fits else None, before))
@@ -185,7 +185,7 @@ def chains(runs: Iterable[FinishedRun]) -> list[RunChain]:
 
 
 def one_each(found: Iterable[RunChain]) -> tuple[list[RunChain], list[str]]:
-    """Keep one chain of each slab that several static runs follow, and say which were left out.
+    """Keep one chain of each slab that several static runs follow, with a line on each that is left out.
 
     Such runs are made for different ends: energy, potential, bands. The one with the relaxation's settings
     and a potential is kept, then the one with the densest mesh.
@@ -218,15 +218,15 @@ def _nearness(relaxation: FinishedRun, run: FinishedRun) -> tuple[int, str]:
 
 
 def _earlier(run: FinishedRun, runs: Sequence[FinishedRun]) -> tuple[FinishedRun, ...]:
-    """Return the relaxations of a slab that this one goes on from, the oldest first."""
+    """Return the relaxations of a slab that this one continues, the oldest first."""
     found: list[FinishedRun] = [run]
-    while options := [r for r in runs if r not in found and _goes_on(r, found[0])]:
+    while options := [r for r in runs if r not in found and _continues_slab(r, found[0])]:
         found.insert(0, min(options, key=lambda r: _nearness(r, found[0])))
     return tuple(found[:-1])
 
 
-def _goes_on(one: FinishedRun, other: FinishedRun) -> bool:
-    """Tell whether a relaxation of a slab starts where another one, stopped or coarser, ended."""
+def _continues_slab(one: FinishedRun, other: FinishedRun) -> bool:
+    """Whether a relaxation of a slab starts where another one, stopped or coarser, ended."""
     better = one.output.status is CalculationStatus.OK and other.output.status is not CalculationStatus.OK
     return (
         (one.is_slab and one.is_relaxation and other.is_slab)
@@ -374,6 +374,6 @@ def _is_output(name: str) -> bool:
 
 
 def _is_not_read(name: str) -> bool:
-    """Tell whether a name is that of a file of VASP that is not read here, such as WAVECAR."""
+    """Whether a name is that of a file of VASP that is not read here, such as WAVECAR."""
     plain = name.split(".")[0]
     return plain.isupper() and plain.isalpha() and not _is_output(name)

@@ -68,11 +68,6 @@ def plan(
         `directory` serve as references.
     tick
         Called with the folder, its number and how many there are, before each is read.
-
-    Raises
-    ------
-    InputError
-        If nothing is given, the folder or the file cannot be read, or no VASP calculation is there.
     """
     sources = _sources(directory, pairs_file)
     return _read(sources, pairs_file, tick)

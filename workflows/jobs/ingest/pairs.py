@@ -39,17 +39,7 @@ SAME_CRYSTAL = 0.01
 
 @dataclass(frozen=True)
 class PairLine:
-    """One line of a file of pairs.
-
-    Attributes
-    ----------
-    number
-        Of the line in the file, for messages.
-    bulk, slab
-        Folders.
-    references
-        Folders of elements.
-    """
+    """One line of a file of pairs: its number in the file, and folders of bulk, slab and elements."""
 
     number: int
     bulk: Path
@@ -59,22 +49,16 @@ class PairLine:
 
 @dataclass(frozen=True)
 class Pair:
-    """A slab with what its energy is compared with.
+    """A slab with the bulk and elements that its energy is compared with.
 
     Attributes
     ----------
-    slab
-        Its runs.
-    bulk
-        None if none was found.
-    references
-        Bulk of each element that is known.
+    slab, bulk, references
+        Runs of the slab, of the bulk if one was found, and of the bulk of each element that is known.
     match
         The plane and termination of the bulk that the slab shows; None if none fits.
-    asymmetric
-        Why the sides differ; empty if they do not.
-    reason
-        Why there is no bulk; empty if there is.
+    asymmetric, reason
+        Why the sides differ, and why there is no bulk; empty if not so.
     """
 
     slab: RunChain
@@ -230,7 +214,7 @@ def _accuracy(bulk: RunChain) -> tuple[bool, int, str]:
 
 
 def same_in_plane(slab: RunChain, bulk: RunChain) -> bool:
-    """Tell whether the bulk cell has the slab's in-plane cell as its a and b (an oriented unit cell)."""
+    """Whether the bulk cell has the slab's in-plane cell as its a and b (an oriented unit cell)."""
     ours, theirs = (chain.last.final.lattice.matrix[:2] for chain in (slab, bulk))
     one, other = (
         [np.linalg.norm(m[0]), np.linalg.norm(m[1]), np.linalg.norm(m[0] - m[1])] for m in (ours, theirs)

@@ -25,14 +25,14 @@ from workflows.analysis.reconstruction import score_reconstruction
 from workflows.analysis.surface_energy import SurfaceEnergy, reference_element, surface_energy
 from workflows.analysis.verdicts import calculation_problems, judge_surface_energy, judge_work_function
 from workflows.analysis.work_function import WorkFunction, work_function
+from workflows.jobs.bulk import bulk_record
 from workflows.jobs.ingest.runs import SOURCE, calculation_of, provenance_of
 from workflows.jobs.ingest.settings import differences
-from workflows.jobs.surface_record import result_fields
-from workflows.structures.crystal import bulk_key, crystal_of
+from workflows.jobs.surface_record import plane_fields, result_fields
+from workflows.structures.crystal import crystal_of
 from workflows.structures.elements import ground_state_prototype
-from workflows.structures.facets import equivalent_planes
 from workflows.structures.layers import atomic_layers
-from workflows.structures.naming import chemsys, mg_first_formula
+from workflows.structures.naming import atom_counts, mg_first_formula
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,25 +52,13 @@ def bulk_of(chain: RunChain) -> BulkRecord:
     if energy is None:
         raise InputError(f"{run.directory}: no energy; {run.output.reason or 'run it again'}")
     calculation = calculation_of(run)
-    before, after = crystal_of(chain.first.initial), crystal_of(run.final)
-    composition = run.initial.composition
-    return BulkRecord(
-        id=content_hash({"bulk": calculation.id, "source": SOURCE}),
-        formula=mg_first_formula(composition),
-        chemsys=chemsys(composition),
-        method=calculation.method,
-        method_fingerprint=calculation.method_fingerprint,
-        bulk_key=bulk_key(chain.first.initial),
+    return bulk_record(
+        content_hash({"bulk": calculation.id, "source": SOURCE}),
+        calculation,
+        energy,
+        initial=chain.first.initial,
+        final=run.final,
         provenance=provenance_of(chain),
-        initial_structure=chain.first.initial,
-        structure=after.structure,
-        spacegroup_number=after.spacegroup_number,
-        spacegroup_symbol=after.spacegroup_symbol,
-        initial_spacegroup_number=before.spacegroup_number,
-        energy_per_atom=energy / len(run.initial),
-        energy_per_formula_unit=energy / composition.get_reduced_composition_and_factor()[1],
-        total_magnetization=run.output.total_magnetization,
-        calculation_id=calculation.id,
     )
 
 
@@ -164,7 +152,7 @@ def surface_of(pair: Pair) -> tuple[SurfaceRecord, list[Record]]:
         spacegroup_number=bulk.spacegroup_number if bulk else 0,
         **naming,
         n_atoms=len(initial),
-        composition={e: int(n) for e, n in initial.composition.get_el_amt_dict().items()},
+        composition=atom_counts(initial.composition),
         thickness=vacuum.top - vacuum.bottom,
         vacuum=vacuum.width,
         area=_area(initial),
@@ -244,7 +232,7 @@ def _gamma(
         return None, pair.reason or "the bulk could not be used", {}
     if slab.output.energy is None:
         return None, "the energy of the slab is missing", {}
-    amounts = {e: int(n) for e, n in slab.initial.composition.get_el_amt_dict().items()}
+    amounts = atom_counts(slab.initial.composition)
     reduced = pair.bulk.last.initial.composition.get_reduced_composition_and_factor()[0].get_el_amt_dict()
     used = dict(pair.references)
     stoichiometric = len({amounts.get(e, 0) / n for e, n in reduced.items()}) == 1
@@ -317,18 +305,7 @@ def _strain(pair: Pair) -> list[str]:
 def _naming(pair: Pair, initial: Structure) -> dict[str, Any]:
     """Plane and termination, or what stands for them where they are not known."""
     if pair.match is not None and pair.bulk is not None:
-        slab = pair.match.slab
-        planes = equivalent_planes(crystal_of(pair.bulk.last.final), slab.miller_index)
-        return {
-            "miller_index": slab.miller_index,
-            "equivalent_planes": sorted(planes),
-            "termination": slab.termination,
-            "termination_label": slab.termination_label,
-            "termination_key": slab.termination_key,
-            "cut": slab.cut,
-            "period": slab.period,
-            "n_layers": slab.n_layers,
-        }
+        return plane_fields(pair.match.slab, crystal_of(pair.bulk.last.final))
     layers = [_layer_formula(initial, layer) for layer in atomic_layers(initial)]
     bottom, top = layers[0], layers[-1]
     return {

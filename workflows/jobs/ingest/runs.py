@@ -35,24 +35,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
-    """One VASP run.
+    """One VASP run: its folder, output and settings, and the geometry it began with (A).
 
-    Attributes
-    ----------
-    directory
-        Its folder.
-    output
-        What came out; structures of slabs have c along the normal.
-    settings
-        What it was computed with.
-    initial
-        Geometry it began with (A); of a slab with c along the normal.
-    free
-        Whether each atom was free to move.
-    is_slab
-        Whether the cell holds vacuum along one direction.
-    is_relaxation
-        Whether atoms moved.
+    Structures of slabs have c along the normal. `free` marks atoms that were free to move; a slab is a cell
+    that holds vacuum along one direction; in a relaxation atoms moved.
     """
 
     directory: Path

@@ -69,7 +69,7 @@ def _tag_differences(ours: VaspSettings, theirs: VaspSettings) -> list[tuple[str
 
 
 def _is_of_version(name: str, ours: VaspSettings, theirs: VaspSettings) -> bool:
-    """Tell whether a tag is known to one VASP only, which chose its value by itself."""
+    """Whether a tag is known to one VASP only, which chose its value by itself."""
     without = [s for s in (ours, theirs) if name not in s.tags.values]
     given = name in ours.tags.given | theirs.tags.given
     unknown = name not in ours.tags.defaults and name not in theirs.tags.defaults
@@ -92,7 +92,7 @@ def _smearing(settings: VaspSettings) -> str:
 
 
 def _is_magnetic(run: FinishedRun) -> bool:
-    """Tell whether a run has a moment, or may have one that neither OUTCAR nor OSZICAR names."""
+    """Whether a run has a moment, or may have one that neither OUTCAR nor OSZICAR names."""
     sites, total = run.output.site_magnetizations, run.output.total_magnetization
     if sites:
         return max(map(abs, sites)) > SMALL_MOMENT
