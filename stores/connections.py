@@ -18,7 +18,8 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +32,6 @@ from stores.secrets import masked, remember_address, userinfo
 if TYPE_CHECKING:
     from jobflow import JobStore
 
-    from stores.backends.sqlite import DocumentTable
-    from stores.backends.sqlite_file import Database
     from stores.surfaces import SurfaceStore
 
 DEFAULT_FILE = "mgsurf.sqlite"
@@ -137,31 +136,8 @@ def open_store(uri: str, *, must_exist: bool = False) -> SurfaceStore:
     """
     from stores.surfaces import LOOP_COLLECTIONS, RECORD_COLLECTIONS, SurfaceStore
 
-    place, names = parse_uri(uri), (*RECORD_COLLECTIONS, *LOOP_COLLECTIONS)
-    if place.kind == "sqlite":
-        from stores.backends.sqlite_file import Database
-
-        if must_exist and not Path(place.target).exists():
-            raise InputError(f"There is no store at {place.target}; {_other_stores(Path(place.target))}.")
-        database = Database(place.target, only_reads=must_exist)
-        database.connection()  # a wrong file is refused here, not at the first query
-        tables = {name: _table(database, name, LAYOUTS[name]) for name in names}
-        return SurfaceStore(f"sqlite:///{place.target}", tables, database.write)
-    if place.kind == "folder":
-        from stores.backends.folder import Folder, FolderCollection
-
-        folder = Folder(Path(place.target), must_exist=must_exist)
-        folders = {name: FolderCollection(folder, name, LAYOUTS[name]) for name in names}
-        return SurfaceStore(f"folder://{folder.root}", folders)
-
-    from stores.backends.mongo import MongoCollection
-
-    mongo = _mongo_database(place, must_exist=must_exist)
-    collections = {
-        name: MongoCollection(mongo[name], LAYOUTS[name], masked(uri), shared=place.kind == "memory")
-        for name in names
-    }
-    return SurfaceStore(masked(uri), collections)
+    layouts = {name: LAYOUTS[name] for name in (*RECORD_COLLECTIONS, *LOOP_COLLECTIONS)}
+    return SurfaceStore(*_opened(uri, layouts, must_exist=must_exist))
 
 
 def open_collection(uri: str, collection: str, key: str | Sequence[str] | None = None) -> Collection:
@@ -170,23 +146,43 @@ def open_collection(uri: str, collection: str, key: str | Sequence[str] | None =
     `key` has the fields that identify documents; None for the collection's own, ``id`` if it is not known.
     Errors are those of `open_store`.
     """
-    place, layout = parse_uri(uri), layout_of(collection, key)
+    return _opened(uri, {collection: layout_of(collection, key)})[1][collection]
+
+
+def _opened(
+    uri: str, layouts: Mapping[str, CollectionLayout], *, must_exist: bool = False
+) -> tuple[str, Mapping[str, Collection], Callable[[], AbstractContextManager[Any]] | None]:
+    """Return the URI without password, the collections and, where there is such a thing, the transaction."""
+    place = parse_uri(uri)
     if place.kind == "sqlite":
+        from stores.backends.sqlite import DocumentTable
         from stores.backends.sqlite_file import Database
 
-        database = Database(place.target)
-        database.connection()
-        return _table(database, collection, layout)
+        if must_exist and not Path(place.target).exists():
+            raise InputError(f"There is no store at {place.target}; {_other_stores(Path(place.target))}.")
+        database = Database(place.target, only_reads=must_exist)
+        database.connection()  # a wrong file is refused here, not at the first query
+        tables = {
+            name: DocumentTable(
+                database, name, layout.key, layout.indexed, layout.heavy, skip_damaged=layout.skip_damaged
+            )
+            for name, layout in layouts.items()
+        }
+        return f"sqlite:///{place.target}", tables, database.write
     if place.kind == "folder":
         from stores.backends.folder import Folder, FolderCollection
 
-        return FolderCollection(Folder(Path(place.target)), collection, layout)
+        folder = Folder(Path(place.target), must_exist=must_exist)
+        folders = {name: FolderCollection(folder, name, layout) for name, layout in layouts.items()}
+        return f"folder://{folder.root}", folders, None
 
     from stores.backends.mongo import MongoCollection
 
-    return MongoCollection(
-        _mongo_database(place)[collection], layout, masked(uri), shared=place.kind == "memory"
-    )
+    mongo, shown, shared = _mongo_database(place, must_exist=must_exist), masked(uri), place.kind == "memory"
+    collections = {
+        name: MongoCollection(mongo[name], layout, shown, shared=shared) for name, layout in layouts.items()
+    }
+    return shown, collections, None
 
 
 def open_job_store(uri: str) -> JobStore:
@@ -234,14 +230,6 @@ def open_job_store(uri: str) -> JobStore:
     job_store = CheckedJobStore(stores[0], additional_stores={"data": stores[1]})
     job_store.connect()
     return job_store
-
-
-def _table(database: Database, name: str, layout: CollectionLayout) -> DocumentTable:
-    from stores.backends.sqlite import DocumentTable
-
-    return DocumentTable(
-        database, name, layout.key, layout.indexed, layout.heavy, skip_damaged=layout.skip_damaged
-    )
 
 
 def _mongo_database(place: Place, *, must_exist: bool = False) -> Any:
