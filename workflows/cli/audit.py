@@ -13,14 +13,7 @@ import typer
 
 from stores.errors import InputError, counted, install_command
 from workflows.cli.console import print_csv, print_note, print_table, print_text
-from workflows.cli.options import (
-    FIGURES,
-    MethodOption,
-    OutputFile,
-    QuietOption,
-    StoreOption,
-    TableFormat,
-)
+from workflows.cli.options import FIGURES, MethodOption, OutputFile, QuietOption, StoreOption, TableFormat
 from workflows.cli.typer_app import LOOK, app
 from workflows.report.table import Column, Table
 
@@ -243,18 +236,14 @@ def _draw(output: Path, audits: Sequence[Audit], findings: Sequence[Finding]) ->
     save(audit_figure(drawn, [point for audit in audits for point in audit.backdrop]), output)
 
 
-def _size(finding: Finding) -> str:
-    symbol, unit, digits = SYMBOLS[finding.target]
-    return f"{symbol} {finding.size:+.{digits}f} {unit}"
-
-
 def finding_table(findings: Sequence[Finding], title: str, style: str) -> Table:
     """Table of labels that contradict others."""
     columns = [Column("compound"), Column("check"), Column("size"), Column("facets", right=True)]
     table = Table([*columns, Column("reason", wrap=True, room=24)], title, style)
     for finding in findings:
-        cells = (finding.formula, finding.check, _size(finding), str(finding.compared), finding.reason)
-        table.add_row(*cells)
+        symbol, unit, digits = SYMBOLS[finding.target]
+        size = f"{symbol} {finding.size:+.{digits}f} {unit}"
+        table.add_row(finding.formula, finding.check, size, str(finding.compared), finding.reason)
     return table
 
 

@@ -47,8 +47,7 @@ def export(
     filters: SurfaceFilter,
     target: OutputFile,
     relaxed: Annotated[
-        bool,
-        typer.Option("--relaxed", help="The relaxed slabs, not those as cut.", rich_help_panel=OUTPUT),
+        bool, typer.Option("--relaxed", help="The relaxed slabs, not those as cut.", rich_help_panel=OUTPUT)
     ] = False,
     include_rejected: Annotated[
         bool,

@@ -125,8 +125,7 @@ class SurfaceFilter:
         ),
     ] = None
     raw: Annotated[
-        str | None,
-        _filter("--filter", metavar="JSON", help="Raw Mongo filter, joined to the others by AND."),
+        str | None, _filter("--filter", metavar="JSON", help="Raw Mongo filter, joined to the others by AND.")
     ] = None
     labels: Annotated[bool, _filter("--labels", help="Also slabs brought in by mgsurf import.")] = False
 

@@ -13,6 +13,7 @@ import typer
 
 from stores.errors import InputError, StoreError
 from stores.secrets import masked, remember_address
+from workflows.cli.console import print_note
 from workflows.cli.typer_app import SETUP, app
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ def init_hpc(
     user: Annotated[str | None, typer.Option(help="Name on that host.")] = None,
     worker: Annotated[str, typer.Option(metavar="NAME", help="Name of the worker.")] = "queue",
     light_worker: Annotated[
-        bool,
-        typer.Option("--light-worker", help="Also a worker beside the queue, for lightweight jobs."),
+        bool, typer.Option("--light-worker", help="Also a worker beside the queue, for lightweight jobs.")
     ] = False,
     prepare: Annotated[
         list[str] | None,
@@ -80,36 +80,28 @@ def init_hpc(
 
     resources = asdict(queue)
     folder = projects_folder()
-    ask = _asker(sys.stdin.isatty() and sys.stdout.isatty())
     missing = not (name and scheduler and work_dir and mongodb)
-    name = _name(name) if name else ask("NAME", "Name of the project", "cluster", _name)
-    scheduler = (
-        _scheduler(scheduler)
-        if scheduler
-        else ask("--scheduler", "Scheduler (slurm, pbs, sge)", "slurm", _scheduler)
-    )
+    name = _answer(name, "NAME", "Name of the project", "cluster", _name)
+    scheduler = _answer(scheduler, "--scheduler", "Scheduler (slurm, pbs, sge)", "slurm", _scheduler)
     if missing and host is None:
-        host = ask("--host", "Host of the queue, reached by ssh (empty: this machine)", "") or None
+        words = "Host of the queue, reached by ssh (empty: this machine)"
+        host = _answer(None, "--host", words, "", optional=True) or None
     shared = "Folder for jobs, on a file system that all nodes share"
-    work_dir = _work_dir(work_dir) if work_dir else ask("--work-dir", shared, None, _work_dir)
-    mongodb = (
-        _mongodb(mongodb)
-        if mongodb
-        else ask("--mongodb", "MongoDB", f"mongodb://localhost:27017/{name}", _mongodb)
-    )
+    work_dir = _answer(work_dir, "--work-dir", shared, None, _work_dir)
+    mongodb = _answer(mongodb, "--mongodb", "MongoDB", f"mongodb://localhost:27017/{name}", _mongodb)
     if missing:
-        for key, words in (
-            ("partition", "Partition or queue (empty: the scheduler's default)"),
-            ("account", "Account (empty: none)"),
-            ("tasks_per_node", "MPI ranks on each node"),
-            ("walltime", "Walltime of a job unless a campaign says otherwise"),
+        for key, words, default in (
+            ("partition", "Partition or queue (empty: the scheduler's default)", ""),
+            ("account", "Account (empty: none)", ""),
+            ("tasks_per_node", "MPI ranks on each node", "1"),
+            ("walltime", "Walltime of a job unless a campaign sets another", "24h"),
         ):
             if resources.get(key) is None:
-                default = {"tasks_per_node": "1", "walltime": "24h"}.get(key, "")
-                resources[key] = ask(f"--{key}", words, default, partial(_resource, key)) or None
+                check = partial(_resource, key)
+                resources[key] = _answer(None, f"--{key}", words, default, check, optional=True) or None
     if not prepare:
         if host:
-            prepare = [ask("--prepare", "Command that makes mgsurf and jf available there", None)]
+            prepare = [_answer(None, "--prepare", "Command that makes mgsurf and jf available there", None)]
         else:
             prepare = default_preparation()
     answers = ProjectAnswers(
@@ -155,24 +147,28 @@ def _resource(key: str, value: str) -> str:
     return value
 
 
-def _asker(answerable: bool) -> Callable[..., str]:
-    """Return a function that prompts for an option; an answer that its check refuses is requested again."""
-
-    def ask(option: str, words: str, default: str | None, check: Callable[[str], str] = str) -> str:
-        if not answerable:
-            if default == "":
-                return ""
-            if option in ("--tasks_per_node", "--walltime") and default:
-                return default
-            raise InputError(f"give {option} ({words}); standard input is no terminal")
-        while True:
-            answer = str(typer.prompt(words, default=default, show_default=bool(default))).strip()
-            try:
-                return check(answer)
-            except InputError as error:
-                print(f"mgsurf: {error}", file=sys.stderr)
-
-    return ask
+def _answer(
+    given: str | None,
+    option: str,
+    words: str,
+    default: str | None,
+    check: Callable[[str], str] = str,
+    *,
+    optional: bool = False,
+) -> str:
+    """Return an option's value, from a prompt if it was not given; a refused answer is prompted for again."""
+    if given:
+        return check(given)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        if optional:
+            return default or ""
+        raise InputError(f"give {option} ({words}); standard input is no terminal")
+    while True:
+        answer = str(typer.prompt(words, default=default, show_default=bool(default))).strip()
+        try:
+            return check(answer)
+        except InputError as error:
+            print_note(str(error))
 
 
 def _resources(values: dict[str, Any]) -> JobResources:

@@ -52,8 +52,7 @@ CsvOption = Annotated[
     bool, typer.Option("--csv", help="Print CSV instead of a table.", rich_help_panel=OUTPUT)
 ]
 OutputOption = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", metavar="PATH", help="Output path.", rich_help_panel=OUTPUT),
+    Path | None, typer.Option("--output", "-o", metavar="PATH", help="Output path.", rich_help_panel=OUTPUT)
 ]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUT)

@@ -35,10 +35,7 @@ FIELDS = {
 }
 """What each figure reads of a record; potentials and slabs are large and stay in the store otherwise."""
 
-NO_LABELS = {
-    "potential": "the planar potential",
-    "phase": "the chemical potentials of a computed surface",
-}
+NO_LABELS = {"potential": "the planar potential", "phase": "the chemical potentials of a computed surface"}
 """What figures that cannot be drawn of imported slabs need."""
 
 SAME_CELL = 0.01
@@ -87,8 +84,7 @@ def plot(
         ),
     ] = None,
     x_rich: Annotated[
-        bool,
-        typer.Option("--x-rich", help="The Wulff shape at the X-rich end.", rich_help_panel=WULFF),
+        bool, typer.Option("--x-rich", help="The Wulff shape at the X-rich end.", rich_help_panel=WULFF)
     ] = False,
     max_index: Annotated[
         int | None,
@@ -161,11 +157,7 @@ def plot(
 
 
 def _figure(
-    kind: str,
-    found: list[dict[str, Any]],
-    store: SurfaceStore,
-    filters: SurfaceFilter,
-    choice: PhaseChoice,
+    kind: str, found: list[dict[str, Any]], store: SurfaceStore, filters: SurfaceFilter, choice: PhaseChoice
 ) -> Figure:
     if kind == "potential":
         from workflows.report.potential import potential_figure

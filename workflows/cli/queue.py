@@ -15,7 +15,6 @@ from workflows.cli.options import CampaignArgument, CampaignFile, ProjectOption,
 from workflows.cli.typer_app import QUEUE, app
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.text import Text
 
     from workflows.execution.remote.project import RemoteProject
@@ -38,16 +37,13 @@ def submit(
         bool, typer.Option("--again", help="Submit once more what was submitted before.")
     ] = False,
     retry_unconverged: Annotated[
-        bool,
-        typer.Option("--retry-unconverged", help="The same, and run again what did not converge."),
+        bool, typer.Option("--retry-unconverged", help="The same, and run again what did not converge.")
     ] = False,
 ) -> int:
     """Hand a campaign to Slurm, PBS or SGE through jobflow-remote.
 
     Example: [cyan]mgsurf submit campaign.yaml --project cluster[/cyan]
     """
-    from rich.console import Console
-
     from workflows.cli.run import campaign_flow, surface_maker
     from workflows.execution.remote.project import open_project
     from workflows.execution.remote.submit import (
@@ -59,14 +55,13 @@ def submit(
     from workflows.execution.remote.submit import submit as submit_flow
     from workflows.flows.campaign.file import campaign_structures, load_campaign, runnable_structures
 
-    console = Console(highlight=False, soft_wrap=True)
     settings = load_campaign(campaign)
     maker = surface_maker(settings, "memory://", Path(), None, retry_unconverged)
     structures, left_out = runnable_structures(
         settings, campaign_structures(settings), maker.context.make_engine()
     )
     for line in left_out:
-        console.print(line, markup=False)
+        print_text(line)
     ways = [submission_keys(maker, entry.structure, entry.facets) for entry in structures]
     with open_project(project) as remote, alone_submitting(remote.controller.db) as lease:
         chosen = remote.worker(worker)
@@ -81,26 +76,25 @@ def submit(
         if not repeated:
             for key, entry in zip(keys, structures, strict=True):
                 if key in known:
-                    console.print(f"  {entry.label}: submitted before, {known[key].lower()}", markup=False)
+                    print_text(f"  {entry.label}: submitted before, {known[key].lower()}")
         if not new:
-            console.print(
+            print_text(
                 f"all {len(structures)} compounds of {settings.name} are in project {remote.name} already; "
                 "nothing was submitted (--again does it once more; finished calculations are not repeated)"
             )
             if any(known[key] == "FAILED" for key in keys):
                 again_command = f"mgsurf retry {campaign} --failed --project {remote.name}"
-                console.print(f"  {again_command}   runs what failed again", markup=False)
+                print_text(f"  {again_command}   runs what failed again")
             return 0
         flow = campaign_flow(settings, maker, list(new.values()))
         labels = {key: entry.label for key, entry in new.items()}
         lease.check()  # building the flow may have taken long
         numbers = submit_flow(remote, chosen, flow, settings.name, labels)
-        console.print(
+        print_text(
             f"submitted {', '.join(labels.values())} to project {remote.name}, worker {chosen}: "
-            f"{len(numbers)} jobs so far, those of the slabs follow when the bulks are relaxed",
-            markup=False,
+            f"{len(numbers)} jobs so far, those of the slabs follow when the bulks are relaxed"
         )
-        _print_next(console, remote, settings, campaign)
+        _print_next(remote, settings, campaign)
     return 0
 
 
@@ -122,16 +116,18 @@ def plan_of(settings: Campaign, remote: RemoteProject, worker: str) -> QueuePlan
         raise InputError(f"{settings.where('resources')}: {error}") from None
 
 
-def _print_next(console: Console, remote: RemoteProject, settings: Campaign, campaign: Path) -> None:
+def _print_next(remote: RemoteProject, settings: Campaign, campaign: Path) -> None:
+    from rich.text import Text
+
     from stores.connections import resolve_store_uri
     from stores.secrets import masked
     from workflows.execution.remote.status import runner_trouble
 
     store = masked(resolve_store_uri(None, settings.store))
-    console.print(f"  mgsurf status {campaign} --project {remote.name}   what runs, what failed and why")
-    console.print(f"  mgsurf pull {campaign} --project {remote.name}     finished records into {store}")
+    print_text(f"  mgsurf status {campaign} --project {remote.name}   what runs, what failed and why")
+    print_text(f"  mgsurf pull {campaign} --project {remote.name}     finished records into {store}")
     if trouble := runner_trouble(remote):
-        console.print(f"[yellow]{trouble}[/yellow]")
+        print_text(Text(trouble, style="yellow"))
 
 
 @app.command(rich_help_panel=QUEUE)

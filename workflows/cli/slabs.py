@@ -10,13 +10,7 @@ import typer
 
 from stores.errors import InputError, counted
 from workflows.cli.console import print_table, print_text
-from workflows.cli.options import (
-    CrystalChoice,
-    JsonOption,
-    OverwriteOption,
-    StructureArgument,
-    short_number,
-)
+from workflows.cli.options import CrystalChoice, JsonOption, OverwriteOption, StructureArgument, short_number
 from workflows.cli.typer_app import COMPUTE, app
 from workflows.report.table import Column, Table
 
