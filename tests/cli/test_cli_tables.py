@@ -18,6 +18,7 @@ from workflows.cli import (
     audit,
     converge,
     ingest,
+    learning,
     models,
     predict,
     rounds,
@@ -27,7 +28,6 @@ from workflows.cli import (
     snapshot,
     status,
     suggest,
-    train,
     tune,
 )
 from workflows.cli import enumerate as enumerate_
@@ -178,14 +178,14 @@ TABLES = {
     "suggest": chosen,
     "simulate": strategies,
     "rounds": lambda: rounds.round_table([ROUND]),
-    "train": lambda: train.error_table(
-        {"metrics": {t: dict.fromkeys(("train", "val", "test"), ERRORS) for t in TARGETS}}),
+    "train": lambda: learning.errors_table(
+        {t: dict.fromkeys(("train", "val", "test"), ERRORS) for t in TARGETS}, "target"),
     "tune": lambda: tune.trial_table([TRIAL]),
     "ablate": ablation,
     "audit": lambda: audit.finding_table([FINDING], "faulty", "bold red"),
     "audit --excluded": lambda: audit.excluded_table({("Mg17Al12", TARGETS[0], REASON): ["a", "b"]}),
     "models list": lambda: models.model_table([card(11), card(12)], BOOK),
-    "models show": lambda: models.errors_table(card(12), "chemsys"),
+    "models show": lambda: learning.errors_table(card(12).metrics["chemsys"], "split chemsys"),
     "models show, elements": lambda: models.element_table(card(12)),
     "models compare": lambda: models.comparison_table(
         list(models._side_by_side(card(11), card(12, 1.1))), "v11", "v12"),

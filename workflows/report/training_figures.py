@@ -39,6 +39,11 @@ def unit_of(target: str) -> str:
     return UNITS.get(target.partition("@")[0], "")
 
 
+def add_unit(text: str, target: str) -> str:
+    """Append the unit of a target in brackets, where it is known."""
+    return f"{text} ({unit_of(target)})" if unit_of(target) else text
+
+
 def with_unit(value: float | None, target: str) -> str:
     """Write an error with three significant digits and its unit."""
     if value is None:
