@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from model.data.dataset import Dataset
     from model.graphs.graph import GraphSettings
     from model.training.ablation import Step
-    from model.training.pretrained import Transfer
-    from model.training.runs import Datasets
+    from model.training.runs import Datasets, Transfer
     from model.training.train import Progress
     from workflows.execution.progress_bar import ProgressBar
 
@@ -117,8 +116,7 @@ class PretrainedModel:
             if self.freeze is not None or self.reset_heads:
                 raise InputError("--freeze and --reset-heads need a model to start from: --from MODEL")
             return None, {}
-        from model.training.pretrained import Transfer
-        from model.training.runs import read_run
+        from model.training.runs import Transfer, read_run
 
         transfer = Transfer.of(self.start, self.freeze or "none", reset_heads=self.reset_heads)
         run = read_run(self.start) or read_run(self.start.parent)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stores.errors import counted
+from stores.errors import pluralize
 from workflows.cli.access import MODEL_FOLDER, existing_store, store_to_write
 from workflows.cli.console import print_facts, print_note, print_table, print_text
 from workflows.cli.learning import OF_SETS, OF_TEST, SHARES, errors_table, require_network, three_digits
@@ -21,8 +21,9 @@ from workflows.report.training_figures import add_unit, target_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from stores.learning.decisions import DecisionLog, ModelStatus
     from stores.learning.model_card import ModelCard, PastTraining
-    from stores.learning.registry import Book, ModelRegistry, Standing
+    from stores.learning.registry import ModelRegistry
     from stores.surfaces import SurfaceStore
 
 SHOWN_ID = 12  # digits of a snapshot's id
@@ -76,12 +77,12 @@ def add(
         card, new = registry.add(facts, files)
         if promote:
             registry.promote(card.version, note or "promoted when it was registered")
-        standing = registry.book().standing(card.version)
+        status = registry.decision_log().status(card.version)
     if as_json:
-        print(json.dumps({**_plain(card, standing), "new": new}, indent=2))
+        print(json.dumps({**_plain(card, status), "new": new}, indent=2))
     else:
         known = "" if new else ", which had it already"
-        print(f"{card.name} ({standing.state}) in {registry.store.uri}{known}: {card.label}")
+        print(f"{card.name} ({status.state}) in {registry.store.uri}{known}: {card.label}")
     if card.snapshot is None:
         print_note(
             "it was trained without a snapshot and cannot be trained again once records change; "
@@ -97,13 +98,13 @@ def list_all(store: StoreOption = None, as_json: JsonOption = False) -> int:
     Example: [cyan]mgsurf models list[/cyan]
     """
     with _registry(store) as registry:
-        cards, book = registry.cards(), registry.book()
+        cards, log = registry.cards(), registry.decision_log()
     if as_json:
-        print(json.dumps([_plain(card, book.standing(card.version)) for card in cards], indent=2))
+        print(json.dumps([_plain(card, log.status(card.version)) for card in cards], indent=2))
     elif not cards:
         print("no models; mgsurf models add FOLDER registers what mgsurf train wrote")
     else:
-        print_table(model_table(cards, book))
+        print_table(model_table(cards, log))
         print_text(
             "MAE on the test set of the split that each was trained with; mgsurf models compare A B shows all"
         )
@@ -117,12 +118,12 @@ def show(name: ModelArgument = "champion", store: StoreOption = None, as_json: J
     Example: [cyan]mgsurf models show v3[/cyan]
     """
     with _registry(store) as registry:
-        card, book = registry.card(registry.resolve(name)), registry.book()
-    standing = book.standing(card.version)
+        card, log = registry.card(registry.resolve(name)), registry.decision_log()
+    status = log.status(card.version)
     if as_json:
-        print(json.dumps(_plain(card, standing), indent=2))
+        print(json.dumps(_plain(card, status), indent=2))
         return 0
-    print_facts([("model", card.name), *_facts(card, standing, book)])
+    print_facts([("model", card.name), *_facts(card, status, log)])
     print()
     for split in card.metrics:
         print_table(errors_table(card.metrics[split], f"split {split}"))
@@ -190,7 +191,7 @@ def compare(
     return 0
 
 
-def model_table(cards: Sequence[ModelCard], book: Book) -> Table:
+def model_table(cards: Sequence[ModelCard], log: DecisionLog) -> Table:
     """Table of models, one version a row."""
     targets = list(dict.fromkeys(target for card in cards for target in card.targets))
     errors = [add_unit(f"{target_name(target)} MAE", target) for target in targets]
@@ -205,15 +206,15 @@ def model_table(cards: Sequence[ModelCard], book: Book) -> Table:
         ]
     )
     for card in cards:
-        standing = book.standing(card.version)
+        status = log.status(card.version)
         table.add_row(
             card.name,
-            standing.state,
+            status.state,
             _made_as(card),
             (card.snapshot or "none")[:SHOWN_ID],
             *(_first_mae(card, target) for target in targets),
-            standing.reason,
-            style="bold" if standing.state == "champion" else "",
+            status.reason,
+            style="bold" if status.state == "champion" else "",
         )
     return table
 
@@ -243,15 +244,15 @@ def comparison_table(rows: Sequence[dict[str, Any]], one: str, other: str) -> Ta
     return table
 
 
-def _plain(card: ModelCard, standing: Standing) -> dict[str, Any]:
-    return {**card.model_dump(mode="json"), **standing.model_dump(mode="json")}
+def _plain(card: ModelCard, status: ModelStatus) -> dict[str, Any]:
+    return {**card.model_dump(mode="json"), **status.model_dump(mode="json")}
 
 
-def _facts(card: ModelCard, standing: Standing, book: Book) -> Iterator[tuple[str, str]]:
+def _facts(card: ModelCard, status: ModelStatus, log: DecisionLog) -> Iterator[tuple[str, str]]:
     from model.data.provenance import trainings_on
 
-    since = f", {standing.since:%Y-%m-%d %H:%M} UTC" if standing.since else ""
-    yield "state", f"{standing.state}{since}" + (f": {standing.reason}" if standing.reason else "")
+    since = f", {status.since:%Y-%m-%d %H:%M} UTC" if status.since else ""
+    yield "state", f"{status.state}{since}" + (f": {status.reason}" if status.reason else "")
     yield "trained as", _made_as(card)
     yield "snapshot", card.snapshot or "none: it cannot be trained again once records change"
     if card.sizes:
@@ -266,7 +267,7 @@ def _facts(card: ModelCard, standing: Standing, book: Book) -> Iterator[tuple[st
     yield "champion before", "none" if card.champion_before is None else f"v{card.champion_before}"
     size = sum(file.size for file in card.weights.files) / 1e6
     yield "weights", f"{size:.1f} MB in {card.weights.place}, sha256 {card.weights.sha256[:16]}..."
-    decided = [d for d in book.decisions if card.version in (d.version, d.champion) and d.action != "reject"]
+    decided = [d for d in log.decisions if card.version in (d.version, d.champion) and d.action != "reject"]
     if len(decided) > 1:
         yield "history", "; ".join(f"{d.action} v{d.version} {d.decided_at:%Y-%m-%d}" for d in decided)
     if card.note:
@@ -274,7 +275,7 @@ def _facts(card: ModelCard, standing: Standing, book: Book) -> Iterator[tuple[st
 
 
 def _training(one: PastTraining) -> str:
-    slabs = "unknown data" if one.compounds is None else counted(one.compounds, "compound")
+    slabs = "unknown data" if one.compounds is None else pluralize(one.compounds, "compound")
     split = f" by split {one.split}" if one.split else ""
     held = (
         "unknown whether any is of the hold-out"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stores.errors import InputError, counted, duration
+from stores.errors import InputError, duration, pluralize
 from workflows.cli.access import MODEL_FOLDER, existing_store
 from workflows.cli.console import print_note, print_table, print_text
 from workflows.cli.learning import (
@@ -161,15 +161,14 @@ def clear_run(folder: Path) -> None:
 
 def _report_deleted(store: str | None, snapshot: str) -> None:
     """Report deleted records of a snapshot, which keeps their training data."""
-    from stores.learning.snapshot_diff import deleted_records
-    from stores.learning.snapshots import find_snapshot
+    from stores.learning.snapshots import deleted_records, find_snapshot
 
     with existing_store(store) as opened:
         deleted = deleted_records(opened, find_snapshot(opened, snapshot))
     if deleted:
         named = ", ".join(deleted[:3]) + (", ..." if len(deleted) > 3 else "")
         print_note(
-            f"no longer in the store: {counted(len(deleted), 'record')} of the snapshot ({named}); "
+            f"no longer in the store: {pluralize(len(deleted), 'record')} of the snapshot ({named}); "
             "training uses what the snapshot keeps of them"
         )
 
@@ -195,7 +194,7 @@ def _print(run: Mapping[str, Any]) -> None:
     from workflows.report.training_report import twins_line
 
     epochs = sum(len(history) for history in run["history"])
-    print_text(f"{run['label']}: {counted(epochs, 'epoch')} in {duration(run['seconds'])}")
+    print_text(f"{run['label']}: {pluralize(epochs, 'epoch')} in {duration(run['seconds'])}")
     print_table(errors_table(run["metrics"], "target"))
     if twins := run.get("twins"):
         print_text(twins_line(twins))
