@@ -43,8 +43,8 @@ def test_curves_are_printed_written_and_drawn_and_nothing_is_done_twice(labelled
     assert done.returncode == 0, done.stderr
     assert "held out" in done.stdout
     assert "random's error with" in done.stdout
-    told = json.loads((tmp_path / "out" / "simulation.json").read_text())
-    random = next(s for s in told["savings"] if (s["strategy"], s["error"]) == ("random", "score"))
+    answer = json.loads((tmp_path / "out" / "simulation.json").read_text())
+    random = next(s for s in answer["savings"] if (s["strategy"], s["error"]) == ("random", "score"))
     assert 0 < random["ratio"] <= 1  # below one where noise lets an earlier round stay below the mark
     assert len(random["ratios"]) == 2
     with (tmp_path / "out" / "simulation.csv").open() as file:
@@ -54,7 +54,7 @@ def test_curves_are_printed_written_and_drawn_and_nothing_is_done_twice(labelled
     assert (tmp_path / "out" / "simulation.png").stat().st_size > 10_000
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("round-*.json")}
     again = mgsurf(*ASKED, "--store", labelled, "-o", "out", "--json")
-    assert json.loads(again.stdout) == told
+    assert json.loads(again.stdout) == answer
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
