@@ -162,7 +162,10 @@ def test_surfaces_of_unknown_planes_are_shown_by_every_command(mgsurf, ingested,
 
 
 def test_help_and_query_do_not_load_it(environment):
-    code = "import workflows.cli.app, sys; print([m for m in sys.modules if m.startswith(('workflows.jobs', 'pymatgen'))])"
+    code = (
+        "import workflows.cli.app, sys; "
+        "print([m for m in sys.modules if m.startswith(('workflows.jobs', 'pymatgen'))])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
