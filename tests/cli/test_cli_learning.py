@@ -27,7 +27,8 @@ pytest.importorskip("torch")
 TARGETS = ("surface_energy", "work_function")
 
 
-def add(store, partners, source="tests", targets=TARGETS):
+def add(store, partners, source="tests", targets=TARGETS, shift=0.0):
+    """Add ten labelled slabs of each partner; equal ones stay as they are."""
     records = []
     graphs = {entry.record_id: entry.graph for entry in small_dataset()}
     for partner in partners:
@@ -49,7 +50,7 @@ def add(store, partners, source="tests", targets=TARGETS):
                         compound=formula,
                         slab=structure,
                         geometry="as_cut",
-                        targets={name: values[name] for name in targets},
+                        targets={name: values[name] + shift for name in targets},
                     )
                 )
     add_labels(store, records)

@@ -1,5 +1,6 @@
 """Every table of the command line at every width: no number and no word is cut."""
 
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -83,6 +84,7 @@ def card(version, factor=1.0):
     )  # fmt: skip
 
 
+@cache
 def slab_list():
     facets = enumerate_slabs(crystal_of(structure_for("MgZn2", "C14")), miller_indices=[(1, 0, 0), (1, 1, 0)])
     return [*facets, SimpleNamespace(miller_index=(1, 1, 1), slabs=[], reason=REASON, notes=[])]
