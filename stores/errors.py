@@ -1,4 +1,4 @@
-"""Errors that a user caused or can mend: one line each, shown without a traceback.
+"""Errors that a user caused or can fix: one line each, shown without a traceback.
 
 How numbers of things and times are written for people.
 
