@@ -392,7 +392,7 @@ def test_a_database_that_ends_early_in_good_order_never_replaces_the_list(mg, wr
         for arguments in (["--refresh"], []):  # the second from the cache
             status, out = mg("enumerate", campaign, *arguments)
             assert status == 1
-            assert "4 of 6 structures came, but no further page; --refresh asks anew" in out
+            assert "4 of 6 structures came, but no further page; --refresh fetches it again" in out
         assert "(from the cache)" in out
         write({"x": server.url}, "partners: [Ag, Zn]", order=("x",))
         server.meta = {"data_returned": 6}
@@ -520,7 +520,7 @@ def test_nothing_left_writes_no_lock_file(mg, tmp_path):
 
 def test_without_sources_there_is_nothing_to_enumerate(mg, tmp_path):
     Path("mg.yaml").write_text("name: a\ncompounds:\n  - formula: Mg\n")
-    with pytest.raises(InputError, match=r"mg\.yaml: has no sources to ask"):
+    with pytest.raises(InputError, match=r"mg\.yaml: has no sources"):
         mg("enumerate", "mg.yaml")
 
 

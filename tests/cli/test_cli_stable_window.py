@@ -185,7 +185,8 @@ def lock_file(path, values, structures=None, **more):
     """A lock file with phases by formula and space group; energies per atom by method."""
     from stores.records import Provenance, content_hash
     from workflows.flows.enumeration.lock_file import dump_lock, write_lock
-    from workflows.flows.enumeration.lock_model import LockedCompound, LockedValues, LockFile
+    from workflows.flows.enumeration.lock_model import LockedCompound, LockFile
+    from workflows.structures.sources.protocol import DatabaseValues
 
     shapes = structures or {}
     compounds = []
@@ -202,7 +203,7 @@ def lock_file(path, values, structures=None, **more):
                 spacegroup_symbol="Pm-3m",
                 n_atoms=len(crystal),
                 provenance=Provenance(source="oqmd", identifiers=[f"oqmd-{i}"]),
-                values=[LockedValues(method=m, formation_energy=e) for m, e in energies.items()],
+                values=[DatabaseValues(m, e) for m, e in energies.items()],
                 slabs={"(100)": 2},
                 lattice=crystal.lattice.matrix.tolist(),
                 sites=[(site.specie.symbol, *map(float, site.frac_coords)) for site in crystal],

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from stores.learning.decisions import ModelStatus
 from stores.learning.model_card import ModelCard
-from stores.learning.registry import Standing
 from stores.learning.snapshots import Head, Snapshot
 from workflows.analysis.stability_window import StableWindow
 from workflows.cli import (
@@ -18,6 +18,7 @@ from workflows.cli import (
     audit,
     converge,
     ingest,
+    learning,
     models,
     predict,
     rounds,
@@ -27,15 +28,13 @@ from workflows.cli import (
     snapshot,
     status,
     suggest,
-    train,
     tune,
 )
 from workflows.cli import enumerate as enumerate_
 from workflows.cli.console import PIPE_WIDTH, page, print_facts, print_table, print_text
 from workflows.flows.convergence import ScanPoint
-from workflows.report.stable_windows import stable_window_table
 from workflows.report.table import Column, Table
-from workflows.report.tables import surface_table
+from workflows.report.tables import stable_window_table, surface_table
 from workflows.structures.crystal import crystal_of
 from workflows.structures.prototypes import structure_for
 from workflows.structures.slabs import enumerate_slabs
@@ -158,7 +157,7 @@ ROUND = SimpleNamespace(number=3, slabs=range(25), core_hours=1234.0, model="v12
 TRIAL = SimpleNamespace(loss=0.21, params={"network.convolutions": 4, "optimizer.learning_rate": 0.00123,
                                            "network.embedding_size": 128, "loss.balance": "uncertainty",
                                            "graph.max_neighbours": 12, "network.dropout": 0.1})  # fmt: skip
-BOOK = SimpleNamespace(standing=lambda version: Standing(state="champion", reason=REASON))
+LOG = SimpleNamespace(status=lambda version: ModelStatus(state="champion", reason=REASON))
 
 TABLES = {
     "query": lambda: surface_table(surfaces(), title="quickstart"),
@@ -178,14 +177,14 @@ TABLES = {
     "suggest": chosen,
     "simulate": strategies,
     "rounds": lambda: rounds.round_table([ROUND]),
-    "train": lambda: train.error_table(
-        {"metrics": {t: dict.fromkeys(("train", "val", "test"), ERRORS) for t in TARGETS}}),
+    "train": lambda: learning.errors_table(
+        {t: dict.fromkeys(("train", "val", "test"), ERRORS) for t in TARGETS}, "target"),
     "tune": lambda: tune.trial_table([TRIAL]),
     "ablate": ablation,
     "audit": lambda: audit.finding_table([FINDING], "faulty", "bold red"),
     "audit --excluded": lambda: audit.excluded_table({("Mg17Al12", TARGETS[0], REASON): ["a", "b"]}),
-    "models list": lambda: models.model_table([card(11), card(12)], BOOK),
-    "models show": lambda: models.errors_table(card(12), "chemsys"),
+    "models list": lambda: models.model_table([card(11), card(12)], LOG),
+    "models show": lambda: learning.errors_table(card(12).metrics["chemsys"], "split chemsys"),
     "models show, elements": lambda: models.element_table(card(12)),
     "models compare": lambda: models.comparison_table(
         list(models._side_by_side(card(11), card(12, 1.1))), "v11", "v12"),

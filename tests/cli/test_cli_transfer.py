@@ -149,8 +149,8 @@ def test_runs_do_not_repeat_what_one_said(caplog):
 
 def test_mistakes_are_one_line(refused_here, pretrained, stores, tmp_path):
     store = stores / "both.sqlite"
-    assert "need a model to begin with" in refused_here("train", "--freeze", "none", "--store", store)
-    assert "need a model to begin with" in refused_here("ablate", "--reset-heads", "--store", store)
+    assert "need a model to start from" in refused_here("train", "--freeze", "none", "--store", store)
+    assert "need a model to start from" in refused_here("ablate", "--reset-heads", "--store", store)
     assert "no trained model" in refused_here("train", "--from", "absent", "--store", store)
     words = refused_here("train", "--from", pretrained, "--freeze", "heads", "--store", store)
     assert "choose none, embedding, convolutions" in words

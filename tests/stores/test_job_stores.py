@@ -16,8 +16,7 @@ from maggma.core import StoreError as MaggmaStoreError
 from maggma.stores import MemoryStore
 from monty.json import MontyDecoder, MontyEncoder
 
-from stores.backends.job_store import SQLiteStore
-from stores.backends.stored_jobs import check_names
+from stores.backends.job_store import SQLiteStore, check_names
 from stores.connections import open_job_store
 from stores.errors import StoreError
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stores.errors import counted
+from stores.errors import pluralize
 from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.learning import (
     DEFAULT_PRESET,
@@ -64,6 +64,7 @@ def ablate(
     require_network()
     from model.training import ablation
     from model.training.presets import find_preset
+    from model.training.runs import RunSettings
 
     folder = run_folder(study.output, Path("mgsurf_ablation"))
     presets = tuple(dict.fromkeys(preset or ()))
@@ -75,18 +76,21 @@ def ablate(
     plan = ablation.Plan(
         presets=presets or ablation.Plan.presets,
         seeds=tuple(range(seeds)),
-        members=members,
-        folds=folds,
         fractions=tuple(sorted(set(train_fraction or ()))) or (1.0,),
-        params=theirs.get("params", {}),
         transfers=(None,) if transfer is None else (None, transfer),
-        **training.settings(),
+        settings=RunSettings(
+            DEFAULT_PRESET,
+            members=members,
+            folds=folds,
+            params=theirs.get("params", {}),
+            **training.settings(),
+        ),
     )
     with each_line_once(), ProgressBar(study.quiet) as bar:
         results, problems = ablation.ablate(study.slabs(), plan, folder, TrainingProgress(bar).step)
     compared, gains = ablation.comparisons(results), ablation.transfer_gains(results)
     rows = ablation.table(results)
-    caption, table = summarise(rows, plan.split, plan.folds, beside_paper=transfer is None)
+    caption, table = summarise(rows, plan.settings.split, folds, beside_paper=transfer is None)
     remarks = [*(_comparison(target, change) for target, change in compared.items()), *map(_gain, gains)]
     found = {"rows": rows, "best_against_sem_cgcnn": compared, "transfer": gains, "problems": problems}
     text = json.dumps(found, indent=2)
@@ -105,7 +109,7 @@ def ablate(
         print_table(table)
         for line in remarks:
             print_text(line)
-        print_text(f"table in {folder / 'ablation.md'}, {counted(len(results), 'run')} in {folder}")
+        print_text(f"table in {folder / 'ablation.md'}, {pluralize(len(results), 'run')} in {folder}")
     for problem in problems:
         print_note(problem)
     return 1 if problems else 0
@@ -119,7 +123,7 @@ def summarise(
     The paper's values go with whole training sets only, and not with fine-tuning, which is judged on slabs of
     another kind.
     """
-    from workflows.report.training_figures import target_name, unit_of
+    from workflows.report.training_figures import add_unit, target_name
 
     rows = [row if beside_paper and row["train_fraction"] == 1 else _without_paper(row) for row in rows]
     bracketed = any(row["paper_loss"] for row in rows)
@@ -128,8 +132,7 @@ def summarise(
     systems = folds > 0 or split != "random"
     heads = [*(["of train"] if several else []), "runs"]
     for target in targets:
-        unit = f" ({unit_of(target)})" if unit_of(target) else ""
-        heads += [f"{target_name(target)} MAE{unit}", "R²", "τ of facets"]
+        heads += [add_unit(f"{target_name(target)} MAE", target), "R²", "τ of facets"]
         heads += ["MAE over systems"] if systems else []
     table = Table([Column("preset"), *(Column(head, right=True) for head in (*heads, "total loss"))])
     for row in rows:

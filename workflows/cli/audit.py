@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stores.errors import InputError, counted, install_command
+from stores.errors import InputError, install_command, pluralize
 from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.options import FIGURES, MethodOption, OutputFile, QuietOption, StoreOption, TableFormat
 from workflows.cli.typer_app import LOOK, app
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from model.audit.checks import Audit
-    from model.audit.finding import Finding
+    from model.audit.checks import Audit, Finding
 
 SYMBOLS = {"surface_energy": ("γ", "eV/Å²", 3), "work_function": ("Φ", "eV", 2)}
 COLUMNS = ("compound", "formula", "check", "level", "target", "size", "unit", "compared", "n_records",
@@ -167,7 +166,9 @@ def _show_excluded(store: str | None, as_json: bool) -> int:
     for value in found:
         rows[value["formula"], value["target"], value["reason"]].append(value["id"])
     print_table(excluded_table(rows))
-    print_text(f"{counted(len(found), 'label')} excluded; mgsurf audit --accept FORMULA, ID or all undoes it")
+    print_text(
+        f"{pluralize(len(found), 'label')} excluded; mgsurf audit --accept FORMULA, ID or all undoes it"
+    )
     return 0
 
 
@@ -185,8 +186,7 @@ def _audits(
 ) -> list[Audit]:
     from importlib.util import find_spec
 
-    from model.audit.checks import audit_slabs
-    from model.audit.finding import CHECKS
+    from model.audit.checks import CHECKS, audit_slabs
     from model.audit.slabs import read_audit_slabs
     from model.graphs.cache import GraphCache
     from workflows.execution.progress_bar import ProgressBar
@@ -258,7 +258,7 @@ def _print(audits: Sequence[Audit], findings: Sequence[Finding]) -> None:
         for note in audit.notes:
             print_note(f"{audit.method}: {note}")
         print(
-            f"{counted(audit.slabs, 'slab')} of {counted(audit.compounds, 'compound')} ({audit.method}), "
+            f"{pluralize(audit.slabs, 'slab')} of {pluralize(audit.compounds, 'compound')} ({audit.method}), "
             f"{audit.compared} compared with peers: "
             f"{sum(f.level == 'faulty' for f in audit.findings)} faulty, "
             f"{sum(f.level == 'suspect' for f in audit.findings)} suspect"

@@ -92,9 +92,8 @@ def converge(
     from workflows.flows.convergence import SlabScan
     from workflows.jobs.calculate import make_directory
     from workflows.jobs.context import RunContext
-    from workflows.structures.axes import axes_note
-    from workflows.structures.counting import facets_of
     from workflows.structures.crystal import crystal_of
+    from workflows.structures.facets import axes_note, facets_of
     from workflows.structures.naming import format_plane, mg_first_formula, parse_miller
 
     options = engine_options(option or [])

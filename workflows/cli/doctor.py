@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stores.errors import counted
+from stores.errors import pluralize
 from workflows.cli.console import page, print_facts
 from workflows.cli.options import JsonOption, StoreOption
 from workflows.cli.typer_app import SETUP, app
@@ -51,5 +51,5 @@ def doctor(
             remedy = Text.assemble((f"{check.name}: ", STYLES[check.status]), check.remedy)
             console.print(remedy, soft_wrap=True)
     bad = sum(check.status == "fail" for check in checks)
-    console.print(counted(bad, "problem") if bad else "everything a campaign needs is there", style="bold")
+    console.print(pluralize(bad, "problem") if bad else "everything a campaign needs is there", style="bold")
     return status

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stores.errors import InputError, MgsurfError, counted
+from stores.errors import InputError, MgsurfError, pluralize
 from workflows.cli.console import page, print_csv, print_table, print_text
 from workflows.cli.options import OUTPUT, QuietOption, StoreOption, TableFormat
 from workflows.cli.typer_app import COMPUTE, app
@@ -234,7 +234,7 @@ def _conclude(
         hours = [plain["core_hours"] for plain in rows if plain["core_hours"] is not None]
         n_slabs = sum(plain["n_slabs"] for plain in rows)
         show(
-            f"{settings.name}: {counted(len(rows), 'compound')} from {found.n_candidates} structures, "
+            f"{settings.name}: {pluralize(len(rows), 'compound')} from {found.n_candidates} structures, "
             f"{n_slabs} symmetric slabs, about {hours_text(sum(hours))} core-hours"
             + (" (from the cache)" if found.from_cache else "")
         )
@@ -245,7 +245,7 @@ def _conclude(
         show(f"  {line}")
     if found.problems:
         n = len(found.problems)
-        console.print(f"[red]{counted(n, 'problem')}[/red]; the others completed:")
+        console.print(f"[red]{pluralize(n, 'problem')}[/red]; the others completed:")
         for line in found.problems[:SHOWN_PROBLEMS]:
             show(f"  {line}")
         if n > SHOWN_PROBLEMS:

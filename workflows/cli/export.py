@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stores.errors import counted
+from stores.errors import pluralize
 from workflows.cli.console import print_note
 from workflows.cli.filters import SurfaceFilter
 from workflows.cli.options import OUTPUT, OutputFile, StoreOption
@@ -82,7 +82,7 @@ def export(
                 include_rejected=include_rejected,
                 overwrite=target.overwrite,
             )
-    print(f"{counted(count, 'surface')} in {path}")
+    print(f"{pluralize(count, 'surface')} in {path}")
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from stores.errors import InputError
-from stores.nesting import load_json
+from stores.input_files import load_json
 from workflows.cli.options import FILTERS, OUTPUT, short_number
 from workflows.report.tables import EV_PER_A2_IN_J_PER_M2
 

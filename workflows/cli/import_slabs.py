@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stores.errors import counted
+from stores.errors import pluralize
 from workflows.cli.console import print_note
 from workflows.cli.learning import target_names
 from workflows.cli.options import JsonOption, StoreOption
@@ -90,7 +90,7 @@ def import_(
 
 
 def _summary(result: Imported) -> str:
-    slabs = counted(result.n_read, "slab")
+    slabs = pluralize(result.n_read, "slab")
     labels = ", ".join(f"{count} {target}" for target, count in result.n_labels.items() if count)
-    changed = f"{counted(result.n_changed, 'record')} new or changed" if result.n_changed else "nothing new"
+    changed = f"{pluralize(result.n_changed, 'record')} new or changed" if result.n_changed else "nothing new"
     return f"{slabs} read from {result.source} ({labels or 'no labels'}); {changed}"

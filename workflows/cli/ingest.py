@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stores.errors import counted
+from stores.errors import pluralize
 from workflows.cli.console import print_note, print_table
 from workflows.cli.options import JsonOption, StoreOption
 from workflows.cli.typer_app import COMPUTE, app
@@ -77,10 +77,10 @@ def ingest(
 
 
 def _summary(result: Ingestion, dry_run: bool) -> str:
-    slabs = counted(len(result.pairs), "slab")
+    slabs = pluralize(len(result.pairs), "slab")
     if dry_run:
         return f"{slabs} found; nothing was written (--dry-run)"
-    changed = f"{counted(result.changed, 'record')} new or changed"
+    changed = f"{pluralize(result.changed, 'record')} new or changed"
     return f"{slabs} and {result.n_bulks} bulk crystals read; {changed if result.changed else 'nothing new'}"
 
 

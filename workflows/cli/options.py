@@ -151,7 +151,7 @@ class CrystalChoice:
             if self.prototype or self.formula:
                 raise InputError("give either a structure file or --formula (with --prototype), not both")
             from stores.structures.reading import read_structure
-            from workflows.structures.symmetrize import with_symmetry
+            from workflows.structures.crystal import with_symmetry
 
             return with_symmetry(read_structure(path), path.name, self.symprec)
         if self.symprec is not None:

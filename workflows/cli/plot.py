@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from workflows.cli.console import print_note, print_table
 from workflows.cli.filters import SurfaceFilter
 from workflows.cli.options import FIGURES, OutputFile, PhaseChoice, StoreOption
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from stores.surfaces import SurfaceStore
-    from workflows.report.wulff_report import WulffReport
+    from workflows.report.wulff import WulffReport
     from workflows.structures.crystal import Crystal
 
 WULFF = "Wulff shape"
@@ -137,7 +137,7 @@ def plot(
             print_note(explain_empty(opened, filters))
             return 1
         if kind == "wulff":
-            from workflows.report.wulff_figure import draw_wulff
+            from workflows.report.wulff import draw_wulff
 
             report = _wulff(found, opened, phases, dmu or 0.0, x_rich, max_index)
             figure = draw_wulff(report)
@@ -149,7 +149,7 @@ def plot(
     with replacing(path) as new:
         save(figure, new)
     if kind == "wulff":
-        from workflows.report.wulff_report import wulff_table
+        from workflows.report.wulff import wulff_table
 
         print_table(wulff_table(report))
     print(path)
@@ -191,7 +191,7 @@ def _wulff(
 ) -> WulffReport:
     """Build the Wulff shape with what the store knows of other planes and of competing phases."""
     from workflows.cli.stable_windows import windows_of
-    from workflows.report.wulff_report import wulff_report
+    from workflows.report.wulff import wulff_report
 
     if all("source" in record for record in found):
         found, crystal, lines = _imported_facets(found)
@@ -235,8 +235,8 @@ def _imported_facets(
     """
     from model.graphs.slab_frame import PlainSlab, frame_of
     from model.graphs.thickness import NoRepeatError, bulk_cell
-    from workflows.structures.axes import standard_plane
     from workflows.structures.crystal import crystal_of
+    from workflows.structures.facets import standard_plane
     from workflows.structures.tolerances import LOOSE_SYMPREC, SYMPREC
 
     sources = sorted({str(record["source"]) for record in found})
@@ -263,14 +263,14 @@ def _imported_facets(
         records.append({**record, "miller_index": plane, "spacegroup_number": number, "bulk_id": sources[0]})
     if not records:
         raise InputError(
-            f"Wulff shape: none of {counted(len(found), 'imported slab')} shows its crystal (too thin), so "
+            f"Wulff shape: none of {pluralize(len(found), 'imported slab')} shows its crystal (too thin), so "
             "that their planes are not known; import thicker slabs"
         )
     _check_one_crystal(crystals, records)
     lines = [f"surface energies are those of {sources[0]}; planes and crystal are found from its slabs"]
     if unknown:
         named = ", ".join(unknown[:3]) + (" ..." if len(unknown) > 3 else "")
-        lines.append(f"{counted(len(unknown), 'slab')} left out, too thin to show the crystal: {named}")
+        lines.append(f"{pluralize(len(unknown), 'slab')} left out, too thin to show the crystal: {named}")
     return records, crystals[0].structure.as_dict(), lines
 
 

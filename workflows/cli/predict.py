@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from workflows.cli.access import chosen_ensemble, existing_store
 from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.learning import require_network, with_sigma
@@ -164,7 +164,6 @@ def _of_store(uri: str, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
     """Yield the slabs of a store as cut: those computed, or if there are none those imported."""
     from model.evaluation.prediction import Candidate
     from model.graphs.slab_frame import PlainSlab
-    from stores.labelled import label_documents
     from workflows.structures.naming import format_plane
 
     fields = ["id", "formula", "slab", "miller_index", "spacegroup_number", "termination_label"]
@@ -174,7 +173,7 @@ def _of_store(uri: str, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
         documents = (
             store.query({}, fields, sort={"formula": 1})
             if computed
-            else label_documents(store, {}, ["id", "formula", "slab"])
+            else store.query({}, ["id", "formula", "slab"], collection="labels")
         )
         empty = True
         for document in documents:
@@ -213,14 +212,14 @@ def _cut(
     from model.evaluation.prediction import Candidate
     from model.graphs.slab_frame import PlainSlab
     from stores.structures.reading import show_notes
-    from workflows.structures.axes import axes_note
     from workflows.structures.crystal import crystal_of
+    from workflows.structures.facets import axes_note
     from workflows.structures.naming import format_plane, mg_first_formula
-    from workflows.structures.slabs import enumerate_slabs
+    from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
     crystal = crystal_of(bulk)
     name = mg_first_formula(bulk.composition)
-    facets = enumerate_slabs(crystal, max_miller_index=max_index, min_thickness=min_thickness)
+    facets = enumerate_slabs(crystal, SlabSettings(max_miller_index=max_index, min_thickness=min_thickness))
     if file is not None:
         show_notes(axes_note(crystal, [facet.miller_index for facet in facets], file.name))
     for facet in facets:
@@ -289,5 +288,5 @@ def _print(found: Sequence[SlabPrediction], targets: Sequence[str], calibrated_o
         print_text(f"{_SHOWN_ROWS} of {len(found)} slabs shown; --json or --csv show all")
     print_text(
         "± is one standard deviation; the 90 % interval is 1.64 times as wide to each side, calibrated on "
-        f"{counted(calibrated_on, 'validation slab')} and meant for slabs like those"
+        f"{pluralize(calibrated_on, 'validation slab')} and meant for slabs like those"
     )

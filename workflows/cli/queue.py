@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from workflows.cli.console import print_facts, print_text
 from workflows.cli.options import CampaignArgument, CampaignFile, ProjectOption, StoreOption
 from workflows.cli.typer_app import QUEUE, app
@@ -154,11 +154,13 @@ def pull(campaign: CampaignArgument = None, project: ProjectOption = None, store
             shown = results.uri
         unfinished = state_of(remote, name).unfinished
     words = ", ".join(
-        counted(number, kind.lower())
+        pluralize(number, kind.lower())
         for kind in ("Surface", "Bulk", "Reference", "Calculation")
         if (number := pulled.written.get(f"{kind}Record", 0))
     )
-    print(f"{words or 'nothing'} new or changed in {shown} ({counted(pulled.seen, 'record')} in the project)")
+    print(
+        f"{words or 'nothing'} new or changed in {shown} ({pluralize(pulled.seen, 'record')} in the project)"
+    )
     if unfinished:
         print(f"{unfinished} jobs are not finished; pull again later")
     for job, problem in pulled.damaged:
@@ -215,7 +217,7 @@ def _print_changes(changes: Changes, done: str, nothing: str) -> int:
     if not changes.jobs and not changes.kept:
         print(nothing)
     if changes.jobs:
-        print(f"{counted(len(changes.jobs), 'job')} {done}:")
+        print(f"{pluralize(len(changes.jobs), 'job')} {done}:")
         for name in changes.jobs[:SHOWN]:
             print(f"  {name}")
         if len(changes.jobs) > SHOWN:

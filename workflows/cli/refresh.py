@@ -55,7 +55,7 @@ def refresh(
     Examples: [cyan]mgsurf refresh --dry-run[/cyan], [cyan]mgsurf refresh campaign.yaml[/cyan]
     """
     from stores.connections import open_store, resolve_store_uri
-    from workflows.flows.refresh_check import goes_on, look
+    from workflows.flows.refresh_check import is_needed, look
 
     changes = {"method": method, "min_new_records": min_new, "preset": preset, "members": members,
                "epochs": epochs}  # fmt: skip
@@ -63,7 +63,7 @@ def refresh(
     uri = resolve_store_uri(store, campaign_store)
     with open_store(uri, must_exist=True) as opened:
         unfinished, found = look(opened, settings)
-    ready = goes_on(unfinished, found, force=force)
+    ready = is_needed(unfinished, found, force=force)
     number = unfinished.number if unfinished is not None else None
     if ready and not dry_run:
         answer = _run(uri, work_dir, settings, force=force, quiet=quiet or as_json)

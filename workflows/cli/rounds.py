@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from workflows.cli.access import existing_store, results_store
 from workflows.cli.console import print_table, print_text
 from workflows.cli.options import QuietOption, StoreOption
@@ -18,7 +18,7 @@ from workflows.report.table import Column, Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stores.learning.rounds import Round
+    from stores.learning.history import Round
 
 
 @app.command(rich_help_panel=LOOP)
@@ -57,7 +57,7 @@ def rounds(
     Examples: [cyan]mgsurf rounds campaign.yaml --rounds 5 -n 20[/cyan],
     [cyan]mgsurf rounds campaign.yaml --error work_function=0.1 --core-hours 500[/cyan]
     """
-    from stores.learning.rounds import rounds_of
+    from stores.learning.history import rounds_of
     from workflows.cli.run import CampaignRun
     from workflows.flows.active_learning import ActiveLearningMaker, StoppingRule
     from workflows.flows.refresh import RefreshMaker, require_torch
@@ -78,7 +78,7 @@ def rounds(
         found = rounds_of(opened, read.settings.name)
     print_table(round_table(found), read.console)
     if len(found) >= n_rounds:
-        made = counted(len(found), "round")
+        made = pluralize(len(found), "round")
         print_text(f"{made} in all; --rounds with a larger number continues", read.console)
     return status
 

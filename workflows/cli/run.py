@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
-from stores.errors import counted
+from stores.errors import pluralize
 from workflows.cli.console import page, print_table, print_text
 from workflows.cli.options import CampaignFile, QuietOption, StoreOption
 from workflows.cli.typer_app import COMPUTE, app
@@ -63,7 +63,7 @@ def run(
     with results_store(maker.context.store) as results:
         before, place_shown = results.count(), results.uri
     if not quiet:
-        what, already = counted(len(structures), "compound"), counted(before, "surface")
+        what, already = pluralize(len(structures), "compound"), pluralize(before, "surface")
         console.print(f"{read.settings.name}: {what}, engine {engine.method().fingerprint}")
         files = f"files in {maker.context.work_dir}"
         console.print(f"store {place_shown} ({already} so far), {files}", soft_wrap=True)
@@ -106,7 +106,7 @@ class CampaignRun:
         engine = self.maker.context.make_engine()
         if hasattr(engine, "check_machine"):
             engine.check_machine(sorted({s.specie.symbol for entry in structures for s in entry.structure}))
-        check_installed(self.maker.pre_relaxation)
+        check_installed(self.maker.slabs.pre_relaxation)
 
     def compute(self, make_flow: Callable[[], Flow], quiet: bool) -> int:
         """Run a flow, print table, picture and problems, and return the exit status."""
@@ -148,7 +148,7 @@ def surface_maker(
             retry_unconverged=retry_unconverged,
         ),
         thresholds=settings.verdicts,
-        **settings.slabs.model_dump(),
+        slabs=settings.slabs.settings(),
     )
 
 
@@ -181,7 +181,7 @@ def _print_plan(console: Console, maker: SurfaceMaker, structures: list[Campaign
         for entry in structures:
             slabs += [(entry.label, slab) for slab in maker.cut(entry.structure, entry.facets)]
     print_table(plan_table(slabs), console)
-    number, compounds = counted(len(slabs), "slab"), counted(len(structures), "compound")
+    number, compounds = pluralize(len(slabs), "slab"), pluralize(len(structures), "compound")
     print_text(f"{number} of {compounds} (before relaxation); nothing was computed", console)
     return 0
 
@@ -221,13 +221,13 @@ def _conclude(
         print_text(f"picture  {_draw(documents, settings.name, work_dir, tally)}", console)
     print_text(f"store    {shown}", console)
     print_text(
-        f"{counted(len(documents), 'surface')}; {counted(len(tally.computed), 'calculation')} run, "
+        f"{pluralize(len(documents), 'surface')}; {pluralize(len(tally.computed), 'calculation')} run, "
         f"{len(tally.reused)} found in the store, {seconds / 60:.1f} min",
         console,
     )
     print_text(f"model    {refresh_line(uri, settings.refresh)}", console)
     if tally.problems:
-        count = counted(len(tally.problems), "problem")
+        count = pluralize(len(tally.problems), "problem")
         console.print(f"[red]{count}[/red] (details in {work_dir / 'mgsurf.log'}):", soft_wrap=True)
         for label, reason in tally.problems:
             print_text(f"  {label}: {reason}", console)

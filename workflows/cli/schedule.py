@@ -1,7 +1,7 @@
 """`mgsurf schedule`: a shell script by which the host repeats `mgsurf refresh`, with cron, systemd or Slurm.
 
-Nothing of the host is changed here: the script is printed, and its first lines say how to run it and how to
-remove what it installs. An entry's name is made of store and campaign, so that the script replaces it.
+Nothing of the host is changed here: the script is printed, and its first lines are the commands that run it
+and remove what it installs. An entry's name is made of store and campaign, so that the script replaces it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Scheduler(StrEnum):
 
 
 class Entry(NamedTuple):
-    """What is repeated: a command in a folder, its output added to a log, every so many minutes."""
+    """A repeated command: its folder, log, interval (minutes), environment and options of Slurm."""
 
     name: str
     command: list[str]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stores.errors import counted, duration
+from stores.errors import duration, pluralize
 from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.learning import (
     MembersOption,
@@ -49,7 +49,7 @@ def simulate(
     members: MembersOption = 1,
     warm: Annotated[
         bool,
-        typer.Option("--warm/--scratch", help="Begin each training with the weights of the round before."),
+        typer.Option("--warm/--scratch", help="Start each training from the weights of the round before."),
     ] = True,
     study: StudyOptions,
 ) -> int:
@@ -63,8 +63,8 @@ def simulate(
     from model.selection import simulation
     from model.selection.simulation_plan import SimulationPlan
     from model.training.presets import find_preset
-    from workflows.report.simulation_figures import simulation_figure
     from workflows.report.style import save
+    from workflows.report.training_figures import simulation_figure
 
     folder = run_folder(study.output, Path("mgsurf_simulation"))
     find_preset(preset)
@@ -160,7 +160,7 @@ def _print(
         return
     print_text(
         f"{result['pool']} slabs in the pool, {result['holdout']} of other compounds held out; "
-        f"{counted(result['seeds'], 'seed')}; "
+        f"{pluralize(result['seeds'], 'seed')}; "
         f"{duration(result['cpu_seconds'])} of processor time"
     )
     print_table(strategy_table(curves, saved))

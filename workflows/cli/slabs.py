@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from workflows.cli.console import print_table, print_text
 from workflows.cli.options import CrystalChoice, JsonOption, OverwriteOption, StructureArgument, short_number
 from workflows.cli.typer_app import COMPUTE, app
@@ -57,23 +57,25 @@ def slabs(
     [cyan]mgsurf slabs --prototype B2 --formula MgAg --write slabs/[/cyan]
     """
     from stores.structures.reading import show_notes
-    from workflows.structures.axes import axes_note
     from workflows.structures.crystal import crystal_of
+    from workflows.structures.facets import axes_note
     from workflows.structures.naming import mg_first_formula, parse_miller
-    from workflows.structures.slabs import enumerate_slabs
+    from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
     planes = [parse_miller(text) for text in miller or []]
     bulk = choice.structure(structure)
     crystal = crystal_of(bulk)
     facets = enumerate_slabs(
         crystal,
-        max_miller_index=max_miller or max_index,
+        SlabSettings(
+            max_miller_index=max_miller or max_index,
+            min_thickness=min_thickness,
+            vacuum=vacuum,
+            layer_tolerance=layer_tolerance,
+            max_terminations=max_terminations,
+            max_atoms=max_atoms,
+        ),
         miller_indices=planes or None,
-        min_thickness=min_thickness,
-        vacuum=vacuum,
-        layer_tolerance=layer_tolerance,
-        max_terminations=max_terminations,
-        max_atoms=max_atoms,
     )
     name = mg_first_formula(bulk.composition)
     written = _write(facets, name, write, overwrite) if write is not None else {}
@@ -85,12 +87,12 @@ def slabs(
     number = crystal.spacegroup_number
     print_text(
         f"{name}, {crystal.spacegroup_symbol} (no. {number}): "
-        f"{counted(sum(len(facet.slabs) for facet in facets), 'symmetric slab')} "
-        f"of {counted(len(facets), 'plane')}"
+        f"{pluralize(sum(len(facet.slabs) for facet in facets), 'symmetric slab')} "
+        f"of {pluralize(len(facets), 'plane')}"
     )
     print_table(slab_table(facets, number))
     if write is not None:
-        print_text(f"{counted(len(written), 'file')} written to {write}")
+        print_text(f"{pluralize(len(written), 'file')} written to {write}")
     return 0
 
 
@@ -134,7 +136,7 @@ def _plain(
     name: str,
     written: dict[tuple[tuple[int, int, int], int], str],
 ) -> list[dict[str, Any]]:
-    from workflows.structures.axes import given_plane
+    from workflows.structures.facets import given_plane
 
     return [
         {

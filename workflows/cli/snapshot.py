@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stores.errors import counted
+from stores.errors import pluralize
 from workflows.cli.access import existing_store, store_to_write
 from workflows.cli.console import print_table
 from workflows.cli.options import JsonOption, StoreOption
@@ -20,8 +20,7 @@ from workflows.report.training_figures import significant, target_name
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from stores.learning.snapshot_diff import Difference, News
-    from stores.learning.snapshots import Snapshot
+    from stores.learning.snapshots import Difference, News, Snapshot
     from stores.surfaces import SurfaceStore
 
     DiffRow = tuple[str, str, str, Mapping[str, float], Mapping[str, float], str]
@@ -80,7 +79,7 @@ def create(
         return 0
     print_table(heads_table(draft.snapshot))
     known = "" if new else "; the store had it already"
-    print(f"snapshot {draft.snapshot.id} of {counted(draft.snapshot.n_records, 'record')}{known}")
+    print(f"snapshot {draft.snapshot.id} of {pluralize(draft.snapshot.n_records, 'record')}{known}")
     if line := excluded_line(draft.excluded):
         print(line)
     return 0
@@ -123,8 +122,7 @@ def show(name: SnapshotArgument, store: StoreOption = None, as_json: JsonOption 
 
     Example: [cyan]mgsurf snapshot show 3fa9[/cyan]
     """
-    from stores.learning.snapshot_diff import news_since
-    from stores.learning.snapshots import find_snapshot
+    from stores.learning.snapshots import find_snapshot, news_since
 
     with existing_store(store) as opened:
         found = find_snapshot(opened, name)
@@ -137,7 +135,7 @@ def show(name: SnapshotArgument, store: StoreOption = None, as_json: JsonOption 
         return 0
     print_table(heads_table(found))
     print(f"snapshot {found.id}, made {found.created_at[:16].replace('T', ' ')} UTC")
-    print(f"{counted(found.n_records, 'record')}; models: {', '.join(users) or 'none'}")
+    print(f"{pluralize(found.n_records, 'record')}; models: {', '.join(users) or 'none'}")
     print(f"since then: {_news(news)}")
     if news.deleted:
         more = f" and {len(news.deleted) - _NAMED} more" if len(news.deleted) > _NAMED else ""
@@ -159,8 +157,7 @@ def diff(
 
     Examples: [cyan]mgsurf snapshot diff 3fa9 b01c[/cyan], [cyan]mgsurf snapshot diff 3fa9 now[/cyan]
     """
-    from stores.learning.snapshot_diff import diff_snapshots
-    from stores.learning.snapshots import draft_snapshot, find_snapshot
+    from stores.learning.snapshots import diff_snapshots, draft_snapshot, find_snapshot
 
     with existing_store(store) as opened:
         one = find_snapshot(opened, old)
@@ -253,7 +250,7 @@ def heads_table(snapshot: Snapshot) -> Table:
 
 def _news(news: News) -> str:
     parts = [
-        counted(len(news.added), "new record"),
+        pluralize(len(news.added), "new record"),
         f"{len(news.changed)} changed",
         f"{len(news.removed)} gone or no longer accepted",
     ]

@@ -7,13 +7,12 @@ from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from stores.method_names import meeting_names
 from workflows.analysis.stability_window import (
     BULK_FIELDS,
     REFERENCE_FIELDS,
     KnownPhases,
-    Phase,
     StableWindow,
     stored_phases,
 )
@@ -60,7 +59,6 @@ def windows_of(
 def _by_database(
     store: SurfaceStore, surfaces: Sequence[Mapping[str, Any]], path: Path, chosen: str | None
 ) -> list[StableWindow]:
-    from workflows.flows.enumeration.lock_checks import checked_structure
     from workflows.flows.enumeration.lock_file import read_lock, remedy
     from workflows.structures.sources.merge import same_crystal
 
@@ -68,7 +66,7 @@ def _by_database(
     lock = read_lock(path, how)
 
     def crystal_of(compound: LockedCompound) -> Structure:
-        return checked_structure(compound, f"{path}: {compound.label}", remedy(how))
+        return compound.checked_structure(f"{path}: {compound.label}", remedy(how))
 
     method, phases = locked_phases(lock, path, chosen)
     where = f"{path} by {method}"
@@ -114,7 +112,7 @@ def _missing(lock: LockFile) -> Iterator[str]:
     elif limit := _max_atoms(lock):
         yield f"not all phases of more than {limit} atoms were requested; windows may be too wide"
     if lock.removed:
-        deleted = counted(len(lock.removed), "compound")
+        deleted = pluralize(len(lock.removed), "compound")
         yield f"{deleted} deleted by hand ({lock.removed[0]}, ...); windows may be too wide"
     if lock.left_out:
         more = f"; {len(lock.left_out) - 1} more in left_out there" if len(lock.left_out) > 1 else ""
@@ -156,7 +154,9 @@ def locked_phases(lock: LockFile, path: Path, method: str | None) -> tuple[str, 
     )
     if not known:
         raise InputError(f"{path}: no formation energy in it; its sources give none")
-    listed = ", ".join(f"{name!r} ({counted(number, 'compound')})" for name, number in sorted(known.items()))
+    listed = ", ".join(
+        f"{name!r} ({pluralize(number, 'compound')})" for name, number in sorted(known.items())
+    )
     if method is None and len(known) > 1:
         raise InputError(
             f"{path}: formation energies by {listed} cannot meet in one hull; choose one by --phases-method"
@@ -164,7 +164,8 @@ def locked_phases(lock: LockFile, path: Path, method: str | None) -> tuple[str, 
     chosen = method if method is not None else next(iter(known))
     if chosen not in known:
         raise InputError(f"--phases-method {chosen!r}: {path} has formation energies by {listed}")
-    phases, problems = [], {}
+    phases: dict[str, HullEntry] = {}
+    problems: dict[str, str] = {}
     for compound in lock.compounds:
         energies = [
             v.formation_energy
@@ -172,12 +173,11 @@ def locked_phases(lock: LockFile, path: Path, method: str | None) -> tuple[str, 
             if v.method == chosen and v.formation_energy is not None
         ]
         if energies:
-            entry = HullEntry(compound.formula, min(energies), chosen, compound.label)
-            phases.append(Phase(compound.label, entry))
+            phases[compound.label] = HullEntry(compound.formula, min(energies), chosen, compound.label)
         else:
             problems[compound.label] = f"{compound.label} has no energy in {path} by {chosen}"
     for formula, energy, by, name in lock.competing:
         if by == chosen:
             label = f"{formula} {name}".strip()
-            phases.append(Phase(f"refused {label}", HullEntry(formula, energy, chosen, label)))
+            phases[f"refused {label}"] = HullEntry(formula, energy, chosen, label)
     return chosen, KnownPhases(phases, problems)

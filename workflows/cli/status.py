@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError, MgsurfError, counted
+from stores.errors import InputError, MgsurfError, pluralize
 from workflows.cli.console import print_facts, print_table, print_text
 from workflows.cli.filters import STATUSES as VERDICTS
 from workflows.cli.filters import TARGETS
@@ -201,7 +201,7 @@ def _facts(state: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:
     if lock := state.get("lock"):
         listed = ""
         if "compounds" in lock:
-            listed = f"{counted(lock['compounds'], 'compound')}, {counted(lock['slabs'], 'slab')}"
+            listed = f"{pluralize(lock['compounds'], 'compound')}, {pluralize(lock['slabs'], 'slab')}"
             if lock["deleted"]:
                 listed += f", {len(lock['deleted'])} deleted by hand"
         style = "red" if "problem" in lock else ""
@@ -218,7 +218,7 @@ def _facts(state: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:
     if sources := state["imported"]:
         named = ", ".join(f"{number} from {source}" for source, number in list(sources.items())[:3])
         more = f" and {len(sources) - 3} more sources" if len(sources) > 3 else ""
-        total = counted(sum(sources.values()), "slab")
+        total = pluralize(sum(sources.values()), "slab")
         yield "imported", f"{total}: {named}{more} (--labels of query, plot and export includes them)"
     if excluded := excluded_line(state["excluded"]):
         yield "excluded", Text(excluded.removeprefix("excluded by "), style="yellow")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from workflows.cli.access import MODEL_FOLDER, chosen_ensemble, existing_store, results_store
 from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.learning import require_network, with_sigma
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stores.records import Method
     from stores.surfaces import SurfaceStore
     from workflows.cli.run import CampaignRun
-    from workflows.flows.learning.suggestion import Learned, Suggested, Suggestion, Wish
+    from workflows.flows.learning.suggestion import AcquisitionSettings, ModelMetadata, Suggested, Suggestion
 
     Document = dict[str, Any]
     Show = Callable[[str, int, int], None]
@@ -60,7 +60,7 @@ class Acquisition:
     per_cost: Annotated[bool, typer.Option("--per-cost", help="Rank by score per core-hour.")] = False
 
     def settings(self) -> dict[str, Any]:
-        """Return them as arguments of `Wish` or `ActiveLearningMaker`."""
+        """Return them as arguments of `AcquisitionSettings` or `ActiveLearningMaker`."""
         return {
             "strategy": self.strategy,
             "maximise": tuple(self.maximise or ()),
@@ -87,7 +87,7 @@ class Computation:
         if self.run and self.submit:
             raise InputError("--run and --submit exclude each other; choose one")
         if (self.project or self.worker) and not self.submit:
-            raise InputError("--project and --worker say where to --submit; add it or leave them out")
+            raise InputError("--project and --worker go with --submit; add it or leave them out")
 
 
 @app.command(rich_help_panel=LOOP)
@@ -132,10 +132,9 @@ def suggest(
     """
     from stores.connections import resolve_store_uri
     from workflows.engines.gpaw.process import logical_cores
-    from workflows.flows.learning.suggestion import Wish
+    from workflows.flows.learning.suggestion import AcquisitionSettings
 
-    wish = Wish(n, budget=budget, seed=seed, any_part=any_part, **acquisition.settings())
-    wish.check()
+    wanted = AcquisitionSettings(n, budget=budget, seed=seed, any_part=any_part, **acquisition.settings())
     computed = computation.run or computation.submit
     if computed and (shown.as_json or shown.as_csv):
         raise InputError("--json and --csv only print; leave them out with --run and --submit")
@@ -156,7 +155,7 @@ def suggest(
         uri = batch.maker.context.store
         results = results_store(uri)
     with results as opened:
-        answer = choose(opened, uri, batch, wish, model, workers or logical_cores(), quiet)
+        answer = choose(opened, uri, batch, wanted, model, workers or logical_cores(), quiet)
     print_answer(answer, shown)
     candidates = [one.candidate for one in answer.suggestion.chosen]
     if batch is not None and computation.run:
@@ -184,7 +183,7 @@ class Answer:
     """
 
     suggestion: Suggestion
-    wish: Wish
+    acquisition: AcquisitionSettings
     targets: list[str]
     model: str
     cost: str
@@ -195,7 +194,7 @@ def choose(
     store: SurfaceStore,
     uri: str,
     campaign: CampaignRun | None,
-    wish: Wish,
+    acquisition: AcquisitionSettings,
     model: str | None,
     workers: int,
     quiet: bool,
@@ -209,7 +208,7 @@ def choose(
     """
     from stores.method_names import names_of_family
     from workflows.flows.enumeration.cost import calibrated
-    from workflows.flows.learning.suggestion import Learned, suggest_slabs
+    from workflows.flows.learning.suggestion import ModelMetadata, suggest_slabs
 
     with ProgressBar(quiet) as bar:
         found = _of_campaign(store, campaign, bar.show) if campaign else _of_store(store)
@@ -218,24 +217,24 @@ def choose(
             if found.notes:
                 reason = f"{'; '.join(found.notes)}; add compounds or facets to the campaign"
             raise InputError(f"no candidates left: {reason}")
-        version, targets, learned = "", list[str](), Learned()
+        version, targets, metadata = "", list[str](), ModelMetadata()
         name = _model_name(model, store)
         if name is not None:
-            version, targets, learned = _predict(store, uri, found, wish, name, workers, bar.show)
-        elif wish.strategy != "random":
+            version, targets, metadata = _predict(store, uri, found, acquisition, name, workers, bar.show)
+        elif acquisition.strategy != "random":
             raise InputError(
                 f"no model found: the store {store.uri} has no champion and ./{MODEL_FOLDER} does not exist; "
                 "train one with mgsurf train, name one with --model, or choose --strategy random"
             )
     cost = calibrated(found.method, store)
-    suggestion = suggest_slabs(store, found.documents, targets, wish, cost, learned)
+    suggestion = suggest_slabs(store, found.documents, targets, acquisition, cost, metadata)
     notes = list(found.notes)
     own = names_of_family(store, found.method, "surfaces")
-    if others := sorted(set(learned.methods.values()) - own):
+    if others := sorted(set(metadata.methods.values()) - own):
         method = found.method.fingerprint
         notes.append(f"the model learned from {', '.join(others)}; the campaign computes with {method}")
-    notes += _remarks(suggestion, wish)
-    return Answer(suggestion, wish, targets, version, cost.words(), notes)
+    notes += _remarks(suggestion, acquisition)
+    return Answer(suggestion, acquisition, targets, version, cost.words(), notes)
 
 
 def _of_campaign(store: SurfaceStore, campaign: CampaignRun, show: Show) -> Candidates:
@@ -277,16 +276,22 @@ def _model_name(model: str | None, store: SurfaceStore) -> str | None:
 
 
 def _predict(
-    store: SurfaceStore, uri: str, found: Candidates, wish: Wish, name: str, workers: int, show: Show
-) -> tuple[str, list[str], Learned]:
+    store: SurfaceStore,
+    uri: str,
+    found: Candidates,
+    acquisition: AcquisitionSettings,
+    name: str,
+    workers: int,
+    show: Show,
+) -> tuple[str, list[str], ModelMetadata]:
     """Bring the predictions of all candidates up to date, without torch where they are."""
     from stores.learning.model_card import is_version
-    from workflows.flows.learning.suggestion import Learned, learned_from, split_of, version_of
+    from workflows.flows.learning.suggestion import metadata_of, version_of
 
     version = version_of(name, store) if is_version(name) or Path(name).is_dir() else ""
     old = [d["id"] for d in found.documents if d["model"] != version]
     ensemble = None
-    if old or wish.strategy == "diverse" or not version:
+    if old or acquisition.strategy == "diverse" or not version:
         require_network()
         ensemble, loaded = chosen_ensemble(name, uri)
         version = version_of(loaded, store)
@@ -300,19 +305,18 @@ def _predict(
         found.documents[:] = candidates_by_id(store, [d["id"] for d in found.documents])
     predicted: dict[str, Any] = next((d["predictions"] for d in found.documents if d["predictions"]), {})
     targets = list(ensemble.targets) if ensemble else list(predicted)
-    methods = learned_from(name, store, targets, found.method.fingerprint)
-    learned = Learned(methods, split=split_of(name, store))
+    metadata = metadata_of(name, store, targets, found.method.fingerprint)
     if ensemble is not None:
-        learned = replace(learned, places=ensemble.training_map.places)
-    return version, targets, learned
+        metadata = replace(metadata, places=ensemble.training_map.places)
+    return version, targets, metadata
 
 
-def _remarks(suggestion: Suggestion, wish: Wish) -> list[str]:
+def _remarks(suggestion: Suggestion, acquisition: AcquisitionSettings) -> list[str]:
     """Return notes about what was left out of a batch and what to mistrust in it."""
     from model.selection.acquisition import LEAST_CHANCE
 
     lines = []
-    if suggestion.n_unpredicted and wish.strategy != "random":
+    if suggestion.n_unpredicted and acquisition.strategy != "random":
         lines.append(f"{suggestion.n_unpredicted} candidates are left out: the model cannot take them")
     if suggestion.n_never_train:
         lines.append(
@@ -327,21 +331,22 @@ def _remarks(suggestion: Suggestion, wish: Wish) -> list[str]:
         lines.append(f"{len(strange)} of {len(chosen)} hold elements that the model never saw: {elements}")
     if estimated := sum(d["lattice_is_guess"] for d in chosen):
         lines.append(f"{estimated} of {len(chosen)} are cut from an estimated lattice")
-    if wish.budget is not None and suggestion.n_pool and not chosen and not suggestion.n_hopeless:
+    if acquisition.budget is not None and suggestion.n_pool and not chosen and not suggestion.n_hopeless:
         lines.append(
-            f"no candidate fits into {wish.budget:g} core-hours; the cheapest takes {suggestion.cheapest:.2g}"
+            f"no candidate fits into {acquisition.budget:g} core-hours; the cheapest takes "
+            f"{suggestion.cheapest:.2g}"
         )
-    elif len(chosen) < wish.n:
+    elif len(chosen) < acquisition.n:
         if suggestion.n_hopeless:
             why = (
                 f"the chance of the remaining {suggestion.n_hopeless} to beat the best known values is below "
                 f"{100 * LEAST_CHANCE:.1g} %; --strategy uncertain or diverse takes them, too"
             )
-        elif wish.budget is not None and suggestion.n_pool:
+        elif acquisition.budget is not None and suggestion.n_pool:
             why = "the budget buys no more"
         else:
             why = "there are no more candidates"
-        lines.append(f"{len(chosen)} instead of {wish.n} slabs: {why}")
+        lines.append(f"{len(chosen)} instead of {acquisition.n} slabs: {why}")
     return lines
 
 
@@ -356,9 +361,10 @@ def print_answer(answer: Answer, shown: TableFormat) -> None:
         print_table(batch_table(chosen, answer.targets))
         by = f", model {answer.model}" if answer.model else ""
         print_text(
-            f"{len(chosen)} of {counted(answer.suggestion.n_pool, 'candidate')}, "
-            f"{_hours(sum(one.core_hours for one in chosen))} core-hours; strategy {answer.wish.strategy}"
-            f"{' per cost' if answer.wish.per_cost else ''}{by}"
+            f"{len(chosen)} of {pluralize(answer.suggestion.n_pool, 'candidate')}, "
+            f"{_hours(sum(one.core_hours for one in chosen))} core-hours; "
+            f"strategy {answer.acquisition.strategy}"
+            f"{' per cost' if answer.acquisition.per_cost else ''}{by}"
         )
         print_text(answer.cost)
     for note in answer.notes:
@@ -368,8 +374,8 @@ def print_answer(answer: Answer, shown: TableFormat) -> None:
 def _plain(answer: Answer) -> dict[str, Any]:
     chosen = answer.suggestion.chosen
     return {
-        "strategy": answer.wish.strategy,
-        "per_cost": answer.wish.per_cost,
+        "strategy": answer.acquisition.strategy,
+        "per_cost": answer.acquisition.per_cost,
         "model": answer.model,
         "candidates": answer.suggestion.n_pool,
         "core_hours": _rounded(sum(one.core_hours for one in chosen)),

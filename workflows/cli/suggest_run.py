@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from stores.connections import open_store
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from stores.files import write_file
 from stores.input_files import read_json
 from stores.learning.candidates import computed_slabs, slab_key
@@ -113,7 +113,7 @@ class CampaignBatch(CampaignRun):
             lease.check()  # building the flow may have taken long
             numbers = submit(remote, at, flow, settings.name, labels)
             console.print(
-                f"submitted {counted(len(labels), 'slab')} of {counted(len(new), 'compound')} "
+                f"submitted {pluralize(len(labels), 'slab')} of {pluralize(len(new), 'compound')} "
                 f"to project {remote.name}, worker {at}: "
                 f"{len(numbers)} jobs so far, those of the slabs follow when the bulks are relaxed"
             )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.learning import (
     DEFAULT_PRESET,
@@ -76,13 +76,13 @@ def tune(
         print(json.dumps({"best": best, "trials": len(found), "output": str(folder)}, indent=2))
     else:
         pruned = sum(trial.pruned for trial in found)
-        print_text(f"{counted(len(found), 'trial')}, {pruned} of them stopped early; the best:")
+        print_text(f"{pluralize(len(found), 'trial')}, {pruned} of them stopped early; the best:")
         print_table(trial_table([trial for trial in found if not trial.pruned]))
         print_text("score: validation MAE in standard deviations, mean over targets")
         print(f"best settings in {folder / 'best.json'}; train them with:")
         print(f"  mgsurf train --preset {preset} --params {folder / 'best.json'}")
     if len(found) < trials:
-        print_note(f"{counted(len(found), 'trial')}; nothing new was left to try")
+        print_note(f"{pluralize(len(found), 'trial')}; nothing new was left to try")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A training as figures (PNG) and as one HTML file that needs nothing beside itself."""
+"""Report of a training: figures (PNG) and one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import base64
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import StoreError, counted, duration
+from stores.errors import StoreError, duration, pluralize
 from workflows.report.style import save
 from workflows.report.training_figures import (
     PART_NAMES,
     PARTS,
+    add_unit,
     element_figure,
     history_figure,
     parity_figure,
     significant,
     target_name,
-    unit_of,
     with_unit,
 )
 
@@ -122,9 +122,9 @@ def twins_line(twins: Mapping[str, Any]) -> str:
     done = {"drop": "left out", "move": "moved into the later set"}[twins["rule"]]
     groups = twins["groups"]
     return (
-        f"The split has {counted(len(groups), 'slab')} under several names in different sets: "
-        f"{counted(twins['leaked_test_slabs'], 'test slab')} had a copy in the training or validation set; "
-        f"{counted(twins['slabs'], 'duplicate')} {done}."
+        f"The split has {pluralize(len(groups), 'slab')} under several names in different sets: "
+        f"{pluralize(twins['leaked_test_slabs'], 'test slab')} had a copy in the training or validation set; "
+        f"{pluralize(twins['slabs'], 'duplicate')} {done}."
     )
 
 
@@ -138,12 +138,11 @@ def _summary(run: Mapping[str, Any]) -> str:
 def _error_table(metrics: Mapping[str, Any]) -> str:
     rows = []
     for target, m in metrics.items():
-        unit = f" ({unit_of(target)})" if unit_of(target) else ""
         for part in PARTS:
             e = m[part]
             rows.append(
                 [
-                    f"{target_name(target)}{unit}, {PART_NAMES[part]}",
+                    f"{add_unit(target_name(target), target)}, {PART_NAMES[part]}",
                     str(e["n"]),
                     *("-" if e[name] is None else significant(e[name]) for name in ("mae", "rmse")),
                     "-" if e["r2"] is None else f"{e['r2']:.4f}",
@@ -165,7 +164,7 @@ def _detail_table(metrics: Mapping[str, Any]) -> str:
                 target_name(target),
                 "-"
                 if order["kendall_tau"] is None
-                else f"{order['kendall_tau']:.3f} ({counted(order['compounds'], 'compound')})",
+                else f"{order['kendall_tau']:.3f} ({pluralize(order['compounds'], 'compound')})",
                 with_unit(m["macro_mae"], target),
                 share(m["coverage_90"]),
                 "-" if m["spearman_sigma"] is None else f"{m['spearman_sigma']:.2f}",
