@@ -17,10 +17,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from stores.connections import parse_uri, resolve_store_uri
 from stores.errors import InputError
 from stores.secrets import masked
-from stores.settings_file import resolve_work_dir
 from workflows.cli.options import StoreOption
 from workflows.cli.typer_app import LOOP, app
 
@@ -226,6 +224,9 @@ def _scheduler_of_host() -> Scheduler:
 
 
 def _entry(campaign: Path | None, minutes: int, slurm: list[str], store: str | None) -> Entry:
+    from stores.connections import parse_uri, resolve_store_uri
+    from stores.settings_file import resolve_work_dir
+
     command = [*_program(), "refresh", "--quiet"]
     work_dir = campaign_store = None
     if campaign is not None:
