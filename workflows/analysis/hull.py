@@ -166,7 +166,8 @@ class ConvexHull:
         system = frozenset(entry.fractions)
         if system not in self._diagrams:
             within = [e for e in self.entries if len(e.fractions) > 1 and system.issuperset(e.fractions)]
-            elements = [PDEntry(element, 0.0) for element in sorted(system)]
+            # pymatgen would name oxygen O2
+            elements = [PDEntry(element, 0.0, name=element) for element in sorted(system)]
             self._diagrams[system] = PhaseDiagram([*elements, *map(_pd_entry, within)])
         return self._diagrams[system]
 
