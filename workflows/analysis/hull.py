@@ -31,7 +31,7 @@ class HullEntry:
     formation_energy
         From the elements' ground states (eV/atom).
     method
-        Provider and method of the energy. Entries of two methods never meet in one hull.
+        Provider and method of the energy. Entries of two methods are never mixed in one hull.
     name
         Shown to users, to distinguish it from other phases of its formula; the formula if empty.
     """

@@ -8,7 +8,7 @@ atom. Its tolerances are narrower than its defaults, with which crystals merge w
 follow from what differs between databases:
 
 - Volumes differ by some 5 % between functionals, more under pressure: up to `VOLUME_RATIO` it is one crystal.
-  The volume of an estimated prototype lattice says nothing.
+  The volume of an estimated prototype lattice does not count.
 - Axial ratios differ by a few per cent; an estimate has those of the compound that gave the type its name.
 - Atoms differ by hundredths of an angstrom; in an estimate by a few tenths.
 
