@@ -20,8 +20,12 @@ def values(method, formation=None, above=None):
     return DatabaseValues(method, formation_energy=formation, energy_above_hull=above)
 
 
+def positions(pairs):
+    return [position for _, position in pairs]
+
+
 def names(result):
-    return [c.formula for c in result.kept], [c.formula for c in result.removed]
+    return [c.formula for c, _ in result.kept], [c.formula for c, _ in result.removed]
 
 
 def test_stated_energies_decide_and_the_limit_is_included():
@@ -50,8 +54,8 @@ def test_formation_energies_make_a_hull_where_nothing_is_stated():
         0.05,
     )
     assert names(result) == (["MgAg", "MgAg3"], ["Mg3Ag"])
-    assert result.removed_positions[0].energy_above_hull == pytest.approx(0.1)
-    assert not result.removed_positions[0].stated
+    assert positions(result.removed)[0].energy_above_hull == pytest.approx(0.1)
+    assert not positions(result.removed)[0].stated
     assert "phases that are not listed are missing" in result.lines()[-1]
 
 
@@ -84,8 +88,7 @@ def test_without_an_energy_a_compound_is_kept_and_counted():
     gap = DatabaseValues("mp", band_gap=0.0)
     result = keep_near_hull([Compound("MgAg"), Compound("MgPd", (nan,)), Compound("MgCu2", (gap,))], 0.02)
     assert names(result) == (["MgAg", "MgPd", "MgCu2"], [])
-    assert result.kept_positions == [None] * 3
-    assert result.without_energy == 3
+    assert positions(result.kept) == [None] * 3
     assert "3 without an energy are kept" in result.lines()
 
 
@@ -94,7 +97,7 @@ def test_the_preferred_database_decides_not_the_friendliest():
     for order in (given, given[::-1]):
         result = keep_near_hull([Compound("MgAg", order)], 0.05)
         assert names(result) == ([], ["MgAg"])
-        (position,) = result.removed_positions
+        (position,) = positions(result.removed)
         assert (position.method, position.energy_above_hull) == ("mp GGA_GGA+U", 0.08)
         assert position.others == {"oqmd": 0.0, "zoo": 0.001}
         assert result.lines()[-1] == (
@@ -105,25 +108,25 @@ def test_the_preferred_database_decides_not_the_friendliest():
 
 def test_a_stated_energy_comes_before_a_hull_of_a_preferred_method():
     result = keep_near_hull([Compound("MgAg", (values("mp", -0.2), values("oqmd", -0.2, 0.3)))], 0.05)
-    (position,) = result.removed_positions
+    (position,) = positions(result.removed)
     assert (position.method, position.stated) == ("oqmd", True)
     assert position.others == {"mp": 0.0}
 
 
 def test_one_crystal_twice_in_one_database_counts_with_the_lower_energy():
     result = keep_near_hull([Compound("MgAg", (values("oqmd", -0.2, 0.3), values("oqmd", -0.3, 0.01)))], 0.05)
-    assert [p.energy_above_hull for p in result.kept_positions] == [0.01]
+    assert [p.energy_above_hull for p in positions(result.kept)] == [0.01]
 
 
 def test_a_stability_below_zero_is_on_the_hull():
-    (position,) = keep_near_hull([Compound("MgAg", (values("oqmd", above=-0.04),))], 0.0).kept_positions
+    ((_, position),) = keep_near_hull([Compound("MgAg", (values("oqmd", above=-0.04),))], 0.0).kept
     assert position.energy_above_hull == 0.0
 
 
 def test_without_a_limit_all_are_kept_with_their_positions():
     result = keep_near_hull([Compound("MgAg", (values("oqmd", above=0.4),)), Compound("MgPd")], None)
     assert names(result) == (["MgAg", "MgPd"], [])
-    assert result.kept_positions[0].energy_above_hull == 0.4
+    assert positions(result.kept)[0].energy_above_hull == 0.4
     assert result.lines() == ["1 without an energy are kept", "energies above the hull as stated by oqmd (1)"]
 
 

@@ -231,22 +231,15 @@ class HullPosition:
 
 @dataclass(frozen=True)
 class NearHull(Generic[C]):
-    """Result of `keep_near_hull`: candidates in the order given, with their positions.
+    """Result of `keep_near_hull`: candidates in the order given, each with its position.
 
     A position is None without any energy; `limit` is the largest energy above the hull (eV/atom), None if
     there is no limit.
     """
 
-    kept: list[C]
-    kept_positions: list[HullPosition | None]
-    removed: list[C]
-    removed_positions: list[HullPosition]
+    kept: list[tuple[C, HullPosition | None]]
+    removed: list[tuple[C, HullPosition]]
     limit: float | None
-
-    @property
-    def without_energy(self) -> int:
-        """Number of candidates kept because nothing is known of their energy."""
-        return sum(position is None for position in self.kept_positions)
 
     def lines(self) -> list[str]:
         """Return a line each on removals, unknown energies, deciding databases and disagreements."""
@@ -257,9 +250,9 @@ class NearHull(Generic[C]):
                 f"{len(self.removed)} of {total} compounds are more than {self.limit:g} eV/atom above the "
                 "hull and are left out"
             )
-        if self.without_energy:
-            lines.append(f"{self.without_energy} without an energy are kept")
-        known = [p for p in [*self.kept_positions, *self.removed_positions] if p is not None]
+        known = [position for _, position in [*self.kept, *self.removed] if position is not None]
+        if unknown := total - len(known):
+            lines.append(f"{unknown} without an energy are kept")
         stated = Counter(p.method for p in known if p.stated)
         made = Counter(p.method for p in known if not p.stated)
         if stated:
@@ -275,8 +268,7 @@ class NearHull(Generic[C]):
         if self.limit is None:
             return []
         lines = []
-        pairs = [*zip(self.kept, self.kept_positions, strict=True)]
-        for candidate, position in [*pairs, *zip(self.removed, self.removed_positions, strict=True)]:
+        for candidate, position in [*self.kept, *self.removed]:
             if position is None:
                 continue
             out = position.energy_above_hull > self.limit
@@ -327,19 +319,14 @@ def keep_near_hull(
         )
     listed = list(candidates)
     hulls = _hulls(listed, competing)
-    result: NearHull[C] = NearHull([], [], [], [], max_energy_above_hull)
+    limit = math.inf if max_energy_above_hull is None else max_energy_above_hull
+    result: NearHull[C] = NearHull([], [], max_energy_above_hull)
     for candidate in listed:
         position = _position(candidate, hulls)
-        if (
-            position is not None
-            and max_energy_above_hull is not None
-            and position.energy_above_hull > max_energy_above_hull
-        ):
-            result.removed.append(candidate)
-            result.removed_positions.append(position)
+        if position is not None and position.energy_above_hull > limit:
+            result.removed.append((candidate, position))
         else:
-            result.kept.append(candidate)
-            result.kept_positions.append(position)
+            result.kept.append((candidate, position))
     return result
 
 

@@ -108,13 +108,9 @@ class CrystalWulffShape(WulffShape):
             for image in sorted(equivalent_planes(self.crystal, miller)):
                 normal = reciprocal.get_cartesian_coords(image)
                 normal = normal / np.linalg.norm(normal)
-                planes.append(_plane(normal, energy, index, miller))
+                plane = (normal, energy, normal * energy, normal / energy, index, index, miller)
+                planes.append(WulffFacet(*plane))  # type: ignore[no-untyped-call] # pymatgen leaves it untyped
         return sorted(planes, key=lambda plane: plane.e_surf)
-
-
-def _plane(normal: NDArray[np.float64], energy: float, index: int, miller: Miller) -> WulffFacet:
-    # pymatgen leaves this class untyped
-    return WulffFacet(normal, energy, normal * energy, normal / energy, index, index, miller)  # type: ignore[no-untyped-call]
 
 
 def is_usable(record: Record, dmu: float = 0.0) -> bool:
@@ -193,21 +189,15 @@ def wulff(bulk: Structure, facets: Sequence[Facet], dmu: float = 0.0) -> WulffRe
     try:
         shape = _build(crystal, list(lowest), energies)
     except (QhullError, np.linalg.LinAlgError) as error:
-        reason = f"no Wulff shape: {_open_shape(crystal, lowest) or _first_line(error)}"
-        return WulffResult(facets=chosen, surface_energies=energies, reason=reason)
+        first_line = str(error).strip().splitlines()[0]
+        why = _open_shape(crystal, lowest) or f"the hull cannot be computed ({first_line})"
+        return WulffResult(facets=chosen, surface_energies=energies, reason=f"no Wulff shape: {why}")
 
     total = sum(shape.color_area)
     fractions = tuple(float(area / total) for area in shape.color_area)
-    functions = [f.work_function for f, share in zip(chosen, fractions, strict=True) if share > 0]
-    weights = [share for share in fractions if share > 0]
-    mean_work_function: float | None = None
-    reason = ""
-    if any(value is None for value in functions):
-        reason = "no weighted work function: a face of the Wulff shape has no accepted work function"
-    else:
-        mean_work_function = sum(
-            weight * value for weight, value in zip(weights, functions, strict=True) if value is not None
-        )
+    faces = [(share, f.work_function) for share, f in zip(fractions, chosen, strict=True) if share > 0]
+    products = [share * value for share, value in faces if value is not None]
+    complete = len(products) == len(faces)
     return WulffResult(
         shape=shape,
         facets=chosen,
@@ -215,9 +205,11 @@ def wulff(bulk: Structure, facets: Sequence[Facet], dmu: float = 0.0) -> WulffRe
         area_fractions=fractions,
         polygons=_polygons(shape),
         surface_energy=sum(s * e for s, e in zip(fractions, energies, strict=True)),
-        work_function=mean_work_function,
+        work_function=sum(products) if complete else None,
         shape_factor=float(shape.shape_factor),
-        reason=reason,
+        reason=""
+        if complete
+        else "no weighted work function: a face of the Wulff shape has no accepted work function",
     )
 
 
@@ -235,10 +227,6 @@ def _open_shape(crystal: Crystal, millers: Iterable[Miller]) -> str:
         return ""
     names = ", ".join(str(miller) for miller in millers)
     return f"the facets {names} and their equivalents do not enclose a volume; more facets are needed"
-
-
-def _first_line(error: Exception) -> str:
-    return f"the hull cannot be computed ({str(error).strip().splitlines()[0]})"
 
 
 def _polygons(shape: WulffShape) -> tuple[tuple[int, NDArray[np.float64]], ...]:

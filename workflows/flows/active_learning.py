@@ -152,8 +152,9 @@ def next_round(maker: ActiveLearningMaker, world: list[list[Any]], learned: Any,
     `learned` only orders the jobs; `finished` is the round that was computed.
     """
     entries = [
-        CampaignStructure(_label(structure), structure, Provenance(**provenance), facets, _label(structure))
+        CampaignStructure(formula, structure, Provenance(**provenance), facets, formula)
         for structure, provenance, facets in world
+        for formula in [mg_first_formula(structure.composition)]
     ]
     now: Round | None
     with open_store(maker.surface_maker.context.store) as store:
@@ -269,7 +270,15 @@ def _choose(
         number=number,
         strategy=strategy,
         model=card.name if card else "",
-        slabs=[_slab(one.candidate, one.reason) for one in suggestion.chosen],
+        slabs=[
+            ChosenSlab(
+                bulk_key=one.candidate["bulk_key"],
+                miller_index=one.candidate["miller_index"],
+                termination_key=one.candidate["termination_key"],
+                reason=one.reason,
+            )
+            for one in suggestion.chosen
+        ],
         core_hours=sum(one.core_hours for one in suggestion.chosen),
     )
     if not begin_round(store, now):
@@ -332,23 +341,9 @@ def _allowance(maker: ActiveLearningMaker, before: list[Round]) -> tuple[int, fl
     return n, budget, ""
 
 
-def _slab(candidate: dict[str, Any], reason: str) -> ChosenSlab:
-    h, k, l = candidate["miller_index"]
-    return ChosenSlab(
-        bulk_key=candidate["bulk_key"],
-        miller_index=(h, k, l),
-        termination_key=candidate["termination_key"],
-        reason=reason,
-    )
-
-
 def _after_all(step: Any) -> Any:
     step.config = JobConfig(on_missing_references=OnMissing.NONE)
     return step
-
-
-def _label(structure: Structure) -> str:
-    return mg_first_formula(structure.composition)
 
 
 def _report(text: str) -> None:

@@ -22,6 +22,7 @@ from workflows.jobs.progress import relative_cost
 from workflows.jobs.slab import oriented_request, slab_identity, slab_label
 from workflows.structures.crystal import bulk_key, crystal_of
 from workflows.structures.elements import ground_state
+from workflows.structures.naming import atom_counts
 from workflows.structures.slabs import SlabSettings, SymmetricSlab, enumerate_slabs
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class SlabScan:
         else:
             slab = self._cut(relaxed, self.min_thickness, self.vacuum)
             # the bulk is not the one that the scanned settings would give, so neither is its identity
-            own = method.for_elements({site.specie.symbol for site in relaxed})
+            own = method.for_elements(relaxed.symbol_set)
             key = f"{key} relaxed by {own.fingerprint}"
             for factor in FACTORS[scan]:
                 value = round(getattr(method, scan) * factor, 3)
@@ -175,7 +176,7 @@ class SlabScan:
             calculate(context, request, lambda engine, folder: engine.static_slab(cell, mesh, folder))
         )
         reduced, units = slab.oriented_bulk.composition.get_reduced_composition_and_factor()
-        composition = {e: int(n) for e, n in cell.composition.get_el_amt_dict().items()}
+        composition = atom_counts(cell.composition)
         mu0 = {e: self._mu0(context, e) for e in composition} if len(composition) > 1 else {}
         assert static.output.energy is not None
         assert oriented.output.energy is not None

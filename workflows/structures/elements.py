@@ -249,12 +249,7 @@ def ground_state(element: str) -> Structure:
     Structure
         Conventional cell (A; hexagonal axes where rhombohedral).
     """
-    prototype = ground_state_prototype(element)
-    return _build(element, prototype, _MEASURED[element][1])
-
-
-def _build(element: str, prototype: str, parameters: Sequence[float]) -> Structure:
-
+    prototype, parameters = ground_state_prototype(element), _MEASURED[element][1]
     if prototype == "A7":
         number, orbits = 166, ((0.0, 0.0, _A7_Z[element]),)
     elif prototype == "A8":

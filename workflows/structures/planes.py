@@ -41,14 +41,10 @@ class Cut:
         Middle of the gap (in units of the plane spacing, 0 <= position < 1).
     gap
         Distance between the layers on both sides (A).
-    below, above
-        Height of the highest atom below and the lowest atom above (in units of the plane spacing).
     """
 
     position: float
     gap: float
-    below: float
-    above: float
 
 
 @dataclass(frozen=True)
@@ -132,11 +128,8 @@ class Plane:
                 f"no gap between atomic planes exceeds layer_tolerance={layer_tolerance:g} A; "
                 f"cut at the widest ({gaps.max():.3f} A)"
             )
-        found = [
-            Cut(position=((lo + hi) / 2) % 1.0, gap=float(gap), below=float(lo), above=float(hi))
-            for lo, hi, gap, keep in zip(heights, above, gaps, wide, strict=True)
-            if keep
-        ]
+        middles = (heights + above) / 2 % 1.0
+        found = [Cut(float(middles[i]), float(gaps[i])) for i in np.flatnonzero(wide)]
         return sorted(found, key=lambda cut: cut.position), note
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import gcd
@@ -14,6 +13,8 @@ from workflows.structures.elements import elements_with_ground_state, ground_sta
 from workflows.structures.naming import mg_first_formula
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pymatgen.core.structure import Structure
 
 
@@ -270,16 +271,13 @@ def prototype(name: str | Prototype) -> Prototype:
         raise InputError(f"unknown prototype {name!r}: use one of {known}") from None
 
 
-def decorate(
-    name: str | Prototype, elements: Sequence[str] | Mapping[str, str], *, swap: bool = False
-) -> Structure:
+def decorate(name: str | Prototype, elements: tuple[str, str], *, swap: bool = False) -> Structure:
     """Put two elements on the sites of a structure type.
 
     Parameters
     ----------
     elements
-        Elements on slots A and B, in the order of the type's formula (C14 is MgZn2: ``("Mg", "Zn")``), or
-        a mapping ``{"A": "Mg", "B": "Zn"}``.
+        On slots A and B, in the order of the type's formula (C14 is MgZn2: ``("Mg", "Zn")``).
 
     Returns
     -------
@@ -290,23 +288,17 @@ def decorate(
     Raises
     ------
     InputError
-        If the type is unknown, there are not exactly two different elements, or a volume is not known.
+        If the type is unknown, the elements are equal, or a volume is not known.
     """
     from workflows.structures.elements import crystal
 
     kind = prototype(name)
-    if isinstance(elements, Mapping):
-        if set(elements) != {"A", "B"}:
-            raise InputError(f"prototype {kind.name} has the slots A and B, not {', '.join(elements)}")
-        pair = [elements["A"], elements["B"]]
-    else:
-        pair = list(elements)
-    if len(pair) != 2 or pair[0] == pair[1]:
+    if elements[0] == elements[1]:
         raise InputError(
-            f"prototype {kind.name} takes two different elements, got {', '.join(pair) or 'none'}: "
-            f"name them in the order of {kind.formula}"
+            f"prototype {kind.name} takes two different elements, got {', '.join(elements)}: name them in "
+            f"the order of {kind.formula}"
         )
-    slots = dict(zip("AB", reversed(pair) if swap else pair, strict=True))
+    slots = dict(zip("AB", reversed(elements) if swap else elements, strict=True))
     b_over_a, c_over_a = kind.ratios
     sites = [(slots[slot], position) for slot, _, position in kind.sites]
     structure = crystal(kind.spacegroup_number, (1.0, b_over_a, c_over_a), sites)

@@ -10,7 +10,7 @@ import spglib
 from pymatgen.core import Lattice, Structure
 
 from stores.structures.vacuum import find_vacuum
-from workflows.structures.facets import Miller, distinct_facets
+from workflows.structures.facets import distinct_facets
 from workflows.structures.planes import plane_of
 from workflows.structures.slabs import slabs_like
 from workflows.structures.space_group import found_by
@@ -75,13 +75,8 @@ def match_slab(slab: Structure, crystal: Crystal) -> SlabMatch | None:
             distance = _distance(slab, candidate.structure)
             if distance is not None:
                 found.append(SlabMatch(candidate, strain, distance))
-    return min(
-        found, key=lambda match: (round(match.distance, 2), _size(match.slab.miller_index)), default=None
-    )
-
-
-def _size(miller_index: Miller) -> tuple[int, ...]:
-    return (max(map(abs, miller_index)), sum(map(abs, miller_index)))
+    # of equally good ones the first: small indices
+    return min(found, key=lambda match: round(match.distance, 2), default=None)
 
 
 def _supercell_strain(in_plane: NDArray[np.float64], plane: Plane) -> float | None:

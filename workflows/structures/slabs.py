@@ -379,9 +379,7 @@ def _lowest_top(plane: Plane, bottom: Cut, min_thickness: float) -> Cut:
     # thickness = (2 z0 - p) - p less half a gap on each side; both gaps are equal by symmetry
     needed = (min_thickness - ROUNDING) / plane.spacing + bottom.gap / plane.spacing
     k = ceil((needed - offset) / step - 1e-9)
-    position = bottom.position + offset + max(k, 0) * step
-    half_gap = bottom.gap / (2 * plane.spacing)
-    return Cut(position, bottom.gap, below=position - half_gap, above=position + half_gap)
+    return Cut(bottom.position + offset + max(k, 0) * step, bottom.gap)
 
 
 def _thickness(plane: Plane, bottom: Cut, top: Cut) -> float:

@@ -298,14 +298,8 @@ class _Selection:
         """Leave out what is far from the hull; return positions, in the order of the list, and lines."""
         limit = self._campaign.filters.max_energy_above_hull
         near = keep_near_hull(merged, limit, self.refused.entries())
-        positions = dict(
-            zip(
-                map(id, [*near.kept, *near.removed]),
-                [*near.kept_positions, *near.removed_positions],
-                strict=True,
-            )
-        )
-        removed = {id(candidate) for candidate in near.removed}
+        positions = {id(candidate): position for candidate, position in [*near.kept, *near.removed]}
+        removed = {id(candidate) for candidate, _ in near.removed}
         kept = self._kept(merged, lambda candidate: id(candidate) not in removed)
         # that an energy is unknown matters only where energies decide
         lines = [x for x in near.lines() if limit is not None or "without an energy" not in x]

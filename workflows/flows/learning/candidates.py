@@ -163,10 +163,6 @@ def _relaxed(store: SurfaceStore, method: Method) -> dict[str, str]:
     }
 
 
-def _elements(structure: Structure) -> list[str]:
-    return sorted({site.specie.symbol for site in structure})
-
-
 def _crystals(
     maker: SurfaceMaker, engine: Engine, method: Method, entries: Sequence[CampaignStructure]
 ) -> tuple[dict[str, CampaignStructure], list[str]]:
@@ -179,7 +175,7 @@ def _crystals(
     for entry in entries:
         try:
             check_runnable(entry.structure, entry.where)
-            engine.check_elements(_elements(entry.structure))
+            engine.check_elements(entry.structure.symbol_set)
         except InputError as error:
             left_out.append(str(error))
             continue
@@ -188,7 +184,7 @@ def _crystals(
             continue
         facets = sorted(map(list, entry.facets)) if entry.facets else None
         given = {**_packed(entry.structure).model_dump(), "guess": entry.provenance.lattice_is_guess}
-        own = method.for_elements(_elements(entry.structure)).fingerprint
+        own = method.for_elements(entry.structure.symbol_set).fingerprint
         settings = {"settings": _settings(maker), "method": own}
         found.setdefault(content_hash({"given": given, "facets": facets, **settings}), entry)
     return found, left_out
@@ -222,7 +218,7 @@ def _cut(
     entry: CampaignStructure,
 ) -> tuple[CutRecord, list[CandidateRecord]]:
     structure, key = entry.structure, bulk_key(entry.structure)
-    fingerprint = method.for_elements(_elements(structure)).fingerprint
+    fingerprint = method.for_elements(structure.symbol_set).fingerprint
     bulk_id = relaxed.get(key, "")
     if bulk_id:
         bulk = next(store.query({"id": bulk_id}, ["structure"], collection="bulks"))

@@ -202,10 +202,7 @@ class Client:
             (JSONDecodeError, _UNREADABLE),
             (ChunkedEncodingError, "the connection broke in the middle of an answer; try again"),
             (Timeout, "no answer in time; try again later"),
-            (
-                RequestsConnectionError,
-                "no connection; check the network and HTTPS_PROXY",
-            ),
+            (RequestsConnectionError, "no connection; check the network and HTTPS_PROXY"),
         ):
             if any(isinstance(cause, kind) for cause in causes) or (kind is Timeout and "timed out" in text):
                 return RequestFailedError(reason, hopeless=kind is RequestsConnectionError)

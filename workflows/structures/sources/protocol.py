@@ -21,7 +21,7 @@ class DatabaseValues:
     Attributes
     ----------
     method
-        Provider and method, e.g. ``oqmd`` or ``mp GGA_GGA+U``. Values of two methods are never mixed in a hull.
+        Provider and method, e.g. ``oqmd`` or ``mp GGA_GGA+U``; a hull holds values of one method.
     formation_energy
         From the elements (eV/atom).
     energy_above_hull
