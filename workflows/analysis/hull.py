@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping
 
     from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
     from pymatgen.core.composition import Composition
 
-    from workflows.structures.sources.protocol import DatabaseValues
+    from workflows.structures.sources.merge import MergedCandidate
 
 
 @dataclass(frozen=True)
@@ -192,21 +191,6 @@ The order is that in which `workflows.structures.sources.merge` takes geometries
 """
 
 
-class HasValues(Protocol):
-    """Candidate compound with the values of databases."""
-
-    @property
-    def formula(self) -> str:
-        """Reduced formula."""
-
-    @property
-    def values(self) -> Sequence[DatabaseValues]:
-        """Values of all databases that hold it."""
-
-
-C = TypeVar("C", bound=HasValues)
-
-
 @dataclass(frozen=True)
 class HullPosition:
     """Energy of a compound above the hull, and the method it comes from.
@@ -230,15 +214,15 @@ class HullPosition:
 
 
 @dataclass(frozen=True)
-class NearHull(Generic[C]):
+class NearHull:
     """Result of `keep_near_hull`: candidates in the order given, each with its position.
 
     A position is None without any energy; `limit` is the largest energy above the hull (eV/atom), None if
     there is no limit.
     """
 
-    kept: list[tuple[C, HullPosition | None]]
-    removed: list[tuple[C, HullPosition]]
+    kept: list[tuple[MergedCandidate, HullPosition | None]]
+    removed: list[tuple[MergedCandidate, HullPosition]]
     limit: float | None
 
     def lines(self) -> list[str]:
@@ -284,10 +268,10 @@ class NearHull(Generic[C]):
 
 
 def keep_near_hull(
-    candidates: Iterable[C],
+    candidates: Iterable[MergedCandidate],
     max_energy_above_hull: float | None,
     competing: Iterable[HullEntry] = (),
-) -> NearHull[C]:
+) -> NearHull:
     """Keep candidates near the convex hull, and those without any energy.
 
     Databases disagree, because their methods do. Which one decides about a compound does not depend on the
@@ -320,7 +304,7 @@ def keep_near_hull(
     listed = list(candidates)
     hulls = _hulls(listed, competing)
     limit = math.inf if max_energy_above_hull is None else max_energy_above_hull
-    result: NearHull[C] = NearHull([], [], max_energy_above_hull)
+    result = NearHull([], [], max_energy_above_hull)
     for candidate in listed:
         position = _position(candidate, hulls)
         if position is not None and position.energy_above_hull > limit:
@@ -330,7 +314,7 @@ def keep_near_hull(
     return result
 
 
-def _hulls(candidates: Iterable[HasValues], competing: Iterable[HullEntry]) -> dict[str, ConvexHull]:
+def _hulls(candidates: Iterable[MergedCandidate], competing: Iterable[HullEntry]) -> dict[str, ConvexHull]:
     """One hull for each method that gives formation energies."""
     entries: dict[str, list[HullEntry]] = {}
     for entry in competing:
@@ -342,7 +326,7 @@ def _hulls(candidates: Iterable[HasValues], competing: Iterable[HullEntry]) -> d
     return {method: ConvexHull(found) for method, found in entries.items()}
 
 
-def _position(candidate: HasValues, hulls: dict[str, ConvexHull]) -> HullPosition | None:
+def _position(candidate: MergedCandidate, hulls: dict[str, ConvexHull]) -> HullPosition | None:
     stated = {m: max(e, 0.0) for m, e in _lowest(candidate, "energy_above_hull").items()}
     made = {
         method: hulls[method].energy_above(HullEntry(candidate.formula, energy, method))
@@ -358,7 +342,7 @@ def _position(candidate: HasValues, hulls: dict[str, ConvexHull]) -> HullPositio
     )
 
 
-def _lowest(candidate: HasValues, name: str) -> dict[str, float]:
+def _lowest(candidate: MergedCandidate, name: str) -> dict[str, float]:
     """Lowest value by each method: a database may hold one crystal several times."""
     found: dict[str, float] = {}
     for values in candidate.values:
