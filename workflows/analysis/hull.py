@@ -6,15 +6,14 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from stores.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
-    from pymatgen.core.composition import Composition
+    from pymatgen.analysis.phase_diagram import PhaseDiagram
 
     from workflows.structures.sources.merge import MergedCandidate
 
@@ -141,47 +140,29 @@ class ConvexHull:
         InputError
             If it is of another method.
         """
-        return self._decompose(entry)[1]
+        from pymatgen.core.composition import Composition
 
-    def decomposition(self, entry: HullEntry) -> dict[str, float]:
-        """Return the phases of the hull at a composition, by name, with their shares of the atoms."""
-        return self._decompose(entry)[0]
-
-    def _decompose(self, entry: HullEntry) -> tuple[dict[str, float], float]:
         check_one_method([entry, *self.entries[:1]])
-        if len(entry.fractions) == 1:
-            return dict.fromkeys(entry.fractions, 1.0), max(entry.formation_energy, 0.0)
-        parts, hull_energy = self._diagram(entry).get_decomp_and_hull_energy_per_atom(_composition(entry))
-        shares: dict[str, float] = {}
-        for part, share in parts.items():
-            name = str(cast("PDEntry", part).name)
-            shares[name] = shares.get(name, 0.0) + float(share)
-        return shares, max(entry.formation_energy - float(hull_energy), 0.0)
+        energy = 0.0
+        if len(entry.fractions) > 1:
+            composition = Composition(entry.formula)
+            energy = float(self._diagram(entry).get_decomp_and_hull_energy_per_atom(composition)[1])
+        return max(entry.formation_energy - energy, 0.0)
 
     def _diagram(self, entry: HullEntry) -> PhaseDiagram:
         """Phase diagram of an entry's own chemical system; those above it cannot change its hull."""
         from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
+        from pymatgen.core.composition import Composition
 
         system = frozenset(entry.fractions)
         if system not in self._diagrams:
-            within = [e for e in self.entries if len(e.fractions) > 1 and system.issuperset(e.fractions)]
-            # pymatgen would name oxygen O2
-            elements = [PDEntry(element, 0.0, name=element) for element in sorted(system)]
-            self._diagrams[system] = PhaseDiagram([*elements, *map(_pd_entry, within)])
+            phases = [PDEntry(element, 0.0) for element in sorted(system)]
+            for other in self.entries:
+                if len(other.fractions) > 1 and system.issuperset(other.fractions):
+                    composition = Composition(other.formula)
+                    phases.append(PDEntry(composition, other.formation_energy * composition.num_atoms))
+            self._diagrams[system] = PhaseDiagram(phases)
         return self._diagrams[system]
-
-
-def _composition(entry: HullEntry) -> Composition:
-    from pymatgen.core.composition import Composition
-
-    return Composition(entry.formula)
-
-
-def _pd_entry(entry: HullEntry) -> PDEntry:
-    from pymatgen.analysis.phase_diagram import PDEntry
-
-    composition = _composition(entry)
-    return PDEntry(composition, entry.formation_energy * composition.num_atoms, name=entry.label)
 
 
 PREFERENCE = ("mp", "alexandria", "oqmd", "aflow", "jarvis")

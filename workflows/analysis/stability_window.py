@@ -20,7 +20,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from workflows.analysis.hull import ConvexHull, HullEntry, check_one_method
+from workflows.analysis.hull import HullEntry, check_one_method
 from workflows.analysis.surface_energy import reference_element
 
 if TYPE_CHECKING:
@@ -110,14 +110,12 @@ def stable_window(target: HullEntry, competing: Iterable[HullEntry]) -> StableWi
     if lower[0] <= upper[0] + _ROUNDING and lowest >= e - SAME_ENERGY:
         window = (min(lower[0], upper[0]) + 0.0, upper[0] + 0.0)
         return StableWindow(window, (lower[1], upper[1]), max(e - lowest, 0.0), (), names, reference, method)
-    hull = ConvexHull(rivals)
-    above = hull.energy_above(target)
-    shares = {p.label: _share(p, partner) for p in [*elements, *rivals]}
-    parts = sorted(hull.decomposition(target).items(), key=lambda part: shares[part[0]])
+    energy, parts = _lowest_mixture(x, known)
+    above = e - energy
     return StableWindow(
         None,
         energy_above_hull=above,
-        decomposition=tuple(parts),
+        decomposition=parts,
         competing=names,
         reference=reference,
         method=method,
@@ -139,6 +137,22 @@ def _lowest_of_each(phases: list[_Point]) -> list[_Point]:
         elif phase[1] < kept[-1][1]:
             kept[-1] = phase
     return kept
+
+
+def _lowest_mixture(x: float, phases: list[_Point]) -> tuple[float, tuple[tuple[str, float], ...]]:
+    """Return the lowest energy (eV/atom) of one or two phases at x, and their shares of the atoms.
+
+    More never coexist in a binary system; pymatgen's phase diagram would be a hundred times slower.
+    """
+    single = [(f, ((name, 1.0),)) for y, f, name in phases if abs(y - x) <= _ROUNDING]
+    pairs = [
+        ((1 - share) * f + share * g, ((left, 1 - share), (right, share)))
+        for y, f, left in phases
+        for z, g, right in phases
+        if y < x - _ROUNDING and z > x + _ROUNDING
+        for share in [(x - y) / (z - y)]
+    ]
+    return min([*single, *pairs], key=lambda mixture: mixture[0])
 
 
 def surface_energies_at(
