@@ -166,7 +166,7 @@ def predict(
     require_network()
     from model.evaluation.prediction import Candidate, predict_slabs
     from model.graphs.slab_frame import PlainSlab
-    from workflows.cli.which_model import chosen_ensemble
+    from workflows.cli.access import chosen_ensemble
     from workflows.structures.naming import format_plane, mg_first_formula
     from workflows.structures.slabs import SymmetricSlab
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from stores.errors import InputError
-from workflows.cli.options import engine_options
+from workflows.cli.commands.compute import engine_options
 
 ENGINE = ("--engine", "tests.engines.pair_engine:PairEngine")
 SLAB = ("--formula", "MgAg", "--prototype", "B2", "--miller", "110")

@@ -236,7 +236,7 @@ def test_a_fault_of_our_own_leaves_a_log_and_no_traceback(environment, filled, t
     script = (
         "import workflows.cli.query as query, workflows.cli.app as app\n"
         "def broken(*arguments): raise RuntimeError('left is not right')\n"
-        "query.show_surfaces = broken\n"
+        "query.select = broken\n"
         "app.main(['query'])\n"
     )
     for debug in ("0", "1"):

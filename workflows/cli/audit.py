@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 from stores.connections import resolve_store_uri
 from stores.errors import InputError, counted, install_command
 from stores.exclusions import accept, exclude, excluded_line, list_excluded
+from workflows.cli.access import existing_store, store_to_write
 from workflows.cli.console import check_one_format, print_table, print_text
-from workflows.cli.query import existing_store
-from workflows.cli.writing import store_to_write
 from workflows.execution.progress_bar import ProgressBar
 from workflows.report.table import Column, Table
 
@@ -167,8 +166,8 @@ def _audits(
         )
     ensemble = None
     if model is not None:
+        from workflows.cli.access import chosen_ensemble
         from workflows.cli.learning import require_network
-        from workflows.cli.which_model import chosen_ensemble
 
         require_network()
         ensemble, _ = chosen_ensemble(model, uri)

@@ -1,15 +1,13 @@
-"""Where tables are printed: colour on a terminal only, and a width that fits; --json or --csv instead."""
+"""Where tables, notes and CSV are printed: colour on a terminal only, and a width that fits."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
-
-from stores.errors import InputError
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rich.console import Console
     from rich.text import Text
@@ -22,23 +20,14 @@ PIPE_WIDTH = 120
 
 def check_one_format(as_json: bool, as_csv: bool) -> None:
     """Raise an InputError if both ``--json`` and ``--csv`` are given."""
+    from stores.errors import InputError
+
     if as_json and as_csv:
         raise InputError("--json and --csv exclude each other; choose one")
 
 
 def page(stderr: bool = False) -> Console:
-    """Return the console that tables are printed on.
-
-    Parameters
-    ----------
-    stderr
-        Print there instead of on stdout.
-
-    Returns
-    -------
-    rich.console.Console
-        Without colour unless it is a terminal.
-    """
+    """Return the console that tables are printed on, without colour unless it is a terminal."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
@@ -47,28 +36,12 @@ def page(stderr: bool = False) -> Console:
 
 
 def print_table(table: Table, console: Console | None = None) -> None:
-    """Print a table; all tables of the command line are printed here.
-
-    Parameters
-    ----------
-    table
-        It chooses its layout by the width of the console; nothing is cut.
-    console
-        Where; `page` if None.
-    """
+    """Print a table, which chooses its layout by the width of the console; nothing is cut."""
     (console or page()).print(table, crop=False, overflow="ignore")
 
 
 def print_text(text: str | Text, console: Console | None = None) -> None:
-    """Print sentences: on a terminal broken at spaces, elsewhere each line in one piece.
-
-    Parameters
-    ----------
-    text
-        Without rich's markup.
-    console
-        Where; `page` if None.
-    """
+    """Print sentences, without rich's markup: on a terminal broken at spaces, elsewhere in one line."""
     from rich.text import Text
 
     from workflows.report.table import wrapped
@@ -80,15 +53,7 @@ def print_text(text: str | Text, console: Console | None = None) -> None:
 
 
 def print_facts(pairs: Sequence[tuple[str, str | Text]], console: Console | None = None) -> None:
-    """Print names and values below one another; values are broken, at spaces, on a terminal only.
-
-    Parameters
-    ----------
-    pairs
-        Names and values, without rich's markup.
-    console
-        Where; `page` if None.
-    """
+    """Print names and values, without rich's markup; values are broken, at spaces, on a terminal only."""
     from rich.text import Text
 
     from workflows.report.table import card_lines
@@ -97,3 +62,17 @@ def print_facts(pairs: Sequence[tuple[str, str | Text]], console: Console | None
     texts = [(name, value if isinstance(value, Text) else Text(value)) for name, value in pairs]
     for line in card_lines(texts, where.width if where.is_terminal else None):
         where.print(line, soft_wrap=True)
+
+
+def print_note(text: str) -> None:
+    """Print a line about the result on stderr."""
+    print(f"mgsurf: {text}", file=sys.stderr)
+
+
+def print_csv(rows: Iterable[Mapping[str, Any]], header: Sequence[str]) -> None:
+    """Print rows as CSV with the columns of `header`; other keys are left out."""
+    import csv
+
+    writer = csv.DictWriter(sys.stdout, header, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)

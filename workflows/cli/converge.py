@@ -15,7 +15,7 @@ from stores.structures.reading import show_notes
 from workflows.analysis.convergence import converged_at, fit_thickness
 from workflows.analysis.surface_energy import EV_PER_A2_IN_J_PER_M2
 from workflows.cli.console import page, print_table, print_text
-from workflows.cli.slabs import bulk_structure
+from workflows.cli.options import CrystalChoice
 from workflows.execution.kept import kept_in_words, kept_of_run
 from workflows.execution.listener import RunListener
 from workflows.flows.convergence import SCANS, ScanPoint, SlabScan, thickness_series
@@ -65,7 +65,7 @@ def converge(
     miller, termination
         Which slab.
     symprec
-        See `workflows.cli.slabs.bulk_structure`.
+        See `CrystalChoice`.
     scan
         Keys of `workflows.flows.convergence.SCANS`.
     engine, preset, options
@@ -90,7 +90,7 @@ def converge(
     unknown = [name for name in scan if name not in SCANS]
     if unknown:
         raise InputError(f"scan '{unknown[0]}' is unknown; choose from {', '.join(SCANS)}")
-    bulk = bulk_structure(structure, prototype, formula, symprec)
+    bulk = CrystalChoice(prototype, formula, symprec).structure(structure)
     plane = parse_miller(miller)
     crystal = crystal_of(bulk)
     facets = facets_of(crystal, 1, [plane])

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import counted
+from workflows.cli.access import existing_store
 from workflows.cli.plot import check_output
-from workflows.cli.query import existing_store, explain_empty, select
+from workflows.cli.query import explain_empty, select
 from workflows.execution.progress_bar import ProgressBar
 
 if TYPE_CHECKING:

@@ -6,10 +6,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
 
 from stores.errors import InputError
 from stores.nesting import load_json
+from workflows.cli.options import FILTERS, OUTPUT, short_number
 from workflows.report.tables import EV_PER_A2_IN_J_PER_M2
 
 TARGETS = ("surface_energy", "work_function")
@@ -47,32 +51,84 @@ _MAX_ELEMENT = r"[A-Z][a-z]?"
 _SPANS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
+LARGEST_LIMIT = 10**9
+"""Databases take no larger limit."""
+
+
+class EnergyUnit(StrEnum):
+    """Unit of surface energies on the command line."""
+
+    EV_PER_A2 = "eV/A2"
+    J_PER_M2 = "J/m2"
+
+
+def _databases_can_count(value: int | None) -> int | None:
+    """Refuse a limit that a database cannot take; as a range of the option it would fill the help text."""
+    if value is not None and value > LARGEST_LIMIT:
+        raise typer.BadParameter(f"{value} is above the largest limit, {LARGEST_LIMIT}")
+    return value
+
+
+def _filter(*names: str, help: str, **settings: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=FILTERS, **settings)
+
+
 @dataclass(frozen=True)
 class SurfaceFilter:
-    """Filters of `mgsurf query`, `export` and `plot` as they were typed.
+    """Filters of `mgsurf query`, `export` and `plot`.
 
     Surface energies are in `unit` (``eV/A2`` or ``J/m2``), work functions in eV. With `labels` imported slabs
     count as well.
     """
 
-    chemsys: str | None = None
-    formula: str | None = None
-    elements: tuple[str, ...] = ()
-    miller: str | None = None
-    termination: str | None = None
-    min_surface_energy: float | None = None
-    max_surface_energy: float | None = None
-    unit: str = "eV/A2"
-    min_work_function: float | None = None
-    max_work_function: float | None = None
-    verdicts: tuple[str, ...] = ()
-    method: str | None = None
-    campaign: str | None = None
-    since: str | None = None
-    sort: str | None = None
-    limit: int | None = None
-    raw: str | None = None
-    labels: bool = False
+    chemsys: Annotated[str | None, _filter(help="Chemical system, elements in any order: Mg-Ag.")] = None
+    formula: Annotated[str | None, _filter(callback=short_number, help="Formula: MgAg, Mg2Ni.")] = None
+    element: Annotated[list[str] | None, _filter(help="Holds this element (may be repeated).")] = None
+    miller: Annotated[
+        str | None,
+        _filter(metavar="HKL", callback=short_number, help="Plane: 110, 10-1, '1 0 -1', '(10-10)'."),
+    ] = None
+    termination: Annotated[str | None, _filter(help="Number or label of the termination: 0, Ag.")] = None
+    min_surface_energy: Annotated[float | None, _filter(metavar="X", help="In --unit.")] = None
+    max_surface_energy: Annotated[float | None, _filter(metavar="X", help="In --unit.")] = None
+    unit: Annotated[EnergyUnit, _filter(help="Unit of the two options above.")] = EnergyUnit.EV_PER_A2
+    min_work_function: Annotated[float | None, _filter(metavar="EV", help="In eV.")] = None
+    max_work_function: Annotated[float | None, _filter(metavar="EV", help="In eV.")] = None
+    verdict: Annotated[
+        list[str] | None,
+        _filter(
+            metavar="[TARGET=]STATUS",
+            help="accepted (both targets), or surface_energy=accepted, work_function=vacuum_not_flat, ... "
+            "(may be repeated).",
+        ),
+    ] = None
+    method: Annotated[str | None, _filter(help="Method fingerprint or its beginning: gpaw-demo.")] = None
+    campaign: Annotated[str | None, _filter(metavar="NAME", help="Name of the campaign.")] = None
+    since: Annotated[str | None, _filter(metavar="WHEN", help="Written since: 2026-01-31, 12h, 7d.")] = None
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD",
+            help="surface_energy, work_function, formula, ... ; -FIELD for descending. Records without the "
+            "field come last.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            callback=_databases_can_count,
+            metavar="N",
+            help="At most N records.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    raw: Annotated[
+        str | None,
+        _filter("--filter", metavar="JSON", help="Raw Mongo filter, joined to the others by AND."),
+    ] = None
+    labels: Annotated[bool, _filter("--labels", help="Also slabs brought in by mgsurf import.")] = False
 
     def criteria(self) -> dict[str, Any]:
         """Return the Mongo filter.
@@ -118,7 +174,7 @@ class SurfaceFilter:
         if self.formula is not None:
             formula = parse_formula(self.formula)
             parts.append((f"formula {formula}", {"formula": formula}))
-        for element in self.elements:
+        for element in self.element or ():
             symbol = _symbol(element, "--element")
             parts.append((f"with {symbol}", {"chemsys": {"$regex": f"(^|-){symbol}(-|$)"}}))
         if self.miller is not None:
@@ -126,7 +182,7 @@ class SurfaceFilter:
         if self.termination is not None:
             parts.append(_termination(self.termination))
         parts += self._ranges()
-        parts += [_verdict(text) for text in self.verdicts]
+        parts += [_verdict(text) for text in self.verdict or ()]
         if self.method is not None:
             condition: Any = {"$regex": f"^{re.escape(self.method)}"}
             parts.append((f"method {self.method}*", {"method_fingerprint": condition}))

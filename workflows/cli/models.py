@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import counted
 from stores.learning.registry import ModelRegistry
+from workflows.cli.access import existing_store, store_to_write
 from workflows.cli.console import print_facts, print_table, print_text
-from workflows.cli.query import existing_store
-from workflows.cli.writing import store_to_write
 from workflows.report.table import Column, Table
 from workflows.report.training_figures import significant, target_name, unit_of
 

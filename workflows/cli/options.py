@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stores.errors import InputError
-from workflows.cli.filters import SurfaceFilter
 from workflows.structures.tolerances import MAX_SYMPREC, SYMPREC
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 FILTERS = "Filters"
 OUTPUT = "Output"
+STABILITY = "Stability"
 
 StoreOption = Annotated[
     str | None,
@@ -109,52 +110,6 @@ MethodOption = Annotated[
 ]
 
 
-class EnergyUnit(StrEnum):
-    """Unit of surface energies on the command line."""
-
-    EV_PER_A2 = "eV/A2"
-    J_PER_M2 = "J/m2"
-
-
-class ScanKind(StrEnum):
-    """What `mgsurf converge` can vary."""
-
-    THICKNESS = "thickness"
-    K_DENSITY = "k_density"
-    CUTOFF = "cutoff"
-    VACUUM = "vacuum"
-
-
-class PlotKind(StrEnum):
-    """What `mgsurf plot` can draw."""
-
-    POTENTIAL = "potential"
-    PHASE = "phase"
-    SCATTER = "scatter"
-    WULFF = "wulff"
-    SUMMARY = "summary"
-
-
-class AuditCheck(StrEnum):
-    """What `mgsurf audit` looks for, see `model.audit.finding.CHECKS`."""
-
-    RANGE = "range"
-    BULK_ENERGY = "bulk-energy"
-    OUTLIER = "outlier"
-    DUPLICATES = "duplicates"
-    ORDER = "order"
-
-
-class ExportFormat(StrEnum):
-    """What `mgsurf export` can write."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-    EXTXYZ = "extxyz"
-    ASE = "ase"
-    CGCNN = "cgcnn"
-
-
 class ImportFormat(StrEnum):
     """What `mgsurf import` can read."""
 
@@ -162,31 +117,6 @@ class ImportFormat(StrEnum):
     SHARED = "shared"
     CGCNN = "cgcnn"
     STORE = "store"
-
-
-LARGEST_LIMIT = 10**9
-
-
-def figure_kind(value: str) -> str:
-    """Refuse a figure that `mgsurf plot` does not know.
-
-    The argument is a text rather than a `PlotKind`, whose long list of choices would be cut in the help text.
-
-    Raises
-    ------
-    typer.BadParameter
-        Lists the choices.
-    """
-    if value not in set(PlotKind):
-        raise typer.BadParameter(f"{value!r} is not one of {', '.join(PlotKind)}")
-    return value
-
-
-def _databases_can_count(value: int | None) -> int | None:
-    """Refuse a limit that a database cannot take; as a range of the option it would fill the help text."""
-    if value is not None and value > LARGEST_LIMIT:
-        raise typer.BadParameter(f"{value} is above the largest limit, {LARGEST_LIMIT}")
-    return value
 
 
 def short_number(value: str | list[str] | None) -> str | list[str] | None:
@@ -209,195 +139,114 @@ def short_number(value: str | list[str] | None) -> str | list[str] | None:
     return value
 
 
-def engine_options(texts: list[str]) -> dict[str, Any]:
-    """Read settings of an engine.
+@dataclass(frozen=True)
+class TableFormat:
+    """Print a table, JSON or CSV."""
 
-    Parameters
-    ----------
-    texts
-        Each ``KEY=VALUE``, the value read as YAML reads it: ``cutoff=340``, ``spin=true``, ``xc=PBE``.
+    as_json: JsonOption = False
+    as_csv: CsvOption = False
 
-    Returns
-    -------
-    dict
-        Numbers, truth values, texts or None by their keys.
-
-    Raises
-    ------
-    InputError
-        If one has another form, is there twice, or its value is no single one.
-    """
-    options: dict[str, Any] = {}
-    for text in texts:
-        key, separator, value = text.partition("=")
-        if not separator or not key.isidentifier():
-            raise InputError(f"--option: {text[:60]!r} cannot be read; write KEY=VALUE, such as cutoff=340")
-        if key in options:
-            raise InputError(f"--option: {key} is there twice; keep one of them")
-        options[key] = _yaml_scalar(key, value)
-    return options
+    def __post_init__(self) -> None:
+        if self.as_json and self.as_csv:
+            raise InputError("--json and --csv exclude each other; choose one")
 
 
-def _yaml_scalar(key: str, text: str) -> Any:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+@dataclass(frozen=True)
+class OutputFile:
+    """File or folder that a command writes."""
 
-    try:
-        value = YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError, OverflowError):
-        value = {}
-    if not isinstance(value, (str, bool, int, float, type(None))):
-        raise InputError(
-            f"--option: the value of {key} is no single number, truth value or text: {text[:60]!r}; "
-            "settings of another form go into a campaign file"
-        )
-    return value
+    output: OutputOption = None
+    overwrite: OverwriteOption = False
+
+    def checked(self, default: str, suffixes: tuple[str, ...] = ()) -> Path:
+        """Return the path, or `default`, if it can be written.
+
+        Raises
+        ------
+        InputError
+            If the path exists and may not be replaced, lacks a folder, or has none of the `suffixes`; before
+            the work that would be lost.
+        """
+        path = self.output or Path(default)
+        if suffixes and path.suffix.lower() not in suffixes:
+            raise InputError(f"{path}: the ending decides the format; choose one of {', '.join(suffixes)}")
+        if not path.parent.is_dir():
+            raise InputError(f"{path.parent}: no such folder; make it first or choose another with --output")
+        if path.exists() and not self.overwrite:
+            raise InputError(f"{path}: exists already; choose another --output or add --overwrite")
+        return path
 
 
-def _filter_options(
-    chemsys: Annotated[
-        str | None,
-        typer.Option(help="Chemical system, elements in any order: Mg-Ag.", rich_help_panel=FILTERS),
-    ] = None,
+@dataclass(frozen=True)
+class CrystalChoice:
+    """A crystal named by prototype and formula, or read from a file."""
+
+    prototype: Annotated[
+        str | None, typer.Option(metavar="SYMBOL", help="Strukturbericht symbol, with --formula: B2, C14.")
+    ] = None
     formula: Annotated[
         str | None,
-        typer.Option(callback=short_number, help="Formula: MgAg, Mg2Ni.", rich_help_panel=FILTERS),
-    ] = None,
-    element: Annotated[
-        list[str] | None,
-        typer.Option(help="Holds this element (may be repeated).", rich_help_panel=FILTERS),
-    ] = None,
-    miller: Annotated[
+        typer.Option(callback=short_number, help="With --prototype; or an element alone: MgAg, Mg."),
+    ] = None
+    symprec: SymprecOption = None
+
+    def structure(self, path: Path | None) -> Structure:
+        """Return the crystal of the file `path` (CIF or POSCAR), or the one named.
+
+        Raises
+        ------
+        InputError
+            If both or neither are given, or the crystal cannot be read or built.
+        """
+        if path is not None:
+            if self.prototype or self.formula:
+                raise InputError("give either a structure file or --formula (with --prototype), not both")
+            from stores.structures.reading import read_structure
+            from workflows.structures.symmetrize import with_symmetry
+
+            return with_symmetry(read_structure(path), path.name, self.symprec)
+        if self.symprec is not None:
+            raise InputError(
+                "--symprec goes with a structure file; what is built from a formula is symmetric"
+            )
+        if self.formula is None:
+            raise InputError("no structure: give a CIF or POSCAR file, or --formula MgAg --prototype B2")
+        if self.prototype is not None:
+            from workflows.structures.prototypes import structure_for
+
+            return structure_for(self.formula, self.prototype)
+        from workflows.structures.elements import ground_state
+
+        if not re.fullmatch(r"[A-Z][a-z]?", self.formula):
+            raise InputError(f"--formula {self.formula} is no element: add --prototype, e.g. --prototype B2")
+        return ground_state(self.formula)
+
+
+@dataclass(frozen=True)
+class PhaseChoice:
+    """Competing phases: those of the store, or those in a lock file of `mgsurf enumerate`."""
+
+    phases: Annotated[
+        Path | None,
+        typer.Option(
+            "--phases",
+            metavar="LOCK.json",
+            help="Against the phases in a file that mgsurf enumerate wrote, by a database's energies.",
+            rich_help_panel=STABILITY,
+        ),
+    ] = None
+    phases_method: Annotated[
         str | None,
         typer.Option(
-            metavar="HKL",
-            callback=short_number,
-            help="Plane: 110, 10-1, '1 0 -1', '(10-10)'.",
-            rich_help_panel=FILTERS,
+            "--phases-method",
+            metavar="NAME",
+            help="Database whose energies count, such as oqmd; needed if there are several.",
+            rich_help_panel=STABILITY,
         ),
-    ] = None,
-    termination: Annotated[
-        str | None,
-        typer.Option(help="Number or label of the termination: 0, Ag.", rich_help_panel=FILTERS),
-    ] = None,
-    min_surface_energy: Annotated[
-        float | None, typer.Option(metavar="X", help="In --unit.", rich_help_panel=FILTERS)
-    ] = None,
-    max_surface_energy: Annotated[
-        float | None, typer.Option(metavar="X", help="In --unit.", rich_help_panel=FILTERS)
-    ] = None,
-    unit: Annotated[
-        EnergyUnit, typer.Option(help="Unit of the two options above.", rich_help_panel=FILTERS)
-    ] = EnergyUnit.EV_PER_A2,
-    min_work_function: Annotated[
-        float | None, typer.Option(metavar="EV", help="In eV.", rich_help_panel=FILTERS)
-    ] = None,
-    max_work_function: Annotated[
-        float | None, typer.Option(metavar="EV", help="In eV.", rich_help_panel=FILTERS)
-    ] = None,
-    verdict: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[TARGET=]STATUS",
-            help="accepted (both targets), or surface_energy=accepted, work_function=vacuum_not_flat, ... "
-            "(may be repeated).",
-            rich_help_panel=FILTERS,
-        ),
-    ] = None,
-    method: Annotated[
-        str | None,
-        typer.Option(help="Method fingerprint or its beginning: gpaw-demo.", rich_help_panel=FILTERS),
-    ] = None,
-    campaign: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name of the campaign.", rich_help_panel=FILTERS)
-    ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(metavar="WHEN", help="Written since: 2026-01-31, 12h, 7d.", rich_help_panel=FILTERS),
-    ] = None,
-    sort: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FIELD",
-            help="surface_energy, work_function, formula, ... ; -FIELD for descending. Records without the "
-            "field come last.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            callback=_databases_can_count,
-            metavar="N",
-            help="At most N records.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    raw: Annotated[
-        str | None,
-        typer.Option(
-            "--filter",
-            metavar="JSON",
-            help="Raw Mongo filter, joined to the others by AND.",
-            rich_help_panel=FILTERS,
-        ),
-    ] = None,
-    labels: Annotated[
-        bool,
-        typer.Option("--labels", help="Also slabs brought in by mgsurf import.", rich_help_panel=FILTERS),
-    ] = False,
-) -> SurfaceFilter:
-    return SurfaceFilter(
-        chemsys=chemsys,
-        formula=formula,
-        elements=tuple(element or ()),
-        miller=miller,
-        termination=termination,
-        min_surface_energy=min_surface_energy,
-        max_surface_energy=max_surface_energy,
-        unit=unit.value,
-        min_work_function=min_work_function,
-        max_work_function=max_work_function,
-        verdicts=tuple(verdict or ()),
-        method=method,
-        campaign=campaign,
-        since=since,
-        sort=sort,
-        limit=limit,
-        raw=raw,
-        labels=labels,
-    )
+    ] = None
 
-
-def with_filters(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command that takes a `SurfaceFilter` named ``filters`` the filter options instead.
-
-    Parameters
-    ----------
-    command
-        Function with a parameter ``filters``; its other parameters stay.
-
-    Returns
-    -------
-    Callable
-        The same command with one option per filter, which typer reads from its signature.
-    """
-    own = inspect.signature(command, eval_str=True).parameters
-    options = inspect.signature(_filter_options, eval_str=True).parameters
-    kept = [parameter for name, parameter in own.items() if name != "filters"]
-
-    @functools.wraps(command)
-    def wrapper(**values: Any) -> Any:
-        chosen = {name: values.pop(name) for name in options}
-        return command(**values, filters=_filter_options(**chosen))
-
-    positional = [p for p in kept if p.default is inspect.Parameter.empty]
-    optional = [p for p in kept if p.default is not inspect.Parameter.empty]
-    parameters = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in (*positional, *options.values(), *optional)
-    ]
-    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return wrapper
+    def __post_init__(self) -> None:
+        if self.phases is None and self.phases_method is not None:
+            raise InputError(
+                "--phases-method chooses among the energies in a lock file; name that by --phases"
+            )

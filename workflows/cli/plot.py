@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
 from stores.files import replacing
-from workflows.cli.query import SHOWN, existing_store, explain_empty, select
+from workflows.cli.access import existing_store
+from workflows.cli.query import SHOWN, explain_empty, select
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from stores.surfaces import SurfaceStore
     from workflows.cli.filters import SurfaceFilter
-    from workflows.cli.stable_windows import PhaseChoice
+    from workflows.cli.options import PhaseChoice
     from workflows.report.wulff_report import WulffReport
 
 FORMATS = (".png", ".pdf", ".svg")
@@ -102,7 +103,7 @@ def draw(
     int
         Exit status; 1 if no surface matches.
     """
-    from workflows.cli.stable_windows import PhaseChoice
+    from workflows.cli.options import PhaseChoice
 
     choice = PhaseChoice(phases, phases_method)
     for name, given, kinds in (

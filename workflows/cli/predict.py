@@ -58,14 +58,14 @@ def predict(
         )
     require_network()
     from model.evaluation.prediction import predict_slabs
-    from workflows.cli.slabs import bulk_structure
-    from workflows.cli.which_model import chosen_ensemble
+    from workflows.cli.access import chosen_ensemble
+    from workflows.cli.options import CrystalChoice
     from workflows.engines.gpaw.process import logical_cores
 
     ensemble, _ = chosen_ensemble(model, store)
     problems: list[tuple[str, str]] = []
     if crystal:
-        structure = bulk_structure(bulk, prototype, formula, symprec)
+        structure = CrystalChoice(prototype, formula, symprec).structure(bulk)
         candidates = _cut(structure, bulk, prototype is not None, max_index, min_thickness, problems)
     else:
         candidates = _given(inputs, problems)
@@ -149,7 +149,7 @@ def _of_store(uri: str, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
     from model.evaluation.prediction import Candidate
     from model.graphs.slab_frame import PlainSlab
     from stores.labelled import label_documents
-    from workflows.cli.query import existing_store
+    from workflows.cli.access import existing_store
     from workflows.structures.naming import format_plane
 
     fields = ["id", "formula", "slab", "miller_index", "spacegroup_number", "termination_label"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from stores.connections import open_store, resolve_store_uri
 from stores.errors import InputError, MgsurfError
 from stores.settings_file import resolve_work_dir
-from workflows.cli.query import existing_store
+from workflows.cli.access import existing_store
 from workflows.flows.refresh_check import goes_on, look
 
 if TYPE_CHECKING:

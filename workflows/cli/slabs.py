@@ -3,60 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError, counted
 from workflows.cli.console import print_table, print_text
+from workflows.cli.options import CrystalChoice
 from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
-    from pymatgen.core import Structure
-
     from workflows.structures.crystal import Crystal
     from workflows.structures.slabs import FacetSlabs, SymmetricSlab
-
-
-def bulk_structure(
-    path: Path | None, prototype: str | None, formula: str | None, symprec: float | None = None
-) -> Structure:
-    """Return the crystal that a command was given.
-
-    Parameters
-    ----------
-    path
-        CIF or POSCAR file.
-    prototype, formula
-        Instead of a file: a named prototype decorated with a formula, or an element alone.
-    symprec
-        Tolerance within which the crystal of a file is symmetrised (A); None leaves it as it is.
-
-    Raises
-    ------
-    InputError
-        If both or neither are given, or the crystal cannot be had.
-    """
-    if path is not None and (prototype or formula):
-        raise InputError("give either a structure file or --formula (with --prototype), not both")
-    if path is not None:
-        from stores.structures.reading import read_structure
-        from workflows.structures.symmetrize import with_symmetry
-
-        return with_symmetry(read_structure(path), path.name, symprec)
-    if symprec is not None:
-        raise InputError("--symprec goes with a structure file; what is built from a formula is symmetric")
-    if formula is None:
-        raise InputError("no structure: give a CIF or POSCAR file, or --formula MgAg --prototype B2")
-    if prototype is not None:
-        from workflows.structures.prototypes import structure_for
-
-        return structure_for(formula, prototype)
-    from workflows.structures.elements import ground_state
-
-    if not re.fullmatch(r"[A-Z][a-z]?", formula):
-        raise InputError(f"--formula {formula} is no element: add --prototype, e.g. --prototype B2")
-    return ground_state(formula)
 
 
 def file_name(formula: str, slab: SymmetricSlab) -> str:
@@ -88,7 +45,7 @@ def list_slabs(
     Parameters
     ----------
     path, prototype, formula, symprec
-        The crystal, see `bulk_structure`.
+        The crystal, see `CrystalChoice`.
     max_index
         Largest Miller index, unless planes are named in `miller`.
     miller
@@ -114,7 +71,7 @@ def list_slabs(
     from workflows.structures.slabs import enumerate_slabs
 
     planes = [parse_miller(text) for text in miller]
-    bulk = bulk_structure(path, prototype, formula, symprec)
+    bulk = CrystalChoice(prototype, formula, symprec).structure(path)
     crystal = crystal_of(bulk)
     facets = enumerate_slabs(
         crystal,

@@ -10,9 +10,8 @@ from stores.errors import counted
 from stores.exclusions import excluded_line
 from stores.learning.snapshot_diff import diff_snapshots, news_since
 from stores.learning.snapshots import draft_snapshot, find_snapshot, list_snapshots, save_snapshot
+from workflows.cli.access import existing_store, store_to_write
 from workflows.cli.console import print_table
-from workflows.cli.query import existing_store
-from workflows.cli.writing import store_to_write
 from workflows.report.table import Column, Table
 from workflows.report.training_figures import significant, target_name
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from stores.surfaces import SurfaceStore
+    from workflows.cli.options import PhaseChoice
     from workflows.flows.enumeration.lock_model import LockedCompound, LockFile
 
 SURFACE_FIELDS = (
@@ -33,28 +33,6 @@ SURFACE_FIELDS = (
     "surface_energy_slope", "chemical_potential_window",
 )  # fmt: skip
 """What is read of a stored SurfaceRecord."""
-
-
-@dataclass(frozen=True)
-class PhaseChoice:
-    """Whose phases compete: those of the store, or those in a lock file.
-
-    Attributes
-    ----------
-    lock
-        Written by `mgsurf enumerate`; None for the store's own bulks.
-    method
-        Whose energies in the lock file count; may be None where there is only one.
-    """
-
-    lock: Path | None = None
-    method: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.lock is None and self.method is not None:
-            raise InputError(
-                "--phases-method chooses among the energies in a lock file; name that by --phases"
-            )
 
 
 def windows_of(
@@ -81,8 +59,8 @@ def windows_of(
     InputError
         If the lock file cannot be read or holds no energies by the method.
     """
-    if choice.lock is not None:
-        return _by_database(store, surfaces, choice.lock, choice.method)
+    if choice.phases is not None:
+        return _by_database(store, surfaces, choice.phases, choice.phases_method)
     systems = sorted({surface["chemsys"] for surface in surfaces if not _is_element(surface)})
     elements = sorted({element for system in systems for element in system.split("-")})
     bulks = store.query({"chemsys": {"$in": systems}}, BULK_FIELDS, collection="bulks")

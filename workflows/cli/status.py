@@ -14,10 +14,10 @@ from stores.errors import InputError, MgsurfError, counted
 from stores.exclusions import excluded_line, list_excluded
 from stores.input_files import read_json
 from stores.settings_file import resolve_work_dir
+from workflows.cli.access import existing_store
 from workflows.cli.console import print_facts, print_table, print_text
 from workflows.cli.filters import STATUSES as VERDICTS
 from workflows.cli.filters import TARGETS
-from workflows.cli.query import existing_store
 from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from stores.paths import expand_user
-from workflows.cli.typer_app import MEND, App, app
+from workflows.cli.typer_app import SETUP, App, app
 
 store_app = App(help="Back up and restore a store.", no_args_is_help=True, rich_markup_mode="rich")
-app.add_typer(store_app, name="store", rich_help_panel=MEND)
+app.add_typer(store_app, name="store", rich_help_panel=SETUP)
 
 
 def _split(names: list[str], order: str) -> tuple[str | None, str]:

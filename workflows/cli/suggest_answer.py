@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from stores.errors import InputError
 from stores.learning.model_card import is_version
 from stores.method_names import names_of_family
-from workflows.cli.which_model import DEFAULT_FOLDER, chosen_ensemble
+from workflows.cli.access import MODEL_FOLDER, chosen_ensemble
 from workflows.execution.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def model_name(model: str | None, store: SurfaceStore) -> str:
     from stores.learning.registry import ModelRegistry
 
     there = ModelRegistry(store).champion_version() is not None
-    return "champion" if there else str(DEFAULT_FOLDER)
+    return "champion" if there else str(MODEL_FOLDER)
 
 
 def _predict(
@@ -176,7 +176,7 @@ def _predict(
     from workflows.flows.learning.suggestion import Learned, learned_from, split_of, version_of
 
     name = model_name(model, store)
-    if name == str(DEFAULT_FOLDER) and not Path(name).exists():
+    if name == str(MODEL_FOLDER) and not Path(name).exists():
         raise InputError(
             f"there is no model: the store {store.uri} has no champion and ./{name} is not there; train one "
             "with mgsurf train, name one with --model, or take --strategy random"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError, counted, duration
 from stores.input_files import read_json
+from workflows.cli.access import MODEL_FOLDER
 from workflows.cli.console import print_table, print_text
 from workflows.cli.learning import TrainingProgress, labelled_slabs, require_network
 from workflows.execution.progress_bar import ProgressBar
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 DEFAULT_PRESET = "sem-cgcnn"
 
-DEFAULT_FOLDER = Path("mgsurf_model")
 """Where `mgsurf train` writes and `mgsurf predict` looks unless told otherwise."""
 
 OF_A_RUN = ("run.json", "run.lock", "predictions.csv", "split.csv", "report.html", "parity.png",
@@ -66,7 +66,7 @@ def train_model(
     from workflows.report.training_report import write_report
 
     find_preset(preset or DEFAULT_PRESET)  # a slip in a name is told before any data are read
-    folder = output or DEFAULT_FOLDER
+    folder = output or MODEL_FOLDER
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; --output takes a folder")
     transfer, theirs = pretrained(start, freeze, reset_heads)
@@ -149,7 +149,7 @@ def _tell_of_deleted(store: Sequence[str], name: str) -> None:
     """Say which records of a snapshot are gone; what training reads of them is kept."""
     from stores.learning.snapshot_diff import deleted_records
     from stores.learning.snapshots import find_snapshot
-    from workflows.cli.query import existing_store
+    from workflows.cli.access import existing_store
 
     with existing_store(store[0] if store else None) as opened:
         gone = deleted_records(opened, find_snapshot(opened, name))

@@ -1,10 +1,13 @@
-"""The Typer application that the modules in `workflows.cli.commands` add their commands to."""
+"""The Typer application that the modules of `workflows.cli` add their commands to."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
+from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -17,7 +20,7 @@ QUEUE = "Compute on a queue"
 LOOK = "Look at results"
 LEARN = "Learn and predict"
 LOOP = "Close the loop"
-MEND = "Set up and fix"
+SETUP = "Set up and fix"
 
 
 class Command(TyperCommand):
@@ -36,13 +39,72 @@ class Command(TyperCommand):
 
 
 class App(typer.Typer):
-    """An application of such commands."""
+    """An application of such commands, which may take dataclasses of options.
+
+    A parameter whose type is a dataclass stands for the options that annotate its fields; the command gets
+    one object. Options that belong together are declared, and checked in ``__post_init__``, in one place::
+
+        @dataclass(frozen=True)
+        class TableFormat:
+            as_json: JsonOption = False
+            as_csv: CsvOption = False
+
+
+        @app.command(rich_help_panel=LOOK)
+        def query(filters: SurfaceFilter, shown: TableFormat, store: StoreOption = None) -> int: ...
+    """
 
     def command(
         self, name: str | None = None, **settings: Any
     ) -> Callable[[CommandFunctionType], CommandFunctionType]:
-        """Declare a command, as `typer.Typer.command` does."""
-        return super().command(name, **{"cls": Command, **settings})
+        """Declare a command, as `typer.Typer.command` does; the function itself stays as it is."""
+        register = super().command(name, **{"cls": Command, **settings})
+
+        def declare(function: CommandFunctionType) -> CommandFunctionType:
+            register(_with_options(function))
+            return function
+
+        return declare
+
+
+def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command that takes the fields of `function`'s dataclasses as options of their own."""
+    groups: dict[str, type] = {}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        group = parameter.annotation
+        if not is_dataclass(group):
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        groups[parameter.name] = group  # type: ignore[assignment]
+        hints = get_type_hints(group, include_extras=True)
+        parameters += [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=_default(field),
+                annotation=hints[field.name],
+            )
+            for field in fields(group)
+        ]
+
+    @functools.wraps(function)
+    def command(**values: Any) -> Any:
+        made = {
+            name: group(**{field.name: values.pop(field.name) for field in fields(group)})
+            for name, group in groups.items()
+        }
+        return function(**values, **made)
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _default(field: Field[Any]) -> Any:
+    if field.default is not MISSING:
+        return field.default
+    return inspect.Parameter.empty if field.default_factory is MISSING else field.default_factory()
 
 
 app = App(

@@ -5,11 +5,13 @@ Each imports what it needs when it is called, so that `mgsurf --help` and `mgsur
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from stores.errors import InputError
 from workflows.cli.options import (
     OUTPUT,
     CsvOption,
@@ -17,13 +19,65 @@ from workflows.cli.options import (
     OutputOption,
     OverwriteOption,
     QuietOption,
-    ScanKind,
     StoreOption,
     SymprecOption,
-    engine_options,
     short_number,
 )
 from workflows.cli.typer_app import COMPUTE, app
+
+
+class ScanKind(StrEnum):
+    """What `mgsurf converge` can vary."""
+
+    THICKNESS = "thickness"
+    K_DENSITY = "k_density"
+    CUTOFF = "cutoff"
+    VACUUM = "vacuum"
+
+
+def engine_options(texts: list[str]) -> dict[str, Any]:
+    """Read settings of an engine.
+
+    Parameters
+    ----------
+    texts
+        Each ``KEY=VALUE``, the value read as YAML reads it: ``cutoff=340``, ``spin=true``, ``xc=PBE``.
+
+    Returns
+    -------
+    dict
+        Numbers, truth values, texts or None by their keys.
+
+    Raises
+    ------
+    InputError
+        If one has another form, is there twice, or its value is no single one.
+    """
+    options: dict[str, Any] = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or not key.isidentifier():
+            raise InputError(f"--option: {text[:60]!r} cannot be read; write KEY=VALUE, such as cutoff=340")
+        if key in options:
+            raise InputError(f"--option: {key} is there twice; keep one of them")
+        options[key] = _yaml_scalar(key, value)
+    return options
+
+
+def _yaml_scalar(key: str, text: str) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        value = YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError, OverflowError):
+        value = {}
+    if not isinstance(value, (str, bool, int, float, type(None))):
+        raise InputError(
+            f"--option: the value of {key} is no single number, truth value or text: {text[:60]!r}; "
+            "settings of another form go into a campaign file"
+        )
+    return value
 
 
 @app.command(rich_help_panel=COMPUTE)

@@ -5,6 +5,7 @@ Each imports what it needs when it is called, so that `mgsurf --help` and `mgsur
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,52 +15,64 @@ from stores.errors import InputError
 from workflows.cli.filters import SurfaceFilter
 from workflows.cli.options import (
     OUTPUT,
-    AuditCheck,
     CsvOption,
-    ExportFormat,
     JsonOption,
     MethodOption,
     OutputOption,
     OverwriteOption,
-    PlotKind,
+    PhaseChoice,
     ProjectOption,
     QuietOption,
     StoreOption,
-    figure_kind,
-    with_filters,
 )
 from workflows.cli.typer_app import LOOK, app
 
-PHASES = "Stability"
 WULFF = "Wulff shape"
 
-StableWindowOption = Annotated[
-    bool,
-    typer.Option(
-        "--stable-window",
-        help="Add the chemical potentials at which the compound is stable against all other phases of its "
-        "method in the store, and the surface energy there.",
-        rich_help_panel=PHASES,
-    ),
-]
-PhasesOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--phases",
-        metavar="LOCK.json",
-        help="Against the phases in a file that mgsurf enumerate wrote, by a database's energies.",
-        rich_help_panel=PHASES,
-    ),
-]
-PhasesMethodOption = Annotated[
-    str | None,
-    typer.Option(
-        "--phases-method",
-        metavar="NAME",
-        help="Database whose energies count, such as oqmd; needed if there are several.",
-        rich_help_panel=PHASES,
-    ),
-]
+
+class PlotKind(StrEnum):
+    """What `mgsurf plot` can draw."""
+
+    POTENTIAL = "potential"
+    PHASE = "phase"
+    SCATTER = "scatter"
+    WULFF = "wulff"
+    SUMMARY = "summary"
+
+
+class AuditCheck(StrEnum):
+    """What `mgsurf audit` looks for, see `model.audit.finding.CHECKS`."""
+
+    RANGE = "range"
+    BULK_ENERGY = "bulk-energy"
+    OUTLIER = "outlier"
+    DUPLICATES = "duplicates"
+    ORDER = "order"
+
+
+class ExportFormat(StrEnum):
+    """What `mgsurf export` can write."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    EXTXYZ = "extxyz"
+    ASE = "ase"
+    CGCNN = "cgcnn"
+
+
+def figure_kind(value: str) -> str:
+    """Refuse a figure that `mgsurf plot` does not know.
+
+    The argument is a text rather than a `PlotKind`, whose long list of choices would be cut in the help text.
+
+    Raises
+    ------
+    typer.BadParameter
+        Lists the choices.
+    """
+    if value not in set(PlotKind):
+        raise typer.BadParameter(f"{value!r} is not one of {', '.join(PlotKind)}")
+    return value
 
 
 @app.command(rich_help_panel=LOOK)
@@ -85,36 +98,10 @@ def status(
     return show_status(campaign, store, as_json)
 
 
-@app.command(rich_help_panel=LOOK)
-@with_filters
-def query(
-    filters: SurfaceFilter,
-    store: StoreOption = None,
-    as_json: JsonOption = False,
-    as_csv: CsvOption = False,
-    stable_window: StableWindowOption = False,
-    phases: PhasesOption = None,
-    phases_method: PhasesMethodOption = None,
-) -> int:
-    """Find facets and show their surface energies, work functions and verdicts.
-
-    Examples: [cyan]mgsurf query --chemsys Mg-Ag --sort surface_energy[/cyan],
-    [cyan]mgsurf query --formula MgAg --stable-window[/cyan],
-    [cyan]mgsurf query --miller 110 --min-work-function 4 --verdict accepted[/cyan],
-    [cyan]mgsurf query --filter '{"n_atoms": {"$lt": 10}}' --json[/cyan]
-    """
-    from workflows.cli.query import show_surfaces
-
-    stable = None
-    if stable_window or phases is not None or phases_method is not None:
-        from workflows.cli.stable_windows import PhaseChoice
-
-        stable = PhaseChoice(phases, phases_method)
-    return show_surfaces(filters, store, as_json, as_csv, stable)
+import workflows.cli.query  # noqa: E402, F401
 
 
 @app.command(rich_help_panel=LOOK)
-@with_filters
 def plot(
     kind: Annotated[
         str,
@@ -154,8 +141,8 @@ def plot(
             rich_help_panel=WULFF,
         ),
     ] = None,
-    phases: PhasesOption = None,
-    phases_method: PhasesMethodOption = None,
+    *,
+    phases: PhaseChoice,
 ) -> int:
     """Draw planar potentials, surface energies, work functions or Wulff shapes (PNG, PDF or SVG).
 
@@ -169,11 +156,12 @@ def plot(
     """
     from workflows.cli.plot import draw
 
-    return draw(kind, filters, output, overwrite, store, phases, phases_method, dmu, x_rich, max_index)
+    return draw(
+        kind, filters, output, overwrite, store, phases.phases, phases.phases_method, dmu, x_rich, max_index
+    )
 
 
 @app.command(rich_help_panel=LOOK)
-@with_filters
 def export(
     format: Annotated[ExportFormat, typer.Argument(help="Format of the file or folder.")],
     filters: SurfaceFilter,

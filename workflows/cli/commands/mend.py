@@ -13,10 +13,10 @@ from workflows.cli.options import (
     JsonOption,
     StoreOption,
 )
-from workflows.cli.typer_app import MEND, app
+from workflows.cli.typer_app import SETUP, app
 
 
-@app.command("init-hpc", rich_help_panel=MEND)
+@app.command("init-hpc", rich_help_panel=SETUP)
 def init_hpc(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name of the project.")] = None,
     scheduler: Annotated[str | None, typer.Option(metavar="NAME", help="slurm, pbs or sge.")] = None,
@@ -84,7 +84,7 @@ def init_hpc(
     )
 
 
-@app.command(rich_help_panel=MEND)
+@app.command(rich_help_panel=SETUP)
 def doctor(
     store: StoreOption = None,
     engine: Annotated[

@@ -1,21 +1,40 @@
-"""Which model a command means: a folder, or a version in the registry of the store."""
+"""Stores and trained models that commands open."""
 
 from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stores.learning.model_card import is_version, or_the_folder
-from workflows.cli.train import DEFAULT_FOLDER
+from stores.connections import open_store, resolve_store_uri
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from model.training.ensemble import Ensemble
+    from stores.surfaces import SurfaceStore
+
+MODEL_FOLDER = Path("mgsurf_model")
+"""Where `mgsurf train` writes a model and others look for it, unless an option names another."""
+
+
+def existing_store(uri: str | None, campaign_store: str | None = None) -> SurfaceStore:
+    """Open the store of ``--store``, else the campaign's; an InputError if none is there."""
+    return open_store(resolve_store_uri(uri, campaign_store), must_exist=True)
+
+
+@contextmanager
+def store_to_write(uri: str | None) -> Iterator[SurfaceStore]:
+    """Open an existing store for writing: a typo in its name gives an error, not an empty store."""
+    existing_store(uri).close()
+    with open_store(resolve_store_uri(uri)) as store:
+        yield store
 
 
 def chosen_ensemble(model: str | Path | None, store: str | None = None) -> tuple[Ensemble, str]:
-    """Load the model that a command was told to use.
+    """Load a trained model, and return it with its name: the folder's path, or v1, v2, ...
 
     Parameters
     ----------
@@ -25,23 +44,17 @@ def chosen_ensemble(model: str | Path | None, store: str | None = None) -> tuple
     store
         Whose registry; as every ``--store``.
 
-    Returns
-    -------
-    ensemble, name
-        The second is the folder's path, or v1, v2, ...
-
     Raises
     ------
     InputError
         If there is no such model.
     StoreError
-        If its weights are damaged. A damaged champion is not: the one before it is loaded, which is said on
-        stderr.
+        If its weights are damaged; of a damaged champion, the one before it is loaded, with a note on stderr.
     """
     from model.training.ensemble import load_ensemble
-    from workflows.cli.query import existing_store
+    from stores.learning.model_card import is_version, or_the_folder
 
-    name = str(model or os.environ.get("MGSURF_MODEL") or DEFAULT_FOLDER)
+    name = str(model or os.environ.get("MGSURF_MODEL") or MODEL_FOLDER)
     if not is_version(name):
         return load_ensemble(Path(name)), name
     from model.promotion.registration import load_champion, load_version
