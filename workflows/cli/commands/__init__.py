@@ -9,4 +9,5 @@ from workflows.cli.commands import learn as learn
 from workflows.cli.commands import loop as loop
 from workflows.cli.commands import unattended as unattended
 from workflows.cli.commands import mend as mend
+from workflows.cli import screen as screen
 from workflows.cli import store as store
