@@ -200,10 +200,10 @@ class ScreeningFiles:
             except InputError as error:
                 problems.append(f"{self.plot}: {error}")
         if self.page is not None:
-            from stores.files import replace_text
+            from stores.files import write_file
             from workflows.report.screening_page import screening_page
 
-            replace_text(self.page, screening_page(ranked))
+            write_file(self.page, screening_page(ranked).encode())
         if self.wulff is not None:
             from workflows.report.screening import wulff_shape_figure
 
@@ -294,8 +294,8 @@ def screen(
         )  # fmt: skip
     if ensemble is None and not any(record.facets for record in records):
         raise InputError(
-            f"no model and no DFT records of these {counted(len(compounds), 'compound')}; mgsurf train makes a "
-            "model, --model names one, mgsurf run computes records"
+            f"no model and no DFT records of {counted(len(compounds), 'compound')}; mgsurf train makes a model, "
+            "--model names one, mgsurf run computes records"
         )
     ranked = ranking.ranked(records)
     problems += files.write(ranked, compounds)
