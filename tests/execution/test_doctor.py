@@ -47,7 +47,7 @@ def test_other_versions_than_the_pinned_ones_are_named(tmp_path):
     assert check.status is Status.WARN
     assert "packaging" in check.found
     assert "(pinned 0.1)" in check.found
-    assert "pip install -c constraints.txt" in check.mend
+    assert "pip install -c constraints.txt" in check.remedy
 
 
 def test_without_pins_presence_is_enough(tmp_path):
@@ -89,7 +89,7 @@ def test_folder_that_cannot_be_written_fails(tmp_path):
     check = check_folder("work folder", folder)
     assert check.status is Status.FAIL
     assert "cannot be written" in check.found
-    assert str(folder) in check.mend
+    assert str(folder) in check.remedy
 
 
 def test_little_memory_is_a_warning(tmp_path):
@@ -127,7 +127,7 @@ def test_file_that_is_no_store_fails(tmp_path):
     check = check_store(f"sqlite:///{path}")
     assert check.status is Status.FAIL
     assert "not an SQLite file" in check.found
-    assert "--store" in check.mend
+    assert "--store" in check.remedy
 
 
 def test_store_of_a_newer_version_fails(tmp_path):
@@ -163,7 +163,7 @@ def test_missing_mpirun_gives_the_apt_line(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     check = check_mpi()
     assert check.status is Status.WARN
-    assert "openmpi-bin" in check.mend
+    assert "openmpi-bin" in check.remedy
 
 
 def test_mpirun_that_fails_shows_its_reason(monkeypatch, tmp_path):
@@ -172,7 +172,7 @@ def test_mpirun_that_fails_shows_its_reason(monkeypatch, tmp_path):
     check = check_mpi()
     assert check.status is Status.FAIL
     assert "not enough slots" in check.found
-    assert "MGSURF_RANKS=1" in check.mend
+    assert "MGSURF_RANKS=1" in check.remedy
 
 
 def test_ranks_that_do_not_know_each_other_are_found_out(monkeypatch, tmp_path):
@@ -195,7 +195,7 @@ def test_environment_without_gpaw_fails_with_the_remedy(tmp_path):
     python = str(tmp_path / "bare" / "bin" / "python")
     assert check_gpaw(python).status is Status.FAIL
     assert "gpaw" in check_gpaw(python).found
-    assert check_gpaw(python).mend == "make gpaw"
+    assert check_gpaw(python).remedy == "make gpaw"
     assert check_setups(python).status is Status.FAIL
 
 
@@ -219,8 +219,8 @@ def test_this_machine_in_one_pass(tmp_path):
     ]
     assert named["GPAW"].found.startswith("26.7.0")
     assert "gpaw_data" in named["PAW setups"].found
-    assert all("\n" not in check.found + check.mend for check in checks)
-    assert all(check.mend for check in checks if check.status is not Status.OK)
+    assert all("\n" not in check.found + check.remedy for check in checks)
+    assert all(check.remedy for check in checks if check.status is not Status.OK)
     assert list(tmp_path.iterdir()) == []
 
 

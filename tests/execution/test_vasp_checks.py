@@ -34,13 +34,13 @@ def test_vasp_is_looked_at_when_asked_for_or_set_up(monkeypatch):
     assert [name for name, _ in _engine_checks("gpaw")][-3:] == theirs
 
 
-def test_nothing_set_up_is_mended_in_words():
+def test_nothing_set_up_has_a_remedy():
     assert check_packages().status is Status.OK
     command, potcars = check_command("no_such_vasp"), check_potcars()
     assert command.status is Status.FAIL and "'no_such_vasp' is no program" in command.found
-    assert "MGSURF_VASP_CMD" in command.mend
+    assert "MGSURF_VASP_CMD" in command.remedy
     assert potcars.status is Status.FAIL and "no folder of POTCARs is set" in potcars.found
-    assert "PMG_VASP_PSP_DIR" in potcars.mend
+    assert "PMG_VASP_PSP_DIR" in potcars.remedy
 
 
 def test_all_there(monkeypatch, tmp_path):

@@ -36,7 +36,7 @@ def examine(store_uri: str | None, as_json: bool, engine: str = "gpaw") -> int:
 
     checks = run_checks(store_uri, engine=engine)
     if as_json:
-        print(json.dumps([asdict(check) for check in checks], indent=2))
+        print(json.dumps([{**asdict(check), "mend": check.remedy} for check in checks], indent=2))
     else:
         _print(checks)
     return 1 if worst(checks) == "fail" else 0
@@ -56,9 +56,9 @@ def _print(checks: list[Check]) -> None:
     print()
     # below the table and unwrapped, so that a command can be copied
     for check in checks:
-        if check.mend:
+        if check.remedy:
             console.print(
-                Text.assemble((f"{check.name}: ", STYLES[check.status]), check.mend), soft_wrap=True
+                Text.assemble((f"{check.name}: ", STYLES[check.status]), check.remedy), soft_wrap=True
             )
     bad = sum(check.status == "fail" for check in checks)
     console.print(counted(bad, "problem") if bad else "everything a campaign needs is there", style="bold")

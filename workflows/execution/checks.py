@@ -22,7 +22,7 @@ CONSTRAINTS = Path(__file__).resolve().parents[2] / "constraints.txt"
 
 
 class Status(StrEnum):
-    """Outcome of a check: ok, warn (works, but not as well as it could), fail (mend it first)."""
+    """Outcome of a check: ok, warn (works, but not as well as it could), fail (fix it first)."""
 
     OK = "ok"
     WARN = "warn"
@@ -41,14 +41,14 @@ class Check:
         Whether it is as it should be.
     found
         What was found, in one line.
-    mend
+    remedy
         The fix, in one line; empty if none is needed.
     """
 
     name: str
     status: Status
     found: str
-    mend: str = ""
+    remedy: str = ""
 
 
 def check_python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Check:
@@ -95,11 +95,11 @@ def check_packages(constraints: Path = CONSTRAINTS, distribution: str = "mgsurf"
     distribution
         The distribution whose requirements are looked up.
     """
-    mend = "make setup (or: pip install -c constraints.txt -e .)"
+    remedy = "make setup (or: pip install -c constraints.txt -e .)"
     try:
         requirements = metadata.requires(distribution) or []
     except metadata.PackageNotFoundError:
-        return Check("packages", Status.WARN, f"{distribution} itself is not installed", mend)
+        return Check("packages", Status.WARN, f"{distribution} itself is not installed", remedy)
     names = [
         _normalised(re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0])
         for requirement in requirements
@@ -119,9 +119,9 @@ def check_packages(constraints: Path = CONSTRAINTS, distribution: str = "mgsurf"
         if name in pins and version != pins[name]:
             different.append(f"{name} {version} (pinned {pins[name]})")
     if missing:
-        return Check("packages", Status.FAIL, f"missing: {', '.join(missing)}", mend)
+        return Check("packages", Status.FAIL, f"missing: {', '.join(missing)}", remedy)
     if different:
-        return Check("packages", Status.WARN, f"not the versions tried: {', '.join(different)}", mend)
+        return Check("packages", Status.WARN, f"not the versions tried: {', '.join(different)}", remedy)
     return Check("packages", Status.OK, f"all {len(names)} there{', versions as pinned' if pins else ''}")
 
 

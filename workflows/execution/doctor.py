@@ -146,8 +146,8 @@ def check_store(uri: str) -> Check:
 
         found += f", schema version {SCHEMA_VERSION}"
         if not os.access(place.target, os.W_OK):
-            mend = f"chmod u+w '{place.target}'"
-            return Check("store", Status.WARN, f"{found}; it can only be read", mend)
+            remedy = f"chmod u+w '{place.target}'"
+            return Check("store", Status.WARN, f"{found}; it can only be read", remedy)
     return Check("store", Status.OK, found)
 
 

@@ -134,8 +134,8 @@ def check_mpi(python: str = sys.executable, ranks: int = 2) -> Check:
         lines = [line for line in answer.stderr.splitlines() if line.strip() and not line.startswith("---")]
         errors = [line for line in lines if "Error" in line] or lines or ["no message"]
         reason = errors[0].strip()[:200]
-        mend = "MGSURF_RANKS=1 runs without MPI; try: " + " ".join([*command[:-2], "-c", "'print(1)'"])
-        return Check("MPI", Status.FAIL, f"{ranks} ranks do not start: {reason}", mend)
+        remedy = "MGSURF_RANKS=1 runs without MPI; try: " + " ".join([*command[:-2], "-c", "'print(1)'"])
+        return Check("MPI", Status.FAIL, f"{ranks} ranks do not start: {reason}", remedy)
     if "".join(answer.stdout.split()) != str(ranks) * ranks:
         return Check(
             "MPI", Status.WARN, f"{mpirun} starts {ranks} ranks, but GPAW was built without MPI", "make gpaw"
