@@ -179,11 +179,11 @@ class ScreeningFiles:
 
     def check(self) -> None:
         """Refuse paths that cannot be written, before the work that would be lost."""
-        from workflows.cli.options import FIGURES, OutputFile
+        from workflows.cli.options import OutputFile
 
-        for path, endings in ((self.plot, FIGURES), (self.page, (".html",))):
+        for path, endings in ((self.plot, (".png", ".pdf", ".svg")), (self.page, (".html",))):
             if path is not None:
-                OutputFile(path, self.overwrite).checked(suffixes=endings)
+                OutputFile(path, self.overwrite).checked("", endings)
         if self.wulff is not None and self.wulff.exists() and not self.wulff.is_dir():
             raise InputError(f"--wulff {self.wulff}: is no folder; choose another")
 
