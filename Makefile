@@ -40,7 +40,7 @@ help:
 	echo "make test         set everything up, then run all tests but the slow ones"
 	echo "make test-all     the same with the slow ones (real DFT)"
 	echo "make lint         ruff, mypy --strict and the layer contracts"
-	echo "make docs         write docs/commands.md from the help texts"
+	echo "make docs         build the documentation as a site in .venv/site"
 	echo "make gpaw         look again whether GPAW can be had with MPI"
 	echo "make clean        remove .venv"
 
@@ -55,6 +55,7 @@ test-all: $(DEV) $(GPAW)
 
 docs: $(DEV)
 	@$(PY) docs/make_commands.py
+	$(PY) docs/make_site.py
 
 lint: $(DEV)
 	@$(PY) -m ruff check .

@@ -1,4 +1,4 @@
-"""mgsurf from Python: slabs of a crystal, stores of records, predictions and Wulff shapes.
+"""mgsurf from Python: slabs of a crystal, stores of records, predictions, Wulff shapes and figures.
 
     import mgsurf
 
@@ -7,9 +7,10 @@
     with mgsurf.open_store("results.sqlite") as store:
         table = store.to_dataframe({"chemsys": "Ag-Mg"})
         shape = mgsurf.wulff(store, "MgAg")
+        mgsurf.plot("phase", store, "MgAg").figure.savefig("phase.png")
 
-What a function needs is imported when it is called: importing this module takes milliseconds, and only
-`predict` needs torch.
+Heavy packages are imported when a function is called: importing this module takes milliseconds, and only
+`predict` needs torch. docs/tutorial.ipynb shows it all on a small store.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import pandas as pd
+    from matplotlib.axes import Axes
     from pymatgen.core import Structure
 
     from stores.surfaces import SurfaceStore
     from workflows.analysis.wulff import WulffResult
     from workflows.structures.slabs import SymmetricSlab
 
-__all__ = ["open_store", "predict", "slabs", "wulff"]
+__all__ = ["crystal", "open_store", "plot", "predict", "slabs", "wulff"]
 
 
 def slabs(
@@ -74,7 +76,7 @@ def slabs(
     from pymatgen.core import IStructure
 
     from workflows.structures.naming import format_plane, parse_miller
-    from workflows.structures.slabs import enumerate_slabs
+    from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
     _check("slabs", "structure", structure, (IStructure, str, Path), "a pymatgen Structure or a file")
     _check("slabs", "max_index", max_index, Integral, "a whole number")
@@ -88,14 +90,11 @@ def slabs(
         from stores.structures.reading import read_structure
 
         structure = read_structure(Path(structure))
-    facets = enumerate_slabs(
-        structure,
-        max_miller_index=max_index,
-        miller_indices=[parse_miller(plane) for plane in planes] or None,
-        min_thickness=min_thickness,
-        vacuum=vacuum,
-        max_atoms=max_atoms,
+    settings = SlabSettings(
+        max_miller_index=max_index, min_thickness=min_thickness, vacuum=vacuum, max_atoms=max_atoms
     )
+    indices = [parse_miller(plane) for plane in planes] or None
+    facets = enumerate_slabs(structure, settings, miller_indices=indices)
     for facet in facets:
         if not facet.slabs:
             plane = format_plane(facet.miller_index, facet.spacegroup_number)
@@ -109,8 +108,8 @@ def open_store(uri: str | Path | None = None) -> SurfaceStore:
     Parameters
     ----------
     uri
-        ``results.sqlite``, ``sqlite:///FILE``, ``mongodb://HOST/DATABASE`` or ``folder:///FOLDER``; None for
-        that of the environment variable MGSURF_STORE, else ``./mgsurf.sqlite``.
+        ``results.sqlite``, ``sqlite:///FILE``, ``mongodb://HOST/DATABASE``, ``folder:///FOLDER`` or the path
+        of a folder store; None for that of the environment variable MGSURF_STORE, else ``./mgsurf.sqlite``.
 
     Returns
     -------
@@ -125,6 +124,8 @@ def open_store(uri: str | Path | None = None) -> SurfaceStore:
     from stores.connections import open_store as open_existing
     from stores.connections import resolve_store_uri
 
+    if uri is not None and "://" not in str(uri) and Path(uri).is_dir():
+        uri = f"folder://{Path(uri).absolute()}"
     return open_existing(resolve_store_uri(None if uri is None else str(uri)), must_exist=True)
 
 
@@ -237,17 +238,100 @@ def wulff(store: SurfaceStore, formula: str, dmu: float = 0.0, *, bulk_id: str |
     Raises
     ------
     stores.errors.InputError
-        If the store does not hold the compound, or holds it more than once.
+        If the store does not hold the compound, or holds it more than once, or `dmu` lies outside the window
+        of the chemical potential.
     """
-    from stores.structures.document import structure_from_document
-    from stores.surfaces import SurfaceStore
-    from workflows.analysis.wulff import facets_from_records
+    from workflows.analysis.wulff import chemical_potential, facets_from_records
     from workflows.analysis.wulff import wulff as wulff_shape
+
+    _check("wulff", "dmu", dmu, Real, "an energy in eV")
+    bulk = _bulk("wulff", store, formula, bulk_id)
+    records = list(store.query({"bulk_id": bulk["id"]}))
+    at = chemical_potential(records, float(dmu)).dmu if records else 0.0
+    return wulff_shape(_structure(bulk), facets_from_records(records, at), at)
+
+
+def crystal(store: SurfaceStore, formula: str, *, bulk_id: str | None = None) -> Structure:
+    """Return the relaxed bulk crystal of a compound in a store: its conventional standard cell.
+
+    Parameters and errors as for `wulff`.
+    """
+    return _structure(_bulk("crystal", store, formula, bulk_id))
+
+
+def plot(
+    kind: str,
+    store: SurfaceStore,
+    surfaces: str | dict[str, Any],
+    *,
+    dmu: float = 0.0,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw surfaces of a store, as ``mgsurf plot`` does.
+
+    Parameters
+    ----------
+    kind
+        ``phase`` (surface energies over the chemical potential), ``scatter`` (work function against surface
+        energy), ``wulff`` (Wulff shape) or ``potential`` (planar potential of one surface).
+    store
+        As `open_store` opens it.
+    surfaces
+        Formula of a compound, or a MongoDB filter as for ``store.query``.
+    dmu
+        Chemical potential of Mg relative to the pure metal (eV), for ``wulff``: 0 at the Mg-rich end.
+    ax
+        Axes to draw on, for ``wulff`` three-dimensional ones; a new figure if None.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes of the figure (``.figure``); without `ax` it may have further axes beside them.
+
+    Raises
+    ------
+    stores.errors.InputError
+        If there is no such kind, no surface passes, or the figure cannot be drawn of those that do.
+    """
+    from stores.surfaces import SurfaceStore
+    from workflows.report.phase import chemical_potential_figure
+    from workflows.report.potential import potential_figure
+    from workflows.report.scatter import scatter_figure
+    from workflows.report.wulff import wulff_figure
     from workflows.structures.naming import mg_first_formula
 
-    _check("wulff", "store", store, SurfaceStore, "what mgsurf.open_store returns")
-    _check("wulff", "formula", formula, str, "a formula such as MgAg")
-    _check("wulff", "dmu", dmu, Real, "an energy in eV")
+    _check("plot", "kind", kind, str, "phase, scatter, wulff or potential")
+    _check("plot", "store", store, SurfaceStore, "what mgsurf.open_store returns")
+    _check("plot", "surfaces", surfaces, (str, dict), "a formula or a filter")
+    _check("plot", "dmu", dmu, Real, "an energy in eV")
+    criteria = {"formula": mg_first_formula(surfaces)} if isinstance(surfaces, str) else surfaces
+    records = list(store.query(criteria))
+    if not records:
+        held = ", ".join(store.distinct("formula")) or "no surfaces"
+        raise InputError(f"No surface in {store.uri} passes {surfaces!r}; it holds {held}.")
+    if kind == "phase":
+        figure = chemical_potential_figure(records, ax=ax)
+    elif kind == "scatter":
+        figure = scatter_figure(records, ax=ax)
+    elif kind == "wulff":
+        (bulk,) = store.query({"id": records[0]["bulk_id"]}, ["structure"], collection="bulks")
+        figure = wulff_figure(records, bulk["structure"], float(dmu), ax=ax)
+    elif kind == "potential":
+        if len(records) > 1:
+            raise InputError(f"mgsurf.plot: a potential is of one surface, {len(records)} pass {surfaces!r}.")
+        figure = potential_figure(records[0], ax=ax)
+    else:
+        raise InputError(f"mgsurf.plot: there is no kind {kind!r}; give phase, scatter, wulff or potential.")
+    return figure.axes[0] if ax is None else ax
+
+
+def _bulk(function: str, store: SurfaceStore, formula: str, bulk_id: str | None) -> dict[str, Any]:
+    """Return the one bulk document of a compound."""
+    from stores.surfaces import SurfaceStore
+    from workflows.structures.naming import mg_first_formula
+
+    _check(function, "store", store, SurfaceStore, "what mgsurf.open_store returns")
+    _check(function, "formula", formula, str, "a formula such as MgAg")
     name = mg_first_formula(formula)
     criteria = {"formula": name} if bulk_id is None else {"formula": name, "id": bulk_id}
     bulks = list(store.query(criteria, ["id", "structure", "method_fingerprint"], collection="bulks"))
@@ -257,11 +341,16 @@ def wulff(store: SurfaceStore, formula: str, dmu: float = 0.0, *, bulk_id: str |
         raise InputError(f"No {wanted} in {store.uri}; it holds {held}.")
     if len(bulks) > 1:
         several = ", ".join(f"{bulk['id']} ({bulk['method_fingerprint']})" for bulk in bulks)
-        raise InputError(f"{name} stands {len(bulks)} times in {store.uri}; give bulk_id, one of {several}.")
-    (bulk,) = bulks
-    records = store.query({"bulk_id": bulk["id"]})
-    crystal = structure_from_document(bulk["structure"], f"the bulk {bulk['id']}")
-    return wulff_shape(crystal, facets_from_records(records), dmu)
+        raise InputError(
+            f"{name} is stored {len(bulks)} times in {store.uri}; give bulk_id, one of {several}."
+        )
+    return bulks[0]
+
+
+def _structure(bulk: dict[str, Any]) -> Structure:
+    from stores.structures.document import structure_from_document
+
+    return structure_from_document(bulk["structure"], f"the bulk {bulk['id']}")
 
 
 def _check(function: str, argument: str, value: Any, kinds: Any, words: str) -> None:

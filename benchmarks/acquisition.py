@@ -23,7 +23,7 @@ from benchmarks.prediction import untrained
 from model.evaluation.prediction import pool_of, predict_candidates
 from model.graphs.cache import GraphCache
 from model.selection.acquisition import STRATEGIES, Known, Pool, choose
-from model.selection.improvement import Goal
+from model.selection.improvement import Objective
 from stores.connections import open_store
 from stores.learning.candidates import CandidateRecord, PackedSlab, add_candidates, candidate_documents
 
@@ -49,11 +49,13 @@ def made_up(n: int, facets: int = 20) -> tuple[Pool, Known]:
 
 def choices(n: int) -> None:
     pool, known = made_up(n)
-    goal = Goal((1, 0), (1.0, -1.0))
+    objective = Objective((1, 0), (1.0, -1.0))
     print(f"\nchoosing among {n:,}: CPU s".ljust(40) + "".join(f"batch of {b}".rjust(16) for b in BATCHES))
     for strategy in STRATEGIES:
         for per_cost in (False, True):
-            ask = partial(choose, pool, strategy=strategy, known=known, goal=goal, per_cost=per_cost)
+            ask = partial(
+                choose, pool, strategy=strategy, known=known, objective=objective, per_cost=per_cost
+            )
             seconds = [cpu(partial(ask, batch))[0] for batch in BATCHES]
             name = strategy + (" per cost" if per_cost else "")
             print(name.ljust(39) + "".join(f"{s:16.2f}" for s in seconds), flush=True)

@@ -19,13 +19,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from model.data.dataset import Dataset
 from model.data.splits import Split, draw, grouped_split
 from model.evaluation.metrics import coverage, labels
 from model.graphs.cache import GraphCache
-from model.graphs.element_features import FEATURES
 from model.training.ensemble import train_ensemble
 from model.training.presets import PRESETS
 
@@ -38,8 +36,7 @@ if TYPE_CHECKING:
 def trained(dataset: Dataset, split: Split, arguments: argparse.Namespace) -> Ensemble:
     preset = PRESETS[arguments.preset]
     training = replace(preset.training, seed=split.seed, epochs=arguments.epochs or preset.training.epochs)
-    table = torch.from_numpy(FEATURES[preset.features]().table)
-    return train_ensemble(dataset, split, preset.network, training, table, preset.graph, trees=preset.trees)
+    return train_ensemble(dataset, split, replace(preset, training=training))
 
 
 def divided(dataset: Dataset, chosen: Sequence[int], how: str, seed: int) -> Split:

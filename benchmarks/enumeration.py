@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stores.errors import InputError
-from workflows.structures.prototype_data import PROTOTYPES
+from workflows.structures.prototypes import PROTOTYPES
 from workflows.structures.sources.local import PrototypeSource
 
 if TYPE_CHECKING:

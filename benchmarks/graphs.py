@@ -20,13 +20,12 @@ import numpy as np
 from pymatgen.core import Structure
 
 from benchmarks.compounds import CRYSTALS
-from model.data.import_formats import read_shared
-from model.data.imported import Labelled
+from model.data.import_formats import Labelled, read_shared
 from model.graphs.cache import GraphCache, graph_key
 from model.graphs.graph import GraphSettings, build_graph
 from model.graphs.slab_frame import PlainSlab, slab_frame
 from model.graphs.thickness import NoRepeatError, find_motion
-from workflows.structures.slabs import enumerate_slabs
+from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
 
 def shared_slabs(path: Path) -> list[Structure]:
@@ -39,7 +38,9 @@ def own_slabs() -> list[Structure]:
         Structure.from_spacegroup(group, lattice, [e for e, _ in sites], [place for _, place in sites])
         for group, lattice, sites in CRYSTALS.values()
     ]
-    facets = [f for bulk in bulks for f in enumerate_slabs(bulk, min_thickness=20.0, max_atoms=400)]
+    facets = [
+        f for bulk in bulks for f in enumerate_slabs(bulk, SlabSettings(min_thickness=20.0, max_atoms=400))
+    ]
     return [slab.structure for facet in facets for slab in facet.slabs]
 
 

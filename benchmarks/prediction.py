@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.graphs import own_slabs, shared_slabs
-from model.baselines.blend import Companion
+from model.baselines.blend import DescriptorModels
 from model.baselines.descriptors import descriptor_names
 from model.baselines.extra_trees import Forest
 from model.baselines.gaussian_process import GaussianProcess
@@ -48,21 +48,23 @@ def untrained(name: str, members: int) -> Ensemble:
     points = torch.randn(1756, preset.network.hidden)
     training_map = TrainingMap.of(points, points[:500], range(len(points)))
     calibration = {target: Calibration(1.0, 1.0, 1.0, 1.0, 500) for target in preset.network.targets}
-    return Ensemble(trained, calibration, training_map, elements, companion(preset) if preset.trees else None)
+    return Ensemble(
+        trained, calibration, training_map, elements, descriptor_models(preset) if preset.trees else None
+    )
 
 
-def companion(preset: Preset) -> Companion:
+def descriptor_models(preset: Preset) -> DescriptorModels:
     """Grow trees and process on random labels of random descriptors, as many as the shared slabs have."""
     rng = np.random.default_rng(0)
     descriptors = rng.normal(size=(1756, len(descriptor_names()))).astype(np.float32)
     forests, processes = {}, {}
     for name in preset.network.targets:
         targets = rng.normal(size=1756)
-        forest = Forest.grow(descriptors, targets, preset.trees, seed=0)
+        forest = Forest.fit(descriptors, targets, preset.trees, seed=0)
         assert forest is not None
         forests[name] = forest
-        processes[name] = GaussianProcess.grow(descriptors, targets, seed=0)[0]
-    return Companion(forests, processes, dict.fromkeys(forests, (1 / 3, 1 / 3, 1 / 3)))
+        processes[name] = GaussianProcess.fit(descriptors, targets, seed=0)[0]
+    return DescriptorModels(forests, processes, dict.fromkeys(forests, (1 / 3, 1 / 3, 1 / 3)))
 
 
 def cpu_seconds() -> float:

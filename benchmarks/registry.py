@@ -27,8 +27,14 @@ from benchmarks.stores import PARTNERS, surface  # noqa: E402
 from stores.connections import open_store  # noqa: E402
 from stores.learning.model_card import ModelFacts  # noqa: E402
 from stores.learning.registry import ModelRegistry  # noqa: E402
-from stores.learning.snapshot_diff import diff_snapshots, news_since  # noqa: E402
-from stores.learning.snapshots import create_snapshot, draft_snapshot, find_snapshot, snapshot_slabs  # noqa: E402
+from stores.learning.snapshots import (  # noqa: E402  # noqa: E402
+    create_snapshot,
+    diff_snapshots,
+    draft_snapshot,
+    find_snapshot,
+    news_since,
+    snapshot_slabs,
+)
 
 
 def line(what: str, run: Callable[[], Any], repeat: int = 1) -> None:
@@ -98,7 +104,7 @@ def main() -> None:
         line("champion and its card (target: < 5)", models.champion, repeat)
         line("version of the champion", models.champion_version, repeat)
         line("all cards", models.cards, 5)
-        line("all states", models.book, 5)
+        line("all states", models.decision_log, 5)
         line("read the weights, every hash checked", lambda: models.weights(models.card(1)), 5)
 
 

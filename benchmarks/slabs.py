@@ -19,7 +19,7 @@ from pymatgen.core.surface import SlabGenerator, get_symmetrically_distinct_mill
 
 from benchmarks.compounds import compounds
 from workflows.structures.crystal import crystal_of
-from workflows.structures.slabs import enumerate_slabs
+from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def ours(structure: Structure) -> int:
-    return sum(len(facet.slabs) for facet in enumerate_slabs(structure, max_atoms=None))
+    return sum(len(facet.slabs) for facet in enumerate_slabs(structure, SlabSettings(max_atoms=None)))
 
 
 def pymatgens(structure: Structure) -> int:

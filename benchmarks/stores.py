@@ -284,22 +284,21 @@ def queries(folder: Path, count: int, memory_count: int, repeat: int) -> None:
 
 def checksums(folder: Path, count: int, pairs: int) -> None:
     """Compare writing and reading with and without checksums, in turn."""
-    from stores.backends import sqlite as documents
-    from stores.backends import tables
+    from stores.backends import sqlite
 
-    seal, unseal = tables.seal, documents.unseal
+    seal, unseal = sqlite.seal, sqlite.unseal
     large = [surface(n, random.Random(n), atoms=40) for n in range(count)]
     taken: dict[tuple[str, bool], list[float]] = {}
     for number in range(2 * pairs):
         on = number % 2 == 0
-        tables.seal = seal if on else lambda text, heavy=None: text  # type: ignore[assignment]
-        documents.unseal = unseal if on else lambda text: (loads(text), None)  # type: ignore[assignment]
+        sqlite.seal = seal if on else lambda text, heavy=None: text  # type: ignore[assignment]
+        sqlite.unseal = unseal if on else lambda text: (loads(text), None)  # type: ignore[assignment]
         table = new_table(folder / f"checksums-{number}.sqlite")
         table.database.durable = False
         taken.setdefault(("write", on), []).append(seconds(lambda t=table: t.upsert(large))[1])
         taken.setdefault(("read", on), []).append(seconds(lambda t=table: list(t.query()), 2)[1])
         table.close()
-    tables.seal, documents.unseal = seal, unseal
+    sqlite.seal, sqlite.unseal = seal, unseal
     print(f"\nchecksums: CPU of {count:,} records of 20 kB, medians of {pairs} pairs (aim: 1.05)")
     for what in ("write", "read"):
         ours, plain = (statistics.median(taken[what, on]) for on in (True, False))

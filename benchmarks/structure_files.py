@@ -67,20 +67,19 @@ def _slabs() -> list[Structure]:
     from pymatgen.core import Structure
 
     from benchmarks.compounds import CRYSTALS
-    from workflows.structures.slabs import enumerate_slabs
+    from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
     found = []
     for group, lattice, sites in CRYSTALS.values():
         crystal = Structure.from_spacegroup(group, lattice, [e for e, _ in sites], [at for _, at in sites])
-        for facet in enumerate_slabs(crystal, max_miller_index=1, min_thickness=10):
+        for facet in enumerate_slabs(crystal, SlabSettings(max_miller_index=1, min_thickness=10)):
             found += [slab.structure for slab in facet.slabs[:2]]
     return found
 
 
 def imported(folder: Path) -> int:
     """Read the folder as `mgsurf import` does."""
-    from model.data.import_formats import read_cgcnn
-    from model.data.imported import Labelled
+    from model.data.import_formats import Labelled, read_cgcnn
 
     return sum(isinstance(row, Labelled) for row in read_cgcnn(folder, ["gamma", "phi"]).rows)
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from workflows.structures.naming import format_miller
 from workflows.structures.prototypes import structure_for
-from workflows.structures.slabs import enumerate_slabs
+from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
 formula, prototype = sys.argv[1:3] if len(sys.argv) > 2 else ("MgAg", "B2")
 folder = Path(sys.argv[3]) if len(sys.argv) > 3 else None
 
 bulk = structure_for(formula, prototype)
-for facet in enumerate_slabs(bulk, max_miller_index=1, min_thickness=10.0, vacuum=15.0):
+for facet in enumerate_slabs(bulk, SlabSettings(max_miller_index=1, min_thickness=10.0, vacuum=15.0)):
     plane = format_miller(facet.miller_index)
     if facet.reason:
         print(f"{plane:8} {facet.reason}")

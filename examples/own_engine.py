@@ -19,6 +19,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from stores.errors import EngineError
 from stores.records import CalculationOutput, CalculationStatus, Method
 from workflows.engines.kpoints import mesh_of_lattice
+from workflows.structures.slabs import SlabSettings
 
 FORCE_TOLERANCE = 0.01  # eV/A
 
@@ -102,7 +103,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         uri = f"sqlite:///{Path(folder).absolute()}/emt.sqlite"
         context = RunContext(store=uri, work_dir=folder, engine="own_engine:EMTEngine", campaign="example")
-        flow = SurfaceMaker(context, max_miller_index=1).make(ground_state("Ag"))
+        flow = SurfaceMaker(context, slabs=SlabSettings(max_miller_index=1)).make(ground_state("Ag"))
         run_locally(flow, store=open_job_store(uri), root_dir=folder, log=False)
         with open_store(uri) as store:
             for record in store.surfaces(sort={"surface_energy": 1}):

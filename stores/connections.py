@@ -18,12 +18,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.backends.collection import LAYOUTS, Collection, CollectionLayout, layout_of
+from stores.backends.collection import LAYOUTS
 from stores.errors import InputError
 from stores.paths import expand_user
 from stores.secrets import masked, remember_address, userinfo
@@ -31,8 +30,6 @@ from stores.secrets import masked, remember_address, userinfo
 if TYPE_CHECKING:
     from jobflow import JobStore
 
-    from stores.backends.sqlite import DocumentTable
-    from stores.backends.sqlite_file import Database
     from stores.surfaces import SurfaceStore
 
 DEFAULT_FILE = "mgsurf.sqlite"
@@ -45,20 +42,14 @@ _SUFFIXES = (".sqlite", ".sqlite3", ".db")
 
 @dataclass(frozen=True)
 class Place:
-    """A URI understood: its kind (sqlite, mongodb, folder, memory) and what kind of store needs to know."""
+    """A URI understood: its kind (sqlite, mongodb, folder, memory) and the address of the store."""
 
     kind: str
     target: str
 
 
 def parse_uri(uri: str) -> Place:
-    """Understand a store's URI.
-
-    Raises
-    ------
-    InputError
-        If it has none of the known forms.
-    """
+    """Understand a store's URI; `InputError` if it has none of the known forms."""
     scheme, separator, rest = uri.partition("://")
     remember_address(uri)
     if not separator and uri.lower().endswith(_SUFFIXES):
@@ -100,7 +91,6 @@ def default_store_uri() -> str:
     """Return the store of commands that name none: MGSURF_STORE, the settings file's, ./mgsurf.sqlite."""
     from stores.settings_file import read_settings_file
 
-    # not through stores.settings: pydantic-settings takes 0.2 s to import
     return os.environ.get("MGSURF_STORE") or read_settings_file().get("store") or f"sqlite:///{DEFAULT_FILE}"
 
 
@@ -108,11 +98,6 @@ def resolve_store_uri(explicit: str | None = None, campaign: str | None = None) 
     """Return a command's store: `explicit`, else the campaign's, else MGSURF_STORE, else the default.
 
     A relative path is made absolute from the present folder, for jobs run in folders of their own.
-
-    Raises
-    ------
-    InputError
-        If the URI has none of the known forms.
     """
     uri = explicit or campaign or default_store_uri()
     place = parse_uri(uri)
@@ -151,13 +136,14 @@ def open_store(uri: str, *, must_exist: bool = False) -> SurfaceStore:
 
     place, names = parse_uri(uri), (*RECORD_COLLECTIONS, *LOOP_COLLECTIONS)
     if place.kind == "sqlite":
+        from stores.backends.sqlite import DocumentTable
         from stores.backends.sqlite_file import Database
 
         if must_exist and not Path(place.target).exists():
             raise InputError(f"There is no store at {place.target}; {_other_stores(Path(place.target))}.")
         database = Database(place.target, only_reads=must_exist)
         database.connection()  # a wrong file is refused here, not at the first query
-        tables = {name: _table(database, name, LAYOUTS[name]) for name in names}
+        tables = {name: DocumentTable(database, name, **vars(LAYOUTS[name])) for name in names}
         return SurfaceStore(f"sqlite:///{place.target}", tables, database.write)
     if place.kind == "folder":
         from stores.backends.folder import Folder, FolderCollection
@@ -176,53 +162,13 @@ def open_store(uri: str, *, must_exist: bool = False) -> SurfaceStore:
     return SurfaceStore(masked(uri), collections)
 
 
-def open_collection(uri: str, collection: str, key: str | Sequence[str] | None = None) -> Collection:
-    """Open one collection of a store by its name.
-
-    Parameters
-    ----------
-    uri
-        One of the forms above.
-    collection
-        One of `stores.backends.collection.LAYOUTS`, or any other name.
-    key
-        Field or fields that tell documents apart; None for the collection's own, ``id`` if it is not known.
-
-    Raises
-    ------
-    InputError, StoreError
-        As `open_store`.
-    """
-    place, layout = parse_uri(uri), layout_of(collection, key)
-    if place.kind == "sqlite":
-        from stores.backends.sqlite_file import Database
-
-        database = Database(place.target)
-        database.connection()
-        return _table(database, collection, layout)
-    if place.kind == "folder":
-        from stores.backends.folder import Folder, FolderCollection
-
-        return FolderCollection(Folder(Path(place.target)), collection, layout)
-
-    from stores.backends.mongo import MongoCollection
-
-    return MongoCollection(
-        _mongo_database(place)[collection], layout, masked(uri), shared=place.kind == "memory"
-    )
-
-
 def open_job_store(uri: str) -> JobStore:
-    """Open jobflow's store of job outputs in the same place as the records.
+    """Open jobflow's store of job outputs in the same place as the records, which is no folder.
 
-    Outputs that a job sends to the additional store ``data`` are kept beside them.
-
-    Raises
-    ------
-    InputError, StoreError
-        As `open_store`; a folder holds records only.
+    Outputs that a job sends to the additional store ``data`` are kept beside them. Errors are those of
+    `open_store`.
     """
-    from stores.backends.stored_jobs import CheckedJobStore
+    from stores.backends.job_store import CheckedJobStore, SQLiteStore
 
     place = parse_uri(uri)
     if place.kind == "folder":
@@ -230,8 +176,6 @@ def open_job_store(uri: str) -> JobStore:
             f"The store {uri} is a folder of records, for jobs on a queue; run with sqlite:///FILE."
         )
     if place.kind == "sqlite":
-        from stores.backends.job_store import SQLiteStore
-
         # A power cut may cost the last jobs' outputs, not their records: they are written elsewhere.
         stores: list[Any] = [
             SQLiteStore(
@@ -261,14 +205,6 @@ def open_job_store(uri: str) -> JobStore:
     job_store = CheckedJobStore(stores[0], additional_stores={"data": stores[1]})
     job_store.connect()
     return job_store
-
-
-def _table(database: Database, name: str, layout: CollectionLayout) -> DocumentTable:
-    from stores.backends.sqlite import DocumentTable
-
-    return DocumentTable(
-        database, name, layout.key, layout.indexed, layout.heavy, skip_damaged=layout.skip_damaged
-    )
 
 
 def _mongo_database(place: Place, *, must_exist: bool = False) -> Any:

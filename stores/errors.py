@@ -1,9 +1,4 @@
-"""Errors that a user caused or can mend: one line each, shown without a traceback.
-
-How numbers of things and times are written for people.
-
-Errors of the operating system in one line: what happened, where, what to do.
-"""
+"""Errors that a user caused or can fix, one line each without a traceback; words for numbers and times."""
 
 from __future__ import annotations
 
@@ -27,7 +22,7 @@ class InputError(MgsurfError):
 
 
 class EngineError(MgsurfError):
-    """An engine cannot do what was asked (missing program, element it refuses, crash)."""
+    """An engine cannot run a calculation (missing program, element it refuses, crash)."""
 
     exit_code = 3
 
@@ -63,27 +58,13 @@ def install_command(extra: str) -> str:
     )
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number of things: 1 slab, 3 slabs.
-
-    Parameters
-    ----------
-    number
-        How many.
-    noun
-        In the singular; its plural must end in a mere s.
-    """
+def pluralize(number: int, noun: str) -> str:
+    """Return a number of things: 1 slab, 3 slabs; the plural of the noun ends in a mere s."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def duration(seconds: float) -> str:
-    """Return a time for people: 40 s, 6 min, 2.5 h.
-
-    Parameters
-    ----------
-    seconds
-        Wall or processor time (s).
-    """
+    """Return a time (s) for people: 40 s, 6 min, 2.5 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

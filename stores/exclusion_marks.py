@@ -33,14 +33,9 @@ def excluded_targets(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def carry_exclusions(collection: Collection, documents: Sequence[dict[str, Any]]) -> None:
-    """Mark documents that are about to be written as their stored versions are, where the value is the same.
+    """Mark documents of surfaces or labels, about to be written, as their stored versions are.
 
-    Parameters
-    ----------
-    collection
-        ``surfaces`` or ``labels``; nothing is done for others.
-    documents
-        Changed in place.
+    Only where the value is the same. The documents are changed in place.
     """
     if collection.name not in (SURFACES, LABELS) or not documents:
         return

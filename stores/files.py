@@ -43,8 +43,6 @@ def replacing(path: Path, *, durable: bool = True, alone: bool = False) -> Itera
 
     Parameters
     ----------
-    path
-        The file; a link is followed. What is no plain file (``/dev/stdout``) is written itself.
     durable
         False: a power cut may leave the file empty; for caches.
     alone
@@ -81,18 +79,9 @@ def replacing(path: Path, *, durable: bool = True, alone: bool = False) -> Itera
 def write_file(
     path: Path, content: str | bytes, *, mode: int = 0o666, durable: bool = True, alone: bool = False
 ) -> None:
-    """Write a file as a whole or not at all; see `replacing`.
+    """Write a file as a whole or not at all, text as UTF-8; `durable` and `alone` as for `replacing`.
 
-    Parameters
-    ----------
-    path
-        The file.
-    content
-        Text is written as UTF-8.
-    mode
-        Permissions of the file, less the umask; also while it is being written.
-    durable, alone
-        As for `replacing`.
+    `mode` gives the permissions of the file, less the umask, also while it is being written.
     """
     data = content.encode() if isinstance(content, str) else content
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
@@ -107,10 +96,7 @@ def write_file(
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield the name of a folder to make; it takes the place of a folder, or of nothing, at the end.
 
-    Raises
-    ------
-    OSError
-        If it cannot be written; the folder is then as it was.
+    After an `OSError` the folder is as it was.
     """
     path = Path(os.path.realpath(path))
     own = f".mgsurf-{secrets.token_hex(6)}"
@@ -139,37 +125,16 @@ def _sync(path: Path) -> None:
 
 
 class FileLock:
-    """A lock that a killed process cannot leave behind; the file itself stays.
-
-    Parameters
-    ----------
-    path
-        The lock file, in a folder that exists.
-    """
+    """A lock that a killed process cannot leave behind; the lock file, in a folder that exists, stays."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: IO[str] | None = None
 
     def acquire(self, timeout: float | None = None, stopped: Callable[[], bool] | None = None) -> bool:
-        """Take the lock.
+        """Take the lock, or return False if another process still holds it; `OSError` if it cannot be opened.
 
-        Parameters
-        ----------
-        timeout
-            Longest wait (s); None waits for as long as it takes.
-        stopped
-            Ends the wait when it returns True.
-
-        Returns
-        -------
-        bool
-            False if another process still holds it.
-
-        Raises
-        ------
-        OSError
-            If the lock file cannot be opened.
+        Waits for `timeout` (s; None: as long as it takes), or until `stopped` returns True.
         """
         file = self.path.open("a+", encoding="utf-8")
         end = None if timeout is None else time.monotonic() + timeout
@@ -225,22 +190,7 @@ class FileLock:
 
 @contextmanager
 def locked(path: Path, timeout: float | None = None, advice: str = "") -> Iterator[FileLock]:
-    """Hold a lock.
-
-    Parameters
-    ----------
-    path
-        The lock file, in a folder that exists.
-    timeout
-        Longest wait (s); None waits for as long as it takes.
-    advice
-        What to do if it is held, for the message.
-
-    Raises
-    ------
-    InUseError
-        If another process still holds it.
-    """
+    """Hold the lock of a file; `InUseError` with `advice` if it is held longer than `timeout` (s)."""
     lock = FileLock(path)
     if not lock.acquire(timeout):
         raise InUseError(

@@ -31,20 +31,12 @@ UNKNOWN_PLANE = (0, 0, 0)
 
 
 def as_surface(document: dict[str, Any]) -> dict[str, Any]:
-    """Return an imported slab with the fields of a surface.
+    """Return an imported slab as stored with the fields of a surface added.
 
-    Parameters
-    ----------
-    document
-        From the collection of imported slabs.
-
-    Returns
-    -------
-    dict
-        Its own fields, and of a surface's: ``formula`` is that of the crystal inside the slab;
-        ``surface_energy`` (eV/A^2) and ``work_function`` (eV) are None where the source has none, or in
-        another unit; ``verdicts`` are accepted, faulty where an audit excluded the value, and failed where
-        there is none; ``miller_index`` is `UNKNOWN_PLANE` where the source gives none.
+    ``formula`` is that of the crystal inside the slab; ``surface_energy`` (eV/A^2) and ``work_function`` (eV)
+    are None where the source has none, or in another unit; ``verdicts`` are accepted, faulty where an audit
+    excluded the value, and failed where there is none; ``miller_index`` is `UNKNOWN_PLANE` where the source
+    gives none.
     """
     values, verdicts = {}, {}
     for target in UNITS:
@@ -80,21 +72,10 @@ def _value(document: dict[str, Any], target: str) -> tuple[float | None, dict[st
 def imported_surfaces(
     store: SurfaceStore, criteria: dict[str, Any], *, with_slabs: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """Yield the imported slabs that a filter on surfaces passes, as `as_surface`.
+    """Yield the imported slabs that a MongoDB filter on surfaces passes, as `as_surface`.
 
-    Parameters
-    ----------
-    store
-        Where to look.
-    criteria
-        MongoDB filter on fields of surfaces; fields that imported slabs do not have are missing there.
-    with_slabs
-        Whether ``slab``, which is most of what is read, is wanted.
-
-    Raises
-    ------
-    InputError
-        If the filter cannot be read.
+    Fields that imported slabs do not have are missing there. `with_slabs` reads ``slab`` too, which is most
+    of what is read.
     """
     passes = predicate(checked(criteria))
     fields = [name for name in LabelRecord.model_fields if with_slabs or name != "slab"]
@@ -116,13 +97,7 @@ def _narrowed(criteria: dict[str, Any]) -> dict[str, Any]:
 
 
 def imported_surface(store: SurfaceStore, label_id: str) -> ImportedSurface | None:
-    """Return an imported slab by its id, None if not found.
-
-    Raises
-    ------
-    InputError
-        If the record is damaged or was written by a newer mgsurf.
-    """
+    """Return an imported slab by its id, None if not found; `InputError` if it is damaged or newer."""
     document = next(store.query({"id": label_id}, collection=COLLECTION, limit=1), None)
     if document is None:
         return None

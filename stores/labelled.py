@@ -1,8 +1,6 @@
 """Labelled slabs of a store, imported or computed, and which methods their labels come from.
 
 What a training reads, and what a snapshot keeps, is decided here alone.
-
-Labelled slabs that came from elsewhere: data sets of others, folders for CGCNN.
 """
 
 from __future__ import annotations
@@ -11,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,6 +19,7 @@ from stores.errors import InputError
 from stores.exclusion_marks import excluded_targets
 from stores.method_names import meeting_names
 from stores.records import StructureDict, content_hash
+from stores.surfaces import check_version
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -32,13 +31,7 @@ COLLECTION = "labels"
 
 
 def source_fingerprint(name: str) -> str:
-    """Return the method fingerprint of everything that comes from one source.
-
-    Parameters
-    ----------
-    name
-        Of the source. What it computed, and how, is not known; slabs of one source are taken to be alike.
-    """
+    """Return the method fingerprint of everything from one source, whose slabs are taken to be alike."""
     return f"imported-{name}-{content_hash({'source': name}, 16)}"
 
 
@@ -73,13 +66,7 @@ class LabelRecord(BaseModel):
 
 
 def add_labels(store: SurfaceStore, records: Iterable[LabelRecord]) -> int:
-    """Write records; equal ones stay as they are.
-
-    Returns
-    -------
-    int
-        Number of records that were new or had changed.
-    """
+    """Write records, equal ones stay as they are; return how many were new or had changed."""
     from stores.exclusion_marks import carry_exclusions
 
     documents = []
@@ -93,13 +80,6 @@ def add_labels(store: SurfaceStore, records: Iterable[LabelRecord]) -> int:
     return store.collection(COLLECTION).upsert(documents, keep=("created_at",))
 
 
-def label_documents(
-    store: SurfaceStore, criteria: dict[str, Any] | None = None, properties: list[str] | None = None
-) -> Iterator[dict[str, Any]]:
-    """Yield imported slabs as plain values, in the order of their import."""
-    return store.collection(COLLECTION).query(criteria, properties)
-
-
 OWN_TARGETS = ("surface_energy", "work_function")
 """Targets that a SurfaceRecord has, each with a verdict."""
 
@@ -110,7 +90,7 @@ _OF_LABELS = (*_SHARED, "source_id", "compound", "targets", "excluded")
 
 @dataclass(frozen=True, eq=False)
 class LabelledSlab:
-    """What an imported slab and a surface have in common.
+    """An imported slab or a computed surface with its accepted values.
 
     Attributes
     ----------
@@ -119,7 +99,7 @@ class LabelledSlab:
     kind
         Its collection: ``surfaces`` or ``labels``.
     slab
-        The structure as stored, as cut (A); None where it was not asked for.
+        The structure as stored, as cut (A); None where it was left out.
     targets
         Accepted values by name, in their units.
     method
@@ -153,17 +133,8 @@ class LabelledSlab:
 def labelled_slabs(store: SurfaceStore, *, with_slabs: bool = True) -> Iterator[LabelledSlab]:
     """Yield the imported slabs and the surfaces of a store with their accepted values, which may be none.
 
-    Parameters
-    ----------
-    store
-        Where to look.
-    with_slabs
-        False leaves out the structures, which are most of what is read.
-
-    Raises
-    ------
-    InputError
-        If a record was written by a newer mgsurf.
+    Without structures, which are most of what is read, unless `with_slabs`. `InputError` if a record was
+    written by a newer mgsurf.
     """
 
     def fields(names: Sequence[str]) -> list[str]:
@@ -195,12 +166,7 @@ def labelled_slabs(store: SurfaceStore, *, with_slabs: bool = True) -> Iterator[
 
 
 def _shared(document: dict[str, Any], kind: str) -> dict[str, Any]:
-    version = document.get("schema_version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise InputError(
-            f"The record {document['id']} in {kind} was written by a newer mgsurf "
-            f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
-        )
+    check_version(document, kind)
     return {
         "record_id": document["id"],
         "kind": kind,
@@ -212,35 +178,10 @@ def _shared(document: dict[str, Any], kind: str) -> dict[str, Any]:
     }
 
 
-class _Labelled(Protocol):
-    @property
-    def method(self) -> str: ...
-    @property
-    def targets(self) -> Mapping[str, float]: ...
+def of_methods(slabs: Sequence[LabelledSlab], methods: Sequence[str] | None) -> list[LabelledSlab]:
+    """Return the slabs of these method fingerprints, or of any if None.
 
-
-class _Excluding(_Labelled, Protocol):
-    @property
-    def excluded(self) -> tuple[str, ...]: ...
-
-
-L = TypeVar("L", bound=_Labelled)
-
-
-def of_methods(slabs: Sequence[L], methods: Sequence[str] | None) -> list[L]:
-    """Return the slabs of these methods.
-
-    Parameters
-    ----------
-    slabs
-        All there are.
-    methods
-        Fingerprints; a beginning that fits one of them alone will do. None: any.
-
-    Raises
-    ------
-    InputError
-        If a method is not there or its name fits several.
+    A beginning that fits one fingerprint alone will do; else an `InputError`.
     """
     if methods is None:
         return list(slabs)
@@ -255,13 +196,13 @@ def of_methods(slabs: Sequence[L], methods: Sequence[str] | None) -> list[L]:
     return [slab for slab in slabs if slab.method in chosen]
 
 
-def wanted_targets(slabs: Sequence[_Labelled], targets: Sequence[str] | None, place: str) -> list[str]:
-    """Return the names of the targets: those asked for, else ours first, then the others by name.
+def wanted_targets(slabs: Sequence[LabelledSlab], targets: Sequence[str] | None, place: str) -> list[str]:
+    """Return the targets: the given ones, else surface energy and work function, then the others by name.
 
     Raises
     ------
     InputError
-        If there is no label at all, or none of a target that was asked for.
+        If there is no label at all, or none of a given target.
     """
     counts = Counter(name for slab in slabs for name in slab.targets)
     if not counts:
@@ -275,24 +216,12 @@ def wanted_targets(slabs: Sequence[_Labelled], targets: Sequence[str] | None, pl
 
 
 def heads_of(
-    slabs: Sequence[_Labelled], names: Sequence[str], *, separate: bool = False
+    slabs: Sequence[LabelledSlab], names: Sequence[str], *, separate: bool = False
 ) -> dict[tuple[str, str], str]:
     """Return the name of the training target of every target and method: one method to each.
 
-    Parameters
-    ----------
-    slabs
-        Whose labels count.
-    names
-        Of the targets.
-    separate
-        Where a target was computed by several methods, make one of each, named ``target@fingerprint``,
-        instead of refusing.
-
-    Raises
-    ------
-    InputError
-        If a target has labels of several methods.
+    Where a target was computed by several methods, `separate` makes one of each, named
+    ``target@fingerprint``; else that is an `InputError`.
     """
     methods: dict[str, Counter[str]] = defaultdict(Counter)
     for slab in slabs:
@@ -313,22 +242,14 @@ def heads_of(
     return heads
 
 
-def count_excluded(slabs: Sequence[_Excluding], names: Collection[str]) -> dict[str, int]:
-    """Return how many values of each target an audit keeps out.
-
-    Parameters
-    ----------
-    slabs
-        Of all methods that are asked for.
-    names
-        Of the targets.
-    """
+def count_excluded(slabs: Sequence[LabelledSlab], names: Collection[str]) -> dict[str, int]:
+    """Return how many values of each of the targets an audit keeps out of training."""
     counts = Counter(name for slab in slabs for name in slab.excluded if name in names)
     return dict(sorted(counts.items()))
 
 
 def values_by_head(
-    slabs: Sequence[_Labelled], heads: Mapping[tuple[str, str], str]
+    slabs: Sequence[LabelledSlab], heads: Mapping[tuple[str, str], str]
 ) -> list[dict[str, float | None]]:
     """Return every slab's value of every head, None where it has none."""
     values: list[dict[str, float | None]] = []

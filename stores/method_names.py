@@ -1,4 +1,4 @@
-"""Which fingerprints of a store name one method, and under which name records of several compounds meet.
+"""Which fingerprints of a store are one method, and the name under which records of several compounds meet.
 
 A fingerprint covers the setups of a record's own elements. Those of two compounds may thus differ although
 nothing does but the setups of elements that only one of them holds: then they are one method. Where an

@@ -1,7 +1,4 @@
-"""Paths as users write them: ``~`` and ``~name`` replaced, the home folder, the cache folder.
-
-The name of the user that runs this process, for notes on who made something.
-"""
+"""Paths as users write them, the home and cache folders, and the name of this user."""
 
 from __future__ import annotations
 
@@ -26,19 +23,9 @@ def home_folder() -> Path | None:
 
 
 def expand_user(path: str | Path, where: str = "") -> Path:
-    """Replace a leading ``~`` or ``~name`` by the home folder.
+    """Replace a leading ``~`` or ``~name`` by the home folder; `InputError` if none is known.
 
-    Parameters
-    ----------
-    path
-        As a user wrote it.
-    where
-        Option, variable or key of a file that holds it, for the message.
-
-    Raises
-    ------
-    InputError
-        If there is no such user, or the home folder of this user is unknown.
+    `where` is the option, variable or key of a file that holds the path, for the message.
     """
     try:
         return Path(path).expanduser()
@@ -56,10 +43,7 @@ def expand_user(path: str | Path, where: str = "") -> Path:
 def cache_folder() -> Path:
     """Return the folder of caches: MGSURF_CACHE, else mgsurf in XDG_CACHE_HOME, else in ~/.cache.
 
-    Raises
-    ------
-    InputError
-        If it lies in the home folder, which is unknown.
+    Raises `InputError` if it lies in the home folder, which is unknown.
     """
     if given := os.environ.get("MGSURF_CACHE"):
         return expand_user(given, "MGSURF_CACHE")

@@ -31,16 +31,6 @@ def plain_values(value: Any) -> Any:
     their value, times ISO 8601 text, complex numbers ``{"real": ..., "imag": ...}``, integers beyond 64 bits
     floats. What has no plain form becomes its ``repr``, cut to 200 characters: a calculation of hours must
     not be lost for a detail. NaN and infinities are kept; stores write them as null.
-
-    Parameters
-    ----------
-    value
-        Anything; it is not changed.
-
-    Returns
-    -------
-    str, bool, int, float, None, list or dict
-        Of these exact types throughout.
     """
     return _plain(value, ())
 

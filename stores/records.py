@@ -1,6 +1,10 @@
-"""What is kept of every calculation, bulk, reference and surface; every field has its unit.
+"""Records of calculations, bulks, references and surfaces, with the unit of every field; their methods.
 
-The method of a calculation and its fingerprint.
+The standard tables by element are those that fingerprints take for granted: the presets' tables of the first
+records. A fingerprint is a hash over a preset's standard tables with the entries of a calculation's own
+elements in place. Entries that agree with the standard therefore change no fingerprint, and records made
+before tables were cut to their elements keep theirs. **Never edit an entry**: it would rename records. Change
+the engine's table instead; calculations with that element then have another fingerprint, and only they.
 """
 
 from __future__ import annotations
@@ -16,7 +20,39 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from stores.backends.collection import SCHEMA_VERSION as SCHEMA_VERSION
 from stores.plain import PlainDict, plain_values
-from stores.standard_tables import STANDARD, TABLES
+
+TABLES = ("setups", "start_moments", "setups_package")
+"""Fields of `Method`, or keys of its `extra`, whose dictionaries are tables by element."""
+
+_GPAW_MOMENTS = {"Cr": 2.0, "Mn": 3.0, "Fe": 3.0, "Co": 2.0, "Ni": 1.0}
+_GPAW_DEMO = {
+    "default": "paw", "Mg": "2", "Na": "1", "Mn": "7", "Ni": "10", "Ru": "8", "Rh": "9", "Pd": "10",
+    "Ag": "11", "Os": "8", "Ir": "9", "Pt": "10",
+}  # fmt: skip
+_GPAW_PRODUCTION = {"default": "paw", "Pd": "10", "Ag": "11", "Ir": "9", "Pt": "10"}
+_VASP_LABELS = """
+Ac Ag Al Ar As Au B Ba_sv Be_sv Bi Br C Ca_sv Cd Cl Co Cr_pv Cs_sv Cu_pv F Fe_pv Ga_d Ge_d H He Hf_pv Hg I
+In_d Ir K_sv Kr La Li_sv Mg_pv Mn_pv Mo_pv N Na_pv Nb_pv Ne Ni_pv Np O Os_pv P Pa Pb_d Pd Pt Pu Rb_sv Re_pv
+Rh_pv Ru_pv S Sb Sc_sv Se Si Sn_d Sr_sv Ta_pv Tc_pv Te Th Ti_pv Tl_d U V_pv W_sv Xe Y_sv Zn Zr_sv
+Ce_3 Pr_3 Nd_3 Pm_3 Sm_3 Eu_2 Gd_3 Tb_3 Dy_3 Ho_3 Er_3 Tm_3 Yb_2 Lu_3
+"""
+_VASP: dict[str, dict[str, Any]] = {
+    "setups": {label.partition("_")[0]: label for label in _VASP_LABELS.split()},
+    "start_moments": {
+        "Cr": 3.0, "Mn": 4.0, "Fe": 3.0, "Co": 2.0, "Ni": 1.0,
+        "Ce": 1.0, "Pr": 2.0, "Nd": 3.0, "Pm": 4.0, "Sm": 5.0, "Eu": 7.0, "Gd": 7.0, "Tb": 6.0, "Dy": 5.0,
+        "Ho": 4.0, "Er": 3.0, "Tm": 2.0, "Yb": 1.0,
+    },
+}  # fmt: skip
+
+STANDARD: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
+    ("gpaw", "demo"): {"setups": _GPAW_DEMO, "start_moments": _GPAW_MOMENTS},
+    ("gpaw", "production"): {"setups": _GPAW_PRODUCTION, "start_moments": _GPAW_MOMENTS},
+    ("vasp", "demo"): _VASP,
+    ("vasp", "production"): _VASP,
+}
+"""By engine and preset, then by name of the table; ``default`` names what every other element takes."""
+
 
 DEFAULT = "default"
 """Key of a table by element: what every element takes that the table does not list."""
@@ -31,13 +67,6 @@ def content_hash(payload: Any, length: int = 24) -> str:
     ----------
     payload
         Anything orjson can write. Round floats first: the hash sees every digit.
-    length
-        Number of hexadecimal digits kept.
-
-    Returns
-    -------
-    str
-        The first `length` hexadecimal digits of the SHA-256 of the sorted JSON text.
     """
     text = orjson.dumps(payload, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
     return hashlib.sha256(text).hexdigest()[:length]
@@ -84,7 +113,7 @@ class Method(BaseModel):
     def fingerprint(self) -> str:
         """Hash over all fields (16 hexadecimal digits), prefixed by engine and preset.
 
-        In place of each table by element stands the preset's standard one (`stores.standard_tables`) with the
+        In place of each table by element stands the preset's standard one (`stores.records`) with the
         entries that differ from it. Records have the fingerprint of `for_elements`, which covers what the
         calculation used: entries of other elements do not change it.
         """
@@ -124,14 +153,9 @@ class Method(BaseModel):
         return Method.model_validate(values)
 
     def covers(self, other: Method, elements: Iterable[str]) -> bool:
-        """Return whether a calculation of some elements by another method is one by this method as well.
+        """Return whether a calculation of some elements by `other` is one by this method as well.
 
-        Parameters
-        ----------
-        other
-            Of a record, its tables cut to its elements or, in old records, whole.
-        elements
-            Of the calculation.
+        The tables of `other`, the method of a record, are cut to its elements or, in old records, whole.
         """
         source = self.extra.get("setups_package")
         if isinstance(source, dict) and other.extra.get("setups_package") == source.get(OLD_NAME):
@@ -189,7 +213,7 @@ StructureDict = Annotated[dict[str, Any], BeforeValidator(plain_structure)]
 
 
 class VerdictStatus(StrEnum):
-    """What may be said of a value."""
+    """Judgement on a value."""
 
     ACCEPTED = "accepted"
     UNCONVERGED = "unconverged"
@@ -248,7 +272,7 @@ class CalculationOutput(_Model):
     """What every engine returns for every calculation (one common schema)."""
 
     status: CalculationStatus = Field(description="ok, unconverged or failed")
-    reason: str = Field(default="", description="One line saying why status is not ok")
+    reason: str = Field(default="", description="Why status is not ok, in one line")
     structure: StructureDict | None = Field(default=None, description="Final structure (A)")
     energy: float | None = Field(
         default=None, description="Total energy extrapolated to zero smearing (eV per cell)"
@@ -275,7 +299,7 @@ class CalculationOutput(_Model):
     engine_version: str = Field(default="", description="Version of the DFT code")
     directory: str = Field(default="", description="Where the raw files lie")
     details: PlainDict = Field(
-        default_factory=dict, description="What only this engine says (equation-of-state points, ...)"
+        default_factory=dict, description="What only this engine returns (equation-of-state points, ...)"
     )
 
     @model_validator(mode="before")
@@ -284,7 +308,7 @@ class CalculationOutput(_Model):
         """Take what engines return: numbers and arrays of NumPy, paths, tuples, in every field."""
         if not isinstance(fields, dict):
             return fields
-        own = ("structure", "details")  # these fields see to it themselves
+        own = ("structure", "details")  # plain by their own types
         return {name: value if name in own else plain_values(value) for name, value in fields.items()}
 
 
@@ -295,7 +319,7 @@ def _now() -> datetime:
 class Record(_Model):
     """Fields that every stored record has."""
 
-    id: str = Field(description="Content hash of what was asked for, never of relaxed coordinates")
+    id: str = Field(description="Content hash of the request, never of relaxed coordinates")
     schema_version: int = Field(default=SCHEMA_VERSION, description="Version of the record's layout")
     created_at: datetime = Field(default_factory=_now, description="When the record was written (UTC)")
     formula: str = Field(description="Reduced formula, Mg first, e.g. MgAg, Mg17Al12")
@@ -368,7 +392,7 @@ class Reconstruction(_Model):
 class SurfaceRecord(Record):
     """One facet: a termination of a crystal plane, its surface energy, work function and verdicts."""
 
-    campaign: str = Field(default="", description="Name of the campaign that asked for it first")
+    campaign: str = Field(default="", description="Name of the first campaign that computed it")
     bulk_id: str = Field(
         description="Id of the BulkRecord the slab was cut from; empty for an ingested slab without one"
     )
@@ -376,7 +400,7 @@ class SurfaceRecord(Record):
     spacegroup_number: int = Field(description="Of the relaxed bulk; 0 without one")
     miller_index: tuple[int, int, int] = Field(
         description="hkl in the conventional standard cell of the relaxed bulk; 0 0 0 for an ingested slab "
-        "whose plane could not be told"
+        "whose plane is not known"
     )
     equivalent_planes: list[tuple[int, int, int]] = Field(
         default_factory=list,

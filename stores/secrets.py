@@ -58,13 +58,7 @@ def userinfo(address: str) -> tuple[str, str]:
 
 
 def masked(text: str) -> str:
-    """Return a text without the passwords, keys and tokens in it.
-
-    Parameters
-    ----------
-    text
-        An address, or any text with addresses, ``name=value`` of a secret name, or a secret that is known.
-    """
+    """Return a text without the passwords, keys and tokens in it."""
     known = _remembered | _of_environment()
     for secret in sorted(known, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)

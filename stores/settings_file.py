@@ -1,4 +1,7 @@
-"""The settings file; apart from the settings, so that looking into it costs no import of pydantic."""
+"""Settings of this machine and user: variables of the environment go before the file, that before defaults.
+
+Not by pydantic-settings, whose import costs more than a whole query.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stores.errors import InputError
-from stores.input_files import read_text
-from stores.nesting import load_yaml
+from stores.input_files import load_yaml, read_text
 from stores.paths import expand_user, home_folder
 
 DEFAULT = Path(".config") / "mgsurf.yaml"
@@ -18,18 +20,12 @@ KNOWN: dict[str, tuple[type, str]] = {
     "work_dir": (str, "the name of a folder"),
     "ranks": (int, "an integer of at least 1"),
 }
-"""The settings that a file may hold, the fields of `stores.settings.Settings`, with their types in words."""
+"""The settings that a file may hold, with their types in words."""
 DEFAULT_WORK_DIR = "mgsurf_runs"
 
 
 def settings_file() -> Path | None:
-    """Return the settings file: MGSURF_CONFIG, else ~/.config/mgsurf.yaml if there is one.
-
-    Raises
-    ------
-    InputError
-        If MGSURF_CONFIG names a file that is not there.
-    """
+    """Return the settings file: MGSURF_CONFIG, which must exist, else ~/.config/mgsurf.yaml or None."""
     if named := os.environ.get("MGSURF_CONFIG"):
         path = expand_user(named, "MGSURF_CONFIG")
         if not path.is_file():
@@ -42,13 +38,7 @@ def settings_file() -> Path | None:
 
 
 def read_settings_file() -> dict[str, Any]:
-    """Return what the settings file says; nothing if there is no file.
-
-    Raises
-    ------
-    InputError
-        If it is not YAML of the form ``name: value``, or a name or a value is wrong.
-    """
+    """Return the settings of the file, none without one; `InputError` for a wrong line, name or value."""
     path = settings_file()
     if path is None:
         return {}
@@ -72,7 +62,6 @@ def read_settings_file() -> dict[str, Any]:
 
 
 def _check(path: Path, name: Any, value: Any) -> None:
-    # not by stores.settings: importing pydantic costs more than a whole query
     if name not in KNOWN:
         near = difflib.get_close_matches(str(name), KNOWN, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
@@ -96,3 +85,13 @@ def resolve_work_dir(explicit: str | Path | None = None, campaign: str | None = 
     return expand_user(
         chosen or read_settings_file().get("work_dir") or DEFAULT_WORK_DIR, "work_dir"
     ).absolute()
+
+
+def resolve_ranks() -> int | None:
+    """Return the MPI ranks of a calculation: MGSURF_RANKS, else the settings file's, else None (per core)."""
+    given = os.environ.get("MGSURF_RANKS")
+    if not given:
+        return read_settings_file().get("ranks")
+    if not given.strip().isdecimal() or int(given) < 1:
+        raise InputError(f"Setting ranks: must be {KNOWN['ranks'][1]}, not {given!r} (from MGSURF_RANKS).")
+    return int(given)

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from stores.backends.collection import Collection
-    from stores.backends.projections import Properties
+    from stores.backends.filters import Properties
     from stores.records import CalculationRecord, Record, SurfaceRecord
 
 R = TypeVar("R", bound="Record")
+T = TypeVar("T")
 
 RECORD_COLLECTIONS = ("surfaces", "bulks", "references", "calculations", "labels")
 """The last holds `stores.labelled.LabelRecord`s, which are no `Record`s: their method is not known."""
@@ -52,28 +53,33 @@ def _document(record: Record) -> dict[str, Any]:
     return {**record.model_dump(mode="json"), "created_at": timestamp(record.created_at)}
 
 
+def check_version(document: Mapping[str, Any], place: str) -> None:
+    """Raise `InputError` if a newer mgsurf wrote a document."""
+    version = document.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise InputError(
+            f"The record {document.get('id')} in {place} was written by a newer mgsurf "
+            f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
+        )
+
+
 def _read(record_class: type[Record], document: dict[str, Any], place: str) -> Record:
     from pydantic import ValidationError
 
-    name, version = document.get("id"), document.get("schema_version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise InputError(
-            f"The record {name} in {place} was written by a newer mgsurf "
-            f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
-        )
+    check_version(document, place)
     try:
         return record_class.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         raise InputError(
-            f"The record {name} in {place} is damaged ({field}: {first['msg']}); remove it and run its "
-            f"campaign again."
+            f"The record {document.get('id')} in {place} is damaged ({field}: {first['msg']}); "
+            "remove it and run its campaign again."
         ) from error
 
 
 class SurfaceStore:
-    """Records, told apart by their content-hash ids; open one with `stores.connections.open_store`.
+    """Records, identified by content hashes; open one with `stores.connections.open_store`.
 
     Writing the same record twice changes nothing. May be used as a context manager.
 
@@ -99,13 +105,7 @@ class SurfaceStore:
         self._transaction = transaction or nullcontext
 
     def collection(self, kind: str | type[Record]) -> Collection:
-        """Return the collection of a kind of record ("surfaces", "surface" or SurfaceRecord, ...).
-
-        Raises
-        ------
-        InputError
-            If there is no such kind.
-        """
+        """Return the collection of a kind of record ("surfaces", "surface" or SurfaceRecord, ...)."""
         if not isinstance(kind, str):
             for name, record_class in _classes().items():
                 if issubclass(kind, record_class):
@@ -167,7 +167,7 @@ class SurfaceStore:
     @overload
     def get(self, kind: str, record_id: str) -> Record | None: ...
     def get(self, kind: str | type[Record], record_id: str) -> Record | None:
-        """Return the record of this kind with this id, None if there is none."""
+        """Return the record of this kind with this id, None if not found."""
         return next(self.records(kind, {"id": record_id}, limit=1), None)
 
     def get_calculation(self, calculation_id: str) -> CalculationRecord | None:
@@ -226,7 +226,7 @@ class SurfaceStore:
         ----------
         criteria
             For instance ``{"chemsys": "Ag-Mg", "work_function": {"$gt": 4}}``; see
-            `stores.backends.filters.matches`.
+            `stores.backends.filters`.
         properties
             Fields to return, dotted ones included; None for all.
         sort
@@ -234,7 +234,7 @@ class SurfaceStore:
         skip, limit
             Documents to pass over, and the most to return (0: all).
         collection
-            Another collection to ask.
+            Another collection to search.
 
         Raises
         ------
@@ -276,19 +276,13 @@ class SurfaceStore:
         """
         import pandas as pd
 
-        from stores.table_rows import CSV_COLUMNS, labelled, table_row
-
         if not isinstance(sort, dict | None):
             raise InputError(f'sort must be an object such as {{"work_function": 1}}, not {sort!r}.')
         if not isinstance(limit, int) or limit < 0:
             raise InputError(f"limit must be a whole number, 0 for all, not {limit!r}.")
-        table = pd.DataFrame(
-            [
-                table_row(labelled(record, include_rejected=include_rejected))
-                for record in self.surfaces(criteria, sort, limit=limit)
-            ],
-            columns=CSV_COLUMNS,
-        )
+        records = self.surfaces(criteria, sort, limit=limit)
+        rows = [table_row(record if include_rejected else blank_rejected(record)) for record in records]
+        table = pd.DataFrame(rows, columns=CSV_COLUMNS)
         values = ("surface_energy", "surface_energy_x_rich", "work_function")
         return table.astype(dict.fromkeys(values, float))  # None would make them columns of objects
 
@@ -321,3 +315,39 @@ class SurfaceStore:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+CSV_COLUMNS = (
+    "id", "formula", "chemsys", "h", "k", "l", "termination", "termination_label", "surface_energy",
+    "surface_energy_x_rich", "work_function", "surface_energy_verdict", "work_function_verdict", "n_atoms",
+    "n_layers", "thickness", "area", "spacegroup_number", "method_fingerprint", "campaign", "bulk_id",
+    "created_at", "source", "source_id",
+)  # fmt: skip
+"""Columns of CSV files and data frames of surfaces."""
+
+_VALUES = {
+    "surface_energy": ("surface_energy", "surface_energy_x_rich", "surface_energy_slope"),
+    "work_function": ("work_function", "work_function_sides"),
+}
+"""Fields that mean nothing once the verdict on their target rejects it."""
+
+
+def blank_rejected(record: T) -> T:
+    """Return a surface record or an imported slab without the values that its verdicts reject."""
+    plain: Any = record
+    rejected = [t for t in _VALUES if getattr(plain.verdicts, t).status != "accepted"]
+    emptied: T = plain.model_copy(update={name: None for target in rejected for name in _VALUES[target]})
+    return emptied
+
+
+def table_row(record: Any) -> dict[str, Any]:
+    """Return a surface record or an imported slab by `CSV_COLUMNS`."""
+    special = dict(zip("hkl", record.miller_index, strict=True)) | {
+        "surface_energy_verdict": record.verdicts.surface_energy.status.value,
+        "work_function_verdict": record.verdicts.work_function.status.value,
+        "created_at": record.created_at.isoformat(),
+        # of imported slabs
+        "source": getattr(record, "source", ""),
+        "source_id": getattr(record, "source_id", ""),
+    }
+    return {name: special[name] if name in special else getattr(record, name) for name in CSV_COLUMNS}

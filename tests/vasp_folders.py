@@ -9,7 +9,7 @@ from pymatgen.core import Lattice, Structure
 
 from tests.stand_in_vasp.running import run, write_inputs
 from workflows.structures.layers import free_atoms
-from workflows.structures.slabs import enumerate_slabs
+from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ def compute_bulk(folder: Path, structure: Structure, **settings: Any) -> Structu
 
 def cut(bulk: Structure, miller: tuple[int, int, int], number: int = 0, thickness: float = 6.0) -> Structure:
     """Cut one symmetric slab."""
-    (facet,) = enumerate_slabs(bulk, miller_indices=[miller], min_thickness=thickness)
+    (facet,) = enumerate_slabs(bulk, SlabSettings(min_thickness=thickness), miller_indices=[miller])
     return facet.slabs[number].structure
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model.audit.facet_peers import Peer
+    from model.audit.slabs import Peer
 
     Array = NDArray[np.float64]
 
@@ -46,34 +46,17 @@ FEWEST_PROPORTIONAL = 5
 
 @dataclass(frozen=True)
 class Offset:
-    """A shift that the facets of a compound share.
+    """A shift that the facets of a compound share."""
 
-    Attributes
-    ----------
-    shift
-        Of the surface energies, median over the facets (eV/A^2).
-    energy
-        Error of the bulk energy that makes it (eV per formula unit); positive: too high.
-    scatter
-        Of the facets about ``-energy * units`` (eV/A^2, robust standard deviation).
-    constant_scatter
-        About one common value instead: larger where the proportionality shows.
-    noise
-        Robust standard deviation of shifts among comparable compounds, or of the shifts against each of
-        them if that is larger (Pd lies between Ag and Rh) (eV/A^2).
-    work_function
-        Median difference of the work functions (eV); None where unknown.
-    facets
-        How many were compared.
-    """
-
-    shift: float
-    energy: float
-    scatter: float
-    constant_scatter: float
+    shift: float  # of the surface energies, median over the facets (eV/A^2)
+    energy: float  # error of the bulk energy that makes it (eV per formula unit); positive: too high
+    scatter: float  # of the facets about ``-energy * units`` (eV/A^2, robust standard deviation)
+    constant_scatter: float  # about one common value instead: larger where the proportionality shows
+    # robust standard deviation of shifts among comparable compounds, or of the shifts against each of them if
+    # that is larger (Pd lies between Ag and Rh) (eV/A^2)
     noise: float
-    work_function: float | None
-    facets: int
+    work_function: float | None  # median difference of the work functions (eV); None where unknown
+    facets: int  # how many were compared
 
     def is_clear(self, sigmas: float = CLEAR) -> bool:
         """Whether it is large (in units of `noise`), shared by the facets, and of surface energies only."""
@@ -97,14 +80,8 @@ class Offset:
 def fit_offset(residuals: Array, units: Array, noise: float, work_function: float | None) -> Offset:
     """Fit ``residual = -energy * units`` with medians.
 
-    Parameters
-    ----------
-    residuals
-        [n], surface energies minus what is expected (eV/A^2).
-    units
-        [n], formula units of the slab per area of both sides (1/A^2).
-    noise, work_function
-        See `Offset`.
+    residuals [n]: surface energies minus what is expected (eV/A^2); units [n]: formula units of the slab per
+    area of both sides (1/A^2).
     """
     slope = float(np.median(residuals / units))
     return Offset(
@@ -125,37 +102,20 @@ def robust_deviation(values: Array) -> float:
 
 @dataclass(frozen=True, eq=False)
 class PeerComparison:
-    """A compound beside its peers.
+    """A compound beside its peers."""
 
-    Attributes
-    ----------
-    offset
-        Of its surface energies.
-    numbers
-        [n], of its slabs that were compared.
-    residuals
-        [n], their surface energies minus the median of the peers' (eV/A^2).
-    peers
-        Keys of the peers.
-    """
-
-    offset: Offset
-    numbers: tuple[int, ...]
-    residuals: Array
-    peers: tuple[str, ...]
+    offset: Offset  # of its surface energies
+    numbers: tuple[int, ...]  # [n], of its slabs that were compared
+    residuals: Array  # [n], their surface energies minus the median of the peers' (eV/A^2)
+    peers: tuple[str, ...]  # keys of the peers
 
 
 def compare_with_peers(
     peers: Mapping[str, Sequence[Peer]], gamma: Array, phi: Array, units: Array
 ) -> dict[str, PeerComparison]:
-    """Compare every compound with its peers; those whose offset is clear are nobody's peer the second time.
+    """Compare every compound with its peers; those with a clear offset are nobody's peer the second time.
 
-    Parameters
-    ----------
-    peers
-        By compound, see `model.audit.facet_peers.find_peers`.
-    gamma, phi, units
-        [N] of all slabs: labels (NaN where unknown), and formula units per area.
+    gamma, phi and units are [N] of all slabs: labels (NaN where unknown), and formula units per area.
     """
     first = {key: _compare(key, peers, gamma, phi, units, frozenset()) for key in peers}
     wrong = frozenset(key for key, found in first.items() if found is not None and found.offset.is_clear())

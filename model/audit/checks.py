@@ -15,16 +15,15 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from model.audit.bulk_offset import compare_with_peers, fit_offset, robust_deviation
 from model.audit.expectations import cross_validated
-from model.audit.facet_peers import find_peers
-from model.audit.finding import CHECKS, FAULTY, SUSPECT, Finding
+from model.audit.slabs import find_peers
 from model.data.label_units import UNITS, is_possible
-from stores.errors import counted
+from stores.errors import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,10 +32,62 @@ if TYPE_CHECKING:
 
     from model.audit.bulk_offset import Offset, PeerComparison
     from model.audit.expectations import Expectation
-    from model.audit.facet_peers import Peer
-    from model.audit.slabs import AuditSlabs
+    from model.audit.slabs import AuditSlabs, Peer
 
     Array = NDArray[np.float64]
+
+CHECKS = ("range", "bulk-energy", "outlier", "duplicates", "order")
+FAULTY, SUSPECT = "faulty", "suspect"
+
+_PLAIN = ("compound", "formula", "check", "level", "target", "size", "compared", "reason", "method")
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """Labels of one compound that one check finds fault with."""
+
+    # compound, formula: key and formula
+    compound: str
+    formula: str
+    check: str  # one of `CHECKS`
+    level: str  # `FAULTY` or `SUSPECT`
+    target: str  # whose labels
+    size: float  # how far they are off, in the target's unit
+    records: tuple[str, ...]  # ids of the records
+    compared: int  # facets that the check looked at
+    reason: str  # one line
+    method: str  # fingerprint of the labels
+    offset: Offset | None = None  # of the check ``bulk-energy``
+    # of the same check: formula units per area (1/A^2) and shift of each facet (eV/A^2)
+    points: tuple[tuple[float, float], ...] = ()
+
+    @classmethod
+    def on(
+        cls,
+        slabs: AuditSlabs,
+        compound: str,
+        kind: tuple[str, str, str],
+        size: float,
+        numbers: Iterable[int],
+        compared: int,
+        reason: str,
+        **of_offset: Any,
+    ) -> Self:
+        """Make a finding of a kind (check, level, target) on the slabs of one compound with these numbers."""
+        records = tuple(slabs.entries[i].record_id for i in numbers)
+        formula = slabs.compounds[compound].formula
+        return cls(compound, formula, *kind, size, records, compared, reason, slabs.method, **of_offset)
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        values = {name: getattr(self, name) for name in _PLAIN}
+        values["unit"] = UNITS[self.target]
+        values["records"] = list(self.records)
+        if self.offset is not None:
+            values["bulk_energy_error"] = self.offset.energy
+            values["work_function_shift"] = self.offset.work_function
+        return values
+
 
 DISAGREE = {"surface_energy": 0.003, "work_function": 0.1}
 """Identical slabs whose labels differ by more contradict each other (eV/A^2, eV)."""
@@ -52,31 +103,17 @@ MODEL_CLEAR = 4.0
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """What an audit of one method found.
+    """What an audit of one method found."""
 
-    Attributes
-    ----------
-    method
-        Its fingerprint.
-    slabs, compounds
-        How many were looked at.
-    compared
-        Compounds with peers.
-    findings
-        The clearest first.
-    backdrop
-        Formula units per area and shift of the facets of all compounds without a finding, for figures.
-    notes
-        Checks that could not be made, and why.
-    """
-
-    method: str
+    method: str  # its fingerprint
+    # slabs, compounds: how many were looked at
     slabs: int
     compounds: int
-    compared: int
-    findings: tuple[Finding, ...]
+    compared: int  # compounds with peers
+    findings: tuple[Finding, ...]  # the clearest first
+    # formula units per area and shift of the facets of all compounds without a finding, for figures
     backdrop: tuple[tuple[float, float], ...]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # checks that could not be made, and why
 
 
 def audit_slabs(
@@ -87,25 +124,23 @@ def audit_slabs(
     with_trees: bool = True,
     tick: Callable[[int, int], None] | None = None,
 ) -> Audit:
-    """Look for faulty labels.
+    """Search the labels of one method for faulty ones.
 
     Parameters
     ----------
-    slabs
-        Of one method.
     checks
         Of `CHECKS`.
     predicted
         By target, of a trained model: takes the place of the trees in the check ``outlier``.
     with_trees
-        Grow trees for what peers cannot tell; False where scikit-learn or torch is missing.
+        Fit trees for what peers cannot show; False where scikit-learn or torch is missing.
     tick
         Called with the number of steps done and how many there are.
 
     Raises
     ------
     InputError
-        If trees are to be grown and scikit-learn is missing.
+        If trees are to be fitted and scikit-learn is missing.
     """
     wanted, notes = set(checks), []
     slabs, impossible = _without_impossible(slabs)
@@ -184,7 +219,7 @@ def _without_impossible(slabs: AuditSlabs) -> tuple[AuditSlabs, list[Finding]]:
                     worst,
                     wrong,
                     len(members),
-                    f"{counted(len(wrong), 'value')} that no surface has, such as {worst:.6g} "
+                    f"{pluralize(len(wrong), 'value')} that no surface has, such as {worst:.6g} "
                     f"{UNITS[target]}; import them again with --unit",
                 )
             )
@@ -301,7 +336,7 @@ def _outliers(slabs: AuditSlabs, expected: Mapping[str, Expectation], shifted: s
                     float(errors[worst]),
                     numbers,
                     len(members),
-                    f"{len(numbers)} of {counted(len(members), 'facet')} beyond {FAR_OUTSIDE:g} times the "
+                    f"{len(numbers)} of {pluralize(len(members), 'facet')} beyond {FAR_OUTSIDE:g} times the "
                     f"90 % interval of {expectation.source}, such as {slabs.labels[target][worst]:.3f} "
                     f"{UNITS[target]} for {expectation.values[worst]:.3f} ± "
                     f"{expectation.half_width[worst]:.3f}",
@@ -366,7 +401,7 @@ def _orders(slabs: AuditSlabs, peers: Mapping[str, Sequence[Peer]], clear: set[s
                     size,
                     involved,
                     len(numbers),
-                    f"{counted(len(wrong), 'pair')} of facets ordered against {names}: "
+                    f"{pluralize(len(wrong), 'pair')} of facets ordered against {names}: "
                     f"{labels[i]:.3f} and {labels[j]:.3f} {UNITS[target]}",
                 )
             )

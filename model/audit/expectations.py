@@ -1,9 +1,9 @@
-"""What the other compounds of a store let one expect of a label: predictions out of sample.
+"""Expected labels: predictions out of sample, learned from the other compounds of a store.
 
-Extremely randomised trees on the descriptors of slabs are grown without the compound they predict, so that a
-wrong label cannot teach them. They look at a third of the descriptors at each split and keep two slabs to a
-leaf, which takes a quarter of the time of a model's trees (`model.baselines.extra_trees`). Needs scikit-learn
-(the extra ``model``).
+Extremely randomised trees on the descriptors of slabs are fitted without the compound they predict, so that
+a wrong label cannot teach them. They look at a third of the descriptors at each split and keep two slabs to
+a leaf, which takes a quarter of the time of a model's trees (`model.baselines.extra_trees`). Needs
+scikit-learn (the extra ``model``).
 """
 
 from __future__ import annotations
@@ -36,24 +36,12 @@ QUANTILE = 0.9
 
 @dataclass(frozen=True, eq=False)
 class Expectation:
-    """Expected labels of N slabs.
+    """Expected labels of N slabs."""
 
-    Attributes
-    ----------
-    values
-        [N], in the target's unit; NaN where nothing is expected.
-    spread
-        [N], standard deviation over the trees, or of the model.
-    half_width
-        [N], of the interval that holds `QUANTILE` of the labels.
-    source
-        Where they come from, for people.
-    """
-
-    values: Array
-    spread: Array
-    half_width: Array
-    source: str
+    values: Array  # [N], in the target's unit; NaN where nothing is expected
+    spread: Array  # [N], standard deviation over the trees, or of the model
+    half_width: Array  # [N], of the interval that holds `QUANTILE` of the labels
+    source: str  # where they come from, for people
 
 
 def cross_validated(
@@ -64,7 +52,7 @@ def cross_validated(
     without: Collection[str] = (),
     tick: Callable[[int, int], None] | None = None,
 ) -> Expectation | None:
-    """Predict each slab by trees that were grown without its compound; None with too few labels.
+    """Predict each slab by trees that were fitted without its compound; None with too few labels.
 
     Parameters
     ----------
@@ -73,7 +61,7 @@ def cross_validated(
     compounds
         [N], their keys.
     without
-        Compounds that no tree is grown on.
+        Compounds that no tree is fitted to.
     tick
         Called with the number of folds done and how many there are.
 
@@ -116,20 +104,9 @@ def cross_validated(
 def by_model(
     ensemble: Ensemble, uri: str, slabs: AuditSlabs, cache: GraphCache | None
 ) -> dict[str, Expectation]:
-    """Return what a trained model predicts for the slabs of an audit, by target.
+    """Predict the slabs of an audit (from the store `uri`) with a trained model; by target.
 
     A model that was trained on a wrong label knows it: such labels stand out less than out of sample.
-
-    Parameters
-    ----------
-    ensemble
-        The model.
-    uri
-        The store of the slabs.
-    slabs
-        Of one method.
-    cache
-        Of graphs.
     """
     from model.data.dataset import Dataset
 

@@ -1,7 +1,7 @@
-"""What stands beside the networks of an ensemble: trees and a Gaussian process for each target.
+"""Trees and a Gaussian process on the descriptors of slabs, and their blend with the networks of an ensemble.
 
-Both look at the descriptors of a slab alone, networks at its atoms. The three err differently, so that their
-mean errs less; their blend weights (shares) are fitted on validation slabs.
+Descriptors are of a whole slab, networks see its atoms. The three err differently, so that their mean errs
+less; their blend weights are fitted on the validation set.
 """
 
 from __future__ import annotations
@@ -40,23 +40,17 @@ UNCHOSEN = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Companion:
-    """Trees and a Gaussian process for those targets that have enough labels.
+class DescriptorModels:
+    """Trees and a Gaussian process for those targets that have enough labels."""
 
-    Attributes
-    ----------
-    forests, processes
-        By target, the same in both.
-    shares
-        By target: of networks, trees and process, in this order; they sum to 1.
-    """
-
+    # forests, processes: by target, the same in both
     forests: dict[str, Forest]
     processes: dict[str, GaussianProcess]
+    # by target: of networks, trees and process, in this order; they sum to 1
     shares: dict[str, tuple[float, float, float]]
 
     @classmethod
-    def grow(
+    def fit(
         cls,
         train_part: Dataset,
         val_part: Dataset,
@@ -65,26 +59,25 @@ class Companion:
         seed: int,
         folds: NDArray[np.intp],
     ) -> tuple[Self, dict[str, Array]]:
-        """Grow both on the training part and fit their shares on the validation part.
+        """Fit both to the training set, and the blend weights to the validation set.
 
         Parameters
         ----------
-        train_part, val_part
-            Slabs with labels.
         networks
-            What the networks predict for the validation part, [n] by target, in its unit.
+            Predictions of the networks for the validation set, [n] by target, in its unit.
         trees
             Trees for each target.
         seed
             Of the trees' branches, and of the slabs that a process is given where there are too many.
         folds
-            [n] of the validation part, see `model.evaluation.calibration.fold_numbers`.
+            [n] of the validation set, see `model.evaluation.calibration.fold_numbers`.
 
         Returns
         -------
-        companion, held_out
-            And by target [folds, n]: predictions for the validation part with the shares, and the stage of
-            the process, that follow without the labels of each fold.
+        descriptor_models, held_out
+            And by target [folds, n]: predictions for the validation set with the weights, and the stage of
+            the
+            process, that follow without the labels of each fold.
 
         Raises
         ------
@@ -96,8 +89,8 @@ class Companion:
         )
         forests, processes, shares, held_out = {}, {}, {}, {}
         for name, network in networks.items():
-            forest = Forest.grow(training, labels(train_part, name), trees, seed)
-            stages = GaussianProcess.grow(training, labels(train_part, name), seed)
+            forest = Forest.fit(training, labels(train_part, name), trees, seed)
+            stages = GaussianProcess.fit(training, labels(train_part, name), seed)
             if forest is None or not stages:
                 continue
             forests[name] = forest
@@ -105,29 +98,19 @@ class Companion:
             each = [process.predict(validation) for process in stages]
             true, rows = labels(val_part, name), []
             for fold in range(int(folds.max(initial=0)) + 1):
-                chosen, (a, b, c) = fit_shares(network, mean, each, true, folds != fold)
+                chosen, (a, b, c) = fit_blend_weights(network, mean, each, true, folds != fold)
                 rows.append(a * network + b * mean + c * each[chosen])
             held_out[name] = np.stack(rows)
-            chosen, shares[name] = fit_shares(network, mean, each, true)
+            chosen, shares[name] = fit_blend_weights(network, mean, each, true)
             processes[name] = stages[chosen]
         return cls(forests, processes, shares), held_out
 
     def predict(
         self, networks: dict[str, Array], descriptors: NDArray[np.float32]
     ) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Return what all three say together, and the standard deviation over the trees.
+        """Blend the networks' predictions [n] by target with trees and process; add the trees' deviation.
 
-        Parameters
-        ----------
-        networks
-            What the networks say, [n] by target.
-        descriptors
-            [n, D], see `describe_slabs`.
-
-        Returns
-        -------
-        tuple
-            [n] by target each; the second for the targets with trees only.
+        descriptors: [n, D], see `describe_slabs`. The second result has the targets with trees only.
         """
         mixed, spread = dict(networks), {}
         for name, forest in self.forests.items():
@@ -153,13 +136,7 @@ class Companion:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        """Read `state`.
-
-        Raises
-        ------
-        InputError
-            If its parts do not fit together.
-        """
+        """Read `state`; raises InputError if its parts do not fit together."""
         try:
             targets = dict(state["targets"])
             shares = {name: tuple(float(v) for v in values["shares"]) for name, values in targets.items()}
@@ -180,14 +157,14 @@ class Companion:
         return cls(forests, processes, shares)  # type: ignore[arg-type]  # three each, see above
 
 
-def fit_shares(
+def fit_blend_weights(
     network: Array,
     trees: Array,
     stages: list[Array],
     true: Array,
     used: NDArray[np.bool_] | None = None,
 ) -> tuple[int, tuple[float, float, float]]:
-    """Return which stage of the process and which shares err least (MAE) on validation slabs.
+    """Return the stage of the process and the blend weights with the least MAE on the validation set.
 
     Parameters
     ----------
@@ -198,12 +175,12 @@ def fit_shares(
     true
         [n], NaN where there is no label.
     used
-        [n], slabs by whose errors is chosen; None: all. Whether anything is chosen depends on all labels.
+        [n], slabs whose errors count; None: all. Whether anything is fitted depends on all labels.
 
     Returns
     -------
-    stage, shares
-        Place among `stages`; shares of network, trees and process.
+    stage, weights
+        Place among `stages`; weights of network, trees and process.
     """
     known = np.isfinite(true)
     if known.sum() < FEWEST_LABELS:

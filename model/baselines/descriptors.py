@@ -50,26 +50,17 @@ MISSING = -1.0
 
 @dataclass(frozen=True, eq=False)
 class SlabSums:
-    """N nodes and E edges of n slabs; sums carry the multiplicities of folded graphs.
+    """N nodes and E edges of n slabs; sums carry the multiplicities of folded graphs."""
 
-    Attributes
-    ----------
-    n
-        Number of slabs.
-    numbers, depth, count, slab
-        [N], atomic numbers, depths (A), atoms that a node stands for, and slab of each node.
-    both_areas
-        [n], of the two surfaces together (A^2).
-    centre, neighbour, distance, cosine, edge_count
-        [E], as in `SlabGraph`; nodes are numbered across slabs.
-    """
-
-    n: int
+    n: int  # number of slabs
+    # numbers, depth, count, slab: [N], atomic numbers, depths (A), atoms that a node stands for, and slab of
+    # each node
     numbers: NDArray[np.int64]
     depth: Array
     count: Array
     slab: NDArray[np.int64]
-    both_areas: Array
+    both_areas: Array  # [n], of the two surfaces together (A^2)
+    # centre, neighbour, distance, cosine, edge_count: [E], as in `SlabGraph`; nodes are numbered across slabs
     centre: NDArray[np.int64]
     neighbour: NDArray[np.int64]
     distance: Array

@@ -1,7 +1,7 @@
-"""Extremely randomised trees on the descriptors of slabs: what stands beside the networks of an ensemble.
+"""Extremely randomised trees on the descriptors of slabs.
 
-Trees and networks err differently, so that their mean errs less, and trees that disagree tell where both are
-unsure. P. Geurts, D. Ernst and L. Wehenkel, Mach. Learn. 63, 3 (2006); grown by scikit-learn, kept as plain
+Trees and networks err differently, so that their mean errs less, and trees that disagree show where both are
+unsure. P. Geurts, D. Ernst and L. Wehenkel, Mach. Learn. 63, 3 (2006); fitted by scikit-learn, kept as plain
 arrays, so that a file of them holds no code and predictions need numpy alone.
 """
 
@@ -35,47 +35,19 @@ _ROWS_AT_ONCE = 256
 
 @dataclass(frozen=True, eq=False)
 class Forest:
-    """T trees with M nodes in all, for one target.
+    """T trees with M nodes in all, for one target."""
 
-    Attributes
-    ----------
-    roots
-        [T] int32, first node of each tree.
-    feature
-        [M] int16, descriptor that a node looks at; -1 at a leaf.
-    threshold
-        [M] float32; up to it the way leads to the next node.
-    right
-        [M] int32, node where it leads beyond the threshold.
-    value
-        [M] float32, mean label, in the target's unit.
-    width
-        D, number of descriptors.
-    """
-
-    roots: NDArray[np.int32]
-    feature: NDArray[np.int16]
-    threshold: NDArray[np.float32]
-    right: NDArray[np.int32]
-    value: NDArray[np.float32]
-    width: int
+    roots: NDArray[np.int32]  # [T] int32, first node of each tree
+    feature: NDArray[np.int16]  # [M] int16, descriptor that a node looks at; -1 at a leaf
+    threshold: NDArray[np.float32]  # [M] float32; up to it the way leads to the next node
+    right: NDArray[np.int32]  # [M] int32, node where it leads beyond the threshold
+    value: NDArray[np.float32]  # [M] float32, mean label, in the target's unit
+    width: int  # D, number of descriptors
 
     @classmethod
-    def grow(cls, descriptors: NDArray[np.float32], labels: Array, trees: int, seed: int) -> Self | None:
-        """Grow trees; None with too few labels.
-
-        Parameters
-        ----------
-        descriptors
-            [n, D].
-        labels
-            [n], NaN where there is none.
-        trees
-            T.
-        seed
-            Of the splits.
-        """
-        check_can_grow()
+    def fit(cls, descriptors: NDArray[np.float32], labels: Array, trees: int, seed: int) -> Self | None:
+        """Fit trees to descriptors [n, D] and labels [n] (NaN: none); None with too few labels."""
+        check_can_fit()
         from sklearn.ensemble import ExtraTreesRegressor
 
         known = np.isfinite(labels)
@@ -101,13 +73,7 @@ class Forest:
         )
 
     def predict(self, descriptors: NDArray[np.float32]) -> tuple[Array, Array]:
-        """Return the trimmed mean over the trees (see `TRIMMED`) and their standard deviation, both [n].
-
-        Parameters
-        ----------
-        descriptors
-            [n, D].
-        """
+        """Trimmed mean over the trees (see `TRIMMED`) and their standard deviation, [n], for [n, D]."""
         mean, spread = np.empty(len(descriptors)), np.empty(len(descriptors))
         trees = len(self.roots)
         cut = int(TRIMMED * trees)
@@ -139,13 +105,7 @@ class Forest:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        """Read `state`.
-
-        Raises
-        ------
-        InputError
-            If its parts do not fit together.
-        """
+        """Read `state`; raises InputError if its parts do not fit together."""
         try:
             forest = cls(**{name: state[name].numpy() for name in _ARRAYS}, width=int(state["width"]))
             whole = forest._is_whole()
@@ -178,14 +138,8 @@ class Forest:
 _ARRAYS = ("roots", "feature", "threshold", "right", "value")
 
 
-def check_can_grow() -> None:
-    """Check, before hours of training, that trees can be grown.
-
-    Raises
-    ------
-    InputError
-        If scikit-learn is missing or broken.
-    """
+def check_can_fit() -> None:
+    """Raise InputError if scikit-learn is missing or broken: before hours of training."""
     try:
         import_module("sklearn.ensemble")
     except ImportError as error:

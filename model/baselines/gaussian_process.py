@@ -61,53 +61,27 @@ _ROWS_AT_ONCE = 256
 
 @dataclass(frozen=True, eq=False)
 class GaussianProcess:
-    """A process given its training labels, for one target: its mean, and its covariance between slabs.
+    """A process given its training labels, for one target: its mean, and its covariance between slabs."""
 
-    Attributes
-    ----------
-    centre
-        [D], subtracted from descriptors, in their units.
-    scale
-        [D], what they are multiplied with then, before they are cut at `BOUND`; 0 for those that do not vary.
-    lengths
-        [D], what they are divided by after that, in standard deviations.
-    points
-        [n, D], training slabs after all this.
-    coefficients
-        [n], of their kernels, in the target's unit.
-    mean
-        Of the training labels, in the target's unit.
-    variance, noise
-        Of the process before any label, and of the labels about it, in the target's unit squared; None in
-        files of versions that kept the mean alone.
-    """
-
-    centre: Array
+    centre: Array  # [D], subtracted from descriptors, in their units
+    # [D], what they are multiplied with then, before they are cut at `BOUND`; 0 for those that do not vary
     scale: Array
-    lengths: Array
-    points: Array
-    coefficients: Array
-    mean: float
+    lengths: Array  # [D], what they are divided by after that, in standard deviations
+    points: Array  # [n, D], training slabs after all this
+    coefficients: Array  # [n], of their kernels, in the target's unit
+    mean: float  # of the training labels, in the target's unit
+    # variance, noise: of the process before any label, and of the labels about it, in the target's unit
+    # squared; None in files of versions that kept the mean alone
     variance: float | None = None
     noise: float | None = None
 
     @classmethod
-    def grow(cls, descriptors: NDArray[np.float32], labels: Array, seed: int) -> tuple[Self, ...]:
-        """Learn the lengths, see `loss`; return the process at each of `STAGES`.
+    def fit(cls, descriptors: NDArray[np.float32], labels: Array, seed: int) -> tuple[Self, ...]:
+        """Learn the lengths, see `loss`; return the process at each of `STAGES`, none with few labels.
 
-        Parameters
-        ----------
-        descriptors
-            [n, D].
-        labels
-            [n], in the target's unit, NaN where there is none.
-        seed
-            Of the slabs that are drawn where there are more than `MOST_FOR_LENGTHS`.
-
-        Returns
-        -------
-        tuple
-            One process for each of `STAGES`; none with fewer than `FEWEST_LABELS` labels.
+        descriptors: [n, D]; labels: [n], in the target's unit, NaN where there is none; the seed draws the
+        slabs
+        where there are more than `MOST_FOR_LENGTHS`.
         """
         known = np.flatnonzero(np.isfinite(labels))
         if len(known) < FEWEST_LABELS:
@@ -133,13 +107,7 @@ class GaussianProcess:
         return tuple(found)
 
     def predict(self, descriptors: NDArray[np.float32]) -> Array:
-        """Return the mean of the process [n], in the target's unit (Rasmussen and Williams, eq. 2.25).
-
-        Parameters
-        ----------
-        descriptors
-            [n, D].
-        """
+        """Return the mean of the process [n] for descriptors [n, D] (Rasmussen and Williams, eq. 2.25)."""
         x = self._scaled(descriptors)
         found = np.empty(len(x))
         for begin in range(0, len(x), _ROWS_AT_ONCE):
@@ -193,20 +161,7 @@ class GaussianProcess:
 
     @classmethod
     def from_state(cls, state: dict[str, Any], width: int) -> Self:
-        """Read `state`.
-
-        Parameters
-        ----------
-        state
-            What was written.
-        width
-            D, number of descriptors.
-
-        Raises
-        ------
-        InputError
-            If its parts do not fit together.
-        """
+        """Read `state` of D = `width` descriptors; raises InputError if its parts do not fit together."""
         try:
             arrays = {name: state[name].double().numpy() for name in _ARRAYS}
             numbers = {name: float(state[name]) for name in _NUMBERS if state.get(name) is not None}
@@ -237,13 +192,7 @@ _NUMBERS = ("mean", "variance", "noise")
 
 
 def matern(squares: Array) -> Array:
-    """Return Matern's kernel of smoothness 3/2: k = (1 + √3 r) exp(−√3 r), Rasmussen and Williams, eq. 4.17.
-
-    Parameters
-    ----------
-    squares
-        r², squared distances in units of the lengths; any shape, which the result has.
-    """
+    """Matern's kernel of smoothness 3/2, (1 + √3 r) exp(−√3 r), of r² in units of the lengths; eq. 4.17."""
     r = np.sqrt(3 * squares)
     return np.asarray((1 + r) * np.exp(-r))
 

@@ -1,19 +1,17 @@
-"""Labelled slabs as the network sees them.
-
-What must stay together: identical slabs, and slabs that were cut from one crystal.
-"""
+"""Labelled slabs as the network sees them, and which of them must stay together in a split."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from model.data.disjoint_sets import DisjointSets
 from model.data.formula_key import formula_key
 from model.graphs.cache import build_graphs
 from model.graphs.graph import GraphSettings, SlabGraph
@@ -49,7 +47,7 @@ NEAR_COMPOSITION = 0.1
 
 
 def group_identical(graphs: Sequence[SlabGraph], same: Sequence[Hashable] = ()) -> list[int]:
-    """Return a number for each slab, the same for identical ones.
+    """Return a number for each slab (from 0, in the order of first appearance), the same for identical ones.
 
     Parameters
     ----------
@@ -58,26 +56,20 @@ def group_identical(graphs: Sequence[SlabGraph], same: Sequence[Hashable] = ()) 
     same
         For each slab a key, or None; slabs of an equal key are taken as identical, too (one termination cut
         at two thicknesses).
-
-    Returns
-    -------
-    list of int
-        Numbers from 0 in the order of first appearance.
     """
-    sets: DisjointSets[int] = DisjointSets()
+    joined: list[tuple[int, int]] = []
     alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for i, graph in enumerate(graphs):
         alike[(*np.unique(graph.numbers).tolist(), -len(graph.signature))].append(i)
     for members in alike.values():
         tree = cKDTree(np.array([graphs[i].signature for i in members], dtype=np.float64))
-        for a, b in sorted(tree.query_pairs(SIGNATURE_TOLERANCE, p=np.inf)):
-            sets.join(members[a], members[b])
+        joined += [(members[a], members[b]) for a, b in tree.query_pairs(SIGNATURE_TOLERANCE, p=np.inf)]
     first: dict[Hashable, int] = {}
-    for i, key in enumerate(same):
-        if key is not None:
-            sets.join(first.setdefault(key, i), i)
+    joined += [(first.setdefault(key, i), i) for i, key in enumerate(same) if key is not None]
+    ends = np.array(joined, dtype=np.intp).reshape(-1, 2).T
+    links = coo_array((np.ones(len(joined)), ends), shape=(len(graphs), len(graphs)))
     numbers: dict[int, int] = {}
-    return [numbers.setdefault(sets.find(i), len(numbers)) for i in range(len(graphs))]
+    return [numbers.setdefault(set_, len(numbers)) for set_ in connected_components(links)[1].tolist()]
 
 
 def compound_keys(
@@ -145,67 +137,30 @@ def _difference(one: dict[str, float], other: dict[str, float]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One labelled slab.
+    """One labelled slab."""
 
-    Attributes
-    ----------
-    record_id
-        Of the record in the store.
-    graph
-        Of the as-cut slab.
-    targets
-        Every target of the data set by name; None where the slab has no label.
-    formula
-        Reduced formula of the compound, or of the slab where the compound is not known.
-    chemsys
-        Elements in alphabetical order, e.g. Ag-Mg.
-    elements
-        The same as a tuple.
-    compound
-        Key of the compound: slabs that were cut from one crystal share it.
-    group
-        Number of the group of identical slabs; a group must never straddle a split.
-    crystal
-        Name of the compound made of its own composition only, see `model.data.formula_key.formula_key`.
-    source_id
-        Of an imported slab in its source, by which published splits name it.
-    """
-
-    record_id: str
-    graph: SlabGraph
-    targets: dict[str, float | None]
-    formula: str
-    chemsys: str
-    elements: tuple[str, ...]
-    compound: str
-    group: int
+    record_id: str  # of the record in the store
+    graph: SlabGraph  # of the as-cut slab
+    targets: dict[str, float | None]  # every target of the data set by name; None where the slab has no label
+    formula: str  # reduced formula of the compound, or of the slab where the compound is not known
+    chemsys: str  # elements in alphabetical order, e.g. Ag-Mg
+    elements: tuple[str, ...]  # the same as a tuple
+    compound: str  # key of the compound: slabs that were cut from one crystal share it
+    group: int  # number of the group of identical slabs; a group must never straddle a split
+    # name of the compound made of its own composition only, see `model.data.formula_key.formula_key`
     crystal: str = ""
-    source_id: str = ""
+    source_id: str = ""  # of an imported slab in its source, by which published splits name it
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled slabs and the names of their targets, in a fixed order.
+    """Labelled slabs and the names of their targets, in a fixed order."""
 
-    Attributes
-    ----------
-    entries
-        Sorted as in their source.
-    targets
-        Names of the targets.
-    skipped
-        One line for each labelled slab that no graph could be made of.
-    snapshot
-        Id of the snapshot that they come from, if any.
-    excluded
-        Labels that an audit keeps out, by target.
-    """
-
-    entries: tuple[Entry, ...]
-    targets: tuple[str, ...]
-    skipped: tuple[str, ...] = ()
-    snapshot: str | None = None
-    excluded: Mapping[str, int] = field(default_factory=dict)
+    entries: tuple[Entry, ...]  # sorted as in their source
+    targets: tuple[str, ...]  # names of the targets
+    skipped: tuple[str, ...] = ()  # one line for each labelled slab that no graph could be made of
+    snapshot: str | None = None  # id of the snapshot that they come from, if any
+    excluded: Mapping[str, int] = field(default_factory=dict)  # labels that an audit keeps out, by target
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -267,11 +222,12 @@ class Dataset:
             If the store cannot be read.
         """
         uris = (uri,) if isinstance(uri, str) else tuple(uri)
-        found: dict[str, tuple[_Slab, str]] = {}
+        found: dict[str, tuple[LabelledSlab, str]] = {}
+        arrays: dict[str, PlainSlab] = {}
         for one in uris:
             with open_store(one, must_exist=True) as store:
-                for slab in map(_Slab.of, labelled_slabs(store)):
-                    other, where = found.setdefault(slab.record_id, (slab, one))
+                for slab in labelled_slabs(store):
+                    other, where = found.setdefault(slab.record_id, (_without_structure(slab, arrays), one))
                     if (other.targets, other.method) != (slab.targets, slab.method):
                         raise InputError(
                             f"The record {slab.record_id} has other labels in {where} than in {one}; "
@@ -281,7 +237,7 @@ class Dataset:
         named = ", ".join(uris)
         place = f"The store {named}" if len(uris) == 1 else f"What the stores {named} hold together"
         heads = heads_of(slabs, wanted_targets(slabs, targets, place), separate=separate)
-        return cls._build(slabs, heads, settings, cache, tick)
+        return cls._build(slabs, arrays, heads, settings, cache, tick)
 
     @classmethod
     def from_snapshot(
@@ -323,13 +279,15 @@ class Dataset:
                     there = ", ".join(head.name for head in found.heads)
                     raise InputError(f"The snapshot {found.id} has no labels {wanted}; it has {there}.")
                 heads |= {(head.target, head.method): head.name for head in fitting}
-            slabs = [_Slab.of(slab) for slab in snapshot_slabs(store, found)]
-        return cls._build(slabs, heads, settings, cache, tick, found.id)
+            arrays: dict[str, PlainSlab] = {}
+            slabs = [_without_structure(slab, arrays) for slab in snapshot_slabs(store, found)]
+        return cls._build(slabs, arrays, heads, settings, cache, tick, found.id)
 
     @classmethod
     def _build(
         cls,
-        slabs: list[_Slab],
+        slabs: list[LabelledSlab],
+        arrays: Mapping[str, PlainSlab],
         heads: Mapping[tuple[str, str], str],
         settings: GraphSettings | None,
         cache: GraphCache | None,
@@ -342,7 +300,7 @@ class Dataset:
         kept = [i for i, value in enumerate(values) if any(v is not None for v in value.values())]
         slabs, values = [slabs[i] for i in kept], [values[i] for i in kept]
         built = build_graphs(
-            [slab.slab for slab in slabs], settings or GraphSettings(), cache=cache, tick=tick
+            [arrays[slab.record_id] for slab in slabs], settings or GraphSettings(), cache=cache, tick=tick
         )
         skipped = tuple(
             f"{slab.record_id}: {graph}"
@@ -356,7 +314,7 @@ class Dataset:
         ]
         groups = group_identical([graph for _, _, graph in usable], [slab.same for slab, _, _ in usable])
         compounds = compound_keys(
-            [slab.compound for slab, _, _ in usable],
+            [slab.compound or _compound(slab.formula, arrays[slab.record_id]) for slab, _, _ in usable],
             [slab.chemsys for slab, _, _ in usable],
             [slab.composition for slab, _, _ in usable],
         )
@@ -370,7 +328,7 @@ class Dataset:
                 elements=tuple(sorted(slab.composition)),
                 compound=key,
                 group=group,
-                crystal=slab.crystal,
+                crystal=formula_key(slab.formula, slab.chemsys, slab.compound),
                 source_id=slab.source_id,
             )
             for (slab, value, graph), group, (formula, key) in zip(usable, groups, compounds, strict=True)
@@ -384,38 +342,11 @@ def _names_of(snapshot: Snapshot) -> list[str]:
     return [head.name for head in heads]
 
 
-@dataclass(frozen=True, eq=False)
-class _Slab:
-    """A labelled slab whose structure is arrays, which take a tenth of the memory."""
-
-    record_id: str
-    slab: PlainSlab
-    targets: dict[str, float]
-    method: str
-    chemsys: str
-    composition: dict[str, int]
-    compound: str
-    crystal: str
-    same: Hashable
-    excluded: tuple[str, ...]
-    source_id: str
-
-    @classmethod
-    def of(cls, found: LabelledSlab) -> Self:
-        plain = PlainSlab.from_dict(found.slab or {}, f"the slab of record {found.record_id}")
-        return cls(
-            record_id=found.record_id,
-            slab=plain,
-            targets=found.targets,
-            method=found.method,
-            chemsys=found.chemsys,
-            composition=found.composition,
-            compound=found.compound if found.compound is not None else _compound(found.formula, plain),
-            crystal=formula_key(found.formula, found.chemsys, found.compound),
-            same=found.same,
-            excluded=found.excluded,
-            source_id=found.source_id,
-        )
+def _without_structure(slab: LabelledSlab, arrays: dict[str, PlainSlab]) -> LabelledSlab:
+    """Move a slab's structure into `arrays` by record: as arrays it takes a tenth of the memory."""
+    name = slab.record_id
+    arrays[name] = PlainSlab.from_dict(slab.slab or {}, f"the slab of record {name}")
+    return replace(slab, slab=None)
 
 
 def _compound(formula: str, slab: PlainSlab) -> str:

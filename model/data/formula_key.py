@@ -1,4 +1,4 @@
-"""The compound of a slab as a key: its reduced formula, or its chemical system where that is not known."""
+"""Key of the compound of a slab: its reduced formula, or its chemical system where that is not known."""
 
 from __future__ import annotations
 

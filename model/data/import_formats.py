@@ -1,33 +1,196 @@
-"""Folders as CGCNN has them: ``id_prop.csv`` and a CIF for each of its lines.
+"""Labelled slabs read from files: CGCNN folders (``id_prop.csv`` and CIF files) and ``slabs.json.gz``.
 
-Data sets of slabs in one JSON file, ``slabs.json.gz``.
+Tables may come from any program: cells separated by commas, semicolons or tabs, quoted or not; UTF-8 or, with
+a byte order mark, UTF-16; lines ending in LF, CRLF or CR. Where semicolons or tabs separate, the decimal sign
+may be a comma.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-from codecs import BOM_UTF8
+import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 
-from model.data.csv_table import read_table
-from model.data.imported import TARGET_NAME, Labelled, Problem, Rows, checked_names
 from model.data.label_units import QUANTITIES, split_heading
 from model.graphs.slab_frame import PlainSlab
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from stores.export import ALL_TARGETS, ID_PROP_COLUMNS
-from stores.input_files import LARGEST, read_bytes
-from stores.nesting import check_depth
+from stores.input_files import LARGEST, check_depth, read_bytes
 from stores.structures.cell import lattice_matrix
 from stores.structures.reading import read_cif_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from model.data.csv_table import Table
+
+BATCH = 200
+"""Records written at once: what is read so far survives an interruption."""
+TARGET_NAME = re.compile(r"[A-Za-z]\w{0,63}")
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """A labelled slab as its file has it."""
+
+    source_id: str  # its name there
+    where: str  # file and line or number, for messages
+    slab: PlainSlab  # the structure
+    targets: dict[str, float | None]  # values by name; None where the cell is empty
+    miller_index: tuple[int, int, int] | None = None  # hkl, where known
+    geometry: str = ""  # "as_cut" or "relaxed" where the file says so, else ""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A line that could not be used, described in words that begin with its place."""
+
+    text: str
+
+
+def checked_names(names: Sequence[str]) -> list[str]:
+    """Return target names; raises InputError if one is no plain word or occurs twice."""
+    for name in names:
+        if not TARGET_NAME.fullmatch(name):
+            raise InputError(
+                f"The target name {name!r} is no plain word; use letters, digits and underscores."
+            )
+    if len(set(names)) != len(names):
+        raise InputError(f"A target is named twice in {', '.join(names)}; name each column once.")
+    return list(names)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The lines of a data set, to be read one by one."""
+
+    count: int  # how many there are
+    rows: Iterator[Labelled | Problem]  # the lines; values are as the source has them
+    columns: dict[str, list[float]]  # all values of each target
+    units: dict[str, str]  # of the targets, where the source states them
+
+
+@dataclass
+class Imported:
+    """What an import did."""
+
+    format: str  # what was read
+    source: str  # name of the source
+    n_read: int = 0  # slabs that could be used
+    n_changed: int = 0  # records that were new or had changed in the store
+    n_labels: dict[str, int] = field(default_factory=dict)  # values by target
+    # one line for each line of the source that could not be used
+    problems: list[str] = field(default_factory=list)
+    # what was converted, and what may be wrong with what was read
+    notes: list[str] = field(default_factory=list)
+
+
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Lines of cells."""
+
+    # number of the line in the file, and its cells without surrounding blanks; empty lines are left out
+    lines: list[tuple[int, list[str]]]
+    separator: str  # one of `SEPARATORS`
+
+    def number(self, cell: str) -> float | None:
+        """Return the number in a cell, None if it is empty; raises InputError if it holds anything else."""
+        if not cell:
+            return None
+        if self.separator != "," and _DECIMAL_COMMA.fullmatch(cell):
+            cell = cell.replace(",", ".")
+        try:
+            value = float(cell)
+        except ValueError:
+            advice = "; write a decimal point" if _DECIMAL_COMMA.fullmatch(cell) else ""
+            raise InputError(f"{cell[:40]!r} is no number{advice}; left out") from None
+        if not math.isfinite(value):
+            raise InputError(
+                f"{cell[:40]!r} is no finite number; left out (an unknown value is an empty cell)"
+            )
+        if not _NUMBER.fullmatch(cell):  # Python reads 1_000, too
+            raise InputError(f"{cell[:40]!r} is no number; left out")
+        return value
+
+
+def read_table(path: Path, is_id: Callable[[str], bool]) -> Table:
+    """Read a table; the separator is the one by which most lines become a known id (`is_id`) and numbers.
+
+    Raises
+    ------
+    InputError
+        If the file is no text, is empty, or has decimal commas and decimal points.
+    """
+    raw = read_bytes(path)
+    encoding = "utf-16" if raw[:2] in (BOM_UTF16_BE, BOM_UTF16_LE) else "utf-8-sig"
+    try:
+        text = raw.decode(encoding)
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is no UTF-8 text; save it as UTF-8.") from None
+    first_number = 1
+    if stated := re.match(r"sep=([,;\t])\s*?(\r\n|\r|\n)", text):  # a hint that Excel writes and reads
+        text, first_number = text[stated.end() :], 2
+    separators = [stated[1]] if stated else [s for s in SEPARATORS if s in text] or [","]
+    tables = [_split(path, text, separator, first_number) for separator in separators]
+    table = max(tables, key=lambda table: _fits(table, is_id))  # the first of equal ones
+    if not table.lines:
+        raise InputError(f"{path} is empty; write one line for each slab: id,target,...")
+    _one_decimal_sign(path, table)
+    return table
+
+
+def _split(path: Path, text: str, separator: str, first_number: int) -> Table:
+    reader = csv.reader(io.StringIO(text, newline=None), delimiter=separator)
+    try:
+        rows = [(reader.line_num + first_number - 1, [cell.strip() for cell in row]) for row in reader]
+    except csv.Error as error:
+        line = reader.line_num + first_number - 1
+        raise InputError(f"{path}, line {line}: {error}; save the file as plain CSV.") from None
+    return Table([(number, cells) for number, cells in rows if any(cells)], separator)
+
+
+def _fits(table: Table, is_id: Callable[[str], bool]) -> tuple[int, int, int]:
+    """How well a separator explains the lines: by known ids, numbers and cells."""
+    several = [cells for _, cells in table.lines if len(cells) > 1]
+    numeric = sum(
+        all(
+            not cell or _NUMBER.fullmatch(cell) or (table.separator != "," and _DECIMAL_COMMA.fullmatch(cell))
+            for cell in cells[1:]
+        )
+        for cells in several
+    )
+    return sum(is_id(cells[0]) for cells in several), numeric, len(several)
+
+
+def _one_decimal_sign(path: Path, table: Table) -> None:
+    """Refuse a file where 1,234 may be 1.234 or 1234: one with decimal commas and decimal points."""
+    if table.separator == ",":
+        return
+    comma = point = None
+    for number, cells in table.lines:
+        for cell in cells[1:]:
+            if comma is None and _DECIMAL_COMMA.fullmatch(cell):
+                comma = (number, cell)
+            elif point is None and "." in cell and _NUMBER.fullmatch(cell):
+                point = (number, cell)
+    if comma and point:
+        raise InputError(
+            f"{path}: line {comma[0]} has a decimal comma ({comma[1]}) and line {point[0]} a decimal point "
+            f"({point[1]}); write all numbers in one way."
+        )
 
 
 _HEADINGS = ("id", "cif_id", "cif", "name", "material_id", "slab", "slab_id", "structure", "file", "filename")
@@ -37,12 +200,10 @@ _OLD_EXPORT = "Columns of id_prop.csv (no header line, as CGCNN expects):\n"
 
 
 def read_cgcnn(folder: Path, names: Sequence[str] | None) -> Rows:
-    """Read a folder as CGCNN has it: ``id_prop.csv`` and one CIF for each of its lines.
+    """Read a folder with ``id_prop.csv`` (an id, then targets in each line) and one CIF for each line.
 
     Parameters
     ----------
-    folder
-        With ``id_prop.csv``, whose first column is the id and whose others are targets; cells may be empty.
     names
         Names of the targets; by default those of the header line, if there is one, or those that `mgsurf
         export cgcnn` writes. Of a folder that it wrote, the table with all targets is read.
@@ -77,7 +238,7 @@ def read_cgcnn(folder: Path, names: Sequence[str] | None) -> Rows:
     chosen = names or [name for name, _ in headings] or _default_names(folder, n_targets)
     if not chosen:
         raise InputError(
-            f"{path} has {counted(n_targets, 'column')} of values without names; "
+            f"{path} has {pluralize(n_targets, 'column')} of values without names; "
             f"name them, for example --targets surface_energy,work_function."
         )
     if len(chosen) != n_targets:
@@ -170,14 +331,12 @@ SHARED_FILES = ("slabs.json.gz", "slabs.json")
 
 
 def read_shared(path: Path, names: Sequence[str] | None) -> Rows:
-    """Read a ``slabs.json.gz``: units, and records with cell, species, frac_coords and targets.
+    """Read a ``slabs.json.gz`` or its folder: units, and records with cell, species, frac_coords and targets.
 
     Where a record has an unrelaxed slab (``initial``) beside the relaxed one, the unrelaxed one is taken.
 
     Parameters
     ----------
-    path
-        The file, or its folder.
     names
         Targets wanted; by default surface_energy, work_function and what else has a unit and a number.
 

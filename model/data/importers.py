@@ -1,4 +1,4 @@
-"""Bring labelled slabs of others into a store, once."""
+"""Import of external labelled slabs into a store; slabs that it holds already are not added again."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.data.import_formats import SHARED_FILES, read_cgcnn, read_shared
-from model.data.import_store import import_store
-from model.data.imported import BATCH, Imported, Problem
-from model.data.label_units import UNITS, plan_units
+from model.data.import_formats import BATCH, SHARED_FILES, Imported, Problem, read_cgcnn, read_shared
+from model.data.label_units import QUANTITIES, UNITS, check_value, plan_units
 from model.graphs.graph import GraphSettings, graph_of
 from model.graphs.slab_frame import frame_of
 from model.graphs.thickness import NoRepeatError, crystal_inside
-from stores.connections import open_store
+from stores.connections import open_store, parse_uri
 from stores.errors import InputError
+from stores.exclusion_marks import carry_exclusions, excluded_targets
 from stores.labelled import COLLECTION, LabelRecord, add_labels, source_fingerprint
 from stores.records import content_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from model.data.imported import Labelled
+    from model.data.import_formats import Labelled
+    from model.data.label_units import UnitPlan
     from model.graphs.slab_frame import PlainSlab, SlabFrame
     from stores.surfaces import SurfaceStore
+
+    Source = tuple[str, tuple[tuple[str, str], ...]]
+    """Method of imported slabs, and the units of their targets."""
 
 FORMATS = ("auto", "shared", "cgcnn", "store")
 _STORE_ENDINGS = (".sqlite", ".sqlite3", ".db")
@@ -45,14 +48,14 @@ def import_slabs(
     units: dict[str, str] | None = None,
     tick: Callable[[int, int, str], None] | None = None,
 ) -> Imported:
-    """Read labelled slabs and write those that can be used.
+    """Import the labelled slabs of a folder, file or store that can be used.
 
     Parameters
     ----------
     path
         Folder or file; the URI of a store, too.
     store_uri
-        The store that they go into.
+        Store that they are written to.
     format
         One of `FORMATS`.
     targets
@@ -62,7 +65,7 @@ def import_slabs(
     relaxed
         The slabs are relaxed, not as cut (where the source does not say).
     units
-        Units of targets, which go before those that the source states; see `model.data.label_units`.
+        Units by target, before those that the source states; see `model.data.label_units`.
     tick
         Called with the number of slabs done, how many there are (0: not known), and a name.
 
@@ -211,7 +214,7 @@ def _structure_dict(slab: PlainSlab) -> dict[str, Any]:
 
 
 def _write(store: SurfaceStore, batch: list[LabelRecord], result: Imported) -> None:
-    """Write records, but those whose place is taken by another slab."""
+    """Write records, except those whose id another slab has."""
     ids = [record.id for record in batch]
     there = {d["id"]: d for d in store.collection(COLLECTION).query({"id": {"$in": ids}}, ["id", "slab"])}
     kept = []
@@ -248,3 +251,95 @@ def _same_slab(one: dict[str, Any], other: dict[str, Any]) -> bool:
     same = np.all(np.abs(offsets - np.round(offsets)) < _SAME_PLACE, axis=2)
     same &= species[0][:, None] == species[1][None]
     return bool(same.any(axis=0).all() and same.any(axis=1).all())
+
+
+_KINDS = ("bulks", "references", "calculations", "surfaces", COLLECTION)
+
+
+def import_store(
+    path: str, store_uri: str, units: Mapping[str, str], tick: Callable[[int, int, str], None] | None
+) -> Imported:
+    """Copy all records of another store, except those with an accepted value that no surface has.
+
+    `units` of imported slabs in it, by target, go before those that are stored.
+
+    Raises
+    ------
+    InputError
+        If both stores are one, or imported slabs have a unit that is not known.
+    """
+    result = Imported("store", path)
+    if parse_uri(path) == parse_uri(store_uri):
+        raise InputError(f"{path} is the store itself; name another with --store.")
+    with open_store(path, must_exist=True) as other, open_store(store_uri) as store:
+        result.source = other.uri
+        plans = _unit_plans(other, units, result)
+        total, done = sum(other.count(collection=kind) for kind in _KINDS), 0
+        for kind in _KINDS:
+            goal = store.collection(kind)
+            batch: list[dict[str, Any]] = []
+            for document in other.query(collection=kind):
+                done += 1
+                try:
+                    batch.append(_checked(document, kind, plans, result))
+                except InputError as error:
+                    result.problems.append(f"{result.source}, {kind}, record {document['id']}: {error}")
+                if len(batch) >= BATCH:
+                    carry_exclusions(goal, batch)
+                    result.n_changed += goal.upsert(batch, keep=("created_at",))
+                    batch = []
+                if tick is not None:
+                    tick(done, total, kind)
+            carry_exclusions(goal, batch)
+            result.n_changed += goal.upsert(batch, keep=("created_at",)) if batch else 0
+    return result
+
+
+def _unit_plans(other: SurfaceStore, units: Mapping[str, str], result: Imported) -> dict[Source, UnitPlan]:
+    """How the labels of each source are converted: stores of earlier versions keep other units."""
+    columns: dict[Source, dict[str, list[float]]] = {}
+    fields = ["method_fingerprint", "targets", "units", "excluded"]
+    for document in other.query({}, fields, collection=COLLECTION):
+        found, out = columns.setdefault(_source_of(document), {}), excluded_targets(document)
+        for name, value in document["targets"].items():
+            found.setdefault(name, []).extend([] if value is None or name in out else [value])
+    plans = {}
+    for key, found in columns.items():
+        stated = {target: unit for target, unit in units.items() if target in found}
+        plans[key] = plan_units(found, dict(key[1]), stated, f"{result.source}, labels of {key[0]}")
+        result.notes += plans[key].notes
+    return plans
+
+
+def _source_of(document: dict[str, Any]) -> Source:
+    units = document.get("units") or {}
+    return document["method_fingerprint"], tuple(sorted((t, u) for t, u in units.items() if t in QUANTITIES))
+
+
+def _checked(
+    document: dict[str, Any],
+    kind: str,
+    plans: dict[Source, UnitPlan],
+    result: Imported,
+) -> dict[str, Any]:
+    """Convert a record to our units and count its labels; raises InputError on values that no surface has."""
+    if kind == "surfaces":
+        values = {
+            target: document[target]
+            for target, verdict in document.get("verdicts", {}).items()
+            if verdict.get("status") == "accepted" and document.get(target) is not None
+        }
+        for target, value in values.items():
+            check_value(target, value, frozenset(QUANTITIES))
+    elif kind == COLLECTION:
+        out = excluded_targets(document)
+        converted = plans[_source_of(document)].convert(document["targets"], out)
+        units = {t: UNITS.get(t, unit) for t, unit in (document.get("units") or {}).items()}
+        document = {**document, "targets": converted, "units": units}
+        values = {name: v for name, v in converted.items() if v is not None and name not in out}
+    else:
+        return document
+    result.n_read += 1
+    for target in document["verdicts"] if kind == "surfaces" else document["targets"]:
+        result.n_labels[target] = result.n_labels.get(target, 0) + (target in values)
+    return document

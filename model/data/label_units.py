@@ -1,10 +1,8 @@
-"""Units of labels that are imported, and the range of values that surfaces have.
+"""Units of imported labels, in any spelling, and the range of values that surfaces have.
 
 Labels are stored in eV/A^2 (surface energy) and eV (work function). Another unit is stated by the column
 headings or ``units`` of the source, or by ``--unit``. A value that no surface has is refused,
 and so is a column whose values are possible but, as a whole, typical of another unit only.
-
-Units of energies, energies per area and work functions, in any spelling.
 
 Factors: CODATA 2018 (https://physics.nist.gov/cuu/Constants): e = 1.602176634e-19 C exactly, so that
 1 eV/A^2 = 16.02176634 J/m^2; Hartree 27.211386245988 eV; Bohr radius 0.529177210903 A;
@@ -79,28 +77,15 @@ def unit_factor(unit: str, lengths: int) -> float | None:
 
 @dataclass(frozen=True)
 class Quantity:
-    """A target whose unit is agreed.
+    """A target whose unit is agreed."""
 
-    Attributes
-    ----------
-    unit
-        In which it is stored.
-    low, high
-        No surface has a value outside (in `unit`).
-    usual
-        Range in which the median of a data set lies (in `unit`).
-    lengths
-        Power of the length that the energy is divided by.
-    units
-        Those that are suggested, the likeliest first.
-    """
-
-    unit: str
+    unit: str  # in which it is stored
+    # low, high: no surface has a value outside (in `unit`)
     low: float
     high: float
-    usual: tuple[float, float]
-    lengths: int
-    units: tuple[str, ...]
+    usual: tuple[float, float]  # range in which the median of a data set lies (in `unit`)
+    lengths: int  # power of the length that the energy is divided by
+    units: tuple[str, ...]  # those that are suggested, the likeliest first
 
 
 QUANTITIES: dict[str, Quantity] = {
@@ -134,16 +119,7 @@ HIGH_SURFACE_ENERGY = 0.6
 
 
 def factor_of(target: str, unit: str, where: str) -> float:
-    """Return what a value of a target in some unit is multiplied by.
-
-    Parameters
-    ----------
-    target
-        A key of `QUANTITIES`.
-    unit
-        In any usual spelling.
-    where
-        What states the unit, for the message.
+    """Return the factor from a unit to that of a target; `where` states the unit, for the message.
 
     Raises
     ------
@@ -162,13 +138,7 @@ def factor_of(target: str, unit: str, where: str) -> float:
 
 
 def units_from_options(texts: Sequence[str]) -> dict[str, str]:
-    """Read ``--unit TARGET=UNIT``.
-
-    Raises
-    ------
-    InputError
-        If one has another form, a unit is not known, or a target is named twice.
-    """
+    """Read ``--unit TARGET=UNIT``; InputError on another form, an unknown unit or a repeated target."""
     units: dict[str, str] = {}
     for text in texts:
         target, equals, unit = (part.strip() for part in text.partition("="))
@@ -184,13 +154,9 @@ def units_from_options(texts: Sequence[str]) -> dict[str, str]:
 
 
 def split_heading(heading: str) -> tuple[str, str | None]:
-    """Return the target and the unit that a column heading names: ``Surface energy (J/m2)``.
+    """Return the target and the unit (or None) that a column heading names: ``Surface energy (J/m2)``.
 
-    Returns
-    -------
-    tuple
-        The name as written, and None, where the heading names no unit. The spelling of our own targets is
-        normalised; other names stay as they are.
+    The spelling of our own targets is normalised; other names stay as they are.
     """
     name, unit = heading.strip(), None
     if len(name) > LONGEST_HEADING:  # the pattern below takes quadratic time
@@ -208,33 +174,17 @@ def split_heading(heading: str) -> tuple[str, str | None]:
 
 @dataclass(frozen=True)
 class UnitPlan:
-    """What the values of each target are multiplied by.
+    """What the values of each target are multiplied by."""
 
-    Attributes
-    ----------
-    factors
-        By target of `QUANTITIES`; others stay as they are.
-    sure
-        Targets whose unit was stated with ``--unit``.
-    notes
-        Lines for the user: conversions that were made, and contradictions that ``--unit`` settled.
-    """
-
-    factors: Mapping[str, float]
-    sure: frozenset[str]
+    factors: Mapping[str, float]  # by target of `QUANTITIES`; others stay as they are
+    sure: frozenset[str]  # targets whose unit was stated with ``--unit``
+    # lines for the user: conversions that were made, and contradictions that ``--unit`` settled
     notes: tuple[str, ...]
 
     def convert(
         self, targets: Mapping[str, float | None], excluded: Collection[str] = ()
     ) -> dict[str, float | None]:
-        """Return values in the units of `QUANTITIES`.
-
-        Parameters
-        ----------
-        targets
-            As the source has them.
-        excluded
-            Targets that are not trained on, whatever their value.
+        """Return values in the units of `QUANTITIES`; `excluded` targets may have any value.
 
         Raises
         ------
@@ -265,14 +215,10 @@ def is_possible(target: str, value: float) -> bool:
 
 
 def check_value(target: str, value: float, sure: frozenset[str] = frozenset(), factor: float = 1.0) -> None:
-    """Refuse a value that no surface has.
+    """Refuse a value (in the unit of `QUANTITIES`) that no surface has.
 
     Parameters
     ----------
-    target
-        Its name; only those of `QUANTITIES` are checked.
-    value
-        In the unit of `QUANTITIES`.
     sure
         Targets whose unit was stated with ``--unit``.
     factor
@@ -317,17 +263,16 @@ def plan_units(
     ----------
     columns
         All values of each target as the source has them.
-    by_source
-        Units that the source states, by target.
-    by_user
-        Units that ``--unit`` states; they go before those of the source.
+    by_source, by_user
+        Units that the source and ``--unit`` state; the latter go first.
     where
         The source, for messages.
 
     Raises
     ------
     InputError
-        If a unit is not known, ``--unit`` names a target that is not there, the two columns are exchanged, or
+        If a unit is not known, ``--unit`` names a target that does not exist, the two columns are exchanged,
+        or
         the values of a column are typical of another unit only.
     """
     if missing := [target for target in by_user if target not in columns]:

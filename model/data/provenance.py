@@ -1,4 +1,4 @@
-"""What the weights of a model have learned from: in their own training, and in those they began with.
+"""Provenance of a model: what its own training saw, and the trainings of the weights that it began with.
 
 Fine-tuning carries over what the starting weights were fitted to. A model that began with one that saw
 compounds of the hold-out has seen them too, however its own data were divided. Needs no torch.
@@ -26,17 +26,7 @@ NOTE = "trainings"
 
 
 def this_training(entries: Iterable[Entry], split: str, snapshot: str | None) -> PastTraining:
-    """Note what a training saw.
-
-    Parameters
-    ----------
-    entries
-        Slabs that train or validate: the latter choose the weights that are kept.
-    split
-        Its name.
-    snapshot
-        That they come from, if any.
-    """
+    """Note the slabs that train or validate (the latter choose the weights), the split, the snapshot."""
     crystals = {entry.crystal for entry in entries}
     held = tuple(sorted(name for name in crystals if part_of(name) == "test"))
     return PastTraining(
@@ -48,13 +38,7 @@ def this_training(entries: Iterable[Entry], split: str, snapshot: str | None) ->
 
 
 def trainings_of(models: Iterable[Mapping[str, Any]]) -> list[PastTraining]:
-    """Return the trainings behind networks, each once, the latest first.
-
-    Parameters
-    ----------
-    models
-        `model.training.checkpoint.TrainedModel.training` of each.
-    """
+    """Return the trainings behind networks, each once, the latest first, from their `training`."""
     found = [
         one
         for training in models
@@ -85,14 +69,9 @@ def seen_by(card: ModelFacts) -> frozenset[str] | None:
 
 
 def what_was_seen(card: ModelCard, held: Collection[str] | None = None) -> str:
-    """Say what a model has seen of the hold-out, and how; empty if it has seen nothing.
+    """Describe what a model has seen of the hold-out, and how; empty if it has seen nothing.
 
-    Parameters
-    ----------
-    card
-        Of the model.
-    held
-        Compounds of the hold-out that it is judged on; None: any.
+    held: compounds of the hold-out that it is judged on; None: any.
     """
     past, seen = trainings_on(card), seen_by(card)
 
@@ -114,19 +93,7 @@ def what_was_seen(card: ModelCard, held: Collection[str] | None = None) -> str:
 
 
 def unlike(store: SurfaceStore, card: ModelCard, heads: Collection[str], snapshot: str) -> list[str]:
-    """Say in what a model differs from the labels it is to be judged by, one line each.
-
-    Parameters
-    ----------
-    store
-        That holds the snapshots.
-    card
-        Of the model.
-    heads
-        Targets it is judged by.
-    snapshot
-        Of the labels.
-    """
+    """List how a model differs from the labels (`heads` of a snapshot) that judge it, one line each."""
     lines = []
     if missing := [head for head in heads if head not in card.targets]:
         lines.append(
@@ -159,7 +126,7 @@ def methods_of(store: SurfaceStore, snapshot: str | None) -> dict[str, str]:
 
 
 def _not_noted(split: object, *, fine_tuned: bool) -> list[PastTraining]:
-    """Return what can be said of a model whose trainings were not noted."""
+    """Return what is known of a model whose trainings were not noted."""
     name = str(split or "")
     held = () if name.partition(",")[0] == HOLDOUT else None  # "holdout, bagged"
     own = PastTraining(split=name, held_out=held)

@@ -1,26 +1,20 @@
-"""Training, validation and test parts that share no slab, compound, chemical system or element.
+"""Training, validation and test sets that share no slab, compound, chemical system or element.
 
 Every choice is made by hashing names with the seed, never by position: the order of the records does not
-matter. By compound and by chemical system the part of a record depends on its own name alone (unless a part
+matter. By compound and by chemical system the set of a record depends on its own name alone (unless a set
 would stay empty), so that a growing data set never moves a test compound into training.
 
-Who trains, who validates and who is held out: a fixed hash of the compound, however the store grows.
-
-The part of a slab follows from the name of its compound and nothing else: not from a seed, the other slabs,
-their number or their order. So a slab that was held out once is held out for ever, and models of different
-ages can be compared on slabs that none of them has seen.
-
-The name of a compound is its reduced formula. The space group is left out on purpose: imported slabs do not
-tell it, relaxing a crystal may change it, and polytypes of one formula (C14, C15, C36) share slabs. What is
-fixed by the formula is fixed by formula and space group, too.
-
-Two compounds may still share a slab that looks the same. Both keep their part, but a slab that validates or
-is held out does not count as long as an identical one trains (or, for one held out, validates).
-
-Splits in files: read, written, and freed of identical slabs that are in two parts.
+The hold-out is a fixed hash of the compound's name and nothing else: not of a seed, the other slabs, their
+number or their order. So a slab that was held out once is held out for ever, and models of different ages can
+be compared on slabs that none of them has seen. The name is the reduced formula; the space group is left out
+on purpose: imported slabs do not show it, relaxing a crystal may change it, and polytypes of one formula
+(C14,
+C15, C36) share slabs. Two compounds may still share a slab that looks the same. Both keep their set, but a
+slab that validates or is held out does not count as long as an identical one trains (or, for one held out,
+validates).
 
 A published split may hold one slab under two names, one in the training set, one in the test set; the error
-on such a test slab is no measure of that on unseen slabs. ``drop`` leaves out the copies in the earlier part
+on such a test slab is no measure of that on unseen slabs. ``drop`` leaves out the copies in the earlier set
 (training before validation before test), ``move`` puts all copies into the later one.
 """
 
@@ -36,16 +30,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.data.disjoint_sets import DisjointSets
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from stores.input_files import read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from model.data.dataset import Dataset, Entry
+    from model.data.dataset import Dataset
 
 
 HOLDOUT = "holdout"
@@ -55,13 +48,7 @@ _SALT = "mgsurf hold-out 1"
 
 
 def part_of(crystal: str) -> str:
-    """Return the part of a compound: train, val or test (held out).
-
-    Parameters
-    ----------
-    crystal
-        From `formula_key`.
-    """
+    """Return the set of a compound by its `formula_key`: train, val or test (held out)."""
     digest = hashlib.sha256(f"{_SALT}\0{crystal}".encode()).digest()
     share = int.from_bytes(digest[:7], "big") / 2**56
     train, val, _ = FRACTIONS
@@ -69,20 +56,20 @@ def part_of(crystal: str) -> str:
 
 
 def fixed_split(dataset: Dataset) -> Split:
-    """Divide a data set by `part_of`, without slabs of a later part that are identical to one of an earlier.
+    """Divide a data set by `part_of`, without slabs of a later set that are identical to one of an earlier.
 
-    A part may be empty; `model.promotion.readiness` says what is missing.
+    A set may be empty; `model.promotion.readiness` reports what is missing.
     """
     numbers: dict[str, list[int]] = defaultdict(list)
     for i, entry in enumerate(dataset):
         numbers[part_of(entry.crystal)].append(i)
     seen: set[int] = set()
-    counted = []
+    members = []
     for part in PARTS:
         kept = [i for i in numbers[part] if dataset[i].group not in seen]
         seen |= {dataset[i].group for i in kept}
-        counted.append(tuple(kept))
-    return Split(HOLDOUT, 0, *counted)
+        members.append(tuple(kept))
+    return Split(HOLDOUT, 0, *members)
 
 
 PARTS = ("train", "val", "test")
@@ -90,24 +77,13 @@ PARTS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Twins:
-    """Identical slabs that a split has in two parts.
+    """Identical slabs that a split has in two parts."""
 
-    Attributes
-    ----------
-    rule
-        What was done about them, ``drop`` or ``move``.
-    groups
-        Of each group of identical slabs the pairs of a record's id and the part that the split had it in.
-    slabs
-        Slabs that were dropped or moved.
-    leaked
-        Test slabs of the split as it was that have a copy in the training or validation set.
-    """
-
-    rule: str
+    rule: str  # what was done about them, ``drop`` or ``move``
+    # of each group of identical slabs the pairs of a record's id and the part that the split had it in
     groups: tuple[tuple[tuple[str, str], ...], ...]
-    slabs: int
-    leaked: int
+    slabs: int  # slabs that were dropped or moved
+    leaked: int  # test slabs of the split as it was that have a copy in the training or validation set
 
     def plain(self) -> dict[str, Any]:
         """Return what ``run.json`` keeps."""
@@ -120,20 +96,18 @@ def split_from_file(dataset: Dataset, path: Path, seed: int = 0, twins: str = ""
 
     Parameters
     ----------
-    dataset
-        What is divided.
     path
         CSV with the columns ``record_id`` and ``part`` (train, val or test), as `write_split` writes it; an
         imported slab may also be named by its id in the source, as published splits do.
     seed
         Noted, not used.
     twins
-        What to do about identical slabs in two parts, ``drop`` or ``move``; empty: refuse the split.
+        What to do about identical slabs in two sets, ``drop`` or ``move``; empty: refuse the split.
 
     Raises
     ------
     InputError
-        If the file cannot be read, a part is unknown or empty, or identical slabs are in two parts.
+        If the file cannot be read, a set is unknown or empty, or identical slabs are in two sets.
     """
     given = _read(path)
     parts = [given.get(entry.record_id) or given.get(entry.source_id) for entry in dataset]
@@ -172,7 +146,7 @@ def write_split(dataset: Dataset, split: Split, path: Path) -> None:
 
 
 def _read(path: Path) -> dict[str, str]:
-    """Return the part of each record that a file names."""
+    """Return the set of each record that a file names."""
     try:
         rows = list(csv.DictReader(io.StringIO(read_text(path))))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -191,7 +165,7 @@ def _read(path: Path) -> dict[str, str]:
 def _refusal(path: Path, groups: Sequence[Sequence[tuple[str, str]]]) -> str:
     listed = "; ".join(" = ".join(f"{name} ({part})" for name, part in group) for group in groups)
     return (
-        f"{path}: {counted(len(groups), 'slab')} under several names in different parts; put each into one "
+        f"{path}: {pluralize(len(groups), 'slab')} under several names in different parts; put each into one "
         "part, or add --twins drop (leave out the copies in the earlier part) or --twins move (all into the "
         f"later part): {listed}"
     )
@@ -202,31 +176,24 @@ FRACTIONS = (0.6, 0.2, 0.2)
 
 KINDS = ("random", "compound", "chemsys", "element")
 
+_KEYS = {"random": "record_id", "compound": "compound", "chemsys": "chemsys"}
+"""By kind of split the field of an entry that keeps slabs together."""
+
 COMMON_ELEMENT = 0.5
 """An element in more than this share of the slabs (Mg) is what the data set is about; it is not left out."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Numbers of the entries of each part, ascending.
+    """Numbers of the entries of each part, ascending."""
 
-    Attributes
-    ----------
-    name
-        How it was made, e.g. ``random``, ``element:Ag``, ``chemsys fold 2 of 5``.
-    seed
-        Of the choice.
-    train, val, test
-        Numbers of entries.
-    twins
-        Identical slabs that a file had in two parts, if any, and what was done about them.
-    """
-
-    name: str
-    seed: int
+    name: str  # how it was made, e.g. ``random``, ``element:Ag``, ``chemsys fold 2 of 5``
+    seed: int  # of the choice
+    # train, val, test: numbers of entries
     train: tuple[int, ...]
     val: tuple[int, ...]
     test: tuple[int, ...]
+    # identical slabs that a file had in two parts, if any, and what was done about them
     twins: Twins | None = field(default=None, kw_only=True)
 
     def part(self, name: str) -> tuple[int, ...]:
@@ -239,8 +206,6 @@ def split_dataset(dataset: Dataset, how: str, seed: int = 0, twins: str = "") ->
 
     Parameters
     ----------
-    dataset
-        What is divided.
     how
         ``random``, ``compound``, ``chemsys``, ``element`` (left out: one that the seed chooses),
         ``element:Ag``, ``holdout`` (fixed for ever, see `model.data.splits`), or a CSV file with the columns
@@ -248,12 +213,12 @@ def split_dataset(dataset: Dataset, how: str, seed: int = 0, twins: str = "") ->
     seed
         Another seed gives another division.
     twins
-        What to do about identical slabs that a file has in two parts, see `model.data.splits`.
+        What to do about identical slabs that a file has in two sets, see `model.data.splits`.
 
     Raises
     ------
     InputError
-        If `how` is none of these, a part would be empty, or `twins` is given without a file.
+        If `how` is none of these, a set would be empty, or `twins` is given without a file.
     """
     path = Path(how)
     if twins and (how in (*KINDS, "holdout") or not path.is_file()):
@@ -277,15 +242,16 @@ def split_dataset(dataset: Dataset, how: str, seed: int = 0, twins: str = "") ->
 
 
 def grouped_split(dataset: Dataset, kind: str, seed: int = 0) -> Split:
-    """Divide by slab (``random``), ``compound`` or chemical system (``chemsys``).
+    """Divide by slab (``random``), ``compound`` or ``chemsys``; identical slabs stay together.
 
-    Identical slabs always share a part. Random parts have the asked sizes to one group of identical slabs;
-    the others have them on average, because each compound or system is placed by its own hash.
+    Random sets have the sizes of `FRACTIONS` to one group of identical slabs; the others have them on
+    average,
+    because each compound or system is placed by its own hash.
 
     Raises
     ------
     InputError
-        If there are fewer than three units, so that a part would be empty.
+        If there are fewer than three units, so that a set would be empty.
     """
     units = _units(dataset, kind)
     if len(units) < len(PARTS):
@@ -310,25 +276,15 @@ def grouped_split(dataset: Dataset, kind: str, seed: int = 0) -> Split:
 
 
 def k_fold(dataset: Dataset, kind: str, folds: int = 5, seed: int = 0) -> list[Split]:
-    """Divide so that every slab is tested once: fold i is the test part, fold i + 1 the validation part.
+    """Divide so that every slab is tested once: fold i is the test set, fold i + 1 the validation set.
 
-    Folds are filled to equal numbers of slabs, so a fold may change when records are added.
-
-    Parameters
-    ----------
-    dataset
-        What is divided.
-    kind
-        ``random``, ``compound`` or ``chemsys``.
-    folds
-        At least 3.
-    seed
-        Another seed gives another division.
+    Folds are filled to equal numbers of slabs, so a fold may change when records are added. `kind` is as for
+    `grouped_split`.
 
     Raises
     ------
     InputError
-        If there are fewer units than folds.
+        If there are fewer than 3 folds, or fewer units than folds.
     """
     units = _units(dataset, kind)
     if folds < len(PARTS) or len(units) < folds:
@@ -353,10 +309,7 @@ def k_fold(dataset: Dataset, kind: str, folds: int = 5, seed: int = 0) -> list[S
 def leave_element_out(dataset: Dataset, element: str, seed: int = 0) -> Split:
     """Test on every slab that holds an element; a quarter of the other compounds is for validation.
 
-    Raises
-    ------
-    InputError
-        If no slab, or every slab, holds the element.
+    Raises InputError if no slab, or every slab, holds the element.
     """
     test = [i for i, entry in enumerate(dataset) if element in entry.elements]
     if not test:
@@ -380,13 +333,7 @@ def leave_element_out(dataset: Dataset, element: str, seed: int = 0) -> Split:
 
 
 def chosen_element(dataset: Dataset, seed: int) -> str:
-    """Return the element that a seed leaves out: any that is not in most slabs.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
+    """Return the element that a seed leaves out, any that is not in most slabs; InputError if none."""
     counts: dict[str, int] = defaultdict(int)
     for entry in dataset:
         for element in entry.elements:
@@ -398,19 +345,9 @@ def chosen_element(dataset: Dataset, seed: int) -> str:
 
 
 def part_of_training(dataset: Dataset, split: Split, fraction: float) -> Split:
-    """Keep a share of the training part, for a learning curve; smaller shares are within larger ones.
+    """Keep a fraction (above 0 up to 1) of the training set; smaller sets lie within larger ones.
 
-    Parameters
-    ----------
-    dataset, split
-        What was divided, and how.
-    fraction
-        Of the training slabs, above 0 up to 1.
-
-    Raises
-    ------
-    InputError
-        If the fraction is outside.
+    Raises InputError if the fraction is outside.
     """
     if not 0 < fraction <= 1:
         raise InputError(f"training fraction {fraction}: must be above 0 and at most 1")
@@ -423,28 +360,24 @@ def part_of_training(dataset: Dataset, split: Split, fraction: float) -> Split:
     return replace(split, name=f"{split.name}, {fraction:g} of train", train=tuple(kept))
 
 
-def _key(kind: str) -> Callable[[Entry], str]:
-    if kind == "random":
-        return lambda entry: entry.record_id
-    if kind == "compound":
-        return lambda entry: entry.compound
-    if kind == "chemsys":
-        return lambda entry: entry.chemsys
-    raise InputError(f"a split by {kind!r} is unknown; choose random, compound or chemsys")
-
-
 def _units(dataset: Dataset, kind: str) -> dict[str, list[int]]:
-    """Return what must stay together: entries that share a key or, through identical slabs, a group."""
-    key = _key(kind)
-    sets: DisjointSets[str] = DisjointSets()  # its smallest name represents a unit in any order of entries
-    first_of_group: dict[int, str] = {}
-    for entry in dataset:
-        name = key(entry)
-        sets.join(name, first_of_group.setdefault(entry.group, name))
-    units: dict[str, list[int]] = defaultdict(list)
-    for i, entry in enumerate(dataset):
-        units[sets.find(key(entry))].append(i)
-    return units
+    """Return what must stay together: entries that share a key or, through identical slabs, a group.
+
+    By the smallest key of each unit, so that the order of the entries does not matter.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if kind not in _KEYS:
+        raise InputError(f"a split by {kind!r} is unknown; choose {', '.join(_KEYS)}")
+    names = [str(getattr(entry, _KEYS[kind])) for entry in dataset]
+    keys, groups = (np.unique(v, return_inverse=True)[1] for v in (names, [e.group for e in dataset]))
+    # each entry links its key with its group
+    links = coo_array((np.ones(len(names)), (keys, len(names) + groups)), shape=(2 * len(names),) * 2)
+    members: dict[int, list[int]] = defaultdict(list)
+    for i, number in enumerate(connected_components(links)[1][keys].tolist()):
+        members[number].append(i)
+    return {min(names[i] for i in unit): unit for unit in members.values()}
 
 
 def draw(seed: int, kind: str, name: str) -> float:

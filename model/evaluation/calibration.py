@@ -41,41 +41,30 @@ FEWEST_LABELS = 20
 
 @dataclass(frozen=True)
 class Calibration:
-    """Turns spread and distance into a standard deviation of one target.
+    """Turns spread and distance into a standard deviation of one target."""
 
-    Attributes
-    ----------
-    spread, distance
-        a and b in units of the target squared, for s in the target's unit and d as it is given.
-    floor
-        c, in the target's unit squared.
-    scale
-        Factor of the standard deviation that makes the 90 % interval cover 90 % of the cross-fitted
-        validation errors.
-    n
-        Validation labels behind it.
-    trees
-        e, without unit.
-    """
-
+    # spread, distance: a and b in units of the target squared, for s in the target's unit and d as it is
+    # given
     spread: float
     distance: float
-    floor: float
+    floor: float  # c, in the target's unit squared
+    # factor of the standard deviation that makes the 90 % interval cover 90 % of the cross-fitted validation
+    # errors
     scale: float
-    n: int
-    trees: float = 0.0
+    n: int  # validation labels behind it
+    trees: float = 0.0  # e, without unit
 
     def sigma(self, spread: ArrayLike, distance: ArrayLike, trees: ArrayLike | None = None) -> Array:
-        """Return the standard deviation.
+        """Return the standard deviation [n].
 
         Parameters
         ----------
-        spread
-            [n], standard deviation over the members, in the target's unit; zero for one member.
+        spread, trees
+            [n], standard deviations over the members (zero for one) and over the trees (None: no trees), in
+            the
+            target's unit.
         distance
             [n], from the training slabs.
-        trees
-            [n], standard deviation over the trees, in the target's unit; None: there are no trees.
         """
         s, d, t = (np.asarray(a, dtype=float) for a in (spread, distance, 0.0 if trees is None else trees))
         variance = self.spread * s**2 + self.distance * d**2 + self.floor + self.trees * t**2
@@ -83,13 +72,7 @@ class Calibration:
 
 
 def fold_numbers(names: Sequence[str]) -> NDArray[np.intp]:
-    """Return the fold of each validation slab: [n], from 0.
-
-    Parameters
-    ----------
-    names
-        [n]; what shares a name shares a fold, which a hash decides, so that the order does not matter.
-    """
+    """Return the fold [n], from 0, of each validation slab: by a hash of its name, in any order."""
     ranked = sorted(set(names), key=lambda name: (hashlib.sha256(name.encode()).digest(), name))
     fold = {name: number % FOLDS for number, name in enumerate(ranked)}
     return np.array([fold[name] for name in names], dtype=np.intp)
@@ -111,7 +94,7 @@ def calibrate(
     error
         [n], predicted minus true; NaN without a label.
     spread, distance, trees
-        [n], see `Calibration.sigma`; None: there are no trees.
+        [n], see `Calibration.sigma`.
     folds
         [n], see `fold_numbers`.
     held_out

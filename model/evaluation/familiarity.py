@@ -1,4 +1,4 @@
-"""How unlike the training slabs a slab is: its distance from them in the network's own embedding."""
+"""Distance of a slab from the training slabs, in the network's own embedding."""
 
 from __future__ import annotations
 
@@ -40,35 +40,19 @@ _ROWS_AT_ONCE = 512
 
 @dataclass(frozen=True, eq=False)
 class TrainingMap:
-    """Where the training slabs lie in the embedding.
+    """Where the training slabs lie in the embedding."""
 
-    Attributes
-    ----------
-    points
-        [m, D] float32, standardised embeddings of training slabs.
-    mean, std
-        [D] float32, of the embeddings of the training slabs.
-    unit, place_unit
-        Distance that counts as one in `distance`, and in `place`.
-    """
-
-    points: torch.Tensor
+    points: torch.Tensor  # [m, D] float32, standardised embeddings of training slabs
+    # mean, std: [D] float32, of the embeddings of the training slabs
     mean: torch.Tensor
     std: torch.Tensor
+    # unit, place_unit: distance that counts as one in `distance`, and in `place`
     unit: float
     place_unit: float
 
     @classmethod
     def of(cls, training: torch.Tensor, validation: torch.Tensor, groups: Sequence[int]) -> Self:
-        """Learn the map.
-
-        Parameters
-        ----------
-        training, validation
-            [n, D], embeddings of the slabs of both parts.
-        groups
-            [n], equal for identical training slabs.
-        """
+        """Learn the map from embeddings [n, D] of both sets; equal `groups` are identical training slabs."""
         mean, std = training.mean(0), training.std(0, correction=0)
         std = torch.where(std > 1e-6 * std.max(), std, torch.inf)  # what never varies tells nothing
         step = max(1, -(-len(training) // MOST_SLABS))
@@ -124,14 +108,7 @@ class TrainingMap:
 
     @classmethod
     def from_state(cls, state: dict[str, Any], width: int) -> Self:
-        """Read `state`; maps of older versions have one unit.
-
-        Parameters
-        ----------
-        state
-            What was written.
-        width
-            D, of the embedding.
+        """Read `state` of an embedding of D = `width`; maps of older versions have one unit.
 
         Raises
         ------

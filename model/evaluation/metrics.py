@@ -1,8 +1,6 @@
-"""Errors of predictions, their spread, and how far they can be trusted.
+"""Errors of predictions, their spread, and how far they can be trusted; as plain values for JSON and reports.
 
 Arrays of one target hold NaN where a slab has no label; such slabs do not count.
-
-A trained model judged on its training, validation and test parts, as plain values for JSON and reports.
 """
 
 from __future__ import annotations
@@ -35,25 +33,14 @@ _BOOTSTRAP_NUMBERS = 2_000_000
 
 @dataclass(frozen=True)
 class Errors:
-    """How well one target is predicted on one part.
+    """How well one target is predicted on one part."""
 
-    Attributes
-    ----------
-    n
-        Labelled slabs.
-    mae, rmse
-        In the target's unit.
-    r2
-        One minus the residual over the total sum of squares; NaN if the labels are all equal.
-    mape
-        Mean absolute error in per cent of the label; labels of zero do not count.
-    """
-
-    n: int
+    n: int  # labelled slabs
+    # mae, rmse: in the target's unit
     mae: float
     rmse: float
-    r2: float
-    mape: float
+    r2: float  # one minus the residual over the total sum of squares; NaN if the labels are all equal
+    mape: float  # mean absolute error in per cent of the label; labels of zero do not count
 
 
 @dataclass(frozen=True)
@@ -66,13 +53,7 @@ class Interval:
 
 
 def errors(true: ArrayLike, predicted: ArrayLike) -> Errors:
-    """Compare predictions with labels.
-
-    Parameters
-    ----------
-    true, predicted
-        [n]; NaN in `true` where there is no label.
-    """
+    """Compare predictions [n] with labels [n], NaN where there is no label."""
     y, p = _labelled(true, predicted)
     if not len(y):
         return Errors(0, np.nan, np.nan, np.nan, np.nan)
@@ -91,15 +72,7 @@ def errors(true: ArrayLike, predicted: ArrayLike) -> Errors:
 def per_element(
     elements: Sequence[Iterable[str]], true: ArrayLike, predicted: ArrayLike
 ) -> dict[str, Errors]:
-    """Return the errors over the slabs that hold each element, in alphabetical order.
-
-    Parameters
-    ----------
-    elements
-        Of each slab.
-    true, predicted
-        [n].
-    """
+    """Return the errors over the slabs that hold each element, in alphabetical order."""
     return {name: errors(*pair) for name, pair in _grouped(elements, true, predicted).items()}
 
 
@@ -115,14 +88,7 @@ def macro_average(errors_by_system: dict[str, Errors]) -> float:
 
 
 def facet_order(compounds: Sequence[str], true: ArrayLike, predicted: ArrayLike) -> tuple[float, int]:
-    """Say how well the facets of a compound are put in order: Kendall's tau-b, averaged over compounds.
-
-    Parameters
-    ----------
-    compounds
-        Key of each slab's compound.
-    true, predicted
-        [n].
+    """Measure how well facets of a compound are ordered: Kendall's tau-b, averaged over compounds.
 
     Returns
     -------
@@ -158,10 +124,6 @@ def bootstrap(
         [n] or [n, k]: one row per unit that is drawn (a seed, a chemical system).
     statistic
         Maps [draws, n, ...] to [draws]; the mean over n by default.
-    seed
-        Of the draws.
-    draws
-        Number of resamples.
     """
     array = np.asarray(values, dtype=float)
     measure = statistic or (lambda drawn: np.asarray(drawn.mean(axis=1)))
@@ -276,24 +238,15 @@ def labels(dataset: Dataset, target: str) -> Array:
 
 
 def evaluate(dataset: Dataset, split: Split, predicted: Predictions) -> dict[str, Any]:
-    """Judge predictions for every slab of a data set.
-
-    Parameters
-    ----------
-    dataset
-        The slabs.
-    split
-        Their parts.
-    predicted
-        Of all slabs, in the data set's order.
+    """Judge predictions for every slab of a data set, in its order.
 
     Returns
     -------
     dict
-        By target: ``train``, ``val`` and ``test`` (n, mae, rmse, r2, mape), and of the test part
+        By target: ``train``, ``val`` and ``test`` (n, mae, rmse, r2, mape), and of the test set
         ``coverage_90``, ``spearman_sigma``, ``facet_order`` (mean Kendall tau within compounds, and how many
         compounds), ``macro_mae`` (over chemical systems), ``by_element`` and ``by_system``. None where a
-        number cannot be told.
+        number is not defined.
     """
     return {target: _of_target(dataset, split, predicted, target) for target in predicted.mean}
 
@@ -323,13 +276,11 @@ def _of_target(dataset: Dataset, split: Split, predicted: Predictions, target: s
 
 
 def prediction_rows(dataset: Dataset, split: Split, predicted: Predictions) -> list[dict[str, Any]]:
-    """Return one row per slab of the split: what parity plots are drawn from.
+    """Return one row per slab of the split, for parity plots.
 
-    Returns
-    -------
-    list of dict
-        ``record_id``, ``formula``, ``chemsys``, ``part``, ``distance`` and, for each target, its label under
-        its own name, ``<target>_predicted`` and ``<target>_sigma``.
+    Keys: ``record_id``, ``formula``, ``chemsys``, ``part``, ``distance`` and, for each target, its label
+    under
+    its own name, ``<target>_predicted`` and ``<target>_sigma``.
     """
     rows = []
     for name in PARTS:
@@ -351,16 +302,10 @@ def prediction_rows(dataset: Dataset, split: Split, predicted: Predictions) -> l
 
 
 def total_loss(evaluation: Mapping[str, Any], spread: Mapping[str, float]) -> float:
-    """Return the sum over targets of the test part's mean squared error in units of the labels' variance.
+    """Return the sum over targets of the test set's mean squared error in units of the labels' variance.
 
-    The nearest to the "total loss" of Shi et al., who do not say how theirs is standardised.
-
-    Parameters
-    ----------
-    evaluation
-        As `evaluate` makes it.
-    spread
-        Standard deviation of the training labels by target.
+    The nearest to the "total loss" of Shi et al., who do not say how theirs is standardised. `spread` is the
+    standard deviation of the training labels by target.
     """
     return float(sum((evaluation[t]["test"]["rmse"] / spread[t]) ** 2 for t in evaluation))
 

@@ -1,7 +1,4 @@
-"""From slabs to numbers with their uncertainty, and warnings where they should not be trusted.
-
-Predictions of candidates, kept beside them in the store; and candidates as arrays to choose from.
-"""
+"""Predictions for slabs with their uncertainty and warnings, also of candidates in the store."""
 
 from __future__ import annotations
 
@@ -49,62 +46,35 @@ _CHUNK = 64
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A slab that is to be predicted.
+    """A slab that is to be predicted."""
 
-    Attributes
-    ----------
-    name
-        For people: a file name, a facet, a record id.
-    slab
-        As cut from the crystal, not relaxed.
-    formula
-        Of the compound; of the slab where the compound is not known.
-    plane, termination
-        Miller index and outermost layer, as people write them; empty where unknown.
-    lattice_is_guess
-        True if the crystal's lattice was estimated, not computed or measured.
-    """
-
-    name: str
-    slab: PlainSlab
-    formula: str
+    name: str  # for people: a file name, a facet, a record id
+    slab: PlainSlab  # as cut from the crystal, not relaxed
+    formula: str  # of the compound; of the slab where the compound is not known
+    # plane, termination: Miller index and outermost layer, as people write them; empty where unknown
     plane: str = ""
     termination: str = ""
-    lattice_is_guess: bool = False
+    lattice_is_guess: bool = False  # true if the crystal's lattice was estimated, not computed or measured
 
 
 @dataclass(frozen=True)
 class SlabPrediction:
-    """What is predicted for a candidate.
+    """What is predicted for a candidate."""
 
-    Attributes
-    ----------
-    name, formula, plane, termination, lattice_is_guess
-        Of the candidate.
-    n_atoms
-        Of its cell.
-    values, sigmas
-        By target, in its unit: mean and standard deviation. The 90 % interval is `interval`.
-    distance
-        From the training slabs; above one the slab is unlike them, see
-        `model.evaluation.metrics.Predictions`.
-    warnings
-        Each a reason to trust the numbers less, in words.
-    place
-        In the embedding, see `model.evaluation.familiarity.TrainingMap.place`.
-    """
-
+    # name, formula, plane, termination, lattice_is_guess: of the candidate
     name: str
     formula: str
     plane: str
     termination: str
     lattice_is_guess: bool
-    n_atoms: int
+    n_atoms: int  # of its cell
+    # values, sigmas: by target, in its unit: mean and standard deviation. The 90 % interval is `interval`
     values: dict[str, float]
     sigmas: dict[str, float]
+    # from the training slabs; above one the slab is unlike them, see `model.evaluation.metrics.Predictions`
     distance: float
-    warnings: tuple[str, ...]
-    place: tuple[float, ...] = ()
+    warnings: tuple[str, ...]  # each a reason to trust the numbers less, in words
+    place: tuple[float, ...] = ()  # in the embedding, see `model.evaluation.familiarity.TrainingMap.place`
 
     def interval(self, target: str) -> tuple[float, float]:
         """Return both ends of the 90 % interval."""
@@ -132,14 +102,12 @@ def predict_slabs(
 
     Parameters
     ----------
-    ensemble
-        The model.
     candidates
         Read one after the other, so that a long folder need not be held at once.
     workers
         Processes that build graphs, where there are enough slabs for it to pay.
     cache
-        Where graphs are looked for and kept; None builds all.
+        Where graphs are searched and kept; None builds all.
     progress
         Called with the number of slabs done.
 
@@ -181,7 +149,7 @@ def _predicted(ensemble: Ensemble, good: Sequence[tuple[Candidate, SlabGraph]]) 
 
 
 def _warnings(ensemble: Ensemble, candidate: Candidate, graph: SlabGraph, distance: float) -> tuple[str, ...]:
-    """Return the reasons to trust a prediction less."""
+    """Reasons to trust a prediction less."""
     from pymatgen.core import Element
 
     symbols = {Element.from_Z(int(z)).symbol for z in np.unique(graph.numbers)}
@@ -291,20 +259,16 @@ def predict_candidates(
     cache: GraphCache | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Predict candidates and keep the numbers with them; what was done before an interruption stays.
+    """Predict candidates and keep the numbers with them; those done before an interruption stay.
 
     Parameters
     ----------
-    store
-        Where the candidates are.
-    ensemble, version
-        The model, and the name that is kept with its numbers.
+    version
+        Name of the model that is kept with its numbers.
     ids
         Of the candidates.
-    workers
-        Processes that build graphs.
-    cache
-        Of graphs; the user's own if None.
+    workers, cache
+        See `predict_slabs`; the user's own cache if None.
     progress
         Called with the number of candidates done and how many there are.
 
@@ -353,17 +317,7 @@ def _mostly_built(store: SurfaceStore, ensemble: Ensemble, ids: Sequence[str], c
 
 
 def pool_of(documents: Sequence[Document], targets: Sequence[str], cost: Sequence[float]) -> Pool:
-    """Turn predicted candidates into arrays.
-
-    Parameters
-    ----------
-    documents
-        Candidates with predictions of all targets.
-    targets
-        In the order that the arrays are to have.
-    cost
-        One for each candidate.
-    """
+    """Turn candidates with predictions of all targets into arrays: targets in this order, one cost each."""
     n = len(documents)
 
     def column(name: str, key: str) -> list[float]:

@@ -1,7 +1,4 @@
-"""Several slab graphs side by side as tensors.
-
-All graphs of a data set in one set of tensors, from which batches are picked without a loop over slabs.
-"""
+"""Slab graphs side by side as tensors, from which batches are picked without a loop over slabs."""
 
 from __future__ import annotations
 
@@ -20,48 +17,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class GraphBatch:
-    """B slabs with N nodes and E edges together; edges are sorted by their centre.
+    """B slabs with N nodes and E edges together; edges are sorted by their centre."""
 
-    Attributes
-    ----------
-    numbers
-        [N] int64, atomic numbers.
-    depth
-        [N] float32 (A).
-    multiplicity
-        [N] float32, atoms that a node stands for; None if every node is one atom.
-    slab_index
-        [N] int64, slab of each node.
-    n_nodes
-        [B] int64, nodes of each slab.
-    n_atoms
-        [B] float32, atoms of each slab: the sum of its multiplicities.
-    thickness
-        [B] float32 (A).
-    offsets
-        [N + 1] int64, where the edges of each node begin.
-    centre, neighbour
-        [E] int64, the nodes at the ends of each edge.
-    distance
-        [E] float32 (A).
-    edge_multiplicity
-        [E] float32; None if every edge is one edge.
-    fixed_degree
-        M if every node has exactly M edges, so that edges may be reshaped to [N, M]; else None.
-    """
-
-    numbers: torch.Tensor
-    depth: torch.Tensor
+    numbers: torch.Tensor  # [N] int64, atomic numbers
+    depth: torch.Tensor  # [N] float32 (A)
+    # [N] float32, atoms that a node stands for; None if every node is one atom
     multiplicity: torch.Tensor | None
-    slab_index: torch.Tensor
-    n_nodes: torch.Tensor
-    n_atoms: torch.Tensor
-    thickness: torch.Tensor
-    offsets: torch.Tensor
+    slab_index: torch.Tensor  # [N] int64, slab of each node
+    n_nodes: torch.Tensor  # [B] int64, nodes of each slab
+    n_atoms: torch.Tensor  # [B] float32, atoms of each slab: the sum of its multiplicities
+    thickness: torch.Tensor  # [B] float32 (A)
+    offsets: torch.Tensor  # [N + 1] int64, where the edges of each node begin
+    # centre, neighbour: [E] int64, the nodes at the ends of each edge
     centre: torch.Tensor
     neighbour: torch.Tensor
-    distance: torch.Tensor
-    edge_multiplicity: torch.Tensor | None
+    distance: torch.Tensor  # [E] float32 (A)
+    edge_multiplicity: torch.Tensor | None  # [E] float32; None if every edge is one edge
+    # M if every node has exactly M edges, so that edges may be reshaped to [N, M]; else None
     fixed_degree: int | None
 
     def __len__(self) -> int:
@@ -77,13 +49,7 @@ class GraphBatch:
 
 
 def collate(graphs: Sequence[SlabGraph]) -> GraphBatch:
-    """Put graphs side by side; nodes and edges keep their order.
-
-    Parameters
-    ----------
-    graphs
-        At least one.
-    """
+    """Put graphs (at least one) side by side; nodes and edges keep their order."""
     nodes = np.array([graph.n_nodes for graph in graphs], dtype=np.int64)
     edges = np.array([graph.n_edges for graph in graphs], dtype=np.int64)
     first = np.concatenate([[0], np.cumsum(nodes)[:-1]])
@@ -119,17 +85,10 @@ EDGES_PER_BATCH = 100_000
 
 @dataclass(frozen=True, eq=False)
 class PackedGraphs:
-    """n slabs side by side.
+    """n slabs side by side."""
 
-    Attributes
-    ----------
-    everything
-        One batch of all slabs.
-    first_node, first_edge
-        [n + 1] int64, where the nodes and edges of each slab begin.
-    """
-
-    everything: GraphBatch
+    everything: GraphBatch  # one batch of all slabs
+    # first_node, first_edge: [n + 1] int64, where the nodes and edges of each slab begin
     first_node: torch.Tensor
     first_edge: torch.Tensor
 

@@ -1,9 +1,7 @@
-"""Graphs on disk: one SQLite file, safe for several processes, begun anew when it is broken.
+"""Graphs of many slabs, from a cache on disk where possible: one SQLite file, safe for several processes.
 
 A graph's key is a hash of the slab's atoms and cell, of the settings and of the code that builds graphs, so
-that nothing ever has to be declared out of date.
-
-Graphs of many slabs: from the cache where they are, else built and put there.
+that nothing ever has to be declared out of date. A broken file is started again from scratch.
 """
 
 from __future__ import annotations
@@ -21,10 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from model.graphs import graph, slab_frame
-from model.graphs import graph as folding
-from model.graphs import graph as neighbours
-from model.graphs import thickness as recut
+from model.graphs import graph, slab_frame, thickness
 from model.graphs.graph import SlabGraph, graph_of_plain
 from stores.backends.wal import turn_wal_on
 from stores.errors import InputError
@@ -64,7 +59,7 @@ def default_cache_file() -> Path:
 def code_version() -> str:
     """Return a hash of the source text that decides what a graph is."""
     digest = hashlib.sha256()
-    for module in (vacuum, slab_frame, neighbours, graph, folding, recut):
+    for module in (vacuum, slab_frame, graph, thickness):
         digest.update(Path(str(module.__file__)).read_bytes())
     digest.update(np.__version__.encode())
     return digest.hexdigest()
@@ -169,13 +164,7 @@ def pack(graph: SlabGraph) -> bytes:
 
 
 def unpack(text: bytes) -> SlabGraph:
-    """Read a graph from `pack`.
-
-    Raises
-    ------
-    ValueError, KeyError, TypeError
-        If the bytes are no graph.
-    """
+    """Read a graph from `pack`; raises ValueError, KeyError or TypeError if the bytes are no graph."""
     if int.from_bytes(text[:4], "little") != zlib.crc32(memoryview(text)[4:]):
         raise ValueError("the graph is damaged")
     line_end = text.index(b"\n", 4)
@@ -202,16 +191,9 @@ def build_graphs(
 ) -> list[SlabGraph | InputError]:
     """Return a graph for each slab, or the reason why there is none.
 
-    Parameters
-    ----------
-    slabs
-        As `PlainSlab.from_structure` or `from_dict` make them.
-    settings
-        How graphs are built.
-    cache
-        Where graphs are looked for and kept; None builds all.
-    tick
-        Called with the number of graphs done and how many there are.
+    `cache`: where graphs are searched and kept, None builds all; `tick` is called with the number of graphs
+    done
+    and how many there are.
     """
     keys = [graph_key(slab, settings) for slab in slabs] if cache is not None else [""] * len(slabs)
     found = cache.get(keys) if cache is not None else {}

@@ -1,6 +1,6 @@
-"""What the network knows of an element: CGCNN's 92 categories, or real properties.
+"""Descriptions of the elements for a network: CGCNN's 92 categories, or real properties.
 
-Every value comes from pymatgen's table of elements, which names its sources, but for covalent radii
+Every value comes from pymatgen's table of elements, which names its sources, except covalent radii
 (Cordero et al., Dalton Trans. 2832 (2008), doi 10.1039/b801115j, as pymatgen has them) and cohesive energies
 (Kittel, see `COHESIVE_ENERGY`). Work functions and surface energies of the elements are left out: a feature
 must not contain the answer.
@@ -49,24 +49,13 @@ edition, chapter 3, table 1."""
 
 @dataclass(frozen=True, eq=False)
 class ElementFeatures:
-    """A description of the elements.
+    """A description of the elements."""
 
-    Attributes
-    ----------
-    kind
-        A key of `FEATURES`.
-    names
-        Of the F features.
-    table
-        [101, F] float32, one row for each atomic number; row 0 is empty.
-    known
-        [101, F] bool, False where a property was not known: a category is then empty, a real property is
-        estimated from the element's neighbours in the periodic table.
-    """
-
-    kind: str
-    names: tuple[str, ...]
-    table: NDArray[np.float32]
+    kind: str  # A key of `FEATURES`
+    names: tuple[str, ...]  # of the F features
+    table: NDArray[np.float32]  # [101, F] float32, one row for each atomic number; row 0 is empty
+    # [101, F] bool, False where a property was not known: a category is then empty, a real property is
+    # estimated from the element's neighbours in the periodic table
     known: NDArray[np.bool_]
 
 

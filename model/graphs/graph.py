@@ -1,18 +1,14 @@
-"""A slab as a graph: what the network sees of it, and the settings that decide how it is built.
+"""A slab as a graph: nearest neighbours of every atom, optionally folded, and the settings for building it.
 
-Folding a graph: atoms that no message passing network can tell apart become one node.
-
-Two atoms of equal element and depth, whose neighbours look alike at every step of message passing, end with
-the same features (the classes of colour refinement form an equitable partition). A symmetric slab has at
-least two of each, its two surfaces being equal, and most have many more. The folded graph has one node for
-each class and carries how many atoms that is; equal edges of a node become one edge and carry how many they
-are. A network that weights its sums and means with these numbers returns for the folded graph what it
+Folding: two atoms of equal element and depth, whose neighbours look alike at every step of message passing,
+end with the same features (the classes of colour refinement form an equitable partition). A symmetric slab
+has at least two of each, its two surfaces being equal, and most have many more. The folded graph has one node
+for each class and carries how many atoms that is; equal edges of a node become one edge and carry how many
+they are. A network that weights its sums and means with these numbers returns for the folded graph what it
 returns for the whole one.
 
 Source: B. Weisfeiler, A. Leman (1968); K. Xu et al., ICLR 2019, arXiv:1810.00826 (message passing networks
 distinguish no more than colour refinement does).
-
-The nearest neighbours of every atom of a slab; ties are broken without regard to the order of atoms.
 """
 
 from __future__ import annotations
@@ -83,49 +79,27 @@ class SlabGraph:
     """One slab with N nodes and E directed edges, sorted by the centre atom (CSR).
 
     The edges of node i are ``offsets[i]:offsets[i + 1]``. A node is an atom unless the graph is folded.
-
-    Attributes
-    ----------
-    numbers
-        [N] int16, atomic numbers.
-    depth
-        [N] float32, distance along the surface normal from the nearer outermost atom (A).
-    thickness
-        From the lowest to the highest atom (A).
-    area
-        Of one surface of the cell (A^2).
-    offsets
-        [N + 1] int32.
-    neighbours
-        [E] int32, node at the edge's other end.
-    distances
-        [E] float32 (A).
-    cosines
-        [E] float32, edge direction times the normal that points out of the nearer surface: 1 is straight
-        outward. Goes linearly to zero within 1 A of the middle plane, where neither surface is nearer.
-    multiplicity
-        [N] float32, atoms that a node stands for: 1 unless the graph is folded.
-    edge_multiplicity
-        [E] float32, edges of one atom that an edge stands for: 1 unless the graph is folded.
-    identity
-        Content hash of the geometry; equal for slabs that differ by a motion, by the order of atoms, the
-        in-plane cell or the vacuum, up to rounding. Equal slabs are grouped with a tolerance by `signature`.
-    signature
-        [S] float32, the invariants that are hashed into `identity`.
     """
 
-    numbers: NDArray[np.int16]
+    numbers: NDArray[np.int16]  # [N] int16, atomic numbers
+    # [N] float32, distance along the surface normal from the nearer outermost atom (A)
     depth: NDArray[np.float32]
-    thickness: float
-    area: float
-    offsets: NDArray[np.int32]
-    neighbours: NDArray[np.int32]
-    distances: NDArray[np.float32]
+    thickness: float  # from the lowest to the highest atom (A)
+    area: float  # of one surface of the cell (A^2)
+    offsets: NDArray[np.int32]  # [N + 1] int32
+    neighbours: NDArray[np.int32]  # [E] int32, node at the edge's other end
+    distances: NDArray[np.float32]  # [E] float32 (A)
+    # [E] float32, edge direction times the normal that points out of the nearer surface: 1 is straight
+    # outward. Goes linearly to zero within 1 A of the middle plane, where neither surface is nearer
     cosines: NDArray[np.float32]
+    # [N] float32, atoms that a node stands for: 1 unless the graph is folded
     multiplicity: NDArray[np.float32]
+    # [E] float32, edges of one atom that an edge stands for: 1 unless the graph is folded
     edge_multiplicity: NDArray[np.float32]
+    # content hash of the geometry; equal for slabs that differ by a motion, by the order of atoms, the in-
+    # plane cell or the vacuum, up to rounding. Equal slabs are grouped with a tolerance by `signature`
     identity: str
-    signature: NDArray[np.float32]
+    signature: NDArray[np.float32]  # [S] float32, the invariants that are hashed into `identity`
 
     @property
     def n_nodes(self) -> int:
@@ -139,7 +113,7 @@ class SlabGraph:
 
 
 def build_graph(structure: Structure, settings: GraphSettings | None = None) -> SlabGraph:
-    """Turn a slab into its graph.
+    """Build the graph of a slab.
 
     Parameters
     ----------
@@ -158,7 +132,7 @@ def build_graph(structure: Structure, settings: GraphSettings | None = None) -> 
 
 
 def graph_of_plain(slab: PlainSlab, settings: GraphSettings) -> SlabGraph:
-    """Turn a slab given as arrays into its graph; see `build_graph`."""
+    """Build the graph of a slab given as arrays; see `build_graph`."""
     frame = frame_of(slab)
     if frame.thickness < settings.min_thickness:
         with suppress(NoRepeatError):
@@ -167,7 +141,7 @@ def graph_of_plain(slab: PlainSlab, settings: GraphSettings) -> SlabGraph:
 
 
 def graph_of(frame: SlabFrame, settings: GraphSettings) -> SlabGraph:
-    """Turn a slab in its own frame into its graph; see `build_graph`."""
+    """Build the graph of a slab in its own frame; see `build_graph`."""
     centre, neighbour, distance, rise = neighbour_edges(frame, settings)
     n_atoms, thickness = len(frame.numbers), frame.thickness
     height = frame.heights
@@ -229,18 +203,7 @@ _WIDEST = 5
 
 
 def fold(graph: SlabGraph) -> SlabGraph:
-    """Join equal nodes and equal edges.
-
-    Parameters
-    ----------
-    graph
-        With one node for each atom.
-
-    Returns
-    -------
-    SlabGraph
-        One node for each class of atoms, in the order of their first atom.
-    """
+    """Join equal nodes and equal edges: one node per class of atoms, in the order of their first atom."""
     n = graph.n_nodes
     degrees = np.diff(graph.offsets)
     centre = np.repeat(np.arange(n), degrees)
@@ -318,14 +281,7 @@ _SPARE = 4
 
 
 def neighbour_edges(frame: SlabFrame, settings: GraphSettings) -> Edges:
-    """Find the nearest neighbours of every atom.
-
-    Parameters
-    ----------
-    frame
-        The slab; neighbours across its vacuum do not exist.
-    settings
-        Number, cut-off, and what happens to ties at the last place.
+    """Find the nearest neighbours of every atom; across the vacuum there are none. Ties ignore atoms' order.
 
     Returns
     -------

@@ -22,31 +22,15 @@ MIN_DISTANCE = 0.5
 
 @dataclass(frozen=True, eq=False)
 class PlainSlab:
-    """A periodic structure as arrays.
+    """A periodic structure as arrays."""
 
-    Attributes
-    ----------
-    numbers
-        [N] int64, atomic numbers.
-    lattice
-        [3, 3], lattice vectors as rows (A).
-    fractional
-        [N, 3].
-    """
-
-    numbers: NDArray[np.int64]
-    lattice: NDArray[np.float64]
-    fractional: NDArray[np.float64]
+    numbers: NDArray[np.int64]  # [N] int64, atomic numbers
+    lattice: NDArray[np.float64]  # [3, 3], lattice vectors as rows (A)
+    fractional: NDArray[np.float64]  # [N, 3]
 
     @classmethod
     def from_structure(cls, structure: Structure) -> Self:
-        """Take over a pymatgen structure.
-
-        Raises
-        ------
-        InputError
-            If sites are disordered.
-        """
+        """Convert a pymatgen structure; raises InputError if sites are disordered."""
         try:
             numbers = np.array([site.specie.Z for site in structure], dtype=np.int64)
         except AttributeError as error:
@@ -58,14 +42,9 @@ class PlainSlab:
 
     @classmethod
     def from_dict(cls, structure: dict[str, Any], where: str = "the stored slab") -> Self:
-        """Return a stored structure (pymatgen's ``as_dict``) without making a pymatgen object.
+        """Read a stored structure (pymatgen's ``as_dict``) without making a pymatgen object.
 
-        Errors name it as `where`.
-
-        Raises
-        ------
-        InputError
-            If `stores.structures.document.read_document` refuses it.
+        Errors name it as `where`: InputError if `stores.structures.document.read_document` refuses it.
         """
         plain = read_document(structure, where)
         return cls(plain.numbers, plain.lattice, plain.fractional)
@@ -73,27 +52,13 @@ class PlainSlab:
 
 @dataclass(frozen=True, eq=False)
 class SlabFrame:
-    """N atoms, periodic in two directions only: the vacuum does not exist here.
+    """N atoms, periodic in two directions only: the vacuum does not exist here."""
 
-    Attributes
-    ----------
-    numbers
-        [N] int64, atomic numbers.
-    cell
-        [2, 2], in-plane lattice vectors as rows, reduced to the shortest (A).
-    plane
-        [N, 2], coordinates in units of `cell`, in [0, 1).
-    heights
-        [N], distance along the surface normal from the lowest atom (A).
-    vacuum
-        From the highest atom to the next image's lowest (A).
-    """
-
-    numbers: NDArray[np.int64]
-    cell: NDArray[np.float64]
-    plane: NDArray[np.float64]
-    heights: NDArray[np.float64]
-    vacuum: float
+    numbers: NDArray[np.int64]  # [N] int64, atomic numbers
+    cell: NDArray[np.float64]  # [2, 2], in-plane lattice vectors as rows, reduced to the shortest (A)
+    plane: NDArray[np.float64]  # [N, 2], coordinates in units of `cell`, in [0, 1)
+    heights: NDArray[np.float64]  # [N], distance along the surface normal from the lowest atom (A)
+    vacuum: float  # from the highest atom to the next image's lowest (A)
 
     @property
     def thickness(self) -> float:

@@ -1,4 +1,4 @@
-"""Thickness: a slab of any thickness as a thicker one with the same surfaces.
+"""Thicker slabs with the same surfaces, and the crystal inside a slab.
 
 A slab that was cut from a crystal contains the crystal: some motion along the normal (a shift, with a
 rotation or reflection in the plane where the crystal has screw axes or glide planes) maps its inside onto
@@ -40,26 +40,16 @@ _UNIMODULAR = _UNIMODULAR[
 
 
 class NoRepeatError(InputError):
-    """A slab is too thin, or too disturbed, to show how its crystal goes on."""
+    """A slab is too thin, or too disturbed, to show how its crystal continues."""
 
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """A motion that maps a crystal onto itself and leads along the surface normal.
+    """A motion that maps a crystal onto itself and leads along the surface normal."""
 
-    Attributes
-    ----------
-    turn
-        [2, 2] integers; acts on in-plane coordinates: ``plane @ turn + shift``.
-    shift
-        [2], in units of the in-plane cell.
-    rise
-        Along the normal (A).
-    """
-
-    turn: NDArray[np.int64]
-    shift: NDArray[np.float64]
-    rise: float
+    turn: NDArray[np.int64]  # [2, 2] integers; acts on in-plane coordinates: ``plane @ turn + shift``
+    shift: NDArray[np.float64]  # [2], in units of the in-plane cell
+    rise: float  # along the normal (A)
 
     def __call__(
         self, plane: NDArray[np.float64], heights: NDArray[np.float64]
@@ -74,7 +64,7 @@ def thicken(structure: Structure, min_thickness: float, *, period: float | None 
     Parameters
     ----------
     structure
-        Slab as cut; see `model.graphs.slab_frame.slab_frame`.
+        Slab as cut; see `model.graphs.slab_frame.frame_of`.
     min_thickness
         From the lowest to the highest atom (A).
     period
@@ -90,7 +80,7 @@ def thicken(structure: Structure, min_thickness: float, *, period: float | None 
     Raises
     ------
     NoRepeatError
-        If the slab does not show how its crystal goes on.
+        If the slab does not show how its crystal continues.
     InputError
         If the structure is no slab.
     """
@@ -170,10 +160,7 @@ def needed_thickness(pooled: float, steps: int, reach: float, depth_limit: float
 def crystal_inside(frame: SlabFrame) -> tuple[dict[int, int], float]:
     """Return what a slab was cut from: atoms in one repeat by atomic number, and the volume per atom (A^3).
 
-    Raises
-    ------
-    NoRepeatError
-        If the slab does not show how its crystal continues.
+    Raises NoRepeatError if the slab does not show how its crystal continues.
     """
     motion = find_motion(frame)
     cut = _opening(frame, motion)
@@ -187,12 +174,7 @@ def bulk_cell(frame: SlabFrame) -> Structure:
     """Return a cell of the crystal that a slab was cut from, with a and b in the surface plane.
 
     The surface is thus the plane (001) of this cell. A motion with a rotation or reflection is repeated until
-    it is a translation.
-
-    Raises
-    ------
-    NoRepeatError
-        If the slab does not show how its crystal continues.
+    it is a translation. Raises NoRepeatError if the slab does not show how its crystal continues.
     """
     from pymatgen.core import Element, Lattice, Structure
 
@@ -238,17 +220,9 @@ def _opening(frame: SlabFrame, motion: Motion) -> float:
 def find_motion(frame: SlabFrame, period: float | None = None) -> Motion:
     """Find the shortest motion along the normal that maps the inside of a slab onto itself.
 
-    Parameters
-    ----------
-    frame
-        The slab.
-    period
-        Its length along the normal, where it is known (A).
-
-    Raises
-    ------
-    NoRepeatError
-        If there is none with an overlap of `MIN_OVERLAP`, or the overlap shows fewer than two layers.
+    `period` is its length along the normal, where it is known (A). Raises NoRepeatError if none has an
+    overlap
+    of `MIN_OVERLAP`, or the overlap shows fewer than two layers.
     """
     turns = _turns(frame.cell)
     for margin, tolerance in product(MARGINS, TOLERANCES):

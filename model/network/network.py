@@ -4,10 +4,6 @@ Shapes: B slabs with N nodes and E edges in a batch, F element features, C chann
 units, T targets. A node is an atom or, in a folded graph, several equivalent atoms; every sum and mean counts
 them. Shi et al., J. Magnesium and Alloys (2024), doi 10.1016/j.jma.2024.12.005; CGCNN: Xie and Grossman,
 Phys. Rev. Lett. 120, 145301 (2018).
-
-What a node knows of its depth and an edge of its length: smooth functions of distances.
-
-How the nodes of a slab become one vector: over all of them, or over those near the surface.
 """
 
 from __future__ import annotations
@@ -20,8 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from model.network.convolution import EdgeMoments, GatedSum, NormedGatedSum, SlabSum
-from model.network.wiring import Wiring
+from model.network.convolution import EdgeIndex, EdgeMoments, GatedSum, NormedGatedSum, SlabSum
 from stores.errors import InputError
 
 if TYPE_CHECKING:
@@ -124,13 +119,15 @@ class GatedConvolution(nn.Module):
         self.norm_edges = nn.BatchNorm1d(2 * channels)
         self.norm_sum = WeightedBatchNorm(channels)
 
-    def forward(self, v: torch.Tensor, wiring: Wiring, edges: EdgeMoments | torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, v: torch.Tensor, edge_index: EdgeIndex, edges: EdgeMoments | torch.Tensor
+    ) -> torch.Tensor:
         """Convolve nodes [N, C]; `edges` are moments in training, plain features [E, K] in evaluation."""
         centre, neighbour, w = self.centre.weight, self.neighbour.weight, self.edge.weight.t()
         norm = self.norm_edges
         if isinstance(edges, EdgeMoments):
             message, mean, variance = NormedGatedSum.apply(  # type: ignore[no-untyped-call]  # torch leaves apply untyped
-                v, centre, neighbour, w, norm.weight, norm.bias, edges, wiring, norm.eps
+                v, centre, neighbour, w, norm.weight, norm.bias, edges, edge_index, norm.eps
             )
             update_running(norm, mean, variance, edges.total)
         else:
@@ -140,8 +137,8 @@ class GatedConvolution(nn.Module):
             q = (v @ neighbour.t()) * scale
             kind = edges.dtype  # bfloat16 on a GPU, if so chosen: the edges are nearly all of the work
             parts = p.to(kind), q.to(kind), (w * scale).to(kind)
-            message = GatedSum.apply(*parts, edges, wiring).float()  # type: ignore[no-untyped-call]
-        return functional.softplus(v + self.norm_sum(message, wiring.node_weight))
+            message = GatedSum.apply(*parts, edges, edge_index).float()  # type: ignore[no-untyped-call]
+        return functional.softplus(v + self.norm_sum(message, edge_index.node_weight))
 
 
 class SurfaceNetwork(nn.Module):
@@ -206,13 +203,13 @@ class SurfaceNetwork(nn.Module):
 
     def convolve(self, batch: GraphBatch) -> torch.Tensor:
         """Node features after the last convolution: [N, C]."""
-        wiring = Wiring.of(batch)
+        edge_index = EdgeIndex.of(batch)
         u = self.edges(batch).to(self.edge_dtype)  # [E, K]
         learning = any(convolution.training for convolution in self.convolutions)
-        moments = EdgeMoments.of(u, wiring) if learning else u
+        moments = EdgeMoments.of(u, edge_index) if learning else u
         v = self.embed_nodes(batch)
         for convolution in self.convolutions:  # frozen ones are in evaluation mode
-            v = convolution(v, wiring, moments if convolution.training else u)
+            v = convolution(v, edge_index, moments if convolution.training else u)
         return v
 
     def trunk(self, batch: GraphBatch) -> torch.Tensor:

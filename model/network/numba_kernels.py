@@ -21,15 +21,12 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from model.training.threads import edge_threads
 from stores.paths import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
-
-    from model.network.wiring import Wiring
 
     Floats = NDArray[np.float32]
     Integers = NDArray[np.int64]
@@ -178,30 +175,35 @@ def _backward(
             _add_outer(dw, z, u, edge)
 
 
-def gated_sum(atoms: torch.Tensor, w: torch.Tensor, u: torch.Tensor, wiring: Wiring) -> torch.Tensor:
+def gated_sum(
+    atoms: torch.Tensor, w: torch.Tensor, u: torch.Tensor, edges: Any, threads: int
+) -> torch.Tensor:
     """Return the sum in `model.network.convolution.GatedSum`: [N, C].
 
-    Parameters
-    ----------
-    atoms, w, u, wiring
-        As in `model.network.convolution.gated_sum`, in single precision and in the memory of a processor.
+    Arguments as in `model.network.convolution.gated_sum`, in single precision and in the memory of a
+    processor;
+    `edges` is its `EdgeIndex`, whose chunks are divided among `threads`.
     """
     out = atoms.new_empty(len(atoms) // 2, w.shape[1] // 2)
-    given = [*map(_array, (atoms, w, u)), *_edges(u, wiring)]
+    given = [*map(_array, (atoms, w, u)), *_edges(u, edges)]
     forward, rows = _compiled(_forward), out.numpy()
-    _for_each_chunk(wiring, lambda chunk, begin, end: forward(rows, *given, begin, end))
+    _for_each_chunk(edges.chunks, threads, lambda chunk, begin, end: forward(rows, *given, begin, end))
     return out
 
 
 def gated_sum_backward(
-    grad: torch.Tensor, atoms: torch.Tensor, w: torch.Tensor, u: torch.Tensor, wiring: Wiring
+    grad: torch.Tensor, atoms: torch.Tensor, w: torch.Tensor, u: torch.Tensor, edges: Any, threads: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the gradients of atoms [2 N, 2 C] and w [K, 2 C] from that of the sum [N, C]."""
     d_atoms = atoms.new_empty(atoms.shape)
-    dw = w.new_zeros(len(wiring.chunks), *w.shape)  # added in the order of chunks: the same with any threads
-    given = [*map(_array, (grad, atoms, w, u)), *_edges(u, wiring)]
+    dw = w.new_zeros(len(edges.chunks), *w.shape)  # added in the order of chunks: the same with any threads
+    given = [*map(_array, (grad, atoms, w, u)), *_edges(u, edges)]
     backward, rows, parts = _compiled(_backward), d_atoms.numpy(), dw.numpy()
-    _for_each_chunk(wiring, lambda chunk, begin, end: backward(rows, parts[chunk], *given, begin, end))
+
+    def work(chunk: int, begin: int, end: int) -> None:
+        backward(rows, parts[chunk], *given, begin, end)
+
+    _for_each_chunk(edges.chunks, threads, work)
     return d_atoms, dw.sum(0)
 
 
@@ -209,16 +211,18 @@ def _array(tensor: torch.Tensor) -> NDArray[Any]:
     return tensor.detach().contiguous().numpy()
 
 
-def _edges(u: torch.Tensor, wiring: Wiring) -> list[NDArray[Any]]:
-    """Return neighbours, offsets and multiplicities as arrays."""
-    multiplicity = u.new_ones(len(u)) if wiring.multiplicity is None else wiring.multiplicity
-    return [*map(_array, (wiring.neighbour, wiring.offsets, multiplicity))]
+def _edges(u: torch.Tensor, edges: Any) -> list[NDArray[Any]]:
+    """Neighbours, offsets and multiplicities as arrays."""
+    multiplicity = u.new_ones(len(u)) if edges.multiplicity is None else edges.multiplicity
+    return [*map(_array, (edges.neighbour, edges.offsets, multiplicity))]
 
 
-def _for_each_chunk(wiring: Wiring, work: Callable[[int, int, int], None]) -> None:
-    """Do work(number, first node, end node) for all chunks, in `edge_threads` threads."""
-    spans = [(k, begin, end) for k, (begin, end, _, _) in enumerate(wiring.chunks)]
-    threads = min(edge_threads(), len(spans))
+def _for_each_chunk(
+    chunks: tuple[tuple[int, int, int, int], ...], threads: int, work: Callable[[int, int, int], None]
+) -> None:
+    """Do work(number, first node, end node) for all chunks."""
+    spans = [(k, begin, end) for k, (begin, end, _, _) in enumerate(chunks)]
+    threads = min(threads, len(spans))
     if threads <= 1:
         for span in spans:
             work(*span)

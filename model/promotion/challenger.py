@@ -1,13 +1,13 @@
-"""The learning side of a refresh: train a challenger, and put it before the gate.
+"""The learning side of a refresh: train a challenger, compare it with the champion, decide.
 
-What a training writes is named by what it was made of, so that every step can be asked for again: a finished
-one is read, an unfinished one goes on.
+What a training writes is named by what it was made of, so that every step can be repeated: a finished one is
+read, an unfinished one is resumed.
 """
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +18,7 @@ from model.data.splits import HOLDOUT
 from model.graphs.cache import GraphCache
 from model.promotion.comparison import compare_with_champion
 from model.promotion.registration import facts_of_run, weight_files
-from model.training.pretrained import Transfer
-from model.training.runs import RunSettings, run_training
+from model.training.runs import Transfer, run_training
 from stores.errors import InputError
 from stores.learning.registry import ConflictError, DamagedWeightsError
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.graphs.graph import GraphSettings
+    from model.training.runs import RunSettings
     from model.training.train import Progress
     from stores.learning.model_card import ModelCard
     from stores.learning.registry import Action, ModelRegistry
@@ -40,52 +40,16 @@ if TYPE_CHECKING:
 _TRIES = 3  # decisions that others may make first
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How challengers are trained.
-
-    Attributes
-    ----------
-    preset
-        A key of `model.training.presets.PRESETS`.
-    members
-        Networks of the ensemble.
-    epochs
-        Instead of the preset's.
-    seed
-        Of the training.
-    """
-
-    preset: str = "best"
-    members: int = 5
-    epochs: int | None = None
-    seed: int = 0
-
-    def plain(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
-
-
 @dataclass
 class SnapshotData:
-    """The data set of a snapshot, read once for each way of building graphs.
+    """The data set of a snapshot, read once for each way of building graphs."""
 
-    Attributes
-    ----------
-    uri
-        Of the store.
-    snapshot
-        Id.
-    heads
-        Names of its heads.
-    """
-
-    uri: str
-    snapshot: str
-    heads: tuple[str, ...]
+    uri: str  # of the store
+    snapshot: str  # id
+    heads: tuple[str, ...]  # names of its heads
 
     def __post_init__(self) -> None:
-        """Begin with nothing read."""
+        """Start with nothing read."""
         self._read: dict[GraphSettings, Dataset] = {}
 
     def __call__(self, settings: GraphSettings, targets: tuple[str, ...] = ()) -> Dataset:
@@ -100,7 +64,7 @@ class SnapshotData:
 def train_challenger(
     registry: ModelRegistry,
     data: SnapshotData,
-    recipe: Recipe,
+    settings: RunSettings,
     folder: Path,
     *,
     tell: Tell,
@@ -113,12 +77,10 @@ def train_challenger(
     ----------
     registry
         Of the champion; gets the challenger as a candidate.
-    data
-        What is trained on.
-    recipe
-        How.
+    settings
+        Preset, members, epochs and seed; the split is the hold-out's, the targets are those of `data`.
     folder
-        Keeps both trainings; the same call goes on with what is there.
+        Keeps both trainings; the same call resumes them.
     tell
         Called with one line before each step.
     progress
@@ -134,22 +96,15 @@ def train_challenger(
     Raises
     ------
     InputError
-        If the preset is unknown, or a part has too few labels.
+        If the preset is unknown, or a set has too few labels.
     StoreError
         If the disk is full, or the store cannot be written.
     """
-    settings = RunSettings(
-        recipe.preset,
-        split=HOLDOUT,
-        seed=recipe.seed,
-        epochs=recipe.epochs,
-        members=recipe.members,
-        targets=data.heads,
-    )
+    settings = replace(settings, split=HOLDOUT, targets=data.heads)
     tell("training from scratch")
     best = folder / "scratch"
     scratch = run_training(data, settings, best, progress=progress)
-    warm_from, note = _champion_to_begin_with(registry, recipe, folder)
+    warm_from, note = _champion_to_begin_with(registry, settings.preset, folder)
     if warm_from is not None:
         name, start = warm_from
         tell(f"training from {name}")
@@ -178,14 +133,11 @@ def train_challenger(
 
 
 def decide(registry: ModelRegistry, card: ModelCard, data: SnapshotData, *, tell: Tell) -> tuple[Action, str]:
-    """Promote a challenger if it is better than the champion by more than chance, else reject it.
+    """Promote a challenger if it is better than the champion by more than chance, else reject it; say why.
 
-    A first model has to be better than predicting the mean of the training labels.
-
-    Returns
-    -------
-    action, reason
-        What was decided, now or by whoever was first: promote or reject, and why.
+    A first model has to be better than predicting the mean of the training labels. The action and reason may
+    be
+    of another process that decided first.
 
     Raises
     ------
@@ -195,11 +147,11 @@ def decide(registry: ModelRegistry, card: ModelCard, data: SnapshotData, *, tell
         If the challenger's weights are not whole.
     """
     for attempt in range(_TRIES):
-        standing = registry.book().standing(card.version)
-        if standing.state != "candidate":
-            if standing.state == "retired":  # the very weights were in use before, and somebody went back
-                return "reject", f"{card.name} is these weights already, and was retired: {standing.reason}"
-            return ("reject" if standing.state == "rejected" else "promote"), standing.reason
+        status = registry.decision_log().status(card.version)
+        if status.state != "candidate":
+            if status.state == "retired":  # the very weights were in use before, and somebody went back
+                return "reject", f"{card.name} is these weights already, and was retired: {status.reason}"
+            return ("reject" if status.state == "rejected" else "promote"), status.reason
         champion = registry.champion_version()
         judgement, notes = compare_with_champion(registry, card, data, tell=tell)
         reason = "; ".join([judgement.reason, *notes])
@@ -227,7 +179,7 @@ def _unlike_champion(registry: ModelRegistry, data: SnapshotData) -> list[str]:
 
 
 def _champion_to_begin_with(
-    registry: ModelRegistry, recipe: Recipe, folder: Path
+    registry: ModelRegistry, preset: str, folder: Path
 ) -> tuple[tuple[str, Transfer] | None, str]:
     """Return the champion as the start of a training, or why it is none."""
     if registry.champion_version() is None:
@@ -241,7 +193,7 @@ def _champion_to_begin_with(
         return None, f"trained from scratch: {error}"
     if saw := what_was_seen(card):
         return None, f"trained from scratch: {saw}"
-    if card.config.get("preset") != recipe.preset:
+    if card.config.get("preset") != preset:
         return None, f"trained from scratch: {card.name} has another preset ({card.config.get('preset')})"
     return (card.name, Transfer.of(place)), ""
 

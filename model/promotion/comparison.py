@@ -1,4 +1,4 @@
-"""A new model and the champion, judged on the same slabs of the hold-out."""
+"""Comparison of a new model with the champion on the same slabs of the hold-out."""
 
 from __future__ import annotations
 
@@ -50,13 +50,8 @@ def compare_with_champion(
     """Judge a challenger on the hold-out of its snapshot against the champion, else against the mean.
 
     Compounds that either of them learned from do not count, as long as enough others are left. If too few
-    are, a champion that has seen some keeps its advantage, which is said, and a challenger that has seen
-    some is not better.
-
-    Returns
-    -------
-    judgement, notes
-        A line for each thing that one should know of the comparison.
+    are, a champion that has seen some keeps its advantage, which is noted, and a challenger that has seen
+    some is not better. The second result has a line for each remark on the comparison.
     """
     ours = load_version(registry, card.version)
     rival, champion, notes = _rival(registry)
@@ -92,7 +87,7 @@ def compare_with_champion(
 
 
 def _rival(registry: ModelRegistry) -> tuple[Ensemble | None, ModelCard | None, list[str]]:
-    """Load whom to beat: the champion, else nobody."""
+    """Load the champion; nobody if there is none or it cannot be read."""
     if registry.champion_version() is None:
         return None, None, []
     try:
@@ -106,11 +101,8 @@ def _rival(registry: ModelRegistry) -> tuple[Ensemble | None, ModelCard | None, 
 def _without_seen(held: Dataset, cards: Sequence[ModelCard]) -> tuple[Dataset, list[str], set[str]]:
     """Leave out the compounds that a model learned from, if all are known and enough others are left.
 
-    Returns
-    -------
-    held, notes, unfair
-        The slabs that count, a line for each model that has seen some, and the names of those models that
-        have seen some of what counts.
+    Returns the slabs that count, a line for each model that has seen some, and the names of those models that
+    have seen some of what counts.
     """
     names = {entry.crystal for entry in held}
     said = {card.name: words for card in cards if (words := what_was_seen(card, names))}

@@ -1,8 +1,8 @@
-"""Is a new model better than the one in use, by more than chance? Judged on the same held-out slabs.
+"""The gate: a new model replaces another if it is better by more than chance on the same held-out slabs.
 
 Errors are absolute, in standard deviations of the training labels, so that targets of different units can be
 averaged. Slabs of one compound are alike, so the compound is what counts: each compound's error is the mean
-over its slabs, and every compound weighs the same. The difference of two models is resampled over
+over its slabs, and every compound has the same weight. The difference of two models is resampled over
 compounds, both models on the same draw (paired bootstrap of clusters: Efron and Tibshirani, An Introduction
 to the Bootstrap, 1993, ch. 13; Field and Welsh, J. R. Stat. Soc. B 69 (2007) 369; the percentile interval is
 expanded for few compounds, see `model.evaluation.metrics.bootstrap`). The new model is better if
@@ -34,31 +34,16 @@ probability 2**-n, which is below the 2.5 % of one side of the interval from six
 
 @dataclass(frozen=True)
 class Judgement:
-    """Two models compared.
+    """Two models compared."""
 
-    Attributes
-    ----------
-    better
-        Whether the new one is better by more than chance.
-    reason
-        Why, in words and numbers.
-    ours, theirs
-        Mean scaled errors of the new model and of the other.
-    difference
-        Ours minus theirs with its 95 % interval; below zero is better.
-    by_target
-        The same for each target.
-    compounds
-        Held-out compounds.
-    """
-
-    better: bool
-    reason: str
+    better: bool  # whether the new one is better by more than chance
+    reason: str  # why, in words and numbers
+    # ours, theirs: mean scaled errors of the new model and of the other
     ours: float
     theirs: float
-    difference: Interval
-    by_target: dict[str, Interval]
-    compounds: int
+    difference: Interval  # ours minus theirs with its 95 % interval; below zero is better
+    by_target: dict[str, Interval]  # the same for each target
+    compounds: int  # held-out compounds
 
 
 def compound_errors(
@@ -102,16 +87,10 @@ def judge(
     scale: Mapping[str, float],
     rival: str,
 ) -> Judgement:
-    """Compare a new model with another on held-out slabs.
+    """Compare the predictions of a new model (`ours`) with those of a `rival` on held-out slabs.
 
-    Parameters
-    ----------
-    compounds, true, scale
-        See `compound_errors`.
-    ours, theirs
-        Predictions of the new model and of the other.
-    rival
-        Name of the other, for the reason: "v3", "predicting the training mean".
+    compounds, true, scale: see `compound_errors`; `rival` is a name, such as "v3" or "predicting the training
+    mean".
     """
     mine = compound_errors(compounds, true, ours, scale)
     other = compound_errors(compounds, true, theirs, scale)

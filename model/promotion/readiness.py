@@ -1,4 +1,4 @@
-"""Are there enough new records for a refresh? Counted without torch and without reading a slab."""
+"""Readiness for a refresh: counts of new records, without torch and without reading a slab."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from model.data.formula_key import formula_key
 from model.data.splits import part_of
 from model.promotion.gate import FEWEST_COMPOUNDS
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from stores.labelled import OWN_TARGETS, heads_of, labelled_slabs, of_methods, wanted_targets
 from stores.learning.history import last_decided
 from stores.learning.registry import ModelRegistry
-from stores.learning.snapshot_diff import news_since
-from stores.learning.snapshots import find_snapshot
+from stores.learning.snapshots import find_snapshot, news_since
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,44 +33,24 @@ _WORK = {"train": "to train on", "val": "to validate", "test": "to hold out"}
 
 @dataclass(frozen=True)
 class Readiness:
-    """What a refresh finds.
+    """What a refresh finds."""
 
-    Attributes
-    ----------
-    champion
-        Version of the model in use; None: there is none.
-    accepted, compounds
-        Records with an accepted value of the targets and method in question, and their compounds.
-    parts
-        Compounds with labels of every target by part: train, val, test (held out).
-    new
-        Records that are new or have changed since the champion's snapshot.
-    untried
-        The same since the snapshot of the last model that a refresh decided about, if those are fewer.
-    needed
-        New records that are asked for.
-    missing
-        What is missing, in words; empty if a refresh can go on.
-    targets, methods
-        That are trained on; no method if there is no record.
-    refused
-        Version of that model, where `untried` counts from it.
-    can_be_forced
-        True if nothing is missing but that the records be new.
-    """
-
-    champion: int | None
+    champion: int | None  # version of the model in use; None: there is none
+    # accepted, compounds: records with an accepted value of the targets and method in question, and their
+    # compounds
     accepted: int
     compounds: int
-    parts: dict[str, int]
-    new: int
+    parts: dict[str, int]  # compounds with labels of every target by part: train, val, test (held out)
+    new: int  # records that are new or have changed since the champion's snapshot
+    # the same since the snapshot of the last model that a refresh decided about, if those are fewer
     untried: int
-    needed: int
-    missing: tuple[str, ...]
+    needed: int  # new records that are asked for
+    missing: tuple[str, ...]  # what is missing, in words; empty if a refresh can go on
+    # targets, methods: that are trained on; no method if there is no record
     targets: tuple[str, ...]
     methods: tuple[str, ...]
-    refused: int | None = None
-    can_be_forced: bool = False
+    refused: int | None = None  # version of that model, where `untried` counts from it
+    can_be_forced: bool = False  # true if nothing is missing but that the records be new
 
     @property
     def ready(self) -> bool:
@@ -79,12 +58,14 @@ class Readiness:
         return not self.missing
 
     def sentence(self) -> str:
-        """Say it in one line."""
+        """Describe it in one line."""
         if self.champion is None:
-            there = f"{counted(self.accepted, 'accepted record')} of {counted(self.compounds, 'compound')}"
+            there = (
+                f"{pluralize(self.accepted, 'accepted record')} of {pluralize(self.compounds, 'compound')}"
+            )
             aim = "before a model can be trained"
         else:
-            there = f"{counted(self.new, 'new record')} since the snapshot of champion v{self.champion}"
+            there = f"{pluralize(self.new, 'new record')} since the snapshot of champion v{self.champion}"
             if self.refused is not None:
                 there += f", {self.untried} of them since v{self.refused} was trained"
             aim = "before the next training"
@@ -104,10 +85,8 @@ def readiness(
 
     Parameters
     ----------
-    store
-        Whose records.
     min_new_records
-        Asked for since the last model was made.
+        Needed since the last model was made.
     targets
         Names; surface energy and work function by default, as far as there are labels.
     method
@@ -141,12 +120,12 @@ def readiness(
     needed = max(min_new_records, FEWEST_RECORDS if card is None and decided is None else 1)
     missing = []
     if (lacking := needed - len(untried)) > 0:
-        missing.append(f"{counted(lacking, 'more record')}")
+        missing.append(f"{pluralize(lacking, 'more record')}")
     elif len(slabs) < FEWEST_RECORDS:
         lacking = FEWEST_RECORDS - len(slabs)
-        missing.append(f"{counted(lacking, 'more record')}")
+        missing.append(f"{pluralize(lacking, 'more record')}")
     lacking_compounds = [
-        f"{counted(FEWEST[part] - count, 'more compound')} {_WORK[part]}"
+        f"{pluralize(FEWEST[part] - count, 'more compound')} {_WORK[part]}"
         for part, count in parts.items()
         if count < FEWEST[part]
     ]

@@ -1,4 +1,4 @@
-"""From a folder that `mgsurf train` wrote to a version in the registry, and back to a predictor."""
+"""Registration of trained models: from a folder of `mgsurf train` to the registry, and back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OF_THE_SPLIT = ("split", "seed", "folds", "fold")
 
 
 def facts_of_run(folder: Path, judged_by: Sequence[Path] = ()) -> ModelFacts:
-    """Return what the card of a trained model says.
+    """Return the facts of a trained model for its card.
 
     Parameters
     ----------
@@ -70,13 +70,7 @@ def facts_of_run(folder: Path, judged_by: Sequence[Path] = ()) -> ModelFacts:
 
 
 def weight_files(folder: Path) -> dict[str, bytes]:
-    """Return the files of the ensemble in a folder, once it is known that they can be loaded.
-
-    Raises
-    ------
-    InputError
-        If there is no model, or it is damaged.
-    """
+    """Return the files of the ensemble in a folder, after loading it; InputError if none or damaged."""
     load_ensemble(folder)
     manifest = manifest_of(folder)
     assert manifest is not None  # it was loaded
@@ -102,10 +96,7 @@ def load_version(registry: ModelRegistry, version: int) -> Ensemble:
 def load_champion(registry: ModelRegistry) -> tuple[Ensemble, ModelCard, list[str]]:
     """Load the model in use, or the last champion before it whose weights are whole.
 
-    Returns
-    -------
-    ensemble, card, notes
-        The model, its card, and a line for each one that had to be passed over.
+    The last result has a line for each one that had to be passed over.
 
     Raises
     ------

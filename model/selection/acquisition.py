@@ -1,4 +1,4 @@
-"""Which slabs to compute next: strategies over what a model says of candidates, as functions on arrays.
+"""Which slabs to compute next: strategies over the predictions for candidates, as functions on arrays.
 
 ========================= ==========================================================================
 strategy                  takes first
@@ -6,15 +6,13 @@ strategy                  takes first
 ``random``                any
 ``uncertain``             the greatest standard deviation that the slabs taken before leave
 ``diverse``               the farthest from all known and taken slabs, weighted by standard deviation
-``improvement``           the largest expected improvement toward a goal (`model.selection.improvement`)
+``improvement``           the largest expected improvement toward an objective
+                          (`model.selection.improvement`)
 ========================= ==========================================================================
 
 All but the first are greedy and look at what was taken before, so that a batch is not one facet many times
-over. Each may weigh what it hopes for by cost. Scores only fall as slabs are taken, so that few candidates
+over. Each may rank by score per cost. Scores only fall as slabs are taken, so that few candidates
 need a second look (lazy greedy; Minoux, Lecture Notes in Control and Information Sciences 7, 234, 1978).
-
-What the strategies of `model.selection.acquisition` hope for of a candidate, after all that was taken before
-it.
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from model.selection.improvement import Goal
+    from model.selection.improvement import Objective
 
     Array = NDArray[np.float64]
     Indices = NDArray[np.intp]
@@ -47,14 +45,14 @@ _NOISE = 1e-6
 
 
 class Rule(Protocol):
-    """Scores that fall as candidates are taken."""
+    """Scores of candidates, which fall as others are taken."""
 
     def scores(self, which: Indices) -> Array:
         """Score candidates after all that was taken, [len(which)]."""
         ...
 
     def reason(self, index: int) -> str:
-        """Say why a candidate is taken, before it is."""
+        """Describe why a candidate is taken, before it is."""
         ...
 
     def take(self, index: int) -> None:
@@ -62,7 +60,7 @@ class Rule(Protocol):
         ...
 
 
-class Left:
+class ConditionalVariance:
     """The share of a candidate's variance that is left once others are known.
 
     What two slabs have in common falls with their distance d as exp(-d^2 / (2 length^2)); the rest is the
@@ -119,23 +117,23 @@ class Uncertain:
     Source: Krause, Singh and Guestrin, J. Mach. Learn. Res. 9, 235 (2008), section 4.
     """
 
-    def __init__(self, relative: Array, left: Left) -> None:
-        self._relative, self._left = relative, left
+    def __init__(self, relative: Array, variance: ConditionalVariance) -> None:
+        self._relative, self._variance = relative, variance
         self._median = float(np.median(relative)) or 1.0
 
     def scores(self, which: Indices) -> Array:
         """Score candidates, see `Rule`."""
-        return np.asarray(self._relative[which] * np.sqrt(self._left.share(which)))
+        return np.asarray(self._relative[which] * np.sqrt(self._variance.share(which)))
 
     def reason(self, index: int) -> str:
-        """Say why, see `Rule`."""
-        share = float(np.sqrt(self._left.share(np.array([index]))[0]))
+        """Describe why, see `Rule`."""
+        share = float(np.sqrt(self._variance.share(np.array([index]))[0]))
         words = f"σ {self._relative[index] / self._median:.1f} × the median"
         return words if share > 0.95 else f"{words}, {100 * share:.0f} % of it left after those above"
 
     def take(self, index: int) -> None:
         """Count as computed, see `Rule`."""
-        self._left.take(index)
+        self._variance.take(index)
 
 
 class Diverse:
@@ -163,7 +161,7 @@ class Diverse:
         return np.asarray(self._relative[which] * self._distance(which))
 
     def reason(self, index: int) -> str:
-        """Say why, see `Rule`."""
+        """Describe why, see `Rule`."""
         far = self._distance(np.array([index]))[0] / self._medians[0]
         uncertain = self._relative[index] / self._medians[1]
         return f"{far:.2g} × as far from known and chosen slabs as the median, σ {uncertain:.1f} × the median"
@@ -180,16 +178,22 @@ class Diverse:
 
 
 class Improvement:
-    """Expected improvement of the front, after what was taken is believed to come out as predicted."""
+    """Expected improvement of the front, assuming that what was taken comes out as predicted."""
 
     def __init__(
-        self, mean: Array, sigma: Array, goal: Goal, values: Array, left: Left, least_chance: float = 0.0
+        self,
+        mean: Array,
+        sigma: Array,
+        objective: Objective,
+        values: Array,
+        variance: ConditionalVariance,
+        least_chance: float = 0.0,
     ) -> None:
-        self._mean, self._sigma = goal.upward(mean), goal.sigma(sigma)
-        self._left, self._least_chance = left, least_chance
-        known = goal.upward(values)
+        self._mean, self._sigma = objective.upward(mean), objective.sigma(sigma)
+        self._variance, self._least_chance = variance, least_chance
+        known = objective.upward(values)
         known = known[np.isfinite(known).all(axis=1)]
-        self._reference = goal.reference(known) if len(known) else self._mean.min(axis=0)
+        self._reference = objective.reference(known) if len(known) else self._mean.min(axis=0)
         self._front = front_of(known, self._reference)
         self._any = len(known) > 0
         # of one known value, or none, no share of a gain can be told
@@ -202,7 +206,7 @@ class Improvement:
         return gain if not self._any else np.where(self._chance(which) >= self._least_chance, gain, -np.inf)
 
     def reason(self, index: int) -> str:
-        """Say why, see `Rule`."""
+        """Describe why, see `Rule`."""
         which = np.array([index])
         if not self._any:
             return "no value is known yet that it could beat"
@@ -212,12 +216,12 @@ class Improvement:
 
     def take(self, index: int) -> None:
         """Count as computed, see `Rule`."""
-        self._left.take(index)
+        self._variance.take(index)
         self._any = True
         self._front = front_of(np.vstack([self._front, self._mean[index]]), self._reference)
 
     def _sigma_left(self, which: Indices) -> Array:
-        return np.asarray(self._sigma[which] * np.sqrt(self._left.share(which))[:, None])
+        return np.asarray(self._sigma[which] * np.sqrt(self._variance.share(which))[:, None])
 
     def _chance(self, which: Indices) -> Array:
         return improvement_chance(self._mean[which], self._sigma_left(which), self._front, self._reference)
@@ -241,33 +245,21 @@ _LOOKED_AT = 256
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """What is known of n candidates.
+    """What is known of n candidates."""
 
-    Attributes
-    ----------
-    mean, sigma
-        [n, T], predictions of T targets and their standard deviations, in the targets' units.
-    features
-        [n, D], places of the slabs; near ones are alike. Distances are Euclidean.
-    cost
-        [n], positive, in any unit.
-    """
-
+    # mean, sigma: [n, T], predictions of T targets and their standard deviations, in the targets' units
     mean: Array
     sigma: Array
-    features: Array
-    cost: Array
+    features: Array  # [n, D], places of the slabs; near ones are alike. Distances are Euclidean
+    cost: Array  # [n], positive, in any unit
 
     @classmethod
     def of(
         cls, mean: ArrayLike, sigma: ArrayLike, features: ArrayLike, cost: ArrayLike | None = None
     ) -> Pool:
-        """Take over arrays; one target may come as [n], a cost of one stands for all.
+        """Convert arrays; one target may come as [n], a cost of one stands for all.
 
-        Raises
-        ------
-        InputError
-            If shapes do not fit, a mean, place or cost is no number, or a cost is not positive.
+        Raises InputError if shapes do not fit, a mean, place or cost is no number, or a cost is not positive.
         """
         m, s, x = (np.asarray(a, dtype=np.float64) for a in (mean, sigma, features))
         m, s, x = (a[:, None] if a.ndim == 1 else a for a in (m, s, x))
@@ -285,37 +277,19 @@ class Pool:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What is known of m slabs that were computed.
+    """What is known of m slabs that were computed."""
 
-    Attributes
-    ----------
-    values
-        [m, T], targets in the order of the pool's; NaN where a slab has none.
-    features
-        [k, D], places of computed slabs: any number of them, not necessarily those of `values`.
-    """
-
-    values: Array
-    features: Array
+    values: Array  # [m, T], targets in the order of the pool's; NaN where a slab has none
+    features: Array  # [k, D], places of computed slabs: any number of them, not necessarily those of `values`
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A candidate that was chosen.
+    """A candidate that was chosen."""
 
-    Attributes
-    ----------
-    index
-        Its number in the pool.
-    score
-        What the strategy took it for, when it did; in units of the strategy.
-    reason
-        The same in words.
-    """
-
-    index: int
-    score: float
-    reason: str
+    index: int  # its number in the pool
+    score: float  # what the strategy took it for, when it did; in units of the strategy
+    reason: str  # the same in words
 
 
 def choose(
@@ -326,7 +300,7 @@ def choose(
     seed: int = 0,
     known: Known | None = None,
     scale: Sequence[float] | None = None,
-    goal: Goal | None = None,
+    objective: Objective | None = None,
     length: float | None = None,
     per_cost: bool = False,
     budget: float | None = None,
@@ -336,8 +310,6 @@ def choose(
 
     Parameters
     ----------
-    pool
-        The candidates.
     n
         How many; fewer come back where the pool or the budget is smaller, or the chances are too small.
     strategy
@@ -349,13 +321,13 @@ def choose(
     scale
         T numbers, the spread of each target; uncertainties are added up in units of it. By default the
         standard deviation of the pool's predictions.
-    goal
+    objective
         Of ``improvement``: what is to grow and what to shrink.
     length
         Distance at which a slab tells exp(-1/2) of what there is to know of another. By default a sixth of
         the median distance between candidates, about `ALIKE` on the shared Mg slabs.
     per_cost
-        Divide what is hoped for by the cost.
+        Rank by score per cost.
     budget
         Largest sum of costs; what no longer fits is passed over.
     least_chance
@@ -364,7 +336,7 @@ def choose(
     Raises
     ------
     InputError
-        If the strategy is unknown, lacks a goal, or needs uncertainties where there are none.
+        If the strategy is unknown, lacks an objective, or needs uncertainties where there are none.
     """
     check_strategy(strategy)
     if n < 1:
@@ -379,37 +351,27 @@ def choose(
     nothing = Known(np.zeros((0, pool.mean.shape[1])), np.zeros((0, pool.features.shape[1])))
     rule: Rule
     if strategy == "uncertain":
-        rule = Uncertain(relative, Left(pool.features, length))
+        rule = Uncertain(relative, ConditionalVariance(pool.features, length))
     elif strategy == "diverse":
         rule = Diverse(relative, pool.features, (known or nothing).features)
     else:
-        if goal is None:
-            raise InputError("the strategy improvement needs a goal: what is to grow, what to shrink")
+        if objective is None:
+            raise InputError("the strategy improvement needs an objective: what is to grow, what to shrink")
         values = (known or nothing).values
-        rule = Improvement(pool.mean, pool.sigma, goal, values, Left(pool.features, length), least_chance)
+        rule = Improvement(
+            pool.mean, pool.sigma, objective, values, ConditionalVariance(pool.features, length), least_chance
+        )
     return _greedy(rule, pool.cost, n, per_cost, budget)
 
 
 def check_strategy(name: str) -> None:
-    """Refuse an unknown strategy.
-
-    Raises
-    ------
-    InputError
-        Naming those there are.
-    """
+    """Refuse an unknown strategy; raises InputError."""
     if name not in STRATEGIES:
         raise InputError(f"strategy {name!r} is unknown; there are {', '.join(STRATEGIES)}")
 
 
 def check_sigma(sigma: Array, strategy: str) -> None:
-    """Refuse uncertainties that tell no candidate from another.
-
-    Raises
-    ------
-    InputError
-        If one is missing or negative, or all are equal.
-    """
+    """Refuse uncertainties that are missing, negative or all equal; raises InputError."""
     advice = "train an ensemble (mgsurf train --members 5), or take --strategy random"
     if not (np.isfinite(sigma).all() and (sigma >= 0).all()):
         raise InputError(f"the model tells no uncertainty, which --strategy {strategy} needs; {advice}")

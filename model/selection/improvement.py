@@ -1,6 +1,6 @@
 """Expected improvement of the best values known: of one target, or of the Pareto front of two.
 
-Everything here is to be made large; `Goal` turns what is to be made small around.
+Everything here is to be made large; `Objective` turns what is to be made small around.
 """
 
 from __future__ import annotations
@@ -29,30 +29,15 @@ _NO_WIDTH = 1e-100  # stands for a standard deviation of zero: no overflow, even
 
 
 @dataclass(frozen=True)
-class Goal:
-    """One or two targets and where they are to go.
+class Objective:
+    """One or two targets of the pool, to be maximised or minimised."""
 
-    Attributes
-    ----------
-    columns
-        Numbers of the targets among those of the pool.
-    signs
-        1.0 for what is to grow, -1.0 for what is to shrink.
-    """
-
-    columns: tuple[int, ...]
-    signs: tuple[float, ...]
+    columns: tuple[int, ...]  # numbers of the targets among those of the pool
+    signs: tuple[float, ...]  # 1.0 for what is to grow, -1.0 for what is to shrink
 
     @classmethod
     def of(cls, targets: Sequence[str], maximise: Sequence[str] = (), minimise: Sequence[str] = ()) -> Self:
-        """Name a goal.
-
-        Parameters
-        ----------
-        targets
-            Of the pool, in its order.
-        maximise, minimise
-            One or two of them together.
+        """Make the objective of one or two of the pool's `targets`.
 
         Raises
         ------
@@ -65,18 +50,18 @@ class Goal:
                 raise InputError(f"the model does not predict {name!r}; it predicts {', '.join(targets)}")
         if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
             raise InputError(
-                "a goal is one target or two different ones, such as --maximise work_function "
+                "an objective is one target or two different ones, such as --maximise work_function "
                 f"--minimise surface_energy; found {', '.join(names) or 'none'}"
             )
         signs = [1.0] * len(maximise) + [-1.0] * len(minimise)
         return cls(tuple(targets.index(name) for name in names), tuple(signs))
 
     def upward(self, values: Array) -> Array:
-        """Return the goal's targets [n, 1 or 2] so that more is better, of values [n, T]."""
+        """Return the objective's targets [n, 1 or 2] so that more is better, of values [n, T]."""
         return np.asarray(values[:, list(self.columns)] * np.array(self.signs))
 
     def sigma(self, sigma: Array) -> Array:
-        """Return the standard deviations of the goal's targets."""
+        """Return the standard deviations of the objective's targets."""
         return np.asarray(sigma[:, list(self.columns)])
 
     def reference(self, points: Array) -> Array:
@@ -110,15 +95,7 @@ def front_of(points: Array, reference: Array) -> Array:
 
 
 def hypervolume(front: Array, reference: Array) -> float:
-    """Return the length or area between a front and the reference point.
-
-    Parameters
-    ----------
-    front
-        As `front_of` returns it.
-    reference
-        [1 or 2].
-    """
+    """Return the length or area between a front (see `front_of`) and the reference point [1 or 2]."""
     if not len(front):
         return 0.0
     if front.shape[1] == 1:

@@ -1,4 +1,4 @@
-"""Acquisition replayed on slabs whose labels are known: what each strategy would have computed and learned.
+"""Acquisition replayed on slabs whose labels are known, to compare strategies.
 
 The compounds of the hold-out (`model.data.splits`) are never revealed. Of the other slabs, the pool, a start
 set is; then, round by round, a network is trained on what is revealed, judged on the hold-out, and a strategy
@@ -6,11 +6,7 @@ chooses the batch that is revealed next. Everything follows from the seed: strat
 start.
 
 A folder holds ``STRATEGY/seed-N/round-K.json``, one per finished round and written last, and the models that
-the next rounds need. What is there is never done again.
-
-What replays of acquisition add up to: error against slabs revealed, and slabs that a strategy saves.
-
-The learning in one round of a simulation: train on what is revealed, judge, choose what comes next.
+the next rounds need; finished rounds are read.
 """
 
 from __future__ import annotations
@@ -27,9 +23,8 @@ import numpy as np
 import torch
 
 from model.evaluation.metrics import labels
-from model.graphs.element_features import FEATURES
 from model.selection.acquisition import Known, Pool, choose
-from model.selection.simulation_plan import Stage, front_share, goal_of, parts, start_set, world_of
+from model.selection.simulation_plan import Stage, front_share, objective_of, parts, start_set, world_of
 from model.training.ablation import Step
 from model.training.checked_json import read_json, write_json
 from model.training.ensemble import load_ensemble, save_ensemble, train_ensemble
@@ -101,8 +96,6 @@ def savings(rounds: Sequence[Round], reference: float) -> list[dict[str, Any]]:
 
     Parameters
     ----------
-    rounds
-        As `model.selection.simulation.simulate` returns them.
     reference
         Slabs at which random sets the mark; its curve is interpolated there.
 
@@ -138,20 +131,7 @@ def savings(rounds: Sequence[Round], reference: float) -> list[dict[str, Any]]:
 
 
 def reached(points: Sequence[tuple[float, float]], mark: float) -> float | None:
-    """Return from where on a curve stays at or below a mark, between points along straight lines.
-
-    Parameters
-    ----------
-    points
-        (slabs, error), ascending in slabs.
-    mark
-        An error.
-
-    Returns
-    -------
-    float or None
-        None if the last point lies above.
-    """
+    """Return from where on a curve (slabs, error) stays at or below a mark, interpolated; None: never."""
     tolerance = 1e-12 * abs(mark)  # a curve that sets the mark reaches it
     if not points or points[-1][1] > mark + tolerance:
         return None
@@ -227,14 +207,10 @@ def train_on_revealed(
     return train_ensemble(
         world.dataset,
         split,
-        world.preset.network,
-        replace(config, epochs=epochs),
-        torch.from_numpy(FEATURES[world.preset.features]().table),
-        world.preset.graph,
+        replace(world.preset, training=replace(config, epochs=epochs)),
         members=world.plan.members,
         progress=on_epoch,
         starts=starts,
-        trees=world.preset.trees,
     )
 
 
@@ -246,7 +222,7 @@ def choose_next(
     strategy: str,
     stage: Stage,
 ) -> list[int]:
-    """Let a strategy choose the slabs that are revealed next, best first, among the hidden ones."""
+    """Choose the hidden slabs that a strategy reveals next, best first."""
     graphs = [world.dataset[i].graph for i in hidden]
     predicted, targets = ensemble.predict(graphs), world.targets
     known_graphs = [world.dataset[i].graph for i in revealed]
@@ -262,7 +238,7 @@ def choose_next(
         seed=1000 * stage.seed + stage.number,
         known=Known(values, _places(ensemble, known_graphs)),
         scale=ensemble.members[0].scaler.std,
-        goal=goal_of(targets),
+        objective=objective_of(targets),
     )
     return [hidden[pick.index] for pick in picks]
 
@@ -307,12 +283,6 @@ def simulate(
 
     Parameters
     ----------
-    datasets
-        The labelled slabs.
-    plan
-        What is replayed.
-    folder
-        Made if it does not exist.
     progress
         Called before each round and after each of its epochs.
 
@@ -459,13 +429,7 @@ def _model_before(own: Path, folder: Path, stage: Stage) -> Ensemble:
 
 
 def _read(path: Path, key: str) -> dict[str, Any] | None:
-    """Return a finished round.
-
-    Raises
-    ------
-    InputError
-        If it is of another simulation, or damaged.
-    """
+    """Return a finished round; raises InputError if it is of another simulation, or damaged."""
     try:
         content = read_json(path, "delete it, and the round is done again")
     except FileNotFoundError:

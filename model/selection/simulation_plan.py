@@ -1,9 +1,9 @@
-"""What a simulation replays: its plan, the slabs that may be revealed, and those that are held out."""
+"""Plan of a simulation, the slabs that may be revealed, and those that are held out."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,9 @@ import numpy as np
 from model.data.splits import Split, draw, fixed_split
 from model.evaluation.metrics import labels
 from model.selection.acquisition import STRATEGIES, check_strategy
-from model.selection.improvement import Goal, front_of, hypervolume
+from model.selection.improvement import Objective, front_of, hypervolume
 from model.training.presets import find_preset
-from model.training.runs import data_key, heads_of, labelled
+from model.training.runs import data_key, labelled_data
 from stores.errors import InputError
 from stores.records import content_hash
 
@@ -35,36 +35,21 @@ VALIDATION = 0.15
 
 @dataclass(frozen=True)
 class SimulationPlan:
-    """What is replayed.
+    """What is replayed."""
 
-    Attributes
-    ----------
-    strategies
-        Of `model.selection.acquisition.STRATEGIES`.
-    seeds
-        One replay of every strategy each.
-    start, batch
-        Slabs revealed before the first training, and after each.
-    rounds
-        Batches; None: as many as `until` needs.
-    until
-        Share of the pool that is revealed in the end, and at which random sets the mark for the others.
-    preset, epochs, members
-        Of each training.
-    warm
-        Begin each training with the weights of the round before.
-    """
-
-    strategies: tuple[str, ...] = STRATEGIES
-    seeds: tuple[int, ...] = (0, 1, 2)
+    strategies: tuple[str, ...] = STRATEGIES  # of `model.selection.acquisition.STRATEGIES`
+    seeds: tuple[int, ...] = (0, 1, 2)  # one replay of every strategy each
+    # start, batch: slabs revealed before the first training, and after each
     start: int = 100
     batch: int = 100
-    rounds: int | None = None
+    rounds: int | None = None  # batches; None: as many as `until` needs
+    # share of the pool that is revealed in the end, and at which random sets the mark for the others
     until: float = 0.5
+    # preset, epochs, members: of each training
     preset: str = "best"
     epochs: int = 20
     members: int = 1
-    warm: bool = True
+    warm: bool = True  # begin each training with the weights of the round before
 
     def __post_init__(self) -> None:
         """Refuse what cannot be replayed."""
@@ -74,13 +59,7 @@ class SimulationPlan:
             raise InputError(f"--until {self.until:g}: must be above 0 and at most 1, a share of the pool")
 
     def sizes(self, pool: int) -> list[int]:
-        """Return how many slabs are revealed in each round; the last reaches the share that is asked for.
-
-        Raises
-        ------
-        InputError
-            If the pool is too small.
-        """
+        """Return the slabs revealed in each round, to the share `until`; InputError if too few."""
         if self.start >= pool:
             raise InputError(f"--start {self.start}: the pool has {pool} slabs; begin with fewer")
         rounds = self.rounds
@@ -89,7 +68,7 @@ class SimulationPlan:
         return list(dict.fromkeys(min(self.start + k * self.batch, pool) for k in range(rounds + 1)))
 
     def training(self) -> dict[str, Any]:
-        """Return what decides the numbers of a round; a longer simulation goes on from a shorter one."""
+        """Return what decides the numbers of a round; a longer simulation continues a shorter one."""
         values = asdict(self)
         for name in ("strategies", "seeds", "rounds", "until"):
             del values[name]
@@ -98,7 +77,7 @@ class SimulationPlan:
 
 @dataclass(frozen=True)
 class Stage:
-    """Which round of which replay; for progress."""
+    """A round of a replay, for progress."""
 
     strategy: str
     seed: int
@@ -107,7 +86,7 @@ class Stage:
     members: int
 
     def label(self) -> str:
-        """Name it for people."""
+        """Name for people."""
         return f"{self.strategy}, seed {self.seed}, {self.slabs} slabs"
 
 
@@ -142,22 +121,12 @@ class World:
 
 
 def world_of(datasets: Datasets, plan: SimulationPlan) -> World:
-    """Divide the labelled slabs into the pool and the hold-out.
-
-    Raises
-    ------
-    InputError
-        If no compound with labels of every target is held out.
-    """
-    preset = find_preset(plan.preset)
-    found = datasets(preset.graph, preset.network.targets)
-    heads = heads_of(found, preset.network.targets)
-    preset = replace(preset, network=replace(preset.network, targets=heads))
-    dataset = labelled(found, heads)
+    """Divide the labelled slabs into pool and hold-out; InputError if a target has no held-out label."""
+    preset, dataset = labelled_data(datasets, find_preset(plan.preset))
     split = fixed_split(dataset)
     if not split.test:
         raise InputError("none of the compounds falls into the hold-out; add slabs of more compounds")
-    for name in heads:
+    for name in preset.network.targets:
         if np.isnan(labels(dataset.subset(split.test), name)).all():
             raise InputError(f"no slab of the {len(split.test)} held out has a label of {name}; add data")
     key = content_hash([FORMAT, data_key(dataset), plan.training()])[:32]
@@ -180,26 +149,26 @@ def parts(world: World, revealed: Sequence[int], seed: int) -> Split:
     return Split("simulation", seed, train, val, ())
 
 
-def goal_of(targets: tuple[str, ...]) -> Goal | None:
-    """Return the goal of expected improvement, None without both of its targets."""
+def objective_of(targets: tuple[str, ...]) -> Objective | None:
+    """Return the objective of expected improvement, None without both of its targets."""
     if "surface_energy" in targets and "work_function" in targets:
-        return Goal.of(targets, maximise=["work_function"], minimise=["surface_energy"])
+        return Objective.of(targets, maximise=["work_function"], minimise=["surface_energy"])
     return None
 
 
 def front_share(world: World, revealed: Sequence[int]) -> float | None:
     """Return how much of the pool's Pareto front the revealed slabs span: high work function, low energy."""
-    if (goal := goal_of(world.targets)) is None:
+    if (objective := objective_of(world.targets)) is None:
         return None
 
     def points(indices: Sequence[int]) -> NDArray[np.float64]:
         part = world.dataset.subset(indices)
-        values = goal.upward(np.stack([labels(part, name) for name in world.targets], axis=1))
+        values = objective.upward(np.stack([labels(part, name) for name in world.targets], axis=1))
         return values[np.isfinite(values).all(axis=1)]
 
     everything = points(world.pool)
     if not len(everything):
         return None
-    reference = goal.reference(everything)
+    reference = objective.reference(everything)
     whole = hypervolume(front_of(everything, reference), reference)
     return hypervolume(front_of(points(revealed), reference), reference) / whole if whole > 0 else None

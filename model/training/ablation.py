@@ -1,12 +1,9 @@
-"""Many trainings side by side: Table 1 of Shi et al. over several seeds, folds and training-set sizes.
-
-Finished runs as a flat table: one row for each run and target, for pandas.
-"""
+"""Many trainings side by side: Table 1 of Shi et al. over several seeds, folds and training-set sizes."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -21,8 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model.evaluation.metrics import Interval
-    from model.training.pretrained import Transfer
-    from model.training.runs import Datasets
+    from model.training.runs import Datasets, Transfer
     from model.training.train import Progress
 
 
@@ -48,55 +44,30 @@ REFERENCE = "sem-cgcnn"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is run: every preset with every seed, fold and training-set size.
+    """Runs with every preset, seed, fold, training-set size and start; what they share is in `settings`."""
 
-    Attributes
-    ----------
-    presets, seeds
-        At least one each.
-    split, epochs, members
-        See `RunSettings`.
-    folds
-        Cross-validation with so many folds; 0: none.
-    fractions
-        Shares of the training part.
-    params
-        See `RunSettings`.
-    transfers
-        How each run begins: None from scratch, else from a pre-trained model.
-    twins
-        See `RunSettings`.
-    """
-
+    # presets, seeds: at least one each
     presets: tuple[str, ...] = (*TABLE_1, "best")
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    split: str = "random"
-    epochs: int | None = None
-    members: int = 1
-    folds: int = 0
-    fractions: tuple[float, ...] = (1.0,)
-    params: Mapping[str, Any] = field(default_factory=dict)
+    fractions: tuple[float, ...] = (1.0,)  # shares of the training part
+    # how each run begins: None from scratch, else from a pre-trained model
     transfers: tuple[Transfer | None, ...] = (None,)
-    twins: str = ""
+    # of all runs; preset, seed, fold, fraction and transfer are replaced
+    settings: RunSettings = field(default_factory=lambda: RunSettings(REFERENCE))
 
     def runs(self) -> list[RunSettings]:
         """List the runs: all presets with the first seed first, so that a first table comes early."""
         return [
-            RunSettings(
-                preset,
-                self.split,
-                seed,
-                self.epochs,
-                self.members,
-                train_fraction=fraction,
-                folds=self.folds,
+            replace(
+                self.settings,
+                preset=preset,
+                seed=seed,
                 fold=fold,
-                params=dict(self.params),
+                train_fraction=fraction,
                 transfer=transfer,
-                twins=self.twins,
             )
             for seed in self.seeds
-            for fold in range(max(self.folds, 1))
+            for fold in range(max(self.settings.folds, 1))
             for fraction in self.fractions
             for preset in self.presets
             for transfer in self.transfers
@@ -104,7 +75,7 @@ class Plan:
 
 
 class Run(Protocol):
-    """What a progress bar asks of a run."""
+    """A training or a replay of acquisition, for progress."""
 
     @property
     def members(self) -> int:
@@ -112,13 +83,13 @@ class Run(Protocol):
         ...
 
     def label(self) -> str:
-        """Name it for people."""
+        """Name for people."""
         ...
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a progress callback is told: which run of how many, and, while it trains, where it is."""
+    """Argument of a progress callback: which run of how many, and, while it trains, its last epoch."""
 
     number: int
     total: int
@@ -133,23 +104,10 @@ def ablate(
     folder: Path,
     progress: Callable[[Step], None] | None = None,
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Run a plan; finished runs of the folder are read, unfinished ones go on.
+    """Run a plan; finished runs of the folder are read, unfinished ones are resumed.
 
-    Parameters
-    ----------
-    datasets
-        The labelled slabs.
-    plan
-        What is run.
-    folder
-        One run folder each below it.
-    progress
-        Called before each run and after each epoch.
-
-    Returns
-    -------
-    results, problems
-        What each finished run wrote; and what went wrong with the others, one line each.
+    `progress` is called before each run and after each epoch. Returns the content of each run's ``run.json``,
+    and a line for each run that failed.
     """
     tell = progress or (lambda _: None)
     results, problems = [], []
@@ -198,11 +156,6 @@ def folder_name(settings: RunSettings) -> str:
 
 def table(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Summarise runs: one row for each preset and training-set size, mean and spread over seeds.
-
-    Parameters
-    ----------
-    results
-        As `ablate` returns them.
 
     Returns
     -------
@@ -413,18 +366,11 @@ COLUMNS = (
 
 
 def flat_rows(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """List what each run found on each target.
+    """List the result of each run for each target, for pandas.
 
-    Parameters
-    ----------
-    results
-        As `model.training.ablation.ablate` returns them.
-
-    Returns
-    -------
-    list of dict
-        With the keys `COLUMNS`: what was run (``data`` tells the labelled slabs apart), then the figures of
-        the test part in the target's own unit (eV/Å² or eV) and the training time in s.
+    The keys are `COLUMNS`: settings (``data`` distinguishes labelled slabs), then the figures of the test
+    set in
+    the target's own unit (eV/Å² or eV) and the training time in s.
     """
     return [_row_of_run(run, target) for run in results for target in run["targets"]]
 

@@ -25,33 +25,15 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write an object with its checksum in one step.
-
-    Parameters
-    ----------
-    path
-        The file.
-    content
-        Values that JSON can hold; its `CHECKSUM`, if it has one, is replaced.
-    """
+    """Write an object of values that JSON can hold with its checksum in one step."""
     plain = json.loads(json.dumps({name: value for name, value in content.items() if name != CHECKSUM}))
     write_text(path, json.dumps({**plain, CHECKSUM: _checksum(plain)}, indent=1) + "\n")
 
 
 def read_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
-    """Read an object; files of older versions, without a checksum, are read as they are.
+    """Read an object without its checksum; files of older versions, which have none, are read as they are.
 
-    Parameters
-    ----------
-    path
-        The file.
-    remedy
-        Ends the message about a damaged file.
-
-    Returns
-    -------
-    dict
-        The content without its checksum.
+    `remedy` ends the message about a damaged file.
 
     Raises
     ------

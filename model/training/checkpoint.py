@@ -1,15 +1,14 @@
-"""Trained models in files: configuration as JSON, numbers as tensors, no pickled code.
-
-Targets to mean zero and standard deviation one, and back.
-
-A trained network with all that a prediction needs.
-"""
+"""Trained networks and their files: configuration as JSON, numbers as tensors, no pickled code."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass, fields
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -18,13 +17,12 @@ import torch
 from model.graphs.batch import PackedGraphs
 from model.graphs.graph import GraphSettings
 from model.network.network import NetworkConfig, SurfaceNetwork
-from model.training.run_folder import version_of
 from model.training.tensor_files import read_tensors, write_tensors
+from stores import cgcnn_elements
 from stores.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -34,27 +32,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scaler:
-    """Mean and standard deviation of each target on the training set, in the target's unit.
+    """Mean and standard deviation of each target on the training set, in the target's unit."""
 
-    Attributes
-    ----------
-    mean, std
-        T numbers in the order of the network's targets.
-    """
-
+    # mean, std: T numbers in the order of the network's targets
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     @classmethod
     def fit(cls, values: torch.Tensor, names: Sequence[str]) -> Self:
-        """Take mean and standard deviation of the labels there are.
-
-        Parameters
-        ----------
-        values
-            [n, T] float64, NaN where there is no label.
-        names
-            Of the targets, for the error message.
+        """Take mean and deviation of the labels `values` [n, T] float64, NaN where there is no label.
 
         Raises
         ------
@@ -100,33 +86,16 @@ def target_matrix(dataset: Dataset, names: Sequence[str]) -> torch.Tensor:
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """Network, scaler and provenance.
+    """A trained network with all that a prediction needs, and its provenance."""
 
-    Attributes
-    ----------
-    network
-        With the weights that were best on validation, in evaluation mode, on the processor.
-    scaler
-        Of the targets, from the training set.
-    graph_settings
-        With which graphs must be built.
-    training
-        Settings of the training, split and its seed.
-    training_hash
-        Of the training set: graphs and labels.
-    training_elements
-        Symbols that occur in the training set.
-    history
-        One line per epoch, see `model.training.run_folder.Epoch`.
-    """
-
+    # with the weights that were best on validation, in evaluation mode, on the processor
     network: SurfaceNetwork
-    scaler: Scaler
-    graph_settings: GraphSettings
-    training: dict[str, Any]
-    training_hash: str
-    training_elements: tuple[str, ...]
-    history: tuple[dict[str, Any], ...]
+    scaler: Scaler  # of the targets, from the training set
+    graph_settings: GraphSettings  # with which graphs must be built
+    training: dict[str, Any]  # settings of the training, split and its seed
+    training_hash: str  # of the training set: graphs and labels
+    training_elements: tuple[str, ...]  # symbols that occur in the training set
+    history: tuple[dict[str, Any], ...]  # one line per epoch, see `model.training.train.Epoch`
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -134,18 +103,7 @@ class TrainedModel:
         return self.network.config.targets
 
     def predict(self, graphs: Sequence[SlabGraph]) -> dict[str, NDArray[np.float64]]:
-        """Predict every target of slabs.
-
-        Parameters
-        ----------
-        graphs
-            Built with `graph_settings`.
-
-        Returns
-        -------
-        dict
-            [n] by target, in its unit.
-        """
+        """Predict targets from graphs built with `graph_settings`: [n] by target, in its unit."""
         if not graphs:
             standardised = torch.zeros(0, len(self.targets))
         else:
@@ -199,14 +157,7 @@ def save_model(model: TrainedModel, path: Path) -> None:
 
 
 def load_model(path: Path, sha256: str | None = None) -> TrainedModel:
-    """Read a trained model.
-
-    Parameters
-    ----------
-    path
-        The file.
-    sha256
-        That it must have, see `model.training.tensor_files.read_tensors`.
+    """Read a trained model; `sha256`: see `model.training.tensor_files.read_tensors`.
 
     Raises
     ------
@@ -243,13 +194,7 @@ def load_model(path: Path, sha256: str | None = None) -> TrainedModel:
 
 
 def _check_sizes(config: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
-    """Refuse sizes that no weight has, before a network of that size is made: it could take any memory.
-
-    Raises
-    ------
-    ValueError
-        Naming the setting.
-    """
+    """Refuse sizes that no weight has, before a network of that size is made: it could take any memory."""
     largest = max(len(weights), *(size for value in weights.values() for size in value.shape))
     for name, value in config.items():
         if isinstance(value, int) and value > largest:
@@ -264,7 +209,7 @@ def _scaler(values: dict[str, list[float]], targets: int) -> Scaler:
 
 
 def _tuples(values: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Give fields that JSON turned into lists their type back."""
+    """Convert fields that JSON turned into lists back to tuples."""
     return {name: tuple(value) if name in names else value for name, value in values.items()}
 
 
@@ -287,3 +232,34 @@ def _known(values: dict[str, Any]) -> dict[str, Any]:
         if not 0 <= value < math.inf:
             raise ValueError(f"graph setting {name} {value!r}")
     return values
+
+
+RUN_LIBRARIES = ("torch", "numpy", "scipy", "pymatgen")
+"""Those whose version may change the weights that a training ends with."""
+
+
+@cache
+def code_version() -> str:
+    """Return the version of mgsurf and a hash of the model's source text, such as ``0.3.0+3fa94c1d``.
+
+    The version alone would not tell two states of a working copy apart.
+    """
+    digest = hashlib.sha256()
+    for file in (*sorted(Path(__file__).parents[1].rglob("*.py")), Path(cgcnn_elements.__file__)):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return f"{version_of('mgsurf')}+{digest.hexdigest()[:8]}"
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of `RUN_LIBRARIES` and of Python."""
+    import platform
+
+    return {"python": platform.python_version(), **{name: version_of(name) for name in RUN_LIBRARIES}}
+
+
+def version_of(name: str) -> str:
+    """Return the version of an installed package, or that it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

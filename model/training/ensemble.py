@@ -1,9 +1,9 @@
-"""Several networks of one kind as one predictor, with standard deviations that can be trusted.
+"""Several networks of one kind as one predictor, with calibrated standard deviations.
 
 A folder holds it: ``manifest.json`` (calibration, checksums of all files and of itself), ``member-0.pt``,
 ``member-1.pt``, ... (`model.training.checkpoint`), ``map.pt`` (where the training slabs lie in the first
-member's embedding) and, where the preset has them, trees and a Gaussian process beside the networks,
-``trees.pt`` (`model.baselines.blend`). One member is an ensemble too; its uncertainty rests on the distance
+member's embedding) and, where the preset has them, ``trees.pt`` (trees and a Gaussian process,
+`model.baselines.blend`). One member is an ensemble too; its uncertainty rests on the distance
 from the training slabs and on the trees.
 """
 
@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from model.baselines.blend import Companion
+from model.baselines.blend import DescriptorModels
 from model.baselines.descriptors import describe_slabs
-from model.baselines.extra_trees import check_can_grow
+from model.baselines.extra_trees import check_can_fit
 from model.evaluation.calibration import Calibration, calibrate, fold_numbers
 from model.evaluation.familiarity import TrainingMap
 from model.evaluation.metrics import Predictions, labels
 from model.graphs.batch import PackedGraphs
+from model.network.convolution import repeatable
 from model.network.network import head_key
 from model.training.checked_json import REMEDY, read_json, write_json
 from model.training.checkpoint import load_model, save_model
 from model.training.tensor_files import file_checksum, read_tensors, write_tensors
-from model.training.threads import repeatable
 from model.training.train import train
 from stores.errors import InputError
 
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from model.data.dataset import Dataset
     from model.data.splits import Split
     from model.graphs.graph import GraphSettings, SlabGraph
-    from model.network.network import NetworkConfig
     from model.training.checkpoint import TrainedModel
-    from model.training.train import Progress, TrainingConfig
+    from model.training.presets import Preset
+    from model.training.train import Progress
     from model.training.transfer import Start
 
 FORMAT = "mgsurf ensemble 1"
@@ -70,7 +70,7 @@ class Ensemble:
         In the embedding of the first member.
     elements
         Symbols that occur in the training set.
-    companion
+    descriptor_models
         Trees and Gaussian process beside the members, if any.
     """
 
@@ -78,7 +78,7 @@ class Ensemble:
     calibration: dict[str, Calibration]
     training_map: TrainingMap
     elements: tuple[str, ...]
-    companion: Companion | None = None
+    descriptor_models: DescriptorModels | None = None
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -91,20 +91,14 @@ class Ensemble:
         return self.members[0].graph_settings
 
     def predict(self, graphs: Sequence[SlabGraph]) -> Predictions:
-        """Predict every target with its standard deviation.
-
-        Parameters
-        ----------
-        graphs
-            Built with `graph_settings`.
-        """
+        """Predict every target with its standard deviation, of graphs built with `graph_settings`."""
         return self.predict_placed(graphs)[0]
 
     def predict_placed(self, graphs: Sequence[SlabGraph]) -> tuple[Predictions, NDArray[np.float64]]:
         """Predict as `predict` does; also return where the slabs lie, see `TrainingMap.place`."""
         found = _outputs(self.members, graphs)
         distance = self.training_map.distance(found.embedding)
-        mean, disagreement = _together(found, self.companion, graphs)
+        mean, disagreement = _together(found, self.descriptor_models, graphs)
         sigma = {
             name: self.calibration[name].sigma(_spread(values), distance, disagreement.get(name))
             for name, values in found.each.items()
@@ -116,24 +110,22 @@ class Ensemble:
 def train_ensemble(
     dataset: Dataset,
     split: Split,
-    network_config: NetworkConfig,
-    config: TrainingConfig,
-    elements: torch.Tensor,
-    graph_settings: GraphSettings,
+    preset: Preset,
     *,
     members: int = 1,
     bagging: bool = False,
     folder: Path | None = None,
     progress: Callable[[int, Progress], None] | None = None,
     starts: Sequence[Start] = (),
-    trees: int = 0,
 ) -> Ensemble:
-    """Train members that differ by their seed and calibrate them on the validation part.
+    """Train members that differ by their seed and calibrate them on the validation set.
 
     Parameters
     ----------
-    dataset, split, network_config, config, elements, graph_settings
+    dataset, split
         See `model.training.train.train`.
+    preset
+        Of the members, and of trees and Gaussian process beside them, fitted on the whole training set.
     members
         How many.
     bagging
@@ -144,15 +136,12 @@ def train_ensemble(
         Called with the number of the member after each of its epochs.
     starts
         Pre-trained models that the members begin with, in turn; none: from scratch.
-    trees
-        Of the forest beside the members, which is grown with a Gaussian process on the whole training part;
-        0: neither.
     """
-    if trees:
-        check_can_grow()
+    if preset.trees:
+        check_can_fit()
     trained = []
     for k in range(members):
-        seed = config.seed + SEED_STEP * k
+        seed = preset.training.seed + SEED_STEP * k
 
         def tell(line: Progress, k: int = k) -> None:
             if progress is not None:
@@ -162,16 +151,13 @@ def train_ensemble(
             train(
                 dataset,
                 bagged(dataset, split, seed) if bagging else split,
-                network_config,
-                replace(config, seed=seed),
-                elements,
-                graph_settings,
+                replace(preset, training=replace(preset.training, seed=seed)),
                 folder=None if folder is None else folder / f"member-{k}",
                 progress=tell,
                 start=starts[k % len(starts)] if starts else None,
             )
         )
-    return assemble(trained, dataset, split, trees, config.seed)
+    return assemble(trained, dataset, split, preset.trees, preset.training.seed)
 
 
 def bagged(dataset: Dataset, split: Split, seed: int) -> Split:
@@ -189,19 +175,10 @@ def bagged(dataset: Dataset, split: Split, seed: int) -> Split:
 def assemble(
     members: Sequence[TrainedModel], dataset: Dataset, split: Split, trees: int = 0, seed: int = 0
 ) -> Ensemble:
-    """Give trained members what stands beside them; calibrate all on the validation part of their split.
+    """Fit what stands beside trained members; calibrate all on the validation set of their split.
 
-    The shares of a companion are chosen on the same slabs; the calibration is cross-fitted, see
-    `model.evaluation.calibration`.
-
-    Parameters
-    ----------
-    members
-        At least one.
-    dataset, split
-        What they were trained with.
-    trees, seed
-        See `Companion.grow`; 0 trees: no companion.
+    The blend weights are fitted on the same slabs; the calibration is cross-fitted, see
+    `model.evaluation.calibration`. Trees and seed: see `DescriptorModels.fit`; 0 trees: none.
 
     Raises
     ------
@@ -219,11 +196,13 @@ def assemble(
     distance = training_map.distance(validation.embedding)
     true = {name: labels(val_part, name) for name in validation.each}
     folds = _calibration_folds(val_part)
-    companion: Companion | None = None
+    descriptor_models: DescriptorModels | None = None
     held_out: dict[str, NDArray[np.float64]] = {}
     if trees:
-        companion, held_out = Companion.grow(train_part, val_part, validation.mean(), trees, seed, folds)
-    mean, disagreement = _together(validation, companion, graphs)
+        descriptor_models, held_out = DescriptorModels.fit(
+            train_part, val_part, validation.mean(), trees, seed, folds
+        )
+    mean, disagreement = _together(validation, descriptor_models, graphs)
     calibration = {
         name: calibrate(
             mean[name] - true[name],
@@ -236,7 +215,7 @@ def assemble(
         for name, values in validation.each.items()
     }
     elements = tuple(sorted({element for entry in train_part for element in entry.elements}))
-    return Ensemble(tuple(members), calibration, training_map, elements, companion)
+    return Ensemble(tuple(members), calibration, training_map, elements, descriptor_models)
 
 
 def _calibration_folds(val_part: Dataset) -> NDArray[np.intp]:
@@ -255,9 +234,9 @@ def save_ensemble(ensemble: Ensemble, folder: Path) -> None:
     for name, member in zip(members, ensemble.members, strict=True):
         save_model(member, folder / name)
     write_tensors(folder / MAP, ensemble.training_map.state())
-    if ensemble.companion is not None:
-        write_tensors(folder / TREES, ensemble.companion.state())
-    trees = TREES if ensemble.companion is not None else None
+    if ensemble.descriptor_models is not None:
+        write_tensors(folder / TREES, ensemble.descriptor_models.state())
+    trees = TREES if ensemble.descriptor_models is not None else None
     manifest = {
         "format": FORMAT,
         "members": members,
@@ -271,13 +250,9 @@ def save_ensemble(ensemble: Ensemble, folder: Path) -> None:
 
 
 def load_ensemble(folder: Path) -> Ensemble:
-    """Read an ensemble.
+    """Read an ensemble from the folder of `save_ensemble`, or one that holds it as ``model/``.
 
-    Parameters
-    ----------
-    folder
-        As `save_ensemble` wrote it, or a folder that holds it as ``model/``. One of an older version, whose
-        manifest has no checksums, is read as well.
+    One of an older version, whose manifest has no checksums, is read as well.
 
     Raises
     ------
@@ -313,10 +288,10 @@ def load_ensemble(folder: Path) -> Ensemble:
         training_map = TrainingMap.from_state(state, members[0].network.config.hidden)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"{place / MAP}: is damaged ({error}); {REMEDY}") from error
-    companion = None
+    descriptor_models = None
     if TREES in names:
-        companion = _read_trees(place / TREES, sha256[TREES], members[0].targets)
-    return Ensemble(tuple(members), calibration, training_map, elements, companion)
+        descriptor_models = _read_trees(place / TREES, sha256[TREES], members[0].targets)
+    return Ensemble(tuple(members), calibration, training_map, elements, descriptor_models)
 
 
 def manifest_of(folder: Path) -> Path | None:
@@ -325,12 +300,9 @@ def manifest_of(folder: Path) -> Path | None:
 
 
 def file_names(manifest: dict[str, Any]) -> list[str]:
-    """Return the names of the files, the manifest apart, that an ensemble is read from.
+    """Return the names of an ensemble's files, the manifest apart.
 
-    Raises
-    ------
-    KeyError, TypeError, ValueError
-        If the manifest is damaged.
+    Raises KeyError, TypeError or ValueError if the manifest is damaged.
     """
     members = manifest["members"]
     if not isinstance(members, list) or members != [f"member-{k}.pt" for k in range(len(members))]:
@@ -342,31 +314,23 @@ def _files(members: Sequence[str], trees: bool) -> list[str]:
     return [*members, MAP, *([TREES] if trees else [])]
 
 
-def _read_trees(path: Path, sha256: str | None, targets: Sequence[str]) -> Companion:
+def _read_trees(path: Path, sha256: str | None, targets: Sequence[str]) -> DescriptorModels:
     state = read_tensors(path, sha256=sha256)
     try:
-        companion = Companion.from_state(state)
-        if not set(companion.forests) <= set(targets):
+        descriptor_models = DescriptorModels.from_state(state)
+        if not set(descriptor_models.forests) <= set(targets):
             raise InputError("its trees and process are of other targets")
     except InputError as error:
         raise InputError(f"{path}: {error}; {REMEDY}") from error
-    return companion
+    return descriptor_models
 
 
 @dataclass(frozen=True, eq=False)
 class _Outputs:
-    """What members say of n slabs.
+    """Predictions of members for n slabs."""
 
-    Attributes
-    ----------
-    each
-        [members, n] by target.
-    embedding
-        [n, H], of the first member.
-    """
-
-    each: dict[str, NDArray[np.float64]]
-    embedding: torch.Tensor
+    each: dict[str, NDArray[np.float64]]  # [members, n] by target
+    embedding: torch.Tensor  # [n, H], of the first member
 
     def mean(self) -> dict[str, NDArray[np.float64]]:
         """Mean over the members: [n] by target."""
@@ -374,12 +338,12 @@ class _Outputs:
 
 
 def _together(
-    found: _Outputs, companion: Companion | None, graphs: Sequence[SlabGraph]
+    found: _Outputs, descriptor_models: DescriptorModels | None, graphs: Sequence[SlabGraph]
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
-    """Mean of members and companion, and how much its trees disagree: [n] by target each."""
-    if companion is None or not graphs:
+    """Mean of members and descriptor models, and how much its trees disagree: [n] by target each."""
+    if descriptor_models is None or not graphs:
         return found.mean(), {}
-    return companion.predict(found.mean(), describe_slabs(graphs))
+    return descriptor_models.predict(found.mean(), describe_slabs(graphs))
 
 
 def _outputs(members: Sequence[TrainedModel], graphs: Sequence[SlabGraph]) -> _Outputs:

@@ -1,10 +1,8 @@
-"""How the losses of several targets are balanced: one small class each.
+"""Balancing of the losses of several targets, one small class each, and weights of rare labels.
 
 A balancer gets the losses of the targets that have labels in the batch, does the backward pass and leaves the
 gradient in the parameters. A target without labels in a batch is skipped: neither its weight nor anything
 that is divided by its gradient is touched.
-
-Label distribution smoothing: rare labels count more (Yang et al., ICML 2021, arXiv:2102.09554).
 """
 
 from __future__ import annotations
@@ -23,20 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BalanceConfig:
-    """Which balancer, and its settings.
+    """Which balancer, and its settings."""
 
-    Attributes
-    ----------
-    name
-        A key of `BALANCERS`.
-    weights
-        Of "fixed", one per target in the order of the network's.
-    alpha, learning_rate
-        Of "gradnorm".
-    """
-
-    name: str = "equal"
-    weights: tuple[float, ...] = ()
+    name: str = "equal"  # A key of `BALANCERS`
+    weights: tuple[float, ...] = ()  # of "fixed", one per target in the order of the network's
+    # alpha, learning_rate: of "gradnorm"
     alpha: float = 1.5
     learning_rate: float = 0.025
 
@@ -62,15 +51,7 @@ class Balancer(nn.Module):
         self.register_buffer("weights", torch.ones(n_targets))
 
     def backward(self, losses: dict[int, torch.Tensor], network: Shared) -> None:
-        """Leave the gradient of the balanced loss in the parameters.
-
-        Parameters
-        ----------
-        losses
-            Loss (scalar) by index of target, of those that have labels in the batch.
-        network
-            The network the losses come from.
-        """
+        """Leave the gradient of the balanced loss in the parameters; losses by index of target."""
         total = torch.stack([self.weights[i] * loss for i, loss in losses.items()]).sum()
         total.backward()  # type: ignore[no-untyped-call]  # torch leaves backward untyped
 
@@ -144,13 +125,7 @@ class GradNorm(Balancer):
     def weight_gradient(
         self, weights: torch.Tensor, norm: torch.Tensor, progress: torch.Tensor
     ) -> torch.Tensor:
-        """Gradient of eq. (7) with respect to the weights.
-
-        Parameters
-        ----------
-        weights, norm, progress
-            Of each target: its weight, |grad_W L_i| of the unweighted loss, L_i / L_i(0).
-        """
+        """Gradient of eq. (7) with respect to the weights, from w_i, |grad_W L_i| and L_i / L_i(0)."""
         weighted = weights * norm  # G_i
         goal = weighted.mean() * (progress / progress.mean()) ** self.alpha
         return norm * torch.sign(weighted - goal)
@@ -256,13 +231,7 @@ BALANCERS: dict[str, type[Balancer]] = {
 
 
 def make_balancer(n_targets: int, config: BalanceConfig) -> Balancer:
-    """Make the balancer that a configuration names.
-
-    Raises
-    ------
-    InputError
-        If there is none of that name, or its weights do not fit the targets.
-    """
+    """Make the balancer of a configuration; InputError if unknown, or its weights do not fit the targets."""
     if config.name not in BALANCERS:
         raise InputError(f"no loss balancing {config.name!r}: choose {', '.join(BALANCERS)}")
     return BALANCERS[config.name](n_targets, config)
@@ -277,17 +246,11 @@ LARGEST = 5.0
 
 
 def label_weights(labels: torch.Tensor) -> torch.Tensor:
-    """Weight each label by one over the square root of the smoothed density of labels around it.
+    """Weight labels by the inverse root of their smoothed density (Yang et al., ICML 2021, arXiv:2102.09554).
 
-    Parameters
-    ----------
-    labels
-        [n], NaN where there is none.
-
-    Returns
-    -------
-    torch.Tensor
-        [n] float32, mean one over the labels there are and zero where there is none.
+    labels: [n], NaN where there is none. Returns [n] float32, mean one over the labels and zero where there
+    is
+    none.
     """
     known = ~labels.isnan()
     weights = torch.zeros(len(labels))

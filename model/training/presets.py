@@ -1,14 +1,13 @@
-"""Named models: the rows of Table 1 of Shi et al., and our own."""
+"""Settings of a training, and named ones: the rows of Table 1 of Shi et al., and our own."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from model.graphs.graph import THICK_ENOUGH, GraphSettings
 from model.network.network import NetworkConfig
 from model.training.losses import BalanceConfig
-from model.training.train import OptimiserConfig, TrainingConfig
 from stores.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,33 +19,48 @@ TARGETS = ("surface_energy", "work_function")
 
 
 @dataclass(frozen=True)
+class OptimiserConfig:
+    """Which optimiser and schedule."""
+
+    name: str = "step"  # a key of `model.training.train.SCHEDULES`
+    learning_rate: float = 1e-3  # the largest one
+    weight_decay: float = 0.0  # decoupled, per step and learning rate (AdamW)
+    drop_after: int = 100  # epoch after which "step" takes a tenth of the learning rate
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a network is trained."""
+
+    epochs: int = 150  # at most
+    batch_size: int = 64  # slabs in a step
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    balance: BalanceConfig = field(default_factory=BalanceConfig)
+    loss: str = "mse"  # or "huber": squared up to `huber_delta`, linear beyond
+    huber_delta: float = 0.5  # in standard deviations of the target
+    smoothing: bool = False  # label distribution smoothing: rare labels count more
+    averaging: float = 0.0  # decay of the moving average of weights that is validated and kept; 0: none
+    clip: float = 0.0  # largest norm of the gradient; 0: none
+    patience: int = 0  # stop after so many epochs without a better validation; 0: never
+    seed: int = 0  # of initial weights, order of batches and dropout
+    bfloat16: bool = True  # on a GPU, compute edges in bfloat16
+
+
+@dataclass(frozen=True)
 class Preset:
-    """Everything that decides how a model is made, but data and seed.
+    """Everything that decides how a model is made, but data and seed."""
 
-    Attributes
-    ----------
-    name
-        On the command line.
-    about
-        One line.
-    graph
-        How graphs are built, for training, calibration, test and prediction alike: kept in the checkpoint
-        (`model.training.checkpoint.TrainedModel.graph_settings`), from where a prediction takes it.
-    features
-        Description of the elements, a key of `model.graphs.element_features.FEATURES`.
-    network, training
-        See there.
-    trees
-        Of the forest that stands beside the networks with a Gaussian process (`model.baselines.blend`); 0:
-        neither.
-    """
-
-    name: str
-    about: str
+    name: str  # on the command line
+    about: str  # one line
+    # how graphs are built, for training, calibration, test and prediction alike: kept in the checkpoint
+    # (`model.training.checkpoint.TrainedModel.graph_settings`), from where a prediction takes it
     graph: GraphSettings
-    features: str
+    features: str  # description of the elements, a key of `model.graphs.element_features.FEATURES`
+    # network, training: see there
     network: NetworkConfig
     training: TrainingConfig
+    # of the forest that stands beside the networks with a Gaussian process (`model.baselines.blend`); 0:
+    # neither
     trees: int = 0
 
 
@@ -118,26 +132,14 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in _PRESETS}
 
 
 def find_preset(name: str) -> Preset:
-    """Return the preset of this name.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
+    """Return the preset of this name; raises InputError if there is none."""
     if name not in PRESETS:
         raise InputError(f"no preset {name!r}: choose {', '.join(PRESETS)}")
     return PRESETS[name]
 
 
 def with_params(preset: Preset, params: Mapping[str, Any]) -> Preset:
-    """Return a preset with other settings.
-
-    Raises
-    ------
-    InputError
-        If a setting does not exist or its value is of another kind.
-    """
+    """Return a preset with other settings; InputError if one does not exist or has another type."""
     for name, value in params.items():
         preset = _with(preset, name.split("."), value, name)
     return preset

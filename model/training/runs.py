@@ -1,4 +1,4 @@
-"""One training from data to judgement, in a folder that remembers how far it came.
+"""One training from data to judgement, in a folder that is resumed or read when run again.
 
 A run folder holds ``run.json`` (settings, metrics, history; written last: a folder with it is finished),
 ``model/`` (see `model.training.ensemble`), ``predictions.csv``, ``split.csv`` (readable as ``--split FILE``)
@@ -13,19 +13,16 @@ import json
 import logging
 import time
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
-
-import torch
+from typing import TYPE_CHECKING, Any, Self
 
 from model.data.provenance import NOTE, this_training, trainings_of
 from model.data.splits import PARTS, Split, k_fold, part_of_training, split_dataset, write_split
 from model.evaluation.metrics import evaluate, prediction_rows, total_loss
-from model.graphs.element_features import FEATURES
 from model.training.checked_json import REMEDY, read_json, write_json, write_text
-from model.training.ensemble import save_ensemble, train_ensemble
+from model.training.checkpoint import code_version, library_versions, load_model
+from model.training.ensemble import load_ensemble, save_ensemble, train_ensemble
 from model.training.presets import find_preset, with_params
-from model.training.run_folder import code_version, library_versions
-from model.training.transfer import new_elements
+from model.training.transfer import Start, new_elements, weights_key
 from stores.errors import InputError
 from stores.files import locked
 from stores.records import content_hash
@@ -36,8 +33,8 @@ if TYPE_CHECKING:
 
     from model.data.dataset import Dataset
     from model.graphs.graph import GraphSettings
+    from model.training.checkpoint import TrainedModel
     from model.training.presets import Preset
-    from model.training.pretrained import Transfer
     from model.training.train import Progress
 
     Datasets = Callable[[GraphSettings, tuple[str, ...]], Dataset]
@@ -52,8 +49,52 @@ FEWEST_SLABS = 15
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """The pre-trained model of a run: its folder, the hash of its weights, and how training uses it."""
+
+    folder: Path  # of the pre-trained model; not part of what tells runs apart
+    key: str  # hash of its weights
+    # freeze, reset_heads: see `Start`
+    freeze: str = "none"
+    reset_heads: bool = False
+
+    @classmethod
+    def of(cls, folder: Path, freeze: str = "none", *, reset_heads: bool = False) -> Self:
+        """Hash the weights in a folder of `mgsurf train`; InputError if damaged or no such choice."""
+        models = _models(folder)
+        Start(models[0], freeze)  # wrong arguments are reported before any data are read
+        return cls(folder, weights_key(models), freeze, reset_heads)
+
+    def starts(self) -> list[Start]:
+        """Read one start for each member of the model; InputError if it changed since."""
+        models = _models(self.folder)
+        if weights_key(models) != self.key:
+            raise InputError(f"{self.folder}: another model was written there meanwhile; repeat the command")
+        return [Start(model, self.freeze, self.reset_heads) for model in models]
+
+    def plain(self) -> dict[str, Any]:
+        """Return what distinguishes runs."""
+        return {"model": self.key, "freeze": self.freeze, "reset_heads": self.reset_heads}
+
+    def label(self) -> str:
+        """Name for people."""
+        parts = ["fine-tuned"]
+        if self.freeze != "none":
+            parts.append(f"{self.freeze} frozen")
+        if self.reset_heads:
+            parts.append("new heads")
+        return ", ".join(parts)
+
+
+def _models(folder: Path) -> list[TrainedModel]:
+    if folder.is_file():
+        return [load_model(folder)]
+    return list(load_ensemble(folder).members)
+
+
+@dataclass(frozen=True)
 class RunSettings:
-    """What decides the numbers of a run, besides the data.
+    """Settings that decide the numbers of a run, besides the data.
 
     Attributes
     ----------
@@ -63,22 +104,20 @@ class RunSettings:
         See `model.data.splits.split_dataset`.
     seed
         Of split and training.
-    epochs
+    epochs, targets
         Instead of the preset's.
     members, bagging
         See `model.training.ensemble.train_ensemble`.
     train_fraction
-        Share of the training part that is used, for learning curves.
-    params
-        Settings instead of the preset's, see `model.training.presets.with_params`.
+        Share of the training set that is used, for learning curves.
     folds, fold
         Cross-validation by `split` with so many folds, and the number of this one from 0; 0 folds: none.
-    targets
-        Instead of the preset's.
+    params
+        Settings instead of the preset's, see `model.training.presets.with_params`.
     transfer
         The pre-trained model that the members begin with; None: from scratch.
     twins
-        What to do about identical slabs that a split file has in two parts, see `model.data.splits`.
+        What to do about identical slabs that a split file has in two sets, see `model.data.splits`.
     """
 
     preset: str
@@ -96,7 +135,7 @@ class RunSettings:
     twins: str = ""
 
     def label(self) -> str:
-        """Name the run for people."""
+        """Name for people."""
         parts = [self.preset, self.split, f"seed {self.seed}"]
         if self.folds:
             parts.append(f"fold {self.fold + 1} of {self.folds}")
@@ -111,7 +150,7 @@ class RunSettings:
         return ", ".join(parts)
 
     def plain(self) -> dict[str, Any]:
-        """Return what tells runs apart; fields that older runs lack are there only where they are used."""
+        """Return what distinguishes runs; fields that older runs lack only where they are used."""
         values = asdict(self)
         del values["targets"], values["transfer"], values["twins"]
         if self.twins:
@@ -130,14 +169,12 @@ def run_training(
     *,
     progress: Callable[[int, Progress], None] | None = None,
 ) -> dict[str, Any]:
-    """Train, judge and keep; go on if the folder holds the same run unfinished, read it if it is finished.
+    """Train, judge and keep; resume if the folder holds the same run unfinished, read it if it is finished.
 
     Parameters
     ----------
     datasets
-        The labelled slabs.
-    settings
-        What is run.
+        Returns the labelled slabs.
     folder
         Made if it does not exist.
     progress
@@ -146,18 +183,14 @@ def run_training(
     Returns
     -------
     dict
-        What ``run.json`` holds.
+        Content of ``run.json``.
 
     Raises
     ------
     InputError
         If the preset is unknown, there are too few labelled slabs, or the folder holds another run.
     """
-    preset = chosen_preset(settings)
-    dataset = datasets(preset.graph, preset.network.targets)
-    heads = heads_of(dataset, preset.network.targets)
-    preset = replace(preset, network=replace(preset.network, targets=heads))
-    dataset = labelled(dataset, heads)
+    preset, dataset = labelled_data(datasets, chosen_preset(settings))
     asked = {"settings": settings.plain(), "data": data_key(dataset)}
     if (finished := read_run(folder)) is not None:
         if {key: finished.get(key) for key in asked} != asked:
@@ -175,7 +208,7 @@ def run_training(
 
 
 def chosen_preset(settings: RunSettings) -> Preset:
-    """Return the preset of a run with the targets, epochs and seed that the run asks for."""
+    """Return the preset of a run with its targets, epochs and seed."""
     preset = with_params(find_preset(settings.preset), settings.params)
     if settings.targets:
         preset = replace(preset, network=replace(preset.network, targets=settings.targets))
@@ -186,7 +219,7 @@ def chosen_preset(settings: RunSettings) -> Preset:
 
 
 def make_split(dataset: Dataset, settings: RunSettings) -> Split:
-    """Divide a data set as a run asks for."""
+    """Divide a data set for a run."""
     if settings.folds:
         if settings.twins:
             raise InputError("--twins goes with --split FILE, not with folds; leave it out")
@@ -197,13 +230,7 @@ def make_split(dataset: Dataset, settings: RunSettings) -> Split:
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:
-    """Return what a finished run wrote; None if there is none.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged.
-    """
+    """Return what a finished run wrote, None if there is none; InputError if the file is damaged."""
     path = folder / "run.json"
     try:
         content = read_json(path)
@@ -217,10 +244,7 @@ def read_run(folder: Path) -> dict[str, Any] | None:
 def read_rows(folder: Path) -> list[dict[str, Any]]:
     """Return the rows of ``predictions.csv``, numbers as numbers and empty cells as None.
 
-    Raises
-    ------
-    InputError
-        If the file is missing or damaged.
+    Raises InputError if the file is missing or damaged.
     """
     path = folder / "predictions.csv"
     words = {"record_id", "formula", "chemsys", "part"}
@@ -258,22 +282,20 @@ def _run(
     ensemble = train_ensemble(
         dataset,
         split,
-        preset.network,
-        preset.training,
-        torch.from_numpy(FEATURES[preset.features]().table),
-        preset.graph,
+        preset,
         members=settings.members,
         bagging=settings.bagging,
         folder=folder / "training",
         progress=progress,
         starts=starts,
-        trees=preset.trees,
     )
     predicted = ensemble.predict([entry.graph for entry in dataset])
     metrics = evaluate(dataset, split, predicted)
     first = ensemble.members[0]
     learned = [member.training for member in ensemble.members]
-    if ensemble.companion is not None:  # its trees see all of the training part, bagged members may not
+    if (
+        ensemble.descriptor_models is not None
+    ):  # its trees see all of the training part, bagged members may not
         seen = this_training((dataset[i] for i in (*split.train, *split.val)), split.name, dataset.snapshot)
         learned.append({NOTE: [seen.model_dump(mode="json")]})
     spread = dict(zip(first.targets, first.scaler.std, strict=True))
@@ -306,37 +328,34 @@ def _run(
     return dict(json.loads(json.dumps(result)))
 
 
-def heads_of(dataset: Dataset, targets: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the targets' heads: several, target@method, where labels of one come from several methods."""
-    return tuple(
+def labelled_data(datasets: Datasets, preset: Preset) -> tuple[Preset, Dataset]:
+    """Read the slabs with a label of a preset's targets; return the preset with the heads of these targets.
+
+    A target has several heads, target@method, where its labels come from several methods. Raises InputError
+    if
+    there are too few slabs.
+    """
+    targets = preset.network.targets
+    dataset = datasets(preset.graph, targets)
+    heads = tuple(
         head
         for name in targets
         for head in [n for n in dataset.targets if n == name or n.startswith(f"{name}@")] or [name]
     )
-
-
-def labelled(dataset: Dataset, targets: tuple[str, ...]) -> Dataset:
-    """Return the slabs that have one of the targets.
-
-    Raises
-    ------
-    InputError
-        If there are too few.
-    """
-    for name in targets:
+    for name in heads:
         if all(entry.targets.get(name) is None for entry in dataset):
             known = ", ".join(dataset.targets) or "none"
             raise InputError(
                 f"no slab of {len(dataset)} has a label of {name} (labels there are: {known}); "
                 "mgsurf import adds labelled slabs, mgsurf run computes them"
             )
-    kept = [i for i, e in enumerate(dataset) if any(e.targets.get(name) is not None for name in targets)]
+    kept = [i for i, e in enumerate(dataset) if any(e.targets.get(name) is not None for name in heads)]
     if len(kept) < FEWEST_SLABS:
         raise InputError(
             f"{len(kept)} labelled slabs are too few to train, validate and test on (at least "
             f"{FEWEST_SLABS}); mgsurf import adds more, mgsurf run computes them"
         )
-    return dataset.subset(kept)
+    return replace(preset, network=replace(preset.network, targets=heads)), dataset.subset(kept)
 
 
 def _enough_labels(dataset: Dataset, split: Split, targets: tuple[str, ...]) -> None:

@@ -21,12 +21,9 @@ if TYPE_CHECKING:
 
 
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors and plain values to a file in one step: the old file stays until the new one is whole.
+    """Write tensors and plain values in one step: the old file stays until the new one is whole.
 
-    Raises
-    ------
-    StoreError
-        If the file cannot be written.
+    Raises StoreError if the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,8 +40,6 @@ def read_tensors(path: Path, device: torch.device | str = "cpu", sha256: str | N
 
     Parameters
     ----------
-    path
-        The file.
     device
         Of the tensors.
     sha256
@@ -82,10 +77,8 @@ def file_checksum(path: Path) -> str:
 def _check_archive(path: Path, *, entries: bool) -> None:
     """Check the sizes of a file's entries and, if `entries`, compare each with its CRC-32.
 
-    Raises
-    ------
-    ValueError, zipfile.BadZipFile
-        If one differs, or the entries are together larger than the file: torch would unpack them all.
+    Raises ValueError or zipfile.BadZipFile if one differs, or the entries are together larger than the file:
+    torch would unpack them all.
     """
     with zipfile.ZipFile(path) as archive:
         if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
@@ -95,13 +88,7 @@ def _check_archive(path: Path, *, entries: bool) -> None:
 
 
 def _check_sizes(content: Any) -> None:
-    """Refuse tensors that repeat their numbers: the copy that computing with them makes has no bound.
-
-    Raises
-    ------
-    ValueError
-        If a tensor in nested dictionaries and lists is larger than its storage.
-    """
+    """Refuse tensors that repeat their numbers: the copy that computing with them makes has no bound."""
     waiting, seen = [content], set[int]()
     while waiting:
         value = waiting.pop()

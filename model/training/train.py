@@ -1,17 +1,19 @@
-"""Training of one network: ordinary code, read from top to bottom.
+"""Training of one network: ordinary code, read from top to bottom; optimisers, averaging, state on disk.
 
 Everything random follows from the seed and the number of the epoch, and sums are made in a fixed order
-(`model.training.threads`), so that a training that was killed and resumed gives the same bits as one that ran
-through, on one machine with any number of threads.
-
-Optimisers with their learning rates over a training, and averaging of weights.
+(`model.network.convolution.repeatable`), so that a training that was killed and resumed gives the same bits
+as one that ran through, on one machine with any number of threads. The folder of a training holds
+``state.pt`` (all that is needed to resume, replaced in one step after each epoch), ``history.jsonl`` (a line
+per epoch) and, where tensorboard is installed, ``events.*``.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -19,52 +21,110 @@ from torch.nn import functional
 
 from model.data.provenance import NOTE, this_training, trainings_of
 from model.graphs.batch import PackedGraphs
-from model.network.network import NetworkConfig, SurfaceNetwork
+from model.graphs.element_features import FEATURES
+from model.network.convolution import repeatable
+from model.network.network import SurfaceNetwork
+from model.training.checked_json import write_text
 from model.training.checkpoint import Scaler, TrainedModel, predict_packed, target_matrix
-from model.training.losses import (
-    BalanceConfig,
-    cosine_between,
-    label_weights,
-    make_balancer,
-    shared_gradients,
-)
-from model.training.run_folder import Epoch, RunFolder, training_key
-from model.training.threads import repeatable
-from model.training.transfer import check_start, take_over, train_mode
+from model.training.losses import cosine_between, label_weights, make_balancer, shared_gradients
+from model.training.tensor_files import read_tensors, write_tensors
+from model.training.transfer import check_start, load_pretrained_weights, train_mode
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from torch import nn
 
     from model.data.dataset import Dataset
     from model.data.splits import Split
-    from model.graphs.graph import GraphSettings
+    from model.training.presets import OptimiserConfig, Preset, TrainingConfig
     from model.training.transfer import Start
 
 
 @dataclass(frozen=True)
-class OptimiserConfig:
-    """Which optimiser and schedule.
+class Epoch:
+    """One line of the history."""
 
-    Attributes
-    ----------
-    name
-        A key of `SCHEDULES`.
-    learning_rate
-        The largest one.
-    weight_decay
-        Decoupled, per step and learning rate (AdamW).
-    drop_after
-        Epoch after which "step" takes a tenth of the learning rate.
+    epoch: int  # from 1
+    learning_rate: float  # at its end
+    loss: dict[str, float]  # mean training loss of each target (standardised)
+    # validation error of each target, in its unit; None where validation has no label
+    val_mae: dict[str, float | None]
+    # what is minimised over epochs: mean over targets of the validation MAE in standard deviations
+    score: float
+    weights: dict[str, float]  # of the balancer, by target
+    # of the angle between the targets' gradients at the last shared layer, at the first step
+    cosine: float | None
+    seconds: float  # of this epoch
+
+
+class RunFolder:
+    """State and history of a training in a folder (None: nothing is kept).
+
+    A state with other `settings` (of network, training and data) is not resumed.
     """
 
-    name: str = "step"
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    drop_after: int = 100
+    def __init__(self, folder: Path | None, settings: dict[str, Any]) -> None:
+        self.folder = folder
+        self.settings = json.dumps(settings, sort_keys=True)
+        self._events: Any = None
+
+    def load(self, device: torch.device) -> dict[str, Any] | None:
+        """Return the state of an unfinished training, or None.
+
+        Raises InputError if the folder holds a training with other settings or data, or its state cannot be
+        read.
+        """
+        if self.folder is None or not (path := self.folder / "state.pt").exists():
+            return None
+        state = read_tensors(path, device)
+        if state.get("settings") != self.settings:
+            raise InputError(
+                f"{self.folder} holds a training with other settings or data: "
+                "name another folder, or delete this one to start again"
+            )
+        return state
+
+    def save(self, state: dict[str, Any], line: Epoch) -> None:
+        """Keep the state after an epoch and add its line to the history."""
+        if self.folder is None:
+            return
+        write_tensors(self.folder / "state.pt", {**state, "settings": self.settings})
+        lines = [json.dumps(entry) + "\n" for entry in state["history"]]
+        # written from the state, so that a kill between the two files repeats no line
+        write_text(self.folder / "history.jsonl", "".join(lines))
+        self._write_events(asdict(line))
+
+    def close(self) -> None:
+        """Close the events file."""
+        if self._events is not None:
+            self._events.close()
+
+    def _write_events(self, line: dict[str, Any]) -> None:
+        if self._events is None:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                return
+            self._events = SummaryWriter(str(self.folder), purge_step=line["epoch"])
+        for name, value in line.items():
+            scalars = value if isinstance(value, dict) else {"": value}
+            for target, number in scalars.items():
+                if number is not None and name != "epoch":
+                    self._events.add_scalar(f"{name}/{target}".rstrip("/"), number, line["epoch"])
+        self._events.flush()
+
+
+def training_key(part: Dataset, names: Sequence[str]) -> str:
+    """Hash of a training set: graphs and labels, in order."""
+    digest = hashlib.sha256()
+    for entry in part:
+        labels = [entry.targets.get(name) for name in names]
+        digest.update(f"{entry.record_id} {entry.graph.identity} {labels!r}\n".encode())
+        digest.update(entry.graph.distances.tobytes())
+    return digest.hexdigest()[:32]
 
 
 class Schedule(Protocol):
@@ -108,13 +168,7 @@ SCHEDULES: dict[str, type[Schedule]] = {"step": StepSchedule, "one-cycle": OneCy
 
 
 def make_schedule(config: OptimiserConfig, epochs: int, steps_per_epoch: int) -> Schedule:
-    """Make the schedule that a configuration names.
-
-    Raises
-    ------
-    InputError
-        If there is none of that name.
-    """
+    """Make the schedule of a configuration; raises InputError if unknown."""
     if config.name not in SCHEDULES:
         raise InputError(f"no schedule {config.name!r}: choose {', '.join(SCHEDULES)}")
     return SCHEDULES[config.name](config, epochs, steps_per_epoch)
@@ -159,52 +213,6 @@ class Averaging:
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
-    """How a network is trained.
-
-    Attributes
-    ----------
-    epochs
-        At most.
-    batch_size
-        Slabs in a step.
-    optimiser
-        With its schedule.
-    balance
-        Of the targets' losses.
-    loss
-        "mse" or "huber" (squared up to one standard deviation's `huber_delta`, linear beyond).
-    huber_delta
-        In standard deviations of the target.
-    smoothing
-        Label distribution smoothing: rare labels count more.
-    averaging
-        Decay of the moving average of the weights that is validated and kept; 0: none.
-    clip
-        Largest norm of the gradient; 0: none.
-    patience
-        Stop after so many epochs without a better validation; 0: never.
-    seed
-        Of initial weights, order of batches and dropout.
-    bfloat16
-        On a GPU, compute edges in bfloat16.
-    """
-
-    epochs: int = 150
-    batch_size: int = 64
-    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-    balance: BalanceConfig = field(default_factory=BalanceConfig)
-    loss: str = "mse"
-    huber_delta: float = 0.5
-    smoothing: bool = False
-    averaging: float = 0.0
-    clip: float = 0.0
-    patience: int = 0
-    seed: int = 0
-    bfloat16: bool = True
-
-
-@dataclass(frozen=True)
 class Progress:
     """Arguments of a progress callback, called after each epoch: the epoch and the number of epochs."""
 
@@ -216,47 +224,39 @@ class Progress:
 def train(
     dataset: Dataset,
     split: Split,
-    network_config: NetworkConfig,
-    config: TrainingConfig,
-    elements: torch.Tensor,
-    graph_settings: GraphSettings,
+    preset: Preset,
     *,
     folder: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
-    device: torch.device | str | None = None,
     start: Start | None = None,
 ) -> TrainedModel:
-    """Train a network on the training part and keep the weights that were best on validation.
+    """Train a network on the training set and keep the weights that were best on validation.
 
     Parameters
     ----------
     dataset, split
-        Labelled slabs and who is in which part; slabs without any of the targets are left out.
-    network_config, config
-        What is trained and how.
-    elements
-        [Z + 1, F], features of the elements by atomic number.
-    graph_settings
-        Those that the graphs of the data set were built with; stored, for predictions.
+        Labelled slabs and who is in which set; slabs without any of the targets are left out.
+    preset
+        Network, training, and the settings that the graphs of the data set were built with; kept with the
+        model, for predictions.
     folder
         Keeps the state after each epoch and the history; an unfinished training of the same data and
         settings found there is resumed.
     progress
         Called after each epoch.
-    device
-        A GPU if there is one, by default.
     start
         A trained model to begin with; None: random weights.
 
     Raises
     ------
     InputError
-        If a part has no labels, `folder` holds another training, or `start` does not fit.
+        If a set has no labels, `folder` holds another training, or `start` does not fit.
     """
+    config, names = preset.training, preset.network.targets
+    elements = torch.from_numpy(FEATURES[preset.features]().table)
     if start is not None:
-        check_start(start, network_config, elements, graph_settings)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    names = network_config.targets
+        check_start(start, preset.network, elements, preset.graph)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     train_part = _labelled(dataset, split.train, names, "training")
     val_part = _labelled(dataset, split.val, names, "validation")
     train_values, val_values = target_matrix(train_part, names), target_matrix(val_part, names)
@@ -264,11 +264,11 @@ def train(
     targets = scaler.scale(train_values).to(device)  # [n, T]
     importance = _importance(train_values, smoothing=config.smoothing).to(device)  # [n, T], 0: no label
     torch.manual_seed(config.seed)
-    network = SurfaceNetwork(network_config, elements)
+    network = SurfaceNetwork(preset.network, elements)
     train_graphs = PackedGraphs.of([entry.graph for entry in train_part], device)
     val_graphs = PackedGraphs.of([entry.graph for entry in val_part], device)
     if start is not None:
-        take_over(network, scaler, start)
+        load_pretrained_weights(network, scaler, start)
     network.to(device)
     if config.bfloat16 and device.type == "cuda":
         network.edge_dtype = torch.bfloat16
@@ -288,7 +288,7 @@ def train(
     data_hash = training_key(train_part, names)
     begun = {} if start is None else {"start": start.about()}
     run = RunFolder(
-        folder, {"network": asdict(network_config), "training": asdict(config), "data": data_hash, **begun}
+        folder, {"network": asdict(preset.network), "training": asdict(config), "data": data_hash, **begun}
     )
     if (saved := run.load(device)) is not None:
         network.load_state_dict(saved["network"])
@@ -375,7 +375,7 @@ def train(
     return TrainedModel(
         network=network.cpu().eval(),
         scaler=scaler,
-        graph_settings=graph_settings,
+        graph_settings=preset.graph,
         training={
             "config": asdict(config),
             "split": split.name,
@@ -394,17 +394,9 @@ def masked_losses(
 ) -> tuple[dict[int, torch.Tensor], list[int]]:
     """Loss of each target that has labels in the batch, over those labels, and numbers of labels.
 
-    Parameters
-    ----------
-    output, target
-        [B, T], standardised; NaN in `target` where there is no label.
-    importance
-        [B, T], weight of each label, zero where there is none.
-
-    Returns
-    -------
-    losses, counts
-        Scalars by index of target; number of labels of every target.
+    output, target: [B, T], standardised; NaN in `target` where there is no label. importance: [B, T], weight
+    of
+    each label, zero where there is none. Losses are scalars by index of target; counts are of every target.
     """
     known = importance > 0
     target = torch.where(known, target, output.detach())  # NaN times zero would be NaN

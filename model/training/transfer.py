@@ -1,6 +1,6 @@
 """Fine-tuning: a network begins with the weights of a trained one, and some of them may be held.
 
-The heads of targets that both networks have are kept (unless they are to be made anew) and carried over to
+The heads of targets that both networks have are kept (unless they are reinitialised) and carried over to
 the new scale of the labels, so that a network that is not trained any further predicts what it did before,
 in the targets' units. Heads of other targets begin as in a training from scratch.
 """
@@ -36,29 +36,20 @@ FREEZE: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """Where a training begins.
+    """Where a training begins."""
 
-    Attributes
-    ----------
-    model
-        Whose weights are taken.
-    freeze
-        A key of `FREEZE`: these weights, and the running statistics of their norms, stay as they are.
-    reset_heads
-        Reinitialise the output heads of all targets.
-    """
-
-    model: TrainedModel
+    model: TrainedModel  # whose weights are taken
+    # A key of `FREEZE`: these weights, and the running statistics of their norms, stay as they are
     freeze: str = "none"
-    reset_heads: bool = False
+    reset_heads: bool = False  # reinitialise the output heads of all targets
 
     def __post_init__(self) -> None:
-        """Refuse a choice that there is not."""
+        """Refuse an unknown choice."""
         if self.freeze not in FREEZE:
             raise InputError(f"--freeze {self.freeze}: unknown; choose {', '.join(FREEZE)}")
 
     def about(self) -> dict[str, Any]:
-        """Tell it apart from other starts: plain values, the weights as a hash."""
+        """Distinguish it from other starts: plain values, the weights as a hash."""
         return {
             "model": weights_key([self.model]),
             "freeze": self.freeze,
@@ -81,19 +72,12 @@ def weights_key(models: Iterable[TrainedModel]) -> str:
 def check_start(
     start: Start, config: NetworkConfig, elements: torch.Tensor, graph_settings: GraphSettings
 ) -> None:
-    """Refuse a pre-trained model that does not fit what is to be trained.
-
-    Parameters
-    ----------
-    start
-        Where the training begins.
-    config, elements, graph_settings
-        What is to be trained, see `model.training.train.train`.
+    """Refuse a pre-trained model that does not fit the network, element features or graphs to be trained.
 
     Raises
     ------
     InputError
-        Naming what differs: parts of the network, element features, graphs, or damaged scales.
+        Naming what differs: parts of the network, element features, or graphs.
     """
     advice = "train with the preset and settings of that model, or without --from"
     theirs, ours = asdict(start.model.network.config), asdict(config)
@@ -118,17 +102,10 @@ def check_start(
         raise InputError("--from: that model's scales are damaged: copy or train it again")
 
 
-def take_over(network: SurfaceNetwork, scaler: Scaler, start: Start) -> None:
-    """Put the pre-trained weights into a network and hold the frozen ones.
+def load_pretrained_weights(network: SurfaceNetwork, scaler: Scaler, start: Start) -> None:
+    """Copy the weights of `start` into a new network that `check_start` let pass, and hold the frozen ones.
 
-    Parameters
-    ----------
-    network
-        New, of a configuration that `check_start` let pass; changed in place.
-    scaler
-        Of its labels: kept heads predict the same as before in the targets' units.
-    start
-        Whose weights.
+    `scaler` is of its labels: kept heads predict the same as before in the targets' units.
     """
     source = start.model.network
     heads = {} if start.reset_heads else {name: i for i, name in enumerate(start.model.targets)}

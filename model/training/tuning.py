@@ -3,8 +3,6 @@
 Optuna's TPE is used rather than hyperopt's, which the paper took: it is the same estimator (Bergstra et al.,
 NeurIPS 24, 2011), but its journal file lets several processes share one search and survives a kill, it prunes
 bad trials early, counts running trials as bad guesses so that workers spread out, and is maintained.
-
-Which settings of a preset are searched, and the objective of the search.
 """
 
 from __future__ import annotations
@@ -54,24 +52,12 @@ _POLL = 1.0  # s
 
 @dataclass(frozen=True)
 class TrialSummary:
-    """One finished trial.
+    """One finished trial."""
 
-    Attributes
-    ----------
-    number
-        In the order of their start; refused duplicates leave gaps.
-    params
-        What was tried.
-    loss
-        What the objective returned; infinite for a pruned or diverged trial.
-    pruned
-        True if it was given up early.
-    """
-
-    number: int
-    params: dict[str, Any]
-    loss: float
-    pruned: bool
+    number: int  # in the order of their start; refused duplicates leave gaps
+    params: dict[str, Any]  # what was tried
+    loss: float  # what the objective returned; infinite for a pruned or diverged trial
+    pruned: bool  # true if it was given up early
 
 
 def tune(
@@ -311,7 +297,7 @@ def _same_space(study: Study, space: Space) -> None:
 
 
 def _give_back(study: Study) -> None:
-    """Ask again for what a killed search left running; only the holder of the folder may say so."""
+    """Repeat trials that a killed search left running; only the holder of the folder may do so."""
     from optuna.trial import TrialState
 
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -370,43 +356,25 @@ def space_of(preset: Preset) -> dict[str, BaseDistribution]:
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """Makes the objective of a search: best validation score of one training; the test part is not looked at.
+    """Makes the objective of a search: best validation score of a training, without the test set."""
 
-    Attributes
-    ----------
-    datasets
-        The labelled slabs; called once in each process.
-    settings
-        Of the run whose preset is searched.
-    """
-
-    datasets: Datasets
-    settings: RunSettings
+    datasets: Datasets  # the labelled slabs; called once in each process
+    settings: RunSettings  # of the run whose preset is searched
 
     def __call__(self) -> Objective:
         """Return the objective."""
-        import torch
-
-        from model.graphs.element_features import FEATURES
-        from model.training.runs import chosen_preset, labelled, make_split
+        from model.training.runs import chosen_preset, labelled_data, make_split
         from model.training.train import train
 
-        base = chosen_preset(self.settings)
-        targets = base.network.targets
-        dataset = labelled(self.datasets(base.graph, targets), targets)
+        base, dataset = labelled_data(self.datasets, chosen_preset(self.settings))
         split = make_split(dataset, self.settings)
-        elements = torch.from_numpy(FEATURES[base.features]().table)
 
         def objective(params: dict[str, Any], report: Report) -> float:
-            preset = with_params(base, params)
             try:
                 model = train(
                     dataset,
                     split,
-                    preset.network,
-                    preset.training,
-                    elements,
-                    preset.graph,
+                    with_params(base, params),
                     progress=lambda line: report(line.epoch.epoch, line.epoch.score),
                 )
             except InputError as error:

@@ -17,7 +17,7 @@ from pathlib import Path
 from stores.backends.checksums import DamagedTextError, check_heavy, unseal
 from stores.backends.filters_sql import quote
 from stores.backends.folder import META, Folder
-from stores.backends.guard import Guard, Standing, beside, set_aside
+from stores.backends.guard import Guard, Occupancy, beside, set_aside
 from stores.backends.sqlite_errors import sqlite_name
 from stores.backends.sqlite_file import SIDE_FILES, Database, is_store
 from stores.connections import Place, parse_uri
@@ -25,26 +25,12 @@ from stores.errors import InputError, StoreError, one_line
 
 
 def backup(uri: str, target: Path, *, replace: bool = False) -> int:
-    """Copy a store to a file (of a folder store: to a folder) and check the copy.
-
-    Parameters
-    ----------
-    uri
-        The store.
-    target
-        Where the copy goes.
-    replace
-        Replace what is there.
-
-    Returns
-    -------
-    int
-        Number of documents in the copy.
+    """Copy a store to a file (a folder store: to a folder), check it, and return its number of documents.
 
     Raises
     ------
     InputError
-        If there is no such store, its kind has its own tools, or the target exists.
+        If there is no such store, its kind has its own tools, or the target exists and is not to be replaced.
     StoreError
         If the store is damaged or cannot be read, or another process uses the target.
     """
@@ -69,13 +55,6 @@ def backup(uri: str, target: Path, *, replace: bool = False) -> int:
 
 def restore(source: Path, uri: str) -> tuple[int, Path | None]:
     """Put a backup in the place of a store; the old one, with its log, stays under a dated name.
-
-    Parameters
-    ----------
-    source
-        File or folder that `backup` made, or another copy of a store.
-    uri
-        The store; need not exist.
 
     Returns
     -------
@@ -145,14 +124,14 @@ def _unused(target: Path, *, skip: bool) -> Iterator[None]:
         return
     guard = Guard(target)
     try:
-        standing = guard.open(read_only=False)
-        if standing in (Standing.SHARED, Standing.BESIDE_OTHERS):
+        occupancy = guard.open(read_only=False)
+        if occupancy in (Occupancy.SHARED, Occupancy.BESIDE_OTHERS):
             raise StoreError(
                 f"The store {target} is open in another process; nothing was changed. End that process "
                 f"(fuser {target} names it), then run the command again."
             )
         yield
-        guard.settle(standing)
+        guard.settle(occupancy)
     finally:
         guard.close()
 
@@ -250,7 +229,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _holds_documents_only(folder: Path) -> bool:
-    """Tell a folder store from a folder that holds anything else that would be lost with it."""
+    """Return whether a folder is a store and holds nothing else, which would be lost with it."""
     found = {path for path in folder.rglob("*") if not path.is_dir()}
     return (folder / META).exists() and found == set(_files(folder))
 

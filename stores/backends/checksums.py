@@ -24,14 +24,9 @@ class DamagedTextError(ValueError):
 
 
 def seal(text: bytes, heavy: bytes | None = None) -> bytes:
-    """Return the JSON text of an object with its checksum as the first field.
+    """Return the JSON text of an object (as `dumps` writes it) with its checksum as the first field.
 
-    Parameters
-    ----------
-    text
-        JSON text of an object as `stores.backends.values.dumps` writes it.
-    heavy
-        Text of the fields that are kept apart, None if there are none.
+    `heavy` is the text of the fields that are kept apart, None if there are none.
     """
     rest = text[1:]
     apart = b"" if heavy is None else b".%08x" % zlib.crc32(heavy)
@@ -47,10 +42,7 @@ def seal(text: bytes, heavy: bytes | None = None) -> bytes:
 def unseal(text: bytes) -> tuple[dict[str, Any], int | None]:
     """Return the document in a text and the checksum of its fields kept apart (None: none are known of).
 
-    Raises
-    ------
-    DamagedTextError
-        If the text does not agree with its checksum or is no JSON object.
+    A text that does not agree with its checksum or is no JSON object raises a `DamagedTextError`.
     """
     if not text.startswith(_START):
         if len(text) > len(_START) and sum(a != b for a, b in zip(text, _START, strict=False)) <= _NEAR:
@@ -68,13 +60,7 @@ def unseal(text: bytes) -> tuple[dict[str, Any], int | None]:
 
 
 def check_heavy(text: bytes | None, checksum: int | None) -> dict[str, Any]:
-    """Return the fields kept apart of a document.
-
-    Raises
-    ------
-    DamagedTextError
-        If they are missing, or their text does not agree with `checksum` or is no JSON object.
-    """
+    """Return the fields kept apart; a `DamagedTextError` if they are missing or not those of `checksum`."""
     if text is None:
         if checksum is not None:
             raise DamagedTextError("large fields are missing")
@@ -91,13 +77,7 @@ def with_checksum(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_checksum(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a document of a store that keeps documents and not text, checked.
-
-    Raises
-    ------
-    DamagedTextError
-        If it does not agree with its checksum.
-    """
+    """Return a document of a store that keeps documents and not text, once its checksum was compared."""
     if FIELD not in document:
         return document
     plain = {name: value for name, value in document.items() if name != FIELD}

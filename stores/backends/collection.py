@@ -1,101 +1,41 @@
-"""What every kind of store offers for one collection, and the collections that there are."""
+"""Collections: their interface, what all kinds of stores do alike, and the known collections."""
 
 from __future__ import annotations
 
+import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
-from stores.backends.projections import Properties
+from stores.backends.checksums import DamagedTextError, damaged
+from stores.backends.filters import Properties, distinct_values
+from stores.backends.values import encode, value_at
 from stores.errors import InputError
+from stores.ranks import rank_of
 
 SCHEMA_VERSION = 1
 """Version of the layout of stores and of the records in them."""
 
+Criteria = dict[str, Any] | None
+Document = dict[str, Any]
 
-def check_replaceable(stored: Any, new: Any, what: str) -> None:
-    """Refuse to put a document in the place of one of a later layout, whose fields would be lost.
+_AT_ONCE = 1000  # ids in one query
+_LOG = logging.getLogger(__name__)
 
-    Parameters
-    ----------
-    stored, new
-        Their `schema_version`, of any kind where documents have none.
-    what
-        Name of the document.
 
-    Raises
-    ------
-    InputError
-        If the stored one is of a later version.
-    """
-    if isinstance(stored, int) and stored > (new if isinstance(new, int) else 0):
+def check_version(version: object, what: str) -> None:
+    """Refuse what a newer mgsurf wrote (an `InputError`): its fields may mean something else."""
+    if isinstance(version, int) and version > SCHEMA_VERSION:
         raise InputError(
-            f"{what} was written by a newer mgsurf (schema version {stored}, not {new}) and is not replaced; "
-            f"upgrade mgsurf."
+            f"{what} was written by a newer mgsurf "
+            f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
         )
-
-
-class Collection(Protocol):
-    """Documents with a key; see `stores.backends.sqlite.DocumentTable` for the meaning of all methods."""
-
-    name: str
-    key: tuple[str, ...]
-
-    def query(
-        self,
-        criteria: dict[str, Any] | None = None,
-        properties: Properties = None,
-        sort: dict[str, Any] | None = None,
-        skip: int = 0,
-        limit: int = 0,
-    ) -> Iterator[dict[str, Any]]:
-        """Yield the documents that match a MongoDB filter."""
-        ...
-
-    def count(self, criteria: dict[str, Any] | None = None) -> int:
-        """Count the documents that match a filter."""
-        ...
-
-    def distinct(self, field: str, criteria: dict[str, Any] | None = None) -> list[Any]:
-        """Return the different values of a field, sorted."""
-        ...
-
-    def upsert(
-        self,
-        documents: dict[str, Any] | Iterable[dict[str, Any]],
-        key: str | Sequence[str] | None = None,
-        keep: Sequence[str] = (),
-        *,
-        ranked: bool = False,
-    ) -> int:
-        """Write documents in place of those with the same key; return how many were written.
-
-        If `ranked`, none in place of one of a higher rank (`stores.ranks`), whoever writes at the same time.
-        """
-        ...
-
-    def insert(self, document: dict[str, Any]) -> bool:
-        """Write a document unless its key is taken; of several processes that try at once one succeeds.
-
-        Returns
-        -------
-        bool
-            False if another document has the key; nothing is written then.
-        """
-        ...
-
-    def remove(self, criteria: dict[str, Any]) -> int:
-        """Remove the documents that match a filter; return how many."""
-        ...
-
-    def close(self) -> None:
-        """Release connections."""
-        ...
 
 
 @dataclass(frozen=True)
 class CollectionLayout:
-    """How a collection is kept: its key, the fields that are indexed, and the large ones kept apart.
+    """How a collection is kept: its key, the indexed fields, and the large ones kept apart.
 
     Damaged documents are left out with a warning (`skip_damaged`) where each stands for itself and can be
     computed again; where documents build on one another, as decisions and snapshots do, they are an error.
@@ -105,6 +45,161 @@ class CollectionLayout:
     indexed: tuple[str, ...] = ()
     heavy: tuple[str, ...] = ()
     skip_damaged: bool = False
+
+
+class Collection(ABC):
+    """Documents with a key, queried and written the way a MongoDB collection is.
+
+    Parameters
+    ----------
+    store
+        Name of the store for messages, without password.
+    name
+        Name of the collection.
+    layout
+        Its key, indexed and large fields.
+    """
+
+    def __init__(self, store: str, name: str, layout: CollectionLayout) -> None:
+        self.name = name
+        self.key = layout.key
+        self.indexed = layout.indexed
+        self.heavy = layout.heavy
+        self._store = store
+        self._skip_damaged = layout.skip_damaged
+        self._warned: set[str] = set()
+
+    @abstractmethod
+    def query(
+        self,
+        criteria: Criteria = None,
+        properties: Properties = None,
+        sort: dict[str, Any] | None = None,
+        skip: int = 0,
+        limit: int = 0,
+    ) -> Iterator[Document]:
+        """Yield the documents that match a MongoDB filter.
+
+        Parameters
+        ----------
+        criteria
+            Filter (see `stores.backends.filters`); datetimes may be used for times.
+        properties
+            Fields to return (see `stores.backends.filters.Projection`).
+        sort
+            {field: 1} upwards, {field: -1} downwards, the first field first; missing counts as null.
+        skip, limit
+            Documents to pass over, and the most to return (0: all).
+
+        Raises
+        ------
+        InputError
+            If filter, projection or order is malformed.
+        StoreError
+            If the store cannot be read, or (unless damaged documents are skipped) a document is damaged.
+        """
+
+    @abstractmethod
+    def count(self, criteria: Criteria = None) -> int:
+        """Count the documents that match a filter."""
+
+    @abstractmethod
+    def upsert(
+        self, documents: Document | Iterable[Document], keep: Sequence[str] = (), *, ranked: bool = False
+    ) -> int:
+        """Write documents, each in place of the one with the same key.
+
+        Parameters
+        ----------
+        documents
+            One or several; of those with equal keys the last stands. Times become text
+            (`stores.backends.values.timestamp`), NaN and infinities null.
+        keep
+            Top-level fields that do not count as a change: a document that differs from the stored one in
+            nothing else is left as it is.
+        ranked
+            Leave stored documents of a higher rank (`stores.ranks`), whoever writes at the same time.
+
+        Returns
+        -------
+        int
+            Number of documents written.
+
+        Raises
+        ------
+        InputError
+            If a document lacks a key field, is no JSON, or would replace one of a newer mgsurf.
+        StoreError
+            If the store cannot be written (read-only, locked, full disk).
+        """
+
+    @abstractmethod
+    def insert(self, document: Document) -> bool:
+        """Write a document unless its key is taken; of several processes that try at once one succeeds.
+
+        False if another document has the key; nothing is written then.
+        """
+
+    @abstractmethod
+    def remove(self, criteria: dict[str, Any]) -> int:
+        """Remove the documents that match a filter; return how many."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release connections."""
+
+    def distinct(self, field: str, criteria: Criteria = None) -> list[Any]:
+        """Return the different values of a field, sorted; the entries of arrays count one by one."""
+        return distinct_values(self.query(criteria, [field.partition(".")[0]]), field)
+
+    def by_id(self, ids: Iterable[str], properties: Properties = None) -> Iterator[Document]:
+        """Yield those of the documents with these ids that are there, in any order."""
+        wanted = list(ids)
+        for start in range(0, len(wanted), _AT_ONCE):
+            yield from self.query({"id": {"$in": wanted[start : start + _AT_ONCE]}}, properties)
+
+    def _key_of(self, document: Document, fields: Sequence[str]) -> tuple[Any, ...]:
+        """Return what distinguishes a plain document, encoded so that equal values are equal in Python."""
+        key = tuple(encode(value_at(document, tuple(field.split(".")))) for field in fields)
+        self._check_key(key, fields)
+        return key
+
+    def _check_key(self, key: Sequence[Any], fields: Sequence[str]) -> None:
+        if None in key:
+            missing = fields[key.index(None)]
+            raise InputError(f"A document for {self.name} lacks its key field {missing!r}; add it.")
+
+    def _check_replaceable(self, stored: Document, new: Document, name: Any) -> None:
+        """Refuse to replace a document of a later layout, whose fields would be lost."""
+        old, version = stored.get("schema_version"), new.get("schema_version")
+        if isinstance(old, int) and old > (version if isinstance(version, int) else 0):
+            raise InputError(
+                f"The record {name} in {self.name} was written by a newer mgsurf (schema version {old}, not "
+                f"{version}) and is not replaced; upgrade mgsurf."
+            )
+
+    def _stays(
+        self, stored: Document, new: Document, name: Any, keep: Sequence[str], *, ranked: bool = False
+    ) -> bool:
+        """Return whether a stored document, with all its fields, stays in place of a new one."""
+        if keep and without(new, keep) == without(stored, keep):
+            return True
+        self._check_replaceable(stored, new, name)
+        return ranked and rank_of(stored) > rank_of(new)
+
+    def _report(self, name: str, error: DamagedTextError) -> None:
+        """Warn once of a damaged document, or raise an error."""
+        problem = damaged(self._store, self.name, name, error)
+        if not self._skip_damaged:
+            raise problem
+        if str(problem) not in self._warned:
+            self._warned.add(str(problem))
+            _LOG.warning("%s", problem)
+
+
+def without(document: Document, fields: Sequence[str]) -> Document:
+    """Return a document less some of its top-level fields."""
+    return {name: value for name, value in document.items() if name not in fields}
 
 
 LAYOUTS: dict[str, CollectionLayout] = {
@@ -161,11 +256,3 @@ LAYOUTS: dict[str, CollectionLayout] = {
     "jobs": CollectionLayout(key=("uuid", "index"), indexed=("uuid", "index", "name"), heavy=("output",)),
     "job_data": CollectionLayout(key=("blob_uuid",), indexed=("job_uuid",), heavy=("data",)),
 }
-
-
-def layout_of(collection: str, key: str | Sequence[str] | None = None) -> CollectionLayout:
-    """Return the layout of a known collection; any other has no indexes beyond its key."""
-    layout = LAYOUTS.get(collection, CollectionLayout())
-    if key is None:
-        return layout
-    return replace(layout, key=(key,) if isinstance(key, str) else tuple(key))

@@ -1,23 +1,28 @@
-"""MongoDB filters, evaluated exactly in Python.
+"""MongoDB filters, projections and orders of documents, evaluated exactly in Python.
 
-Every document that a store of files returns passed one of these predicates; `stores.backends.filters_sql`
-only narrows down which documents are read.
+Operators known: $and, $or, $nor, $eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, $exists, $not, $regex (with
+$options i, m, x, s), $size, $all, $elemMatch. Times may be datetimes; documents hold them as text
+(`stores.backends.values.timestamp`). Every document that a store of files returns passed one of these
+predicates; `stores.backends.filters_sql` only narrows down which documents are read.
 """
 
 from __future__ import annotations
 
+import operator
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FrameType
 from typing import Any
 
-from stores.backends.values import MISSING, equal, order_key, plain, rank
+from stores.backends.values import MISSING, encode, equal, order_key, plain, rank
 from stores.errors import InputError
 
 Predicate = Callable[[Any], bool]
-"""Says whether a document (or, inside $elemMatch, an array's entry) matches."""
+"""Whether a document (or, inside $elemMatch, an array's entry) matches."""
+Properties = Sequence[str] | dict[str, Any] | None
+"""Fields to return: a list, or MongoDB's {field: 1} or {field: 0}; None for all."""
 
 _POSITION = re.compile("[0-9]{1,9}")
 DEEPEST = 100
@@ -25,35 +30,17 @@ DEEPEST = 100
 REGEX_SECONDS = 1.0
 """Longest time (s, of the processor) that a regular expression may take for all documents of a query."""
 LOGICAL = ("$and", "$or", "$nor")
-COMPARISONS = ("$gt", "$gte", "$lt", "$lte")
+COMPARISONS = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le}
 _HASHABLE = (str, int, float)  # equal in Python where equal in MongoDB, unlike True and 1
 OPERATORS = (
-    "$eq",
-    "$ne",
-    *COMPARISONS,
-    "$in",
-    "$nin",
-    "$exists",
-    "$not",
-    "$regex",
-    "$options",
-    "$size",
-    "$all",
-    "$elemMatch",
+    *("$eq", "$ne", *COMPARISONS, "$in", "$nin", "$exists", "$not"),
+    *("$regex", "$options", "$size", "$all", "$elemMatch"),
 )
 
 
 def is_operators(value: Any) -> bool:
-    """Tell a set of operators from a sub-document to compare with.
-
-    Raises
-    ------
-    InputError
-        If operators and fields are mixed, or an operator is unknown.
-    """
-    if not isinstance(value, dict) or not value:
-        return False
-    dollars = [name for name in value if name.startswith("$")]
+    """Distinguish a set of known operators from a sub-document to compare with."""
+    dollars = [name for name in value if name.startswith("$")] if isinstance(value, dict) else []
     if not dollars:
         return False
     if len(dollars) != len(value):
@@ -66,27 +53,15 @@ def is_operators(value: Any) -> bool:
     return True
 
 
-def check_list(operator: str, value: Any) -> list[Any]:
-    """Return the operand of an operator that needs a list.
-
-    Raises
-    ------
-    InputError
-        If it is not a list.
-    """
+def check_list(name: str, value: Any) -> list[Any]:
+    """Return the operand of an operator that needs a list."""
     if not isinstance(value, list):
-        raise InputError(f"Filter operator {operator} needs a list, not {value!r}.")
+        raise InputError(f"Filter operator {name} needs a list, not {value!r}.")
     return value
 
 
 def conditions(criteria: Any) -> list[tuple[str, Any]]:
-    """Check the outline of a filter and return its parts, to be joined by 'and'.
-
-    Raises
-    ------
-    InputError
-        If it is not an object, or a logical operator is unknown or lacks its list of filters.
-    """
+    """Check the outline of a filter and return its parts, to be joined by 'and'."""
     if not isinstance(criteria, dict):
         raise InputError(f'A filter must be an object such as {{"chemsys": "Ag-Mg"}}, not {criteria!r}.')
     for name, value in criteria.items():
@@ -119,13 +94,7 @@ def values_at(value: Any, path: tuple[str, ...]) -> Iterator[Any]:
 
 
 def regex_of(pattern: Any, options: Any = "") -> re.Pattern[str]:
-    """Compile the operand of $regex.
-
-    Raises
-    ------
-    InputError
-        If it is not a regular expression.
-    """
+    """Compile the operand of $regex."""
     if isinstance(pattern, re.Pattern) and not options:
         return pattern
     flags = {"i": re.IGNORECASE, "m": re.MULTILINE, "x": re.VERBOSE, "s": re.DOTALL}
@@ -170,23 +139,16 @@ def _search(pattern: re.Pattern[str]) -> Predicate:
     return test
 
 
-def value_test(operator: str, operand: Any) -> Predicate:
+def value_test(name: str, operand: Any) -> Predicate:
     """Return the test that $eq, a comparison or a regular expression makes of a single value."""
-    if operator == "$regex":
+    if name == "$regex":
         return _search(operand)
-    if operator == "$eq":
+    if name == "$eq":
         return lambda value: equal(value, operand)
-    place = rank(operand)
+    place, limit, compare = rank(operand), order_key(operand), COMPARISONS[name]
     if place == 5:  # null is neither above nor below anything
-        return lambda value: operator in ("$gte", "$lte") and rank(value) == 5
-    limit = order_key(operand)
-    if operator == "$gt":
-        return lambda value: rank(value) == place and value is not MISSING and order_key(value) > limit
-    if operator == "$gte":
-        return lambda value: rank(value) == place and value is not MISSING and order_key(value) >= limit
-    if operator == "$lt":
-        return lambda value: rank(value) == place and value is not MISSING and order_key(value) < limit
-    return lambda value: rank(value) == place and value is not MISSING and order_key(value) <= limit
+        return lambda value: name in ("$gte", "$lte") and rank(value) == 5
+    return lambda value: rank(value) == place and compare(order_key(value), limit)
 
 
 def _any_value(path: tuple[str, ...], test: Predicate) -> Predicate:
@@ -202,10 +164,9 @@ def _any_value(path: tuple[str, ...], test: Predicate) -> Predicate:
 
 
 def _any_array(path: tuple[str, ...], test: Predicate) -> Predicate:
-    def matches(document: Any) -> bool:
-        return any(isinstance(value, list) and test(value) for value in values_at(document, path))
-
-    return matches
+    return lambda document: any(
+        isinstance(value, list) and test(value) for value in values_at(document, path)
+    )
 
 
 def _negate(test: Predicate) -> Predicate:
@@ -214,6 +175,10 @@ def _negate(test: Predicate) -> Predicate:
 
 def _all(tests: list[Predicate]) -> Predicate:
     return lambda document: all(test(document) for test in tests)
+
+
+def _any(tests: list[Predicate]) -> Predicate:
+    return lambda document: any(test(document) for test in tests)
 
 
 def _element_match(operand: Any) -> Predicate:
@@ -226,13 +191,13 @@ def _element_match(operand: Any) -> Predicate:
     return lambda value: any(isinstance(entry, dict) and test(entry) for entry in value)
 
 
-def _operator_predicate(path: tuple[str, ...], operator: str, operand: Any) -> Predicate:
-    if operator == "$eq" and isinstance(operand, re.Pattern):
-        operator = "$regex"
-    if operator in ("$eq", "$regex", *COMPARISONS):
-        return _any_value(path, value_test(operator, operand))
-    if operator == "$in":
-        hashable = {entry for entry in check_list(operator, operand) if type(entry) in _HASHABLE}
+def _operator_predicate(path: tuple[str, ...], name: str, operand: Any) -> Predicate:
+    if name == "$eq" and isinstance(operand, re.Pattern):
+        name = "$regex"
+    if name in ("$eq", "$regex", *COMPARISONS):
+        return _any_value(path, value_test(name, operand))
+    if name == "$in":
+        hashable = {entry for entry in check_list(name, operand) if type(entry) in _HASHABLE}
         tests = [
             value_test("$regex" if isinstance(entry, re.Pattern) else "$eq", entry)
             for entry in operand
@@ -244,53 +209,50 @@ def _operator_predicate(path: tuple[str, ...], operator: str, operand: Any) -> P
                 (type(value) in _HASHABLE and value in hashable) or any(test(value) for test in tests)
             ),
         )
-    if operator == "$exists":
-        # a lambda, as every predicate here: noqa E731
-        exists: Predicate = lambda document: any(v is not MISSING for v in values_at(document, path))  # noqa: E731
-        return exists if operand else _negate(exists)
-    if operator == "$size":
+    if name == "$exists":
+        return lambda document: (
+            any(value is not MISSING for value in values_at(document, path)) == bool(operand)
+        )
+    if name == "$size":
         if isinstance(operand, bool) or not isinstance(operand, int):
             raise InputError(f"Filter operator $size needs a whole number, not {operand!r}.")
         return _any_array(path, lambda value: len(value) == operand)
-    if operator == "$elemMatch":
+    if name == "$elemMatch":
         return _any_array(path, _element_match(operand))
     # $all
-    entries = check_list(operator, operand)
+    entries = check_list(name, operand)
     parts = [field_predicate(path, entry if is_operators(entry) else {"$eq": entry}) for entry in entries]
     return _all(parts) if parts else lambda document: False
 
 
 def positive(operators: dict[str, Any]) -> Iterator[tuple[str, Any, bool]]:
     """Split a set of operators into (operator, operand, negated), $ne, $nin and $not written as negations."""
-    for operator, operand in operators.items():
-        if operator == "$ne":
+    for name, operand in operators.items():
+        if name == "$ne":
             yield "$eq", operand, True
-        elif operator == "$nin":
+        elif name == "$nin":
             yield "$in", operand, True
-        elif operator == "$regex":
+        elif name == "$regex":
             yield "$regex", regex_of(operand, operators.get("$options", "")), False
-        elif operator == "$options":
+        elif name == "$options":
             if "$regex" not in operators:
                 raise InputError("Filter operator $options needs $regex beside it.")
-        elif operator == "$not" and isinstance(operand, re.Pattern):
+        elif name == "$not" and isinstance(operand, re.Pattern):
             yield "$regex", operand, True
-        elif operator == "$not":
+        elif name == "$not":
             if not is_operators(operand):
                 raise InputError(f"Filter operator $not needs operators or a regex, not {operand!r}.")
             yield "$not", operand, True
         else:
-            yield operator, operand, False
+            yield name, operand, False
 
 
 def field_predicate(path: tuple[str, ...], operators: dict[str, Any]) -> Predicate:
     """Compile the operators applied to one field."""
     tests = []
-    for operator, operand, negated in positive(operators):
-        test = (
-            field_predicate(path, operand)
-            if operator == "$not"
-            else _operator_predicate(path, operator, operand)
-        )
+    for name, operand, negated in positive(operators):
+        is_inner = name == "$not"
+        test = field_predicate(path, operand) if is_inner else _operator_predicate(path, name, operand)
         tests.append(_negate(test) if negated else test)
     return tests[0] if len(tests) == 1 else _all(tests)
 
@@ -308,9 +270,7 @@ def predicate(criteria: dict[str, Any]) -> Predicate:
         if name == "$and":
             tests += parts
         else:
-            # the default binds this round's parts, which Predicate's type cannot say
-            either: Predicate = lambda document, parts=parts: any(part(document) for part in parts)  # type: ignore[misc]  # noqa: E731
-            tests.append(either if name == "$or" else _negate(either))
+            tests.append(_any(parts) if name == "$or" else _negate(_any(parts)))
     return tests[0] if len(tests) == 1 else _all(tests)
 
 
@@ -351,13 +311,7 @@ def _check_values(value: Any) -> None:
 
 
 def checked(criteria: Any) -> dict[str, Any]:
-    """Return a filter with plain values once it is known to be one that every store can run.
-
-    Raises
-    ------
-    InputError
-        If it is malformed, nested too deeply, or holds numbers or characters that no document can hold.
-    """
+    """Return a filter with plain values once it is known to be one that every store can run."""
     if depth(criteria or {}) > DEEPEST:
         raise InputError(f"The filter is nested more than {DEEPEST} deep; write it flatter.")
     try:
@@ -373,20 +327,121 @@ def checked(criteria: Any) -> dict[str, Any]:
     return plain_criteria
 
 
-def matches(criteria: dict[str, Any], document: dict[str, Any]) -> bool:
-    """Say whether a document matches a MongoDB filter.
+def _tree(paths: list[str]) -> dict[str, Any]:
+    """Nest dotted paths; a path that is returned whole ends in an empty dict."""
+    tree: dict[str, Any] = {}
+    for path in sorted(paths, key=lambda path: path.count("."), reverse=True):
+        parts = path.split(".")
+        node = tree
+        for part in parts[:-1]:
+            node = node.setdefault(part, {})
+        node[parts[-1]] = {}  # the shorter path comes later and wins
+    return tree
+
+
+def _include(value: Any, tree: dict[str, Any]) -> Any:
+    if isinstance(value, list):
+        return [_include(entry, tree) for entry in value if isinstance(entry, (dict, list))]
+    kept = {}
+    for name, entry in value.items():
+        branch = tree.get(name)
+        if branch is None:
+            continue
+        if not branch:
+            kept[name] = entry
+        elif isinstance(entry, (dict, list)):
+            kept[name] = _include(entry, branch)
+    return kept
+
+
+def _exclude(value: Any, tree: dict[str, Any]) -> Any:
+    if isinstance(value, list):
+        return [_exclude(entry, tree) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: _exclude(entry, tree[name]) if tree.get(name) else entry
+        for name, entry in value.items()
+        if name not in tree or tree[name]
+    }
+
+
+class Projection:
+    """A checked projection; `paths` is None if every field is returned.
 
     Parameters
     ----------
-    criteria
-        Operators known: $and, $or, $nor, $eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, $exists, $not, $regex
-        (with $options i, m, x, s), $size, $all, $elemMatch. Times may be datetimes.
-    document
-        JSON-able document; its times are text (see `stores.backends.values.timestamp`).
+    properties
+        Dotted fields as a list, or as MongoDB's {field: 1} (only these) or {field: 0} (all but these).
+        ``_id`` is MongoDB's own and never returned.
 
     Raises
     ------
     InputError
-        If the filter is malformed or uses another operator.
+        If fields are both included and excluded, or a value is neither 0 nor 1.
     """
-    return predicate(checked(criteria))(document)
+
+    def __init__(self, properties: Properties) -> None:
+        fields = properties if isinstance(properties, dict) else dict.fromkeys(properties or (), 1)
+        fields = {name: value for name, value in fields.items() if name != "_id"}
+        if any(value not in (0, 1) for value in fields.values()):
+            raise InputError(f"Projection {fields}: give each field 1 (return it) or 0 (leave it out).")
+        kinds = {bool(value) for value in fields.values()}
+        if len(kinds) > 1:
+            raise InputError(f"Projection {fields} both includes and excludes fields; use either.")
+        self.excludes = kinds == {False}
+        if properties is None or (
+            isinstance(properties, dict) and set(properties) == {"_id"} and not any(properties.values())
+        ):
+            self.paths = None
+        else:
+            self.paths = list(fields)
+        self._tree = _tree(self.paths or [])
+
+    def needs(self, roots: Sequence[str]) -> bool:
+        """Return whether any of these top-level fields may be returned."""
+        if self.paths is None:
+            return bool(roots)
+        if self.excludes:
+            return any(root not in self._tree or self._tree[root] for root in roots)
+        return any(root in self._tree for root in roots)
+
+    def apply(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Return the chosen fields of a document."""
+        if self.paths is None:
+            return document
+        result: dict[str, Any] = (_exclude if self.excludes else _include)(document, self._tree)
+        return result
+
+
+def sort_order(sort: dict[str, Any] | None) -> list[tuple[str, bool]]:
+    """Return (field, upwards) of an order: 1 is upwards, -1 downwards; maggma's Sort is taken too."""
+    order = []
+    for field, direction in (sort or {}).items():
+        value = getattr(direction, "value", direction)
+        if value not in (1, -1):
+            raise InputError(f"Sort {field} by 1 (upwards) or -1 (downwards), not {direction!r}.")
+        order.append((field, value == 1))
+    return order
+
+
+def sort_key(document: dict[str, Any], field: str, up: bool) -> tuple[Any, ...]:
+    """Return what a document is sorted by: of an array its smallest entry upwards, its largest downwards."""
+    keys = []
+    for value in values_at(document, tuple(field.split("."))):
+        if isinstance(value, list):
+            keys += [order_key(entry) for entry in value] or [(0,)]
+        else:
+            keys.append(order_key(value))
+    return (min if up else max)(keys, default=(5,))
+
+
+def distinct_values(documents: Iterable[dict[str, Any]], field: str) -> list[Any]:
+    """Return the different values of a field, sorted; the entries of arrays count one by one."""
+    values: dict[Any, Any] = {}
+    for document in documents:
+        for value in values_at(document, tuple(field.split("."))):
+            for entry in value if isinstance(value, list) else [value]:
+                if entry is not MISSING:
+                    values.setdefault(encode(entry), entry)
+    return sorted(values.values(), key=order_key)

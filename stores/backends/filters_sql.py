@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # plans for a time that grows faster than the number of parts.
 _MOST_VARIABLES, _MOST_PARTS, _DEEPEST = 30_000, 200, 12
 _MOST_VALUES = 1000  # of a column that a predicate is applied to one by one
+_MOST_NEEDLES = 20  # arrays that are looked for in the text of arrays of arrays
 _LARGEST_EXACT = 2**53
 _OBJECTS_AND_ARRAYS = (b"o", b"q")
 _SQL = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
@@ -61,7 +62,7 @@ def _all_of(parts: list[Condition]) -> Condition:
 
 def _any_of(parts: list[Condition]) -> Condition:
     if any(part.sql == "1" for part in parts):
-        return Condition(exact=any(part == Condition() for part in parts))
+        return ANY
     sql = " OR ".join(f"({part.sql})" for part in parts)
     return Condition(sql, tuple(v for part in parts for v in part.values), all(part.exact for part in parts))
 
@@ -71,16 +72,9 @@ def _not(part: Condition) -> Condition:
 
 
 class FilterCompiler:
-    """Compiles filters for one table.
+    """Compiles filters for one table, in a transaction, where it looks up whether a column holds arrays.
 
-    Parameters
-    ----------
-    connection
-        In a transaction: whether a column holds arrays is looked up there.
-    table
-        Quoted name of the table.
-    columns
-        Fields with a column, which bears the dotted name.
+    `table` is its quoted name; each of `columns` has the dotted name of its field.
     """
 
     def __init__(self, connection: sqlite3.Connection, table: str, columns: Collection[str]) -> None:
@@ -151,10 +145,11 @@ class FilterCompiler:
         lower, upper = NESTED if operands and all(isinstance(entry, list) for entry in operands) else ARRAYS
         if not self._holds(name, lower, upper):
             return Condition(sql, tuple(values))
-        holds, needles = "1", _needles(operands) if lower == NESTED[0] else []
-        if needles:  # an array of arrays is written with the text of each of them
-            holds = " OR ".join([f"instr({column}, ?)"] * len(needles) + [f"{column} = ?"])
-            needles = [*needles, encode(SEVERAL)]
+        holds, needles = "1", []
+        if lower == NESTED[0] and len(operands) <= _MOST_NEEDLES:
+            # an array of arrays is written with the text of each of them
+            holds = " OR ".join([f"instr({column}, ?)"] * len(operands) + [f"{column} = ?"])
+            needles = [*(encode(operand)[2:] for operand in operands), encode(SEVERAL)]
         sql = f"{sql} OR ({column} >= ? AND {column} < ? AND ({holds}))"
         return Condition(sql, (*values, lower, upper, *needles), exact=False)
 
@@ -209,11 +204,8 @@ def _equals(column: str, operands: list[Any]) -> tuple[str, tuple[Any, ...]] | N
 
 
 def _compares(column: str, operator: str, operand: Any) -> tuple[str, tuple[Any, ...]] | None:
+    """Return the SQL of a comparison with a number or a text."""
     place = rank(operand)
-    if place == 5:
-        return _equals(column, [None] if operator in ("$gte", "$lte") else [])
-    if place == 40:
-        return f"{column} >= ? AND {column} {_SQL[operator]} ?", (b"t", encode(operand))
     if place not in (10, 15) or not _is_certain(operand):
         return None
     # The plus keeps the bounds of the type from the planner, which would take the range for a narrow one:
@@ -224,8 +216,3 @@ def _compares(column: str, operator: str, operand: Any) -> tuple[str, tuple[Any,
     floor: Any = NULL if place == 10 else ""
     above = ">" if place == 10 else ">="
     return f"+{column} {above} ? AND {column} {_SQL[operator]} ?", (floor, operand)
-
-
-def _needles(operands: list[Any]) -> list[bytes]:
-    """Return the text of each array as it stands in a column of arrays of arrays."""
-    return [encode(operand)[2:] for operand in operands] if len(operands) <= 20 else []

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import logging
 import os
 import re
 import uuid
@@ -23,38 +22,31 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from stores.backends.checksums import DamagedTextError, damaged, seal, unseal
-from stores.backends.collection import LAYOUTS, SCHEMA_VERSION, CollectionLayout, check_replaceable
-from stores.backends.filters import checked, predicate
-from stores.backends.projections import Projection, Properties, distinct_values, sort_key, upwards
-from stores.backends.values import dumps, encode, equal, loads, value_at
+from stores.backends.checksums import DamagedTextError, seal, unseal
+from stores.backends.collection import (
+    LAYOUTS,
+    SCHEMA_VERSION,
+    Collection,
+    CollectionLayout,
+    Criteria,
+    check_version,
+)
+from stores.backends.filters import Projection, Properties, checked, predicate, sort_key, sort_order
+from stores.backends.values import dumps, loads
 from stores.errors import InputError, StoreError, StoreLostError
+from stores.files import write_file
 from stores.ranks import HIGHEST, RANKED, rank_of
 
-_LOG = logging.getLogger(__name__)
-
 META = "mgsurf_layout.json"
-"""File that says the version of the layout of all collections in a folder."""
+"""File that holds the version of the layout of all collections in a folder."""
 
 _PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 
 
 class Folder:
-    """The folder of a store, which is noticed to be gone while it is in use.
+    """The folder of a store, made with the first record, and noticed to be gone while it is in use.
 
-    Parameters
-    ----------
-    root
-        Folder of the store; made with the first record.
-    must_exist
-        Refuse a folder that holds no store.
-
-    Raises
-    ------
-    InputError
-        If it was written by a newer mgsurf, is a file, or is not there.
-    StoreError
-        If it cannot be read.
+    One that holds no store is refused if it `must_exist`.
     """
 
     def __init__(self, root: Path, *, must_exist: bool = False) -> None:
@@ -74,12 +66,7 @@ class Folder:
             raise InputError(
                 f"There is no store at {root}; run a campaign first or name another with --store."
             )
-        version = (found or {}).get("version", 0)
-        if version > SCHEMA_VERSION:
-            raise InputError(
-                f"The store folder {root} was written by a newer mgsurf "
-                f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
-            )
+        check_version((found or {}).get("version"), f"The store folder {root}")
         self._seen = self._look()
 
     def _look(self) -> tuple[tuple[int, ...], tuple[int, ...] | None] | None:
@@ -93,13 +80,7 @@ class Folder:
         return None
 
     def check(self) -> None:
-        """Make sure that the folder is the one that was opened.
-
-        Raises
-        ------
-        StoreLostError
-            If it was deleted, emptied or replaced.
-        """
+        """Raise a `StoreLostError` if the folder that was opened was deleted, emptied or replaced."""
         found, seen = self._look(), self._seen
         if seen is None or found == seen:
             self._seen = found
@@ -138,13 +119,7 @@ def folder_errors(root: Path) -> Iterator[None]:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Return the document in a file, None if there is no file.
-
-    Raises
-    ------
-    DamagedTextError
-        If it is not what was written.
-    """
+    """Return the document in a file, None if there is no file; a damaged one is a `DamagedTextError`."""
     try:
         text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -153,17 +128,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
-    """Write a file as a whole or not at all."""
-    new = path.with_name(f".{uuid.uuid4().hex}.new")
-    try:
-        with new.open("wb") as file:
-            file.write(seal(dumps(document)))
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
+    write_file(path, seal(dumps(document)))
 
 
 def _write_new(path: Path, document: dict[str, Any]) -> bool:
@@ -184,38 +149,23 @@ def _of_rank(place: Path, rank: int) -> Path:
     return place if rank == HIGHEST else place.with_name(f"{place.name}~{rank}")
 
 
-def _without(document: dict[str, Any], fields: Sequence[str]) -> dict[str, Any]:
-    return {name: value for name, value in document.items() if name not in fields}
+class FolderCollection(Collection):
+    """A collection whose documents are the files of a folder; nothing is indexed.
 
-
-class FolderCollection:
-    """A collection whose documents are the files of a folder; see `stores.backends.sqlite.DocumentTable`.
-
-    Finding a document by its key reads one file; every other question reads them all.
-
-    Parameters
-    ----------
-    place
-        The store.
-    name
-        Of the collection, and of its folder in the store.
-    layout
-        Its key, and whether damaged documents are left out; nothing is indexed.
+    Finding a document by its key reads one file; every other query reads them all.
     """
 
     def __init__(self, place: Folder, name: str, layout: CollectionLayout) -> None:
+        super().__init__(f"folder://{place.root}", name, layout)
         self.place = place
         self.folder = place.root / name
-        self.name = name
-        self.key = layout.key
-        self._skip_damaged = layout.skip_damaged
-        self._warned: set[str] = set()
 
     def _place(self, key: Sequence[Any]) -> Path:
+        """Return the file of a document by its key (see `Collection._key_of`)."""
         # equal keys must find the same file, and keys that differ in case alone never one file
         if len(key) == 1 and isinstance(key[0], str) and _PLAIN_NAME.fullmatch(key[0]):
             return self.folder / f"{key[0]}.json"
-        digest = hashlib.sha256(repr([encode(value) for value in key]).encode()).hexdigest()
+        digest = hashlib.sha256(repr(list(key)).encode()).hexdigest()
         return self.folder / f"={digest}.json"
 
     @contextmanager
@@ -225,13 +175,7 @@ class FolderCollection:
             yield
 
     def _read(self, place: Path) -> dict[str, Any] | None:
-        """Return the best document of a name; of two of one rank the one that was written as such.
-
-        Raises
-        ------
-        DamagedTextError
-            If a file that may be the best is damaged.
-        """
+        """Return the best document of a name; of two of one rank the one that was written as such."""
         best = _read(place)
         if self.name not in RANKED or (best is not None and rank_of(best) == HIGHEST):
             return best
@@ -249,15 +193,6 @@ class FolderCollection:
             return self._read(place)
         except DamagedTextError:
             return None
-
-    def _report(self, place: Path, error: DamagedTextError) -> None:
-        """Warn once of a damaged document, or raise an error."""
-        problem = damaged(f"folder://{self.place.root}", self.name, place.stem, error)
-        if not self._skip_damaged:
-            raise problem
-        if str(problem) not in self._warned:
-            self._warned.add(str(problem))
-            _LOG.warning("%s", problem)
 
     def _write_unless_better(self, place: Path, document: dict[str, Any]) -> bool:
         """Write a document into the file of its rank unless a better one is there; False if one is."""
@@ -292,75 +227,47 @@ class FolderCollection:
                 try:
                     document = self._read(path)
                 except DamagedTextError as error:
-                    self._report(path, error)
+                    self._report(path.stem, error)
                     continue
                 if document is not None and test(document):
                     yield path, document
 
     def query(
         self,
-        criteria: dict[str, Any] | None = None,
+        criteria: Criteria = None,
         properties: Properties = None,
         sort: dict[str, Any] | None = None,
         skip: int = 0,
         limit: int = 0,
     ) -> Iterator[dict[str, Any]]:
         """Yield the documents that match a MongoDB filter."""
-        projection = Projection(properties)
-        order = [(field, upwards(field, direction)) for field, direction in (sort or {}).items()]
+        projection, order = Projection(properties), sort_order(sort)
         documents: Iterable[dict[str, Any]] = (document for _, document in self._found(criteria))
         for field, up in reversed(order):
             documents = sorted(documents, key=lambda d: sort_key(d, field, up), reverse=not up)
         for document in islice(documents, skip, skip + limit if limit else None):
             yield projection.apply(document)
 
-    def count(self, criteria: dict[str, Any] | None = None) -> int:
+    def count(self, criteria: Criteria = None) -> int:
         """Count the documents that match a filter."""
         return sum(1 for _ in self._found(criteria))
-
-    def distinct(self, field: str, criteria: dict[str, Any] | None = None) -> list[Any]:
-        """Return the different values of a field, sorted."""
-        return distinct_values(self.query(criteria), field)
 
     def upsert(
         self,
         documents: dict[str, Any] | Iterable[dict[str, Any]],
-        key: str | Sequence[str] | None = None,
         keep: Sequence[str] = (),
         *,
         ranked: bool = False,
     ) -> int:
-        """Write documents in place of those with the same key; return how many were written.
-
-        Raises
-        ------
-        InputError
-            If a document lacks its key, `key` is not the collection's own, or a newer document is there.
-        StoreError
-            If the folder cannot be written.
-        """
-        fields = self.key if key is None else (key,) if isinstance(key, str) else tuple(key)
-        if fields != self.key:
-            raise InputError(f"The files of {self.folder} are named by {self.key}, not by {fields}.")
+        """Write documents in place of those with the same key; return how many were written."""
         # through JSON, so that times and numpy's numbers are stored as every other store has them
         batch = [loads(dumps(doc)) for doc in ([documents] if isinstance(documents, dict) else documents)]
-        places = {}
-        for document in batch:
-            name = [value_at(document, tuple(field.split("."))) for field in fields]
-            missing = [field for field, value in zip(fields, name, strict=True) if encode(value) is None]
-            if missing:
-                raise InputError(f"A document for {self.name} lacks its key field {missing[0]!r}; add it.")
-            places[self._place(name)] = document
+        places = {self._place(self._key_of(document, self.key)): document for document in batch}
         with self._usable():
             for path, document in list(places.items()):
                 stored = self._stored(path)
-                if stored is None:
-                    continue
-                if keep and equal(_without(document, keep), _without(stored, keep)):
+                if stored is not None and self._stays(stored, document, path.stem, keep):
                     del places[path]
-                    continue
-                versions = stored.get("schema_version"), document.get("schema_version")
-                check_replaceable(*versions, f"The record {path.stem} in {self.name}")
             if places:
                 self._lay_out()
             if ranked:
@@ -372,20 +279,12 @@ class FolderCollection:
         return len(places)
 
     def insert(self, document: dict[str, Any]) -> bool:
-        """Write a document unless its key is taken; of several processes that try at once one succeeds.
-
-        Returns
-        -------
-        bool
-            False if another document has the key; nothing is written then.
-        """
+        """Write a document unless its key is taken."""
         new = loads(dumps(document))
-        name = [value_at(new, tuple(field.split("."))) for field in self.key]
-        if any(encode(value) is None for value in name):
-            raise InputError(f"A document for {self.name} lacks its key field; add {', '.join(self.key)}.")
+        place = self._place(self._key_of(new, self.key))
         with self._usable():
             self._lay_out()
-            return _write_new(self._place(name), new)
+            return _write_new(place, new)
 
     def _lay_out(self) -> None:
         self.place.lay_out()

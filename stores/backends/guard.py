@@ -67,7 +67,7 @@ def set_aside(path: Path, suffix: str = "") -> Path | None:
     raise StoreError(f"The file {path} cannot be set aside: too many names are taken; remove old ones.")
 
 
-class Standing(Enum):
+class Occupancy(Enum):
     """Whether other processes have a store open."""
 
     ALONE = auto()
@@ -79,13 +79,7 @@ class Standing(Enum):
 
 
 class Guard:
-    """The lock file of one store, held by one `stores.backends.sqlite_file.Database`.
-
-    Parameters
-    ----------
-    path
-        The store's file.
-    """
+    """The lock file of one store, held by one `stores.backends.sqlite_file.Database`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -94,37 +88,34 @@ class Guard:
         self._seen: list[int] | None = None
         self._announcing = threading.Lock()  # the threads of a process share its lock of the record
 
-    def open(self, *, read_only: bool) -> Standing:
+    def open(self, *, read_only: bool) -> Occupancy:
         """Take a lock on the store; until `settle` it excludes all others where this process is alone."""
         self.close()
         flags = os.O_CLOEXEC | (os.O_RDONLY if read_only else os.O_RDWR | os.O_CREAT)
         try:
             self._fd = os.open(beside(self.path, "-lock"), flags, self._mode())
         except OSError:  # a full disk, a folder of another user
-            return Standing.UNKNOWN
+            return Occupancy.UNKNOWN
         self._writable = not read_only
         if self._writable:
             with suppress(OSError):  # only its owner may; who may write the store must be able to lock it
                 os.fchmod(self._fd, self._mode(os.fstat(self._fd).st_mode))
         if self._writable and self._lock(fcntl.F_WRLCK, _PRESENCE):
-            return Standing.BESIDE_OTHERS if self._used_by_others() else Standing.ALONE
+            return Occupancy.BESIDE_OTHERS if self._used_by_others() else Occupancy.ALONE
         if not self._lock(fcntl.F_RDLCK, _PRESENCE, wait=True):
             self.close()
-        return Standing.SHARED if self._writable and self._fd is not None else Standing.UNKNOWN
+        return Occupancy.SHARED if self._writable and self._fd is not None else Occupancy.UNKNOWN
 
-    def settle(self, standing: Standing) -> None:
+    def settle(self, occupancy: Occupancy) -> None:
         """Let others open the store, once leftovers were dealt with.
 
-        Raises
-        ------
-        StoreLostError
-            If the file was deleted or replaced while another process had it open.
+        A `StoreLostError` if the file was deleted or replaced while another process had it open.
         """
         try:
             self._seen = self._look()
         except FileNotFoundError:
             raise self._lost("was deleted", "another process") from None
-        if standing is Standing.SHARED:
+        if occupancy is Occupancy.SHARED:
             if self._is_as_recorded() is False:
                 raise self._lost("was replaced", "another process")
         elif self._fd is not None:
@@ -155,13 +146,7 @@ class Guard:
                 self._lock(fcntl.F_UNLCK, _RECORD)
 
     def check(self) -> None:
-        """Make sure that the file under the store's name is the one that was opened.
-
-        Raises
-        ------
-        StoreLostError
-            If it was deleted, truncated or replaced.
-        """
+        """Raise a `StoreLostError` if the file that was opened was deleted, truncated or replaced."""
         if self._seen is None:
             return
         try:
@@ -181,15 +166,9 @@ class Guard:
     def belongs(self, log: Path, main_token: str | None, is_sound: Callable[[], bool]) -> bool:
         """Return whether SQLite may apply a log to the store's file.
 
-        Parameters
-        ----------
-        log
-            The ``-wal`` file.
-        main_token
-            Token in the store's file alone, `NO_TOKEN` without one, None if the file alone is damaged.
-        is_sound
-            Checks the store's file alone. Where the file changed but holds the right token, a file that is
-            not sound was left by a killed checkpoint, which only the log can complete.
+        `main_token` is that in the file alone, `NO_TOKEN` without one, None if the file alone is damaged.
+        Where the file changed but holds the right token, one that is not sound (`is_sound`, of the file
+        alone) was left by a killed checkpoint, which only the log can complete.
         """
         commits = log_tokens(log)
         if commits is None or main_token is None:

@@ -10,17 +10,7 @@ from stores.backends.mongo import memory_database
 
 
 class SharedMemoryStore(MemoryStore):
-    """A MemoryStore whose collection is shared by all of the process that name the same database.
-
-    Parameters
-    ----------
-    database
-        The NAME of ``memory://NAME``.
-    collection_name
-        The collection in it.
-    **kwargs
-        maggma's own: key, last_updated_field, ...
-    """
+    """A MemoryStore whose collection is shared by all of the process that name the same database."""
 
     def __init__(self, database: str, collection_name: str, **kwargs: Any) -> None:
         self.database_name = database

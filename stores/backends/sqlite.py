@@ -1,7 +1,10 @@
 """A collection of documents in an SQLite file, queried and filled the way a MongoDB collection is.
 
-Every document that is read is checked against its checksum and against the filter in Python; SQL only narrows
-down the rows that are read (`stores.backends.filters_sql`).
+A collection ``surfaces`` is a table ``surfaces`` with a column for every indexed field, named after it, and
+``_doc`` with the document as JSON text. Large fields that hardly any query needs (structures, potentials)
+are in ``surfaces.heavy``, and null in ``_doc``, so that reading and filtering touch little. Every document
+that is read is checked against its checksum and against the filter in Python; SQL only narrows down the rows
+that are read (`stores.backends.filters_sql`).
 
 Nothing here imports maggma, pymongo or pymatgen: `mgsurf query` must answer in less time than those need to
 be imported. `stores.backends.job_store` makes a maggma ``Store`` of it.
@@ -9,36 +12,46 @@ be imported. `stores.backends.job_store` makes a maggma ``Store`` of it.
 
 from __future__ import annotations
 
-import logging
+import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.backends.checksums import DamagedTextError, check_heavy, damaged, unseal
-from stores.backends.collection import check_replaceable
-from stores.backends.filters import Predicate, checked, predicate, roots
+from stores.backends.checksums import DamagedTextError, check_heavy, seal, unseal
+from stores.backends.collection import Collection, CollectionLayout, Criteria, without
+from stores.backends.filters import (
+    Predicate,
+    Projection,
+    Properties,
+    checked,
+    predicate,
+    roots,
+    sort_key,
+    sort_order,
+)
 from stores.backends.filters_sql import Condition, FilterCompiler, quote
-from stores.backends.projections import Projection, Properties, distinct_values, sort_key, upwards
+from stores.backends.sqlite_errors import damaged_file
 from stores.backends.sqlite_file import Database
-from stores.backends.tables import Row, Table, make_table, read_table
-from stores.backends.values import dumps
-from stores.errors import InputError
+from stores.backends.values import dumps, encode, json_value_at, loads, value_at
+from stores.errors import InputError, StoreError
 from stores.ranks import rank_of
 
 if TYPE_CHECKING:
     from stores.backends.sqlite_file import Connection
 
-Criteria = dict[str, Any] | None
-Sort = dict[str, Any] | None
 Found = tuple[int, dict[str, Any]]
 _CHUNK = 200  # documents read at once: enough to hide SQLite's cost per statement, little memory
 _FEW = 5000  # rows that are sorted in some milliseconds
 _ANALYSE_FROM = 256  # rows; below, any plan is fast
-_LOG = logging.getLogger(__name__)
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+_OWN = ("_row", "_doc")
 
 
-class DocumentTable:
+class DocumentTable(Collection):
     """One collection of documents in an SQLite file.
 
     Parameters
@@ -47,15 +60,8 @@ class DocumentTable:
         The file, or a `Database` shared with other collections in it.
     collection
         Name of the collection.
-    key
-        Field or fields that distinguish documents.
-    indexed
-        Dotted fields that queries filter and sort by.
-    heavy
-        Large top-level fields that queries seldom need (see `stores.backends.tables`); in an existing file
-        those that it lists.
-    skip_damaged
-        Leave out damaged documents, with a warning, instead of raising an error.
+    key, indexed, heavy, skip_damaged
+        As in `CollectionLayout`; in an existing file the heavy fields are those that it lists.
     """
 
     def __init__(
@@ -69,41 +75,18 @@ class DocumentTable:
         skip_damaged: bool = False,
     ) -> None:
         self.database = place if isinstance(place, Database) else Database(place)
-        self.name = collection
-        self.key = (key,) if isinstance(key, str) else tuple(key)
-        self.indexed = tuple(indexed)
-        self.heavy = tuple(heavy)
-        self._skip_damaged = skip_damaged
-        self._warned: set[str] = set()
+        layout = CollectionLayout(_fields(key), tuple(indexed), tuple(heavy), skip_damaged)
+        super().__init__(str(self.database.path), collection, layout)
 
     def query(
         self,
         criteria: Criteria = None,
         properties: Properties = None,
-        sort: Sort = None,
+        sort: dict[str, Any] | None = None,
         skip: int = 0,
         limit: int = 0,
     ) -> Iterator[dict[str, Any]]:
-        """Yield the documents that match a MongoDB filter.
-
-        Parameters
-        ----------
-        criteria
-            Filter (see `stores.backends.filters.matches`); datetimes may be used for times.
-        properties
-            Fields to return (see `stores.backends.projections.Projection`).
-        sort
-            {field: 1} upwards, {field: -1} downwards, the first field first; missing counts as null.
-        skip, limit
-            Documents to pass over, and the most to return (0: all).
-
-        Raises
-        ------
-        InputError
-            If filter, projection or order is malformed.
-        StoreError
-            If the file cannot be read, or (unless `skip_damaged`) a document is damaged.
-        """
+        """Yield the documents that match a MongoDB filter."""
         projection = Projection(properties)
         found = self._found(criteria, sort, projection.needs, skip, limit)
         for _, document in islice(found, skip, skip + limit if limit else None):
@@ -122,49 +105,19 @@ class DocumentTable:
                 return int(connection.execute(sql, condition.values).fetchone()[0])
         return sum(1 for _ in self._found(criteria))
 
-    def distinct(self, field: str, criteria: Criteria = None) -> list[Any]:
-        """Return the different values of a field, sorted; the entries of arrays count one by one."""
-        return distinct_values(self.query(criteria, [field]), field)
-
     def upsert(
         self,
         documents: dict[str, Any] | Iterable[dict[str, Any]],
-        key: str | Sequence[str] | None = None,
         keep: Sequence[str] = (),
         *,
         ranked: bool = False,
+        key: str | Sequence[str] | None = None,
     ) -> int:
-        """Write documents, each in place of the one with the same key; all or, after any error, none.
-
-        Parameters
-        ----------
-        documents
-            One or several; of those with equal keys the last stands. Times become text
-            (`stores.backends.values.timestamp`), NaN and infinities null.
-        key
-            Fields that distinguish documents, if not the collection's own.
-        keep
-            Top-level fields that do not count as a change: a document that differs from the stored one in
-            nothing else is left as it is.
-        ranked
-            Leave stored documents of a higher rank (`stores.ranks`).
-
-        Returns
-        -------
-        int
-            Number of documents written.
-
-        Raises
-        ------
-        InputError
-            If a document lacks a key field, is no JSON, or would replace one of a newer mgsurf.
-        StoreError
-            If the file cannot be written (read-only, locked, full disk); nothing is written then.
-        """
+        """Write documents, all or, after any error, none; `key` is other than the collection's own."""
         batch = [documents] if isinstance(documents, dict) else list(documents)
         if not batch:
             return 0
-        fields = self.key if key is None else (key,) if isinstance(key, str) else tuple(key)
+        fields = _fields(key or self.key)
         with self.database.write() as connection:
             table = self._table(connection, fields)
             places = [table.columns.index(field) for field in fields]
@@ -172,20 +125,12 @@ class DocumentTable:
             for document in batch:
                 row = table.row(document)
                 name = tuple(row.values[place] for place in places)
-                if None in name:
-                    missing = fields[name.index(None)]
-                    raise InputError(f"A document for {self.name} lacks its key field {missing!r}; add it.")
+                self._check_key(name, fields)
                 rows[name] = row
             return self._write(connection, table, fields, rows, keep, ranked)
 
     def insert(self, document: dict[str, Any]) -> bool:
-        """Write a document unless its key is taken; of several processes that try at once one succeeds.
-
-        Returns
-        -------
-        bool
-            False if another document has the key; nothing is written then.
-        """
+        """Write a document unless its key is taken."""
         with self.database.write():
             if self.count({field: document.get(field) for field in self.key}):
                 return False
@@ -233,14 +178,14 @@ class DocumentTable:
     def _found(
         self,
         criteria: Criteria = None,
-        sort: Sort = None,
+        sort: dict[str, Any] | None = None,
         needs: Callable[[Sequence[str]], bool] = lambda names: False,
         skip: int = 0,
         limit: int = 0,
     ) -> Iterator[Found]:
         """Yield the matching documents in order, with their row numbers; where cheap no more than wanted."""
         wanted = checked(criteria)
-        order = [(field, upwards(field, direction)) for field, direction in (sort or {}).items()]
+        order = sort_order(sort)
         test = predicate(wanted) if wanted else None
         tested = roots(wanted) | {field.partition(".")[0] for field, _ in order}
 
@@ -304,34 +249,25 @@ class DocumentTable:
         """
         lights = _texts(connection, table.sql, "_doc", numbers)
         bodies = _texts(connection, table.heavy_sql, "body", numbers) if whole else None
-        return self._parsed(numbers, lights, bodies)
+        return self._parsed((number for number in numbers if number in lights), lights, bodies)
 
     def _parsed(
-        self, numbers: list[int], lights: dict[int, bytes], bodies: dict[int, bytes] | None
+        self, numbers: Iterable[int], lights: dict[int, bytes], bodies: dict[int, bytes] | None
     ) -> Iterator[Found]:
         for number in numbers:
-            if number not in lights:
-                continue
             try:
                 document, checksum = unseal(lights[number])
                 if bodies is not None:
                     document.update(check_heavy(bodies.get(number), checksum))  # keeps the order of fields
             except DamagedTextError as error:
-                self._report(number, error)
+                self._report(self._key_in_row(number), error)
             else:
                 yield number, document
 
-    def _report(self, number: int, error: DamagedTextError) -> None:
-        """Warn once of a damaged document, or raise an error."""
+    def _key_in_row(self, number: int) -> str:
         sql = f"SELECT {', '.join(map(quote, self.key))} FROM {quote(self.name)} WHERE _row = ?"
         with self.database.read() as connection:
-            name = ", ".join(map(str, connection.execute(sql, (number,)).fetchone() or ("?",)))
-        problem = damaged(str(self.database.path), self.name, name, error)
-        if not self._skip_damaged:
-            raise problem
-        if str(problem) not in self._warned:
-            self._warned.add(str(problem))
-            _LOG.warning("%s", problem)
+            return ", ".join(map(str, connection.execute(sql, (number,)).fetchone() or ("?",)))
 
     def _write(
         self,
@@ -354,7 +290,7 @@ class DocumentTable:
                 place = number
             else:
                 place = found[0]
-                if self._stays(connection, table, place, row, keep, ranked, name[0]):
+                if self._row_stays(connection, table, place, row, keep, ranked, name[0]):
                     continue
                 emptied.append((place,))
             written.append((place, *row.values, row.light.decode()))
@@ -370,7 +306,7 @@ class DocumentTable:
             connection.execute(f"ANALYZE {table.sql}")
         return len(written)
 
-    def _stays(
+    def _row_stays(
         self,
         connection: Connection,
         table: Table,
@@ -384,18 +320,21 @@ class DocumentTable:
         try:
             stored, checksum = unseal(_texts(connection, table.sql, "_doc", [number])[number])
             new, _ = unseal(row.light)
-            what = f"The record {name} in {self.name}"
-            check_replaceable(stored.get("schema_version"), new.get("schema_version"), what)
+            self._check_replaceable(stored, new, name)
             if not (keep or ranked):
                 return False
             body = _texts(connection, table.heavy_sql, "body", [number]).get(number)
             heavy = check_heavy(body, checksum)
         except DamagedTextError:
             return False
-        if keep and body == row.heavy and _without(stored, keep) == _without(new, keep):
+        if keep and body == row.heavy and without(stored, keep) == without(new, keep):
             return True
         new_heavy = check_heavy(row.heavy, None)
         return ranked and rank_of(stored | heavy) > rank_of(new | new_heavy)
+
+
+def _fields(key: str | Sequence[str]) -> tuple[str, ...]:
+    return (key,) if isinstance(key, str) else tuple(key)
 
 
 def _matching(found: Iterable[Found], test: Predicate | None) -> Iterator[Found]:
@@ -408,5 +347,125 @@ def _texts(connection: Connection, table: str, column: str, numbers: list[int]) 
     return dict(connection.execute(sql, (dumps(numbers).decode(),)))
 
 
-def _without(document: dict[str, Any], fields: Sequence[str]) -> dict[str, Any]:
-    return {name: value for name, value in document.items() if name not in fields}
+@dataclass(frozen=True)
+class Row:
+    """A document ready to be written: values of the columns, text without and text of the large fields."""
+
+    values: tuple[Any, ...]
+    light: bytes
+    heavy: bytes | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """The layout of a collection in one file at one moment (`version` is SQLite's schema version)."""
+
+    name: str
+    columns: tuple[str, ...]
+    heavy: tuple[str, ...]
+    version: int
+
+    @cached_property
+    def paths(self) -> tuple[tuple[str, ...], ...]:
+        """Where in a document the value of each column is."""
+        return tuple(tuple(column.split(".")) for column in self.columns)
+
+    @property
+    def sql(self) -> str:
+        """Quoted name of the table."""
+        return quote(self.name)
+
+    @property
+    def heavy_sql(self) -> str:
+        """Quoted name of the table of the large fields."""
+        return quote(self.name + ".heavy")
+
+    def row(self, document: dict[str, Any]) -> Row:
+        """Turn a document into a row."""
+        heavy = {name: document[name] for name in self.heavy if document.get(name) is not None}
+        light = {**document, **dict.fromkeys(heavy)} if heavy else document
+        body = dumps(heavy) if heavy else None
+        text = seal(dumps(light), body)
+        return Row(tuple(encode(json_value_at(document, path)) for path in self.paths), text, body)
+
+
+def read_table(connection: Connection, name: str) -> Table | None:
+    """Return the layout of a collection, None if the file does not hold it yet.
+
+    It is remembered on the connection until any process changes the schema.
+    """
+    version = connection.execute("PRAGMA schema_version").fetchone()[0]
+    known: Table | None = connection.tables.get(name)
+    if known is not None and known.version == version:
+        return known
+    columns = [row[1] for row in connection.execute(f"PRAGMA table_info({quote(name)})")]
+    if not columns:
+        return None
+    found = connection.execute("SELECT heavy FROM mgsurf_collections WHERE name = ?", (name,)).fetchone()
+    text, _, checksum = (found[0] if found else "").partition("#")
+    if found is None or (checksum and checksum != _checksum_of(text)) or not text.endswith("]"):
+        raise StoreError(f"{damaged_file(connection.path, f'layout of {name}')}.")
+    fields = tuple(column for column in columns if column not in _OWN)
+    table = Table(name, fields, tuple(loads(text)), version)
+    connection.tables[name] = table
+    return table
+
+
+def _checksum_of(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def _check_name(name: str) -> str:
+    if (
+        not _NAME.fullmatch(name)
+        or name.lower().startswith(("sqlite_", "mgsurf_"))
+        or name.endswith(".heavy")
+    ):
+        raise InputError(
+            f"{name!r} cannot name a collection or an indexed field; use letters, digits, _ and dots."
+        )
+    return name
+
+
+def make_table(
+    connection: Connection, name: str, key: Sequence[str], indexed: Sequence[str], heavy: Sequence[str]
+) -> Table:
+    """Make a collection, or add the columns and indexes that an old one lacks (within a transaction)."""
+    _check_name(name)
+    table = read_table(connection, name)
+    fields = [_check_name(column) for column in dict.fromkeys([*key, *indexed])]
+    if table is None:
+        declared = ["_row INTEGER PRIMARY KEY", *map(quote, fields), "_doc TEXT NOT NULL"]
+        connection.execute(f"CREATE TABLE {quote(name)} ({', '.join(declared)})")
+        heavy_name = quote(name + ".heavy")
+        connection.execute(f"CREATE TABLE {heavy_name} (_row INTEGER PRIMARY KEY, body TEXT NOT NULL)")
+        text = dumps(list(heavy)).decode()
+        listed = (name, f"{text}#{_checksum_of(text)}")
+        connection.execute("INSERT INTO mgsurf_collections VALUES (?, ?)", listed)
+    else:
+        for column in fields:
+            if column not in table.columns:
+                _add_column(connection, table, column)
+    for columns in (key, *([column] for column in fields if column != key[0])):
+        index = quote(f"{name}:{','.join(columns)}")
+        listed_columns = ", ".join(map(quote, columns))
+        connection.execute(f"CREATE INDEX IF NOT EXISTS {index} ON {quote(name)} ({listed_columns})")
+    made = read_table(connection, name)
+    assert made is not None
+    return made
+
+
+def _add_column(connection: Connection, table: Table, column: str) -> None:
+    connection.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quote(column)}")
+    path, changes = tuple(column.split(".")), []
+    bodies = f"(SELECT CAST(h.body AS BLOB) FROM {table.heavy_sql} h WHERE h._row = t._row)"
+    for number, light, body in connection.execute(
+        f"SELECT t._row, CAST(t._doc AS BLOB), {bodies} FROM {table.sql} t"
+    ):
+        try:
+            document, checksum = unseal(light)
+            document |= check_heavy(body, checksum)
+        except DamagedTextError:  # reported when it is read
+            continue
+        changes.append((encode(value_at(document, path)), number))
+    connection.executemany(f"UPDATE {table.sql} SET {quote(column)} = ? WHERE _row = ?", changes)

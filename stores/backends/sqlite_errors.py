@@ -29,17 +29,7 @@ def damaged_file(path: Path, what: str) -> str:
 
 
 def explain(path: Path, error: Exception, timeout: float) -> str:
-    """Describe an error of SQLite or the operating system in one line.
-
-    Parameters
-    ----------
-    path
-        The store.
-    error
-        What was raised.
-    timeout
-        How long a lock was waited for (s).
-    """
+    """Describe an error of SQLite or the operating system; a lock was waited for `timeout` seconds."""
     # by number, never by words: the text may quote a path, and a path may hold any words
     text, number, name = one_line(error), getattr(error, "errno", None), sqlite_name(error)
     elsewhere = "choose another place with --store or MGSURF_STORE"

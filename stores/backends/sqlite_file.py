@@ -1,4 +1,4 @@
-"""One SQLite file: opening and checking it, transactions, and errors in words.
+"""One SQLite file: opening and checking it, transactions, and one-line errors.
 
 The file is in WAL mode: readers never wait, writers wait for one another, and after a kill -9 or a power cut
 every committed document is there and no other. WAL needs a file system with working locks and shared memory:
@@ -21,8 +21,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from stores.backends.collection import SCHEMA_VERSION as SCHEMA_VERSION
-from stores.backends.guard import NO_TOKEN, TOKEN_SQL, Guard, Standing, beside, set_aside
+from stores.backends.collection import SCHEMA_VERSION, check_version
+from stores.backends.guard import NO_TOKEN, TOKEN_SQL, Guard, Occupancy, beside, set_aside
 from stores.backends.sqlite_errors import OTHER_USER, damaged_file, explain, sqlite_name
 from stores.backends.wal import turn_wal_on
 from stores.errors import InputError, MgsurfError, StoreError, StoreLostError, one_line
@@ -47,7 +47,7 @@ class Connection(sqlite3.Connection):
     writing: bool
     read_only: bool
     tables: dict[str, Any]
-    """Layouts of collections, remembered by `stores.backends.tables.read_table`."""
+    """Layouts of collections, remembered by `stores.backends.sqlite.read_table`."""
 
 
 def _keep_forever(thing: object) -> None:
@@ -79,7 +79,7 @@ def open_files() -> list[Path]:
 
 
 def is_store(path: Path) -> bool:
-    """Tell a store of mgsurf, open in this process or not, from any other file.
+    """Return whether a file is a store of mgsurf, open in this process or not.
 
     The header of a file that is open here is not read: closing it would drop the locks of its connections.
     """
@@ -106,8 +106,6 @@ class Database:
     durable
         True: a commit survives a power cut. False: it survives the end of the process however caused, but a
         power cut may undo the last ones.
-    read_only
-        Open for reading only. A file that this user may not write is opened so by itself.
     only_reads
         For commands that do not write: where the disk is too full for the index of the log (the -shm file),
         keep it in memory, and the file locked against writers until it is closed.
@@ -126,7 +124,6 @@ class Database:
         *,
         timeout: float = 60.0,
         durable: bool = True,
-        read_only: bool = False,
         only_reads: bool = False,
     ) -> None:
         self.path = Path(path).resolve()  # as SQLite does: its log lies beside the file, not beside a link
@@ -135,7 +132,6 @@ class Database:
         self.only_reads = only_reads
         self.damage = ""
         """What is wrong with the tables or indexes, as SQLite puts it; such a file is only read."""
-        self._asked_read_only = read_only
         self._guard = Guard(self.path)
         self._connections: dict[threading.Thread, Connection] = {}
         self._lock = threading.RLock()
@@ -156,12 +152,10 @@ class Database:
 
     @property
     def read_only(self) -> bool:
-        """True if requested, or if this user may not write the file or its folder."""
-        if self._asked_read_only:
-            return True
-        if not self.path.exists():
-            return False
-        return not (os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK))
+        """True if this user may not write the file or its folder."""
+        return self.path.exists() and not (
+            os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
+        )
 
     def connection(self) -> Connection:
         """Return this thread's connection, opened at first use."""
@@ -170,7 +164,7 @@ class Database:
             return connection
         with self._lock, self.errors():
             self._close([thread for thread in self._connections if not thread.is_alive()])
-            connection = self._open_first() if not self._connections else self._connect_and_check()
+            connection = self._open() if self._connections else self._open_first()
             self._connections[threading.current_thread()] = connection
         return connection
 
@@ -267,14 +261,14 @@ class Database:
             raise InputError(f"The folder {self.path.parent} of the store does not exist; make it first.")
         if self.path.is_dir():
             raise InputError(f"The store {self.path} is a folder, not a file; name a file in it.")
-        standing = self._guard.open(read_only=self.read_only)
+        occupancy = self._guard.open(read_only=self.read_only)
         try:
-            if standing is not Standing.SHARED and not self.read_only:
+            if occupancy is not Occupancy.SHARED and not self.read_only:
                 self._make_missing()
             if self.path.exists():
-                self._check_leftovers(standing)
-            self._guard.settle(standing)
-            connection = self._connect_and_check()
+                self._check_leftovers(occupancy)
+            self._guard.settle(occupancy)
+            connection = self._open()
         except BaseException:
             self._guard.close()
             raise
@@ -315,21 +309,21 @@ class Database:
             for path in (new, *(beside(new, suffix) for suffix in SIDE_FILES)):
                 path.unlink(missing_ok=True)
 
-    def _check_leftovers(self, standing: Standing) -> None:
+    def _check_leftovers(self, occupancy: Occupancy) -> None:
         """Set aside the log of a killed process that does not belong to the file."""
         log, journal = beside(self.path, "-wal"), beside(self.path, "-journal")
-        if standing is Standing.ALONE and journal.exists():
+        if occupancy is Occupancy.ALONE and journal.exists():
             with self.path.open("rb") as file:  # alone: no locks of this process to lose by closing it
                 in_wal_mode = file.read(20)[18:] == b"\2\2"
             if in_wal_mode:
                 self._put_aside(journal)
-        if standing not in (Standing.ALONE, Standing.UNKNOWN) or not os.access(log, os.R_OK):
+        if occupancy not in (Occupancy.ALONE, Occupancy.UNKNOWN) or not os.access(log, os.R_OK):
             return
         # twice: beside others that cannot be locked out the file may change between both looks
-        for _ in range(1 if standing is Standing.ALONE else 2):
+        for _ in range(1 if occupancy is Occupancy.ALONE else 2):
             if self._guard.belongs(log, self._alone("token"), lambda: self._alone("sound") == "ok"):
                 return
-        if standing is Standing.UNKNOWN:
+        if occupancy is Occupancy.UNKNOWN:
             raise StoreError(
                 f"The log {log.name} beside the store {self.path} does not belong to it: the file was "
                 f"replaced. If no other process uses the store, restore the file with mgsurf store restore "
@@ -363,22 +357,17 @@ class Database:
             return NO_TOKEN if "no such table" in str(error) else None
         return str(found[0]) if found else NO_TOKEN
 
-    def _connect_and_check(self) -> Connection:
-        read_only = self.read_only
-        connection = self._open_read_only() if read_only else self._open()
-        connection.read_only = read_only
-        return connection
-
-    def _connect(self, target: str, *, uri: bool = False) -> Connection:
+    def _connect(self, options: str = "") -> Connection:
         connection: Connection = sqlite3.connect(
-            target,
+            f"{self.path.as_uri()}?{options}" if options else str(self.path),
             timeout=self.timeout,
             isolation_level=None,
             check_same_thread=False,
             factory=Connection,
-            uri=uri,
+            uri=bool(options),
         )
         connection.path, connection.tables, connection.writing = self.path, {}, False
+        connection.read_only = bool(options)
         return connection
 
     def _check(self, connection: Connection) -> None:
@@ -395,12 +384,7 @@ class Database:
             raise InputError(
                 f"The SQLite file {self.path} belongs to another program; name another file with --store."
             )
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            raise InputError(
-                f"The store {self.path} was written by a newer mgsurf "
-                f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
-            )
+        check_version(connection.execute("PRAGMA user_version").fetchone()[0], f"The store {self.path}")
 
     def _check_structure(self, connection: Connection) -> None:
         """Compare tables and indexes of a file that is small enough."""
@@ -414,6 +398,8 @@ class Database:
             _LOG.warning("%s; it is only read, slowly.", damaged_file(self.path, self.damage))
 
     def _open(self) -> Connection:
+        if self.read_only:
+            return self._open_read_only()
         try:
             return self._open_with()
         except sqlite3.OperationalError as error:
@@ -430,7 +416,7 @@ class Database:
             ) from error
 
     def _open_with(self, *settings: str) -> Connection:
-        connection = self._connect(str(self.path))
+        connection = self._connect()
         try:
             for setting in settings:
                 connection.execute(setting)
@@ -448,15 +434,15 @@ class Database:
         return connection
 
     def _open_read_only(self) -> Connection:
-        address = self.path.as_uri()
         # Without leave to make the -shm file, WAL can only be read as a file that nobody changes.
         for options in ("mode=ro", "mode=ro&immutable=1"):
-            if options != "mode=ro" and self._has_log():
+            log = beside(self.path, "-wal")
+            if options != "mode=ro" and log.exists() and log.stat().st_size:
                 raise StoreError(
                     f"The store {self.path} {OTHER_USER} "
                     f"(to read it, this user needs leave to write its folder)."
                 )
-            connection = self._connect(f"{address}?{options}", uri=True)
+            connection = self._connect(options)
             try:
                 self._check(connection)
                 return connection
@@ -468,14 +454,9 @@ class Database:
                 raise
         raise last
 
-    def _has_log(self) -> bool:
-        with suppress(OSError):
-            return beside(self.path, "-wal").stat().st_size > 0
-        return False
-
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turn SQLite's errors into one line that says what to do."""
+        """Turn SQLite's errors into one line with the remedy."""
         try:
             yield
         except MgsurfError:

@@ -83,13 +83,7 @@ _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PAS
 
 
 def dumps(value: Any) -> bytes:
-    """Write a document as JSON; NaN and infinities become null, because JSON has none.
-
-    Raises
-    ------
-    InputError
-        If the document holds something that JSON cannot say.
-    """
+    """Write a document as JSON; NaN and infinities become null, because JSON has none."""
     try:
         return orjson.dumps(value, default=_other, option=_OPTIONS)
     except TypeError as error:

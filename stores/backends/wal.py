@@ -7,15 +7,7 @@ import time
 
 
 def turn_wal_on(connection: sqlite3.Connection, longest: float = 60.0) -> None:
-    """Turn the write-ahead log on; wait while others do so, which SQLite itself does not.
-
-    Parameters
-    ----------
-    connection
-        To a file that may be new.
-    longest
-        Time to wait (s), then SQLite's error is raised.
-    """
+    """Turn the write-ahead log on; wait up to `longest` (s) while others do so, as SQLite itself does not."""
     deadline = time.monotonic() + longest
     while True:
         try:

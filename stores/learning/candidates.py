@@ -1,4 +1,4 @@
-"""Slabs that could be computed but are not: what is asked of them, and what a model expects.
+"""Candidates: slabs that were cut and not computed, with the values that a model predicts.
 
 ``candidates``  one document for each slab; its id is that of the SurfaceRecord it would become
 ``cuts``        which candidates came of cutting one crystal with one set of settings, so that it need not be
@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stores.backends.collection import SCHEMA_VERSION
-from stores.backends.values import timestamp
+from stores.backends.collection import SCHEMA_VERSION, check_version
 from stores.errors import InputError
 from stores.method_names import stored_methods
 from stores.records import Method
@@ -27,12 +26,11 @@ if TYPE_CHECKING:
 CANDIDATES = "candidates"
 CUTS = "cuts"
 
-AT_ONCE = 1000
-"""Documents written or looked up in one go."""
+_AT_ONCE = 1000  # documents written together
 
 SlabKey = tuple[str, tuple[int, ...], str]
-"""Bulk key, hkl and termination key: what a computed slab is recognised by. The number of layers is left out,
-for it changes with the lattice, which is a guess until the bulk is relaxed."""
+"""Bulk key, hkl and termination key, which identify a computed slab. The number of layers is left out, for it
+changes with the lattice, which is an estimate until the bulk is relaxed."""
 
 
 class _Model(BaseModel):
@@ -48,10 +46,10 @@ class PackedSlab(_Model):
 
 
 class Predicted(_Model):
-    """What a model expects of one target."""
+    """A model's prediction of one target."""
 
     value: float | None = Field(description="In the target's unit; null where it is no number")
-    sigma: float | None = Field(description="Standard deviation; null where the model tells none")
+    sigma: float | None = Field(description="Standard deviation; null where the model gives none")
 
 
 class CandidateRecord(_Model):
@@ -60,7 +58,7 @@ class CandidateRecord(_Model):
     id: str = Field(description="Id of the SurfaceRecord that computing it would give")
     schema_version: int = Field(default=SCHEMA_VERSION, description="Version of the record's layout")
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC), description="When cut (UTC)")
-    campaign: str = Field(description="Name of the campaign that asked for it first")
+    campaign: str = Field(description="Name of the campaign that listed it first")
     formula: str = Field(description="Reduced formula of the compound, Mg first")
     chemsys: str = Field(description="Elements in alphabetical order, e.g. Ag-Mg")
     spacegroup_number: int = Field(description="Of the crystal it was cut from")
@@ -116,12 +114,9 @@ class CutRecord(_Model):
 def add_candidates(
     store: SurfaceStore, candidates: Iterable[CandidateRecord], cuts: Iterable[CutRecord] = ()
 ) -> int:
-    """Write candidates, then the cuts they came of: a cut that is there had all its candidates.
+    """Write candidates, then the cuts they came of (a cut that is there had all its candidates).
 
-    Returns
-    -------
-    int
-        Number of candidates that were new or had changed.
+    Returns the number of candidates that were new or had changed.
     """
     written = _write(store, CANDIDATES, candidates)
     _write(store, CUTS, cuts)
@@ -130,57 +125,45 @@ def add_candidates(
 
 def update_candidates(store: SurfaceStore, documents: Sequence[dict[str, Any]]) -> int:
     """Put whole documents, as `candidate_documents` yields them with their slabs, in place of the stored."""
-    return store.collection(CANDIDATES).upsert(list(documents), keep=("created_at",))
+    return store.collection(CANDIDATES).upsert(documents, keep=("created_at",))
 
 
 def candidate_documents(
     store: SurfaceStore, criteria: dict[str, Any] | None = None, *, with_slabs: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """Yield candidates as plain values.
-
-    Raises
-    ------
-    InputError
-        If one was written by a newer mgsurf.
-    """
-    fields = [name for name in CandidateRecord.model_fields if with_slabs or name != "slab"]
-    for document in store.collection(CANDIDATES).query(criteria, fields):
-        version = document.get("schema_version")
-        if isinstance(version, int) and version > SCHEMA_VERSION:
-            raise InputError(
-                f"The candidate {document['id']} in {store.uri} was written by a newer mgsurf "
-                f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
-            )
-        yield document
+    """Yield candidates as plain values; an `InputError` if one was written by a newer mgsurf."""
+    return _checked(store, store.collection(CANDIDATES).query(criteria, _fields(with_slabs=with_slabs)))
 
 
 def candidates_by_id(
     store: SurfaceStore, ids: Sequence[str], *, with_slabs: bool = False
 ) -> Iterator[dict[str, Any]]:
     """Yield those of these candidates that are there, in the order of the ids."""
-    for start in range(0, len(ids), AT_ONCE):
-        part = list(ids[start : start + AT_ONCE])
-        found = {d["id"]: d for d in candidate_documents(store, {"id": {"$in": part}}, with_slabs=with_slabs)}
-        yield from (found[name] for name in part if name in found)
+    there = store.collection(CANDIDATES).by_id(ids, _fields(with_slabs=with_slabs))
+    found = {document["id"]: document for document in _checked(store, there)}
+    return (found[name] for name in ids if name in found)
 
 
-def known_cuts(store: SurfaceStore, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _fields(*, with_slabs: bool) -> list[str]:
+    return [name for name in CandidateRecord.model_fields if with_slabs or name != "slab"]
+
+
+def _checked(store: SurfaceStore, documents: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for document in documents:
+        check_version(document.get("schema_version"), f"The candidate {document['id']} in {store.uri}")
+        yield document
+
+
+def known_cuts(store: SurfaceStore, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return those of these cuts that were made before, as plain values by their ids."""
-    found = {}
-    for start in range(0, len(ids), AT_ONCE):
-        part = {"id": {"$in": list(ids[start : start + AT_ONCE])}}
-        for cut in store.collection(CUTS).query(part, ["id", "bulk_key", "bulk_id", "slabs"]):
-            found[cut["id"]] = cut
-    return found
+    found = store.collection(CUTS).by_id(ids, ["id", "bulk_key", "bulk_id", "slabs"])
+    return {cut["id"]: cut for cut in found}
 
 
 def method_of_candidates(store: SurfaceStore) -> Method:
     """Return the one method with which the candidates of a store would be computed.
 
-    Raises
-    ------
-    InputError
-        If there are no candidates, or they are of several methods.
+    An `InputError` if there are no candidates, or they are of several methods.
     """
     there = store.distinct("method_fingerprint", collection=CANDIDATES)
     newest = {"created_at": -1}
@@ -201,13 +184,9 @@ def method_of_candidates(store: SurfaceStore) -> Method:
     return Method.model_validate(next(iter(last))["method"])
 
 
-def known_candidates(store: SurfaceStore, ids: Sequence[str]) -> set[str]:
+def known_candidates(store: SurfaceStore, ids: Iterable[str]) -> set[str]:
     """Return which of these candidates are there."""
-    found: set[str] = set()
-    for start in range(0, len(ids), AT_ONCE):
-        part = {"id": {"$in": list(ids[start : start + AT_ONCE])}}
-        found.update(document["id"] for document in store.collection(CANDIDATES).query(part, ["id"]))
-    return found
+    return {document["id"] for document in store.collection(CANDIDATES).by_id(ids, ["id"])}
 
 
 def slab_key(document: dict[str, Any]) -> SlabKey:
@@ -218,10 +197,7 @@ def slab_key(document: dict[str, Any]) -> SlabKey:
 def computed_slabs(store: SurfaceStore, method: Method) -> dict[SlabKey, bool]:
     """Return every slab that was computed with a method and its setups of the slab's elements.
 
-    Returns
-    -------
-    dict
-        True if neither surface energy nor work function came out, for a calculation failed.
+    True if neither surface energy nor work function came out, for a calculation failed.
     """
     known = stored_methods(store, "surfaces")
     keys = {bulk["id"]: bulk["bulk_key"] for bulk in store.query({}, ["id", "bulk_key"], collection="bulks")}
@@ -244,22 +220,14 @@ def computed_slabs(store: SurfaceStore, method: Method) -> dict[SlabKey, bool]:
     }
 
 
-def remove_candidates(store: SurfaceStore, ids: Sequence[str]) -> int:
+def remove_candidates(store: SurfaceStore, ids: Iterable[str]) -> int:
     """Remove candidates; return how many were there."""
-    removed = 0
-    for start in range(0, len(ids), AT_ONCE):
-        removed += store.remove({"id": {"$in": list(ids[start : start + AT_ONCE])}}, collection=CANDIDATES)
-    return removed
+    return store.remove({"id": {"$in": list(ids)}}, collection=CANDIDATES)
 
 
-def _write(store: SurfaceStore, collection: str, records: Iterable[CandidateRecord | CutRecord]) -> int:
-    documents = []
-    for record in records:
-        document = record.model_dump(mode="json")
-        document["created_at"] = timestamp(record.created_at)
-        documents.append(document)
-    written = 0
-    for start in range(0, len(documents), AT_ONCE):
-        part = documents[start : start + AT_ONCE]
-        written += store.collection(collection).upsert(part, keep=("created_at",))
-    return written
+def _write(store: SurfaceStore, name: str, records: Iterable[CandidateRecord | CutRecord]) -> int:
+    documents, collection = [record.model_dump() for record in records], store.collection(name)
+    return sum(
+        collection.upsert(documents[start : start + _AT_ONCE], keep=("created_at",))
+        for start in range(0, len(documents), _AT_ONCE)
+    )

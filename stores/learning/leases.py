@@ -6,7 +6,7 @@ machine by the owner's process, from another by watching whether the beat change
 clock alone. A dead owner's lease is taken over by inserting the next number.
 
 An owner that was only held up (a laptop asleep, a stalled disk) finds out by `Lease.check`: what must not be
-done twice is asked after it, and decisions on models are safe by themselves (`stores.learning.registry`).
+done twice comes after it, and decisions on models are safe by themselves (`stores.learning.registry`).
 """
 
 from __future__ import annotations
@@ -59,15 +59,7 @@ class LeaseLostError(StoreError):
 
 @dataclass
 class Lease:
-    """A lease that this process has.
-
-    Attributes
-    ----------
-    name, number
-        Of the lease.
-    taken_over_from
-        Who had it and died, in words; empty if it was free.
-    """
+    """A lease that this process has; `taken_over_from` names a dead owner, empty if it was free."""
 
     store: LeaseStore
     name: str
@@ -76,13 +68,7 @@ class Lease:
     _document: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def check(self) -> None:
-        """Make sure that nobody took it over.
-
-        Raises
-        ------
-        LeaseLostError
-            If another process did.
-        """
+        """Raise a `LeaseLostError` if another process took the lease over."""
         last = _last(self.store, self.name)
         if last is None or last["number"] != self.number:
             raise LeaseLostError(
@@ -120,7 +106,7 @@ def take_lease(
     name
         Of the work that only one may do.
     beat, expiry
-        See `BEAT` and `EXPIRY`; equal for all who take part.
+        See `BEAT` and `EXPIRY` (s); equal for all who take part.
     waiting
         Called with the owner, in words, before a beat is waited for.
 
@@ -128,8 +114,6 @@ def take_lease(
     ------
     HeldError
         If another process has it: at once where that process is seen, after `expiry` at the latest.
-    StoreError
-        If the store cannot be written.
     """
     last = _last(store, name)
     dead = ""
@@ -140,13 +124,13 @@ def take_lease(
                 waiting(_owner(last))
             alive = _beats(store, last, expiry)
         if alive:
-            raise HeldError(f"{_owner(last)} is at it already; nothing was done here.")
+            raise HeldError(f"{_owner(last)} is already running it; nothing was done here.")
         dead = _owner(last)
     number = last["number"] + 1 if last else 1
     document = {"id": f"{name}-{number}", "name": name, "number": number, "beat": 0, "released": False}
     document |= _this_process()
     if not store.collection(COLLECTION).insert(document):
-        raise HeldError(f"Another process began the {name} of {store.uri} first; nothing was done here.")
+        raise HeldError(f"Another process started the {name} of {store.uri} first; nothing was done here.")
     lease = Lease(store, name, number, dead, document)
     lease.check()
     store.collection(COLLECTION).remove({"name": name, "number": {"$lt": number - _KEPT}})
@@ -205,7 +189,7 @@ def _this_process() -> dict[str, Any]:
 
 
 def _is_running(lease: dict[str, Any]) -> bool | None:
-    """Say whether the owner runs on this machine; None if it is on another, or cannot be seen."""
+    """Return whether the owner runs on this machine; None if it is on another, or cannot be seen."""
     if not lease["machine"] or lease["machine"] != _machine():
         return None
     return bool(_started(lease["pid"]) == lease["started"])

@@ -1,7 +1,4 @@
-"""What is known of a registered model: its card.
-
-How commands name models: versions of a registry, or folders.
-"""
+"""Model cards, and how commands name models: by version in a registry, or by folder."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stores.backends.collection import SCHEMA_VERSION
+from stores.backends.collection import SCHEMA_VERSION, check_version
 from stores.errors import InputError, StoreError
 
 if TYPE_CHECKING:
@@ -85,7 +82,7 @@ class ModelFacts(BaseModel):
 
 
 class ModelCard(ModelFacts):
-    """All about one version; never changed."""
+    """The facts and the place of one registered version; never changed."""
 
     version: int = Field(ge=1, description="1, 2, ... in the order of registration")
     schema_version: int = Field(default=SCHEMA_VERSION, description="Version of the card's layout")
@@ -100,44 +97,12 @@ class ModelCard(ModelFacts):
         return f"v{self.version}"
 
 
-def check_version(document: Mapping[str, Any], what: str, place: str) -> None:
-    """Refuse a document of a later layout.
-
-    Raises
-    ------
-    InputError
-        If it was written by a newer mgsurf.
-    """
-    version = document.get("schema_version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise InputError(
-            f"{what} in {place} was written by a newer mgsurf "
-            f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
-        )
-
-
 def read_entry(model: type[M], document: Mapping[str, Any], what: str, place: str) -> M:
-    """Read a document of the registry.
+    """Read a document of a registry in the store `place`; `what` names it in messages.
 
-    Parameters
-    ----------
-    model
-        What it should be.
-    document
-        As the store has it.
-    what
-        Its name, for error messages.
-    place
-        The store.
-
-    Raises
-    ------
-    InputError
-        If it was written by a newer mgsurf.
-    StoreError
-        If it is damaged.
+    An `InputError` if it was written by a newer mgsurf, a `StoreError` if it is damaged.
     """
-    check_version(document, what, place)
+    check_version(document.get("schema_version"), f"{what} in {place}")
     try:
         return model.model_validate(document)
     except ValidationError as error:
@@ -149,13 +114,13 @@ def read_entry(model: type[M], document: Mapping[str, Any], what: str, place: st
 
 
 def is_version(name: str) -> bool:
-    """Say whether a word means a version in a registry: champion, latest, v1, v2, ...; ./v1 is a folder."""
+    """Return whether a word means a version in a registry: champion, latest, v1, ...; ./v1 is a folder."""
     return name in ("champion", "latest") or (name[:1] == "v" and name[1:].isascii() and name[1:].isdigit())
 
 
 @contextmanager
 def or_the_folder(name: str) -> Iterator[None]:
-    """Where a version cannot be found and a folder has its name, say how to name the folder."""
+    """Add how to name the folder to the error for an unknown version that is the name of a folder too."""
     try:
         yield
     except InputError as error:

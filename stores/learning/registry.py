@@ -4,19 +4,16 @@ Nothing is ever changed, only added, each step by one insertion that succeeds or
 
 ``models``           a card for each version; a version number is taken by inserting its card
 ``model_decisions``  numbered decisions (promote, reject, rollback); each names the champion after it
-``blobs``            weights, see `stores.learning.registry`; written before the card
+``blobs``            weights, written before the card
 
 A process that dies between two steps, or a disk that fills up, leaves the champion that was or the one that
-is to be. Of two processes that decide at once one takes the next number and the other is told. Versions and
-decisions are ordered by their numbers, never by time, so that clocks of several hosts may disagree.
+is to be. Of two processes that decide at once one takes the next number and the other gets a `ConflictError`.
+Versions and decisions are ordered by their numbers, never by time, so that clocks of several hosts may
+disagree.
 
-Files in a store: weights of models, where every host that reaches the store finds them.
-
-A file is kept under the SHA-256 of its bytes, in documents of `CHUNK` bytes each (base64, because documents
-are JSON; below MongoDB's limit of 16 MB), so that equal files are kept once and every reader can tell a
-damaged one.
-
-The decision log of models: which version was promoted, rejected or rolled back, in which order.
+A file of weights is kept under the SHA-256 of its bytes, in documents of `CHUNK` bytes each (base64, because
+documents are JSON; below MongoDB's limit of 16 MB), so that equal files are kept once and every reader
+notices a damaged one.
 """
 
 from __future__ import annotations
@@ -27,12 +24,10 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from stores.backends.collection import SCHEMA_VERSION
-from stores.backends.values import timestamp
+from stores.backends.collection import check_version
 from stores.errors import InputError, StoreError
-from stores.learning.model_card import ModelCard, ModelFacts, WeightFile, Weights, check_version, read_entry
+from stores.learning.decisions import Action, Decision, DecisionLog
+from stores.learning.model_card import ModelCard, ModelFacts, WeightFile, Weights, read_entry
 from stores.paths import user_and_host
 from stores.records import content_hash
 
@@ -53,18 +48,7 @@ def blob_id(content: bytes) -> str:
 
 
 def put_blob(store: SurfaceStore, content: bytes) -> str:
-    """Keep a file; nothing is written where an equal one is kept whole.
-
-    Returns
-    -------
-    str
-        Its `blob_id`.
-
-    Raises
-    ------
-    StoreError
-        If the store cannot be written.
-    """
+    """Store a file and return its `blob_id`; nothing is written where an equal one is stored whole."""
     name = blob_id(content)
     parts = [content[start : start + CHUNK] for start in range(0, len(content), CHUNK)] or [b""]
     documents = (
@@ -77,119 +61,19 @@ def put_blob(store: SurfaceStore, content: bytes) -> str:
 
 
 def get_blob(store: SurfaceStore, name: str, what: str) -> bytes:
-    """Return a file.
-
-    Parameters
-    ----------
-    store
-        Where it is.
-    name
-        Its `blob_id`.
-    what
-        What it is, for error messages: "member-0.pt of v3".
-
-    Raises
-    ------
-    StoreError
-        If it is not there, or is damaged.
-    """
+    """Return a file by its `blob_id`; a `StoreError` if it is missing or damaged, `what` it is by name."""
     chunks = {}
-    for document in store.query({"blob": name}, collection="blobs"):
-        try:
+    try:
+        for document in store.query({"blob": name}, collection="blobs"):
             chunks[document["number"]] = base64.b64decode(document["data"], validate=True)
-        except (KeyError, TypeError, ValueError):
-            raise StoreError(f"{what} is damaged in the store {store.uri}.") from None
+    except (KeyError, TypeError, ValueError):
+        raise StoreError(f"{what} is damaged in the store {store.uri}.") from None
     if not chunks:
         raise StoreError(f"{what} is not in the store {store.uri}.")
     content = b"".join(chunks[number] for number in sorted(chunks))
     if blob_id(content) != name:
         raise StoreError(f"{what} is damaged in the store {store.uri}.")
     return content
-
-
-State = Literal["candidate", "champion", "retired", "rejected"]
-Action = Literal["promote", "reject", "rollback"]
-
-
-class Decision(BaseModel):
-    """One entry in the decision log."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    number: int = Field(ge=1, description="1, 2, ... in the order of decisions")
-    schema_version: int = Field(default=SCHEMA_VERSION, description="Version of the entry's layout")
-    action: Action
-    version: int = Field(description="Promoted, rejected, or rolled back from")
-    champion: int | None = Field(description="Version in use after this decision")
-    reason: str = Field(default="", description="Why, in words")
-    decided_at: datetime = Field(description="By the clock of `made_by` (UTC)")
-    made_by: str = Field(description="User and host")
-
-
-class Standing(BaseModel):
-    """State of a version and the decision that it comes from."""
-
-    model_config = ConfigDict(frozen=True)
-
-    state: State = "candidate"
-    reason: str = ""
-    since: datetime | None = None
-
-
-class Book:
-    """The decisions of a registry, read at one moment.
-
-    Parameters
-    ----------
-    decisions
-        By number.
-
-    Attributes
-    ----------
-    champions
-        Champions that can be gone back to, the present one last.
-    """
-
-    def __init__(self, decisions: tuple[Decision, ...]) -> None:
-        self.decisions = decisions
-        self.champions: list[int] = []
-        self._standing: dict[int, Standing] = {}
-        for decision in decisions:
-            self._enter(decision)
-
-    @property
-    def champion(self) -> int | None:
-        """Version in use, None if none was ever promoted."""
-        return self.champions[-1] if self.champions else None
-
-    @property
-    def next_number(self) -> int:
-        """Number that the next decision takes."""
-        return self.decisions[-1].number + 1 if self.decisions else 1
-
-    def standing(self, version: int) -> Standing:
-        """Return the state of a version; one that nothing was decided about is a candidate."""
-        return self._standing.get(version, Standing())
-
-    def _enter(self, decision: Decision) -> None:
-        if decision.action == "reject":
-            self._set(decision.version, "rejected", decision.reason, decision)
-            return
-        before, after = self.champion, decision.champion
-        if decision.action == "promote":
-            if before is not None:
-                self._set(before, "retired", f"v{decision.version} took its place", decision)
-            # one version never stands twice among those to go back to
-            self.champions = [*(v for v in self.champions if v != decision.version), decision.version]
-            self._set(decision.version, "champion", decision.reason, decision)
-            return
-        while self.champions and self.champions[-1] != after:
-            self._set(self.champions.pop(), "retired", decision.reason or "rolled back", decision)
-        if after is not None:
-            self._set(after, "champion", f"rolled back from v{decision.version}", decision)
-
-    def _set(self, version: int, state: State, reason: str, decision: Decision) -> None:
-        self._standing[version] = Standing(state=state, reason=reason, since=decision.decided_at)
 
 
 _TRIES = 50  # version numbers that others may take first
@@ -204,13 +88,7 @@ class DamagedWeightsError(StoreError):
 
 
 class ModelRegistry:
-    """The models of a store.
-
-    Parameters
-    ----------
-    store
-        Of any kind; it is not closed.
-    """
+    """The models of a store of any kind, which is not closed."""
 
     def __init__(self, store: SurfaceStore) -> None:
         self.store = store
@@ -260,9 +138,7 @@ class ModelRegistry:
                 champion_before=self.champion_version(),
                 weights=weights,
             )
-            document = card.model_dump(mode="json")
-            document["created_at"] = timestamp(card.created_at)
-            if self.store.collection("models").insert(document):
+            if self.store.collection("models").insert(card.model_dump()):
                 return card, True
         raise ConflictError(
             f"{_TRIES} models were registered in {self.store.uri} meanwhile; run the same command again."
@@ -273,13 +149,7 @@ class ModelRegistry:
         return self._cards({}, sort={"version": 1})
 
     def card(self, version: int) -> ModelCard:
-        """Return the card of a version.
-
-        Raises
-        ------
-        InputError
-            If there is none, or it was written by a newer mgsurf.
-        """
+        """Return the card of a version; an `InputError` if there is none."""
         found = self._cards({"version": version})
         if not found:
             raise InputError(
@@ -288,13 +158,7 @@ class ModelRegistry:
         return found[0]
 
     def resolve(self, name: str) -> int:
-        """Return the version that a name means: v3, 3, champion or latest.
-
-        Raises
-        ------
-        InputError
-            If it means none.
-        """
+        """Return the version that a name means: v3, 3, champion or latest; an `InputError` if none."""
         if name == "champion":
             return self._champion_card().version
         if name == "latest":
@@ -313,7 +177,8 @@ class ModelRegistry:
         last = next(collection.query({}, fields, sort={"number": -1}, limit=1), None)
         if last is None:
             return None
-        check_version(last, f"The decision {last['number']} on models", self.store.uri)
+        what = f"The decision {last['number']} on models in {self.store.uri}"
+        check_version(last.get("schema_version"), what)
         version: int | None = last["champion"]
         return version
 
@@ -322,33 +187,28 @@ class ModelRegistry:
         version = self.champion_version()
         return None if version is None else self.card(version)
 
-    def book(self) -> Book:
+    def decision_log(self) -> DecisionLog:
         """Return all decisions and what follows from them."""
         found = list(self.store.collection("model_decisions").query({}, sort={"number": 1}))
         place = self.store.uri
-        return Book(
+        return DecisionLog(
             tuple(read_entry(Decision, d, f"The decision {d['number']} on models", place) for d in found)
         )
 
     def promote(
         self, version: int, reason: str = "", *, replacing: int | Literal["any"] | None = "any"
     ) -> Decision | None:
-        """Make a version the champion.
+        """Make a version the champion, once its weights were read and checked.
 
         Parameters
         ----------
         version
-            Its weights are read and checked first.
+            The new champion; None is returned if it is the champion already.
         reason
             Why, in words.
         replacing
             The champion that it was compared with (None: there was none); if another has become champion,
             nothing is changed. "any": whichever it is.
-
-        Returns
-        -------
-        Decision or None
-            None if it is the champion already.
 
         Raises
         ------
@@ -359,75 +219,56 @@ class ModelRegistry:
         DamagedWeightsError
             If its weights are not whole.
         """
-        book = self.book()
-        if replacing != "any" and book.champion != replacing:
+        log = self.decision_log()
+        if replacing != "any" and log.champion != replacing:
             raise ConflictError(
-                f"v{version} was compared with {_named(replacing)}, but {_named(book.champion)} is champion "
+                f"v{version} was compared with {_named(replacing)}, but {_named(log.champion)} is champion "
                 f"of {self.store.uri} now; nothing was changed. Compare it again."
             )
-        if book.champion == version:
+        if log.champion == version:
             return None
         self.weights(self.card(version))
-        return self._decide(book, "promote", version, version, reason)
+        return self._decide(log, "promote", version, version, reason)
 
     def reject(self, version: int, reason: str) -> Decision | None:
-        """Note that a candidate was not good enough; None if that is noted already.
+        """Record that a candidate was not good enough; None if that is recorded already.
 
-        Raises
-        ------
-        InputError
-            If there is no such version, or it is the champion.
-        ConflictError
-            If another process decided first.
+        An `InputError` if there is no such version, or it is the champion; a `ConflictError` if another
+        process decided first.
         """
-        book = self.book()
+        log = self.decision_log()
         self.card(version)
-        if book.champion == version:
+        if log.champion == version:
             raise InputError(f"v{version} is the champion; go back with mgsurf models rollback first.")
-        if book.standing(version).state == "rejected":
+        if log.status(version).state == "rejected":
             return None
-        return self._decide(book, "reject", version, book.champion, reason)
+        return self._decide(log, "reject", version, log.champion, reason)
 
     def rollback(self, reason: str = "") -> tuple[Decision, list[str]]:
-        """Go back to the champion before the present one; those whose weights are damaged are passed over.
+        """Go back to the champion before the present one, and return a line for each that was passed over.
 
-        Returns
-        -------
-        decision, notes
-            A line for each version that was passed over.
-
-        Raises
-        ------
-        InputError
-            If there is no champion before this one whose weights are whole.
-        ConflictError
-            If another process decided first.
+        Champions whose weights are damaged are passed over; an `InputError` if none before this one is
+        whole, a `ConflictError` if another process decided first.
         """
-        book = self.book()
-        if book.champion is None:
+        log = self.decision_log()
+        if log.champion is None:
             raise InputError(f"The store {self.store.uri} has no champion; promote a model first.")
         notes: list[str] = []
-        for version in reversed(book.champions[:-1]):
+        for version in reversed(log.champions[:-1]):
             try:
                 self.weights(self.card(version))
             except DamagedWeightsError as error:
                 notes.append(str(error))
                 continue
-            return self._decide(book, "rollback", book.champion, version, reason), notes
+            return self._decide(log, "rollback", log.champion, version, reason), notes
         damaged = f" ({notes[0]})" if notes else ""
         raise InputError(
-            f"There is no champion before v{book.champion} to go back to{damaged}; it stays. "
+            f"There is no champion before v{log.champion} to go back to{damaged}; it stays. "
             "mgsurf models promote takes any other version."
         )
 
     def weights(self, card: ModelCard) -> dict[str, bytes]:
-        """Return the files of a model, each checked against its hash.
-
-        Raises
-        ------
-        DamagedWeightsError
-            If one is missing or damaged.
-        """
+        """Return the files of a model, each checked; a `DamagedWeightsError` names the first that is not."""
         try:
             return {
                 file.name: get_blob(self.store, file.sha256, f"{file.name} of {card.name}")
@@ -439,13 +280,7 @@ class ModelRegistry:
             ) from error
 
     def extract(self, version: int, folder: Path) -> ModelCard:
-        """Write the checked files of a model into a folder that exists.
-
-        Raises
-        ------
-        DamagedWeightsError
-            If one is missing or damaged; nothing is written then.
-        """
+        """Write the files of a model, once all are checked, into a folder that exists."""
         card = self.card(version)
         for name, content in self.weights(card).items():
             (folder / PurePath(name).name).write_bytes(content)
@@ -454,23 +289,12 @@ class ModelRegistry:
     def extract_champion(self, folder: Path) -> tuple[ModelCard, list[str]]:
         """Write the files of the champion, or of the last champion before it whose weights are whole.
 
-        Nothing is decided: the champion stays what it is.
-
-        Returns
-        -------
-        card, notes
-            Of the model that was written, and a line for each one that had to be passed over.
-
-        Raises
-        ------
-        InputError
-            If there is no champion.
-        DamagedWeightsError
-            If no champion, present or past, has whole weights.
+        Nothing is decided: the champion stays what it is. Returns the card of the model that was written,
+        and a line for each one that was passed over; a `DamagedWeightsError` if none has whole weights.
         """
         self._champion_card()
         notes: list[str] = []
-        for version in reversed(self.book().champions):
+        for version in reversed(self.decision_log().champions):
             try:
                 card = self.extract(version, folder)
             except DamagedWeightsError as error:
@@ -498,10 +322,10 @@ class ModelRegistry:
         return [read_entry(ModelCard, d, f"The card of model v{d['version']}", self.store.uri) for d in found]
 
     def _decide(
-        self, book: Book, action: Action, version: int, champion: int | None, reason: str
+        self, log: DecisionLog, action: Action, version: int, champion: int | None, reason: str
     ) -> Decision:
         decision = Decision(
-            number=book.next_number,
+            number=log.next_number,
             action=action,
             version=version,
             champion=champion,
@@ -509,9 +333,7 @@ class ModelRegistry:
             decided_at=datetime.now(UTC),
             made_by=user_and_host(),
         )
-        document = decision.model_dump(mode="json")
-        document["decided_at"] = timestamp(decision.decided_at)
-        if not self.store.collection("model_decisions").insert(document):
+        if not self.store.collection("model_decisions").insert(decision.model_dump()):
             raise ConflictError(
                 f"Another process decided on the models of {self.store.uri} first; nothing was changed "
                 f"({action} v{version}). Look at mgsurf models list and decide again."

@@ -4,8 +4,6 @@ A snapshot lists records, each with the hash of its item: the values and the sla
 are kept once, whatever number of snapshots they belong to, so that a model can be trained again to the same
 weights after the store has grown, or after a record was changed or removed. Collections: ``snapshots`` and
 ``snapshot_items``.
-
-Items of snapshots: the values and the slab of one record, named by their content.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from stores.backends.collection import SCHEMA_VERSION
+from stores.backends.collection import SCHEMA_VERSION, check_version
 from stores.backends.values import timestamp
 from stores.errors import InputError, StoreError
 from stores.labelled import LabelledSlab, count_excluded, heads_of, labelled_slabs, of_methods, wanted_targets
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 500
 """Items that are read or written together."""
+_NAMED = 3  # record ids in an error message
 
 
 def compact_slab(slab: LabelledSlab) -> dict[str, Any]:
@@ -38,11 +37,6 @@ def compact_slab(slab: LabelledSlab) -> dict[str, Any]:
     -------
     dict
         ``species`` [N], ``lattice`` [3, 3] (A) and ``fractional`` [N, 3].
-
-    Raises
-    ------
-    InputError
-        If the record holds no ordered structure.
     """
     try:
         structure = slab.slab or {}
@@ -82,7 +76,7 @@ def item_of(slab: LabelledSlab, values: dict[str, float]) -> dict[str, Any]:
 
 
 def is_whole(item: dict[str, Any] | None) -> bool:
-    """Say whether an item is there and holds what its name says."""
+    """Return whether an item is there and its content has the hash that it is named by."""
     if item is None or not item.get("slab"):
         return False
     plain = {name: value for name, value in item.items() if name not in ("id", "slab")}
@@ -115,17 +109,8 @@ def slab_of(item: dict[str, Any]) -> LabelledSlab:
 
 def read_items(store: SurfaceStore, hashes: Iterable[str], *, with_slabs: bool) -> dict[str, dict[str, Any]]:
     """Return items by hash; those that are not there are left out."""
-    wanted = list(hashes)
-    found: dict[str, dict[str, Any]] = {}
-    for start in range(0, len(wanted), AT_ONCE):
-        among = {"id": {"$in": wanted[start : start + AT_ONCE]}}
-        properties = None if with_slabs else {"slab": 0}
-        for item in store.collection("snapshot_items").query(among, properties):
-            found[item["id"]] = item
-    return found
-
-
-_NAMED = 3  # record ids in an error message
+    found = store.collection("snapshot_items").by_id(hashes, None if with_slabs else {"slab": 0})
+    return {item["id"]: item for item in found}
 
 
 @dataclass(frozen=True)
@@ -189,7 +174,7 @@ def draft_snapshot(
     methods: Sequence[str] | None = None,
     separate: bool = False,
 ) -> Draft:
-    """Say what a snapshot of the store would be now; nothing is written.
+    """Return what a snapshot of the store would be now; nothing is written.
 
     Parameters
     ----------
@@ -203,8 +188,8 @@ def draft_snapshot(
     Raises
     ------
     InputError
-        If there is no label, target or method that was asked for, a target has labels of several methods,
-        or a record was written by a newer mgsurf.
+        If there is no label, or none of a given target or method, a target has labels of several methods, or
+        a record was written by a newer mgsurf.
     """
     place = f"The store {store.uri}"
     items: dict[str, dict[str, Any]] = {}
@@ -242,25 +227,18 @@ def draft_snapshot(
 
 
 def save_snapshot(store: SurfaceStore, draft: Draft) -> bool:
-    """Write a snapshot; the list of records comes last, so that a snapshot that is there is whole.
+    """Write a snapshot; False if the store had it already.
 
-    Returns
-    -------
-    bool
-        False if the store had it already.
-
-    Raises
-    ------
-    StoreError
-        If the store cannot be written; what was written is used by the next try.
+    The list of records comes last, so that a snapshot that is there is whole; what was written before an
+    error is used by the next try.
     """
     snapshot = draft.snapshot
     items = list(draft.items.values())
     with store.transaction():
         for start in range(0, len(items), AT_ONCE):
-            # an equal item stays as it is, a damaged one is mended
+            # an equal item stays as it is, a damaged one is replaced
             store.collection("snapshot_items").upsert(items[start : start + AT_ONCE], keep=("stored_at",))
-        written = store.collection("snapshots").upsert(_document(snapshot), keep=("created_at",))
+        written = store.collection("snapshots").upsert(asdict(snapshot), keep=("created_at",))
     return bool(written)
 
 
@@ -285,14 +263,9 @@ def list_snapshots(store: SurfaceStore) -> list[Snapshot]:
 
 
 def find_snapshot(store: SurfaceStore, name: str) -> Snapshot:
-    """Return the snapshot whose id begins so.
+    """Return the snapshot whose id begins so, with its records.
 
-    Raises
-    ------
-    InputError
-        If there is none, several fit, or it was written by a newer mgsurf.
-    StoreError
-        If it is damaged.
+    An `InputError` if there is none or several fit, a `StoreError` if it is damaged.
     """
     ids = [document["id"] for document in store.query({}, ["id"], sort={"id": 1}, collection="snapshots")]
     fitting = [name] if name in ids else [one for one in ids if name and one.startswith(name)]
@@ -314,10 +287,7 @@ def find_snapshot(store: SurfaceStore, name: str) -> Snapshot:
 def snapshot_slabs(store: SurfaceStore, snapshot: Snapshot) -> Iterator[LabelledSlab]:
     """Yield the labelled slabs of a snapshot as they were, by record id.
 
-    Raises
-    ------
-    StoreError
-        If the data of a record are gone or damaged; the records are named.
+    A `StoreError` names the records whose data are gone or damaged.
     """
     for start in range(0, len(snapshot.records), AT_ONCE):
         part = snapshot.records[start : start + AT_ONCE]
@@ -335,16 +305,142 @@ def _snapshot_id(version: int, heads: Sequence[Head], records: Sequence[tuple[st
     return content_hash([version, [[head.name, head.target, head.method] for head in heads], list(records)])
 
 
-def _document(snapshot: Snapshot) -> dict[str, Any]:
-    return asdict(snapshot)
-
-
 def _header(document: dict[str, Any], records: tuple[tuple[str, str], ...]) -> Snapshot:
     version = document["schema_version"]
-    if version > SCHEMA_VERSION:
-        raise InputError(
-            f"The snapshot {document['id']} was written by a newer mgsurf "
-            f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
-        )
+    check_version(version, f"The snapshot {document['id']}")
     heads = tuple(Head(**head) for head in document["heads"])
     return Snapshot(document["id"], version, document["created_at"], heads, document["n_records"], records)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A record that two snapshots have with different content."""
+
+    record_id: str
+    formula: str
+    old: dict[str, float]
+    new: dict[str, float]
+    old_method: str
+    new_method: str
+    slab_changed: bool
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What one snapshot has that another has not; items without their slabs, by record id."""
+
+    added: tuple[dict[str, Any], ...]
+    removed: tuple[dict[str, Any], ...]
+    changed: tuple[Change, ...]
+
+
+@dataclass(frozen=True)
+class News:
+    """How a store has moved on since a snapshot, as record ids.
+
+    Attributes
+    ----------
+    added
+        Records with an accepted value of one of the snapshot's heads that it does not have.
+    changed
+        Records whose accepted values differ now. Slabs are not looked at.
+    removed
+        Records that are gone, or have no accepted value any more.
+    deleted
+        Those of them that are gone.
+    other_methods
+        Labelled records whose methods are not the snapshot's: they would train heads of their own.
+    """
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    deleted: tuple[str, ...]
+    other_methods: tuple[str, ...]
+
+
+def diff_snapshots(store: SurfaceStore, old: Snapshot, new: Snapshot | Draft) -> Difference:
+    """Return what changed from one snapshot to another, or to a draft of the store as it is."""
+    later = new.snapshot if isinstance(new, Draft) else new
+    before, after = dict(old.records), dict(later.records)
+    touched = sorted(before.keys() | after.keys())
+    touched = [record for record in touched if before.get(record) != after.get(record)]
+    drafted = new.items if isinstance(new, Draft) else {}
+    wanted = [item for record in touched for item in (before.get(record), after.get(record)) if item]
+    known = {item: drafted[item] for item in wanted if item in drafted}
+    known |= read_items(store, (item for item in wanted if item not in known), with_slabs=False)
+
+    def light(record: str, item: str) -> dict[str, Any]:
+        if item not in known:
+            return {"record_id": record, "formula": "?", "chemsys": "?", "method": "?", "targets": {}}
+        return {name: value for name, value in known[item].items() if name not in ("id", "slab")}
+
+    pairs = [(record, before.get(record), after.get(record)) for record in touched]
+    return Difference(
+        added=tuple(light(record, two) for record, one, two in pairs if one is None and two),
+        removed=tuple(light(record, one) for record, one, two in pairs if one and two is None),
+        changed=tuple(
+            _change(light(record, one), light(record, two)) for record, one, two in pairs if one and two
+        ),
+    )
+
+
+def news_since(
+    store: SurfaceStore,
+    snapshot: Snapshot | None,
+    *,
+    slabs: Sequence[LabelledSlab] | None = None,
+) -> News:
+    """List the accepted values added, removed or changed since a snapshot (None: all); no slab is read.
+
+    `slabs` is what the store holds, if that was read just now.
+    """
+    heads = snapshot.head_names() if snapshot else None
+    before = {} if snapshot is None else _values_of(store, snapshot)
+    added, changed, kept, there, other = [], [], set(), set(), []
+    for slab in labelled_slabs(store, with_slabs=False) if slabs is None else slabs:
+        there.add(slab.record_id)
+        values = {
+            name: value
+            for name, value in slab.targets.items()
+            if heads is None or (name, slab.method) in heads
+        }
+        if not values:
+            if slab.targets:
+                other.append(slab.record_id)
+            continue
+        kept.add(slab.record_id)
+        if slab.record_id not in before:
+            added.append(slab.record_id)
+        elif before[slab.record_id] != values:
+            changed.append(slab.record_id)
+    removed = before.keys() - kept
+    lists = (added, changed, removed, removed - there, other)
+    return News(*(tuple(sorted(ids)) for ids in lists))
+
+
+def deleted_records(store: SurfaceStore, snapshot: Snapshot) -> list[str]:
+    """Return the records of a snapshot that the store no longer holds."""
+    there = {
+        document["id"]
+        for kind in ("surfaces", "labels")
+        for document in store.query({}, ["id"], collection=kind)
+    }
+    return [record for record, _ in snapshot.records if record not in there]
+
+
+def _values_of(store: SurfaceStore, snapshot: Snapshot) -> dict[str, dict[str, float]]:
+    items = read_items(store, (item for _, item in snapshot.records), with_slabs=False)
+    return {record: items[item]["targets"] if item in items else {} for record, item in snapshot.records}
+
+
+def _change(old: dict[str, Any], new: dict[str, Any]) -> Change:
+    return Change(
+        record_id=new["record_id"],
+        formula=new["formula"],
+        old=old["targets"],
+        new=new["targets"],
+        old_method=old["method"],
+        new_method=new["method"],
+        slab_changed=old.get("slab_hash") != new.get("slab_hash"),
+    )

@@ -11,10 +11,18 @@ import numpy as np
 from stores.errors import InputError
 from stores.structures.cell import lattice_matrix
 from stores.structures.cif_choice import choose_atoms
-from stores.structures.cif_sites import COORDINATES, read_sites
-from stores.structures.cif_symmetry import OperatorError, symmetry_of
-from stores.structures.cif_values import MISSING, Tags, first, optional_number, parse_number, tags_of
+from stores.structures.cif_sites import (
+    COORDINATES,
+    MISSING,
+    Tags,
+    first,
+    optional_number,
+    parse_number,
+    read_sites,
+    tags_of,
+)
 from stores.structures.contents import Stated
+from stores.structures.space_groups import OperatorError, symmetry_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,18 +41,10 @@ _NUMBERS = ("_space_group_it_number", "_symmetry_int_tables_number")
 
 @dataclass(eq=False, slots=True)
 class CifCrystal:
-    """An ordered crystal: all atoms of the cell.
+    """An ordered crystal: all atoms of the cell a, b, c (A), alpha, beta, gamma (degrees).
 
-    Attributes
-    ----------
-    cell
-        a, b, c (A), alpha, beta, gamma (degrees).
-    lattice
-        [3, 3], vectors as rows (A), the first along x, the second in the xy plane.
-    numbers
-        [N] int64, atomic numbers.
-    fractional
-        [N, 3].
+    `lattice` [3, 3] has vectors as rows (A), the first along x, the second in the xy plane; `numbers` [N] are
+    atomic numbers, `fractional` [N, 3] coordinates.
     """
 
     cell: tuple[float, ...]
@@ -66,7 +66,7 @@ class CifCrystal:
 
 
 def read_cif(text: str, where: str, notes: list[str]) -> list[CifCrystal]:
-    """Read every crystal of a CIF.
+    """Read every crystal of a CIF, one for each data block that has atoms; the cell as written.
 
     Parameters
     ----------
@@ -78,11 +78,6 @@ def read_cif(text: str, where: str, notes: list[str]) -> list[CifCrystal]:
         One line is appended for everything in which a crystal is not simply what the file has: rounded
         coordinates moved to a special position, isotopes, a choice of the origin, contradicting statements of
         which one was confirmed.
-
-    Returns
-    -------
-    list of CifCrystal
-        One for each data block that has atoms; the cell as written.
 
     Raises
     ------

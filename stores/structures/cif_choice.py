@@ -1,4 +1,4 @@
-"""All atoms of a CIF's cell, by the symmetry that cell, formula, Z and density agree with."""
+"""All atoms of a CIF's cell: symmetry operations applied to rounded coordinates, by the setting that fits."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stores.errors import InputError
+from stores.structures.cell import closest_overlap
 from stores.structures.contents import Verdict, compare, formula_text
-from stores.structures.orbits import OrbitError, Orbits, expand
-from stores.structures.overlaps import closest_overlap
 from stores.structures.symbols import shortened
 
 if TYPE_CHECKING:
@@ -20,9 +19,89 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stores.structures.cif_sites import Sites
-    from stores.structures.cif_symmetry import Statement, Symmetry
     from stores.structures.contents import Stated
-    from stores.structures.space_groups import Setting
+    from stores.structures.space_groups import Setting, Statement, Symmetry
+
+
+_SAME = 1e-4  # fractional; added to the rounding
+_EXACT = 1e-7  # fractional, after the site was moved onto its special position
+_ONE_ATOM = 0.02  # A; images this close are one position whatever the digits
+_CLOSE = 0.4  # A; images further apart than this are distinct atoms whatever the digits
+_WORTH_NOTING = 1e-5  # fractional; one third written with five digits is not
+
+
+class OrbitError(ValueError):
+    """A site whose images, at most `distance` (A) from it, are neither equal nor distinct."""
+
+    def __init__(self, site: int, distance: float) -> None:
+        super().__init__(f"site {site}: images {distance:.2g} A apart fit no special position")
+        self.site = site
+        self.distance = distance
+
+
+@dataclass(eq=False, slots=True)
+class Orbits:
+    """The atoms of a cell: the site [N] that each is an image of, fractional coordinates [N, 3] in [0, 1).
+
+    `moved` has by site index coordinates on the special position, where rounding had put it beside.
+    """
+
+    site: NDArray[np.int64]
+    fractional: NDArray[np.float64]
+    moved: dict[int, NDArray[np.float64]]
+
+
+def expand(
+    positions: NDArray[np.float64],
+    rounding: NDArray[np.float64],
+    setting: Setting,
+    lattice: NDArray[np.float64],
+) -> Orbits:
+    """Apply a space group to sites; `OrbitError` if no special position fits.
+
+    A site that an operation maps onto itself within the rounding of its coordinates lies on a special
+    position; it is moved there, to the mean of these images, before the others are made. `positions` [n, 3]
+    are fractional as written, `rounding` [n, 3] their largest errors (one unit of the last digit, 0 where
+    exact), `lattice` [3, 3] has vectors as rows (A).
+    """
+    if setting.is_trivial:
+        return Orbits(np.arange(len(positions)), positions, {})
+    sites, images, moved = [], [], {}
+    changes = np.abs(setting.rotations - np.eye(3, dtype=int))
+    for index, (position, slack) in enumerate(zip(positions, rounding, strict=True)):
+        offsets = _offsets(position, setting)
+        near = np.all(np.abs(offsets) <= changes @ slack + _SAME, axis=1)
+        distances = np.linalg.norm(offsets @ lattice, axis=1)
+        near = (near & (distances < _CLOSE)) | (distances < _ONE_ATOM)
+        special = position + offsets[near].mean(axis=0)
+        fixed = np.all(np.abs(_offsets(special, setting)) <= _EXACT, axis=1)
+        orbit = _distinct(special @ setting.rotations.transpose(0, 2, 1) + setting.translations)
+        shift = special - position
+        rounded = np.all(np.abs(shift) <= slack + _SAME) or np.linalg.norm(shift @ lattice) < _ONE_ATOM
+        if not rounded or not np.array_equal(fixed, near) or len(orbit) * int(fixed.sum()) != len(fixed):
+            raise OrbitError(index, float(distances[near].max()))
+        if np.abs(shift).max() > _WORTH_NOTING:
+            moved[index] = special
+        sites += [index] * len(orbit)
+        images.append(orbit)
+    return Orbits(np.array(sites, dtype=np.int64), np.concatenate(images), moved)
+
+
+def _offsets(position: NDArray[np.float64], setting: Setting) -> NDArray[np.float64]:
+    """Return the nearest image of a position under each operation, relative to the position: [G, 3]."""
+    offsets = setting.rotations @ position + setting.translations - position
+    return np.asarray(offsets - np.round(offsets))
+
+
+def _distinct(images: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return images that differ, wrapped into the cell, in their order."""
+    images = images - np.floor(images)
+    images[images > 1 - _EXACT] = 0.0
+    offsets = images[:, None] - images[None]
+    same = np.all(np.abs(offsets - np.round(offsets)) < 10 * _EXACT, axis=2)
+    first = same.argmax(axis=1)
+    return np.asarray(images[first == np.arange(len(images))])
+
 
 _SAME_ATOM = 1e-3  # fractional; atoms of two readings this close are one
 
@@ -48,28 +127,12 @@ def choose_atoms(
     where: str,
     notes: list[str],
 ) -> Orbits:
-    """Return the atoms of the cell.
+    """Return the atoms of the cell; `InputError` if no setting fits, or more than one.
 
     Between settings that a name or number leaves open the cell decides, then formula, Z, density and
     overlaps, then the usual axes, which a note names; two origins that all agree with are refused. Where
-    statements of symmetry contradict each other, or the file has none, the
-    number of atoms must be confirmed by formula and Z, or by the density.
-
-    Parameters
-    ----------
-    sites, symmetry, stated
-        What the block has.
-    cell, lattice
-        Lengths (A) and angles (degrees); vectors as rows (A).
-    where
-        File and block, for messages.
-    notes
-        See `stores.structures.cif.read_cif`.
-
-    Raises
-    ------
-    InputError
-        If no setting fits, or more than one.
+    statements of symmetry contradict each other, or the file has none, the number of atoms must be confirmed
+    by formula and Z, or by the density.
     """
     used = symmetry.statement
     fitting = used.settings

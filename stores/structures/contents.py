@@ -1,4 +1,4 @@
-"""What a CIF states about the contents of its cell, compared with its atoms."""
+"""The contents of a cell that a CIF states, compared with its atoms."""
 
 from __future__ import annotations
 
@@ -23,17 +23,7 @@ _TOKEN = re.compile(r"([A-Za-z]{1,2})(\d*\.?\d*)")
 
 @dataclass(slots=True)
 class Stated:
-    """What a data block states.
-
-    Attributes
-    ----------
-    formula
-        ``_chemical_formula_sum``; "" if missing.
-    units
-        ``_cell_formula_units_Z``; None if missing.
-    density
-        ``_exptl_crystal_density_diffrn`` (g/cm^3); None if missing.
-    """
+    """Statements of a data block: its formula sum, "" if missing, Z and density (g/cm^3), None if missing."""
 
     formula: str = ""
     units: float | None = None
@@ -84,16 +74,10 @@ def read_formula(text: str) -> tuple[dict[str, float], ...]:
 
 @dataclass(slots=True)
 class Verdict:
-    """Whether atoms agree with what the file states.
+    """Whether atoms agree with the statements of the file.
 
-    Attributes
-    ----------
-    contradiction
-        Both sides, in words; "" without a contradiction.
-    confirmed
-        The number of atoms in the cell is that which formula and Z, or the density, require.
-    doubt
-        One of Z and density contradicts, but the other one confirms; "" if not.
+    `contradiction` names both sides; `confirmed`: the number of atoms in the cell is that which formula and
+    Z, or the density, require; `doubt`: one of Z and density contradicts, but the other one confirms.
     """
 
     contradiction: str = ""
@@ -102,17 +86,7 @@ class Verdict:
 
 
 def compare(counts: Mapping[str, int], volume: float, stated: Stated) -> Verdict:
-    """Compare the atoms of a cell with the formula, Z and density that its file states.
-
-    Parameters
-    ----------
-    counts
-        Atoms in the cell by element.
-    volume
-        Of the cell (A^3).
-    stated
-        See `Stated`.
-    """
+    """Compare the atoms of a cell of some volume (A^3) with formula, Z and density in its file."""
     n_atoms = sum(counts.values())
     formulas = stated.formulas
     formula = next((f for f in formulas if _same_shares(counts, f)), None)

@@ -1,4 +1,4 @@
-"""Structures in plain documents: JSON files, records, answers of servers. They are data and nothing else.
+"""Structures in plain documents: JSON files, records, responses of servers. They are data and nothing else.
 
 pymatgen's own reader (`Structure.from_dict`) hands the properties of sites to monty, which imports whatever
 module a document names under ``@module``. Here every key that is read stands in this file; no other has an

@@ -53,13 +53,7 @@ class _Lines:
 
 
 def fortran_number(word: str) -> float:
-    """Read a number as Fortran does: exponents may be written with D.
-
-    Raises
-    ------
-    ValueError
-        If it is none, or not finite.
-    """
+    """Read a number as Fortran does, exponents also with D; a ValueError if it is none or not finite."""
     value = float(re.sub(r"(?<=[\d.])[dDqQ](?=[+-]?\d)", "e", word))
     if "_" in word or not np.isfinite(value):
         raise ValueError(word)
@@ -71,15 +65,6 @@ def read_poscar(text: str, where: str, notes: list[str]) -> Structure:
 
     One scale factor multiplies the lattice and Cartesian coordinates, a negative one is the volume of the
     cell (A^3), three scale their x, y and z components. What follows the coordinates is ignored.
-
-    Parameters
-    ----------
-    text
-        Content of the file.
-    where
-        Its name, for messages.
-    notes
-        A line about hydrogen isotopes is appended.
 
     Raises
     ------

@@ -2,23 +2,127 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stores.errors import InputError
-from stores.input_files import read_bytes
-from stores.nesting import load_json
-from stores.structures.encoding import decode
-from stores.structures.overlaps import MIN_DISTANCE, closest_overlap
+from stores.input_files import load_json, read_bytes
+from stores.structures.cell import MIN_DISTANCE, closest_overlap
+from stores.structures.symbols import ISOTOPES, exact_symbol, isotope_note, plain_symbol
 from stores.structures.vacuum import check_bulk
 
 if TYPE_CHECKING:
     from pymatgen.core.structure import Structure
 
     from stores.structures.cif import CifCrystal
+
+
+_CONTROL = bytes({*range(9), *range(14, 26), *range(27, 32), 127})
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def decode(data: bytes) -> str:
+    r"""Return the text of a file with ``\n`` at the end of every line; a ValueError if it is no text.
+
+    UTF-8, UTF-16 with a mark, or Latin-1: outside comments and names, structure files are plain ASCII.
+    """
+    if data.isascii():
+        text = data.decode("ascii")
+    elif data.startswith(_UTF16):
+        text = data.decode("utf-16")  # UnicodeDecodeError is a ValueError
+    else:
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = data.decode("latin-1")
+        text = text.removeprefix("\ufeff")
+    text = text.rstrip("\x1a\x00")  # ends of old DOS files and of padded ones
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    plain = text.encode("ascii", "ignore")
+    if len(plain.translate(None, _CONTROL)) < len(plain) or (not plain.strip() and text.strip()):
+        raise ValueError("not a text")
+    return text
+
+
+def read_extxyz(text: str, where: str, notes: list[str]) -> list[Structure]:
+    """Read every frame of an extended XYZ file; `InputError` without periodic cell or element."""
+    from ase.io import read
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    structures = []
+    for atoms in read(StringIO(_with_plain_symbols(text, where, notes)), index=":", format="extxyz"):
+        if not all(atoms.pbc) or atoms.cell.rank < 3:
+            raise InputError(
+                f'{where} has no periodic cell: write Lattice="..." and pbc="T T T" on the comment line'
+            )
+        structures.append(AseAtomsAdaptor.get_structure(atoms))
+    return structures
+
+
+def _with_plain_symbols(text: str, where: str, notes: list[str]) -> str:
+    """Return the text with correctly capitalised symbols, isotopes as H."""
+    lines = text.split("\n")
+    start = 0
+    heavy: dict[str, str] = {}
+    while start < len(lines) and lines[start].strip():
+        stated, there = lines[start].strip(), len(lines) - start - 2
+        # ASE reads as many lines as are stated, also behind the end of the file
+        if not stated.isdecimal() or len(stated) > 9 or int(stated) > there:
+            raise InputError(
+                f"{where}, line {start + 1}: {stated[:30]!r} should be the number of atoms, of which "
+                f"{max(there, 0)} lines at most follow behind the comment: correct it"
+            )
+        count = int(stated)
+        words = lines[start + 2].split() if count else []
+        column = _symbol_column(lines[start + 1], len(words), f"{where}, line {start + 2}")
+        for i in range(start + 2, start + 2 + count):
+            words = lines[i].split()
+            if column is None or len(words) <= column or words[column].isdecimal():
+                continue
+            symbol = exact_symbol(words[column])
+            if symbol is None:
+                raise InputError(f"{where}, line {i + 1}: {words[column]} is no element: correct its symbol")
+            if symbol in ISOTOPES:
+                heavy[f"line {i + 1}"] = symbol
+            words[column] = plain_symbol(symbol)
+            lines[i] = " ".join(words)
+        start += 2 + count
+        while start < len(lines) and lines[start].lstrip().startswith("VEC"):  # the cell, in old files
+            start += 1
+    if heavy:
+        notes.append(f"{where}: {isotope_note(heavy)}")
+    return "\n".join(lines)
+
+
+def _symbol_column(comment: str, n_words: int, where: str) -> int | None:
+    """Return the column of element symbols; None if the file has atomic numbers instead.
+
+    Refused are ``Properties`` with more columns than the first atom has (ASE makes as many as are named).
+    """
+    from ase.io.extxyz import key_val_str_to_dict
+
+    stated = {name.lower(): value for name, value in key_val_str_to_dict(comment).items()}.get("properties")
+    if stated is None:
+        return 0
+    words = str(stated).split(":")
+    column, found, most = 0, None, n_words or 1000
+    for name, width in zip(words[0::3], words[2::3], strict=False):
+        if name.lower() in ("species", "symbols") and found is None:
+            found = column
+        column += int(width) if width.isdecimal() and len(width) < 10 else most + 1
+        if column > most:
+            raise InputError(
+                f"{where}: Properties names {width[:12]} columns for {name[:30]}, more than the {n_words} of "
+                "the first atom: correct it"
+            )
+    return found
+
 
 LOG = logging.getLogger(__name__)
 """Gets a warning for each thing in which a structure is not simply what its file has; commands show it."""
@@ -33,7 +137,7 @@ MAX_FRACTION = 1e3  # a fractional coordinate beyond is a Cartesian one, or dama
 
 
 def is_structure_file(path: Path) -> bool:
-    """Tell by its name whether a file holds a structure in one of the formats read here."""
+    """Whether the name of a file is that of a structure in one of the formats read here."""
     name = path.name.lower()
     if name == ATOM_INIT:
         return False
@@ -46,14 +150,7 @@ def _is_poscar(path: Path) -> bool:
 
 
 def check_structure(structure: Structure, where: str) -> None:
-    """Refuse a structure that no slab can be cut from.
-
-    Parameters
-    ----------
-    structure
-        A bulk crystal.
-    where
-        Where it came from, for the message, e.g. the file's name.
+    """Refuse a structure that no slab can be cut from; `where` it came from is named in the message.
 
     Raises
     ------
@@ -148,7 +245,7 @@ def read_structure(path: str | Path) -> Structure:
     Parameters
     ----------
     path
-        CIF, POSCAR/CONTCAR/.vasp, extended XYZ or pymatgen JSON, told by its name.
+        CIF, POSCAR/CONTCAR/.vasp, extended XYZ or pymatgen JSON, by its name.
 
     Returns
     -------
@@ -197,13 +294,7 @@ def show_notes(notes: list[str]) -> None:
 
 
 def read_cif_file(path: str | Path) -> list[CifCrystal]:
-    """Read the crystals of a CIF as arrays, without the checks of `check_structure`.
-
-    Raises
-    ------
-    InputError
-        As `stores.structures.cif.read_cif`, or if the file cannot be read.
-    """
+    """Read the crystals of a CIF as arrays, without the checks of `check_structure`."""
     from stores.structures.cif import read_cif
 
     path = Path(path)
@@ -241,8 +332,6 @@ def _parse(path: Path, text: str, notes: list[str]) -> list[Structure]:
 
             return [crystal.structure() for crystal in read_cif(text, where, notes)]
         if name.endswith((".xyz", ".extxyz")):
-            from stores.structures.extxyz import read_extxyz
-
             return read_extxyz(text, where, notes)
         if _is_poscar(path):
             from stores.structures.poscar import read_poscar

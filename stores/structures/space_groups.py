@@ -1,7 +1,8 @@
 """Symmetry operations from operators, Hall symbols, Hermann-Mauguin names and numbers of space groups.
 
 Names and Hall symbols are looked up in gemmi's tables: the 530 settings of the International Tables with
-their origin choices and hexagonal or rhombohedral axes, older names, and further settings in use.
+their origin choices and hexagonal or rhombohedral axes, older names, and further settings in use. A CIF
+states its symmetry in up to four ways, which may contradict each other.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     import gemmi
     from numpy.typing import NDArray
+
 
 DENOMINATOR = 720720
 """Translations are kept as multiples of 1/720720, the least common multiple of 1 to 16."""
@@ -116,13 +118,7 @@ _TERM = re.compile(r"([+-]?)(?:(\d+(?:\.\d*)?|\.\d+)(?:/(\d+))?\*?)?([xyz]?)")
 
 
 def parse_operator(text: str) -> tuple[list[list[int]], list[Fraction]]:
-    """Read an operator such as ``-y+1/2, x-y, z+0.3333``.
-
-    Raises
-    ------
-    ValueError
-        If it is none.
-    """
+    """Read an operator such as ``-y+1/2, x-y, z+0.3333``; a ValueError if it is none."""
     rows, shifts = [], []
     parts = text.lower().replace(" ", "").replace("\t", "").split(",")
     if len(parts) != 3:
@@ -154,13 +150,7 @@ def parse_operator(text: str) -> tuple[list[list[int]], list[Fraction]]:
 
 
 def setting_of_operators(operators: Sequence[str]) -> Setting:
-    """Return the setting with these operators.
-
-    Raises
-    ------
-    ValueError
-        With the operator that cannot be read as its text.
-    """
+    """Return the setting with these operators; a ValueError with the one that cannot be read."""
     setting = _setting(f"{len(operators)} operators", [parse_operator(text) for text in operators])
     if setting.key == P1.key:
         return P1
@@ -226,10 +216,7 @@ def setting_of_hall(symbol: str) -> Setting | None:
 
 @lru_cache(maxsize=64)
 def settings_of_number(number: int) -> tuple[Setting, ...]:
-    """Return the settings of the International Tables that a number stands for, those in standard axes first.
-
-    Empty for any other number.
-    """
+    """Return the tabulated settings of a number, those in standard axes first; empty for no group."""
     import gemmi
 
     groups = [g for g in islice(gemmi.spacegroup_table(), _TABULATED) if g.number == number]
@@ -256,21 +243,11 @@ _FULL = re.compile(r"\d+/(?=[a-z])", re.IGNORECASE)
 
 @lru_cache(maxsize=512)
 def settings_of_name(name: str) -> tuple[Setting, ...]:
-    """Return the settings that a Hermann-Mauguin name stands for.
+    """Return the settings that a Hermann-Mauguin name stands for; empty if it is not understood.
 
     Any case, with or without spaces or underscores, screw axes as 63, 6_3 or 6(3), full and older forms, and
-    the endings :1 :2 :H :R, S and Z (origin choice 1 and 2), (origin 2), O2.
-
-    Parameters
-    ----------
-    name
-        As in the file.
-
-    Returns
-    -------
-    tuple of Setting
-        Several if the name leaves open the origin, the axes or the unique axis, the usual one first; empty
-        if it is not understood.
+    the endings :1 :2 :H :R, S and Z (origin choice 1 and 2), (origin 2), O2. Several if the name leaves open
+    the origin, the axes or the unique axis, the usual one first.
     """
     text = name.strip().strip("'\"").replace("_", " ").replace("\u2212", "-").strip()
     text = re.sub(r"\(\s*(?:no\.?|#)\s*\d+\s*\)$|\(\d{3}\)$", "", text, flags=re.IGNORECASE).strip()
@@ -337,3 +314,97 @@ def _without_axes(text: str) -> str:
     for match in reversed(planes[keep:]):
         text = text[: match.start()] + text[match.end() :]
     return text
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One way in which symmetry is stated: in words, e.g. "the name 'P 63/m m c'", and its settings.
+
+    There are several if it leaves open the origin or the axes; operators are exact.
+    """
+
+    source: str
+    settings: tuple[Setting, ...]
+    exact: bool = False
+
+    @property
+    def number(self) -> int:
+        """Of the space-group type; 0 if unknown."""
+        return self.settings[0].number
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """The statement that is used, those that contradict it, and why the atoms must be confirmed, if so.
+
+    Used are operators, else the Hall symbol, else the name, else the number; identity alone if none is
+    understood.
+    """
+
+    statement: Statement
+    others: tuple[Statement, ...] = ()
+    doubt: str = ""
+
+
+class OperatorError(ValueError):
+    """Operators that cannot be used; the message has the reason and the remedy."""
+
+
+@lru_cache(maxsize=512)
+def symmetry_of(operators: tuple[str, ...], hall: str, names: tuple[str, ...], number: str) -> Symmetry:
+    """Find the symmetry that a block states in operators, Hall symbol, names and number, empty where missing.
+
+    Raises `OperatorError` if an operator cannot be read, or the list is no group.
+    """
+    statements, unknown = [], []
+    doubt = ""
+    if operators:
+        try:
+            setting = setting_of_operators(operators)
+        except ValueError as error:
+            raise OperatorError(
+                f"the symmetry operator '{error}' cannot be read: write it as x,y,z"
+            ) from None
+        if not setting.is_group:
+            raise OperatorError(
+                f"the list of {len(operators)} symmetry operators is incomplete, products of them are "
+                "missing: complete it"
+            )
+        statements.append(
+            Statement(f"the operators ({len(operators)}: {operators[0]} ...)", (setting,), True)
+        )
+    if hall:
+        found = setting_of_hall(hall)
+        if found is None:
+            unknown.append(f"the Hall symbol '{hall}'")
+        else:
+            statements.append(Statement(f"the Hall symbol '{hall}'", (found,)))
+    by_name = []
+    for name in names:
+        if settings := settings_of_name(name):
+            by_name.append(Statement(f"the name '{name}'", settings))
+        else:
+            unknown.append(f"the name '{name}'")
+    statements += sorted(by_name, key=lambda statement: len(statement.settings))
+    if number:
+        settings = settings_of_number(int(number)) if number.isdecimal() else ()
+        if settings:
+            statements.append(Statement(f"the number {number}", settings))
+        elif number != "0":
+            unknown.append(f"the number {number}")
+    if not statements:
+        reason = f"{' and '.join(unknown)} cannot be read as symmetry" if unknown else "it states no symmetry"
+        return Symmetry(Statement("no symmetry", (P1,)), doubt=reason)
+    used = statements[0]
+    if unknown and used.source.startswith("the number"):
+        doubt = f"{' and '.join(unknown)} cannot be read as symmetry"
+    others = tuple(other for other in statements[1:] if not _agree(used, other))
+    return Symmetry(used, others, doubt)
+
+
+def _agree(used: Statement, other: Statement) -> bool:
+    if {setting.key for setting in used.settings} & {setting.key for setting in other.settings}:
+        return True
+    # a number names the type of group alone, and operators state axes and origin exactly
+    same_type = used.number == other.number != 0
+    return same_type and (used.exact or other.source.startswith("the number"))

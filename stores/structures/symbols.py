@@ -32,22 +32,11 @@ def exact_symbol(text: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def symbol_in(label: str, expected: frozenset[str] = frozenset()) -> str | None:
-    """Return the element that a type symbol or site label begins with.
+    """Return the element, ``D`` or ``T`` that a type symbol or site label begins with, else None.
 
     Of ``NI1`` both Ni and N with a suffix are possible: the longer one is taken, unless only the shorter one
-    is expected. What follows the symbol (``Ni2+``, ``Mg1A``, ``O_w``) is ignored.
-
-    Parameters
-    ----------
-    label
-        As in the file, any case.
-    expected
-        Elements of the file's formula, if it states one; H stands for its isotopes.
-
-    Returns
-    -------
-    str or None
-        An element, ``D`` or ``T``; None if the label begins with none.
+    is among the expected elements, those of the file's formula. What follows the symbol (``Ni2+``, ``Mg1A``,
+    ``O_w``) is ignored.
     """
     match = _LETTERS.match(label.strip())
     if match is None:
@@ -73,13 +62,7 @@ def plain_symbol(symbol: str) -> str:
 
 
 def isotope_note(names: dict[str, str]) -> str:
-    """Return the line about isotopes that were read as hydrogen.
-
-    Parameters
-    ----------
-    names
-        ``D`` or ``T`` by the name of each site that has it.
-    """
+    """Return the line about isotopes read as hydrogen; `names` has ``D`` or ``T`` by site."""
     kinds = " and ".join(f"{ISOTOPES[kind]} ({kind})" for kind in sorted(set(names.values())))
     return f"{kinds} read as hydrogen (H): {shortened(list(names))}"
 

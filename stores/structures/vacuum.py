@@ -59,13 +59,6 @@ def vacuum_directions(lattice: NDArray[np.float64], fractional: NDArray[np.float
     the reciprocal lattice, and its width is at most the planes' spacing 1/|G|. Those of a spacing of
     `MIN_VACUUM` or more are few; each is looked at, |h| <= |a| |G| bounds the indices.
 
-    Parameters
-    ----------
-    lattice
-        [3, 3], vectors as rows (A).
-    fractional
-        [N, 3], coordinates of the atoms.
-
     Returns
     -------
     list of VacuumDirection
@@ -117,27 +110,10 @@ def _gaps(fractional: NDArray[np.float64], planes: NDArray[np.int64]) -> NDArray
 
 
 def check_bulk(structure: Structure, where: str) -> list[str]:
-    """Refuse a cell with vacuum that is given as a bulk crystal.
+    """Refuse a cell with vacuum that is given as a bulk crystal, naming gap, direction and remedy.
 
     Several layers of one element and one atom's thickness that are all equally far apart are no slab in a box
-    but a crystal, however unlikely: these are noted only.
-
-    Parameters
-    ----------
-    structure
-        The cell.
-    where
-        Where it came from, for the message.
-
-    Returns
-    -------
-    list of str
-        Lines for the user.
-
-    Raises
-    ------
-    InputError
-        In one line with the gap, its direction and what to do.
+    but a crystal, however unlikely: of these a line is returned.
     """
     found = vacuum_directions(structure.lattice.matrix, structure.frac_coords)
     if not found:
@@ -154,17 +130,9 @@ def check_bulk(structure: Structure, where: str) -> list[str]:
 
 
 def across_slab(found: Sequence[VacuumDirection]) -> VacuumDirection:
-    """Return the direction across the vacuum of a cell that holds one slab.
+    """Return the direction across the vacuum of a cell that holds one slab, from `vacuum_directions`.
 
-    Parameters
-    ----------
-    found
-        What `vacuum_directions` returned.
-
-    Raises
-    ------
-    InputError
-        If it holds no vacuum, several slabs, or something bounded in more than one direction.
+    Raises `InputError` if it holds no vacuum, several slabs, or something bounded in more than one direction.
     """
     if not found:
         raise InputError(
@@ -185,17 +153,11 @@ def across_slab(found: Sequence[VacuumDirection]) -> VacuumDirection:
 
 @dataclass(frozen=True)
 class VacuumGap:
-    """The widest gap of a cell along one direction, found from its atoms.
+    """The widest gap of a cell along one direction, found from its atoms; lengths in A.
 
-    Attributes
-    ----------
-    bottom, top
-        Heights of the lowest and the highest atom once the slab is made whole (A); `top` may lie above
-        the cell's upper boundary when the slab wraps around it.
-    width
-        From the highest atom to the next image's lowest (A).
-    heights
-        Height of each atom in the whole slab (A), in the order given.
+    `bottom` and `top` are heights of the lowest and the highest atom once the slab is made whole; `top` may
+    lie above the cell's upper boundary when the slab wraps around it. `width` is from the highest atom to the
+    next image's lowest; `heights` are those of the atoms in the whole slab, in the order given.
     """
 
     bottom: float
@@ -212,22 +174,8 @@ class VacuumGap:
 def find_vacuum(heights: ArrayLike, period: float) -> VacuumGap:
     """Find the vacuum as the widest gap between atoms along the normal and make the slab whole.
 
-    Parameters
-    ----------
-    heights
-        Position of each atom along the surface normal (A), in any periodic image.
-    period
-        Height of the cell along the normal (A).
-
-    Returns
-    -------
-    VacuumGap
-        The gap and every atom's height in one uninterrupted slab whose lowest atom is in the cell.
-
-    Raises
-    ------
-    InputError
-        If there is no atom or the period is not positive.
+    `heights` are positions of the atoms along the normal (A), in any periodic image; `period` is the height
+    of the cell (A). The lowest atom of the slab found is in the cell.
     """
     given = np.asarray(heights, dtype=float)
     if given.size == 0 or not period > 0:

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from random import Random
-from time import process_time
 
 import pytest
 
@@ -18,7 +16,7 @@ class Compound:
     values: tuple[DatabaseValues, ...] = ()
 
 
-def said(method, formation=None, above=None):
+def values(method, formation=None, above=None):
     return DatabaseValues(method, formation_energy=formation, energy_above_hull=above)
 
 
@@ -29,9 +27,9 @@ def names(result):
 def test_stated_energies_decide_and_the_limit_is_included():
     result = keep_near_hull(
         [
-            Compound("MgAg", (said("mp GGA_GGA+U", above=0.0),)),
-            Compound("Mg2Ag", (said("mp GGA_GGA+U", above=0.05),)),
-            Compound("MgAg2", (said("mp GGA_GGA+U", above=0.0501),)),
+            Compound("MgAg", (values("mp GGA_GGA+U", above=0.0),)),
+            Compound("Mg2Ag", (values("mp GGA_GGA+U", above=0.05),)),
+            Compound("MgAg2", (values("mp GGA_GGA+U", above=0.0501),)),
         ],
         0.05,
     )
@@ -45,9 +43,9 @@ def test_stated_energies_decide_and_the_limit_is_included():
 def test_formation_energies_make_a_hull_where_nothing_is_stated():
     result = keep_near_hull(
         [
-            Compound("MgAg", (said("aflow", formation=-0.3),)),
-            Compound("Mg3Ag", (said("aflow", formation=-0.05),)),  # 0.1 above Mg + MgAg
-            Compound("MgAg3", (said("aflow", formation=-0.12),)),  # 0.03 above
+            Compound("MgAg", (values("aflow", formation=-0.3),)),
+            Compound("Mg3Ag", (values("aflow", formation=-0.05),)),  # 0.1 above Mg + MgAg
+            Compound("MgAg3", (values("aflow", formation=-0.12),)),  # 0.03 above
         ],
         0.05,
     )
@@ -58,7 +56,7 @@ def test_formation_energies_make_a_hull_where_nothing_is_stated():
 
 
 def test_phases_left_out_by_other_filters_compete_all_the_same():
-    compounds = [Compound("MgAg", (said("aflow", formation=-0.1),))]
+    compounds = [Compound("MgAg", (values("aflow", formation=-0.1),))]
     assert names(keep_near_hull(compounds, 0.05)) == (["MgAg"], [])
     large = [HullEntry("Mg54Ag17", -0.2, "aflow"), HullEntry("MgAg3", -0.2, "aflow")]
     assert names(keep_near_hull(compounds, 0.05, competing=large)) == ([], ["MgAg"])
@@ -72,9 +70,9 @@ def test_methods_make_hulls_of_their_own():
     """By its own method MgAg is on the hull; the stronger binding of the other would exclude it."""
     result = keep_near_hull(
         [
-            Compound("MgAg", (said("aflow", formation=-0.1),)),
-            Compound("Mg3Ag", (said("oqmd", formation=-0.4),)),
-            Compound("MgAg3", (said("oqmd", formation=-0.4),)),
+            Compound("MgAg", (values("aflow", formation=-0.1),)),
+            Compound("Mg3Ag", (values("oqmd", formation=-0.4),)),
+            Compound("MgAg3", (values("oqmd", formation=-0.4),)),
         ],
         0.0,
     )
@@ -92,8 +90,8 @@ def test_without_an_energy_a_compound_is_kept_and_counted():
 
 
 def test_the_preferred_database_decides_not_the_friendliest():
-    values = (said("oqmd", -0.2, 0.0), said("mp GGA_GGA+U", -0.2, 0.08), said("zoo", -0.2, 0.001))
-    for order in (values, values[::-1]):
+    given = (values("oqmd", -0.2, 0.0), values("mp GGA_GGA+U", -0.2, 0.08), values("zoo", -0.2, 0.001))
+    for order in (given, given[::-1]):
         result = keep_near_hull([Compound("MgAg", order)], 0.05)
         assert names(result) == ([], ["MgAg"])
         (position,) = result.removed_positions
@@ -106,24 +104,24 @@ def test_the_preferred_database_decides_not_the_friendliest():
 
 
 def test_a_stated_energy_comes_before_a_hull_of_a_preferred_method():
-    result = keep_near_hull([Compound("MgAg", (said("mp", -0.2), said("oqmd", -0.2, 0.3)))], 0.05)
+    result = keep_near_hull([Compound("MgAg", (values("mp", -0.2), values("oqmd", -0.2, 0.3)))], 0.05)
     (position,) = result.removed_positions
     assert (position.method, position.stated) == ("oqmd", True)
     assert position.others == {"mp": 0.0}
 
 
 def test_one_crystal_twice_in_one_database_counts_with_the_lower_energy():
-    result = keep_near_hull([Compound("MgAg", (said("oqmd", -0.2, 0.3), said("oqmd", -0.3, 0.01)))], 0.05)
+    result = keep_near_hull([Compound("MgAg", (values("oqmd", -0.2, 0.3), values("oqmd", -0.3, 0.01)))], 0.05)
     assert [p.energy_above_hull for p in result.kept_positions] == [0.01]
 
 
 def test_a_stability_below_zero_is_on_the_hull():
-    (position,) = keep_near_hull([Compound("MgAg", (said("oqmd", above=-0.04),))], 0.0).kept_positions
+    (position,) = keep_near_hull([Compound("MgAg", (values("oqmd", above=-0.04),))], 0.0).kept_positions
     assert position.energy_above_hull == 0.0
 
 
 def test_without_a_limit_all_are_kept_with_their_positions():
-    result = keep_near_hull([Compound("MgAg", (said("oqmd", above=0.4),)), Compound("MgPd")], None)
+    result = keep_near_hull([Compound("MgAg", (values("oqmd", above=0.4),)), Compound("MgPd")], None)
     assert names(result) == (["MgAg", "MgPd"], [])
     assert result.kept_positions[0].energy_above_hull == 0.4
     assert result.lines() == ["1 without an energy are kept", "energies above the hull as stated by oqmd (1)"]
@@ -139,20 +137,3 @@ def test_nothing_in_nothing_out():
 def test_a_limit_that_is_no_energy_is_refused(limit):
     with pytest.raises(InputError, match="max_energy_above_hull"):
         keep_near_hull([], limit)
-
-
-def test_two_thousand_compounds_take_seconds():
-    partners = ["Ag", "Al", "Au", "Ca", "Cu", "Ga", "Ge", "La", "Ni", "Pd", "Si", "Sn", "Sr", "Y", "Zn", "Zr"]
-    random = Random(1)
-    compounds = [
-        Compound(
-            f"Mg{random.randint(1, 24)}{random.choice(partners)}{random.randint(1, 24)}",
-            (said("aflow", random.uniform(-0.5, 0.1)), said("oqmd", random.uniform(-0.5, 0.1))),
-        )
-        for _ in range(2_000)
-    ]
-    keep_near_hull(compounds[:1], 0.05)  # imports
-    start = process_time()
-    result = keep_near_hull(compounds, 0.05)
-    assert process_time() - start < 8
-    assert 0 < len(result.kept) < 2_000

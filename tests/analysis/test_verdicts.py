@@ -13,7 +13,7 @@ from workflows.analysis.work_function import Plateau, WorkFunction
 CALM = Reconstruction(displacement=0.05, bonds_changed=0.0, layers_swapped=False)
 FLAT = Plateau(0.0, 2.5, 4.0, 0.001, 0.002)
 TILTED = Plateau(0.0, 2.5, 4.0, 0.02, 0.05)
-GOOD = WorkFunction(3.7, (3.7, 3.7), 0.0, (FLAT, FLAT))
+GOOD = WorkFunction(3.7, (3.7, 3.7), (FLAT, FLAT))
 
 
 def test_good_values_are_accepted():
@@ -48,7 +48,7 @@ def test_negative_rejects_only_the_surface_energy():
 
 
 def test_uneven_vacuum_rejects_only_the_work_function():
-    verdict = judge_work_function(WorkFunction(3.7, (3.7, 3.7), 0.0, (FLAT, TILTED)), CALM)
+    verdict = judge_work_function(WorkFunction(3.7, (3.7, 3.7), (FLAT, TILTED)), CALM)
     assert verdict.status is VerdictStatus.VACUUM_NOT_FLAT
     assert "top vacuum slopes" in verdict.reason and "top vacuum spreads" in verdict.reason
     thin = judge_work_function(WorkFunction(reason="vacuum of 8.0 A leaves no plateau"), CALM)
@@ -61,7 +61,7 @@ def test_order_of_precedence():
     expected = ["failed", "unconverged", "inconsistent_settings", "asymmetric", "reconstructed"]
     for status in expected:
         assert judge_surface_energy(-1.0, wild, **causes).status.value == status
-        tilted = WorkFunction(3.7, (3.7, 3.7), 0.0, (TILTED, TILTED))
+        tilted = WorkFunction(3.7, (3.7, 3.7), (TILTED, TILTED))
         assert judge_work_function(tilted, wild, **causes).status.value == status
         if causes:
             causes.pop(next(iter(causes)))
@@ -80,7 +80,7 @@ def test_thresholds_are_settings():
     loose = VerdictThresholds(max_displacement=1.0, max_vacuum_slope=0.1, max_vacuum_spread=0.1)
     far = CALM.model_copy(update={"displacement": 0.9})
     assert judge_surface_energy(0.03, far, thresholds=loose).status is VerdictStatus.ACCEPTED
-    tilted = WorkFunction(3.7, (3.7, 3.7), 0.0, (TILTED, TILTED))
+    tilted = WorkFunction(3.7, (3.7, 3.7), (TILTED, TILTED))
     assert judge_work_function(tilted, CALM, thresholds=loose).status is VerdictStatus.ACCEPTED
     with pytest.raises(ValidationError):
         VerdictThresholds(max_displacment=1.0)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stores.errors import InputError
-from workflows.analysis.work_function import plateau_ranges, work_function
+from workflows.analysis.work_function import work_function
 
 PERIOD = 25.0
 ATOMS = np.array([7.5, 10.0, 12.5, 15.0, 17.5])  # 10 A slab, 15 A vacuum, centred
@@ -27,22 +27,22 @@ def test_both_sides_of_a_symmetric_slab():
     # 4.5 - 0.8
     assert result.work_function == pytest.approx(3.7)
     assert result.sides == pytest.approx((3.7, 3.7))
-    assert result.dipole_step == pytest.approx(0.0)
     assert result.slopes == pytest.approx((0.0, 0.0), abs=1e-12)
-    assert result.unevenness() == []
+    assert result.unevenness(0.01, 0.02) == []
 
 
 def test_ranges_reach_from_5_angstrom_beyond_the_atoms_to_mid_vacuum():
-    bottom, top = plateau_ranges(ATOMS, PERIOD)
-    assert bottom == (0.0, 2.5)  # 7.5 - 5 down to (17.5 + 7.5 - 25)/2 = 0
-    assert top == (22.5, 25.0)
+    bottom, top = work_function(grid(), potential_of(grid()), ATOMS, 0.8, PERIOD).plateaus
+    assert (bottom.start, bottom.end) == pytest.approx(
+        (0.0, 2.5), abs=1e-5
+    )  # 7.5 - 5; (17.5 + 7.5 - 25)/2 = 0
+    assert (top.start, top.end) == pytest.approx((22.5, 25.0), abs=1e-5)
 
 
 def test_dipole_step_between_the_sides():
     z = grid()
     result = work_function(z, potential_of(z, step=0.3), ATOMS, 0.8, PERIOD)
     assert result.sides == pytest.approx((3.7, 4.0))
-    assert result.dipole_step == pytest.approx(0.3)
     assert result.work_function == pytest.approx(3.85)
 
 
@@ -68,9 +68,9 @@ def test_slope_and_spread_are_measured_and_named():
     assert result.slopes == pytest.approx((0.0, 0.02), abs=1e-9)
     # 2.5 A at 0.02 eV/A, less one grid step of 0.05 A: 0.049 to 0.050 eV
     assert result.spreads[1] == pytest.approx(0.0495, abs=1e-3)
-    assert len(result.unevenness()) == 2
-    assert result.unevenness()[0].startswith("top vacuum slopes by 0.0200 eV/A")
-    assert result.unevenness(max_slope=0.03, max_spread=0.06) == []
+    slope, spread = result.unevenness(0.01, 0.02)
+    assert slope.startswith("top vacuum slopes by 0.0200 eV/A") and spread.startswith("top vacuum spreads")
+    assert result.unevenness(0.03, 0.06) == []
 
 
 def test_the_maximum_is_not_the_vacuum_level():

@@ -16,6 +16,11 @@ from workflows.cli.app import app
 PARTNERS = ("La", "Ce", "Y", "Lu")
 
 
+@pytest.fixture
+def mgsurf(mgsurf_here):
+    return mgsurf_here
+
+
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory):
     """Path of a store where the bulk energy of Mg3La is 0.3 eV too high."""

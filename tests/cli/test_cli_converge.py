@@ -5,10 +5,15 @@ import json
 import pytest
 
 from stores.errors import InputError
-from workflows.cli.commands.compute import engine_options
+from workflows.cli.converge import engine_options
 
 ENGINE = ("--engine", "tests.engines.pair_engine:PairEngine")
 SLAB = ("--formula", "MgAg", "--prototype", "B2", "--miller", "110")
+
+
+@pytest.fixture
+def mgsurf(mgsurf_here):
+    return mgsurf_here
 
 
 def test_table_and_pictures(mgsurf, tmp_path):

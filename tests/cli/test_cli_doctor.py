@@ -2,6 +2,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+
+@pytest.fixture
+def mgsurf(mgsurf_here):
+    return mgsurf_here
+
 
 def test_doctor_fails_and_says_how_to_mend_a_store(mgsurf, tmp_path):
     (tmp_path / "notes.sqlite").write_text("no database\n" * 100)

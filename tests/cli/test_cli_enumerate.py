@@ -21,6 +21,7 @@ from tests.sources.faulty_server import FaultyServer, pages_of, resource, silent
 from tests.sources.optimade_server import entry, optimade_server
 from workflows.cli.app import app
 from workflows.structures.prototypes import structure_for
+from workflows.structures.sources.optimade import OptimadeSource
 
 pytest.importorskip("requests")
 pytest.importorskip("httpx2")
@@ -114,6 +115,8 @@ def mg(tmp_path, monkeypatch, capfd):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MGSURF_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "140")
+    # no seconds between attempts
+    monkeypatch.setitem(OptimadeSource.__init__.__kwdefaults__, "backoff", 0.01)
 
     def run(*arguments):
         status = app([*map(str, arguments)], standalone_mode=False, prog_name="mgsurf")
@@ -286,7 +289,7 @@ def test_a_changed_database_is_shown_and_never_replaces_the_list(mg, write, tmp_
 
         status, out = mg("enumerate", campaign)
         assert status == 0
-        assert "was kept, for what databases say has changed" in out
+        assert "was kept, for entries of the databases have changed" in out
         assert "added     Mg3Ag" in out
         assert "removed   MgZn2 P6_3/mmc" in out
         assert "geometry  MgAg Pm-3m: cell edges change by up to 0.99 %" in out
@@ -389,7 +392,7 @@ def test_a_database_that_ends_early_in_good_order_never_replaces_the_list(mg, wr
         for arguments in (["--refresh"], []):  # the second from the cache
             status, out = mg("enumerate", campaign, *arguments)
             assert status == 1
-            assert "4 of 6 structures came, but no further page; --refresh asks anew" in out
+            assert "4 of 6 structures came, but no further page; --refresh fetches it again" in out
         assert "(from the cache)" in out
         write({"x": server.url}, "partners: [Ag, Zn]", order=("x",))
         server.meta = {"data_returned": 6}
@@ -517,7 +520,7 @@ def test_nothing_left_writes_no_lock_file(mg, tmp_path):
 
 def test_without_sources_there_is_nothing_to_enumerate(mg, tmp_path):
     Path("mg.yaml").write_text("name: a\ncompounds:\n  - formula: Mg\n")
-    with pytest.raises(InputError, match=r"mg\.yaml: has no sources to ask"):
+    with pytest.raises(InputError, match=r"mg\.yaml: has no sources"):
         mg("enumerate", "mg.yaml")
 
 

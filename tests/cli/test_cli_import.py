@@ -12,7 +12,6 @@ from pymatgen.io.cif import CifWriter
 
 from model.data.dataset import Dataset
 from stores.connections import open_store
-from stores.labelled import label_documents
 from workflows.cli.app import app
 
 BULK = Structure(Lattice.cubic(3.3), ["Mg", "Ag"], [[0, 0, 0], [0.5] * 3])
@@ -58,7 +57,7 @@ NAMES = ("--targets", "surface_energy,work_function")
 
 def stored(path: str = "s.sqlite") -> list[dict]:
     with open_store(path, must_exist=True) as store:
-        return sorted(label_documents(store), key=lambda d: d["source_id"])
+        return sorted(store.query(collection="labels"), key=lambda d: d["source_id"])
 
 
 def test_a_cgcnn_folder_comes_in_once(folder, bring):
@@ -378,7 +377,7 @@ def test_units_of_a_json_data_set_convert(tmp_path, bring, field, value, units):
 def test_impossible_values_and_other_units_of_another_store(folder, bring):
     bring(folder, *NAMES)
     with open_store("s.sqlite") as store:
-        records = list(label_documents(store))
+        records = list(store.query(collection="labels"))
         records[0]["targets"]["surface_energy"] = 50.0
         for record in records[1:]:  # as versions without --unit kept them
             record |= {"method_fingerprint": "imported-joules", "units": {"surface_energy": "J/m^2"}}

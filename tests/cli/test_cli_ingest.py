@@ -18,6 +18,11 @@ from stores.connections import open_store
 from tests.vasp_folders import STATIC, compute, quick_tree
 
 
+@pytest.fixture
+def mgsurf(mgsurf_here):
+    return mgsurf_here
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     root = tmp_path_factory.mktemp("finished")
@@ -158,7 +163,8 @@ def test_surfaces_of_unknown_planes_are_shown_by_every_command(mgsurf, ingested,
 
 def test_help_and_query_do_not_load_it(environment):
     code = (
-        "import workflows.cli.app, sys; print([m for m in sys.modules if 'ingest' in m or 'pymatgen' in m])"
+        "import workflows.cli.app, sys; "
+        "print([m for m in sys.modules if m.startswith(('workflows.jobs', 'pymatgen'))])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True

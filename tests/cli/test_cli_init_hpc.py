@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -17,26 +18,27 @@ ANSWERS = [
 
 
 @pytest.fixture
-def folder(tmp_path):
+def mgsurf(mgsurf_here):
+    return mgsurf_here
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    import jobflow_remote
+
+    monkeypatch.setattr("stores.backends.mongo.SERVER_TIMEOUT", 0.1)
+    monkeypatch.setattr(jobflow_remote.SETTINGS, "projects_folder", str(tmp_path / "projects"))
     return tmp_path / "projects"
 
 
 @pytest.fixture
 def init(mgsurf, folder):
-    def run(*arguments, **options):
-        return mgsurf("init-hpc", *arguments, env={"JFREMOTE_PROJECTS_FOLDER": str(folder)}, **options)
-
-    return run
+    return partial(mgsurf, "init-hpc")
 
 
 @pytest.fixture
 def refused_init(refused, folder):
-    def run(*arguments):
-        return refused(
-            "init-hpc", *arguments, env={"JFREMOTE_PROJECTS_FOLDER": str(folder)}, stdin=subprocess.DEVNULL
-        )
-
-    return run
+    return partial(refused, "init-hpc")
 
 
 def load(path):
@@ -111,10 +113,7 @@ def test_no_password_is_shown(init, folder):
         (("standard", "a b"), "--partition: 'a b' holds a blank"),
     ],
 )
-def test_wrong_answers(refused_here, folder, monkeypatch, change, words):
-    import jobflow_remote
-
-    monkeypatch.setattr(jobflow_remote.SETTINGS, "projects_folder", str(folder))
+def test_wrong_answers(refused_here, folder, change, words):
     answers = [change[1] if word == change[0] else word for word in ANSWERS]
     assert words in refused_here("init-hpc", *answers)
     assert not folder.exists()
@@ -163,15 +162,15 @@ def test_a_terminal_asks_again_after_a_wrong_answer(environment, folder, tmp_pat
     assert worker.resources["walltime"] == "8:00:00"
 
 
-def test_jobs_find_vasp_where_this_shell_does(mgsurf, folder):
+def test_jobs_find_vasp_where_this_shell_does(init, folder):
     """PBS and SGE hand no environment on, and batch jobs read no ~/.bashrc."""
-    told = {"MGSURF_VASP_CMD": "mpirun -np '4' vasp_std", "PMG_VASP_PSP_DIR": "/potcars"}
-    done = mgsurf("init-hpc", *ANSWERS, env={"JFREMOTE_PROJECTS_FOLDER": str(folder), **told})
+    variables = {"MGSURF_VASP_CMD": "mpirun -np '4' vasp_std", "PMG_VASP_PSP_DIR": "/potcars"}
+    done = init(*ANSWERS, env=variables)
     assert done.returncode == 0, done.stderr
     lines = load(folder / "cluster.yaml").workers["queue"].pre_run
-    for own, expected in (({}, told), ({"PMG_VASP_PSP_DIR": "/mine"}, {**told, "PMG_VASP_PSP_DIR": "/mine"})):
+    for own in ({}, {"PMG_VASP_PSP_DIR": "/mine"}):
         shell = subprocess.run(
             ["/bin/bash", "-ec", f"{lines}\nenv"], env=own, text=True, capture_output=True, check=True
         )
         seen = dict(line.split("=", 1) for line in shell.stdout.splitlines() if "=" in line)
-        assert {name: seen[name] for name in told} == expected
+        assert {name: seen[name] for name in variables} == {**variables, **own}

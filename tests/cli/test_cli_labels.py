@@ -15,14 +15,16 @@ from stores.labelled import add_labels
 from tests.stores.test_imported import label
 from workflows.cli.app import app
 from workflows.structures.prototypes import structure_for
-from workflows.structures.slabs import enumerate_slabs
+from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
 ENERGIES = {(1, 0, 0): 0.036, (1, 1, 0): 0.05, (1, 1, 1): 0.054}
 
 
 @cache
 def cut(formula, prototype, thickness=10.0):
-    facets = enumerate_slabs(structure_for(formula, prototype), max_miller_index=1, min_thickness=thickness)
+    facets = enumerate_slabs(
+        structure_for(formula, prototype), SlabSettings(max_miller_index=1, min_thickness=thickness)
+    )
     return [slab for facet in facets for slab in facet.slabs]
 
 

@@ -247,10 +247,10 @@ def test_the_search_is_written_and_its_settings_can_be_trained(labelled, mgsurf,
 
 
 def test_ctrl_c_leaves_a_training_that_goes_on(labelled, params, environment, tmp_path, mgsurf):
-    arguments = ["train", "--epochs", "400", "--store", str(labelled), "--params", str(params), "-o", "run"]
+    arguments = ["train", "--epochs", "400", "--quiet", "--store", labelled, "--params", params, "-o", "run"]
     state = tmp_path / "run" / "training" / "member-0" / "history.jsonl"
     with subprocess.Popen(
-        [sys.executable, "-m", "workflows.cli.app", *arguments], cwd=tmp_path, env=environment,
+        [sys.executable, "-m", "workflows.cli.app", *map(str, arguments)], cwd=tmp_path, env=environment,
         stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         deadline = time.monotonic() + 120
@@ -319,7 +319,7 @@ def test_bad_files_are_one_line(refused_here, tmp_path, labelled, trained):
 
 
 def test_what_is_to_be_predicted_must_be_said_once(refused_here):
-    assert "say what to predict" in refused_here("predict")
+    assert "choose what to predict" in refused_here("predict")
     assert "not both" in refused_here("predict", "slab.vasp", "--bulk", "crystal.cif")
     assert "exclude each other" in refused_here("predict", "slab.vasp", "--json", "--csv")
 
@@ -328,7 +328,7 @@ def test_without_torch_one_line_says_how_to_get_it(environment, tmp_path):
     script = (
         "import sys; sys.modules['torch'] = None\n"
         "from workflows.cli.app import app\n"
-        "from workflows.cli.errors import ending\n"
+        "from workflows.cli.app import ending\n"
         "for command in (['train'], ['predict', 'slab.vasp'], ['ablate'], ['tune']):\n"
         "    try: app(command, standalone_mode=False)\n"
         "    except Exception as error: print(*ending(error).lines, sep='\\n')\n"

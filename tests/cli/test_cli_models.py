@@ -103,7 +103,7 @@ def test_a_model_is_trained_again_from_its_snapshot_to_the_same_weights(folder):
     again = command("train", *TINY, "--snapshot", name[:7], "-o", "again", "--json")
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["snapshot"] == name
-    assert "1 record of the snapshot is no longer in the store" in again.stderr
+    assert "no longer in the store: 1 record of the snapshot" in again.stderr
     assert "MgAl-0" in again.stderr
     first = weights_of(folder / "one")
     for other in ("direct", "again"):

@@ -7,8 +7,7 @@ import json
 import pytest
 
 from stores.connections import open_store
-from workflows.cli.app import app
-from workflows.cli.errors import ending
+from workflows.cli.app import app, ending
 
 REQUIRED = {
     "id",

@@ -50,7 +50,7 @@ def test_it_says_what_is_missing_without_torch(tmp_path, environment):
     assert done.stdout.splitlines() == [
         "6 accepted records of 2 compounds; missing before a model can be trained: 44 more records, "
         "4 more compounds to train on, 2 more compounds to validate, 6 more compounds to hold out",
-        "compounds  2 to train on, 0 to validate, 0 held out; a compound's part follows from its formula "
+        "compounds  2 to train on, 0 to validate, 0 held out; the set of a compound follows from its formula "
         "alone",
         f"labels     surface_energy, work_function by {_method(uri)}",
         "0 []",

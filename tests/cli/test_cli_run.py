@@ -32,6 +32,11 @@ N_SURFACES = 6
 
 
 @pytest.fixture
+def mgsurf(mgsurf_here):
+    return mgsurf_here
+
+
+@pytest.fixture
 def campaign(tmp_path):
     def write(delay=0.0, more=""):
         path = tmp_path / "campaign.yaml"

@@ -49,7 +49,7 @@ def host(tmp_path, monkeypatch):
 @pytest.fixture
 def printed(host, capsys):
     def run(interval="6h", way="cron", slurm=(), store=None, campaign=None):
-        assert schedule(campaign, interval, way, "", list(slurm), store) == 0
+        assert schedule(campaign, interval, scheduler=way, slurm=list(slurm), store=store) == 0
         return capsys.readouterr().out
 
     return run
@@ -164,7 +164,7 @@ def test_options_that_changed_the_host_name_the_command(host, printed, way, chan
     lines = printed("6h", way, store="a.sqlite").splitlines()
     command = lines[0 if changed == "install" else 1].partition(":")[2].strip()
     with pytest.raises(InputError) as caught:
-        schedule(None, "6h", way, changed, [], "a.sqlite")
+        schedule(every="6h", scheduler=way, store="a.sqlite", **{changed: True})
     assert str(caught.value).endswith(command)
 
 
@@ -189,7 +189,7 @@ def test_without_a_choice_the_host_decides(host, printed, tmp_path, monkeypatch,
 def test_a_host_with_nothing_says_so(host, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(InputError, match="cron, systemd user timers or Slurm"):
-        schedule(None, "6h", None, "", [], None)
+        schedule()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,11 @@ from workflows.cli.app import app
 
 
 @pytest.fixture
+def mgsurf(mgsurf_here):
+    return mgsurf_here
+
+
+@pytest.fixture
 def slabs(capsys):
     """Run `mgsurf slabs` in this process; return what it printed."""
 

@@ -16,6 +16,11 @@ MU0 = {"Mg": -1.5, "Ag": -2.7}
 PHASES = {"Mg3Ag": (-0.72, 225), "MgAg3": (-0.80, 221)}
 
 
+@pytest.fixture
+def mgsurf(mgsurf_here):
+    return mgsurf_here
+
+
 def reference(records, element, method=None):
     method = method or records.METHOD
     return ReferenceRecord(
@@ -180,7 +185,8 @@ def lock_file(path, values, structures=None, **more):
     """A lock file with phases by formula and space group; energies per atom by method."""
     from stores.records import Provenance, content_hash
     from workflows.flows.enumeration.lock_file import dump_lock, write_lock
-    from workflows.flows.enumeration.lock_model import LockedCompound, LockedValues, LockFile
+    from workflows.flows.enumeration.lock_model import LockedCompound, LockFile
+    from workflows.structures.sources.protocol import DatabaseValues
 
     shapes = structures or {}
     compounds = []
@@ -197,7 +203,7 @@ def lock_file(path, values, structures=None, **more):
                 spacegroup_symbol="Pm-3m",
                 n_atoms=len(crystal),
                 provenance=Provenance(source="oqmd", identifiers=[f"oqmd-{i}"]),
-                values=[LockedValues(method=m, formation_energy=e) for m, e in energies.items()],
+                values=[DatabaseValues(m, e) for m, e in energies.items()],
                 slabs={"(100)": 2},
                 lattice=crystal.lattice.matrix.tolist(),
                 sites=[(site.specie.symbol, *map(float, site.frac_coords)) for site in crystal],
@@ -255,7 +261,7 @@ def test_phases_that_filters_refused_bound_the_window(query, records, tmp_path):
         ({"lock_version": 1}, "written before refused phases were kept, so that windows may be too wide; "),
         (
             {"sections": {"filters": {"max_atoms": 30}}},
-            "not all phases of more than 30 atoms were asked for; windows may be too wide",
+            "not all phases of more than 30 atoms were requested; windows may be too wide",
         ),
         (
             {"left_out": ["mp: cannot be reached", "oqmd: answered 500, 3 times"]},

@@ -4,7 +4,14 @@ import json
 import os
 import socket
 
+import pytest
+
 from workflows.cli.status import running_label
+
+
+@pytest.fixture
+def mgsurf(mgsurf_here):
+    return mgsurf_here
 
 
 def status(mgsurf, *arguments, **options):

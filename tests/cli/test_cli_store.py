@@ -10,6 +10,11 @@ from stores.errors import InputError
 from workflows.cli.app import app
 
 
+@pytest.fixture
+def mgsurf(mgsurf_here):
+    return mgsurf_here
+
+
 def invoke(*arguments):
     result = CliRunner().invoke(app, ["store", *map(str, arguments)])
     if result.exception is not None and not isinstance(result.exception, SystemExit):

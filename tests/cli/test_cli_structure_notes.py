@@ -17,6 +17,11 @@ CAMPAIGN = "name: test\nengine: {name: gpaw, preset: demo}\nsources:\n  - folder
 
 
 @pytest.fixture
+def mgsurf(mgsurf_here):
+    return mgsurf_here
+
+
+@pytest.fixture
 def crystals(tmp_path):
     (tmp_path / "crystals").mkdir()
     return written(tmp_path / "crystals", ROUNDED)

@@ -129,7 +129,7 @@ def test_csv_has_a_line_for_each_slab(suggest):
 
 def test_predictions_are_kept_and_torch_is_not_needed_again(suggest, monkeypatch, tmp_path):
     first = json.loads(suggest("-n", 5, "--strategy", "uncertain", "--json").stdout)
-    monkeypatch.setattr("workflows.cli.learning.require_network", lambda *_: pytest.fail("torch is loaded"))
+    monkeypatch.setattr("workflows.cli.suggest.require_network", lambda *_: pytest.fail("torch is loaded"))
     again = json.loads(suggest("-n", 5, "--strategy", "uncertain", "--json").stdout)
     assert again == first
     monkeypatch.undo()
@@ -243,13 +243,13 @@ def test_an_interrupted_batch_goes_on(suggest, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("workflows.cli.suggest_run.run_local", stop)
+        patch.setattr("workflows.execution.local.run_local", stop)
         done = suggest("-n", 2, "--strategy", "uncertain", "--run", "--quiet")
         assert done.returncode == 130
     # asked for something else, the batch comes first
     done = suggest("-n", 9, "--strategy", "random", "--run", "--quiet")
     assert done.returncode == 0, done.stderr
-    assert "going on with a batch chosen before: 2 of its slabs are left" in done.stderr
+    assert "resuming an interrupted batch: 2 of its slabs are left" in done.stderr
     wanted = {(one["formula"], tuple(one["miller_index"]), one["termination_key"]) for one in told}
     assert {
         (s["formula"], tuple(s["miller_index"]), s["termination_key"]) for s in surfaces(tmp_path)
@@ -316,7 +316,7 @@ def test_random_needs_no_model(suggest, tmp_path):
 def test_without_a_model_one_line_says_what_to_do(refused, tmp_path):
     (tmp_path / "mgsurf_model").rename(tmp_path / "away")
     line = refused("-n", 3)
-    assert "there is no model" in line
+    assert "no model found" in line
     assert "mgsurf train" in line
     assert "holds no trained model" in refused("--model", "absent")
     (tmp_path / "empty").mkdir()

@@ -8,15 +8,14 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from stores.learning.decisions import ModelStatus
 from stores.learning.model_card import ModelCard
-from stores.learning.registry import Standing
 from stores.learning.snapshots import Head, Snapshot
 from workflows.analysis.stability_window import StableWindow
 from workflows.cli import (
     ablate,
     audit,
     converge,
-    enumerate_table,
     ingest,
     models,
     predict,
@@ -26,15 +25,15 @@ from workflows.cli import (
     slabs,
     snapshot,
     status,
-    suggest_print,
+    suggest,
     train,
     tune,
 )
+from workflows.cli import enumerate as enumerate_
 from workflows.cli.console import PIPE_WIDTH, page, print_facts, print_table, print_text
 from workflows.flows.convergence import ScanPoint
-from workflows.report.stable_windows import stable_window_table
 from workflows.report.table import Column, Table
-from workflows.report.tables import surface_table
+from workflows.report.tables import stable_window_table, surface_table
 from workflows.structures.crystal import crystal_of
 from workflows.structures.prototypes import structure_for
 from workflows.structures.slabs import enumerate_slabs
@@ -103,7 +102,7 @@ def ablation():
         "preset": "stl-surface-energy", "train_fraction": 1, "runs": 5, "paper_loss": 0.2,
         "total_loss": {"mean": 0.21, "spread": 0.02}, "targets": dict.fromkeys(TARGETS, found),
     }  # fmt: skip
-    return ablate.summarise([row], {}, "chemsys", 5).table()
+    return ablate.summarise([row], "chemsys", 5)[1]
 
 
 def chosen():
@@ -114,7 +113,7 @@ def chosen():
     one = SimpleNamespace(
         candidate=document, core_hours=1234.5, reason="most likely on the Pareto front (87 %)"
     )
-    return suggest_print.batch_table([one, one], TARGETS)
+    return suggest.batch_table([one, one], TARGETS)
 
 
 def pairs():
@@ -129,7 +128,7 @@ def compounds():
            "energy_above_hull": 0.012, "core_hours": 123456.0, "n_slabs": 123, "lattice_is_guess": True,
            "identifiers": ["mp-1094116", "oqmd-4061139", "aflow:1a2b3c4d", "x"],
            "geometry_from": "oqmd"}  # fmt: skip
-    return enumerate_table.compound_table([row, {**row, "core_hours": None, "energy_above_hull": None}])
+    return enumerate_.compound_table([row, {**row, "core_hours": None, "energy_above_hull": None}])
 
 
 def prediction(plane):
@@ -156,7 +155,7 @@ ROUND = SimpleNamespace(number=3, slabs=range(25), core_hours=1234.0, model="v12
 TRIAL = SimpleNamespace(loss=0.21, params={"network.convolutions": 4, "optimizer.learning_rate": 0.00123,
                                            "network.embedding_size": 128, "loss.balance": "uncertainty",
                                            "graph.max_neighbours": 12, "network.dropout": 0.1})  # fmt: skip
-BOOK = SimpleNamespace(standing=lambda version: Standing(state="champion", reason=REASON))
+LOG = SimpleNamespace(status=lambda version: ModelStatus(state="champion", reason=REASON))
 
 TABLES = {
     "query": lambda: surface_table(surfaces(), title="quickstart"),
@@ -182,7 +181,7 @@ TABLES = {
     "ablate": ablation,
     "audit": lambda: audit.finding_table([FINDING], "faulty", "bold red"),
     "audit --excluded": lambda: audit.excluded_table({("Mg17Al12", TARGETS[0], REASON): ["a", "b"]}),
-    "models list": lambda: models.model_table([card(11), card(12)], BOOK),
+    "models list": lambda: models.model_table([card(11), card(12)], LOG),
     "models show": lambda: models.errors_table(card(12), "chemsys"),
     "models show, elements": lambda: models.element_table(card(12)),
     "models compare": lambda: models.comparison_table(

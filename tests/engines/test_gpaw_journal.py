@@ -8,7 +8,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.optimize import BFGS
 
-from workflows.engines.gpaw.journal import Journal, JournalCalculator
+from workflows.engines.gpaw.worker import Journal, JournalCalculator
 
 
 class Computer:

@@ -132,7 +132,7 @@ def test_mpi_that_does_not_start_falls_back_to_serial(worker, tmp_path, monkeypa
     monkeypatch.setattr(gpaw_process, "gpaw_has_mpi", lambda: True)
     folder = worker(ANSWERS)
     assert run_worker(folder, TASK, 2)["status"] == "ok"
-    assert "going on without MPI" in caplog.text
+    assert "starting again without MPI" in caplog.text
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ def test_the_worker_stops_before_it_writes_if_ranks_are_missing(tmp_path):
         check=False,
     )
     assert ended.returncode == 1
-    assert "2 MPI ranks were asked for, GPAW sees 1" in ended.stderr
+    assert "2 MPI ranks were requested, GPAW sees 1" in ended.stderr
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"input.json", "worker.started", "worker.other-mpi"}
 

@@ -47,7 +47,7 @@ def test_what_does_not_change_numbers_is_not_in_the_fingerprint():
         ("gpaw", {"setups": ["Mg"]}, "setups must map"),
         ("collections:OrderedDict", {}, "'collections:OrderedDict' is not an engine"),
         ("types:SimpleNamespace", {}, "'types:SimpleNamespace' is not an engine"),
-        ("stores.settings:Settings", {}, "is not an engine"),
+        ("stores.records:Method", {}, "is not an engine"),
         ("subprocess:run", {}, "'subprocess:run' is not an engine"),
         ("subprocess:Popen", {"args": "false"}, "is not an engine"),
         ("os:system", {}, "is not an engine"),

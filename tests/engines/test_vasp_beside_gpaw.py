@@ -10,10 +10,10 @@ from pymatgen.core import Lattice, Structure
 from stores.connections import open_store
 from stores.records import CalculationKind, CalculationOutput, CalculationRecord
 from tests.engines.vasp_engine import engine, set_up
-from workflows.analysis.consistency import check_consistency
+from workflows.analysis.surface_energy import check_consistency
 from workflows.engines.gpaw.engine import GPAWEngine
 from workflows.jobs.bulk import reference_of
-from workflows.jobs.calculate import Question
+from workflows.jobs.calculate import CalculationRequest
 from workflows.jobs.context import RunContext
 
 if TYPE_CHECKING:
@@ -26,17 +26,19 @@ MAGNESIUM = Structure(Lattice.hexagonal(3.2, 5.2), ["Mg", "Mg"], [[1 / 3, 2 / 3,
 
 def record(made: Engine, kind: CalculationKind, setup: str) -> CalculationRecord:
     """A calculation of hcp Mg as the engine's records look."""
-    question = Question(kind=kind, label=f"Mg by {made.name}", structure=MAGNESIUM, identity={"bulk": "mg"})
+    request = CalculationRequest(
+        kind=kind, label=f"Mg by {made.name}", structure=MAGNESIUM, identity={"bulk": "mg"}
+    )
     method = made.method()
     return CalculationRecord(
-        id=question.id(method),
+        id=request.id(method),
         kind=kind,
-        label=question.label,
+        label=request.label,
         formula="Mg",
         chemsys="Mg",
         method=method,
         method_fingerprint=method.fingerprint,
-        identity=question.identity,
+        identity=request.identity,
         output=CalculationOutput(
             status="ok",
             energy=-3.0,

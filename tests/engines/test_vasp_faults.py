@@ -197,7 +197,7 @@ def test_near_its_end_a_job_stops_vasp_after_a_step_and_the_next_goes_on(
     monkeypatch.setenv("STAND_IN_VASP_DELAY", "0.4")
     stopped = relax(walltime_buffer=1.2, monitor_time=0.1)
     assert stopped.status is CalculationStatus.FAILED and stopped.energy is None
-    assert stopped.reason.startswith("stopped before the queue's time ran out; the next run goes on")
+    assert stopped.reason.startswith("stopped before the queue's time ran out; the next run resumes")
     # nothing is begun that cannot be ended
     soon = relax(walltime_buffer=600)
     assert soon.status is CalculationStatus.FAILED and soon.reason.startswith("not started: the queue ends")
@@ -232,7 +232,7 @@ def test_a_crystal_broken_off_goes_on_in_its_step(monkeypatch: pytest.MonkeyPatc
 def test_no_correction_may_change_what_is_computed(
     relax: Callable[..., CalculationOutput], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from workflows.engines.vasp.handlers import UnconvergedHandler
+    from workflows.engines.vasp.custodian import UnconvergedHandler
 
     def wider_smearing(self: UnconvergedHandler, directory: str = "./") -> dict[str, Any]:
         from custodian.vasp.interpreter import VaspModder

@@ -50,7 +50,6 @@ def test_mean_of_each_plane(tmp_path, values, axis):
     height = (5.0, 4.0, 20.0)[axis]
     n = values.shape[axis]
     np.testing.assert_allclose(average.z, np.arange(n) * height / n)
-    assert average.c_is_normal
 
 
 def test_it_is_what_pymatgen_finds(tmp_path, values):
@@ -96,7 +95,6 @@ def test_heights_lie_along_the_normal_of_a_tilted_cell(tmp_path, values):
     path = tmp_path / "LOCPOT"
     path.write_text(locpot_text(values, c="2.5 2.0 20.0"))
     average = read_locpot(path)
-    assert not average.c_is_normal
     assert average.z[1] * len(average.z) == pytest.approx(20.0)
     np.testing.assert_allclose(average.potential, values.mean(axis=(0, 1)), atol=1e-9)
 

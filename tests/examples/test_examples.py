@@ -135,7 +135,7 @@ def test_python_of_the_readme(folder: Path) -> None:
 
 def test_campaign_file_of_the_documents_shows_the_defaults(tmp_path: Path) -> None:
     from workflows.flows.campaign.file import Campaign, Compound, load_campaign
-    from workflows.flows.campaign.sources import CandidateSource
+    from workflows.flows.campaign.settings import CandidateSource
 
     blocks = re.findall(
         r"```yaml\n(.*?)```", (ROOT / "docs" / "campaign.md").read_text(encoding="utf-8"), re.DOTALL

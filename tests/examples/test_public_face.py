@@ -99,6 +99,32 @@ def test_wulff_shape_at_both_ends_of_the_window(store) -> None:
         mgsurf.wulff(store, "MgPd")
 
 
+def test_wulff_shape_outside_the_window_is_refused(store) -> None:
+    with pytest.raises(InputError, match=r"outside the window.*-0\.700 eV"):
+        mgsurf.wulff(store, "MgAg", dmu=2 * FORMATION_ENERGY)
+
+
+def test_a_folder_store_by_its_path_with_crystal_and_figures() -> None:
+    from matplotlib.figure import Figure
+
+    page = Figure()
+    with mgsurf.open_store(ROOT / "examples" / "quickstart_store") as store:
+        assert store.count() == 8
+        assert mgsurf.crystal(store, "AgMg").lattice.a == pytest.approx(3.345, abs=0.001)
+        for place, kind in enumerate(("phase", "scatter", "wulff"), start=1):
+            ax = page.add_subplot(2, 2, place, projection="3d" if kind == "wulff" else None)
+            assert mgsurf.plot(kind, store, "MgAg", ax=ax) is ax
+        one = {"formula": "MgAg", "miller_index": [1, 1, 0]}
+        assert mgsurf.plot("potential", store, one).get_ylabel() == "$V - E_F$ (eV)"
+        for kind, surfaces, words in (
+            ("pie", "MgAg", "phase, scatter, wulff or potential"),
+            ("phase", "MgPd", "it holds Mg, MgAg"),
+            ("potential", "MgAg", "5 pass"),
+        ):
+            with pytest.raises(InputError, match=words):
+                mgsurf.plot(kind, store, surfaces)
+
+
 def test_predictions_keep_order_and_name_what_is_no_slab(tmp_path: Path) -> None:
     save_ensemble(untrained(), tmp_path / "model")
     crystal = structure_for("MgAg", "B2")

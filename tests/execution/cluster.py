@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -10,11 +13,14 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stores.connections import open_store
 from tests.engines.vasp_engine import STAND_IN
 from tests.stand_in_vasp.potcars import write_potcars
+
+if TYPE_CHECKING:
+    import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "cluster"
@@ -35,7 +41,6 @@ resources: {resources}
 store: results.sqlite
 work_dir: runs
 """
-N_SURFACES = 6
 RESOURCES = "{walltime: 10min, slabs: [{up_to_atoms: 10}, {tasks_per_node: 2}]}"
 
 
@@ -114,7 +119,7 @@ class Cluster:
         resources: str = RESOURCES,
         **options: Any,
     ) -> Path:
-        """Write a campaign file; with both compounds it asks for 6 slabs."""
+        """Write a campaign file; with both compounds it has 6 slabs."""
         if engine != "vasp":
             options.setdefault("log", str(self.log))
         path = self.folder / f"{name}.yaml"
@@ -208,3 +213,46 @@ class Cluster:
                         document.get("output", {}).pop(name, None)
                     found[f"{collection} {document['id']}"] = document
         return found
+
+
+class LocalProject(Cluster):
+    """A project whose commands run in this process, each without a new Python: no Slurm, no runner.
+
+    `enter` sets the environment and the working folder.
+    """
+
+    def enter(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import jobflow_remote
+
+        monkeypatch.chdir(self.folder)
+        for name in os.environ.keys() - self.environment.keys():
+            monkeypatch.delenv(name)
+        for name, value in self.environment.items():
+            monkeypatch.setenv(name, value)
+        folder = self.environment["JFREMOTE_PROJECTS_FOLDER"]
+        monkeypatch.setattr(jobflow_remote.SETTINGS, "projects_folder", folder)
+
+    def mgsurf(self, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        from workflows.cli.app import app
+        from workflows.cli.errors import report
+
+        if options:
+            return super().mgsurf(*arguments, **options)
+        shown, errors = io.StringIO(), io.StringIO()
+        words = [*map(str, arguments)]
+        warnings = logging.StreamHandler(errors)
+        warnings.setLevel(logging.WARNING)
+        loggers = [logging.getLogger(package) for package in ("stores", "model", "workflows")]
+        for logger in loggers:
+            logger.addHandler(warnings)
+        try:
+            with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(errors):
+                try:
+                    code = app(args=words, prog_name="mgsurf", standalone_mode=False) or 0
+                except Exception as error:  # noqa: BLE001 - as the command does
+                    code = report(error)
+        finally:
+            for logger in loggers:
+                logger.removeHandler(warnings)
+        assert "Traceback" not in errors.getvalue() + shown.getvalue(), errors.getvalue()
+        return subprocess.CompletedProcess(words, code, shown.getvalue(), errors.getvalue())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.execution.cluster import Cluster
+from tests.execution.cluster import LocalProject
 from tests.execution.slurm import running_slurm
 from tests.stores.mongo_server import MongoServer
 
@@ -29,17 +29,9 @@ def slurm() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, mongodb: str, slurm: dict[str, str]) -> Iterator[Cluster]:
-    """A project on Slurm."""
-    made = Cluster(tmp_path, mongodb, slurm)
-    made.make_project()
-    yield made
-    made.stop_runner()
-
-
-@pytest.fixture
-def project(tmp_path: Path, mongodb: str) -> Cluster:
-    """A project whose jobs nobody runs: no Slurm, no runner."""
-    made = Cluster(tmp_path, mongodb, {})
+def project(tmp_path: Path, mongodb: str, monkeypatch: pytest.MonkeyPatch) -> LocalProject:
+    """A project whose jobs nobody runs: no Slurm, no runner; its commands run in this process."""
+    made = LocalProject(tmp_path, mongodb, {})
+    made.enter(monkeypatch)
     made.make_project()
     return made

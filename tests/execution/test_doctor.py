@@ -11,17 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from workflows.execution.checks import (
+from workflows.execution.doctor import (
     Check,
     Status,
+    check_engine,
     check_folder,
+    check_gpaw,
     check_memory,
+    check_mpi,
     check_packages,
     check_python,
+    check_setups,
+    check_store,
     check_threads,
+    run_checks,
+    worst,
 )
-from workflows.execution.doctor import check_engine, check_store, run_checks, worst
-from workflows.execution.gpaw_checks import check_gpaw, check_mpi, check_setups
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,9 +13,9 @@ import pytest
 
 from stores.connections import open_store
 from stores.errors import StoreError, StoreLostError
-from workflows.cli.errors import ending
-from workflows.cli.ingest import ingest_folder
-from workflows.cli.run import run_campaign
+from workflows.cli.app import ending
+from workflows.cli.ingest import ingest
+from workflows.cli.run import run
 from workflows.execution.kept import NoRoomError, WorkDirLostError, kept_in_words
 
 CAMPAIGN = """\
@@ -45,7 +45,7 @@ class Runs:
         options = {"log": str(self.log), "deed": deed, "victim": str(victim or ""), "at": at}
         path = self.folder / "campaign.yaml"
         path.write_text(CAMPAIGN.format(options=json.dumps(options), folder=self.folder))
-        return run_campaign(path, quiet=quiet)
+        return run(path, quiet=quiet)
 
     def executed(self) -> int:
         return len(self.log.read_text().splitlines())
@@ -180,6 +180,6 @@ def test_ingest_says_that_its_folders_are_untouched(tmp_path: Path, monkeypatch)
     def lose(*arguments: object) -> None:
         raise StoreLostError("The store x was deleted while mgsurf had it open.")
 
-    monkeypatch.setattr("workflows.cli.ingest.ingest", lose)
+    monkeypatch.setattr("workflows.jobs.ingest.ingest.ingest", lose)
     with pytest.raises(StoreLostError, match=r"had it open\. The folders were only read"):
-        ingest_folder(tmp_path, None, str(tmp_path / "x.sqlite"), dry_run=False, as_json=False)
+        ingest(tmp_path, store=str(tmp_path / "x.sqlite"))

@@ -1,9 +1,8 @@
 """Campaigns through a real Slurm: real sbatch, jobflow-remote's own runner as a process, the stand-in VASP.
 
-One runner serves four campaigns at once, so that the waiting of one is the work of another: one that goes
-well, one whose slab the queue first rejects and then ends at its walltime, one with a calculation that fails,
-and one that nobody wants any more.
-MongoDB goes down in the middle of it. The tests look at what was seen on the way.
+One runner serves the campaigns of a story at once, so that the waiting of one is the work of another; the
+tests look at what was seen on the way. By default one campaign goes well, and one is cancelled. In the slow
+story the queue rejects a slab and later ends it at its walltime, a calculation fails, and MongoDB goes down.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ import json
 import os
 import subprocess
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ import pytest
 
 from tests.execution.cluster import (
     MG,
-    N_SURFACES,
     PROJECT,
     QUICK_VASP,
     STOPPING_ENGINE,
@@ -32,34 +32,25 @@ pytestmark = pytest.mark.xdist_group("slurm")
 
 RELAX = "slab_relax Mg 6"
 VASP, TROUBLE, FAILING, UNWANTED = "with-vasp", "trouble", "failing", "unwanted"
+MGAG_110 = '{formula: MgAg, prototype: B2, facets: ["(110)"]}'
+N_SURFACES = 2
 RESOURCES = "{walltime: 1h, slabs: [{up_to_atoms: 10}, {tasks_per_node: 2, walltime: 2h}]}"
 STRICT = "{walltime: 1h, light: {worker: front}, slabs: [{partition: %s, walltime: %s}]}"
 
 
 class Story:
-    """What was seen while the campaigns ran."""
+    """What was seen while campaigns ran."""
 
-    def __init__(self, cluster: Cluster, server: MongoServer | None) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.said: dict[str, Any] = {}
-        self.tell(server)
 
-    def tell(self, server: MongoServer | None) -> None:
+    def tell(self) -> None:
+        """One campaign goes well; another is cancelled."""
         cluster, said = self.cluster, self.said
-        vasp = cluster.campaign(VASP, engine="vasp", resources=RESOURCES, **QUICK_VASP)
-        trouble = {"compounds": (MG,), "engine": STOPPING_ENGINE, "cutoff": 320, "stop_on": "slab_relax Mg"}
-        troubled = cluster.campaign(TROUBLE, resources=STRICT % ("nowhere", "1min"), **trouble)
+        vasp = cluster.campaign(VASP, (MG, MGAG_110), engine="vasp", resources=RESOURCES, **QUICK_VASP)
         unwanted = cluster.campaign(UNWANTED, compounds=(MG,), cutoff=340, delay=600)
-        failing = cluster.campaign(
-            FAILING,
-            (MG,),
-            STOPPING_ENGINE,
-            "{worker: front}",
-            cutoff=360,
-            stop_on="slab_relax Mg",
-            fails=True,
-        )
-        for path in (vasp, troubled, failing, unwanted):
+        for path in (vasp, unwanted):
             said["submit", path.stem] = self.mgsurf("submit", path)
         cluster.start_runner()
         cluster.wait(self.runs_unwanted, 300, "the unwanted job runs")
@@ -69,7 +60,27 @@ class Story:
         said["cancel"] = self.mgsurf("cancel", unwanted)
         cluster.wait(lambda: not numbers & self.squeue(), 120, "the cancelled jobs leave the queue")
         said["cancelled"] = cluster.state(unwanted)
+        cluster.wait_for_the_end(VASP)
+        said["end"] = cluster.state(vasp)
+        said["pull", VASP] = self.mgsurf("pull", vasp)
 
+    def tell_troubles(self, server: MongoServer | None) -> None:
+        """Jobs that the queue rejects and kills, a calculation that fails, MongoDB that goes down."""
+        cluster, said = self.cluster, self.said
+        trouble = {"compounds": (MG,), "engine": STOPPING_ENGINE, "cutoff": 320, "stop_on": "slab_relax Mg"}
+        troubled = cluster.campaign(TROUBLE, resources=STRICT % ("nowhere", "1min"), **trouble)
+        failing = cluster.campaign(
+            FAILING,
+            (MG,),
+            STOPPING_ENGINE,
+            "{worker: front}",
+            cutoff=360,
+            stop_on="slab_relax Mg",
+            fails=True,
+        )
+        for path in (troubled, failing):
+            self.mgsurf("submit", path)
+        cluster.start_runner()
         relax = "Mg (0001) Mg relax"
         cluster.wait(
             lambda: (cluster.job(TROUBLE, relax).get("remote") or {}).get("error"), 400, "sbatch refuses"
@@ -92,14 +103,12 @@ class Story:
         said["killed"] = cluster.state(troubled)
         cluster.campaign(TROUBLE, resources=STRICT % ("debug", "1h"), **trouble)
         said["retry killed"] = self.mgsurf("retry", troubled, "--failed")
-        for name in (FAILING, TROUBLE, VASP):
+        for name in (FAILING, TROUBLE):
             cluster.wait_for_the_end(name)
         said["pull mended"] = self.mgsurf("pull", failing, "--store", "failing.sqlite")
         said["mended surface"] = self.surface("failing.sqlite")
-        said["end"] = cluster.state(vasp)
         said["relaxed"] = self.output_of(TROUBLE, relax)
-        for path in (vasp, troubled):
-            said["pull", path.stem] = self.mgsurf("pull", path)
+        said["pull", TROUBLE] = self.mgsurf("pull", troubled)
 
     def mgsurf(self, *arguments: object) -> str:
         done = self.cluster.mgsurf(*arguments, "--project", PROJECT)
@@ -133,17 +142,31 @@ class Story:
         return set(done.stdout.split())
 
 
-@pytest.fixture(scope="module")
-def story(tmp_path_factory, slurm):
-    folder = tmp_path_factory.mktemp("queue")
+@contextmanager
+def on_cluster(folder: Path, slurm: dict[str, str]) -> Iterator[tuple[Story, MongoServer | None]]:
+    """A story on a project of its own, and its MongoDB if that is ours."""
     real = os.environ.get("MGSURF_TEST_MONGODB_URI")
     with MongoServer() as server:
         cluster = Cluster(folder, real.rstrip("/") + "/" if real else server.uri, slurm)
         cluster.make_project("--light-worker")
         try:
-            yield Story(cluster, None if real else server)
+            yield Story(cluster), None if real else server
         finally:
             cluster.stop_runner()
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory, slurm):
+    with on_cluster(tmp_path_factory.mktemp("queue"), slurm) as (told, _):
+        told.tell()
+        yield told
+
+
+@pytest.fixture(scope="module")
+def troubles(tmp_path_factory, slurm):
+    with on_cluster(tmp_path_factory.mktemp("troubles"), slurm) as (told, server):
+        told.tell_troubles(server)
+        yield told
 
 
 def test_a_campaign_goes_through_the_queue(story):
@@ -158,11 +181,7 @@ def test_queue_and_run_give_identical_records(story):
     done = cluster.mgsurf("run", f"{VASP}.yaml", "--store", "here.sqlite")
     assert done.returncode == 0, done.stderr + done.stdout
     here = cluster.records(f"sqlite:///{cluster.folder}/here.sqlite")
-    queued = {
-        key: record
-        for key, record in cluster.records(f"sqlite:///{cluster.folder}/results.sqlite").items()
-        if record["method"]["engine"] == "vasp"
-    }
+    queued = cluster.records(f"sqlite:///{cluster.folder}/results.sqlite")
     assert queued.keys() == here.keys()
     for key, record in here.items():
         assert queued[key] == record, key
@@ -185,57 +204,9 @@ def test_big_slabs_ask_for_more(story):
         for job in story.cluster.jobs(VASP)
     }
     assert asked["MgAg (110) MgAg relax"] == (2, "2:00:00")  # 12 atoms
-    assert asked["MgAg (100) Mg relax"] == (1, "1:00:00")
+    assert asked["Mg (0001) Mg relax"] == (1, "1:00:00")
     assert asked["MgAg relax bulk"] == (1, "1:00:00")
     assert asked["MgAg (110) MgAg record"] == (1, "0:30:00")
-    workers = Counter(job["worker"] for job in story.cluster.jobs(TROUBLE))
-    assert set(workers) == {"queue", "front"}  # light jobs beside the queue, as the file says
-    assert story.cluster.job(TROUBLE, "Mg (0001) Mg relax")["worker"] == "queue"
-
-
-def test_a_rejected_job_says_why_and_can_be_mended(story):
-    ((name, reason),) = story.said["rejected"]["troubled"]
-    assert name == "Mg (0001) Mg relax"
-    assert "the queue rejects it: " in reason and "nowhere" in reason
-    assert "tried again" in story.said["rejected in words"]
-    assert "ask for what" in story.said["retry rejected"]
-    assert "1 job will run again:\n  Mg (0001) Mg relax" in story.said["retry rejected"]
-
-
-def test_a_job_at_its_walltime_goes_on_where_it_stopped(story):
-    ((name, reason),) = story.said["killed"]["failed"]
-    assert name == "Mg (0001) Mg relax"
-    assert reason.startswith("stopped at its walltime")
-    assert "1 job will run again" in story.said["retry killed"]
-    log = story.cluster.log.read_text().splitlines()
-    folder = Path(story.said["relaxed"]["directory"]).name
-    assert [line for line in log if line.startswith(folder)] == [
-        f"{folder} goes on with {RELAX}", f"{folder} {RELAX}"
-    ]  # fmt: skip
-    runs = Counter(log)
-    assert set(runs.values()) == {1}, "a finished calculation was run again"
-    assert "1 surface" in story.said["pull", TROUBLE]
-
-
-def test_a_failed_calculation_has_a_record_until_it_is_mended(story):
-    ((label, reason),) = story.said["failing"]["calculations"]
-    assert label == "Mg (0001) Mg: relax"
-    assert "a node's memory was bad" in reason
-    assert story.said["failing"]["counts"]["failed"] == 0  # the job itself did what it could
-    assert "1 surface" in story.said["pull failing"]
-    assert story.said["failed surface"]["verdicts"]["surface_energy"]["status"] == "failed"
-    assert "will run again:\n  Mg (0001) Mg relax" in story.said["retry failing"]
-    assert "1 surface" in story.said["pull mended"]
-    mended = story.said["mended surface"]
-    assert mended["verdicts"]["surface_energy"]["status"] == "accepted"
-    assert mended["id"] == story.said["failed surface"]["id"]
-
-
-def test_mongodb_down_in_the_middle(story):
-    if "down" not in story.said:
-        pytest.skip("a real MongoDB is not ours to stop")
-    assert "MongoDB of project cluster does not answer" in story.said["down"]
-    assert "nothing is lost" in story.said["down"]
 
 
 def test_cancel(story):
@@ -245,3 +216,59 @@ def test_cancel(story):
     assert cancelled["cancelled"] == 3
     assert sum(cancelled.values()) == 3
     assert story.said["in the queue"]  # and scancel was told
+
+
+@pytest.mark.slow
+def test_light_jobs_run_beside_the_queue(troubles):
+    workers = Counter(job["worker"] for job in troubles.cluster.jobs(TROUBLE))
+    assert set(workers) == {"queue", "front"}
+    assert troubles.cluster.job(TROUBLE, "Mg (0001) Mg relax")["worker"] == "queue"
+
+
+@pytest.mark.slow
+def test_a_rejected_job_says_why_and_can_be_mended(troubles):
+    ((name, reason),) = troubles.said["rejected"]["troubled"]
+    assert name == "Mg (0001) Mg relax"
+    assert "the queue rejects it: " in reason and "nowhere" in reason
+    assert "tried again" in troubles.said["rejected in words"]
+    assert "ask for what" in troubles.said["retry rejected"]
+    assert "1 job will run again:\n  Mg (0001) Mg relax" in troubles.said["retry rejected"]
+
+
+@pytest.mark.slow
+def test_a_job_at_its_walltime_goes_on_where_it_stopped(troubles):
+    ((name, reason),) = troubles.said["killed"]["failed"]
+    assert name == "Mg (0001) Mg relax"
+    assert reason.startswith("stopped at its walltime")
+    assert "1 job will run again" in troubles.said["retry killed"]
+    log = troubles.cluster.log.read_text().splitlines()
+    folder = Path(troubles.said["relaxed"]["directory"]).name
+    assert [line for line in log if line.startswith(folder)] == [
+        f"{folder} goes on with {RELAX}", f"{folder} {RELAX}"
+    ]  # fmt: skip
+    runs = Counter(log)
+    assert set(runs.values()) == {1}, "a finished calculation was run again"
+    assert "1 surface" in troubles.said["pull", TROUBLE]
+
+
+@pytest.mark.slow
+def test_a_failed_calculation_has_a_record_until_it_is_mended(troubles):
+    ((label, reason),) = troubles.said["failing"]["calculations"]
+    assert label == "Mg (0001) Mg: relax"
+    assert "a node's memory was bad" in reason
+    assert troubles.said["failing"]["counts"]["failed"] == 0  # the job itself did what it could
+    assert "1 surface" in troubles.said["pull failing"]
+    assert troubles.said["failed surface"]["verdicts"]["surface_energy"]["status"] == "failed"
+    assert "will run again:\n  Mg (0001) Mg relax" in troubles.said["retry failing"]
+    assert "1 surface" in troubles.said["pull mended"]
+    mended = troubles.said["mended surface"]
+    assert mended["verdicts"]["surface_energy"]["status"] == "accepted"
+    assert mended["id"] == troubles.said["failed surface"]["id"]
+
+
+@pytest.mark.slow
+def test_mongodb_down_in_the_middle(troubles):
+    if "down" not in troubles.said:
+        pytest.skip("a real MongoDB is not ours to stop")
+    assert "MongoDB of project cluster does not answer" in troubles.said["down"]
+    assert "nothing is lost" in troubles.said["down"]

@@ -1,4 +1,4 @@
-"""What `mgsurf doctor` says of VASP."""
+"""The checks of `mgsurf doctor` for VASP."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.stand_in_vasp.potcars import write_potcars, write_wrong_potcar
-from workflows.execution.checks import Status
-from workflows.execution.doctor import _engine_checks
-from workflows.execution.vasp_checks import check_command, check_packages, check_potcars
+from workflows.execution.doctor import (
+    Status,
+    _engine_checks,
+    check_potcars,
+    check_vasp_command,
+    check_vasp_packages,
+)
 
 STAND_IN = shlex.join([sys.executable, str(Path(__file__).parents[1] / "stand_in_vasp" / "vasp_std")])
 
@@ -26,17 +30,18 @@ def nothing_set_up(monkeypatch):
     monkeypatch.setitem(SETTINGS, "PMG_VASP_PSP_DIR", None)
 
 
-def test_vasp_is_looked_at_when_asked_for_or_set_up(monkeypatch):
+def test_vasp_is_checked_when_named_or_set_up(monkeypatch):
     theirs = ["VASP packages", "VASP command", "POTCARs"]
-    assert [name for name, _ in _engine_checks("vasp")] == theirs
-    assert not set(theirs) & {name for name, _ in _engine_checks("gpaw")}
+    assert list(_engine_checks("vasp")) == theirs
+    assert not set(theirs) & set(_engine_checks("gpaw"))
     monkeypatch.setenv("MGSURF_VASP_CMD", "vasp_std")
-    assert [name for name, _ in _engine_checks("gpaw")][-3:] == theirs
+    assert list(_engine_checks("gpaw"))[-3:] == theirs
 
 
-def test_nothing_set_up_has_a_remedy():
-    assert check_packages().status is Status.OK
-    command, potcars = check_command("no_such_vasp"), check_potcars()
+def test_nothing_set_up_has_a_remedy(monkeypatch):
+    assert check_vasp_packages().status is Status.OK
+    monkeypatch.setenv("MGSURF_VASP_CMD", "no_such_vasp")
+    command, potcars = check_vasp_command(), check_potcars()
     assert command.status is Status.FAIL and "'no_such_vasp' is no program" in command.found
     assert "MGSURF_VASP_CMD" in command.remedy
     assert potcars.status is Status.FAIL and "no folder of POTCARs is set" in potcars.found
@@ -46,7 +51,7 @@ def test_nothing_set_up_has_a_remedy():
 def test_all_there(monkeypatch, tmp_path):
     monkeypatch.setenv("PMG_VASP_PSP_DIR", str(write_potcars(tmp_path)))
     monkeypatch.setenv("MGSURF_VASP_CMD", STAND_IN)
-    command, potcars = check_command(), check_potcars()
+    command, potcars = check_vasp_command(), check_potcars()
     assert command.status is Status.OK and "vasp_std" in command.found
     assert potcars.status is Status.OK and "PAW_PBE Mg_pv" in potcars.found
 

@@ -9,8 +9,7 @@ from pymatgen.core import Structure
 
 from model.graphs.graph import build_graph
 from model.training.losses import BalanceConfig
-from model.training.presets import PRESETS
-from model.training.train import OptimiserConfig
+from model.training.presets import PRESETS, OptimiserConfig
 from stores.connections import open_store
 from stores.records import Method, Provenance, SurfaceRecord, Verdict, Verdicts
 from tests.model.small_dataset import crystal, labels_of, slabs

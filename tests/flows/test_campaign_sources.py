@@ -6,11 +6,10 @@ import pytest
 
 from stores.errors import InputError
 from workflows.flows.campaign.file import load_campaign
-from workflows.flows.campaign.sources import CandidateSource, Filters
+from workflows.flows.campaign.settings import CandidateSource, Filters
 from workflows.flows.enumeration.lock_file import sections_of
-from workflows.flows.enumeration.origins import Origin, wanted_compounds
-from workflows.structures.prototype_data import PROTOTYPES
-from workflows.structures.prototypes import structure_for
+from workflows.flows.enumeration.resolved_sources import ResolvedSource, requested_compounds
+from workflows.structures.prototypes import PROTOTYPES, structure_for
 from workflows.structures.sources.optimade_providers import PROVIDERS
 
 SOURCES = """\
@@ -148,16 +147,16 @@ def test_a_cache_that_cannot_be_read_is_named(tmp_path, monkeypatch):
         def candidates(self):
             yield from sqlite3.connect(":memory:").execute("SELECT * FROM entries")
 
-    origin = Origin("mg.yaml:2", Source())
-    assert list(origin.candidates(tmp_path)) == []
-    assert origin.problems == [
+    source = ResolvedSource("mg.yaml:2", Source())
+    assert list(source.candidates(tmp_path)) == []
+    assert source.problems == [
         "mg.yaml:2: the cache of answers cannot be used (no such table: entries); run again, or delete "
         f"{tmp_path / 'sources.sqlite'}"
     ]
-    assert not origin.answered
+    assert not source.answered
 
 
 def test_own_files_of_a_campaign_are_named_from_its_folder_on(load, tmp_path):
     structure_for("MgAg", "B2").to(str(tmp_path / "MgAg.cif"))
-    (wanted,) = wanted_compounds(load("name: a\ncompounds:\n  - file: MgAg.cif\n"))
-    assert wanted.candidate.provenance.identifiers == ["MgAg.cif"]
+    (requested,) = requested_compounds(load("name: a\ncompounds:\n  - file: MgAg.cif\n"))
+    assert requested.candidate.provenance.identifiers == ["MgAg.cif"]

@@ -9,10 +9,9 @@ from stores.records import CalculationKind, CalculationOutput, CalculationRecord
 from workflows.engines.kpoints import gamma_mesh
 from workflows.flows.enumeration.cost import STEPS, CostModel, Meshes, Rate, Work, calibrated, work_of
 from workflows.jobs.progress import relative_cost
-from workflows.structures.counting import count_slabs
 from workflows.structures.crystal import crystal_of
 from workflows.structures.prototypes import structure_for
-from workflows.structures.slabs import enumerate_slabs
+from workflows.structures.slabs import count_slabs, enumerate_slabs
 
 METHOD = Method(
     engine="test", preset="demo", functional="PBE", cutoff=300.0, k_density=4.0, smearing="none",

@@ -8,7 +8,6 @@ import pytest
 from stores.errors import InputError
 from stores.records import Provenance, content_hash
 from workflows.flows.campaign.file import campaign_structures, load_campaign
-from workflows.flows.enumeration.enumeration import rounded
 from workflows.flows.enumeration.lock_file import (
     campaign_lock,
     changes,
@@ -19,7 +18,7 @@ from workflows.flows.enumeration.lock_file import (
     sections_of,
     write_lock,
 )
-from workflows.flows.enumeration.lock_model import LOCK_VERSION, LockedCompound, LockFile
+from workflows.flows.enumeration.lock_model import LOCK_VERSION, LockedCompound, LockFile, rounded
 from workflows.structures.crystal import bulk_key, crystal_of
 from workflows.structures.prototypes import structure_for
 

@@ -15,10 +15,9 @@ from model.training.ensemble import save_ensemble
 from stores.connections import open_store
 from stores.errors import InputError, StoreError
 from stores.learning.candidates import candidate_documents, computed_slabs, slab_key
-from stores.learning.history import last_refresh
+from stores.learning.history import ChosenSlab, Round, begin_round, last_refresh, rounds_of
 from stores.learning.model_card import ModelFacts
 from stores.learning.registry import ModelRegistry
-from stores.learning.rounds import ChosenSlab, Round, begin_round, rounds_of
 from tests.flows.labelled_store import quick_settings
 from tests.model.untrained import untrained
 from workflows.flows.active_learning import ActiveLearningMaker, StoppingRule, next_round
@@ -28,6 +27,7 @@ from workflows.flows.surface import SurfaceMaker
 from workflows.jobs.progress import PROGRESS
 from workflows.structures.crystal import bulk_key
 from workflows.structures.prototypes import structure_for
+from workflows.structures.slabs import SlabSettings
 
 FORMULAS = (
     *("MgAl", "MgSc", "MgNi", "MgZr", "MgIn", "MgSn"),  # train
@@ -47,7 +47,7 @@ def test_the_formulas_reach_every_part():
 class Loop:
     def __init__(self, bench, monkeypatch=None) -> None:
         self.bench = bench
-        self.maker = SurfaceMaker(bench.context(), min_thickness=6.0)
+        self.maker = SurfaceMaker(bench.context(), slabs=SlabSettings(min_thickness=6.0))
 
     def refresh(self, **changes) -> RefreshMaker:
         settings = quick_settings(**{**SETTINGS, **changes})
@@ -132,7 +132,7 @@ def test_from_nothing_to_a_model_that_chooses(loop):
     with loop.store() as store:
         registry = ModelRegistry(store)
         assert [card.version for card in registry.cards()] == [1, 2]
-        assert registry.book().standing(2).state in ("champion", "rejected")
+        assert registry.decision_log().status(2).state in ("champion", "rejected")
         assert "on 6 held-out compounds" in last_refresh(store).reason
 
     # everything is computed: nothing is left to do
@@ -203,7 +203,7 @@ def test_a_round_whose_crystals_left_the_campaign_is_closed(loop, caplog):
     with loop.store() as store:
         round_of(store, structure_for("MgAl", "B2"))
     response, said = interrupted(loop, [structure_for("MgSc", "B2")], caplog)
-    assert response.output == {"rounds": 1, "reason": "1 rounds were asked for"}
+    assert response.output == {"rounds": 1, "reason": "1 rounds were requested"}
     assert (
         "round 1 was interrupted, and none of its crystals is in the campaign any more; it is closed" in said
     )
@@ -248,7 +248,7 @@ def test_rounds_do_not_look_for_uncertainty_where_the_model_never_learns(loop, t
 
 def test_a_refresh_that_fails_spoils_no_record(loop, monkeypatch):
     """A full disk while a campaign's last job trains: the records are there."""
-    monkeypatch.setattr("workflows.flows.refresh.goes_on", lambda *a, **k: True)
+    monkeypatch.setattr("workflows.flows.refresh.is_needed", lambda *a, **k: True)
     monkeypatch.setattr("workflows.flows.refresh._begin", full)
     with pytest.raises(StoreError, match="No space left"):
         loop.campaign(FORMULAS[:1], loop.refresh())

@@ -19,8 +19,9 @@ from workflows.analysis.reconstruction import score_reconstruction
 from workflows.execution.remote.submit import submission_keys
 from workflows.flows.surface import SurfaceMaker
 from workflows.jobs import pre_relaxation
-from workflows.jobs.slab import oriented_question, relax_slab, slab_questions
+from workflows.jobs.slab import oriented_request, relax_slab, slab_requests
 from workflows.structures.layers import free_atoms
+from workflows.structures.slabs import SlabSettings
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +32,7 @@ def morse(monkeypatch):
 
 
 def run(bench, structure, pre_relaxation="chgnet", **options):
-    maker = SurfaceMaker(bench.context(**options), pre_relaxation=pre_relaxation)
+    maker = SurfaceMaker(bench.context(**options), slabs=SlabSettings(pre_relaxation=pre_relaxation))
     return bench.run(maker.make(structure, miller_indices=[(1, 0, 0)]))
 
 
@@ -150,14 +151,14 @@ def test_vasp_gets_the_pre_relaxed_slab_and_leaves_its_folder_alone(bench, mgag,
 def test_ids_change_only_when_it_is_on(bench, mgag):
     slab = SurfaceMaker(bench.context()).cut(mgag, [(1, 1, 0)])[0]
     method = bench.context().make_engine().method()
-    choices = ((), ("none",), ("chgnet",))
-    asked = [slab_questions(slab, "bulk", (3, 3, 1), 3.0, 0.1, *more) for more in choices]
+    choices = (SlabSettings(), SlabSettings(pre_relaxation="none"), SlabSettings(pre_relaxation="chgnet"))
+    asked = [slab_requests(slab, "bulk", (3, 3, 1), settings) for settings in choices]
     for default, off, on in zip(*asked, strict=True):
         assert "pre_relaxation" not in default.identity
         assert default.id(method) == off.id(method) != on.id(method)
-    assert "pre_relaxation" not in oriented_question(slab, "bulk", (3, 3, 3)).identity
+    assert "pre_relaxation" not in oriented_request(slab, "bulk", (3, 3, 3)).identity
     keys = [
-        submission_keys(SurfaceMaker(bench.context(), pre_relaxation=start), mgag, None)
+        submission_keys(SurfaceMaker(bench.context(), slabs=SlabSettings(pre_relaxation=start)), mgag, None)
         for start in ("none", "chgnet")
     ]
     assert keys[0] != keys[1]

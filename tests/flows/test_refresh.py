@@ -124,12 +124,10 @@ def test_the_first_model_is_champion_because_it_beats_the_mean(learned):
     place = Place(learned.parent)
     registry = place.registry()
     card = registry.champion()
-    book = registry.book()
+    log = registry.decision_log()
     assert card.version == 1
-    assert book.standing(1).reason.startswith(
-        "better than predicting the training mean: mean scaled error 0."
-    )
-    assert "12 held-out compounds" in book.standing(1).reason
+    assert log.status(1).reason.startswith("better than predicting the training mean: mean scaled error 0.")
+    assert "12 held-out compounds" in log.status(1).reason
     assert card.config["split"] == "holdout"
     assert card.members == 2
     assert card.note == "trained from scratch: there was no champion"
@@ -301,11 +299,11 @@ def test_who_loses_the_lease_while_training_publishes_nothing_and_says_so(taught
     assert "\n" not in answer["reason"]
     assert len(taught.registry().cards()) == 1
     assert taught.refresh()["version"] == 2
-    assert "going on with refresh 2, which was interrupted" in taught.said
+    assert "resuming refresh 2, which was interrupted" in taught.said
 
 
 def test_a_damaged_champion_is_passed_over(taught):
-    """Its weights cannot be loaded: the challenger is compared with the mean, and the book says why."""
+    """Its weights cannot be loaded: the challenger is compared with the mean, and the log says why."""
     registry = taught.registry()
     file = registry.champion().weights.files[1]
     chunk = next(registry.store.query({"blob": file.sha256}, collection="blobs"))
@@ -320,21 +318,21 @@ def test_a_damaged_champion_is_passed_over(taught):
 
 
 def test_a_full_disk_is_told_and_the_champion_stays(taught, monkeypatch):
-    from model.training import run_folder
+    from model.training import train as train_module
 
     fill(taught.uri, MORE)
 
     def full(path, content):
         raise StoreError(f"{path} could not be written (No space left on device): free space")
 
-    monkeypatch.setattr("model.training.run_folder.write_tensors", full)
+    monkeypatch.setattr("model.training.train.write_tensors", full)
     with pytest.raises(StoreError, match="No space left"):
         taught.refresh()
     assert taught.registry().champion_version() == 1
     monkeypatch.undo()
-    assert run_folder.write_tensors is not full
+    assert train_module.write_tensors is not full
     assert taught.refresh()["version"] == 2
-    assert "going on with refresh 2, which was interrupted" in taught.said
+    assert "resuming refresh 2, which was interrupted" in taught.said
 
 
 def test_a_refresh_that_cannot_succeed_does_not_stand_in_the_way(taught, monkeypatch):
@@ -452,7 +450,7 @@ def test_killed_at_any_step_the_next_goes_on(taught, mark, step):
     entry = last_refresh(registry.store)
     assert entry.finished
     assert entry.number == max([*begun, 2])
-    state = registry.book().standing(2).state
+    state = registry.decision_log().status(2).state
     assert state == ("champion" if answer["outcome"] == "promoted" else "rejected")
     if mark in ("v2 rejected", "comparing v2") or "_decide" in step:
         assert epochs_of(taught) == [], "what was trained is not trained again"
@@ -492,7 +490,7 @@ def test_two_at_once(taught):
     registry = taught.registry()
     assert [card.version for card in registry.cards()] == [1, 2]
     assert [entry.number for entry in refreshes(registry.store)] == [2, 1]
-    assert len([d for d in registry.book().decisions if d.version == 2]) == 1
+    assert len([d for d in registry.decision_log().decisions if d.version == 2]) == 1
 
 
 def test_weights_are_named_by_their_content(learned):

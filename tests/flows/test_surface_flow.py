@@ -17,6 +17,7 @@ from tests.engines.pair_engine import FERMI_ENERGY, VACUUM_LEVEL, pair_energy
 from workflows.flows.campaign.flow import CampaignMaker
 from workflows.flows.surface import SurfaceMaker
 from workflows.structures.elements import ground_state
+from workflows.structures.slabs import SlabSettings
 
 
 def surfaces(uri):
@@ -203,6 +204,14 @@ def test_flow_survives_serialisation(bench, mgag):
     assert len(surfaces(bench.store)) == 1
 
 
+def test_makers_of_flows_submitted_earlier_are_read(bench):
+    maker = SurfaceMaker(bench.context(), slabs=SlabSettings(min_thickness=6.0, max_terminations=2))
+    plain = json.loads(json.dumps(maker.as_dict(), cls=MontyEncoder))
+    assert MontyDecoder().process_decoded(plain) == maker
+    settings = {name: value for name, value in plain.pop("slabs").items() if not name.startswith("@")}
+    assert MontyDecoder().process_decoded(plain | settings) == maker
+
+
 def test_records_of_two_methods_live_side_by_side(bench, mgag):
     bench.run(SurfaceMaker(bench.context()).make(mgag, miller_indices=[(1, 1, 0)]))
     bench.run(SurfaceMaker(bench.context(cutoff=400.0)).make(mgag, miller_indices=[(1, 1, 0)]))
@@ -259,10 +268,14 @@ def test_an_unconverged_reference_of_mg_is_the_verdict(bench, mgag):
 
 def test_whole_numbers_and_floats_ask_the_same_question(bench, mgag):
     bench.run(
-        SurfaceMaker(bench.context(), vacuum=15.0, free_depth=3.0).make(mgag, miller_indices=[(1, 1, 0)])
+        SurfaceMaker(bench.context(), slabs=SlabSettings(vacuum=15.0, free_depth=3.0)).make(
+            mgag, miller_indices=[(1, 1, 0)]
+        )
     )
     tally = bench.run(
-        SurfaceMaker(bench.context(), vacuum=15, free_depth=3).make(mgag, miller_indices=[(1, 1, 0)])
+        SurfaceMaker(bench.context(), slabs=SlabSettings(vacuum=15, free_depth=3)).make(
+            mgag, miller_indices=[(1, 1, 0)]
+        )
     )
     assert tally.computed == []
     assert len(surfaces(bench.store)) == 1

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from workflows.execution.gpaw_checks import MPI_PACKAGES
+from workflows.execution.doctor import MPI_PACKAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = (

@@ -148,7 +148,7 @@ def test_a_bulk_whose_relaxation_was_stopped_gives_no_accepted_value(tmp_path):
     minimal.write(tmp_path / "bulk/relax", minimal.bulk(-2.9, -2.95, parameters=RELAX, force=0.4))
     minimal.write(tmp_path / "bulk/static", minimal.bulk())
     (pair,) = plan(tmp_path)[0].pairs
-    verdict = surface_of(pair).surface.verdicts.surface_energy
+    verdict = surface_of(pair)[0].verdicts.surface_energy
     assert verdict.status is VerdictStatus.UNCONVERGED
     assert "0.400 eV/A" in verdict.reason
 
@@ -205,7 +205,7 @@ def test_a_fermi_energy_that_is_no_number_is_quoted(tmp_path, word, beside):
     if beside:
         (folder / "OUTCAR").write_text(outcar(fermi=beside))
     result, _ = plan(tmp_path)
-    surface = surface_of(result.pairs[0]).surface
+    surface = surface_of(result.pairs[0])[0]
     assert surface.surface_energy is not None
     if beside == "2.5":
         assert surface.fermi_energy == 2.5

@@ -10,13 +10,13 @@ import pytest
 
 from stores.records import VerdictStatus
 from tests.jobs import minimal_vasprun as minimal
-from workflows.engines.vasp.tags import NO_EFFECT, energy_tags
+from workflows.engines.vasp.settings import NO_EFFECT, energy_tags
 from workflows.engines.vasp.vasprun import VasprunData
 from workflows.jobs.ingest.folders import read_run
 from workflows.jobs.ingest.ingest import plan
 from workflows.jobs.ingest.records import surface_of
-from workflows.jobs.ingest.runs import FinishedRun
-from workflows.jobs.ingest.settings import differences, ingested_method
+from workflows.jobs.ingest.runs import FinishedRun, ingested_method
+from workflows.jobs.ingest.settings import differences
 
 
 def runs(
@@ -359,7 +359,7 @@ def test_a_spin_polarised_run_without_a_known_moment_is_a_difference(tmp_path):
 def test_the_verdict_names_the_tag(tmp_path):
     runs(tmp_path, {"incar": {"EFIELD": 0.05}}, {})
     (pair,) = plan(tmp_path)[0].pairs
-    verdict = surface_of(pair).surface.verdicts.surface_energy
+    verdict = surface_of(pair)[0].verdicts.surface_energy
     assert verdict.status is VerdictStatus.INCONSISTENT_SETTINGS
     assert "EFIELD of" in verdict.reason
 
@@ -370,7 +370,7 @@ def test_equal_settings_give_the_surface_energy_and_share_a_fingerprint(tmp_path
         tmp_path / "solvent", {"incar": {"LSOL": True, "EB_K": 40}}, {"incar": {"LSOL": True, "EB_K": 40}}
     )
     (pair,) = plan(tmp_path / "solvent")[0].pairs
-    record = surface_of(pair).surface
+    record = surface_of(pair)[0]
     assert record.verdicts.surface_energy.status is VerdictStatus.ACCEPTED
     assert record.surface_energy == pytest.approx(minimal.GAMMA)
     assert ingested_method(slab.settings) == ingested_method(bulk.settings) == record.method

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,8 @@ from stores import input_files
 from stores.errors import InputError
 from tests.jobs import minimal_vasprun as minimal
 from workflows.engines.vasp.outputs import read_output
+from workflows.jobs.ingest.folders import find_runs
 from workflows.jobs.ingest.ingest import plan
-from workflows.jobs.ingest.tree import find_runs
 
 PACKED = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
 PACKED["lzma"] = lambda data: lzma.compress(data, format=lzma.FORMAT_ALONE)
@@ -42,6 +44,23 @@ def test_compressed_files_are_read(tree, ending, name):
     (tree / f"slab/{name}.{ending}").write_bytes(PACKED[ending](path.read_bytes()))
     path.unlink()
     assert paired(tree) == [("slab", "bulk")]
+
+
+def test_each_file_is_opened_once(tree, monkeypatch):
+    for name in ("OUTCAR", "OUTCAR.relax1"):
+        (tree / f"slab/{name}").write_text("  free  energy   TOTEN  =  -5.0 eV\n")
+    (tree / "bulk/vasprun.xml.gz").write_bytes(gzip.compress((tree / "bulk/vasprun.xml").read_bytes()))
+    (tree / "bulk/vasprun.xml").unlink()
+    opened: Counter[str] = Counter()
+
+    def counting(path, *arguments, **options):
+        opened[Path(path).relative_to(tree).as_posix()] += 1
+        return io_open(path, *arguments, **options)
+
+    io_open = io.open
+    monkeypatch.setattr("io.open", counting)
+    plan(tree)
+    assert opened == {"bulk/vasprun.xml.gz": 1, "slab/vasprun.xml": 1, "slab/OUTCAR": 1}
 
 
 @pytest.mark.parametrize("ending", PACKED)

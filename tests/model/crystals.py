@@ -8,7 +8,7 @@ import numpy as np
 from pymatgen.core import Lattice, Structure
 
 from model.graphs.graph import SlabGraph
-from workflows.structures.slabs import SymmetricSlab, enumerate_slabs
+from workflows.structures.slabs import SlabSettings, SymmetricSlab, enumerate_slabs
 
 CRYSTALS = {
     "MgAg": Structure.from_spacegroup("Pm-3m", Lattice.cubic(3.314), ["Mg", "Ag"], [[0, 0, 0], [0.5] * 3]),
@@ -40,7 +40,7 @@ CRYSTALS = {
 @cache
 def slabs_of(name: str, thickness: float = 10.0, vacuum: float = 15.0) -> tuple[SymmetricSlab, ...]:
     """Return all symmetric slabs of a crystal up to Miller index 1."""
-    facets = enumerate_slabs(CRYSTALS[name], min_thickness=thickness, vacuum=vacuum)
+    facets = enumerate_slabs(CRYSTALS[name], SlabSettings(min_thickness=thickness, vacuum=vacuum))
     return tuple(slab for facet in facets for slab in facet.slabs)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from pymatgen.core import Element, Lattice, Structure
 
 from stores.labelled import LabelRecord, source_fingerprint
-from workflows.structures.slabs import enumerate_slabs
+from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
 SERIES = ("La", "Ce", "Nd", "Pm", "Tb", "Dy", "Ho", "Y", "Lu")
 """Partners of the D0_3 compounds, similar to each other."""
@@ -22,7 +22,9 @@ def cuts() -> tuple[Structure, ...]:
     bulk = Structure.from_spacegroup(
         "Fm-3m", Lattice.cubic(7.4), ["La", "Mg", "Mg"], [[0, 0, 0], [0.5] * 3, [0.25] * 3]
     )
-    return tuple(s.structure for f in enumerate_slabs(bulk, min_thickness=20, vacuum=15) for s in f.slabs)
+    return tuple(
+        s.structure for f in enumerate_slabs(bulk, SlabSettings(min_thickness=20, vacuum=15)) for s in f.slabs
+    )
 
 
 def label(partner: str, number: int, gamma: float, phi: float, name: str = "") -> LabelRecord:

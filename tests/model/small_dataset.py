@@ -10,7 +10,7 @@ from pymatgen.core import Element, Lattice, Structure
 from model.data.dataset import Dataset, Entry
 from model.data.formula_key import formula_key
 from model.graphs.graph import GraphSettings, SlabGraph, build_graph
-from workflows.structures.slabs import enumerate_slabs
+from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
 PARTNERS = ("Ag", "Al", "Ca", "Cu", "Ni", "Pd", "Sc", "Sn", "Y", "Zn")
 
@@ -30,7 +30,7 @@ def crystal(partner: str, mg_rich: bool) -> Structure:
 @cache
 def slabs(partner: str, mg_rich: bool) -> tuple[Structure, ...]:
     """Return its symmetric slabs up to Miller index 1."""
-    facets = enumerate_slabs(crystal(partner, mg_rich), max_miller_index=1)
+    facets = enumerate_slabs(crystal(partner, mg_rich), SlabSettings(max_miller_index=1))
     return tuple(slab.structure for facet in facets for slab in facet.slabs)
 
 

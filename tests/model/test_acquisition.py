@@ -7,10 +7,10 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from model.selection.acquisition import LEAST_CHANCE, STRATEGIES, Known, Pool, choose
-from model.selection.improvement import Goal, expected_improvement, front_of
+from model.selection.improvement import Objective, expected_improvement, front_of
 from stores.errors import InputError
 
-GOAL = Goal((1, 0), (1.0, -1.0))
+GOAL = Objective((1, 0), (1.0, -1.0))
 
 
 def pool_of(n=200, d=4, seed=0, clusters=20):
@@ -31,7 +31,7 @@ def known_of(pool, m=30, seed=1):
 
 
 def chosen(pool, n, strategy, **options):
-    options.setdefault("goal", GOAL)
+    options.setdefault("objective", GOAL)
     return choose(pool, n, strategy, known=known_of(pool), **options)
 
 
@@ -104,7 +104,7 @@ def test_diverse_is_k_centre_weighted_by_uncertainty():
 
 def test_improvement_takes_the_largest_and_believes_it():
     pool, known = pool_of(100), known_of(pool_of(100))
-    first, second = choose(pool, 2, "improvement", known=known, goal=GOAL, length=1e-6)
+    first, second = choose(pool, 2, "improvement", known=known, objective=GOAL, length=1e-6)
     values, mean, sigma = GOAL.upward(known.values), GOAL.upward(pool.mean), GOAL.sigma(pool.sigma)
     reference = GOAL.reference(values)
     front = front_of(values, reference)
@@ -120,25 +120,30 @@ def test_improvement_takes_the_largest_and_believes_it():
 
 def test_improvement_works_without_anything_known_and_with_gaps_in_it():
     pool = pool_of(50)
-    assert len(choose(pool, 5, "improvement", goal=GOAL)) == 5
+    assert len(choose(pool, 5, "improvement", objective=GOAL)) == 5
     values = np.array([[0.04, np.nan], [0.05, 3.9]])
-    assert len(choose(pool, 5, "improvement", goal=GOAL, known=Known(values, np.zeros((0, 4))))) == 5
-    single = Goal((1,), (1.0,))
-    best = choose(pool, 1, "improvement", goal=single, known=known_of(pool))[0]
+    assert len(choose(pool, 5, "improvement", objective=GOAL, known=Known(values, np.zeros((0, 4))))) == 5
+    single = Objective((1,), (1.0,))
+    best = choose(pool, 1, "improvement", objective=single, known=known_of(pool))[0]
     assert pool.mean[best.index, 1] > np.median(pool.mean[:, 1])
     assert "chance to beat the best" in best.reason, "of one target the best known value is the mark"
-    assert "no value is known" in choose(pool, 1, "improvement", goal=single)[0].reason
+    assert "no value is known" in choose(pool, 1, "improvement", objective=single)[0].reason
 
 
-ONE_GOAL = Goal((1,), (1.0,))
+ONE_GOAL = Objective((1,), (1.0,))
 
 
-@pytest.mark.parametrize(("goal", "per_cost"), [(GOAL, False), (GOAL, True), (ONE_GOAL, False)])
+@pytest.mark.parametrize(("objective", "per_cost"), [(GOAL, False), (GOAL, True), (ONE_GOAL, False)])
 @pytest.mark.parametrize("length", [1e-6, 0.5])
-def test_no_suggestion_has_a_chance_that_rounds_to_zero(goal, per_cost, length):
+def test_no_suggestion_has_a_chance_that_rounds_to_zero(objective, per_cost, length):
     pool = pool_of(300)
     values = np.array([[0.055, 4.1], [0.045, 3.9], [0.035, 3.6]])  # better than most of the pool
-    options = {"known": Known(values, np.zeros((0, 4))), "goal": goal, "per_cost": per_cost, "length": length}
+    options = {
+        "known": Known(values, np.zeros((0, 4))),
+        "objective": objective,
+        "per_cost": per_cost,
+        "length": length,
+    }
     padded = choose(pool, 300, "improvement", **options)
     found = choose(pool, 300, "improvement", least_chance=LEAST_CHANCE, **options)
     assert sum(c.reason.startswith("0 % chance") for c in padded) > 50
@@ -214,7 +219,7 @@ def test_without_uncertainties_that_differ_there_is_no_choice(strategy, sigma):
     [
         (("by_luck", 3), "random, uncertain, diverse, improvement"),
         (("uncertain", 0), "at least 1"),
-        (("improvement", 3), "needs a goal"),
+        (("improvement", 3), "needs an objective"),
     ],
 )
 def test_wrong_arguments_are_one_line(arguments, words):

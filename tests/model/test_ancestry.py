@@ -7,11 +7,11 @@ import pytest
 from model.data.dataset import Dataset
 from model.data.provenance import seen_by, this_training, trainings_of, trainings_on, what_was_seen
 from model.data.splits import Split, part_of
-from model.graphs.graph import GraphSettings
-from model.training.train import TrainingConfig, train
+from model.training.presets import TrainingConfig
+from model.training.train import train
 from model.training.transfer import Start
 from stores.learning.model_card import ModelCard, PastTraining, Weights
-from tests.model.tiny import tiny_config, tiny_dataset, tiny_elements
+from tests.model.tiny import tiny_dataset, tiny_preset
 
 TRAINS, VALIDATES, HELD, HELD_TOO = "Al1Mg1", "Mg1Zn1", "La1Mg1", "Ca1Mg3"
 
@@ -31,11 +31,7 @@ def learned(crystals, split, start=None):
     return train(
         Dataset(entries, dataset.targets, snapshot="abc"),
         Split(split, 0, tuple(range(8)), tuple(range(8, 12)), ()),
-        tiny_config(),
-        TrainingConfig(epochs=1, batch_size=8),
-        tiny_elements(),
-        GraphSettings(),
-        device="cpu",
+        tiny_preset(TrainingConfig(epochs=1, batch_size=8)),
         start=start,
     )
 

@@ -10,11 +10,9 @@ import pytest
 from pymatgen.core import Element
 
 from model.audit.bulk_offset import compare_with_peers
-from model.audit.checks import audit_slabs
+from model.audit.checks import Finding, audit_slabs
 from model.audit.expectations import cross_validated
-from model.audit.facet_peers import Peer, find_peers, formula_type, partner_distance
-from model.audit.finding import Finding
-from model.audit.slabs import AuditSlabs, read_audit_slabs
+from model.audit.slabs import AuditSlabs, Peer, find_peers, formula_type, partner_distance, read_audit_slabs
 from model.data.importers import import_slabs
 from stores.connections import open_store
 from stores.exclusions import exclude, list_excluded

@@ -10,7 +10,7 @@ import torch
 
 from model.graphs.graph import GraphSettings
 from model.training.checkpoint import Scaler, TrainedModel, load_model, save_model
-from model.training.run_folder import read_tensors
+from model.training.train import read_tensors
 from stores.errors import InputError, StoreError
 from tests.model.tiny import tiny_config, tiny_elements, tiny_graph
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.baselines.blend import FEWEST_LABELS, LEAST, UNCHOSEN, Companion, fit_shares
+from model.baselines.blend import FEWEST_LABELS, LEAST, UNCHOSEN, DescriptorModels, fit_blend_weights
 from model.baselines.descriptors import describe_slabs
 from model.baselines.extra_trees import Forest
 from model.baselines.gaussian_process import STAGES, GaussianProcess
@@ -22,10 +22,10 @@ def errors(seed):
 
 def test_shares_are_those_that_err_least_but_nobody_is_silenced():
     exact, wrong = TRUE, TRUE + 5 + errors(1)
-    assert fit_shares(exact, wrong, [wrong], TRUE)[1] == pytest.approx((MOST, LEAST, LEAST))
-    assert fit_shares(wrong, exact, [wrong], TRUE)[1] == pytest.approx((LEAST, MOST, LEAST))
-    assert fit_shares(wrong, wrong, [exact], TRUE)[1] == pytest.approx((LEAST, LEAST, MOST))
-    shifted = fit_shares(TRUE + 0.4, TRUE - 0.2, [TRUE - 0.2], TRUE)[1]
+    assert fit_blend_weights(exact, wrong, [wrong], TRUE)[1] == pytest.approx((MOST, LEAST, LEAST))
+    assert fit_blend_weights(wrong, exact, [wrong], TRUE)[1] == pytest.approx((LEAST, MOST, LEAST))
+    assert fit_blend_weights(wrong, wrong, [exact], TRUE)[1] == pytest.approx((LEAST, LEAST, MOST))
+    shifted = fit_blend_weights(TRUE + 0.4, TRUE - 0.2, [TRUE - 0.2], TRUE)[1]
     assert shifted[0] == pytest.approx(1 / 3, abs=0.03)  # the errors cancel
     assert sum(shifted) == pytest.approx(1)
 
@@ -33,25 +33,29 @@ def test_shares_are_those_that_err_least_but_nobody_is_silenced():
 def test_the_stage_of_the_process_is_chosen_with_the_shares():
     noisy = TRUE + errors(1)
     stages = [TRUE + errors(seed) for seed in range(2, 6)]
-    assert fit_shares(noisy, noisy, [*stages, TRUE], TRUE)[0] == 4
-    assert fit_shares(noisy, noisy, [TRUE, *stages], TRUE)[0] == 0
+    assert fit_blend_weights(noisy, noisy, [*stages, TRUE], TRUE)[0] == 4
+    assert fit_blend_weights(noisy, noisy, [TRUE, *stages], TRUE)[0] == 0
 
 
 def test_few_labels_choose_nothing():
     true = np.where(np.arange(90) < FEWEST_LABELS - 1, TRUE, np.nan)
     stages = [TRUE] + [TRUE + 1] * (len(STAGES) - 1)
-    assert fit_shares(TRUE + 1, TRUE + 1, stages, true) == (UNCHOSEN, (1 / 3, 1 / 3, 1 / 3))
+    assert fit_blend_weights(TRUE + 1, TRUE + 1, stages, true) == (UNCHOSEN, (1 / 3, 1 / 3, 1 / 3))
     enough = np.where(np.arange(90) < FEWEST_LABELS, TRUE, np.nan)
-    assert fit_shares(TRUE + 1, TRUE + 1, stages, enough)[0] == 0
+    assert fit_blend_weights(TRUE + 1, TRUE + 1, stages, enough)[0] == 0
 
 
 def test_labels_of_a_fold_choose_nothing_for_it():
     odd = np.arange(90) % 2 == 1
     even_exact, odd_exact = TRUE + odd, TRUE + ~odd
-    assert fit_shares(even_exact, odd_exact, [TRUE + 1], TRUE, ~odd)[1] == pytest.approx((MOST, LEAST, LEAST))
-    assert fit_shares(even_exact, odd_exact, [TRUE + 1], TRUE, odd)[1] == pytest.approx((LEAST, MOST, LEAST))
+    assert fit_blend_weights(even_exact, odd_exact, [TRUE + 1], TRUE, ~odd)[1] == pytest.approx(
+        (MOST, LEAST, LEAST)
+    )
+    assert fit_blend_weights(even_exact, odd_exact, [TRUE + 1], TRUE, odd)[1] == pytest.approx(
+        (LEAST, MOST, LEAST)
+    )
     few = np.arange(90) < FEWEST_LABELS // 2  # enough labels in all
-    assert fit_shares(TRUE, TRUE + 1, [TRUE + 1], TRUE, few)[1] == pytest.approx((MOST, LEAST, LEAST))
+    assert fit_blend_weights(TRUE, TRUE + 1, [TRUE + 1], TRUE, few)[1] == pytest.approx((MOST, LEAST, LEAST))
 
 
 def test_what_was_chosen_is_kept(monkeypatch):
@@ -59,30 +63,36 @@ def test_what_was_chosen_is_kept(monkeypatch):
     dataset = small_dataset()
     train, val = dataset.subset(range(0, len(dataset), 2)), dataset.subset(range(1, len(dataset), 2))
     name, (before, after) = "surface_energy", (describe_slabs([e.graph for e in p]) for p in (train, val))
-    forest = Forest.grow(before, labels(train, name), trees=5, seed=7)
-    stages = [process.predict(after) for process in GaussianProcess.grow(before, labels(train, name), seed=7)]
+    forest = Forest.fit(before, labels(train, name), trees=5, seed=7)
+    stages = [process.predict(after) for process in GaussianProcess.fit(before, labels(train, name), seed=7)]
     true = labels(val, name)
     network = true + 0.2 * np.nanstd(true) * np.random.default_rng(0).normal(size=len(val))
-    stage, shares = fit_shares(network, forest.predict(after)[0], stages, true)
+    stage, shares = fit_blend_weights(network, forest.predict(after)[0], stages, true)
     assert len(set(shares)) == 3  # so that none can be taken for another
     folds = np.arange(len(val)) % 3
-    companion, held_out = Companion.grow(train, val, {name: network}, 5, 7, folds)
-    assert companion.shares == {name: shares}
+    descriptor_models, held_out = DescriptorModels.fit(train, val, {name: network}, 5, 7, folds)
+    assert descriptor_models.shares == {name: shares}
     for fold, row in enumerate(held_out[name]):
-        k, (a, b, c) = fit_shares(network, forest.predict(after)[0], stages, true, folds != fold)
+        k, (a, b, c) = fit_blend_weights(network, forest.predict(after)[0], stages, true, folds != fold)
         assert row == pytest.approx(a * network + b * forest.predict(after)[0] + c * stages[k])
-    mixed = companion.predict({name: network}, after)[0][name]
+    mixed = descriptor_models.predict({name: network}, after)[0][name]
     expected = shares[0] * network + shares[1] * forest.predict(after)[0] + shares[2] * stages[stage]
     assert mixed == pytest.approx(expected)
-    assert [np.allclose(s, companion.processes[name].predict(after)) for s in stages].index(True) == stage
+    assert [np.allclose(s, descriptor_models.processes[name].predict(after)) for s in stages].index(
+        True
+    ) == stage
 
 
 def test_a_target_with_too_few_labels_is_left_to_the_networks():
     dataset = small_dataset()
     train, val = dataset.subset(range(9)), dataset.subset(range(9, len(dataset)))
     networks = {name: np.zeros(len(val)) for name in ("surface_energy", "work_function")}
-    companion, held_out = Companion.grow(train, val, networks, 3, 0, np.zeros(len(val), dtype=np.intp))
-    assert companion.shares == companion.processes == companion.forests == held_out == {}
-    mixed, spread = companion.predict(networks, describe_slabs([entry.graph for entry in val]))
+    descriptor_models, held_out = DescriptorModels.fit(
+        train, val, networks, 3, 0, np.zeros(len(val), dtype=np.intp)
+    )
+    assert (
+        descriptor_models.shares == descriptor_models.processes == descriptor_models.forests == held_out == {}
+    )
+    mixed, spread = descriptor_models.predict(networks, describe_slabs([entry.graph for entry in val]))
     assert spread == {}
     assert all(np.array_equal(mixed[name], networks[name]) for name in networks)

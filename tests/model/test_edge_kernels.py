@@ -10,66 +10,67 @@ import torch
 
 from model.graphs.batch import collate
 from model.network import convolution as edges
-from model.network.convolution import GatedSum, gated_sum, gated_sum_backward
-from model.network.wiring import Wiring
+from model.network.convolution import EdgeIndex, GatedSum, gated_sum, gated_sum_backward
 from tests.model.tiny import tiny_graph
 
 N_SLABS, CHANNELS = 12, 20
 
 
 def inputs(n_features: int, *, multiple: bool, size: float = 2.0) -> tuple[torch.Tensor, ...]:
-    """Return a wiring and the float32 tensors grad, atoms, w and u."""
+    """Return a edge_index and the float32 tensors grad, atoms, w and u."""
     torch.manual_seed(n_features)
     batch = collate([tiny_graph(seed, multiple=multiple) for seed in range(N_SLABS)])
     n, e = len(batch.numbers), len(batch.centre)
     u = torch.rand(e, n_features)
     u[u < 0.5] = 1e-9  # negligible, as most Gaussians of a distance are
     drawn = (torch.randn(n, CHANNELS), size * torch.randn(2 * n, 2 * CHANNELS))
-    return Wiring.of(batch), *drawn, torch.randn(n_features, 2 * CHANNELS), u
+    return EdgeIndex.of(batch), *drawn, torch.randn(n_features, 2 * CHANNELS), u
 
 
-def in_double(wiring, grad, atoms, w, u):
+def in_double(edge_index, grad, atoms, w, u):
     with torch.no_grad():
         doubled = [tensor.double() for tensor in (grad, atoms, w, u)]
-        return [gated_sum(*doubled[1:], wiring), *gated_sum_backward(*doubled, wiring)]
+        return [gated_sum(*doubled[1:], edge_index), *gated_sum_backward(*doubled, edge_index)]
 
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     assert edges.edge_kernels() is not None, "Numba is missing: make setup installs it"
-    monkeypatch.setattr("model.network.wiring.EDGES_PER_CHUNK", 100)
+    monkeypatch.setattr("model.network.convolution.EDGES_PER_CHUNK", 100)
 
 
 @pytest.mark.parametrize("multiple", [False, True])
 @pytest.mark.parametrize("n_features", [1, 4, 7, 24])
 @pytest.mark.parametrize("size", [0.01, 2.0, 40.0])
 def test_sums_and_gradients_are_those_of_torch_in_double_precision(n_features, multiple, size):
-    wiring, grad, atoms, w, u = inputs(n_features, multiple=multiple, size=size)
-    assert len(wiring.chunks) > 2
-    ours = [gated_sum(atoms, w, u, wiring), *gated_sum_backward(grad, atoms, w, u, wiring)]
-    for found, expected in zip(ours, in_double(wiring, grad, atoms, w, u), strict=True):
+    edge_index, grad, atoms, w, u = inputs(n_features, multiple=multiple, size=size)
+    assert len(edge_index.chunks) > 2
+    ours = [gated_sum(atoms, w, u, edge_index), *gated_sum_backward(grad, atoms, w, u, edge_index)]
+    for found, expected in zip(ours, in_double(edge_index, grad, atoms, w, u), strict=True):
         assert found.dtype == torch.float32
         scale = float(expected.abs().max())
         torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6 * scale)
 
 
 def test_numbers_far_outside_the_usual_range_saturate_and_nan_is_not_hidden():
-    wiring, grad, atoms, w, u = inputs(4, multiple=False)
+    edge_index, grad, atoms, w, u = inputs(4, multiple=False)
     huge = torch.full_like(atoms, 1e4) * torch.sign(atoms)
-    assert gated_sum(huge, w, u, wiring).isfinite().all()
-    assert all(found.isfinite().all() for found in gated_sum_backward(grad, huge, w, u, wiring))
+    assert gated_sum(huge, w, u, edge_index).isfinite().all()
+    assert all(found.isfinite().all() for found in gated_sum_backward(grad, huge, w, u, edge_index))
     atoms[:] = torch.nan
-    assert gated_sum(atoms, w, u, wiring).isnan().all()
+    assert gated_sum(atoms, w, u, edge_index).isnan().all()
 
 
 def test_number_of_threads_does_not_change_a_bit():
-    wiring, grad, atoms, w, u = inputs(24, multiple=True)
+    edge_index, grad, atoms, w, u = inputs(24, multiple=True)
     before = torch.get_num_threads()
     found = []
     try:
         for threads in (1, 3):
             torch.set_num_threads(threads)
-            found.append((gated_sum(atoms, w, u, wiring), *gated_sum_backward(grad, atoms, w, u, wiring)))
+            found.append(
+                (gated_sum(atoms, w, u, edge_index), *gated_sum_backward(grad, atoms, w, u, edge_index))
+            )
     finally:
         torch.set_num_threads(before)
     for one, several in zip(*found, strict=True):
@@ -77,18 +78,18 @@ def test_number_of_threads_does_not_change_a_bit():
 
 
 def test_transposed_weights_are_read_right():
-    wiring, _, atoms, w, u = inputs(7, multiple=False)
+    edge_index, _, atoms, w, u = inputs(7, multiple=False)
     turned = w.t().contiguous().t()
     assert not turned.is_contiguous()
-    assert torch.equal(gated_sum(atoms, turned, u, wiring), gated_sum(atoms, w, u, wiring))
+    assert torch.equal(gated_sum(atoms, turned, u, edge_index), gated_sum(atoms, w, u, edge_index))
 
 
 def test_slabs_without_edges_are_zero():
     _, grad, atoms, w, u = inputs(4, multiple=False)
-    lonely = Wiring.of(collate([tiny_graph(0)]))
+    lonely = EdgeIndex.of(collate([tiny_graph(0)]))
     none = torch.zeros(0, dtype=torch.int64)
     n = len(lonely.node_weight)
-    lonely = Wiring(
+    lonely = EdgeIndex(
         none,
         none,
         none,
@@ -106,37 +107,37 @@ def test_slabs_without_edges_are_zero():
 
 
 def test_gradients_reach_what_is_learnt():
-    wiring, grad, atoms, w, u = inputs(7, multiple=True)
+    edge_index, grad, atoms, w, u = inputs(7, multiple=True)
     p, q = (part.clone().requires_grad_() for part in atoms.chunk(2))
     w.requires_grad_()
-    GatedSum.apply(p, q, w, u, wiring).backward(grad)
-    d_atoms, dw = gated_sum_backward(grad, atoms, w, u, wiring)
+    GatedSum.apply(p, q, w, u, edge_index).backward(grad)
+    d_atoms, dw = gated_sum_backward(grad, atoms, w, u, edge_index)
     assert torch.equal(torch.cat([p.grad, q.grad]), d_atoms)
     assert torch.equal(w.grad, dw)
 
 
 def test_without_numba_torch_does_it(monkeypatch):
-    wiring, grad, atoms, w, u = inputs(24, multiple=True)
-    ours = [gated_sum(atoms, w, u, wiring), *gated_sum_backward(grad, atoms, w, u, wiring)]
+    edge_index, grad, atoms, w, u = inputs(24, multiple=True)
+    ours = [gated_sum(atoms, w, u, edge_index), *gated_sum_backward(grad, atoms, w, u, edge_index)]
     monkeypatch.setattr(edges, "edge_kernels", lambda: None)
-    theirs = [gated_sum(atoms, w, u, wiring), *gated_sum_backward(grad, atoms, w, u, wiring)]
+    theirs = [gated_sum(atoms, w, u, edge_index), *gated_sum_backward(grad, atoms, w, u, edge_index)]
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
-def _sum_in_child(queue, atoms, w, u, wiring):
-    queue.put(gated_sum(atoms, w, u, wiring).numpy())
+def _sum_in_child(queue, atoms, w, u, edge_index):
+    queue.put(gated_sum(atoms, w, u, edge_index).numpy())
 
 
 def test_threads_serve_a_forked_process_too():
-    wiring, _, atoms, w, u = inputs(24, multiple=True)
+    edge_index, _, atoms, w, u = inputs(24, multiple=True)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        here = gated_sum(atoms, w, u, wiring)
+        here = gated_sum(atoms, w, u, edge_index)
         forking = multiprocessing.get_context("fork")
         queue = forking.Queue()
-        child = forking.Process(target=_sum_in_child, args=(queue, atoms, w, u, wiring))
+        child = forking.Process(target=_sum_in_child, args=(queue, atoms, w, u, edge_index))
         child.start()
         there = torch.from_numpy(queue.get(timeout=60))
         child.join(timeout=60)

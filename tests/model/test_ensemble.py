@@ -5,17 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from model.data.splits import grouped_split
 from model.evaluation.metrics import coverage, evaluate, labels, prediction_rows, total_loss
-from model.graphs.element_features import cgcnn_features
-from model.graphs.graph import GraphSettings
 from model.network.network import NetworkConfig
 from model.training.ensemble import bagged, load_ensemble, save_ensemble, train_ensemble
-from model.training.train import TrainingConfig
+from model.training.presets import TrainingConfig
 from stores.errors import InputError
 from tests.model.small_dataset import small_dataset
+from tests.model.tiny import tiny_preset
 
 TINY = NetworkConfig(
     targets=("surface_energy", "work_function"), embedding=12, convolutions=2, hidden=16, hidden_layers=1
@@ -26,11 +24,10 @@ SHORT = TrainingConfig(epochs=8, batch_size=16, seed=3)
 def trained(members, bagging=False, folder=None, progress=None):
     dataset = small_dataset()
     split = grouped_split(dataset, "random", seed=1)
-    table = torch.from_numpy(cgcnn_features().table)
+    preset = tiny_preset(SHORT, TINY, "cgcnn")
     ensemble = train_ensemble(
-        dataset, split, TINY, SHORT, table, GraphSettings(),
-        members=members, bagging=bagging, folder=folder, progress=progress,
-    )  # fmt: skip
+        dataset, split, preset, members=members, bagging=bagging, folder=folder, progress=progress
+    )
     return dataset, split, ensemble
 
 

@@ -14,17 +14,15 @@ from model.baselines.extra_trees import Forest
 from model.data.splits import grouped_split
 from model.evaluation.calibration import calibrate
 from model.evaluation.metrics import labels
-from model.graphs.element_features import cgcnn_features
-from model.graphs.graph import GraphSettings
 from model.network.network import NetworkConfig
 from model.promotion.registration import weight_files
 from model.training.ensemble import load_ensemble, save_ensemble, train_ensemble
-from model.training.presets import PRESETS
+from model.training.presets import PRESETS, TrainingConfig
 from model.training.runs import RunSettings, make_split, run_training
 from model.training.tensor_files import write_tensors
-from model.training.train import TrainingConfig
 from stores.errors import InputError
 from tests.model.small_dataset import small_dataset
+from tests.model.tiny import tiny_preset
 from tests.model.untrained import without_checksums
 
 TINY = NetworkConfig(
@@ -44,7 +42,7 @@ def test_predictions_are_trimmed_means_of_the_trees_of_scikit_learn():
 
     x, y = sample()
     other, _ = sample(300, seed=1)
-    forest = Forest.grow(x, y, trees=20, seed=7)
+    forest = Forest.fit(x, y, trees=20, seed=7)
     peer = ExtraTreesRegressor(20, max_features=1.0, random_state=7).fit(x, y)
     mean, spread = forest.predict(other)
     each = np.stack([tree.predict(other) for tree in peer.estimators_])
@@ -57,7 +55,7 @@ def test_odd_labels_pull_less_than_on_a_plain_mean(monkeypatch):
     x, y = sample()
     other, expected = sample(300, seed=1)
     y[:3] += 50
-    forest = Forest.grow(x, y, trees=50, seed=0)
+    forest = Forest.fit(x, y, trees=50, seed=0)
     trimmed = np.abs(forest.predict(other)[0] - expected).mean()
     monkeypatch.setattr("model.baselines.extra_trees.TRIMMED", 0)
     assert trimmed < 0.6 * np.abs(forest.predict(other)[0] - expected).mean()
@@ -66,15 +64,15 @@ def test_odd_labels_pull_less_than_on_a_plain_mean(monkeypatch):
 def test_slabs_without_a_label_are_left_out_and_too_few_give_none():
     x, y = sample(40)
     y[::2] = np.nan
-    forest = Forest.grow(x, y, trees=5, seed=0)
+    forest = Forest.fit(x, y, trees=5, seed=0)
     assert forest.predict(x[1::2])[0] == pytest.approx(y[1::2], abs=1e-6)  # leaves of one slab
     y[18:] = np.nan
-    assert Forest.grow(x, y, trees=5, seed=0) is None
+    assert Forest.fit(x, y, trees=5, seed=0) is None
 
 
 def test_state_goes_through_a_file(tmp_path):
     x, y = sample()
-    forest = Forest.grow(x, y, trees=5, seed=0)
+    forest = Forest.fit(x, y, trees=5, seed=0)
     torch.save(forest.state(), tmp_path / "trees.pt")
     again = Forest.from_state(torch.load(tmp_path / "trees.pt", weights_only=True))
     assert np.array_equal(again.predict(x)[0], forest.predict(x)[0])
@@ -83,7 +81,7 @@ def test_state_goes_through_a_file(tmp_path):
 @pytest.mark.parametrize("what", ["loop", "far", "short", "feature", "missing", "empty"])
 def test_damaged_trees_are_refused(what):
     x, y = sample()
-    state = Forest.grow(x, y, trees=3, seed=0).state()
+    state = Forest.fit(x, y, trees=3, seed=0).state()
     if what == "loop":
         state["right"][0] = 0
     elif what == "far":
@@ -116,9 +114,8 @@ def test_trees_that_disagree_widen_the_interval():
 def pair():
     dataset = small_dataset()
     split = grouped_split(dataset, "random", seed=1)
-    table = torch.from_numpy(cgcnn_features().table)
-    config = TrainingConfig(epochs=3, batch_size=16, seed=3)
-    return dataset, split, train_ensemble(dataset, split, TINY, config, table, GraphSettings(), trees=10)
+    preset = tiny_preset(TrainingConfig(epochs=3, batch_size=16, seed=3), TINY, "cgcnn", trees=10)
+    return dataset, split, train_ensemble(dataset, split, preset)
 
 
 def test_an_ensemble_mixes_its_trees_and_never_shows_them_the_other_parts(pair):
@@ -127,18 +124,18 @@ def test_an_ensemble_mixes_its_trees_and_never_shows_them_the_other_parts(pair):
     found = ensemble.predict(graphs)
     network = ensemble.members[0].predict(graphs)
     descriptors = describe_slabs(graphs)
-    companion = ensemble.companion
+    descriptor_models = ensemble.descriptor_models
     for name in TINY.targets:
-        trees = companion.forests[name].predict(descriptors)[0]
-        a, b, c = companion.shares[name]
-        process = companion.processes[name].predict(descriptors)
+        trees = descriptor_models.forests[name].predict(descriptors)[0]
+        a, b, c = descriptor_models.shares[name]
+        process = descriptor_models.processes[name].predict(descriptors)
         assert found.mean[name] == pytest.approx(a * network[name] + b * trees + c * process)
         true = labels(dataset, name)
         error = np.abs(trees - true)
         assert np.nanmax(error[list(split.train)]) < 1e-6  # they know these by heart
         for part in (split.val, split.test):
             assert np.nanmedian(error[list(part)]) > 1e-4
-        assert len(companion.processes[name].points) == np.isfinite(true[list(split.train)]).sum()
+        assert len(descriptor_models.processes[name].points) == np.isfinite(true[list(split.train)]).sum()
 
 
 def test_an_ensemble_with_trees_goes_through_files_and_the_registry(pair, tmp_path):
@@ -146,7 +143,7 @@ def test_an_ensemble_with_trees_goes_through_files_and_the_registry(pair, tmp_pa
     graphs = [entry.graph for entry in dataset]
     save_ensemble(ensemble, tmp_path)
     again = load_ensemble(tmp_path)
-    assert again.companion.shares == ensemble.companion.shares
+    assert again.descriptor_models.shares == ensemble.descriptor_models.shares
     found, expected = again.predict(graphs), ensemble.predict(graphs)
     for name in TINY.targets:
         assert np.array_equal(found.mean[name], expected.mean[name])
@@ -161,7 +158,7 @@ def test_an_ensemble_with_trees_goes_through_files_and_the_registry(pair, tmp_pa
         (lambda state: state.pop("targets"), "damaged"),
         (lambda state: state["targets"]["work_function"]["forest"].update(width=300), "do not fit"),
     ):  # fmt: skip
-        state = ensemble.companion.state()
+        state = ensemble.descriptor_models.state()
         damage(state)
         write_tensors(tmp_path / "trees.pt", state)
         with pytest.raises(InputError, match=rf"trees\.pt: .*{message}"):
@@ -183,13 +180,13 @@ def test_an_ensemble_written_before_there_were_trees_is_read(pair, tmp_path):
     for values in manifest["calibration"].values():
         del values["trees"]
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    assert load_ensemble(tmp_path).companion is None
+    assert load_ensemble(tmp_path).descriptor_models is None
 
 
 def test_thresholds_divide_float32_numbers_as_before():
     rng = np.random.default_rng(3)
     x = rng.normal(size=(500, 1)).astype(np.float32)
-    forest = Forest.grow(x, x[:, 0].astype(float), trees=1, seed=0)
+    forest = Forest.fit(x, x[:, 0].astype(float), trees=1, seed=0)
     beside = np.concatenate([np.nextafter(x, np.float32(9)), np.nextafter(x, np.float32(-9)), x])
     from sklearn.ensemble import ExtraTreesRegressor
 
@@ -199,7 +196,7 @@ def test_thresholds_divide_float32_numbers_as_before():
 
 def test_many_slabs_are_predicted_as_few_are():
     x, y = sample(700)
-    forest = Forest.grow(x[:100], y[:100], trees=7, seed=0)
+    forest = Forest.fit(x[:100], y[:100], trees=7, seed=0)
     whole = forest.predict(x)
     parts = [forest.predict(x[i : i + 33]) for i in range(0, 700, 33)]
     for k in (0, 1):
@@ -219,9 +216,6 @@ def test_scikit_learn_is_asked_for_before_anything_is_trained(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
     monkeypatch.setattr("model.training.ensemble.train", lambda *a, **k: pytest.fail("trained"))
     dataset = small_dataset()
-    table = torch.from_numpy(cgcnn_features().table)
+    preset = tiny_preset(TrainingConfig(epochs=1), TINY, "cgcnn", trees=5)
     with pytest.raises(InputError, match=r"scikit-learn.*-e '\.\[model\]'"):
-        train_ensemble(
-            dataset, grouped_split(dataset, "random", seed=1), TINY, TrainingConfig(epochs=1), table,
-            GraphSettings(), trees=5,
-        )  # fmt: skip
+        train_ensemble(dataset, grouped_split(dataset, "random", seed=1), preset)

@@ -23,7 +23,7 @@ def test_prediction_is_that_of_scikit_learn_with_the_same_lengths():
 
     x, y = sample()
     other, _ = sample(40, seed=1)
-    stages = GaussianProcess.grow(x, y, seed=0)
+    stages = GaussianProcess.fit(x, y, seed=0)
     centre, width = x.mean(axis=0), x.std(axis=0)
     assert np.abs((other - centre) / width).max() < gaussian_process.BOUND
     scaled, unit = ((x - centre) / width).astype(float), (y - y.mean()) / y.std()
@@ -81,7 +81,7 @@ def test_kernel_is_one_at_no_distance_and_its_slope_is_its_derivative():
 def test_lengths_of_what_matters_become_short_and_predictions_better():
     x, y = sample(300, width=20)
     other, expected = sample(300, seed=1, width=20)
-    stages = GaussianProcess.grow(x, y, seed=0)
+    stages = GaussianProcess.fit(x, y, seed=0)
     assert len(stages) == len(STAGES)
     errors = [np.abs(stage.predict(other) - expected).mean() for stage in stages]
     assert errors == sorted(errors, reverse=True)
@@ -93,30 +93,30 @@ def test_slabs_without_a_label_are_left_out_and_too_few_give_none():
     x, y = sample(40)
     without = y.copy()
     without[20:] = np.nan
-    some = GaussianProcess.grow(x, without, seed=0)[0]
-    alone = GaussianProcess.grow(x[:20], y[:20], seed=0)[0]
+    some = GaussianProcess.fit(x, without, seed=0)[0]
+    alone = GaussianProcess.fit(x[:20], y[:20], seed=0)[0]
     assert some.predict(x) == pytest.approx(alone.predict(x), abs=1e-9)
     without[9:] = np.nan
-    assert GaussianProcess.grow(x, without, seed=0) == ()
+    assert GaussianProcess.fit(x, without, seed=0) == ()
 
 
 def test_what_never_varies_and_equal_labels_and_identical_slabs_do_no_harm():
     x, y = sample(60)
     x[:, 2] = 7
     x[30:] = x[:30]  # the same slabs with other labels
-    stage = GaussianProcess.grow(x, y, seed=0)[-1]
+    stage = GaussianProcess.fit(x, y, seed=0)[-1]
     assert np.isfinite(stage.predict(x)).all()
     strange = x[:1].copy()
     strange[:, 2] = 8
     assert stage.predict(strange) == pytest.approx(stage.predict(x[:1]))
-    same = GaussianProcess.grow(x, np.full(60, 4.0), seed=0)[-1]
+    same = GaussianProcess.fit(x, np.full(60, 4.0), seed=0)[-1]
     assert same.predict(x) == pytest.approx(4.0)
 
 
 def test_what_only_the_thickness_changes_is_no_difference():
     x, y = sample(60)
     x[:, 2] = 1 + 1e-4 * x[:, 2]  # a bulk's density, of slabs of one crystal
-    stages = GaussianProcess.grow(x, y, seed=0)
+    stages = GaussianProcess.fit(x, y, seed=0)
     changed = x.copy()
     changed[:, 2] = 1.0003
     for stage in stages:
@@ -126,7 +126,7 @@ def test_what_only_the_thickness_changes_is_no_difference():
 
 def test_elements_unlike_all_others_are_not_far_from_everything():
     x, y = sample()
-    stage = GaussianProcess.grow(x, y, seed=0)[-1]
+    stage = GaussianProcess.fit(x, y, seed=0)[-1]
     far, farther = (stage.predict(x[:3] + np.float32(shift)) for shift in (1e3, 1e6))
     assert far == pytest.approx(farther)
 
@@ -135,16 +135,16 @@ def test_many_slabs_are_learned_from_a_part(monkeypatch):
     monkeypatch.setattr(gaussian_process, "MOST_FOR_LENGTHS", 50)
     monkeypatch.setattr(gaussian_process, "MOST_POINTS", 100)
     x, y = sample(300)
-    stages = GaussianProcess.grow(x, y, seed=3)
+    stages = GaussianProcess.fit(x, y, seed=3)
     assert {stage.points.shape for stage in stages} == {(100, 5)}
-    again = GaussianProcess.grow(x, y, seed=3)
+    again = GaussianProcess.fit(x, y, seed=3)
     assert np.array_equal(stages[-1].predict(x), again[-1].predict(x))
-    assert not np.array_equal(stages[-1].predict(x), GaussianProcess.grow(x, y, seed=4)[-1].predict(x))
+    assert not np.array_equal(stages[-1].predict(x), GaussianProcess.fit(x, y, seed=4)[-1].predict(x))
 
 
 def test_a_slab_is_predicted_alike_alone_and_among_others():
     x, y = sample()
-    stage = GaussianProcess.grow(x, y, seed=0)[-1]
+    stage = GaussianProcess.fit(x, y, seed=0)[-1]
     alone = np.concatenate([stage.predict(x[i : i + 1]) for i in range(20)])
     assert alone == pytest.approx(stage.predict(x)[:20], abs=1e-12)
     many = np.tile(x, (5, 1))  # more than are predicted at once
@@ -153,7 +153,7 @@ def test_a_slab_is_predicted_alike_alone_and_among_others():
 
 def test_covariance_is_that_of_facets_that_share_what_is_not_known():
     x, y = sample()
-    process = GaussianProcess.grow(x, y, seed=0)[-1]
+    process = GaussianProcess.fit(x, y, seed=0)[-1]
     at = np.concatenate([x[:1], x[:1] + 3, x[:1] + 3.01, -5 - x[:1]])  # known, two alike, one unlike these
     covariance = process.covariance(at.astype(np.float32))
     assert covariance == pytest.approx(covariance.T, abs=1e-12)
@@ -168,7 +168,7 @@ def test_covariance_is_that_of_facets_that_share_what_is_not_known():
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])
 def test_covariance_has_the_unit_of_the_labels_squared(scale):
     x, y = sample(60)
-    one, other = (GaussianProcess.grow(x, k * y, seed=0)[2].covariance(x[:4] + 1) for k in (1.0, scale))
+    one, other = (GaussianProcess.fit(x, k * y, seed=0)[2].covariance(x[:4] + 1) for k in (1.0, scale))
     assert other == pytest.approx(scale**2 * one, rel=1e-6)
 
 
@@ -177,7 +177,7 @@ def test_a_label_more_changes_the_covariance_as_it_must():
     from dataclasses import replace
 
     x, y = sample(50)
-    process = GaussianProcess.grow(x, y, seed=0)[-1]
+    process = GaussianProcess.fit(x, y, seed=0)[-1]
     more = process._scaled(x[:1] + 1)
     larger = replace(process, points=np.vstack([process.points, more]))
     at = np.concatenate([x[:1] + 1, x[3:8] + 0.7])
@@ -188,7 +188,7 @@ def test_a_label_more_changes_the_covariance_as_it_must():
 
 def test_files_of_versions_that_kept_the_mean_alone_have_no_covariance():
     x, y = sample()
-    process = GaussianProcess.grow(x, y, seed=0)[-1]
+    process = GaussianProcess.fit(x, y, seed=0)[-1]
     state = process.state()
     del state["variance"], state["noise"]
     old = GaussianProcess.from_state(state, width=5)
@@ -199,7 +199,7 @@ def test_files_of_versions_that_kept_the_mean_alone_have_no_covariance():
 
 def test_state_goes_through_a_file(tmp_path):
     x, y = sample()
-    stage = GaussianProcess.grow(x, y, seed=0)[-1]
+    stage = GaussianProcess.fit(x, y, seed=0)[-1]
     torch.save(stage.state(), tmp_path / "trees.pt")
     again = GaussianProcess.from_state(torch.load(tmp_path / "trees.pt", weights_only=True), width=5)
     assert np.array_equal(again.predict(x), stage.predict(x))
@@ -212,7 +212,7 @@ def test_state_goes_through_a_file(tmp_path):
 )
 def test_a_damaged_process_is_refused(what):
     x, y = sample(30)
-    state = GaussianProcess.grow(x, y, seed=0)[0].state()
+    state = GaussianProcess.fit(x, y, seed=0)[0].state()
     if what == "missing":
         del state["points"]
     elif what == "short":

@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from model.selection.improvement import Goal, expected_improvement, front_of, hypervolume, improvement_chance
+from model.selection.improvement import (
+    Objective,
+    expected_improvement,
+    front_of,
+    hypervolume,
+    improvement_chance,
+)
 from stores.errors import InputError
 
 TARGETS = ("surface_energy", "work_function")
@@ -102,10 +108,10 @@ def test_improvement_falls_as_the_front_grows_and_as_uncertainty_shrinks(points,
 
 
 def test_a_goal_turns_what_is_to_shrink_around():
-    goal = Goal.of(TARGETS, maximise=["work_function"], minimise=["surface_energy"])
+    objective = Objective.of(TARGETS, maximise=["work_function"], minimise=["surface_energy"])
     values = np.array([[0.03, 4.0], [0.05, 3.5]])
-    assert goal.upward(values).tolist() == [[4.0, -0.03], [3.5, -0.05]]
-    assert goal.sigma(values).tolist() == [[4.0, 0.03], [3.5, 0.05]]
+    assert objective.upward(values).tolist() == [[4.0, -0.03], [3.5, -0.05]]
+    assert objective.sigma(values).tolist() == [[4.0, 0.03], [3.5, 0.05]]
 
 
 @pytest.mark.parametrize(
@@ -118,13 +124,15 @@ def test_a_goal_turns_what_is_to_shrink_around():
 )
 def test_goals_that_make_no_sense_are_one_line(maximise, minimise, words):
     with pytest.raises(InputError, match=words) as raised:
-        Goal.of(TARGETS, maximise, minimise)
+        Objective.of(TARGETS, maximise, minimise)
     assert "\n" not in str(raised.value)
 
 
 def test_the_reference_lies_just_below_the_front_whatever_its_size():
-    goal = Goal((0, 1), (1.0, 1.0))
-    assert goal.reference(np.array([[0.0, 2.0], [1.0, 0.0], [-5.0, -5.0]])) == pytest.approx([-0.1, -0.2])
-    assert goal.reference(np.array([[2.0, 2.0], [1.0, 0.0]])) == pytest.approx([1.9, 1.8])
-    assert (goal.reference(np.array([[2.0, 3.0]])) < [2.0, 3.0]).all()
-    assert Goal((0,), (1.0,)).reference(np.array([[1.0], [4.0]])) == pytest.approx([4.0])
+    objective = Objective((0, 1), (1.0, 1.0))
+    assert objective.reference(np.array([[0.0, 2.0], [1.0, 0.0], [-5.0, -5.0]])) == pytest.approx(
+        [-0.1, -0.2]
+    )
+    assert objective.reference(np.array([[2.0, 2.0], [1.0, 0.0]])) == pytest.approx([1.9, 1.8])
+    assert (objective.reference(np.array([[2.0, 3.0]])) < [2.0, 3.0]).all()
+    assert Objective((0,), (1.0,)).reference(np.array([[1.0], [4.0]])) == pytest.approx([4.0])

@@ -7,10 +7,8 @@ from functools import cache
 
 import numpy as np
 import pytest
-import torch
 
 from model.data.splits import split_dataset
-from model.graphs.element_features import FEATURES
 from model.graphs.graph import build_graph
 from model.training.ensemble import train_ensemble
 from model.training.presets import PRESETS
@@ -25,9 +23,7 @@ def trained(name):
     preset = PRESETS[name]
     dataset = small_dataset(preset.graph, 6)
     config = replace(preset.training, epochs=6, batch_size=8)
-    table = torch.from_numpy(FEATURES[preset.features]().table)
-    split = split_dataset(dataset, "random")
-    return train_ensemble(dataset, split, preset.network, config, table, preset.graph, trees=preset.trees)
+    return train_ensemble(dataset, split_dataset(dataset, "random"), replace(preset, training=config))
 
 
 def spread(model, structures):

@@ -15,9 +15,9 @@ import torch
 from model.promotion.registration import load_version, weight_files
 from model.training.checked_json import read_json, write_json
 from model.training.ensemble import load_ensemble, save_ensemble
-from model.training.run_folder import RunFolder
 from model.training.runs import read_rows, read_run
 from model.training.tensor_files import read_tensors, write_tensors
+from model.training.train import RunFolder
 from stores.connections import open_store
 from stores.errors import InputError, MgsurfError
 from stores.learning.model_card import ModelFacts

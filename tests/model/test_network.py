@@ -6,9 +6,8 @@ import torch
 from torch.nn import functional
 
 from model.graphs.batch import PackedGraphs, collate
-from model.network.convolution import EdgeMoments, GatedSum, NormedGatedSum
+from model.network.convolution import EdgeIndex, EdgeMoments, GatedSum, NormedGatedSum
 from model.network.network import GatedConvolution, SurfaceNetwork, WeightedBatchNorm
-from model.network.wiring import Wiring
 from stores.errors import InputError
 from tests.model.tiny import tiny_config, tiny_elements, tiny_graph
 
@@ -61,8 +60,8 @@ def test_convolution_is_equation_2(multiple, training):
     v = torch.randn(len(batch.numbers), CHANNELS)
     u = torch.rand(len(batch.centre), K)
     expected, norm, norm_sum = direct_convolution(conv, v, u, batch, training=training)
-    wiring = Wiring.of(batch)
-    result = conv(v, wiring, EdgeMoments.of(u, wiring) if training else u)
+    edge_index = EdgeIndex.of(batch)
+    result = conv(v, edge_index, EdgeMoments.of(u, edge_index) if training else u)
     torch.testing.assert_close(result, expected, atol=2e-5, rtol=1e-4)
     for ours, theirs in ((conv.norm_edges, norm), (conv.norm_sum, norm_sum)):
         torch.testing.assert_close(ours.running_mean, theirs.running_mean, atol=1e-5, rtol=1e-4)
@@ -76,9 +75,9 @@ def test_training_gradient_of_a_convolution_is_that_of_the_direct_form():
     v = torch.randn(len(batch.numbers), CHANNELS, requires_grad=True)
     u = torch.rand(len(batch.centre), K)
     pull = torch.randn_like(v)
-    wiring = Wiring.of(batch)
+    edge_index = EdgeIndex.of(batch)
     parameters = [v, conv.centre.weight, conv.neighbour.weight, conv.edge.weight]
-    ours = torch.autograd.grad((conv(v, wiring, EdgeMoments.of(u, wiring)) * pull).sum(), parameters)
+    ours = torch.autograd.grad((conv(v, edge_index, EdgeMoments.of(u, edge_index)) * pull).sum(), parameters)
     direct = direct_convolution(conv, v, u, batch, training=True)[0]
     theirs = torch.autograd.grad((direct * pull).sum(), parameters)
     for a, b in zip(ours, theirs, strict=True):
@@ -87,15 +86,15 @@ def test_training_gradient_of_a_convolution_is_that_of_the_direct_form():
 
 @pytest.mark.parametrize("per_chunk", [5, 10**6])
 def test_gradients_of_the_edge_steps_by_finite_differences(monkeypatch, per_chunk):
-    monkeypatch.setattr("model.network.wiring.EDGES_PER_CHUNK", per_chunk)
+    monkeypatch.setattr("model.network.convolution.EDGES_PER_CHUNK", per_chunk)
     batch = batch_of(3, multiple=True)
     batch = batch.__class__(**{**vars(batch), "edge_multiplicity": batch.edge_multiplicity.double()})
-    wiring = Wiring.of(batch)
-    assert (len(wiring.chunks) > 1) == (per_chunk == 5)
+    edge_index = EdgeIndex.of(batch)
+    assert (len(edge_index.chunks) > 1) == (per_chunk == 5)
     n, e = len(batch.numbers), len(batch.centre)
     p, q, w = (torch.randn(s, 6, dtype=torch.double, requires_grad=True) for s in (n, n, 2))
     u = torch.rand(e, 2, dtype=torch.double)
-    assert torch.autograd.gradcheck(lambda *a: GatedSum.apply(*a, u, wiring), (p, q, w))
+    assert torch.autograd.gradcheck(lambda *a: GatedSum.apply(*a, u, edge_index), (p, q, w))
 
 
 def test_gradient_through_the_norm_by_finite_differences():
@@ -105,28 +104,28 @@ def test_gradient_through_the_norm_by_finite_differences():
         for name, value in vars(batch).items()
         if isinstance(value, torch.Tensor) and value.is_floating_point()
     }
-    wiring = Wiring.of(batch.__class__(**{**vars(batch), **changed}))
-    edges = EdgeMoments.of(torch.rand(len(batch.centre), 2, dtype=torch.double), wiring)
+    edge_index = EdgeIndex.of(batch.__class__(**{**vars(batch), **changed}))
+    edges = EdgeMoments.of(torch.rand(len(batch.centre), 2, dtype=torch.double), edge_index)
     shapes = [(len(batch.numbers), 3), (6, 3), (6, 3), (2, 6), (6,), (6,)]
     inputs = [torch.randn(s, dtype=torch.double, requires_grad=True) for s in shapes]
-    assert torch.autograd.gradcheck(lambda *x: NormedGatedSum.apply(*x, edges, wiring, 1e-5)[0], inputs)
+    assert torch.autograd.gradcheck(lambda *x: NormedGatedSum.apply(*x, edges, edge_index, 1e-5)[0], inputs)
 
 
 def test_chunks_do_not_change_the_result(monkeypatch):
     batch = batch_of(20)
     network = SurfaceNetwork(tiny_config(), tiny_elements())
     whole = network(batch)
-    monkeypatch.setattr("model.network.wiring.EDGES_PER_CHUNK", 30)
+    monkeypatch.setattr("model.network.convolution.EDGES_PER_CHUNK", 30)
     torch.testing.assert_close(network(batch), whole)
 
 
 def test_sum_of_gates_far_outside_the_usual_range_stays_finite():
     batch = batch_of(2)
-    wiring = Wiring.of(batch)
+    edge_index = EdgeIndex.of(batch)
     p = torch.tensor([[-300.0, 300.0, 300.0, -300.0]]).repeat(len(batch.numbers), 1).requires_grad_()
     zero = torch.zeros(len(batch.numbers), 4)
     u, w = torch.zeros(len(batch.centre), 1), torch.zeros(1, 4)
-    out = GatedSum.apply(p, zero, w, u, wiring)
+    out = GatedSum.apply(p, zero, w, u, edge_index)
     out.sum().backward()
     degree = torch.diff(batch.offsets)
     torch.testing.assert_close(out, torch.stack([0 * degree, 0 * degree], 1).float(), atol=1e-3, rtol=0)

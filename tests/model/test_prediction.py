@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,16 +11,14 @@ from pymatgen.core import Element, Lattice, Structure
 from model.data.splits import grouped_split
 from model.evaluation import prediction
 from model.evaluation.prediction import Candidate, predict_slabs
-from model.graphs.element_features import cgcnn_features
 from model.graphs.graph import THICK_ENOUGH, GraphSettings, build_graph
 from model.graphs.slab_frame import PlainSlab
 from model.network.network import NetworkConfig
 from model.training.ensemble import load_ensemble, save_ensemble, train_ensemble
-from model.training.presets import PRESETS
-from model.training.train import TrainingConfig
+from model.training.presets import PRESETS, TrainingConfig
 from tests.model.small_dataset import crystal, slabs, small_dataset
 from tests.model.untrained import untrained, without_checksums
-from workflows.structures.slabs import enumerate_slabs
+from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
 TARGETS = ("surface_energy", "work_function")
 
@@ -32,10 +31,9 @@ def ensemble():
     return train_ensemble(
         dataset,
         grouped_split(dataset, "random", seed=1),
-        config,
-        TrainingConfig(epochs=15, batch_size=16, seed=1),
-        torch.from_numpy(cgcnn_features().table),
-        settings,
+        replace(
+            PRESETS["sem-cgcnn"], network=config, training=TrainingConfig(epochs=15, batch_size=16, seed=1)
+        ),
         members=2,
     )
 
@@ -98,7 +96,9 @@ def with_settings(folder, model, **settings):
 def thin_slabs():
     """Return an orthorhombic pair of atoms 2.4 A thick that shows no crystal, and MgAg (110) from 10 A on."""
     pair = Structure(Lattice.orthorhombic(3.2, 3.3, 20), ["Mg", "Ag"], [[0, 0, 0.4], [0.5, 0.45, 0.52]])
-    (facet,) = enumerate_slabs(crystal("Ag", False), miller_indices=[(1, 1, 0)], min_thickness=10.0)
+    (facet,) = enumerate_slabs(
+        crystal("Ag", False), SlabSettings(min_thickness=10.0), miller_indices=[(1, 1, 0)]
+    )
     return pair, facet.slabs[0].structure
 
 

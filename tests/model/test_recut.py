@@ -126,9 +126,8 @@ def test_one_layer_cannot_be_thickened() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_crystal_and_plane_are_found_in_the_slab(name: str) -> None:
-    from workflows.structures.axes import standard_plane
     from workflows.structures.crystal import crystal_of
-    from workflows.structures.facets import canonical_facet
+    from workflows.structures.facets import canonical_facet, standard_plane
 
     bulk = crystal_of(CRYSTALS[name])
     for cut in slabs_of(name):

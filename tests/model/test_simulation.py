@@ -182,7 +182,7 @@ def test_plans_that_make_no_sense_are_one_line(tmp_path):
         ({"until": 0.0}, "--until 0"),
         ({"until": 1.5}, "--until 1.5"),
         ({"start": 500}, "--start 500"),
-        ({"preset": "stl-work-function", "strategies": ("improvement",)}, "needs a goal"),
+        ({"preset": "stl-work-function", "strategies": ("improvement",)}, "needs an objective"),
     ):
         with pytest.raises(InputError) as raised:
             simulate(datasets, replace(PLAN, **changes), tmp_path / words[-3:])

@@ -9,24 +9,14 @@ import pytest
 import torch
 
 from model.data.splits import Split, grouped_split
-from model.graphs.element_features import cgcnn_features
-from model.graphs.graph import GraphSettings
+from model.network.convolution import edge_threads, repeatable
 from model.network.network import NetworkConfig
 from model.training.losses import BALANCERS, BalanceConfig
-from model.training.threads import edge_threads, repeatable
-from model.training.train import (
-    Averaging,
-    OneCycle,
-    OptimiserConfig,
-    StepSchedule,
-    TrainingConfig,
-    make_schedule,
-    masked_losses,
-    train,
-)
+from model.training.presets import OptimiserConfig, TrainingConfig
+from model.training.train import Averaging, OneCycle, StepSchedule, make_schedule, masked_losses, train
 from stores.errors import InputError
 from tests.model.small_dataset import small_dataset
-from tests.model.tiny import tiny_config, tiny_dataset, tiny_elements
+from tests.model.tiny import tiny_config, tiny_dataset, tiny_preset
 
 SPLIT = Split("random", 0, tuple(range(26)), tuple(range(26, 34)), tuple(range(34, 40)))
 TARGETS = ("surface_energy", "work_function")
@@ -37,11 +27,7 @@ def trained(config=QUICK, dataset=None, network=None, **options):
     return train(
         dataset or tiny_dataset(),
         SPLIT,
-        network or tiny_config(),
-        config,
-        tiny_elements(),
-        GraphSettings(),
-        device="cpu",
+        tiny_preset(config, network),
         **options,
     )
 
@@ -71,14 +57,14 @@ def test_same_seed_same_bits_and_missing_labels_are_masked(balance):
 
 def test_the_number_of_threads_changes_no_bit():
     dataset = small_dataset()  # batches large enough for torch to divide them among threads
-    split, table = grouped_split(dataset, "random", 1), torch.from_numpy(cgcnn_features().table)
+    split = grouped_split(dataset, "random", 1)
     network = NetworkConfig(TARGETS, convolutions=1, hidden_layers=1)
+    preset = tiny_preset(TrainingConfig(epochs=1), network, "cgcnn")
     before, found = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            config = TrainingConfig(epochs=1)
-            found.append(train(dataset, split, network, config, table, GraphSettings(), device="cpu"))
+            found.append(train(dataset, split, preset))
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)

@@ -13,11 +13,12 @@ from model.network.network import SurfaceNetwork
 from model.training.checkpoint import Scaler, load_model, save_model
 from model.training.ensemble import save_ensemble, train_ensemble
 from model.training.losses import BALANCERS, BalanceConfig
-from model.training.pretrained import Transfer
-from model.training.train import OptimiserConfig, TrainingConfig, train
-from model.training.transfer import Start, check_start, new_elements, take_over
+from model.training.presets import OptimiserConfig, TrainingConfig
+from model.training.runs import Transfer
+from model.training.train import train
+from model.training.transfer import Start, check_start, load_pretrained_weights, new_elements
 from stores.errors import InputError
-from tests.model.tiny import tiny_config, tiny_dataset, tiny_elements, tiny_graph
+from tests.model.tiny import tiny_config, tiny_dataset, tiny_elements, tiny_graph, tiny_preset
 
 SPLIT = Split("random", 0, tuple(range(26)), tuple(range(26, 34)), tuple(range(34, 40)))
 QUICK = TrainingConfig(epochs=3, batch_size=8, optimiser=OptimiserConfig(learning_rate=1e-2))
@@ -30,11 +31,7 @@ def trained(config=QUICK, dataset=None, network=None, **options):
     return train(
         dataset or tiny_dataset(),
         SPLIT,
-        network or tiny_config(),
-        config,
-        tiny_elements(),
-        GraphSettings(),
-        device="cpu",
+        tiny_preset(config, network),
         **options,
     )
 
@@ -97,7 +94,7 @@ def test_kept_heads_predict_the_same_in_the_targets_units_before_any_training(pr
     graphs = [tiny_graph(seed) for seed in range(100, 110)]
     network = SurfaceNetwork(tiny_config(), tiny_elements())
     scaler = Scaler((7.0, -2.0), (0.3, 11.0))
-    take_over(network, scaler, Start(pretrained))
+    load_pretrained_weights(network, scaler, Start(pretrained))
     again = replace(pretrained, network=network.eval(), scaler=scaler)
     for name, values in pretrained.predict(graphs).items():
         np.testing.assert_allclose(again.predict(graphs)[name], values, rtol=2e-5)
@@ -111,7 +108,7 @@ def test_heads_of_new_targets_are_new_and_shared_ones_are_kept_unless_reset(pret
         torch.manual_seed(1)
         network = SurfaceNetwork(config, tiny_elements())
         fresh = {name: value.clone() for name, value in network.state_dict().items()}
-        take_over(network, scaler, Start(pretrained, **options))
+        load_pretrained_weights(network, scaler, Start(pretrained, **options))
         return fresh, network.state_dict()
 
     source = pretrained.network.state_dict()
@@ -205,9 +202,7 @@ def test_an_interrupted_fine_tuning_gives_the_same_bits(pretrained, tmp_path):
 
 def test_members_begin_with_members_in_turn_and_tell_where_from(tmp_path):
     def ensemble(**options):
-        return train_ensemble(
-            tiny_dataset(), SPLIT, tiny_config(), QUICK, tiny_elements(), GraphSettings(), **options
-        )
+        return train_ensemble(tiny_dataset(), SPLIT, tiny_preset(QUICK), **options)
 
     first = ensemble(members=2)
     save_ensemble(first, tmp_path)

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from model.data.dataset import Dataset, Entry
-from model.graphs.graph import SlabGraph
+from model.graphs.element_features import FEATURES, ElementFeatures
+from model.graphs.graph import GraphSettings, SlabGraph
 from model.network.network import NetworkConfig
+from model.training.presets import Preset, TrainingConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +44,21 @@ def tiny_graph(seed: int, *, fixed_degree: int | None = None, multiple: bool = F
 def tiny_elements() -> torch.Tensor:
     """[101, 7], random and always the same."""
     return torch.rand(101, N_FEATURES, generator=torch.Generator().manual_seed(5))
+
+
+def _tiny_features() -> ElementFeatures:
+    table = tiny_elements().numpy()
+    return ElementFeatures("tiny", tuple("abcdefg"), table, np.ones(table.shape, dtype=bool))
+
+
+FEATURES["tiny"] = _tiny_features
+
+
+def tiny_preset(
+    training: TrainingConfig, network: NetworkConfig | None = None, features: str = "tiny", trees: int = 0
+) -> Preset:
+    """Return settings for graphs as `GraphSettings` has them by default."""
+    return Preset("tiny", "", GraphSettings(), features, network or tiny_config(), training, trees)
 
 
 def tiny_config(**changes: object) -> NetworkConfig:

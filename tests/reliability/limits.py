@@ -82,7 +82,7 @@ def _command() -> Any:
 
 def run_here(arguments: Sequence[str]) -> tuple[int, str, str]:
     """Run a command in this process; return exit status, output and error output."""
-    from workflows.cli.errors import ending
+    from workflows.cli.app import ending
 
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):

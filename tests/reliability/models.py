@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from model.baselines.blend import Companion
+from model.baselines.blend import DescriptorModels
 from model.graphs.graph import SlabGraph
 from model.training.checked_json import write_json
 from model.training.ensemble import Ensemble, load_ensemble, save_ensemble
@@ -60,8 +60,8 @@ def make_folder(folder: Path) -> list[SlabGraph]:
     training, validation = dataset.subset(range(30)), dataset.subset(range(30, 60))
     networks = ensemble.predict(graphs[30:60]).mean
     folds = np.arange(len(validation)) % 5
-    companion, _ = Companion.grow(training, validation, networks, trees=5, seed=0, folds=folds)
-    save_ensemble(replace(ensemble, companion=companion), folder / "model")
+    descriptor_models, _ = DescriptorModels.fit(training, validation, networks, trees=5, seed=0, folds=folds)
+    save_ensemble(replace(ensemble, descriptor_models=descriptor_models), folder / "model")
     write_json(folder / "run.json", {"format": FORMAT, "metrics": {"surface_energy": {"mae": 0.0123}}})
     return graphs[::10]
 

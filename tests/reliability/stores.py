@@ -25,8 +25,9 @@ from typing import Any
 
 from stores.backends.backup import backup, restore
 from stores.backends.sqlite import DocumentTable
-from stores.connections import open_collection, open_store
+from stores.connections import open_store
 from stores.errors import MgsurfError
+from tests.stores.opening import open_collection
 
 COPIES: tuple[Callable[[Path, Path], object], ...] = (
     shutil.copyfile,

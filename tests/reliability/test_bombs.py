@@ -141,7 +141,7 @@ def test_numbers_that_are_none_in_a_vasprun(word, what):
 
 def test_model_file_that_expands(tmp_path):
     torch = pytest.importorskip("torch")
-    from model.training.run_folder import read_tensors
+    from model.training.train import read_tensors
     from stores.errors import InputError
 
     plain = io.BytesIO()

@@ -12,8 +12,7 @@ from stores import secrets
 from stores.backends import mongo
 from stores.secrets import MaskedFormatter
 from tests.reliability.limits import run_here
-from workflows.cli.app import _show_warnings
-from workflows.cli.errors import ending, report
+from workflows.cli.app import _show_warnings, ending, report
 
 SECRET = "Xq7zTopSecret"
 URI = f"mongodb://me:{SECRET}@127.0.0.1:9/x"

@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from workflows.report.tables import EV_PER_A2_IN_J_PER_M2, ROW_FIELDS, flat_rows, rows, surface_table
+from workflows.report.tables import ROW_FIELDS, flat_rows, rows, surface_table
 
 
 def printed(records, width, **options):
@@ -81,12 +81,6 @@ def test_csv_rows_are_flat(campaign):
     assert flat[0]["miller_index"] == "0 0 1"
     assert flat[-1]["surface_energy_verdict"] == "negative"
     assert flat[-1]["work_function_verdict"] == "accepted"
-
-
-def test_unit_is_that_of_the_analysis():
-    from workflows.analysis import surface_energy
-
-    assert surface_energy.EV_PER_A2_IN_J_PER_M2 == EV_PER_A2_IN_J_PER_M2
 
 
 def test_table_loads_nothing_heavy():

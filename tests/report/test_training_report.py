@@ -146,10 +146,9 @@ def test_the_page_needs_nothing_beside_itself(rows, run, tmp_path):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_folder_that_cannot_be_written_is_told(rows, run, tmp_path):
-    (tmp_path / "parity.png").mkdir()
-    with pytest.raises(StoreError, match="report cannot be written"):
-        write_report(tmp_path, run, rows)
+def test_a_folder_that_cannot_be_written_is_named(rows, run, tmp_path):
+    with pytest.raises(StoreError, match=r"absent.*report cannot be written.*--output"):
+        write_report(tmp_path / "absent", run, rows)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,8 @@ from rich.console import Console
 
 from stores.errors import InputError
 from workflows.analysis.stability_window import StableWindow
-from workflows.analysis.wulff_conditions import left_out
-from workflows.report.wulff_figure import draw_wulff, wulff_figure
-from workflows.report.wulff_report import wulff_report, wulff_table
+from workflows.analysis.wulff import left_out
+from workflows.report.wulff import draw_wulff, wulff_report, wulff_table
 from workflows.structures.crystal import crystal_of
 
 # preset demo of docs/validation.md with 4.062 eV for (110): (100) Mg, (100) Ag, (110), (111) Mg, (111) Ag
@@ -84,7 +83,7 @@ def test_outside_the_window(demo, mgag_bulk, dmu):
 
 def test_elements_and_compounds_without_a_window(magnesium, mgag, mgag_bulk):
     with pytest.raises(InputError, match=r"it is an element.*leave out --x-rich"):
-        wulff_figure(magnesium, mgag_bulk, x_rich=True)
+        wulff_report(magnesium, mgag_bulk, x_rich=True)
     for record in mgag:
         record["chemical_potential_window"] = None
     with pytest.raises(InputError, match=r"reference of Ag is missing.*leave out --dmu -0.1"):

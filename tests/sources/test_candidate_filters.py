@@ -41,27 +41,27 @@ def of(formula, kind="B2"):
         ({"exclude": ["Ag"]}, MGAG, "excluded element Ag"),
         ({"partners": ["Zn", "Cu"]}, MGAG, "Ag is not among the partners"),
         ({"partners": ["Ag"]}, MGAG, None),
-        ({"max_atoms": 11}, of("MgZn2", "C14"), "12 atoms in the primitive cell, at most 11"),
+        ({"max_atoms": 11}, of("MgZn2", "C14"), "more than 11 atoms in the primitive cell"),
         ({"max_atoms": 12}, of("MgZn2", "C14"), None),
         ({}, candidate(MGAG.structure, 0.005), None),
-        ({}, candidate(MGAG.structure, 0.5), "not a metal: a band gap of 0.50 eV"),
+        ({}, candidate(MGAG.structure, 0.5), "not a metal"),
         ({"metals_only": False}, candidate(MGAG.structure, 0.5), None),
-        ({}, candidate(MGAG.structure, None, 0.5, 0.0), "not a metal: a band gap of 0.50 eV"),
+        ({}, candidate(MGAG.structure, None, 0.5, 0.0), "not a metal"),
         ({}, candidate(MGAG.structure, None), None),
     ],
 )
 def test_reasons(options, given, reason):
-    assert CandidateFilter(**options).reason(given) == reason
+    assert CandidateFilter(**options).refusal(given) == reason
 
 
 def test_atoms_are_counted_in_the_primitive_cell():
     noisy = of("MgCu2", "C15").structure * (2, 1, 1)  # 48 atoms, 6 in the primitive cell
     noisy.perturb(0.01)
-    assert CandidateFilter(max_atoms=6).reason(candidate(noisy)) is None
-    assert "6 atoms in the primitive cell" in CandidateFilter(max_atoms=5).reason(candidate(noisy))
+    assert CandidateFilter(max_atoms=6).refusal(candidate(noisy)) is None
+    assert "more than 5 atoms" in CandidateFilter(max_atoms=5).refusal(candidate(noisy))
     (merged,) = merge([candidate(noisy)])
     assert len(merged.structure) == 24
-    assert CandidateFilter(max_atoms=6).reason(merged) is None
+    assert CandidateFilter(max_atoms=6).refusal(merged) is None
 
 
 def test_a_gap_that_one_database_knows_decides_after_merging():
@@ -69,16 +69,14 @@ def test_a_gap_that_one_database_knows_decides_after_merging():
     unknown = candidate(MGAG.structure, source="aflow")
     known = replace(candidate(MGAG.structure, 2.0), provenance=Provenance(source="mp", identifiers=["mp-2"]))
     (merged,) = merge([unknown, known])
-    assert "2.00 eV" in CandidateFilter().reason(merged)
+    assert CandidateFilter().refusal(merged) == "not a metal"
 
 
 def test_refusals_are_counted_by_kind():
     screening = Screening(CandidateFilter(max_atoms=3))
     given = [MGAG, of("MgZn2", "C14"), of("MgZn2", "C36"), of("MgTc"), candidate(MGAG.structure, 1.0)]
     given += [candidate(MGAG.structure, 2.0)]
-    passed = screening.passing(iter(given))
-    assert next(passed) is MGAG  # one by one
-    assert list(passed) == []
+    assert [screening.accepts(one) for one in given] == [True, False, False, False, False, False]
     assert screening.summary() == [
         "2 refused: more than 3 atoms in the primitive cell",
         "2 refused: not a metal",
@@ -96,7 +94,6 @@ def test_refusals_are_counted_by_kind():
         ({"partners": ["Mg"]}, "Mg is in every compound"),
         ({"partners": ["Zn", "Ag"], "exclude": ["Zn"]}, "Zn cannot be both"),
         ({"max_elements": 1}, "max_elements"),
-        ({"min_elements": 0}, "no range"),
         ({"max_atoms": 0}, "max_atoms"),
     ],
 )

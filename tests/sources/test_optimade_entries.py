@@ -18,12 +18,18 @@ C14 = Structure.from_spacegroup(
     ["Mg", "Zn", "Zn"],
     [[1 / 3, 2 / 3, 0.062], [0, 0, 0], [0.8305, 0.661, 0.25]],
 )
+
+
+def symbols(structure: Structure) -> list[str]:
+    return [site.specie.symbol for site in structure]
+
+
 PURE = {"chemical_symbols": ["Mg"], "concentration": [1.0]}
 
 
 @pytest.mark.parametrize("structure", [MGAG, C14, MGAG * (2, 1, 3), C14.get_primitive_structure()])
 def test_a_structure_comes_back(structure: Structure) -> None:
-    read = read_entry(entry(structure, "x")).structure()
+    read = read_entry(entry(structure, "x"))
     assert read.species == structure.species
     assert np.allclose(read.lattice.matrix, structure.lattice.matrix, atol=1e-12)
     assert np.allclose(read.cart_coords, structure.cart_coords, atol=1e-8)
@@ -33,19 +39,19 @@ def test_an_entry_of_the_oqmd() -> None:
     # no species, date or dimensions, elements as one text, a whole number as id
     attributes = entry(MGAG, "x", species=[], last_modified="", elements="Ag,Mg", dimension_types=None)
     attributes["id"] = 5012
-    assert read_entry(attributes).symbols == ["Mg", "Ag"]
+    assert symbols(read_entry(attributes)) == ["Mg", "Ag"]
 
 
 def test_names_of_species_need_not_be_elements() -> None:
     species = [{"name": "Mg1", **PURE}, {"name": "Ag_b", "chemical_symbols": ["Ag"], "concentration": [1]}]
     read = read_entry(entry(MGAG, "x", species=species, species_at_sites=["Mg1", "Ag_b"]))
-    assert read.symbols == ["Mg", "Ag"]
+    assert symbols(read) == ["Mg", "Ag"]
 
 
 def test_heavy_hydrogen_is_hydrogen() -> None:
     told = {"name": "D", "chemical_symbols": ["D"], "concentration": [1.0]}
     read = read_entry(entry(MGAG, "x", species=[told], species_at_sites=["Mg", "D"]))
-    assert read.symbols == ["Mg", "H"]
+    assert symbols(read) == ["Mg", "H"]
 
 
 def kind(symbols: Any, concentration: Any, **more: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from tests.sources.faulty_server import (
     status,
 )
 from tests.sources.optimade_server import entry
+from workflows.structures.sources.filters import CandidateFilter
 from workflows.structures.sources.optimade import OptimadeSource
 from workflows.structures.sources.protocol import Candidate, Source
 
@@ -31,9 +32,11 @@ Ask = Callable[..., tuple[list[str], list[str]]]
 
 @pytest.fixture
 def ask(tmp_path: Path) -> Ask:
-    def source(*urls: str, **told: Any) -> tuple[list[str], list[str]]:
-        told = {"cache": tmp_path / "sources.sqlite", "backoff": 0.01, "attempts": 3, "timeout": 20.0, **told}
-        asked = OptimadeSource(urls, **told)
+    def source(
+        *urls: str, wanted: CandidateFilter | None = None, **options: Any
+    ) -> tuple[list[str], list[str]]:
+        usual = {"cache": tmp_path / "sources.sqlite", "backoff": 0.01, "attempts": 3, "timeout": 20.0}
+        asked = OptimadeSource(urls, wanted, **{**usual, **options})
         assert isinstance(asked, Source)
         found: list[Candidate] = list(asked.candidates())
         return [c.provenance.identifiers[0] for c in found], asked.problems
@@ -78,7 +81,7 @@ def test_a_server_that_asks_for_an_hour_is_given_up(ask: Ask) -> None:
         assert found == ALL[:2]
         assert problems == [
             "x: answered 503 Service Unavailable, asks to wait 3600 s: stopped after page 1 (2 of 6 "
-            "structures); run again to go on from there"
+            "structures); run again to resume there"
         ]
 
 
@@ -88,7 +91,7 @@ def test_a_provider_that_dies_in_mid_page_costs_only_the_rest_and_goes_on_from_t
         found, problems = ask(server.url, other.url)
         assert found == [*ALL[:4], *(f"y:y-{i:03d}" for i in range(4))]
         assert problems == [
-            "x: answer broke off, 3 times: stopped after page 2 (4 of 6 structures); run again to go on from "
+            "x: answer broke off, 3 times: stopped after page 2 (4 of 6 structures); run again to resume "
             "there"
         ]
         server.asked.clear()
@@ -112,10 +115,10 @@ def test_a_page_that_fails_in_two_calls_is_given_up_and_the_question_begun_anew(
     with FaultyServer(pages_of(6)) as server:
         server.faults[2] = [status(500)] * 6
         why = "x: answered 500 Internal Server Error, 3 times: stopped after page 1 (2 of 6 structures); run "
-        assert ask(server.url) == (ALL[:2], [why + "again to go on from there"])
+        assert ask(server.url) == (ALL[:2], [why + "again to resume there"])
         assert ask(server.url) == (
             ALL[:2],
-            [why + "again to begin anew, for that page was given up"],
+            [why + "again to start from scratch, for that page was given up"],
         )
         server.asked.clear()
         assert ask(server.url) == (ALL, [])
@@ -132,7 +135,7 @@ def test_a_database_that_stays_down_does_not_cost_the_pages_that_came(ask: Ask) 
             ALL[:2],
             [
                 "x: answered 503 Service Unavailable, 3 times: stopped after page 1 (2 of 6 structures); "
-                "run again to begin anew, for that page was given up"
+                "run again to start from scratch, for that page was given up"
             ],
         )
         assert ask(server.url) == (ALL, [])
@@ -146,8 +149,8 @@ def test_a_slow_provider_is_not_waited_for(ask: Ask, fault: Callable[[], Any]) -
         found, problems = ask(server.url, timeout=1.0, attempts=2)
         assert found == ALL[:2]
         assert problems == [
-            "x: no answer within 1 s, 2 times: stopped after page 1 (2 of 6 structures); run again to go on "
-            "from there"
+            "x: no answer within 1 s, 2 times: stopped after page 1 (2 of 6 structures); run again to resume "
+            "there"
         ]
         assert time.monotonic() - begun < 9.0
 
@@ -240,7 +243,10 @@ def test_a_server_without_a_filter_is_asked_for_less_and_the_rest_is_left_out_he
     entries = [resource(entry(cubic(3.3, partner), f"x-{partner}")) for partner in ("Ag", "Cd", "Zn", "Tc")]
     with FaultyServer([entries]) as server:
         server.check = lambda query: status(code) if "HAS ANY" in query["filter"] else None
-        assert ask(server.url, partners=["Ag", "Zn"], max_atoms=8) == (["x:x-Ag", "x:x-Zn"], [])
+        assert ask(server.url, wanted=CandidateFilter(partners=["Ag", "Zn"], max_atoms=8)) == (
+            ["x:x-Ag", "x:x-Zn"],
+            [],
+        )
 
 
 def test_a_server_that_ignores_the_filter_is_left(ask: Ask) -> None:
@@ -249,7 +255,7 @@ def test_a_server_that_ignores_the_filter_is_left(ask: Ask) -> None:
     with FaultyServer(others) as server:
         found, (problem,) = ask(server.url)
         assert found == []
-        assert problem.startswith("x: sends structures that were not asked for: nothing came from it")
+        assert problem.startswith("x: sends structures that were not requested: nothing came from it")
 
 
 def test_a_wrong_address_is_one_line(ask: Ask) -> None:
@@ -296,7 +302,7 @@ def test_an_older_answer_stands_in_for_a_provider_that_is_down(ask: Ask) -> None
 def test_fewer_structures_than_promised_are_told_every_time(ask: Ask) -> None:
     with FaultyServer(pages_of(6)) as server:
         server.meta = {"data_returned": 8}
-        expected = (ALL, ["x: 6 of 8 structures came, but no further page; --refresh asks anew"])
+        expected = (ALL, ["x: 6 of 8 structures came, but no further page; --refresh fetches it again"])
         assert ask(server.url) == expected
         server.asked.clear()
         assert ask(server.url) == expected
@@ -309,7 +315,7 @@ def test_an_end_where_more_was_promised_is_told(ask: Ask) -> None:
         found, problems = ask(server.url)
         assert found == ALL
         assert problems == [
-            "x: 6 structures came and more were promised, but no further page; --refresh asks anew"
+            "x: 6 structures came and more were promised, but no further page; --refresh fetches it again"
         ]
 
 

@@ -9,9 +9,17 @@ import pytest
 from optimade.filterparser import LarkParser
 
 from stores.errors import InputError
+from workflows.structures.sources.filters import CandidateFilter
 from workflows.structures.sources.optimade import OptimadeSource
-from workflows.structures.sources.optimade_providers import PROVIDERS, base_url, provider_at, provider_named
-from workflows.structures.sources.optimade_query import Query
+from workflows.structures.sources.optimade_providers import (
+    PROVIDERS,
+    base_url,
+    essential_filter,
+    full_filter,
+    meets_full,
+    provider_at,
+    provider_named,
+)
 from workflows.structures.sources.protocol import DatabaseValues
 
 MP, OQMD, ALEXANDRIA = (provider_named(name) for name in ("mp", "oqmd", "alexandria"))
@@ -73,48 +81,28 @@ def test_what_is_no_number_is_no_value(value: Any) -> None:
     assert MP.values({"_mp_stability": value}) == ()
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        Query(),
-        Query(partners=("Zn", "Ag"), max_atoms=30, max_energy_above_hull=0.05),
-        Query(elements=("Mg", "Al"), max_elements=4),
-    ],
-)
-def test_filters_are_optimades(query: Query) -> None:
-    for provider in PROVIDERS:
-        assert LarkParser().parse(query.text(provider))
-
-
 def test_filter_text() -> None:
-    query = Query(partners=("Zn", "Ag"), exclude=("Ag",), max_atoms=30, max_energy_above_hull=0.05)
-    shared = 'elements HAS ALL "Mg" AND nelements=2 AND elements HAS ANY "Zn" AND nsites<=120'
-    assert query.text(OQMD) == f"{shared} AND _oqmd_stability<=0.05"
-    assert query.text(MP) == shared  # its stability cannot be asked for
+    wanted = CandidateFilter(partners=("Zn", "Ag"), max_atoms=30)
+    assert essential_filter(wanted) == 'elements HAS ALL "Mg" AND nelements=2'
+    assert full_filter(wanted) == f'{essential_filter(wanted)} AND elements HAS ANY "Ag","Zn" AND nsites<=120'
+    for one in (wanted, CandidateFilter(), CandidateFilter(max_elements=4)):
+        assert LarkParser().parse(full_filter(one))
 
 
 def test_conditions_are_checked_here_too() -> None:
-    query = Query(partners=("Zn", "Ag"), max_elements=3, max_atoms=10)
-    assert query.allows({"Mg", "Zn"}, 40)
-    assert query.allows({"Mg", "Zn", "Ag"}, 2)
-    assert not query.allows({"Mg", "Zn"}, 41)
-    assert not query.allows({"Mg", "Zn", "Cu"}, 2)
-    assert not query.allows({"Zn", "Ag"}, 2)
-    assert not query.allows({"Mg"}, 2)
-    assert not Query(exclude=("Zn",)).allows({"Mg", "Zn"}, 2)
+    wanted = CandidateFilter(partners=("Zn", "Ag"), max_elements=3, max_atoms=10)
+    assert meets_full(wanted, {"Mg", "Zn"}, 40)
+    assert meets_full(wanted, {"Mg", "Zn", "Ag"}, 2)
+    assert not meets_full(wanted, {"Mg", "Zn"}, 41)
+    assert not meets_full(wanted, {"Mg", "Zn", "Cu"}, 2)
+    assert not meets_full(wanted, {"Zn", "Ag"}, 2)
+    assert not meets_full(wanted, {"Mg"}, 2)
+    assert not meets_full(CandidateFilter(exclude=("Zn",)), {"Mg", "Zn"}, 2)
 
 
 @pytest.mark.parametrize(
     ("told", "line"),
     [
-        ({"elements": ["Xx"]}, "elements names 'Xx', which is no element"),
-        ({"partners": ["Zn", "zn"]}, "partners names 'zn', which is no element"),
-        ({"exclude": "Zn"}, r"exclude is a list of elements, not one text: use \['Zn'\]"),
-        ({"elements": []}, "no element is asked for"),
-        ({"max_elements": 1}, "max_elements is 1: a compound asked for here has 2"),
-        ({"max_atoms": 0}, "max_atoms is 0: at least one atom is needed"),
-        ({"partners": ["Zn"], "exclude": ["Zn"]}, "no partner element is left"),
-        ({"exclude": ["Mg"]}, "Mg is both asked for and excluded"),
         ({"timeout": 0}, "timeout must be positive"),
         ({"providers": []}, "no OPTIMADE provider is named"),
         ({"providers": "mp"}, r"providers is a list of names, not one text: use \['mp'\]"),

@@ -12,7 +12,6 @@ import pytest
 from atomate2.vasp.jobs.base import BaseVaspMaker
 from atomate2.vasp.jobs.core import RelaxMaker, StaticMaker
 from atomate2.vasp.sets.core import RelaxSetGenerator, StaticSetGenerator
-from custodian.vasp.validators import VaspFilesValidator, VasprunXMLValidator
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 from pymatgen.core import SETTINGS, Lattice, Structure
@@ -20,7 +19,7 @@ from pymatgen.core import SETTINGS, Lattice, Structure
 from tests.stand_in_vasp.model import expected_energy
 from tests.stand_in_vasp.potcars import write_potcars
 from tests.stand_in_vasp.potential import FERMI_ENERGY, expected_work_function
-from tests.stand_in_vasp.running import COMMAND, run, write_inputs
+from tests.stand_in_vasp.running import COMMAND
 
 # Monitors look only every 10 s: one that looks while a run starts still finds the OSZICAR of the run before.
 RUN = {"vasp_cmd": COMMAND, "custodian_kwargs": {"polling_time_step": 0.2, "monitor_freq": 50}}
@@ -84,21 +83,3 @@ def test_magnetic_moments_reach_the_document(tmp_path: Path) -> None:
     alloy = Structure(Lattice.cubic(2.9), ["Fe", "Co"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     document = go(StaticMaker(run_vasp_kwargs=RUN), alloy, tmp_path)
     assert document.structure.site_properties["magmom"] == [2.2, 1.6]
-
-
-@pytest.mark.parametrize("fault", ["zbrent:1", "edddav?ALGO=All", "brmix:1", "nelm:1", "nsw?IBRION=1"])
-def test_custodian_corrects(
-    tmp_path: Path, crystal: Structure, monkeypatch: pytest.MonkeyPatch, fault: str
-) -> None:
-    monkeypatch.setenv("STAND_IN_VASP_FAULT", fault)
-    document = go(relax_maker(), crystal, tmp_path)
-    assert document.state == "successful"
-    assert document.output.energy == pytest.approx(expected_energy(document.structure), abs=1e-6)
-    assert list(tmp_path.glob("job_*/error.1.tar.gz"))
-
-
-@pytest.mark.parametrize("fault", ["", "truncated_xml", "cutoff"])
-def test_validators_of_custodian(tmp_path: Path, crystal: Structure, fault: str) -> None:
-    run(write_inputs(tmp_path, crystal), fault=fault)
-    assert VasprunXMLValidator().check(str(tmp_path)) is bool(fault)
-    assert not VaspFilesValidator().check(str(tmp_path))

@@ -96,12 +96,6 @@ def test_ionic_steps_do_not_converge(relaxation: Path) -> None:
     assert len(found.ionic_steps) == 60
 
 
-def test_even_a_relaxed_crystal_does_not_converge(tmp_path: Path) -> None:
-    silver = Structure(Lattice.cubic(2.9), ["Ag"], [[0, 0, 0]])
-    run(write_inputs(tmp_path, silver, NSW=8, IBRION=2, EDIFFG=-0.02), fault="nsw")
-    assert not Vasprun(tmp_path / "vasprun.xml", parse_potcar_file=False).converged_ionic
-
-
 @pytest.mark.parametrize(
     ("name", "status"),
     [("cutoff", 1), ("disk", 38), ("sigkill", -signal.SIGKILL), ("walltime", -signal.SIGTERM)],
@@ -115,7 +109,7 @@ def test_run_ends_in_the_middle(relaxation: Path, name: str, status: int) -> Non
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["cutoff", "disk", "sigkill", "walltime"])
+@pytest.mark.parametrize("name", ["cutoff", "walltime"])
 def test_a_static_run_ends_in_the_middle(relaxation: Path, name: str) -> None:
     write_inputs(relaxation, Poscar.from_file(relaxation / "POSCAR").structure)
     run(relaxation, fault=name)
@@ -213,35 +207,16 @@ def test_the_remedy_heals(relaxation: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "fails"),
-    [
-        ("relax", True),
-        ("bulk_relax", True),
-        ("bulk+Ag", True),
-        ("slab", False),
-        ("static", False),
-        ("Zn", False),
-    ],
+    [("bulk_relax", True), ("bulk+Ag", True), ("slab", False)],
 )
 def test_only_the_runs_meant_fail(relaxation: Path, words: str, fails: bool) -> None:
     run(relaxation, fault=f"truncated_xml@{words}")
     assert complete(relaxation) is not fails
 
 
-@pytest.mark.parametrize("name", ["zbrent", "cutoff", "walltime:1"])
-def test_short_relaxations_are_struck_at_their_end(relaxation: Path, name: str) -> None:
-    run(relaxation, fault=name, steps="99")
+def test_short_relaxations_are_struck_at_their_end(relaxation: Path) -> None:
+    run(relaxation, fault="cutoff", steps="99")
     assert not complete(relaxation)
-
-
-def test_endless_walltime_lets_a_relaxation_end(relaxation: Path) -> None:
-    runs = 0
-    while runs == 0 or not complete(relaxation):
-        if runs:
-            (relaxation / "POSCAR").write_bytes((relaxation / "CONTCAR").read_bytes())
-        run(relaxation, fault="walltime", steps="4")
-        runs += 1
-        assert runs < 10
-    assert runs > 1
 
 
 def test_drift_and_entropy_are_large_but_harm_nothing(relaxation: Path) -> None:

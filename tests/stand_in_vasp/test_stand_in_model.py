@@ -84,7 +84,6 @@ def test_energy_does_not_depend_on_the_choice_of_cell(crooked: Structure) -> Non
         ("P6_3/mmc", Lattice.hexagonal(3.3, 5.3), ["Mg"], [[1 / 3, 2 / 3, 0.25]], 3.209),
         ("Fm-3m", Lattice.cubic(4.3), ["Ag"], [[0, 0, 0]], 4.086),
         ("Pm-3m", Lattice.cubic(3.2), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]], 3.313),
-        ("Fm-3m", Lattice.cubic(4.2), ["Al"], [[0, 0, 0]], 4.050),
     ],
 )
 def test_cells_relax_to_the_measured_lattice_constants(
@@ -105,14 +104,13 @@ def test_cells_relax_to_the_measured_lattice_constants(
     assert np.abs(result.final_structure.lattice.angles) == pytest.approx(crystal.lattice.angles, abs=1e-4)
 
 
-@pytest.mark.parametrize("ibrion", [1, 2])
-def test_only_free_atoms_of_a_slab_relax(tmp_path: Path, ibrion: int) -> None:
+def test_only_free_atoms_of_a_slab_relax(tmp_path: Path) -> None:
     slab = slab_of("MAMAM")
     order = sorted(range(5), key=lambda i: slab[i].specie.symbol)
     slab = Structure.from_sites([slab[i] for i in order])
     z = slab.cart_coords[:, 2]
     free = (z < z.min() + 0.1) | (z > z.max() - 0.1)
-    write_inputs(tmp_path, slab, free=list(free), NSW=60, IBRION=ibrion, EDIFFG=-0.01)
+    write_inputs(tmp_path, slab, free=list(free), NSW=60, IBRION=1, EDIFFG=-0.01)
     run(tmp_path)
     result = Vasprun(tmp_path / "vasprun.xml", parse_potcar_file=False)
     moved = np.array([a.distance(b) for a, b in zip(result.final_structure, slab, strict=True)])

@@ -20,10 +20,11 @@ from stores.backends.checksums import (
 )
 from stores.backends.sqlite import DocumentTable
 from stores.backends.values import dumps, loads
-from stores.connections import open_collection, open_store
+from stores.connections import open_store
 from stores.errors import DamagedDocumentError, InputError, StoreError
 from stores.records import CalculationRecord
 from tests.stores.conftest import make_calculation, make_surface, old_store
+from tests.stores.opening import open_collection
 
 DOCUMENTS: list[dict[str, Any]] = [
     {},

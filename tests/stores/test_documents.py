@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import pytest
 from stores.backends.sqlite import DocumentTable
 from stores.backends.sqlite_file import APPLICATION_ID, Database
 from stores.errors import InputError, MgsurfError, StoreError
+from tests.stores.kills import in_children
 
 ROOT = Path(__file__).parents[2]
 
@@ -235,10 +237,11 @@ def test_documents_in_the_rows_of_removed_ones_are_not_returned(table: DocumentT
 
 
 def test_writing_while_a_query_is_read(table: DocumentTable) -> None:
-    table.upsert(documents(500))
+    table.database.durable = False
+    table.upsert(documents(250))  # more than are read at once
     for doc in table.query({}, sort={"tail": 1}):
         table.upsert({**doc, "seen": True})
-    assert table.count({"seen": True}) == 500
+    assert table.count({"seen": True}) == 250
 
 
 @pytest.mark.parametrize("name", ["sqlite_x", "mgsurf_x", "a b", "1a", "x.heavy", ""])
@@ -257,16 +260,10 @@ def _write_many(path: Path, writer: int, count: int) -> None:
 
 
 def test_four_writers_lose_nothing(path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_write_many, args=(path, writer, 100)) for writer in range(4)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0] * 4
+    assert in_children(*(partial(_write_many, path, writer, 50) for writer in range(4))) == [("None", 0)] * 4
     table = DocumentTable(path, "surfaces")
-    assert table.count() == 400
-    assert [table.count({"writer": writer}) for writer in range(4)] == [100] * 4
+    assert table.count() == 200
+    assert [table.count({"writer": writer}) for writer in range(4)] == [50] * 4
 
 
 def test_kill_9_in_mid_write(path: Path) -> None:
@@ -314,7 +311,7 @@ def test_threads(table: DocumentTable) -> None:
     assert table.count() == 100
 
 
-@pytest.mark.parametrize("attempt", range(10))
+@pytest.mark.parametrize("attempt", range(5))
 def test_many_open_a_new_file_at_once(table: DocumentTable, attempt: int) -> None:
     start = threading.Barrier(6)
     failed: list[BaseException] = []

@@ -256,7 +256,7 @@ def test_the_store_that_is_read_is_never_replaced(
 def test_no_other_store_is_replaced(records: list[SurfaceRecord], tmp_path: Path) -> None:
     path = tmp_path / "other.db"
     code = (
-        "import sys; from stores.connections import open_collection\n"
+        "import sys; from tests.stores.opening import open_collection\n"
         "open_collection(sys.argv[1], 'things').upsert({'id': 1})\n"
     )
     root = str(Path(__file__).parents[2])

@@ -1,19 +1,20 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+import resource
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from stores.backends.folder import META, Folder
-from stores.connections import open_collection, open_job_store, open_store, parse_uri
+from stores.connections import open_job_store, open_store, parse_uri
 from stores.errors import InputError, StoreError, StoreLostError
 from stores.records import SurfaceRecord
 from tests.stores.conftest import make_surface
+from tests.stores.kills import in_a_child
+from tests.stores.opening import open_collection
 
 
 @pytest.fixture
@@ -108,18 +109,13 @@ def test_a_folder_that_cannot_be_written(root: Path) -> None:
 def test_a_full_disk_leaves_the_old_record(root: Path) -> None:
     with open_store(f"folder://{root}") as store:
         store.add(make_surface(1))
-    script = (
-        "import resource, signal\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
-        "from stores.connections import open_store\n"
-        "from tests.stores.conftest import make_surface\n"
-        f"open_store('folder://{root}').add(make_surface(1, work_function=9.0))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": "."}
-    )
-    assert "StoreError: The store folder" in done.stderr
+
+    def work() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+        open_store(f"folder://{root}").add(make_surface(1, work_function=9.0))
+
+    assert in_a_child(work)[0].startswith("StoreError: The store folder")
     with open_store(f"folder://{root}") as store:
         record = store.get(SurfaceRecord, "surface-1")
         assert record is not None and record.work_function == make_surface(1).work_function

@@ -16,8 +16,7 @@ from maggma.core import StoreError as MaggmaStoreError
 from maggma.stores import MemoryStore
 from monty.json import MontyDecoder, MontyEncoder
 
-from stores.backends.job_store import SQLiteStore
-from stores.backends.stored_jobs import check_names
+from stores.backends.job_store import SQLiteStore, check_names
 from stores.connections import open_job_store
 from stores.errors import StoreError
 
@@ -205,8 +204,8 @@ def test_documents_with_mgsurf_own_classes_are_read(number: int) -> None:
         {"@module": "numpy.ctypeslib", "@class": "array"},
         {"@module": "numpy", "@callable": "array"},
         {"@module": "workflows_evil", "@class": "X"},
-        {"@module": "workflows.cli.errors", "@callable": "os.system"},
-        {"@module": "workflows.cli.errors", "@class": "os"},
+        {"@module": "workflows.cli.app", "@callable": "os.system"},
+        {"@module": "workflows.cli.app", "@class": "os"},
         {"@module": "stores.backends.sqlite_file", "@callable": "sqlite3.connect"},
         {"@module": "workflows.no_such_module", "@class": "X"},
         {"@module": "workflows..errors", "@class": "X"},

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from pymatgen.core import Lattice, Structure
 
 from stores.connections import open_store
-from stores.labelled import LabelRecord, add_labels, label_documents, source_fingerprint
+from stores.labelled import LabelRecord, add_labels, source_fingerprint
 from stores.records import content_hash
 
 
@@ -42,7 +42,7 @@ def test_labels_are_kept_in_every_kind_of_store_and_written_once(uri):
         assert add_labels(store, [record("a", surface_energy=0.1)]) == 0
         assert add_labels(store, [record("a", surface_energy=0.2)]) == 1
         assert add_labels(store, []) == 0
-        found = {d["source_id"]: d for d in label_documents(store)}
+        found = {d["source_id"]: d for d in store.query(collection="labels")}
         assert store.count(collection="labels") == 2
         assert store.count() == 0  # no surfaces
     assert found["a"]["targets"] == {"surface_energy": 0.2}
@@ -54,8 +54,10 @@ def test_labels_are_kept_in_every_kind_of_store_and_written_once(uri):
 def test_labels_can_be_asked_for_by_field(uri):
     with open_store(uri) as store:
         add_labels(store, [record("a", x=1.0), record("b", x=2.0)])
-        assert [d["source_id"] for d in label_documents(store, {"targets.x": {"$gt": 1.5}})] == ["b"]
-        assert list(label_documents(store, {"source": "another"})) == []
+        assert [d["source_id"] for d in store.query({"targets.x": {"$gt": 1.5}}, collection="labels")] == [
+            "b"
+        ]
+        assert list(store.query({"source": "another"}, collection="labels")) == []
 
 
 def test_two_sources_have_two_fingerprints():

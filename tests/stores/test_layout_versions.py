@@ -10,9 +10,10 @@ import pytest
 from stores import records
 from stores.backends import sqlite_file as database
 from stores.backends.collection import SCHEMA_VERSION
-from stores.connections import Place, _mongo_database, open_collection, open_store, parse_uri
+from stores.connections import Place, _mongo_database, open_store, parse_uri
 from stores.errors import InputError
 from stores.records import SurfaceRecord
+from tests.stores.opening import open_collection
 
 MakeSurface = Callable[..., SurfaceRecord]
 
@@ -82,9 +83,8 @@ def test_newer_database_is_refused(store_uri: str, surface: MakeSurface, mongo: 
         store.add(surface(1))
     assert mongo["mgsurf_meta"].find_one() == {"_id": "layout", "version": SCHEMA_VERSION}
     mongo["mgsurf_meta"].update_one({"_id": "layout"}, {"$set": {"version": 99}})
-    for opener in (open_store, lambda uri: open_collection(uri, "surfaces")):
-        with pytest.raises(InputError, match=r"newer mgsurf \(schema version 99.*upgrade mgsurf"):
-            opener(store_uri)
+    with pytest.raises(InputError, match=r"newer mgsurf \(schema version 99.*upgrade mgsurf"):
+        open_store(store_uri)
 
 
 def test_opening_writes_nothing(store_uri: str, surface: MakeSurface, mongo: Any) -> None:

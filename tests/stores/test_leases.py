@@ -86,7 +86,7 @@ def test_a_running_process_keeps_its_lease_and_a_killed_one_loses_it_at_once(hol
     with open_store(uri) as store:
         began = time.monotonic()
         with (
-            pytest.raises(HeldError, match=f"^Process {process.pid} on .* is at it already"),
+            pytest.raises(HeldError, match=f"^Process {process.pid} on .* is already running"),
             take_lease(store, "refresh"),
         ):
             pass

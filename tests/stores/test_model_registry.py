@@ -85,20 +85,20 @@ def test_versions_count_up_and_cards_tell_all(store: SurfaceStore) -> None:
 
 def test_states_come_with_reason_and_time(store: SurfaceStore) -> None:
     models = with_models(store)
-    assert models.book().standing(2).state == "candidate"
+    assert models.decision_log().status(2).state == "candidate"
     models.promote(1, "the  first\none")
     models.reject(2, "no better than v1")
     models.promote(3, "better by 5 %")
-    book = models.book()
-    assert [book.standing(n).state for n in (1, 2, 3)] == ["retired", "rejected", "champion"]
-    assert book.standing(1).reason == "v3 took its place"
-    assert book.standing(2).reason == "no better than v1"
-    assert book.standing(3).reason == "better by 5 %"
-    assert all(book.standing(n).since is not None for n in (1, 2, 3))
-    assert next(d.reason for d in book.decisions) == "the first one"
+    log = models.decision_log()
+    assert [log.status(n).state for n in (1, 2, 3)] == ["retired", "rejected", "champion"]
+    assert log.status(1).reason == "v3 took its place"
+    assert log.status(2).reason == "no better than v1"
+    assert log.status(3).reason == "better by 5 %"
+    assert all(log.status(n).since is not None for n in (1, 2, 3))
+    assert next(d.reason for d in log.decisions) == "the first one"
     assert models.promote(3) is None  # it is already
     assert models.reject(2, "again") is None
-    assert models.book().next_number == 4
+    assert models.decision_log().next_number == 4
     with pytest.raises(InputError, match=r"v3 is the champion.*rollback"):
         models.reject(3, "no")
 
@@ -107,16 +107,16 @@ def test_going_back_again_and_again(store: SurfaceStore) -> None:
     models = with_models(store, champions=3)
     decision, notes = models.rollback("wrong for Mg-La")
     assert (decision.champion, decision.version, notes) == (2, 3, [])
-    book = models.book()
-    assert [book.standing(n).state for n in (1, 2, 3)] == ["retired", "champion", "retired"]
-    assert book.standing(3).reason == "wrong for Mg-La"
+    log = models.decision_log()
+    assert [log.status(n).state for n in (1, 2, 3)] == ["retired", "champion", "retired"]
+    assert log.status(3).reason == "wrong for Mg-La"
     models.rollback()
     assert models.champion_version() == 1
     with pytest.raises(InputError, match="no champion before v1 to go back to; it stays"):
         models.rollback()
     models.promote(3)
     models.promote(1)  # stands once among those to go back to
-    assert models.book().champions == [3, 1]
+    assert models.decision_log().champions == [3, 1]
     assert models.rollback()[0].champion == 3
 
 
@@ -137,7 +137,7 @@ def test_without_models_or_champion_one_line(store: SurfaceStore) -> None:
         with pytest.raises(InputError, match=words) as caught:
             call()
         assert "\n" not in str(caught.value)
-    assert models.book().decisions == ()
+    assert models.decision_log().decisions == ()
 
 
 def test_order_is_by_number_not_by_time(store: SurfaceStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +155,7 @@ def test_order_is_by_number_not_by_time(store: SurfaceStore, monkeypatch: pytest
     times = [card.created_at for card in models.cards()]
     assert times == sorted(times, reverse=True)
     assert models.champion_version() == 3
-    assert models.book().champions == [1, 2, 3]
+    assert models.decision_log().champions == [1, 2, 3]
     assert models.rollback()[0].champion == 2
 
 
@@ -177,7 +177,7 @@ def test_of_two_that_decide_at_once_one_is_told(store_uri: str) -> None:
         told: list[str] = []
 
         class Waiting(ModelRegistry):
-            def weights(self, card: Any) -> dict[str, bytes]:  # between reading the book and deciding
+            def weights(self, card: Any) -> dict[str, bytes]:  # between reading the log and deciding
                 found = super().weights(card)
                 barrier.wait(30)
                 return found
@@ -196,7 +196,7 @@ def test_of_two_that_decide_at_once_one_is_told(store_uri: str) -> None:
             thread.join()
         assert len(told) == 6 and told.count("won") == 1
         assert all("Another process decided" in text for text in told if text != "won")
-        (decision,) = models.book().decisions
+        (decision,) = models.decision_log().decisions
         assert decision.reason == f"by {models.champion_version()}"
 
 
@@ -240,7 +240,7 @@ def test_killed_at_any_step(store_uri: str, monkeypatch: pytest.MonkeyPatch) -> 
             assert champion is not None
             seen.append(champion.label)
             assert set(models.weights(champion)) == {"manifest.json", "member-0.pt"}
-            states = [models.book().standing(card.version).state for card in models.cards()]
+            states = [models.decision_log().status(card.version).state for card in models.cards()]
             assert states.count("champion") == 1
             if champion.version != 2:
                 break
@@ -329,7 +329,7 @@ def test_newer_layouts_are_refused_and_left_alone(store: SurfaceStore) -> None:
     (decision,) = store.query({}, collection="model_decisions")
     newer = decision | {"schema_version": SCHEMA_VERSION + 1, "number": 2, "champion": 2, "stage": "new"}
     store.collection("model_decisions").insert(newer)
-    for call in (models.champion, models.book, models.rollback, lambda: models.promote(1)):
+    for call in (models.champion, models.decision_log, models.rollback, lambda: models.promote(1)):
         with pytest.raises(InputError, match=r"decision 2 on models in .* newer mgsurf"):
             call()
     assert store.count({}, "model_decisions") == 2

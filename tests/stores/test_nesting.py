@@ -6,7 +6,7 @@ import time
 import pytest
 from ruamel.yaml import YAML
 
-from stores.nesting import DEEPEST, TooDeepError, load_json, load_yaml
+from stores.input_files import DEEPEST, TooDeepError, load_json, load_yaml
 
 ALIASES = "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10) if i else ', '.join('x' * 10)}]\n" for i in range(9)

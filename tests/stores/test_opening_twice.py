@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 OTHER = """
 import sys
-from stores.connections import open_collection
+from tests.stores.opening import open_collection
 table = open_collection(f"sqlite:///{sys.argv[1]}", "things", "id")
 table.upsert([{"id": "theirs"}])
 table.close()

@@ -83,7 +83,7 @@ def test_gpaw_without_a_home() -> None:
 
 @pytest.mark.usefixtures("homeless")
 def test_packages_that_look_for_a_home_end_in_one_line() -> None:
-    from workflows.cli.errors import ending
+    from workflows.cli.app import ending
 
     with pytest.raises(RuntimeError) as raised:
         Path.home()

@@ -7,7 +7,7 @@ from itertools import permutations
 
 import pytest
 
-from stores.backends import folder, mongo
+from stores.backends import collection, folder
 from stores.connections import open_store
 from stores.records import CalculationOutput, CalculationStatus, SurfaceRecord, Verdict, Verdicts
 from tests.stores.conftest import START, make_calculation, make_surface
@@ -71,9 +71,9 @@ def test_a_result_that_arrives_between_looking_and_writing_stays(store_uri, monk
             if waiting:
                 assert other.add_unless_better(waiting.pop())
 
-        write, rank_of = folder._write, mongo.rank_of
+        write, rank_of = folder._write, collection.rank_of
         monkeypatch.setattr(folder, "_write", lambda *args: (intervene(), write(*args))[1])
-        monkeypatch.setattr(mongo, "rank_of", lambda document: (intervene(), rank_of(document))[1])
+        monkeypatch.setattr(collection, "rank_of", lambda document: (intervene(), rank_of(document))[1])
         if store_uri.startswith("sqlite"):
             intervene()  # its transactions exclude each other
         store.add_unless_better(calculation(late, 3))

@@ -20,10 +20,11 @@ from stores.backends.backup import backup, restore
 from stores.backends.guard import Guard, log_tokens
 from stores.backends.sqlite import DocumentTable
 from stores.backends.sqlite_file import Database
-from stores.connections import open_collection, open_store
+from stores.connections import open_store
 from stores.errors import InputError, StoreError, StoreLostError
 from tests.stores.conftest import old_store
 from tests.stores.kills import in_a_child
+from tests.stores.opening import open_collection
 
 
 @pytest.fixture
@@ -107,11 +108,12 @@ def test_checkpoint_killed_halfway_is_completed(path: Path) -> None:
         assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize(
+    ("tool", "checkpoint"), [*((tool, "") for tool in TOOLS), (cp, "whole"), (rsync, "whole")]
+)
 @pytest.mark.parametrize(
     "backed_up", ["before the log", "long before", "newer", "another store", "version 1"]
 )
-@pytest.mark.parametrize("checkpoint", ["", "whole"])
 def test_restored_file_wins(
     path: Path,
     tool: Callable[[Path, Path], object],

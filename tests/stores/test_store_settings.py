@@ -6,8 +6,7 @@ import pytest
 
 from stores.connections import default_store_uri
 from stores.errors import InputError
-from stores.settings import Settings, load_settings
-from stores.settings_file import KNOWN, read_settings_file, resolve_work_dir
+from stores.settings_file import read_settings_file, resolve_ranks, resolve_work_dir
 
 
 @pytest.fixture(autouse=True)
@@ -24,15 +23,23 @@ def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_defaults() -> None:
-    assert load_settings().work_dir == ""
-    assert load_settings().ranks is None
+    assert resolve_work_dir() == Path("mgsurf_runs").absolute()
+    assert resolve_ranks() is None
 
 
 def test_environment_before_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config.write_text("store: a.sqlite\nranks: 4\n")
     monkeypatch.setenv("MGSURF_RANKS", "2")
-    settings = load_settings()
-    assert (settings.store, settings.ranks) == ("a.sqlite", 2)
+    assert (default_store_uri(), resolve_ranks()) == ("a.sqlite", 2)
+    monkeypatch.delenv("MGSURF_RANKS")
+    assert resolve_ranks() == 4
+
+
+@pytest.mark.parametrize("ranks", ["0", "-1", "2.5", "many"])
+def test_wrong_ranks_in_the_environment(ranks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MGSURF_RANKS", ranks)
+    with pytest.raises(InputError, match=f"ranks: must be an integer of at least 1, not '{ranks}'"):
+        resolve_ranks()
 
 
 @pytest.mark.parametrize(
@@ -54,7 +61,7 @@ def test_environment_before_file(config: Path, monkeypatch: pytest.MonkeyPatch) 
 )
 def test_wrong_file(config: Path, text: str, words: str) -> None:
     config.write_text(text)
-    for read in (load_settings, read_settings_file, default_store_uri, resolve_work_dir):
+    for read in (resolve_ranks, read_settings_file, default_store_uri, resolve_work_dir):
         with pytest.raises(InputError, match=words) as caught:
             read()
         assert str(config) in str(caught.value) and "\n" not in str(caught.value)
@@ -63,17 +70,9 @@ def test_wrong_file(config: Path, text: str, words: str) -> None:
 def test_missing_named_file(config: Path) -> None:
     config.unlink()
     with pytest.raises(InputError, match="MGSURF_CONFIG"):
-        load_settings()
-
-
-def test_settings_and_their_file_know_the_same() -> None:
-    assert set(KNOWN) == set(Settings.model_fields)
+        read_settings_file()
 
 
 def test_ranks_may_be_left_open(config: Path) -> None:
     config.write_text("ranks:\n")
-    assert load_settings().ranks is None
-
-
-def test_every_setting_is_described() -> None:
-    assert all(field.description for field in Settings.model_fields.values())
+    assert resolve_ranks() is None

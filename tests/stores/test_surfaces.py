@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
-from stores.connections import open_collection, open_store
+from stores.connections import open_store
 from stores.errors import InputError
 from stores.records import (
     BulkRecord,
@@ -20,6 +20,9 @@ from stores.records import (
     Verdicts,
 )
 from stores.surfaces import SurfaceStore
+from tests.stores.conftest import make_surface
+from tests.stores.kills import in_children
+from tests.stores.opening import open_collection
 
 MakeSurface = Callable[..., SurfaceRecord]
 
@@ -149,15 +152,7 @@ def test_other_collections(store_uri: str) -> None:
     second.close()
 
 
-def test_keys_of_every_kind(store_uri: str) -> None:
-    by_list = open_collection(store_uri, "planes", "hkl")
-    planes = [[1, 1, 0], [1, 0, 0], [0, 1, 1]]
-    assert by_list.upsert([{"hkl": hkl, "n": n} for n, hkl in enumerate(planes)]) == 3
-    assert by_list.upsert([{"hkl": [1, 0, 0], "n": 7}, {"hkl": (1, 0, 0), "n": 8}]) == 1
-    assert by_list.upsert({"hkl": [1, 0, 0], "n": 8}, keep=["hkl"]) == 0
-    assert sorted((doc["hkl"], doc["n"]) for doc in by_list.query()) == [
-        ([0, 1, 1], 2), ([1, 0, 0], 8), ([1, 1, 0], 0)
-    ]  # fmt: skip
+def test_a_key_inside_an_object(store_uri: str) -> None:
     dotted = open_collection(store_uri, "places", "where.file")
     assert dotted.upsert([{"where": {"file": "a"}, "n": 1}, {"where": {"file": "b"}, "n": 2}]) == 2
     assert dotted.upsert({"where": {"file": "a"}, "n": 3}) == 1
@@ -165,13 +160,10 @@ def test_keys_of_every_kind(store_uri: str) -> None:
     for document in ({"where": {}}, {"where": 1}, {}):
         with pytest.raises(InputError, match=r"lacks its key field 'where.file'"):
             dotted.upsert(document)
-    by_list.close()
     dotted.close()
 
 
 def _add(uri: str, first: int) -> None:
-    from tests.stores.conftest import make_surface
-
     with open_store(uri) as store:
         for number in range(first, first + 10):
             store.add(make_surface(number % 12))
@@ -180,13 +172,7 @@ def _add(uri: str, first: int) -> None:
 def test_several_processes(store_uri: str) -> None:
     if store_uri.startswith("memory"):
         pytest.skip("in memory is in one process")
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_add, args=(store_uri, 5 * n)) for n in range(3)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert in_children(*(partial(_add, store_uri, 5 * n) for n in range(3))) == [("None", 0)] * 3
     with open_store(store_uri) as store:
         assert sorted(doc["termination"] for doc in store.query()) == list(range(12))
 

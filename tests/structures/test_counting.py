@@ -7,10 +7,9 @@ import pytest
 
 from benchmarks.compounds import compounds
 from stores.errors import InputError
-from workflows.structures.counting import count_slabs
 from workflows.structures.crystal import crystal_of
 from workflows.structures.prototypes import structure_for
-from workflows.structures.slabs import enumerate_slabs
+from workflows.structures.slabs import SlabSettings, count_slabs, enumerate_slabs
 
 CRYSTALS = {name: crystal_of(structure) for name, structure in compounds().items()}
 
@@ -44,7 +43,8 @@ def sizes(facets):
 )
 def test_counting_agrees_with_cutting(name, limits):
     crystal = CRYSTALS[name]
-    cut, counted = enumerate_slabs(crystal, **limits), count_slabs(crystal, **limits)
+    settings = SlabSettings(**limits)
+    cut, counted = enumerate_slabs(crystal, settings), count_slabs(crystal, settings)
     assert sizes(counted) == sizes(cut)
     assert [f.miller_index for f in counted] == [f.miller_index for f in cut]
     assert [f.is_polar for f in counted] == [f.is_polar for f in cut]
@@ -54,7 +54,9 @@ def test_counting_agrees_with_cutting(name, limits):
 
 def test_the_cell_is_that_of_the_slab():
     crystal = CRYSTALS["MgCl2 C19"]
-    for cut, counted in zip(enumerate_slabs(crystal, vacuum=17.0), count_slabs(crystal), strict=True):
+    for cut, counted in zip(
+        enumerate_slabs(crystal, SlabSettings(vacuum=17.0)), count_slabs(crystal), strict=True
+    ):
         for size in counted.slabs:
             same = [s for s in cut.slabs if abs(s.thickness - size.thickness) < 1e-6]
             lattice = size.lattice(17.0)
@@ -71,4 +73,4 @@ def test_wrong_limits_are_refused_in_one_line():
     with pytest.raises(
         InputError, match=r"min_thickness is -1\.0 A; give a length above 0 and up to 1000; max_atoms is 0"
     ):
-        count_slabs(structure_for("MgAg", "B2"), min_thickness=-1.0, max_atoms=0)
+        count_slabs(structure_for("MgAg", "B2"), SlabSettings(min_thickness=-1.0, max_atoms=0))

@@ -9,8 +9,9 @@ import spglib
 from pymatgen.core import Lattice, Structure
 
 from stores.errors import InputError
-from workflows.structures.crystal import Crystal, axis_rotations, crystal_of
+from workflows.structures.crystal import Crystal, crystal_of
 from workflows.structures.facets import canonical_facet, distinct_facets, equivalent_planes
+from workflows.structures.space_group import axis_rotations
 
 MG3SB2 = Structure.from_spacegroup(
     "P-3m1",

@@ -9,10 +9,16 @@ from pymatgen.core import Composition
 
 from stores.errors import InputError
 from workflows.structures.crystal import bulk_key, crystal_of
+from workflows.structures.elements import orbit
 from workflows.structures.naming import mg_first_formula
-from workflows.structures.prototype_data import PROTOTYPES
-from workflows.structures.prototypes import atomic_volume, compound_volume, decorate, prototype, structure_for
-from workflows.structures.wyckoff import orbit
+from workflows.structures.prototypes import (
+    PROTOTYPES,
+    atomic_volume,
+    compound_volume,
+    decorate,
+    prototype,
+    structure_for,
+)
 
 # measured lattice parameter a (A), Pearson's Handbook (1997)
 MEASURED = {

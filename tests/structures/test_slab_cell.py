@@ -7,14 +7,14 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from workflows.structures.layers import free_atoms
-from workflows.structures.slab_cell import asymmetry, upright, upright_order
-from workflows.structures.slabs import enumerate_slabs
+from workflows.structures.slab_matching import asymmetry, upright, upright_order
+from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
 B2 = Structure(Lattice.cubic(3.34), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
 
 def slab_of(miller, number=0, thickness=9.0) -> Structure:
-    (facet,) = enumerate_slabs(B2, miller_indices=[miller], min_thickness=thickness)
+    (facet,) = enumerate_slabs(B2, SlabSettings(min_thickness=thickness), miller_indices=[miller])
     return facet.slabs[number].structure
 
 

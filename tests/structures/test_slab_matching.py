@@ -9,9 +9,8 @@ from pymatgen.core.surface import SlabGenerator
 
 from workflows.structures.crystal import crystal_of
 from workflows.structures.planes import plane_of
-from workflows.structures.slab_cell import upright
-from workflows.structures.slab_matching import match_slab
-from workflows.structures.slabs import enumerate_slabs, slabs_like
+from workflows.structures.slab_matching import match_slab, upright
+from workflows.structures.slabs import SlabSettings, enumerate_slabs, slabs_like
 
 B2 = Structure(Lattice.cubic(3.34), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 HCP = Structure(Lattice.hexagonal(3.2, 5.2), ["Mg", "Mg"], [[1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75]])
@@ -27,7 +26,7 @@ C14 = Structure.from_spacegroup(
 @pytest.mark.parametrize("bulk", [B2, HCP, C14], ids=["B2", "hcp", "C14"])
 def test_every_cut_slab_is_recognised_when_relaxed_and_repeated(bulk):
     crystal = crystal_of(bulk)
-    for facet in enumerate_slabs(crystal, max_miller_index=1, min_thickness=7, max_atoms=40):
+    for facet in enumerate_slabs(crystal, SlabSettings(max_miller_index=1, min_thickness=7, max_atoms=40)):
         for slab in facet.slabs[:3]:
             given = slab.structure.copy()
             given.perturb(0.03)
@@ -53,7 +52,7 @@ def test_slabs_of_pymatgen_are_recognised(miller):
 
 
 def test_a_strained_slab_is_recognised_and_its_strain_told():
-    (facet,) = enumerate_slabs(B2, miller_indices=[(1, 0, 0)], min_thickness=9)
+    (facet,) = enumerate_slabs(B2, SlabSettings(min_thickness=9), miller_indices=[(1, 0, 0)])
     given = facet.slabs[0].structure
     matrix = given.lattice.matrix * np.array([[1.015], [1.015], [1.0]])
     match = match_slab(Structure(Lattice(matrix), given.species, given.frac_coords), crystal_of(B2))
@@ -64,7 +63,7 @@ def test_a_strained_slab_is_recognised_and_its_strain_told():
 
 def test_the_other_stacking_is_no_slab_of_the_crystal():
     # (111) of fcc and (0001) of hcp have the same layers at the same distances
-    (facet,) = enumerate_slabs(FCC, miller_indices=[(1, 1, 1)], min_thickness=10)
+    (facet,) = enumerate_slabs(FCC, SlabSettings(min_thickness=10), miller_indices=[(1, 1, 1)])
     given = facet.slabs[0].structure
     assert match_slab(given, crystal_of(FCC)) is not None
     assert match_slab(given, crystal_of(HCP)) is None
@@ -72,9 +71,9 @@ def test_the_other_stacking_is_no_slab_of_the_crystal():
 
 def test_a_slab_of_another_compound_is_not_recognised():
     other = Structure(Lattice.cubic(3.34), ["Mg", "Zn"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    (facet,) = enumerate_slabs(other, miller_indices=[(1, 0, 0)], min_thickness=9)
+    (facet,) = enumerate_slabs(other, SlabSettings(min_thickness=9), miller_indices=[(1, 0, 0)])
     assert match_slab(facet.slabs[0].structure, crystal_of(B2)) is None
-    (facet,) = enumerate_slabs(HCP, miller_indices=[(0, 0, 1)], min_thickness=9)
+    (facet,) = enumerate_slabs(HCP, SlabSettings(min_thickness=9), miller_indices=[(0, 0, 1)])
     assert match_slab(facet.slabs[0].structure, crystal_of(B2)) is None
 
 

@@ -27,7 +27,7 @@ from pymatgen.core.surface import SlabGenerator
 from benchmarks.compounds import compounds
 from workflows.structures.crystal import Crystal, crystal_of
 from workflows.structures.facets import distinct_facets
-from workflows.structures.slabs import SymmetricSlab, enumerate_slabs
+from workflows.structures.slabs import SlabSettings, SymmetricSlab, enumerate_slabs
 
 COMPOUNDS = compounds()
 FAST = ["MgAg B2", "Mg A3", "Mg3Sb2 D5_2", "MgIn L1_0", "MgCd B19", "CuO B26", "P2I4"]
@@ -142,8 +142,12 @@ def compare(name: str) -> tuple[int, int, int]:
     crystal = crystal_of(COMPOUNDS[name])
     n_compared = n_split = n_asymmetric = 0
     for h in distinct_facets(crystal, 1):
-        [ours] = enumerate_slabs(crystal, miller_indices=[h], layer_tolerance=LAYER_TOLERANCE, max_atoms=None)
-        [by_plane] = enumerate_slabs(crystal, miller_indices=[h], layer_tolerance=0.0, max_atoms=None)
+        [ours] = enumerate_slabs(
+            crystal, SlabSettings(layer_tolerance=LAYER_TOLERANCE, max_atoms=None), miller_indices=[h]
+        )
+        [by_plane] = enumerate_slabs(
+            crystal, SlabSettings(layer_tolerance=0.0, max_atoms=None), miller_indices=[h]
+        )
         wanted = [surface_of(slab.structure) for slab in ours.slabs]
         whole_planes = [surface_of(slab.structure) for slab in by_plane.slabs]
         for one, other in combinations(range(len(wanted)), 2):
@@ -192,7 +196,7 @@ def test_every_symmetric_slab_of_pymatgen_is_found_once(name):
 
 @pytest.mark.parametrize("name", COMPOUNDS)
 def test_every_slab_is_symmetric_and_thick_enough(name):
-    for facet in enumerate_slabs(COMPOUNDS[name], max_atoms=120):
+    for facet in enumerate_slabs(COMPOUNDS[name], SlabSettings(max_atoms=120)):
         assert facet.slabs or facet.reason
         for slab in facet.slabs:
             assert slab.thickness >= 10.0 - 1e-6

@@ -13,7 +13,7 @@ from pymatgen.core import Lattice, Structure
 
 from workflows.structures.crystal import crystal_of
 from workflows.structures.layers import atomic_layers, free_atoms
-from workflows.structures.slabs import FacetSlabs, SymmetricSlab, enumerate_slabs
+from workflows.structures.slabs import FacetSlabs, SlabSettings, SymmetricSlab, enumerate_slabs
 
 # For each Bravais lattice: centrosymmetric, polar, chiral and non-symmorphic groups as far as there are any.
 BRAVAIS = {
@@ -184,7 +184,7 @@ def same_environment(one: list[float], other: list[float], radius: float) -> boo
 
 
 def check_slabs(structure: Structure) -> None:
-    facets = enumerate_slabs(structure, min_thickness=8.0, max_atoms=150)
+    facets = enumerate_slabs(structure, SlabSettings(min_thickness=8.0, max_atoms=150))
     for facet in facets:
         assert bool(facet.slabs) != bool(facet.reason)
         is_cut_at_widest = any("no gap" in note for note in facet.notes)
@@ -208,8 +208,8 @@ def description(slab: SymmetricSlab) -> tuple[float, ...]:
 
 def check_settings(structure: Structure, seed: int) -> None:
     again = in_another_setting(structure, np.random.default_rng(seed))
-    expected = enumerate_slabs(structure, min_thickness=8.0, max_atoms=None)
-    found = enumerate_slabs(again, min_thickness=8.0, max_atoms=None)
+    expected = enumerate_slabs(structure, SlabSettings(min_thickness=8.0, max_atoms=None))
+    found = enumerate_slabs(again, SlabSettings(min_thickness=8.0, max_atoms=None))
     # a gap within noise of the tolerance, or a slab within noise of the thickness, may fall on either side
     assume(all(abs(slab.gap - 0.1) > 1e-3 for slab in all_slabs(expected) + all_slabs(found)))
     assume(

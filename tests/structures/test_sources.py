@@ -4,8 +4,7 @@ from stores.errors import InputError
 from workflows.structures.crystal import bulk_key
 from workflows.structures.elements import elements_with_ground_state
 from workflows.structures.naming import chemsys
-from workflows.structures.prototype_data import PROTOTYPES
-from workflows.structures.prototypes import structure_for
+from workflows.structures.prototypes import PROTOTYPES, structure_for
 from workflows.structures.sources.local import FileSource, PrototypeSource
 from workflows.structures.sources.protocol import Source
 

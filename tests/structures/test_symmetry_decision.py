@@ -12,15 +12,26 @@ from pymatgen.core import Lattice, Structure
 
 from stores.errors import InputError
 from workflows.analysis.wulff import Facet, wulff
-from workflows.structures.axes import axes_note, given_plane, standard_plane
-from workflows.structures.counting import facets_of
-from workflows.structures.crystal import Crystal, bulk_key, crystal_of
-from workflows.structures.facets import distinct_facets, equivalent_planes
+from workflows.structures.crystal import (
+    Crystal,
+    bulk_key,
+    crystal_of,
+    looser_symmetry,
+    symmetrized,
+    with_symmetry,
+)
+from workflows.structures.elements import crystal
+from workflows.structures.facets import (
+    axes_note,
+    distinct_facets,
+    equivalent_planes,
+    facets_of,
+    given_plane,
+    standard_plane,
+)
 from workflows.structures.naming import parse_miller
 from workflows.structures.prototypes import structure_for
-from workflows.structures.slabs import enumerate_slabs
-from workflows.structures.symmetrize import looser_symmetry, symmetrized, with_symmetry
-from workflows.structures.wyckoff import crystal
+from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
 CRYSTALS = {
     "hcp": crystal(194, (3.2, 3.2, 5.2), [("Mg", (1 / 3, 2 / 3, 0.25))]),
@@ -87,7 +98,7 @@ def test_one_space_group_names_cuts_and_repeats_the_planes(name, cell, strain, n
         structure.perturb(noise, seed=seed)
     found = crystal_of(structure)
     plane = distinct_facets(found, 1)[seed % 3]
-    (facet,) = enumerate_slabs(structure, miller_indices=[plane], max_atoms=None)
+    (facet,) = enumerate_slabs(structure, SlabSettings(max_atoms=None), miller_indices=[plane])
     assert facet.spacegroup_number == found.spacegroup_number
     assert facet.miller_index == plane
     # area and spacing of the slab returned are those of the plane named

@@ -1,4 +1,4 @@
-"""Whether a value has settled with thickness, k density, cut-off or vacuum."""
+"""Convergence of a value with slab thickness, k density, cut-off or vacuum."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def converged_at(settings: Sequence[float], values: Sequence[float], tolerance: 
     Parameters
     ----------
     settings
-        What is scanned, growing towards accuracy (k density, cut-off, vacuum, layers), in any order.
+        k density, cut-off, vacuum or layers, growing towards accuracy; in any order.
     values
         The value at each setting.
     tolerance

@@ -1,18 +1,4 @@
-"""Keep the compounds near the convex hull, by energies that databases give.
-
-Databases disagree, because their methods do. Which one decides about a compound does not depend on what it
-says of it:
-
-1. An energy above the hull that a database states comes first, for its hull holds all its phases.
-2. Otherwise formation energies make a hull, one for each method, of the compounds at hand (and of
-   `competing`, where given). Phases that are not among them are missing there, so that it may lie too high
-   and the energy above it be too low.
-3. Among several methods of equal standing the order of `PREFERENCE` decides, then the alphabet.
-
-A compound without any energy is kept, for nothing speaks against it, and counted.
-
-Convex hull of formation energies: how far a compound is from stability, and into what it decomposes.
-"""
+"""Convex hull of formation energies, and the choice of compounds near it by energies from databases."""
 
 from __future__ import annotations
 
@@ -47,7 +33,7 @@ class HullEntry:
     method
         Provider and method of the energy. Entries of two methods never meet in one hull.
     name
-        What tells it from other phases of its formula, for people; the formula if empty.
+        Shown to users, to distinguish it from other phases of its formula; the formula if empty.
     """
 
     formula: str
@@ -59,21 +45,12 @@ class HullEntry:
     def of_total_energy(
         cls, formula: str, energy_per_atom: float, mu0: Mapping[str, float], method: str, name: str = ""
     ) -> HullEntry:
-        """Make an entry of a total energy.
-
-        Parameters
-        ----------
-        formula, method, name
-            As above.
-        energy_per_atom
-            Total energy (eV/atom).
-        mu0
-            Energy of each element's ground state by the same method (eV/atom).
+        """Make an entry from a total energy and the elements' ground states `mu0` (eV/atom).
 
         Raises
         ------
         InputError
-            If the energy of one of its elements is missing, or the formula is none.
+            If the energy of one of its elements is missing, or the formula is malformed.
         """
         fractions = atomic_fractions(formula)
         missing = sorted(set(fractions) - set(mu0))
@@ -87,22 +64,22 @@ class HullEntry:
 
     @property
     def label(self) -> str:
-        """Its name for people."""
+        """Name shown to users."""
         return self.name or self.formula
 
     @cached_property
     def fractions(self) -> dict[str, float]:
-        """Share of each element in its atoms."""
+        """Atomic fraction of each element."""
         return atomic_fractions(self.formula)
 
 
 def atomic_fractions(formula: str) -> dict[str, float]:
-    """Return the share of each element in the atoms of a formula.
+    """Return the atomic fraction of each element of a formula.
 
     Raises
     ------
     InputError
-        If the text is no formula.
+        If the formula is malformed.
     """
     from pymatgen.core.composition import Composition
 
@@ -122,7 +99,7 @@ def check_one_method(entries: Iterable[HullEntry]) -> str:
     Raises
     ------
     InputError
-        If there are several, or an energy is no number.
+        If there are several, or an energy is not finite.
     """
     methods: set[str] = set()
     for entry in entries:
@@ -140,19 +117,14 @@ def check_one_method(entries: Iterable[HullEntry]) -> str:
 
 
 class ConvexHull:
-    """The hull of the phases that are known, with every element at 0.
+    """Convex hull of known phases of one method, with every element at 0.
 
-    An elemental phase never lies below 0: what is called the ground state defines the zero.
-
-    Parameters
-    ----------
-    entries
-        Of one method.
+    An elemental phase never lies below 0, which the ground state defines.
 
     Raises
     ------
     InputError
-        If they are of several methods, an energy is no number, or a formula is none.
+        If the entries are of several methods, an energy is not finite, or a formula is malformed.
     """
 
     def __init__(self, entries: Iterable[HullEntry]) -> None:
@@ -220,17 +192,15 @@ The order is that in which `workflows.structures.sources.merge` takes geometries
 
 
 class HasValues(Protocol):
-    """What is asked of a candidate."""
+    """Candidate compound with the values of databases."""
 
     @property
     def formula(self) -> str:
         """Reduced formula."""
-        ...
 
     @property
     def values(self) -> Sequence[DatabaseValues]:
-        """What databases say of it."""
-        ...
+        """Values of all databases that hold it."""
 
 
 C = TypeVar("C", bound=HasValues)
@@ -238,18 +208,18 @@ C = TypeVar("C", bound=HasValues)
 
 @dataclass(frozen=True)
 class HullPosition:
-    """How far a compound is from stability.
+    """Energy of a compound above the hull, and the method it comes from.
 
     Attributes
     ----------
     energy_above_hull
         (eV/atom).
     method
-        Whose energy decided.
+        Provider and method of the deciding energy.
     stated
-        True if the database says it; False if the hull was made of the formation energies at hand.
+        True if the database gives it; False if the hull was made of the listed formation energies.
     others
-        What the methods say that did not decide (eV/atom).
+        Energies above the hull by the other methods (eV/atom).
     """
 
     energy_above_hull: float
@@ -260,16 +230,10 @@ class HullPosition:
 
 @dataclass(frozen=True)
 class NearHull(Generic[C]):
-    """Outcome of `keep_near_hull`.
+    """Result of `keep_near_hull`: candidates in the order given, with their positions.
 
-    Attributes
-    ----------
-    kept, removed
-        Candidates in the order given.
-    kept_positions, removed_positions
-        Where each of them lies; None without any energy.
-    limit
-        Largest energy above the hull (eV/atom); None if nothing was removed by it.
+    A position is None without any energy; `limit` is the largest energy above the hull (eV/atom), None if
+    there is no limit.
     """
 
     kept: list[C]
@@ -284,7 +248,7 @@ class NearHull(Generic[C]):
         return sum(position is None for position in self.kept_positions)
 
     def lines(self) -> list[str]:
-        """Say what was done, one line each: removals, unknown energies, who decided, who disagrees."""
+        """Return a line each on removals, unknown energies, deciding databases and disagreements."""
         total = len(self.kept) + len(self.removed)
         lines = []
         if self.limit is not None:
@@ -317,11 +281,11 @@ class NearHull(Generic[C]):
             out = position.energy_above_hull > self.limit
             against = {m: e for m, e in position.others.items() if (e > self.limit) is not out}
             if against:
-                said = ", ".join(f"{energy:.3f} by {method}" for method, energy in against.items())
+                listed = ", ".join(f"{energy:.3f} by {method}" for method, energy in against.items())
                 lines.append(
                     f"{candidate.formula}: {'left out' if out else 'kept'} with "
                     f"{position.energy_above_hull:.3f} eV/atom above the hull by {position.method}, "
-                    f"though it is {said}"
+                    f"though it is {listed}"
                 )
         return lines
 
@@ -331,7 +295,15 @@ def keep_near_hull(
     max_energy_above_hull: float | None,
     competing: Iterable[HullEntry] = (),
 ) -> NearHull[C]:
-    """Keep candidates at most so far above the hull, and those of which no energy is known.
+    """Keep candidates near the convex hull, and those without any energy.
+
+    Databases disagree, because their methods do. Which one decides about a compound does not depend on the
+    values it gives:
+
+    1. An energy above the hull that a database states comes first, for its hull holds all its phases.
+    2. Otherwise a hull is made for each method of the formation energies of the candidates and of
+       `competing`. Other phases are missing, so that it may lie too high and the energy above it be too low.
+    3. Among several methods of equal standing the order of `PREFERENCE` decides, then the alphabet.
 
     Parameters
     ----------
@@ -340,13 +312,12 @@ def keep_near_hull(
     max_energy_above_hull
         (eV/atom); None keeps all and only finds their positions.
     competing
-        Further phases of any method, such as those that other filters left out: they are no candidates, but
-        compete with them where a hull is made of formation energies.
+        Further phases of any method, such as those that other filters left out.
 
     Raises
     ------
     InputError
-        If the limit is negative or no number, or a formula is none.
+        If the limit is negative or not finite, or a formula is malformed.
     """
     if max_energy_above_hull is not None and not 0 <= max_energy_above_hull < math.inf:
         raise InputError(
@@ -375,9 +346,8 @@ def _hulls(candidates: Iterable[HasValues], competing: Iterable[HullEntry]) -> d
     """One hull for each method that gives formation energies."""
     entries: dict[str, list[HullEntry]] = {}
     for entry in competing:
-        if not math.isfinite(entry.formation_energy):
-            continue
-        entries.setdefault(entry.method, []).append(entry)
+        if math.isfinite(entry.formation_energy):
+            entries.setdefault(entry.method, []).append(entry)
     for candidate in candidates:
         for method, energy in _lowest(candidate, "formation_energy").items():
             entries.setdefault(method, []).append(HullEntry(candidate.formula, energy, method))

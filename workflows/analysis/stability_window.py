@@ -12,8 +12,6 @@ Another phase (y, e') does not form as long as (1 - y) dmu_A + y dmu_X <= e'. Wi
 
 The bound is where the straight line through both phases meets pure A. The elements themselves give
 0 and dH_f/a. See docs/physics.md for the derivation and its sources.
-
-Stored bulk crystals as phases of a convex hull: one hull for each method.
 """
 
 from __future__ import annotations
@@ -22,8 +20,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError
-from workflows.analysis.hull import HullEntry, check_one_method
+from workflows.analysis.hull import ConvexHull, HullEntry, check_one_method
 from workflows.analysis.surface_energy import reference_element
 
 if TYPE_CHECKING:
@@ -45,7 +42,7 @@ _Point = tuple[float, float, str]
 
 @dataclass(frozen=True)
 class StableWindow:
-    """Where a compound is stable.
+    """Window of the chemical potential in which a compound is stable.
 
     Attributes
     ----------
@@ -64,7 +61,7 @@ class StableWindow:
     method
         Of all energies.
     reason
-        One line saying why there is no window; empty if there is one.
+        Why there is no window, in one line; empty if there is one.
     """
 
     window: tuple[float, float] | None
@@ -86,16 +83,12 @@ def stable_window(target: HullEntry, competing: Iterable[HullEntry]) -> StableWi
         A compound of two elements.
     competing
         All other known phases of the same method, the target left out; those with further elements and
-        elemental phases are passed over, for the elements' ground states count always.
-
-    Returns
-    -------
-    StableWindow
+        elemental phases are skipped, for the elements' ground states count always.
 
     Raises
     ------
     InputError
-        If energies of several methods are given, one is no number, or the target has three or more elements.
+        If energies of several methods are given, one is not finite, or the target has three or more elements.
     """
     phases = list(competing)
     method = check_one_method([target, *phases])
@@ -117,12 +110,14 @@ def stable_window(target: HullEntry, competing: Iterable[HullEntry]) -> StableWi
     if lower[0] <= upper[0] + _ROUNDING and lowest >= e - SAME_ENERGY:
         window = (min(lower[0], upper[0]) + 0.0, upper[0] + 0.0)
         return StableWindow(window, (lower[1], upper[1]), max(e - lowest, 0.0), (), names, reference, method)
-    energy, parts = _lowest_mixture(x, known)
-    above = e - energy
+    hull = ConvexHull(rivals)
+    above = hull.energy_above(target)
+    shares = {p.label: _share(p, partner) for p in [*elements, *rivals]}
+    parts = sorted(hull.decomposition(target).items(), key=lambda part: shares[part[0]])
     return StableWindow(
         None,
         energy_above_hull=above,
-        decomposition=parts,
+        decomposition=tuple(parts),
         competing=names,
         reference=reference,
         method=method,
@@ -146,27 +141,6 @@ def _lowest_of_each(phases: list[_Point]) -> list[_Point]:
     return kept
 
 
-def _lowest_mixture(x: float, phases: list[_Point]) -> tuple[float, tuple[tuple[str, float], ...]]:
-    """Energy (eV/atom) of the best mixture at x of one or two phases, and it.
-
-    Two phases at most coexist in a binary system, so all pairs are tried.
-    """
-    best: tuple[float, tuple[tuple[str, float], ...]] | None = None
-    for y, f, name in phases:
-        if abs(y - x) <= _ROUNDING and (best is None or f < best[0]):
-            best = (f, ((name, 1.0),))
-    for y, f, left in phases:
-        for z, g, right in phases:
-            if y < x - _ROUNDING and z > x + _ROUNDING:
-                share = (x - y) / (z - y)
-                energy = (1 - share) * f + share * g
-                if best is None or energy < best[0] - _ROUNDING:
-                    best = (energy, ((left, 1 - share), (right, share)))
-    if best is None:
-        raise InputError("no phases on both sides of the compound")  # the elements are always there
-    return best
-
-
 def surface_energies_at(
     window: tuple[float, float] | None, surface: Mapping[str, object]
 ) -> tuple[float, float] | None:
@@ -184,64 +158,43 @@ BULK_FIELDS = (
     "id", "formula", "chemsys", "method_fingerprint", "energy_per_atom", "formation_energy",
     "spacegroup_symbol",
 )  # fmt: skip
-"""What is read of a stored BulkRecord."""
+"""Fields needed of a stored BulkRecord."""
 
 REFERENCE_FIELDS = ("element", "method_fingerprint", "energy_per_atom")
-"""What is read of a stored ReferenceRecord."""
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A phase whose energy is known.
-
-    Attributes
-    ----------
-    id
-        Of its record, or whatever tells it from the others.
-    entry
-        Formula, formation energy and method.
-    """
-
-    id: str
-    entry: HullEntry
+"""Fields needed of a stored ReferenceRecord."""
 
 
 class KnownPhases:
-    """Phases that may compete, of any methods and systems; only those of one method and system ever do.
+    """Known phases of any methods and systems, by id; only those of one method and system compete.
 
-    Parameters
-    ----------
-    phases
-        With ids of their own.
-    problems
-        By id, in one line each: why a phase has no energy.
+    `problems` holds by id, in one line each, why a phase has no energy.
     """
 
-    def __init__(self, phases: Iterable[Phase], problems: Mapping[str, str] | None = None) -> None:
-        self._by_id = {phase.id: phase for phase in phases}
-        self._problems = dict(problems or {})
-        self._systems: dict[tuple[str, frozenset[str]], list[Phase]] = defaultdict(list)
-        for phase in self._by_id.values():
-            self._systems[_system(phase)].append(phase)
+    def __init__(self, phases: Mapping[str, HullEntry], problems: Mapping[str, str]) -> None:
+        self._phases, self._problems = phases, problems
+        self._systems: dict[tuple[str, frozenset[str]], list[str]] = defaultdict(list)
+        for name, entry in phases.items():
+            self._systems[_system(entry)].append(name)
 
     def window_of(self, bulk_id: str) -> StableWindow:
-        """Find where a phase is stable against all others of its method and system."""
+        """Return the window in which a phase is stable against all others of its method and system."""
+        target = self._phases.get(bulk_id)
         if bulk_id in self._problems:
-            return StableWindow(None, reason=self._problems[bulk_id])
-        if bulk_id not in self._by_id:
-            why = f"its bulk {bulk_id} is not in the store" if bulk_id else "it was ingested without its bulk"
-            return StableWindow(None, reason=why)
-        return self._window(self._by_id[bulk_id])
+            reason = self._problems[bulk_id]
+        elif target is None:
+            reason = (
+                f"its bulk {bulk_id} is not in the store" if bulk_id else "it was ingested without its bulk"
+            )
+        elif len(target.fractions) > 2:
+            reason = f"{target.label}: a window is defined for binaries only"
+        else:
+            rivals = [self._phases[name] for name in self._systems[_system(target)] if name != bulk_id]
+            return stable_window(target, rivals)
+        return StableWindow(None, reason=reason)
 
-    def _window(self, target: Phase) -> StableWindow:
-        if len(target.entry.fractions) > 2:
-            return StableWindow(None, reason=f"{target.entry.label}: a window is defined for binaries only")
-        rivals = [p.entry for p in self._systems[_system(target)] if p.id != target.id]
-        return stable_window(target.entry, rivals)
 
-
-def _system(phase: Phase) -> tuple[str, frozenset[str]]:
-    return phase.entry.method, frozenset(phase.entry.fractions)
+def _system(entry: HullEntry) -> tuple[str, frozenset[str]]:
+    return entry.method, frozenset(entry.fractions)
 
 
 def stored_phases(
@@ -249,7 +202,7 @@ def stored_phases(
     references: Iterable[Mapping[str, Any]],
     name_of: MeetingName = lambda fingerprint, elements: fingerprint,
 ) -> KnownPhases:
-    """Make phases of stored bulks.
+    """Return the phases of stored bulks, by the ids of the bulks.
 
     Formation energies refer to the stored references of the same method, the lowest of an element where there
     are several, so that all phases of a system share their zero. Only where a reference is missing the
@@ -260,12 +213,7 @@ def stored_phases(
     bulks, references
         Documents with `BULK_FIELDS` and `REFERENCE_FIELDS`.
     name_of
-        Name of the method under which a record meets others (`stores.method_names`).
-
-    Returns
-    -------
-    KnownPhases
-        By the ids of the bulks.
+        Name of the method under which a record is compared with others (`stores.method_names`).
     """
     listed = list(bulks)
     mu0: dict[str, dict[str, float]] = defaultdict(dict)
@@ -278,7 +226,7 @@ def stored_phases(
     symbols: dict[tuple[str, str], set[str]] = defaultdict(set)
     for bulk, method in zip(listed, methods, strict=True):
         symbols[method, bulk["formula"]].add(str(bulk.get("spacegroup_symbol")))
-    phases: list[Phase] = []
+    phases: dict[str, HullEntry] = {}
     problems: dict[str, str] = {}
     for bulk, method in zip(listed, methods, strict=True):
         formula = bulk["formula"]
@@ -287,7 +235,7 @@ def stored_phases(
         own = {e: name_of(bulk["method_fingerprint"], (e,)) for e in bulk["chemsys"].split("-")}
         entry = _entry(bulk, {e: mu0[by][e] for e, by in own.items() if e in mu0[by]}, method, name)
         if isinstance(entry, HullEntry):
-            phases.append(Phase(bulk["id"], entry))
+            phases[bulk["id"]] = entry
         else:
             problems[bulk["id"]] = entry
     return KnownPhases(phases, problems)

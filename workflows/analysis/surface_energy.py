@@ -1,4 +1,4 @@
-"""Surface energy of a symmetric slab over the window of the chemical potential."""
+"""Surface energy of a symmetric slab over the window of the chemical potential, and consistency checks."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from stores.errors import InputError
-from workflows.analysis.consistency import check_consistency as check_consistency
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from stores.records import CalculationRecord, StructureDict
+
 # e = 1.602176634e-19 C exactly (SI 2019, CODATA 2018) and 1 A^2 = 1e-20 m^2
 EV_PER_A2_IN_J_PER_M2 = 16.02176634
+
+CELL_TOLERANCE = 1e-3
+"""Largest relative difference of the in-plane cell (edges and short diagonal) that counts as agreement."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +61,11 @@ class SurfaceEnergy:
 
 
 def reference_element(elements: Iterable[str]) -> str:
-    """Choose the element that plays the role of Mg: whose chemical potential spans the window.
+    """Return the element in the role of Mg: the one whose chemical potential spans the window.
 
     It is Mg wherever there is Mg; otherwise the less electronegative one on Pauling's scale, which the
     formula names first, so that the two ends keep their meaning (Mg-rich, X-rich). Equal or
     unknown electronegativities fall back to alphabetical order.
-
-    Parameters
-    ----------
-    elements
-        Symbols of one or two elements.
 
     Raises
     ------
@@ -203,3 +202,89 @@ def surface_energy(
         window = (dH_f / a, 0.0)
         gamma_poor = None if gamma_rich is None else gamma_rich + slope * window[0]
     return SurfaceEnergy(gamma_rich, gamma_poor, slope, window, dH_f, excess, reference, "; ".join(reasons))
+
+
+def check_consistency(
+    slab: CalculationRecord, bulk: CalculationRecord, references: Iterable[CalculationRecord] = ()
+) -> list[str]:
+    """Return reasons why the energies of a slab, its bulk and the elements may not be subtracted.
+
+    They must agree in every field of their methods (functional, cut-off, smearing, label convention, ...),
+    in the PAW setup or POTCAR actually used for each shared element, and slab and oriented bulk in their
+    in-plane cell and k mesh. Errors that cancel only between equal settings are larger than a surface
+    energy.
+
+    Parameters
+    ----------
+    slab
+        Calculation of the slab's energy.
+    bulk
+        Static calculation of the facet's oriented bulk cell.
+    references
+        Calculations of the elements' ground states.
+
+    Returns
+    -------
+    list of str
+        One line per disagreement; empty if the energies are consistent.
+    """
+    reasons = []
+    for other in (bulk, *references):
+        reasons += _method_differences(slab, other)
+        reasons += _setup_differences(slab, other)
+    return reasons + _mesh_differences(slab, bulk)
+
+
+def _method_differences(slab: CalculationRecord, other: CalculationRecord) -> list[str]:
+    shared = set(slab.chemsys.split("-")) & set(other.chemsys.split("-"))
+    shown = {"cutoff": "cut-off", "extra": "further settings"}
+    ours, theirs = (record.method.for_elements(shared).model_dump() for record in (slab, other))
+    return [
+        f"{shown.get(name, name.replace('_', ' '))} of {other.label} is {_short(theirs[name])}, "
+        f"of the slab {_short(ours[name])}"
+        for name in ours
+        if ours[name] != theirs[name] and (name != "setups" or ours["engine"] == theirs["engine"])
+    ]
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _setup_differences(slab: CalculationRecord, other: CalculationRecord) -> list[str]:
+    ours, theirs = slab.output.setups, other.output.setups
+    return [
+        f"setup of {element} in {other.label} is {theirs[element]}, in the slab {ours[element]}"
+        for element in sorted(set(ours) & set(theirs))
+        if _different_setups(ours[element], theirs[element])
+    ]
+
+
+def _different_setups(ours: str, theirs: str) -> bool:
+    """Compare names, and checksums where both have one: ``11 (md5 1a2b3c4d)``."""
+    (our_name, _, our_sum), (their_name, _, their_sum) = (s.partition(" (md5 ") for s in (ours, theirs))
+    return our_name != their_name or bool(our_sum and their_sum and our_sum != their_sum)
+
+
+def _mesh_differences(slab: CalculationRecord, bulk: CalculationRecord) -> list[str]:
+    reasons = []
+    ours, theirs = slab.output.kpoints, bulk.output.kpoints
+    if ours is not None and theirs is not None and ours[:2] != theirs[:2]:
+        reasons.append(
+            f"in-plane k mesh of {bulk.label} is {theirs[0]} x {theirs[1]}, of the slab {ours[0]} x {ours[1]}"
+        )
+    if slab.output.structure is not None and bulk.output.structure is not None:
+        cells = zip(_in_plane(slab.output.structure), _in_plane(bulk.output.structure), strict=True)
+        difference = max(abs(mine / other - 1) for mine, other in cells)
+        if difference > CELL_TOLERANCE:
+            reasons.append(
+                f"in-plane cell of {bulk.label} differs from the slab's by {100 * difference:.2f} %"
+            )
+    return reasons
+
+
+def _in_plane(structure: StructureDict) -> tuple[float, float, float]:
+    """Lengths of a and b (A) and of a - b (A), which fix the in-plane cell up to a rotation."""
+    a, b = structure["lattice"]["matrix"][:2]
+    return math.hypot(*a), math.hypot(*b), math.dist(a, b)

@@ -1,4 +1,4 @@
-"""What may be said of a surface energy and of a work function: accepted, or rejected and why."""
+"""Verdicts on a surface energy and on a work function: accepted, or rejected with a reason."""
 
 from __future__ import annotations
 
@@ -38,13 +38,7 @@ DEFAULT_THRESHOLDS = VerdictThresholds()
 
 
 def calculation_problems(calculations: Iterable[CalculationRecord]) -> tuple[list[str], list[str]]:
-    """Collect what went wrong in the calculations behind a value.
-
-    Returns
-    -------
-    tuple of list of str
-        One line per failed and one per unconverged calculation.
-    """
+    """Return one line per failed and one per unconverged calculation behind a value."""
     failed, unconverged = [], []
     for calculation in calculations:
         output = calculation.output
@@ -70,8 +64,8 @@ def judge_surface_energy(
     """Judge a surface energy.
 
     The first that applies is the verdict: failed, unconverged, inconsistent_settings, asymmetric, failed
-    for want of a value, reconstructed, negative, accepted. What spoils the number comes before what the
-    number says: a negative value from an unconverged run is an unconverged one.
+    for want of a value, reconstructed, negative, accepted. Errors of the calculation come before the value:
+    a negative value from an unconverged run is an unconverged one.
 
     Parameters
     ----------
@@ -90,7 +84,7 @@ def judge_surface_energy(
     thresholds
         Limits of the reconstruction scores.
     """
-    verdict = _spoiled(failed, unconverged, inconsistent, asymmetric)
+    verdict = _calculation_verdict(failed, unconverged, inconsistent, asymmetric)
     if verdict is None and surface_energy is None:
         verdict = Verdict(status=VerdictStatus.FAILED, reason=missing or "no surface energy was computed")
     if verdict is None:
@@ -133,7 +127,7 @@ def judge_work_function(
     thresholds
         Limits of slope, spread and reconstruction scores.
     """
-    verdict = _spoiled(failed, unconverged, inconsistent, asymmetric)
+    verdict = _calculation_verdict(failed, unconverged, inconsistent, asymmetric)
     if verdict is None and result is None:
         verdict = Verdict(status=VerdictStatus.FAILED, reason="no planar potential was computed")
     if verdict is None:
@@ -146,7 +140,7 @@ def judge_work_function(
     return verdict or Verdict(status=VerdictStatus.ACCEPTED)
 
 
-def _spoiled(
+def _calculation_verdict(
     failed: Sequence[str], unconverged: Sequence[str], inconsistent: Sequence[str], asymmetric: str
 ) -> Verdict | None:
     for status, lines in (
@@ -163,7 +157,7 @@ def _spoiled(
 def judge_reconstruction(
     scores: Reconstruction | None, thresholds: VerdictThresholds = DEFAULT_THRESHOLDS
 ) -> Verdict | None:
-    """Return the verdict ``reconstructed`` and why, None for scores within the limits."""
+    """Return the verdict ``reconstructed`` with its reasons, None for scores within the limits."""
     if scores is None:
         return None
     lines = []

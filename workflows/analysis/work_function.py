@@ -18,8 +18,7 @@ PLATEAU_START = 5.0
 MgAg slabs it is 0.06 eV off at 3 A and 0.002 eV at 5 A."""
 
 MIN_PLATEAU = 1.0
-"""Shortest plateau on which a level and a slope mean something (A)."""
-
+"""Shortest plateau from which a level and a slope are read (A)."""
 
 MARGIN = 1e-6
 """Distance kept from mid-vacuum (A), well below any grid spacing."""
@@ -51,7 +50,7 @@ class Plateau:
 
 @dataclass(frozen=True)
 class WorkFunction:
-    """Work function of a slab; every value is None when `reason` says why there is none.
+    """Work function of a slab; every value is None when `reason` gives why there is none.
 
     Attributes
     ----------
@@ -59,8 +58,6 @@ class WorkFunction:
         Mean of both vacuum levels minus the Fermi energy (eV).
     sides
         Bottom and top side (eV).
-    dipole_step
-        Vacuum level of the top side minus that of the bottom side (eV); 0 for a symmetric slab.
     plateaus
         Bottom and top.
     reason
@@ -69,7 +66,6 @@ class WorkFunction:
 
     work_function: float | None = None
     sides: tuple[float, float] | None = None
-    dipole_step: float | None = None
     plateaus: tuple[Plateau, Plateau] | None = None
     reason: str = ""
 
@@ -83,8 +79,8 @@ class WorkFunction:
         """Spreads of the bottom and the top plateau (eV)."""
         return None if self.plateaus is None else (self.plateaus[0].spread, self.plateaus[1].spread)
 
-    def unevenness(self, max_slope: float = 0.01, max_spread: float = 0.02) -> list[str]:
-        """Say, one line each, where a plateau is steeper (eV/A) or wider spread (eV) than allowed."""
+    def unevenness(self, max_slope: float, max_spread: float) -> list[str]:
+        """Return a line for each plateau that is steeper (eV/A) or wider spread (eV) than allowed."""
         lines = []
         for side, plateau in zip(("bottom", "top"), self.plateaus or (), strict=False):
             if abs(plateau.slope) > max_slope:
@@ -94,30 +90,13 @@ class WorkFunction:
         return lines
 
 
-def plateau_ranges(
-    heights: ArrayLike, period: float, start: float = PLATEAU_START
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Where the vacuum level of the bottom and the top side is read (A along the normal).
-
-    Each range goes from `start` beyond the outermost atom to mid-vacuum. The end lies before the
-    beginning when the vacuum is thinner than twice `start`.
-    """
-    gap = find_vacuum(heights, period)
-    return (gap.middle - period, gap.bottom - start), (gap.top + start, gap.middle)
-
-
 def work_function(
-    z: ArrayLike,
-    potential: ArrayLike,
-    heights: ArrayLike,
-    fermi_energy: float,
-    period: float,
-    start: float = PLATEAU_START,
+    z: ArrayLike, potential: ArrayLike, heights: ArrayLike, fermi_energy: float, period: float
 ) -> WorkFunction:
     """Read the work function of both sides off the plateaus of the planar-averaged potential.
 
-    The vacuum level of a side is the mean from `start` beyond its outermost atom to mid-vacuum. The cell
-    is periodic: the slab may lie anywhere in it, cut by the boundary or not, and so may the vacuum.
+    The vacuum level of a side is the mean from `PLATEAU_START` beyond its outermost atom to mid-vacuum. The
+    cell is periodic: the slab may lie anywhere in it, cut by the boundary or not, and so may the vacuum.
     The maximum of the potential is never used: noise and a dipole step move it.
 
     Parameters
@@ -132,8 +111,6 @@ def work_function(
         On the scale of `potential` (eV).
     period
         Height of the cell along the normal (A).
-    start
-        Distance beyond the outermost atom where the plateau begins (A).
 
     Returns
     -------
@@ -151,28 +128,25 @@ def work_function(
     if not (np.isfinite(values).all() and np.isfinite(grid).all() and np.isfinite(fermi_energy)):
         raise InputError("planar potential: a value is not finite; run the static calculation again")
 
-    vacuum = find_vacuum(heights, period).width
-    (bottom_low, bottom_high), (top_low, top_high) = plateau_ranges(heights, period, start)
+    gap = find_vacuum(heights, period)
     plateaus = []
     # The point at mid-vacuum belongs to neither side: a dipole correction puts its step there.
-    for low, high in ((bottom_low + MARGIN, bottom_high), (top_low, top_high - MARGIN)):
+    for low, high in (
+        (gap.middle - period + MARGIN, gap.bottom - PLATEAU_START),
+        (gap.top + PLATEAU_START, gap.middle - MARGIN),
+    ):
         # height of each point in the periodic image that lies in [low, low + period)
         image = low + np.mod(grid - low, period)
         inside = image <= high
         if high - low < MIN_PLATEAU or np.count_nonzero(inside) < 3:
             return WorkFunction(
-                reason=f"vacuum of {vacuum:.1f} A leaves no plateau {start:g} A beyond the outermost atoms; "
-                f"at least {2 * (start + MIN_PLATEAU):g} A and a grid finer than {MIN_PLATEAU / 3:.1f} A "
-                "are needed"
+                reason=f"vacuum of {gap.width:.1f} A leaves no plateau {PLATEAU_START:g} A beyond the "
+                f"outermost atoms; at least {2 * (PLATEAU_START + MIN_PLATEAU):g} A and a grid finer than "
+                f"{MIN_PLATEAU / 3:.1f} A are needed"
             )
         level = values[inside]
         slope = float(np.polyfit(image[inside] - image[inside].mean(), level, 1)[0])
         plateaus.append(Plateau(low, high, float(level.mean()), slope, float(np.ptp(level))))
     bottom, top = plateaus
     sides = (bottom.level - fermi_energy, top.level - fermi_energy)
-    return WorkFunction(
-        work_function=(sides[0] + sides[1]) / 2,
-        sides=sides,
-        dipole_step=top.level - bottom.level,
-        plateaus=(bottom, top),
-    )
+    return WorkFunction((sides[0] + sides[1]) / 2, sides, (bottom, top))

@@ -1,7 +1,8 @@
-"""Equilibrium shape of a crystal and the averages over its facets."""
+"""Wulff shape of a crystal: averages over its facets, chemical potential, and planes left out."""
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,10 @@ from pymatgen.core import Lattice
 from scipy.spatial import QhullError
 
 from stores.errors import InputError
-from workflows.structures.axes import standard_plane
+from workflows.analysis.surface_energy import reference_element
 from workflows.structures.crystal import crystal_of
-from workflows.structures.facets import equivalent_planes
+from workflows.structures.facets import distinct_facets, equivalent_planes, standard_plane
+from workflows.structures.planes import plane_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
     from workflows.structures.crystal import Crystal
     from workflows.structures.facets import Miller
+
+    Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Facet:
     work_function
         eV; None if unknown.
     label
-        For people, e.g. "(110) Mg".
+        Name of the termination, e.g. "Mg".
     slope
         d gamma / d dmu (1/A^2).
     """
@@ -53,7 +57,7 @@ class Facet:
 
 @dataclass(frozen=True)
 class WulffResult:
-    """A Wulff shape and the averages over it; without a shape `reason` says why.
+    """A Wulff shape and the averages over it; without a shape `reason` gives why.
 
     Attributes
     ----------
@@ -62,7 +66,7 @@ class WulffResult:
     facets
         The termination of lowest surface energy of each family of equivalent planes.
     surface_energies
-        Of `facets` at the chemical potential asked for (eV/A^2).
+        Of `facets` at the given chemical potential (eV/A^2).
     area_fractions
         Share of each of `facets` in the shape's area (1), summing to 1.
     polygons
@@ -72,7 +76,7 @@ class WulffResult:
     shape_factor
         Area over volume^(2/3) (1); 4.836 for a sphere, 6 for a cube.
     reason
-        One line; empty if all is well.
+        Why a shape or an average is missing, in one line; else empty.
     """
 
     shape: WulffShape | None = None
@@ -113,36 +117,30 @@ def _plane(normal: NDArray[np.float64], energy: float, index: int, miller: Mille
     return WulffFacet(normal, energy, normal * energy, normal / energy, index, index, miller)  # type: ignore[no-untyped-call]
 
 
-def facets_from_records(records: Iterable[Mapping[str, Any]], accepted_only: bool = True) -> list[Facet]:
-    """Take the facets of stored surface records (documents as in the store).
+def is_usable(record: Record, dmu: float = 0.0) -> bool:
+    """Whether the record has an accepted surface energy of a known plane at a chemical potential (eV)."""
+    accepted = record["verdicts"]["surface_energy"]["status"] == "accepted"
+    known = record.get("surface_energy") is not None and any(record["miller_index"])
+    return bool(accepted and known and (dmu == 0 or record.get("surface_energy_slope") is not None))
 
-    Parameters
-    ----------
-    records
-        Of one bulk and one method.
-    accepted_only
-        Leave out surface energies whose verdict is not accepted; a rejected work function counts as
-        unknown.
+
+def facets_from_records(records: Iterable[Record], dmu: float = 0.0) -> list[Facet]:
+    """Return the facets of stored surface records (documents of one bulk and one method).
+
+    Only those with an accepted surface energy at the chemical potential `dmu` (eV); a rejected work function
+    counts as unknown.
     """
-    facets = []
-    for record in records:
-        verdicts = record["verdicts"]
-        if record.get("surface_energy") is None or not any(record["miller_index"]):
-            continue  # an ingested slab whose plane is unknown has no place in the shape
-        if accepted_only and verdicts["surface_energy"]["status"] != "accepted":
-            continue
-        h, k, l_ = record["miller_index"]
-        known = not accepted_only or verdicts["work_function"]["status"] == "accepted"
-        facets.append(
-            Facet(
-                (h, k, l_),
-                record["surface_energy"],
-                record.get("work_function") if known else None,
-                record.get("termination_label", ""),
-                record.get("surface_energy_slope") or 0.0,
-            )
+    return [
+        Facet(
+            tuple(r["miller_index"]),
+            r["surface_energy"],
+            r.get("work_function") if r["verdicts"]["work_function"]["status"] == "accepted" else None,
+            r.get("termination_label", ""),
+            r.get("surface_energy_slope") or 0.0,
         )
-    return facets
+        for r in records
+        if is_usable(r, dmu)
+    ]
 
 
 def wulff(bulk: Structure, facets: Sequence[Facet], dmu: float = 0.0) -> WulffResult:
@@ -244,7 +242,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _polygons(shape: WulffShape) -> tuple[tuple[int, NDArray[np.float64]], ...]:
-    """Join the triangles of each face into one polygon with its corners in order."""
+    """Join the triangles of each face into one polygon with ordered corners."""
     polygons = []
     for plane in shape.facets:
         if not plane.points:
@@ -256,3 +254,155 @@ def _polygons(shape: WulffShape) -> tuple[tuple[int, NDArray[np.float64]], ...]:
         order = np.argsort(np.arctan2(spokes @ along, spokes @ across))
         polygons.append((int(plane.index), corners[order]))
     return tuple(polygons)
+
+
+_SHOWN_DIGITS = 0.0005
+"""Bounds are shown with three decimals (eV); what was typed from there counts as the bound itself."""
+
+
+@dataclass(frozen=True)
+class ChemicalPotential:
+    """Chemical potential at which surface energies are taken.
+
+    Attributes
+    ----------
+    dmu
+        Of `reference`, relative to its elemental phase (eV).
+    window
+        From X-rich to Mg-rich (eV); None for elements and where it is not known.
+    reference, partner
+        Element whose chemical potential it is (Mg wherever there is Mg), and the other one; the partner of
+        an element is empty.
+    """
+
+    dmu: float
+    window: tuple[float, float] | None
+    reference: str
+    partner: str
+
+    @property
+    def end(self) -> str:
+        """Name of the end of the window where this is, such as "Mg-rich"; empty in between."""
+        if not self.partner:
+            return ""
+        if self.dmu == 0:
+            return f"{self.reference}-rich"
+        return f"{self.partner}-rich" if self.window and self.dmu == self.window[0] else ""
+
+
+def chemical_potential(
+    records: Sequence[Record], dmu: float = 0.0, x_rich: bool = False
+) -> ChemicalPotential:
+    """Return the chemical potential `dmu` (eV), or its X-rich end, for records of one crystal and method.
+
+    Raises
+    ------
+    InputError
+        If both are given, or it lies outside the window within which the elements do not precipitate.
+    """
+    if x_rich and dmu != 0:
+        raise InputError("--dmu and --x-rich exclude each other; choose one")
+    formula = records[0]["formula"]
+    elements = str(records[0]["chemsys"]).split("-")
+    if len(elements) > 2:
+        raise InputError(f"{formula}: surface energies are defined for elements and binary compounds only")
+    reference = reference_element(elements)
+    partner = next((element for element in elements if element != reference), "")
+    windows = [w for record in records if (w := record.get("chemical_potential_window"))]
+    window = (max(float(w[0]) for w in windows), 0.0) if windows else None
+    wanted = "--x-rich" if x_rich else f"--dmu {dmu:g}"
+    if window is None:
+        if x_rich or dmu != 0:
+            why = (
+                "it is an element"
+                if not partner
+                else f"its formation energy is positive or the reference of {partner} is missing"
+            )
+            raise InputError(f"{formula} has no window of the chemical potential ({why}); leave out {wanted}")
+        return ChemicalPotential(0.0, None, reference, partner)
+    low = window[0]
+    if x_rich or low - _SHOWN_DIGITS <= dmu < low:
+        dmu = low
+    if not low <= dmu <= 0:  # also for what is not a number
+        shown = f"{dmu:g}" if math.isfinite(dmu) else str(dmu)
+        raise InputError(
+            f"{formula}: --dmu {shown} lies outside the window of the chemical potential of {reference}, "
+            f"{low:.3f} eV ({partner}-rich) to 0 eV ({reference}-rich); choose a value within it"
+        )
+    return ChemicalPotential(dmu + 0.0, window, reference, partner)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A plane (hkl in the conventional standard cell), or one termination of it, missing in a Wulff shape.
+
+    `label` is empty for a whole plane; `reason` is one line.
+    """
+
+    miller_index: Miller
+    label: str
+    reason: str
+
+
+def left_out(
+    crystal: Crystal,
+    used: Iterable[Record],
+    known: Iterable[Record],
+    dmu: float = 0.0,
+    max_index: int | None = None,
+) -> list[LeftOut]:
+    """List planes without an accepted surface energy, then rejected terminations of the other planes.
+
+    Parameters
+    ----------
+    used
+        Records given for the shape; the rejected among them are not part of it.
+    known
+        All records of the same bulk and method in the store.
+    dmu
+        Chemical potential of the shape (eV).
+    max_index
+        Planes up to this Miller index are expected; the largest of `known` if None.
+    """
+    planes: dict[Miller, list[Record]] = {}
+    for record in known:
+        if any(record["miller_index"]):
+            planes.setdefault(standard_plane(crystal, tuple(record["miller_index"])), []).append(record)
+    taken = {
+        (standard_plane(crystal, tuple(r["miller_index"])), _label(r)) for r in used if is_usable(r, dmu)
+    }
+    present = {plane for plane, _ in taken}
+    largest = max_index or max((abs(i) for plane in planes for i in plane), default=1)
+    expected = [*distinct_facets(crystal, largest), *planes]
+    whole = [
+        LeftOut(plane, "", _why(crystal, plane, planes.get(plane, []), dmu))
+        for plane in dict.fromkeys(expected)
+        if plane not in present
+    ]
+    single = [
+        LeftOut(plane, _label(record), _status(record))
+        for plane, records in planes.items()
+        if plane in present
+        for record in records
+        if not is_usable(record, dmu) and (plane, _label(record)) not in taken
+    ]
+    return whole + list(dict.fromkeys(single))
+
+
+def _label(record: Record) -> str:
+    return str(record.get("termination_label") or "")
+
+
+def _status(record: Record) -> str:
+    if is_usable(record):
+        return "surface energy known at the Mg-rich end only"
+    return str(record["verdicts"]["surface_energy"]["status"]).replace("_", " ")
+
+
+def _why(crystal: Crystal, plane: Miller, records: Sequence[Record], dmu: float) -> str:
+    if any(is_usable(record, dmu) for record in records):
+        return "not among the selected records"
+    if records:
+        return ", ".join(dict.fromkeys(_status(record) for record in records))
+    polar = plane_of(crystal, plane).is_polar
+    return "polar direction: no symmetric slab exists" if polar else "not computed"

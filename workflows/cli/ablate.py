@@ -2,170 +2,126 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
-import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from stores.errors import InputError, StoreError, counted
-from workflows.cli.console import print_table, print_text
-from workflows.cli.learning import TrainingProgress, labelled_slabs, require_network
-from workflows.cli.train import DEFAULT_PRESET, pretrained
+import typer
+
+from stores.errors import pluralize
+from workflows.cli.console import print_csv, print_note, print_table, print_text
+from workflows.cli.learning import (
+    DEFAULT_PRESET,
+    MembersOption,
+    PretrainedModel,
+    StudyOptions,
+    TrainingOptions,
+    TrainingProgress,
+    mean_and_spread,
+    require_network,
+    run_folder,
+    writing,
+)
+from workflows.cli.typer_app import LEARN, app
 from workflows.execution.progress_bar import ProgressBar
 from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-DEFAULT_FOLDER = Path("mgsurf_ablation")
 
-
-def run_ablation(
+@app.command(rich_help_panel=LEARN)
+def ablate(
     *,
-    presets: list[str],
-    seeds: int,
-    split: str,
-    twins: str,
-    folds: int,
-    epochs: int | None,
-    members: int,
-    fractions: list[float],
-    start: Path | None,
-    freeze: str | None,
-    reset_heads: bool,
-    store: str | None,
-    method: str | None,
-    output: Path | None,
-    quiet: bool,
-    as_json: bool,
+    preset: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this preset (may be repeated); all by default."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Seeds 0 to N - 1.")] = 5,
+    training: TrainingOptions,
+    folds: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Cross-validation by --split with N folds; 0: none.")
+    ] = 0,
+    members: MembersOption = 1,
+    train_fraction: Annotated[
+        list[float] | None,
+        typer.Option(metavar="X", help="Share of the training set (repeat it for a learning curve)."),
+    ] = None,
+    pretrained: PretrainedModel,
+    study: StudyOptions,
 ) -> int:
-    """Run what is missing, print the table, and write it as Markdown, JSON and CSV (one row a run).
+    """Train all presets with several seeds: the paper's Table 1 beside ours. Finished runs are kept.
 
-    Returns
-    -------
-    int
-        Exit status: 1 if a run failed or is in work elsewhere.
+    With --from each run is done twice, from scratch and fine-tuned: learning curves of transfer.
+    Exit status 1 if a run failed or another process is at it.
+
+    Examples: [cyan]mgsurf ablate --seeds 5[/cyan],
+    [cyan]mgsurf ablate --preset sem-cgcnn --preset best --split chemsys --folds 5 --seeds 1[/cyan],
+    [cyan]mgsurf ablate --from model/ --train-fraction 0.2 --train-fraction 1 --store metals.sqlite[/cyan]
     """
     require_network()
-    from model.training.ablation import (
-        COLUMNS,
-        Plan,
-        ablate,
-        comparisons,
-        flat_rows,
-        learning_curve,
-        table,
-        transfer_gains,
-    )
+    from model.training import ablation
     from model.training.presets import find_preset
+    from model.training.runs import RunSettings
 
-    folder = output or DEFAULT_FOLDER
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; --output takes a folder")
+    folder = run_folder(study.output, Path("mgsurf_ablation"))
+    presets = tuple(dict.fromkeys(preset or ()))
     for name in presets:
         find_preset(name)
-    transfer, theirs = pretrained(start, freeze, reset_heads)
+    transfer, theirs = pretrained.load()
     if transfer is not None and not presets:
-        presets = [theirs.get("preset", DEFAULT_PRESET)]
-    plan = Plan(
-        presets=tuple(dict.fromkeys(presets)) or Plan.presets,
+        presets = (theirs.get("preset", DEFAULT_PRESET),)
+    plan = ablation.Plan(
+        presets=presets or ablation.Plan.presets,
         seeds=tuple(range(seeds)),
-        split=split,
-        epochs=epochs,
-        members=members,
-        folds=folds,
-        fractions=tuple(sorted(set(fractions))) or (1.0,),
-        params=theirs.get("params", {}),
+        fractions=tuple(sorted(set(train_fraction or ()))) or (1.0,),
         transfers=(None,) if transfer is None else (None, transfer),
-        twins=twins,
+        settings=RunSettings(
+            DEFAULT_PRESET,
+            members=members,
+            folds=folds,
+            params=theirs.get("params", {}),
+            **training.settings(),
+        ),
     )
-    with each_line_once(), ProgressBar(quiet) as bar:
-        results, problems = ablate(labelled_slabs(store, method), plan, folder, TrainingProgress(bar).step)
-    rows, compared, gains = table(results), comparisons(results), transfer_gains(results)
-    summary = summarise(rows, compared, plan.split, plan.folds, beside_paper=transfer is None)
-    summary.remarks.extend(map(_gain, gains))
-    try:
-        (folder / "ablation.md").write_text("\n".join(summary.markdown()) + "\n", encoding="utf-8")
-        told = {"rows": rows, "best_against_sem_cgcnn": compared, "transfer": gains, "problems": problems}
-        text = json.dumps(told, indent=2)
+    with each_line_once(), ProgressBar(study.quiet) as bar:
+        results, problems = ablation.ablate(study.slabs(), plan, folder, TrainingProgress(bar).step)
+    compared, gains = ablation.comparisons(results), ablation.transfer_gains(results)
+    rows = ablation.table(results)
+    caption, table = summarise(rows, plan.settings.split, folds, beside_paper=transfer is None)
+    remarks = [*(_comparison(target, change) for target, change in compared.items()), *map(_gain, gains)]
+    found = {"rows": rows, "best_against_sem_cgcnn": compared, "transfer": gains, "problems": problems}
+    text = json.dumps(found, indent=2)
+    with writing(folder):
+        (folder / "ablation.md").write_text(_markdown(caption, table, remarks), encoding="utf-8")
         (folder / "ablation.json").write_text(text + "\n", encoding="utf-8")
         with (folder / "ablation.csv").open("w", encoding="utf-8", newline="") as file:
-            sheet = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            sheet.writeheader()
-            sheet.writerows(flat_rows(results))
+            print_csv(ablation.flat_rows(results), ablation.COLUMNS, file)
         if len(plan.fractions) > 1:
-            _draw_curves(folder, {t: learning_curve(results, t) for r in rows for t in r["targets"]})
-    except OSError as error:
-        raise StoreError(f"{folder}: the table cannot be written ({error}); free space and repeat") from error
-    if as_json:
+            targets = {target for row in rows for target in row["targets"]}
+            _draw_curves(folder, {target: ablation.learning_curve(results, target) for target in targets})
+    if study.as_json:
         print(text)
     else:
-        print_text(summary.caption)
-        print_table(summary.table())
-        for line in summary.remarks:
+        print_text(caption)
+        print_table(table)
+        for line in remarks:
             print_text(line)
-        print_text(f"table in {folder / 'ablation.md'}, {counted(len(results), 'run')} in {folder}")
+        print_text(f"table in {folder / 'ablation.md'}, {pluralize(len(results), 'run')} in {folder}")
     for problem in problems:
-        print(f"mgsurf: {problem}", file=sys.stderr)
+        print_note(problem)
     return 1 if problems else 0
 
 
-@dataclass(frozen=True)
-class Summary:
-    """The table of an ablation as texts.
-
-    Attributes
-    ----------
-    caption
-        What was averaged over what.
-    headings, body
-        Of the table.
-    remarks
-        Comparisons, one a line.
-    """
-
-    caption: str
-    headings: list[str]
-    body: list[list[str]]
-    remarks: list[str]
-
-    def markdown(self) -> list[str]:
-        """Return the lines of a Markdown file."""
-        table = [self.headings, *self.body]
-        widths = [max(len(line[i]) for line in table) for i in range(len(self.headings))]
-        return [
-            self.caption,
-            "",
-            _line(self.headings, widths),
-            _line(["-" * width for width in widths], widths),
-            *(_line(cells, widths) for cells in self.body),
-            *(["", *self.remarks] if self.remarks else []),
-        ]
-
-    def table(self) -> Table:
-        """Return the table for a terminal."""
-        table = Table([Column(heading, right=place > 0) for place, heading in enumerate(self.headings)])
-        for cells in self.body:
-            table.add_row(*cells)
-        return table
-
-
 def summarise(
-    rows: Sequence[Mapping[str, Any]],
-    compared: Mapping[str, Any],
-    split: str,
-    folds: int,
-    *,
-    beside_paper: bool = True,
-) -> Summary:
-    """Return mean ± standard deviation over runs, with the paper's in brackets.
+    rows: Sequence[Mapping[str, Any]], split: str, folds: int, *, beside_paper: bool = True
+) -> tuple[str, Table]:
+    """Return a caption and a table of mean ± standard deviation over runs, the paper's values in brackets.
 
-    The paper's numbers stand beside whole training sets alone, and not where fine-tuning is judged, which is
-    done on slabs of another kind.
+    The paper's values go with whole training sets only, and not with fine-tuning, which is judged on slabs of
+    another kind.
     """
     from workflows.report.training_figures import target_name, unit_of
 
@@ -173,18 +129,20 @@ def summarise(
     bracketed = any(row["paper_loss"] for row in rows)
     targets = list(dict.fromkeys(target for row in rows for target in row["targets"]))
     several = len({row["train_fraction"] for row in rows}) > 1
-    heads = ["preset", *(["of train"] if several else []), "runs"]
+    systems = folds > 0 or split != "random"
+    heads = [*(["of train"] if several else []), "runs"]
     for target in targets:
         unit = f" ({unit_of(target)})" if unit_of(target) else ""
         heads += [f"{target_name(target)} MAE{unit}", "R²", "τ of facets"]
-        heads += ["MAE over systems"] if folds or split != "random" else []
-    heads.append("total loss")
-    body = [_cells(row, targets, several, folds > 0 or split != "random") for row in rows]
+        heads += ["MAE over systems"] if systems else []
+    table = Table([Column("preset"), *(Column(head, right=True) for head in (*heads, "total loss"))])
+    for row in rows:
+        table.add_row(*_cells(row, targets, several, systems))
     caption = (
         f"Test set, split by {split}{f', {folds}-fold' if folds else ''}; mean ± standard deviation over "
         f"runs{', in brackets Table 1 of Shi et al. (one split of 3,526 slabs)' if bracketed else ''}."
     )
-    return Summary(caption, heads, body, [_comparison(target, c) for target, c in compared.items()])
+    return caption, table
 
 
 def _without_paper(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,13 +152,13 @@ def _without_paper(row: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def each_line_once() -> Iterator[None]:
-    """Keep runs from repeating what one of them said already."""
-    said: set[str] = set()
+    """Log each warning of the runs once, however many of them repeat it."""
+    logged: set[str] = set()
 
     def new(record: logging.LogRecord) -> bool:
         text = record.getMessage()
-        known = text in said
-        said.add(text)
+        known = text in logged
+        logged.add(text)
         return not known
 
     log = logging.getLogger("model.training.runs")
@@ -219,44 +177,29 @@ def _cells(row: Mapping[str, Any], targets: Sequence[str], several: bool, system
             cells += [""] * (4 if systems else 3)
             continue
         paper = found["paper"] or {}
-        cells.append(_spread(found["mae"], 3) + (f" [{paper['mae']:g}]" if paper else ""))
-        cells.append(_decimals(found["r2"], 3) + (f" [{paper['r2']:g}]" if paper else ""))
-        cells.append(_decimals(found["kendall_tau"], 2))
-        cells += [_spread(found["macro_mae"], 3)] if systems else []
+        cells.append(_mae(found["mae"]) + (f" [{paper['mae']:g}]" if paper else ""))
+        cells.append(mean_and_spread(found["r2"], 3) + (f" [{paper['r2']:g}]" if paper else ""))
+        cells.append(mean_and_spread(found["kendall_tau"], 2))
+        cells += [_mae(found["macro_mae"])] if systems else []
     paper_loss = f" [{row['paper_loss']:g}]" if row["paper_loss"] else ""
-    cells.append(_decimals(row["total_loss"], 3) + paper_loss)
+    cells.append(mean_and_spread(row["total_loss"], 3) + paper_loss)
     return cells
 
 
-def _spread(value: Mapping[str, float | None], digits: int) -> str:
-    """Write 0.00532 ± 0.00012: the spread with as many decimals as the mean."""
+def _mae(value: Mapping[str, float | None]) -> str:
+    """Write 0.00532 ± 0.00012: three digits of the mean, and as many decimals of the spread."""
     from workflows.report.training_figures import significant
 
-    if value["mean"] is None:
-        return "-"
-    mean = significant(value["mean"], digits)
-    decimals = len(mean.partition(".")[2])
-    return mean if value["spread"] is None else f"{mean} ± {value['spread']:.{decimals}f}"
-
-
-def _decimals(value: Mapping[str, float | None], decimals: int) -> str:
-    if value["mean"] is None:
-        return "-"
-    mean = f"{value['mean']:.{decimals}f}"
-    return mean if value["spread"] is None else f"{mean} ± {value['spread']:.{decimals}f}"
+    return mean_and_spread(value, len(significant(value["mean"] or 0).partition(".")[2]))
 
 
 def _comparison(target: str, found: Mapping[str, Any]) -> str:
     from workflows.report.training_figures import target_name
 
-    change, systems = found["mae_relative"], found["systems_relative"]
-    text = f"best against sem-cgcnn, {target_name(target)}: MAE {_percent(change['mean'])}"
-    if found["pairs"] > 1:
-        text += f" (95 %: {_percent(change['low'])} to {_percent(change['high'])}, {found['pairs']} pairs)"
-    else:
-        text += " (one pair: no interval)"
-    return text + (
-        f"; mean over {found['systems']} systems {_percent(systems['mean'])} "
+    change, systems = _change(found["mae_relative"], found["pairs"]), found["systems_relative"]
+    return (
+        f"best against sem-cgcnn, {target_name(target)}: MAE {change}; "
+        f"mean over {found['systems']} systems {_percent(systems['mean'])} "
         f"(95 %: {_percent(systems['low'])} to {_percent(systems['high'])})."
     )
 
@@ -264,26 +207,34 @@ def _comparison(target: str, found: Mapping[str, Any]) -> str:
 def _gain(found: Mapping[str, Any]) -> str:
     from workflows.report.training_figures import target_name, with_unit
 
-    target, change = found["target"], found["relative"]
-    text = (
+    target = found["target"]
+    return (
         f"{found['name']} against scratch, {target_name(target)}, {found['n']} training slabs: MAE "
         f"{with_unit(found['transfer'], target)} instead of {with_unit(found['scratch'], target)}, "
-        f"{_percent(change['mean'])}"
+        f"{_change(found['relative'], found['pairs'])}."
     )
-    if found["pairs"] > 1:
-        return (
-            f"{text} (95 %: {_percent(change['low'])} to {_percent(change['high'])}, {found['pairs']} pairs)."
-        )
-    return f"{text} (one pair: no interval)."
+
+
+def _change(relative: Mapping[str, float], pairs: int) -> str:
+    """Write a relative change with its 95 % interval over pairs of runs."""
+    if pairs == 1:
+        return f"{_percent(relative['mean'])} (one pair: no interval)"
+    interval = f"{_percent(relative['low'])} to {_percent(relative['high'])}"
+    return f"{_percent(relative['mean'])} (95 %: {interval}, {pairs} pairs)"
 
 
 def _percent(value: float) -> str:
     return f"{100 * value:+.1f} %"
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = [f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)]
-    return "| " + " | ".join(padded) + " |"
+def _markdown(caption: str, table: Table, remarks: Sequence[str]) -> str:
+    """Return the text of a Markdown file."""
+    cells = [[column.heading for column in table.columns]]
+    cells += [[cell.plain for cell in row] for row, _ in table.rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cells.insert(1, ["-" * width for width in widths])
+    lines = [" | ".join(map(str.ljust, row, widths)) for row in cells]
+    return "\n".join([caption, "", *(f"| {line} |" for line in lines), "", *remarks]).rstrip() + "\n"
 
 
 def _draw_curves(folder: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stores.connections import open_store, resolve_store_uri
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -22,15 +20,30 @@ MODEL_FOLDER = Path("mgsurf_model")
 
 def existing_store(uri: str | None, campaign_store: str | None = None) -> SurfaceStore:
     """Open the store of ``--store``, else the campaign's; an InputError if none is there."""
+    from stores.connections import open_store, resolve_store_uri
+
     return open_store(resolve_store_uri(uri, campaign_store), must_exist=True)
 
 
 @contextmanager
 def store_to_write(uri: str | None) -> Iterator[SurfaceStore]:
     """Open an existing store for writing: a typo in its name gives an error, not an empty store."""
+    from stores.connections import open_store, resolve_store_uri
+
     existing_store(uri).close()
     with open_store(resolve_store_uri(uri)) as store:
         yield store
+
+
+def results_store(uri: str) -> SurfaceStore:
+    """Open the store that results go to; for an SQLite file its folder is made."""
+    from stores.connections import open_store, parse_uri
+    from workflows.jobs.calculate import make_directory
+
+    place = parse_uri(uri)
+    if place.kind == "sqlite":
+        make_directory(Path(place.target).parent)
+    return open_store(uri)
 
 
 def chosen_ensemble(model: str | Path | None, store: str | None = None) -> tuple[Ensemble, str]:

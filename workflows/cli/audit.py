@@ -1,115 +1,144 @@
-"""`mgsurf audit`: labels that contradict others, with the reason; on request kept out of training."""
+"""`mgsurf audit`: labels that contradict others, with the reason; on request excluded from training."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections import defaultdict
+from enum import StrEnum
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-from stores.connections import resolve_store_uri
-from stores.errors import InputError, counted, install_command
-from stores.exclusions import accept, exclude, excluded_line, list_excluded
-from workflows.cli.access import existing_store, store_to_write
-from workflows.cli.console import check_one_format, print_table, print_text
-from workflows.execution.progress_bar import ProgressBar
+import typer
+
+from stores.errors import InputError, install_command, pluralize
+from workflows.cli.console import print_csv, print_note, print_table, print_text
+from workflows.cli.options import FIGURES, MethodOption, OutputFile, QuietOption, StoreOption, TableFormat
+from workflows.cli.typer_app import LOOK, app
 from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from model.audit.checks import Audit
-    from model.audit.finding import Finding
+    from model.audit.checks import Audit, Finding
 
 SYMBOLS = {"surface_energy": ("γ", "eV/Å²", 3), "work_function": ("Φ", "eV", 2)}
+COLUMNS = ("compound", "formula", "check", "level", "target", "size", "unit", "compared", "n_records",
+           "bulk_energy_error", "work_function_shift", "method", "reason")  # fmt: skip
 
 
-def audit_labels(
+class AuditCheck(StrEnum):
+    """What `mgsurf audit` looks for, see `model.audit.finding.CHECKS`."""
+
+    RANGE = "range"
+    BULK_ENERGY = "bulk-energy"
+    OUTLIER = "outlier"
+    DUPLICATES = "duplicates"
+    ORDER = "order"
+
+
+@app.command(rich_help_panel=LOOK)
+def audit(
+    check: Annotated[
+        list[AuditCheck] | None,
+        typer.Option(
+            "--check", metavar="NAME", help=f"Only this check (may be repeated): {', '.join(AuditCheck)}."
+        ),
+    ] = None,
+    compound: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--compound", metavar="FORMULA", help="Only findings on this compound (may be repeated)."
+        ),
+    ] = None,
+    reject: Annotated[
+        bool,
+        typer.Option(
+            "--reject",
+            help="Keep faulty labels out of training, with the reason; with --check or --compound also "
+            "suspect ones.",
+        ),
+    ] = False,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option("--accept", metavar="NAME", help="Undo --reject: a formula, a record id, or all."),
+    ] = None,
+    excluded: Annotated[
+        bool, typer.Option("--excluded", help="List the labels that are kept out, and why.")
+    ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", help="Find outliers by the intervals of this model: a folder or champion."
+        ),
+    ] = None,
+    store: StoreOption = None,
+    method: MethodOption = None,
     *,
-    store: str | None,
-    method: str | None,
-    model: str | None,
-    checks: Sequence[str],
-    compounds: Sequence[str],
-    output: Path | None,
-    overwrite: bool,
-    reject: bool,
-    quiet: bool,
-    as_json: bool,
-    as_csv: bool,
+    target: OutputFile,
+    quiet: QuietOption = False,
+    shown: TableFormat,
 ) -> int:
-    """Look for faulty labels, show them and, on request, exclude them from training.
+    """Find faulty labels: wrong bulk energies, outliers, duplicates that disagree, reversed facets.
 
-    Parameters
-    ----------
-    store, method
-        Values of ``--store`` and ``--method``.
-    model
-        A trained model whose intervals are used, too.
-    checks, compounds
-        Show and reject only these; all if empty.
-    output, overwrite
-        Of the figure; None draws none.
-    reject
-        Exclude faulty labels; with checks or compounds suspect ones, too.
-    quiet, as_json, as_csv
-        Of the output.
+    Labels are compared with those of similar compounds in the same store,
+    computed or imported; nothing is excluded without --reject.
 
-    Returns
-    -------
-    int
-        Exit status.
+    Examples: [cyan]mgsurf audit --output audit.png[/cyan],
+    [cyan]mgsurf audit --check bulk-energy --reject[/cyan], [cyan]mgsurf audit --accept Mg3La[/cyan]
     """
-    check_one_format(as_json, as_csv)
-    if output is not None:
-        from workflows.cli.plot import FORMATS, check_output
+    from stores.connections import resolve_store_uri
+    from stores.exclusions import exclude, excluded_line
+    from workflows.cli.access import store_to_write
 
-        check_output(output, overwrite, FORMATS)
+    if sum(map(bool, (reject, accept, excluded))) > 1:
+        raise InputError("--reject, --accept and --excluded exclude each other; choose one")
+    if accept:
+        return _accept(accept, store)
+    if excluded:
+        return _show_excluded(store, shown.as_json)
+    figure = None if target.output is None else target.checked(suffixes=FIGURES)
     uri = resolve_store_uri(store)
+    checks = [one.value for one in check or []]
     audits = _audits(uri, method, model, checks, quiet)
-    findings = [f for audit in audits for f in audit.findings]
-    if compounds:
+    findings = [f for one in audits for f in one.findings]
+    if compound:
         known = {c.formula for c in findings} | {c.compound for c in findings}
-        if unknown := [name for name in compounds if name not in known]:
+        if unknown := [name for name in compound if name not in known]:
             there = ", ".join(sorted({f.formula for f in findings})) or "none"
             raise InputError(f"--compound {unknown[0]}: no finding on it; there are findings on {there}")
-        findings = [f for f in findings if f.formula in compounds or f.compound in compounds]
+        findings = [f for f in findings if f.formula in compound or f.compound in compound]
     rejected: dict[str, int] = {}
     if reject:
-        chosen = findings if checks or compounds else [f for f in findings if f.level == "faulty"]
+        chosen = findings if checks or compound else [f for f in findings if f.level == "faulty"]
         with store_to_write(uri) as opened:
             rejected = dict(exclude(opened, _reasons(chosen)))
-    if output is not None:
-        _draw(output, audits, findings)
-    if as_json:
+    if figure is not None:
+        _draw(figure, audits, findings)
+    if shown.as_json:
         plain = [{"method": a.method, "slabs": a.slabs, "compounds": a.compounds, "compared": a.compared,
                   "notes": list(a.notes)} for a in audits]  # fmt: skip
-        shown = {"audited": plain, "findings": [f.plain() for f in findings], "rejected": rejected}
-        print(json.dumps(shown, indent=2))
-    elif as_csv:
-        _print_csv(findings)
+        everything = {"audited": plain, "findings": [f.plain() for f in findings], "rejected": rejected}
+        print(json.dumps(everything, indent=2))
+    elif shown.as_csv:
+        print_csv([{**f.plain(), "n_records": len(f.records)} for f in findings], COLUMNS)
     else:
         _print(audits, findings)
-        if output is not None:
-            print(f"figure in {output}")
+        if figure is not None:
+            print(f"figure in {figure}")
         if reject:
-            _print_rejected(rejected)
+            print(excluded_line(rejected) or "nothing more to exclude")
         elif findings:
             print("mgsurf audit --reject keeps faulty labels out of training, --accept undoes it")
     return 0
 
 
-def accept_labels(names: Sequence[str], store: str | None) -> int:
-    """Undo exclusions of records, compounds or all.
+def _accept(names: Sequence[str], store: str | None) -> int:
+    """Undo exclusions of records, compounds or all."""
+    from stores.exclusions import accept
+    from workflows.cli.access import store_to_write
 
-    Raises
-    ------
-    InputError
-        If nothing of these names is excluded.
-    """
     with store_to_write(store) as opened:
         counts = accept(opened, frozenset(names))
     if not counts:
@@ -120,8 +149,11 @@ def accept_labels(names: Sequence[str], store: str | None) -> int:
     return 0
 
 
-def show_excluded(store: str | None, as_json: bool) -> int:
+def _show_excluded(store: str | None, as_json: bool) -> int:
     """List the labels that are kept out of training, with the reasons."""
+    from stores.exclusions import list_excluded
+    from workflows.cli.access import existing_store
+
     with existing_store(store) as opened:
         found = list_excluded(opened)
     if as_json:
@@ -134,7 +166,9 @@ def show_excluded(store: str | None, as_json: bool) -> int:
     for value in found:
         rows[value["formula"], value["target"], value["reason"]].append(value["id"])
     print_table(excluded_table(rows))
-    print_text(f"{counted(len(found), 'label')} excluded; mgsurf audit --accept FORMULA, ID or all undoes it")
+    print_text(
+        f"{pluralize(len(found), 'label')} excluded; mgsurf audit --accept FORMULA, ID or all undoes it"
+    )
     return 0
 
 
@@ -152,18 +186,15 @@ def _audits(
 ) -> list[Audit]:
     from importlib.util import find_spec
 
-    from model.audit.checks import audit_slabs
-    from model.audit.finding import CHECKS
+    from model.audit.checks import CHECKS, audit_slabs
     from model.audit.slabs import read_audit_slabs
     from model.graphs.cache import GraphCache
+    from workflows.execution.progress_bar import ProgressBar
 
     wanted = tuple(checks) or CHECKS
     with_trees = find_spec("sklearn") is not None
     if not with_trees and {"bulk-energy", "outlier"} & set(wanted):
-        print(
-            f"mgsurf: no comparison with trees, scikit-learn is not installed: {install_command('model')}",
-            file=sys.stderr,
-        )
+        print_note(f"no comparison with trees, scikit-learn is not installed: {install_command('model')}")
     ensemble = None
     if model is not None:
         from workflows.cli.access import chosen_ensemble
@@ -205,18 +236,14 @@ def _draw(output: Path, audits: Sequence[Audit], findings: Sequence[Finding]) ->
     save(audit_figure(drawn, [point for audit in audits for point in audit.backdrop]), output)
 
 
-def _size(finding: Finding) -> str:
-    symbol, unit, digits = SYMBOLS[finding.target]
-    return f"{symbol} {finding.size:+.{digits}f} {unit}"
-
-
 def finding_table(findings: Sequence[Finding], title: str, style: str) -> Table:
     """Table of labels that contradict others."""
     columns = [Column("compound"), Column("check"), Column("size"), Column("facets", right=True)]
     table = Table([*columns, Column("reason", wrap=True, room=24)], title, style)
     for finding in findings:
-        cells = (finding.formula, finding.check, _size(finding), str(finding.compared), finding.reason)
-        table.add_row(*cells)
+        symbol, unit, digits = SYMBOLS[finding.target]
+        size = f"{symbol} {finding.size:+.{digits}f} {unit}"
+        table.add_row(finding.formula, finding.check, size, str(finding.compared), finding.reason)
     return table
 
 
@@ -229,26 +256,10 @@ def _print(audits: Sequence[Audit], findings: Sequence[Finding]) -> None:
         print_table(finding_table(chosen, title, "bold red" if level == "faulty" else "bold yellow"))
     for audit in audits:
         for note in audit.notes:
-            print(f"mgsurf: {audit.method}: {note}", file=sys.stderr)
+            print_note(f"{audit.method}: {note}")
         print(
-            f"{counted(audit.slabs, 'slab')} of {counted(audit.compounds, 'compound')} ({audit.method}), "
+            f"{pluralize(audit.slabs, 'slab')} of {pluralize(audit.compounds, 'compound')} ({audit.method}), "
             f"{audit.compared} compared with peers: "
             f"{sum(f.level == 'faulty' for f in audit.findings)} faulty, "
             f"{sum(f.level == 'suspect' for f in audit.findings)} suspect"
         )
-
-
-def _print_rejected(counts: Mapping[str, int]) -> None:
-    print(excluded_line(counts) or "nothing more to exclude")
-
-
-def _print_csv(findings: Sequence[Finding]) -> None:
-    import csv
-
-    columns = ("compound", "formula", "check", "level", "target", "size", "unit", "compared", "n_records",
-               "bulk_energy_error", "work_function_shift", "method", "reason")  # fmt: skip
-    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n", extrasaction="ignore", restval="")
-    writer.writeheader()
-    for finding in findings:
-        row: dict[str, Any] = {**finding.plain(), "n_records": len(finding.records)}
-        writer.writerow(row)

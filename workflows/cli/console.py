@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -69,10 +69,10 @@ def print_note(text: str) -> None:
     print(f"mgsurf: {text}", file=sys.stderr)
 
 
-def print_csv(rows: Iterable[Mapping[str, Any]], header: Sequence[str]) -> None:
-    """Print rows as CSV with the columns of `header`; other keys are left out."""
+def print_csv(rows: Iterable[Mapping[str, Any]], header: Sequence[str], file: TextIO | None = None) -> None:
+    """Print rows as CSV, on stdout or in a file, with the columns of `header`; other keys are left out."""
     import csv
 
-    writer = csv.DictWriter(sys.stdout, header, lineterminator="\n", extrasaction="ignore")
+    writer = csv.DictWriter(file or sys.stdout, header, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)

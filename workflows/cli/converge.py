@@ -1,34 +1,35 @@
-"""``mgsurf converge``: how thick a slab, how dense a mesh, how high a cut-off is enough."""
+"""`mgsurf converge`: how thick a slab, how dense a mesh, how high a cut-off is enough."""
 
 from __future__ import annotations
 
 import json
 import re
 from dataclasses import asdict
+from enum import StrEnum
+from math import nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from stores.connections import resolve_store_uri
+import typer
+
 from stores.errors import InputError
-from stores.settings_file import resolve_work_dir
-from stores.structures.reading import show_notes
-from workflows.analysis.convergence import converged_at, fit_thickness
-from workflows.analysis.surface_energy import EV_PER_A2_IN_J_PER_M2
 from workflows.cli.console import page, print_table, print_text
-from workflows.cli.options import CrystalChoice
-from workflows.execution.kept import kept_in_words, kept_of_run
-from workflows.execution.listener import RunListener
-from workflows.flows.convergence import SCANS, ScanPoint, SlabScan, thickness_series
-from workflows.jobs.calculate import make_directory
-from workflows.jobs.context import RunContext
+from workflows.cli.options import (
+    CrystalChoice,
+    JsonOption,
+    OutputOption,
+    StoreOption,
+    StructureArgument,
+    short_number,
+)
+from workflows.cli.typer_app import COMPUTE, app
 from workflows.report.table import Column, Table
-from workflows.structures.axes import axes_note
-from workflows.structures.counting import facets_of
-from workflows.structures.crystal import crystal_of
-from workflows.structures.naming import format_plane, mg_first_formula, parse_miller
+from workflows.report.tables import EV_PER_A2_IN_J_PER_M2
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from workflows.flows.convergence import ScanPoint
 
 GAMMA_TOLERANCE = 0.001
 """A surface energy is called settled within this of the last one (eV/A^2)."""
@@ -37,60 +38,66 @@ PHI_TOLERANCE = 0.02
 """A work function is called settled within this of the last one (eV)."""
 
 
+class ScanKind(StrEnum):
+    """What `mgsurf converge` can vary."""
+
+    THICKNESS = "thickness"
+    K_DENSITY = "k_density"
+    CUTOFF = "cutoff"
+    VACUUM = "vacuum"
+
+
+@app.command(rich_help_panel=COMPUTE)
 def converge(
-    structure: Path | None = None,
+    structure: StructureArgument = None,
     *,
-    prototype: str | None = None,
-    formula: str | None = None,
-    miller: str,
-    termination: int = 0,
-    symprec: float | None = None,
-    scan: list[str],
-    engine: str = "gpaw",
-    preset: str = "demo",
-    options: dict[str, Any] | None = None,
-    store: str | None = None,
-    work_dir: Path | None = None,
-    output: Path | None = None,
-    as_json: bool = False,
+    choice: CrystalChoice,
+    miller: Annotated[str, typer.Option(metavar="HKL", callback=short_number, help="The plane.")] = "001",
+    termination: Annotated[int, typer.Option(min=0, help="Number of the termination.")] = 0,
+    scan: Annotated[
+        list[ScanKind] | None,
+        typer.Option(
+            metavar="NAME", help=f"What to vary: {', '.join(ScanKind)} (may be repeated); all by default."
+        ),
+    ] = None,
+    engine: Annotated[str, typer.Option(metavar="NAME", help="Engine.")] = "gpaw",
+    preset: Annotated[str, typer.Option(metavar="NAME", help="Its preset: demo, production.")] = "demo",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE", help="Setting of the engine (may be repeated): cutoff=340, ranks=2."
+        ),
+    ] = None,
+    store: StoreOption = None,
+    work_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Raw files of the engine; else MGSURF_WORK_DIR, else ./mgsurf_runs."
+        ),
+    ] = None,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
 ) -> int:
-    """Scan settings for one slab and print tables; every calculation is kept in the store and reused.
+    """Vary slab thickness, k density, cut-off and vacuum of one facet: table and plot.
 
-    Parameters
-    ----------
-    structure
-        File of the bulk crystal; else `formula` with `prototype`, or an element.
-    prototype, formula
-        As in a campaign file.
-    miller, termination
-        Which slab.
-    symprec
-        See `CrystalChoice`.
-    scan
-        Keys of `workflows.flows.convergence.SCANS`.
-    engine, preset, options
-        As in a campaign file.
-    store, work_dir
-        As in a campaign file.
-    output
-        Folder for one PNG per scan; none are drawn if None.
-    as_json
-        Print one JSON object instead of tables.
+    Every calculation is kept in the store and reused.
 
-    Returns
-    -------
-    int
-        Exit status 0.
-
-    Raises
-    ------
-    MgsurfError
-        If an argument is wrong or a calculation fails; finished points are kept.
+    Example: [cyan]mgsurf converge --formula Mg --miller 0001 --scan thickness[/cyan]
     """
-    unknown = [name for name in scan if name not in SCANS]
-    if unknown:
-        raise InputError(f"scan '{unknown[0]}' is unknown; choose from {', '.join(SCANS)}")
-    bulk = CrystalChoice(prototype, formula, symprec).structure(structure)
+    from stores.connections import resolve_store_uri
+    from stores.settings_file import resolve_work_dir
+    from stores.structures.reading import show_notes
+    from workflows.execution.kept import kept_in_words, kept_of_run
+    from workflows.execution.listener import RunListener
+    from workflows.flows.convergence import SlabScan
+    from workflows.jobs.calculate import make_directory
+    from workflows.jobs.context import RunContext
+    from workflows.structures.crystal import crystal_of
+    from workflows.structures.facets import axes_note, facets_of
+    from workflows.structures.naming import format_plane, mg_first_formula, parse_miller
+
+    options = engine_options(option or [])
+    bulk = choice.structure(structure)
     plane = parse_miller(miller)
     crystal = crystal_of(bulk)
     facets = facets_of(crystal, 1, [plane])
@@ -102,14 +109,14 @@ def converge(
         work_dir=str(folder),
         engine=engine,
         preset=preset,
-        options=options or {},
+        options=options,
     )
     make_directory(folder)
     runner = SlabScan(context, bulk, plane, termination)
     name = f"{mg_first_formula(bulk.composition)} {format_plane(plane, crystal.spacegroup_number)}"
     console = page(stderr=as_json)
     results = {}
-    for kind in scan:
+    for kind in (one.value for one in scan or ScanKind):
         with (
             RunListener(console, folder, quiet=as_json) as listener,
             kept_in_words(kept_of_run(listener.tally, folder, context.make_engine())),
@@ -126,8 +133,45 @@ def converge(
     return 0
 
 
+def engine_options(texts: list[str]) -> dict[str, Any]:
+    """Return engine settings from texts ``KEY=VALUE``, the values as YAML reads them.
+
+    Raises
+    ------
+    InputError
+        If one has another form, is there twice, or its value is not a single number, truth value or text.
+    """
+    options: dict[str, Any] = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or not key.isidentifier():
+            raise InputError(f"--option: {text[:60]!r} cannot be read; write KEY=VALUE, such as cutoff=340")
+        if key in options:
+            raise InputError(f"--option: {key} is there twice; keep one of them")
+        options[key] = _yaml_scalar(key, value)
+    return options
+
+
+def _yaml_scalar(key: str, text: str) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        value = YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError, OverflowError):
+        value = {}
+    if not isinstance(value, (str, bool, int, float, type(None))):
+        raise InputError(
+            f"--option: the value of {key} is no single number, truth value or text: {text[:60]!r}; "
+            "settings of another form go into a campaign file"
+        )
+    return value
+
+
 def _settled(points: list[ScanPoint]) -> tuple[float | None, float | None]:
     """Return the settings from which on surface energy and work function stay within the tolerances."""
+    from workflows.analysis.convergence import converged_at
+
     found: list[float | None] = []
     for name, tolerance in (("surface_energy", GAMMA_TOLERANCE), ("work_function", PHI_TOLERANCE)):
         known = [(p.setting, getattr(p, name)) for p in points if getattr(p, name) is not None]
@@ -138,6 +182,8 @@ def _settled(points: list[ScanPoint]) -> tuple[float | None, float | None]:
 
 def scan_table(name: str, kind: str, points: list[ScanPoint]) -> Table:
     """Table of a scan: surface energy and work function at each setting."""
+    from workflows.flows.convergence import SCANS
+
     headings = (SCANS[kind], "γ\neV/Å²", "γ\nJ/m²", "Φ\neV")
     table = Table([Column(heading, right=True) for heading in headings], title=f"{name}: {kind}")
     for point in points:
@@ -152,6 +198,9 @@ def scan_table(name: str, kind: str, points: list[ScanPoint]) -> Table:
 
 
 def _print_scan(console: Console, name: str, kind: str, points: list[ScanPoint]) -> None:
+    from workflows.analysis.convergence import fit_thickness
+    from workflows.flows.convergence import thickness_series
+
     print_table(scan_table(name, kind, points), console)
     for symbol, unit, tolerance, setting in zip(
         ("γ", "Φ"), ("eV/Å²", "eV"), (GAMMA_TOLERANCE, PHI_TOLERANCE), _settled(points), strict=True
@@ -161,8 +210,7 @@ def _print_scan(console: Console, name: str, kind: str, points: list[ScanPoint])
         text = f"settled from {setting:.2f} on" if settled else "not settled before the last value"
         print_text(f"  {symbol}: {text} (within {tolerance:g} {unit})", console)
     if kind == "thickness":
-        units, energies, area = thickness_series(points)
-        fit = fit_thickness(units, energies, area)
+        fit = fit_thickness(*thickness_series(points))
         print_text(
             f"  fit over thickness (Fiorentini and Methfessel 1996): γ = {fit.surface_energy:.4f} "
             f"± {fit.surface_energy_error:.4f} eV/Å², E_bulk = {fit.bulk_energy:.5f} eV, "
@@ -172,6 +220,8 @@ def _print_scan(console: Console, name: str, kind: str, points: list[ScanPoint])
 
 
 def _draw(name: str, kind: str, points: list[ScanPoint], output: Path) -> Path:
+    from workflows.flows.convergence import SCANS, thickness_series
+    from workflows.jobs.calculate import make_directory
     from workflows.report.convergence_figure import scan_figure, thickness_figure
     from workflows.report.style import GAMMA_LABEL, save
 
@@ -181,19 +231,21 @@ def _draw(name: str, kind: str, points: list[ScanPoint], output: Path) -> Path:
         figure = thickness_figure(name, *thickness_series(points))
     else:
         series = [
-            (GAMMA_LABEL, [_number(p.surface_energy) for p in points], GAMMA_TOLERANCE),
-            ("work function (eV)", [_number(p.work_function) for p in points], PHI_TOLERANCE),
+            (label, [nan if (value := getattr(p, name)) is None else value for p in points], tolerance)
+            for label, name, tolerance in (
+                (GAMMA_LABEL, "surface_energy", GAMMA_TOLERANCE),
+                ("work function (eV)", "work_function", PHI_TOLERANCE),
+            )
         ]
         figure = scan_figure(name, [p.setting for p in points], series, SCANS[kind])
     save(figure, picture)
     return picture
 
 
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
-
-
 def _plain(kind: str, points: list[ScanPoint]) -> dict[str, Any]:
+    from workflows.analysis.convergence import fit_thickness
+    from workflows.flows.convergence import thickness_series
+
     gamma, phi = _settled(points)
     plain: dict[str, Any] = {
         "points": [asdict(point) for point in points],

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
 
-from stores.errors import counted
-from workflows.cli.access import existing_store
-from workflows.cli.plot import check_output
+import typer
+
+from stores.errors import pluralize
+from workflows.cli.console import print_note
+from workflows.cli.filters import SurfaceFilter
+from workflows.cli.options import OUTPUT, OutputFile, StoreOption
 from workflows.cli.query import explain_empty, select
-from workflows.execution.progress_bar import ProgressBar
+from workflows.cli.typer_app import LOOK, app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from stores.imported import ImportedSurface
     from stores.records import SurfaceRecord
     from stores.surfaces import SurfaceStore
-    from workflows.cli.filters import SurfaceFilter
+    from workflows.execution.progress_bar import ProgressBar
 
 DEFAULT_NAMES = {
     "csv": "surfaces.csv",
@@ -27,6 +29,61 @@ DEFAULT_NAMES = {
     "ase": "surfaces.db",
     "cgcnn": "cgcnn",
 }
+
+
+class ExportFormat(StrEnum):
+    """What `mgsurf export` can write."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    EXTXYZ = "extxyz"
+    ASE = "ase"
+    CGCNN = "cgcnn"
+
+
+@app.command(rich_help_panel=LOOK)
+def export(
+    format: Annotated[ExportFormat, typer.Argument(help="Format of the file or folder.")],
+    filters: SurfaceFilter,
+    target: OutputFile,
+    relaxed: Annotated[
+        bool, typer.Option("--relaxed", help="The relaxed slabs, not those as cut.", rich_help_panel=OUTPUT)
+    ] = False,
+    include_rejected: Annotated[
+        bool,
+        typer.Option(
+            "--include-rejected", help="Also values whose verdict is not accepted.", rich_help_panel=OUTPUT
+        ),
+    ] = False,
+    store: StoreOption = None,
+) -> int:
+    """Write surfaces for other programs: CSV, JSON lines, extended XYZ, ASE database, CGCNN folder.
+
+    Examples: [cyan]mgsurf export csv -o surfaces.csv[/cyan],
+    [cyan]mgsurf export cgcnn --verdict accepted -o dataset/[/cyan]
+    """
+    from stores.export import export as write
+    from workflows.cli.access import existing_store
+    from workflows.execution.progress_bar import ProgressBar
+
+    path = target.checked(DEFAULT_NAMES[format])
+    filters.criteria()  # an unreadable filter is reported before a missing store
+    with existing_store(store) as opened:
+        found = select(opened, filters, ["id"])
+        if not found:
+            print_note(explain_empty(opened, filters))
+            return 1
+        with ProgressBar() as bar:
+            count = write(
+                _records(opened, found, bar),
+                path,
+                format,
+                relaxed=relaxed,
+                include_rejected=include_rejected,
+                overwrite=target.overwrite,
+            )
+    print(f"{pluralize(count, 'surface')} in {path}")
+    return 0
 
 
 def _records(
@@ -45,55 +102,3 @@ def _records(
         if record is not None:
             yield record
         bar.show("writing", number, len(found))
-
-
-def write_export(
-    format: str,
-    filters: SurfaceFilter,
-    output: Path | None,
-    *,
-    overwrite: bool,
-    relaxed: bool,
-    include_rejected: bool,
-    store_uri: str | None,
-) -> int:
-    """Write the surfaces that the filters pass, and say where they are.
-
-    Parameters
-    ----------
-    format
-        One of `stores.export.FORMATS`.
-    filters
-        Which surfaces.
-    output
-        File, or folder for cgcnn; a name of `DEFAULT_NAMES` if None.
-    overwrite, relaxed, include_rejected
-        See `stores.export.export`.
-    store_uri
-        Value of ``--store``.
-
-    Returns
-    -------
-    int
-        Exit status; 1 if no surface matches.
-    """
-    from stores.export import export
-
-    path = check_output(output or Path(DEFAULT_NAMES[format]), overwrite)
-    filters.criteria()
-    with existing_store(store_uri) as store:
-        found = select(store, filters, ["id"])
-        if not found:
-            print(f"mgsurf: {explain_empty(store, filters)}", file=sys.stderr)
-            return 1
-        with ProgressBar() as bar:
-            count = export(
-                _records(store, found, bar),
-                path,
-                format,
-                relaxed=relaxed,
-                include_rejected=include_rejected,
-                overwrite=overwrite,
-            )
-    print(f"{counted(count, 'surface')} in {path}")
-    return 0

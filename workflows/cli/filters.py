@@ -1,4 +1,4 @@
-"""What a person asks of the stored surfaces, turned into a Mongo filter."""
+"""Options that select stored surfaces, and the Mongo filter they make."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from stores.errors import InputError
-from stores.nesting import load_json
+from stores.input_files import load_json
 from workflows.cli.options import FILTERS, OUTPUT, short_number
 from workflows.report.tables import EV_PER_A2_IN_J_PER_M2
 
@@ -125,19 +125,12 @@ class SurfaceFilter:
         ),
     ] = None
     raw: Annotated[
-        str | None,
-        _filter("--filter", metavar="JSON", help="Raw Mongo filter, joined to the others by AND."),
+        str | None, _filter("--filter", metavar="JSON", help="Raw Mongo filter, joined to the others by AND.")
     ] = None
     labels: Annotated[bool, _filter("--labels", help="Also slabs brought in by mgsurf import.")] = False
 
     def criteria(self) -> dict[str, Any]:
-        """Return the Mongo filter.
-
-        Raises
-        ------
-        InputError
-            If an option cannot be read.
-        """
+        """Return the Mongo filter; an InputError if an option cannot be read."""
         try:
             parts = [part for _, part in self._parts()]
         except (ValueError, OverflowError, RecursionError, TypeError, UnicodeError) as error:
@@ -148,17 +141,11 @@ class SurfaceFilter:
         return {"$and": parts} if parts else {}
 
     def describe(self) -> list[str]:
-        """Say in words which filters apply, one entry each."""
+        """Describe each filter in words."""
         return [words for words, _ in self._parts()]
 
     def sort_field(self) -> tuple[str, bool] | None:
-        """Return (field, descending), None if no order was asked for.
-
-        Raises
-        ------
-        InputError
-            If the field is not one of a surface record.
-        """
+        """Return (field, descending), None without --sort; an InputError if the field is not sortable."""
         if self.sort is None:
             return None
         field, descending = self.sort.removeprefix("-"), self.sort.startswith("-")
@@ -256,17 +243,9 @@ def _symbol(text: str, option: str) -> str:
 
 
 def parse_chemsys(text: str) -> str:
-    """Return a chemical system as it is stored: elements in alphabetical order, e.g. ``Ag-Mg``.
+    """Return a chemical system as it is stored, ``Ag-Mg``, from elements in any order.
 
-    Parameters
-    ----------
-    text
-        Elements in any order, joined by hyphens, commas or spaces.
-
-    Raises
-    ------
-    InputError
-        If a part is no element symbol.
+    They may be joined by hyphens, commas or spaces.
     """
     words = [word for word in re.split(r"[-,\s]+", text) if word]
     if not words:
@@ -275,18 +254,7 @@ def parse_chemsys(text: str) -> str:
 
 
 def parse_formula(text: str) -> str:
-    """Return a formula as it is stored: reduced, Mg first.
-
-    Parameters
-    ----------
-    text
-        For example ``MgAg``, ``AgMg``, ``Mg34Al24``.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read.
-    """
+    """Return a formula such as ``AgMg`` or ``Mg34Al24`` as it is stored: reduced, Mg first."""
     text = text.strip()
     if not re.fullmatch(rf"({_MAX_ELEMENT}\d*)+", text):
         raise InputError(f"--formula: {text!r} is no formula; write it like MgAg or Mg17Al12")
@@ -301,23 +269,10 @@ def parse_formula(text: str) -> str:
 
 
 def parse_moment(text: str) -> datetime:
-    """Read a point in time.
+    """Return a point in time in UTC.
 
-    Parameters
-    ----------
-    text
-        ISO 8601 (``2026-01-31``, ``2026-01-31T12:00``; local time unless a zone is given) or a span before
-        now: ``30m``, ``12h``, ``7d``, ``2w``.
-
-    Returns
-    -------
-    datetime
-        In UTC.
-
-    Raises
-    ------
-    InputError
-        If it is neither.
+    The text is ISO 8601 (``2026-01-31``, ``2026-01-31T12:00``; local time unless a zone is given) or a span
+    before now: ``30m``, ``12h``, ``7d``, ``2w``.
     """
     span = re.fullmatch(r"(\d+)\s*([mhdw])", text.strip())
     try:
@@ -331,18 +286,7 @@ def parse_moment(text: str) -> datetime:
 
 
 def parse_raw(text: str) -> dict[str, Any]:
-    """Read a raw Mongo filter.
-
-    Parameters
-    ----------
-    text
-        A JSON object.
-
-    Raises
-    ------
-    InputError
-        If it is not a JSON object, or its numbers or brackets have no end.
-    """
+    """Read a raw Mongo filter; an InputError if it is no JSON object or its numbers or brackets never end."""
     from json import JSONDecodeError
 
     try:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING
+import json
+from dataclasses import asdict
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
-from model.data.importers import import_slabs
-from model.data.label_units import units_from_options
-from stores.connections import resolve_store_uri
-from stores.errors import counted
-from workflows.execution.kept import kept_in_words
+import typer
+
+from stores.errors import pluralize
+from workflows.cli.console import print_note
+from workflows.cli.learning import target_names
+from workflows.cli.options import JsonOption, StoreOption
+from workflows.cli.typer_app import LEARN, app
 from workflows.execution.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
@@ -19,70 +23,74 @@ SHOWN_LINES = 40
 """Problems beyond this many are counted, not printed."""
 
 
-def import_labels(
-    path: str,
-    *,
-    format: str,
-    targets: str | None,
-    source: str | None,
-    relaxed: bool,
-    units: list[str],
-    store_uri: str | None,
-    as_json: bool,
+class ImportFormat(StrEnum):
+    """Format that `mgsurf import` reads."""
+
+    AUTO = "auto"
+    SHARED = "shared"
+    CGCNN = "cgcnn"
+    STORE = "store"
+
+
+@app.command("import", rich_help_panel=LEARN)
+def import_(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Folder, slabs.json.gz, or a store.")],
+    format: Annotated[ImportFormat, typer.Option(help="Format of the data.")] = ImportFormat.AUTO,
+    targets: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Columns of id_prop.csv: surface_energy,work_function."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Stands for the method; else the folder's name.")
+    ] = None,
+    relaxed: Annotated[bool, typer.Option("--relaxed", help="The slabs are relaxed, not as cut.")] = False,
+    unit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TARGET=UNIT",
+            help="Unit of the values, converted to eV/A^2 and eV: surface_energy=J/m2, work_function=meV "
+            "(may be repeated).",
+        ),
+    ] = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> int:
-    """Read labelled slabs, store them and print a summary.
+    """Import external labelled slabs for training; duplicates are skipped.
 
-    Parameters
-    ----------
-    path, format, source, relaxed
-        See `model.data.importers.import_slabs`.
-    targets
-        Names separated by commas.
-    units
-        Values of ``--unit``, each ``TARGET=UNIT``.
-    store_uri
-        Value of ``--store``.
-    as_json
-        Print what was done as JSON.
+    Exit status 1 if a line of the source could not be used.
 
-    Returns
-    -------
-    int
-        Exit status: 1 if a line of the source could not be used, else 0.
+    Examples: [cyan]mgsurf import dataset/[/cyan],
+    [cyan]mgsurf import cgcnn_folder/ --targets cleavage_energy --source smith2020[/cyan],
+    [cyan]mgsurf import folder/ --targets surface_energy --unit surface_energy=J/m2[/cyan]
     """
-    names = None if targets is None else [name.strip() for name in targets.split(",") if name.strip()]
+    from model.data.importers import import_slabs
+    from model.data.label_units import units_from_options
+    from stores.connections import resolve_store_uri
+    from workflows.execution.kept import kept_in_words
+
     unchanged = "The source was only read: the same command imports all of it again."
     with kept_in_words(lambda _: unchanged), ProgressBar() as bar:
         result = import_slabs(
             path,
-            resolve_store_uri(store_uri),
-            format=format,
-            targets=names,
+            resolve_store_uri(store),
+            format=format.value,
+            targets=target_names(targets) or None,
             source=source,
             relaxed=relaxed,
-            units=units_from_options(units),
+            units=units_from_options(unit or []),
             tick=lambda number, total, name: bar.show("importing", number, total or None, name),
         )
-    if as_json:
-        import json
-        from dataclasses import asdict
-
-        print(json.dumps(asdict(result), indent=2))
-    else:
-        print(_summary(result))
-    for line in result.notes:
-        print(f"mgsurf: {line}", file=sys.stderr)
-    for line in result.problems[:SHOWN_LINES]:
-        print(f"mgsurf: {line}", file=sys.stderr)
+    print(json.dumps(asdict(result), indent=2) if as_json else _summary(result))
+    for line in (*result.notes, *result.problems[:SHOWN_LINES]):
+        print_note(line)
     if len(result.problems) > SHOWN_LINES:
         left = len(result.problems) - SHOWN_LINES
-        print(f"mgsurf: and {left} more lines could not be used; --json shows all", file=sys.stderr)
+        print_note(f"and {left} more lines could not be used; --json shows all")
     return 1 if result.problems else 0
 
 
 def _summary(result: Imported) -> str:
-    slabs = counted(result.n_read, "slab")
+    slabs = pluralize(result.n_read, "slab")
     labels = ", ".join(f"{count} {target}" for target, count in result.n_labels.items() if count)
-    changed = f"{counted(result.n_changed, 'record')} new or changed"
-    text = f"{slabs} read from {result.source} ({labels or 'no labels'}); "
-    return text + (changed if result.n_changed else "nothing new")
+    changed = f"{pluralize(result.n_changed, 'record')} new or changed" if result.n_changed else "nothing new"
+    return f"{slabs} read from {result.source} ({labels or 'no labels'}); {changed}"

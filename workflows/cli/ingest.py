@@ -1,23 +1,21 @@
-"""`mgsurf ingest`: finished VASP calculations that were made by hand become records."""
+"""`mgsurf ingest`: records of finished VASP calculations."""
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Any
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from stores.connections import resolve_store_uri
-from stores.errors import counted
-from workflows.cli.console import print_table
-from workflows.execution.kept import kept_in_words
-from workflows.execution.progress_bar import ProgressBar
-from workflows.jobs.ingest.ingest import ingest, plan
+import typer
+
+from stores.errors import pluralize
+from workflows.cli.console import print_note, print_table
+from workflows.cli.options import JsonOption, StoreOption
+from workflows.cli.typer_app import COMPUTE, app
 from workflows.report.table import Column, Table
-from workflows.report.tables import surface_table
-from workflows.structures.naming import format_plane
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from workflows.jobs.ingest.ingest import Ingestion
     from workflows.jobs.ingest.pairs import Pair
@@ -26,16 +24,31 @@ SHOWN_LINES = 40
 """Problems and notes beyond this many are counted, not printed."""
 
 
-def ingest_folder(
-    directory: Path | None, pairs: Path | None, store_uri: str | None, dry_run: bool, as_json: bool
+@app.command(rich_help_panel=COMPUTE)
+def ingest(
+    directory: Annotated[
+        Path | None, typer.Argument(metavar="[DIRECTORY]", help="Folder of finished VASP calculations.")
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV file with the columns bulk,slab and perhaps reference."),
+    ] = None,
+    store: StoreOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be paired and stop.")] = False,
+    as_json: JsonOption = False,
 ) -> int:
-    """Read the folders, store the records and print a summary.
+    """Make records of finished VASP calculations; duplicates are skipped.
 
-    Returns
-    -------
-    int
-        Exit status: 1 if a folder could not be read or holds a failed run, else 0.
+    Examples: [cyan]mgsurf ingest old_runs --dry-run[/cyan],
+    [cyan]mgsurf ingest --pairs pairs.csv[/cyan]
     """
+    from stores.connections import resolve_store_uri
+    from workflows.execution.kept import kept_in_words
+    from workflows.execution.progress_bar import ProgressBar
+    from workflows.jobs.ingest.ingest import ingest as ingest_runs
+    from workflows.jobs.ingest.ingest import plan
+    from workflows.report.tables import surface_table
+
     with ProgressBar() as bar:
 
         def tick(folder: str, number: int, total: int) -> None:
@@ -46,33 +59,35 @@ def ingest_folder(
         else:
             unchanged = "The folders were only read: the same command ingests all of them again."
             with kept_in_words(lambda _: unchanged):
-                result = ingest(directory, resolve_store_uri(store_uri), pairs, tick)
+                result = ingest_runs(directory, resolve_store_uri(store), pairs, tick)
     if as_json:
-        import json
-
         print(json.dumps(_plain(result), indent=2))
     else:
         if dry_run:
             print_table(pair_table(result.pairs))
         elif result.surfaces:
-            rows = [surface.model_dump(mode="json") for surface in result.surfaces]
-            print_table(surface_table(rows))
+            print_table(surface_table([surface.model_dump(mode="json") for surface in result.surfaces]))
         print(_summary(result, dry_run))
-    _say(result.notes)
-    _say(result.problems)
+    for lines in (result.notes, result.problems):
+        for line in lines[:SHOWN_LINES]:
+            print_note(line)
+        if len(lines) > SHOWN_LINES:
+            print_note(f"and {len(lines) - SHOWN_LINES} more; --json shows all")
     return 1 if result.problems else 0
 
 
 def _summary(result: Ingestion, dry_run: bool) -> str:
-    slabs = counted(len(result.pairs), "slab")
+    slabs = pluralize(len(result.pairs), "slab")
     if dry_run:
         return f"{slabs} found; nothing was written (--dry-run)"
-    changed = f"{counted(result.changed, 'record')} new or changed"
+    changed = f"{pluralize(result.changed, 'record')} new or changed"
     return f"{slabs} and {result.n_bulks} bulk crystals read; {changed if result.changed else 'nothing new'}"
 
 
 def pair_table(pairs: Sequence[Pair]) -> Table:
     """Table of the slabs that were found with their plane, bulk and references."""
+    from workflows.structures.naming import format_plane
+
     headings = ("slab", "plane", "bulk", "references", "remark")
     table = Table([Column(name, wrap=True, room=24 if name == "remark" else 0) for name in headings])
     for pair in pairs:
@@ -91,7 +106,7 @@ def pair_table(pairs: Sequence[Pair]) -> Table:
 
 
 def _plain(result: Ingestion) -> dict[str, Any]:
-    """Return what a script wants to know."""
+    """Return plain values for JSON."""
     return {
         "slabs": [
             {
@@ -109,10 +124,3 @@ def _plain(result: Ingestion) -> dict[str, Any]:
         "problems": result.problems,
         "notes": result.notes,
     }
-
-
-def _say(lines: Sequence[str]) -> None:
-    for line in lines[:SHOWN_LINES]:
-        print(f"mgsurf: {line}", file=sys.stderr)
-    if len(lines) > SHOWN_LINES:
-        print(f"mgsurf: and {len(lines) - SHOWN_LINES} more; --json shows all", file=sys.stderr)

@@ -1,37 +1,170 @@
-"""What the commands of the network share: torch or one line saying how to get it, data, progress."""
+"""What the commands of the network share: options, the check for torch, labelled slabs, progress."""
 
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache, partial
+from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
-from stores.connections import resolve_store_uri
-from stores.errors import InputError, install_command
-from stores.exclusions import excluded_line
+import typer
+
+from stores.errors import InputError, StoreError, install_command
+from workflows.cli.options import JsonOption, MethodOption, OutputOption, QuietOption, StoreOption
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from model.data.dataset import Dataset
     from model.graphs.graph import GraphSettings
     from model.training.ablation import Step
-    from model.training.runs import Datasets
+    from model.training.runs import Datasets, Transfer
     from model.training.train import Progress
     from workflows.execution.progress_bar import ProgressBar
 
 LOG = logging.getLogger(__name__)
 
+DEFAULT_PRESET = "sem-cgcnn"
+TRANSFER = "Transfer"
+
+SeedOption = Annotated[int, typer.Option(min=0, metavar="N", help="Of split and training.")]
+EpochsOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Instead of the preset's.")]
+MembersOption = Annotated[int, typer.Option(min=1, metavar="N", help="Networks of an ensemble.")]
+
+
+class TwinsRule(StrEnum):
+    """What is done about identical slabs in two sets of a split."""
+
+    DROP = "drop"
+    MOVE = "move"
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Sets that labelled slabs are divided into, and length of each training."""
+
+    split: Annotated[
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="random, compound, chemsys, element (one left out), element:Ag, or a CSV file "
+            "(record_id,part).",
+        ),
+    ] = "random"
+    twins: Annotated[
+        TwinsRule | None,
+        typer.Option(
+            help="What to do about identical slabs that a --split file has in two sets: leave out the copies "
+            "in the earlier set, or move all into the later; without it such a file is refused."
+        ),
+    ] = None
+    epochs: EpochsOption = None
+
+    def settings(self) -> dict[str, Any]:
+        """Return them as arguments of `model.training.runs.RunSettings` or `ablation.Plan`."""
+        twins = self.twins.value if self.twins else ""
+        return {"split": self.split, "twins": twins, "epochs": self.epochs}
+
+
+@dataclass(frozen=True)
+class PretrainedModel:
+    """Trained model that a training starts from."""
+
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Begin with this trained model (folder).",
+            rich_help_panel=TRANSFER,
+        ),
+    ] = None
+    freeze: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PART",
+            help="Keep as it is: embedding, convolutions (with the embedding) or none.",
+            rich_help_panel=TRANSFER,
+        ),
+    ] = None
+    reset_heads: Annotated[
+        bool,
+        typer.Option("--reset-heads", help="Reinitialise all output heads.", rich_help_panel=TRANSFER),
+    ] = False
+
+    def load(self) -> tuple[Transfer | None, dict[str, Any]]:
+        """Return the start and the settings that it was trained with; (None, {}) without a model.
+
+        Raises
+        ------
+        InputError
+            If there is no such model, or the other options are given without one.
+        """
+        if self.start is None:
+            if self.freeze is not None or self.reset_heads:
+                raise InputError("--freeze and --reset-heads need a model to begin with: --from MODEL")
+            return None, {}
+        from model.training.runs import Transfer, read_run
+
+        transfer = Transfer.of(self.start, self.freeze or "none", reset_heads=self.reset_heads)
+        run = read_run(self.start) or read_run(self.start.parent)
+        return transfer, dict(run["settings"]) if run is not None else {}
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """Data and output of a command that makes many trainings."""
+
+    store: StoreOption = None
+    method: MethodOption = None
+    output: OutputOption = None
+    quiet: QuietOption = False
+    as_json: JsonOption = False
+
+    def slabs(self) -> Datasets:
+        """Return the labelled slabs."""
+        return labelled_slabs([self.store], self.method)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn an error of the operating system into a line with the folder that was written to."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be written ({error}); free space and repeat") from error
+
+
+def run_folder(output: Path | None, default: Path) -> Path:
+    """Return the folder of ``--output``; an InputError if it is a file."""
+    folder = output or default
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; --output takes a folder")
+    return folder
+
+
+def target_names(text: str | None) -> list[str]:
+    """Split ``--targets`` at its commas; empty without the option."""
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    if text is not None and not names:
+        raise InputError("--targets: names nothing; write surface_energy,work_function")
+    return names
+
+
+def mean_and_spread(value: Mapping[str, float | None], decimals: int) -> str:
+    """Write mean ± standard deviation with so many decimals, a hyphen without a mean."""
+    if value["mean"] is None:
+        return "-"
+    mean = f"{value['mean']:.{decimals}f}"
+    return mean if value["spread"] is None else f"{mean} ± {value['spread']:.{decimals}f}"
+
 
 def require_network(*more: str) -> None:
-    """Check that torch is there, and other packages that a command needs.
-
-    Raises
-    ------
-    InputError
-        Naming the command that installs them.
-    """
+    """Check that torch can be imported, and `more` packages; else an InputError names the remedy."""
     from importlib import import_module
 
     for name in ("torch", *more):
@@ -45,29 +178,24 @@ def require_network(*more: str) -> None:
 
 
 def labelled_slabs(
-    store_uri: str | Sequence[str] | None,
-    method: str | None,
-    snapshot: str | None = None,
-    *,
-    separate: bool = False,
+    stores: Sequence[str | None], method: str | None, snapshot: str | None = None, *, separate: bool = False
 ) -> Datasets:
-    """Return what gives a run its data set: the labelled slabs of a store or several, graphs cached on disk.
-
-    The result can be sent to another process.
+    """Return the labelled slabs of stores as a picklable function that builds data sets, graphs cached.
 
     Raises
     ------
     InputError
-        If a snapshot is named together with a method or several stores: what it holds is settled.
+        If a snapshot is combined with a method or several stores, which it fixes itself.
     """
-    named: list[str | None] = [store_uri] if isinstance(store_uri, str) else list(store_uri or ())
-    uris = tuple(dict.fromkeys(resolve_store_uri(uri) for uri in named or [None]))
+    from stores.connections import resolve_store_uri
+
+    uris = tuple(dict.fromkeys(resolve_store_uri(uri) for uri in stores or [None]))
     if method is not None and snapshot is not None:
         raise InputError(
             "--method and --snapshot exclude each other: a snapshot has its methods; leave one out"
         )
     if snapshot is not None and (len(uris) > 1 or separate):
-        raise InputError("--snapshot goes with one --store and without --separate: it says what is in it")
+        raise InputError("--snapshot goes with one --store and without --separate: it fixes what is in it")
     return partial(_load, uris, method, snapshot, separate)
 
 
@@ -82,6 +210,7 @@ def _load(
 ) -> Dataset:
     from model.data.dataset import Dataset
     from model.graphs.cache import GraphCache
+    from stores.exclusions import excluded_line
 
     if snapshot is not None:
         found = Dataset.from_snapshot(uris[0], snapshot, targets, settings=settings, cache=GraphCache())
@@ -91,52 +220,37 @@ def _load(
             uris, targets, settings=settings, methods=methods, separate=separate, cache=GraphCache()
         )
     if found.skipped:
-        first = found.skipped[0]
-        LOG.warning("%d labelled slabs are left out; the first: %s", len(found.skipped), first)
+        LOG.warning("%d labelled slabs are left out; the first: %s", len(found.skipped), found.skipped[0])
     if line := excluded_line(found.excluded):
         LOG.warning("%s", line)
     return found
 
 
 class TrainingProgress:
-    """Shows one or many trainings on a `ProgressBar`: loss, and time left.
-
-    Parameters
-    ----------
-    bar
-        The bar.
-    """
+    """Loss and time left of one or many trainings, shown on a bar."""
 
     def __init__(self, bar: ProgressBar) -> None:
         self._bar = bar
-        self._began = monotonic()
+        self._start = monotonic()
         self._trained = 0.0
         bar.show("reading slabs")
 
     def member(self, members: int) -> Callable[[int, Progress], None]:
-        """Return a callback for a run with so many members."""
-
-        def tell(number: int, line: Progress) -> None:
-            self._show("", number / members, 1 / members, line)
-
-        return tell
+        """Return the callback of a run with so many members."""
+        return lambda number, line: self._show("", number / members, 1 / members, line)
 
     def step(self, step: Step) -> None:
-        """Show where an ablation is: its callback."""
-        name = f"{step.number + 1}/{step.total} {step.run.label()}, "
+        """Show a step of many runs, see `model.training.ablation.ablate`."""
+        name = f"{step.number + 1}/{step.total} {step.run.label()}"
         if step.line is None:
-            self._bar.show("training", step.number, step.total, name.rstrip(", "), count="")
+            self._bar.show("training", step.number, step.total, name, count="")
             return
         members = step.run.members
-        self._show(
-            name,
-            (step.number + step.member / members) / step.total,
-            1 / (step.total * members),
-            step.line,
-        )
+        before = (step.number + step.member / members) / step.total
+        self._show(f"{name}, ", before, 1 / (step.total * members), step.line)
 
     def _show(self, name: str, before: float, share: float, line: Progress) -> None:
-        """Show an epoch of a part that began at `before` and makes up `share` of the whole."""
+        """Show an epoch of a training that makes up `share` of the whole, of which `before` was done."""
         done = before + share * line.epoch.epoch / line.epochs
         # by the trainings of this call alone: finished runs that were only read cost no time
         self._trained += share / line.epochs
@@ -144,5 +258,5 @@ class TrainingProgress:
         last = line.epoch.epoch == line.epochs
         at = "finishing" if last else f"epoch {line.epoch.epoch}/{line.epochs}"
         loss = f"loss {sum(line.epoch.loss.values()):.3f}, val {line.epoch.score:.3f}"
-        left = 0.0 if last and done > 0.999 else (1 - done) / self._trained * (monotonic() - self._began)
+        left = 0.0 if last and done > 0.999 else (1 - done) / self._trained * (monotonic() - self._start)
         self._bar.show("training", done, 1.0, f"{name}{at}, {loss}", count=f"{done:.0%}", seconds_left=left)

@@ -3,80 +3,199 @@
 from __future__ import annotations
 
 import json
-import sys
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from stores.errors import counted
-from stores.learning.registry import ModelRegistry
-from workflows.cli.access import existing_store, store_to_write
-from workflows.cli.console import print_facts, print_table, print_text
+import typer
+
+from stores.errors import pluralize
+from workflows.cli.access import MODEL_FOLDER, existing_store, store_to_write
+from workflows.cli.console import print_facts, print_note, print_table, print_text
+from workflows.cli.learning import require_network
+from workflows.cli.options import JsonOption, StoreOption
+from workflows.cli.typer_app import LOOP, App, app
 from workflows.report.table import Column, Table
 from workflows.report.training_figures import significant, target_name, unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
+    from stores.learning.decisions import DecisionLog, ModelStatus
     from stores.learning.model_card import ModelCard, PastTraining
-    from stores.learning.registry import Book, Standing
+    from stores.learning.registry import ModelRegistry
     from stores.surfaces import SurfaceStore
 
 SHOWN_ID = 12  # digits of a snapshot's id
-_OF_PARTS = {"mae": "MAE", "rmse": "RMSE", "r2": "R²"}
+_OF_SETS = {"mae": "MAE", "rmse": "RMSE", "r2": "R²"}
 _OF_TEST = {"macro_mae": "MAE over systems", "coverage_90": "in the 90 % interval"}
 _SHARES = ("r2", "coverage_90")  # numbers without a unit, about one
 
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="v1, v2, ..., champion or latest.")]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the decision log.")]
 
+models = App(no_args_is_help=True, rich_markup_mode="rich")
+app.add_typer(
+    models,
+    name="models",
+    rich_help_panel=LOOP,
+    help="Register trained models, compare them, and choose the one in use.\n\n"
+    "Example: [cyan]mgsurf models add mgsurf_model/[/cyan], then [cyan]mgsurf models promote v1[/cyan]",
+)
+
+
+@contextmanager
+def _registry(store: str | None, *, write: bool = False) -> Iterator[ModelRegistry]:
+    from stores.learning.registry import ModelRegistry
+
+    with store_to_write(store) if write else existing_store(store) as opened:
+        yield ModelRegistry(opened)
+
+
+@models.command("add")
 def add(
-    folder: Path, *, judged_by: Sequence[Path], promote_it: bool, note: str, store: str | None, as_json: bool
+    folder: Annotated[
+        Path, typer.Argument(metavar="[FOLDER]", help="As mgsurf train wrote it.", show_default=True)
+    ] = MODEL_FOLDER,
+    judged_by: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER", help="Same settings and data, another split: its errors too (may be repeated)."
+        ),
+    ] = None,
+    promote: Annotated[bool, typer.Option("--promote", help="Make it the champion at once.")] = False,
+    note: Annotated[str, typer.Option(metavar="TEXT", help="For its card.")] = "",
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> int:
-    """Register the model of a run folder as a candidate."""
-    from workflows.cli.learning import require_network
+    """Register a trained model as a candidate: its card and its weights, in the store.
 
+    Example: [cyan]mgsurf models add mgsurf_model/ --judged-by by_system/[/cyan]
+    """
     require_network()
     from model.promotion.registration import facts_of_run, weight_files
 
-    facts = facts_of_run(folder, judged_by).model_copy(update={"note": note})
+    facts = facts_of_run(folder, judged_by or []).model_copy(update={"note": note})
     files = weight_files(folder)
-    with store_to_write(store) as opened:
-        registry = ModelRegistry(opened)
+    with _registry(store, write=True) as registry:
         card, new = registry.add(facts, files)
-        if promote_it:
+        if promote:
             registry.promote(card.version, note or "promoted when it was registered")
-        standing = registry.book().standing(card.version)
+        status = registry.decision_log().status(card.version)
     if as_json:
-        print(json.dumps({**_plain(card, standing), "new": new}, indent=2))
+        print(json.dumps({**_plain(card, status), "new": new}, indent=2))
     else:
         known = "" if new else ", which had it already"
-        print(f"{card.name} ({standing.state}) in {opened.uri}{known}: {card.label}")
+        print(f"{card.name} ({status.state}) in {registry.store.uri}{known}: {card.label}")
     if card.snapshot is None:
-        print(
-            "mgsurf: it was trained without a snapshot and cannot be trained again once records change; "
-            "mgsurf snapshot create, then mgsurf train --snapshot",
-            file=sys.stderr,
+        print_note(
+            "it was trained without a snapshot and cannot be trained again once records change; "
+            "mgsurf snapshot create, then mgsurf train --snapshot"
         )
     return 0
 
 
-def list_all(*, store: str | None, as_json: bool) -> int:
-    """Print a line for each version."""
-    with existing_store(store) as opened:
-        registry = ModelRegistry(opened)
-        cards, book = registry.cards(), registry.book()
+@models.command("list")
+def list_all(store: StoreOption = None, as_json: JsonOption = False) -> int:
+    """List the models of a store: state, snapshot, errors.
+
+    Example: [cyan]mgsurf models list[/cyan]
+    """
+    with _registry(store) as registry:
+        cards, log = registry.cards(), registry.decision_log()
     if as_json:
-        print(json.dumps([_plain(card, book.standing(card.version)) for card in cards], indent=2))
-        return 0
-    if not cards:
+        print(json.dumps([_plain(card, log.status(card.version)) for card in cards], indent=2))
+    elif not cards:
         print("no models; mgsurf models add FOLDER registers what mgsurf train wrote")
-        return 0
-    print_table(model_table(cards, book))
-    print_text(
-        "MAE on the test set of the split that each was trained with; mgsurf models compare A B shows all"
-    )
+    else:
+        print_table(model_table(cards, log))
+        print_text(
+            "MAE on the test set of the split that each was trained with; mgsurf models compare A B shows all"
+        )
     return 0
 
 
-def model_table(cards: Sequence[ModelCard], book: Book) -> Table:
+@models.command("show")
+def show(name: ModelArgument = "champion", store: StoreOption = None, as_json: JsonOption = False) -> int:
+    """Show a model's card: data, settings, errors by split and element, weights, history.
+
+    Example: [cyan]mgsurf models show v3[/cyan]
+    """
+    with _registry(store) as registry:
+        card, log = registry.card(registry.resolve(name)), registry.decision_log()
+    status = log.status(card.version)
+    if as_json:
+        print(json.dumps(_plain(card, status), indent=2))
+        return 0
+    print_facts([("model", card.name), *_facts(card, status, log)])
+    print()
+    for split in card.metrics:
+        print_table(errors_table(card, split))
+    if (elements := element_table(card)) is not None:
+        print_text("MAE of test slabs that hold an element")
+        print_table(elements)
+    return 0
+
+
+@models.command("promote")
+def promote(name: ModelArgument, reason: ReasonOption = "", store: StoreOption = None) -> int:
+    """Make a model the champion, once its weights are known to be whole.
+
+    Example: [cyan]mgsurf models promote v3 --reason "better on the hold-out"[/cyan]
+    """
+    with _registry(store, write=True) as registry:
+        version = registry.resolve(name)
+        before = registry.champion_version()
+        decision = registry.promote(version, reason, replacing=before)
+    if decision is None:
+        print_note(f"v{version} is the champion already")
+    else:
+        print(f"v{version} is the champion" + (f"; v{before} is retired" if before is not None else ""))
+    return 0
+
+
+@models.command("rollback")
+def rollback(reason: ReasonOption = "", store: StoreOption = None) -> int:
+    """Go back to the champion before the present one.
+
+    Example: [cyan]mgsurf models rollback --reason "wrong for Mg-La"[/cyan]
+    """
+    with _registry(store, write=True) as registry:
+        decision, notes = registry.rollback(reason)
+    for note in notes:
+        print_note(note)
+    print(f"v{decision.champion} is the champion again; v{decision.version} is retired")
+    return 0
+
+
+@models.command("compare")
+def compare(
+    one: Annotated[str, typer.Argument(metavar="A", help="v1, v2, ..., champion or latest.")],
+    other: Annotated[str, typer.Argument(metavar="B", help="The same.")],
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Print the errors of two models side by side, with their differences.
+
+    Example: [cyan]mgsurf models compare champion latest[/cyan]
+    """
+    with _registry(store) as registry:
+        a, b = (registry.card(registry.resolve(name)) for name in (one, other))
+        remarks = [*_remarks(a, b), *_other_methods(registry.store, a, b)]
+    rows = list(_side_by_side(a, b))
+    if as_json:
+        print(json.dumps({"a": a.name, "b": b.name, "rows": rows, "remarks": remarks}, indent=2))
+        return 0
+    if rows:
+        print_table(comparison_table(rows, a.name, b.name))
+    else:
+        print(f"{a.name} and {b.name} share no split and target")
+    for remark in remarks:
+        print_note(remark)
+    return 0
+
+
+def model_table(cards: Sequence[ModelCard], log: DecisionLog) -> Table:
     """Table of models, one version a row."""
     targets = list(dict.fromkeys(target for card in cards for target in card.targets))
     errors = [_with_unit(f"{target_name(target)} MAE", target) for target in targets]
@@ -91,79 +210,17 @@ def model_table(cards: Sequence[ModelCard], book: Book) -> Table:
         ]
     )
     for card in cards:
-        standing = book.standing(card.version)
+        status = log.status(card.version)
         table.add_row(
             card.name,
-            standing.state,
+            status.state,
             _made_as(card),
             (card.snapshot or "none")[:SHOWN_ID],
             *(_first_mae(card, target) for target in targets),
-            standing.reason,
-            style="bold" if standing.state == "champion" else "",
+            status.reason,
+            style="bold" if status.state == "champion" else "",
         )
     return table
-
-
-def show(name: str, *, store: str | None, as_json: bool) -> int:
-    """Print the card of a version."""
-    with existing_store(store) as opened:
-        registry = ModelRegistry(opened)
-        card, book = registry.card(registry.resolve(name)), registry.book()
-    standing = book.standing(card.version)
-    if as_json:
-        print(json.dumps(_plain(card, standing), indent=2))
-        return 0
-    print_facts([("model", card.name), *_facts(card, standing, book)])
-    print()
-    for split in card.metrics:
-        print_table(errors_table(card, split))
-    if (elements := element_table(card)) is not None:
-        print_text("MAE of test slabs that hold an element")
-        print_table(elements)
-    return 0
-
-
-def promote(name: str, *, reason: str, store: str | None) -> int:
-    """Make a version the champion."""
-    with store_to_write(store) as opened:
-        registry = ModelRegistry(opened)
-        version = registry.resolve(name)
-        before = registry.champion_version()
-        decision = registry.promote(version, reason, replacing=before)
-    if decision is None:
-        print(f"mgsurf: v{version} is the champion already", file=sys.stderr)
-    else:
-        print(f"v{version} is the champion" + (f"; v{before} is retired" if before is not None else ""))
-    return 0
-
-
-def rollback(*, reason: str, store: str | None) -> int:
-    """Go back to the champion before the present one."""
-    with store_to_write(store) as opened:
-        decision, notes = ModelRegistry(opened).rollback(reason)
-    for note in notes:
-        print(f"mgsurf: {note}", file=sys.stderr)
-    print(f"v{decision.champion} is the champion again; v{decision.version} is retired")
-    return 0
-
-
-def compare(one: str, other: str, *, store: str | None, as_json: bool) -> int:
-    """Print the errors of two versions side by side."""
-    with existing_store(store) as opened:
-        registry = ModelRegistry(opened)
-        a, b = (registry.card(registry.resolve(name)) for name in (one, other))
-        remarks = [*_remarks(a, b), *_other_methods(opened, a, b)]
-    rows = list(_side_by_side(a, b))
-    if as_json:
-        print(json.dumps({"a": a.name, "b": b.name, "rows": rows, "remarks": remarks}, indent=2))
-        return 0
-    if rows:
-        print_table(comparison_table(rows, a.name, b.name))
-    else:
-        print(f"{a.name} and {b.name} share no split and target")
-    for remark in remarks:
-        print(f"mgsurf: {remark}", file=sys.stderr)
-    return 0
 
 
 def comparison_table(rows: Sequence[dict[str, Any]], one: str, other: str) -> Table:
@@ -191,15 +248,15 @@ def comparison_table(rows: Sequence[dict[str, Any]], one: str, other: str) -> Ta
     return table
 
 
-def _plain(card: ModelCard, standing: Standing) -> dict[str, Any]:
-    return {**card.model_dump(mode="json"), **standing.model_dump(mode="json")}
+def _plain(card: ModelCard, status: ModelStatus) -> dict[str, Any]:
+    return {**card.model_dump(mode="json"), **status.model_dump(mode="json")}
 
 
-def _facts(card: ModelCard, standing: Standing, book: Book) -> Iterator[tuple[str, str]]:
-    from model.data.provenance import trainings_on  # not above: it needs numpy, which listing models does not
+def _facts(card: ModelCard, status: ModelStatus, log: DecisionLog) -> Iterator[tuple[str, str]]:
+    from model.data.provenance import trainings_on
 
-    since = f", {standing.since:%Y-%m-%d %H:%M} UTC" if standing.since else ""
-    yield "state", f"{standing.state}{since}" + (f": {standing.reason}" if standing.reason else "")
+    since = f", {status.since:%Y-%m-%d %H:%M} UTC" if status.since else ""
+    yield "state", f"{status.state}{since}" + (f": {status.reason}" if status.reason else "")
     yield "trained as", _made_as(card)
     yield "snapshot", card.snapshot or "none: it cannot be trained again once records change"
     if card.sizes:
@@ -208,13 +265,13 @@ def _facts(card: ModelCard, standing: Standing, book: Book) -> Iterator[tuple[st
     yield "learned from", "; before that ".join(map(_training, trainings_on(card)))
     if card.seconds is not None:
         yield "training time", f"{card.seconds:.0f} s"
-    yield "code", card.code_version or "not known"
-    yield "libraries", ", ".join(f"{name} {number}" for name, number in card.libraries.items()) or "not known"
+    yield "code", card.code_version or "unknown"
+    yield "libraries", ", ".join(f"{name} {number}" for name, number in card.libraries.items()) or "unknown"
     yield "registered", f"{card.created_at:%Y-%m-%d %H:%M} UTC by {card.made_by}"
     yield "champion before", "none" if card.champion_before is None else f"v{card.champion_before}"
     size = sum(file.size for file in card.weights.files) / 1e6
     yield "weights", f"{size:.1f} MB in {card.weights.place}, sha256 {card.weights.sha256[:16]}..."
-    decided = [d for d in book.decisions if card.version in (d.version, d.champion) and d.action != "reject"]
+    decided = [d for d in log.decisions if card.version in (d.version, d.champion) and d.action != "reject"]
     if len(decided) > 1:
         yield "history", "; ".join(f"{d.action} v{d.version} {d.decided_at:%Y-%m-%d}" for d in decided)
     if card.note:
@@ -222,10 +279,10 @@ def _facts(card: ModelCard, standing: Standing, book: Book) -> Iterator[tuple[st
 
 
 def _training(one: PastTraining) -> str:
-    slabs = "data that are not known" if one.compounds is None else f"{counted(one.compounds, 'compound')}"
+    slabs = "unknown data" if one.compounds is None else pluralize(one.compounds, "compound")
     split = f" by split {one.split}" if one.split else ""
     held = (
-        "it is not known whether any is of the hold-out"
+        "unknown whether any is of the hold-out"
         if one.held_out is None
         else f"{len(one.held_out) or 'none'} of the hold-out"
     )
@@ -234,23 +291,22 @@ def _training(one: PastTraining) -> str:
 
 def errors_table(card: ModelCard, split: str) -> Table:
     """Table of the errors of a model in training, validation and test set of a split."""
-    numbers_of = ("slabs", *_OF_PARTS.values(), *_OF_TEST.values())
     columns = [Column(f"split {split}", wrap=True, once=True), Column("set")]
-    table = Table([*columns, *(Column(name, right=True) for name in numbers_of)])
+    numbers = ("slabs", *_OF_SETS.values(), *_OF_TEST.values())
+    table = Table([*columns, *(Column(name, right=True) for name in numbers)])
     for target, metrics in card.metrics[split].items():
         for part in ("train", "val", "test"):
             if part not in metrics:
                 continue
-            numbers = [_number(metrics[part].get(key), share=key in _SHARES) for key in _OF_PARTS]
-            more = [
-                _number(metrics.get(key), share=key in _SHARES) if part == "test" else "" for key in _OF_TEST
-            ]
             table.add_row(
                 _with_unit(target_name(target), target),
                 part,
                 str(metrics[part]["n"]),
-                *numbers,
-                *more,
+                *(_number(metrics[part].get(key), share=key in _SHARES) for key in _OF_SETS),
+                *(
+                    _number(metrics.get(key), share=key in _SHARES) if part == "test" else ""
+                    for key in _OF_TEST
+                ),
                 style="bold" if part == "test" else "",
             )
     return table
@@ -259,30 +315,28 @@ def errors_table(card: ModelCard, split: str) -> Table:
 def element_table(card: ModelCard) -> Table | None:
     """Table of the test MAE of each element, the splits side by side; None without such errors."""
     columns = [(split, target) for split in card.metrics for target in card.metrics[split]]
-    found = {
-        (split, target): card.metrics[split][target].get("by_element") or {} for split, target in columns
-    }
-    elements = sorted({element for errors in found.values() for element in errors})
+    found = [card.metrics[split][target].get("by_element") or {} for split, target in columns]
+    elements = sorted({element for errors in found for element in errors})
     if not elements:
         return None
     names = [_with_unit(f"{target_name(target)}, {split}", target) for split, target in columns]
     table = Table([Column("element"), *(Column(name, right=True) for name in ("slabs", *names))])
     for element in elements:
-        errors = [found[column].get(element) for column in columns]
+        errors = [by_element.get(element) for by_element in found]
         slabs = max(e["n"] for e in errors if e)
         table.add_row(element, str(slabs), *(_number(e["mae"]) if e else "-" for e in errors))
     return table
 
 
 def _side_by_side(a: ModelCard, b: ModelCard) -> Iterator[dict[str, Any]]:
-    """Yield a row for each number that both have, of validation and test parts."""
+    """Yield a row for each number that both have, of validation and test sets."""
     for split in a.metrics:
         for target, ours in a.metrics[split].items():
             theirs = b.metrics.get(split, {}).get(target)
             if theirs is None:
                 continue
             for part in ("val", "test"):
-                for key, words in _OF_PARTS.items():
+                for key, words in _OF_SETS.items():
                     pair = ours.get(part, {}).get(key), theirs.get(part, {}).get(key)
                     yield _row(split, target, f"{part} {words}", *pair, key)
             for key, words in _OF_TEST.items():
@@ -312,7 +366,7 @@ def _remarks(a: ModelCard, b: ModelCard) -> list[str]:
             "compares them fairly"
         )
     elif a.config.get("seed") != b.config.get("seed"):
-        found.append(f"{a.name} and {b.name} were divided by different seeds: their test parts differ")
+        found.append(f"{a.name} and {b.name} were divided by different seeds: their test sets differ")
     for card in (a, b):
         if card.metrics.get(HOLDOUT) and seen_by(card) != frozenset():
             found.append(f"{card.name} may have learned from the hold-out and looks better there than it is")

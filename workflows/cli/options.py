@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +19,9 @@ FILTERS = "Filters"
 OUTPUT = "Output"
 STABILITY = "Stability"
 
+FIGURES = (".png", ".pdf", ".svg")
+"""Endings of figures."""
+
 StoreOption = Annotated[
     str | None,
     typer.Option(
@@ -29,9 +31,11 @@ StoreOption = Annotated[
         "Else the campaign's, else MGSURF_STORE, else ./mgsurf.sqlite.",
     ),
 ]
+CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="The campaign file.")]
 CampaignArgument = Annotated[
     Path | None, typer.Argument(metavar="[CAMPAIGN.yaml]", help="Only this campaign, and its store.")
 ]
+StructureArgument = Annotated[Path | None, typer.Argument(metavar="[STRUCTURE]", help="CIF or POSCAR file.")]
 ProjectOption = Annotated[
     str | None,
     typer.Option(
@@ -48,8 +52,7 @@ CsvOption = Annotated[
     bool, typer.Option("--csv", help="Print CSV instead of a table.", rich_help_panel=OUTPUT)
 ]
 OutputOption = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", metavar="PATH", help="Output path.", rich_help_panel=OUTPUT),
+    Path | None, typer.Option("--output", "-o", metavar="PATH", help="Output path.", rich_help_panel=OUTPUT)
 ]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUT)
@@ -65,41 +68,7 @@ SymprecOption = Annotated[
         help="Move atoms and cell of the file to the symmetry found within this distance (A) first.",
     ),
 ]
-
-
-class TwinsRule(StrEnum):
-    """What is done about identical slabs in two parts of a split."""
-
-    DROP = "drop"
-    MOVE = "move"
-
-
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
-PresetOption = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="stl-surface-energy, stl-work-function, mtl, gradnorm, surface, sem-cgcnn (the paper) or best.",
-    ),
-]
-SplitOption = Annotated[
-    str,
-    typer.Option(
-        metavar="HOW",
-        help="random, compound, chemsys, element (one left out), element:Ag, or a CSV file (record_id,part).",
-    ),
-]
-TwinsOption = Annotated[
-    TwinsRule | None,
-    typer.Option(
-        "--twins",
-        help="What to do about identical slabs that a --split file has in two sets: leave out the copies in "
-        "the earlier set, or move all into the later; without it such a file is refused.",
-    ),
-]
-SeedOption = Annotated[int, typer.Option(min=0, metavar="N", help="Of split and training.")]
-EpochsOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Instead of the preset's.")]
-MembersOption = Annotated[int, typer.Option(min=1, metavar="N", help="Networks of an ensemble.")]
 MethodOption = Annotated[
     str | None,
     typer.Option(
@@ -110,28 +79,8 @@ MethodOption = Annotated[
 ]
 
 
-class ImportFormat(StrEnum):
-    """What `mgsurf import` can read."""
-
-    AUTO = "auto"
-    SHARED = "shared"
-    CGCNN = "cgcnn"
-    STORE = "store"
-
-
 def short_number(value: str | list[str] | None) -> str | list[str] | None:
-    """Refuse a plane or formula with a number of over six digits, which is a slip and overflows later.
-
-    Parameters
-    ----------
-    value
-        What was typed; a list if the option may be repeated.
-
-    Raises
-    ------
-    typer.BadParameter
-        Names the option.
-    """
+    """Refuse a plane or formula with a number of over six digits, which is a typo and overflows later."""
     for text in [value] if isinstance(value, str) else value or []:
         if re.search(r"\d{7}", text):
             shown = text if len(text) <= 30 else text[:27] + "..."
@@ -158,7 +107,7 @@ class OutputFile:
     output: OutputOption = None
     overwrite: OverwriteOption = False
 
-    def checked(self, default: str, suffixes: tuple[str, ...] = ()) -> Path:
+    def checked(self, default: str = "", suffixes: tuple[str, ...] = ()) -> Path:
         """Return the path, or `default`, if it can be written.
 
         Raises
@@ -202,7 +151,7 @@ class CrystalChoice:
             if self.prototype or self.formula:
                 raise InputError("give either a structure file or --formula (with --prototype), not both")
             from stores.structures.reading import read_structure
-            from workflows.structures.symmetrize import with_symmetry
+            from workflows.structures.crystal import with_symmetry
 
             return with_symmetry(read_structure(path), path.name, self.symprec)
         if self.symprec is not None:

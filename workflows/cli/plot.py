@@ -1,25 +1,29 @@
-"""`mgsurf plot`: figures of the surfaces that the filters pass."""
+"""`mgsurf plot`: figures of the surfaces that pass the filters."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
 
-from stores.errors import InputError
-from stores.files import replacing
-from workflows.cli.access import existing_store
+import typer
+
+from stores.errors import InputError, pluralize
+from workflows.cli.console import print_note, print_table
+from workflows.cli.filters import SurfaceFilter
+from workflows.cli.options import FIGURES, OutputFile, PhaseChoice, StoreOption
 from workflows.cli.query import SHOWN, explain_empty, select
+from workflows.cli.typer_app import LOOK, app
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.figure import Figure
 
     from stores.surfaces import SurfaceStore
-    from workflows.cli.filters import SurfaceFilter
-    from workflows.cli.options import PhaseChoice
-    from workflows.report.wulff_report import WulffReport
+    from workflows.report.wulff import WulffReport
+    from workflows.structures.crystal import Crystal
 
-FORMATS = (".png", ".pdf", ".svg")
+WULFF = "Wulff shape"
 
 _CURVE = (*SHOWN, "surface_energy_slope", "chemical_potential_window", "bulk_id")
 FIELDS = {
@@ -31,83 +35,86 @@ FIELDS = {
 }
 """What each figure reads of a record; potentials and slabs are large and stay in the store otherwise."""
 
-
-NO_LABELS = {
-    "potential": "the planar potential",
-    "phase": "the chemical potentials of a computed surface",
-}
+NO_LABELS = {"potential": "the planar potential", "phase": "the chemical potentials of a computed surface"}
 """What figures that cannot be drawn of imported slabs need."""
 
-
-def check_output(path: Path, overwrite: bool, suffixes: tuple[str, ...] = ()) -> Path:
-    """Return the path if a file can be written there.
-
-    Parameters
-    ----------
-    path
-        Where to write.
-    overwrite
-        Whether a file that exists may be replaced.
-    suffixes
-        Endings that are known; any if empty.
-
-    Raises
-    ------
-    InputError
-        If it cannot; before the work that would be lost.
-    """
-    if suffixes and path.suffix.lower() not in suffixes:
-        raise InputError(f"{path}: the ending decides the format; choose one of {', '.join(suffixes)}")
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent}: no such folder; make it first or choose another with --output")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path}: exists already; choose another --output or add --overwrite")
-    return path
+SAME_CELL = 0.01
+"""Cells whose vectors differ by less are of one crystal (relative)."""
 
 
-def draw(
-    kind: str,
+class PlotKind(StrEnum):
+    """What `mgsurf plot` can draw."""
+
+    POTENTIAL = "potential"
+    PHASE = "phase"
+    SCATTER = "scatter"
+    WULFF = "wulff"
+    SUMMARY = "summary"
+
+
+def _known_kind(value: str) -> str:
+    # the argument is a text rather than a PlotKind, whose long list of choices would be cut in the help text
+    if value not in set(PlotKind):
+        raise typer.BadParameter(f"{value!r} is not one of {', '.join(PlotKind)}")
+    return value
+
+
+@app.command(rich_help_panel=LOOK)
+def plot(
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND",
+            callback=_known_kind,
+            autocompletion=lambda: list(PlotKind),
+            help=f"What to draw: {', '.join(PlotKind)}.",
+        ),
+    ],
     filters: SurfaceFilter,
-    output: Path | None,
-    overwrite: bool,
-    store_uri: str | None,
-    phases: Path | None = None,
-    phases_method: str | None = None,
-    dmu: float | None = None,
-    x_rich: bool = False,
-    max_index: int | None = None,
+    target: OutputFile,
+    store: StoreOption = None,
+    dmu: Annotated[
+        float | None,
+        typer.Option(
+            "--dmu",
+            metavar="EV",
+            help="Chemical potential of Mg relative to its metal (eV, negative) for the Wulff shape; "
+            "0, Mg-rich, by default.",
+            rich_help_panel=WULFF,
+        ),
+    ] = None,
+    x_rich: Annotated[
+        bool, typer.Option("--x-rich", help="The Wulff shape at the X-rich end.", rich_help_panel=WULFF)
+    ] = False,
+    max_index: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=5,
+            metavar="N",
+            help="Report planes up to this Miller index that the Wulff shape lacks; else the largest in "
+            "the store.",
+            rich_help_panel=WULFF,
+        ),
+    ] = None,
+    *,
+    phases: PhaseChoice,
 ) -> int:
-    """Draw a figure and print its path.
+    """Draw planar potentials, surface energies, work functions or Wulff shapes (PNG, PDF or SVG).
 
-    Parameters
-    ----------
-    kind
-        One of `FIELDS`.
-    filters
-        Which surfaces.
-    output
-        PNG, PDF or SVG; ``mgsurf_KIND.png`` if None.
-    overwrite
-        Replace a file that exists.
-    store_uri
-        Value of ``--store``.
-    phases, phases_method
-        Lock file whose phases compete in the phase figure, and by whose energies; the store's if None.
-    dmu, x_rich
-        Chemical potential of the Wulff shape (eV): a value, or the X-rich end; Mg-rich if neither is given.
-    max_index
-        Planes up to this Miller index are expected in the Wulff shape.
+    The phase figure shades where the compound is stable against the other phases in the store.
 
-    Returns
-    -------
-    int
-        Exit status; 1 if no surface matches.
+    plot wulff also prints the shape's faces, its chemical potential and the planes it lacks.
+
+    Examples: [cyan]mgsurf plot phase --formula MgAg -o phase.png[/cyan],
+    [cyan]mgsurf plot wulff --formula MgAg --dmu -0.5[/cyan],
+    [cyan]mgsurf plot potential --formula MgAg --miller 110[/cyan]
     """
-    from workflows.cli.options import PhaseChoice
+    from stores.files import replacing
+    from workflows.cli.access import existing_store
 
-    choice = PhaseChoice(phases, phases_method)
     for name, given, kinds in (
-        ("--phases", phases is not None, ("phase", "wulff")),
+        ("--phases", phases.phases is not None, ("phase", "wulff")),
         ("--dmu", dmu is not None, ("wulff",)),
         ("--x-rich", x_rich, ("wulff",)),
         ("--max-index", max_index is not None, ("wulff",)),
@@ -121,29 +128,28 @@ def draw(
         raise InputError(
             f"plot {kind} needs {NO_LABELS[kind]}, which imported slabs do not have; leave out --labels"
         )
-    path = check_output(output or Path(f"mgsurf_{kind}.png"), overwrite, FORMATS)
-    filters.criteria()
-    with existing_store(store_uri) as store:
+    path = target.checked(f"mgsurf_{kind}.png", FIGURES)
+    filters.criteria()  # an unreadable filter is reported before a missing store
+    with existing_store(store) as opened:
         with_slabs = ("slab",) if kind == "wulff" and filters.labels else ()
-        found = select(store, filters, (*FIELDS[kind], *with_slabs))
+        found = select(opened, filters, (*FIELDS[kind], *with_slabs))
         if not found:
-            print(f"mgsurf: {explain_empty(store, filters)}", file=sys.stderr)
+            print_note(explain_empty(opened, filters))
             return 1
         if kind == "wulff":
-            from workflows.report.wulff_figure import draw_wulff
+            from workflows.report.wulff import draw_wulff
 
-            report = _wulff(found, store, choice, dmu or 0.0, x_rich, max_index)
+            report = _wulff(found, opened, phases, dmu or 0.0, x_rich, max_index)
             figure = draw_wulff(report)
         else:
-            figure = _figure(kind, found, store, filters, choice)
+            figure = _figure(kind, found, opened, filters, phases)
     from workflows.report.style import save
 
     # a full disk leaves what was there before, not half a picture
     with replacing(path) as new:
         save(figure, new)
     if kind == "wulff":
-        from workflows.cli.console import print_table
-        from workflows.report.wulff_report import wulff_table
+        from workflows.report.wulff import wulff_table
 
         print_table(wulff_table(report))
     print(path)
@@ -151,11 +157,7 @@ def draw(
 
 
 def _figure(
-    kind: str,
-    found: list[dict[str, Any]],
-    store: SurfaceStore,
-    filters: SurfaceFilter,
-    choice: PhaseChoice,
+    kind: str, found: list[dict[str, Any]], store: SurfaceStore, filters: SurfaceFilter, choice: PhaseChoice
 ) -> Figure:
     if kind == "potential":
         from workflows.report.potential import potential_figure
@@ -168,7 +170,7 @@ def _figure(
         windows = list(dict.fromkeys(windows_of(store, found, choice)))
         figure = chemical_potential_figure(found, windows[0] if len(windows) == 1 else None)
         if len(windows) > 1:
-            print("mgsurf: the surfaces are of several crystals; no stable window is drawn", file=sys.stderr)
+            print_note("the surfaces are of several crystals; no stable window is drawn")
         return figure
     if kind == "scatter":
         from workflows.report.scatter import scatter_figure
@@ -189,14 +191,12 @@ def _wulff(
 ) -> WulffReport:
     """Build the Wulff shape with what the store knows of other planes and of competing phases."""
     from workflows.cli.stable_windows import windows_of
-    from workflows.report.wulff_report import wulff_report
+    from workflows.report.wulff import wulff_report
 
     if all("source" in record for record in found):
-        from workflows.cli.imported_wulff import imported_facets
-
-        found, crystal, lines = imported_facets(found)
+        found, crystal, lines = _imported_facets(found)
         for line in lines:
-            print(f"mgsurf: {line}", file=sys.stderr)
+            print_note(line)
         return wulff_report(found, crystal, dmu=dmu, x_rich=x_rich, max_index=max_index)
     if any("source" in record for record in found):
         raise InputError(
@@ -220,6 +220,81 @@ def _wulff(
         max_index=max_index,
         stable=windows_of(store, found[:1], choice)[0],
     )
+
+
+def _imported_facets(
+    found: Sequence[dict[str, Any]],
+) -> tuple[list[dict[str, Any]], dict[str, Any], list[str]]:
+    """Find from the slabs themselves which planes of which crystal they are.
+
+    A source seldom gives Miller indices, and never in which cell. The inside of a slab shows its crystal
+    (`model.graphs.thickness.bulk_cell`); the surface is the plane (001) of the cell found there.
+
+    Returns the records of the slabs that show their crystal, with ``miller_index`` in its conventional
+    standard cell, ``spacegroup_number`` and one ``bulk_id``; the crystal as a document; and notes.
+    """
+    from model.graphs.slab_frame import PlainSlab, frame_of
+    from model.graphs.thickness import NoRepeatError, bulk_cell
+    from workflows.structures.crystal import crystal_of
+    from workflows.structures.facets import standard_plane
+    from workflows.structures.tolerances import LOOSE_SYMPREC, SYMPREC
+
+    sources = sorted({str(record["source"]) for record in found})
+    if len(sources) > 1:
+        methods = sorted({str(record["method_fingerprint"]) for record in found})
+        raise InputError(
+            f"Wulff shape: one source at a time, found {', '.join(sources)}; choose one with --method "
+            f"{' or '.join(methods)}"
+        )
+    records: list[dict[str, Any]] = []
+    crystals: list[Crystal] = []
+    unknown = []
+    for record in found:
+        try:
+            frame = frame_of(PlainSlab.from_dict(record["slab"], f"the slab {record['source_id']}"))
+            cell = bulk_cell(frame)
+        except NoRepeatError:
+            unknown.append(str(record["source_id"]))
+            continue
+        crystal = crystal_of(cell, LOOSE_SYMPREC if record["geometry"] == "relaxed" else SYMPREC)
+        plane = list(standard_plane(crystal, (0, 0, 1)))
+        crystals.append(crystal)
+        number = crystal.spacegroup_number
+        records.append({**record, "miller_index": plane, "spacegroup_number": number, "bulk_id": sources[0]})
+    if not records:
+        raise InputError(
+            f"Wulff shape: none of {pluralize(len(found), 'imported slab')} shows its crystal (too thin), so "
+            "that their planes are not known; import thicker slabs"
+        )
+    _check_one_crystal(crystals, records)
+    lines = [f"surface energies are those of {sources[0]}; planes and crystal are found from its slabs"]
+    if unknown:
+        named = ", ".join(unknown[:3]) + (" ..." if len(unknown) > 3 else "")
+        lines.append(f"{pluralize(len(unknown), 'slab')} left out, too thin to show the crystal: {named}")
+    return records, crystals[0].structure.as_dict(), lines
+
+
+def _check_one_crystal(crystals: Sequence[Crystal], records: Sequence[dict[str, Any]]) -> None:
+    """Refuse slabs of different crystals, of whose formula there may be several."""
+    import numpy as np
+
+    first = crystals[0]
+    names: dict[str, str] = {}
+    for crystal, record in zip(crystals, records, strict=True):
+        edges = [np.linalg.norm(one.lattice, axis=1) for one in (crystal, first)]
+        same = (
+            crystal.spacegroup_number == first.spacegroup_number
+            and len(crystal.species) == len(first.species)
+            and bool(np.all(np.abs(edges[0] / edges[1] - 1) < SAME_CELL))
+        )
+        name = f"{record['formula']} {crystal.spacegroup_symbol}, {np.linalg.det(crystal.lattice):.1f} A^3"
+        names.setdefault(name if not same else "", f"{name} ({record['compound']})")
+    if len(names) > 1:
+        shown = "; ".join(dict.fromkeys(names.values()))
+        raise InputError(
+            f"Wulff shape: one crystal at a time, the imported slabs are of {shown}; choose one, such as "
+            f"""with --filter '{{"compound": "{records[0]["compound"]}"}}'"""
+        )
 
 
 def _only(found: list[dict[str, Any]]) -> dict[str, Any]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
+import math
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from stores.errors import InputError, counted
-from workflows.cli.console import check_one_format, print_table, print_text
+import typer
+
+from stores.errors import InputError, pluralize
+from workflows.cli.access import chosen_ensemble, existing_store
+from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.learning import require_network
+from workflows.cli.options import CrystalChoice, QuietOption, StoreOption, TableFormat
+from workflows.cli.typer_app import LEARN, app
 from workflows.execution.progress_bar import ProgressBar
-from workflows.report.table import Column, Table
+from workflows.report.table import Column, Table, with_sigma
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,49 +31,60 @@ _SHOWN_PROBLEMS = 20
 _SHOWN_ROWS = 200
 
 
+@app.command(rich_help_panel=LEARN)
 def predict(
-    inputs: list[str],
     *,
-    bulk: Path | None,
-    prototype: str | None,
-    formula: str | None,
-    max_index: int,
-    min_thickness: float,
-    symprec: float | None,
-    model: Path | None,
-    store: str | None,
-    workers: int | None,
-    quiet: bool,
-    as_json: bool,
-    as_csv: bool,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SLABS]...", help="Slab files, folders of them, or a store."),
+    ] = None,
+    bulk: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A crystal; all its symmetric slabs are cut first.")
+    ] = None,
+    crystal: CrystalChoice,
+    max_index: Annotated[int, typer.Option(min=1, max=5, help="Largest Miller index of the cut.")] = 1,
+    min_thickness: Annotated[
+        float, typer.Option(metavar="A", help="Least thickness of slabs that are cut (A).")
+    ] = 10.0,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="As mgsurf train wrote it; or champion, v3, ... of --store. "
+            "Else MGSURF_MODEL, else ./mgsurf_model.",
+        ),
+    ] = None,
+    store: StoreOption = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Processes, for many slabs; all cores by default.")
+    ] = None,
+    quiet: QuietOption = False,
+    shown: TableFormat,
 ) -> int:
-    """Predict slabs and print them.
+    """Predict surface energies and work functions of slabs, with their uncertainty and warnings.
 
-    Returns
-    -------
-    int
-        Exit status: 1 if some of several slabs could not be predicted.
+    Exit status 1 if some of several slabs could not be predicted.
+
+    Examples: [cyan]mgsurf predict slabs/ --csv[/cyan],
+    [cyan]mgsurf predict --bulk MgZn2.cif --max-index 1[/cyan]
     """
-    check_one_format(as_json, as_csv)
-    crystal = bulk is not None or formula is not None or prototype is not None
-    if crystal == bool(inputs):
+    cut = bulk is not None or crystal.formula is not None or crystal.prototype is not None
+    if cut == bool(inputs):
         raise InputError(
-            "say what to predict: slab files, a folder or a store; or a crystal to cut with --bulk FILE or "
-            "--formula MgAg --prototype B2" + (" (not both)" if crystal else "")
+            "choose what to predict: slab files, a folder or a store; or a crystal to cut by --bulk FILE or "
+            "--formula MgAg --prototype B2" + (" (not both)" if cut else "")
         )
     require_network()
     from model.evaluation.prediction import predict_slabs
-    from workflows.cli.access import chosen_ensemble
-    from workflows.cli.options import CrystalChoice
     from workflows.engines.gpaw.process import logical_cores
 
     ensemble, _ = chosen_ensemble(model, store)
     problems: list[tuple[str, str]] = []
-    if crystal:
-        structure = CrystalChoice(prototype, formula, symprec).structure(bulk)
-        candidates = _cut(structure, bulk, prototype is not None, max_index, min_thickness, problems)
+    if cut:
+        structure, estimated = crystal.structure(bulk), crystal.prototype is not None
+        candidates = _cut(structure, bulk, estimated, max_index, min_thickness, problems)
     else:
-        candidates = _given(inputs, problems)
+        candidates = _slabs_of(inputs or (), problems)
     with ProgressBar(quiet) as bar:
         found, refused = predict_slabs(
             ensemble,
@@ -80,20 +96,20 @@ def predict(
     if not found and len(problems) == 1:
         raise InputError(_problem(*problems[0]))
     targets = ensemble.targets
-    if as_json:
-        print(json.dumps([plain(one, targets) for one in found], indent=2))
-    elif as_csv:
+    if shown.as_json:
+        print(json.dumps([_plain(one, targets) for one in found], indent=2))
+    elif shown.as_csv:
         _print_csv(found, targets)
     elif found:
         _print(found, targets, min(one.n for one in ensemble.calibration.values()))
     for problem in problems[:_SHOWN_PROBLEMS]:
-        print(f"mgsurf: {_problem(*problem)}", file=sys.stderr)
+        print_note(_problem(*problem))
     if len(problems) > _SHOWN_PROBLEMS:
-        print(f"mgsurf: and {len(problems) - _SHOWN_PROBLEMS} more could not be predicted", file=sys.stderr)
-    return 0 if not problems else 1
+        print_note(f"and {len(problems) - _SHOWN_PROBLEMS} more could not be predicted")
+    return 1 if problems else 0
 
 
-def plain(one: SlabPrediction, targets: Sequence[str]) -> dict[str, Any]:
+def _plain(one: SlabPrediction, targets: Sequence[str]) -> dict[str, Any]:
     """Return a prediction for JSON: by target its value, standard deviation and 90 % interval."""
     numbers: dict[str, Any] = {}
     for target in targets:
@@ -113,7 +129,7 @@ def plain(one: SlabPrediction, targets: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _given(inputs: Sequence[str], problems: list[tuple[str, str]]) -> Iterator[Candidate]:
+def _slabs_of(inputs: Sequence[str], problems: list[tuple[str, str]]) -> Iterator[Candidate]:
     """Yield the slabs of files, folders and stores; what cannot be read goes into `problems`."""
     from stores.structures.reading import structure_files
 
@@ -148,22 +164,29 @@ def _of_store(uri: str, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
     """Yield the slabs of a store as cut: those computed, or if there are none those imported."""
     from model.evaluation.prediction import Candidate
     from model.graphs.slab_frame import PlainSlab
-    from stores.labelled import label_documents
-    from workflows.cli.access import existing_store
     from workflows.structures.naming import format_plane
 
     fields = ["id", "formula", "slab", "miller_index", "spacegroup_number", "termination_label"]
     fields += ["provenance", "bulk_id"]
     with existing_store(uri) as store:
-        count = 0
-        for document in store.query({}, fields, sort={"formula": 1}):
-            count += 1
-            plane = tuple(document["miller_index"])
+        computed = store.count() > 0
+        documents = (
+            store.query({}, fields, sort={"formula": 1})
+            if computed
+            else store.query({}, ["id", "formula", "slab"], collection="labels")
+        )
+        empty = True
+        for document in documents:
+            empty = False
             try:
                 slab = PlainSlab.from_dict(document["slab"])
             except InputError as error:
                 problems.append((f"record {document['id']}", str(error)))
                 continue
+            if not computed:
+                yield Candidate(document["id"], slab, document["formula"])
+                continue
+            plane = tuple(document["miller_index"])
             yield Candidate(
                 document["id"],
                 slab,
@@ -173,16 +196,7 @@ def _of_store(uri: str, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
                 # the provenance is that of the crystal before it was relaxed
                 bool((document["provenance"] or {}).get("lattice_is_guess")) and not document["bulk_id"],
             )
-        if not count:
-            for document in label_documents(store, {}, ["id", "formula", "slab"]):
-                count += 1
-                try:
-                    slab = PlainSlab.from_dict(document["slab"])
-                except InputError as error:
-                    problems.append((f"record {document['id']}", str(error)))
-                    continue
-                yield Candidate(document["id"], slab, document["formula"])
-        if not count:
+        if empty:
             raise InputError(f"the store {uri} holds no slabs; mgsurf run or mgsurf import adds some")
 
 
@@ -198,14 +212,14 @@ def _cut(
     from model.evaluation.prediction import Candidate
     from model.graphs.slab_frame import PlainSlab
     from stores.structures.reading import show_notes
-    from workflows.structures.axes import axes_note
     from workflows.structures.crystal import crystal_of
+    from workflows.structures.facets import axes_note
     from workflows.structures.naming import format_plane, mg_first_formula
-    from workflows.structures.slabs import enumerate_slabs
+    from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
     crystal = crystal_of(bulk)
     name = mg_first_formula(bulk.composition)
-    facets = enumerate_slabs(crystal, max_miller_index=max_index, min_thickness=min_thickness)
+    facets = enumerate_slabs(crystal, SlabSettings(max_miller_index=max_index, min_thickness=min_thickness))
     if file is not None:
         show_notes(axes_note(crystal, [facet.miller_index for facet in facets], file.name))
     for facet in facets:
@@ -228,25 +242,18 @@ def _problem(name: str, reason: str) -> str:
 
 
 def _finite(value: float) -> float | None:
-    import math
-
     return value if math.isfinite(value) else None
 
 
 def _print_csv(found: Sequence[SlabPrediction], targets: Sequence[str]) -> None:
-    import csv
-
-    words = ["name", "formula", "plane", "termination", "n_atoms"]
-    columns = [f"{target}{ending}" for target in targets for ending in ("", "_sigma", "_low", "_high")]
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow([*words, *columns, "distance", "lattice_is_guess", "warnings"])
-    for one in found:
-        row = plain(one, targets)
-        numbers = [row[target][key] for target in targets for key in ("value", "sigma", "low", "high")]
-        writer.writerow(
-            [*(row[word] for word in words), *numbers, row["distance"], row["lattice_is_guess"],
-             "; ".join(row["warnings"])]
-        )  # fmt: skip
+    keys = {"": "value", "_sigma": "sigma", "_low": "low", "_high": "high"}
+    columns = {f"{target}{ending}": (target, key) for target in targets for ending, key in keys.items()}
+    rows = [_plain(one, targets) for one in found]
+    for row in rows:
+        row |= {column: row[target][key] for column, (target, key) in columns.items()}
+        row["warnings"] = "; ".join(row["warnings"])
+    words = ("name", "formula", "plane", "termination", "n_atoms")
+    print_csv(rows, [*words, *columns, "distance", "lattice_is_guess", "warnings"])
 
 
 def prediction_table(found: Sequence[SlabPrediction], targets: Sequence[str]) -> Table:
@@ -269,7 +276,7 @@ def prediction_table(found: Sequence[SlabPrediction], targets: Sequence[str]) ->
         table.add_row(
             *place,
             str(one.n_atoms),
-            *(_with_sigma(one.values[target], one.sigmas[target]) for target in targets),
+            *(with_sigma(one.values[target], one.sigmas[target]) for target in targets),
             *([Text("; ".join(one.warnings), style="yellow")] if remarks else []),
         )
     return table
@@ -281,15 +288,5 @@ def _print(found: Sequence[SlabPrediction], targets: Sequence[str], calibrated_o
         print_text(f"{_SHOWN_ROWS} of {len(found)} slabs shown; --json or --csv show all")
     print_text(
         "± is one standard deviation; the 90 % interval is 1.64 times as wide to each side, calibrated on "
-        f"{counted(calibrated_on, 'validation slab')} and meant for slabs like those"
+        f"{pluralize(calibrated_on, 'validation slab')} and meant for slabs like those"
     )
-
-
-def _with_sigma(value: float, sigma: float) -> str:
-    """Write a value with as many decimals as two digits of its standard deviation."""
-    import math
-
-    if not math.isfinite(sigma) or sigma <= 0:
-        return f"{value:.4g}"
-    decimals = max(1 - math.floor(math.log10(sigma)), 0)
-    return f"{value:.{decimals}f} ± {sigma:.{decimals}f}"

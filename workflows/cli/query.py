@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stores.errors import counted
+from stores.errors import pluralize
 from workflows.cli.console import print_csv, print_note, print_table
 from workflows.cli.filters import SurfaceFilter
 from workflows.cli.options import STABILITY, PhaseChoice, StoreOption, TableFormat
@@ -61,7 +61,7 @@ def query(
     if with_windows:
         from workflows.analysis.stability_window import StableWindow
         from workflows.cli.stable_windows import SURFACE_FIELDS, windows_of
-        from workflows.report.stable_windows import flat_window_fields, stable_window_table, window_fields
+        from workflows.report.tables import flat_window_fields, stable_window_table, window_fields
 
         fields = tuple(dict.fromkeys((*SHOWN, *SURFACE_FIELDS)))
     with existing_store(store) as opened:
@@ -139,7 +139,7 @@ def explain_empty(store: SurfaceStore, filters: SurfaceFilter) -> str:
     total, n_imported = store.count(), store.count(collection="labels")
     applied = ", ".join(filters.describe())
     if filters.labels and n_imported:
-        holds = f"{counted(total, 'computed surface')} and {counted(n_imported, 'imported slab')}"
+        holds = f"{pluralize(total, 'computed surface')} and {pluralize(n_imported, 'imported slab')}"
         unknown = store.count({"miller_index": None}, "labels") if filters.miller is not None else 0
         planes = f", of {unknown} of which no plane is known" if unknown else ""
         return f"no surface matches {applied}; the store {store.uri} holds {holds}{planes}"
@@ -148,13 +148,13 @@ def explain_empty(store: SurfaceStore, filters: SurfaceFilter) -> str:
         from stores.imported import imported_surfaces
 
         if number := sum(1 for _ in imported_surfaces(store, filters.criteria())):
-            imported = f"; {counted(number, 'imported slab')} found with --labels"
+            imported = f"; {pluralize(number, 'imported slab')} found with --labels"
     if total == 0:
         computes = "" if imported else "; mgsurf run CAMPAIGN.yaml computes some"
         return f"the store {store.uri} holds no computed surfaces yet{computes}{imported}"
     formulas = store.distinct("formula")
     named = ", ".join(formulas[:8]) + (f" and {len(formulas) - 8} more" if len(formulas) > 8 else "")
-    holds = f"the store {store.uri} holds {counted(total, 'surface')} of {named}"
+    holds = f"the store {store.uri} holds {pluralize(total, 'surface')} of {named}"
     return f"no surface matches {applied}; {holds}{imported}"
 
 

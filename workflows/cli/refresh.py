@@ -7,91 +7,109 @@ import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from stores.connections import open_store, resolve_store_uri
 from stores.errors import InputError, MgsurfError
 from stores.settings_file import resolve_work_dir
-from workflows.cli.access import existing_store
-from workflows.flows.refresh_check import goes_on, look
+from workflows.cli.learning import EpochsOption, TrainingProgress
+from workflows.cli.options import JsonOption, MethodOption, QuietOption, StoreOption
+from workflows.cli.typer_app import LOOP, app
+from workflows.execution.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
-    from model.promotion.readiness import Readiness
-    from stores.learning.history import Refresh as Entry
-    from workflows.cli.learning import TrainingProgress
     from workflows.flows.campaign.settings import Refresh
 
-_PART_NAMES = {"train": "to train on", "val": "to validate", "test": "held out"}
+_SET_NAMES = {"train": "to train on", "val": "to validate", "test": "held out"}
 
 
+@app.command(rich_help_panel=LOOP)
 def refresh(
-    campaign: Path | None,
-    *,
-    store: str | None,
-    changes: dict[str, Any],
-    force: bool,
-    dry_run: bool,
-    quiet: bool,
-    as_json: bool,
+    campaign: Annotated[
+        Path | None,
+        typer.Argument(metavar="[CAMPAIGN.yaml]", help="Whose section refresh and store are taken."),
+    ] = None,
+    method: MethodOption = None,
+    min_new: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="New records below which nothing is trained.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the network: best, sem-cgcnn, ...")
+    ] = None,
+    members: Annotated[
+        int | None, typer.Option(min=1, max=50, metavar="N", help="Networks of the ensemble.")
+    ] = None,
+    epochs: EpochsOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Train even if few records are new.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what is available and what is missing, and stop.")
+    ] = False,
+    store: StoreOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> int:
-    """Train a challenger if there are enough new records, and keep it if it beats the champion.
+    """Train a new model if there are enough new records; keep it only if it beats the champion.
 
-    Parameters
-    ----------
-    campaign
-        Its section ``refresh``, store and working folder are taken; None: the defaults.
-    store
-        URI that overrides the campaign's.
-    changes
-        Settings instead of the campaign's; None leaves one as it is.
-    force
-        Train even if few records are new.
-    dry_run
-        Say what would be done and stop.
-    quiet, as_json
-        As everywhere.
+    Safe at any time, from several hosts at once; an interrupted run is resumed.
 
-    Returns
-    -------
-    int
-        Exit status: 1 if the training failed; too few records, or another process at it, are no failure.
+    Examples: [cyan]mgsurf refresh --dry-run[/cyan], [cyan]mgsurf refresh campaign.yaml[/cyan]
     """
+    from workflows.flows.refresh_check import is_needed, look
+
+    changes = {"method": method, "min_new_records": min_new, "preset": preset, "members": members,
+               "epochs": epochs}  # fmt: skip
     settings, campaign_store, work_dir = _settings(campaign, changes)
     uri = resolve_store_uri(store, campaign_store)
-    with existing_store(store, campaign_store) as opened:
-        unfinished, found = look(opened, settings)
-    if dry_run or not goes_on(unfinished, found, force=force):
-        outcome = "would_refresh" if goes_on(unfinished, found, force=force) else "too_few"
-        reason = f"refresh {unfinished.number} was interrupted and goes on" if unfinished else ""
-        answer = {"outcome": outcome, "reason": reason or found.sentence(), "version": None}
-        _print(answer, found, unfinished, as_json=as_json, details=True)
-        return 0
-    answer, problems = _run(uri, work_dir, settings, force=force, quiet=quiet or as_json)
-    if problems:
-        raise InputError("\n".join(problems))
     with open_store(uri, must_exist=True) as opened:
-        _, after = look(opened, settings)
-    _print(answer, after, None, as_json=as_json, details=False)
+        unfinished, found = look(opened, settings)
+    ready = is_needed(unfinished, found, force=force)
+    number = unfinished.number if unfinished is not None else None
+    if ready and not dry_run:
+        answer = _run(uri, work_dir, settings, force=force, quiet=quiet or as_json)
+        with open_store(uri, must_exist=True) as opened:
+            found, number = look(opened, settings)[1], None
+    else:
+        reason = found.sentence() if number is None else f"refresh {number} was interrupted and would resume"
+        outcome = "would_refresh" if ready else "too_few"
+        answer = {"outcome": outcome, "reason": reason, "version": None}
+    if as_json:
+        left = {"ready": found.ready, "unfinished": number}
+        print(json.dumps({**answer, **asdict(found), **left}, indent=2))
+    elif answer["outcome"] in ("promoted", "rejected"):
+        verb = "is champion" if answer["outcome"] == "promoted" else "was rejected"
+        print(f"v{answer['version']} {verb}: {answer['reason']}")
+        if answer.get("predicted"):
+            print(f"{answer['predicted']} candidates were predicted")
+    else:
+        print(answer["reason"])
+        if found.accepted and (dry_run or not ready):
+            sets = ", ".join(f"{count} {_SET_NAMES[part]}" for part, count in found.parts.items())
+            print(f"compounds  {sets}; the set of a compound follows from its formula alone")
+            print(f"labels     {', '.join(found.targets)} by {', '.join(found.methods)}")
     return 0
 
 
 def refresh_line(uri: str, settings: Refresh) -> str:
-    """Say in one line how far a store is from its next model, without torch."""
+    """Return a line on what a store lacks for its next model, without torch."""
+    from workflows.flows.refresh_check import look
+
     try:
         with open_store(uri, must_exist=True) as opened:
             unfinished, found = look(opened, settings)
     except MgsurfError as error:
         return str(error)
     if unfinished is not None:
-        return f"refresh {unfinished.number} was interrupted; mgsurf refresh goes on with it"
+        return f"refresh {unfinished.number} was interrupted; mgsurf refresh resumes it"
     return f"{found.sentence()}{': mgsurf refresh trains it' if found.ready else ''}"
 
 
 def _settings(campaign: Path | None, changes: dict[str, Any]) -> tuple[Refresh, str | None, Path]:
-    from workflows.flows.campaign.settings import Refresh
-
-    given = {name: value for name, value in changes.items() if value is not None}
+    """Return settings, store and working folder of a campaign; `changes` that are not None override them."""
     from pydantic import ValidationError
+
+    from workflows.flows.campaign.settings import Refresh
 
     own: dict[str, Any] = {}
     store = work_dir = None
@@ -101,6 +119,7 @@ def _settings(campaign: Path | None, changes: dict[str, Any]) -> tuple[Refresh, 
         loaded = load_campaign(campaign)
         own, store, work_dir = loaded.refresh.model_dump(), loaded.store, loaded.work_dir
     try:
+        given = {name: value for name, value in changes.items() if value is not None}
         settings = Refresh.model_validate({**own, **given})
     except ValidationError as error:
         first = error.errors()[0]
@@ -109,15 +128,11 @@ def _settings(campaign: Path | None, changes: dict[str, Any]) -> tuple[Refresh, 
     return settings, store, resolve_work_dir(campaign=work_dir)
 
 
-def _run(
-    uri: str, work_dir: Path, settings: Refresh, *, force: bool, quiet: bool
-) -> tuple[dict[str, Any], list[str]]:
-    """Run the flow; return its output, and what failed."""
+def _run(uri: str, work_dir: Path, settings: Refresh, *, force: bool, quiet: bool) -> dict[str, Any]:
+    """Run the flow and return its output; an InputError names what failed."""
     from stores.connections import open_job_store
-    from workflows.cli.learning import TrainingProgress
     from workflows.execution.listener import Tally
     from workflows.execution.local import run_local
-    from workflows.execution.progress_bar import ProgressBar
     from workflows.flows.refresh import TRAINING, RefreshMaker, require_torch
     from workflows.jobs.calculate import make_directory
     from workflows.jobs.progress import PROGRESS
@@ -138,11 +153,10 @@ def _run(
             for logger, level in levels:
                 logger.removeHandler(handler)
                 logger.setLevel(level)
-    problems = [reason.partition(": ")[2] or reason for _, reason in tally.problems]
-    if problems:
-        return {}, problems
+    if tally.problems:
+        raise InputError("\n".join(reason.partition(": ")[2] or reason for _, reason in tally.problems))
     job_store.connect()
-    return dict(job_store.get_output(flow.job_uuids[0], load=True)), []
+    return dict(job_store.get_output(flow.job_uuids[0], load=True))
 
 
 def _kept(work_dir: Path) -> str:
@@ -156,7 +170,7 @@ def _kept(work_dir: Path) -> str:
 
 
 class _Listener(logging.Handler):
-    """Prints the steps of a refresh and moves the bar with its trainings."""
+    """Prints the steps of a refresh and advances the bar with its trainings."""
 
     def __init__(self, training: TrainingProgress, members: int, quiet: bool) -> None:
         super().__init__(logging.INFO)
@@ -173,29 +187,3 @@ class _Listener(logging.Handler):
             if event.label == DECISION:
                 return  # printed at the end
             print(f"  {event.text}", file=sys.stderr)
-
-
-def _print(
-    answer: dict[str, Any],
-    found: Readiness,
-    unfinished: Entry | None,
-    *,
-    as_json: bool,
-    details: bool,
-) -> None:
-    if as_json:
-        numbers = asdict(found)
-        left = {"unfinished": unfinished.number if unfinished else None}
-        print(json.dumps({**answer, **numbers, "ready": found.ready, **left}, indent=2))
-        return
-    if answer["outcome"] in ("promoted", "rejected"):
-        verb = "is champion" if answer["outcome"] == "promoted" else "was rejected"
-        print(f"v{answer['version']} {verb}: {answer['reason']}")
-        if answer.get("predicted"):
-            print(f"{answer['predicted']} candidates were predicted")
-        return
-    print(answer["reason"])
-    if details and found.accepted:
-        parts = ", ".join(f"{count} {_PART_NAMES[part]}" for part, count in found.parts.items())
-        print(f"compounds  {parts}; a compound's part follows from its formula alone")
-        print(f"labels     {', '.join(found.targets)} by {', '.join(found.methods)}")

@@ -3,95 +3,90 @@
 from __future__ import annotations
 
 from pathlib import Path
-from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from stores.connections import open_job_store, open_store, parse_uri, resolve_store_uri
-from stores.errors import InputError, counted
-from stores.settings_file import resolve_work_dir
-from workflows.cli.console import page, print_table, print_text
+import typer
+
+from stores.errors import InputError, pluralize
+from workflows.cli.access import existing_store, results_store
+from workflows.cli.console import print_table, print_text
+from workflows.cli.options import QuietOption, StoreOption
+from workflows.cli.suggest import Acquisition
+from workflows.cli.typer_app import LOOP, app
 from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import Console
-
-    from stores.learning.rounds import Round
-    from workflows.flows.active_learning import StoppingRule
+    from stores.learning.history import Round
 
 
-def run_rounds(
-    campaign: Path,
+@app.command(rich_help_panel=LOOP)
+def rounds(
     *,
-    store: str | None,
-    batch: int,
-    strategy: str,
-    maximise: list[str],
-    minimise: list[str],
-    per_cost: bool,
-    rounds: int,
-    errors: list[str],
-    sigmas: list[str],
-    slabs: int | None,
-    core_hours: float | None,
-    quiet: bool,
+    campaign: Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="From whose slabs is chosen.")],
+    n_rounds: Annotated[
+        int, typer.Option("--rounds", min=1, metavar="N", help="Rounds in all, those made before included.")
+    ] = 5,
+    batch: Annotated[int, typer.Option("-n", min=1, metavar="N", help="Slabs of each round.")] = 20,
+    acquisition: Acquisition,
+    error: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TARGET=X",
+            help="Stop when the champion's mean absolute error on the hold-out is at most X.",
+        ),
+    ] = None,
+    sigma: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TARGET=X", help="Stop when no candidate is more uncertain than X."),
+    ] = None,
+    slabs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Most slabs of all rounds together.")
+    ] = None,
+    core_hours: Annotated[
+        float | None, typer.Option(metavar="X", help="Most core-hours of all rounds, as estimated.")
+    ] = None,
+    store: StoreOption = None,
+    quiet: QuietOption = False,
 ) -> int:
-    """Run rounds of active learning on a campaign; typed again they go on where they were interrupted.
+    """Learn, choose slabs, compute them here, learn again, until a stopping criterion is met.
 
-    Returns
-    -------
-    int
-        Exit status: 0 if every calculation ended well, 1 if one failed or did not converge.
+    The same command resumes if interrupted. Exit status 1 if a calculation failed or did not converge.
+
+    Examples: [cyan]mgsurf rounds campaign.yaml --rounds 5 -n 20[/cyan],
+    [cyan]mgsurf rounds campaign.yaml --error work_function=0.1 --core-hours 500[/cyan]
     """
-    from workflows.cli.run import conclude, surface_maker
-    from workflows.execution.kept import kept_of_run
-    from workflows.execution.listener import RunListener
-    from workflows.execution.local import run_local
+    from stores.learning.history import rounds_of
+    from workflows.cli.run import CampaignRun
     from workflows.flows.active_learning import ActiveLearningMaker, StoppingRule
-    from workflows.flows.campaign.file import campaign_structures, load_campaign
     from workflows.flows.refresh import RefreshMaker, require_torch
-    from workflows.jobs.calculate import make_directory
 
-    start = monotonic()
-    stop = StoppingRule(rounds, _limits(errors, "--error"), _limits(sigmas, "--sigma"), slabs, core_hours)
+    stop = StoppingRule(n_rounds, _limits(error, "--error"), _limits(sigma, "--sigma"), slabs, core_hours)
     require_torch()
-    settings = load_campaign(campaign)
-    structures = campaign_structures(settings)
-    uri = resolve_store_uri(store, settings.store)
-    work_dir = resolve_work_dir(campaign=settings.work_dir)
-    maker = surface_maker(settings, uri, work_dir)
-    flow = ActiveLearningMaker(
-        maker,
-        RefreshMaker(uri, str(work_dir), settings.refresh),
-        batch,
-        strategy,
-        tuple(maximise),
-        tuple(minimise),
-        per_cost,
-        stop,
-    ).make(
-        [entry.structure for entry in structures],
-        [entry.provenance.model_dump(mode="json") for entry in structures],
-        [entry.facets for entry in structures],
+    read = CampaignRun.of(campaign, store)
+    context = read.maker.context
+    learning = RefreshMaker(context.store, context.work_dir, read.settings.refresh)
+    flow = ActiveLearningMaker(read.maker, learning, batch, stop=stop, **acquisition.settings()).make(
+        [entry.structure for entry in read.structures],
+        [entry.provenance.model_dump(mode="json") for entry in read.structures],
+        [entry.facets for entry in read.structures],
     )
-    make_directory(work_dir)
-    if parse_uri(uri).kind == "sqlite":
-        make_directory(Path(parse_uri(uri).target).parent)
-    console = page()
-    job_store = open_job_store(uri)
-    with RunListener(console, work_dir, quiet) as listener:
-        kept = kept_of_run(listener.tally, work_dir, maker.context.make_engine())
-        run_local(flow, job_store, work_dir, listener.tally, kept)
-    status = conclude(console, settings, uri, work_dir, listener.tally, monotonic() - start)
-    _print_rounds(console, uri, settings.name, stop)
+    results_store(context.store).close()
+    status = read.compute(lambda: flow, quiet)
+    with existing_store(context.store) as opened:
+        found = rounds_of(opened, read.settings.name)
+    print_table(round_table(found), read.console)
+    if len(found) >= n_rounds:
+        made = pluralize(len(found), "round")
+        print_text(f"{made} in all; --rounds with a larger number continues", read.console)
     return status
 
 
-def _limits(given: list[str], option: str) -> dict[str, float]:
+def _limits(given: list[str] | None, option: str) -> dict[str, float]:
     """Read limits such as work_function=0.1."""
     found = {}
-    for text in given:
+    for text in given or ():
         name, equals, number = text.partition("=")
         try:
             found[name.strip()] = float(number)
@@ -114,13 +109,3 @@ def round_table(rounds: Sequence[Round]) -> Table:
             f"{one.model or 'no model'}, {one.strategy}{'' if one.done else ' (not finished)'}",
         )
     return table
-
-
-def _print_rounds(console: Console, uri: str, campaign: str, stop: StoppingRule) -> None:
-    from stores.learning.rounds import rounds_of
-
-    with open_store(uri, must_exist=True) as store:
-        found = rounds_of(store, campaign)
-    print_table(round_table(found), console)
-    if len(found) >= stop.rounds:
-        print_text(f"{counted(len(found), 'round')} in all; --rounds with a larger number continues", console)

@@ -1,111 +1,137 @@
-"""``mgsurf run CAMPAIGN.yaml``: everything from the campaign file to the table."""
+"""`mgsurf run`: everything from the campaign file to the table."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from stores.connections import open_job_store, open_store, parse_uri, resolve_store_uri
-from stores.errors import counted
-from stores.settings_file import resolve_work_dir
+import typer
+
+from stores.errors import pluralize
 from workflows.cli.console import page, print_table, print_text
-from workflows.cli.refresh import refresh_line
-from workflows.execution.kept import kept_of_run
-from workflows.execution.listener import RunListener, Tally
-from workflows.execution.local import run_local
-from workflows.flows.campaign.file import Campaign, campaign_structures, load_campaign, runnable_structures
-from workflows.flows.campaign.flow import CampaignMaker
-from workflows.flows.surface import SurfaceMaker
-from workflows.jobs.calculate import make_directory
-from workflows.jobs.context import RunContext
-from workflows.jobs.pre_relaxation import check_installed
+from workflows.cli.options import CampaignFile, QuietOption, StoreOption
+from workflows.cli.typer_app import COMPUTE, app
 from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from jobflow import Flow
     from rich.console import Console
 
-    from workflows.flows.campaign.file import CampaignStructure
+    from workflows.execution.listener import Tally
+    from workflows.flows.campaign.file import Campaign, CampaignStructure
     from workflows.flows.refresh import RefreshMaker
+    from workflows.flows.surface import SurfaceMaker
     from workflows.structures.slabs import SymmetricSlab
 
 
-def run_campaign(
-    campaign: Path,
-    store: str | None = None,
-    ranks: int | None = None,
-    quiet: bool = False,
-    dry_run: bool = False,
-    retry_unconverged: bool = False,
+@app.command(rich_help_panel=COMPUTE)
+def run(
+    campaign: CampaignFile,
+    store: StoreOption = None,
+    ranks: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="MPI ranks of each calculation.")
+    ] = None,
+    quiet: QuietOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be computed and stop.")] = False,
+    retry_unconverged: Annotated[
+        bool,
+        typer.Option("--retry-unconverged", help="Run again what did not converge before (larger maxiter)."),
+    ] = False,
 ) -> int:
-    """Run a campaign on this machine; typed again it goes on where it was interrupted.
+    """Compute every facet of a campaign; the same command resumes if interrupted.
 
-    Parameters
-    ----------
-    campaign
-        The campaign file.
-    store
-        URI that overrides the campaign's.
-    ranks
-        MPI ranks that override the campaign's.
-    quiet
-        Print nothing but the final table and problems.
-    dry_run
-        List what would be computed and stop.
-    retry_unconverged
-        Run calculations again that did not converge before.
-
-    Returns
-    -------
-    int
-        Exit status: 0 if every calculation ended well, 1 if one failed or did not converge.
-
-    Raises
-    ------
-    MgsurfError
-        If campaign, structures, engine or store cannot be used.
+    Example: [cyan]mgsurf run quickstart.yaml[/cyan]
     """
-    start = monotonic()
-    console = page()
-    settings = load_campaign(campaign)
-    structures = campaign_structures(settings)
-    uri = resolve_store_uri(store, settings.store)
-    work_dir = resolve_work_dir(campaign=settings.work_dir)
-    maker = surface_maker(settings, uri, work_dir, ranks, retry_unconverged)
+    from workflows.cli.access import results_store
+    from workflows.flows.campaign.file import runnable_structures
+
+    read = CampaignRun.of(campaign, store, ranks, retry_unconverged)
+    console, maker = read.console, read.maker
     engine = maker.context.make_engine()
-    structures, left_out = runnable_structures(settings, structures, engine)
+    structures, left_out = runnable_structures(read.settings, read.structures, engine)
     for line in left_out:
         print_text(line, console)
     if dry_run:
-        return _list(console, maker, structures)
-    if hasattr(engine, "check_machine"):  # what a plan does without: programs and licensed files
-        engine.check_machine(sorted({s.specie.symbol for entry in structures for s in entry.structure}))
-    check_installed(maker.pre_relaxation)
-    make_directory(work_dir)
-    place = parse_uri(uri)
-    if place.kind == "sqlite":
-        make_directory(Path(place.target).parent)
-    with open_store(uri) as results:
+        return _print_plan(console, maker, structures)
+    read.check_programs(structures)
+    with results_store(maker.context.store) as results:
         before, place_shown = results.count(), results.uri
     if not quiet:
-        what, already = counted(len(structures), "compound"), counted(before, "surface")
-        console.print(f"{settings.name}: {what}, engine {engine.method().fingerprint}")
-        console.print(f"store {place_shown} ({already} so far), files in {work_dir}", soft_wrap=True)
-    job_store = open_job_store(uri)
-    with RunListener(console, work_dir, quiet) as listener:
-        flow = campaign_flow(settings, maker, structures)
-        kept = kept_of_run(listener.tally, work_dir, engine)
-        run_local(flow, job_store, work_dir, listener.tally, kept)
-    return conclude(console, settings, uri, work_dir, listener.tally, monotonic() - start)
+        what, already = pluralize(len(structures), "compound"), pluralize(before, "surface")
+        console.print(f"{read.settings.name}: {what}, engine {engine.method().fingerprint}")
+        files = f"files in {maker.context.work_dir}"
+        console.print(f"store {place_shown} ({already} so far), {files}", soft_wrap=True)
+    return read.compute(lambda: campaign_flow(read.settings, maker, structures), quiet)
+
+
+@dataclass(frozen=True)
+class CampaignRun:
+    """A campaign read for a run on this machine."""
+
+    settings: Campaign
+    structures: list[CampaignStructure]
+    maker: SurfaceMaker
+    console: Console = field(default_factory=page)
+    start: float = field(default_factory=monotonic)
+
+    @classmethod
+    def of(
+        cls,
+        campaign: Path,
+        store: str | None = None,
+        ranks: int | None = None,
+        retry_unconverged: bool = False,
+    ) -> Self:
+        """Read a campaign file; `store` and `ranks` override its own."""
+        from stores.connections import resolve_store_uri
+        from stores.settings_file import resolve_work_dir
+        from workflows.flows.campaign.file import campaign_structures, load_campaign
+
+        settings = load_campaign(campaign)
+        structures = campaign_structures(settings)
+        uri = resolve_store_uri(store, settings.store)
+        work_dir = resolve_work_dir(campaign=settings.work_dir)
+        return cls(settings, structures, surface_maker(settings, uri, work_dir, ranks, retry_unconverged))
+
+    def check_programs(self, structures: list[CampaignStructure]) -> None:
+        """Check what a plan does without: the engine's programs and licensed files, the force field."""
+        from workflows.jobs.pre_relaxation import check_installed
+
+        engine = self.maker.context.make_engine()
+        if hasattr(engine, "check_machine"):
+            engine.check_machine(sorted({s.specie.symbol for entry in structures for s in entry.structure}))
+        check_installed(self.maker.slabs.pre_relaxation)
+
+    def compute(self, make_flow: Callable[[], Flow], quiet: bool) -> int:
+        """Run a flow, print table, picture and problems, and return the exit status."""
+        from stores.connections import open_job_store
+        from workflows.execution.kept import kept_of_run
+        from workflows.execution.listener import RunListener
+        from workflows.execution.local import run_local
+        from workflows.jobs.calculate import make_directory
+
+        context = self.maker.context
+        work_dir = Path(context.work_dir)
+        make_directory(work_dir)
+        job_store = open_job_store(context.store)
+        with RunListener(self.console, work_dir, quiet) as listener:
+            kept = kept_of_run(listener.tally, work_dir, context.make_engine())
+            run_local(make_flow(), job_store, work_dir, listener.tally, kept)
+        seconds = monotonic() - self.start
+        return _conclude(self.console, self.settings, context.store, work_dir, listener.tally, seconds)
 
 
 def surface_maker(
     settings: Campaign, uri: str, work_dir: Path, ranks: int | None = None, retry_unconverged: bool = False
 ) -> SurfaceMaker:
     """Build the maker that a campaign file describes."""
+    from workflows.flows.surface import SurfaceMaker
+    from workflows.jobs.context import RunContext
+
     options = dict(settings.engine.options)
     if ranks is not None:
         options["ranks"] = ranks
@@ -120,12 +146,14 @@ def surface_maker(
             retry_unconverged=retry_unconverged,
         ),
         thresholds=settings.verdicts,
-        **settings.slabs.model_dump(),
+        slabs=settings.slabs.settings(),
     )
 
 
 def campaign_flow(settings: Campaign, maker: SurfaceMaker, structures: list[CampaignStructure]) -> Flow:
-    """Build the flow of a campaign; on this machine it ends with a refresh if the campaign says so."""
+    """Build the flow of a campaign; on this machine it ends with a refresh if the file sets one."""
+    from workflows.flows.campaign.flow import CampaignMaker
+
     return CampaignMaker(maker, name=settings.name, refresh=_refresh_after(settings, maker)).make(
         [entry.structure for entry in structures],
         [entry.provenance.model_dump(mode="json") for entry in structures],
@@ -142,14 +170,16 @@ def _refresh_after(settings: Campaign, maker: SurfaceMaker) -> RefreshMaker | No
     return RefreshMaker(maker.context.store, maker.context.work_dir, settings.refresh)
 
 
-def _list(console: Console, maker: SurfaceMaker, structures: list[CampaignStructure]) -> int:
+def _print_plan(console: Console, maker: SurfaceMaker, structures: list[CampaignStructure]) -> int:
     """Print what would be computed, from the structures as they are before relaxation."""
+    from workflows.execution.listener import RunListener
+
     slabs = []
     with RunListener(console, Path.cwd()):  # prints why facets give nothing
         for entry in structures:
             slabs += [(entry.label, slab) for slab in maker.cut(entry.structure, entry.facets)]
     print_table(plan_table(slabs), console)
-    number, compounds = counted(len(slabs), "slab"), counted(len(structures), "compound")
+    number, compounds = pluralize(len(slabs), "slab"), pluralize(len(structures), "compound")
     print_text(f"{number} of {compounds} (before relaxation); nothing was computed", console)
     return 0
 
@@ -172,10 +202,12 @@ def plan_table(slabs: Sequence[tuple[str, SymmetricSlab]]) -> Table:
     return table
 
 
-def conclude(
+def _conclude(
     console: Console, settings: Campaign, uri: str, work_dir: Path, tally: Tally, seconds: float
 ) -> int:
-    """Print table, picture and problems."""
+    """Print table, picture and problems; return the exit status of a run."""
+    from stores.connections import open_store
+    from workflows.cli.refresh import refresh_line
     from workflows.report.tables import surface_table
 
     with open_store(uri) as results:
@@ -187,17 +219,17 @@ def conclude(
         print_text(f"picture  {_draw(documents, settings.name, work_dir, tally)}", console)
     print_text(f"store    {shown}", console)
     print_text(
-        f"{counted(len(documents), 'surface')}; {counted(len(tally.computed), 'calculation')} run, "
+        f"{pluralize(len(documents), 'surface')}; {pluralize(len(tally.computed), 'calculation')} run, "
         f"{len(tally.reused)} found in the store, {seconds / 60:.1f} min",
         console,
     )
     print_text(f"model    {refresh_line(uri, settings.refresh)}", console)
     if tally.problems:
-        count = f"{len(tally.problems)} problem{'s' if len(tally.problems) > 1 else ''}"
+        count = pluralize(len(tally.problems), "problem")
         console.print(f"[red]{count}[/red] (details in {work_dir / 'mgsurf.log'}):", soft_wrap=True)
         for label, reason in tally.problems:
             print_text(f"  {label}: {reason}", console)
-        console.print("The same command tries failed calculations again and leaves the others alone.")
+        console.print("The same command runs failed calculations again and reuses the others.")
     return 1 if tally.problems else 0
 
 

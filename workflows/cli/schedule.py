@@ -11,19 +11,31 @@ import re
 import shlex
 import shutil
 import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+import typer
 
 from stores.connections import parse_uri, resolve_store_uri
 from stores.errors import InputError
-from stores.records import content_hash
 from stores.secrets import masked
 from stores.settings_file import resolve_work_dir
+from workflows.cli.options import StoreOption
+from workflows.cli.typer_app import LOOP, app
 
 _MINUTES = {"m": 1, "min": 1, "h": 60, "d": 1440, "w": 10080}
 _UNITS = '"${XDG_CONFIG_HOME:-$HOME/.config}"/systemd/user'
 _PASSED_ON = ("MGSURF_CONFIG", "MGSURF_WORK_DIR", "MGSURF_CACHE", "OMP_NUM_THREADS")
 """Variables of this shell that the command needs there, too."""
+
+
+class Scheduler(StrEnum):
+    """Program that repeats a command."""
+
+    CRON = "cron"
+    SYSTEMD = "systemd"
+    SLURM = "slurm"
 
 
 class Entry(NamedTuple):
@@ -45,42 +57,53 @@ class Entry(NamedTuple):
         return f"cd {shlex.quote(str(self.folder))} && {' '.join(words)} >> {shlex.quote(str(self.log))} 2>&1"
 
 
+@app.command(rich_help_panel=LOOP)
 def schedule(
-    campaign: Path | None, interval: str, way: str | None, changed: str, slurm: list[str], store: str | None
+    campaign: Annotated[
+        Path | None,
+        typer.Argument(metavar="[CAMPAIGN.yaml]", help="Whose section refresh and store are taken."),
+    ] = None,
+    every: Annotated[
+        str, typer.Option(metavar="TIME", help="Interval between starts: 30min, 6h, 1d.")
+    ] = "6h",
+    printed: Annotated[bool, typer.Option("--print", hidden=True)] = False,
+    install: Annotated[bool, typer.Option("--install", hidden=True)] = False,
+    remove: Annotated[bool, typer.Option("--remove", hidden=True)] = False,
+    scheduler: Annotated[
+        Scheduler | None,
+        typer.Option(
+            "--with",
+            help="Scheduler; default: the first of slurm, systemd and cron that the host has.",
+            show_default=False,
+        ),
+    ] = None,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OPTION", help="Option of the Slurm job (may be repeated): --slurm=--time=4:00:00."
+        ),
+    ] = None,
+    store: StoreOption = None,
 ) -> int:
-    """Print the script that makes the host repeat a refresh; return the exit status.
+    """Print a shell script by which this host repeats mgsurf refresh: with cron, a systemd timer or Slurm.
 
-    Parameters
-    ----------
-    campaign, store
-        Those of the refresh.
-    interval
-        From one start to the next, such as 6h.
-    way
-        cron, systemd or slurm; None: the first of slurm, systemd and cron that the host has.
-    changed
-        "install" or "remove", options of earlier versions, which changed the host: the error names the
-        command to type.
-    slurm
-        Options of the job, where Slurm does it.
+    Its first lines are the commands that install it and remove it.
 
-    Raises
-    ------
-    InputError
-        If there is no such interval, campaign or way, or the entry would show a password; with `changed`.
+    Examples: [cyan]mgsurf schedule --every 6h[/cyan],
+    [cyan]mgsurf schedule campaign.yaml --every 1d --with cron | sh[/cyan]
     """
-    way = way or _way_of_host()
-    entry = _entry(campaign, minutes_in(interval), slurm, store)
-    text, remove = {"cron": _cron, "systemd": _systemd, "slurm": _slurm}[way](entry)
+    scheduler = scheduler or _scheduler_of_host()
+    entry = _entry(campaign, minutes_in(every), slurm or [], store)
+    text, removal = {"cron": _cron, "systemd": _systemd, "slurm": _slurm}[scheduler](entry)
     given = [str(campaign)] if campaign else []
-    given += ["--every", interval.strip(), "--with", way, *(f"--slurm={option}" for option in slurm)]
+    given += ["--every", every.strip(), "--with", scheduler, *(f"--slurm={option}" for option in entry.slurm)]
     given += ["--store", store] if store else []
-    install = f"{shlex.join([*_program(), 'schedule', *given])} | sh"
-    if changed:
-        command = install if changed == "install" else remove
-        raise InputError(f"--{changed}: mgsurf does not change {way} itself; type: {command}")
+    installation = f"{shlex.join([*_program(), 'schedule', *given])} | sh"
+    if install or remove:  # options of earlier versions, which changed the host
+        option, command = ("--install", installation) if install else ("--remove", removal)
+        raise InputError(f"{option}: mgsurf does not change {scheduler} itself; type: {command}")
     folder = shlex.quote(str(entry.log.parent))
-    print(f"# install:  {install}\n# remove:   {remove}\nset -e\nmkdir -p {folder}\n{text}", end="")
+    print(f"# install:  {installation}\n# remove:   {removal}\nset -e\nmkdir -p {folder}\n{text}", end="")
     return 0
 
 
@@ -95,6 +118,8 @@ def minutes_in(text: str) -> int:
 
 def cron_times(minutes: int, name: str) -> str:
     """Return a crontab's five fields, the minute by the name; InputError if they cannot hold the interval."""
+    from stores.records import content_hash
+
     minute, hours = int(content_hash(name, 6), 16) % 60, minutes // 60
     if minutes < 60 and 60 % minutes == 0:
         return f"{minute % minutes}-59/{minutes} * * * *"
@@ -188,12 +213,12 @@ def _quoted(word: str) -> str:
     return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _way_of_host() -> str:
+def _scheduler_of_host() -> Scheduler:
     user_manager = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}", "systemd").is_dir()
     programs = {"slurm": "sbatch", "systemd": "systemctl", "cron": "crontab"}
-    for way, program in programs.items():
-        if shutil.which(program) and (user_manager or way != "systemd"):
-            return way
+    for name, program in programs.items():
+        if shutil.which(program) and (user_manager or name != "systemd"):
+            return Scheduler(name)
     raise InputError(
         "this host has no cron, systemd user timers or Slurm that this user may use; let something else call "
         "mgsurf refresh, which is safe at any time, or choose one --with cron"
@@ -235,6 +260,8 @@ def _entry(campaign: Path | None, minutes: int, slurm: list[str], store: str | N
     for option in slurm:
         if not re.fullmatch(r"--?[a-z].*", option):
             raise InputError(f"--slurm {option}: is no option of Slurm; write it as --slurm=--time=4:00:00")
+    from stores.records import content_hash
+
     of = [masked(resolve_store_uri(store, campaign_store)), *([str(campaign.resolve())] if campaign else [])]
     return Entry(
         f"mgsurf-refresh-{content_hash(of, 8)}", command, Path.cwd(), log, minutes, environment, slurm

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.options import QuietOption, StoreOption, TableFormat
 from workflows.cli.typer_app import LOOP, app
@@ -138,7 +138,7 @@ class RankingOptions:
             surface_energy=Range(None, self.max_surface_energy),
             sort=sort,
             descending=descending,
-        )[: self.limit]
+        )
 
     def checked(self) -> tuple[Application | None, Sort | None, bool]:
         """Return application, column and direction; an InputError names one that is unknown."""
@@ -179,11 +179,11 @@ class ScreeningFiles:
 
     def check(self) -> None:
         """Refuse paths that cannot be written, before the work that would be lost."""
-        from workflows.cli.options import OutputFile
+        from workflows.cli.options import FIGURES, OutputFile
 
-        for path, endings in ((self.plot, (".png", ".pdf", ".svg")), (self.page, (".html",))):
+        for path, endings in ((self.plot, FIGURES), (self.page, (".html",))):
             if path is not None:
-                OutputFile(path, self.overwrite).checked("", endings)
+                OutputFile(path, self.overwrite).checked(suffixes=endings)
         if self.wulff is not None and self.wulff.exists() and not self.wulff.is_dir():
             raise InputError(f"--wulff {self.wulff}: is no folder; choose another")
 
@@ -279,13 +279,15 @@ def screen(
     import os
 
     from workflows.engines.gpaw.process import logical_cores
+    from workflows.flows.learning.suggestion import version_of
     from workflows.flows.screening.ranking import changes
     from workflows.flows.screening.screening import screen as screen_compounds
 
-    ensemble, version = None, ""
+    ensemble, loaded = None, ""
     if model is not None or os.environ.get("MGSURF_MODEL") or MODEL_FOLDER.exists():
-        ensemble, version = chosen_ensemble(model, store)
+        ensemble, loaded = chosen_ensemble(model, store)
     with open_store(resolve_store_uri(store)) as opened, ProgressBar(quiet) as bar:
+        version = version_of(loaded, opened) if ensemble is not None else ""
         compounds = with_formation_energies(compounds, opened, table, str(formation_energies or ""))
         records = screen_compounds(
             compounds, opened, ensemble, version, settings,
@@ -294,12 +296,12 @@ def screen(
         )  # fmt: skip
     if ensemble is None and not any(record.facets for record in records):
         raise InputError(
-            f"no model and no DFT records of {counted(len(compounds), 'compound')}; mgsurf train makes a model, "
-            "--model names one, mgsurf run computes records"
+            f"no model and no DFT records of {pluralize(len(compounds), 'compound')}; mgsurf train makes a "
+            "model, --model names one, mgsurf run computes records"
         )
     ranked = ranking.ranked(records)
     problems += files.write(ranked, compounds)
-    _print(ranked, records, shown, changes(records), ranking.application)
+    _print(ranked, len(records), shown, changes(records), ranking)
     for line in problems[:SHOWN_PROBLEMS]:
         print_note(line)
     if len(problems) > SHOWN_PROBLEMS:
@@ -309,32 +311,29 @@ def screen(
 
 def _print(
     ranked: Sequence[ScreeningRecord],
-    records: Sequence[ScreeningRecord],
+    total: int,
     shown: TableFormat,
     changed: Sequence[str],
-    application: str | None,
+    ranking: RankingOptions,
 ) -> None:
     """Print the ranking, the criterion it follows, and what changed since the screening before."""
     from workflows.flows.screening.ranking import CRITERIA, Application
     from workflows.report.screening import flat_row, screening_table
 
     if shown.as_json:
-        print(json.dumps([record.model_dump(mode="json") for record in ranked], indent=2))
+        print(json.dumps([record.model_dump(mode="json") for record in ranked[: ranking.limit]], indent=2))
         return
     if shown.as_csv:
-        rows = [flat_row(record) for record in ranked]
+        rows = [flat_row(record) for record in ranked[: ranking.limit]]
         print_csv(rows, list(rows[0]) if rows else ["label"])
         return
-    if application:
-        print_text(f"{application}: {CRITERIA[Application(application)][0]}")
-    if ranked:
-        print_table(screening_table(ranked[:SHOWN_ROWS]))
-    print_text(
-        f"{len(ranked)} of {counted(len(records), 'compound')} shown"
-        if len(ranked) <= SHOWN_ROWS
-        else f"{SHOWN_ROWS} of {len(ranked)} compounds shown; --limit, --json or --csv show others"
-    )
-    if any(facet.source == "model" for record in ranked for facet in record.facets):
+    if ranking.application:
+        print_text(f"{ranking.application}: {CRITERIA[Application(ranking.application)][0]}")
+    first = ranked[: ranking.limit or SHOWN_ROWS]
+    if first:
+        print_table(screening_table(first))
+    print_text(f"{len(ranked)} of {pluralize(total, 'compound')} pass, {len(first)} shown")
+    if any(facet.source == "model" for record in first for facet in record.facets):
         print_text("* by the model; ± is one standard deviation of the averages over the Wulff shape")
     for line in changed[:SHOWN_PROBLEMS]:
         print_text(line)

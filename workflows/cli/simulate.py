@@ -2,61 +2,74 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from stores.errors import InputError, StoreError, duration
-from workflows.cli.console import print_table, print_text
-from workflows.cli.learning import TrainingProgress, labelled_slabs, require_network
+import typer
+
+from stores.errors import duration, pluralize
+from workflows.cli.console import print_csv, print_note, print_table, print_text
+from workflows.cli.learning import (
+    MembersOption,
+    StudyOptions,
+    TrainingProgress,
+    mean_and_spread,
+    require_network,
+    run_folder,
+    writing,
+)
+from workflows.cli.typer_app import LOOP, app
 from workflows.execution.progress_bar import ProgressBar
 from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-DEFAULT_FOLDER = Path("mgsurf_simulation")
 
-
-def run_simulation(
+@app.command(rich_help_panel=LOOP)
+def simulate(
     *,
-    strategies: list[str],
-    seeds: int,
-    start: int,
-    batch: int,
-    rounds: int | None,
-    until: float,
-    preset: str,
-    epochs: int,
-    members: int,
-    warm: bool,
-    store: str | None,
-    method: str | None,
-    output: Path | None,
-    quiet: bool,
-    as_json: bool,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="random, uncertain, diverse or improvement (may be repeated); all by default.",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Seeds 0 to N - 1.")] = 3,
+    start: Annotated[int, typer.Option(min=4, metavar="N", help="Slabs revealed at first.")] = 100,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Slabs revealed after each training.")] = 100,
+    rounds: Annotated[int | None, typer.Option(min=0, metavar="N", help="Batches; else --until.")] = None,
+    until: Annotated[
+        float, typer.Option(metavar="X", help="Share of the pool that is revealed in the end.")
+    ] = 0.5,
+    preset: Annotated[str, typer.Option(metavar="NAME", help="As of mgsurf train.")] = "best",
+    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="Of each training.")] = 20,
+    members: MembersOption = 1,
+    warm: Annotated[
+        bool,
+        typer.Option("--warm/--scratch", help="Begin each training with the weights of the round before."),
+    ] = True,
+    study: StudyOptions,
 ) -> int:
-    """Replay what is missing, print the table, and write it as CSV, JSON and a figure.
+    """Replay acquisition on slabs whose labels are known: error against slabs revealed, by strategy.
 
-    Returns
-    -------
-    int
-        Exit status: 1 if a replay is in work elsewhere.
+    The same command resumes if interrupted. Exit status 1 if another process is at a replay.
+
+    Example: [cyan]mgsurf simulate --strategy random --strategy diverse --seeds 3 --until 0.5[/cyan]
     """
     require_network()
-    from model.selection.simulation import curve, savings, simulate
+    from model.selection import simulation
     from model.selection.simulation_plan import SimulationPlan
     from model.training.presets import find_preset
+    from workflows.report.style import save
+    from workflows.report.training_figures import simulation_figure
 
-    folder = output or DEFAULT_FOLDER
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; --output takes a folder")
+    folder = run_folder(study.output, Path("mgsurf_simulation"))
     find_preset(preset)
     plan = SimulationPlan(
-        strategies=tuple(dict.fromkeys(strategies)) or SimulationPlan.strategies,
+        strategies=tuple(dict.fromkeys(strategy or ())) or SimulationPlan.strategies,
         seeds=tuple(range(seeds)),
         start=start,
         batch=batch,
@@ -67,15 +80,13 @@ def run_simulation(
         members=members,
         warm=warm,
     )
-    with ProgressBar(quiet) as bar:
-        lines, sizes, problems = simulate(
-            labelled_slabs(store, method), plan, folder, TrainingProgress(bar).step
-        )
+    with ProgressBar(study.quiet) as bar:
+        lines, sizes, problems = simulation.simulate(study.slabs(), plan, folder, TrainingProgress(bar).step)
     reference = until * sizes["pool"]
     if rounds is not None and lines:
         reference = min(reference, max(line["slabs"] for line in lines))
-    curves = {name: curve(lines, name) for name in plan.strategies if curve(lines, name)}
-    saved = savings(lines, reference)
+    curves = {name: curve for name in plan.strategies if (curve := simulation.curve(lines, name))}
+    saved = simulation.savings(lines, reference)
     result = {
         **sizes,
         "reference_slabs": reference,
@@ -86,53 +97,24 @@ def run_simulation(
         "problems": problems,
     }
     text = json.dumps(result, indent=2)
-    _write(folder, text, lines, curves, saved, reference)
-    if as_json:
+    errors = [f"{target}_mae" for target in (lines[0]["mae"] if lines else ())]
+    rows = [{**line, **{f"{target}_mae": mae for target, mae in line["mae"].items()}} for line in lines]
+    header = ["strategy", "seed", "round", "slabs", "share", *errors, "score", "front", "cpu_seconds"]
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "simulation.json").write_text(text + "\n", encoding="utf-8")
+        with (folder / "simulation.csv").open("w", encoding="utf-8", newline="") as file:
+            print_csv(rows, header, file)
+        if curves:
+            save(simulation_figure(curves, saved, reference), folder / "simulation.png")
+    if study.as_json:
         print(text)
     else:
         _print(curves, saved, result)
         print(f"curves in {folder / 'simulation.png'}, {folder / 'simulation.csv'} and simulation.json")
     for problem in problems:
-        print(f"mgsurf: {problem}", file=sys.stderr)
+        print_note(problem)
     return 1 if problems else 0
-
-
-def as_csv(rounds: Sequence[Mapping[str, Any]]) -> str:
-    """Return one line per strategy, seed and round."""
-    targets = list(rounds[0]["mae"]) if rounds else []
-    heads = ["strategy", "seed", "round", "slabs", "share", *(f"{t}_mae" for t in targets)]
-    heads += ["score", "front", "cpu_seconds"]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(heads)
-    for line in rounds:
-        values = [line[name] for name in ("strategy", "seed", "round", "slabs", "share")]
-        values += [line["mae"][target] for target in targets]
-        writer.writerow([*values, line["score"], line["front"], line["cpu_seconds"]])
-    return text.getvalue()
-
-
-def _write(
-    folder: Path,
-    text: str,
-    rounds: Sequence[Mapping[str, Any]],
-    curves: Mapping[str, Sequence[Mapping[str, Any]]],
-    saved: Sequence[Mapping[str, Any]],
-    reference: float,
-) -> None:
-    from workflows.report.simulation_figures import simulation_figure
-    from workflows.report.style import save
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "simulation.json").write_text(text + "\n", encoding="utf-8")
-        (folder / "simulation.csv").write_text(as_csv(rounds), encoding="utf-8")
-        if curves:
-            save(simulation_figure(curves, saved, reference), folder / "simulation.png")
-    except OSError as error:
-        raise StoreError(
-            f"{folder}: the curves cannot be written ({error}); free space and repeat"
-        ) from error
 
 
 def strategy_table(
@@ -162,7 +144,7 @@ def strategy_table(
             strategy,
             str(last["slabs"]),
             *(significant(last["errors"][t]["mean"]) for t in targets),
-            _spread(last["errors"]["score"]),
+            mean_and_spread(last["errors"]["score"], 3),
             "-" if front is None else f"{100 * front:.0f} %",
             *_saving(own),
         )
@@ -178,7 +160,7 @@ def _print(
         return
     print_text(
         f"{result['pool']} slabs in the pool, {result['holdout']} of other compounds held out; "
-        f"{result['seeds']} seed{'s' if result['seeds'] > 1 else ''}; "
+        f"{pluralize(result['seeds'], 'seed')}; "
         f"{duration(result['cpu_seconds'])} of processor time"
     )
     print_table(strategy_table(curves, saved))
@@ -186,15 +168,10 @@ def _print(
         mark = next(s["mark"] for s in saved if s["error"] == "score")
         print_text(
             f"random's error with {result['reference_slabs']:.0f} slabs: {mark:.3f} standard deviations of "
-            "the hold-out's labels; ratio: slabs needed for it after the start set, over those of random",
+            "the hold-out's labels; ratio: slabs needed for it after the start set, over those of random"
         )
     else:
         print_text("no ratios: random has not been replayed that far, or no further than the start set")
-
-
-def _spread(value: Mapping[str, float | None]) -> str:
-    mean = f"{value['mean']:.3f}"
-    return mean if value["spread"] is None else f"{mean} ± {value['spread']:.3f}"
 
 
 def _saving(saving: Mapping[str, Any] | None) -> tuple[str, str, str]:

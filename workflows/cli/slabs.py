@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from stores.errors import InputError, counted
+import typer
+
+from stores.errors import InputError, pluralize
 from workflows.cli.console import print_table, print_text
-from workflows.cli.options import CrystalChoice
+from workflows.cli.options import CrystalChoice, JsonOption, OverwriteOption, StructureArgument, short_number
+from workflows.cli.typer_app import COMPUTE, app
 from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
@@ -16,84 +19,88 @@ if TYPE_CHECKING:
     from workflows.structures.slabs import FacetSlabs, SymmetricSlab
 
 
-def file_name(formula: str, slab: SymmetricSlab) -> str:
-    """Name a slab's file, e.g. ``MgAg_110_0_Mg.vasp`` or ``Mg3Sb2_1-10_0_Mg.vasp``."""
-    separator = "_" if any(abs(index) > 9 for index in slab.miller_index) else ""
-    plane = separator.join(str(index) for index in slab.miller_index)
-    return f"{formula}_{plane}_{slab.termination}_{slab.termination_label}.vasp"
-
-
-def list_slabs(
-    path: Path | None,
+@app.command(rich_help_panel=COMPUTE)
+def slabs(
+    structure: StructureArgument = None,
     *,
-    prototype: str | None,
-    formula: str | None,
-    max_index: int,
-    miller: list[str],
-    min_thickness: float,
-    vacuum: float,
-    layer_tolerance: float,
-    max_terminations: int | None,
-    max_atoms: int,
-    symprec: float | None,
-    as_json: bool,
-    write: Path | None,
-    overwrite: bool,
+    choice: CrystalChoice,
+    max_index: Annotated[int, typer.Option(min=1, max=5, help="Largest Miller index.")] = 1,
+    max_miller: Annotated[
+        int | None, typer.Option(min=1, max=5, hidden=True, help="Former name of --max-index.")
+    ] = None,
+    miller: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HKL",
+            callback=short_number,
+            help="Only this plane (may be repeated): 110, 10-1, '(10-10)'.",
+        ),
+    ] = None,
+    min_thickness: Annotated[float, typer.Option(metavar="A", help="Least slab thickness (A).")] = 10.0,
+    vacuum: Annotated[float, typer.Option(metavar="A", help="Between slab and image (A).")] = 15.0,
+    layer_tolerance: Annotated[
+        float, typer.Option(metavar="A", help="Planes closer than this are one layer (A).")
+    ] = 0.1,
+    max_terminations: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Per plane, the widest gaps first.")
+    ] = None,
+    max_atoms: Annotated[int, typer.Option(min=1, metavar="N", help="Refuse slabs with more atoms.")] = 200,
+    as_json: JsonOption = False,
+    write: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write each slab as POSCAR file into this folder.")
+    ] = None,
+    overwrite: OverwriteOption = False,
 ) -> int:
-    """Print the slabs of a crystal, and write them as POSCAR files if asked to.
+    """List the symmetric slabs of a crystal, without any DFT.
 
-    Parameters
-    ----------
-    path, prototype, formula, symprec
-        The crystal, see `CrystalChoice`.
-    max_index
-        Largest Miller index, unless planes are named in `miller`.
-    miller
-        Planes, as `workflows.structures.naming.parse_miller` reads them.
-    min_thickness, vacuum, layer_tolerance, max_terminations, max_atoms
-        See `workflows.structures.slabs.enumerate_slabs` (A).
-    as_json
-        Instead of a table.
-    write
-        Folder for one POSCAR file per slab.
-    overwrite
-        Replace files that exist.
-
-    Returns
-    -------
-    int
-        Exit status: 0 even where a facet gives nothing, for that is an answer too.
+    Examples: [cyan]mgsurf slabs Mg2Ni.cif --max-index 2[/cyan],
+    [cyan]mgsurf slabs --prototype B2 --formula MgAg --write slabs/[/cyan]
     """
     from stores.structures.reading import show_notes
-    from workflows.structures.axes import axes_note
     from workflows.structures.crystal import crystal_of
+    from workflows.structures.facets import axes_note
     from workflows.structures.naming import mg_first_formula, parse_miller
-    from workflows.structures.slabs import enumerate_slabs
+    from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
-    planes = [parse_miller(text) for text in miller]
-    bulk = CrystalChoice(prototype, formula, symprec).structure(path)
+    planes = [parse_miller(text) for text in miller or []]
+    bulk = choice.structure(structure)
     crystal = crystal_of(bulk)
     facets = enumerate_slabs(
         crystal,
-        max_miller_index=max_index,
+        SlabSettings(
+            max_miller_index=max_miller or max_index,
+            min_thickness=min_thickness,
+            vacuum=vacuum,
+            layer_tolerance=layer_tolerance,
+            max_terminations=max_terminations,
+            max_atoms=max_atoms,
+        ),
         miller_indices=planes or None,
-        min_thickness=min_thickness,
-        vacuum=vacuum,
-        layer_tolerance=layer_tolerance,
-        max_terminations=max_terminations,
-        max_atoms=max_atoms,
     )
     name = mg_first_formula(bulk.composition)
     written = _write(facets, name, write, overwrite) if write is not None else {}
     if as_json:
         print(json.dumps(_plain(facets, crystal, name, written), indent=2))
         return 0
-    if path is not None:
-        show_notes(axes_note(crystal, [facet.miller_index for facet in facets], path.name))
-    _print(facets, crystal, name)
+    if structure is not None:
+        show_notes(axes_note(crystal, [facet.miller_index for facet in facets], structure.name))
+    number = crystal.spacegroup_number
+    print_text(
+        f"{name}, {crystal.spacegroup_symbol} (no. {number}): "
+        f"{pluralize(sum(len(facet.slabs) for facet in facets), 'symmetric slab')} "
+        f"of {pluralize(len(facets), 'plane')}"
+    )
+    print_table(slab_table(facets, number))
     if write is not None:
-        print_text(f"{counted(len(written), 'file')} written to {write}")
+        print_text(f"{pluralize(len(written), 'file')} written to {write}")
     return 0
+
+
+def _file_name(formula: str, slab: SymmetricSlab) -> str:
+    """Name a slab's file, e.g. ``MgAg_110_0_Mg.vasp`` or ``Mg3Sb2_1-10_0_Mg.vasp``."""
+    separator = "_" if any(abs(index) > 9 for index in slab.miller_index) else ""
+    plane = separator.join(str(index) for index in slab.miller_index)
+    return f"{formula}_{plane}_{slab.termination}_{slab.termination_label}.vasp"
 
 
 def _write(
@@ -102,7 +109,7 @@ def _write(
     from pymatgen.io.vasp import Poscar
 
     chosen = {
-        (slab.miller_index, slab.termination): (folder / file_name(name, slab), slab)
+        (slab.miller_index, slab.termination): (folder / _file_name(name, slab), slab)
         for facet in facets
         for slab in facet.slabs
     }
@@ -129,7 +136,7 @@ def _plain(
     name: str,
     written: dict[tuple[tuple[int, int, int], int], str],
 ) -> list[dict[str, Any]]:
-    from workflows.structures.axes import given_plane
+    from workflows.structures.facets import given_plane
 
     return [
         {
@@ -192,13 +199,3 @@ def slab_table(facets: list[FacetSlabs], spacegroup_number: int) -> Table:
         else:
             table.notes += [f"{plane}: {note}" for note in facet.notes]
     return table
-
-
-def _print(facets: list[FacetSlabs], crystal: Crystal, name: str) -> None:
-    symbol, number = crystal.spacegroup_symbol, crystal.spacegroup_number
-    n_slabs = sum(len(facet.slabs) for facet in facets)
-    print_text(
-        f"{name}, {symbol} (no. {number}): {counted(n_slabs, 'symmetric slab')} "
-        f"of {counted(len(facets), 'plane')}"
-    )
-    print_table(slab_table(facets, number))

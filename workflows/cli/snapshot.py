@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from stores.errors import counted
-from stores.exclusions import excluded_line
-from stores.learning.snapshot_diff import diff_snapshots, news_since
-from stores.learning.snapshots import draft_snapshot, find_snapshot, list_snapshots, save_snapshot
+import typer
+
+from stores.errors import pluralize
 from workflows.cli.access import existing_store, store_to_write
 from workflows.cli.console import print_table
+from workflows.cli.options import JsonOption, StoreOption
+from workflows.cli.typer_app import LOOP, App, app
+from workflows.execution.progress_bar import ProgressBar
 from workflows.report.table import Column, Table
 from workflows.report.training_figures import significant, target_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from stores.learning.snapshot_diff import Difference, News
-    from stores.learning.snapshots import Snapshot
+    from stores.learning.snapshots import Difference, News, Snapshot
     from stores.surfaces import SurfaceStore
 
     DiffRow = tuple[str, str, str, Mapping[str, float], Mapping[str, float], str]
@@ -33,37 +34,74 @@ NOW = "now"
 
 _NAMED = 5  # record ids in a sentence
 
+SnapshotArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="Of the snapshot; a beginning that fits one alone will do.")
+]
 
+snapshot = App(no_args_is_help=True, rich_markup_mode="rich")
+app.add_typer(
+    snapshot,
+    name="snapshot",
+    rich_help_panel=LOOP,
+    help="Freeze training sets: the accepted values that models are trained on.\n\n"
+    "Example: [cyan]mgsurf snapshot create[/cyan], then [cyan]mgsurf train --snapshot ID[/cyan]",
+)
+
+
+@snapshot.command("create")
 def create(
-    *, store: str | None, targets: Sequence[str], methods: Sequence[str], separate: bool, as_json: bool
+    target: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this target (may be repeated).")
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only labels of this method or source (may be repeated)."),
+    ] = None,
+    separate: Annotated[
+        bool, typer.Option("--separate", help="Targets that several methods computed: one of each.")
+    ] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
 ) -> int:
-    """Make a snapshot of the store as it is and print its id."""
-    with store_to_write(store) as opened, _busy("reading slabs"):
-        draft = draft_snapshot(opened, targets or None, methods=methods or None, separate=separate)
+    """Freeze a training set: accepted values and slabs of a store; equal content, equal id.
+
+    Example: [cyan]mgsurf snapshot create --method vasp-production[/cyan]
+    """
+    from stores.exclusions import excluded_line
+    from stores.learning.snapshots import draft_snapshot, save_snapshot
+
+    with store_to_write(store) as opened, ProgressBar() as bar:
+        bar.show("reading slabs")
+        draft = draft_snapshot(opened, target or None, methods=method or None, separate=separate)
         new = save_snapshot(opened, draft)
     if as_json:
         print(json.dumps({**_plain(draft.snapshot), "new": new, "excluded": draft.excluded}, indent=2))
         return 0
     print_table(heads_table(draft.snapshot))
     known = "" if new else "; the store had it already"
-    print(f"snapshot {draft.snapshot.id} of {counted(draft.snapshot.n_records, 'record')}{known}")
+    print(f"snapshot {draft.snapshot.id} of {pluralize(draft.snapshot.n_records, 'record')}{known}")
     if line := excluded_line(draft.excluded):
         print(line)
     return 0
 
 
-def list_all(*, store: str | None, as_json: bool) -> int:
-    """Print all snapshots, the last one made at the end."""
+@snapshot.command("list")
+def list_all(store: StoreOption = None, as_json: JsonOption = False) -> int:
+    """List the snapshots of a store and the models that were trained on them.
+
+    Example: [cyan]mgsurf snapshot list[/cyan]
+    """
+    from stores.learning.snapshots import list_snapshots
+
     with existing_store(store) as opened:
         found = list_snapshots(opened)
         users = _models_of(opened)
     if as_json:
         print(json.dumps([{**_plain(one), "models": users.get(one.id, [])} for one in found], indent=2))
-        return 0
-    if not found:
+    elif not found:
         print("no snapshots; mgsurf snapshot create makes one")
-        return 0
-    print_table(snapshot_table(found, users))
+    else:
+        print_table(snapshot_table(found, users))
     return 0
 
 
@@ -78,32 +116,54 @@ def snapshot_table(found: Sequence[Snapshot], users: Mapping[str, Sequence[str]]
     return table
 
 
-def show(name: str, *, store: str | None, as_json: bool) -> int:
-    """Print what a snapshot holds and how the store has moved on since."""
+@snapshot.command("show")
+def show(name: SnapshotArgument, store: StoreOption = None, as_json: JsonOption = False) -> int:
+    """Show what a snapshot holds and what was added, removed or changed in the store since.
+
+    Example: [cyan]mgsurf snapshot show 3fa9[/cyan]
+    """
+    from stores.learning.snapshots import find_snapshot, news_since
+
     with existing_store(store) as opened:
-        snapshot = find_snapshot(opened, name)
-        news = news_since(opened, snapshot)
-        users = _models_of(opened).get(snapshot.id, [])
+        found = find_snapshot(opened, name)
+        news = news_since(opened, found)
+        users = _models_of(opened).get(found.id, [])
     if as_json:
         since = {key: list(ids) for key, ids in asdict(news).items()}
-        records = [record for record, _ in snapshot.records]
-        print(json.dumps({**_plain(snapshot), "models": users, "since": since, "records": records}, indent=2))
+        records = [record for record, _ in found.records]
+        print(json.dumps({**_plain(found), "models": users, "since": since, "records": records}, indent=2))
         return 0
-    print_table(heads_table(snapshot))
-    print(f"snapshot {snapshot.id}, made {snapshot.created_at[:16].replace('T', ' ')} UTC")
-    print(f"{counted(snapshot.n_records, 'record')}; models: {', '.join(users) or 'none'}")
+    print_table(heads_table(found))
+    print(f"snapshot {found.id}, made {found.created_at[:16].replace('T', ' ')} UTC")
+    print(f"{pluralize(found.n_records, 'record')}; models: {', '.join(users) or 'none'}")
     print(f"since then: {_news(news)}")
     if news.deleted:
-        print(f"no longer in the store, but kept in the snapshot for training: {_named(news.deleted)}")
+        more = f" and {len(news.deleted) - _NAMED} more" if len(news.deleted) > _NAMED else ""
+        named = ", ".join(list(news.deleted)[:_NAMED]) + more
+        print(f"no longer in the store, but kept in the snapshot for training: {named}")
     return 0
 
 
-def diff(old: str, new: str, *, store: str | None, as_json: bool) -> int:
-    """Print the records that two snapshots do not share, with old and new values."""
+@snapshot.command("diff")
+def diff(
+    old: Annotated[str, typer.Argument(metavar="A", help="A snapshot, or the beginning of its id.")],
+    new: Annotated[
+        str, typer.Argument(metavar="[B]", help="Another; or now, the store as it is.", show_default=True)
+    ] = NOW,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Compare two snapshots: records added, removed and changed, with old and new values.
+
+    Examples: [cyan]mgsurf snapshot diff 3fa9 b01c[/cyan], [cyan]mgsurf snapshot diff 3fa9 now[/cyan]
+    """
+    from stores.learning.snapshots import diff_snapshots, draft_snapshot, find_snapshot
+
     with existing_store(store) as opened:
         one = find_snapshot(opened, old)
         if new == NOW:
-            with _busy("reading slabs"):
+            with ProgressBar() as bar:
+                bar.show("reading slabs")
                 names = list(dict.fromkeys(head.target for head in one.heads))
                 methods = list(dict.fromkeys(head.method for head in one.heads))
                 two = draft_snapshot(opened, names, methods=methods, separate=True)
@@ -123,15 +183,12 @@ def _plain(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _plain_difference(difference: Difference) -> dict[str, Any]:
+    names = ("record_id", "formula", "chemsys", "method", "targets")
     return {
-        "added": [_plain_item(item) for item in difference.added],
-        "removed": [_plain_item(item) for item in difference.removed],
+        "added": [{name: item[name] for name in names} for item in difference.added],
+        "removed": [{name: item[name] for name in names} for item in difference.removed],
         "changed": [asdict(change) for change in difference.changed],
     }
-
-
-def _plain_item(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: item[name] for name in ("record_id", "formula", "chemsys", "method", "targets")}
 
 
 def _print_difference(difference: Difference, old: str, new: str) -> None:
@@ -151,13 +208,14 @@ def _print_difference(difference: Difference, old: str, new: str) -> None:
         print_table(difference_table(rows[:SHOWN_ROWS]))
     if len(rows) > SHOWN_ROWS:
         print(f"{SHOWN_ROWS} of {len(rows)} records shown; --json shows all")
-    counts = [len(difference.added), len(difference.removed), len(difference.changed)]
     later = "the store as it is" if new == NOW else new[:SHOWN_ID]
-    print(
-        f"from {old[:SHOWN_ID]} to {later}: {counts[0]} added, {counts[1]} removed, {counts[2]} changed"
-        if rows
-        else f"{old[:SHOWN_ID]} and {later} hold the same"
-    )
+    if rows:
+        print(
+            f"from {old[:SHOWN_ID]} to {later}: {len(difference.added)} added, "
+            f"{len(difference.removed)} removed, {len(difference.changed)} changed"
+        )
+    else:
+        print(f"{old[:SHOWN_ID]} and {later} hold the same")
 
 
 def difference_table(rows: Sequence[DiffRow]) -> Table:
@@ -192,7 +250,7 @@ def heads_table(snapshot: Snapshot) -> Table:
 
 def _news(news: News) -> str:
     parts = [
-        counted(len(news.added), "new record"),
+        pluralize(len(news.added), "new record"),
         f"{len(news.changed)} changed",
         f"{len(news.removed)} gone or no longer accepted",
     ]
@@ -201,22 +259,9 @@ def _news(news: News) -> str:
     return ", ".join(parts)
 
 
-def _named(ids: Iterable[str]) -> str:
-    listed = list(ids)
-    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
-    return ", ".join(listed[:_NAMED]) + more
-
-
 def _models_of(store: SurfaceStore) -> dict[str, list[str]]:
     """Return the versions that were trained on each snapshot."""
     users: dict[str, list[str]] = {}
-    cards = store.collection("models").query({}, ["version", "snapshot"], sort={"version": 1})
-    for card in cards:
+    for card in store.collection("models").query({}, ["version", "snapshot"], sort={"version": 1}):
         users.setdefault(card.get("snapshot") or "", []).append(f"v{card['version']}")
     return users
-
-
-def _busy(text: str) -> Any:
-    from rich.console import Console
-
-    return Console(stderr=True).status(text)

@@ -7,13 +7,12 @@ from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from stores.method_names import meeting_names
 from workflows.analysis.stability_window import (
     BULK_FIELDS,
     REFERENCE_FIELDS,
     KnownPhases,
-    Phase,
     StableWindow,
     stored_phases,
 )
@@ -38,26 +37,14 @@ SURFACE_FIELDS = (
 def windows_of(
     store: SurfaceStore, surfaces: Sequence[Mapping[str, Any]], choice: PhaseChoice
 ) -> list[StableWindow]:
-    """Find the window of each surface's compound.
+    """Return the stability window of each surface's compound, in their order.
 
-    Parameters
-    ----------
-    store
-        Where the bulks and references are.
-    surfaces
-        Documents with `SURFACE_FIELDS`.
-    choice
-        Whose phases compete.
-
-    Returns
-    -------
-    list of StableWindow
-        One for each surface, in their order.
+    `surfaces` are documents with `SURFACE_FIELDS`; bulks and references come from `store`.
 
     Raises
     ------
     InputError
-        If the lock file cannot be read or holds no energies by the method.
+        If the lock file of `choice` cannot be read or holds no energies by the method.
     """
     if choice.phases is not None:
         return _by_database(store, surfaces, choice.phases, choice.phases_method)
@@ -72,7 +59,6 @@ def windows_of(
 def _by_database(
     store: SurfaceStore, surfaces: Sequence[Mapping[str, Any]], path: Path, chosen: str | None
 ) -> list[StableWindow]:
-    from workflows.flows.enumeration.lock_checks import checked_structure
     from workflows.flows.enumeration.lock_file import read_lock, remedy
     from workflows.structures.sources.merge import same_crystal
 
@@ -80,7 +66,7 @@ def _by_database(
     lock = read_lock(path, how)
 
     def crystal_of(compound: LockedCompound) -> Structure:
-        return checked_structure(compound, f"{path}: {compound.label}", remedy(how))
+        return compound.checked_structure(f"{path}: {compound.label}", remedy(how))
 
     method, phases = locked_phases(lock, path, chosen)
     where = f"{path} by {method}"
@@ -117,16 +103,16 @@ def _crystal(store: SurfaceStore, bulk_id: str) -> Structure | None:
 
 
 def _missing(lock: LockFile) -> Iterator[str]:
-    """Say which phases a lock file does not know of; nothing if it knows all that its sources have."""
+    """List the phases that a lock file lacks; nothing if it holds all that its sources have."""
     if lock.lock_version < 2:
         yield (
             "written before refused phases were kept, so that windows may be too wide; "
             "mgsurf enumerate CAMPAIGN.yaml --update adds them"
         )
     elif limit := _max_atoms(lock):
-        yield f"not all phases of more than {limit} atoms were asked for; windows may be too wide"
+        yield f"not all phases of more than {limit} atoms were requested; windows may be too wide"
     if lock.removed:
-        deleted = counted(len(lock.removed), "compound")
+        deleted = pluralize(len(lock.removed), "compound")
         yield f"{deleted} deleted by hand ({lock.removed[0]}, ...); windows may be too wide"
     if lock.left_out:
         more = f"; {len(lock.left_out) - 1} more in left_out there" if len(lock.left_out) > 1 else ""
@@ -153,14 +139,10 @@ def _without_window(surface: Mapping[str, Any]) -> StableWindow | None:
 
 
 def locked_phases(lock: LockFile, path: Path, method: str | None) -> tuple[str, KnownPhases]:
-    """Return the phases of a lock file with the formation energies of one method, and its name.
+    """Return the method's name and the phases of a lock file, with its formation energies.
 
-    Compounds have their labels as ids; refused phases only compete.
-
-    Raises
-    ------
-    InputError
-        If the file holds no formation energy by that method, or by several and none is chosen.
+    Compounds have their labels as ids; refused phases only compete. It is an InputError if the file holds no
+    formation energy by that method, or by several methods and none is chosen.
     """
     from workflows.analysis.hull import HullEntry
 
@@ -172,7 +154,9 @@ def locked_phases(lock: LockFile, path: Path, method: str | None) -> tuple[str, 
     )
     if not known:
         raise InputError(f"{path}: no formation energy in it; its sources give none")
-    listed = ", ".join(f"{name!r} ({counted(number, 'compound')})" for name, number in sorted(known.items()))
+    listed = ", ".join(
+        f"{name!r} ({pluralize(number, 'compound')})" for name, number in sorted(known.items())
+    )
     if method is None and len(known) > 1:
         raise InputError(
             f"{path}: formation energies by {listed} cannot meet in one hull; choose one by --phases-method"
@@ -180,7 +164,8 @@ def locked_phases(lock: LockFile, path: Path, method: str | None) -> tuple[str, 
     chosen = method if method is not None else next(iter(known))
     if chosen not in known:
         raise InputError(f"--phases-method {chosen!r}: {path} has formation energies by {listed}")
-    phases, problems = [], {}
+    phases: dict[str, HullEntry] = {}
+    problems: dict[str, str] = {}
     for compound in lock.compounds:
         energies = [
             v.formation_energy
@@ -188,12 +173,11 @@ def locked_phases(lock: LockFile, path: Path, method: str | None) -> tuple[str, 
             if v.method == chosen and v.formation_energy is not None
         ]
         if energies:
-            entry = HullEntry(compound.formula, min(energies), chosen, compound.label)
-            phases.append(Phase(compound.label, entry))
+            phases[compound.label] = HullEntry(compound.formula, min(energies), chosen, compound.label)
         else:
             problems[compound.label] = f"{compound.label} has no energy in {path} by {chosen}"
     for formula, energy, by, name in lock.competing:
         if by == chosen:
             label = f"{formula} {name}".strip()
-            phases.append(Phase(f"refused {label}", HullEntry(formula, energy, chosen, label)))
+            phases[f"refused {label}"] = HullEntry(formula, energy, chosen, label)
     return chosen, KnownPhases(phases, problems)

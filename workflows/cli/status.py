@@ -10,14 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError, MgsurfError, counted
-from stores.exclusions import excluded_line, list_excluded
-from stores.input_files import read_json
-from stores.settings_file import resolve_work_dir
-from workflows.cli.access import existing_store
+from stores.errors import InputError, MgsurfError, pluralize
 from workflows.cli.console import print_facts, print_table, print_text
 from workflows.cli.filters import STATUSES as VERDICTS
 from workflows.cli.filters import TARGETS
+from workflows.cli.options import CampaignArgument, JsonOption, ProjectOption, StoreOption
+from workflows.cli.typer_app import LOOK, app
 from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
@@ -33,19 +31,57 @@ STATUSES = ("ok", "unconverged", "failed")
 SHOWN_PROBLEMS = 20
 
 
-def running_label(work_dir: Path) -> str | None:
-    """Say what a run in this folder computes right now.
+@app.command(rich_help_panel=LOOK)
+def status(
+    campaign: CampaignArgument = None,
+    store: StoreOption = None,
+    project: ProjectOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Count what is done, running, failed and unconverged; with --project, of a campaign on a queue.
 
-    Parameters
-    ----------
-    work_dir
-        Folder of the raw files; a run keeps ``running.json`` in it.
-
-    Returns
-    -------
-    str or None
-        None if nothing runs. A run on another machine cannot be looked at, so it is believed.
+    Examples: [cyan]mgsurf status quickstart.yaml[/cyan],
+    [cyan]mgsurf status campaign.yaml --project cluster[/cyan]
     """
+    from stores.settings_file import resolve_work_dir
+    from workflows.cli.access import existing_store
+
+    if project is not None:
+        from workflows.cli.queue import show_remote_status
+
+        return show_remote_status(campaign, project, as_json)
+    name = campaign_store = campaign_work_dir = lock = None
+    if campaign is not None:
+        from workflows.flows.campaign.file import load_campaign
+
+        settings = load_campaign(campaign)
+        if settings.sources is not None:
+            lock = _lock_state(settings)
+        name, campaign_store, campaign_work_dir = settings.name, settings.store, settings.work_dir
+    problem = (lock or {}).get("problem")
+    try:
+        with existing_store(store, campaign_store) as opened:
+            state = collect(opened, name, resolve_work_dir(campaign=campaign_work_dir))
+    except MgsurfError as error:
+        if problem is None:
+            raise
+        raise InputError(f"{problem}\n{error}") from error
+    if lock is not None:
+        state["lock"] = lock
+    if as_json:
+        print(json.dumps(state, indent=2))
+    else:
+        _print(state)
+    return 1 if problem else 0
+
+
+def running_label(work_dir: Path) -> str | None:
+    """Return what a run in this folder computes now, by its ``running.json``; None if nothing runs.
+
+    A run on another machine cannot be checked and counts as running.
+    """
+    from stores.input_files import read_json
+
     try:
         state = read_json(work_dir / "running.json")
         pid, host, label = int(state["pid"]), str(state["host"]), str(state["label"])
@@ -65,21 +101,11 @@ def running_label(work_dir: Path) -> str | None:
 def collect(store: SurfaceStore, campaign: str | None, work_dir: Path) -> dict[str, Any]:
     """Count calculations by kind and status, surfaces by verdict, and list what went wrong.
 
-    Parameters
-    ----------
-    store
-        Where to look.
-    campaign
-        Count only surfaces of this campaign; None for all. Calculations are counted for the whole store,
-        because campaigns share them.
-    work_dir
-        Where a run may be at work.
-
-    Returns
-    -------
-    dict
-        Plain values, as `mgsurf status --json` prints them.
+    Surfaces are those of the campaign, if one is named; calculations those of the whole store, because
+    campaigns share them. Returns plain values, as `mgsurf status --json` prints them.
     """
+    from stores.exclusions import list_excluded
+
     of_campaign = {"campaign": campaign} if campaign else {}
     counts = {
         kind: {
@@ -134,53 +160,6 @@ def _verdict_counts(store: SurfaceStore, target: str, criteria: dict[str, Any]) 
     return {status: number for status, number in counts.items() if number}
 
 
-def show_status(campaign: Path | None, store_uri: str | None, as_json: bool) -> int:
-    """Print the state of a store.
-
-    Parameters
-    ----------
-    campaign
-        Campaign file whose store, working folder and surfaces are meant; None for a whole store.
-    store_uri
-        Value of ``--store``.
-    as_json
-        Instead of tables.
-
-    Returns
-    -------
-    int
-        Exit status: 1 if the lock file of the campaign cannot be used.
-
-    Raises
-    ------
-    MgsurfError
-        If there is no store; what is wrong with the lock file comes first.
-    """
-    name = campaign_store = campaign_work_dir = lock = None
-    if campaign is not None:
-        from workflows.flows.campaign.file import load_campaign
-
-        settings = load_campaign(campaign)
-        if settings.sources is not None:
-            lock = _lock_state(settings)
-        name, campaign_store, campaign_work_dir = settings.name, settings.store, settings.work_dir
-    problem = (lock or {}).get("problem")
-    try:
-        with existing_store(store_uri, campaign_store) as store:
-            state = collect(store, name, resolve_work_dir(campaign=campaign_work_dir))
-    except MgsurfError as error:
-        if problem is None:
-            raise
-        raise InputError(f"{problem}\n{error}") from error
-    if lock is not None:
-        state["lock"] = lock
-    if as_json:
-        print(json.dumps(state, indent=2))
-    else:
-        _print(state)
-    return 1 if problem else 0
-
-
 def _lock_state(campaign: Campaign) -> dict[str, Any]:
     """Return how much the lock file of a campaign lists, or what is wrong with it."""
     from workflows.flows.enumeration.lock_file import campaign_lock, lock_path
@@ -210,17 +189,19 @@ def _print(state: dict[str, Any]) -> None:
     if len(state["problems"]) > SHOWN_PROBLEMS:
         print_text(f"... and {len(state['problems']) - SHOWN_PROBLEMS} more; --json lists all")
     if any(problem["status"] == "failed" for problem in state["problems"]):
-        print_text("Failed calculations are tried again by the next mgsurf run; unconverged ones are not.")
+        print_text("Failed calculations run again with the next mgsurf run; unconverged ones are not.")
 
 
 def _facts(state: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:
     from rich.text import Text
 
+    from stores.exclusions import excluded_line
+
     yield "campaign", state["campaign"] or ""
     if lock := state.get("lock"):
         listed = ""
         if "compounds" in lock:
-            listed = f"{counted(lock['compounds'], 'compound')}, {counted(lock['slabs'], 'slab')}"
+            listed = f"{pluralize(lock['compounds'], 'compound')}, {pluralize(lock['slabs'], 'slab')}"
             if lock["deleted"]:
                 listed += f", {len(lock['deleted'])} deleted by hand"
         style = "red" if "problem" in lock else ""
@@ -237,7 +218,7 @@ def _facts(state: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:
     if sources := state["imported"]:
         named = ", ".join(f"{number} from {source}" for source, number in list(sources.items())[:3])
         more = f" and {len(sources) - 3} more sources" if len(sources) > 3 else ""
-        total = counted(sum(sources.values()), "slab")
+        total = pluralize(sum(sources.values()), "slab")
         yield "imported", f"{total}: {named}{more} (--labels of query, plot and export includes them)"
     if excluded := excluded_line(state["excluded"]):
         yield "excluded", Text(excluded.removeprefix("excluded by "), style="yellow")

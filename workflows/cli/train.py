@@ -4,173 +4,176 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from stores.errors import InputError, counted, duration
-from stores.input_files import read_json
-from workflows.cli.access import MODEL_FOLDER
-from workflows.cli.console import print_table, print_text
-from workflows.cli.learning import TrainingProgress, labelled_slabs, require_network
+import typer
+
+from stores.errors import InputError, duration, pluralize
+from workflows.cli.access import MODEL_FOLDER, existing_store
+from workflows.cli.console import print_note, print_table, print_text
+from workflows.cli.learning import (
+    DEFAULT_PRESET,
+    MembersOption,
+    PretrainedModel,
+    SeedOption,
+    TrainingOptions,
+    TrainingProgress,
+    labelled_slabs,
+    require_network,
+    run_folder,
+    target_names,
+)
+from workflows.cli.options import JsonOption, MethodOption, OutputOption, QuietOption
+from workflows.cli.typer_app import LEARN, app
 from workflows.execution.progress_bar import ProgressBar
 from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from model.training.pretrained import Transfer
-
-DEFAULT_PRESET = "sem-cgcnn"
-
-"""Where `mgsurf train` writes and `mgsurf predict` looks unless told otherwise."""
-
-OF_A_RUN = ("run.json", "run.lock", "predictions.csv", "split.csv", "report.html", "parity.png",
-            "elements.png", "history.png")  # fmt: skip
+FILES_OF_RUN = ("run.json", "run.lock", "predictions.csv", "split.csv", "report.html", "parity.png",
+                "elements.png", "history.png")  # fmt: skip
 
 
-def train_model(
+@app.command(rich_help_panel=LEARN)
+def train(
     *,
-    preset: str | None,
-    split: str,
-    twins: str,
-    seed: int,
-    epochs: int | None,
-    members: int,
-    bagging: bool,
-    train_fraction: float,
-    params: Path | None,
-    start: Path | None,
-    freeze: str | None,
-    reset_heads: bool,
-    targets: str | None,
-    store: list[str],
-    method: str | None,
-    separate: bool,
-    snapshot: str | None,
-    output: Path | None,
-    overwrite: bool,
-    quiet: bool,
-    as_json: bool,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="stl-surface-energy, stl-work-function, mtl, gradnorm, surface, sem-cgcnn (the paper) or "
+            "best; else that of --from, else sem-cgcnn.",
+        ),
+    ] = None,
+    training: TrainingOptions,
+    seed: SeedOption = 0,
+    members: MembersOption = 1,
+    bagging: Annotated[
+        bool, typer.Option("--bagging", help="Each member on slabs drawn with replacement.")
+    ] = False,
+    train_fraction: Annotated[
+        float, typer.Option(metavar="X", help="Share of the training set that is used.")
+    ] = 1.0,
+    params: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Settings that mgsurf tune found (best.json).")
+    ] = None,
+    pretrained: PretrainedModel,
+    targets: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Instead of the preset's: surface_energy,cleavage_energy."),
+    ] = None,
+    store: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URI",
+            help="As everywhere; repeat it to train on several stores, with different targets, at once.",
+        ),
+    ] = None,
+    method: MethodOption = None,
+    separate: Annotated[
+        bool, typer.Option("--separate", help="A head for each method that a target was computed by.")
+    ] = False,
+    snapshot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="On this snapshot instead of the store as it is; its first digits do."
+        ),
+    ] = None,
+    output: OutputOption = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Train again where the folder holds a training.")
+    ] = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> int:
-    """Train, judge, draw the report and print the errors.
+    """Train the network on the labelled slabs of a store; the same command resumes if interrupted.
 
-    Returns
-    -------
-    int
-        Exit status.
+    Examples: [cyan]mgsurf train --preset sem-cgcnn --split chemsys --seed 1[/cyan],
+    [cyan]mgsurf train --preset best --members 5 --output model/[/cyan],
+    [cyan]mgsurf train --from model/ --freeze embedding --store metals.sqlite --output tuned/[/cyan]
     """
     require_network()
     from model.training.presets import find_preset
     from model.training.runs import RunSettings, read_rows, read_run, run_training
     from workflows.report.training_report import write_report
 
-    find_preset(preset or DEFAULT_PRESET)  # a slip in a name is told before any data are read
-    folder = output or MODEL_FOLDER
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; --output takes a folder")
-    transfer, theirs = pretrained(start, freeze, reset_heads)
+    find_preset(preset or DEFAULT_PRESET)  # a typo is reported before any data are read
+    folder = run_folder(output, MODEL_FOLDER)
+    transfer, theirs = pretrained.load()
     settings = RunSettings(
         preset or theirs.get("preset", DEFAULT_PRESET),
-        split,
-        seed,
-        epochs,
-        members,
-        bagging,
-        train_fraction,
+        seed=seed,
+        members=members,
+        bagging=bagging,
+        train_fraction=train_fraction,
         params=_params(params) if params is not None else theirs.get("params", {}),
-        targets=_names(targets),
+        targets=tuple(dict.fromkeys(target_names(targets))),
         transfer=transfer,
-        twins=twins,
+        **training.settings(),
     )
-    if overwrite and start is not None and start.resolve() in (folder.resolve(), folder.resolve() / "model"):
-        raise InputError(f"{folder}: holds the model to begin with; choose another folder with --output")
-    slabs = labelled_slabs(store, method, snapshot, separate=separate)
+    slabs = labelled_slabs(store or [], method, snapshot, separate=separate)
     if overwrite:
+        start = pretrained.start
+        if start is not None and start.resolve() in (folder.resolve(), folder.resolve() / "model"):
+            raise InputError(f"{folder}: holds the model to begin with; choose another folder with --output")
         clear_run(folder)
     known = read_run(folder) is not None
     if snapshot is not None:
-        _tell_of_deleted(store, snapshot)
+        _report_deleted(store[0] if store else None, snapshot)
     with ProgressBar(quiet) as bar:
         run = run_training(slabs, settings, folder, progress=TrainingProgress(bar).member(members))
     report = folder / "report.html"
     if not (known and report.is_file()):
         report = write_report(folder, run, read_rows(folder))
     if as_json:
-        print(json.dumps(plain(run, folder), indent=2))
+        print(json.dumps(_plain(run, folder), indent=2))
     else:
         _print(run)
         print(f"model in {folder}, report in {report}")
     if known:
-        print(
-            "mgsurf: trained before with these settings and data; --overwrite trains again", file=sys.stderr
-        )
+        print_note("trained before with these settings and data; --overwrite trains again")
     return 0
 
 
-def pretrained(
-    folder: Path | None, freeze: str | None, reset_heads: bool
-) -> tuple[Transfer | None, dict[str, Any]]:
-    """Return how to begin with a trained model, and with which preset and settings it was trained.
+def _params(path: Path) -> dict[str, Any]:
+    """Read settings as `mgsurf tune` writes them."""
+    from stores.input_files import read_json
 
-    Parameters
-    ----------
-    folder
-        As `mgsurf train` wrote it; None: training begins from scratch.
-    freeze, reset_heads
-        See `model.training.transfer.Start`.
-
-    Raises
-    ------
-    InputError
-        If there is no model, or the others are given without one.
-    """
-    from model.training.pretrained import Transfer
-    from model.training.runs import read_run
-
-    if folder is None:
-        if freeze is not None or reset_heads:
-            raise InputError("--freeze and --reset-heads need a model to begin with: --from MODEL")
-        return None, {}
-    transfer = Transfer.of(folder, freeze or "none", reset_heads=reset_heads)
-    run = read_run(folder) or read_run(folder.parent)
-    return transfer, dict(run["settings"]) if run is not None else {}
-
-
-def _names(text: str | None) -> tuple[str, ...]:
-    """Read names with commas between them."""
-    names = tuple(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))
-    if text is not None and not names:
-        raise InputError("--targets: names nothing; write surface_energy,work_function")
-    return names
-
-
-def _tell_of_deleted(store: Sequence[str], name: str) -> None:
-    """Say which records of a snapshot are gone; what training reads of them is kept."""
-    from stores.learning.snapshot_diff import deleted_records
-    from stores.learning.snapshots import find_snapshot
-    from workflows.cli.access import existing_store
-
-    with existing_store(store[0] if store else None) as opened:
-        gone = deleted_records(opened, find_snapshot(opened, name))
-    if gone:
-        many = f"{len(gone)} records of the snapshot are" if len(gone) > 1 else "1 record of the snapshot is"
-        named = ", ".join(gone[:3]) + (", ..." if len(gone) > 3 else "")
-        print(
-            f"mgsurf: {many} no longer in the store ({named}); what was kept of them is used", file=sys.stderr
-        )
+    try:
+        return dict(read_json(path)["params"])
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); give the best.json of mgsurf tune"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: holds no settings; give the best.json that mgsurf tune wrote") from error
 
 
 def clear_run(folder: Path) -> None:
     """Remove what a run left in a folder, and nothing else."""
-    for name in OF_A_RUN:
+    for name in FILES_OF_RUN:
         (folder / name).unlink(missing_ok=True)
     for name in ("model", "training"):
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def plain(run: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return what a script wants to know of a run."""
+def _report_deleted(store: str | None, snapshot: str) -> None:
+    """Print which records of a snapshot are gone; the snapshot keeps what training reads of them."""
+    from stores.learning.snapshots import deleted_records, find_snapshot
+
+    with existing_store(store) as opened:
+        deleted = deleted_records(opened, find_snapshot(opened, snapshot))
+    if deleted:
+        named = ", ".join(deleted[:3]) + (", ..." if len(deleted) > 3 else "")
+        print_note(
+            f"no longer in the store: {pluralize(len(deleted), 'record')} of the snapshot ({named}); "
+            "training uses what the snapshot keeps of them"
+        )
+
+
+def _plain(run: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {
         "label": run["label"],
         **{name: run["settings"][name] for name in ("preset", "split", "seed", "members")},
@@ -185,21 +188,6 @@ def plain(run: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "twins": run.get("twins"),
         "output": str(folder),
     }
-
-
-def _params(path: Path | None) -> dict[str, Any]:
-    """Read settings as `mgsurf tune` writes them."""
-    if path is None:
-        return {}
-    try:
-        content = read_json(path)
-        return dict(content["params"])
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); give the best.json of mgsurf tune"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: holds no settings; give the best.json that mgsurf tune wrote") from error
 
 
 def error_table(run: Mapping[str, Any]) -> Table:
@@ -227,7 +215,7 @@ def _print(run: Mapping[str, Any]) -> None:
     from workflows.report.training_report import twins_line
 
     epochs = sum(len(history) for history in run["history"])
-    print_text(f"{run['label']}: {counted(epochs, 'epoch')} in {duration(run['seconds'])}")
+    print_text(f"{run['label']}: {pluralize(epochs, 'epoch')} in {duration(run['seconds'])}")
     print_table(error_table(run))
     if twins := run.get("twins"):
         print_text(twins_line(twins))

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from stores.errors import InputError, StoreError, counted
-from workflows.cli.console import print_table, print_text
-from workflows.cli.learning import labelled_slabs, require_network
+import typer
+
+from stores.errors import InputError, pluralize
+from workflows.cli.console import print_csv, print_note, print_table, print_text
+from workflows.cli.learning import (
+    DEFAULT_PRESET,
+    SeedOption,
+    StudyOptions,
+    TrainingOptions,
+    require_network,
+    run_folder,
+    writing,
+)
+from workflows.cli.typer_app import LEARN, app
 from workflows.execution.progress_bar import ProgressBar
 from workflows.report.table import Column, Table
 
@@ -20,64 +30,64 @@ if TYPE_CHECKING:
 
     from model.training.tuning import TrialSummary
 
-DEFAULT_FOLDER = Path("mgsurf_tuning")
 _SHOWN = 8
 
 
-def tune_preset(
+@app.command(rich_help_panel=LEARN)
+def tune(
     *,
-    preset: str,
-    trials: int,
-    workers: int,
-    split: str,
-    twins: str,
-    seed: int,
-    epochs: int | None,
-    store: str | None,
-    method: str | None,
-    output: Path | None,
-    quiet: bool,
-    as_json: bool,
+    preset: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="stl-surface-energy, stl-work-function, mtl, gradnorm, surface, sem-cgcnn (the paper) or "
+            "best.",
+        ),
+    ] = DEFAULT_PRESET,
+    trials: Annotated[int, typer.Option(min=1, metavar="N", help="Those of earlier calls count.")] = 200,
+    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Processes.")] = 1,
+    training: TrainingOptions,
+    seed: SeedOption = 0,
+    study: StudyOptions,
 ) -> int:
-    """Search until there are enough trials, print the best and write them.
+    """Search for better settings of a preset on validation data; the same command resumes if interrupted.
 
-    Returns
-    -------
-    int
-        Exit status.
+    Example: [cyan]mgsurf tune --preset best --trials 200 --workers 2 --epochs 60[/cyan]
     """
     require_network("optuna")
     from model.training.presets import find_preset
     from model.training.runs import RunSettings
-    from model.training.tuning import TrainingTask, space_of, tune
+    from model.training.tuning import TrainingTask, space_of
+    from model.training.tuning import tune as search
 
-    folder = output or DEFAULT_FOLDER
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; --output takes a folder")
-    settings = RunSettings(preset, split, seed, epochs, twins=twins)
+    folder = run_folder(study.output, Path("mgsurf_tuning"))
+    settings = RunSettings(preset, seed=seed, **training.settings())
     chosen = find_preset(preset)
     space = space_of(chosen)
-    slabs = labelled_slabs(store, method)
-    slabs(chosen.graph, chosen.network.targets)  # what is wrong with the data is told before a process starts
+    slabs = study.slabs()
+    slabs(chosen.graph, chosen.network.targets)  # mistakes in the data are reported before a process starts
     task = TrainingTask(slabs, settings)
     _same_search(folder, settings.label())
-    with ProgressBar(quiet) as bar:
+    with ProgressBar(study.quiet) as bar:
         progress = _show_trials(bar, trials)
-        found = tune(folder, space, task, trials=trials, workers=workers, seed=seed, progress=progress)
+        found = search(folder, space, task, trials=trials, workers=workers, seed=seed, progress=progress)
     best = _write(folder, found, settings.label())
-    if as_json:
+    if study.as_json:
         print(json.dumps({"best": best, "trials": len(found), "output": str(folder)}, indent=2))
     else:
-        _print(found)
+        pruned = sum(trial.pruned for trial in found)
+        print_text(f"{pluralize(len(found), 'trial')}, {pruned} of them stopped early; the best:")
+        print_table(trial_table([trial for trial in found if not trial.pruned]))
+        print_text("score: validation MAE in standard deviations, mean over targets")
         print(f"best settings in {folder / 'best.json'}; train them with:")
         print(f"  mgsurf train --preset {preset} --params {folder / 'best.json'}")
     if len(found) < trials:
-        print(f"mgsurf: {counted(len(found), 'trial')}; nothing new was left to try", file=sys.stderr)
+        print_note(f"{pluralize(len(found), 'trial')}; nothing new was left to try")
     return 0
 
 
 def _same_search(folder: Path, label: str) -> None:
-    """Refuse to go on with a search of another preset, split or number of epochs."""
+    """Refuse to resume a search of another preset, split or number of epochs."""
     path = folder / "search.txt"
     if path.is_file():
         if (before := path.read_text(encoding="utf-8").strip()) != label:
@@ -88,24 +98,18 @@ def _same_search(folder: Path, label: str) -> None:
 
 
 def _write(folder: Path, found: Sequence[TrialSummary], label: str) -> dict[str, Any]:
-    import csv
-
     if not found or not math.isfinite(found[0].loss):
         raise InputError("no trial ended well; give more --trials, or more data")
     best = {"search": label, "score": found[0].loss, "params": found[0].params}
-    try:
+    names = sorted({name for trial in found for name in trial.params})
+    rows = [
+        {"trial": one.number, "score": "" if one.pruned else one.loss, "pruned": one.pruned, **one.params}
+        for one in sorted(found, key=lambda trial: trial.number)
+    ]
+    with writing(folder):
         (folder / "best.json").write_text(json.dumps(best, indent=2) + "\n", encoding="utf-8")
         with (folder / "trials.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            names = sorted({name for trial in found for name in trial.params})
-            writer.writerow(["trial", "score", "pruned", *names])
-            for trial in sorted(found, key=lambda trial: trial.number):
-                score = "" if trial.pruned else trial.loss
-                writer.writerow(
-                    [trial.number, score, trial.pruned, *(trial.params.get(name, "") for name in names)]
-                )
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be written ({error}); free space and repeat") from error
+            print_csv(rows, ["trial", "score", "pruned", *names], file)
     return best
 
 
@@ -119,23 +123,15 @@ def trial_table(good: Sequence[TrialSummary]) -> Table:
     return table
 
 
-def _print(found: Sequence[TrialSummary]) -> None:
-    good = [trial for trial in found if not trial.pruned]
-    pruned = len(found) - len(good)
-    print_text(f"{counted(len(found), 'trial')}, {pruned} of them stopped early; the best:")
-    print_table(trial_table(good))
-    print_text("score: validation MAE in standard deviations, mean over targets")
-
-
 def _show_trials(bar: ProgressBar, trials: int) -> Callable[[list[TrialSummary]], None]:
     """Return a callback that shows how many trials are done, the best score and the time left."""
-    began, first = monotonic(), -1
+    start, first = monotonic(), -1
 
     def show(found: list[TrialSummary]) -> None:
         nonlocal first
         if first < 0:  # those of an earlier call took no time
             first = max(len(found) - 1, 0)
-        seconds = (trials - len(found)) * (monotonic() - began) / max(len(found) - first, 1)
+        seconds = (trials - len(found)) * (monotonic() - start) / max(len(found) - first, 1)
         best = f"best {found[0].loss:.4f}" if found and math.isfinite(found[0].loss) else ""
         bar.show("trials", len(found), trials, best, seconds_left=seconds)
 

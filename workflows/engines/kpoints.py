@@ -63,10 +63,7 @@ def gamma_mesh(structure: Structure, k_density: float, slab: bool = False) -> KM
 def engine_mesh(engine: Engine, structure: Structure, *, slab: bool = False) -> KMesh:
     """Return an engine's mesh of a cell as plain integers, for ids are hashes of it.
 
-    Raises
-    ------
-    EngineError
-        If it is not three whole numbers.
+    EngineError if it is not three whole numbers.
     """
     found = engine.kpoints(structure, slab=slab)
     try:
@@ -79,7 +76,7 @@ def engine_mesh(engine: Engine, structure: Structure, *, slab: bool = False) -> 
 
 
 def points_after_time_reversal(mesh: Sequence[int]) -> int:
-    """Return how many k points of a Gamma-centred mesh are left when k and -k count once."""
+    """Return the number of k points of a Gamma-centred mesh when k and -k count once."""
     n_total = int(np.prod(mesh))
     n_self_inverse = int(np.prod([2 if n % 2 == 0 else 1 for n in mesh]))
     return (n_total + n_self_inverse) // 2

@@ -1,4 +1,4 @@
-"""What a DFT engine must offer."""
+"""The protocol of DFT engines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KMesh = tuple[int, int, int]
 
 
 def reads_folders(engine: object) -> bool:
-    """Tell whether an engine takes finished calculations from their folders instead of repeating them."""
+    """Return whether an engine takes finished calculations from their folders instead of repeating them."""
     return getattr(engine, "reads_folders", False) is True
 
 
@@ -24,12 +24,11 @@ def reads_folders(engine: object) -> bool:
 class Engine(Protocol):
     """Four calculations behind one schema.
 
-    Every calculation runs in `directory`, which exists and belongs to it alone; files left there by an
-    interrupted attempt may be used to go on from its last geometry. A calculation that does not converge
-    or crashes returns a `CalculationOutput` that says so; only a mistake in the set-up (missing program,
-    refused element) raises `stores.errors.EngineError`. Slabs have c along the surface normal. An engine that
-    finds a finished calculation in `directory` and returns it without computing says so by an attribute
-    ``reads_folders = True``.
+    Every calculation runs in `directory`, which exists and belongs to it alone; an interrupted attempt may
+    be resumed from its files there. A calculation that does not converge or crashes returns a
+    `CalculationOutput` with that status; only a mistake in the set-up (missing program, refused element)
+    raises `stores.errors.EngineError`. Slabs have c along the surface normal. An engine that returns a
+    finished calculation in `directory` without computing has an attribute ``reads_folders = True``.
     """
 
     name: str

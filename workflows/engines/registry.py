@@ -1,7 +1,4 @@
-"""Engines by name.
-
-Numbers given as options of an engine.
-"""
+"""Engines by name, and numbers given as their options."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from stores.errors import InputError, MgsurfError
 from workflows.engines.protocol import Engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable
 
 
 BUILT_IN = {
@@ -24,13 +21,8 @@ BUILT_IN = {
 }
 ENTRY_POINT_GROUP = "mgsurf.engines"
 CALCULATIONS = (
-    "method",
-    "check_elements",
-    "kpoints",
-    "relax_bulk",
-    "static_bulk",
-    "relax_slab",
-    "static_slab",
+    *("method", "check_elements", "kpoints"),
+    *("relax_bulk", "static_bulk", "relax_slab", "static_slab"),
 )
 """The methods of `workflows.engines.protocol.Engine`."""
 
@@ -137,36 +129,29 @@ def make_engine(name: str, preset: str = "demo", **options: Any) -> Engine:
     return engine
 
 
-def checked_number(
-    engine: str, option: str, value: object, *, whole: bool = False, zero: bool = False
-) -> float:
-    """Return an option's value in the one type it is hashed in: 6 and 6.0 are the same setting.
+def check_options(
+    engine: Engine,
+    presets: Collection[str],
+    numbers: Iterable[str],
+    whole: Collection[str],
+    may_be_zero: Collection[str] = (),
+) -> None:
+    """Check the preset and the numbers among an engine's fields; None stands for the preset's value.
 
-    Parameters
-    ----------
-    engine, option
-        Names for the message.
-    value
-        As given.
-    whole
-        Whether it must be a whole number; then an int is returned, else a float.
-    zero
-        Whether 0 is allowed too.
-
-    Raises
-    ------
-    InputError
-        If it is no positive number, or not whole where it must be.
+    Each number is set in the one type it is hashed in, for 6 and 6.0 are the same setting: an int if it must
+    be `whole`, else a float. InputError if one is not positive (or 0 where that is allowed), or not whole.
     """
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or not (value >= 0 if zero else value > 0)
-    ):
-        raise InputError(f"engine '{engine}': {option} must be a positive number, got {value!r}")
-    if not whole:
-        return float(value)
-    if value != int(value):
-        raise InputError(f"engine '{engine}': {option} must be a whole number, got {value!r}")
-    return int(value)
+    preset = getattr(engine, "preset", "")
+    if preset not in presets:
+        allowed = ", ".join(sorted(presets))
+        raise InputError(f"engine '{engine.name}' has no preset '{preset}': allowed are {allowed}")
+    for option in numbers:
+        value = getattr(engine, option)
+        if value is None:
+            continue
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not number or value < 0 or (value == 0 and option not in may_be_zero):
+            raise InputError(f"engine '{engine.name}': {option} must be a positive number, got {value!r}")
+        if option in whole and value != int(value):
+            raise InputError(f"engine '{engine.name}': {option} must be a whole number, got {value!r}")
+        setattr(engine, option, int(value) if option in whole else float(value))

@@ -1,4 +1,4 @@
-"""Report of what is kept of a run that ended early, and the checks that end it."""
+"""What is kept of a run that ended early, and the checks that end it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stores.errors import StoreError, StoreLostError, counted, system_line
+from stores.errors import StoreError, StoreLostError, pluralize, system_line
 from stores.files import NO_ROOM
 from workflows.engines.protocol import reads_folders
 
@@ -27,26 +27,14 @@ class WorkDirLostError(StoreError):
 
 
 class WorkDirWatch:
-    """Finds out whether a folder was deleted or replaced.
-
-    Parameters
-    ----------
-    folder
-        Exists.
-    """
+    """Finds out whether an existing folder was deleted or replaced."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self._identity = self._look()
 
     def check(self) -> None:
-        """Make sure that the folder is there.
-
-        Raises
-        ------
-        WorkDirLostError
-            If it was deleted, or another was put in its place.
-        """
+        """Raise WorkDirLostError if the folder was deleted, or another was put in its place."""
         found = self._look()
         if found != self._identity:
             what = "was replaced by another" if found else "was deleted or moved"
@@ -65,17 +53,9 @@ class WorkDirWatch:
 
 @contextmanager
 def kept_in_words(kept: Callable[[StoreError], str]) -> Iterator[None]:
-    """Add to an error of the store what is kept of the work; no room on a disk becomes such an error.
+    """Add what `kept` returns, on what is kept of the work, to an error of the store.
 
-    Parameters
-    ----------
-    kept
-        Returns a sentence, or nothing.
-
-    Raises
-    ------
-    StoreError
-        In one line, of the class it had.
+    Errors of the operating system for want of room become a `NoRoomError`. The message has one line.
     """
     try:
         yield
@@ -92,7 +72,7 @@ def kept_in_words(kept: Callable[[StoreError], str]) -> Iterator[None]:
 
 
 def kept_of_run(tally: Tally, work_dir: Path, engine: object) -> Callable[[StoreError], str]:
-    """Return what says, for an error that ends a run, where the run's results are.
+    """Return a function that describes, for an error that ends a run, where the run's results are.
 
     Parameters
     ----------
@@ -112,10 +92,10 @@ def kept_of_run(tally: Tally, work_dir: Path, engine: object) -> Callable[[Store
             return "This run had computed nothing yet."
         parts = []
         if done and lost:
-            parts.append(f"This run computed {counted(done, 'calculation')}, stored in what is lost.")
+            parts.append(f"This run computed {pluralize(done, 'calculation')}, stored in what is lost.")
         elif done:
             records = "record is" if done == 1 else "records are"
-            parts.append(f"This run computed {counted(done, 'calculation')}, whose {records} in the store.")
+            parts.append(f"This run computed {pluralize(done, 'calculation')}, whose {records} in the store.")
         if unstored:
             more = f" and {len(unstored) - 3} more" if len(unstored) > 3 else ""
             parts.append(f"Nothing was stored of {', '.join(unstored[:3])}{more}.")

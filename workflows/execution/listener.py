@@ -6,10 +6,10 @@ import json
 import logging
 import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -18,33 +18,25 @@ from workflows.execution.progress_bar import ProgressBar
 from workflows.jobs.progress import PROGRESS, Event, Stage
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from pathlib import Path
 
     from rich.console import Console
 
 
 @dataclass
 class Tally:
-    """What a run did.
+    """Calculations and problems of a run."""
 
-    Attributes
-    ----------
-    started, computed, reused
-        Labels of calculations that were started, that ended and were stored, or that the store had.
-    problems
-        Pairs of label and reason, in order, each once.
-    records
-        Ids of the surface records made or confirmed.
-    """
-
+    # labels of calculations that were started, that ended and were stored, or that the store had
     started: list[str] = field(default_factory=list)
     computed: list[str] = field(default_factory=list)
     reused: list[str] = field(default_factory=list)
+    # pairs of label and reason, in order, each once
     problems: list[tuple[str, str]] = field(default_factory=list)
-    records: list[str] = field(default_factory=list)
+    records: list[str] = field(default_factory=list)  # ids of the surface records made or confirmed
 
     def add_problem(self, label: str, reason: str) -> bool:
-        """Note a problem; False if it was known already."""
+        """Note a problem; False if it was noted before."""
         if (label, reason) in self.problems:
             return False
         self.problems.append((label, reason))
@@ -59,7 +51,7 @@ class RunListener(logging.Handler):
     console
         Where the bar and the lines go.
     work_dir
-        Where ``running.json`` tells `mgsurf status` what is in work.
+        Folder of ``running.json``, which `mgsurf status` reads.
     quiet
         No bar and no lines, only the tally.
     """
@@ -88,55 +80,46 @@ class RunListener(logging.Handler):
         self._draw()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         """Stop listening and remove this run's ``running.json``."""
-        self._bar.__exit__(kind, error, trace)
+        self._bar.__exit__(*error)
         PROGRESS.removeHandler(self)
         PROGRESS.setLevel(self._level)
-        self._forget_running()
+        self._remove_running()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Handle one announcement."""
         event: Event | None = getattr(record, "mgsurf_event", None)
         if event is None:
             return
+        if event.stage in (Stage.PLANNED, Stage.STARTED, Stage.FINISHED, Stage.REUSED, Stage.SKIPPED):
+            self._costs.setdefault(event.label, event.cost)
         match event.stage:
-            case Stage.PLANNED:
-                self._costs.setdefault(event.label, event.cost)
             case Stage.STARTED:
-                self._costs.setdefault(event.label, event.cost)
                 self.tally.started.append(event.label)
                 self._write_running(event.label)
                 self._label = event.label
             case Stage.FINISHED:
-                self._costs.setdefault(event.label, event.cost)
                 self.tally.computed.append(event.label)
                 self._seconds += event.seconds
                 self._computed_cost += event.cost
-                self._say(f"  {event.label}", f"{event.seconds:.0f} s", "green")
+                self._report(f"  {event.label}", f"{event.seconds:.0f} s", "green")
                 self._done.add(event.label)
             case Stage.REUSED:
-                self._costs.setdefault(event.label, event.cost)
                 self.tally.reused.append(event.label)
                 self._done.add(event.label)
             case Stage.SKIPPED:
-                self._costs.setdefault(event.label, event.cost)
                 self._done.add(event.label)
             case Stage.PROBLEM:
                 if self.tally.add_problem(event.label, event.text):
-                    self._say(f"  {event.label}", event.text, "red")
+                    self._report(f"  {event.label}", event.text, "red")
             case Stage.NOTE:
-                self._say(f"  {event.label}", event.text, "yellow")
+                self._report(f"  {event.label}", event.text, "yellow")
             case Stage.RECORDED:
                 self.tally.records.append(event.text)
         self._draw()
 
-    def _say(self, label: str, text: str, style: str) -> None:
+    def _report(self, label: str, text: str, style: str) -> None:
         if not self.quiet:
             self.console.print(Text.assemble(label, "  ", (text, style)), soft_wrap=True)
 
@@ -149,14 +132,12 @@ class RunListener(logging.Handler):
 
     def _write_running(self, label: str) -> None:
         state = {"pid": os.getpid(), "host": socket.gethostname(), "label": label}
-        try:
+        with suppress(OSError):
             self._running.write_text(json.dumps(state))
-        except OSError:
-            logging.getLogger(__name__).debug("could not write %s", self._running)
 
-    def _forget_running(self) -> None:
+    def _remove_running(self) -> None:
         """Remove ``running.json`` unless another run in the same folder wrote it."""
-        try:
+        with suppress(OSError):
             try:
                 state = read_json(self._running)
                 ours = (state["pid"], state["host"]) == (os.getpid(), socket.gethostname())
@@ -164,5 +145,3 @@ class RunListener(logging.Handler):
                 ours = True  # Ctrl-C may have come while it was being written
             if ours:
                 self._running.unlink(missing_ok=True)
-        except OSError:
-            logging.getLogger(__name__).debug("could not remove %s", self._running)

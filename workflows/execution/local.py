@@ -29,14 +29,7 @@ class JobErrors(logging.Handler):
 
     The manager logs a failed job from inside its ``except`` block, so the exception itself is at hand here.
     An exception raised by a handler leaves the manager: that is how a run stops when results can no longer
-    be kept.
-
-    Parameters
-    ----------
-    tally
-        Where problems are noted.
-    check
-        Raises if the run has lost its folder; called when a job starts, ends or fails.
+    be kept. `check` raises if the run has lost its folder; it is called when a job starts, ends or fails.
     """
 
     def __init__(self, tally: Tally, check: Callable[[], None]) -> None:
@@ -89,7 +82,7 @@ def run_local(
     tally
         Gets a problem for each job that raised.
     kept
-        Says, for an error that ends the run, what is kept of it; `workflows.execution.kept.kept_of_run`.
+        Returns, for an error that ends the run, what is kept of it; `workflows.execution.kept.kept_of_run`.
 
     Raises
     ------

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, Self
 from stores.errors import duration
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from rich.console import Console
 
 INTERVAL = 3.0
@@ -70,13 +68,8 @@ class ProgressBar:
         self._progress.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Take the bar away, and close the stages that had a line."""
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        """Remove the bar, and close the stages that had a line."""
         self._progress.stop()
         if error is None:
             for stage in self._latest:

@@ -1,4 +1,4 @@
-"""Rounds without anybody looking: learn, choose, compute, learn again, until a stopping criterion is met."""
+"""Unattended rounds: train, choose, compute, train again, until a stopping criterion is met."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from jobflow import Flow, JobConfig, Maker, OnMissing, Response, job
 from model.data.provenance import seen_by
 from model.data.splits import HOLDOUT
 from stores.connections import open_store
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from stores.learning.candidates import candidates_by_id
+from stores.learning.history import ChosenSlab, Round, begin_round, finish_round, rounds_of
 from stores.learning.registry import ModelRegistry
-from stores.learning.rounds import ChosenSlab, Round, begin_round, finish_round, rounds_of
 from stores.records import Provenance
 from workflows.flows.campaign.file import CampaignStructure
 from workflows.flows.campaign.flow import CampaignMaker
@@ -40,21 +40,21 @@ LABEL = "active learning"
 
 @dataclass
 class StoppingRule:
-    """When to stop; whichever comes first.
+    """Stopping criteria; whichever is met first.
 
     Parameters
     ----------
     rounds
-        Batches that are computed.
+        Largest number of batches.
     errors
         Stop when the champion's mean absolute error on the hold-out is at most this, by target, in its unit;
-        all targets that are named must be.
+        for all targets that are named.
     sigmas
         Stop when no candidate's standard deviation is above this, by target, in its unit.
     slabs
-        Most slabs that all rounds together may compute.
+        Largest number of slabs of all rounds together.
     core_hours
-        Most core-hours, as estimated, that all rounds together may take.
+        Largest estimated cost of all rounds together.
     """
 
     rounds: int = 5
@@ -69,17 +69,17 @@ class ActiveLearningMaker(Maker):
     """Rounds of refresh, suggestion and computation.
 
     1. Refresh the model (`RefreshMaker`).
-    2. Stop if the rule says so; else choose a batch and write it down.
-    3. Compute it (`ChosenSlabsMaker`), and begin again.
+    2. Stop if a criterion is met; else choose a batch and store it.
+    3. Compute it (`ChosenSlabsMaker`), and start again with step 1.
 
     Without a model, as long as there are too few records, the batch is chosen at random; so it is where the
-    strategy cannot choose (a single network that is equally sure of all). Made again after an
-    interruption the flow finishes the batch that was chosen, and counts the rounds that were made before.
+    strategy cannot choose (a single network that is equally sure of all). Made again after an interruption,
+    the flow finishes the batch that was chosen, and counts the rounds that were made before.
 
     Parameters
     ----------
     surface_maker
-        Engine, store and settings of the cut; the campaign's name tells its rounds from others.
+        Engine, store and slab settings; rounds are counted by the campaign's name.
     refresh
         Of the same store.
     batch
@@ -89,9 +89,9 @@ class ActiveLearningMaker(Maker):
     maximise, minimise
         Of the strategy ``improvement``.
     per_cost
-        Divide what is hoped for by the cost.
+        Divide the score by the cost.
     stop
-        When to stop.
+        Stopping criteria.
     """
 
     surface_maker: SurfaceMaker
@@ -115,25 +115,25 @@ class ActiveLearningMaker(Maker):
         Parameters
         ----------
         structures
-            Bulk crystals from whose slabs is chosen.
+            Bulk crystals whose slabs are candidates.
         provenances
             One for each.
         miller_indices
-            For each the facets wanted, or None for all.
+            For each the requested facets, or None for all.
 
         Returns
         -------
         Flow
-            Its output is ``{"rounds", "reason"}``: how many were made in all, and why it stopped.
+            Its output is ``{"rounds", "reason"}``: the number of rounds in all, and why it stopped.
 
         Raises
         ------
         InputError
-            If there is no such strategy, or the aims do not go with it.
+            If there is no such strategy, or the targets do not go with it.
         """
-        from workflows.flows.learning.suggestion import Wish
+        from workflows.flows.learning.suggestion import AcquisitionSettings
 
-        Wish(self.batch, self.strategy, self.maximise, self.minimise, self.per_cost).check()
+        AcquisitionSettings(self.batch, self.strategy, self.maximise, self.minimise)  # checks them
         world = [
             [structure, dict(provenance), facets]
             for structure, provenance, facets in zip(
@@ -149,7 +149,7 @@ class ActiveLearningMaker(Maker):
 def next_round(maker: ActiveLearningMaker, world: list[list[Any]], learned: Any, finished: int = 0) -> Any:
     """Stop, or replace this job by the calculations of a batch, a refresh and the next round.
 
-    What comes in `learned` orders the jobs and is not looked at; `finished` is the round that was computed.
+    `learned` only orders the jobs; `finished` is the round that was computed.
     """
     entries = [
         CampaignStructure(_label(structure), structure, Provenance(**provenance), facets, _label(structure))
@@ -163,7 +163,7 @@ def next_round(maker: ActiveLearningMaker, world: list[list[Any]], learned: Any,
             finish_round(store, open_round)
             open_round = None
         if open_round is not None and not _still_there(open_round, world):
-            _tell(
+            _report(
                 f"round {open_round.number} was interrupted, and none of its crystals is in the campaign any "
                 "more; it is closed"
             )
@@ -171,17 +171,17 @@ def next_round(maker: ActiveLearningMaker, world: list[list[Any]], learned: Any,
             open_round = None
         if open_round is not None:
             now, reason = open_round, ""
-            _tell(f"going on with round {now.number}, which was interrupted")
+            _report(f"resuming round {now.number}, which was interrupted")
             left = _still_there(now, world)
             if lost := len(now.slabs) - len(left):
-                _tell(
+                _report(
                     f"{lost} of its {len(now.slabs)} slabs are left out: their crystals are not in the "
                     "campaign any more"
                 )
         else:
             now, reason = _choose(maker, entries, store, before)
     if now is None:
-        _tell(f"stopped after {counted(len(before), 'round')}: {reason}")
+        _report(f"stopped after {pluralize(len(before), 'round')}: {reason}")
         return Response(output={"rounds": len(before), "reason": reason})
     return Response(replace=_round(maker, world, now))
 
@@ -213,13 +213,19 @@ def _round(maker: ActiveLearningMaker, world: list[list[Any]], now: Round) -> Fl
 def _choose(
     maker: ActiveLearningMaker, entries: list[CampaignStructure], store: SurfaceStore, before: list[Round]
 ) -> tuple[Round | None, str]:
-    """Choose a batch and write it down; None with the reason if it is time to stop."""
+    """Choose a batch and store it; None with the reason if a stopping criterion is met."""
     from workflows.flows.enumeration.cost import calibrated
-    from workflows.flows.learning.suggestion import Learned, Wish, learned_from, suggest_slabs, worth_learning
+    from workflows.flows.learning.suggestion import (
+        AcquisitionSettings,
+        ModelMetadata,
+        metadata_of,
+        suggest_slabs,
+        worth_learning,
+    )
 
     stop = maker.stop
     if len(before) >= stop.rounds:
-        return None, f"{stop.rounds} rounds were asked for"
+        return None, f"{stop.rounds} rounds were requested"
     found = update_candidates_of(store, maker.surface_maker, entries)
     if not found.ids:
         return None, "every slab of the campaign is computed"
@@ -227,29 +233,32 @@ def _choose(
     documents = list(candidates_by_id(store, found.ids))
     card = ModelRegistry(store).champion()
     split = str(card.config.get("split", "")) if card else ""
-    if reason := _good_enough(stop, card, worth_learning(documents, Wish(1, maker.strategy), split)):
+    if reason := _good_enough(
+        stop, card, worth_learning(documents, AcquisitionSettings(1, maker.strategy), split)
+    ):
         return None, reason
     n, budget, reason = _allowance(maker, before)
     if reason:
         return None, reason
 
     method = maker.surface_maker.context.make_engine().method()
-    targets, learned, strategy = [], Learned(), "random"
+    targets, metadata, strategy = [], ModelMetadata(), "random"
     if card is not None:
         strategy = maker.strategy
         targets = list(next((d["predictions"] for d in documents if d["predictions"]), ()))
-        methods = learned_from(card.name, store, targets, method.fingerprint)
-        learned = Learned(methods, split=split)
+        metadata = metadata_of(card.name, store, targets, method.fingerprint)
     aims = (maker.maximise, maker.minimise) if strategy == "improvement" else ((), ())
-    wish = Wish(n, strategy, *aims, maker.per_cost, budget, seed=len(before))
+    acquisition = AcquisitionSettings(n, strategy, *aims, maker.per_cost, budget, seed=len(before))
     cost = calibrated(method, store)
     try:
-        suggestion = suggest_slabs(store, documents, targets, wish, cost, learned)
+        suggestion = suggest_slabs(store, documents, targets, acquisition, cost, metadata)
     except InputError as error:  # nobody is there to choose another
-        _tell(f"drawn at random, because {error}")
+        _report(f"drawn at random, because {error}")
         strategy = "random"
-        wish = Wish(n, strategy, per_cost=maker.per_cost, budget=budget, seed=len(before))
-        suggestion = suggest_slabs(store, documents, targets, wish, cost, learned)
+        acquisition = AcquisitionSettings(
+            n, strategy, per_cost=maker.per_cost, budget=budget, seed=len(before)
+        )
+        suggestion = suggest_slabs(store, documents, targets, acquisition, cost, metadata)
     if not suggestion.chosen:
         return None, _why_none(suggestion)
     number = len(before) + 1
@@ -266,9 +275,9 @@ def _choose(
     if not begin_round(store, now):
         return None, f"another process began round {number} of {campaign}"
     by = f"by {card.name}, {strategy}" if card else "at random, for want of a model"
-    _tell(f"round {number}: {len(now.slabs)} of {counted(suggestion.n_pool, 'slab')} chosen {by}")
+    _report(f"round {number}: {len(now.slabs)} of {pluralize(suggestion.n_pool, 'slab')} chosen {by}")
     if suggestion.n_never_train:
-        _tell(f"{suggestion.n_never_train} others are of compounds that validate or are held out")
+        _report(f"{suggestion.n_never_train} others are of compounds that validate or are held out")
     return now, ""
 
 
@@ -284,7 +293,7 @@ def _why_none(suggestion: Suggestion) -> str:
 
 
 def _good_enough(stop: StoppingRule, card: ModelCard | None, documents: list[dict[str, Any]]) -> str:
-    """Say why no further slab is needed; empty if some are."""
+    """Return why no further slab is needed; empty if some are."""
     if card is None:
         return ""
     clean = not stop.errors or seen_by(card) == frozenset()  # else the error is smaller than it should be
@@ -305,12 +314,12 @@ def _good_enough(stop: StoppingRule, card: ModelCard | None, documents: list[dic
 
 
 def _sigma(predicted: dict[str, Any]) -> float:
-    """Return a standard deviation; a model that tells none is not sure."""
+    """Return a standard deviation; infinite for a model without one."""
     return float("inf") if predicted["sigma"] is None else float(predicted["sigma"])
 
 
 def _allowance(maker: ActiveLearningMaker, before: list[Round]) -> tuple[int, float | None, str]:
-    """Return how many slabs and core-hours the next round may take, or why there is none."""
+    """Return the slabs and core-hours left for the next round, or why there is none."""
     stop, n, budget = maker.stop, maker.batch, None
     if stop.slabs is not None:
         n = min(n, stop.slabs - sum(len(one.slabs) for one in before))
@@ -342,5 +351,5 @@ def _label(structure: Structure) -> str:
     return mg_first_formula(structure.composition)
 
 
-def _tell(text: str) -> None:
+def _report(text: str) -> None:
     announce(Stage.NOTE, LABEL, text=text)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from workflows.structures.slabs import SymmetricSlab
 
 ChosenSlabs = dict[str, list[tuple[tuple[int, int, int], str]]]
-"""hkl and termination key of the slabs wanted, by the key of their bulk."""
+"""hkl and termination key of the requested slabs, by the key of their bulk."""
 
 
 @dataclass
@@ -27,8 +27,8 @@ class ChosenSlabsMaker(SurfaceMaker):
     Parameters
     ----------
     chosen
-        The slabs wanted. What the relaxed crystal does not have under this name is told as a problem: the
-        next suggestion is cut from the relaxed crystal and has it under its right one.
+        The requested slabs. A termination that the relaxed crystal does not have is reported as a problem:
+        the next suggestion is cut from the relaxed crystal.
     """
 
     chosen: ChosenSlabs = field(default_factory=dict)

@@ -1,6 +1,6 @@
-"""How surface energy and work function settle with thickness, k density, cut-off and vacuum.
+"""Convergence of surface energy and work function with thickness, k density, cut-off and vacuum.
 
-Slabs are taken as cut: what is scanned are errors of the method, and relaxing would hide them behind noise.
+Slabs are taken as cut: the scans show errors of the method, which relaxing would hide behind noise.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from workflows.analysis.surface_energy import surface_energy
 from workflows.analysis.work_function import work_function
 from workflows.engines.kpoints import engine_mesh
 from workflows.jobs.bulk import relax_bulk_crystal
-from workflows.jobs.calculate import Question, calculate, final_structure
+from workflows.jobs.calculate import CalculationRequest, calculate, final_structure
 from workflows.jobs.progress import relative_cost
-from workflows.jobs.slab import oriented_question, slab_identity, slab_label
+from workflows.jobs.slab import oriented_request, slab_identity, slab_label
 from workflows.structures.crystal import bulk_key, crystal_of
 from workflows.structures.elements import ground_state
-from workflows.structures.slabs import SymmetricSlab, enumerate_slabs
+from workflows.structures.slabs import SlabSettings, SymmetricSlab, enumerate_slabs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,23 +36,24 @@ SCANS = {
     "cutoff": "plane-wave cut-off (eV)",
     "vacuum": "vacuum (A)",
 }
-"""What can be scanned, with its unit."""
+"""The scans, each with its unit."""
 
 VACUA = (12.0, 15.0, 18.0, 22.0)
 FACTORS = {"k_density": (0.75, 1.0, 1.25, 1.5), "cutoff": (0.8, 1.0, 1.2, 1.4)}
 N_THICKNESSES = 4
+AS_CUT = SlabSettings(free_depth=0.0, layer_tolerance=0.0)
 REFERENCE_MESH = 1.5
 """The references' mesh as a multiple of the engine's."""
 
 
 @dataclass(frozen=True)
 class ScanPoint:
-    """One setting and what it gives.
+    """Results at one setting.
 
     Attributes
     ----------
     setting
-        Value of what is scanned, in the unit of `SCANS`.
+        Value of the scanned setting, in the unit of `SCANS`.
     surface_energy
         Mg-rich, of the slab as cut (eV/A^2).
     work_function
@@ -84,9 +85,9 @@ class SlabScan:
     structure
         Bulk crystal, relaxed here first.
     miller_index, termination
-        Which slab.
+        Of the slab.
     min_thickness, vacuum
-        Of the slab while something else is scanned (A).
+        Of the slab while another setting is scanned (A).
     """
 
     context: RunContext
@@ -97,12 +98,7 @@ class SlabScan:
     vacuum: float = 15.0
 
     def points(self, scan: str) -> Iterator[ScanPoint]:
-        """Compute one scan, point by point.
-
-        Parameters
-        ----------
-        scan
-            Key of `SCANS`.
+        """Compute one scan (a key of `SCANS`), point by point.
 
         Raises
         ------
@@ -135,13 +131,8 @@ class SlabScan:
                 yield self._point(context, slab, key, scan, value)
 
     def _cut(self, bulk: Structure, min_thickness: float, vacuum: float) -> SymmetricSlab:
-        (facet,) = enumerate_slabs(
-            bulk,
-            miller_indices=[self.miller_index],
-            min_thickness=min_thickness,
-            vacuum=vacuum,
-            max_atoms=None,
-        )
+        settings = SlabSettings(min_thickness=min_thickness, vacuum=vacuum, max_atoms=None)
+        (facet,) = enumerate_slabs(bulk, settings, miller_indices=[self.miller_index])
         if facet.reason:
             raise InputError(f"{facet.miller_index}: {facet.reason}; choose another facet")
         if not 0 <= self.termination < len(facet.slabs):
@@ -168,20 +159,20 @@ class SlabScan:
         oriented = _finished(
             calculate(
                 context,
-                oriented_question(slab, key, bulk_mesh),
+                oriented_request(slab, key, bulk_mesh),
                 lambda engine, folder: engine.static_bulk(slab.oriented_bulk, bulk_mesh, folder),
             )
         )
         cell = slab.structure
-        question = Question(
+        request = CalculationRequest(
             kind=CalculationKind.SLAB_STATIC,
             label=f"{slab_label(slab)}, {what}: static as cut",
             structure=cell,
-            identity={**slab_identity(slab, key, 0.0, 0.0), "kpoints": list(mesh), "as_cut": True},
+            identity={**slab_identity(slab, key, AS_CUT), "kpoints": list(mesh), "as_cut": True},
             cost=relative_cost(len(cell), cell.volume, mesh, 1),
         )
         static = _finished(
-            calculate(context, question, lambda engine, folder: engine.static_slab(cell, mesh, folder))
+            calculate(context, request, lambda engine, folder: engine.static_slab(cell, mesh, folder))
         )
         reduced, units = slab.oriented_bulk.composition.get_reduced_composition_and_factor()
         composition = {e: int(n) for e, n in cell.composition.get_el_amt_dict().items()}
@@ -217,7 +208,7 @@ class SlabScan:
         coarse = engine_mesh(context.make_engine(), relaxed)
         mesh = tuple(ceil(REFERENCE_MESH * n) for n in coarse)
         dense = (mesh[0], mesh[1], mesh[2])
-        question = Question(
+        request = CalculationRequest(
             kind=CalculationKind.BULK_STATIC,
             label=f"{element} reference: static {dense[0]}x{dense[1]}x{dense[2]}",
             structure=relaxed,
@@ -230,7 +221,7 @@ class SlabScan:
             cost=relative_cost(len(relaxed), relaxed.volume, dense, 1),
         )
         record = _finished(
-            calculate(context, question, lambda engine, folder: engine.static_bulk(relaxed, dense, folder))
+            calculate(context, request, lambda engine, folder: engine.static_bulk(relaxed, dense, folder))
         )
         assert record.output.energy is not None
         return record.output.energy / len(relaxed)

@@ -1,8 +1,8 @@
 """From new records to a model that is kept or refused.
 
-The jobs are few because each can be killed: whoever trains holds a lease from the snapshot to the decision
-(`stores.learning.leases`), writes down how far it came (`stores.learning.history`), and the next refresh goes
-on from there. Jobs run on the machine where the store is; those of a queue only make records.
+The jobs are few because each can be killed: the process that trains holds a lease from the snapshot to the
+decision (`stores.learning.leases`) and stores its progress (`stores.learning.history`), at which the next
+refresh resumes. Jobs run on the machine where the store is; those of a queue only make records.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from jobflow import Flow, JobConfig, Maker, OnMissing, Response, job
 
 from stores.connections import open_store
-from stores.errors import InputError, counted, install_command
+from stores.errors import InputError, install_command, pluralize
 from stores.learning.history import begin_refresh, last_refresh, write_refresh
 from stores.learning.leases import HeldError, LeaseLostError, take_lease
 from stores.records import content_hash
 from workflows.flows.campaign.settings import Refresh
-from workflows.flows.refresh_check import goes_on, look, recipe_of
+from workflows.flows.refresh_check import is_needed, look, recipe_of
 from workflows.jobs.progress import Stage, announce
 
 if TYPE_CHECKING:
@@ -73,13 +73,13 @@ class RefreshMaker(Maker):
         Parameters
         ----------
         after
-            Outputs of jobs that must have ended before, well or not.
+            Outputs of jobs that must have ended before, even if they failed.
 
         Returns
         -------
         Flow
             Its output is ``{"outcome", "reason", "version"}``: the outcome is too_few, busy, promoted or
-            rejected; or taken_over, if this process was held up for so long that another took its place.
+            rejected; or taken_over, if this process stalled for so long that another took its place.
         """
         check = check_records(self, list(after))
         check.config = JobConfig(on_missing_references=OnMissing.NONE)
@@ -92,13 +92,7 @@ class RefreshMaker(Maker):
 
 
 def require_torch() -> None:
-    """Check that torch is installed, without importing it.
-
-    Raises
-    ------
-    InputError
-        Saying how to install it.
-    """
+    """Raise `InputError` unless torch is installed, without importing it."""
     if find_spec("torch") is None:
         raise InputError(
             f"a refresh trains a network, which needs torch: {install_command('model')}; or set "
@@ -110,11 +104,11 @@ def require_torch() -> None:
 def check_records(maker: RefreshMaker, after: list[Any]) -> Any:
     """Stop if there is too little to train on; else replace this job by training and predictions.
 
-    What comes in `after` orders the jobs and is not looked at.
+    `after` only orders the jobs.
     """
     with open_store(maker.store) as store:
         unfinished, found = look(store, maker.settings)
-    if not goes_on(unfinished, found, force=maker.force):
+    if not is_needed(unfinished, found, force=maker.force):
         announce(Stage.NOTE, LABEL, text=found.sentence())
         return Response(output={"outcome": "too_few", "reason": found.sentence(), "version": None})
     train = retrain(maker)
@@ -124,7 +118,7 @@ def check_records(maker: RefreshMaker, after: list[Any]) -> Any:
 
 @job(name="train and decide")
 def retrain(maker: RefreshMaker) -> dict[str, Any]:
-    """Make a challenger and decide about it, or go on with one that was interrupted."""
+    """Train a challenger and decide about it, or resume one that was interrupted."""
     from stores.files import InUseError
     from stores.learning.registry import DamagedWeightsError
 
@@ -132,14 +126,14 @@ def retrain(maker: RefreshMaker) -> dict[str, Any]:
     try:
         with open_store(maker.store) as store, take_lease(store, LEASE, waiting=_waiting) as lease:
             if lease.taken_over_from:
-                _tell(f"{lease.taken_over_from} was at it and ended; going on from there")
-            entry, found = look(store, maker.settings)  # anew: another process may just have finished
-            if not goes_on(entry, found, force=maker.force):
+                _report(f"{lease.taken_over_from} ended during a refresh; resuming it")
+            entry, found = look(store, maker.settings)  # again: another process may just have finished
+            if not is_needed(entry, found, force=maker.force):
                 return {"outcome": "too_few", "reason": found.sentence(), "version": None}
             if entry is None:
                 entry = _begin(store, maker, found)
             else:
-                _tell(f"going on with refresh {entry.number}, which was interrupted")
+                _report(f"resuming refresh {entry.number}, which was interrupted")
             if entry.outcome == "open":
                 try:
                     _train_and_decide(store, maker, entry, lease.check)
@@ -155,9 +149,9 @@ def retrain(maker: RefreshMaker) -> dict[str, Any]:
     except LeaseLostError as error:
         reason = (
             f"{str(error).partition(';')[0]}; the model trained here was not published: "
-            "run mgsurf refresh again to see what became of the other, or to go on in its place"
+            "run mgsurf refresh again for the result of the other, or to resume it"
         )
-        _tell(reason)
+        _report(reason)
         return {"outcome": "taken_over", "reason": reason, "version": None}
 
 
@@ -171,7 +165,7 @@ def predict_all(maker: RefreshMaker, decided: dict[str, Any]) -> dict[str, Any]:
             count = update_predictions(store)
             lease.check()
             entry = last_refresh(store)
-            # an open one is of another process that was killed: the next refresh goes on with it
+            # an open one is of another process that was killed: the next refresh resumes it
             if entry is not None and not entry.finished and entry.outcome != "open":
                 entry.finished = True
                 write_refresh(store, entry)
@@ -200,10 +194,10 @@ def update_predictions(store: SurfaceStore) -> int:
 
     ensemble, card, notes = load_champion(registry)
     for note in notes:
-        _tell(note)
+        _report(note)
     others = {"model": {"$ne": card.name}}
     ids = [document["id"] for document in store.query(others, ["id"], collection=CANDIDATES)]
-    _tell(f"predicting {counted(len(ids), 'candidate')} with {card.name}")
+    _report(f"predicting {pluralize(len(ids), 'candidate')} with {card.name}")
     predict_candidates(store, ensemble, card.name, ids)
     return len(ids)
 
@@ -217,14 +211,15 @@ def _begin(store: SurfaceStore, maker: RefreshMaker, found: Readiness) -> Entry:
         if last.outcome == "open":
             last.outcome, last.reason = "abandoned", "the settings of the refresh were changed"
         write_refresh(store, last)
-    records, compounds = counted(found.accepted, "accepted record"), counted(found.compounds, "compound")
-    _tell(f"snapshot of {records} of {compounds}")
+    records, compounds = pluralize(found.accepted, "accepted record"), pluralize(found.compounds, "compound")
+    _report(f"snapshot of {records} of {compounds}")
     snapshot = create_snapshot(store, found.targets, methods=found.methods)
     return begin_refresh(store, snapshot.id, recipe_of(maker.settings))
 
 
 def _train_and_decide(store: SurfaceStore, maker: RefreshMaker, entry: Entry, still_ours: Any) -> None:
-    from model.promotion.challenger import Recipe, SnapshotData, decide, train_challenger
+    from model.promotion.challenger import SnapshotData, decide, train_challenger
+    from model.training.runs import RunSettings
     from stores.learning.registry import ModelRegistry
     from stores.learning.snapshots import find_snapshot
 
@@ -232,13 +227,12 @@ def _train_and_decide(store: SurfaceStore, maker: RefreshMaker, entry: Entry, st
     heads = [head.name for head in find_snapshot(store, entry.snapshot).heads]
     data = SnapshotData(maker.store, entry.snapshot, tuple(heads))
     if entry.version is None:
-        recipe = Recipe(settings.preset, settings.members, settings.epochs)
         card = train_challenger(
             registry,
             data,
-            recipe,
+            RunSettings(settings.preset, members=settings.members, epochs=settings.epochs),
             maker.folder(entry),
-            tell=_tell,
+            tell=_report,
             progress=_progress(settings.members),
             before_keeping=still_ours,
         )
@@ -246,31 +240,31 @@ def _train_and_decide(store: SurfaceStore, maker: RefreshMaker, entry: Entry, st
         entry.version = card.version
         write_refresh(store, entry)
     card = registry.card(entry.version)
-    action, reason = decide(registry, card, data, tell=_tell)
+    action, reason = decide(registry, card, data, tell=_report)
     entry.outcome, entry.reason = ("promoted" if action == "promote" else "rejected"), reason
     write_refresh(store, entry)
     announce(Stage.NOTE, DECISION, text=f"{card.name} {entry.outcome}: {reason}")
 
 
 def _progress(members: int) -> Any:
-    def tell(number: int, line: Progress) -> None:
+    def log(number: int, line: Progress) -> None:
         TRAINING.info(
             "member %d of %d, epoch %d",
             *(number + 1, members, line.epoch.epoch),
             extra={"mgsurf_training": (number, line)},
         )
 
-    return tell
+    return log
 
 
-def _tell(text: str) -> None:
+def _report(text: str) -> None:
     announce(Stage.NOTE, LABEL, text=text)
 
 
 def _waiting(owner: str) -> None:
-    _tell(f"{owner} began a refresh; looking whether it is still at work")
+    _report(f"{owner} started a refresh; checking whether it still runs")
 
 
 def _busy(error: HeldError) -> dict[str, Any]:
-    _tell(str(error))
+    _report(str(error))
     return {"outcome": "busy", "reason": str(error), "version": None}

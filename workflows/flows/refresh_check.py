@@ -1,4 +1,4 @@
-"""Whether there is anything for a refresh to do; asked without torch and without jobflow."""
+"""Whether a refresh is needed; light enough for the command line: no torch, no jobflow."""
 
 from __future__ import annotations
 
@@ -14,22 +14,14 @@ if TYPE_CHECKING:
 
 
 def recipe_of(settings: Refresh) -> dict[str, Any]:
-    """Return what decides how a model is trained, as plain values."""
+    """Return the settings of the training as plain values."""
     return settings.model_dump(exclude={"after_campaign", "min_new_records"})
 
 
 def look(store: SurfaceStore, settings: Refresh) -> tuple[Entry | None, Readiness]:
-    """Say what a refresh would do now.
+    """Return an interrupted refresh that would be resumed, or None, and the readiness for a new one.
 
-    Returns
-    -------
-    unfinished, readiness
-        A refresh that was interrupted and would go on, None if there is none; what else would be begun.
-
-    Raises
-    ------
-    InputError
-        If targets or method cannot be used.
+    Raises `InputError` if targets or method cannot be used.
     """
     from model.promotion.readiness import readiness
 
@@ -44,6 +36,6 @@ def look(store: SurfaceStore, settings: Refresh) -> tuple[Entry | None, Readines
     return (last if unfinished else None), found
 
 
-def goes_on(unfinished: Entry | None, found: Readiness, *, force: bool) -> bool:
-    """Say whether there is anything to do; `force` trains even if few records are new."""
+def is_needed(unfinished: Entry | None, found: Readiness, *, force: bool) -> bool:
+    """Return whether there is anything to do; `force` trains even if few records are new."""
     return unfinished is not None or found.ready or (force and found.can_be_forced)

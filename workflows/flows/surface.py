@@ -1,13 +1,10 @@
-"""One compound: from its bulk crystal to a record for every facet.
-
-What the jobs of a flow ask of a queue; carried inside the flow, for most jobs are made while it runs.
-"""
+"""One compound: from its bulk crystal to a record for every facet; resources of its jobs on a queue."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from jobflow import Flow, JobConfig, Maker, OnMissing, Response, job
 from pymatgen.core import Structure
@@ -17,21 +14,22 @@ from workflows.analysis.verdicts import VerdictThresholds
 from workflows.engines.kpoints import engine_mesh
 from workflows.jobs.bulk import compute_reference, keep_formation_energy, relax_bulk
 from workflows.jobs.context import RunContext
-from workflows.jobs.pre_relaxation import NONE
 from workflows.jobs.progress import Stage, announce
 from workflows.jobs.slab import (
-    oriented_question,
+    oriented_request,
     record_surface,
     relax_slab,
     slab_label,
-    slab_questions,
+    slab_requests,
     static_oriented_bulk,
     static_slab,
 )
 from workflows.structures.naming import format_plane, mg_first_formula
-from workflows.structures.slabs import SymmetricSlab, enumerate_slabs
+from workflows.structures.slabs import DEFAULT_SETTINGS, SlabSettings, SymmetricSlab, enumerate_slabs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from jobflow import Job
 
     from workflows.engines.protocol import KMesh
@@ -42,11 +40,11 @@ QueuePlan = dict[str, Any]
 
 A request is a jobflow-remote ``manager_config``: ``resources`` (keys of the scheduler's header), ``worker``,
 and ``exec_config`` (variables of the job). A slab gets the first request whose number of atoms it does not
-exceed, else the last.
+exceed, else the last. The plan is carried inside the flow, for most jobs are made while it runs.
 """
 
 JOB_METADATA = "mgsurf_job"
-"""Key of a job's metadata under which stands what it asked for: ``{"size": ..., "atoms": ...}``."""
+"""Key of a job's metadata for its size: ``{"size": ..., "atoms": ...}``."""
 
 
 class JobSize(StrEnum):
@@ -58,17 +56,7 @@ class JobSize(StrEnum):
 
 
 def request_for(plan: QueuePlan, size: JobSize, atoms: int = 0) -> dict[str, Any]:
-    """Return what a job asks of the queue.
-
-    Parameters
-    ----------
-    plan
-        The campaign's.
-    size
-        Which kind of job.
-    atoms
-        Atoms of the slab.
-    """
+    """Return the request of a job; `atoms` is the size of its slab."""
     if size is not JobSize.SLAB:
         return dict(plan[size.value])
     tiers = plan["slabs"]
@@ -79,18 +67,9 @@ def request_for(plan: QueuePlan, size: JobSize, atoms: int = 0) -> dict[str, Any
 def prepare(
     job: Job, plan: QueuePlan | None, size: JobSize, atoms: int = 0, *, keep_going: bool = False
 ) -> None:
-    """Say what a job needs, and whether it runs even if a job before it has failed.
+    """Set a job's request (none without a plan), and whether it runs even if a job before it has failed.
 
-    Parameters
-    ----------
-    job
-        Changed in place.
-    plan
-        None where there is no queue.
-    size, atoms
-        See `request_for`.
-    keep_going
-        True: failures before it end in verdicts, not in silence.
+    With `keep_going` failures before it end in verdicts, not in silence.
     """
     job.metadata[JOB_METADATA] = {"size": size.value, "atoms": atoms}
     job.config = JobConfig(
@@ -100,12 +79,21 @@ def prepare(
     )
 
 
+def reference_jobs(context: RunContext, elements: Iterable[str], plan: QueuePlan | None) -> dict[str, Job]:
+    """Return the jobs that compute the references of elements."""
+    jobs = {element: compute_reference(context, element) for element in sorted(elements)}
+    for element, reference in jobs.items():
+        reference.name = f"{element} reference"
+        prepare(reference, plan, JobSize.BULK)
+    return jobs
+
+
 @dataclass
 class SurfaceMaker(Maker):
     """All facets of one compound.
 
     1. Relax the bulk.
-    2. Compute the elements' references, unless they are handed in.
+    2. Compute the elements' references, unless they are given.
     3. Cut every symmetric slab of the relaxed bulk.
     4. For each facet: a static run of the oriented bulk. For each slab: relaxation, static run, record.
 
@@ -113,36 +101,28 @@ class SurfaceMaker(Maker):
     ----------
     context
         Engine, store, working directory and campaign name.
-    max_miller_index
-        Largest Miller index of the facets.
-    min_thickness, vacuum
-        Of the slabs (A).
-    free_depth
-        Whole layers within this distance of a surface relax (A).
-    layer_tolerance
-        Atomic planes closer than this are one layer (A).
-    max_terminations, max_atoms
-        Limits on terminations per facet and atoms per slab; None for no limit.
-    pre_relaxation
-        What moves a slab's free atoms before DFT does: none or chgnet (see `workflows.jobs.pre_relaxation`).
+    slabs
+        How slabs are cut, and which of their atoms relax.
     thresholds
         Limits of the verdicts.
     queue
-        What the jobs ask of a queue; None where there is none.
+        Requests of the jobs on a queue; None where there is none.
     """
 
     context: RunContext
     name: str = "surface"
-    max_miller_index: int = 1
-    min_thickness: float = 10.0
-    vacuum: float = 15.0
-    free_depth: float = 3.0
-    layer_tolerance: float = 0.1
-    max_terminations: int | None = None
-    max_atoms: int | None = 200
-    pre_relaxation: str = NONE
+    slabs: SlabSettings = DEFAULT_SETTINGS
     thresholds: VerdictThresholds = field(default_factory=VerdictThresholds)
     queue: QueuePlan | None = None
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> SurfaceMaker:
+        """Rebuild a maker; those of flows submitted earlier have each slab setting as a field of its own."""
+        own = {setting.name for setting in fields(SlabSettings)}
+        values = {name: value for name, value in plain.items() if name not in own}
+        if settings := {name: value for name, value in plain.items() if name in own}:
+            values["slabs"] = SlabSettings(**settings)
+        return cast("SurfaceMaker", super().from_dict(values))
 
     def make(
         self,
@@ -160,7 +140,7 @@ class SurfaceMaker(Maker):
         provenance
             Fields of `stores.records.Provenance`.
         miller_indices
-            Only these facets; all up to `max_miller_index` if None.
+            Only these facets; all up to ``slabs.max_miller_index`` if None.
         references
             Outputs of `compute_reference` jobs, one per element; made here if None.
 
@@ -172,13 +152,8 @@ class SurfaceMaker(Maker):
         formula = mg_first_formula(structure.composition)
         jobs: list[Flow | Job] = []
         if references is None:
-            elements = sorted({site.specie.symbol for site in structure})
-            reference_jobs = [compute_reference(self.context, element) for element in elements]
-            for element, reference in zip(elements, reference_jobs, strict=True):
-                reference.name = f"{element} reference"
-                prepare(reference, self.queue, JobSize.BULK)
-            jobs += reference_jobs
-            references = [reference.output for reference in reference_jobs]
+            jobs += reference_jobs(self.context, structure.symbol_set, self.queue).values()
+            references = [reference.output for reference in jobs]
         bulk = relax_bulk(self.context, structure, provenance or {"source": "python"})
         bulk.name = f"{formula} relax bulk"
         surfaces = cut_and_compute(self, bulk.output, references, miller_indices)
@@ -190,19 +165,10 @@ class SurfaceMaker(Maker):
     def cut(
         self, bulk: Structure, miller_indices: list[tuple[int, int, int]] | None = None
     ) -> list[SymmetricSlab]:
-        """Cut the slabs of a relaxed bulk, saying why facets give none."""
+        """Cut the slabs of a relaxed bulk; a note states why a facet has none."""
         formula = mg_first_formula(bulk.composition)
         slabs = []
-        for facet in enumerate_slabs(
-            bulk,
-            max_miller_index=self.max_miller_index,
-            miller_indices=miller_indices,
-            min_thickness=self.min_thickness,
-            vacuum=self.vacuum,
-            layer_tolerance=self.layer_tolerance,
-            max_terminations=self.max_terminations,
-            max_atoms=self.max_atoms,
-        ):
+        for facet in enumerate_slabs(bulk, self.slabs, miller_indices=miller_indices):
             for note in [facet.reason] if facet.reason else facet.notes:
                 plane = format_plane(facet.miller_index, facet.spacegroup_number)
                 announce(Stage.NOTE, f"{formula} {plane}", text=note)
@@ -233,15 +199,14 @@ def cut_and_compute(
         mesh = engine_mesh(engine, slab.structure, slab=True)
         if slab.miller_index not in oriented:
             bulk_mesh = (mesh[0], mesh[1], engine_mesh(engine, slab.oriented_bulk)[2])
-            question = oriented_question(slab, key, bulk_mesh)
-            announce(Stage.PLANNED, question.label, cost=question.cost)
+            request = oriented_request(slab, key, bulk_mesh)
+            announce(Stage.PLANNED, request.label, cost=request.cost)
             static = static_oriented_bulk(maker.context, slab, key, bulk_mesh)
-            static.name = question.label
+            static.name = request.label
             prepare(static, maker.queue, JobSize.BULK, len(slab.oriented_bulk))
             oriented[slab.miller_index] = static
-        cut = (maker.free_depth, maker.layer_tolerance, maker.pre_relaxation)
-        for question in slab_questions(slab, key, mesh, *cut):
-            announce(Stage.PLANNED, question.label, cost=question.cost)
+        for request in slab_requests(slab, key, mesh, maker.slabs):
+            announce(Stage.PLANNED, request.label, cost=request.cost)
         surface = compute_slab(maker, slab, bulk, references, oriented[slab.miller_index].output, mesh)
         surface.name = slab_label(slab)
         prepare(surface, maker.queue, JobSize.LIGHT, keep_going=True)
@@ -267,9 +232,8 @@ def compute_slab(
 
     A replacement runs before the next slab begins, so that records arrive one by one.
     """
-    key, context = bulk["bulk"]["bulk_key"], maker.context
-    cut = (maker.free_depth, maker.layer_tolerance)
-    start = maker.pre_relaxation
+    key, context, settings = bulk["bulk"]["bulk_key"], maker.context, maker.slabs
+    cut, start = (settings.free_depth, settings.layer_tolerance), settings.pre_relaxation
     relax = relax_slab(context, slab, key, kpoints, *cut, start)
     static = static_slab(context, slab, key, kpoints, *cut, relax.output, start)
     record = record_surface(
@@ -280,5 +244,5 @@ def compute_slab(
     for heavy in (relax, static):
         prepare(heavy, maker.queue, JobSize.SLAB, len(slab.structure))
     prepare(record, maker.queue, JobSize.LIGHT, keep_going=True)
-    # only the id goes on: a campaign's records in one output would exceed what a database takes
+    # only the id is passed on: all records of a campaign in one output exceed the limits of a database
     return Response(replace=Flow([relax, static, record], output=record.output["id"], name=slab_label(slab)))

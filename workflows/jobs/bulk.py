@@ -23,11 +23,11 @@ from stores.records import (
 from stores.structures.document import structure_from_document
 from workflows.analysis.surface_energy import formation_energy
 from workflows.engines.kpoints import engine_mesh
-from workflows.jobs.calculate import Question, calculate, final_structure
+from workflows.jobs.calculate import CalculationRequest, calculate, final_structure
 from workflows.jobs.progress import Stage, announce, relative_cost
 from workflows.structures.crystal import bulk_key, crystal_of
 from workflows.structures.elements import ground_state, ground_state_prototype
-from workflows.structures.naming import chemsys, mg_first_formula
+from workflows.structures.naming import mg_first_formula
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,14 +52,14 @@ def relax_bulk_crystal(context: RunContext, structure: Structure) -> Calculation
     standard = crystal_of(structure).structure
     formula = mg_first_formula(standard.composition)
     mesh = engine_mesh(engine, standard)
-    question = Question(
+    request = CalculationRequest(
         kind=CalculationKind.BULK_RELAX,
         label=f"{formula} bulk: relax",
         structure=standard,
         identity={"bulk": bulk_key(structure)},
         cost=relative_cost(len(standard), standard.volume, mesh, RELAX_STEPS),
     )
-    return calculate(context, question, lambda engine, folder: engine.relax_bulk(standard, folder))
+    return calculate(context, request, lambda engine, folder: engine.relax_bulk(standard, folder))
 
 
 @job(name="relax bulk")
@@ -84,24 +84,13 @@ def relax_bulk(context: RunContext, structure: Structure, provenance: dict[str, 
             text=f"the space group changed from {before.spacegroup_symbol} to {after.spacegroup_symbol}; "
             "facets are indexed in the relaxed cell",
         )
-    composition = relaxed.composition
-    bulk = BulkRecord(
-        id=content_hash({"bulk": calculation.identity["bulk"], "method": calculation.method_fingerprint}),
-        formula=mg_first_formula(composition),
-        chemsys=chemsys(composition),
-        method=calculation.method,
-        method_fingerprint=calculation.method_fingerprint,
-        bulk_key=calculation.identity["bulk"],
+    bulk = bulk_record(
+        content_hash({"bulk": calculation.identity["bulk"], "method": calculation.method_fingerprint}),
+        calculation,
+        output.energy,
+        initial=structure,
+        final=relaxed,
         provenance=Provenance.model_validate(provenance),
-        initial_structure=structure,
-        structure=after.structure,
-        spacegroup_number=after.spacegroup_number,
-        spacegroup_symbol=after.spacegroup_symbol,
-        initial_spacegroup_number=before.spacegroup_number,
-        energy_per_atom=output.energy / len(relaxed),
-        energy_per_formula_unit=output.energy / composition.get_reduced_composition_and_factor()[1],
-        total_magnetization=output.total_magnetization,
-        calculation_id=calculation.id,
     )
     with open_store(context.store) as store:
         known = store.get(BulkRecord, bulk.id)
@@ -111,19 +100,41 @@ def relax_bulk(context: RunContext, structure: Structure, provenance: dict[str, 
     return {"calculation": calculation.model_dump(mode="json"), "bulk": bulk.model_dump(mode="json")}
 
 
+def bulk_record(
+    record_id: str,
+    calculation: CalculationRecord,
+    energy: float,
+    *,
+    initial: Structure,
+    final: Structure,
+    provenance: Provenance,
+) -> BulkRecord:
+    """Return the record of a bulk crystal from its calculation, whose energy (eV) is known."""
+    before, after = crystal_of(initial), crystal_of(final)
+    return BulkRecord(
+        id=record_id,
+        formula=calculation.formula,
+        chemsys=calculation.chemsys,
+        method=calculation.method,
+        method_fingerprint=calculation.method_fingerprint,
+        bulk_key=bulk_key(initial),
+        provenance=provenance,
+        initial_structure=initial,
+        structure=after.structure,
+        spacegroup_number=after.spacegroup_number,
+        spacegroup_symbol=after.spacegroup_symbol,
+        initial_spacegroup_number=before.spacegroup_number,
+        energy_per_atom=energy / len(final),
+        energy_per_formula_unit=energy / final.composition.get_reduced_composition_and_factor()[1],
+        total_magnetization=calculation.output.total_magnetization,
+        calculation_id=calculation.id,
+    )
+
+
 def keep_formation_energy(
     context: RunContext, bulk: dict[str, Any], references: list[dict[str, Any] | None]
 ) -> dict[str, Any]:
     """Add its formation energy to the stored bulk, where the references of all its elements are known.
-
-    Parameters
-    ----------
-    context
-        Whose store keeps it.
-    bulk
-        Output of `relax_bulk` that holds a bulk.
-    references
-        Outputs of `compute_reference`.
 
     Returns
     -------
@@ -149,7 +160,7 @@ def keep_formation_energy(
 
 @job(name="compute reference")
 def compute_reference(context: RunContext, element: str) -> dict[str, Any]:
-    """Compute mu0 of an element as a job; see `reference_of`."""
+    """Compute mu0 of an element as a job: `reference_of`."""
     return reference_of(context, element)
 
 
@@ -203,7 +214,7 @@ def _dense_statics(
     calculations: list[CalculationRecord] = []
     for factor in MESH_FACTORS:
         mesh = (ceil(coarse[0] * factor), ceil(coarse[1] * factor), ceil(coarse[2] * factor))
-        question = Question(
+        request = CalculationRequest(
             kind=CalculationKind.BULK_STATIC,
             label=f"{element} reference: static {mesh[0]}x{mesh[1]}x{mesh[2]}",
             structure=relaxed,
@@ -214,7 +225,7 @@ def _dense_statics(
         def run(engine: Engine, folder: Path, mesh: KMesh = mesh) -> CalculationOutput:
             return engine.static_bulk(relaxed, mesh, folder)
 
-        calculations.append(calculate(context, question, run))
+        calculations.append(calculate(context, request, run))
         energies = [c.output.energy for c in calculations[-2:] if c.output.energy is not None]
         if len(energies) < min(len(calculations), 2):
             return calculations

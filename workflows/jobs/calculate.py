@@ -1,4 +1,4 @@
-"""Run an engine once for each question, however often the question is asked."""
+"""Run an engine once per calculation, however often it is requested."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ LEAST_ROOM = 65_536
 """What must still fit on the disk (bytes) for a failure to be blamed on the calculation."""
 
 RETRIED = "retried_in_run"
-"""Key of an output's details: the run that tried an unconverged calculation again. No clock tells that."""
+"""Key of an output's details: the run that tried an unconverged calculation again, whatever clocks show."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked of an engine.
+class CalculationRequest:
+    """A calculation that an engine is to run.
 
     Attributes
     ----------
@@ -58,8 +58,8 @@ class Question:
     structure
         The cell that is computed.
     identity
-        What makes this question different from others besides kind and method, as plain values: the bulk
-        before relaxation, facet, termination, layers, mesh. Never relaxed coordinates.
+        What distinguishes it from others besides kind and method, as plain values: the bulk as given,
+        facet, termination, layers, mesh. Never relaxed coordinates.
     cost
         Relative cost for the progress bar.
     """
@@ -83,58 +83,49 @@ class Question:
 
 def calculate(
     context: RunContext,
-    question: Question,
+    request: CalculationRequest,
     run: Callable[[Engine, Path], CalculationOutput],
 ) -> CalculationRecord:
-    """Answer a question from the store, or by running the engine and storing the answer.
+    """Return a calculation from the store, or run the engine and store its output.
 
-    Failed calculations are tried again. Unconverged ones are not, unless the context asks for it: with the
+    Failed calculations are tried again. Unconverged ones are not, unless the context requests it: with the
     same settings they would end the same way.
-
-    Parameters
-    ----------
-    context
-        Engine, store and working directory.
-    question
-        What is asked.
-    run
-        Called with the engine and the calculation's own folder.
 
     Returns
     -------
     CalculationRecord
-        Its output's status tells whether the numbers may be used. A crash of the engine is an answer too
-        (status failed); only errors in writing the store are raised.
+        Its output's status states whether the numbers may be used. A crash of the engine gives status failed;
+        only errors in writing the store are raised.
     """
     engine = context.make_engine()
-    method = engine.method().for_elements(question.elements)
+    method = engine.method().for_elements(request.elements)
     with open_store(context.store) as store:
-        calculation_id = _id_in(store, question, engine.method())
+        calculation_id = _id_in(store, request, engine.method())
         directory = context.directory(calculation_id)
-        known = _known(store, calculation_id, question, context)
+        known = _known(store, calculation_id, request, context)
         if known is not None:
             return known
         make_directory(directory)
         with _alone_in(directory):
             # another process may have finished it meanwhile
-            known = _known(store, calculation_id, question, context)
+            known = _known(store, calculation_id, request, context)
             if known is not None:
                 return known
-            announce(Stage.STARTED, question.label, cost=question.cost)
+            announce(Stage.STARTED, request.label, cost=request.cost)
             start = monotonic()
-            output = _run_safely(engine, question, run, directory)
+            output = _run_safely(engine, request, run, directory)
             if output.status is CalculationStatus.FAILED:
                 _check_room(directory)  # for programs hide a full disk behind errors of their own
             seconds = monotonic() - start
             record = CalculationRecord(
                 id=calculation_id,
-                kind=question.kind,
-                label=question.label,
-                formula=mg_first_formula(question.structure.composition),
-                chemsys=chemsys(question.structure.composition),
+                kind=request.kind,
+                label=request.label,
+                formula=mg_first_formula(request.structure.composition),
+                chemsys=chemsys(request.structure.composition),
                 method=method,
                 method_fingerprint=method.fingerprint,
-                identity={"kind": question.kind.value, **question.identity},
+                identity={"kind": request.kind.value, **request.identity},
                 output=output.model_copy(
                     update={
                         "directory": str(directory),
@@ -145,52 +136,46 @@ def calculate(
                 ),
             )
             if not store.add_unless_better(record):
-                # another process, where locks do not work, has a better answer
+                # another process, where locks do not work, has a better result
                 record = store.get_calculation(calculation_id) or record
                 output = record.output
     if output.status is not CalculationStatus.OK:
-        announce(Stage.PROBLEM, question.label, text=f"{output.status.value}: {output.reason}")
-    announce(Stage.FINISHED, question.label, cost=question.cost, seconds=seconds)
+        announce(Stage.PROBLEM, request.label, text=f"{output.status.value}: {output.reason}")
+    announce(Stage.FINISHED, request.label, cost=request.cost, seconds=seconds)
     return record
 
 
 def final_structure(record: CalculationRecord) -> Structure:
-    """Return the final structure of a calculation that ended well.
-
-    Raises
-    ------
-    InputError
-        If it has none.
-    """
+    """Return the final structure of a calculation; `InputError` if it has none."""
     if record.output.structure is None:
         raise InputError(f"{record.label}: the record {record.id} holds no structure; run it again")
     return structure_from_document(record.output.structure, f"the structure of record {record.id}")
 
 
-def _id_in(store: SurfaceStore, question: Question, method: Method) -> str:
-    """Return the id under which a store has the answer, else the present one.
+def _id_in(store: SurfaceStore, request: CalculationRequest, method: Method) -> str:
+    """Return the id under which a store has the calculation, else the present one.
 
     They differ in old stores, where ids rested on whole tables of setups, if the table is not the standard
     one. Looking for them reads every calculation of a folder store, which is why it is done then only.
     """
-    present = question.id(method)
+    present = request.id(method)
     if method.whole_fingerprint == method.family:
         return present
-    wanted = {"kind": question.kind.value, "chemsys": chemsys(question.structure.composition)}
+    wanted = {"kind": request.kind.value, "chemsys": chemsys(request.structure.composition)}
     fields = ["id", "identity", "method", "output.status"]
-    identity = plain_values({"kind": question.kind.value, **question.identity})
+    identity = plain_values({"kind": request.kind.value, **request.identity})
     order = [status.value for status in CalculationStatus]
     found = [
         (order.index(document["output"]["status"]), document["id"] != present, document["id"])
         for document in store.query(wanted, fields, collection="calculations")
         if document["identity"] == identity
-        and method.covers(Method.model_validate(document["method"]), question.elements)
+        and method.covers(Method.model_validate(document["method"]), request.elements)
     ]
     return min(found)[-1] if found else present
 
 
 def _known(
-    store: SurfaceStore, calculation_id: str, question: Question, context: RunContext
+    store: SurfaceStore, calculation_id: str, request: CalculationRequest, context: RunContext
 ) -> CalculationRecord | None:
     record = store.get_calculation(calculation_id)
     if record is None or record.output.status is CalculationStatus.FAILED:
@@ -198,21 +183,21 @@ def _known(
     unconverged = record.output.status is CalculationStatus.UNCONVERGED
     if unconverged and context.retry_unconverged and record.output.details.get(RETRIED) != context.run:
         return None
-    announce(Stage.REUSED, question.label, cost=question.cost)
+    announce(Stage.REUSED, request.label, cost=request.cost)
     if record.output.status is not CalculationStatus.OK:
-        announce(Stage.PROBLEM, question.label, text=f"{record.output.status.value}: {record.output.reason}")
+        announce(Stage.PROBLEM, request.label, text=f"{record.output.status.value}: {record.output.reason}")
     return record
 
 
 def _run_safely(
     engine: Engine,
-    question: Question,
+    request: CalculationRequest,
     run: Callable[[Engine, Path], CalculationOutput],
     directory: Path,
 ) -> CalculationOutput:
-    """Turn every crash into an answer: one bad slab must not stop the others."""
+    """Turn every crash into a failed output: one bad slab must not stop the others."""
     try:
-        engine.check_elements(question.elements)
+        engine.check_elements(request.elements)
         # read again: an engine may have put anything into its output after it was made
         output = CalculationOutput.model_validate(dict(run(engine, directory)))
         if output.status is CalculationStatus.OK and not math.isfinite(output.energy or 0.0):
@@ -226,7 +211,7 @@ def _run_safely(
         if error.errno in NO_ROOM:  # nothing can be kept, not even that a calculation failed
             raise
         reason = f"{type(error).__name__}: {error}"
-    except Exception as error:  # noqa: BLE001 -- any engine fault is this calculation's answer
+    except Exception as error:  # noqa: BLE001 -- any engine fault ends this calculation alone
         with suppress(FileNotFoundError):  # somebody removed the folder, which may be what went wrong
             (directory / "traceback.txt").write_text(masked(traceback.format_exc()))
         reason = f"{type(error).__name__}: {error} (see {directory / 'traceback.txt'})"
@@ -234,12 +219,9 @@ def _run_safely(
 
 
 def _check_room(directory: Path) -> None:
-    """Raise if nothing more can be written to a folder: what failed for that reason is no answer.
+    """Raise an `OSError` of `stores.files.NO_ROOM` if nothing more can be written to a folder.
 
-    Raises
-    ------
-    OSError
-        One of `stores.files.NO_ROOM`.
+    What failed for that reason is no result.
     """
     try:
         write_file(directory / ".room", bytes(LEAST_ROOM), alone=True)
@@ -250,13 +232,7 @@ def _check_room(directory: Path) -> None:
 
 
 def make_directory(directory: Path) -> None:
-    """Create a folder, or say in one line why that is impossible.
-
-    Raises
-    ------
-    InputError
-        If the folder cannot be made.
-    """
+    """Create a folder; `InputError` in one line where that is impossible."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What every job needs to know: engine, store, working directory."""
+"""The engine, store and working directory of a run, as every job takes them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class RunContext:
     campaign
         Name kept in the surface records.
     retry_unconverged
-        Run unconverged calculations again instead of taking them as answered: after a change of settings that
-        are no part of the method, such as the largest number of steps.
+        Run unconverged calculations again instead of reusing them: after a change of settings that are no
+        part of the method, such as the largest number of steps.
     run
-        Name of this run, kept with what it tries again: an unconverged answer that bears it is this run's own
+        Name of this run, kept with what it tries again: an unconverged result that bears it is this run's own
         second attempt, and is not tried a third time by the next job that requests the same.
     """
 
@@ -45,13 +45,7 @@ class RunContext:
     run: str = field(default_factory=lambda: uuid4().hex, compare=False)
 
     def make_engine(self) -> Engine:
-        """Build the engine.
-
-        Raises
-        ------
-        InputError
-            If name, preset or options are unknown.
-        """
+        """Build the engine."""
         return make_engine(self.engine, self.preset, **self.options)
 
     def directory(self, calculation_id: str) -> Path:
@@ -64,6 +58,6 @@ class RunContext:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> RunContext:
-        """Rebuild a context from `as_dict`; flows that were submitted long ago have a time as `begun`."""
+        """Rebuild a context from `as_dict`; old flows have a time as `begun` in place of `run`."""
         values = {"run" if key == "begun" else key: value for key, value in plain.items()}
         return cls(**{key: value for key, value in values.items() if not key.startswith("@")})

@@ -1,4 +1,4 @@
-"""A start for the DFT relaxation of a slab: the as-cut slab, relaxed by CHGNet where a campaign asks for it.
+"""A start for the DFT relaxation of a slab: the as-cut slab, relaxed by CHGNet where a campaign sets it.
 
 CHGNet's surface energies are 40 to 60 % too low, so that nothing of it but positions to start from is used:
 energies, forces, and the reference of the reconstruction score stay those of DFT and of the as-cut slab. A
@@ -49,13 +49,7 @@ WORKER = Path(__file__).with_name("pre_relaxation_worker.py")
 
 
 def identity_of(pre_relaxation: str) -> dict[str, str]:
-    """Return what a pre-relaxation adds to a slab's identity: another start may end in another minimum.
-
-    Parameters
-    ----------
-    pre_relaxation
-        ``none``, which adds nothing, or ``chgnet``.
-    """
+    """Return what a pre-relaxation adds to a slab's identity: another start may end in another minimum."""
     return {} if pre_relaxation == NONE else {"pre_relaxation": f"{pre_relaxation} {MODEL}"}
 
 
@@ -74,23 +68,10 @@ def check_installed(pre_relaxation: str) -> None:
 def pre_relax(
     structure: Structure, free: Sequence[bool], layer_tolerance: float, directory: Path, label: str
 ) -> tuple[Structure, dict[str, Any]]:
-    """Relax the free atoms of a slab with CHGNet, or return the slab as it is and say why.
+    """Relax the free atoms of a slab with CHGNet, or return the slab as it is with the reason.
 
-    What came out once is kept in a folder below `directory`, so that a calculation that was interrupted
-    goes on from the same start.
-
-    Parameters
-    ----------
-    structure
-        As cut, c along the surface normal.
-    free
-        Whether each atom may move. The others stay exactly where they are.
-    layer_tolerance
-        Atomic planes closer than this are one layer (A).
-    directory
-        Of the DFT relaxation; exists.
-    label
-        For the note when the pre-relaxation is passed over.
+    The result is kept in a folder below `directory`, that of the DFT relaxation, so that an interrupted
+    calculation resumes from the same start. Atoms that are not free stay exactly where they are.
 
     Returns
     -------
@@ -99,32 +80,27 @@ def pre_relax(
     dict
         For the record: ``method``, ``used``, and ``reason`` (why not), ``steps``, ``displacement`` (largest
         move over the nearest-neighbour distance), ``seconds`` where they are known.
-
-    Raises
-    ------
-    InputError
-        If chgnet or atomate2 is not installed.
     """
-    told: dict[str, Any] = {"method": f"{CHGNET} {MODEL}", "used": False}
+    metadata: dict[str, Any] = {"method": f"{CHGNET} {MODEL}", "used": False}
     if not any(free):
-        return structure, told | {"reason": "no atom is free"}
-    answer = _answer(structure, free, directory / FOLDER)
-    told |= {key: answer[key] for key in ("steps", "seconds") if key in answer}
-    start, reason = structure, _problem(answer, structure)
+        return structure, metadata | {"reason": "no atom is free"}
+    output = _worker_output(structure, free, directory / FOLDER)
+    metadata |= {key: output[key] for key in ("steps", "seconds") if key in output}
+    start, reason = structure, _problem(output, structure)
     if not reason:
-        start = _moved(structure, free, np.array(answer["positions"]))
+        start = _moved(structure, free, np.array(output["positions"]))
         scores = score_reconstruction(structure, start, free, layer_tolerance)
-        told["displacement"] = scores.displacement
+        metadata["displacement"] = scores.displacement
         verdict = judge_reconstruction(scores)
         reason = verdict.reason if verdict else ""
     if reason:
         announce(Stage.NOTE, label, text=f"CHGNet pre-relaxation passed over: {reason}")
-        return structure, told | {"reason": reason}
-    return start, told | {"used": True}
+        return structure, metadata | {"reason": reason}
+    return start, metadata | {"used": True}
 
 
-def _answer(structure: Structure, free: Sequence[bool], folder: Path) -> dict[str, Any]:
-    """Return the worker's answer, an earlier one if it is there."""
+def _worker_output(structure: Structure, free: Sequence[bool], folder: Path) -> dict[str, Any]:
+    """Return the worker's output, an earlier one if there is one."""
     task: dict[str, Any] = {
         "model": MODEL,
         "symbols": [site.specie.symbol for site in structure],
@@ -148,12 +124,12 @@ def _answer(structure: Structure, free: Sequence[bool], folder: Path) -> dict[st
         why = f"its process ended with status {code} (see {folder / 'worker.log'})"
     except subprocess.TimeoutExpired:
         why = f"not done in {SECONDS_ALLOWED:g} s (see {folder / 'worker.log'})"
-    answer = _read(folder / "output.json")
-    if answer.get("task_hash") != task["task_hash"]:
-        answer = {"error": why, "task_hash": task["task_hash"]}
+    output = _read(folder / "output.json")
+    if output.get("task_hash") != task["task_hash"]:
+        output = {"error": why, "task_hash": task["task_hash"]}
         # kept too: a second attempt must start where the first one did
-        write_file(folder / "output.json", json.dumps(answer), alone=True)
-    return answer
+        write_file(folder / "output.json", json.dumps(output), alone=True)
+    return output
 
 
 def _run(folder: Path) -> int:
@@ -171,19 +147,19 @@ def _run(folder: Path) -> int:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        answer = read_json(path)
+        output = read_json(path)
     except (OSError, ValueError):
         return {}
-    return answer if isinstance(answer, dict) else {}
+    return output if isinstance(output, dict) else {}
 
 
-def _problem(answer: dict[str, Any], structure: Structure) -> str:
-    """Say why an answer cannot be used; empty if it can, as far as its numbers tell."""
-    if "error" in answer:
-        return str(answer["error"])
-    if not answer["converged"]:
-        return f"forces still {answer['max_force']:.3f} eV/A after {answer['steps']} steps"
-    positions = np.array(answer["positions"], dtype=float)
+def _problem(output: dict[str, Any], structure: Structure) -> str:
+    """Return why the worker's output cannot be used; empty if it can."""
+    if "error" in output:
+        return str(output["error"])
+    if not output["converged"]:
+        return f"forces still {output['max_force']:.3f} eV/A after {output['steps']} steps"
+    positions = np.array(output["positions"], dtype=float)
     if positions.shape != (len(structure), 3) or not np.isfinite(positions).all():
         return "its positions are no numbers"
     return ""

@@ -29,13 +29,7 @@ if TYPE_CHECKING:
 
 
 def chgnet(model: str) -> Calculator:
-    """Return CHGNet's ASE calculator, made by atomate2, with the named weights.
-
-    Parameters
-    ----------
-    model
-        Version of the weights, as chgnet names it. Its default would change with the package.
-    """
+    """Return CHGNet's ASE calculator, made by atomate2, with the named weights: the default would change."""
     from atomate2.forcefields.utils import MLFF, ase_calculator
     from chgnet.model import CHGNet
 
@@ -52,23 +46,8 @@ def relax_free_atoms(
 ) -> dict[str, Any]:
     """Relax the atoms marked free; the others stay where they are, and every symmetry is kept.
 
-    Parameters
-    ----------
-    atoms
-        Slab as cut; moved in place.
-    free
-        Whether each atom may move.
-    calculator
-        Gives energy and forces.
-    force_tolerance
-        Largest force left on a free atom (eV/A).
-    max_steps
-        Largest number of steps.
-
-    Returns
-    -------
-    dict
-        ``converged``, ``steps``, ``max_force`` (eV/A) and ``positions`` (A, shape (n_atoms, 3)).
+    Returns ``converged``, ``steps``, ``max_force`` (eV/A) and ``positions`` (A, shape (n_atoms, 3));
+    `force_tolerance` is the largest force left on a free atom (eV/A).
     """
     fixed = ~np.array(free, dtype=bool)
     atoms.set_constraint([KeepSymmetry(atoms, adjust_cell=False), FixAtoms(mask=fixed)])
@@ -84,18 +63,18 @@ def relax_free_atoms(
 
 
 def main() -> None:
-    """Read the task, run it, and leave the answer in one atomic step."""
+    """Read the task, run it, and leave the output in one atomic step."""
     task = json.loads(Path("input.json").read_text(encoding="utf-8"))
     begin = time.time()
     try:
         atoms = Atoms(task["symbols"], positions=task["positions"], cell=task["cell"], pbc=True)
         calculator = chgnet(task["model"])
-        answer = relax_free_atoms(atoms, task["free"], calculator, task["force_tolerance"], task["max_steps"])
-    except Exception as error:  # noqa: BLE001 -- whatever it is, the parent goes on without
-        answer = {"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
-    answer["seconds"] = time.time() - begin
-    answer["task_hash"] = task["task_hash"]
-    write_file(Path("output.json"), json.dumps(answer), alone=True)
+        output = relax_free_atoms(atoms, task["free"], calculator, task["force_tolerance"], task["max_steps"])
+    except Exception as error:  # noqa: BLE001 -- whatever it is, the parent continues without
+        output = {"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
+    output["seconds"] = time.time() - begin
+    output["task_hash"] = task["task_hash"]
+    write_file(Path("output.json"), json.dumps(output), alone=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Announcements that jobs make while they run; whoever runs them may listen.
+"""Announcements that jobs make while they run, through the logger ``mgsurf.progress``.
 
-Jobs speak through the logger ``mgsurf.progress``: every log record carries an `Event` as its attribute
-``mgsurf_event``. Nothing is configured here, so a run without a listener is silent.
+Every log record carries an `Event` as its attribute ``mgsurf_event``. Nothing is configured here, so a run
+without a listener is silent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PROGRESS.addHandler(logging.NullHandler())
 
 
 class Stage(StrEnum):
-    """What is being announced."""
+    """Kind of announcement."""
 
     PLANNED = "planned"
     STARTED = "started"
@@ -31,18 +31,9 @@ class Stage(StrEnum):
 class Event:
     """One announcement.
 
-    Attributes
-    ----------
-    stage
-        What happened.
-    label
-        Which calculation or facet, for people: "MgAg (110) MgAg: slab relax".
-    cost
-        Relative cost of the calculation; only ratios mean something.
-    text
-        One line: reason of a problem, content of a note.
-    seconds
-        Wall time of a finished calculation (s).
+    Its label names a calculation or facet for people ("MgAg (110) MgAg: slab relax"); of costs only ratios
+    mean something; the text is one line: the reason of a problem, the content of a note; seconds are the wall
+    time of a finished calculation.
     """
 
     stage: Stage
@@ -53,27 +44,16 @@ class Event:
 
 
 def announce(stage: Stage, label: str, *, cost: float = 0.0, text: str = "", seconds: float = 0.0) -> None:
-    """Tell listeners what happens."""
+    """Log an event for listeners."""
     event = Event(stage, label, cost, " ".join(text.split()), seconds)
     level = logging.WARNING if stage is Stage.PROBLEM else logging.INFO
     PROGRESS.log(level, "%s: %s %s", stage.value, label, event.text, extra={"mgsurf_event": event})
 
 
 def relative_cost(n_atoms: int, volume: float, kpoints: tuple[int, int, int], ionic_steps: int) -> float:
-    """Estimate the relative cost of a plane-wave calculation.
+    """Estimate the relative cost of a plane-wave calculation in a cell (volume in A^3, vacuum included).
 
     Bands grow with the atoms, plane waves with the volume, and the mesh halves by time reversal.
-
-    Parameters
-    ----------
-    n_atoms
-        Atoms in the cell.
-    volume
-        Of the cell, vacuum included (A^3).
-    kpoints
-        Mesh.
-    ionic_steps
-        Expected geometry steps.
     """
     n_kpoints = kpoints[0] * kpoints[1] * kpoints[2] / 2
     return n_atoms * volume * n_kpoints * ionic_steps * 1e-3

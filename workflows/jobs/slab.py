@@ -9,12 +9,13 @@ from jobflow import job
 
 from stores.connections import open_store
 from stores.records import CalculationKind, CalculationRecord, CalculationStatus, SurfaceRecord
-from workflows.jobs.calculate import Question, calculate, final_structure
+from workflows.jobs.calculate import CalculationRequest, calculate, final_structure
 from workflows.jobs.pre_relaxation import NONE, identity_of, pre_relax
 from workflows.jobs.progress import Stage, announce, relative_cost
 from workflows.jobs.surface_record import assemble_surface_record
 from workflows.structures.layers import free_atoms
 from workflows.structures.naming import format_plane, mg_first_formula
+from workflows.structures.slabs import SlabSettings
 
 if TYPE_CHECKING:
     from stores.records import CalculationOutput
@@ -33,14 +34,8 @@ def slab_label(slab: SymmetricSlab) -> str:
     return f"{formula} {format_plane(slab.miller_index, slab.spacegroup_number)} {slab.termination_label}"
 
 
-def slab_identity(
-    slab: SymmetricSlab,
-    bulk_key: str,
-    free_depth: float,
-    layer_tolerance: float,
-    pre_relaxation: str = NONE,
-) -> dict[str, Any]:
-    """Return what makes a slab this one; nothing in it depends on relaxed coordinates."""
+def slab_identity(slab: SymmetricSlab, bulk_key: str, settings: SlabSettings) -> dict[str, Any]:
+    """Return what a slab's id is the hash of; nothing in it depends on relaxed coordinates."""
     return {
         "bulk": bulk_key,
         "facet": list(slab.miller_index),
@@ -48,17 +43,17 @@ def slab_identity(
         "layers": slab.n_layers,
         # float: 15 and 15.0 are one vacuum, but two texts
         "vacuum": round(float(slab.vacuum), 3),
-        "free_depth": round(float(free_depth), 3),
-        "layer_tolerance": round(float(layer_tolerance), 3),
-        **identity_of(pre_relaxation),
+        "free_depth": round(float(settings.free_depth), 3),
+        "layer_tolerance": round(float(settings.layer_tolerance), 3),
+        **identity_of(settings.pre_relaxation),
     }
 
 
-def oriented_question(slab: SymmetricSlab, bulk_key: str, kpoints: KMesh) -> Question:
-    """Ask for the energy of the facet's oriented bulk cell."""
+def oriented_request(slab: SymmetricSlab, bulk_key: str, kpoints: KMesh) -> CalculationRequest:
+    """Return the request for the energy of the facet's oriented bulk cell."""
     formula = mg_first_formula(slab.oriented_bulk.composition)
     cell = slab.oriented_bulk
-    return Question(
+    return CalculationRequest(
         kind=CalculationKind.BULK_STATIC,
         label=f"{formula} {format_plane(slab.miller_index, slab.spacegroup_number)} oriented bulk: static",
         structure=cell,
@@ -72,20 +67,15 @@ def oriented_question(slab: SymmetricSlab, bulk_key: str, kpoints: KMesh) -> Que
     )
 
 
-def slab_questions(
-    slab: SymmetricSlab,
-    bulk_key: str,
-    kpoints: KMesh,
-    free_depth: float,
-    layer_tolerance: float,
-    pre_relaxation: str = NONE,
-) -> tuple[Question, Question]:
-    """Return what is computed of a slab: its relaxation, then its energy and potential."""
+def slab_requests(
+    slab: SymmetricSlab, bulk_key: str, kpoints: KMesh, settings: SlabSettings
+) -> tuple[CalculationRequest, CalculationRequest]:
+    """Return the requests of a slab: its relaxation, then its energy and potential."""
     cell = slab.structure
-    identity = slab_identity(slab, bulk_key, free_depth, layer_tolerance, pre_relaxation)
+    identity = slab_identity(slab, bulk_key, settings)
 
-    def question(kind: CalculationKind, verb: str, ionic_steps: int) -> Question:
-        return Question(
+    def request(kind: CalculationKind, verb: str, ionic_steps: int) -> CalculationRequest:
+        return CalculationRequest(
             kind=kind,
             label=f"{slab_label(slab)}: {verb}",
             structure=cell,
@@ -94,9 +84,14 @@ def slab_questions(
         )
 
     return (
-        question(CalculationKind.SLAB_RELAX, "relax", SLAB_RELAX_STEPS),
-        question(CalculationKind.SLAB_STATIC, "static", 1),
+        request(CalculationKind.SLAB_RELAX, "relax", SLAB_RELAX_STEPS),
+        request(CalculationKind.SLAB_STATIC, "static", 1),
     )
+
+
+def _settings(free_depth: float, layer_tolerance: float, pre_relaxation: str) -> SlabSettings:
+    """Return the settings of a job, whose arguments are plain numbers as in jobs that wait in a queue."""
+    return SlabSettings(free_depth=free_depth, layer_tolerance=layer_tolerance, pre_relaxation=pre_relaxation)
 
 
 @job(name="oriented bulk static")
@@ -107,7 +102,7 @@ def static_oriented_bulk(
     mesh = (kpoints[0], kpoints[1], kpoints[2])
     record = calculate(
         context,
-        oriented_question(slab, bulk_key, mesh),
+        oriented_request(slab, bulk_key, mesh),
         lambda engine, folder: engine.static_bulk(slab.oriented_bulk, mesh, folder),
     )
     return record.model_dump(mode="json")
@@ -126,16 +121,16 @@ def relax_slab(
     """Relax the outer layers of a slab, from where it was cut or from where a pre-relaxation left it."""
     mesh = (kpoints[0], kpoints[1], kpoints[2])
     free = free_atoms(slab.structure, free_depth, layer_tolerance)
-    question, _ = slab_questions(slab, bulk_key, mesh, free_depth, layer_tolerance, pre_relaxation)
+    request, _ = slab_requests(slab, bulk_key, mesh, _settings(free_depth, layer_tolerance, pre_relaxation))
 
     def run(engine: Engine, folder: Path) -> CalculationOutput:
         if pre_relaxation == NONE:
             return engine.relax_slab(slab.structure, free, mesh, folder)
-        start, told = pre_relax(slab.structure, free, layer_tolerance, folder, question.label)
+        start, metadata = pre_relax(slab.structure, free, layer_tolerance, folder, request.label)
         output = engine.relax_slab(start, free, mesh, folder)
-        return output.model_copy(update={"details": {**output.details, "pre_relaxation": told}})
+        return output.model_copy(update={"details": {**output.details, "pre_relaxation": metadata}})
 
-    return calculate(context, question, run).model_dump(mode="json")
+    return calculate(context, request, run).model_dump(mode="json")
 
 
 @job(name="slab static")
@@ -151,16 +146,17 @@ def static_slab(
 ) -> dict[str, Any] | None:
     """Compute energy and planar potential of the relaxed slab; None if its relaxation gave nothing."""
     relaxed = CalculationRecord.model_validate(relaxation)
-    _, question = slab_questions(slab, bulk_key, kpoints, free_depth, layer_tolerance, pre_relaxation)
+    settings = _settings(free_depth, layer_tolerance, pre_relaxation)
+    _, request = slab_requests(slab, bulk_key, kpoints, settings)
     if relaxed.output.status is not CalculationStatus.OK:
-        announce(Stage.SKIPPED, question.label, cost=question.cost)
+        announce(Stage.SKIPPED, request.label, cost=request.cost)
         return None
     mesh = (kpoints[0], kpoints[1], kpoints[2])
     structure = final_structure(relaxed)
     previous = Path(relaxed.output.directory)
     record = calculate(
         context,
-        question,
+        request,
         lambda engine, folder: engine.static_slab(
             structure, mesh, folder, prev_dir=previous if previous.is_dir() else None
         ),
@@ -189,22 +185,22 @@ def record_surface(
     dict
         ``id`` and ``surface``, the SurfaceRecord.
     """
+    settings = _settings(free_depth, layer_tolerance, pre_relaxation)
     record = assemble_surface_record(
         slab,
-        identity=slab_identity(slab, bulk["bulk"]["bulk_key"], free_depth, layer_tolerance, pre_relaxation),
+        identity=slab_identity(slab, bulk["bulk"]["bulk_key"], settings),
         bulk=bulk,
         references=[r for r in references if r is not None],
         oriented=oriented,
         relaxation=relaxation,
         static=static,
-        free_depth=free_depth,
-        layer_tolerance=layer_tolerance,
+        settings=settings,
         thresholds=thresholds,
         campaign=context.campaign,
     )
     with open_store(context.store) as store:
         known = store.get(SurfaceRecord, record.id)
-        if known is not None and known.campaign:  # the campaign that asked first stays named
+        if known is not None and known.campaign:  # the first campaign stays named
             record = record.model_copy(update={"campaign": known.campaign})
         if known is not None and not set(known.calculation_ids) <= set(record.calculation_ids):
             store.add_unless_better(record)  # a job broke off: what it lacks is no new judgement

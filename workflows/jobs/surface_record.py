@@ -17,21 +17,22 @@ from stores.records import (
     content_hash,
 )
 from stores.structures.document import structure_from_document
-from workflows.analysis.consistency import check_consistency
 from workflows.analysis.reconstruction import score_reconstruction
-from workflows.analysis.surface_energy import surface_energy
+from workflows.analysis.surface_energy import check_consistency, surface_energy
 from workflows.analysis.verdicts import calculation_problems, judge_surface_energy, judge_work_function
 from workflows.analysis.work_function import WorkFunction, work_function
 from workflows.jobs.calculate import final_structure
 from workflows.structures.crystal import crystal_of
 from workflows.structures.facets import equivalent_planes
 from workflows.structures.layers import free_atoms
+from workflows.structures.naming import atom_counts
 
 if TYPE_CHECKING:
     from stores.records import CalculationOutput
     from workflows.analysis.surface_energy import SurfaceEnergy
     from workflows.analysis.verdicts import VerdictThresholds
-    from workflows.structures.slabs import SymmetricSlab
+    from workflows.structures.crystal import Crystal
+    from workflows.structures.slabs import SlabSettings, SymmetricSlab
 
 
 def assemble_surface_record(
@@ -43,36 +44,15 @@ def assemble_surface_record(
     oriented: dict[str, Any] | None,
     relaxation: dict[str, Any] | None,
     static: dict[str, Any] | None,
-    free_depth: float,
-    layer_tolerance: float,
+    settings: SlabSettings,
     thresholds: VerdictThresholds,
     campaign: str,
 ) -> SurfaceRecord:
     """Compute surface energy, work function, reconstruction score and verdicts of one slab.
 
-    Parameters
-    ----------
-    slab
-        As cut.
-    identity
-        What makes the slab this one (`workflows.jobs.slab.slab_identity`).
-    bulk
-        Output of the job `relax_bulk`.
-    references
-        Outputs of the jobs `compute_reference`, one per element that could be computed.
-    oriented, relaxation, static
-        Outputs of the slab's jobs; None where a job gave nothing.
-    free_depth, layer_tolerance
-        Which layers were free (A).
-    thresholds
-        Limits of the verdicts.
-    campaign
-        Name kept in the record.
-
-    Returns
-    -------
-    SurfaceRecord
-        Always; what is missing shows in the verdicts.
+    Always gives a record; what is missing shows in the verdicts. `bulk` is the output of `relax_bulk`,
+    `references` those of `compute_reference`, one per element that could be computed; `oriented`,
+    `relaxation` and `static` are outputs of the slab's jobs, None where a job gave nothing.
     """
     bulk_record = BulkRecord.model_validate(bulk["bulk"])
     bulk_calculation = CalculationRecord.model_validate(bulk["calculation"])
@@ -98,7 +78,7 @@ def assemble_surface_record(
     if "oriented_bulk" not in runs:
         bulk_failed.append("the oriented bulk was not computed; run the campaign again")
     gamma, missing = _gamma(slab, runs, bulk_record, mu0)
-    if gamma is not None and gamma.surface_energy is None:  # for want of a reference: say what became of it
+    if gamma is not None and gamma.surface_energy is None:  # for want of a reference: with its problems
         lost = [c for r in references if r["reference"] is None for c in r["calculations"]]
         more = calculation_problems(CalculationRecord.model_validate(c) for c in lost)
         bulk_failed, bulk_unconverged = bulk_failed + more[0], bulk_unconverged + more[1]
@@ -106,7 +86,7 @@ def assemble_surface_record(
     if "static" in runs and "oriented_bulk" in runs:
         inconsistent = check_consistency(runs["static"], runs["oriented_bulk"], reference_runs.values())
     phi = _phi(runs.get("static"))
-    scores, relaxed = _scores(slab, runs.get("relax"), free_depth, layer_tolerance)
+    scores, relaxed = _scores(slab, runs.get("relax"), settings)
     output = runs["static"].output if "static" in runs else None
     first = runs.get("relax", bulk_calculation)
     return SurfaceRecord(
@@ -119,16 +99,9 @@ def assemble_surface_record(
         bulk_id=bulk_record.id,
         provenance=bulk_record.provenance,
         spacegroup_number=bulk_record.spacegroup_number,
-        miller_index=slab.miller_index,
-        equivalent_planes=_equivalent_planes(bulk_record, slab),
-        termination=slab.termination,
-        termination_label=slab.termination_label,
-        termination_key=slab.termination_key,
-        cut=slab.cut,
-        period=slab.period,
-        n_layers=slab.n_layers,
+        **plane_fields(slab, crystal_of(structure_from_document(bulk_record.structure, bulk_record.id))),
         n_atoms=len(slab.structure),
-        composition={e: int(n) for e, n in slab.structure.composition.get_el_amt_dict().items()},
+        composition=atom_counts(slab.structure.composition),
         thickness=slab.thickness,
         vacuum=slab.vacuum,
         area=slab.area,
@@ -160,9 +133,19 @@ def assemble_surface_record(
     )
 
 
-def _equivalent_planes(bulk: BulkRecord, slab: SymmetricSlab) -> list[tuple[int, int, int]]:
-    crystal = crystal_of(structure_from_document(bulk.structure, f"record {bulk.id}"))
-    return sorted(equivalent_planes(crystal, slab.miller_index))
+def plane_fields(slab: SymmetricSlab, crystal: Crystal) -> dict[str, Any]:
+    """Return the fields of a SurfaceRecord that name the plane and the termination of a slab of a crystal."""
+    names = (
+        "miller_index",
+        "termination",
+        "termination_label",
+        "termination_key",
+        "cut",
+        "period",
+        "n_layers",
+    )
+    fields = {name: getattr(slab, name) for name in names}
+    return fields | {"equivalent_planes": sorted(equivalent_planes(crystal, slab.miller_index))}
 
 
 def result_fields(
@@ -208,7 +191,7 @@ def _gamma(
     reduced = slab.oriented_bulk.composition.get_reduced_composition_and_factor()[0]
     gamma = surface_energy(
         slab_energy=energy,
-        slab_composition={e: int(n) for e, n in slab.structure.composition.get_el_amt_dict().items()},
+        slab_composition=atom_counts(slab.structure.composition),
         area=slab.area,
         bulk_energy=bulk_energy,
         bulk_composition=reduced.get_el_amt_dict(),
@@ -236,10 +219,10 @@ def _phi(static: CalculationRecord | None) -> WorkFunction | None:
 
 
 def _scores(
-    slab: SymmetricSlab, relaxation: CalculationRecord | None, free_depth: float, layer_tolerance: float
+    slab: SymmetricSlab, relaxation: CalculationRecord | None, settings: SlabSettings
 ) -> tuple[Reconstruction | None, Structure | None]:
     if relaxation is None or relaxation.output.structure is None:
         return None, None
     relaxed = final_structure(relaxation)
-    free = free_atoms(slab.structure, free_depth, layer_tolerance)
-    return score_reconstruction(slab.structure, relaxed, free, layer_tolerance), relaxed
+    free = free_atoms(slab.structure, settings.free_depth, settings.layer_tolerance)
+    return score_reconstruction(slab.structure, relaxed, free, settings.layer_tolerance), relaxed

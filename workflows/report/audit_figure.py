@@ -12,33 +12,31 @@ from workflows.report.style import (
     MARKERS,
     PALETTE,
     add_joule_axis,
+    axes_or_new,
+    figure_of,
     formula_mathtext,
-    new_figure,
     styled,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     Points = Sequence[tuple[float, float]]
 
 
-def audit_figure(compounds: Sequence[tuple[str, str, float, Points]], backdrop: Points) -> Figure:
-    """Draw the facets of compounds with a wrong bulk energy beside those of all others.
+def audit_figure(
+    compounds: Sequence[tuple[str, str, float, Points]], backdrop: Points, ax: Axes | None = None
+) -> Figure:
+    """Draw the facets of compounds with a wrong bulk energy beside those of all others (`backdrop`).
 
-    Parameters
-    ----------
-    compounds
-        Formula, level (faulty, suspect), error of the bulk energy (eV per formula unit), and the facets:
-        formula units per area of both sides (1/A^2) and shift of the surface energy (eV/A^2).
-    backdrop
-        The facets of the compounds without a finding.
+    A compound is its formula, level (faulty, suspect), error of the bulk energy (eV per formula unit) and
+    facets: formula units per area of both sides (1/A^2) and shift of the surface energy (eV/A^2).
     """
     with styled():
-        figure = new_figure(6.8, 4.3)
-        axes = figure.subplots()
+        axes = axes_or_new(ax, 6.8, 4.3)
         axes.axhline(0, color=GREY, linewidth=1)
         if backdrop:
             x, y = np.array(backdrop).T
@@ -70,4 +68,4 @@ def audit_figure(compounds: Sequence[tuple[str, str, float, Points]], backdrop: 
         if compounds or backdrop:
             columns = 2 if len(compounds) > 3 else 1
             axes.legend(loc="upper right", ncols=columns, frameon=True, edgecolor="none", framealpha=0.9)
-    return figure
+    return figure_of(axes)

@@ -17,30 +17,11 @@ if TYPE_CHECKING:
 
 
 def thickness_figure(
-    title: str,
-    n_units: Sequence[float],
-    slab_energies: Sequence[float],
-    area: float,
-    bulk_energy: float | None = None,
-    unit: str = "bulk units in the slab",
+    title: str, n_units: Sequence[float], slab_energies: Sequence[float], area: float
 ) -> Figure:
-    """Draw slab energies over thickness with the Fiorentini-Methfessel line and what it leaves over.
+    """Draw slab energies over thickness as residuals of the Fiorentini-Methfessel line, and gamma.
 
-    Parameters
-    ----------
-    title
-        Facet, with mathtext (`workflows.report.style.facet_mathtext`).
-    n_units, slab_energies, area
-        As for `workflows.analysis.convergence.fit_thickness` (eV, A^2).
-    bulk_energy
-        Energy of one unit from a separate bulk calculation (eV); gamma from it is drawn beside.
-    unit
-        What `n_units` counts.
-
-    Raises
-    ------
-    InputError
-        With fewer than three thicknesses.
+    Units, energies (eV) and area (A^2) are those of `workflows.analysis.convergence.fit_thickness`.
     """
     fit = fit_thickness(n_units, slab_energies, area)
     units, energies = np.asarray(n_units, dtype=float), np.asarray(slab_energies, dtype=float)
@@ -54,7 +35,7 @@ def thickness_figure(
         figure.suptitle(f"{title}: convergence with slab thickness", fontsize=10.5)
         left.axhline(0, color=GREY, linewidth=1)
         left.plot(units, 1000 * (energies - line), "o-", color=PALETTE[0], linewidth=1)
-        left.set_xlabel(unit)
+        left.set_xlabel("bulk units in the slab")
         left.set_ylabel("slab energy less fit (meV per cell)")
         slope = signed(fit.bulk_energy, 5)
         left.set_title(
@@ -67,14 +48,9 @@ def thickness_figure(
         )  # fmt: skip
         each = (energies - units * fit.bulk_energy) / (2 * area)
         right.plot(units, each, "o", color=PALETTE[1], label="each slab, $E_b$ of the fit")
-        if bulk_energy is not None:
-            separate = (energies - units * bulk_energy) / (2 * area)
-            right.plot(
-                units, separate, "s--", color=PALETTE[0], linewidth=1, label="each slab, separate $E_b$"
-            )
         right.margins(y=0.35)
         right.ticklabel_format(axis="y", useOffset=False)
-        right.set_xlabel(unit)
+        right.set_xlabel("bulk units in the slab")
         right.set_ylabel(GAMMA_LABEL)
         joule = fit.surface_energy * EV_PER_A2_IN_J_PER_M2
         right.set_title(
@@ -95,16 +71,7 @@ def scan_figure(
 ) -> Figure:
     """Draw values over a setting that grows towards accuracy, with the tolerance about the last.
 
-    Parameters
-    ----------
-    title
-        Facet and what is scanned.
-    settings
-        k density, cut-off, vacuum, ...
-    series
-        For each panel: axis label with unit, values, tolerance in the same unit.
-    setting_label
-        Axis label of the setting, with unit.
+    A series is the axis label with unit, the values and the tolerance of one panel.
     """
     order = np.argsort(np.asarray(settings, dtype=float))
     x = np.asarray(settings, dtype=float)[order]

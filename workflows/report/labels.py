@@ -1,4 +1,4 @@
-"""Labels of points that cover neither points nor one another and belong to one point at a glance."""
+"""Placement of labels that cover neither points nor each other and clearly belong to one point."""
 
 from __future__ import annotations
 
@@ -49,26 +49,10 @@ def label_points(
 ) -> list[int]:
     """Label points in the order given, each at the nearest free place, with a leader unless it is beside.
 
-    Parameters
-    ----------
-    axes
-        With final limits and layout; labels keep inside it.
-    points
-        Positions in data units, most important first.
-    texts
-        One for each point, or for the first of them only.
-    required
-        So many of the first points are labelled in any case, if need be over other points; of the rest those
-        without a free place are left out.
-    fontsize
-        In points.
-    lines
-        Ends of horizontal or vertical lines, in data units, that labels keep off.
-
-    Returns
-    -------
-    list of int
-        Indices of the points that have a label.
+    The first `required` points are labelled in any case, if need be over other points; of the rest those
+    without a free place are left out. Labels keep inside the axes, whose limits and layout must be final, and
+    off horizontal and vertical lines, given by their ends in data units. Returned are the indices of the
+    points that have a label.
     """
     figure = axes.get_figure(root=True)
     if figure is None or not points:
@@ -142,9 +126,9 @@ def _inside(box: Floats, frame: Floats) -> bool:
 
 
 def _is_free(page: _Page, box: Floats, number: int, scale: float) -> bool:
-    """Whether a label covers nothing there and is taken for that of its own point only."""
+    """Whether a label covers nothing there and cannot be taken for that of another point."""
     point = page.dots[number]
-    # points on top of one another are one spot: a leader that ends there says no less
+    # points on top of one another are one spot, to which one leader may lead
     others = page.dots[np.linalg.norm(page.dots - point, axis=1) > _DOT * scale]
     gaps = _gaps(box, others)
     if any(_overlap(box, other) for other in page.boxes) or (gaps < _DOT * scale).any():

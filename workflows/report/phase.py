@@ -1,4 +1,4 @@
-"""Figure of surface energies over the window of the chemical potential."""
+"""Figure of surface energies over the chemical potential."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from workflows.report.style import (
     MARKERS,
     PALETTE,
     add_joule_axis,
+    add_legend,
+    axes_or_new,
     facet_mathtext,
+    figure_of,
     formula_mathtext,
     is_accepted,
-    new_figure,
     sort_key,
     styled,
 )
@@ -38,23 +40,17 @@ STABLE = "#E3F2E6"
 """Background where the compound is stable."""
 
 _ROOM = 0.05
-"""What the name of a phase needs, as a share of the window."""
+"""Space for the name of a phase, as a share of the window."""
 
 
 def chemical_potential_figure(
-    records: Iterable[Mapping[str, Any]], stable: StableWindow | None = None
+    records: Iterable[Mapping[str, Any]], stable: StableWindow | None = None, ax: Axes | None = None
 ) -> Figure:
     """Draw gamma(dmu) of every facet of one binary compound, from X-rich to Mg-rich.
 
-    Equal colours are terminations of one plane; rejected facets are thin and pale.
-
-    Parameters
-    ----------
-    records
-        Stored surface records of one binary compound and one method.
-    stable
-        Where the compound is stable against other phases: shaded, with what forms beyond at its ends. Above
-        the hull a line under the figure says so.
+    Equal colours are terminations of one plane; rejected facets are thin and pale. The window in which the
+    compound is `stable` against other phases is shaded, with the phases that form beyond its ends; above the
+    hull a line under the figure reports it.
 
     Raises
     ------
@@ -86,8 +82,8 @@ def chemical_potential_figure(
     columns = -(-len(named) // ROWS_PER_COLUMN)
 
     with styled():
-        figure = new_figure(6.4 + 2.4 * (columns - 1), max(4.2, 0.215 * min(len(named), ROWS_PER_COLUMN) + 1))
-        axes = figure.subplots()
+        height = max(4.2, 0.215 * min(len(named), ROWS_PER_COLUMN) + 1)
+        axes = axes_or_new(ax, 6.4 + 2.4 * (columns - 1), height)
         seen: dict[tuple[int, ...], int] = {}
         for record in grey:
             gamma, slope = record["surface_energy"], record.get("surface_energy_slope") or 0.0
@@ -126,8 +122,8 @@ def chemical_potential_figure(
         if stable is not None:
             _shade(axes, stable, lowest)
         add_joule_axis(axes)
-        figure.legend(loc="outside right center", ncols=columns, handlelength=2.6)
-        return figure
+        add_legend(axes, ax, "right center", ncols=columns, handlelength=2.6)
+        return figure_of(axes)
 
 
 def _lowest(record: Mapping[str, Any], x_rich: float) -> float:
@@ -137,7 +133,7 @@ def _lowest(record: Mapping[str, Any], x_rich: float) -> float:
 
 
 def _shade(axes: Axes, stable: StableWindow, lowest: float) -> None:
-    """Shade where the compound is stable, unless it is so everywhere from its elements' bound on."""
+    """Shade the stable window where it is narrower than the window of the elements."""
     if stable.energy_above_hull is None:
         return
     if stable.window is None or stable.limits is None:

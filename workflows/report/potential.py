@@ -14,6 +14,7 @@ from workflows.report.style import (
     LIGHT,
     PALETTE,
     facet_mathtext,
+    figure_of,
     new_figure,
     styled,
     verdict_of,
@@ -29,21 +30,16 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-def potential_figure(record: Mapping[str, Any]) -> Figure:
+def potential_figure(record: Mapping[str, Any], ax: Axes | None = None) -> Figure:
     """Draw V - E_F along the normal over one period, the slab whole and in the middle.
 
     The ranges the vacuum levels are read from are shaded and marked with the work function of their
-    side; the atoms stand below the curve at their heights, seen from the side.
-
-    Parameters
-    ----------
-    record
-        A stored surface record with `potential` and `fermi_energy`.
+    side; the atoms are drawn below the curve, seen from the side, unless axes are given.
 
     Raises
     ------
     InputError
-        If the record has no potential.
+        If the stored record has no potential or Fermi energy.
     """
     curve, fermi = record.get("potential"), record.get("fermi_energy")
     structure = record.get("relaxed_slab") or record["slab"]
@@ -61,8 +57,11 @@ def potential_figure(record: Mapping[str, Any]) -> Figure:
     result = work_function(z, curve["potential"], heights, fermi, period)
 
     with styled():
-        figure = new_figure(6.6, 4.3)
-        axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])
+        if ax is None:
+            axes, strip = new_figure(6.6, 4.3).subplots(2, 1, sharex=True, height_ratios=[5, 1])
+            _draw_atoms(strip, gap.heights - start, sideways, symbols)
+        else:
+            axes = strip = ax
         axes.set_title(f"{facet_mathtext(record, with_formula=True)}: planar-averaged potential")
         axes.plot(place[order], potential[order], color=PALETTE[0])
         axes.axhline(0, color="#202124", linewidth=1, linestyle=(0, (5, 3)))
@@ -79,10 +78,9 @@ def potential_figure(record: Mapping[str, Any]) -> Figure:
                 0.5, 0.97, f"work function rejected: {rejected.replace('_', ' ')}",
                 transform=axes.transAxes, ha="center", va="top", color=PALETTE[1],
             )  # fmt: skip
-        _draw_atoms(strip, gap.heights - start, sideways, symbols)
         strip.set_xlim(0, period)
         strip.set_xlabel("height along the surface normal (Å)")
-        return figure
+        return figure_of(axes)
 
 
 def _atoms(structure: Mapping[str, Any]) -> tuple[Floats, Floats, list[str], float]:

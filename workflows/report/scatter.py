@@ -14,10 +14,12 @@ from workflows.report.style import (
     PALETTE,
     PHI_LABEL,
     add_joule_axis,
+    add_legend,
+    axes_or_new,
     facet_mathtext,
+    figure_of,
     formula_mathtext,
     is_accepted,
-    new_figure,
     sort_key,
     styled,
 )
@@ -25,52 +27,36 @@ from workflows.report.style import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_LABELS = 60
-"""Of so many facets nearly every label finds a place; of more, those of the Pareto front alone have one."""
+"""Of more facets only those on the Pareto front are labelled."""
 
 _OTHERS = "#BDC1C6"
 _ROOMY = 14
-"""Up to so many facets every label finds a place, in larger type."""
+"""Up to this many facets labels are set in larger type."""
 
 _COLUMN, _MOST_GROUPS = 20, 40
-"""Entries in a column of the legend, and in two columns, beside which the panel has room."""
+"""Entries in a column of the legend, and in all of it."""
 
 
-def pareto_front(
-    records: Sequence[Mapping[str, Any]], high_work_function: bool = True
-) -> list[Mapping[str, Any]]:
+def pareto_front(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """List the accepted facets that no other beats in both low surface energy and high work function.
 
-    Parameters
-    ----------
-    records
-        Stored surface records.
-    high_work_function
-        Whether a high work function is better; False for a low one.
-
-    Returns
-    -------
-    list
-        From the lowest surface energy to the best work function; facets with equal values all count.
+    Ordered by surface energy; facets with equal values all count.
     """
-    sign = -1 if high_work_function else 1
     good = [r for r in records if is_accepted(r, "surface_energy", "work_function")]
     front: list[Mapping[str, Any]] = []
-    for record in sorted(good, key=lambda r: (r["surface_energy"], sign * r["work_function"])):
-        last = front[-1] if front else None
-        values = record["surface_energy"], record["work_function"]
-        if (
-            last is None
-            or sign * values[1] < sign * last["work_function"]
-            or values == (last["surface_energy"], last["work_function"])
-        ):
+    for record in sorted(good, key=lambda r: (r["surface_energy"], -r["work_function"])):
+        gamma, phi = record["surface_energy"], record["work_function"]
+        last = (front[-1]["surface_energy"], front[-1]["work_function"]) if front else (gamma, phi)
+        if phi > last[1] or (gamma, phi) == last:
             front.append(record)
     return front
 
 
-def scatter_figure(records: Iterable[Mapping[str, Any]], high_work_function: bool = True) -> Figure:
+def scatter_figure(records: Iterable[Mapping[str, Any]], ax: Axes | None = None) -> Figure:
     """Draw the Mg-rich surface energy against the work function of every facet.
 
     Facets with a rejected value are hollow. The grey steps are the Pareto front: no accepted facet has
@@ -78,13 +64,6 @@ def scatter_figure(records: Iterable[Mapping[str, Any]], high_work_function: boo
     plane if there is only one compound; of more than 40 only those on the Pareto front, the others are grey.
     All facets of the Pareto front are labelled, the others where there is room; none of them if there are
     more than `MOST_LABELS` facets.
-
-    Parameters
-    ----------
-    records
-        Stored surface records.
-    high_work_function
-        Whether a high work function is better; False for a low one.
 
     Raises
     ------
@@ -98,21 +77,21 @@ def scatter_figure(records: Iterable[Mapping[str, Any]], high_work_function: boo
     formulas = list(dict.fromkeys(r["formula"] for r in known))
     single = len(formulas) == 1
     groups = list(dict.fromkeys(_group(r, single) for r in known))
-    front = pareto_front(known, high_work_function)
+    front = pareto_front(known)
     n_others = 0
     if len(groups) > _MOST_GROUPS:
         named = list(dict.fromkeys(_group(r, single) for r in front))[:_MOST_GROUPS]
         n_others, groups = len(groups) - len(named), named
 
     with styled():
-        figure = new_figure(7.0 if len(groups) + n_others > 1 else 6.0, 4.8)
-        axes = figure.subplots()
+        axes = axes_or_new(ax, 7.0 if len(groups) + n_others > 1 else 6.0, 4.8)
         for number, group in enumerate([*groups, ""] if n_others else groups):
             if group:
                 members = [r for r in known if _group(r, single) == group]
                 color = PALETTE[number % len(PALETTE)]
                 marker = MARKERS[(number // len(PALETTE)) % len(MARKERS)]
-                label = formula_mathtext(group) if not single else facet_mathtext(_plane_only(members[0]))
+                plane = {**members[0], "termination_label": ""}
+                label = facet_mathtext(plane) if single else formula_mathtext(group)
             else:
                 members = [r for r in known if _group(r, single) not in groups]
                 color, marker = _OTHERS, "o"
@@ -140,7 +119,7 @@ def scatter_figure(records: Iterable[Mapping[str, Any]], high_work_function: boo
         if len(known) > _ROOMY:
             axes.set_title(f"{title}\n ")  # room for a line about the labels
         add_joule_axis(axes, horizontal=True)
-        figure.legend(loc="outside right upper", ncols=-(-len(groups) // _COLUMN), handletextpad=0.3)
+        add_legend(axes, ax, "right upper", ncols=-(-len(groups) // _COLUMN), handletextpad=0.3)
         important = {id(r) for r in front}
         ordered = [*front, *(r for r in known if id(r) not in important)]
         wanted = ordered if len(ordered) <= MOST_LABELS else front
@@ -156,7 +135,7 @@ def scatter_figure(records: Iterable[Mapping[str, Any]], high_work_function: boo
             note = f"{len(labelled)} of {len(known)} facets are labelled"
             title += f"\n{note}{': the Pareto front' if wanted is front else ''}"
         axes.set_title(title)
-        return figure
+        return figure_of(axes)
 
 
 def _steps(front: Sequence[Mapping[str, Any]]) -> list[tuple[tuple[float, float], tuple[float, float]]]:
@@ -169,7 +148,3 @@ def _steps(front: Sequence[Mapping[str, Any]]) -> list[tuple[tuple[float, float]
 
 def _group(record: Mapping[str, Any], single: bool) -> str:
     return str(tuple(record["miller_index"])) if single else str(record["formula"])
-
-
-def _plane_only(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {**record, "termination_label": ""}

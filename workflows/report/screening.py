@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from stores.errors import InputError
 from workflows.report.labels import label_points
 from workflows.report.style import GREY, PALETTE, PHI_LABEL, formula_mathtext, new_figure, styled
-from workflows.report.table import Column, Table
+from workflows.report.table import Column, Table, with_sigma
 from workflows.structures.naming import format_plane
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def screening_table(records: Sequence[ScreeningRecord]) -> Table:
     for record in records:
         table.add_row(
             record.label,
-            with_sigma(record.surface_energy, record.surface_energy_sigma),
-            with_sigma(record.work_function, record.work_function_sigma),
+            value_with_sigma(record.surface_energy, record.surface_energy_sigma),
+            value_with_sigma(record.work_function, record.work_function_sigma),
             "-" if record.potential is None else f"{record.potential:.2f}",
             ", ".join(
                 f"{facet_name(record, facet)} {100 * facet.area_fraction:.0f} %"
@@ -60,24 +60,17 @@ def facet_name(record: ScreeningRecord, facet: ScreenedFacet) -> str:
     )
 
 
+def value_with_sigma(value: float | None, sigma: float | None) -> str:
+    """Write an average with its standard deviation, a hyphen if there is none."""
+    return "-" if value is None else with_sigma(value, sigma)
+
+
 def remarks(record: ScreeningRecord) -> list[str]:
     """Lines about a compound: what it is taken for, what is missing and what was chosen."""
     found = [f"semiconductor ({record.semiconductor})"] if record.semiconductor else []
     if record.unseen_elements:
         found.append(f"{', '.join(record.unseen_elements)} not in the training set")
     return [*found, *record.reasons, *record.notes]
-
-
-def with_sigma(value: float | None, sigma: float | None) -> str:
-    """Write a value with as many decimals as two digits of its standard deviation."""
-    import math
-
-    if value is None:
-        return "-"
-    if not sigma or not math.isfinite(sigma):
-        return f"{value:.3f}"
-    decimals = max(1 - math.floor(math.log10(sigma)), 0)
-    return f"{value:.{decimals}f} ± {sigma:.{decimals}f}"
 
 
 FIELDS = (
@@ -160,10 +153,8 @@ def wulff_shape_figure(record: ScreeningRecord, crystal: Structure) -> Figure:
         In the conventional standard cell that the planes refer to.
     """
     from workflows.analysis.surface_energy import reference_element
-    from workflows.analysis.wulff import Facet, wulff
-    from workflows.analysis.wulff_conditions import ChemicalPotential
-    from workflows.report.wulff_figure import draw_wulff
-    from workflows.report.wulff_report import WulffReport
+    from workflows.analysis.wulff import ChemicalPotential, Facet, wulff
+    from workflows.report.wulff import WulffReport, draw_wulff
 
     facets = [
         Facet(facet.miller_index, facet.surface_energy, facet.work_function, facet.termination)

@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
-from workflows.report.screening import SHOWN_SHARE, facet_name, remarks
+from workflows.report.screening import SHOWN_SHARE, facet_name, remarks, value_with_sigma
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,9 +132,9 @@ def _caption(records: Sequence[ScreeningRecord]) -> str:
 def _details(record: ScreeningRecord) -> str:
     lines = [
         f"<b>{escape(record.label)}</b>",
-        f"Φ {_value(record.work_function, record.work_function_sigma)} eV",
+        f"Φ {value_with_sigma(record.work_function, record.work_function_sigma)} eV",
     ]
-    lines.append(f"γ {_value(record.surface_energy, record.surface_energy_sigma)} eV/Å²")
+    lines.append(f"γ {value_with_sigma(record.surface_energy, record.surface_energy_sigma)} eV/Å²")
     lines.append(f"E {record.potential:.2f} V as {', '.join(record.cations)}")
     return "<br>".join([*lines, *(escape(line) for line in _facets(record)[:6])])
 
@@ -147,16 +147,10 @@ def _facets(record: ScreeningRecord) -> list[str]:
     ]
 
 
-def _value(value: float | None, sigma: float | None) -> str:
-    from workflows.report.screening import with_sigma
-
-    return with_sigma(value, sigma)
-
-
 def _row(record: ScreeningRecord) -> str:
     numbers = (
-        (record.surface_energy, _value(record.surface_energy, record.surface_energy_sigma)),
-        (record.work_function, _value(record.work_function, record.work_function_sigma)),
+        (record.surface_energy, value_with_sigma(record.surface_energy, record.surface_energy_sigma)),
+        (record.work_function, value_with_sigma(record.work_function, record.work_function_sigma)),
         (record.potential, "-" if record.potential is None else f"{record.potential:.2f}"),
     )
     cells = "".join(

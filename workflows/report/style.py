@@ -1,4 +1,4 @@
-"""What all figures share: fonts, colours that the colour-blind can tell apart, and the names of facets."""
+"""Shared style of all figures: fonts, colours safe for colour-blind readers, and the names of facets."""
 
 from __future__ import annotations
 
@@ -59,6 +59,27 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
+    """Return the axes given, else those of a new figure of this size (inches)."""
+    return new_figure(width, height).subplots() if ax is None else ax
+
+
+def figure_of(axes: Axes) -> Figure:
+    """Return the figure of axes, of nested ones the outermost."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return figure
+
+
+def add_legend(axes: Axes, ax: Axes | None, place: str, **options: Any) -> None:
+    """Put a legend beside the axes of a figure of their own, or inside axes that were given (`ax`)."""
+    if ax is None:
+        outside: Any = f"outside {place}"  # matplotlib types the places as literals
+        figure_of(axes).legend(loc=outside, **options)
+    else:
+        axes.legend(**options)
+
+
 def styled() -> Any:
     """Context in which axes take the shared style; axes read it when they are made."""
     import matplotlib as mpl
@@ -67,19 +88,19 @@ def styled() -> Any:
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG, or what the name's ending says, with nothing cut off."""
+    """Write a figure in the format of the name's ending, PNG by default, with nothing cut off."""
     with styled():
         figure.savefig(path, dpi=_DPI, bbox_inches="tight", pad_inches=0.08)
 
 
 def facet_indices(record: Mapping[str, Any]) -> tuple[int, ...]:
-    """Miller index as the field writes it: hkil for trigonal and hexagonal crystals, otherwise hkl."""
+    """Miller index in the usual notation: hkil for trigonal and hexagonal crystals, otherwise hkl."""
     return bravais_indices(record["miller_index"], int(record.get("spacegroup_number") or 0))
 
 
 def miller_mathtext(indices: Sequence[int]) -> str:
     r"""Write a Miller index for matplotlib with overbars: (1 0 -1) becomes ``$(10\overline{1})$``."""
-    if not any(indices):  # a plane that could not be told
+    if not any(indices):  # unknown plane of an external slab
         return "(?)"
     separator = r"\," if any(abs(i) > 9 for i in indices) else ""
     return "$(" + separator.join(rf"\overline{{{-i}}}" if i < 0 else str(i) for i in indices) + ")$"
@@ -94,7 +115,7 @@ def facet_mathtext(record: Mapping[str, Any], with_formula: bool = False) -> str
     """Name a facet in a figure, e.g. "MgAg (100) Ag"."""
     parts = [formula_mathtext(record["formula"])] if with_formula else []
     label = str(record.get("termination_label") or "")
-    if label == record["formula"]:  # the only layer there is says nothing
+    if label == record["formula"]:  # all layers are alike
         label = ""
     parts += [miller_mathtext(facet_indices(record)), _label_mathtext(label)]
     return " ".join(part for part in parts if part)

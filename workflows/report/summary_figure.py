@@ -1,4 +1,4 @@
-"""One figure for a whole campaign: surface energy range and work function of every facet."""
+"""Summary figure of a campaign: surface energy range and work function of every facet."""
 
 from __future__ import annotations
 
@@ -42,13 +42,6 @@ def summary_figure(records: Iterable[Mapping[str, Any]], title: str = "") -> Fig
     Rejected values are hollow; a facet without any value is named with its verdict. Above `BLOCK` facets
     there are two blocks side by side; of more than two blocks hold, the facets of lowest accepted surface
     energy are shown and the title states how many there are.
-
-    Parameters
-    ----------
-    records
-        Stored surface records of one method.
-    title
-        Heading, e.g. the campaign's name.
 
     Raises
     ------

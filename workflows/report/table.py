@@ -17,33 +17,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table.
-
-    Attributes
-    ----------
-    heading
-        May wrap at its spaces and newlines.
-    short
-        Heading where room is short; the same if empty.
-    right
-        Whether cells are aligned right, as numbers are.
-    wrap
-        Whether cells may take several lines, broken at spaces only.
-    room
-        Width that wrapped cells need to read well (columns); less where all are shorter.
-    once
-        Whether a value equal to that in the row above is left blank.
-    spare
-        Whether the column repeats another in a second unit and goes first where room is short.
-    """
+    """One column of a table."""
 
     heading: str
+    """Wraps at its spaces and newlines."""
     short: str = ""
+    """Heading where room is short; the same if empty."""
     right: bool = False
+    """Whether cells are aligned right, as numbers are."""
     wrap: bool = False
+    """Whether cells may take several lines, broken at spaces only."""
     room: int = 0
+    """Width of legible wrapped cells (columns); less where all are shorter."""
     once: bool = False
+    """Whether a value equal to that in the row above is left blank."""
     spare: bool = False
+    """Whether the column repeats another in a second unit and is dropped first where room is short."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +50,8 @@ class Table:
     """Rows of cells that rich prints at the width of its console.
 
     No number and no word is ever broken: a table too wide for the console is printed as cards, one line for
-    each heading. A word longer than the console runs over its edge.
-
-    Attributes
-    ----------
-    columns
-        From left to right.
-    title, title_style
-        Above, broken at spaces; none if empty.
-    notes
-        Lines below, broken at spaces.
+    each heading. A word longer than the console runs over its edge. Title and notes are printed above and
+    below, broken at spaces.
     """
 
     columns: Sequence[Column]
@@ -176,16 +157,9 @@ class Table:
 def card_lines(
     pairs: Sequence[tuple[str, Text]], width: int | None = None, style: str = ""
 ) -> Iterator[Text]:
-    """Yield lines of names and values, long values broken at spaces and indented.
+    """Yield lines of names and values; long values, unless `no_wrap`, are broken at spaces and indented.
 
-    Parameters
-    ----------
-    pairs
-        Names and values; a value with `no_wrap` stays in one piece.
-    width
-        Of the console (columns); values are not broken if None.
-    style
-        Of rich, for all lines.
+    `width` is that of the console (columns): values are not broken if None.
     """
     from rich.text import Text
 
@@ -247,3 +221,13 @@ def _longest(parts: Sequence[str]) -> int:
 def _line(text: Text) -> Text:
     text.no_wrap, text.overflow = True, "ignore"
     return text
+
+
+def with_sigma(value: float, sigma: float | None) -> str:
+    """Write a value with as many decimals as two digits of its standard deviation."""
+    import math
+
+    if not sigma or not math.isfinite(sigma):
+        return f"{value:.4g}"
+    decimals = max(1 - math.floor(math.log10(sigma)), 0)
+    return f"{value:.{decimals}f} ± {sigma:.{decimals}f}"

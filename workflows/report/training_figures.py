@@ -1,11 +1,25 @@
-"""Figures of a training: predictions against labels, errors by element, how losses and weights moved."""
+"""Figures of trainings and simulations: parity, errors by element, history, learning curves."""
 
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import TYPE_CHECKING, Any
 
-from workflows.report.style import GAMMA_LABEL, GREY, LIGHT, PALETTE, PHI_LABEL, new_figure, styled
+from workflows.report.style import (
+    GAMMA_LABEL,
+    GREY,
+    LIGHT,
+    LINE_STYLES,
+    MARKERS,
+    PALETTE,
+    PHI_LABEL,
+    add_legend,
+    axes_or_new,
+    figure_of,
+    new_figure,
+    styled,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,46 +38,45 @@ _PART_COLOURS = {"train": "#B8BCC2", "val": PALETTE[0], "test": PALETTE[1]}
 LABELS = {"surface_energy": GAMMA_LABEL, "work_function": PHI_LABEL}
 UNITS = {"surface_energy": "eV/Å²", "work_function": "eV", "cleavage_energy": "eV/Å²"}
 
-_TOO_FEW = 3  # test slabs of an element whose mean error says little
+_TOO_FEW = 3  # test slabs of an element for a meaningful mean error
 
 
 def target_name(target: str) -> str:
-    """Name a target in words: surface_energy becomes surface energy, what follows an @ goes in brackets."""
+    """Name a target in words: ``work_function@gpaw-demo-1a2b`` becomes "work function (gpaw-demo)"."""
     name, _, method = target.partition("@")
     words = name.replace("_", " ")
     return f"{words} ({method.rpartition('-')[0] or method})" if method else words  # without its hash
 
 
 def unit_of(target: str) -> str:
-    """Return the unit of a target, or nothing where it is not known."""
+    """Return the unit of a target, empty where it is unknown."""
     return UNITS.get(target.partition("@")[0], "")
 
 
 def with_unit(value: float | None, target: str) -> str:
-    """Write an error with three significant digits and its unit."""
+    """Format an error with three significant digits and its unit."""
     if value is None:
         return "-"
     return f"{significant(value)} {unit_of(target)}".rstrip()
 
 
+def _with_unit_of(target: str, quantity: str) -> str:
+    """Label of an axis that shows a quantity of a target, in the target's unit."""
+    unit = unit_of(target)
+    return f"{target_name(target)}{quantity}" + (f" ({unit})" if unit else "")
+
+
 def significant(value: float, digits: int = 3) -> str:
-    """Write a number with so many significant digits and no exponent: 0.00532, 0.118, 12."""
+    """Format a number with significant digits and no exponent: 0.00532, 0.118, 12."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     return f"{value:.{max(digits - 1 - math.floor(math.log10(abs(value))), 0)}f}"
 
 
 def parity_figure(rows: Sequence[Row], metrics: Mapping[str, Any], title: str = "") -> Figure:
-    """Draw predictions against labels of every target, training, validation and test in one panel each.
+    """Draw predictions against labels, one panel for each target, with training, validation and test sets.
 
-    Parameters
-    ----------
-    rows
-        As `model.evaluation.metrics.prediction_rows` makes them.
-    metrics
-        By target, as `model.evaluation.metrics.evaluate` makes them.
-    title
-        Heading.
+    Rows are those of `model.evaluation.metrics.prediction_rows`, metrics those of `evaluate`, by target.
     """
     targets = list(metrics)
     with styled():
@@ -150,8 +163,7 @@ def element_figure(metrics: Mapping[str, Any]) -> Figure:
                 axes.axhline(overall, color="#202124", linewidth=0.9, linestyle=(0, (4, 2)), zorder=4)
                 axes.text(1.005, overall, " all", transform=axes.get_yaxis_transform(), va="center",
                           fontsize=8)  # fmt: skip
-            unit = unit_of(target)
-            axes.set_ylabel(f"{target_name(target)}\nMAE" + (f" ({unit})" if unit else ""))
+            axes.set_ylabel(_with_unit_of(target, "\nMAE"))
             axes.set_xlim(-0.7, len(elements) - 0.3)
             axes.grid(axis="x", visible=False)
             axes.set_title("")
@@ -169,12 +181,8 @@ def element_figure(metrics: Mapping[str, Any]) -> Figure:
 def history_figure(history: Sequence[Row]) -> Figure:
     """Draw losses, loss weights and the angle between the targets' gradients, epoch by epoch.
 
-    Parameters
-    ----------
-    history
-        One row per epoch, as `model.training.run_folder.Epoch`: ``epoch``, ``loss`` and ``weights`` (by
-        target), ``score`` and ``cosine``. The dashed line is the epoch with the best score, whose weights
-        were kept.
+    One row per epoch, as `model.training.run_folder.Epoch`: ``epoch``, ``loss`` and ``weights`` (by target),
+    ``score`` and ``cosine``. The dashed line is the epoch with the best score, whose weights were kept.
     """
     several = len(history[0]["weights"]) > 1
     angles = [r for r in history if r["cosine"] is not None]
@@ -258,20 +266,14 @@ def _angles(axes: Axes, history: Sequence[Row]) -> None:
     axes.set_title("above 90° the targets conflict", fontsize=8, color=GREY)
 
 
-def learning_curve_figure(points: Sequence[Row], target: str) -> Figure:
-    """Draw the test MAE against the number of training slabs, one line per preset.
+def learning_curve_figure(points: Sequence[Row], target: str, ax: Axes | None = None) -> Figure:
+    """Draw the test MAE of a target against the number of training slabs, one line per preset.
 
-    Parameters
-    ----------
-    points
-        Each ``preset``, ``n`` (training slabs), ``mae`` (mean over seeds) and ``spread`` (their standard
-        deviation).
-    target
-        What is shown.
+    Each point has ``preset``, ``n`` (training slabs), ``mae`` (mean over seeds) and ``spread`` (standard
+    deviation); on axes `ax` if given.
     """
     with styled():
-        figure = new_figure(4.8, 3.6)
-        axes = figure.subplots()
+        axes = axes_or_new(ax, 4.8, 3.6)
         for colour, preset in zip(PALETTE, dict.fromkeys(p["preset"] for p in points), strict=False):
             line = sorted((p for p in points if p["preset"] == preset), key=lambda p: p["n"])
             axes.errorbar(
@@ -284,12 +286,130 @@ def learning_curve_figure(points: Sequence[Row], target: str) -> Figure:
                 capsize=2.5,
                 label=preset,
             )
-        unit = unit_of(target)
-        axes.set(xscale="log", xlabel="training slabs")
-        axes.set_ylabel(f"{target_name(target)}, test MAE" + (f" ({unit})" if unit else ""))
+        axes.set(xscale="log", xlabel="training slabs", ylabel=_with_unit_of(target, ", test MAE"))
         log_scale(axes)
         sizes = sorted({p["n"] for p in points})
         axes.set_xticks(sizes, [str(n) for n in sizes])
         axes.set_xticks([], minor=True)
-        figure.legend(loc="outside right upper")
+        add_legend(axes, ax, "right upper")
+    return figure_of(axes)
+
+
+_ALL = "score"
+_LEGEND_COLUMNS = 5
+_DWARFED = 3
+"""A start above the later errors by more than this many times their range is left out of the panel."""
+
+_LOG_FROM = 5
+"""Ratio of the largest to the smallest error from which the axis is logarithmic."""
+
+
+def simulation_figure(
+    curves: Mapping[str, Sequence[Row]], savings: Sequence[Row], reference: float
+) -> Figure:
+    """Draw hold-out errors against slabs revealed: one panel over all targets and one per target.
+
+    `curves` are by strategy points with ``slabs`` and ``errors`` (by name: ``mean``, ``spread`` over seeds);
+    `savings` have ``strategy``, ``error``, ``mark``, ``slabs``, ``ratio``; `reference` is the number of slabs
+    at which random sets the mark.
+    """
+    names = list(dict.fromkeys(name for points in curves.values() for p in points for name in p["errors"]))
+    names.sort(key=lambda name: name != _ALL)
+    with styled():
+        rows = -(-len(curves) // _LEGEND_COLUMNS)
+        figure = new_figure(3.7 * len(names) + 0.3, 3.9 + 0.2 * rows)
+        panels = figure.subplots(1, len(names), squeeze=False)[0]
+        for axes, name in zip(panels, names, strict=True):
+            _panel(axes, curves, [s for s in savings if s["error"] == name], name, reference)
+        columns = min(len(curves), _LEGEND_COLUMNS)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=columns)
     return figure
+
+
+def _panel(
+    axes: Axes, curves: Mapping[str, Sequence[Row]], savings: Sequence[Row], name: str, reference: float
+) -> None:
+    for k, (strategy, points) in enumerate(curves.items()):
+        x = [p["slabs"] for p in points]
+        mean = [p["errors"][name]["mean"] for p in points]
+        spread = [p["errors"][name]["spread"] or 0.0 for p in points]
+        colour = PALETTE[k % len(PALETTE)]
+        low, high = ([m + sign * s for m, s in zip(mean, spread, strict=True)] for sign in (-1, 1))
+        axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
+        axes.plot(
+            x, mean, color=colour, linestyle=LINE_STYLES[k % len(LINE_STYLES)],
+            marker=MARKERS[k % len(MARKERS)], markersize=4, label=strategy,
+        )  # fmt: skip
+        for saving in savings:
+            if saving["strategy"] == strategy and saving["slabs"] is not None:
+                axes.plot(
+                    saving["slabs"],
+                    saving["mark"],
+                    marker="|",
+                    markersize=13,
+                    markeredgewidth=2,
+                    color=colour,
+                )
+    if savings:
+        axes.axhline(savings[0]["mark"], color=GREY, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
+        axes.axvline(reference, color=GREY, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+        axes.set_title(
+            "\n".join(textwrap.wrap(_best(savings).replace(" %", "\N{NO-BREAK SPACE}%"), 44)),
+            fontsize=8.5,
+            color=GREY,
+        )
+    axes.set(xlabel="slabs revealed", ylabel=_label(name))
+    _limits(axes, curves, name, [s["mark"] for s in savings], reference if savings else None)
+
+
+def _limits(
+    axes: Axes,
+    curves: Mapping[str, Sequence[Row]],
+    name: str,
+    marks: Sequence[float],
+    reference: float | None,
+) -> None:
+    """Let the curves fill the panel, on a logarithmic axis where the errors fall far.
+
+    A start whose error dwarfs all that follows lies above the panel, and the axis label gives it.
+    """
+    points = [point for curve in curves.values() for point in curve]
+    slabs = [p["slabs"] for p in points] + ([] if reference is None else [reference])
+    margin = 0.04 * (max(slabs) - min(slabs)) or 1.0
+    axes.set_xlim(min(slabs) - margin, max(slabs) + margin)
+    later = [p for p in points if p["slabs"] > min(slabs)]
+
+    def mean_of(point: Row) -> float:
+        return float(point["errors"][name]["mean"])
+
+    shown = [*map(mean_of, later or points), *marks]
+    low, high = min(shown), max(shown)
+    start = max(mean_of(p) for p in points)
+    if later and start > high + _DWARFED * (high - low) and start > 2 * high:
+        axes.set_xlabel(f"slabs revealed\nat the start, {min(slabs):g} slabs, {start:.3g}: above the panel")
+        points = later
+    else:
+        low, high = min(low, *map(mean_of, points)), max(high, start)
+    # bands of the seeds count, as long as they do not dwarf the curves
+    bands = [(mean_of(p), p["errors"][name]["spread"] or 0.0) for p in points]
+    room = 0.5 * (high - low) or 0.5 * abs(high) or 0.5
+    bottom = max(min(mean - spread for mean, spread in bands), low - room)
+    top = min(max(mean + spread for mean, spread in bands), high + room)
+    if low > 0 and high / low > _LOG_FROM:
+        axes.set_ylim(max(bottom, low / 1.5) / 1.05, top * 1.05)
+        log_scale(axes)
+    else:
+        axes.set_ylim(min(bottom, low) - 0.12 * room, max(top, high) + 0.12 * room)
+
+
+def _label(name: str) -> str:
+    return "hold-out MAE (standard deviations)" if name == _ALL else _with_unit_of(name, ", hold-out MAE")
+
+
+def _best(savings: Sequence[Row]) -> str:
+    """Name the strategy that reaches random's error first."""
+    others = [s for s in savings if s["ratio"] is not None and s["strategy"] != "random"]
+    if not others:
+        return "no strategy reaches random's error sooner"
+    best = min(others, key=lambda s: s["ratio"])
+    return f"{best['strategy']}: random's error with {100 * best['ratio']:.0f} % of its slabs after the start"

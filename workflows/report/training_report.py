@@ -1,4 +1,4 @@
-"""A training as figures (PNG) and as one HTML file that needs nothing beside itself."""
+"""Report of a training: figures (PNG) and one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import StoreError, counted, duration
+from stores.errors import StoreError, duration, pluralize
 from workflows.report.style import save
 from workflows.report.training_figures import (
     PART_NAMES,
@@ -40,7 +40,7 @@ dt { color: #5f6368; } dd { margin: 0; }
 
 
 def write_report(folder: Path, run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Draw a finished run into its folder.
+    """Draw a finished run into its folder, and return the path of the report.
 
     Writes ``parity.png``, ``elements.png``, ``history.png`` and ``report.html``, which holds all of them.
 
@@ -48,15 +48,8 @@ def write_report(folder: Path, run: Mapping[str, Any], rows: Sequence[Mapping[st
     ----------
     folder
         Of the run.
-    run
-        What its ``run.json`` holds.
-    rows
-        Of its ``predictions.csv``.
-
-    Returns
-    -------
-    Path
-        Of the HTML file.
+    run, rows
+        Content of its ``run.json`` and ``predictions.csv``.
 
     Raises
     ------
@@ -106,9 +99,9 @@ def _page(run: Mapping[str, Any], images: Mapping[str, str]) -> str:
         _error_table(run["metrics"]),
         "<h2>Predicted against computed</h2>",
         _image(images["parity"], "Parity plots of training, validation and test slabs"),
-        "<h2>Beyond the mean error (test part)</h2>",
+        "<h2>Beyond the mean error (test set)</h2>",
         _detail_table(run["metrics"]),
-        "<h2>Error by element (test part)</h2>",
+        "<h2>Error by element (test set)</h2>",
         "<p>Grey bars rest on fewer than three slabs.</p>",
         _image(images["elements"], "Mean absolute error by element"),
         "<h2>Course of the training</h2>",
@@ -125,13 +118,13 @@ def _page(run: Mapping[str, Any], images: Mapping[str, str]) -> str:
 
 
 def twins_line(twins: Mapping[str, Any]) -> str:
-    """State what was done about identical slabs that a split file has in two parts, and its leak."""
-    done = {"drop": "left out", "move": "moved into the later part"}[twins["rule"]]
+    """Describe the leak of identical slabs that a split file has in two sets, and what was done about it."""
+    done = {"drop": "left out", "move": "moved into the later set"}[twins["rule"]]
     groups = twins["groups"]
     return (
-        f"The split has {counted(len(groups), 'slab')} under several names in different parts: "
-        f"{counted(twins['leaked_test_slabs'], 'test slab')} had a copy in the training or validation set; "
-        f"{counted(twins['slabs'], 'duplicate')} {done}."
+        f"The split has {pluralize(len(groups), 'slab')} under several names in different sets: "
+        f"{pluralize(twins['leaked_test_slabs'], 'test slab')} had a copy in the training or validation set; "
+        f"{pluralize(twins['slabs'], 'duplicate')} {done}."
     )
 
 
@@ -139,7 +132,7 @@ def _summary(run: Mapping[str, Any]) -> str:
     parts = [
         f"{target_name(target)} {with_unit(m['test']['mae'], target)}" for target, m in run["metrics"].items()
     ]
-    return "Mean absolute error on the test part: " + ", ".join(parts) + "."
+    return "Mean absolute error on the test set: " + ", ".join(parts) + "."
 
 
 def _error_table(metrics: Mapping[str, Any]) -> str:
@@ -148,15 +141,15 @@ def _error_table(metrics: Mapping[str, Any]) -> str:
         unit = f" ({unit_of(target)})" if unit_of(target) else ""
         for part in PARTS:
             e = m[part]
-            cells = [
-                f"{target_name(target)}{unit}, {PART_NAMES[part]}",
-                str(e["n"]),
-                _number(e["mae"]),
-                _number(e["rmse"]),
-                "-" if e["r2"] is None else f"{e['r2']:.4f}",
-                "-" if e["mape"] is None else f"{e['mape']:.1f} %",
-            ]
-            rows.append(cells)
+            rows.append(
+                [
+                    f"{target_name(target)}{unit}, {PART_NAMES[part]}",
+                    str(e["n"]),
+                    *("-" if e[name] is None else significant(e[name]) for name in ("mae", "rmse")),
+                    "-" if e["r2"] is None else f"{e['r2']:.4f}",
+                    "-" if e["mape"] is None else f"{e['mape']:.1f} %",
+                ]
+            )
     return _table(["", "slabs", "MAE", "RMSE", "R²", "MAPE"], rows)
 
 
@@ -172,7 +165,7 @@ def _detail_table(metrics: Mapping[str, Any]) -> str:
                 target_name(target),
                 "-"
                 if order["kendall_tau"] is None
-                else f"{order['kendall_tau']:.3f} ({counted(order['compounds'], 'compound')})",
+                else f"{order['kendall_tau']:.3f} ({pluralize(order['compounds'], 'compound')})",
                 with_unit(m["macro_mae"], target),
                 share(m["coverage_90"]),
                 "-" if m["spearman_sigma"] is None else f"{m['spearman_sigma']:.2f}",
@@ -191,7 +184,3 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _image(data: str, text: str) -> str:
     return f'<img alt="{escape(text)}" src="data:image/png;base64,{data}">'
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else significant(value)

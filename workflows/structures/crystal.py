@@ -1,24 +1,10 @@
-"""A crystal in its conventional standard cell with its exact space-group operations.
-
-A key of a crystal that does not depend on how it was given.
-
-Which of several equally standard settings names the facets of a crystal.
-
-Where the lattice has more rotations than the crystal (Laue classes 4/m, -3, -3m on a hexagonal lattice, 6/m
-and m-3), turning the axes by one of them gives another standard setting in which (101) and (011), or (210)
-and (120), have swapped their names. Which setting a standardisation returns then depends on how the input
-was written. As in the indexing of twins by merohedry, the reflections decide: the setting is taken in which
-the facet that is named first has the weaker structure factor. That is how the La2O3 type is described
-(Mg3Sb2: origin on the octahedral Mg, Sb at 1/3, 2/3, 0.23, strongest line 011), so (101) and (10-1) of such
-compounds keep their usual names.
-"""
+"""A crystal in its conventional standard cell with its exact space-group operations, and its key."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,100 +12,20 @@ from pymatgen.core import Structure
 
 from stores.errors import InputError
 from stores.records import content_hash
+from stores.structures.reading import show_notes
 from workflows.structures.naming import mg_first_formula
-from workflows.structures.space_group import dataset_of, operations
-from workflows.structures.tolerances import SYMPREC
+from workflows.structures.space_group import (
+    axis_rotations,
+    dataset_of,
+    operations,
+    order,
+    preferred_rotation,
+    search,
+)
+from workflows.structures.tolerances import LOOSE_SYMPREC, SYMPREC
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-TWO_ALONG_A = [[1, 0, 0], [0, -1, 0], [0, 0, -1]]
-TWO_ALONG_C = [[-1, 0, 0], [0, -1, 0], [0, 0, 1]]
-TWO_ALONG_AB = [[0, 1, 0], [1, 0, 0], [0, 0, -1]]
-FOUR_ALONG_C = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]
-
-PA3 = 205
-"""The only group concerned whose standard setting is unique: turned by 90 degrees it would be Pb-3."""
-
-REFLECTIONS = np.array(
-    sorted(
-        (h for h in product(range(-3, 4), repeat=3) if any(h)),
-        key=lambda h: (max(map(abs, h)), sum(map(abs, h)), sum(i < 0 for i in h), tuple(-i for i in h)),
-    )
-)
-"""Small indices first, few minus signs first: the order in which facets are named."""
-
-TIE = 1e-9
-"""Relative difference below which two settings are the same; rounding is far smaller."""
-
-
-def axis_rotations(spacegroup_number: int, symbol: str) -> list[NDArray[np.int64]]:
-    """Return the rotations between the standard settings of a space group, besides the identity.
-
-    Rotations that belong to the Laue class do no harm, as they rename nothing; other than these, the list is
-    complete for every space group on a lattice without accidental symmetry (checked against the Euclidean
-    normalisers, International Tables A, 3.5.2).
-
-    Parameters
-    ----------
-    spacegroup_number
-        International number.
-    symbol
-        Hermann-Mauguin symbol, for the centring.
-
-    Returns
-    -------
-    list of arrays of shape (3, 3)
-        ``x -> Q x`` in fractional coordinates of the conventional cell.
-    """
-    if 75 <= spacegroup_number <= 88:
-        names = [TWO_ALONG_A]
-    elif spacegroup_number in (146, 148):
-        names = [TWO_ALONG_AB]
-    elif 143 <= spacegroup_number <= 165 and symbol[0] == "P":
-        names = [TWO_ALONG_C, TWO_ALONG_AB, (np.array(TWO_ALONG_C) @ TWO_ALONG_AB).tolist()]
-    elif 168 <= spacegroup_number <= 176:
-        names = [TWO_ALONG_AB]
-    elif 195 <= spacegroup_number <= 206 and spacegroup_number != PA3:
-        names = [FOUR_ALONG_C]
-    else:
-        names = []
-    return [np.array(q, dtype=np.int64) for q in names]
-
-
-def preferred_rotation(
-    positions: NDArray[np.float64], atomic_numbers: NDArray[np.int64], rotations: list[NDArray[np.int64]]
-) -> NDArray[np.int64]:
-    """Return the rotation of the axes after which the reflections named first are the weakest.
-
-    Compares ``sum_i |F(h_i)|^2 / i`` over the reflections in the order of `REFLECTIONS`, with the structure
-    factor ``F(h) = sum_j Z_j exp(2 pi i h.x_j)``: independent of the origin, and equal for h and -h.
-
-    Parameters
-    ----------
-    positions
-        Fractional coordinates, shape (n, 3).
-    atomic_numbers
-        Z of each atom, shape (n,).
-    rotations
-        Candidates besides the identity, from `axis_rotations`.
-    """
-    best: NDArray[np.int64] = np.eye(3, dtype=np.int64)
-    if not rotations:
-        return best
-    weights = 1.0 / np.arange(1, len(REFLECTIONS) + 1)
-
-    def strength(rotation: NDArray[np.int64]) -> float:
-        phases = np.exp(2j * np.pi * (REFLECTIONS @ rotation) @ positions.T)
-        return float(weights @ np.abs(phases @ atomic_numbers) ** 2)
-
-    weakest = strength(best)
-    for rotation in rotations:
-        s = strength(rotation)
-        if s < weakest * (1 - TIE):
-            best, weakest = rotation, s
-    return best
 
 
 # Rows: primitive vectors in terms of the conventional cell, by centring (International Tables A, 1.5.1).
@@ -350,7 +256,7 @@ def pair_sums(structure: Structure) -> dict[str, list[float]]:
 
 
 def bulk_key(structure: Structure) -> str:
-    """Return a hash of a crystal that any cell, orientation, origin, site order or handedness of it shares.
+    """Return a key of a crystal that any cell, orientation, origin, site order or handedness of it shares.
 
     Hashed are the reduced formula, the space group (of an enantiomorphic pair the lower number), each
     crystallographic orbit's element and number of atoms in the primitive cell, the cube root of the volume
@@ -358,11 +264,6 @@ def bulk_key(structure: Structure) -> str:
     and two widths. Numbers are put in bins (0.02 A; 0.6 % of a pair sum), so noise far below the bins leaves
     the key as it is, except for a value that happens to lie on a border: of two files of one crystal whose
     lattice parameters differ by 0.0003 A about one pair in a hundred gets two keys.
-
-    Parameters
-    ----------
-    structure
-        Any cell of an ordered crystal, before relaxation.
 
     Returns
     -------
@@ -377,7 +278,7 @@ def bulk_key(structure: Structure) -> str:
     crystal = crystal_of(structure)
     primitive, number = crystal.primitive_structure, crystal.spacegroup_number
     pairs = {
-        # logarithmic bins: a pair sum of distant atoms is small, yet tells crystals apart as well
+        # logarithmic bins: a pair sum of distant atoms is small, yet distinguishes crystals as well
         pair: [_bin(np.log(max(s, 1e-6)), _SUM_GRID) for s in sums]
         for pair, sums in pair_sums(primitive).items()
     }
@@ -390,3 +291,62 @@ def bulk_key(structure: Structure) -> str:
             "pairs": pairs,
         }
     )
+
+
+def with_symmetry(structure: Structure, name: str, symprec: float | None = None) -> Structure:
+    """Return a crystal from the file `name` symmetrised within `symprec` (A), or as it is if None.
+
+    A line is logged about what was moved, or that the crystal is more symmetric within a looser tolerance.
+    """
+    if symprec is None:
+        show_notes(looser_symmetry(structure, name))
+        return structure
+    try:
+        ideal, note = symmetrized(structure, symprec)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    show_notes([f"{name}: {note}"])
+    return ideal
+
+
+def symmetrized(structure: Structure, symprec: float) -> tuple[Structure, str]:
+    """Move atoms and cell edges of a crystal to where its symmetry within `symprec` (A) puts them.
+
+    Returns the same atoms in the same cell, up to a rotation in space, without their deviations; and a line
+    with the space groups before and after, the largest displacement of an atom and strain of an edge.
+    """
+    before, crystal = crystal_of(structure), crystal_of(structure, symprec)
+    moved = structure.frac_coords @ crystal.transformation.T + crystal.origin_shift
+    difference = crystal.positions[None, :, :] - moved[:, None, :]
+    difference -= np.rint(difference)
+    distance = np.linalg.norm(difference @ crystal.lattice, axis=2)
+    species = np.array([site.specie.symbol for site in structure])
+    distance[species[:, None] != np.array(crystal.species)[None, :]] = np.inf
+    nearest = distance.argmin(axis=1)
+    ideal = moved + difference[np.arange(len(moved)), nearest] - crystal.origin_shift
+    positions = np.linalg.solve(crystal.transformation, ideal.T).T
+    result = Structure(crystal.transformation.T @ crystal.lattice, species.tolist(), positions)
+    lengths = np.array(structure.lattice.abc)
+    strain = float(np.abs(np.array(result.lattice.abc) / lengths - 1).max())
+    note = (
+        f"symmetrised within {symprec:g} A from {before.spacegroup_symbol} to {crystal.spacegroup_symbol}; "
+        f"atoms moved by up to {distance.min(axis=1).max():.4f} A, cell edges by {100 * strain:.2f} %"
+    )
+    return result, note
+
+
+def looser_symmetry(structure: Structure, name: str) -> list[str]:
+    """Return one line if a crystal is more symmetric within `LOOSE_SYMPREC`, none if it is not."""
+    found, loose = dataset_of(structure), search(structure, LOOSE_SYMPREC)
+    if found is None or loose is None or order(loose) <= order(found):
+        return []
+    return [
+        f"{name}: space group {_named(found)} within {SYMPREC:g} A, but {_named(loose)} within "
+        f"{LOOSE_SYMPREC:g} A; planes and slabs are those of {found.international}; to cut the more "
+        f"symmetric crystal, give --symprec {LOOSE_SYMPREC:g} (in a campaign, `symprec: {LOOSE_SYMPREC:g}` "
+        "beside the file)"
+    ]
+
+
+def _named(dataset: Any) -> str:
+    return f"{dataset.international} (no. {dataset.number})"

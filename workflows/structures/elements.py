@@ -1,4 +1,4 @@
-"""Elemental ground states, the zeros of the chemical potentials.
+"""Elemental ground states, the zeros of the chemical potentials, and crystals from Wyckoff positions.
 
 The structure of each element is the one it has at 0 K, or, where that is a matter of tenths of a meV
 and hard to compute, the usual stand-in; every such choice is a comment in the table. Lattice parameters are
@@ -9,14 +9,91 @@ the same and from R. W. G. Wyckoff, Crystal Structures (Interscience, 1963). The
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from stores.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
     from pymatgen.core.structure import Structure
+
+
+_N_HALL = 530
+_SAME_POSITION = 1e-4
+"""Fractional coordinates closer than this are the same position."""
+# of two origins the one on an inversion centre, of two rhombohedral settings the hexagonal one, b unique
+_PREFERRED_CHOICES = ("", "2", "H", "b", "b1")
+
+
+@lru_cache(maxsize=64)
+def _standard_setting(spacegroup_number: int) -> int:
+    """Return the Hall number of the International Tables' standard setting."""
+    import spglib
+
+    groups = {hall: spglib.get_spacegroup_type(hall) for hall in range(1, _N_HALL + 1)}
+    halls = {g.choice: hall for hall, g in groups.items() if g is not None and g.number == spacegroup_number}
+    return next(halls[choice] for choice in _PREFERRED_CHOICES if choice in halls)
+
+
+def orbit(spacegroup_number: int, position: Sequence[float]) -> NDArray[Any]:
+    """Return every position equivalent to one, in the International Tables' standard setting.
+
+    Fractional coordinates in [0, 1), shape (multiplicity, 3); origin choice 2, hexagonal axes and unique axis
+    b where there is a choice.
+    """
+    return _orbit(spacegroup_number, tuple(float(x) for x in position)).copy()
+
+
+@lru_cache(maxsize=256)
+def _orbit(spacegroup_number: int, position: tuple[float, ...]) -> NDArray[Any]:
+    from workflows.structures.space_group import operations
+
+    rotations, translations = operations(_standard_setting(spacegroup_number))
+    images = (rotations @ np.array(position) + translations) % 1.0
+    offsets = images[:, None] - images[None]
+    same = np.all(np.abs(offsets - np.round(offsets)) < _SAME_POSITION, axis=2)
+    return np.asarray(images[np.unique(same.argmax(axis=1))])  # the first image of each position
+
+
+def crystal(
+    spacegroup_number: int,
+    lattice_parameters: tuple[float, float, float],
+    sites: Sequence[tuple[str, Sequence[float]]],
+) -> Structure:
+    """Build the conventional cell of an orthorhombic, tetragonal, hexagonal or cubic crystal.
+
+    Trigonal groups are on hexagonal axes. Of a, b, c (A) b is ignored from tetragonal upwards, c in cubic
+    groups. `sites` has element and fractional coordinates of one atom of each orbit.
+    """
+    from pymatgen.core.lattice import Lattice
+    from pymatgen.core.structure import Structure as PymatgenStructure
+
+    a, b, c = lattice_parameters
+    if spacegroup_number >= 195:
+        lattice = Lattice.cubic(a)
+    elif spacegroup_number >= 143:
+        lattice = Lattice.hexagonal(a, c)
+    elif spacegroup_number >= 75:
+        lattice = Lattice.tetragonal(a, c)
+    elif spacegroup_number >= 16:
+        lattice = Lattice.orthorhombic(a, b, c)
+    else:
+        raise ValueError(
+            f"space group {spacegroup_number} is monoclinic or triclinic: give a full cell instead"
+        )
+    species: list[str] = []
+    positions: list[NDArray[Any]] = []
+    for element, position in sites:
+        images = orbit(spacegroup_number, position)
+        species += [element] * len(images)
+        positions.extend(images)
+    return PymatgenStructure(lattice, species, positions)
+
 
 _Orbits = tuple[tuple[float, float, float], ...]
 
@@ -167,27 +244,16 @@ def ground_state_prototype(element: str) -> str:
 def ground_state(element: str) -> Structure:
     """Build an element's ground state with measured lattice parameters.
 
-    Parameters
-    ----------
-    element
-        Symbol, e.g. ``Mg``.
-
     Returns
     -------
     Structure
         Conventional cell (A; hexagonal axes where rhombohedral).
-
-    Raises
-    ------
-    InputError
-        As `ground_state_prototype`.
     """
     prototype = ground_state_prototype(element)
     return _build(element, prototype, _MEASURED[element][1])
 
 
 def _build(element: str, prototype: str, parameters: Sequence[float]) -> Structure:
-    from workflows.structures.wyckoff import crystal
 
     if prototype == "A7":
         number, orbits = 166, ((0.0, 0.0, _A7_Z[element]),)

@@ -6,37 +6,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stores.structures.vacuum import find_vacuum
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
 DEPTH_SLACK = 0.05
-"""A layer this much (A) deeper than asked still counts: spacings close to 3 A fall on one side."""
+"""A layer this much (A) deeper than the free depth still counts: spacings close to 3 A fall on one side."""
 
 FINEST_TOLERANCE = 1e-3
 """Planes closer than this (A) are one layer whatever happens."""
 
 
 def atomic_layers(structure: Structure, layer_tolerance: float = 0.1) -> list[list[int]]:
-    """Group the atoms of a slab into atomic layers, from bottom to top.
+    """Group the atoms of a slab into atomic layers, from bottom to top, as indices into the structure.
 
-    Parameters
-    ----------
-    structure
-        Slab with c along the surface normal. It may lie across the cell boundary: the vacuum is taken to be
-        the widest gap.
-    layer_tolerance
-        Atoms closer than this along the normal (A) belong to one layer, chains of such atoms too.
-
-    Returns
-    -------
-    list of list of int
-        Indices into the structure; the lowest layer first, inside a layer in the order of the structure.
-
-    Raises
-    ------
-    ValueError
-        If the structure has no atoms or c is not along the normal.
+    Atoms closer than `layer_tolerance` (A) along the normal belong to one layer, chains of such atoms too. c
+    lies along the surface normal, else a ValueError. The slab may lie across the cell boundary: the vacuum is
+    taken to be the widest gap.
     """
     return [sorted(layer) for layer in _grouped(_heights(structure), layer_tolerance)]
 
@@ -63,11 +51,6 @@ def free_atoms(structure: Structure, free_depth: float = 3.0, layer_tolerance: f
     -------
     list of bool
         One for each atom, True if it is free.
-
-    Raises
-    ------
-    ValueError
-        As `atomic_layers`.
     """
     heights = _heights(structure)
     free = [False] * len(structure)
@@ -110,11 +93,5 @@ def _heights(structure: Structure) -> NDArray[np.float64]:
     height = float(np.linalg.norm(c))
     if max(abs(a @ c), abs(b @ c)) > 1e-3 * height:
         raise ValueError("layers need c along the surface normal: a.c and b.c must be 0")
-    u = np.asarray(structure.frac_coords, dtype=float)[:, 2] % 1.0
-    ordered = np.sort(u)
-    gaps = np.append(ordered[1:], ordered[0] + 1.0) - ordered
-    start = ordered[(int(gaps.argmax()) + 1) % len(ordered)]  # the first atom above the vacuum
-    unwrapped = (u - start) % 1.0
-    unwrapped[unwrapped > 1.0 - 1e-9] = 0.0  # the first atom itself, rounded downward
-    result: NDArray[np.float64] = unwrapped * height
-    return result
+    gap = find_vacuum(structure.frac_coords[:, 2] * height, height)
+    return gap.heights - gap.bottom

@@ -56,11 +56,6 @@ def mg_first_formula(composition: Composition | Mapping[str, float] | str) -> st
     -------
     str
         For example ``MgAg``, ``Mg17Al12``, ``Mg2Ni``, ``Mg``; without Mg pymatgen's reduced formula.
-
-    Raises
-    ------
-    InputError
-        If the text is no formula, or nothing is in it.
     """
     amounts = _amounts(composition)
     if "Mg" not in amounts or any(abs(n - round(n)) > 1e-8 for n in amounts.values()):
@@ -81,10 +76,15 @@ def chemsys(composition: Composition | Mapping[str, float] | str) -> str:
     return "-".join(sorted(_amounts(composition)))
 
 
+def atom_counts(composition: Composition) -> dict[str, int]:
+    """Return the whole numbers of atoms by element symbol."""
+    return {symbol: int(n) for symbol, n in composition.get_el_amt_dict().items()}
+
+
 def format_miller(miller_index: Sequence[int]) -> str:
     """Write a Miller index in parentheses: ``(10-1)``; with spaces if an index has two digits.
 
-    (000) stands for a plane that could not be told and is written ``(?)``.
+    (000) stands for a plane that is not known and is written ``(?)``.
     """
     if not any(miller_index):
         return "(?)"

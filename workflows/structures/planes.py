@@ -25,7 +25,7 @@ TOLERANCE = 1e-4
 """Two heights closer than this (in lattice planes) are the same; positions are symmetrised beforehand."""
 
 COPLANAR = 1e-3
-"""Atoms closer than this along the normal (A) lie in one plane whatever `layer_tolerance` says."""
+"""Atoms closer than this along the normal (A) lie in one plane whatever `layer_tolerance` is."""
 
 ROUNDING = 1e-7
 """Lengths (A) that symmetry makes equal agree to this."""
@@ -115,18 +115,8 @@ class Plane:
     def cuts(self, layer_tolerance: float) -> tuple[list[Cut], str]:
         """Return the gaps between atomic layers within one plane spacing, sorted by position.
 
-        Parameters
-        ----------
-        layer_tolerance
-            Atomic planes closer than this (A) belong to one layer.
-
-        Returns
-        -------
-        cuts
-            Every gap wider than `layer_tolerance`; if there is none, the widest ones (and their images
-            under the symmetry of the crystal).
-        note
-            Empty, or one line saying that no gap exceeds the tolerance.
+        If none is wider than `layer_tolerance` (A), these are the widest ones (and their images under the
+        symmetry of the crystal), and the second value is a line about it; else it is empty.
         """
         heights = np.sort(self.coordinates[:, 2] % 1.0)
         heights[heights > 1.0 - TOLERANCE] -= 1.0  # one layer, not two, at the cell's edge
@@ -159,10 +149,6 @@ def plane_of(crystal: Crystal, miller_index: tuple[int, int, int]) -> Plane:
         Standardised crystal with its exact symmetry operations.
     miller_index
         Coprime hkl in the conventional standard cell.
-
-    Returns
-    -------
-    Plane
     """
     h = np.array(miller_index)
     primitive = crystal.primitive_basis
@@ -177,7 +163,7 @@ def plane_of(crystal: Crystal, miller_index: tuple[int, int, int]) -> Plane:
     coordinates -= np.floor(coordinates + TOLERANCE)
 
     images = h @ crystal.rotations  # how u transforms: h.(W x + w) = (h W).x + h.w
-    # translations of space-group operations are multiples of 1/24, hence so is h.w
+    # translations of space-group operations are multiples of 1/24, and so is h.w
     in_24ths = np.rint(crystal.translations * 24).astype(int) @ h
     shifts, reversals = (
         sorted({Fraction(int(t), 24) / delta % 1 for t in in_24ths[(images == sign * h).all(axis=1)]})

@@ -1,4 +1,4 @@
-"""Which plane and termination of a bulk crystal a slab that others built shows."""
+"""Slabs that others built: their cell with c along the normal, their symmetry, and the plane they show."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import spglib
+from pymatgen.core import Lattice, Structure
 
+from stores.structures.vacuum import find_vacuum
 from workflows.structures.facets import Miller, distinct_facets
 from workflows.structures.planes import plane_of
 from workflows.structures.slabs import slabs_like
+from workflows.structures.space_group import found_by
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
-    from pymatgen.core import Structure
 
     from workflows.structures.crystal import Crystal
     from workflows.structures.planes import Plane
     from workflows.structures.slabs import SymmetricSlab
+
 
 LARGEST_INDEX = 3
 """Planes are tried up to this Miller index."""
@@ -40,14 +46,8 @@ half of it, another stacking of the same layers lies beyond twice of it."""
 class SlabMatch:
     """A plane and termination that a slab shows.
 
-    Attributes
-    ----------
-    slab
-        The ideal slab, cut from the bulk, in its primitive in-plane cell.
-    strain
-        Largest relative difference of in-plane lengths.
-    distance
-        Root mean square distance of the atoms from their ideal places (A).
+    `slab` is the ideal slab in its primitive in-plane cell, `strain` the largest relative difference of
+    in-plane lengths, `distance` the root mean square distance of the atoms from their ideal places (A).
     """
 
     slab: SymmetricSlab
@@ -56,22 +56,11 @@ class SlabMatch:
 
 
 def match_slab(slab: Structure, crystal: Crystal) -> SlabMatch | None:
-    """Find the plane and termination of a symmetric slab.
+    """Find the plane and termination of a crystal that a symmetric slab (c along the normal) shows.
 
     Every symmetric slab of the crystal with as many atoms per area and about the thickness is laid over the
-    given one; the best fit is the answer. A strained, relaxed or repeated (p x q) slab is recognised.
-
-    Parameters
-    ----------
-    slab
-        c along the normal.
-    crystal
-        The bulk.
-
-    Returns
-    -------
-    SlabMatch or None
-        None if no slab fits.
+    given one; the best fit is returned, None if no slab fits. A strained, relaxed or repeated (p x q) slab is
+    recognised.
     """
     if {site.specie.symbol for site in slab} - set(crystal.species):
         return None
@@ -134,9 +123,7 @@ def _shortest(primitive: NDArray[np.float64]) -> float:
 def _candidates(slab: Structure, plane: Plane) -> list[SymmetricSlab]:
     """Symmetric slabs of the plane with the slab's composition per area and about its thickness."""
     height = slab.lattice.c
-    u = np.sort(slab.frac_coords[:, 2] % 1.0)
-    gap = float(np.diff(u, append=u[0] + 1.0).max()) * height
-    thickness = height - gap
+    thickness = height - find_vacuum(slab.frac_coords[:, 2] * height, height).width
     amounts = slab.composition.get_el_amt_dict()
     area = abs(np.linalg.det(slab.lattice.matrix[:2, :2]))
     kept = []
@@ -170,3 +157,68 @@ def _distance(slab: Structure, ideal: Structure) -> float | None:
         return None
     mean, largest = (float(value) * length / nearest for value in fit)
     return None if largest > MAX_SHIFT or mean > MAX_MEAN_SHIFT else mean * nearest
+
+
+SYMMETRY_TOLERANCE = 0.15
+"""Distance within which the two sides of a relaxed slab count as equal (A)."""
+
+
+def upright(structure: Structure, axis: int) -> Structure:
+    """Return the same slab with c along the normal; the lattice vector numbered `axis` becomes c.
+
+    The lattice vectors are renumbered in turn until the one that leads through the vacuum is c, the cell is
+    turned so that a lies along x and the normal along z, and c loses its part parallel to the surface. That
+    shifts periodic images sideways against each other across the vacuum and changes nothing else.
+    Fractional coordinates along c stay as they are, so that planes of a LOCPOT keep their heights.
+    """
+    order = list(upright_order(structure, axis))
+    rows = np.asarray(structure.lattice.matrix, dtype=float)[order]
+    fractional = np.asarray(structure.frac_coords, dtype=float)[:, order].copy()
+    a, b, c = rows
+    x = a / np.linalg.norm(a)
+    normal = np.cross(a, b)
+    z = normal / np.linalg.norm(normal)
+    frame = np.array([x, np.cross(z, x), z])
+    cartesian = fractional @ rows @ frame.T
+    cell = np.array([a, b, (c @ z) * z]) @ frame.T
+    cell[0, 1:] = cell[1, 2] = cell[2, :2] = 0.0
+    new = np.linalg.solve(cell.T, cartesian.T).T
+    new[:, :2] %= 1.0
+    new[:, 2] = fractional[:, 2]
+    return Structure(Lattice(cell), [site.specie for site in structure], new)
+
+
+def upright_order(structure: Structure, axis: int) -> tuple[int, int, int]:
+    """Return which lattice vectors become a, b and c when the one numbered `axis` becomes c."""
+    a, b = (axis + 1) % 3, (axis + 2) % 3
+    # in a left-handed cell the other order of a and b makes c point upward
+    return (a, b, axis) if np.linalg.det(structure.lattice.matrix) > 0 else (b, a, axis)
+
+
+def asymmetry(slab: Structure, free: Sequence[bool] | None = None) -> str:
+    """Return in one line why the two sides of a slab differ; empty if they do not.
+
+    They are equal if an operation that reverses the normal maps the slab onto itself. `free` states whether
+    each atom was free to relax: the sides must agree in this too.
+    """
+    labels = _labels(slab, None)
+    if not _is_symmetric(slab, labels):
+        return f"no symmetry operation maps one side onto the other within {SYMMETRY_TOLERANCE:g} A"
+    if free is not None and not _is_symmetric(slab, _labels(slab, free)):
+        return "other atoms were free to relax on one side than on the other"
+    return ""
+
+
+def _labels(slab: Structure, free: Sequence[bool] | None) -> list[int]:
+    flags = [False] * len(slab) if free is None else list(free)
+    return [2 * site.specie.Z + flag for site, flag in zip(slab, flags, strict=True)]
+
+
+def _is_symmetric(slab: Structure, labels: list[int]) -> bool:
+    cell = (slab.lattice.matrix.tolist(), slab.frac_coords.tolist(), labels)
+    for precision in (SYMMETRY_TOLERANCE, SYMMETRY_TOLERANCE / 3, SYMMETRY_TOLERANCE / 10):
+        found = found_by(spglib.get_symmetry, cell, symprec=precision)
+        # c stands on a and b, so that an operation reverses the normal if it takes c to -c
+        if found is not None and any((r[2] == (0, 0, -1)).all() for r in np.asarray(found["rotations"])):
+            return True
+    return False

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property, cmp_to_key, reduce
+from functools import cached_property, cmp_to_key
 from itertools import pairwise, product
 from math import gcd, isnan
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from workflows.structures.planes import Cut, Plane
 
 SURFACE_RADIUS = 7.0
-"""Neighbours within this distance (A) tell two terminations apart whose layers read the same."""
+"""Neighbours within this distance (A) distinguish two terminations with the same layers."""
 
 SAME_LENGTH = 1e-3
 """Lengths closer than this (A) do not decide which termination comes first."""
@@ -53,14 +54,7 @@ def terminations_of(plane: Plane, cuts: list[Cut]) -> list[Termination]:
 
     Cuts that differ by a normal-preserving operation are the same termination. The material is taken to lie
     above the cut; the termination seen from the other side of the same gap is another one, found at the
-    mirrored cut.
-
-    Parameters
-    ----------
-    plane
-        A plane that is not polar.
-    cuts
-        All cuts of one plane spacing, sorted by position.
+    mirrored cut. `cuts` are all cuts of one plane spacing, sorted by position; the plane is not polar.
     """
     distinct = cuts[: len(cuts) // plane.n_shifts]
     layers = _layers(plane, cuts)
@@ -126,14 +120,10 @@ def _compare(one: _Candidate, other: _Candidate) -> int:
         return one.rank - other.rank
     if one.order != other.order:
         return -1 if one.order < other.order else 1
-    difference = _first_difference(np.array(other.gaps), np.array(one.gaps))
-    if difference:
+    if difference := _first_difference(np.array(other.gaps), np.array(one.gaps)):
         return difference
-    for ours, theirs in zip(one.distances, other.distances, strict=True):
-        difference = _first_difference(ours, theirs)
-        if difference:
-            return difference
-    return 0
+    differences = (_first_difference(*pair) for pair in zip(one.distances, other.distances, strict=True))
+    return next((difference for difference in differences if difference), 0)
 
 
 def _first_difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> int:
@@ -164,15 +154,8 @@ def electropositive_first(symbol: str) -> tuple[float, str]:
 
 def _simplest(order: str) -> str:
     """Return the outermost layer of a key as a reduced formula: 'Mg2Zn4|Zn1' -> 'MgZn2'."""
-    parts: list[tuple[str, int]] = []
-    for character in order.split("|")[0]:
-        if character.isupper():
-            parts.append((character, 0))
-        elif character.isalpha():
-            parts[-1] = (parts[-1][0] + character, 0)
-        else:
-            parts[-1] = (parts[-1][0], parts[-1][1] * 10 + int(character))
-    divisor = reduce(gcd, (n for _, n in parts))
+    parts = [(s, int(n)) for s, n in re.findall(r"([A-Z][a-z]?)(\d+)", order.split("|")[0])]
+    divisor = gcd(*(n for _, n in parts))
     return "".join(f"{s}{n // divisor if n > divisor else ''}" for s, n in parts)
 
 

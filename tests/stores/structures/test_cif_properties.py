@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from stores.errors import InputError
+from stores.structures.cell import closest_overlap
 from stores.structures.cif import read_cif
-from stores.structures.overlaps import closest_overlap
 from tests.stores.structures.cif_texts import cif
 
 GROUPS = list(gemmi.spacegroup_table())
@@ -94,7 +94,7 @@ def notations(group, style):
 STYLES = ("operators", "everything", "Hall", "name", "compact name", "name without origin", "number")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.integers(0, len(GROUPS) - 1),
     st.integers(0, 2**32 - 1),
@@ -130,7 +130,7 @@ def test_a_crystal_is_the_same_in_every_notation(index, seed, style, special, st
         assert sorted(read[0].tolist()) == sorted(truth[0].tolist()), text
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, len(GROUPS) - 1), st.integers(0, 2**32 - 1), st.sampled_from([2, 3, 4]))
 def test_rounding_never_changes_the_number_of_atoms(index, seed, digits):
     group, draw = GROUPS[index], np.random.default_rng(seed)

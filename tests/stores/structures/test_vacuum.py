@@ -12,7 +12,7 @@ from model.graphs.slab_frame import slab_frame
 from stores.errors import InputError
 from stores.structures.reading import read_structure
 from stores.structures.vacuum import across_slab, check_bulk, find_vacuum, vacuum_directions
-from workflows.structures.slabs import enumerate_slabs
+from workflows.structures.slabs import SlabSettings, enumerate_slabs
 from workflows.structures.sources.local import FileSource
 
 B2 = Structure(Lattice.cubic(3.34), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]])
@@ -24,7 +24,9 @@ def found_in(structure: Structure) -> list[tuple[tuple[int, int, int], list[floa
 
 
 def slab(miller=(1, 0, 0), vacuum=15.0, thickness=9.0) -> Structure:
-    (facet,) = enumerate_slabs(B2, miller_indices=[miller], min_thickness=thickness, vacuum=vacuum)
+    (facet,) = enumerate_slabs(
+        B2, SlabSettings(min_thickness=thickness, vacuum=vacuum), miller_indices=[miller]
+    )
     return facet.slabs[0].structure
 
 

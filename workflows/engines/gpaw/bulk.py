@@ -1,17 +1,16 @@
-"""Relaxation of a crystal at a fixed plane-wave cut-off.
+"""Relaxation of a crystal at a fixed plane-wave cut-off, its space group kept.
 
 At a low cut-off the stress is wrong by the Pulay stress, because the number of plane waves changes with
 the cell: minimising it shrinks the cell (by 0.9 % for B2 MgAg at 300 eV). Energies at a fixed cut-off
 carry no such error. So the volume comes from an equation of state; and where the crystal has further
 freedom (axial ratios, angles, internal coordinates), the stress at the equation of state's minimum, whose
 true isotropic part is zero there, *is* the Pulay stress; it is subtracted while everything relaxes.
-
-Symmetry of a cell while it relaxes: what may change, and the constraint that keeps the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -46,16 +45,11 @@ class KeepSymmetry(FixSymmetry):
 
 
 def freedom(atoms: Atoms, symprec: float = SYMPREC) -> tuple[int, int]:
-    """Count the symmetry-preserving strains and internal coordinates of a crystal.
+    """Return the numbers of symmetry-preserving strains and internal coordinates of a crystal.
 
-    Random tensors and displacements are averaged over the space group; the rank of many averages is the
-    dimension of the invariant space.
-
-    Returns
-    -------
-    tuple of int
-        Independent homogeneous strains (1 cubic, 2 hexagonal and tetragonal, 3 orthorhombic,
-        4 monoclinic, 6 triclinic) and free internal coordinates, rigid shifts not counted.
+    Homogeneous strains: 1 cubic, 2 hexagonal and tetragonal, 3 orthorhombic, 4 monoclinic, 6 triclinic;
+    rigid shifts are not counted. Random tensors and displacements are averaged over the space group: the
+    rank of many averages is the dimension of the invariant space.
     """
     rotations, translations, symm_map = prep_symmetry(atoms, symprec)
     lattice = np.asarray(atoms.cell[:])
@@ -66,32 +60,20 @@ def freedom(atoms: Atoms, symprec: float = SYMPREC) -> tuple[int, int]:
         tensor = random.normal(size=(3, 3))
         strains.append(symmetrize_rank2(lattice, inverse, tensor + tensor.T, rotations).ravel())
     moves: list[NDArray[Any]] = []
-    # More internal coordinates than this need not be told apart: some is enough to know.
+    # More internal coordinates than this need not be counted: whether there are some is enough.
     for _ in range(min(3 * len(atoms), 12)):
         move = symmetrize_rank1(
             lattice, inverse, random.normal(size=(len(atoms), 3)), rotations, translations, symm_map
         )
         moves.append((move - move.mean(axis=0)).ravel())
-    return _rank(np.array(strains)), _rank(np.array(moves))
-
-
-def _rank(rows: NDArray[Any]) -> int:
-    return int(np.linalg.matrix_rank(rows, tol=1e-6))
+    n_strains, n_moves = (int(np.linalg.matrix_rank(np.array(rows), tol=1e-6)) for rows in (strains, moves))
+    return n_strains, n_moves
 
 
 def primitive_cell(atoms: Atoms, symprec: float = SYMPREC) -> Atoms:
-    """Return a primitive cell of a crystal, neither rotated nor idealised.
+    """Return a primitive cell with the same Cartesian axes, neither rotated nor idealised.
 
-    Parameters
-    ----------
-    atoms
-        Any setting.
-
-    Returns
-    -------
-    ase.Atoms
-        A primitive cell with the same Cartesian axes, or a copy if `atoms` is primitive already or the
-        smaller cell would not hold a whole share of the atoms.
+    A copy if `atoms` is primitive already or the smaller cell would not hold a whole share of the atoms.
     """
     import spglib
 
@@ -109,13 +91,6 @@ def mesh_symmetries(atoms: Atoms, mesh: tuple[int, ...]) -> NDArray[np.int64]:
 
     They form a group in any cell, a tilted one too: the operations of the crystal without a translation do,
     so do those that map the mesh onto itself, and those that mix only axes of equal length.
-
-    Parameters
-    ----------
-    atoms
-        The crystal.
-    mesh
-        Points along the three reciprocal vectors.
 
     Returns
     -------
@@ -143,21 +118,14 @@ def mesh_symmetries(atoms: Atoms, mesh: tuple[int, ...]) -> NDArray[np.int64]:
 
 
 def carry_over(original: Atoms, start: Atoms, final: Atoms) -> Atoms:
-    """Apply the relaxation of a primitive cell to the cell it was made from.
+    """Apply the strain and displacements of a primitive cell's relaxation to the cell it was made from.
 
     Parameters
     ----------
     original
         The cell as given.
-    start
-        `primitive_cell` of it, before relaxation.
-    final
-        The same atoms in the same order, after relaxation.
-
-    Returns
-    -------
-    ase.Atoms
-        `original` with the strain and the internal displacements of `final`; same order of atoms.
+    start, final
+        `primitive_cell` of it before, and the same atoms after relaxation.
 
     Raises
     ------
@@ -202,27 +170,16 @@ CalculatorFor = Callable[["Atoms"], Any]
 
 @dataclass
 class BulkRelaxation:
-    """What `relax_cell` found.
+    """Result of `relax_cell`."""
 
-    Attributes
-    ----------
-    atoms
-        Relaxed cell, in the setting and order of the input.
-    converged
-        False if a limit was hit; then `reason` says which.
-    details
-        Points and result of every equation of state (volumes A^3, energies eV, both of the cell they were
-        computed in), with bulk modulus (eV/A^3) and rms residual of the fit (eV/atom); Pulay stress
-        (eV/A^3); counts of what was free.
-    ionic_steps
-        Geometries computed.
-    """
-
-    atoms: Atoms
-    converged: bool
+    atoms: Atoms  # relaxed cell, in the setting and order of the input
+    converged: bool  # False if a limit was hit; `reason` names it
     reason: str = ""
+    # points and result of every equation of state (volumes A^3, energies eV, both of the cell they were
+    # computed in), with bulk modulus (eV/A^3) and rms residual of the fit (eV/atom); Pulay stress (eV/A^3);
+    # numbers of free strains and coordinates
     details: dict[str, Any] = field(default_factory=dict)
-    ionic_steps: int = 0
+    ionic_steps: int = 0  # geometries computed
 
 
 def birch_murnaghan_minimum(
@@ -276,7 +233,7 @@ def relax_cell(
     force_tolerance: float,
     max_steps: int,
 ) -> BulkRelaxation:
-    """Relax cell and positions of a crystal, keeping its space group.
+    """Relax cell and positions of a crystal, keeping its space group; the energy is left to the caller.
 
     1. Work in the primitive cell.
     2. Equation of state over the volume, moved until the minimum lies inside it.
@@ -296,11 +253,6 @@ def relax_cell(
         Largest force left on an atom (eV/A).
     max_steps
         Largest number of steps of one relaxation of the shape.
-
-    Returns
-    -------
-    BulkRelaxation
-        The relaxed cell, without an energy: compute that at the final geometry.
     """
     start = primitive_cell(atoms)
     n_strains, n_internal = freedom(start)
@@ -363,7 +315,9 @@ def _set_equilibrium_volume(
                 energies[i] = float(strained.get_potential_energy())
                 result.ionic_steps += 1
         volumes = [start_volume * (1.0 + i * LENGTH_STEP) ** 3 for i in window]
-        fit = _try_fit(volumes, [energies[i] for i in window])
+        fit = None
+        with suppress(ValueError):
+            fit = birch_murnaghan_minimum(np.array(volumes), np.array([energies[i] for i in window]))
         if fit is not None and volumes[1] < fit[0] < volumes[-2]:
             minimum, energy, modulus, residual = fit
             residual /= len(work)
@@ -398,13 +352,6 @@ def _set_equilibrium_volume(
         f"{max(energies) * LENGTH_STEP:+.1%} of the start's lengths"
     )
     return None
-
-
-def _try_fit(volumes: list[float], energies: list[float]) -> tuple[float, float, float, float] | None:
-    try:
-        return birch_murnaghan_minimum(np.array(volumes), np.array(energies))
-    except ValueError:
-        return None
 
 
 def _relax_all(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from workflows.engines.gpaw.presets import (
 )
 from workflows.engines.gpaw.process import default_ranks, finished_answer, run_worker
 from workflows.engines.kpoints import gamma_mesh, points_after_time_reversal
-from workflows.engines.registry import checked_number
+from workflows.engines.registry import check_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,6 +42,11 @@ SAME_POSITION = 1e-4
 FLOAT_OPTIONS = ("cutoff", "k_density", "bulk_k_density", "smearing_width", "force_tolerance")
 LIMITS = ("maxiter", "max_ionic_steps", "gentler")
 WHOLE_OPTIONS = ("maxiter", "max_ionic_steps", "ranks")
+AS_ANSWERED = (
+    *("status", "reason", "energy", "fermi_energy", "vbm", "cbm", "max_force", "total_magnetization"),
+    *("site_magnetizations", "scf_steps", "ionic_steps", "retried", "wall_time", "engine_version"),
+)
+"""Fields of `CalculationOutput` that are the worker's own."""
 
 
 @dataclass
@@ -49,28 +54,16 @@ class GPAWEngine:
     """GPAW behind the `Engine` protocol.
 
     All fields are plain values; equal fields give an engine with an equal `method()`. Fields left None
-    take the preset's value (`gpaw_presets`).
+    take the value of the preset (`gpaw.presets.PRESETS`).
 
     Parameters
     ----------
     preset
         ``demo`` (minutes on two cores) or ``production``.
-    cutoff
-        Plane-wave cut-off (eV).
-    k_density
-        N_i = ceil(k_density |b_i|), 2 pi included (A), for slabs and cells computed as given.
-    bulk_k_density
-        The same for relaxing a crystal and for the energy it ends with.
-    smearing_width
-        Width of the Fermi-Dirac distribution (eV).
-    force_tolerance
-        Largest force left on a free atom (eV/A).
+    cutoff, k_density, bulk_k_density, smearing_width, force_tolerance, maxiter, max_ionic_steps
+        In place of the preset's, in the units of `gpaw.presets.GPAWPreset`.
     setups
         PAW setup by element, in place of the preset's table.
-    maxiter
-        Largest number of SCF steps of one geometry.
-    max_ionic_steps
-        Largest number of geometries of one relaxation.
     ranks
         MPI ranks of one calculation; default: one per physical core, at most one per k point.
 
@@ -95,15 +88,7 @@ class GPAWEngine:
     reads_folders = True
 
     def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise InputError(
-                f"engine 'gpaw' has no preset '{self.preset}': allowed are {', '.join(sorted(PRESETS))}"
-            )
-        for option in (*FLOAT_OPTIONS, *WHOLE_OPTIONS):
-            value = getattr(self, option)
-            if value is not None:
-                number = checked_number(self.name, option, value, whole=option in WHOLE_OPTIONS)
-                setattr(self, option, number)
+        check_options(self, PRESETS, (*FLOAT_OPTIONS, *WHOLE_OPTIONS), WHOLE_OPTIONS)
         if self.setups is not None:
             if not isinstance(self.setups, Mapping):
                 raise InputError(
@@ -145,14 +130,14 @@ class GPAWEngine:
 
     def check_elements(self, elements: Iterable[str]) -> None:
         """Raise `EngineError` in one line for open-4f lanthanides and elements without a PAW setup."""
-        asked = sorted(set(elements))
-        open_4f = [element for element in asked if element in OPEN_4F]
+        requested = sorted(set(elements))
+        open_4f = [element for element in requested if element in OPEN_4F]
         if open_4f:
             raise EngineError(
                 f"gpaw cannot treat {', '.join(open_4f)}: its setups carry the open 4f shell in valence; "
                 "leave them out or use engine vasp (La, Yb and Lu work)"
             )
-        missing = [element for element in asked if not has_setup(element)]
+        missing = [element for element in requested if not has_setup(element)]
         if missing:
             raise EngineError(
                 f"gpaw has no PAW setup for {', '.join(missing)}: leave them out, or add setups to the "
@@ -164,7 +149,7 @@ class GPAWEngine:
         return gamma_mesh(structure, self.settings.k_density, slab)
 
     def relax_bulk(self, structure: Structure, directory: Path) -> CalculationOutput:
-        """Relax cell and positions in the space group of the input (see `gpaw_bulk`)."""
+        """Relax cell and positions in the space group of the input (`gpaw.bulk`)."""
         task = self._task(CalculationKind.BULK_RELAX, structure)
         mesh = gamma_mesh(structure, self.settings.bulk_k_density)
         return self._run(task, structure, directory, mesh)
@@ -215,15 +200,8 @@ class GPAWEngine:
             "cell": structure.lattice.matrix.tolist(),
             "positions": structure.cart_coords.tolist(),
             "settings": {
-                "cutoff": settings.cutoff,
+                **asdict(settings),
                 "functional": "PBE",
-                "k_density": settings.k_density,
-                "bulk_k_density": settings.bulk_k_density,
-                "smearing_width": settings.smearing_width,
-                "force_tolerance": settings.force_tolerance,
-                "convergence": settings.convergence,
-                "maxiter": settings.maxiter,
-                "max_ionic_steps": settings.max_ionic_steps,
                 "setups": {e: label for e, label in settings.setups.items() if e in elements},
                 "spin_polarized": bool(elements & START_MOMENTS.keys()),
                 "start_moments": {e: m for e, m in START_MOMENTS.items() if e in elements},
@@ -250,7 +228,7 @@ class GPAWEngine:
 
 
 def _without_limits(settings: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what does not change a converged result: work done under other limits is gone on with."""
+    """Leave out what does not change a converged result: work done under other limits is resumed."""
     return {key: value for key, value in settings.items() if key not in LIMITS}
 
 
@@ -277,24 +255,11 @@ def _to_output(
         )
     mesh = answer.get("mesh") or task.get("mesh")
     return CalculationOutput(
-        status=answer["status"],
-        reason=answer.get("reason", ""),
+        **{name: answer[name] for name in AS_ANSWERED if name in answer},
         structure=final.as_dict(verbosity=0),
-        energy=answer.get("energy"),
-        fermi_energy=answer.get("fermi_energy"),
-        vbm=answer.get("vbm"),
-        cbm=answer.get("cbm"),
-        max_force=answer.get("max_force"),
-        total_magnetization=answer.get("total_magnetization"),
-        site_magnetizations=answer.get("site_magnetizations"),
         kpoints=tuple(mesh) if mesh else None,
         setups=_setups_used(task, answer.get("setup_fingerprints", {})),
         potential=answer.get("potential") if task["kind"] == CalculationKind.SLAB_STATIC else None,
-        scf_steps=answer.get("scf_steps"),
-        ionic_steps=answer.get("ionic_steps"),
-        retried=answer.get("retried", False),
-        wall_time=answer.get("wall_time"),
-        engine_version=answer.get("engine_version", ""),
         directory=str(directory),
         details={
             **answer.get("details", {}),
@@ -324,19 +289,17 @@ def _reusable(prev_dir: Path, task: dict[str, Any]) -> dict[str, Any] | None:
         return None
     if answer is None or answer["status"] != "ok" or not answer.get("potential"):
         return None
-    numbers_agree = all(
-        np.shape(answer[key]) == np.shape(task[key])
-        and np.allclose(answer[key], task[key], rtol=0.0, atol=SAME_POSITION)
-        for key in ("cell", "positions")
-    )
-    same = (
-        numbers_agree
-        and earlier["symbols"] == task["symbols"]
-        and _without_limits(earlier["settings"])
-        == orjson.loads(orjson.dumps(_without_limits(task["settings"])))
-        and list(answer["mesh"]) == list(task["mesh"])
-    )
-    if not same:
+    wanted = orjson.loads(orjson.dumps(_without_limits(task["settings"])))
+    if (
+        earlier["symbols"] != task["symbols"]
+        or _without_limits(earlier["settings"]) != wanted
+        or list(answer["mesh"]) != list(task["mesh"])
+        or not all(
+            np.shape(answer[key]) == np.shape(task[key])
+            and np.allclose(answer[key], task[key], rtol=0.0, atol=SAME_POSITION)
+            for key in ("cell", "positions")
+        )
+    ):
         return None
     kept = {key: value for key, value in answer.items() if key not in ("ranks", "cpu_time")}
     return {

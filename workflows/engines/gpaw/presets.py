@@ -1,7 +1,4 @@
-"""Settings of the GPAW engine: presets, PAW setups, start moments.
-
-The PAW setups GPAW will find, looked up without importing it.
-"""
+"""Settings of the GPAW engine: presets, start moments, and PAW setups, found without importing GPAW."""
 
 from __future__ import annotations
 
@@ -34,18 +31,9 @@ OPEN_4F = frozenset({"Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho",
 # halves the bands and permits a lower cut-off. Only late transition metals, whose semicore lies deep, and
 # Mg and Na. Early ones (V, Nb, Mo, Ta, W) need their semicore p states and keep the default setup.
 SMALL_VALENCE_SETUPS = {
-    "Mg": "2",
-    "Na": "1",
-    "Mn": "7",
-    "Ni": "10",
-    "Ru": "8",
-    "Rh": "9",
-    "Pd": "10",
-    "Ag": "11",
-    "Os": "8",
-    "Ir": "9",
-    "Pt": "10",
-}
+    "Mg": "2", "Na": "1", "Mn": "7", "Ni": "10", "Ru": "8", "Rh": "9", "Pd": "10", "Ag": "11", "Os": "8",
+    "Ir": "9", "Pt": "10",
+}  # fmt: skip
 
 # Start moments per atom (Bohr magnetons) of elements whose compounds are treated spin-polarised: near the
 # high-spin moments of the ferromagnetic metals, so that SCF can only lose moment, not miss it.
@@ -70,42 +58,23 @@ GENTLER_SCF = {
 
 @dataclass(frozen=True)
 class GPAWPreset:
-    """A group of settings with a name.
+    """A group of settings with a name."""
 
-    Attributes
-    ----------
-    cutoff
-        Plane-wave cut-off (eV).
-    k_density
-        N_i = ceil(k_density |b_i|), 2 pi included (A), for slabs and cells computed as given.
-    bulk_k_density
-        The same for axial ratios and positions of a crystal and for the energy its relaxation ends with;
-        `k_density` serves its equation of state. Denser, because stresses need it: for hcp Mg at 4 A c/a
-        comes out as 1.665 and the energy 5 meV/atom off, at 6 A within 0.01 and 2 meV/atom of the limit.
-    smearing_width
-        Width of the Fermi-Dirac distribution (eV).
-    force_tolerance
-        Largest force left on a free atom (eV/A).
-    convergence
-        SCF criteria of GPAW: energy (eV per valence electron), density (electrons per valence electron),
-        eigenstates (eV^2 per valence electron).
-    setups
-        PAW setup by element; every other element takes the default one.
-    maxiter
-        Largest number of SCF steps of one geometry.
-    max_ionic_steps
-        Largest number of geometries of one relaxation.
-    """
-
-    cutoff: float
-    k_density: float
+    cutoff: float  # plane-wave cut-off (eV)
+    k_density: float  # N_i = ceil(k_density |b_i|), 2 pi included (A), for slabs and cells computed as given
+    # the same for axial ratios and positions of a crystal and for the energy its relaxation ends with;
+    # `k_density` serves its equation of state. Denser, because stresses need it: for hcp Mg at 4 A c/a comes
+    # out as 1.665 and the energy 5 meV/atom off, at 6 A within 0.01 and 2 meV/atom of the limit
     bulk_k_density: float
-    smearing_width: float
-    force_tolerance: float
+    smearing_width: float  # width of the Fermi-Dirac distribution (eV)
+    force_tolerance: float  # largest force left on a free atom (eV/A)
+    # SCF criteria of GPAW: energy (eV per valence electron), density (electrons per valence electron),
+    # eigenstates (eV^2 per valence electron)
     convergence: dict[str, float]
+    # PAW setup by element; every other element takes the default one
     setups: dict[str, str] = field(default_factory=dict)
-    maxiter: int = 200
-    max_ionic_steps: int = 60
+    maxiter: int = 200  # largest number of SCF steps of one geometry
+    max_ionic_steps: int = 60  # largest number of geometries of one relaxation
 
 
 PRESETS = {
@@ -141,10 +110,7 @@ PRESETS = {
 def setup_labels(setups: Mapping[Any, Any]) -> dict[str, str]:
     """Return a table of setups as text, as a YAML file may not give it: ``Mg: 2`` is an integer there.
 
-    Raises
-    ------
-    InputError
-        If a label is neither text nor a whole number, or no such setup is installed.
+    InputError if a label is neither text nor a whole number, or no such setup is installed.
     """
     table = {}
     for element, label in setups.items():
@@ -187,15 +153,12 @@ def _has_start_file() -> bool:
 
 
 def setups_source() -> str | dict[str, str]:
-    """Return what tells one source of PAW setups from another.
+    """Return the identity of the source of PAW setups.
 
-    Returns
-    -------
-    str or dict
-        Name and version of the package, ``unknown`` if it is not installed. Where GPAW_SETUP_PATH, which goes
-        before the package, holds setups, a table by element: ``default`` is the package, elements with files
-        of their own have a digest of names and sizes of these; ``all`` is that of all, by which records were
-        named before fingerprints were cut to elements.
+    Name and version of the package, ``unknown`` if it is not installed. Where GPAW_SETUP_PATH, which goes
+    before the package, holds setups, a table by element: ``default`` is the package, elements with files of
+    their own have a digest of names and sizes of these; ``all`` is that of all, by which records were named
+    before fingerprints were cut to elements.
     """
     own = _own_folders(os.environ.get("GPAW_SETUP_PATH", ""))
     files = sorted({(path.name, path.stat().st_size) for folder in own for path in folder.glob("*.PBE*")})
@@ -235,10 +198,7 @@ def _package_folders() -> tuple[Path, ...]:
 
 
 def has_setup(element: str) -> bool:
-    """Tell whether there is a default PBE setup of an element.
-
-    The installed files are asked; without any, the list of gpaw-data 1.2.1.
-    """
+    """Return whether an element has a default PBE setup: by files, or without any as in gpaw-data 1.2.1."""
     folders = setup_folders()
     if not folders:
         from ase.data import atomic_numbers

@@ -1,12 +1,8 @@
-"""Starting, watching and ending the GPAW worker.
-
-Where MPI is, how many ranks to start, and how to start them.
-"""
+"""Start, watch and end the GPAW worker; MPI and the number of its ranks."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import logging
 import os
@@ -15,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,21 +25,39 @@ if TYPE_CHECKING:
 
 
 # BLAS threads on top of MPI ranks make plane-wave DFT several times slower, so one thread each, always.
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
+logger = logging.getLogger(__name__)
 
-def find_mpirun() -> str | None:
-    """Return the path of ``mpirun`` or None."""
-    return shutil.which("mpirun")
+WORKER = Path(__file__).with_name("worker.py")
+SECONDS_TO_END = 5.0
+MPI_DID_NOT_START = re.compile(
+    r"not enough slots|unable to (launch|start)|orte_init failed|ompi_mpi_init|MPI_INIT|"
+    r"mpirun was unable|mpirun has detected an attempt to run as root|PMIX ERROR",
+    re.IGNORECASE,
+)
+# Left by the worker: it runs; mpirun and GPAW belong to different MPI libraries.
+STARTED, OTHER_MPI = "worker.started", "worker.other-mpi"
+
+PROBE = """\
+import json, importlib.metadata as m
+import gpaw, gpaw.cgpaw as c
+from pathlib import Path
+def version(name):
+    try:
+        return m.version(name)
+    except m.PackageNotFoundError:
+        return 'not installed'
+setups = [str(p) for p in gpaw.setup_paths if any(Path(p).glob('Mg.*PBE*'))]
+print(json.dumps({'version': version('gpaw'), 'setups_version': version('gpaw-data'), 'setups': setups,
+                  'mpi': bool(getattr(c, 'have_mpi', False)), 'libxc': getattr(c, 'libxc_version', None)}))
+"""
+PROBE_SECONDS = 120.0
 
 
 @cache
 def is_open_mpi(mpirun: str) -> bool:
-    """Tell whether an ``mpirun`` is Open MPI's, whose options are used below."""
+    """Return whether an ``mpirun`` is Open MPI's, whose options are used below."""
     try:
         answer = subprocess.run(
             [mpirun, "--version"], capture_output=True, text=True, timeout=30, check=False
@@ -52,28 +67,44 @@ def is_open_mpi(mpirun: str) -> bool:
     return "Open MPI" in answer.stdout or "OpenRTE" in answer.stdout
 
 
-@cache
-def gpaw_has_mpi() -> bool:
-    """Tell whether the installed GPAW was compiled with MPI.
+@dataclass(frozen=True)
+class InstalledGpaw:
+    """The GPAW of an environment: versions, whether it has MPI, folders with a PBE setup of Mg."""
 
-    Asked once per process, of a child process: GPAW is never imported here.
+    version: str
+    setups_version: str
+    mpi: bool
+    libxc: str | None
+    setups: tuple[str, ...]
+
+
+@cache
+def probe_gpaw(python: str = sys.executable) -> InstalledGpaw | str:
+    """Return the GPAW that an interpreter imports, or in one line why it does not; once per process.
+
+    A child process imports it: GPAW is never imported here.
     """
-    if importlib.util.find_spec("gpaw") is None:
-        return False
-    # The compiled extension knows; a wheel built without MPI has have_mpi == False.
-    question = "import gpaw.cgpaw as c; print(bool(getattr(c, 'have_mpi', False)))"
     try:
         answer = subprocess.run(
-            [sys.executable, "-P", "-c", question],
+            [python, "-P", "-c", PROBE],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PROBE_SECONDS,
             check=False,
             env={**os.environ, **ONE_THREAD},
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return answer.returncode == 0 and answer.stdout.strip().endswith("True")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{python} does not answer ({type(error).__name__})"
+    if answer.returncode != 0:
+        return (answer.stderr.strip().splitlines() or ["no message"])[-1]
+    found = json.loads(answer.stdout.splitlines()[-1])
+    return InstalledGpaw(**{**found, "setups": tuple(found["setups"])})
+
+
+def gpaw_has_mpi() -> bool:
+    """Return whether the installed GPAW was compiled with MPI."""
+    gpaw = probe_gpaw()
+    return isinstance(gpaw, InstalledGpaw) and gpaw.mpi
 
 
 @cache
@@ -112,18 +143,14 @@ def _cpu_quota(default: int) -> int:
 
 
 def default_ranks(n_kpoints: int) -> int:
-    """Return how many ranks suit a calculation: one per physical core, no more than k points.
+    """Return the ranks that suit a calculation: one per physical core, no more than k points.
 
-    The setting ``ranks`` (``MGSURF_RANKS``) overrules the number of cores.
-
-    Raises
-    ------
-    InputError
-        If the setting is no positive integer.
+    The setting ``ranks`` (``MGSURF_RANKS``) overrules the number of cores; InputError if it is no
+    positive integer.
     """
-    from stores.settings import load_settings
+    from stores.settings_file import resolve_ranks
 
-    return max(1, min(load_settings().ranks or physical_cores(), n_kpoints))
+    return max(1, min(resolve_ranks() or physical_cores(), n_kpoints))
 
 
 def mpi_environment(base: dict[str, str]) -> dict[str, str]:
@@ -148,21 +175,8 @@ def mpirun_command(mpirun: str, ranks: int) -> list[str]:
     return command
 
 
-logger = logging.getLogger(__name__)
-
-WORKER = Path(__file__).with_name("worker.py")
-SECONDS_TO_END = 5.0
-MPI_DID_NOT_START = re.compile(
-    r"not enough slots|unable to (launch|start)|orte_init failed|ompi_mpi_init|MPI_INIT|"
-    r"mpirun was unable|mpirun has detected an attempt to run as root|PMIX ERROR",
-    re.IGNORECASE,
-)
-# Left by the worker: it runs; mpirun and GPAW belong to different MPI libraries.
-STARTED, OTHER_MPI = "worker.started", "worker.other-mpi"
-
-
 def finished_answer(directory: Path, task_hash: str) -> dict[str, Any] | None:
-    """Return the answer that an earlier worker left in `directory` for this very task, or None."""
+    """Return the answer that an earlier worker left in a folder for this very task, or None."""
     try:
         answer: dict[str, Any] = read_json(directory / "output.json")
     except (OSError, ValueError):
@@ -171,18 +185,19 @@ def finished_answer(directory: Path, task_hash: str) -> dict[str, Any] | None:
 
 
 def run_worker(directory: Path, task: dict[str, Any], ranks: int) -> dict[str, Any]:
-    """Run a task in `directory` and return the worker's answer.
+    """Run a task in its own folder and return the worker's answer.
+
+    A converged answer to this task in the folder is returned; from the journal of an interrupted attempt, or
+    the last geometry of one that reached the limit of steps, the worker resumes.
 
     Parameters
     ----------
     directory
-        Exists; belongs to this calculation. If it already holds a converged answer to this task, that is
-        returned; if it holds the journal of an interrupted attempt, or the last geometry of one that reached
-        the limit of steps, the worker goes on from there.
+        Exists; belongs to this calculation.
     task
-        What `gpaw_worker` reads, with its ``task_hash``.
+        Input of `gpaw.worker`, with its ``task_hash``.
     ranks
-        MPI ranks wanted; 1 runs without MPI, and so does a machine without mpirun or an MPI build.
+        MPI ranks; 1 runs without MPI, and so does a machine without mpirun or an MPI build.
 
     Returns
     -------
@@ -199,14 +214,14 @@ def run_worker(directory: Path, task: dict[str, Any], ranks: int) -> dict[str, A
         if answer is not None and answer["status"] == "ok":
             return answer
         _prepare(directory, task, answer)
-        mpirun = find_mpirun() if ranks > 1 else None
+        mpirun = shutil.which("mpirun") if ranks > 1 else None
         if mpirun is not None and gpaw_has_mpi():
             command = [*mpirun_command(mpirun, ranks), sys.executable, "-P", "-m", "gpaw", "python"]
             code = _run([*command, str(WORKER)], directory, ranks, lock)
             why = _why_serial(directory, task["task_hash"], code)
             if why is None:
                 return _collect(directory, task, code)
-            logger.warning("%s (%s); going on without MPI", why, directory / "worker.err")
+            logger.warning("%s (%s); starting again without MPI", why, directory / "worker.err")
             _clear_marks(directory)
         code = _run([sys.executable, "-P", str(WORKER)], directory, 1, lock)
         return _collect(directory, task, code)
@@ -226,7 +241,7 @@ def _no_worker_left(directory: Path) -> Iterator[int]:
 
 
 def _prepare(directory: Path, task: dict[str, Any], answer: dict[str, Any] | None) -> None:
-    """Leave `input.json` and what this task may go on from; every step may be the last one before a kill."""
+    """Write `input.json` with what this task may resume from; a kill is safe after every step."""
     _clear_marks(directory)
     earlier = _read_task(directory)
     if earlier.get("task_hash") != task["task_hash"]:
@@ -234,7 +249,7 @@ def _prepare(directory: Path, task: dict[str, Any], answer: dict[str, Any] | Non
         (directory / "output.json").unlink(missing_ok=True)
         (directory / "journal.jsonl").unlink(missing_ok=True)
     elif answer is not None and task["kind"] == "slab_relax" and answer.get("max_force") is not None:
-        # It had reached the limit of steps: go on from where it stood, not over the same path.
+        # It had reached the limit of steps: resume from its last geometry, not over the same path.
         task = {**task, "start_positions": answer["positions"]}
     elif "start_positions" in earlier:
         task = {**task, "start_positions": earlier["start_positions"]}
@@ -256,7 +271,7 @@ def _clear_marks(directory: Path) -> None:
 
 
 def _why_serial(directory: Path, task_hash: str, code: int) -> str | None:
-    """Say why an MPI run never began, or None if it did: what it left or died of counts then."""
+    """Return why an MPI run never began, or None if it did: its answer or crash counts then."""
     if finished_answer(directory, task_hash) is not None:
         return None
     if (directory / OTHER_MPI).exists():
@@ -289,13 +304,13 @@ def _run(command: Sequence[str], directory: Path, ranks: int, lock: int) -> int:
         try:
             return process.wait()
         except BaseException:
-            # KeyboardInterrupt and SystemExit too: no worker outlives the one who asked.
+            # KeyboardInterrupt and SystemExit too: no worker outlives its parent.
             _end_group(process)
             raise
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its group: ask first, then kill."""
+    """End a process and its group: SIGTERM first, then SIGKILL."""
     for sign in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, sign)
@@ -321,7 +336,7 @@ def _tail(path: Path, n: int = 20000) -> str:
 
 
 def _crash_reason(directory: Path, code: int) -> str:
-    """Say in one line why the worker ended without an answer."""
+    """Return in one line why the worker ended without an answer."""
     log = directory / "worker.err"
     for path in sorted(directory.glob("error-*.txt")):
         return f"gpaw: {_tail(path).strip()[:300]} (see {log})"

@@ -2,11 +2,13 @@
 
 Started in the calculation's directory, where it reads ``input.json`` and leaves ``output.json``. It is
 run by path, serially by ``python -P`` or on every MPI rank by ``python -P -m gpaw python``. This is the
-only file that imports gpaw.
+only file that imports gpaw. Finished geometries are kept in a journal, so that an interrupted relaxation
+resumes where it stopped.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -23,6 +25,7 @@ if __name__ == "__main__":
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
 from ase.constraints import FixAtoms
 from ase.optimize import BFGS
 
@@ -34,7 +37,6 @@ from workflows.engines.gpaw.bulk import (
     primitive_cell,
     relax_cell,
 )
-from workflows.engines.gpaw.journal import Journal, JournalCalculator
 from workflows.engines.kpoints import mesh_of_lattice
 
 # A gap smaller than this (eV) in the sampled bands is taken as that of a metal.
@@ -46,6 +48,96 @@ SMALLEST_GAP = 0.1
 # geometries and 40 SCF steps, 9 and 55 from 70.
 SURFACE_CURVATURE = 25.0
 LONGEST_STEP = 0.1
+
+
+# Geometries that agree to this many decimals (A) are the same; a replayed path agrees exactly.
+DECIMALS = 7
+
+
+def geometry_key(atoms: Atoms, mesh: tuple[int, ...]) -> str:
+    """Return a hash of a geometry and its k mesh."""
+    numbers = np.round(np.concatenate([np.ravel(atoms.cell[:]), np.ravel(atoms.positions)]), DECIMALS) + 0.0
+    text = json.dumps([atoms.numbers.tolist(), list(mesh), numbers.tolist()])
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+class Journal:
+    """Results of finished geometries, one JSON line each; a line cut short by a kill is ignored.
+
+    One rank only `writes` the file.
+    """
+
+    def __init__(self, path: Path, writes: bool = True) -> None:
+        self.path = path
+        self.writes = writes
+        self.entries: dict[str, dict[str, Any]] = {}
+        if path.exists():
+            for line in path.read_text().splitlines():
+                try:
+                    entry = json.loads(line)
+                    self.entries.setdefault(entry["key"], {}).update(entry["results"])
+                except (ValueError, KeyError, TypeError):
+                    continue
+
+    def add(self, key: str, results: dict[str, Any]) -> None:
+        """Keep results, on the writing rank also on disk."""
+        self.entries.setdefault(key, {}).update(results)
+        if self.writes:
+            with self.path.open("a") as file:
+                # The leading newline ends a line that an earlier kill may have cut short.
+                file.write("\n" + json.dumps({"key": key, "results": results}) + "\n")
+
+
+class JournalCalculator(Calculator):
+    """Returns results of the journal where it can, else of a real calculator.
+
+    A relaxation that is started again computes the same geometries in the same order: the finished ones
+    cost nothing, and the optimiser builds up the same Hessian on the way.
+
+    Parameters
+    ----------
+    journal
+        Of finished geometries.
+    mesh
+        k mesh, part of the key.
+    compute
+        Computes the named properties of a geometry: energy (eV), free_energy (eV), forces (eV/A),
+        stress (eV/A^3).
+    """
+
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012
+
+    def __init__(
+        self,
+        journal: Journal,
+        mesh: tuple[int, ...],
+        compute: Callable[[Atoms, list[str]], dict[str, Any]],
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.journal = journal
+        self.mesh = mesh
+        self.compute = compute
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Fill `results` with at least the requested properties (ASE's interface)."""
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        geometry = self.atoms
+        if geometry is None:
+            raise ValueError("a calculator needs atoms")
+        key = geometry_key(geometry, self.mesh)
+        wanted = list(properties or ["energy"])
+        known = self.journal.entries.get(key, {})
+        if any(name not in known for name in wanted):
+            self.journal.add(key, self.compute(geometry, wanted))
+            known = self.journal.entries[key]
+        self.results.update(
+            {name: np.array(value) if isinstance(value, list) else value for name, value in known.items()}
+        )
 
 
 class Session:
@@ -92,12 +184,9 @@ class Session:
         )
 
     def compute(self, atoms: Atoms, properties: list[str], mesh: tuple[int, ...]) -> dict[str, Any]:
-        """Converge SCF at a geometry and return its energies and the properties asked for.
+        """Converge SCF at a geometry and return its energies and the requested properties.
 
-        Raises
-        ------
-        KohnShamConvergenceError
-            If SCF has not converged with the gentler settings either.
+        KohnShamConvergenceError if SCF has not converged with the gentler settings either.
         """
         from gpaw import KohnShamConvergenceError
         from gpaw.new.symmetry import SymmetryAnalysisBug
@@ -126,7 +215,7 @@ class Session:
         bare = atoms.copy()
         bare.set_constraint()
         bare.set_initial_magnetic_moments(self.start_moments(bare))
-        # Asked again about the geometry it stands at, GPAW answers without an SCF.
+        # At the geometry of its last SCF, GPAW returns its results without another.
         needs_scf = not gpaw.results or gpaw.calculation_required(bare, ["energy"])
         results: dict[str, Any] = {
             "energy": float(gpaw.get_potential_energy(bare)),
@@ -152,7 +241,7 @@ class Session:
         )
 
     def final_state(self, atoms: Atoms, mesh: tuple[int, ...], slab: bool) -> dict[str, Any]:
-        """Return everything that is kept of the converged state of a geometry."""
+        """Return all that is kept of the converged state of a geometry."""
         import gpaw as package
 
         results = self.compute(atoms, ["energy"], mesh)
@@ -275,7 +364,7 @@ def relax_slab(session: Session, atoms: Atoms) -> dict[str, Any]:
 
 
 def run(task: dict[str, Any]) -> dict[str, Any]:
-    """Run one task; SCF that does not converge is an answer, not an error."""
+    """Run one task; SCF that does not converge is a status, not an error."""
     from gpaw import KohnShamConvergenceError
 
     session = Session(task)
@@ -302,17 +391,17 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _end_with_parent() -> None:
-    """End this rank when the process that asked for the calculation, or mpirun, is gone."""
-    asked_by = int(os.environ.get("MGSURF_PARENT_PID", "0"))
+    """End this rank when the process that started the calculation, or mpirun, is gone."""
+    parent = int(os.environ.get("MGSURF_PARENT_PID", "0"))
     launcher = os.getppid()
 
     def watch() -> None:
         while True:
             time.sleep(0.5)
             gone = os.getppid() != launcher
-            if asked_by and not gone:
+            if parent and not gone:
                 try:
-                    os.kill(asked_by, 0)
+                    os.kill(parent, 0)
                 except ProcessLookupError:
                     gone = True
                 except PermissionError:
@@ -324,17 +413,17 @@ def _end_with_parent() -> None:
 
 
 def main() -> None:
-    """Read the task, run it, and leave the answer in one atomic step."""
+    """Read the task, run it, and write its result in one atomic step."""
     _end_with_parent()
     Path("worker.started").touch()
     task = json.loads(Path("input.json").read_text())
     from gpaw.mpi import world
 
-    asked = os.environ.get("MGSURF_WORKER_RANKS", str(world.size))
-    if int(asked) != world.size:
+    ranks = os.environ.get("MGSURF_WORKER_RANKS", str(world.size))
+    if int(ranks) != world.size:
         # Each process takes itself for the first rank and would write over the others.
         Path("worker.other-mpi").touch()
-        sys.exit(f"{asked} MPI ranks were asked for, GPAW sees {world.size}: mpirun is not of GPAW's MPI")
+        sys.exit(f"{ranks} MPI ranks were requested, GPAW sees {world.size}: mpirun is not of GPAW's MPI")
     begin = time.time()
     try:
         answer = run(task)

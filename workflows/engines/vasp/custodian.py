@@ -1,36 +1,54 @@
-"""One run of VASP under custodian: started, watched, corrected, and judged by what custodian did."""
+"""One run of VASP under custodian: error handlers for metallic slabs, start, corrections, result.
+
+docs/vasp.md has the table of handlers with reasons. None may change what a run converges to: k mesh,
+smearing, cell, functional; `run_custodian` checks afterwards that none did.
+"""
 
 from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import shlex
 import shutil
 import time
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from custodian import Custodian
-from custodian.custodian import CustodianError, MaxCorrectionsError, ValidationError
+from custodian.custodian import (
+    CustodianError,
+    ErrorHandler,
+    MaxCorrectionsError,
+    ValidationError,
+    Validator,
+)
+from custodian.utils import backup
+from custodian.vasp.handlers import (
+    VASP_BACKUP_FILES,
+    FrozenJobErrorHandler,
+    MeshSymmetryErrorHandler,
+    NonConvergingErrorHandler,
+    PotimErrorHandler,
+    StdErrHandler,
+    UnconvergedErrorHandler,
+    VaspErrorHandler,
+)
+from custodian.vasp.interpreter import VaspModder
+from custodian.vasp.io import load_vasprun
 from custodian.vasp.jobs import VaspJob
+from custodian.vasp.utils import is_valid_poscar
 from pymatgen.io.vasp.inputs import Incar
 
 from stores.errors import EngineError
 from stores.secrets import MaskedFormatter
-from workflows.engines.vasp.handlers import (
-    NonConvergingErrorHandler,
-    UnconvergedHandler,
-    WalltimeHandler,
-    WholeFiles,
-    handlers,
-    job_end,
-)
+from workflows.engines.vasp.files import find_file
 from workflows.engines.vasp.inputs import MAY_CHANGE
-from workflows.engines.vasp.restart import PID, end_orphan, note_process
+from workflows.engines.vasp.restart import PID, ends_whole, note_process
 
 if TYPE_CHECKING:
     import subprocess
@@ -46,73 +64,243 @@ DISK_SIGNS = ("No space left on device", "Disk quota exceeded", "disk full")
 STALE = ("OUTCAR", "OSZICAR", "vasprun.xml")
 
 LEAST_FREE = 1 << 20
-"""With less than this free (bytes), a run that broke off broke off for want of space."""
+"""With less than this free (bytes), a run that broke off did so for want of space."""
+
+
+# Errors that do not occur here, or that custodian corrects by changing what is computed:
+# tet, dentet, tetirr, incorrect_shift: of tetrahedra and shifted meshes, corrected by other smearing or a new
+# mesh; triple_product: swaps b and c, so that c leaves the normal; elf_*, dfpt_ncore, algo_tet,
+# spin_polarized_harris: of runs we never start; auto_nbands: VASP rounding NBANDS up to the ranks.
+NOT_CAUGHT = frozenset(
+    {
+        *("algo_tet", "auto_nbands", "dentet", "dfpt_ncore", "elf_kpar", "elf_ncl", "incorrect_shift"),
+        *("spin_polarized_harris", "tet", "tetirr", "triple_product"),
+    }
+)
+
+HANG_RESTARTS = 2
+SAME_CORRECTIONS = 2
+"""A correction that did not help so often is not made again: each costs a run of VASP."""
+CONTINUATIONS = 3
+"""Runs from the last geometry of one that reached its largest number of steps."""
+
+Correction = dict[str, Any]
+MESH_SYMMETRY = "Reciprocal lattice and k-lattice belong to different class of lattices."
 
 
 @dataclass(frozen=True)
 class RunControl:
-    """How runs are started and watched; nothing here changes a number.
+    """How runs are started and watched; nothing here changes a number."""
 
-    Attributes
-    ----------
-    vasp_command
-        What starts VASP; None for ``MGSURF_VASP_CMD``, else atomate2's setting VASP_CMD.
-    max_errors
-        Corrections of one run before custodian gives up.
-    restarts
-        How often a run that broke off is started again from its last geometry.
-    polling_time
-        Time between looks whether VASP has ended (s).
-    monitor_time
-        Time between looks at its output for errors (s).
-    hang_timeout
-        Output that stands still for so long is a hang (s).
-    walltime_buffer
-        Time to leave before the queue ends the job (s).
-    """
-
+    # what starts VASP; None for ``MGSURF_VASP_CMD``, else atomate2's setting VASP_CMD
     vasp_command: str | None = None
-    max_errors: int = 8
-    restarts: int = 2
-    polling_time: float = 0.2
-    monitor_time: float = 60.0
-    hang_timeout: float = 7200.0
-    walltime_buffer: float = 300.0
+    max_errors: int = 8  # corrections of one run before custodian gives up
+    restarts: int = 2  # how often a run that broke off is started again from its last geometry
+    polling_time: float = 0.2  # time between looks whether VASP has ended (s)
+    monitor_time: float = 60.0  # time between looks at its output for errors (s)
+    hang_timeout: float = 7200.0  # output that stands still for so long is a hang (s)
+    walltime_buffer: float = 300.0  # time to leave before the queue ends the job (s)
 
 
 @dataclass
-class Outcome:
-    """What became of one run.
+class CustodianResult:
+    """How one run ended."""
 
-    Attributes
-    ----------
-    corrections
-        In words, in their order.
-    gave_up
-        Why custodian ended it, empty if it did not.
-    unconverged
-        Whether the reason is convergence alone.
-    broke_off
-        Whether the files are not whole: killed, crashed, cut off.
-    walltime
-        Whether it was stopped before the queue's time ran out.
+    corrections: list[str] = field(default_factory=list)  # in words, in their order
+    gave_up: str = ""  # why custodian ended it, empty if it did not
+    unconverged: bool = False  # whether the reason is convergence alone
+    broke_off: bool = False  # whether its files are incomplete: killed, crashed, cut off
+    walltime: bool = False  # whether it was stopped before the queue's time ran out
+
+
+class SlabErrorHandler(VaspErrorHandler):
+    """Custodian's main handler without the corrections that change what is computed."""
+
+    def __init__(self) -> None:
+        super().__init__(errors_subset_to_catch=sorted(set(VaspErrorHandler.error_msgs) - NOT_CAUGHT))
+        self._made: list[Correction] = []
+
+    def correct(self, directory: str = "./") -> Correction:
+        """Correct, but for the step of the BRMIX ladder that changes the k mesh."""
+        if "brmix" in self.errors and self.error_count["brmix"] == 2:
+            # custodian would try a Monkhorst-Pack mesh next: straight to its last step, without symmetry and
+            # without the old density
+            self.error_count["brmix"] = 4
+        if "brmix" in self.errors and self.error_count["brmix"] > 4:
+            return {"errors": sorted(self.errors), "actions": None}
+        correction: Correction = super().correct(directory)  # type: ignore[no-untyped-call]
+        return _unless_tried(correction, self._made, SAME_CORRECTIONS)
+
+
+def _unless_tried(correction: Correction, made: list[Correction], limit: int) -> Correction:
+    """Return a correction, or that none is known if this very one was made `limit` times before."""
+    tried = made.count(correction)
+    made.append(dict(correction))
+    return correction if tried < limit else {**correction, "actions": None}
+
+
+class UnconvergedHandler(UnconvergedErrorHandler):
+    """Custodian's handler, which reads of vasprun.xml all but the bands, and tries each correction once.
+
+    Custodian goes back and forth between two settings until all corrections are used up. A relaxation at its
+    largest number of steps is continued from its last geometry `CONTINUATIONS` times.
     """
 
-    corrections: list[str] = field(default_factory=list)
-    gave_up: str = ""
-    unconverged: bool = False
-    broke_off: bool = False
-    walltime: bool = False
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: list[Correction] = []
+
+    def check(self, directory: str = "./") -> bool:
+        """Return whether a complete run did not converge."""
+        try:
+            run = load_vasprun(
+                str(Path(directory) / self.output_filename),
+                parse_dos=False,
+                parse_eigen=False,
+                parse_potcar_file=False,
+            )
+        except Exception:  # noqa: BLE001 - an incomplete file is not a matter of convergence
+            return False
+        return not run.converged
+
+    def correct(self, directory: str = "./") -> Correction:
+        """Correct by what was not tried before."""
+        correction: Correction = super().correct(directory)  # type: ignore[no-untyped-call]
+        continued = any("file" in action for action in correction["actions"] or [])
+        return _unless_tried(correction, self._made, CONTINUATIONS if continued else 1)
+
+
+class MeshHandler(MeshSymmetryErrorHandler):
+    """Custodian's handler, which looks for the message before it reads everything else."""
+
+    def check(self, directory: str = "./") -> bool:
+        """Return whether VASP found mesh and lattice at odds and did not converge."""
+        try:
+            output = (Path(directory) / self.output_filename).read_text(errors="replace")
+        except OSError:
+            return False
+        return MESH_SYMMETRY in output and bool(super().check(directory))
+
+
+class HangHandler(FrozenJobErrorHandler):
+    """Start a run again, from its last geometry if it has one, when its output stands still.
+
+    Custodian's own gives up on a hang in the first geometry, which on a cluster is mostly a hung MPI start.
+    """
+
+    restarts = 0
+
+    def check(self, directory: str = "./") -> bool:
+        """Return whether none of VASP's files has changed for too long; stdout alone may be buffered."""
+        written = []
+        for name in (self.output_filename, "OSZICAR", "OUTCAR"):
+            with suppress(OSError):
+                written.append((Path(directory) / name).stat().st_mtime)
+        return bool(written) and time.time() - max(written) > self.timeout
+
+    def correct(self, directory: str = "./") -> Correction:
+        """Copy CONTCAR to POSCAR if it is complete; VASP was ended already."""
+        error = f"no output for {self.timeout:g} s"
+        if self.restarts >= HANG_RESTARTS:
+            return {"errors": [error], "actions": None}
+        self.restarts += 1
+        backup(VASP_BACKUP_FILES | {self.output_filename}, directory=directory)
+        actions: list[dict[str, Any]] = []
+        if is_valid_poscar("CONTCAR", directory):
+            actions.append({"file": "CONTCAR", "action": {"_file_copy": {"dest": "POSCAR"}}})
+        # orbitals of a killed run may be half written
+        actions.append({"file": "WAVECAR", "action": {"_file_delete": {"mode": "actual"}}})
+        VaspModder(directory=directory).apply_actions(actions)
+        return {"errors": [error], "actions": actions}
+
+
+class WalltimeHandler(ErrorHandler):
+    """Make VASP stop at the end of a step while the queue still lets it write its files.
+
+    Custodian's handler takes the first job of a process for the start of the clock; here the end is known.
+
+    Parameters
+    ----------
+    end
+        End of the job in the queue (seconds since the epoch).
+    buffer
+        Time to leave for the last step and for what follows (s).
+    static
+        A static run is stopped at its next SCF step, a relaxation after its geometry.
+    """
+
+    is_monitor = True
+    is_terminating = False
+    raises_runtime_error = False
+
+    def __init__(self, end: float, buffer: float, static: bool) -> None:
+        self.end, self.buffer, self.static = end, buffer, static
+        self.stopped = False
+        self.steps_seen, self.step_began, self.longest = 0, time.time(), 0.0
+
+    def check(self, directory: str = "./") -> bool:
+        """Return, once, whether less is left than the buffer and 1.5 of the longest geometry so far."""
+        self._watch(directory)
+        left = self.end - time.time()
+        return not self.stopped and left < max(self.buffer, 1.5 * self.longest if not self.static else 0.0)
+
+    def _watch(self, directory: str) -> None:
+        try:
+            steps = (Path(directory) / "OSZICAR").read_text(errors="replace").count(" F= ")
+        except OSError:
+            return
+        if steps > self.steps_seen:
+            now = time.time()
+            self.longest = max(self.longest, (now - self.step_began) / (steps - self.steps_seen))
+            self.steps_seen, self.step_began = steps, now
+
+    def correct(self, directory: str = "./") -> Correction:
+        """Write STOPCAR."""
+        self.stopped = True
+        content = "LABORT = .TRUE." if self.static else "LSTOP = .TRUE."
+        (Path(directory) / "STOPCAR").write_text(content)
+        return {"errors": ["walltime"], "actions": None}
+
+
+class WholeFiles(Validator):
+    """Checks that the run wrote its files to the end; cheaper than parsing all of vasprun.xml."""
+
+    def check(self, directory: str = "./") -> bool:
+        """Return True if the files are not complete."""
+        folder = Path(directory)
+        return not ends_whole(folder) or find_file(folder, "CONTCAR") is None
+
+
+def handlers(control: RunControl, *, static: bool) -> list[ErrorHandler]:
+    """Return the handlers of a run in the order of their checks; a static run has one geometry."""
+    end = job_end()
+    return [
+        *([WalltimeHandler(end, control.walltime_buffer, static)] if end is not None else []),
+        SlabErrorHandler(),
+        StdErrHandler(),
+        MeshHandler(),
+        UnconvergedHandler(),
+        NonConvergingErrorHandler(),
+        PotimErrorHandler(),
+        HangHandler(timeout=control.hang_timeout),
+    ]
+
+
+def job_end() -> float | None:
+    """Return the end of this job in the queue (seconds since the epoch); None if it is not known.
+
+    ``MGSURF_JOB_END_TIME`` serves every queue; Slurm sets ``SLURM_JOB_END_TIME``.
+    """
+    for name in ("MGSURF_JOB_END_TIME", "SLURM_JOB_END_TIME"):
+        try:
+            return float(os.environ[name])
+        except (KeyError, ValueError):
+            continue
+    return None
 
 
 def vasp_command(control: RunControl) -> list[str]:
-    """Return the command that starts VASP.
-
-    Raises
-    ------
-    EngineError
-        If there is no such program.
-    """
+    """Return the command that starts VASP; EngineError if there is no such program."""
     named = control.vasp_command or os.environ.get(COMMAND_VARIABLE)
     if not named:
         from atomate2 import SETTINGS
@@ -137,7 +325,7 @@ class WatchedJob(VaspJob):
             shutil.copy(Path(directory) / name, Path(directory) / f"{name}.orig")
 
     def run(self, directory: str = "./") -> subprocess.Popen[bytes]:
-        """Start VASP, without the output of a run that was corrected: custodian has put that aside.
+        """Start VASP, without the output of a run that was corrected, which custodian has archived.
 
         Handlers that look before VASP has opened its files would find the old errors again.
         """
@@ -154,26 +342,14 @@ class WatchedJob(VaspJob):
             self.terminate(directory=str(directory))
 
 
-def time_left() -> float | None:
-    """Return how long the queue lets this job run (s); None if nothing says so."""
-    end = job_end(os.environ)
-    return None if end is None else end - time.time()
+def time_left() -> float:
+    """Return the time left to this job in the queue (s); infinite if it is not known."""
+    end = job_end()
+    return math.inf if end is None else end - time.time()
 
 
-def supervise(directory: Path, control: RunControl) -> Outcome:
-    """Run VASP on the input files in a folder.
-
-    Parameters
-    ----------
-    directory
-        Holds INCAR, KPOINTS, POSCAR and POTCAR.
-    control
-        How to start and watch it.
-
-    Returns
-    -------
-    Outcome
-        What happened; the numbers are in the folder's files.
+def run_custodian(directory: Path, control: RunControl) -> CustodianResult:
+    """Run VASP on INCAR, KPOINTS, POSCAR and POTCAR in a folder; its files hold the numbers.
 
     Raises
     ------
@@ -182,19 +358,11 @@ def supervise(directory: Path, control: RunControl) -> Outcome:
     OSError
         If the disk is full: nothing of this run can be trusted or kept.
     """
-    command = vasp_command(control)
-    end_orphan(directory)
     incar = Incar.from_file(directory / "INCAR")
     kpoints = (directory / "KPOINTS").read_text()
-    chosen = handlers(
-        static=int(incar.get("NSW", 0)) == 0,
-        hang_timeout=control.hang_timeout,
-        end=job_end(os.environ),
-        walltime_buffer=control.walltime_buffer,
-    )
-    job = WatchedJob(command, auto_npar=False, auto_gamma=False, backup=False)
+    job = WatchedJob(vasp_command(control), auto_npar=False, auto_gamma=False, backup=False)
     custodian = Custodian(
-        chosen,
+        handlers(control, static=int(incar.get("NSW", 0)) == 0),
         [job],
         validators=[WholeFiles()],
         max_errors=control.max_errors,
@@ -204,47 +372,38 @@ def supervise(directory: Path, control: RunControl) -> Outcome:
         terminate_on_nonzero_returncode=False,
         directory=str(directory),
     )
-    outcome = Outcome()
+    result = CustodianResult()
     with _log_of(directory / "custodian.log"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             custodian.run()  # type: ignore[no-untyped-call]
         except ValidationError:
-            outcome.broke_off = True
+            result.broke_off = True
         except CustodianError as error:
-            _explain(error, outcome)
+            handler = getattr(error, "handler", None)
+            if isinstance(error, MaxCorrectionsError) or handler is None:
+                result.gave_up = "the limit of corrections was reached"
+            elif not isinstance(handler, WalltimeHandler):
+                result.gave_up = f"{type(handler).__name__} knew no further correction"
         finally:
             job.stop(directory)
             (directory / PID).unlink(missing_ok=True)
-    _require_space(directory, outcome.broke_off or bool(outcome.gave_up))
+    if result.broke_off or result.gave_up:
+        _require_space(directory)
     log = custodian.run_log[-1]["corrections"] if custodian.run_log else []
-    if outcome.gave_up and log:
+    if result.gave_up and log:
         last = log[-1]["handler"]
-        outcome.unconverged = isinstance(last, UnconvergedHandler | NonConvergingErrorHandler)
-    outcome.corrections = [_words(correction) for correction in log if not _is_walltime(correction)]
-    outcome.walltime = any(_is_walltime(correction) for correction in log)
+        result.unconverged = isinstance(last, UnconvergedHandler | NonConvergingErrorHandler)
+    result.corrections = [_words(correction) for correction in log if "walltime" not in correction["errors"]]
+    result.walltime = len(result.corrections) < len(log)
     changed = _changed(directory, incar, kpoints)
-    if changed and not outcome.gave_up:
-        outcome.gave_up = f"a correction changed {', '.join(changed)}"
-    return outcome
-
-
-def _explain(error: CustodianError, outcome: Outcome) -> None:
-    handler = getattr(error, "handler", None)
-    if isinstance(handler, WalltimeHandler):
-        return
-    if isinstance(error, MaxCorrectionsError) or handler is None:
-        outcome.gave_up = "the limit of corrections was reached"
-    else:
-        outcome.gave_up = f"{type(handler).__name__} knew no further correction"
-
-
-def _is_walltime(correction: dict[str, Any]) -> bool:
-    return "walltime" in correction["errors"]
+    if changed and not result.gave_up:
+        result.gave_up = f"a correction changed {', '.join(changed)}"
+    return result
 
 
 def _words(correction: dict[str, Any]) -> str:
-    """Say a correction in words: "brmix (IMIX = 1)"."""
+    """Describe a correction: "brmix (IMIX = 1)"."""
     done = []
     for action in correction.get("actions") or []:
         for verb, what in action["action"].items():
@@ -263,7 +422,7 @@ def _words(correction: dict[str, Any]) -> str:
 
 
 def _changed(directory: Path, incar: Incar, kpoints: str) -> list[str]:
-    """Name what a correction changed that decides the result."""
+    """Return the names of what a correction changed that decides the result."""
     now = Incar.from_file(directory / "INCAR")
     names = [key for key in {*incar, *now} - MAY_CHANGE if incar.get(key) != now.get(key)]
     if now.get("EDIFF", 1e-4) > incar.get("EDIFF", 1e-4):
@@ -273,23 +432,13 @@ def _changed(directory: Path, incar: Incar, kpoints: str) -> list[str]:
     return sorted(names)
 
 
-def _require_space(directory: Path, broke_off: bool) -> None:
-    """Raise if a run broke off because the disk is full.
-
-    Raises
-    ------
-    OSError
-        ENOSPC, as the file system itself would.
-    """
-    if not broke_off:
-        return
-    said = ""
+def _require_space(directory: Path) -> None:
+    """Raise ENOSPC, as the file system itself would, if a run broke off because the disk is full."""
+    output = ""
     for name in ("std_err.txt", "vasp.out"):
-        try:
-            said += (directory / name).read_text(errors="replace")[-20_000:]
-        except OSError:
-            continue
-    if any(sign in said for sign in DISK_SIGNS) or shutil.disk_usage(directory).free < LEAST_FREE:
+        with suppress(OSError):
+            output += (directory / name).read_text(errors="replace")[-20_000:]
+    if any(sign in output for sign in DISK_SIGNS) or shutil.disk_usage(directory).free < LEAST_FREE:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory))
 
 
@@ -299,7 +448,7 @@ def _log_of(path: Path) -> Iterator[None]:
     root, logger = logging.getLogger(), logging.getLogger("custodian")
     to_file = logging.FileHandler(path)
     to_file.setFormatter(MaskedFormatter("%(asctime)s %(name)s %(message)s"))
-    # custodian's handlers speak to loggers named by their class, and custodian.utils to the root logger,
+    # custodian's handlers use loggers named by their class, and custodian.utils the root logger,
     # which would otherwise be configured by its first message
     nothing = logging.NullHandler()
     level = logger.level

@@ -8,15 +8,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
-from stores.records import CalculationKind, Method
+from stores.records import CalculationKind, CalculationStatus, Method
 from workflows.engines.kpoints import gamma_mesh
-from workflows.engines.registry import checked_number
+from workflows.engines.registry import check_options
 from workflows.engines.vasp.inputs import (
     OPEN_4F_MOMENTS,
     PARALLEL_TAGS,
-    PATH_TAGS,
     PRESETS,
     START_MOMENTS,
+    BulkRelaxSetGenerator,
+    BulkStaticSetGenerator,
+    PinnedSetGenerator,
+    SlabRelaxSetGenerator,
+    SlabStaticSetGenerator,
     VaspPreset,
     method_tags,
 )
@@ -35,22 +39,12 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("mgsurf.vasp")
 
 PRESET_OPTIONS = (
-    "cutoff",
-    "k_density",
-    "bulk_k_density",
-    "smearing_width",
-    "force_tolerance",
-    "maxiter",
-    "max_ionic_steps",
+    *("cutoff", "k_density", "bulk_k_density", "smearing_width", "force_tolerance"),
+    *("maxiter", "max_ionic_steps"),
 )
 CONTROL_OPTIONS = (
-    "vasp_command",
-    "max_errors",
-    "restarts",
-    "polling_time",
-    "monitor_time",
-    "hang_timeout",
-    "walltime_buffer",
+    *("vasp_command", "max_errors", "restarts"),
+    *("polling_time", "monitor_time", "hang_timeout", "walltime_buffer"),
 )
 WHOLE = ("maxiter", "max_ionic_steps", "max_errors", "restarts")
 MAY_BE_ZERO = ("restarts", "walltime_buffer")
@@ -61,7 +55,7 @@ class VaspEngine:
     """VASP behind the `Engine` protocol.
 
     All fields are plain values; equal fields give an engine with an equal `method()`. Fields left None take
-    the preset's value (`vasp_presets`) or that of `vasp_supervision.RunControl`.
+    the value of the preset (`vasp.inputs.PRESETS`) or of `vasp.custodian.RunControl`.
 
     Parameters
     ----------
@@ -71,23 +65,13 @@ class VaspEngine:
         What starts VASP, e.g. ``mpirun -n 16 vasp_std``; ``MGSURF_VASP_CMD`` if None, else atomate2's setting
         VASP_CMD.
     potcars
-        POTCAR label by element, in place of the table's (`vasp_potcars`).
-    cutoff
-        ENCUT (eV).
-    k_density, bulk_k_density
-        N_i = ceil(k_density |b_i|), 2 pi included (A), for slabs and cells as given; for relaxing a crystal.
-    smearing_width
-        SIGMA of Gaussian smearing (eV).
-    force_tolerance
-        Largest force left on a free atom (eV/A).
-    maxiter, max_ionic_steps
-        Largest number of SCF steps of a geometry, and of geometries of a run.
+        POTCAR label by element, in place of the table's (`vasp.potcars`).
+    cutoff, k_density, bulk_k_density, smearing_width, force_tolerance, maxiter, max_ionic_steps
+        In place of the preset's, in the units of `vasp.inputs.VaspPreset`.
     parallel
         INCAR tags that spread the work: KPAR, NCORE, NPAR, NSIM, LPLANE, LSCALAPACK.
-    max_errors, restarts
-        Corrections of one run; how often a run that broke off is started again.
-    polling_time, monitor_time, hang_timeout, walltime_buffer
-        See `vasp_supervision.RunControl` (s).
+    max_errors, restarts, polling_time, monitor_time, hang_timeout, walltime_buffer
+        See `vasp.custodian.RunControl`; times in s.
 
     Raises
     ------
@@ -117,17 +101,7 @@ class VaspEngine:
     reads_folders = True
 
     def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise InputError(
-                f"engine 'vasp' has no preset '{self.preset}': allowed are {', '.join(sorted(PRESETS))}"
-            )
-        for option in (*PRESET_OPTIONS, *CONTROL_OPTIONS[1:]):
-            value = getattr(self, option)
-            if value is not None:
-                number = checked_number(
-                    self.name, option, value, whole=option in WHOLE, zero=option in MAY_BE_ZERO
-                )
-                setattr(self, option, number)
+        check_options(self, PRESETS, (*PRESET_OPTIONS, *CONTROL_OPTIONS[1:]), WHOLE, MAY_BE_ZERO)
         if self.vasp_command is not None and not isinstance(self.vasp_command, str):
             raise InputError(f"engine 'vasp': vasp_command must be text, got {self.vasp_command!r}")
         for option in ("potcars", "parallel"):
@@ -150,10 +124,8 @@ class VaspEngine:
     @property
     def settings(self) -> VaspPreset:
         """The preset with this engine's own values in place."""
-        return replace(PRESETS[self.preset], **self._overrides())
-
-    def _overrides(self) -> dict[str, Any]:
-        return {key: value for key in PRESET_OPTIONS if (value := getattr(self, key)) is not None}
+        own = {key: value for key in PRESET_OPTIONS if (value := getattr(self, key)) is not None}
+        return replace(PRESETS[self.preset], **own)
 
     def method(self) -> Method:
         """Return the settings that decide the numbers."""
@@ -172,14 +144,7 @@ class VaspEngine:
                 "potcar_functional": FUNCTIONAL,
                 "bulk_k_density": settings.bulk_k_density,
                 "bulk_relaxation": "ISIF 3, restarted until the cell rests, then static",
-                "incar": {
-                    kind.value: {
-                        tag: value
-                        for tag, value in method_tags(kind, settings).items()
-                        if tag not in PATH_TAGS
-                    }
-                    for kind in CalculationKind
-                },
+                "incar": {kind.value: method_tags(kind, settings) for kind in CalculationKind},
                 "start_moments": START_MOMENTS | OPEN_4F_MOMENTS,
                 "dipole_correction": "along c, only where the two sides differ",
             },
@@ -204,50 +169,54 @@ class VaspEngine:
         return gamma_mesh(structure, self.settings.k_density, slab)
 
     def relax_bulk(self, structure: Structure, directory: Path) -> CalculationOutput:
-        """Relax cell and positions until the cell rests (see `vasp_calculations.relax_crystal`)."""
-        from workflows.engines.vasp.inputs import BulkRelaxSetGenerator
+        """Relax cell and positions until the cell rests, then compute its energy."""
         from workflows.engines.vasp.run import relax_crystal
 
-        mesh = gamma_mesh(structure, self.settings.bulk_k_density)
-        generator = BulkRelaxSetGenerator(**self._inputs(mesh))
-        return relax_crystal(generator, structure, directory, self._control())
+        inputs = self._inputs(gamma_mesh(structure, self.settings.bulk_k_density))
+        generators = BulkRelaxSetGenerator(**inputs), BulkStaticSetGenerator(**inputs)
+        return relax_crystal(*generators, structure, directory, self._control())
 
     def static_bulk(self, structure: Structure, kpoints: KMesh, directory: Path) -> CalculationOutput:
         """Compute the energy of a bulk cell as given."""
-        from workflows.engines.vasp.inputs import BulkStaticSetGenerator
-        from workflows.engines.vasp.run import run_calculation
-
-        generator = BulkStaticSetGenerator(**self._inputs(kpoints))
-        return run_calculation(generator, structure, directory, self._control())
+        return self._run(BulkStaticSetGenerator, structure, kpoints, directory)
 
     def relax_slab(
         self, structure: Structure, free: Sequence[bool], kpoints: KMesh, directory: Path
     ) -> CalculationOutput:
         """Relax the atoms marked free by conjugate gradients; the others do not move."""
-        from workflows.engines.vasp.inputs import SlabRelaxSetGenerator
-        from workflows.engines.vasp.run import run_calculation
-
         if len(free) != len(structure):
             raise InputError(f"relax_slab: {len(free)} free flags for {len(structure)} atoms")
         marked = structure.copy()
         marked.add_site_property("selective_dynamics", [[bool(flag)] * 3 for flag in free])
-        generator = SlabRelaxSetGenerator(**self._inputs(kpoints))
-        return run_calculation(generator, marked, directory, self._control())
+        return self._run(SlabRelaxSetGenerator, marked, kpoints, directory)
 
     def static_slab(
         self, structure: Structure, kpoints: KMesh, directory: Path, prev_dir: Path | None = None
     ) -> CalculationOutput:
         """Compute energy, Fermi energy and planar potential of a slab, from the orbitals in `prev_dir`."""
-        from workflows.engines.vasp.inputs import SlabStaticSetGenerator
-        from workflows.engines.vasp.run import static_slab
+        from workflows.engines.vasp.run import drop_restart_files
 
-        generator = SlabStaticSetGenerator(**self._inputs(kpoints))
-        return static_slab(generator, structure, directory, self._control(), prev_dir)
+        output = self._run(SlabStaticSetGenerator, structure, kpoints, directory, prev_dir)
+        if output.status is CalculationStatus.OK:
+            drop_restart_files(directory, *([prev_dir] if prev_dir is not None else []))
+        return output
+
+    def _run(
+        self,
+        generator: type[PinnedSetGenerator],
+        structure: Structure,
+        mesh: KMesh,
+        directory: Path,
+        prev_dir: Path | None = None,
+    ) -> CalculationOutput:
+        from workflows.engines.vasp.run import run_calculation
+
+        inputs = generator(**self._inputs(mesh))
+        return run_calculation(inputs, structure, directory, self._control(), prev_dir)
 
     def _inputs(self, mesh: KMesh) -> dict[str, Any]:
         return {
-            "preset": self.preset,
-            "overrides": self._overrides(),
+            "settings": self.settings,
             "labels": dict(self.potcars or {}),
             "mesh": (int(mesh[0]), int(mesh[1]), int(mesh[2])),
             "user_incar_settings": dict(self.parallel or {}),

@@ -1,23 +1,15 @@
-"""VASP input of the four calculations, every tag of it ours.
+"""Input files of the four VASP calculations; docs/vasp.md has reasons and sources of every tag.
 
 The generators are subclasses of atomate2's VaspInputGenerator, whose `get_input_set(structure)` gives the
 files. No tag comes from elsewhere: neither atomate2's base set, nor ``VASP_INCAR_UPDATES`` and other settings
 of a user, nor the INCAR of an earlier run enters. Only the tags that spread the work over a machine can be
 added.
-
-Whether a slab needs a dipole correction, and where its centre lies.
-
-Every INCAR tag the VASP engine writes; reasons and sources are in docs/vasp.md.
-
-Which calculations are spin-polarised, and the moments they start from.
-
-Settings of the VASP engine that have a name.
 """
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -43,13 +35,7 @@ RIGHT_ANGLE = 1e-3
 
 
 def require_normal_axis(structure: Structure) -> None:
-    """Refuse a slab whose c axis is not along its normal: planar averages and DIPOL would be wrong.
-
-    Raises
-    ------
-    InputError
-        If c leaves the normal.
-    """
+    """Raise InputError if c is not along a slab's normal: planar averages and DIPOL would be wrong."""
     a, b, c = structure.lattice.matrix
     cosines = [abs(np.dot(c, v)) / np.linalg.norm(c) / np.linalg.norm(v) for v in (a, b)]
     if max(cosines) > RIGHT_ANGLE:
@@ -61,13 +47,7 @@ def require_normal_axis(structure: Structure) -> None:
 
 
 def has_equal_sides(structure: Structure) -> bool:
-    """Tell whether an operation that reverses the normal maps the slab onto itself: its dipole is then zero.
-
-    Parameters
-    ----------
-    structure
-        Slab with c along the normal.
-    """
+    """Return whether an operation that reverses the normal maps a slab onto itself: it has no dipole then."""
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
     bare = structure.copy(site_properties={})
@@ -94,79 +74,39 @@ START_MOMENTS = {"Cr": 3.0, "Mn": 4.0, "Fe": 3.0, "Co": 2.0, "Ni": 1.0}
 # Moments of open 4f shells (Hund's spin), used only with a POTCAR that carries 4f in valence. The _2 and _3
 # POTCARs of the table freeze 4f in the core: nothing is left to polarise.
 OPEN_4F_MOMENTS = {
-    "Ce": 1.0,
-    "Pr": 2.0,
-    "Nd": 3.0,
-    "Pm": 4.0,
-    "Sm": 5.0,
-    "Eu": 7.0,
-    "Gd": 7.0,
-    "Tb": 6.0,
-    "Dy": 5.0,
-    "Ho": 4.0,
-    "Er": 3.0,
-    "Tm": 2.0,
-    "Yb": 1.0,
-}
-
-
-def start_moment(element: str, label: str) -> float:
-    """Return the moment an atom starts from (Bohr magnetons); 0 if the element is treated as non-magnetic.
-
-    Parameters
-    ----------
-    element
-        Chemical symbol.
-    label
-        Label of its POTCAR, e.g. ``Gd_3``.
-    """
-    if element in OPEN_4F_MOMENTS and not label.endswith(("_2", "_3")):
-        return OPEN_4F_MOMENTS[element]
-    return START_MOMENTS.get(element, 0.0)
+    "Ce": 1.0, "Pr": 2.0, "Nd": 3.0, "Pm": 4.0, "Sm": 5.0, "Eu": 7.0, "Gd": 7.0, "Tb": 6.0, "Dy": 5.0,
+    "Ho": 4.0, "Er": 3.0, "Tm": 2.0, "Yb": 1.0,
+}  # fmt: skip
 
 
 def start_moments(symbols: Sequence[str], labels: Mapping[str, str]) -> list[float] | None:
-    """Return MAGMOM of the atoms in their order, ferromagnetic; None if the cell needs no spin.
+    """Return MAGMOM (Bohr magnetons) of the atoms, ferromagnetic; None if the cell needs no spin.
 
     Atoms of non-magnetic elements start from 0 beside magnetic ones and take what SCF gives them.
     """
-    moments = [start_moment(symbol, labels[symbol]) for symbol in symbols]
+    moments = [
+        OPEN_4F_MOMENTS[symbol]
+        if symbol in OPEN_4F_MOMENTS and not labels[symbol].endswith(("_2", "_3"))
+        else START_MOMENTS.get(symbol, 0.0)
+        for symbol in symbols
+    ]
     return moments if any(moments) else None
 
 
 @dataclass(frozen=True)
 class VaspPreset:
-    """A group of settings with a name.
+    """A group of settings with a name."""
 
-    Attributes
-    ----------
-    cutoff
-        ENCUT (eV).
-    k_density
-        N_i = ceil(k_density |b_i|), 2 pi included (A), for slabs and cells computed as given.
-    bulk_k_density
-        The same for relaxing a crystal and for the energy its relaxation ends with.
-    smearing_width
-        SIGMA of Gaussian smearing (eV).
-    force_tolerance
-        -EDIFFG, the largest force left on a free atom (eV/A).
-    relax_energy_tolerance, static_energy_tolerance
-        EDIFF of geometry steps and of single points (eV per cell).
-    maxiter
-        NELM, the largest number of SCF steps of one geometry.
-    max_ionic_steps
-        NSW, the largest number of geometries of one VASP run.
-    """
-
-    cutoff: float
-    k_density: float
-    bulk_k_density: float
-    smearing_width: float
-    force_tolerance: float
+    cutoff: float  # ENCUT (eV)
+    k_density: float  # N_i = ceil(k_density |b_i|), 2 pi included (A), for slabs and cells computed as given
+    bulk_k_density: float  # the same for relaxing a crystal and for the energy its relaxation ends with
+    smearing_width: float  # SIGMA of Gaussian smearing (eV)
+    force_tolerance: float  # -EDIFFG, the largest force left on a free atom (eV/A)
+    # EDIFF of geometry steps and of single points (eV per cell)
     relax_energy_tolerance: float
     static_energy_tolerance: float
-    maxiter: int
-    max_ionic_steps: int
+    maxiter: int  # NELM, the largest number of SCF steps of one geometry
+    max_ionic_steps: int  # NSW, the largest number of geometries of one VASP run
 
 
 PRESETS = {
@@ -201,20 +141,8 @@ PRESETS = {
 
 PATH_TAGS = frozenset(
     {
-        "ALGO",
-        "AMIN",
-        "IBRION",
-        "ICHARG",
-        "ISTART",
-        "LCHARG",
-        "LMAXMIX",
-        "LORBIT",
-        "LWAVE",
-        "NELM",
-        "NELMIN",
-        "NSW",
-        "NWRITE",
-        "POTIM",
+        *("ALGO", "AMIN", "IBRION", "ICHARG", "ISTART", "LCHARG", "LMAXMIX", "LORBIT", "LWAVE"),
+        *("NELM", "NELMIN", "NSW", "NWRITE", "POTIM"),
     }
 )
 """Tags that choose the way to a result or what is printed, not the converged result itself."""
@@ -231,18 +159,6 @@ def method_tags(kind: CalculationKind, preset: VaspPreset) -> dict[str, Any]:
     """Return the tags that decide what a calculation converges to, the crystal aside.
 
     Spin, the dipole correction and LMAXMIX follow from elements and cell; see `incar_tags`.
-
-    Parameters
-    ----------
-    kind
-        One of the four calculations.
-    preset
-        Cut-off, smearing and tolerances.
-
-    Returns
-    -------
-    dict
-        INCAR tags and their values.
     """
     relaxes = kind in (CalculationKind.BULK_RELAX, CalculationKind.SLAB_RELAX)
     tags: dict[str, Any] = {
@@ -266,7 +182,7 @@ def method_tags(kind: CalculationKind, preset: VaspPreset) -> dict[str, Any]:
 
 
 def path_tags(kind: CalculationKind, preset: VaspPreset) -> dict[str, Any]:
-    """Return the tags that lead there: algorithms, limits, what is written."""
+    """Return the tags of algorithms, limits and output, which do not decide the result."""
     relaxes = kind in (CalculationKind.BULK_RELAX, CalculationKind.SLAB_RELAX)
     slab = kind in (CalculationKind.SLAB_RELAX, CalculationKind.SLAB_STATIC)
     tags: dict[str, Any] = {
@@ -313,11 +229,6 @@ def incar_tags(
         Centre of the slab in fractional coordinates if it needs a dipole correction, else None.
     density_given, orbitals_given
         Whether CHGCAR and WAVECAR of an earlier run lie in the folder.
-
-    Returns
-    -------
-    dict
-        INCAR tags and their values.
     """
     tags = method_tags(kind, preset) | path_tags(kind, preset)
     # the density of a restart is right only up to the mixed angular momentum
@@ -339,10 +250,8 @@ class PinnedSetGenerator(VaspInputGenerator):
 
     Parameters
     ----------
-    preset
-        Name in `vasp_presets.PRESETS`.
-    overrides
-        Fields of the preset that differ.
+    settings
+        Cut-off, smearing, tolerances and limits.
     labels
         POTCAR label by element, in place of the table's.
     mesh
@@ -356,8 +265,7 @@ class PinnedSetGenerator(VaspInputGenerator):
     inherit_incar: bool = False
     auto_ismear: bool = False
     validate_magmom: bool = False
-    preset: str = "production"
-    overrides: dict[str, Any] = field(default_factory=dict)
+    settings: VaspPreset = PRESETS["production"]
     labels: dict[str, str] = field(default_factory=dict)
     mesh: tuple[int, int, int] | None = None
     density_given: bool = False
@@ -367,11 +275,6 @@ class PinnedSetGenerator(VaspInputGenerator):
     is_slab: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise InputError(f"vasp has no preset '{self.preset}': allowed are {', '.join(sorted(PRESETS))}")
-        unknown = sorted(set(self.overrides) - {f.name for f in fields(VaspPreset)})
-        if unknown:
-            raise InputError(f"vasp's presets have no setting {', '.join(unknown)}; choose others")
         strange = sorted(set(self.user_incar_settings) - set(PARALLEL_TAGS))
         if strange or self.user_kpoints_settings or self.user_potcar_settings:
             what = f"INCAR tags {', '.join(strange)}" if strange else "other k points or POTCARs"
@@ -380,11 +283,6 @@ class PinnedSetGenerator(VaspInputGenerator):
                 f"comparable; free are {', '.join(PARALLEL_TAGS)}, and the engine's own options"
             )
         super().__post_init__()
-
-    @property
-    def settings(self) -> VaspPreset:
-        """The preset with the overrides in place."""
-        return replace(PRESETS[self.preset], **self.overrides)
 
     @property
     def is_relaxation(self) -> bool:
@@ -400,13 +298,7 @@ class PinnedSetGenerator(VaspInputGenerator):
         return self.structure
 
     def potcar_files(self) -> list[PotcarFile]:
-        """Return the POTCARs in the order of the POSCAR.
-
-        Raises
-        ------
-        EngineError
-            If one is missing or wrong.
-        """
+        """Return the POTCARs in the order of the POSCAR; EngineError if one is missing or wrong."""
         symbols = Poscar(self._cell()).site_symbols
         if len(set(symbols)) < len(symbols):
             raise InputError(f"vasp: the species of the cell are not grouped: {' '.join(symbols)}")
@@ -481,8 +373,8 @@ class BulkStaticSetGenerator(PinnedSetGenerator):
 class SlabRelaxSetGenerator(PinnedSetGenerator):
     """Relaxation of a slab's outer layers in the fixed cell.
 
-    Which atoms are free says the site property ``selective_dynamics``; without it, those of whole layers
-    within 3 A of a surface are.
+    The site property ``selective_dynamics`` marks the free atoms; without it, those of whole layers within
+    3 A of a surface are free.
     """
 
     kind = CalculationKind.SLAB_RELAX

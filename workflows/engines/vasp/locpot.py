@@ -3,7 +3,7 @@
 A LOCPOT written with LVHAR holds the electrostatic (ionic + Hartree, no XC) potential at each point of the
 grid in eV, with the sign as it acts on an electron: no division by the volume, unlike CHGCAR. The first axis
 runs fastest, so that each plane along c is one uninterrupted run of numbers. A spin-polarised LOCPOT repeats
-the block; for LVHAR the second one says nothing new and is not read.
+the block; for LVHAR the second one holds nothing new and is not read.
 """
 
 from __future__ import annotations
@@ -24,50 +24,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK = 1 << 20
-MOST_POINTS = 10_000
-"""Along one lattice vector: 10 times those of a slab of 100 A."""
 """Bytes read at a time: large enough for speed, small beside the file."""
 
-PERPENDICULAR = 1e-3
-"""Largest cosine between c and a or b at which c still counts as the normal."""
+MOST_POINTS = 10_000
+"""Along one lattice vector: 10 times those of a slab of 100 A."""
 
 
 @dataclass(frozen=True)
 class LocpotAverage:
-    """Planar average along c.
+    """Planar average along a lattice vector.
 
-    Attributes
-    ----------
-    z
-        Heights of the grid planes along the normal of a and b (A), shape (NZ,); the first is 0.
-    potential
-        Mean of each plane (eV), shape (NZ,).
-    lattice
-        Rows a, b, c (A), shape (3, 3).
-    c_is_normal
-        Whether c is perpendicular to a and b. If not, a plane of the grid still is parallel to the surface,
-        but each is shifted sideways against the one below.
+    In a tilted cell each plane of the grid is parallel to the surface, but shifted against the one below.
     """
 
-    z: NDArray[np.float64]
-    potential: NDArray[np.float64]
-    lattice: NDArray[np.float64]
-    c_is_normal: bool
+    z: NDArray[np.float64]  # heights of the grid planes along their normal (A), shape (NZ,); the first is 0
+    potential: NDArray[np.float64]  # mean of each plane (eV), shape (NZ,)
+    lattice: NDArray[np.float64]  # rows a, b, c (A), shape (3, 3)
 
 
 def read_locpot(path: Path, axis: int = 2) -> LocpotAverage:
-    """Average a LOCPOT over planes.
-
-    Parameters
-    ----------
-    path
-        LOCPOT, compressed or not.
-    axis
-        Number of the lattice vector that leads out of the plane (2 for c).
-
-    Returns
-    -------
-    LocpotAverage
+    """Average a LOCPOT, compressed or not, over planes; `axis` is the lattice vector out of them (2 for c).
 
     Raises
     ------
@@ -76,7 +52,7 @@ def read_locpot(path: Path, axis: int = 2) -> LocpotAverage:
     """
     try:
         with open_input(path) as stream:
-            lattice, shape = _read_header(stream, path)
+            lattice, shape = _read_header(stream)
             means = _plane_means(stream, shape, axis)
     except DAMAGED:
         raise InputError(
@@ -86,24 +62,14 @@ def read_locpot(path: Path, axis: int = 2) -> LocpotAverage:
         raise InputError(f"{path}: {error}; copy it again or run the static calculation again") from None
     if not np.isfinite(means).all():
         raise InputError(f"{path}: holds values that are no numbers; run the static calculation again")
-    return _average(means, lattice, axis)
-
-
-def _average(means: NDArray[np.float64], lattice: NDArray[np.float64], axis: int) -> LocpotAverage:
-    out = lattice[axis]
     one, other = (lattice[i] for i in range(3) if i != axis)
     normal = np.cross(one, other)
-    height: float = abs(float(np.dot(out, normal))) / float(np.linalg.norm(normal))
-    length = float(np.linalg.norm(out))
-    return LocpotAverage(
-        z=np.arange(len(means), dtype=np.float64) * (height / len(means)),
-        potential=means,
-        lattice=lattice,
-        c_is_normal=height > length * np.sqrt(1 - PERPENDICULAR**2),
-    )
+    height = abs(float(np.dot(lattice[axis], normal))) / float(np.linalg.norm(normal))
+    z = np.arange(len(means), dtype=np.float64) * (height / len(means))
+    return LocpotAverage(z, means, lattice)
 
 
-def _read_header(stream: BinaryIO, path: Path) -> tuple[NDArray[np.float64], tuple[int, int, int]]:
+def _read_header(stream: BinaryIO) -> tuple[NDArray[np.float64], tuple[int, int, int]]:
     """Read the POSCAR part and the line with the size of the grid."""
 
     def line() -> list[str]:
@@ -163,13 +129,7 @@ def _plane_means(stream: BinaryIO, shape: tuple[int, int, int], axis: int) -> ND
 
 
 def _values(stream: BinaryIO, total: int) -> Iterator[NDArray[np.float64]]:
-    """Yield the next `total` numbers, some at a time.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer, or something else among them.
-    """
+    """Yield the next `total` numbers, some at a time; ValueError if there are fewer, or something else."""
     from pymatgen.optimization.fast_parser import parse_n_doubles
 
     rest = b""
@@ -182,7 +142,7 @@ def _values(stream: BinaryIO, total: int) -> Iterator[NDArray[np.float64]]:
         if not text and not rest:
             raise ValueError(f"the file ends after {total - left} of {total} values")
         end = text.rfind(b"\n") + 1 if text else 0
-        # no line in this block: go on reading, so that no number is cut
+        # no line in this block: read on, so that no number is cut
         block, rest = (rest + text[:end], text[end:]) if end or not text else (b"", rest + text)
         lines = BytesIO(block)
         while left and (found := parse_n_doubles(lines, buffer, min(left, len(buffer)))):

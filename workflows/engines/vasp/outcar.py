@@ -1,4 +1,4 @@
-"""What OUTCAR and OSZICAR say that vasprun.xml does not: how the loops ended, moments, times."""
+"""OUTCAR and OSZICAR: moments, times, and with vasprun.xml whether the loops of a run converged."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from stores.input_files import DAMAGED, LARGEST_TEXT, lines_of, open_input
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from workflows.engines.vasp.vasprun import VasprunData
 
 # a number, or what stands in its place where it was too large for its field (****, NaN, Infinity)
 _WORD = rb"([-+]?\d+\.\d+(?:[eE][-+]?\d+)?|\*+|[-+]?nan|[-+]?inf(?:inity)?)"
@@ -21,39 +25,38 @@ _ELAPSED = re.compile(rb"Elapsed time \(sec\):\s*" + _WORD, re.IGNORECASE)
 _MAGNETIZATION = re.compile(rb"number of electron\s+\S+\s+magnetization\s+" + _WORD, re.IGNORECASE)
 
 
+LOOSEST_EDIFF = 5e-4
+"""Largest EDIFF (eV per atom) of an energy that a surface energy rests on: 5 meV in a slab of ten atoms."""
+
+CELL_CHANGES = 3
+CONSTANT_VOLUME, VOLUME_ONLY = (4, 5), (7, 8)
+"""From this value of ISIF on a relaxation changes the cell: all of it, but for these values (VASP wiki)."""
+
+LARGEST_STRESS = 5.0
+"""Stress (kB) left in a relaxed cell: below 1 meV/atom in a metal with a bulk modulus of 35 GPa (Mg)."""
+
+SLACK = 1.05
+"""Factor on a criterion for the rounding of what was written."""
+
+
 @dataclass
 class OutcarData:
-    """What an OUTCAR says.
+    """Content of an OUTCAR; an empty one stands for a missing file."""
 
-    Attributes
-    ----------
-    fermi_energy
-        Of the last electronic loop (eV).
-    free_energy, energy
-        TOTEN and energy(sigma->0) of the last ionic step (eV).
-    unreadable
-        What stands in place of a finite number, such as ``********``: "energy", "Fermi energy".
-    scf_converged
-        Whether the last electronic loop ended because EDIFF was reached; None if it did not end.
-    ionic_converged
-        Whether VASP said that the required accuracy was reached.
-    total_magnetization
-        Last one (Bohr magnetons per cell); None without spin polarisation.
-    site_magnetizations
-        Last table (Bohr magnetons); empty without LORBIT.
-    elapsed
-        Wall time (s); None unless the run came to its end.
-    """
-
-    fermi_energy: float | None = None
+    fermi_energy: float | None = None  # of the last electronic loop (eV)
+    # free_energy, energy: TOTEN and energy(sigma->0) of the last ionic step (eV)
     free_energy: float | None = None
     energy: float | None = None
+    # what stands in place of a finite number, such as ``********``: "energy", "Fermi energy"
     unreadable: dict[str, str] = field(default_factory=dict)
+    # whether the last electronic loop ended because EDIFF was reached; None if it did not end
     scf_converged: bool | None = None
-    ionic_converged: bool = False
+    ionic_converged: bool = False  # whether VASP reports that the required accuracy was reached
+    # last one (Bohr magnetons per cell); None without spin polarisation
     total_magnetization: float | None = None
+    # last table (Bohr magnetons); empty without LORBIT
     site_magnetizations: list[float] = field(default_factory=list)
-    elapsed: float | None = None
+    elapsed: float | None = None  # wall time (s); None unless the run came to its end
 
     @property
     def complete(self) -> bool:
@@ -62,7 +65,7 @@ class OutcarData:
 
 
 def read_outcar(path: Path) -> OutcarData:
-    """Read an OUTCAR of VASP 5 or 6 line by line; one that was cut off gives what is there.
+    """Read an OUTCAR of VASP 5 or 6; one that was cut off gives what is there.
 
     Raises
     ------
@@ -104,13 +107,7 @@ def read_outcar(path: Path) -> OutcarData:
 
 
 def read_total_magnetization(oszicar: Path) -> float | None:
-    """Return the last total moment (Bohr magnetons per cell) of an OSZICAR; None if it names none.
-
-    Raises
-    ------
-    InputError
-        If the file is empty or cannot be opened.
-    """
+    """Return the last total moment (Bohr magnetons per cell) of an OSZICAR; None if it names none."""
     try:
         with open_input(oszicar) as stream:
             text = stream.read(LARGEST_TEXT)
@@ -148,3 +145,85 @@ def _last_number(line: bytes) -> float:
         return float(line.split()[-1])
     except (ValueError, IndexError):
         return float("nan")
+
+
+def unconverged(data: VasprunData, outcar: OutcarData) -> list[str]:
+    """Return which loops ended before its criterion was met, or had too loose a criterion."""
+    reasons = _electronic(data, outcar)
+    nsw = data.most_ionic_steps
+    if nsw <= 1 or outcar.ionic_converged:
+        return reasons
+    n = len(data.steps)
+    if n >= nsw:
+        return [*reasons, f"the relaxation stopped after NSW = {nsw} steps"]
+    # without OUTCAR, or without its end, only vasprun.xml shows it
+    why = "" if outcar.complete else _ionic(data)
+    if why or outcar.complete:
+        reasons.append(f"the relaxation was stopped after {n} of at most {nsw} steps{why and '; '}{why}")
+    return reasons
+
+
+def _electronic(data: VasprunData, outcar: OutcarData) -> list[str]:
+    reasons = []
+    nelm = data.integer("NELM", 60)
+    change, ediff = data.steps[-1].last_change, data.real("EDIFF", 1e-4)
+    # VASP 5.4 writes "EDIFF is reached" also where NELM ended the loop
+    reached_at_last = outcar.scf_converged and change is not None and change <= ediff
+    if data.steps[-1].scf_steps >= nelm and not reached_at_last:
+        reasons.append(f"the electronic loop stopped after NELM = {nelm} steps")
+    elif outcar.scf_converged is False:
+        reasons.append("the electronic loop ended before EDIFF was reached")
+    if ediff > LOOSEST_EDIFF * max(len(data.species), 1):
+        reasons.append(
+            f"EDIFF = {ediff:g} eV for {len(data.species)} atoms is looser than {LOOSEST_EDIFF:g} eV/atom"
+        )
+    return reasons
+
+
+def _ionic(data: VasprunData) -> str:
+    """Return how far the last step of vasprun.xml is from EDIFFG; empty if converged."""
+    limit = data.real("EDIFFG", 10 * data.real("EDIFF", 1e-4))
+    # forces vanish by symmetry in many crystals, however strained they are
+    if (stress := _largest_stress(data)) > LARGEST_STRESS:
+        return f"its last stress is {stress:.1f} kB" if isfinite(stress) else "its last stress is not known"
+    if limit < 0:
+        force = max_force(data)
+        if force is None:
+            return "neither OUTCAR nor forces show whether it converged"
+        return f"its last force is {force:.3f} eV/A, above {-limit:g}" if force > SLACK * -limit else ""
+    energies = [step.free_energy for step in data.steps[-2:] if step.free_energy is not None]
+    if len(energies) < 2:
+        return f"without OUTCAR one step cannot meet EDIFFG = {limit:g} eV"
+    change = abs(energies[1] - energies[0])
+    return f"its last change is {change:.2g} eV, above EDIFFG = {limit:g}" if change > SLACK * limit else ""
+
+
+def _largest_stress(data: VasprunData) -> float:
+    """Return the largest component (kB) of the stress that ISIF relaxes, less PSTRESS; inf if not known."""
+    isif = data.integer("ISIF", 2)
+    if isif < CELL_CHANGES:
+        return 0.0
+    if data.stress is None or data.stress.shape != (3, 3):
+        return np.inf
+    mean = np.trace(data.stress) / 3 * np.eye(3)
+    if isif in CONSTANT_VOLUME:
+        left = data.stress - mean
+    else:
+        stress = mean if isif in VOLUME_ONLY else data.stress
+        left = stress - data.real("PSTRESS", 0.0) * np.eye(3)
+    largest = float(np.abs(left).max())
+    return largest if isfinite(largest) else np.inf
+
+
+def max_force(data: VasprunData) -> float | None:
+    """Return the largest force on a free atom (eV/A), along its free directions; None if not known."""
+    forces = data.forces
+    if forces is None or forces.shape != (len(data.species), 3) or not np.isfinite(forces).all():
+        return None
+    selective = data.initial.selective if data.initial is not None else None
+    if data.initial is not None and selective is not None and selective.shape == forces.shape:
+        # flags refer to the lattice vectors; a frozen atom has none, and partly free ones are rare
+        lattice = data.initial.lattice
+        orthogonal = np.abs(lattice - np.diag(np.diag(lattice))).max() < 1e-6
+        forces = forces * (selective if orthogonal else selective.any(axis=1, keepdims=True))
+    return float(np.linalg.norm(forces, axis=1).max(initial=0.0))

@@ -1,28 +1,32 @@
 """From the files of a finished VASP run to the common output schema.
 
-Works on the files of VASP 5.4 and 6, each compressed or not, also under the names that custodian and atomate2
-give them. Whatever is wrong with the files becomes a status with one line of reason, never an exception.
+Reads VASP 5.4 and 6, each file compressed or not, also under the names that custodian and atomate2 give them.
 """
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from stores.records import CalculationOutput, CalculationStatus, PlanarPotential
 from stores.structures.reading import MAX_EDGE, MAX_FRACTION
-from workflows.engines.vasp.convergence import max_force, unconverged
 from workflows.engines.vasp.files import find_file
 from workflows.engines.vasp.locpot import read_locpot
-from workflows.engines.vasp.outcar import OutcarData, read_outcar, read_total_magnetization
-from workflows.engines.vasp.tags import other_kind, without_total_energy
+from workflows.engines.vasp.outcar import (
+    OutcarData,
+    max_force,
+    read_outcar,
+    read_total_magnetization,
+    unconverged,
+)
 from workflows.engines.vasp.vasprun import VasprunData, read_vasprun
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from pymatgen.core import Structure
@@ -47,41 +51,49 @@ SMALLEST_CELL = 1e-3
 NEUTRAL = 1e-3
 """Largest charge (elementary charges) that is rounding."""
 
+MOLECULAR_DYNAMICS = 0
+RELAXATIONS = (1, 2, 3)
+"""Values of IBRION."""
 
-def read_output(
-    directory: Path,
-    *,
-    slab: bool,
-    free: Sequence[bool] | None = None,
-    axis: int = 2,
-) -> CalculationOutput:
-    """Read a finished VASP run.
+FIXED_DENSITY = 10
+"""From this value of ICHARG on the density is not made self-consistent, and the energy means nothing."""
+
+_SELF_CONSISTENT = re.compile(r"n(?!o[nt])|v|f|a(?!cfdt)|c(?!hi)|d", re.IGNORECASE)
+"""Normal, VeryFast, Fast, All, Conjugate, Damped, of which VASP reads the first letters only."""
+
+_FIXED = {2: "None", 3: "Eigenval", 4: "Subrot", 90: "Exact"}
+"""Values of IALGO that leave the density or the orbitals as they were, and the names of them in ALGO."""
+
+_POTENTIALS = ("MBJ", "LMBJ")
+_LIBXC_POTENTIALS = {
+    "160": "GGA_X_LB", "182": "GGA_X_LBM", "207": "MGGA_X_BJ06", "208": "MGGA_X_TB09", "209": "MGGA_X_RPP09",
+}  # fmt: skip
+"""Functionals given as a potential only (VASP wiki, METAGGA; libxc: functionals without an energy)."""
+
+
+def read_output(directory: Path, *, slab: bool) -> CalculationOutput:
+    """Read a finished VASP run; whatever is wrong with its files becomes a status with one line of reason.
 
     Parameters
     ----------
     directory
         Holds vasprun.xml, and as far as there are OUTCAR, OSZICAR, LOCPOT.
     slab
-        Whether to read the planar potential (LOCPOT with LVHAR).
-    free
-        Whether each atom was free, for the largest force; what selective dynamics says if None.
-    axis
-        Number of the lattice vector along the surface normal (2 for c).
+        Whether to read the planar potential (LOCPOT with LVHAR) along c.
 
     Returns
     -------
     CalculationOutput
-        status "failed" if the run cannot be used, with what is known of it (a last geometry to go on from);
-        "unconverged" with all values if a loop ended at its limit of steps. A missing LOCPOT leaves the
-        status as it is: ``details["locpot"]`` says why there is no potential. ``details`` also holds
-        where the Fermi energy comes from, how many k points were used, and whether their mesh is centred at
-        Gamma.
+        status "failed" if the run cannot be used, with what is known of it (such as its last geometry);
+        "unconverged" with all values if a loop ended at its limit of steps. A missing LOCPOT keeps the
+        status: ``details["locpot"]`` names the reason. ``details`` also holds the source of the Fermi
+        energy, the number of k points, and whether their mesh is centred at Gamma.
     """
     path = find_file(directory, "vasprun.xml")
     if path is None:
         return _failed(f"{directory}: no vasprun.xml; copy it there or run the calculation again", directory)
     try:
-        return output_from(read_vasprun(path), path, slab=slab, free=free, axis=axis)
+        return output_from(read_vasprun(path), path, slab=slab)
     except InputError as error:
         return _failed(str(error), directory)
 
@@ -92,10 +104,8 @@ def _failed(reason: str, directory: Path, **known: Any) -> CalculationOutput:
     )
 
 
-def output_from(
-    data: VasprunData, path: Path, *, slab: bool, free: Sequence[bool] | None = None, axis: int = 2
-) -> CalculationOutput:
-    """As `read_output`, from a vasprun.xml that has been read and its path.
+def output_from(data: VasprunData, path: Path, *, slab: bool, axis: int = 2) -> CalculationOutput:
+    """Read a run whose vasprun.xml has been read; `axis` is the lattice vector along the normal (2 for c).
 
     Raises
     ------
@@ -103,7 +113,13 @@ def output_from(
         If its atoms make no structure.
     """
     directory = path.parent
-    outcar, notes = _outcar(directory, path)
+    notes: dict[str, Any] = {}
+    outcar = OutcarData()
+    if (outcar_path := find_file(directory, "OUTCAR", like=path)) is not None:
+        try:
+            outcar = read_outcar(outcar_path)
+        except InputError as error:  # vasprun.xml alone decides then
+            notes["outcar"] = str(error)
     known: dict[str, Any] = {
         "structure": None if data.final is None else structure_of(data, data.final),
         "setups": dict(data.potcars),
@@ -115,7 +131,7 @@ def output_from(
     if not data.complete:
         n = len(data.steps)
         return _failed(
-            f"{path} is cut off after {counted(n, 'complete ionic step')} (out of time, killed or "
+            f"{path} is cut off after {pluralize(n, 'complete ionic step')} (out of time, killed or "
             "disk full); run it again",
             directory,
             **known,
@@ -124,32 +140,32 @@ def output_from(
     if problem:
         return _failed(problem, directory, **known)
     reasons = unconverged(data, outcar)
-    energy = data.steps[-1].energy
     fermi = _fermi_energy(data, outcar)
+    if fermi.problem:
+        notes["fermi_energy"] = f"{path}: {fermi.problem}"
     potential = None
     if slab:
         potential, remark = _potential(data, path, axis)
         if remark:
             notes["locpot"] = remark
-    total, sites = _moments(directory, path, data, outcar)
+    total, sites = _moments(path, data, outcar)
     return CalculationOutput(
         status=CalculationStatus.UNCONVERGED if reasons else CalculationStatus.OK,
         reason="; ".join(reasons),
-        energy=energy,
+        energy=data.steps[-1].energy,
         fermi_energy=fermi.energy,
         vbm=fermi.vbm,
         cbm=fermi.cbm,
-        max_force=max_force(data, free),
+        max_force=max_force(data),
         total_magnetization=total,
         site_magnetizations=sites,
         potential=potential,
-        wall_time=outcar.elapsed if outcar else None,
+        wall_time=outcar.elapsed,
         directory=str(directory),
         details={
             "fermi_energy_from": fermi.source,
             "gamma_centred": is_gamma_centred(data),
             "n_kpoints": data.n_kpoints,
-            **({"fermi_energy": f"{path}: {fermi.problem}"} if fermi.problem else {}),
             **notes,
         },
         **known,
@@ -172,28 +188,32 @@ def structure_of(data: VasprunData, geometry: Geometry) -> Structure:
             "run the calculation again"
         )
     unknown = sorted({s for s in data.species if not Element.is_valid_symbol(s)})
-    if unknown or not (np.isfinite(geometry.positions).all() and np.isfinite(geometry.lattice).all()):
-        what = f"names {', '.join(unknown)}, no element" if unknown else "holds a position that is no number"
-        raise InputError(f"vasprun.xml {what}; run the calculation again")
     farthest, longest = np.abs(geometry.positions).max(), np.linalg.norm(geometry.lattice, axis=1).max()
-    if farthest > MAX_FRACTION or longest > MAX_EDGE:
-        what = f"cell vector of {longest:.3g} A" if longest > MAX_EDGE else f"coordinate {farthest:.3g}"
-        raise InputError(f"vasprun.xml holds a {what}; copy it again or run the calculation again")
-    if abs(np.linalg.det(geometry.lattice)) < SMALLEST_CELL:
-        raise InputError(
-            "vasprun.xml holds a cell without volume; copy it again or run the calculation again"
-        )
+    problem = ""
+    if unknown:
+        problem = f"names {', '.join(unknown)}, no element"
+    elif not (np.isfinite(geometry.positions).all() and np.isfinite(geometry.lattice).all()):
+        problem = "holds a position that is no number"
+    elif longest > MAX_EDGE:
+        problem = f"holds a cell vector of {longest:.3g} A"
+    elif farthest > MAX_FRACTION:
+        problem = f"holds a coordinate {farthest:.3g}"
+    elif abs(np.linalg.det(geometry.lattice)) < SMALLEST_CELL:
+        problem = "holds a cell without volume"
+    if problem:
+        raise InputError(f"vasprun.xml {problem}; copy it again or run the calculation again")
     return Structure(Lattice(geometry.lattice), list(data.species), geometry.positions)
 
 
 def is_gamma_centred(data: VasprunData) -> bool | None:
-    """Tell whether the k mesh holds Gamma; None for an explicit list of points."""
-    if _mesh(data) is None:
+    """Return whether the k mesh holds Gamma; None for an explicit list of points."""
+    mesh = _mesh(data)
+    if mesh is None:
         return None
-    mesh = np.array(_mesh(data))
-    # Monkhorst and Pack's points lie half a step off Gamma along each axis with an even number
-    half = 0.5 * (mesh % 2 == 0) if data.kpoint_style.lower().startswith("m") else np.zeros(3)
-    offset = half + np.array(data.kpoint_shift)
+    offset = np.array(data.kpoint_shift)
+    if data.kpoint_style.lower().startswith("m"):
+        # Monkhorst and Pack's points lie half a step off Gamma along each axis with an even number
+        offset = offset + 0.5 * (np.array(mesh) % 2 == 0)
     return bool(np.abs(offset - np.rint(offset)).max() < 1e-6)
 
 
@@ -206,18 +226,8 @@ def _mesh(data: VasprunData) -> tuple[int, int, int] | None:
     return int(n[0]), int(n[1]), int(n[2])
 
 
-def _outcar(directory: Path, vasprun: Path) -> tuple[OutcarData | None, dict[str, Any]]:
-    path = find_file(directory, "OUTCAR", like=vasprun)
-    if path is None:
-        return None, {}
-    try:
-        return read_outcar(path), {}
-    except InputError as error:  # vasprun.xml alone decides then
-        return None, {"outcar": str(error)}
-
-
-def _unusable(data: VasprunData, outcar: OutcarData | None, path: Path) -> str:
-    """Say in one line why a complete file gives no result; empty if it does."""
+def _unusable(data: VasprunData, outcar: OutcarData, path: Path) -> str:
+    """Return in one line why a complete file gives no result; empty if it does."""
     if not data.steps or data.final is None:
         return f"{path}: holds no ionic step; run the calculation again"
     if kind := other_kind(data):
@@ -240,7 +250,7 @@ def _unusable(data: VasprunData, outcar: OutcarData | None, path: Path) -> str:
         return (
             f"{path}: a force of the last ionic step is no number{written}; check its geometry, run it again"
         )
-    return "" if outcar is None else _contradiction(data, outcar, path)
+    return _contradiction(data, outcar, path)
 
 
 def _instead(word: str) -> str:
@@ -258,31 +268,25 @@ def _contradiction(data: VasprunData, outcar: OutcarData, path: Path) -> str:
         "free energy TOTEN": (outcar.free_energy, [step.free_energy for step in steps]),
         "energy(sigma->0)": (outcar.energy, [step.energy for step in steps]),
     }
-    for name, (there, ours) in named.items():
-        known = [energy for energy in ours if energy is not None and np.isfinite(energy)]
-        if there is None or not known or min(abs(there - energy) for energy in known) <= SAME_ENERGY:
-            continue
-        return (
-            f"{path} gives {known[-1]:.6f} eV as {name}, OUTCAR beside it {there:.6f} eV: they belong to two "
-            "runs; keep the files of one run"
-        )
+    for name, (found, energies) in named.items():
+        known = [energy for energy in energies if energy is not None and np.isfinite(energy)]
+        if found is not None and known and min(abs(found - energy) for energy in known) > SAME_ENERGY:
+            return (
+                f"{path} gives {known[-1]:.6f} eV as {name}, OUTCAR beside it {found:.6f} eV: they belong to "
+                "two runs; keep the files of one run"
+            )
     return ""
 
 
-def _moments(
-    directory: Path, vasprun: Path, data: VasprunData, outcar: OutcarData | None
-) -> tuple[float | None, list[float] | None]:
-    """Total moment and that of each atom (Bohr magnetons)."""
-    if _integer(data.setting("ISPIN"), 1) != 2:
+def _moments(vasprun: Path, data: VasprunData, outcar: OutcarData) -> tuple[float | None, list[float] | None]:
+    """Return the total moment and that of each atom (Bohr magnetons)."""
+    if data.integer("ISPIN", 1) != 2:
         return None, None
-    total = outcar.total_magnetization if outcar is not None else None
-    sites = outcar.site_magnetizations if outcar is not None else []
-    oszicar = find_file(directory, "OSZICAR", like=vasprun) if total is None else None
+    total, sites = outcar.total_magnetization, outcar.site_magnetizations
+    oszicar = find_file(vasprun.parent, "OSZICAR", like=vasprun) if total is None else None
     if oszicar is not None:
-        try:
+        with suppress(InputError):
             total = read_total_magnetization(oszicar)
-        except InputError:
-            total = None
     usable = len(sites) == len(data.species) and np.isfinite(sites).all()
     return total, list(sites) if usable else None
 
@@ -298,7 +302,7 @@ class _Fermi:
     cbm: float | None = None
 
 
-def _fermi_energy(data: VasprunData, outcar: OutcarData | None) -> _Fermi:
+def _fermi_energy(data: VasprunData, outcar: OutcarData) -> _Fermi:
     """Choose the Fermi energy.
 
     For metals it is what VASP wrote; where vasprun.xml and OUTCAR differ, OUTCAR's, which is that of the
@@ -306,21 +310,18 @@ def _fermi_energy(data: VasprunData, outcar: OutcarData | None) -> _Fermi:
     (VASP forum, topic 17981): if it lies outside the gap, the middle of the gap is taken.
     """
     energy, source = data.fermi_energy, "vasprun.xml"
-    other = outcar.fermi_energy if outcar is not None else None
+    other = outcar.fermi_energy
     if other is not None and (energy is None or abs(energy - other) > SAME_FERMI):
         energy, source = other, "OUTCAR"
     edges = _band_edges(data)
-    if edges is None and energy is None:
-        words = {"vasprun.xml": data.unreadable, "OUTCAR": outcar.unreadable if outcar is not None else {}}
-        bad = [
-            f"{file}{_instead(found['Fermi energy'])}"
-            for file, found in words.items()
-            if "Fermi energy" in found
-        ]
-        problem = f"the Fermi energy is no number in {' and '.join(bad)}" if bad else ""
-        return _Fermi(problem=problem and f"{problem}; run the static calculation again")
-    if edges is None:
+    if edges is None and energy is not None:
         return _Fermi(energy, source)
+    if edges is None:
+        files = {"vasprun.xml": data.unreadable, "OUTCAR": outcar.unreadable}
+        words = {name: found.get("Fermi energy") for name, found in files.items()}
+        bad = [f"{name}{_instead(word)}" for name, word in words.items() if word]
+        problem = f"the Fermi energy is no number in {' and '.join(bad)}; run the static calculation again"
+        return _Fermi(problem=problem if bad else "")
     vbm, cbm = edges
     if energy is None or not vbm <= energy <= cbm:
         energy, source = (vbm + cbm) / 2, "middle of the gap"
@@ -345,7 +346,7 @@ def _band_edges(data: VasprunData) -> tuple[float, float] | None:
 
 
 def _potential(data: VasprunData, vasprun: Path, axis: int) -> tuple[PlanarPotential | None, str]:
-    """Planar average of the LOCPOT and a remark on it, or None and the reason."""
+    """Return the planar average of the LOCPOT and a remark on it, or None and the reason."""
     directory = vasprun.parent
     again = "set LVHAR = .TRUE. and run the static calculation again"
     path = find_file(directory, "LOCPOT", like=vasprun)
@@ -369,5 +370,50 @@ def _potential(data: VasprunData, vasprun: Path, axis: int) -> tuple[PlanarPoten
     return PlanarPotential(z=average.z.tolist(), potential=average.potential.tolist()), remark
 
 
-def _integer(value: Any, default: int) -> int:
-    return value if isinstance(value, int) else default
+def other_kind(data: VasprunData) -> str:
+    """Name the kind of a run that is neither static nor a relaxation; empty if it is one of these."""
+    if force_field := _force_field(data):
+        return f"energies of a machine-learned force field ({force_field})"
+    if (icharg := data.integer("ICHARG", 0)) >= FIXED_DENSITY:
+        return f"bands on a fixed density (ICHARG = {icharg})"
+    if data.most_ionic_steps > 1 and data.ibrion not in RELAXATIONS:
+        return "molecular dynamics" if data.ibrion == MOLECULAR_DYNAMICS else f"IBRION = {data.ibrion}"
+    return _algorithm(data)
+
+
+def without_total_energy(data: VasprunData) -> str:
+    """Name the setting of a method that has a potential but no total energy; empty if it has one."""
+    for values in (data.incar, data.parameters):
+        meta = _word(values.get("METAGGA"))
+        if meta in _POTENTIALS:
+            return f"METAGGA = {meta}"
+        for tag in ("LIBXC1", "LIBXC2"):
+            name = _word(values.get(tag))
+            if name in _LIBXC_POTENTIALS or name in _LIBXC_POTENTIALS.values():
+                return f"{tag} = {name}"
+    return ""
+
+
+def _force_field(data: VasprunData) -> str:
+    """Return the tag that switches a force field on, in any mode: any of its energies may be a prediction."""
+    for values in (data.incar, data.parameters):
+        for tag in ("ML_LMLFF", "ML_FF_LMLFF"):
+            if _word(values.get(tag)).strip(".")[:1] in {"T", "1"}:
+                return f"{tag} = T"
+    mode = _word(data.setting("ML_MODE"))
+    return f"ML_MODE = {mode}" if mode and "ML_LMLFF" not in data.incar else ""
+
+
+def _algorithm(data: VasprunData) -> str:
+    """Name the algorithm where it does not end in the self-consistent ground state."""
+    algo = _word(data.incar.get("ALGO", data.parameters.get("ALGO"))).lower()
+    if algo and not _SELF_CONSISTENT.match(algo):
+        return f"no self-consistent density functional calculation (ALGO = {algo})"
+    ialgo = data.integer("IALGO", 38)
+    if ialgo in _FIXED:
+        return f"no self-consistent calculation (IALGO = {ialgo}, ALGO = {_FIXED[ialgo]})"
+    return ""
+
+
+def _word(value: Any) -> str:
+    return "" if value is None else str(value).strip().upper()

@@ -1,4 +1,4 @@
-"""POTCARs: which one each element takes, where they lie, and whether they are what they say."""
+"""POTCARs: label of each element, location, and check of their content."""
 
 from __future__ import annotations
 
@@ -46,45 +46,23 @@ SET_UP = (
 
 @dataclass(frozen=True)
 class PotcarFile:
-    """One element's POTCAR.
+    """One element's POTCAR."""
 
-    Attributes
-    ----------
-    label
-        Such as ``Mg_pv``.
-    title
-        TITEL, such as ``PAW_PBE Mg_pv 13Apr2007``.
-    element
-        From VRHFIN.
-    enmax
-        Cut-off its authors recommend at least (eV).
-    checksum
-        First 8 digits of the MD5 of the text without trailing blanks.
-    text
-        The whole file.
-    """
-
-    label: str
-    title: str
-    element: str
-    enmax: float
-    checksum: str
-    text: str
+    label: str  # such as ``Mg_pv``
+    title: str  # TITEL, such as ``PAW_PBE Mg_pv 13Apr2007``
+    element: str  # from VRHFIN
+    enmax: float  # cut-off its authors recommend at least (eV)
+    checksum: str  # first 8 digits of the MD5 of the text without trailing blanks
+    text: str  # the whole file
 
     @property
     def setup(self) -> str:
-        """What records say of it."""
+        """Title and checksum, as in records."""
         return f"{self.title} (md5 {self.checksum})"
 
 
 def potcar_labels(elements: Sequence[str], overrides: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the POTCAR label of each element.
-
-    Raises
-    ------
-    EngineError
-        If an element has none.
-    """
+    """Return the POTCAR label of each element; EngineError if one has none."""
     table = POTCAR_LABELS | dict(overrides or {})
     missing = [element for element in elements if element not in table]
     if missing:
@@ -96,13 +74,7 @@ def potcar_labels(elements: Sequence[str], overrides: Mapping[str, str] | None =
 
 
 def potcar_folder() -> Path:
-    """Return the folder of all POTCAR sets.
-
-    Raises
-    ------
-    EngineError
-        If none is set or it is no folder.
-    """
+    """Return the folder of all POTCAR sets; EngineError if none is set or it is no folder."""
     named = os.environ.get("PMG_VASP_PSP_DIR")
     if not named:
         from pymatgen.core import SETTINGS

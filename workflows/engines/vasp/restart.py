@@ -1,4 +1,4 @@
-"""Going on where an earlier attempt in the same folder ended."""
+"""Restart where an earlier attempt in the same folder ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
 import numpy as np
 
@@ -21,12 +20,13 @@ from stores.errors import EngineError, MgsurfError
 from stores.files import replacing, write_file
 from stores.input_files import DAMAGED, LARGEST_TEXT, is_compressed, open_input, read_json
 from workflows.engines.vasp.files import find_file
+from workflows.engines.vasp.vasprun import read_vasprun
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 NOTE = "mgsurf.json"
-"""What the folder is for: the task's hash, the order of atoms; how it ended."""
+"""Note on a folder: hash of its task, order of the atoms, status."""
 
 PID = "vasp.pid"
 """Host, process and its start, of the VASP that runs in the folder."""
@@ -40,7 +40,7 @@ CLOSEST = 0.5
 
 
 def read_note(directory: Path) -> dict[str, Any]:
-    """Return what was noted about a folder; empty if nothing readable was."""
+    """Return the note on a folder; empty if none is readable."""
     try:
         note = read_json(directory / NOTE)
     except (OSError, ValueError, MgsurfError):
@@ -49,41 +49,35 @@ def read_note(directory: Path) -> dict[str, Any]:
 
 
 def write_note(directory: Path, note: dict[str, Any]) -> None:
-    """Note what a folder is for, whole or not at all."""
+    """Note the purpose of a folder, whole or not at all."""
     write_file(directory / NOTE, json.dumps(note), alone=True)
 
 
 def ends_whole(directory: Path) -> bool:
-    """Tell whether vasprun.xml was written to its end."""
-    path = find_file(directory, "vasprun.xml")
-    if path is None:
-        return False
-    try:
-        return b"</modeling>" in _tail(path, 200)
-    except (*DAMAGED, MgsurfError):
-        return False
+    """Return whether vasprun.xml was written to its end."""
+    return _ends_with(directory, "vasprun.xml", b"</modeling>", 200)
 
 
 def ended_by_itself(directory: Path) -> bool:
-    """Tell whether VASP came to its end, so that its WAVECAR and CHGCAR are whole."""
-    path = find_file(directory, "OUTCAR")
+    """Return whether VASP came to its end, so that its WAVECAR and CHGCAR are whole."""
+    return _ends_with(directory, "OUTCAR", b"General timing and accounting", 5000)
+
+
+def _ends_with(directory: Path, name: str, words: bytes, length: int) -> bool:
+    """Return whether words stand in the last `length` bytes of a file, compressed or not."""
+    path = find_file(directory, name)
     if path is None:
         return False
+    tail = b""
     try:
-        return b"General timing and accounting" in _tail(path, 5000)
+        with open_input(path) as stream:
+            if not is_compressed(path):
+                stream.seek(max(0, path.stat().st_size - length))
+            while block := stream.read(1 << 20):
+                tail = (tail + block)[-length:]
     except (*DAMAGED, MgsurfError):
         return False
-
-
-def _tail(path: Path, length: int) -> bytes:
-    """Return the last bytes of a file, compressed or not."""
-    with open_input(path) as stream:
-        if not is_compressed(path):
-            stream.seek(max(0, path.stat().st_size - length))
-        tail = b""
-        while block := stream.read(1 << 20):
-            tail = (tail + block)[-length:]
-        return tail
+    return words in tail
 
 
 def attempts(directory: Path) -> list[Path]:
@@ -92,16 +86,11 @@ def attempts(directory: Path) -> list[Path]:
     return sorted((p for p, n in numbered.items() if n.isdigit()), key=lambda p: int(numbered[p]))
 
 
-def set_aside(directory: Path) -> Path | None:
-    """Move an earlier attempt's files to ``attempt_N`` below their folder, compressed; nothing is lost.
+def archive_attempt(directory: Path) -> None:
+    """Move an earlier attempt's files, if any, to ``attempt_N`` below their folder, compressed.
 
     WAVECAR and CHGCAR stay for the next attempt if VASP came to its end, else they are removed: a run that
     was killed leaves them empty or half written.
-
-    Returns
-    -------
-    Path or None
-        The new folder; None if there was nothing to move.
     """
     files = [
         path
@@ -113,20 +102,19 @@ def set_aside(directory: Path) -> Path | None:
             for path in (directory / name, directory / f"{name}.gz"):
                 path.unlink(missing_ok=True)
     if not any(path.name.startswith(("INCAR", "OUTCAR", "vasprun.xml")) for path in files):
-        return None
+        return
     known = attempts(directory)
     last = int(known[-1].name.removeprefix("attempt_")) if known else 0
-    aside = directory / f"attempt_{last + 1}"
-    aside.mkdir()
+    archive = directory / f"attempt_{last + 1}"
+    archive.mkdir()
     for path in files:
-        path.replace(aside / path.name)
-    compress(aside)
-    return aside
+        path.replace(archive / path.name)
+    compress(archive)
 
 
-def forget(directory: Path) -> None:
-    """Put away what another task left in a folder, where no restart looks for it."""
-    set_aside(directory)
+def discard_task(directory: Path) -> None:
+    """Move what another task left in a folder to where no restart looks for it."""
+    archive_attempt(directory)
     for path in attempts(directory):
         number = 1
         while (old := directory / f"other_{number}").exists():
@@ -137,7 +125,7 @@ def forget(directory: Path) -> None:
 
 
 def compress(directory: Path, leave: tuple[str, ...] = (*KEPT, *RESTART_FILES)) -> None:
-    """Compress the files of a folder in place, one by one; those named in `leave` stay as they are."""
+    """Compress the files of a folder in place, one by one, but for those named in `leave`."""
     for path in sorted(directory.iterdir()):
         done = path.suffix == ".gz" or path.name in leave or path.name.startswith(NOTE)
         if done or not path.is_file() or path.is_symlink():
@@ -154,7 +142,7 @@ def compress(directory: Path, leave: tuple[str, ...] = (*KEPT, *RESTART_FILES)) 
 
 
 def last_geometry(directory: Path, like: Structure) -> Structure | None:
-    """Return the geometry the attempts in a folder had reached.
+    """Return the geometry that the attempts in a folder had reached; None if nothing usable is there.
 
     The folder's own files come first, then those of its latest ``attempt_N``. In each: CONTCAR if it is
     whole, else the last complete ionic step of vasprun.xml or XDATCAR, else the POSCAR that the attempt
@@ -165,12 +153,8 @@ def last_geometry(directory: Path, like: Structure) -> Structure | None:
     directory
         Of the calculation.
     like
-        The structure as the attempt's POSCAR listed it: same species in the same order.
-
-    Returns
-    -------
-    Structure or None
-        With the site properties of `like`; None if nothing usable is there.
+        The structure as the attempt's POSCAR listed it: same species in the same order. The result has its
+        site properties.
     """
     places = [directory, *reversed(attempts(directory))]
     for place, read in product(places, (_contcar, _vasprun, _xdatcar, _poscar)):
@@ -223,25 +207,10 @@ def _vasprun(directory: Path, like: Structure) -> Structure | None:
     from pymatgen.core import Structure
 
     path = find_file(directory, "vasprun.xml")
-    if path is None:
+    data = None if path is None else read_vasprun(path)
+    if data is None or not data.steps or data.final is None:
         return None
-    last = None
-    # the file of a killed run breaks off: take what came before
-    with open_input(path) as stream, suppress(ElementTree.ParseError, *DAMAGED):
-        for _, element in ElementTree.iterparse(stream):
-            if element.tag == "calculation":
-                structure = element.find("structure")
-                if structure is not None and element.find("energy") is not None:
-                    last = (
-                        _rows(structure, "crystal/varray[@name='basis']/v"),
-                        _rows(structure, "varray[@name='positions']/v"),
-                    )
-                element.clear()
-    return None if last is None else Structure(last[0], like.species, last[1])
-
-
-def _rows(element: ElementTree.Element, path: str) -> list[list[float]]:
-    return [[float(word) for word in (row.text or "").split()] for row in element.findall(path)]
+    return Structure(data.final.lattice, like.species, data.final.positions)
 
 
 def _xdatcar(directory: Path, like: Structure) -> Structure | None:
@@ -269,29 +238,19 @@ def note_process(directory: Path, pid: int) -> None:
     (directory / PID).write_text(json.dumps(plain), encoding="utf-8")
 
 
-def end_orphan(directory: Path) -> bool:
+def end_orphan(directory: Path) -> None:
     """End a VASP that an earlier, killed mgsurf left running in a folder: two would write the same files.
 
-    Only a process of this host with the noted start time is touched.
-
-    Returns
-    -------
-    bool
-        Whether one was found.
-
-    Raises
-    ------
-    EngineError
-        If it does not end.
+    Only a process of this host with the noted start time is ended; EngineError if it does not end.
     """
     try:
         noted = read_json(directory / PID)
         pid, started = int(noted["pid"]), noted["started"]
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return
     if noted.get("host") != socket.gethostname() or started is None or _start_time(pid) != started:
         (directory / PID).unlink(missing_ok=True)
-        return False
+        return
     for sign in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(pid, sign)  # VASP is started as the leader of a group of its own
@@ -299,7 +258,7 @@ def end_orphan(directory: Path) -> bool:
         while time.monotonic() < limit:
             if _start_time(pid) != started:
                 (directory / PID).unlink(missing_ok=True)
-                return True
+                return
             time.sleep(0.1)
     raise EngineError(
         f"vasp: process {pid}, left over from an earlier run in {directory}, does not end; end it by hand"
@@ -307,7 +266,7 @@ def end_orphan(directory: Path) -> bool:
 
 
 def _start_time(pid: int) -> str | None:
-    """Return when a living process started, in the kernel's ticks; None if there is none (or no /proc)."""
+    """Return the start of a living process in the kernel's ticks; None if there is none (or no /proc)."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:

@@ -1,7 +1,4 @@
-"""One VASP calculation in its folder: prepared, run until it is whole, read, judged.
-
-The calculations that are more than one run, or a run and a condition on it.
-"""
+"""VASP calculations in their folders: prepared, run, restarted if they broke off, read and judged."""
 
 from __future__ import annotations
 
@@ -15,25 +12,31 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from stores.files import replacing
 from stores.input_files import is_compressed, open_input
 from stores.records import CalculationKind, CalculationOutput, CalculationStatus, content_hash
 from stores.structures.document import structure_from_document
-from workflows.engines.vasp.custodian import Outcome, RunControl, supervise, time_left, vasp_command
+from workflows.engines.vasp.custodian import (
+    CustodianResult,
+    RunControl,
+    run_custodian,
+    time_left,
+    vasp_command,
+)
 from workflows.engines.vasp.files import find_file
-from workflows.engines.vasp.inputs import PARALLEL_TAGS, PATH_TAGS, BulkStaticSetGenerator, PinnedSetGenerator
+from workflows.engines.vasp.inputs import PARALLEL_TAGS, PATH_TAGS, PinnedSetGenerator
 from workflows.engines.vasp.outputs import read_output
 from workflows.engines.vasp.potcars import low_cutoffs
 from workflows.engines.vasp.restart import (
     NOTE,
     RESTART_FILES,
+    archive_attempt,
     compress,
+    discard_task,
     end_orphan,
-    forget,
     last_geometry,
     read_note,
-    set_aside,
     write_note,
 )
 
@@ -45,7 +48,14 @@ ORDER = "mgsurf_order"
 MAY_NOT_MOVE = 1e-4
 """If a frozen atom or a fixed cell changed by more (A), input and output do not belong together."""
 
-VALUES = ("energy", "fermi_energy", "vbm", "cbm", "max_force", "potential", "total_magnetization")
+SAME_CELL = 1e-3
+"""Largest strain (1) of a run whose plane waves still fit the cell it ended with."""
+
+CELL_RUNS = 6
+"""Largest number of relaxations of a cell."""
+
+RESULTS = ("energy", "fermi_energy", "vbm", "cbm", "max_force", "potential", "total_magnetization")
+"""Fields that a failed calculation does not have."""
 
 
 def sorted_cell(structure: Structure) -> tuple[Structure, list[int]]:
@@ -73,7 +83,7 @@ def run_calculation(
     control: RunControl,
     prev_dir: Path | None = None,
 ) -> CalculationOutput:
-    """Run one calculation, going on from what an earlier attempt left in the folder.
+    """Run one calculation; an earlier attempt in its folder is resumed.
 
     Parameters
     ----------
@@ -91,7 +101,8 @@ def run_calculation(
     Returns
     -------
     CalculationOutput
-        Atoms in the order of `structure`. A run that broke off, was stopped or did not converge says so.
+        Atoms in the order of `structure`. The status of a run that broke off, was stopped or did not
+        converge is that, with a reason.
 
     Raises
     ------
@@ -104,7 +115,7 @@ def run_calculation(
         raise InputError(
             f"vasp: {structure.composition.reduced_formula} has partly occupied sites; order it first"
         )
-    vasp_command(control)
+    vasp_command(control)  # a missing program is reported before anything is written
     cell, order = sorted_cell(structure)
     generator.structure = cell
     task = _task(generator, cell)
@@ -117,29 +128,28 @@ def run_calculation(
         # only what was judged: a run that custodian gave up may look converged
         output = read_output(directory, slab=generator.kind is CalculationKind.SLAB_STATIC)
         if output.status is CalculationStatus.OK and not _lacks_potential(generator, output):
-            return _finish(generator, structure, cell, order, directory, output, Outcome(), [])
-    left = time_left()
-    if left is not None and left < control.walltime_buffer:
-        return _no_time(left, directory)
+            return _finish(generator, structure, cell, order, directory, output, CustodianResult(), [])
+    if (left := time_left()) < control.walltime_buffer:
+        reason = f"not started: the queue ends this job in {max(left, 0):.0f} s; the next run resumes it"
+        return CalculationOutput(status=CalculationStatus.FAILED, reason=reason, directory=str(directory))
     if same_task:
         start = last_geometry(directory, cell) if relaxes else None
-        set_aside(directory)
+        archive_attempt(directory)
     else:
-        forget(directory)
+        discard_task(directory)
     broken: list[str] = []
     while True:
         _write(generator, start or cell, directory, prev_dir, {"task": task, "order": order})
-        outcome = supervise(directory, control)
+        result = run_custodian(directory, control)
         output = read_output(directory, slab=generator.kind is CalculationKind.SLAB_STATIC)
-        if not outcome.broke_off:
+        if not result.broke_off:
             break
-        broken.append(_how_it_ended(directory, output.ionic_steps or 0))
-        left = time_left()
-        if len(broken) > control.restarts or (left is not None and left < control.walltime_buffer):
+        broken.append(_where_it_broke_off(directory, output.ionic_steps or 0))
+        if len(broken) > control.restarts or time_left() < control.walltime_buffer:
             break
         start = (last_geometry(directory, cell) or start) if relaxes else None
-        set_aside(directory)
-    return _finish(generator, structure, cell, order, directory, output, outcome, broken)
+        archive_attempt(directory)
+    return _finish(generator, structure, cell, order, directory, output, result, broken)
 
 
 def _task(generator: PinnedSetGenerator, cell: Structure) -> str:
@@ -178,8 +188,8 @@ def _write(
 def _provide(prev_dir: Path, directory: Path, name: str, *, written: bool) -> None:
     """Give a run the orbitals or the density of an earlier one.
 
-    A run that does not write the file gets a link; for one that does, a link would let a kill in mid-write
-    damage what the next attempt begins with.
+    A run that does not write the file gets a link; for one that does, a link would let a kill while it
+    is written damage what the next attempt begins with.
     """
     source = find_file(prev_dir, name)
     if source is None or _has_content(directory / name) or not _has_content(source):
@@ -198,29 +208,17 @@ def _provide(prev_dir: Path, directory: Path, name: str, *, written: bool) -> No
 
 
 def _has_content(path: Path) -> bool:
-    try:
-        return path.stat().st_size > 0
-    except OSError:
-        return False
+    return path.is_file() and path.stat().st_size > 0
 
 
-def _how_it_ended(directory: Path, ionic_steps: int) -> str:
-    """Say where a run broke off and quote the last line it wrote on stderr, if it wrote any."""
-    try:
-        lines = (directory / "std_err.txt").read_text(errors="replace").splitlines()
-    except OSError:
-        lines = []
-    said = [line.strip() for line in lines if line.strip()]
-    found = f"after {counted(ionic_steps, 'whole ionic step')}"
-    return f"{found}, saying {said[-1][:160]!r}" if said else found
-
-
-def _no_time(left: float, directory: Path) -> CalculationOutput:
-    return CalculationOutput(
-        status=CalculationStatus.FAILED,
-        reason=f"not started: the queue ends this job in {max(left, 0):.0f} s; the next run goes on",
-        directory=str(directory),
-    )
+def _where_it_broke_off(directory: Path, ionic_steps: int) -> str:
+    """Return the number of complete steps of a run and the last line that it wrote on stderr, if any."""
+    found = f"after {pluralize(ionic_steps, 'whole ionic step')}"
+    with suppress(OSError):
+        lines = (directory / "std_err.txt").read_text(errors="replace").split("\n")
+        if last := next((line.strip() for line in reversed(lines) if line.strip()), ""):
+            return f"{found}, last line on stderr {last[:160]!r}"
+    return found
 
 
 def _finish(
@@ -230,30 +228,30 @@ def _finish(
     order: list[int],
     directory: Path,
     output: CalculationOutput,
-    outcome: Outcome,
+    result: CustodianResult,
     broken: list[str],
 ) -> CalculationOutput:
     """Judge a run, map its atoms back, and compress its files."""
-    status, reason = _verdict(output, outcome, broken)
+    status, reason = _verdict(output, result, broken)
     potcars = generator.potcar_files()
     warnings = low_cutoffs(potcars, generator.settings.cutoff)
-    final, mismatch = (None, "")
+    final = None
     if output.structure is not None:
         final, mismatch = _mapped_back(generator, structure, cell, order, output)
-    if mismatch and status is not CalculationStatus.FAILED:
-        status, reason = CalculationStatus.FAILED, mismatch
+        if mismatch and status is not CalculationStatus.FAILED:
+            status, reason = CalculationStatus.FAILED, mismatch
     if status is CalculationStatus.OK and _lacks_potential(generator, output):
-        # it has not done what it is for; noted as failed, it is run again by the next call
+        # noted as failed, it is run again by the next call
         status, reason = CalculationStatus.FAILED, str(output.details.get("locpot", "no LOCPOT was written"))
     details = {**output.details, "attempts": len(broken) + 1}
-    for key, lines in (("corrections", outcome.corrections), ("broke_off", broken), ("warnings", warnings)):
+    for key, lines in (("corrections", result.corrections), ("broke_off", broken), ("warnings", warnings)):
         if lines:
             details[key] = lines
     if generator.is_slab:
         details["dipole_correction"] = bool(generator.incar.get("LDIPOL"))
     moments = output.site_magnetizations
     if moments is not None and len(moments) == len(order):
-        moments = [moments[order.index(i)] for i in range(len(order))]
+        moments = [moments[i] for i in np.argsort(order)]
     changes: dict[str, Any] = {
         "status": status,
         "reason": reason,
@@ -261,17 +259,17 @@ def _finish(
         "site_magnetizations": moments,
         "kpoints": tuple(int(n) for n in generator.kpoints.kpts[0]),
         "setups": {potcar.element: potcar.setup for potcar in potcars},
-        "retried": bool(outcome.corrections or broken),
+        "retried": bool(result.corrections or broken),
         "directory": str(directory),
         "details": details,
     }
     if generator.kind is not CalculationKind.SLAB_STATIC:
         changes["potential"] = None
     if status is CalculationStatus.FAILED:
-        changes |= dict.fromkeys(VALUES) | {"site_magnetizations": None}
+        changes |= dict.fromkeys((*RESULTS, "site_magnetizations"))
     write_note(directory, {**read_note(directory), "status": status.value})
     compress(directory, leave=(NOTE, ".lock", *RESTART_FILES))
-    # checked again, for a copy is not
+    # model_copy would not validate
     return CalculationOutput.model_validate(output.model_dump() | changes)
 
 
@@ -279,30 +277,30 @@ def _lacks_potential(generator: PinnedSetGenerator, output: CalculationOutput) -
     return generator.kind is CalculationKind.SLAB_STATIC and output.potential is None
 
 
-def _verdict(output: CalculationOutput, outcome: Outcome, broken: list[str]) -> tuple[CalculationStatus, str]:
-    counted = [(len(list(same)), words) for words, same in groupby(outcome.corrections)]
-    told = "; ".join(words if n == 1 else f"{words}, {n} times" for n, words in counted)
-    corrections = f"; corrections: {told}" if told else ""
-    if outcome.gave_up:
-        unconverged = outcome.unconverged and output.status is CalculationStatus.UNCONVERGED
+def _verdict(
+    output: CalculationOutput, result: CustodianResult, broken: list[str]
+) -> tuple[CalculationStatus, str]:
+    runs = [(len(list(same)), words) for words, same in groupby(result.corrections)]
+    listed = "; ".join(words if n == 1 else f"{words}, {n} times" for n, words in runs)
+    corrections = f"; corrections: {listed}" if listed else ""
+    if result.gave_up:
+        unconverged = result.unconverged and output.status is CalculationStatus.UNCONVERGED
         status = CalculationStatus.UNCONVERGED if unconverged else CalculationStatus.FAILED
         found = f"{output.reason}; " if unconverged else ""
-        return status, f"{found}custodian gave up: {outcome.gave_up}{corrections}"
-    if outcome.broke_off:
+        return status, f"{found}custodian gave up: {result.gave_up}{corrections}"
+    if result.broke_off:
         times = f"{len(broken)} times" if len(broken) > 1 else "once"
-        told = "; ".join(dict.fromkeys(broken))
-        return CalculationStatus.FAILED, f"VASP was killed or crashed {times}: {told}{corrections}"
+        places = "; ".join(dict.fromkeys(broken))
+        return CalculationStatus.FAILED, f"VASP was killed or crashed {times}: {places}{corrections}"
     if output.energy is not None and output.energy > 0:
         # relative to single atoms no crystal or slab has one
-        found = f"the energy is positive ({output.energy:.3f} eV): atoms overlap or SCF went astray"
+        found = f"the energy is positive ({output.energy:.3f} eV): atoms overlap or SCF diverged"
         return CalculationStatus.FAILED, f"{found}{corrections}"
     if output.status is CalculationStatus.OK:
         return output.status, ""
-    if outcome.walltime:
-        return (
-            CalculationStatus.FAILED,
-            "stopped before the queue's time ran out; the next run goes on from the last geometry",
-        )
+    if result.walltime:
+        reason = "stopped before the queue's time ran out; the next run resumes from the last geometry"
+        return CalculationStatus.FAILED, reason
     return output.status, f"{output.reason}{corrections}"
 
 
@@ -326,40 +324,24 @@ def _mapped_back(
         lattice = found.lattice.matrix
     elif np.abs(found.lattice.matrix - lattice).max() > MAY_NOT_MOVE:
         return None, "the cell in vasprun.xml is not that of the input; remove the folder and run again"
-    frozen = _frozen(generator, cell)
+    frozen: np.ndarray = np.ones(len(cell), dtype=bool)
+    if generator.kind is CalculationKind.BULK_RELAX:
+        frozen[:] = False
+    elif generator.kind is CalculationKind.SLAB_RELAX:
+        frozen = np.array(~np.asarray(generator.poscar.selective_dynamics, dtype=bool).any(axis=1))
     moved = np.abs((step @ lattice)[frozen]).max(initial=0.0)
     if moved > MAY_NOT_MOVE:
         return None, f"an atom that should stay moved by {moved:.4f} A; remove the folder and run again"
     step[frozen] = 0.0
     positions = np.empty_like(step)
     positions[order] = cell.frac_coords + step
-    final = Structure(
-        Lattice(lattice), structure.species, positions, site_properties=structure.site_properties
-    )
-    with suppress(AttributeError, KeyError, ValueError):
-        final.remove_site_property("selective_dynamics")
-    return final, ""
-
-
-def _frozen(generator: PinnedSetGenerator, cell: Structure) -> np.ndarray:
-    if generator.kind is CalculationKind.BULK_RELAX:
-        return np.zeros(len(cell), dtype=bool)
-    flags = generator.poscar.selective_dynamics
-    if generator.kind is CalculationKind.SLAB_RELAX:
-        free = np.ones((len(cell), 3), dtype=bool) if flags is None else np.asarray(flags, dtype=bool)
-        return np.array(~free.any(axis=1))
-    return np.ones(len(cell), dtype=bool)
-
-
-SAME_CELL = 1e-3
-"""Largest strain (1) of a run whose plane waves still fit the cell it ended with."""
-
-CELL_RUNS = 6
-"""Runs a cell gets to come to rest."""
+    kept = {key: v for key, v in structure.site_properties.items() if key != "selective_dynamics"}
+    return Structure(Lattice(lattice), structure.species, positions, site_properties=kept), ""
 
 
 def relax_crystal(
     generator: PinnedSetGenerator,
+    static_generator: PinnedSetGenerator,
     structure: Structure,
     directory: Path,
     control: RunControl,
@@ -369,7 +351,7 @@ def relax_crystal(
     A run keeps the plane waves of the cell it began with; in another cell they are another cut-off. So the
     relaxation starts again from the cell it ended with until that no longer changes, and a static run with
     that cell's own plane waves gives the energy. Each run has a folder of its own below `directory`.
-    Parameters and errors are those of `vasp_runs.run_calculation`.
+    Errors are those of `run_calculation`.
     """
     outputs: list[CalculationOutput] = []
     cell: Structure = structure
@@ -390,35 +372,14 @@ def relax_crystal(
         reason = f"the cell still changed by {100 * strain:.2f} % in relaxation {CELL_RUNS}"
         unrested = output.model_copy(update={"status": CalculationStatus.UNCONVERGED, "reason": reason})
         return _together(outputs, directory, unrested)
-    static = _static_of(generator, cell, directory / "static", control, before)
+    folder = directory / "static"
+    folder.mkdir(exist_ok=True)
+    static = run_calculation(static_generator, cell, folder, control, before)
     outputs.append(static)
     if static.status is CalculationStatus.OK:
-        runs = [directory / f"cell_{n}" for n in range(1, len(outputs))]
-        drop_restart_files(directory / "static", *runs)
+        drop_restart_files(folder, *directory.glob("cell_*"))
         static = static.model_copy(update={"max_force": output.max_force})
     return _together(outputs, directory, static)
-
-
-def _static_of(
-    relaxation: PinnedSetGenerator,
-    cell: Structure,
-    directory: Path,
-    control: RunControl,
-    before: Path | None,
-) -> CalculationOutput:
-    """Compute a relaxed crystal with the settings and the mesh of its relaxation."""
-    asked = replace(relaxation)
-    asked.structure = cell
-    n = asked.kpoints.kpts[0]
-    generator = BulkStaticSetGenerator(
-        preset=asked.preset,
-        overrides=dict(asked.overrides),
-        labels=dict(asked.labels),
-        user_incar_settings=dict(asked.user_incar_settings),
-        mesh=(int(n[0]), int(n[1]), int(n[2])),
-    )
-    directory.mkdir(exist_ok=True)
-    return run_calculation(generator, cell, directory, control, before)
 
 
 def _together(
@@ -440,23 +401,6 @@ def _together(
             "details": details,
         }
     )
-
-
-def static_slab(
-    generator: PinnedSetGenerator,
-    structure: Structure,
-    directory: Path,
-    control: RunControl,
-    prev_dir: Path | None = None,
-) -> CalculationOutput:
-    """Compute a slab as given, and remove the orbitals and densities that it needed.
-
-    Parameters and errors are those of `vasp_runs.run_calculation`.
-    """
-    output = run_calculation(generator, structure, directory, control, prev_dir)
-    if output.status is CalculationStatus.OK:
-        drop_restart_files(directory, *([prev_dir] if prev_dir is not None else []))
-    return output
 
 
 def drop_restart_files(*folders: Path) -> None:

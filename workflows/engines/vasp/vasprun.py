@@ -1,4 +1,4 @@
-"""A light reader of vasprun.xml: one pass, little memory, and as far as a cut-off file goes.
+"""A reader of vasprun.xml: one pass, little memory, and cut-off files as far as they go.
 
 Densities of states and projections, which make most of a large file, are cut out of the byte stream before
 the XML parser sees them. pymatgen's Vasprun takes 5 to 11 times as long for files with projections, reads
@@ -54,106 +54,73 @@ _SYMBOLS = {"X": "Xe", "r": "Zr"}
 
 @dataclass
 class Geometry:
-    """A cell with its atoms.
+    """A cell with its atoms."""
 
-    Attributes
-    ----------
-    lattice
-        Rows a, b, c (A), shape (3, 3).
-    positions
-        Fractional coordinates, shape (n, 3).
-    selective
-        Whether each coordinate of each atom may move, shape (n, 3); None without selective dynamics.
-    """
-
-    lattice: Floats
-    positions: Floats
+    lattice: Floats  # rows a, b, c (A), shape (3, 3)
+    positions: Floats  # fractional coordinates, shape (n, 3)
+    # whether each coordinate of each atom may move, shape (n, 3); None without selective dynamics
     selective: NDArray[np.bool_] | None = None
 
 
 @dataclass
 class IonicStep:
-    """One ionic step.
+    """One ionic step."""
 
-    Attributes
-    ----------
-    scf_steps
-        Electronic steps.
-    free_energy, energy
-        With the electronic entropy, and extrapolated to zero smearing (eV); None if not written.
-    last_change
-        Of the free energy in the last electronic step (eV).
-    """
-
-    scf_steps: int
+    scf_steps: int  # electronic steps
+    # with the electronic entropy, and extrapolated to zero smearing (eV); None if not written
     free_energy: float | None
     energy: float | None
-    last_change: float | None = None
+    last_change: float | None = None  # of the free energy in the last electronic step (eV)
 
 
 @dataclass
 class VasprunData:
-    """What a vasprun.xml says, as plain values.
+    """Content of a vasprun.xml as plain values."""
 
-    Attributes
-    ----------
-    version
-        Of VASP, e.g. "6.3.0".
-    incar, parameters
-        Tags given in INCAR, and every setting in effect (separators flattened); names in capitals.
-    kpoint_style, kpoint_divisions, kpoint_length, kpoint_shift
-        Of an automatic mesh: "Gamma", "Monkhorst-Pack" or "Auto", with divisions or the length they follow
-        from (A); None for an explicit list.
-    n_kpoints
-        Points used, symmetry taken into account.
-    species
-        Element of each atom.
-    potcars
-        Title of the POTCAR of each species, in the order of POSCAR: (element, title).
-    valence
-        Electrons that the POTCARs give the neutral cell; None if the file does not say.
-    initial, final
-        Geometry before and after; `final` is the last complete one of a cut-off file.
-    forces, stress
-        On each atom in the last step (eV/A), shape (n, 3); of the cell in it (kB), shape (3, 3).
-    steps
-        Every complete ionic step.
-    fermi_energy
-        As written (eV).
-    unreadable
-        What stands in place of a finite number, such as ``********``, by what it should be: "energy",
-        "forces" of the last step, "Fermi energy".
-    eigenvalues, occupations
-        By spin, shape (n_kpoints, n_bands); eV and 0 to 1.
-    complete
-        False if the file ends early.
-    """
-
-    version: str = ""
+    version: str = ""  # of VASP, e.g. "6.3.0"
+    # tags given in INCAR, and every setting in effect (separators flattened); names in capitals
     incar: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
+    # of an automatic mesh: "Gamma", "Monkhorst-Pack" or "Auto", with divisions or the length they follow from
+    # (A); None for an explicit list
     kpoint_style: str = ""
     kpoint_divisions: tuple[int, int, int] | None = None
     kpoint_length: float | None = None
     kpoint_shift: tuple[float, ...] = (0.0, 0.0, 0.0)
-    n_kpoints: int = 0
-    species: tuple[str, ...] = ()
+    n_kpoints: int = 0  # points used, symmetry taken into account
+    species: tuple[str, ...] = ()  # element of each atom
+    # title of the POTCAR of each species, in the order of POSCAR: (element, title)
     potcars: tuple[tuple[str, str], ...] = ()
-    valence: float | None = None
+    valence: float | None = None  # electrons that the POTCARs give the neutral cell; None if not written
+    # initial, final: geometry before and after; `final` is the last complete one of a cut-off file
     initial: Geometry | None = None
     final: Geometry | None = None
+    # forces, stress: on each atom in the last step (eV/A), shape (n, 3); of the cell in it (kB), shape (3, 3)
     forces: Floats | None = None
     stress: Floats | None = None
-    steps: list[IonicStep] = field(default_factory=list)
-    fermi_energy: float | None = None
+    steps: list[IonicStep] = field(default_factory=list)  # every complete ionic step
+    fermi_energy: float | None = None  # as written (eV)
+    # what stands in place of a finite number, such as ``********``, by what it should be: "energy", "forces"
+    # of the last step, "Fermi energy"
     unreadable: dict[str, str] = field(default_factory=dict)
+    # eigenvalues, occupations: one array for each spin (eV; 0 to 1), shape (k points, bands)
     eigenvalues: list[Floats] = field(default_factory=list)
     occupations: list[Floats] = field(default_factory=list)
-    complete: bool = False
+    complete: bool = False  # whether the file was written to its end
 
     def setting(self, name: str, default: Any = None) -> Any:
-        """Return a setting in effect; what INCAR says where VASP does not echo it."""
+        """Return a setting in effect; that of INCAR where VASP does not echo it."""
         return self.parameters.get(name, self.incar.get(name, default))
+
+    def integer(self, name: str, default: int) -> int:
+        """Return a setting if it is an integer, else a default."""
+        value = self.setting(name)
+        return value if isinstance(value, int) else default
+
+    def real(self, name: str, default: float) -> float:
+        """Return a setting if it is a finite number, else a default."""
+        value = self.setting(name)
+        return float(value) if isinstance(value, int | float) and isfinite(value) else default
 
     @property
     def ibrion(self) -> int:
@@ -173,7 +140,7 @@ class VasprunData:
 
     @property
     def charge(self) -> float:
-        """Charge of the cell in elementary charges; 0 where the file does not tell."""
+        """Charge of the cell in elementary charges; 0 where it is not known."""
         electrons = self.incar.get("NELECT", self.parameters.get("NELECT"))
         if self.valence is None or isinstance(electrons, bool) or not isinstance(electrons, (int, float)):
             return 0.0
@@ -182,18 +149,7 @@ class VasprunData:
 
 
 def read_vasprun(path: Path) -> VasprunData:
-    """Read a vasprun.xml of VASP 5 or 6, compressed or not.
-
-    A file that was cut off gives everything before the cut with ``complete=False``.
-
-    Parameters
-    ----------
-    path
-        The file.
-
-    Returns
-    -------
-    VasprunData
+    """Read a vasprun.xml of VASP 5 or 6, compressed or not; a cut-off file gives all before the cut.
 
     Raises
     ------
@@ -223,7 +179,7 @@ def read_vasprun(path: Path) -> VasprunData:
 
 
 class _Reader:
-    """Takes finished elements off the parser and forgets them."""
+    """Takes finished elements off the parser and removes them."""
 
     def __init__(self, data: VasprunData) -> None:
         self.data = data
@@ -240,13 +196,7 @@ class _Reader:
         self._overflow: dict[str, str] = {}
 
     def take(self, parser: XMLPullParser[Element], n_bytes: int) -> None:
-        """Use every element that ended since the last call, which is `n_bytes` ago.
-
-        Raises
-        ------
-        ValueError
-            If more is held in memory than a section of VASP's takes.
-        """
+        """Use every element that ended since the last call, `n_bytes` ago; ValueError if too much is held."""
         self._bytes += n_bytes
         for found in parser.read_events():
             event, element = cast("tuple[str, Element]", found)

@@ -1,7 +1,4 @@
-"""Write a project of jobflow-remote: its worker on a queue, its database, an example of a job's script.
-
-A project of jobflow-remote: found by its name, its database reached or refused in one line.
-"""
+"""A project of jobflow-remote: written by init-hpc, found by its name, its database opened."""
 
 from __future__ import annotations
 
@@ -17,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 from stores.backends.mongo import database_name
 from stores.errors import InputError, StoreError, install_command
 from stores.files import write_file
-from stores.input_files import read_text
-from stores.nesting import TooDeepError, load_yaml
+from stores.input_files import TooDeepError, load_yaml, read_text
 from stores.paths import expand_user, user_name
 from stores.secrets import masked, remember, remember_address
 from workflows.execution.remote.requests import header_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pydantic import ValidationError
 
     from workflows.flows.campaign.resources import JobResources
 
@@ -37,30 +35,14 @@ METADATA = "mgsurf"
 
 @dataclass(frozen=True)
 class RemoteProject:
-    """An open project.
+    """An open project."""
 
-    Attributes
-    ----------
-    name
-        Of the project.
-    config
-        jobflow-remote's ``Project``.
-    controller
-        jobflow-remote's ``JobController``, connected.
-    """
-
-    name: str
-    config: Any
-    controller: Any
+    name: str  # of the project
+    config: Any  # jobflow-remote's ``Project``
+    controller: Any  # jobflow-remote's ``JobController``, connected
 
     def worker(self, name: str | None) -> str:
-        """Return the name of a worker, the first one if none is named.
-
-        Raises
-        ------
-        InputError
-            If there is no such worker.
-        """
+        """Return the name of a worker, the first if none is named; InputError if there is no such worker."""
         workers = list(self.config.workers)
         if not workers:
             raise InputError(f"project {self.name} has no worker; add one with mgsurf init-hpc")
@@ -88,13 +70,7 @@ class RemoteProject:
         ]
 
     def need_flows(self, campaign: str | None) -> list[dict[str, Any]]:
-        """Return the flows of a campaign.
-
-        Raises
-        ------
-        InputError
-            If there are none.
-        """
+        """Return the flows of a campaign; InputError if there are none."""
         found = self.flows(campaign)
         if not found:
             known = self.campaigns()
@@ -112,16 +88,7 @@ class RemoteProject:
 
 
 def load_config(name: str | None) -> Any:
-    """Load a project of jobflow-remote.
-
-    Parameters
-    ----------
-    name
-        None for JFREMOTE_PROJECT, or the only project there is.
-
-    Returns
-    -------
-    jobflow_remote.config.base.Project
+    """Return jobflow-remote's ``Project`` of a name; None is JFREMOTE_PROJECT, or the only project.
 
     Raises
     ------
@@ -152,7 +119,7 @@ def load_config(name: str | None) -> Any:
 
 
 def _why_wrong(folder: Path, name: str) -> str:
-    """Say what is wrong in a project file that jobflow-remote passes over in silence."""
+    """Return what is wrong in a project file that jobflow-remote skips in silence; empty if nothing."""
     from jobflow_remote.config.base import Project
     from pydantic import ValidationError
     from ruamel.yaml import YAML
@@ -164,10 +131,7 @@ def _why_wrong(folder: Path, name: str) -> str:
     try:
         Project.model_validate(load_yaml(read_text(path), YAML(typ="safe")))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        text = masked(str(first["msg"]).strip().splitlines()[-1])  # of a traceback in it, the error
-        return f"{path}: {field}: {text}; correct the file"
+        return f"{path}: {first_problem(error)}; correct the file"
     except YAMLError as error:
         # without the line it quotes: that may hold a password
         mark = getattr(error, "problem_mark", None)
@@ -181,14 +145,16 @@ def _why_wrong(folder: Path, name: str) -> str:
     return ""
 
 
+def first_problem(error: ValidationError) -> str:
+    """Return place and message of the first of pydantic's errors, in one line and without passwords."""
+    first = error.errors(include_url=False)[0]
+    text = str(first["msg"]).strip().splitlines()[-1]  # the message may hold a whole traceback
+    return f"{'.'.join(map(str, first['loc']))}: {masked(text)}"
+
+
 @contextmanager
 def open_project(name: str | None) -> Iterator[RemoteProject]:
-    """Open a project and close it again; errors of its database end in one line.
-
-    Parameters
-    ----------
-    name
-        As for `load_config`.
+    """Open a project and close it again; `name` is that of `load_config`.
 
     Raises
     ------
@@ -218,17 +184,19 @@ def open_project(name: str | None) -> Iterator[RemoteProject]:
             batches_collection=config.queue.batches_collection,
             project=config,
         )
-        controller.get_running_runner()  # any question: the server answers, or the errors below do
+        controller.get_running_runner()  # any query: the server answers, or the errors below are raised
         yield RemoteProject(config.name, config, controller)
     except ServerSelectionTimeoutError as error:
         raise StoreError(
-            f"the MongoDB of project {config.name} does not answer ({_short(error)}); jobs on the queue go "
-            "on, nothing is lost: start it or correct the project file, then type the same command again"
+            f"the MongoDB of project {config.name} does not answer ({_short(error)}); jobs on the queue "
+            "still run, nothing is lost: start it or correct the project file, then type the same command "
+            "again"
         ) from error
     except PyMongoError as error:
         raise StoreError(
-            f"the MongoDB of project {config.name} failed: {_short(error)}; jobs on the queue go on, nothing "
-            f"is lost: see to the server or to user, password and database in {_file_of(config.name)}"
+            f"the MongoDB of project {config.name} failed: {_short(error)}; jobs on the queue still run, "
+            "nothing is lost: check the server, or user, password and database in "
+            f"{_file_of(config.name)}"
         ) from error
     finally:
         if controller is not None:
@@ -236,13 +204,7 @@ def open_project(name: str | None) -> Iterator[RemoteProject]:
 
 
 def projects_folder() -> Path:
-    """Return the folder of jobflow-remote's projects.
-
-    Raises
-    ------
-    InputError
-        If jobflow-remote is not installed.
-    """
+    """Return the folder of jobflow-remote's projects; InputError if it is not installed."""
     try:
         from jobflow_remote import SETTINGS
     except ImportError:
@@ -255,7 +217,7 @@ def _file_of(name: str) -> str:
 
 
 def _check_address(config: Any) -> None:
-    """Refuse an address that pymongo cannot read, in words that repeat no part of its password."""
+    """Refuse an address that pymongo cannot read, without repeating any part of its password."""
     from pymongo.errors import PyMongoError
     from pymongo.uri_parser import parse_uri
 
@@ -264,7 +226,7 @@ def _check_address(config: Any) -> None:
         remember_address(str(store.get("uri") or ""))
         remember(str(store.get("password") or ""))
     uri = stores[0].get("uri")
-    if not isinstance(uri, str) or uri.startswith("mongodb+srv:"):  # the latter asks a name server
+    if not isinstance(uri, str) or uri.startswith("mongodb+srv:"):  # the latter needs a name server
         return
     try:
         parse_uri(uri)
@@ -280,18 +242,17 @@ def _short(error: Exception) -> str:
     return " ".join(masked(str(error)).split(", Timeout")[0].split())[:200]
 
 
-def initialise(project: RemoteProject) -> bool:
-    """Prepare an empty database, as jobflow-remote asks for before the first job; True if it was needed."""
+def initialise(project: RemoteProject) -> None:
+    """Prepare an empty database, as jobflow-remote requires before the first job."""
     controller = project.controller
     if controller.get_running_runner() != "NO_DOCUMENT":
-        return False
+        return
     if controller.count_flows() or controller.count_jobs():
         raise StoreError(
             f"the database of project {project.name} holds jobs but not jobflow-remote's counters; "
-            f"look at it with jf -p {project.name} admin before going on"
+            f"look at it with jf -p {project.name} admin before you submit again"
         )
     controller.reset()
-    return True
 
 
 LIGHT_WORKER = "front"
@@ -300,43 +261,21 @@ LIGHT_WORKER = "front"
 
 @dataclass
 class ProjectAnswers:
-    """What a project file is made of.
+    """Content of a project file."""
 
-    Attributes
-    ----------
-    name
-        Of the project.
-    scheduler
-        slurm, pbs or sge.
-    work_dir
-        Absolute folder on a file system that the nodes share.
-    mongodb
-        URI of the database of jobs.
-    resources
-        What jobs ask for unless a campaign says otherwise.
-    worker
-        Name of the worker.
-    host, user
-        Where the queue is reached by ssh; this machine if there is no host.
-    prepare
-        Shell lines before each job, which must make ``jf`` and mgsurf available.
-    light
-        True: lightweight jobs may run beside the queue, on a worker named `LIGHT_WORKER`.
-    poll
-        How often the runner looks at queue and database (s).
-    """
-
-    name: str
-    scheduler: str
-    work_dir: str
-    mongodb: str
-    resources: JobResources
-    worker: str = "queue"
+    name: str  # of the project
+    scheduler: str  # slurm, pbs or sge
+    work_dir: str  # absolute folder on a file system that the nodes share
+    mongodb: str  # URI of the database of jobs
+    resources: JobResources  # request of jobs unless a campaign has its own
+    worker: str = "queue"  # name of the worker
+    # host, user: where the queue is reached by ssh; this machine if there is no host
     host: str | None = None
     user: str | None = None
+    # shell lines before each job, which must make ``jf`` and mgsurf available
     prepare: list[str] = field(default_factory=list)
-    light: bool = False
-    poll: float = 30.0
+    light: bool = False  # whether lightweight jobs may run beside the queue, on a worker named `LIGHT_WORKER`
+    poll: float = 30.0  # time between the runner's looks at queue and database (s)
 
 
 def default_preparation() -> list[str]:
@@ -349,18 +288,13 @@ def default_preparation() -> list[str]:
 
 
 def project_document(answers: ProjectAnswers) -> dict[str, Any]:
-    """Build the content of a project file.
+    """Return the content of a project file.
 
-    Raises
-    ------
-    InputError
-        If the scheduler cannot do what is asked, or jobflow-remote refuses the project.
+    InputError if the scheduler cannot do what is requested, or jobflow-remote refuses the project.
     """
-    where: dict[str, Any] = {"type": "local"}
+    where = {"type": "local"}
     if answers.host:
-        where = {"type": "remote", "host": answers.host}
-        if answers.user:
-            where["user"] = answers.user
+        where = {"type": "remote", "host": answers.host} | ({"user": answers.user} if answers.user else {})
     common = {
         **where,
         "work_dir": answers.work_dir,
@@ -374,7 +308,7 @@ def project_document(answers: ProjectAnswers) -> dict[str, Any]:
             "resources": header_keys(answers.scheduler, answers.resources),
         }
     }
-    if answers.scheduler == "sge":  # its qstat cannot be asked for single jobs
+    if answers.scheduler == "sge":  # its qstat cannot list single jobs
         name = answers.user or user_name()
         if name is None:
             raise InputError(
@@ -388,7 +322,7 @@ def project_document(answers: ProjectAnswers) -> dict[str, Any]:
     document = {
         "name": answers.name,
         "workers": workers,
-        # names of their own, so that results may live in the same database
+        # names of their own: results may be in the same database
         "queue": {
             "store": {**database, "collection_name": "jf_jobs"},
             "flows_collection": "jf_flows",
@@ -399,7 +333,7 @@ def project_document(answers: ProjectAnswers) -> dict[str, Any]:
             "delay_checkout": answers.poll,
             "delay_check_run_status": answers.poll,
             "delay_advance_status": answers.poll,
-            "delay_ping_db": 60,  # so that mgsurf status soon knows of a runner that died
+            "delay_ping_db": 60,  # so that mgsurf status soon shows a runner that died
         },
     }
     _validate(document)
@@ -407,10 +341,7 @@ def project_document(answers: ProjectAnswers) -> dict[str, Any]:
 
 
 def _validate(document: dict[str, Any]) -> Any:
-    try:
-        from jobflow_remote.config.base import Project
-    except ImportError:
-        raise InputError(EXTRA) from None
+    from jobflow_remote.config.base import Project
     from pydantic import ValidationError
 
     name = ""
@@ -420,25 +351,14 @@ def _validate(document: dict[str, Any]) -> Any:
             worker.get_scheduler_io().generate_header(dict(worker.resources or {}))
             worker.get_host()
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        text = str(first["msg"]).strip().splitlines()[-1]
-        raise InputError(f"{place}: {masked(text)}") from None
+        raise InputError(first_problem(error)) from None
     except Exception as error:  # QToolKit's own errors
         raise InputError(f"worker {name}: {' '.join(str(error).split())}") from error
     return project
 
 
 def example_script(document: dict[str, Any], worker: str) -> str:
-    """Return the script of a job as jobflow-remote will hand it to the queue.
-
-    Parameters
-    ----------
-    document
-        From `project_document`.
-    worker
-        Name of the worker.
-    """
+    """Return the script of a job as jobflow-remote will hand it to the queue, for a `project_document`."""
     from jobflow_remote.remote.queue import set_name_out
 
     found = _validate(document).workers[worker]
@@ -451,26 +371,9 @@ def example_script(document: dict[str, Any], worker: str) -> str:
 
 
 def write_project(answers: ProjectAnswers, folder: Path, *, force: bool = False) -> tuple[Path, Path]:
-    """Write project file and example script.
+    """Write project file and example script to `projects_folder`; return both paths.
 
-    Parameters
-    ----------
-    answers
-        What to write.
-    folder
-        From `projects_folder`.
-    force
-        Replace a project of the same name.
-
-    Returns
-    -------
-    tuple of Path
-        Project file and script.
-
-    Raises
-    ------
-    InputError
-        If the project exists, is refused, or cannot be written.
+    InputError if the project exists and `force` does not replace it, is refused, or cannot be written.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.scalarstring import walk_tree

@@ -14,6 +14,7 @@ from stores.records import (
     ReferenceRecord,
     SurfaceRecord,
 )
+from workflows.execution.remote.project import first_problem
 from workflows.execution.remote.status import chunks
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
     from workflows.execution.remote.project import RemoteProject
 
-_TOLD_BY: dict[str, type[Record]] = {
+_MARKS: dict[str, type[Record]] = {
     "miller_index": SurfaceRecord,
     "initial_structure": BulkRecord,
     "prototype": ReferenceRecord,
@@ -36,37 +37,23 @@ _AT_ONCE = 20  # outputs in memory at a time: some have megabytes
 
 @dataclass
 class Pulled:
-    """What was brought.
+    """Result of `pull`."""
 
-    Attributes
-    ----------
-    seen
-        Number of records found in the outputs, each once.
-    written
-        Number that were new in the store, or had changed, by the name of their class.
-    damaged
-        Name of a job and what is wrong with its output.
-    """
-
-    seen: int = 0
+    seen: int = 0  # number of records found in the outputs, each once
+    # number that were new in the store, or had changed, by the name of their class
     written: dict[str, int] = field(default_factory=dict)
+    # name of a job and what is wrong with its output
     damaged: list[tuple[str, str]] = field(default_factory=list)
 
 
 def records_in(output: Any) -> Iterator[Record]:
-    """Yield the records in the output of a job, however deep.
-
-    Raises
-    ------
-    pydantic.ValidationError
-        If one is damaged.
-    """
+    """Yield the records in the output of a job, however deep; ValidationError if one is damaged."""
     if isinstance(output, list):
         for entry in output:
             yield from records_in(entry)
     elif isinstance(output, dict):
         if {"schema_version", "method_fingerprint", "id"} <= output.keys():
-            for name, record_class in _TOLD_BY.items():
+            for name, record_class in _MARKS.items():
                 if name in output:
                     yield record_class.model_validate(output)
                     return
@@ -75,7 +62,7 @@ def records_in(output: Any) -> Iterator[Record]:
 
 
 def pull(project: RemoteProject, campaign: str | None, store: SurfaceStore) -> Pulled:
-    """Bring every record of a campaign's finished jobs into a store; typed again it changes nothing.
+    """Bring every record of a campaign's finished jobs into a store; repeated, it changes nothing.
 
     Parameters
     ----------
@@ -94,27 +81,23 @@ def pull(project: RemoteProject, campaign: str | None, store: SurfaceStore) -> P
         If the store cannot be written; what was brought before stays.
     """
     flows = project.need_flows(campaign)
-    outputs = project.controller.jobstore  # as in `remote_state`: many outputs at once
-    uuids = [uuid for flow in flows for uuid in flow["jobs"]]
-    found: list[tuple[str, str, int]] = []
-    for some in chunks(uuids):
-        found += [
-            (document.get("completed_at") or "", document["uuid"], document["index"])
-            for document in outputs.query({"uuid": {"$in": some}}, ["uuid", "index", "completed_at"])
-        ]
+    outputs = project.controller.jobstore  # as in `status`: many outputs at once
+    found = sorted(  # by time, so that later results replace earlier ones
+        (document.get("completed_at") or "", document["uuid"], document["index"])
+        for some in chunks([uuid for flow in flows for uuid in flow["jobs"]])
+        for document in outputs.query({"uuid": {"$in": some}}, ["uuid", "index", "completed_at"])
+    )
     pulled, seen = Pulled(), set()
-    names = sorted(found)  # by time, so that later answers replace earlier ones
-    for start in range(0, len(names), _AT_ONCE):
-        wanted = [{"uuid": uuid, "index": index} for _, uuid, index in names[start : start + _AT_ONCE]]
+    for start in range(0, len(found), _AT_ONCE):
+        names = [(uuid, index) for _, uuid, index in found[start : start + _AT_ONCE]]
+        wanted = [{"uuid": uuid, "index": index} for uuid, index in names]
         documents = {(d["uuid"], d["index"]): d for d in outputs.query({"$or": wanted}, load=True)}
-        for _, uuid, index in names[start : start + _AT_ONCE]:
+        for uuid, index in names:
             document = documents.get((uuid, index), {})
             try:
                 records = list(records_in(document.get("output")))
             except ValidationError as error:
-                first = error.errors(include_url=False)[0]
-                place = ".".join(map(str, first["loc"]))
-                pulled.damaged.append((document.get("name", uuid), f"{place}: {first['msg']}"))
+                pulled.damaged.append((document.get("name", uuid), first_problem(error)))
                 continue
             for record in records:
                 seen.add((type(record).__name__, record.id))
@@ -126,7 +109,7 @@ def pull(project: RemoteProject, campaign: str | None, store: SurfaceStore) -> P
 
 
 def add_unless_better(store: SurfaceStore, record: Record) -> bool:
-    """Write a record unless the store knows better; True if it was written.
+    """Write a record unless the store has a better one; True if it was written.
 
     A result is never lost to a failure, however late (`SurfaceStore.add_unless_better`); of two results the
     later one stands, of two bulks the one whose formation energy is known.
@@ -137,7 +120,7 @@ def add_unless_better(store: SurfaceStore, record: Record) -> bool:
     if (_worth(known), known.created_at) >= (_worth(record), record.created_at):
         return False
     if isinstance(record, SurfaceRecord) and isinstance(known, SurfaceRecord) and known.campaign:
-        # the campaign that asked first stays named
+        # the first campaign stays named
         record = record.model_copy(update={"campaign": known.campaign})
     return store.add_unless_better(record)
 

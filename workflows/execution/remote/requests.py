@@ -1,4 +1,4 @@
-"""What jobs ask for, in the words of each scheduler: the keys of QToolKit's header templates."""
+"""Requests of jobs as keys of QToolKit's header templates, for each scheduler."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCHEDULERS = ("slurm", "pbs", "sge", "shell")
 
 
 JOB_END_TIME = "MGSURF_JOB_END_TIME"
-"""Variable that tells engines when the queue ends their job (seconds since the epoch)."""
+"""Variable with the end of a job in the queue (seconds since the epoch), for engines."""
 
 _TIME = {"slurm": "time", "pbs": "walltime", "sge": "walltime"}
 _CORES = {"nodes", "tasks_per_node", "cpus_per_task"}
@@ -27,28 +27,13 @@ _SHAPES: dict[str, dict[str, set[str]]] = {
     "pbs": {"select": {*_CORES, "memory_per_cpu"}, "place": _CORES},
     "sge": {"model": {*_CORES, "parallel_environment"}},
 }
-"""Keys of a template that are always written, and what must be said for them to differ from the worker's."""
+"""Keys of a template that are always written, and the fields that make them differ from the worker's."""
 
 
 def header_keys(scheduler: str, wanted: JobResources) -> dict[str, Any]:
-    """Write a request in the words of a scheduler.
+    """Write a request for a scheduler of `SCHEDULERS`, as keys of its template; none for a shell.
 
-    Parameters
-    ----------
-    scheduler
-        One of `SCHEDULERS`.
-    wanted
-        From the campaign file.
-
-    Returns
-    -------
-    dict
-        Keys of the template of QToolKit's ``SlurmIO``, ``PBSIO`` or ``SGEIO``; empty for a shell.
-
-    Raises
-    ------
-    InputError
-        If the scheduler has no word for something that is wanted, or is not known.
+    InputError if the scheduler has no key for something in the request, or is not known.
     """
     if scheduler not in SCHEDULERS:
         raise InputError(
@@ -64,21 +49,10 @@ def header_keys(scheduler: str, wanted: JobResources) -> dict[str, Any]:
 
 
 def request_keys(scheduler: str, wanted: JobResources, own: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Write a request, and take from the worker what it does not say: partition, account, cores, walltime.
+    """Write a request, and take what it leaves open from the worker: partition, account, cores, walltime.
 
-    jobflow-remote takes either a job's request or the worker's, never a part of each.
-
-    Parameters
-    ----------
-    scheduler, wanted
-        See `header_keys`.
-    own
-        The worker's resources in the project file.
-
-    Raises
-    ------
-    InputError
-        As `header_keys`.
+    jobflow-remote takes either a job's request or the worker's (`own`, of the project file), never a part of
+    each.
     """
     keys = header_keys(scheduler, wanted)
     if not own or scheduler == "shell" or "@class" in own:
@@ -93,17 +67,17 @@ def request_keys(scheduler: str, wanted: JobResources, own: Mapping[str, Any] | 
 
 
 def _variables(scheduler: str, keys: Mapping[str, Any], wanted: JobResources) -> dict[str, str]:
-    """Return what a job's environment says of its request."""
+    """Return the environment of a job: its end, and its threads."""
     found = {}
     seconds = wanted.walltime or seconds_in(str(keys.get(_TIME.get(scheduler, ""), "")))
     if seconds:
-        # not every scheduler tells a job when it will end it; VASP is stopped in time by this
+        # not every scheduler gives a job its end; VASP is stopped in time by this
         found[JOB_END_TIME] = f"$(( $(date +%s) + {seconds} ))"
     threads = keys.get("cpus_per_task", 1) if scheduler == "slurm" else wanted.cpus_per_task
     if scheduler != "shell" and str(threads).isdigit() and int(threads) > 1:
         found["OMP_NUM_THREADS"] = str(threads)
         if scheduler == "slurm":
-            found["SRUN_CPUS_PER_TASK"] = str(threads)  # since Slurm 22.05 srun does not ask sbatch
+            found["SRUN_CPUS_PER_TASK"] = str(threads)  # since Slurm 22.05 srun does not take sbatch's
     return found
 
 
@@ -155,7 +129,7 @@ def _sge(wanted: JobResources) -> dict[str, Any]:
 
 
 def queue_plan(resources: Resources, workers: Mapping[str, Any], worker: str) -> QueuePlan:
-    """Turn a campaign's resources into what its flow carries.
+    """Return the requests that a campaign's flow carries.
 
     Parameters
     ----------
@@ -164,7 +138,7 @@ def queue_plan(resources: Resources, workers: Mapping[str, Any], worker: str) ->
     workers
         The project's workers by name (jobflow-remote's).
     worker
-        The one that jobs go to if the file names no other.
+        The one for jobs whose section names no other.
 
     Raises
     ------

@@ -1,7 +1,4 @@
-"""What became of a submitted campaign: jobs by state, what runs, what failed and why.
-
-Try failed jobs of a submitted campaign again, or cancel what is not finished.
-"""
+"""Jobs of a submitted campaign: states and reasons, retry of failed ones, cancellation."""
 
 from __future__ import annotations
 
@@ -49,34 +46,19 @@ _KILLED = (
 
 @dataclass
 class CampaignState:
-    """State of the jobs of one campaign, or of all campaigns in a project.
+    """State of the jobs of one campaign, or of all campaigns in a project."""
 
-    Attributes
-    ----------
-    project, campaign
-        Names; no campaign for all.
-    counts
-        Number of jobs by `STATES`.
-    running
-        Names of jobs that run.
-    failed
-        Name and reason of each failed job.
-    troubled
-        Name and reason of each job that jobflow-remote could not send or fetch and tries again.
-    calculations
-        Label and reason of calculations that ended without a result; their jobs are done.
-    runner
-        What is known of jobflow-remote's runner, in words; empty if it runs.
-    """
-
+    # project, campaign: names; no campaign for all
     project: str
     campaign: str | None
-    counts: dict[str, int] = field(default_factory=dict)
-    running: list[str] = field(default_factory=list)
-    failed: list[tuple[str, str]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)  # number of jobs by `STATES`
+    running: list[str] = field(default_factory=list)  # names of running jobs
+    failed: list[tuple[str, str]] = field(default_factory=list)  # name and reason of each failed job
+    # name and reason of each job that jobflow-remote could not send or fetch and tries again
     troubled: list[tuple[str, str]] = field(default_factory=list)
+    # label and reason of calculations that ended without a result; their jobs are done
     calculations: list[tuple[str, str]] = field(default_factory=list)
-    runner: str = ""
+    runner: str = ""  # problem of jobflow-remote's runner; empty if it runs
 
     @property
     def unfinished(self) -> int:
@@ -85,7 +67,7 @@ class CampaignState:
 
 
 def chunks(uuids: list[str]) -> Iterator[list[str]]:
-    """Yield pieces short enough for one question to a database."""
+    """Yield pieces short enough for one query of a database."""
     for start in range(0, len(uuids), _CHUNK):
         yield uuids[start : start + _CHUNK]
 
@@ -95,14 +77,7 @@ def jobs_of(
 ) -> list[dict[str, Any]]:
     """Return the queue's documents of the jobs of some flows, without their arguments.
 
-    Parameters
-    ----------
-    project
-        Where.
-    flows
-        From `RemoteProject.flows`.
-    states
-        Only these of jobflow-remote's states.
+    `flows` are those of `RemoteProject.flows`, `states` jobflow-remote's (all if None).
     """
     shown = ["uuid", "index", "db_id", "state", "worker", "remote", "error", "lock_id", "job.name"]
     uuids = [uuid for flow in flows for uuid in flow["jobs"]]
@@ -114,26 +89,20 @@ def jobs_of(
 
 
 def reason_of(job: dict[str, Any]) -> str:
-    """Say in one line why a job failed.
-
-    Parameters
-    ----------
-    job
-        jobflow-remote's document of it.
-    """
+    """Return in one line why a job failed, from jobflow-remote's document of it."""
     remote = job.get("remote") or {}
     printed = f"{remote.get('queue_err') or ''}\n{remote.get('queue_out') or ''}"
     error = job.get("error") or ""
     for pattern, words in _KILLED:
-        # a job that ended by itself has said why
+        # a job that ended by itself has its own error
         if pattern.search(printed) and "Traceback" not in error:
-            return f"{words}; mgsurf retry --failed goes on from its last files"
+            return f"{words}; mgsurf retry --failed resumes from its last files"
     text = remote.get("error") if job["state"] != "FAILED" else error
     return _one_line(text or error or remote.get("error") or "no reason is known")
 
 
 def _one_line(text: str) -> str:
-    """Pick the telling line of a traceback, or what a command printed; without secrets."""
+    """Return the last line of a traceback, or what a command printed; without secrets."""
     text = masked(text)
     rejected = re.search(
         r"submission failed.*?stderr=(?P<quote>['\"])(?P<text>.*?)(?P=quote),?\s", text, re.S
@@ -148,13 +117,7 @@ def _one_line(text: str) -> str:
 
 
 def state_of(project: RemoteProject, campaign: str | None) -> CampaignState:
-    """Collect the state of a campaign's jobs.
-
-    Raises
-    ------
-    InputError
-        If nothing of it was submitted.
-    """
+    """Return the state of a campaign's jobs; InputError if nothing of it was submitted."""
     flows = project.need_flows(campaign)
     state = CampaignState(project.name, campaign, dict.fromkeys(STATES, 0))
     meaning = {name: group for group, names in STATES.items() for name in names}
@@ -167,7 +130,12 @@ def state_of(project: RemoteProject, campaign: str | None) -> CampaignState:
             state.failed.append((name, reason_of(job)))
         elif (job.get("remote") or {}).get("error"):
             state.troubled.append((name, _one_line(job["remote"]["error"])))
-    state.calculations = list(_bad_calculations(project, flows))
+    bad = [record for document in bad_outputs(project, flows) for record in bad_records(document)]
+    lines = [
+        (record.get("label") or "?", f"{(found := record['output'])['status']}: {found.get('reason') or ''}")
+        for record in bad
+    ]
+    state.calculations = list(dict.fromkeys(lines))
     if state.unfinished:
         state.runner = runner_trouble(project)
     return state
@@ -217,31 +185,16 @@ def _records(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def bad_records(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return id, label, status and reason of what failed or did not converge in an output.
-
-    Parameters
-    ----------
-    document
-        From `bad_outputs`.
-    """
+    """Return id, label, status and reason of the calculations that failed or did not converge."""
     bad = ("failed", "unconverged")
     return [record for record in _records(document) if (record.get("output") or {}).get("status") in bad]
 
 
-def _bad_calculations(project: RemoteProject, flows: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    found: dict[tuple[str, str], None] = {}  # each once, in order
-    for document in bad_outputs(project, flows):
-        for record in bad_records(document):
-            result = record["output"]
-            found[record.get("label") or "?", f"{result['status']}: {result.get('reason') or ''}"] = None
-    yield from found
-
-
 def runner_trouble(project: RemoteProject) -> str:
-    """Say what is wrong with jobflow-remote's runner, without which no job moves; empty if it runs."""
+    """Return what is wrong with jobflow-remote's runner, without which no job moves; empty if it runs."""
     start = f"start it with: jf -p {project.name} runner start"
     daemon = project.controller.get_running_runner()
-    # a daemon that was killed, or whose machine was started anew, is still written down as running
+    # a daemon that was killed, or whose machine was restarted, is still noted as running
     seen = [daemon["last_pinged"]] if isinstance(daemon, dict) and daemon.get("last_pinged") else []
     seen += [ping["time"] for ping in project.controller.get_runner_pings()[-1:]]
     if not seen:
@@ -261,21 +214,12 @@ _NOT_STARTED = (*STATES["waiting"], *STATES["failed"], "CHECKED_OUT", "UPLOADED"
 
 @dataclass
 class Changes:
-    """What was done.
+    """Result of a retry or a cancellation."""
 
-    Attributes
-    ----------
-    jobs
-        Names of the jobs that will run again, or were cancelled.
-    kept
-        Name and reason of those that could not be changed.
-    requests
-        Number of jobs that ask for something else now.
-    """
-
-    jobs: list[str] = field(default_factory=list)
+    jobs: list[str] = field(default_factory=list)  # names of the jobs that will run again, or were cancelled
+    # name and reason of those that could not be changed
     kept: list[tuple[str, str]] = field(default_factory=list)
-    requests: int = 0
+    requests: int = 0  # number of jobs with a new request
 
 
 @contextmanager
@@ -292,7 +236,7 @@ def _quiet() -> Iterator[None]:
 def retry_failed(project: RemoteProject, campaign: str | None, plan: QueuePlan | None) -> Changes:
     """Run jobs again that failed, that the queue rejected, or whose calculation failed.
 
-    Finished calculations are found by their content, and an interrupted one goes on from the files in its
+    Finished calculations are found by their content, and an interrupted one resumes from the files in its
     folder. Jobs that came after a failed one run again too, because they know its failure only.
 
     Parameters
@@ -302,7 +246,7 @@ def retry_failed(project: RemoteProject, campaign: str | None, plan: QueuePlan |
     campaign
         Its name; None for all campaigns of the project.
     plan
-        What jobs ask for from now on; None to change nothing.
+        Requests of jobs from now on; None to change nothing.
 
     Raises
     ------
@@ -313,7 +257,7 @@ def retry_failed(project: RemoteProject, campaign: str | None, plan: QueuePlan |
     changes = Changes()
     with _quiet():
         if plan is not None:
-            changes.requests = _ask_for(project, flows, plan)
+            changes.requests = _set_requests(project, flows, plan)
         failed = jobs_of(project, flows, STATES["failed"])
         failed += [job for job in jobs_of(project, flows, _ON_THE_WAY) if (job["remote"] or {}).get("error")]
         known = {(job["uuid"], job["index"]) for job in failed}
@@ -348,14 +292,14 @@ def _start_again(project: RemoteProject, job: dict[str, Any], changes: Changes) 
         changes.jobs.append(name)
 
 
-def _ask_for(project: RemoteProject, flows: list[dict[str, Any]], plan: QueuePlan) -> int:
+def _set_requests(project: RemoteProject, flows: list[dict[str, Any]], plan: QueuePlan) -> int:
     """Give jobs that have not started, and those they will make, a new request."""
     changed = 0
     for job in jobs_of(project, flows, _NOT_STARTED):
-        said = (job["job"].get("metadata") or {}).get(JOB_METADATA)
-        if said is None:
+        size = (job["job"].get("metadata") or {}).get(JOB_METADATA)
+        if size is None:
             continue
-        request = request_for(plan, JobSize(said["size"]), said["atoms"])
+        request = request_for(plan, JobSize(size["size"]), size["atoms"])
         values = {
             "resources": request["resources"],
             "worker": request["worker"],
@@ -378,8 +322,8 @@ def _set(project: RemoteProject, job: dict[str, Any], values: dict[str, Any]) ->
     """Change a job, unless the runner holds it just now or has sent it since; True if it was changed.
 
     `JobController.set_job_run_properties` would do for resources, worker and exec_config alone, and not for
-    jobs that are checked out or uploaded; the resources of jobs that a job makes are in its arguments
-    and its config, which only `set_job_doc_properties` reaches.
+    jobs that are checked out or uploaded; the resources of jobs that a job makes are in its arguments and its
+    config, which only `set_job_doc_properties` reaches.
     """
     from jobflow_remote.jobs.state import JobState
     from jobflow_remote.utils.db import JobLockedError
@@ -395,10 +339,7 @@ def _set(project: RemoteProject, job: dict[str, Any], values: dict[str, Any]) ->
 def cancel(project: RemoteProject, campaign: str | None) -> Changes:
     """Cancel every job that is not finished; finished calculations and files stay.
 
-    Raises
-    ------
-    InputError
-        If nothing was submitted.
+    InputError if nothing was submitted.
     """
     flows = project.need_flows(campaign)
     controller, changes = project.controller, Changes()

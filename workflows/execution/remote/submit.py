@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ _LEASES = "mgsurf_leases"
 
 @dataclass
 class _ProjectLeases:
-    """The leases of a project, in a collection of our own beside jobflow-remote's, which has no such lock."""
+    """The leases of a project, in a collection beside jobflow-remote's, which has no such lock."""
 
     uri: str
     leases: Collection
@@ -46,26 +46,16 @@ class _ProjectLeases:
 def alone_submitting(
     database: Any, wait: float = 120.0, *, beat: float = BEAT, expiry: float = EXPIRY
 ) -> Iterator[Lease]:
-    """Wait until nobody else submits to a project: two at once would submit everything twice.
+    """Yield a lease once nobody else submits to a project: two at once would submit everything twice.
 
     Parameters
     ----------
     database
         pymongo's, of the project.
     wait
-        Longest time to wait (s).
+        Longest time to wait (s); StoreError if another submission does not end in it.
     beat, expiry
         See `stores.learning.leases`.
-
-    Yields
-    ------
-    Lease
-        To be checked before anything is submitted.
-
-    Raises
-    ------
-    StoreError
-        If another submission does not end.
     """
     place = f"project database {database.name}"
     leases = MongoCollection(database[_LEASES], LAYOUTS[COLLECTION], place, shared=True)
@@ -79,7 +69,7 @@ def alone_submitting(
             except HeldError as error:
                 if monotonic() > end:
                     raise StoreError(
-                        f"another mgsurf submit is at work on this project: {str(error).partition(';')[0]}; "
+                        f"another mgsurf submit is running on this project: {str(error).partition(';')[0]}; "
                         "type the command again when it has ended"
                     ) from None
                 sleep(0.2)
@@ -89,12 +79,8 @@ def alone_submitting(
 def worker_folders(work_dir: object) -> tuple[str, str]:
     """Return store and folder of raw files on a worker.
 
-    All campaigns of a worker share them: a calculation's folder bears its content hash.
-
-    Parameters
-    ----------
-    work_dir
-        jobflow-remote's folder on the worker, on a file system that its nodes share.
+    All campaigns of a worker share them: a calculation's folder bears its content hash. `work_dir` is
+    jobflow-remote's folder on the worker, on a file system that its nodes share.
     """
     home = PurePosixPath(str(work_dir)) / "mgsurf"
     return f"folder://{home / 'records'}", str(home / "calculations")
@@ -105,9 +91,9 @@ def submission_keys(
 ) -> tuple[str, ...]:
     """Return the content hash of the calculations of one compound, and its hash in earlier versions.
 
-    Resources of the queue and paths are no part of it. The two differ where the engine's table
-    of setups is not the standard one: flows submitted before fingerprints were cut to the elements of a
-    calculation are found by the second.
+    Resources of the queue and paths are no part of it. The two differ where the engine's table of setups is
+    not the standard one: flows submitted before fingerprints were cut to the elements of a calculation are
+    found by the second.
     """
     method = maker.context.make_engine().method()
     own = method.for_elements({site.specie.symbol for site in structure}).fingerprint
@@ -118,19 +104,8 @@ def submission_keys(
 def _submission_key(
     maker: SurfaceMaker, structure: Structure, facets: list[tuple[int, int, int]] | None, method: str
 ) -> str:
-    settings = {
-        name: getattr(maker, name)
-        for name in (
-            "max_miller_index",
-            "min_thickness",
-            "vacuum",
-            "free_depth",
-            "layer_tolerance",
-            "max_terminations",
-            "max_atoms",
-        )
-    }
-    settings |= identity_of(maker.pre_relaxation)
+    settings = asdict(maker.slabs)
+    settings |= identity_of(settings.pop("pre_relaxation"))
     return content_hash(
         {
             "campaign": maker.context.campaign,
@@ -144,7 +119,7 @@ def _submission_key(
 
 
 def submitted_before(project: RemoteProject, campaign: str) -> dict[str, str]:
-    """Return the state of each compound's flow by the compound's key; cancelled flows count for nothing."""
+    """Return the state of each compound's flow by the compound's key; cancelled flows do not count."""
     return {
         key: flow["state"]
         for flow in project.flows(campaign)
@@ -156,7 +131,7 @@ def submitted_before(project: RemoteProject, campaign: str) -> dict[str, str]:
 def submit(
     project: RemoteProject, worker: str, flow: Flow, campaign: str, compounds: dict[str, str]
 ) -> list[str]:
-    """Put a flow on jobflow-remote's list.
+    """Put a flow of `CampaignMaker` on jobflow-remote's list.
 
     Parameters
     ----------
@@ -185,17 +160,7 @@ def submit(
 
 
 def context_on_worker(maker: SurfaceMaker, work_dir: object, queue: dict[str, Any] | None) -> SurfaceMaker:
-    """Return the same maker with store and folders of a worker.
-
-    Parameters
-    ----------
-    maker
-        As for a run on this machine.
-    work_dir
-        The worker's.
-    queue
-        What the jobs ask for.
-    """
+    """Return the same maker with store and folders of a worker, and the requests of its jobs (`queue`)."""
     store, calculations = worker_folders(work_dir)
     context = replace(maker.context, store=store, work_dir=calculations)
     return replace(maker, context=context, queue=queue)

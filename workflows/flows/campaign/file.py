@@ -1,9 +1,4 @@
-"""The campaign file: read, checked line by line, turned into bulk structures.
-
-What of a campaign an engine can compute.
-
-How the YAML of a campaign file is read: planes stay the text that was written.
-"""
+"""The campaign file: read, checked line by line, turned into bulk structures that an engine can compute."""
 
 from __future__ import annotations
 
@@ -13,14 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import RoundTripConstructor
-from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import ScalarNode, SequenceNode
 
-from stores.errors import EngineError, InputError, counted
-from stores.input_files import read_text
-from stores.nesting import TooDeepError, load_yaml
+from stores.errors import EngineError, InputError, pluralize
+from stores.input_files import TooDeepError, load_yaml, read_text
 from stores.paths import expand_user
 from workflows.flows.campaign.problems import problems, suggestion
 from workflows.flows.campaign.settings import Campaign, Compound, MillerIndex
+from workflows.structures.naming import mg_first_formula
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,33 +24,23 @@ if TYPE_CHECKING:
 
     from stores.records import Provenance
     from workflows.engines.protocol import Engine
+    from workflows.flows.campaign.settings import CandidateSource
+    from workflows.structures.sources.local import FileSource
     from workflows.structures.sources.protocol import Candidate
 
 
-TEXT = "tag:yaml.org,2002:str"
-
-
-def reader() -> YAML:
-    """Return a round-trip reader whose `facets` hold text: 0110 is four digits, not the number 110 or 72."""
-    yaml = YAML(typ="rt")
-    yaml.Constructor = _Constructor
-    return yaml
-
-
 class _Constructor(RoundTripConstructor):
+    """Keeps `facets` as text: 0110 is four digits, not the number 110 or 72."""
+
     def construct_mapping(  # type: ignore[override] # as ruamel's own round-trip constructor
         self, node: Any, maptyp: Any, deep: bool = False
     ) -> Any:
-        _keep_planes_as_text(node)
+        for key, value in node.value:
+            if key.value == "facets" and isinstance(value, SequenceNode):
+                for plane in value.value:
+                    if isinstance(plane, ScalarNode):
+                        plane.tag = "tag:yaml.org,2002:str"
         return super().construct_mapping(node, maptyp, deep)
-
-
-def _keep_planes_as_text(node: MappingNode) -> None:
-    for key, value in node.value:
-        if key.value == "facets" and isinstance(value, SequenceNode):
-            for plane in value.value:
-                if isinstance(plane, ScalarNode):
-                    plane.tag = TEXT
 
 
 LARGEST_FILE = 1 << 21
@@ -63,7 +48,7 @@ LARGEST_FILE = 1 << 21
 
 
 class CampaignStructure(NamedTuple):
-    """A bulk crystal that a campaign asks for.
+    """A bulk crystal of a campaign.
 
     Attributes
     ----------
@@ -74,7 +59,7 @@ class CampaignStructure(NamedTuple):
     provenance
         Where it came from.
     facets
-        Planes wanted; None for all.
+        Planes requested; None for all.
     where
         Its place in the campaign file, for messages.
     """
@@ -104,8 +89,10 @@ def _parse(text: str, path: Path) -> Any:
     from ruamel.yaml.constructor import DuplicateKeyError
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+    yaml = YAML(typ="rt")
+    yaml.Constructor = _Constructor
     try:
-        return load_yaml(text, reader())
+        return load_yaml(text, yaml)
     except TooDeepError as error:
         raise InputError(f"{path}:{error.lineno}: {error}; correct the file") from None
     except DuplicateKeyError as error:
@@ -128,7 +115,7 @@ def _parse(text: str, path: Path) -> Any:
 
 
 def _plain(node: Any) -> Any:
-    """Turn ruamel.yaml's round-trip types into plain Python, which strict validation asks for."""
+    """Turn ruamel.yaml's round-trip types into plain Python, which strict validation needs."""
     if isinstance(node, dict):
         return {str(key): _plain(value) for key, value in node.items()}
     if isinstance(node, list):
@@ -140,16 +127,7 @@ def _plain(node: Any) -> Any:
 
 
 def load_campaign(path: Path | str) -> Campaign:
-    """Read and check a campaign file.
-
-    Parameters
-    ----------
-    path
-        The YAML file.
-
-    Returns
-    -------
-    Campaign
+    """Read and check a campaign file (YAML).
 
     Raises
     ------
@@ -176,11 +154,6 @@ def load_campaign(path: Path | str) -> Campaign:
 
 def campaign_structures(campaign: Campaign) -> list[CampaignStructure]:
     """Return every bulk crystal of a campaign: its compounds, or those of its lock file if it has sources.
-
-    Parameters
-    ----------
-    campaign
-        From `load_campaign`.
 
     Raises
     ------
@@ -211,17 +184,9 @@ def _locked_structures(campaign: Campaign) -> list[CampaignStructure]:
 
 
 def compound_structures(campaign: Campaign) -> list[CampaignStructure]:
-    """Build or read every bulk crystal that a campaign file names under `compounds`.
+    """Build or read every bulk crystal that a campaign file names under `compounds`, in its order.
 
-    Parameters
-    ----------
-    campaign
-        From `load_campaign`.
-
-    Returns
-    -------
-    list of CampaignStructure
-        In the order of the file; the files of a folder in alphabetical order.
+    The files of a folder come in alphabetical order.
 
     Raises
     ------
@@ -232,8 +197,7 @@ def compound_structures(campaign: Campaign) -> list[CampaignStructure]:
     found: list[CampaignStructure] = []
     failed: list[str] = []
     for number, compound in enumerate(campaign.compounds):
-        origin = next(name for name in ("formula", "file", "folder") if getattr(compound, name) is not None)
-        where = campaign.where("compounds", number, origin)
+        where = campaign.where("compounds", number, compound.kind)
         try:
             candidates, problems_found = _candidates(compound, campaign.directory)
         except InputError as error:
@@ -243,16 +207,15 @@ def compound_structures(campaign: Campaign) -> list[CampaignStructure]:
         failed += [f"{where}: {line}" for line in problems_found]
         facets = None if compound.facets is None else [(h, k, l) for h, k, l in compound.facets]
         for candidate in candidates:
-            if compound.facets is not None:
-                try:
+            formula = mg_first_formula(candidate.structure.composition)
+            label = f"{formula} ({candidate.label})"
+            found.append(CampaignStructure(label, candidate.structure, candidate.provenance, facets, where))
+            try:
+                if compound.facets:
                     _check_facets(candidate.structure, compound.facets)
-                except InputError as error:
-                    failed.append(
-                        f"{campaign.where('compounds', number, 'facets')}: {candidate.label}: {error}"
-                    )
-            found.append(
-                CampaignStructure(_label(candidate), candidate.structure, candidate.provenance, facets, where)
-            )
+            except InputError as error:
+                place = campaign.where("compounds", number, "facets")
+                failed.append(f"{place}: {candidate.label}: {error}")
     if failed:
         raise InputError("\n".join(failed))
     return found
@@ -277,16 +240,21 @@ def _candidates(compound: Compound, directory: Path) -> tuple[list[Candidate], l
         provenance = Provenance(source="element", identifiers=[symbol])
         return [Candidate(ground_state(compound.formula), provenance, symbol)], []
 
-    from workflows.structures.sources.local import FileSource
-
-    path = directory / expand_user(compound.file or compound.folder or "")
-    if compound.file is not None and path.is_dir():
-        raise InputError(f"{path} is a folder; write `folder:` instead of `file:`")
-    if compound.folder is not None and path.is_file():
-        raise InputError(f"{path} is a file; write `file:` instead of `folder:`")
-    source = FileSource(path, compound.symprec)
+    source = file_source(compound, directory)
     candidates = list(source.candidates())
     return candidates, source.problems
+
+
+def file_source(section: Compound | CandidateSource, directory: Path) -> FileSource:
+    """Return the source of a section's `file` or `folder`, which is relative to a directory."""
+    from workflows.structures.sources.local import FileSource
+
+    path = directory / expand_user(section.file or section.folder or "")
+    if section.file is not None and path.is_dir():
+        raise InputError(f"{path} is a folder; write `folder:` instead of `file:`")
+    if section.folder is not None and path.is_file():
+        raise InputError(f"{path} is a file; write `file:` instead of `folder:`")
+    return FileSource(path, getattr(section, "symprec", None))
 
 
 def _check_facets(structure: Structure, facets: list[MillerIndex]) -> None:
@@ -302,55 +270,19 @@ def _check_facets(structure: Structure, facets: list[MillerIndex]) -> None:
 def _show_axes(entry: CampaignStructure, max_miller_index: int) -> None:
     """Log what the planes of a crystal are in the axes of its file."""
     from stores.structures.reading import show_notes
-    from workflows.structures.axes import axes_note
-    from workflows.structures.counting import facets_of
     from workflows.structures.crystal import crystal_of
+    from workflows.structures.facets import axes_note, facets_of
 
     crystal = crystal_of(entry.structure)
     show_notes(axes_note(crystal, facets_of(crystal, max_miller_index, entry.facets), entry.label))
 
 
-def _label(candidate: Candidate) -> str:
-    from workflows.structures.naming import mg_first_formula
-
-    return f"{mg_first_formula(candidate.structure.composition)} ({candidate.label})"
-
-
-def check_runnable(structure: Structure, where: str) -> None:
-    """Refuse what has no surface energy by the definition used: compounds without Mg, or beyond binaries.
-
-    Parameters
-    ----------
-    structure
-        Bulk crystal.
-    where
-        Put first in the message: place in the campaign file, or label of the compound.
-
-    Raises
-    ------
-    InputError
-        If `structure` holds no Mg, or three or more elements.
-    """
-    elements = sorted(str(element) for element in structure.composition.elements)
-    formula = structure.composition.reduced_formula
-    if "Mg" not in elements:
-        raise InputError(
-            f"{where}: {formula} holds no Mg; mgsurf run computes Mg and its compounds, remove it "
-            "(mgsurf slabs accepts it)"
-        )
-    if len(elements) > 2:
-        raise InputError(
-            f"{where}: {formula} has {len(elements)} elements; surface energies are defined for elements and "
-            "binaries, remove it (mgsurf slabs accepts it)"
-        )
-
-
 def runnable_structures(
     campaign: Campaign, structures: Sequence[CampaignStructure], engine: Engine
 ) -> tuple[list[CampaignStructure], list[str]]:
-    """Return what an engine can compute of a campaign, and one line for each reason to leave compounds out.
+    """Return the structures that an engine can compute, and one line for each reason to leave others out.
 
-    What a campaign file names itself is never left out without being asked: there it is an error.
+    A compound that the campaign file names itself is never left out: there it is an error.
 
     Raises
     ------
@@ -378,20 +310,28 @@ def runnable_structures(
     return kept, lines
 
 
-def why_not(elements: Sequence[str], engine: Engine) -> str:
-    """Say why a compound of these elements is not computed; empty if it is."""
+def check_runnable(structure: Structure, where: str) -> None:
+    """Raise `InputError`, which begins with `where`, unless a structure is Mg or a binary with Mg."""
+    if reason := why_not(structure.symbol_set):
+        formula = structure.composition.reduced_formula
+        raise InputError(f"{where}: {formula} holds {reason}; remove it (mgsurf slabs accepts it)")
+
+
+def why_not(elements: Sequence[str], engine: Engine | None = None) -> str:
+    """Return why a compound of these elements cannot be computed; empty if it can."""
     if "Mg" not in elements:
         return "no Mg"
     if len(elements) > 2:
         return "more than two elements, for which no surface energy is defined"
     try:
-        engine.check_elements(elements)
+        if engine is not None:
+            engine.check_elements(elements)
     except EngineError as error:
         return str(error)
     return ""
 
 
 def left_out_line(reason: str, labels: Sequence[str]) -> str:
-    """Say in one line which compounds are left out of a run."""
+    """Return the line that names the compounds left out of a run for one reason."""
     named = ", ".join(labels[:3]) + (f" and {len(labels) - 3} more" if len(labels) > 3 else "")
-    return f"{counted(len(labels), 'compound')} left out of the run ({reason}): {named}"
+    return f"{pluralize(len(labels), 'compound')} left out of the run ({reason}): {named}"

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow import Flow, Maker
 
-from workflows.flows.surface import JobSize, prepare
-from workflows.jobs.bulk import compute_reference
+from workflows.flows.surface import reference_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,14 +24,14 @@ class CampaignMaker(Maker):
 
     1. Compute the reference of every element that occurs, once.
     2. Run `surface_maker` on every compound.
-    3. Refresh the model, if asked for.
+    3. Refresh the model, if there is a `refresh`.
 
     Parameters
     ----------
     surface_maker
-        Flow of one compound; its context serves the references too.
+        Flow of one compound; the references have its context.
     refresh
-        What comes last; None: nothing.
+        Flow that comes last.
     """
 
     surface_maker: SurfaceMaker
@@ -54,29 +53,17 @@ class CampaignMaker(Maker):
         provenances
             One for each structure.
         miller_indices
-            For each structure the facets wanted, or None for all.
-
-        Returns
-        -------
-        Flow
+            For each structure the facets requested, or None for all.
         """
         n = len(structures)
-        context = self.surface_maker.context
-        elements = sorted({site.specie.symbol for structure in structures for site in structure})
-        references = {}
-        for element in elements:
-            references[element] = compute_reference(context, element)
-            references[element].name = f"{element} reference"
-            prepare(references[element], self.surface_maker.queue, JobSize.BULK)
+        elements = {element for structure in structures for element in structure.symbol_set}
+        references = reference_jobs(self.surface_maker.context, elements, self.surface_maker.queue)
         flows = [
             self.surface_maker.make(
                 structure,
                 provenance,
                 facets,
-                references=[
-                    references[element].output
-                    for element in sorted({site.specie.symbol for site in structure})
-                ],
+                references=[references[element].output for element in structure.symbol_set],
             )
             for structure, provenance, facets in zip(
                 structures, provenances or [None] * n, miller_indices or [None] * n, strict=True

@@ -1,4 +1,4 @@
-"""Say what is wrong in a campaign file: one line per problem, with its line number and the allowed values."""
+"""Problems of a campaign file: one line each, with its line number and the allowed values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 Location = tuple[int | str, ...]
 
-_BOUNDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+_BOUNDS = {
+    "greater_than": ("above", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("below", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
 
 _KINDS = {
     "string_type": "text",
@@ -33,20 +38,10 @@ _KINDS = {
 
 
 def line_of(document: Any, location: Location) -> int | None:
-    """Find the line on which a location of a YAML document stands.
+    """Return the line (from 1) of a location in a document of ruamel.yaml's round-trip loader.
 
-    Parameters
-    ----------
-    document
-        What ruamel.yaml's round-trip loader returned.
-    location
-        Keys and list positions from the top down; the walk stops at the first that is not there, so a
-        missing key is reported on the line of the mapping that lacks it.
-
-    Returns
-    -------
-    int or None
-        Line number from 1, None where the document keeps no line numbers.
+    The walk stops at the first key that is not there, so that a missing key is reported on the line of the
+    mapping that lacks it. None where the document keeps no line numbers.
     """
     line: int | None = None
     node = document
@@ -60,17 +55,7 @@ def line_of(document: Any, location: Location) -> int | None:
 
 
 def dotted(location: Location) -> str:
-    """Write a location as people do: ``compounds[1].facets[0]``.
-
-    Parameters
-    ----------
-    location
-        Keys and list positions (counted from 0, written from 1).
-
-    Returns
-    -------
-    str
-    """
+    """Write a location as ``compounds[1].facets[1]``; list positions count from 0, and are written from 1."""
     text = ""
     for step in location:
         text += f"[{step + 1}]" if isinstance(step, int) else f".{step}" if text else str(step)
@@ -78,31 +63,23 @@ def dotted(location: Location) -> str:
 
 
 def suggestion(word: str, allowed: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for a near miss, else an empty string.
-
-    Parameters
-    ----------
-    word
-        What was written.
-    allowed
-        What could have been written.
-    """
+    """Return ``"; did you mean 'x'?"`` for a near miss, else an empty string."""
     by_lower = {name.lower(): name for name in allowed}
     near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     return f"; did you mean {by_lower[near[0]]!r}?" if near else ""
 
 
 def _fields_at(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
-    """List the keys allowed in the mapping at a location of the model."""
+    """Return the keys allowed in the mapping at a location of the model."""
     current: Any = model
     for step in location:
         if isinstance(step, int):
             continue
-        field = current.model_fields.get(step) if _is_model(current) else None
-        if field is None:
+        field = next((f for name, f in current.model_fields.items() if step in (name, f.alias)), None)
+        current = next(filter(_is_model, _inner_types(field.annotation)), None) if field else None
+        if current is None:
             return []
-        current = next((kind for kind in _inner_types(field.annotation) if _is_model(kind)), None)
-    return list(current.model_fields) if _is_model(current) else []
+    return [field.alias or name for name, field in current.model_fields.items()]
 
 
 def _is_model(kind: Any) -> bool:
@@ -133,33 +110,27 @@ def _sentence(error: ErrorDetails, model: type[BaseModel]) -> str:
         return "required, but missing"
     if kind in _KINDS:
         return f"expected {_KINDS[kind]}, found {_found(value)}"
-    for key, words in (("greater_than_equal", "ge"), ("greater_than", "gt"), ("less_than_equal", "le"),
-                       ("less_than", "lt")):  # fmt: skip
-        if kind == key:
-            return f"must be {_BOUNDS[words]} {context[words]:g}, found {_found(value)}"
+    if kind in _BOUNDS:
+        words, key = _BOUNDS[kind]
+        return f"must be {words} {context[key]:g}, found {_found(value)}"
     if kind in ("too_short", "string_too_short"):
         return "must not be empty"
     return str(error["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
 def problems(error: ValidationError, document: Any, model: type[BaseModel], where: str) -> list[str]:
-    """Turn pydantic's errors into lines for people.
+    """Return ``file:line: field: what is wrong; allowed: ...`` for each error of pydantic, sorted by line.
 
     Parameters
     ----------
     error
-        What validating `document` against `model` raised.
+        Raised by validating `document` against `model`.
     document
         The YAML document, with ruamel.yaml's line numbers.
     model
         The pydantic model.
     where
-        Name of the file, put first in every line.
-
-    Returns
-    -------
-    list of str
-        ``file:line: field: what is wrong; allowed: ...``, sorted by line.
+        Name of the file.
     """
     found = []
     for detail in error.errors(include_url=False):

@@ -1,4 +1,4 @@
-"""The section `resources` of a campaign file: what jobs ask of a queue, by what they compute."""
+"""The section `resources` of a campaign file: what each kind of job requests from a queue."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ HeaderText = Annotated[str, StringConstraints(min_length=1, max_length=200), Aft
 
 
 class JobResources(BaseModel):
-    """What one kind of job asks for; what it does not say is taken from `resources` itself."""
+    """Request of one kind of job; keys left out are taken from `resources` itself."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -75,7 +75,7 @@ class JobResources(BaseModel):
 
 
 class SlabResources(JobResources):
-    """What slabs of some sizes ask for."""
+    """Request of slabs up to some size."""
 
     up_to_atoms: int | None = Field(
         default=None, ge=1, description="Largest slab this is for; the last entry may leave it out"
@@ -83,11 +83,11 @@ class SlabResources(JobResources):
 
 
 class Resources(JobResources):
-    """What the jobs of a campaign ask of a queue."""
+    """Requests of the jobs of a campaign."""
 
     light: JobResources = Field(
         default_factory=JobResources,
-        description="Lightweight jobs; one core for half an hour unless this section says otherwise",
+        description="Lightweight jobs; by default one core for half an hour",
     )
     bulk: JobResources = Field(
         default_factory=JobResources, description="Bulk crystals, references and oriented bulk cells"
@@ -110,25 +110,23 @@ class Resources(JobResources):
         return slabs
 
     def of_light(self) -> JobResources:
-        """Return what lightweight jobs request; few resources by default."""
+        """Return the request of lightweight jobs; few resources by default."""
         longest = min(1800, self.walltime or 1800)  # a partition may allow no more
         small = {"nodes": 1, "tasks_per_node": 1, "cpus_per_task": 1, "walltime": longest}
         return self._merged(self.light, small)
 
     def of_bulk(self) -> JobResources:
-        """Return what bulk calculations ask for."""
+        """Return the request of bulk calculations."""
         return self._merged(self.bulk, {})
 
     def of_slabs(self) -> list[tuple[int | None, JobResources]]:
-        """Return the largest number of atoms and what such slabs ask for, in order; never empty."""
+        """Return the largest number of atoms and the request of such slabs, in order; never empty."""
         tiers = [(slab.up_to_atoms, self._merged(slab, {})) for slab in self.slabs]
         return tiers or [(None, self._merged(JobResources(), {}))]
 
     def _merged(self, section: JobResources, instead: dict[str, Any]) -> JobResources:
-        own = {name: getattr(self, name) for name in self.model_fields_set & set(JobResources.model_fields)}
-        special = {
-            name: getattr(section, name) for name in section.model_fields_set & set(JobResources.model_fields)
-        }
-        merged = {**own, **instead, **special}
+        keys = set(JobResources.model_fields)
+        own = self.model_dump(include=keys, exclude_unset=True)
+        merged = {**own, **instead, **section.model_dump(include=keys, exclude_unset=True)}
         merged["options"] = {**self.options, **section.options}
         return JobResources.model_construct(**merged)

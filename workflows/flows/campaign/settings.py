@@ -1,18 +1,19 @@
-"""What a campaign file may say: compounds, slabs, engine, verdicts, store.
-
-The section `refresh` of a campaign file: when a new model is trained, and how.
-"""
+"""The campaign file's sections as pydantic models: compounds, sources, filters, slabs, engine, refresh."""
 
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     AfterValidator,
+    BaseModel,
+    ConfigDict,
     Field,
     PrivateAttr,
+    StringConstraints,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -21,23 +22,174 @@ from pydantic import (
 )
 
 from stores.errors import InputError
+from stores.paths import expand_user
 from workflows.analysis.verdicts import VerdictThresholds
-from workflows.flows.campaign.fields import Formula, PathText, PrototypeName, Section, Text, choose
-from workflows.flows.campaign.problems import dotted, line_of
+from workflows.flows.campaign.problems import dotted, line_of, suggestion
 from workflows.flows.campaign.resources import Resources
-from workflows.flows.campaign.sources import CandidateSource, Filters
 from workflows.structures.tolerances import MAX_SYMPREC, SYMPREC
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from workflows.structures.slabs import SlabSettings
+    from workflows.structures.sources.filters import CandidateFilter
 
 PRESETS = (
     *("best", "sem-cgcnn", "surface", "gradnorm", "mtl"),
     *("stl-surface-energy", "stl-work-function"),
 )
-"""Names of `model.training.presets.PRESETS`, which cannot be asked without importing torch; a test compares
-them."""
+"""Names of `model.training.presets.PRESETS`, which cannot be imported without torch; a test compares them."""
+
+SOURCE_KEYS = ("optimade", "materials_project", "prototypes", "folder", "file")
+"""Keys of which each entry of `sources` has one."""
+
+_GOES_WITH = {
+    "timeout": "optimade",
+    "gnome": "materials_project",
+    "partners": "prototypes",
+    "formulas": "prototypes",
+}
+_ELEMENT = re.compile(r"[A-Z][a-z]?")
+
+
+class Section(BaseModel):
+    """A mapping of the campaign file: no unknown keys, no guessing of types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+@contextmanager
+def _as_value_errors() -> Iterator[None]:
+    """Raise `InputError` as the `ValueError` that pydantic collects; used as a decorator."""
+    try:
+        yield
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
+def _choose(word: str, allowed: Iterable[str], what: str) -> str:
+    """Return a word that is allowed; else raise `ValueError` with the allowed ones and the nearest."""
+    names = list(allowed)
+    if word not in names:
+        hint = suggestion(word, names)
+        raise ValueError(f"{what} {word!r} is not known{hint or ';'} allowed: {', '.join(names)}")
+    return word
+
+
+def _only_key(section: Section, names: Iterable[str]) -> str:
+    """Return the one key of several that a section has."""
+    given = [name for name in names if getattr(section, name) is not None]
+    if len(given) != 1:
+        found = " and ".join(given) if given else "none of them"
+        raise ValueError(f"give exactly one of {', '.join(names)}; found {found}")
+    return given[0]
+
+
+def _readable(text: str) -> str:
+    if re.search(r"[\x00-\x1f\x7f]", text):
+        raise ValueError(f"{text!r} holds a control character; remove it")
+    return text
+
+
+@_as_value_errors()
+def _expandable(path: str) -> str:
+    expand_user(path)
+    return path
+
+
+def _plausible(formula: str) -> str:
+    if re.search(r"\d{7}", formula):
+        raise ValueError("a formula with a number of over six digits; write it like MgAg or Mg17Al12")
+    return formula
+
+
+def _prototype_name(name: str) -> str:
+    from workflows.structures.prototypes import PROTOTYPES, prototype
+
+    try:
+        prototype(name)
+    except InputError:
+        _choose(name, [kind.name for kind in PROTOTYPES], "prototype")
+    return name
+
+
+def _partner(symbol: str) -> str:
+    from pymatgen.core.periodic_table import Element
+
+    if not Element.is_valid_symbol(symbol):
+        near = symbol.strip().capitalize()
+        known = near != "Mg" and Element.is_valid_symbol(near)
+        hint = f"; did you mean {near!r}?" if known else "; write symbols such as Zn"
+        raise ValueError(f"{symbol!r} is no element{hint}")
+    if symbol == "Mg":
+        raise ValueError("Mg is in every compound; name the other elements only")
+    return symbol
+
+
+@_as_value_errors()
+def _provider(name: str) -> str:
+    from workflows.structures.sources.optimade_providers import PROVIDERS, provider_named
+
+    try:
+        provider_named(name)
+    except InputError:
+        if "://" in name:
+            raise
+        names = [provider.name for provider in PROVIDERS]
+        _choose(name.lower(), [*names, "or a base URL (https://...)"], "provider")
+    return name
+
+
+@_as_value_errors()
+def _facet(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    from workflows.structures.naming import parse_miller
+
+    plane = parse_miller(value)
+    handler(plane)  # returns a plain tuple, in which a FourIndex would be lost
+    return plane
+
+
+def _campaign_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise ValueError(f"{name!r} may hold letters, digits, - and _ only")
+    return name
+
+
+def _engine_name(name: str) -> str:
+    from workflows.engines.registry import BUILT_IN, available_engines
+
+    if name in BUILT_IN or re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", name):
+        return name
+    if ":" in name:
+        raise ValueError(f"{name!r} is no place of a class; write it as package.module:Class")
+    return _choose(name, available_engines(), "engine")
+
+
+def _pre_relaxation(name: str) -> str:
+    from workflows.jobs.pre_relaxation import PRE_RELAXATIONS
+
+    return _choose(name, PRE_RELAXATIONS, "pre-relaxation")
 
 
 def _preset(name: str) -> str:
-    return choose(name, PRESETS, "preset")
+    return _choose(name, PRESETS, "preset")
+
+
+@_as_value_errors()
+def _store(uri: str) -> str:
+    from stores.connections import parse_uri
+
+    parse_uri(uri)
+    return uri
+
+
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True), AfterValidator(_readable)]
+PathText = Annotated[Text, AfterValidator(_expandable)]
+Formula = Annotated[Text, AfterValidator(_plausible)]
+PrototypeName = Annotated[str, AfterValidator(_prototype_name)]
+Partner = Annotated[str, AfterValidator(_partner)]
+MillerIndex = tuple[int, int, int]
+Facet = Annotated[MillerIndex, WrapValidator(_facet)]
 
 
 class Refresh(Section):
@@ -58,58 +210,96 @@ class Refresh(Section):
         "champion's, else the only one of the store",
     )
     targets: list[Text] | None = Field(
-        default=None, min_length=1, description="What is learned; by default surface energy and work function"
+        default=None, min_length=1, description="Targets; by default surface energy and work function"
     )
 
 
-MillerIndex = tuple[int, int, int]
-_ELEMENT = re.compile(r"[A-Z][a-z]?")
+class CandidateSource(Section):
+    """One entry of `sources`: databases, decorated prototypes, a file or a folder of files."""
+
+    optimade: list[Annotated[Text, AfterValidator(_provider)]] | None = Field(
+        default=None,
+        min_length=1,
+        description="Databases that speak OPTIMADE, by name (mp, oqmd, alexandria, ...) or base URL",
+    )
+    timeout: float | None = Field(
+        default=None, gt=0, description="With optimade: longest wait for an answer of a provider (s)"
+    )
+    materials_project: bool | None = Field(
+        default=None, description="true: the Materials Project's own interface (needs a key)"
+    )
+    gnome: bool | None = Field(
+        default=None, description="With materials_project: false leaves out the GNoME structures (CC BY-NC)"
+    )
+    prototypes: list[PrototypeName] | None = Field(
+        default=None, min_length=1, description="Structure types to decorate, e.g. B2, C14"
+    )
+    partners: list[Partner] | None = Field(
+        default=None,
+        min_length=1,
+        description="With prototypes: elements beside Mg; by default those of filters.partners",
+    )
+    formulas: list[Formula] | None = Field(
+        default=None, min_length=1, description="With prototypes: compounds instead of partner elements"
+    )
+    folder: PathText | None = Field(
+        default=None, description="A folder of CIFs and POSCARs, relative to the campaign file"
+    )
+    file: PathText | None = Field(default=None, description="A CIF or POSCAR, relative to the campaign file")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> CandidateSource:
+        kind = self.kind
+        if self.materials_project is False:
+            raise ValueError("materials_project is true, or left out")
+        for key, source in _GOES_WITH.items():
+            if getattr(self, key) is not None and kind != source:
+                raise ValueError(f"{key} goes with {source}, not with {kind}")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """The one of `SOURCE_KEYS` that is given."""
+        return _only_key(self, SOURCE_KEYS)
 
 
-def _facet(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-    from workflows.structures.naming import parse_miller
+class Filters(Section):
+    """Conditions on the compounds of the sources. Every one holds Mg."""
 
-    try:
-        plane = parse_miller(value)
-    except InputError as error:
-        raise ValueError(str(error)) from None
-    handler(plane)  # returns a plain tuple, that a FourIndex was written would be lost
-    return plane
+    partners: list[Partner] | None = Field(
+        default=None, min_length=1, description="Elements allowed beside Mg; null for all"
+    )
+    exclude: list[Partner] = Field(default_factory=list, description="Elements not allowed")
+    radioactive: bool = Field(default=False, description="Allow elements without a stable isotope")
+    max_elements: int = Field(
+        default=2, ge=2, le=10, description="Elements, Mg included; run computes those of two only"
+    )
+    max_atoms: int | None = Field(
+        default=None, ge=1, description="Atoms in the primitive cell; null for any number"
+    )
+    metals_only: bool = Field(default=True, description="Refuse what is known to have a band gap")
+    max_energy_above_hull: float | None = Field(
+        default=None, ge=0, description="Distance from stability (eV/atom); null for any"
+    )
 
+    @model_validator(mode="after")
+    @_as_value_errors()
+    def _make_sense(self) -> Filters:
+        self.candidate_filter()
+        return self
 
-def _campaign_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-        raise ValueError(f"{name!r} may hold letters, digits, - and _ only")
-    return name
+    def candidate_filter(self) -> CandidateFilter:
+        """Return the conditions on a single compound."""
+        from workflows.structures.sources.filters import CandidateFilter
 
-
-def _engine_name(name: str) -> str:
-    from workflows.engines.registry import BUILT_IN, available_engines
-
-    if name in BUILT_IN or re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", name):
-        return name
-    if ":" in name:
-        raise ValueError(f"{name!r} is no place of a class; write it as package.module:Class")
-    return choose(name, available_engines(), "engine")
-
-
-def _pre_relaxation(name: str) -> str:
-    from workflows.jobs.pre_relaxation import PRE_RELAXATIONS
-
-    return choose(name, PRE_RELAXATIONS, "pre-relaxation")
-
-
-def _store(uri: str) -> str:
-    from stores.connections import parse_uri
-
-    try:
-        parse_uri(uri)
-    except InputError as error:
-        raise ValueError(str(error)) from None
-    return uri
-
-
-Facet = Annotated[MillerIndex, WrapValidator(_facet)]
+        return CandidateFilter(
+            partners=self.partners,
+            exclude=self.exclude,
+            radioactive=self.radioactive,
+            max_elements=self.max_elements,
+            max_atoms=self.max_atoms,
+            metals_only=self.metals_only,
+        )
 
 
 class Compound(Section):
@@ -129,7 +319,7 @@ class Compound(Section):
         default=None,
         min_length=1,
         description="Only these planes, (hkl) or (hkil) of the conventional standard cell; "
-        "by default all up to slabs.max_miller_index",
+        "by default all up to slabs.max_index",
     )
     symprec: float | None = Field(
         default=None,
@@ -140,11 +330,8 @@ class Compound(Section):
     )
 
     @model_validator(mode="after")
-    def _one_origin(self) -> Compound:
-        given = [name for name in ("formula", "file", "folder") if getattr(self, name) is not None]
-        if len(given) != 1:
-            found = " and ".join(given) if given else "none of them"
-            raise ValueError(f"give exactly one of formula, file, folder; found {found}")
+    def _one_source(self) -> Compound:
+        self.kind  # noqa: B018  raises if not exactly one is given
         if self.symprec is not None and self.formula is not None:
             raise ValueError("symprec goes with file or folder; what is built from a formula is symmetric")
         if self.prototype is not None and self.formula is None:
@@ -155,11 +342,21 @@ class Compound(Section):
             )
         return self
 
+    @property
+    def kind(self) -> str:
+        """The one of formula, file and folder that is given."""
+        return _only_key(self, ("formula", "file", "folder"))
 
-class SlabSettings(Section):
+
+class SlabSection(Section):
     """How slabs are cut."""
 
-    max_miller_index: int = Field(default=1, ge=1, le=5, description="Largest |h|, |k|, |l| of a facet")
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
+    # max_miller_index is the old spelling
+    max_miller_index: int = Field(
+        default=1, ge=1, le=5, alias="max_index", description="Largest |h|, |k|, |l| of a facet"
+    )
     min_thickness: float = Field(
         default=10.0, gt=0, le=1000, description="Least slab thickness, atom to atom (A)"
     )
@@ -184,6 +381,12 @@ class SlabSettings(Section):
         "(needs the extra forcefields); none: DFT starts from the slab as cut",
     )
 
+    def settings(self) -> SlabSettings:
+        """Return them for the functions that cut slabs."""
+        from workflows.structures.slabs import SlabSettings
+
+        return SlabSettings(**self.model_dump())
+
 
 class EngineSettings(Section):
     """Which engine computes, and how."""
@@ -205,11 +408,11 @@ class EngineSettings(Section):
         if name == "gpaw":
             from workflows.engines.gpaw.presets import PRESETS as GPAW_PRESETS
 
-            return choose(preset, GPAW_PRESETS, "preset")
+            return _choose(preset, GPAW_PRESETS, "preset")
         if name == "vasp":
             from workflows.engines.vasp.inputs import PRESETS as VASP_PRESETS
 
-            return choose(preset, VASP_PRESETS, "preset")
+            return _choose(preset, VASP_PRESETS, "preset")
         return preset
 
 
@@ -226,9 +429,9 @@ class Campaign(Section):
         default=None, min_length=1, description="Where mgsurf enumerate looks for compounds"
     )
     filters: Filters = Field(
-        default_factory=Filters, description="Which of the compounds of the sources are wanted"
+        default_factory=Filters, description="Conditions on the compounds of the sources"
     )
-    slabs: SlabSettings = Field(default_factory=SlabSettings, description="How slabs are cut")
+    slabs: SlabSection = Field(default_factory=SlabSection, description="How slabs are cut")
     engine: EngineSettings = Field(
         default_factory=EngineSettings, description="Which engine computes, and how"
     )
@@ -243,7 +446,8 @@ class Campaign(Section):
         default=None, description="Raw files of the engine; ./mgsurf_runs by default"
     )
     resources: Resources | None = Field(
-        default=None, description="What jobs ask of a queue, for mgsurf submit; by default the worker's own"
+        default=None,
+        description="Requests of jobs on a queue, for mgsurf submit; by default the worker's own",
     )
     refresh: Refresh = Field(
         default_factory=Refresh, description="When a new model is trained on the records, and how"
@@ -274,16 +478,13 @@ class Campaign(Section):
 
     @property
     def directory(self) -> Path:
-        """What relative paths inside the campaign file start from."""
+        """Folder that paths inside the campaign file are relative to."""
         return self._path.parent
 
     def where(self, *location: int | str) -> str:
-        """Name a place in the file for a message, e.g. ``quickstart.yaml:7: compounds[2].file``.
+        """Return a place in the file for a message, e.g. ``quickstart.yaml:7: compounds[2].file``.
 
-        Parameters
-        ----------
-        *location
-            Keys and list positions (from 0) from the top down.
+        `location` holds keys and list positions (from 0) from the top down.
         """
         line = line_of(self._document, location)
         return f"{self._path}:{line}: {dotted(location)}" if line else f"{self._path}: {dotted(location)}"

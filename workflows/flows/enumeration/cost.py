@@ -1,47 +1,63 @@
-"""What the surfaces of a compound will cost in core-hours, before any of them is computed.
+"""Slabs of compounds, counted, and their cost in core-hours before any of them is computed.
 
 The work of a calculation is `workflows.jobs.progress.relative_cost`: atoms x volume x k points x geometry
 steps. Seconds per unit of work come from calculations of the same method in the store, for each of the four
-kinds of calculation; where there are none, from a default that is an order of magnitude. What the elements'
-references cost is left out: it is little, and shared by all compounds.
+kinds of calculation; without any, from a default that is an order of magnitude. The elements' references are
+left out: their cost is little, and shared by all compounds.
 """
 
 from __future__ import annotations
 
 import math
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stores.errors import counted
+from stores.errors import InputError, pluralize
 from stores.method_names import names_of_family
 from stores.records import CalculationKind
 from workflows.engines.kpoints import mesh_of_lattice
 from workflows.jobs.bulk import RELAX_STEPS
 from workflows.jobs.progress import relative_cost
 from workflows.jobs.slab import SLAB_RELAX_STEPS
+from workflows.structures.naming import format_plane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from multiprocessing.process import BaseProcess
 
     from numpy.typing import ArrayLike
 
     from stores.records import Method
     from stores.surfaces import SurfaceStore
-    from workflows.structures.counting import FacetCount
+    from workflows.flows.enumeration.lock_model import LockedCompound
+    from workflows.structures.slabs import FacetCount, SlabSettings
 
 DEFAULT_SECONDS = 0.1
 """Core-seconds per unit of work at 300 eV: GPAW, preset demo, slabs of Mg and MgAg (benchmarks/README.md)."""
 
 DEFAULT_CUTOFF = 300.0
 MIN_SPREAD = 5.0
-"""The exponent of the work is fitted where the largest work is so many times the smallest, else it is 1."""
+"""Ratio of largest to smallest work from which the exponent is fitted; below it is 1."""
 
 MIN_RECORDS = 6
 EXPONENTS = (0.8, 1.6)
-"""Fitted exponents are kept between: what small cells suggest must not run away with large ones."""
+"""Range of fitted exponents: those of small cells alone would mislead about large ones."""
+
+FEW = 150
+"""Number of compounds that are counted in a second: less than other processes need to start."""
+
+_CHUNK = 25
 
 STEPS = {
     CalculationKind.BULK_RELAX: RELAX_STEPS,
@@ -55,14 +71,7 @@ STEPS = {
 class Rate:
     """Core-seconds = ``seconds * work ** exponent``.
 
-    Attributes
-    ----------
-    seconds, exponent
-        As above.
-    n_records
-        Calculations it was fitted to; 0 for the default.
-    spread
-        Factor within which two thirds of them lie.
+    `n_records` calculations were fitted, 0 for the default; two thirds of them lie within a factor `spread`.
     """
 
     seconds: float
@@ -73,7 +82,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Meshes:
-    """What decides k points and cells of a campaign.
+    """k densities and vacuum of a campaign.
 
     Attributes
     ----------
@@ -95,7 +104,7 @@ class Meshes:
 
 @dataclass(frozen=True)
 class Work:
-    """What there is to do for one compound, as `relative_cost` of a single geometry.
+    """Work of one compound, as `relative_cost` of a single geometry.
 
     Attributes
     ----------
@@ -117,16 +126,8 @@ def work_of(
 ) -> Work:
     """Return the work of one compound.
 
-    Parameters
-    ----------
-    lattice
-        Rows of the conventional standard cell (A).
-    n_atoms, n_primitive
-        In that cell, and in the primitive one.
-    facets
-        Its slabs.
-    meshes
-        Of the campaign.
+    `lattice` holds the rows of the conventional standard cell (A); `n_atoms` and `n_primitive` are the atoms
+    of that cell and of the primitive one.
     """
     matrix = np.asarray(lattice, dtype=float)
     volume = abs(float(np.linalg.det(matrix)))
@@ -147,16 +148,112 @@ def work_of(
 
 
 @dataclass(frozen=True)
-class CostModel:
-    """Estimates core-hours.
+class Counts:
+    """The slabs of one compound.
 
     Attributes
     ----------
-    method
-        Of the engine that will compute.
-    rates
-        By kind of calculation, those that were calibrated.
+    planes
+        Number of slabs by plane, as people write it.
+    n_too_large
+        Slabs left out for having more than ``max_atoms`` atoms.
+    work
+        Of its calculations.
+    problem
+        Why nothing could be counted; else empty.
     """
+
+    planes: dict[str, int]
+    n_too_large: int
+    work: Work
+    problem: str = ""
+
+
+def count_all(
+    compounds: Sequence[LockedCompound],
+    settings: SlabSettings,
+    meshes: Meshes,
+    workers: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[Counts]:
+    """Count the slabs of every compound, in their order.
+
+    Parameters
+    ----------
+    compounds
+        Whose own `slabs` are not looked at.
+    settings
+        Limits on indices, thickness, terminations and atoms.
+    meshes
+        Of the campaign.
+    workers
+        Processes; one per core if None. Few compounds are counted in this process.
+    progress
+        Called with the number of compounds done.
+    """
+    count = partial(count_one, settings=settings, meshes=meshes)
+    wanted = min(workers or os.cpu_count() or 1, -(-len(compounds) // _CHUNK))
+    found: list[Counts] = []
+
+    def take(counted: Iterable[Counts]) -> None:
+        for counts in counted:
+            found.append(counts)
+            if progress is not None:
+                progress(len(found))
+
+    if wanted > 1 and len(compounds) > FEW:
+        with suppress(BrokenProcessPool):  # a worker was killed, for memory perhaps: continue in this process
+            take(_spread(count, compounds, wanted))
+    take(map(count, compounds[len(found) :]))
+    return found
+
+
+def _spread(
+    count: Callable[[LockedCompound], Counts], compounds: Sequence[LockedCompound], workers: int
+) -> Iterator[Counts]:
+    # threads that fetch from databases may still run: a fork would copy their locks
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["workflows.structures.slabs"])
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+    try:
+        yield from pool.map(count, compounds, chunksize=_CHUNK)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    """Ignore Ctrl-C, which is the parent's, and end with the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def count_one(compound: LockedCompound, settings: SlabSettings, meshes: Meshes) -> Counts:
+    """Count the slabs of one compound; an error becomes its `problem`."""
+    from workflows.structures.crystal import crystal_of
+    from workflows.structures.slabs import count_slabs
+
+    try:
+        crystal = crystal_of(compound.structure())
+        facets = count_slabs(crystal, settings, miller_indices=compound.facets)
+    except InputError as error:
+        return Counts({}, 0, Work(), str(error))
+    planes = {
+        format_plane(facet.miller_index, crystal.spacegroup_number): len(facet.slabs) for facet in facets
+    }
+    work = work_of(crystal.lattice, len(crystal.species), len(crystal.primitive_species), facets, meshes)
+    return Counts(planes, sum(facet.n_too_large for facet in facets), work)
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Estimates core-hours of a method by the rates of those kinds of calculation that were calibrated."""
 
     method: Method
     rates: Mapping[CalculationKind, Rate] = field(default_factory=dict)
@@ -176,21 +273,21 @@ class CostModel:
         return float(sum(rate.seconds * (STEPS[kind] * x) ** rate.exponent for x in work))
 
     def rate(self, kind: CalculationKind) -> Rate:
-        """Return the rate of a kind: its own, else that of slabs or whatever is known, else the default."""
+        """Return the rate of a kind: its own, else that of slabs or of any kind, else the default."""
         for known in (kind, CalculationKind.SLAB_RELAX, *self.rates):
             if known in self.rates:
                 return self.rates[known]
         return Rate(DEFAULT_SECONDS * (self.method.cutoff / DEFAULT_CUTOFF) ** 1.5)
 
     def words(self) -> str:
-        """Say in one line where the numbers come from and how far they can be trusted."""
+        """Return one line on the origin of the estimates and their reliability."""
         if not self.rates:
             return (
                 f"core-hours are an order of magnitude: the store holds no calculation of "
                 f"{self.method.fingerprint} to calibrate on"
             )
         total = sum(rate.n_records for rate in self.rates.values())
-        done = counted(total, "calculation")
+        done = pluralize(total, "calculation")
         text = f"core-hours calibrated on {done} of {self.method.fingerprint} in the store"
         slabs = self.rates.get(CalculationKind.SLAB_RELAX)
         if slabs is None:
@@ -204,14 +301,9 @@ class CostModel:
 
 
 def calibrated(method: Method, store: SurfaceStore | None) -> CostModel:
-    """Return the cost model of a method, calibrated on what a store holds of it.
+    """Return the cost model of a method, calibrated on a store, or the default model without one.
 
-    Parameters
-    ----------
-    method
-        Of the engine that will compute; only records that differ in nothing but setups count.
-    store
-        None for the default model.
+    Only records count whose method differs in nothing but setups.
     """
     points: dict[CalculationKind, list[tuple[float, float]]] = {}
     if store is not None:
@@ -226,7 +318,7 @@ def calibrated(method: Method, store: SurfaceStore | None) -> CostModel:
 
 
 def _point(document: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Return work and core-seconds of a calculation; None where it does not tell or did no work itself."""
+    """Return work and core-seconds of a calculation; None where they are not known or zero."""
     output = document.get("output") or {}
     structure, mesh, details = output.get("structure"), output.get("kpoints"), output.get("details") or {}
     cores = details.get("ranks") or 1
@@ -240,7 +332,7 @@ def _point(document: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def _fit(points: Sequence[tuple[float, float]]) -> Rate:
-    """Fit a power law to the logarithms; a plain proportion where the points say nothing of the exponent."""
+    """Fit a power law to the logarithms; a plain proportion where the points do not fix the exponent."""
     work, seconds = np.log(np.array(points)).T
     exponent = 1.0
     if len(points) >= MIN_RECORDS and np.ptp(work) >= math.log(MIN_SPREAD):

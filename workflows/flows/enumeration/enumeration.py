@@ -1,17 +1,14 @@
-"""From the sources of a campaign to its compounds: drawn, filtered, merged, near the hull, slabs counted.
+"""From the sources of a campaign to its compounds: filtered, merged, near the hull, slabs counted.
 
-What an enumeration gave, kept on disk under a hash of all that it was made of.
-
-Merging and counting thousands of compounds takes minutes; asking again for what has not changed takes none.
-
-Phases that a campaign does not compute, but that bound the windows of those that it does.
+Merging and counting thousands of compounds takes minutes, so the result is kept on disk under a hash of all
+that it was made of.
 """
 
 from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
@@ -23,61 +20,72 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from pydantic import TypeAdapter
 
 from stores.errors import InputError
 from stores.files import write_file
 from stores.input_files import LARGEST
 from stores.records import content_hash
 from workflows.analysis.hull import HullEntry, atomic_fractions, keep_near_hull
-from workflows.flows.enumeration.cost import Meshes, Work
-from workflows.flows.enumeration.lock_file import (
-    ENERGY_DIGITS,
-    LENGTH_DIGITS,
-    POSITION_DIGITS,
-    dump_lock,
-    sections_of,
-)
+from workflows.flows.enumeration.cost import Meshes, Work, count_all
+from workflows.flows.enumeration.lock_file import checked_lock, dump_lock, sections_of
 from workflows.flows.enumeration.lock_model import (
     LockedCompound,
     LockedHull,
-    LockedValues,
     LockFile,
-    Site,
-    Vector,
+    rounded,
+    rounded_energy,
 )
-from workflows.flows.enumeration.origins import Origin, Wanted, origins_of, plain_candidate, wanted_compounds
-from workflows.flows.enumeration.slab_counts import Bulk, count_all
+from workflows.flows.enumeration.resolved_sources import (
+    RequestedCompound,
+    ResolvedSource,
+    plain_candidate,
+    requested_compounds,
+    resolve_sources,
+)
 from workflows.structures.naming import mg_first_formula
 from workflows.structures.sources.filters import Screening
 from workflows.structures.sources.merge import MergedCandidate, full_identifiers, merge
 from workflows.structures.sources.page_cache import default_cache_file
+from workflows.structures.sources.protocol import DatabaseValues
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from pymatgen.core import Structure
 
     from workflows.analysis.hull import HullPosition
     from workflows.flows.campaign.settings import Campaign, MillerIndex
     from workflows.flows.enumeration.lock_model import Phase
     from workflows.structures.sources.protocol import Candidate
 
+Progress = Callable[[str, int, int | None], None]
+"""Called with a stage or a source's name, how much is done, and how much there is or None."""
+
+COUNTING = ("max_miller_index", "min_thickness", "layer_tolerance", "max_terminations", "max_atoms")
+"""Slab settings that decide the counts."""
+
+KEPT = 20
+"""Number of enumerations kept on disk; older ones are removed."""
+
 
 class RefusedPhases:
-    """Energies of what filters, hull or slab counting refused: the lowest of each formula and method."""
+    """Phases that filters, hull or slab counting refused: not computed, but they bound the windows of others.
+
+    Kept is the lowest energy of each formula and method.
+    """
 
     def __init__(self) -> None:
         self._lowest: dict[tuple[str, str], Phase] = {}
 
     def add(self, candidate: Candidate | MergedCandidate) -> None:
-        """Note what databases say of a candidate; nothing if they give no formation energy."""
+        """Note the formation energies of a candidate, if databases give any."""
         formula = mg_first_formula(candidate.structure.composition)
+        merged = isinstance(candidate, MergedCandidate)
+        names = candidate.provenance.identifiers if merged else full_identifiers(candidate.provenance)
         for values in candidate.values:
-            energy = values.formation_energy
+            energy = rounded_energy(values.formation_energy)
             if energy is None or not isfinite(energy):
                 continue
-            name = _name_by(values.method, _identifiers(candidate))
-            phase = formula, round(float(energy), ENERGY_DIGITS) + 0.0, values.method, name
+            phase = formula, energy, values.method, _name_by(values.method, names)
             known = self._lowest.setdefault((formula, values.method), phase)
             if (phase[1], phase[3]) < (known[1], known[3]):
                 self._lowest[formula, values.method] = phase
@@ -92,12 +100,6 @@ class RefusedPhases:
         return sorted(p for p in self._lowest.values() if frozenset(atomic_fractions(p[0])) in systems)
 
 
-def _identifiers(candidate: Candidate | MergedCandidate) -> Sequence[str]:
-    if isinstance(candidate, MergedCandidate):
-        return candidate.provenance.identifiers
-    return full_identifiers(candidate.provenance)
-
-
 def _name_by(method: str, names: Sequence[str]) -> str:
     """Return the identifier in the database whose method it is, else the first one.
 
@@ -110,13 +112,6 @@ def _name_by(method: str, names: Sequence[str]) -> str:
     return next(iter(names), "")
 
 
-Progress = Callable[[str, int, int | None], None]
-"""Called with a stage or a source's name, how much is done, and how much there is or None."""
-
-COUNTING = ("max_miller_index", "min_thickness", "layer_tolerance", "max_terminations", "max_atoms")
-"""Slab settings that decide the counts."""
-
-
 @dataclass
 class Enumeration:
     """The compounds of a campaign.
@@ -124,17 +119,17 @@ class Enumeration:
     Attributes
     ----------
     lock, text
-        What goes into the lock file, and the text of it.
+        Content of the lock file, and its text.
     works
-        What there is to compute for each compound, in their order.
+        Work of each compound, in their order.
     n_candidates
-        Structures that the sources delivered.
+        Number of structures that the sources delivered.
     problems
-        What was left out though it was asked for, one line each.
+        One line for each structure or source that is missing.
     notes
-        What was done on purpose, one line each: filters, hull, slabs with too many atoms.
+        One line for each thing left out on purpose: by filters, hull, number of atoms.
     whole
-        False if a source could not be asked, broke off, or ended before all that it promised had come; what
+        False if a source could not be queried, broke off, or ended before all that it promised had come; what
         is missing is not known.
     from_cache
         True if nothing had to be worked out.
@@ -148,6 +143,9 @@ class Enumeration:
     notes: list[str] = field(default_factory=list)
     whole: bool = True
     from_cache: bool = False
+
+
+_STORED = TypeAdapter(Enumeration)
 
 
 def enumerate_campaign(
@@ -166,7 +164,7 @@ def enumerate_campaign(
     campaign
         From `workflows.flows.campaign.file.load_campaign`.
     meshes
-        Of the engine that will compute, for the cost.
+        Of the campaign's engine, for the cost.
     refresh
         Query the databases again, whatever the cache holds.
     max_age
@@ -174,49 +172,49 @@ def enumerate_campaign(
     workers
         Processes that count slabs; one per core if None.
     progress
-        Told what is done.
+        See `Progress`.
 
     Raises
     ------
     InputError
-        If the campaign has no sources, or a compound that it names itself cannot be had.
+        If the campaign has no sources, or a compound that it names itself cannot be used.
     """
     if campaign.sources is None:
         raise InputError(
-            f"{campaign.path}: has no sources to ask; its compounds are those it names (mgsurf run --dry-run "
+            f"{campaign.path}: has no sources; its compounds are those it names (mgsurf run --dry-run "
             "lists their slabs)"
         )
-    wanted = wanted_compounds(campaign)
-    origins = origins_of(campaign, refresh=refresh, max_age=max_age, progress=progress)
+    requested = requested_compounds(campaign)
+    sources = resolve_sources(campaign, refresh=refresh, max_age=max_age, progress=progress)
     cache = EnumerationCache()
     fixed = [
         sections_of(campaign),
         _counting(campaign),
         asdict(meshes),
-        [[plain_candidate(w.candidate), w.facets] for w in wanted],
+        [[plain_candidate(r.candidate), r.facets] for r in requested],
     ]
-    key = cache.key(fixed, _fingerprints(campaign, origins))
+    key = cache.key(fixed, _fingerprints(campaign, sources))
     if key is not None and (known := cache.get(key)) is not None:
         return known
     begun = monotonic()
-    found = _work_out(campaign, wanted, origins, meshes, workers, progress)
+    found = _work_out(campaign, requested, sources, meshes, workers, progress)
     # what has just come is in the sources' own cache now; older answers that stood in for it do not count
     oldest = timedelta(0) if refresh else max_age
     if oldest is not None:
         oldest += timedelta(seconds=monotonic() - begun)
-    again = origins_of(campaign, max_age=oldest)
-    for origin, fetched in zip(again, origins, strict=True):
-        origin.drawn = fetched.drawn
-        origin.problems = fetched.problems if fetched.drawn is not None else origin.problems
+    again = resolve_sources(campaign, max_age=oldest)
+    for source, fetched in zip(again, sources, strict=True):
+        source.drawn = fetched.drawn
+        source.problems = fetched.problems if fetched.drawn is not None else source.problems
     key = cache.key(fixed, _fingerprints(campaign, again))
-    found.whole = key is not None and all(origin.whole for origin in origins)
-    if key is not None and all(origin.answered for origin in origins):
+    found.whole = key is not None and all(source.whole for source in sources)
+    if key is not None and all(source.answered for source in sources):
         cache.put(key, found)
     return found
 
 
-def _fingerprints(campaign: Campaign, origins: list[Origin]) -> list[str | None]:
-    return [origin.fingerprint(campaign.directory) for origin in origins]
+def _fingerprints(campaign: Campaign, sources: list[ResolvedSource]) -> list[str | None]:
+    return [source.fingerprint(campaign.directory) for source in sources]
 
 
 def _counting(campaign: Campaign) -> dict[str, Any]:
@@ -225,43 +223,36 @@ def _counting(campaign: Campaign) -> dict[str, Any]:
 
 def _work_out(
     campaign: Campaign,
-    wanted: list[Wanted],
-    origins: list[Origin],
+    requested: list[RequestedCompound],
+    sources: list[ResolvedSource],
     meshes: Meshes,
     workers: int | None,
     progress: Progress | None,
 ) -> Enumeration:
-    drawn = _Drawn(campaign, wanted, origins)
+    selection = _Selection(campaign, requested)
     problems: list[str] = []
-    merged = merge(drawn.candidates(), problems=problems, progress=progress)
-    problems += [line for origin in origins for line in origin.problems]
-    names = {name: w for w in wanted for name in w.names}
-    merged = drawn.without_gap(merged, names)
-    chosen, hull_lines = _near_hull(
-        merged, names, campaign.filters.max_energy_above_hull, drawn.refused.entries()
-    )
-    near = {id(candidate) for candidate, _ in chosen}
-    for candidate in merged:
-        if id(candidate) not in near:
-            drawn.refused.add(candidate)
-    compounds, works, too_large = [], [], 0
-    bulks = [_bulk(m, names) for m, _ in chosen]
-    told = None if progress is None else lambda done: progress("slabs", done, len(bulks))
-    counts = count_all(bulks, _counting(campaign), meshes, workers, told)
-    for (candidate, position), bulk, counted in zip(chosen, bulks, counts, strict=True):
+    merged = merge(selection.candidates(sources), problems=problems, progress=progress)
+    problems += [line for source in sources for line in source.problems]
+    chosen, hull_lines = selection.near_hull(selection.without_gap(merged))
+    listed = [_locked(candidate, position, selection.facets(candidate)) for candidate, position in chosen]
+    report = None if progress is None else lambda done: progress("slabs", done, len(listed))
+    counts = count_all(listed, campaign.slabs.settings(), meshes, workers, report)
+    compounds, works = [], []
+    for (candidate, _), compound, counted in zip(chosen, listed, counts, strict=True):
         if counted.problem:
-            problems.append(f"{candidate.label}: {counted.problem}")
-            drawn.refused.add(candidate)
-            continue
-        too_large += counted.n_too_large
-        compounds.append(_locked(candidate, position, bulk, counted.planes))
-        works.append(counted.work)
-    notes = [*drawn.screening.summary(), *hull_lines]
-    if too_large:
+            problems.append(f"{compound.label}: {counted.problem}")
+            selection.refused.add(candidate)
+        else:
+            compound.slabs = counted.planes
+            compounds.append(compound)
+            works.append(counted.work)
+    notes = [*selection.screening.summary(), *hull_lines]
+    if too_large := sum(counted.n_too_large for counted in counts):
         notes.append(
             f"{too_large} slabs of more than {campaign.slabs.max_atoms} atoms are left out (slabs.max_atoms)"
         )
     sections = sections_of(campaign)
+    systems = {frozenset(site[0] for site in compound.sites) for compound in compounds}
     lock = LockFile(
         mgsurf=_version(),
         made_from=content_hash(sections),
@@ -269,110 +260,89 @@ def _work_out(
         slab_settings=_counting(campaign),
         left_out=sorted(problems),
         compounds=compounds,
-        competing=drawn.refused.of_systems(
-            {frozenset(site[0] for site in compound.sites) for compound in compounds}
-        ),
+        competing=selection.refused.of_systems(systems),
     )
-    return Enumeration(lock, dump_lock(lock), works, drawn.number, problems, notes)
+    return Enumeration(lock, dump_lock(lock), works, selection.n_drawn, problems, notes)
 
 
-class _Drawn:
-    """The candidates of all origins, filtered on the way; those refused still compete in hulls."""
+class _Selection:
+    """Filters of a campaign: what they refuse competes in hulls, what the campaign names always stays."""
 
-    def __init__(self, campaign: Campaign, wanted: list[Wanted], origins: list[Origin]) -> None:
-        self.number = 0
+    def __init__(self, campaign: Campaign, requested: list[RequestedCompound]) -> None:
+        self.n_drawn = 0
         self.refused = RefusedPhases()
-        # that a compound has a gap may be known to one database alone: looked at once they are merged
+        # that a compound has a gap may be known to one database alone: checked once they are merged
         self.screening = Screening(replace(campaign.filters.candidate_filter(), metals_only=False))
-        self._campaign, self._wanted, self._origins = campaign, wanted, origins
+        self._campaign, self._requested = campaign, requested
+        self._by_name = {name: one for one in requested for name in one.names}
 
-    def candidates(self) -> Iterator[Candidate]:
-        yield from (w.candidate for w in self._wanted)
-        for origin in self._origins:
-            for candidate in origin.candidates(self._campaign.directory):
-                self.number += 1
-                passed = False
-                for kept in self.screening.passing([candidate]):
-                    passed = True
-                    yield kept
-                if not passed:
+    def candidates(self, sources: list[ResolvedSource]) -> Iterator[Candidate]:
+        """Yield the compounds that the campaign names, then those of the sources that pass the filters."""
+        yield from (one.candidate for one in self._requested)
+        for source in sources:
+            for candidate in source.candidates(self._campaign.directory):
+                self.n_drawn += 1
+                if self.screening.accepts(candidate):
+                    yield candidate
+                else:
                     self.refused.add(candidate)
 
-    def without_gap(
-        self, merged: list[MergedCandidate], names: dict[tuple[str, str], Wanted]
-    ) -> list[MergedCandidate]:
-        """Leave out what has a band gap, if metals are wanted; what the campaign file names stays."""
+    def without_gap(self, merged: list[MergedCandidate]) -> list[MergedCandidate]:
+        """Leave out what has a band gap, if metals are wanted."""
         self.screening.filter = self._campaign.filters.candidate_filter()
+        return self._kept(merged, self.screening.accepts)
+
+    def near_hull(
+        self, merged: list[MergedCandidate]
+    ) -> tuple[list[tuple[MergedCandidate, HullPosition | None]], list[str]]:
+        """Leave out what is far from the hull; return positions, in the order of the list, and lines."""
+        limit = self._campaign.filters.max_energy_above_hull
+        near = keep_near_hull(merged, limit, self.refused.entries())
+        positions = dict(
+            zip(
+                map(id, [*near.kept, *near.removed]),
+                [*near.kept_positions, *near.removed_positions],
+                strict=True,
+            )
+        )
+        removed = {id(candidate) for candidate in near.removed}
+        kept = self._kept(merged, lambda candidate: id(candidate) not in removed)
+        # that an energy is unknown matters only where energies decide
+        lines = [x for x in near.lines() if limit is not None or "without an energy" not in x]
+        return [(candidate, positions[id(candidate)]) for candidate in kept], lines
+
+    def facets(self, candidate: MergedCandidate) -> list[MillerIndex] | None:
+        """Return the planes requested of a candidate; None for all."""
+        facets = [one.facets for one in self._named(candidate)]
+        if not facets or None in facets:
+            return None
+        return list(dict.fromkeys(facet for some in facets for facet in some or []))
+
+    def _named(self, candidate: MergedCandidate) -> list[RequestedCompound]:
+        own = ((candidate.formula, name) for name in candidate.provenance.identifiers)
+        return [self._by_name[name] for name in own if name in self._by_name]
+
+    def _kept(
+        self, merged: list[MergedCandidate], accepts: Callable[[MergedCandidate], bool]
+    ) -> list[MergedCandidate]:
         kept = []
         for candidate in merged:
-            named = bool(_named(candidate, names))
-            if named or any(True for _ in self.screening.passing([candidate])):
+            if self._named(candidate) or accepts(candidate):
                 kept.append(candidate)
             else:
                 self.refused.add(candidate)
         return kept
 
 
-def _near_hull(
-    merged: list[MergedCandidate],
-    names: dict[tuple[str, str], Wanted],
-    limit: float | None,
-    competing: Iterable[HullEntry],
-) -> tuple[list[tuple[MergedCandidate, HullPosition | None]], list[str]]:
-    """Return what is near the hull, or named in the campaign file, in the order of the list."""
-    near = keep_near_hull(merged, limit, competing)
-    positions = {
-        id(candidate): position
-        for candidate, position in [
-            *zip(near.kept, near.kept_positions, strict=True),
-            *zip(near.removed, near.removed_positions, strict=True),
-        ]
-    }
-    removed = {id(candidate) for candidate in near.removed}
-    chosen = [(m, positions[id(m)]) for m in merged if id(m) not in removed or _named(m, names)]
-    # that nothing is known of an energy matters only where energies decide
-    lines = [x for x in near.lines() if limit is not None or "without an energy" not in x]
-    return chosen, lines
-
-
-def _named(candidate: MergedCandidate, names: dict[tuple[str, str], Wanted]) -> list[Wanted]:
-    """Return the compounds of the campaign file that went into a candidate."""
-    own = ((candidate.formula, name) for name in candidate.provenance.identifiers)
-    return [names[name] for name in own if name in names]
-
-
-def _facets(candidate: MergedCandidate, names: dict[tuple[str, str], Wanted]) -> list[MillerIndex] | None:
-    asked = [wanted.facets for wanted in _named(candidate, names)]
-    if not asked or None in asked:
-        return None
-    return list(dict.fromkeys(facet for facets in asked for facet in facets or []))
-
-
-def _bulk(candidate: MergedCandidate, names: dict[tuple[str, str], Wanted]) -> Bulk:
-    lattice, sites = rounded(candidate.structure)
-    return Bulk(lattice, sites, _facets(candidate, names))
-
-
-def rounded(structure: Structure) -> tuple[tuple[Vector, Vector, Vector], list[Site]]:
-    """Return lattice and sites as they stand in a lock file: rounded, inside the cell, sorted.
-
-    Parameters
-    ----------
-    structure
-        Conventional standard cell.
-    """
-    a, b, c = (tuple(round(float(x), LENGTH_DIGITS) + 0.0 for x in row) for row in structure.lattice.matrix)
-    sites = []
-    for site in structure:
-        x, y, z = (round(float(u), POSITION_DIGITS) % 1.0 + 0.0 for u in site.frac_coords)
-        sites.append((site.specie.symbol, x, y, z))
-    return (a, b, c), sorted(sites, key=lambda site: (site[0] != "Mg", site))  # type: ignore[return-value]
-
-
 def _locked(
-    candidate: MergedCandidate, position: HullPosition | None, bulk: Bulk, planes: dict[str, int]
+    candidate: MergedCandidate, position: HullPosition | None, facets: list[MillerIndex] | None
 ) -> LockedCompound:
-    hull = position and LockedHull(energy=_energy(position.energy_above_hull), method=position.method)
+    """Return the entry of a compound, its slabs not yet counted."""
+    lattice, sites = rounded(candidate.structure)
+    hull = None
+    if position is not None:
+        energy = round(float(position.energy_above_hull), 6) + 0.0
+        hull = LockedHull(energy=energy, method=position.method)
     return LockedCompound(
         label=candidate.label,
         formula=candidate.formula,
@@ -381,24 +351,20 @@ def _locked(
         n_atoms=candidate.n_atoms,
         provenance=candidate.provenance,
         values=[
-            LockedValues(
-                method=values.method,
-                formation_energy=_energy(values.formation_energy),
-                energy_above_hull=_energy(values.energy_above_hull),
-                band_gap=_energy(values.band_gap),
+            DatabaseValues(
+                values.method,
+                rounded_energy(values.formation_energy),
+                rounded_energy(values.energy_above_hull),
+                rounded_energy(values.band_gap),
             )
             for values in candidate.values
         ],
         hull=hull,
-        facets=bulk.facets,
-        slabs=planes,
-        lattice=bulk.lattice,
-        sites=bulk.sites,
+        facets=facets,
+        slabs={},
+        lattice=lattice,
+        sites=sites,
     )
-
-
-def _energy(value: float | None) -> Any:
-    return None if value is None else round(float(value), ENERGY_DIGITS) + 0.0
 
 
 def _version() -> str:
@@ -406,10 +372,6 @@ def _version() -> str:
         return version("mgsurf")
     except PackageNotFoundError:  # run from a folder that was never installed
         return "unknown"
-
-
-KEPT = 20
-"""Enumerations kept; older ones are removed."""
 
 
 @cache
@@ -424,7 +386,7 @@ def _code_version() -> str:
         *workflows.glob("structures/**/*.py"),
         *workflows.glob("analysis/*hull*.py"),
         *workflows.glob("flows/enumeration/*.py"),
-        *map(workflows.joinpath, ("flows/campaign/sources.py", "engines/kpoints.py", "jobs/progress.py")),
+        *map(workflows.joinpath, ("flows/campaign/settings.py", "engines/kpoints.py", "jobs/progress.py")),
     ]
     digest = hashlib.sha256()
     for path in sorted(files):
@@ -434,16 +396,10 @@ def _code_version() -> str:
 
 
 class EnumerationCache:
-    """A folder beside the cache of the databases' answers. Nothing that goes wrong with it matters.
+    """Folder of enumerations beside the cache of the databases' answers; its errors are ignored."""
 
-    Parameters
-    ----------
-    folder
-        Made when the first enumeration is put in.
-    """
-
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or default_cache_file().with_name("enumerations")
+    def __init__(self) -> None:
+        self.folder = default_cache_file().with_name("enumerations")
 
     def key(self, fixed: Any, fingerprints: Sequence[str | None]) -> str | None:
         """Return the key of an enumeration; None if a source does not know yet what it will deliver."""
@@ -453,31 +409,18 @@ class EnumerationCache:
 
     def get(self, key: str) -> Enumeration | None:
         """Return an enumeration, None if it is not there or cannot be read."""
-        from workflows.flows.enumeration.lock_file import checked_lock
-
         try:
             packed = zlib.decompressobj()
             plain = orjson.loads(packed.decompress((self.folder / key).read_bytes(), LARGEST))
             lock = checked_lock(orjson.loads(plain["text"]), self.folder / key, "mgsurf enumerate")
-            works = [Work(bulk, tuple(oriented), tuple(slabs)) for bulk, oriented, slabs in plain["works"]]
-            counts = int(plain["n_candidates"])
-            problems, notes, whole = list(plain["problems"]), list(plain["notes"]), bool(plain["whole"])
+            return _STORED.validate_python({**plain, "lock": lock, "from_cache": True})
         except (OSError, ValueError, KeyError, TypeError, zlib.error, InputError):
             return None
-        return Enumeration(lock, plain["text"], works, counts, problems, notes, whole, from_cache=True)
 
     def put(self, key: str, found: Enumeration) -> None:
         """Keep an enumeration."""
-        text = orjson.dumps(
-            {
-                "text": found.text,
-                "works": [[work.bulk, work.oriented, work.slabs] for work in found.works],
-                "n_candidates": found.n_candidates,
-                "problems": found.problems,
-                "notes": found.notes,
-                "whole": found.whole,
-            }
-        )
+        names = ("text", "works", "n_candidates", "problems", "notes", "whole")
+        text = orjson.dumps({name: getattr(found, name) for name in names})
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
             write_file(self.folder / key, zlib.compress(text, 1), durable=False)

@@ -2,9 +2,8 @@
 
 `mgsurf enumerate` writes it beside the campaign file; `run`, `submit` and `status` read it. It is JSON with
 sorted entries, rounded numbers and one line per site, so that equal lists give equal bytes and a version
-control system shows what changed.
-
-What changed from one lock file to the next.
+control system shows what changed. A file is compared with its checksums, one for each field and each
+compound, whenever it is read.
 """
 
 from __future__ import annotations
@@ -15,21 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from stores.errors import InputError, counted
+from stores.errors import InputError, pluralize
 from stores.files import NO_ROOM, write_file
 from stores.input_files import read_json
 from stores.records import content_hash
-from workflows.flows.enumeration.lock_checks import (
-    CHECKSUMS,
-    SEALED_FROM,
-    check_formula,
-    check_planes,
-    checked_structure,
-    checksums,
-    compare,
-)
 from workflows.flows.enumeration.lock_model import LOCK_VERSION, LockFile
 
 if TYPE_CHECKING:
@@ -39,15 +29,13 @@ if TYPE_CHECKING:
     from workflows.flows.enumeration.lock_model import LockedCompound
 
 
-LENGTH_DIGITS = 6
-"""Of lattice vectors (A)."""
+SEALED_FROM = 3
+"""First lock version with checksums; before it `made_from` covered `sections` alone."""
 
-POSITION_DIGITS = 8
-"""Of fractional coordinates."""
-
-ENERGY_DIGITS = 6
+CHECKSUMS = "checksums"
+_PAIRS = TypeAdapter(list[tuple[str, str]])  # label and checksum of each compound
 SHOWN_PLACES = 3
-"""So many changes of a file are named in its one line."""
+"""Number of changes of a file that its one line names."""
 
 SECTIONS = ("compounds", "sources", "filters")
 """Sections of the campaign file that decide the list. Slab settings only decide the counts."""
@@ -72,7 +60,7 @@ def sections_of(campaign: Campaign, lock_version: int = LOCK_VERSION) -> dict[st
 
 
 def is_made_from(lock: LockFile, campaign: Campaign) -> bool:
-    """Tell whether the sections of a campaign are those that a lock file was made from."""
+    """Return whether the sections of a campaign are those that a lock file was made from."""
     return lock.made_from == content_hash(sections_of(campaign, lock.lock_version))
 
 
@@ -85,13 +73,7 @@ def dump_lock(lock: LockFile) -> str:
 
 
 def write_lock(text: str, path: Path) -> None:
-    """Write what `dump_lock` gave in one go: a reader sees the old file or the new one, never a part.
-
-    Raises
-    ------
-    InputError
-        If it cannot be written.
-    """
+    """Write the text of `dump_lock` atomically; `InputError` if it cannot be written."""
     try:
         write_file(path, text)
     except IsADirectoryError:
@@ -107,18 +89,9 @@ def write_lock(text: str, path: Path) -> None:
 def read_lock(path: Path, how: str) -> LockFile:
     """Read a lock file, and check that it is what was written and that its compounds have their formulas.
 
-    Parameters
-    ----------
-    path
-        The file.
-    how
-        The command that makes it, for messages.
-
-    Raises
-    ------
-    InputError
-        In one line, if it is missing, unreadable, damaged, was changed since it was written, or was written
-        by a newer mgsurf; fields and compounds that changed are named.
+    `how` is the command that makes it, for messages. Raises `InputError` in one line, if the file is missing,
+    unreadable, damaged, was changed since it was written (fields and compounds that changed are named), or
+    was written by a newer mgsurf.
     """
     try:
         plain = read_json(path)
@@ -134,7 +107,7 @@ def read_lock(path: Path, how: str) -> LockFile:
 
 
 def checked_lock(plain: Any, path: Path, how: str) -> LockFile:
-    """Return the lock file of what its JSON holds, checked; parameters and errors as of `read_lock`."""
+    """Return the lock file in the content of its JSON, checked; parameters and errors as of `read_lock`."""
     version = plain.get("lock_version") if isinstance(plain, dict) else None
     if isinstance(version, int) and version > LOCK_VERSION:
         raise InputError(
@@ -147,7 +120,7 @@ def checked_lock(plain: Any, path: Path, how: str) -> LockFile:
         plain = {name: value for name, value in plain.items() if name != CHECKSUMS}
     try:
         lock = LockFile.model_validate(plain)
-        places, lock._removed = compare(plain, lock.lock_version, stated)
+        places, lock._removed = _compare(plain, lock.lock_version, stated)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(step + 1) if isinstance(step, int) else step for step in first["loc"])
@@ -160,52 +133,91 @@ def checked_lock(plain: Any, path: Path, how: str) -> LockFile:
         named = ", ".join(places[:SHOWN_PLACES]) + more
         raise InputError(f"{path}: the lock file was changed since it was written ({named}); {remedy(how)}")
     for compound in lock.compounds:
-        check_formula(compound, f"{path}: {compound.label}", remedy(how))
+        compound.check_formula(f"{path}: {compound.label}", remedy(how))
     return lock
+
+
+def checksums(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return the checksums of a lock file: one for each field, and for each compound one with its label.
+
+    `plain` is the file as plain values without its own checksums. Raises `TypeError` for a value that JSON in
+    UTF-8 cannot hold.
+    """
+    compounds = [[compound["label"], content_hash(compound)] for compound in plain["compounds"]]
+    fields = {name: content_hash(value) for name, value in plain.items() if name != "compounds"}
+    return {**fields, "compounds": compounds}
+
+
+def _compare(plain: dict[str, Any], version: int, stated: Any) -> tuple[list[str], list[str]]:
+    """Compare a lock file with its checksums.
+
+    `plain` is the file as plain values without its checksums, which are `stated`, or None if it has none.
+
+    Returns
+    -------
+    changed
+        Fields and compounds that differ from what was written, such as ``sections changed`` or
+        ``compound 3 (MgAg Pm-3m) changed``.
+    removed
+        Labels of compounds that were deleted while the others stayed.
+    """
+    if version < SEALED_FROM:
+        if stated is not None:
+            return [f"lock_version is {version}, which has no checksums, but there are some"], []
+        same = plain["made_from"] == content_hash(plain["sections"])
+        return [] if same else ["made_from is not the hash of sections; one of them changed"], []
+    try:
+        was = [list(pair) for pair in _PAIRS.validate_python(stated["compounds"])]
+    except (TypeError, KeyError, ValidationError):
+        return ["checksums are missing or damaged"], []
+    found = checksums(plain)
+    changed = []
+    for name in sorted({*stated, *found} - {"compounds"}):
+        if stated.get(name) != found.get(name):
+            word = "removed" if name not in found else "added" if name not in stated else "changed"
+            changed.append(f"{name} {word}")
+    now = found["compounds"]
+    if len(now) < len(was):
+        kept = [entry for entry in was if entry in now]
+        if kept == now:
+            return changed, [label for label, digest in was if [label, digest] not in now]
+    return changed + _changed_compounds(was, now), []
+
+
+def _changed_compounds(was: list[Any], now: list[list[str]]) -> list[str]:
+    """Name the compounds that were changed, added or moved."""
+    if was == now:
+        return []
+    if len(was) == len(now):
+        pairs = enumerate(zip(was, now, strict=True), start=1)
+        return [f"compound {number} ({entry[0]}) changed" for number, (old, entry) in pairs if old != entry]
+    numbers = [(number, entry) for number, entry in enumerate(now, start=1) if entry not in was]
+    return [f"compound {number} ({entry[0]}) added or changed" for number, entry in numbers] or [
+        "compounds repeated or moved"
+    ]
 
 
 def locked_structures(lock: LockFile, path: Path, how: str) -> tuple[list[Structure], list[str]]:
     """Return the crystals of a lock file, each compared with its entry, and lines for people.
 
-    Parameters
-    ----------
-    lock
-        From `read_lock`.
-    path, how
-        File and command that makes it, for messages.
-
-    Raises
-    ------
-    InputError
-        In one line that names the entry, as `workflows.flows.enumeration.lock_checks.checked_structure`.
+    `path` and `how`, the command that makes the file, are for messages; errors as of
+    `LockedCompound.checked_structure`.
     """
-    structures, lines = [], removed_line(lock, path)
+    structures, lines = [], []
+    if lock.removed:
+        named = ", ".join(lock.removed[:SHOWN_PLACES]) + (" ..." if len(lock.removed) > SHOWN_PLACES else "")
+        lines.append(f"{path}: {pluralize(len(lock.removed), 'compound')} deleted by hand: {named}")
     for compound in lock.compounds:
         where = f"{path}: {compound.label}"
-        structures.append(checked_structure(compound, where, remedy(how)))
-        if lock.lock_version < SEALED_FROM and (
-            line := check_planes(compound, structures[-1], lock.slab_settings, where, remedy(how))
-        ):
-            lines.append(line)
+        structures.append(compound.checked_structure(where, remedy(how)))
+        if lock.lock_version < SEALED_FROM:
+            line = compound.check_planes(structures[-1], lock.slab_settings, where, remedy(how))
+            lines += [line] if line else []
     return structures, lines
 
 
-def removed_line(lock: LockFile, path: Path) -> list[str]:
-    """Return a line that names the compounds deleted from a lock file by hand; none if there are none."""
-    if not lock.removed:
-        return []
-    named = ", ".join(lock.removed[:SHOWN_PLACES]) + (" ..." if len(lock.removed) > SHOWN_PLACES else "")
-    return [f"{path}: {counted(len(lock.removed), 'compound')} deleted by hand: {named}"]
-
-
 def campaign_lock(campaign: Campaign) -> LockFile:
-    """Return the lock file of a campaign, made from its sections as they are now.
-
-    Raises
-    ------
-    InputError
-        As `read_lock`, or if the sections changed since.
-    """
+    """Return the lock file of a campaign; `InputError` as `read_lock`, or if the sections changed since."""
     path, how = lock_path(campaign), f"mgsurf enumerate {campaign.path}"
     if not path.exists():
         raise InputError(f"{campaign.path}: there is no {path.name} with its compounds; run {how} first")
@@ -242,7 +254,7 @@ def _damage(error: Exception) -> str:
 
 
 def remedy(how: str) -> str:
-    """Return what to do about a lock file that cannot be used; `how` is the command that makes it."""
+    """Return the remedy for a lock file that cannot be used; `how` is the command that makes it."""
     return f"restore it, or replace it with {how} --update"
 
 
@@ -258,23 +270,23 @@ def _json(value: Any, indent: str = "") -> str:
 
 
 NAMED = 10
-"""So many compounds of a kind are named one by one."""
+"""Number of compounds of a kind that are named one by one."""
 
 
 @dataclass
 class Changes:
-    """Compounds that came, went or changed, each with a line for people.
+    """Compounds added, removed or changed.
 
     Attributes
     ----------
     added, removed
         Labels with their first identifier.
     geometry
-        Compounds whose cell or atoms are others.
+        Compounds with another cell or other atoms.
     other
         Labels of those whose identifiers, energies or slab counts changed, the geometry staying.
     refused
-        What changed among the phases that are not listed but compete in hulls; empty if nothing did.
+        Change of the phases that are not listed but compete in hulls; empty if there is none.
     """
 
     added: list[str] = field(default_factory=list)
@@ -293,7 +305,7 @@ class Changes:
         return bool(self.added or self.removed or self.geometry)
 
     def lines(self) -> list[str]:
-        """Say what changed, one line per compound up to `NAMED` of a kind."""
+        """Return one line per compound, up to `NAMED` of a kind."""
         found = []
         for word, labels in (("added", self.added), ("removed", self.removed), ("geometry", self.geometry)):
             found += [f"{word:<9} {label}" for label in labels[:NAMED]]
@@ -311,13 +323,7 @@ class Changes:
 
 
 def changes(old: LockFile, new: LockFile) -> Changes:
-    """Compare two lists of compounds; two entries are one compound if they share an identifier and a formula.
-
-    Parameters
-    ----------
-    old, new
-        As read, and as it would be written.
-    """
+    """Compare two lists of compounds; entries that share an identifier and a formula are one compound."""
     found = Changes()
     by_name = {
         (compound.formula, name): number
@@ -340,7 +346,9 @@ def changes(old: LockFile, new: LockFile) -> Changes:
     found.removed = [_named(old.compounds[number]) for number in sorted(left)]
     if old.competing != new.competing:
         n, new_ones = len(new.competing), len({*new.competing} - {*old.competing})
-        found.refused = f"{counted(n, 'refused phase')}, were {len(old.competing)}; {new_ones} new or changed"
+        found.refused = (
+            f"{pluralize(n, 'refused phase')}, were {len(old.competing)}; {new_ones} new or changed"
+        )
     return found
 
 
@@ -350,7 +358,7 @@ def _named(compound: LockedCompound) -> str:
 
 
 def _difference(before: LockedCompound, after: LockedCompound) -> str:
-    """Say how two geometries of a compound differ."""
+    """Return how two geometries of a compound differ."""
     words = []
     if before.provenance.source != after.provenance.source:
         words.append(f"taken from {after.provenance.source}, was {before.provenance.source}")

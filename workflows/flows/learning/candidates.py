@@ -1,8 +1,8 @@
-"""From a campaign to its candidates: every slab that can be cut of its crystals and was not computed yet."""
+"""Candidates of a campaign: every slab that can be cut of its crystals and was not computed yet."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from workflows.structures.slabs import SymmetricSlab
 
 _KEPT_AT_ONCE = 20
-"""Crystals cut before their slabs are written: what an interruption costs at most."""
+"""Crystals cut before their slabs are written; an interruption loses at most these."""
 
 _DIGITS = 6
 """Of stored coordinates: 1e-6 of 40 A is far below anything a graph feels, and the file is half as large."""
@@ -55,7 +55,7 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class CampaignCandidates:
-    """What is left to compute of a campaign.
+    """Slabs of a campaign that are left to compute.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class CampaignCandidates:
     n_computed
         Slabs of the campaign that were computed with its method.
     n_failed
-        Those of them of which nothing came out; `mgsurf run` tries them again.
+        Those of them that failed; `mgsurf run` tries them again.
     n_cut
         Candidates that are new.
     left_out
@@ -85,7 +85,7 @@ def update_candidates_of(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> CampaignCandidates:
-    """Cut what was not cut before, keep it in the store, and tell what DFT has not computed of it.
+    """Cut the crystals that were not cut before, store their slabs, and return those not computed by DFT.
 
     A crystal whose bulk was relaxed with the campaign's method is cut from the relaxed one; its candidates
     are then exactly the slabs that `mgsurf run` would compute. Another crystal is cut as it came.
@@ -95,7 +95,7 @@ def update_candidates_of(
     store
         Of the campaign.
     maker
-        Its engine and settings of the cut.
+        Its engine and slab settings.
     entries
         Its crystals.
     progress
@@ -170,9 +170,9 @@ def _elements(structure: Structure) -> list[str]:
 def _crystals(
     maker: SurfaceMaker, engine: Engine, method: Method, entries: Sequence[CampaignStructure]
 ) -> tuple[dict[str, CampaignStructure], list[str]]:
-    """Return the crystals that can be computed by the ids of their cuts, and why others cannot.
+    """Return the crystals that can be computed by the ids of their cuts, and a line for each of the others.
 
-    The id rests on the crystal as it was given, so that nothing need be found out about a known one.
+    The id is a hash of the crystal as it was given, so that a known one needs no symmetry search.
     """
     found: dict[str, CampaignStructure] = {}
     left_out = []
@@ -207,12 +207,8 @@ def _known(
 
 
 def _settings(maker: SurfaceMaker) -> dict[str, Any]:
-    """Return all that decides which slabs are cut, and their ids."""
-    names = (
-        *("max_miller_index", "min_thickness", "vacuum", "free_depth", "layer_tolerance"),
-        *("max_terminations", "max_atoms", "pre_relaxation"),
-    )
-    values = {name: getattr(maker, name) for name in names}
+    """Return the slab settings as they enter the ids of cuts."""
+    values = asdict(maker.slabs)
     return {name: float(value) if isinstance(value, int) else value for name, value in values.items()}
 
 
@@ -231,7 +227,7 @@ def _cut(
     if bulk_id:
         bulk = next(store.query({"id": bulk_id}, ["structure"], collection="bulks"))
         structure = structure_from_document(bulk["structure"], f"record {bulk_id}")
-        # those cut from the lattice that was a guess are no candidates any more
+        # those cut from the estimated lattice are no candidates any more
         old = {"bulk_key": key, "method_fingerprint": fingerprint, "bulk_id": {"$ne": bulk_id}}
         store.remove(old, collection=CANDIDATES)
     common = {
@@ -253,7 +249,7 @@ def _record(
     slab: SymmetricSlab, maker: SurfaceMaker, engine: Engine, common: dict[str, Any]
 ) -> CandidateRecord:
     cell, key = slab.structure, common["bulk_key"]
-    identity = slab_identity(slab, key, maker.free_depth, maker.layer_tolerance, maker.pre_relaxation)
+    identity = slab_identity(slab, key, maker.slabs)
     return CandidateRecord(
         id=content_hash({**identity, "method": common["method_fingerprint"]}),
         **common,

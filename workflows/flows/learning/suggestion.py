@@ -1,7 +1,4 @@
-"""Which candidates to compute next: predictions, known values and costs for `model.selection.acquisition`.
-
-What is known of a model without loading it: its version, and the methods of the labels it learned from.
-"""
+"""Suggestion of the candidates to compute next, and metadata of a model that need no loading of it."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from model.data.formula_key import formula_key
 from model.data.splits import HOLDOUT, part_of
 from model.evaluation.prediction import pool_of
 from model.selection.acquisition import ALIKE, LEAST_CHANCE, Known, check_strategy, choose
-from model.selection.improvement import Goal
+from model.selection.improvement import Objective
 from model.training.checked_json import read_json
 from stores.errors import InputError
 from stores.labelled import labelled_slabs
@@ -40,17 +37,16 @@ if TYPE_CHECKING:
     Document = dict[str, Any]
 
 
-DEFAULT_GOAL = (("work_function",), ("surface_energy",))
-"""What grows and what shrinks where nothing is asked for: electrons leave, yet the facet is stable."""
-
+DEFAULT_OBJECTIVE = (("work_function",), ("surface_energy",))
+"""Targets maximised and minimised by default: electrons leave, yet the facet is stable."""
 
 AFTER_UNCERTAINTY = ("uncertain", "diverse")
-"""Strategies that choose what teaches the model most."""
+"""Strategies that choose where the model is most uncertain."""
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is asked for.
+class AcquisitionSettings:
+    """Settings of the choice of a batch.
 
     Attributes
     ----------
@@ -59,15 +55,20 @@ class Wish:
     strategy
         One of `model.selection.acquisition.STRATEGIES`.
     maximise, minimise
-        Targets of the strategy ``improvement``; `DEFAULT_GOAL` if neither is given.
+        Targets of the strategy ``improvement``; `DEFAULT_OBJECTIVE` if neither is given.
     per_cost
-        Divide what is hoped for by the cost.
+        Divide the score by the cost.
     budget
         Largest sum of core-hours.
     seed
         Of the strategy ``random``.
     any_part
         Choose for their uncertainty also slabs of compounds that the model would never train on.
+
+    Raises
+    ------
+    InputError
+        For settings that make no sense whatever the candidates are.
     """
 
     n: int
@@ -79,14 +80,7 @@ class Wish:
     seed: int = 0
     any_part: bool = False
 
-    def check(self) -> None:
-        """Refuse what makes no sense whatever the candidates are.
-
-        Raises
-        ------
-        InputError
-            In one line.
-        """
+    def __post_init__(self) -> None:
         check_strategy(self.strategy)
         if (self.maximise or self.minimise) and self.strategy != "improvement":
             raise InputError(
@@ -137,17 +131,17 @@ class Suggestion:
 
 
 @dataclass(frozen=True)
-class Learned:
-    """What a model learned from.
+class ModelMetadata:
+    """Training data of a model.
 
     Attributes
     ----------
     methods
-        Fingerprint of the method of each of its targets; of some it may not be known.
+        Fingerprint of the method of each target, where it is known.
     places
-        [m, D] of training slabs in the embedding; empty where they are not at hand.
+        [m, D] of training slabs in the embedding; empty where they are not loaded.
     split
-        By which it was trained; empty where that is not known.
+        Of the training; empty where it is not known.
     """
 
     methods: Mapping[str, str] = field(default_factory=dict)
@@ -159,9 +153,9 @@ def suggest_slabs(
     store: SurfaceStore,
     documents: Sequence[Document],
     targets: Sequence[str],
-    wish: Wish,
+    acquisition: AcquisitionSettings,
     cost: CostModel,
-    learned: Learned,
+    metadata: ModelMetadata,
 ) -> Suggestion:
     """Choose among candidates.
 
@@ -173,46 +167,49 @@ def suggest_slabs(
         The candidates, predicted unless the strategy is ``random``.
     targets
         Of the model.
-    wish
-        What is asked for.
+    acquisition
+        Its settings.
     cost
         Estimates core-hours.
-    learned
-        Of the model; `store`'s values of other methods than its are not compared with.
+    metadata
+        Of the model; `store`'s values of methods other than its own are not compared with.
 
     Raises
     ------
     InputError
-        If the strategy lacks what it needs, or the goal is no target.
+        If the strategy lacks what it needs, or the objective is no target.
     """
-    wish.check()
     before = len(documents)
-    documents = worth_learning(documents, wish, learned.split)
+    documents = worth_learning(documents, acquisition, metadata.split)
     hours = [slab_core_hours(cost, document) for document in documents]
     usable = [i for i, d in enumerate(documents) if set(targets) <= set(d["predictions"])]
-    if wish.strategy == "random":
-        # any will do, predicted or not
+    options: dict[str, Any] = {}
+    if acquisition.strategy == "random":  # whether predicted or not
         blind = [{**d, "place": [], "predictions": {}} for d in documents]
         chosen_from, pool = list(range(len(documents))), pool_of(blind, (), hours)
-        choices = choose(pool, wish.n, "random", seed=wish.seed, per_cost=wish.per_cost, budget=wish.budget)
     else:
         chosen_from = usable
         pool = pool_of([documents[i] for i in usable], targets, [hours[i] for i in usable])
-        values = known_values(store, targets, learned.methods)
-        fits = learned.places.shape[1] == pool.features.shape[1]
-        places = learned.places if fits else np.zeros((0, pool.features.shape[1]))
-        choices = choose(
-            pool,
-            wish.n,
-            wish.strategy,
-            known=Known(values, places),
-            scale=_spreads(values),
-            goal=_goal(wish, targets, cost.method) if wish.strategy == "improvement" else None,
-            length=ALIKE,
-            per_cost=wish.per_cost,
-            budget=wish.budget,
-            least_chance=LEAST_CHANCE,
-        )
+        values = known_values(store, targets, metadata.methods)
+        fits = metadata.places.shape[1] == pool.features.shape[1]
+        places = metadata.places if fits else np.zeros((0, pool.features.shape[1]))
+        options = {
+            "known": Known(values, places),
+            "scale": _spreads(values),
+            "length": ALIKE,
+            "least_chance": LEAST_CHANCE,
+        }
+    if acquisition.strategy == "improvement":
+        options["objective"] = _objective(acquisition, targets, cost.method)
+    choices = choose(
+        pool,
+        acquisition.n,
+        acquisition.strategy,
+        seed=acquisition.seed,
+        per_cost=acquisition.per_cost,
+        budget=acquisition.budget,
+        **options,
+    )
     found = [
         Suggested(documents[i], hours[i], choice.score, choice.reason)
         for choice in choices
@@ -224,35 +221,27 @@ def suggest_slabs(
         len(documents) - len(usable),
         min((hours[i] for i in chosen_from), default=float("nan")),
         before - len(documents),
-        _hopeless(pool.cost, [choice.index for choice in choices], wish),
+        _hopeless(pool.cost, [choice.index for choice in choices], acquisition),
     )
 
 
-def _hopeless(cost: NDArray[np.float64], taken: Sequence[int], wish: Wish) -> int:
+def _hopeless(cost: NDArray[np.float64], taken: Sequence[int], acquisition: AcquisitionSettings) -> int:
     """Count the affordable candidates that ``improvement`` left although more were wanted."""
-    if wish.strategy != "improvement" or len(taken) >= wish.n:
+    if acquisition.strategy != "improvement" or len(taken) >= acquisition.n:
         return 0
-    left = np.inf if wish.budget is None else wish.budget - cost[list(taken)].sum()
+    left = np.inf if acquisition.budget is None else acquisition.budget - cost[list(taken)].sum()
     return int(np.count_nonzero(np.delete(cost, taken) <= left))
 
 
-def worth_learning(documents: Sequence[Document], wish: Wish, split: str) -> list[Document]:
-    """Return the candidates from which a model can learn what a strategy is after.
+def worth_learning(
+    documents: Sequence[Document], acquisition: AcquisitionSettings, split: str
+) -> list[Document]:
+    """Return the candidates that can reduce the uncertainty of a model, if a strategy is for that.
 
-    A model that was divided by the fixed parts (`model.data.splits`) never trains on compounds that validate
-    or are held out: computing them because it is unsure of them would not make it surer. Strategies that are
-    after something else than uncertainty keep all.
-
-    Parameters
-    ----------
-    documents
-        The candidates.
-    wish
-        Strategy, and whether such compounds are wanted all the same.
-    split
-        By which the model was trained.
+    A model trained by the fixed `split` (`model.data.splits`) never trains on compounds that validate or are
+    held out: computing them would not make it surer.
     """
-    if wish.any_part or wish.strategy not in AFTER_UNCERTAINTY or split != HOLDOUT:
+    if acquisition.any_part or acquisition.strategy not in AFTER_UNCERTAINTY or split != HOLDOUT:
         return list(documents)
     return [d for d in documents if part_of(formula_key(d["formula"], d["chemsys"], None)) == "train"]
 
@@ -289,20 +278,20 @@ def _row(slab: LabelledSlab, targets: Sequence[str], methods: Mapping[str, str])
 
 
 def _spreads(values: NDArray[np.float64]) -> list[float] | None:
-    """Return the standard deviation of each target over known slabs; None with too few to tell."""
+    """Return the standard deviation of each target over known slabs; None with fewer than two."""
     if not len(values) or (np.isfinite(values).sum(axis=0) < 2).any():
         return None
     return [float(x) for x in np.nanstd(values, axis=0)]
 
 
-def _goal(wish: Wish, targets: Sequence[str], method: Method) -> Goal:
-    maximise, minimise = wish.maximise, wish.minimise
+def _objective(acquisition: AcquisitionSettings, targets: Sequence[str], method: Method) -> Objective:
+    maximise, minimise = acquisition.maximise, acquisition.minimise
     if not maximise and not minimise:
         there = {target_of(name) for name in targets}
-        maximise, minimise = (tuple(n for n in names if n in there) for names in DEFAULT_GOAL)
+        maximise, minimise = (tuple(n for n in names if n in there) for names in DEFAULT_OBJECTIVE)
     own = (method.family, method.fingerprint, method.whole_fingerprint)
     heads = [[_head(name, targets, own) for name in names] for names in (maximise, minimise)]
-    return Goal.of(targets, *heads)
+    return Objective.of(targets, *heads)
 
 
 def _head(name: str, targets: Sequence[str], methods: Sequence[str]) -> str:
@@ -314,17 +303,8 @@ def _head(name: str, targets: Sequence[str], methods: Sequence[str]) -> str:
 def version_of(model: str, store: SurfaceStore) -> str:
     """Return the name that is kept with predictions: v3, or for a folder a hash of its files.
 
-    Parameters
-    ----------
-    model
-        ``champion``, ``latest``, ``v3``, or a folder with a trained model (``./v3`` if it has such a name).
-    store
-        Of the registry.
-
-    Raises
-    ------
-    InputError
-        If there is no such version.
+    `model` is ``champion``, ``latest``, ``v3``, or a folder with a trained model (``./v3`` if it has such a
+    name). Raises `InputError` if there is no such version.
     """
     folder = Path(model)
     if is_version(model) or not folder.is_dir():
@@ -338,28 +318,30 @@ def version_of(model: str, store: SurfaceStore) -> str:
     return f"folder-{digest.hexdigest()[:12]}"
 
 
-def learned_from(model: str, store: SurfaceStore, targets: Sequence[str], default: str) -> dict[str, str]:
-    """Return the method of the labels behind each target of a model.
+def metadata_of(model: str, store: SurfaceStore, targets: Sequence[str], default: str) -> ModelMetadata:
+    """Return the split of a model's training and the methods of its labels, without loading the model.
 
-    Its snapshot says; else the records that its training lists, as they are in the store; else `default`.
+    The methods are those of its snapshot; else of the records that its training lists, as they are in the
+    store; else `default`.
 
     Parameters
     ----------
     model
         See `version_of`.
     store
-        Where snapshot and records may be.
+        Of snapshot and records.
     targets
         Of the model.
     default
-        Fingerprint taken for targets of which nothing is known.
+        Fingerprint for targets of unknown method.
     """
     folder = Path(model)
     if folder.is_dir() and not is_version(model):
-        snapshot, records = _of_folder(folder)
+        snapshot, split, records = _of_folder(folder)
     else:
         registry = ModelRegistry(store)
-        snapshot, records = registry.card(registry.resolve(model)).snapshot, set()
+        card = registry.card(registry.resolve(model))
+        snapshot, split, records = card.snapshot, str(card.config.get("split", "")), set()
     found = {name: name.partition("@")[2] for name in targets if "@" in name}
     if snapshot is not None and any(one.id == snapshot for one in list_snapshots(store)):
         heads = {head.name: head.method for head in find_snapshot(store, snapshot).heads}
@@ -367,35 +349,20 @@ def learned_from(model: str, store: SurfaceStore, targets: Sequence[str], defaul
     if any(name not in found for name in targets):
         slabs = [s for s in labelled_slabs(store, with_slabs=False) if not records or s.record_id in records]
         found = methods_of_labels(slabs, [name for name in targets if target_of(name) == name]) | found
-    return {name: found.get(name, default) for name in targets}
+    return ModelMetadata({name: found.get(name, default) for name in targets}, split=split)
 
 
-def split_of(model: str, store: SurfaceStore) -> str:
-    """Return the split that a model was trained by; empty if it is not known.
-
-    Parameters
-    ----------
-    model, store
-        See `version_of`.
-    """
-    folder = Path(model)
-    if is_version(model) or not folder.is_dir():
-        registry = ModelRegistry(store)
-        return str(registry.card(registry.resolve(model)).config.get("split", ""))
+def _of_folder(folder: Path) -> tuple[str | None, str, set[str]]:
+    """Return snapshot and split of a training, as far as known, and the ids of its records."""
+    path, table = folder / "run.json", folder / "predictions.csv"
     try:
-        return str(read_json(folder / "run.json")["settings"]["split"])
-    except (FileNotFoundError, KeyError, TypeError):
-        return ""
-
-
-def _of_folder(folder: Path) -> tuple[str | None, set[str]]:
-    """Return the snapshot of a training, if it had one, and the ids of its records, as far as it tells."""
-    run, table = folder / "run.json", folder / "predictions.csv"
-    try:
-        snapshot = read_json(run).get("snapshot") if run.is_file() else None
-        if not table.is_file():
-            return snapshot, set()
-        with table.open(encoding="utf-8", newline="") as file:
-            return snapshot, {row["record_id"] for row in csv.DictReader(file)}
+        run = read_json(path) if path.is_file() else {}
+        settings = run.get("settings")
+        split = str(settings.get("split", "")) if isinstance(settings, dict) else ""
+        records = set()
+        if table.is_file():
+            with table.open(encoding="utf-8", newline="") as file:
+                records = {row["record_id"] for row in csv.DictReader(file)}
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise InputError(f"{folder}: what was trained there cannot be read ({error}); train again") from error
+    return run.get("snapshot"), split, records

@@ -21,9 +21,9 @@ from workflows.analysis.dissolution import dissolution
 from workflows.analysis.surface_energy import reference_element
 from workflows.analysis.wulff import facets_from_records
 from workflows.analysis.wulff_draws import Termination, WeightedValues, weighted_values
-from workflows.structures.axes import standard_plane
 from workflows.structures.crystal import crystal_of
-from workflows.structures.slabs import enumerate_slabs
+from workflows.structures.facets import standard_plane
+from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -222,15 +222,14 @@ def _predicted(
     workers: int,
 ) -> dict[str, _Predicted]:
     """Cut and predict the facets without a DFT value of several compounds."""
+    cut = SlabSettings(settings.max_index, min_thickness=settings.min_thickness, max_atoms=None)
     slabs: list[tuple[str, SymmetricSlab]] = []
     problems: dict[str, list[str]] = defaultdict(list)
     for compound in compounds if ensemble is not None else ():
         have = known.get(compound.bulk_key)
         crystal = have.crystal if have else compound.crystal
         computed = {one.miller_index for one in have.terminations} if have else set()
-        for facet in enumerate_slabs(
-            crystal, max_miller_index=settings.max_index, min_thickness=settings.min_thickness, max_atoms=None
-        ):
+        for facet in enumerate_slabs(crystal, cut):
             if facet.miller_index not in computed:
                 slabs += [(compound.bulk_key, slab) for slab in facet.slabs]
     guessed = {c.bulk_key for c in compounds if c.lattice_is_guess}

@@ -1,4 +1,4 @@
-"""Finished VASP runs in a tree of folders: what is bulk, what is a slab, which runs follow each other."""
+"""Finished VASP runs in a tree of folders: bulk or slab, which follow each other, and what cannot be read."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from stores.errors import InputError
 from stores.records import CalculationOutput, CalculationStatus
 from stores.structures.document import structure_from_document
 from stores.structures.vacuum import across_slab, vacuum_directions
-from workflows.engines.vasp.files import find_file
-from workflows.engines.vasp.outputs import output_from, structure_of
+from workflows.engines.vasp.files import find_file, latest
+from workflows.engines.vasp.outputs import other_kind, output_from, structure_of
 from workflows.engines.vasp.settings import settings_from
-from workflows.engines.vasp.tags import other_kind
 from workflows.engines.vasp.vasprun import read_vasprun
-from workflows.jobs.ingest.runs import FinishedRun, RunChain
-from workflows.jobs.ingest.settings import ingested_method
-from workflows.structures.slab_cell import upright, upright_order
+from workflows.jobs.ingest.runs import FinishedRun, RunChain, ingested_method
+from workflows.structures.slab_matching import upright, upright_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from pymatgen.core import Structure
 
     from stores.structures.vacuum import VacuumDirection
+
 
 SAME_PLACE = 0.01
 """A static run follows a relaxation if its atoms lie this close (A) to where the relaxation left them."""
@@ -35,7 +34,7 @@ SAME_PLACE = 0.01
 
 @dataclass
 class Folders:
-    """What a tree of folders holds.
+    """The runs of a tree of folders.
 
     Attributes
     ----------
@@ -84,15 +83,6 @@ class Folders:
 
 class LeftOutError(Exception):
     """A run that is sound but none of those wanted here."""
-
-
-def read_folders(folders: Iterable[Path], tick: Callable[[Path], None] = lambda folder: None) -> Folders:
-    """Read every folder; `tick` is called before each."""
-    result = Folders()
-    for folder in folders:
-        tick(folder)
-        result.read(folder)
-    return result
 
 
 def read_run(directory: Path) -> FinishedRun:
@@ -170,20 +160,20 @@ def chains(runs: Iterable[FinishedRun]) -> list[RunChain]:
     """Join each static run with the relaxation whose final geometry it starts from.
 
     Of several relaxations that end in the same place the one in the nearest folder counts, the last one if
-    they go on from each other. Those of a slab that a later one goes on from are no chains of their own.
+    they continue each other. Those of a slab that a later one continues are no chains of their own.
     """
     runs = list(runs)
     relaxations = [run for run in runs if run.is_relaxation and not run.failed]
     earlier = {run: _earlier(run, runs) for run in runs if run.is_relaxation}
-    gone_on_with = {before for chain in earlier.values() for before in chain}
-    used = {run.directory for run in gone_on_with}
+    continued = {before for chain in earlier.values() for before in chain}
+    used = {run.directory for run in continued}
     found = []
     for run in runs:
         if run.is_relaxation:
             continue
         fits = [r for r in relaxations if r.is_slab == run.is_slab and _continues(r, run)]
         fits.sort(
-            key=lambda r: (r in gone_on_with, r.output.status is not CalculationStatus.OK, *_nearness(r, run))
+            key=lambda r: (r in continued, r.output.status is not CalculationStatus.OK, *_nearness(r, run))
         )
         before = earlier[fits[0]] if fits else ()
         found.append(RunChain(run, fits[0] if fits else None, before))
@@ -194,7 +184,7 @@ def chains(runs: Iterable[FinishedRun]) -> list[RunChain]:
 
 
 def one_each(found: Iterable[RunChain]) -> tuple[list[RunChain], list[str]]:
-    """Keep one chain of each slab that several static runs follow, and say which were left out.
+    """Keep one chain of each slab that several static runs follow, with a line on each that is left out.
 
     Such runs are made for different ends: energy, potential, bands. The one with the relaxation's settings
     and a potential is kept, then the one with the densest mesh.
@@ -227,15 +217,15 @@ def _nearness(relaxation: FinishedRun, run: FinishedRun) -> tuple[int, str]:
 
 
 def _earlier(run: FinishedRun, runs: Sequence[FinishedRun]) -> tuple[FinishedRun, ...]:
-    """Return the relaxations of a slab that this one goes on from, the oldest first."""
+    """Return the relaxations of a slab that this one continues, the oldest first."""
     found: list[FinishedRun] = [run]
-    while options := [r for r in runs if r not in found and _goes_on(r, found[0])]:
+    while options := [r for r in runs if r not in found and _continues_slab(r, found[0])]:
         found.insert(0, min(options, key=lambda r: _nearness(r, found[0])))
     return tuple(found[:-1])
 
 
-def _goes_on(one: FinishedRun, other: FinishedRun) -> bool:
-    """Tell whether a relaxation of a slab starts where another one, stopped or coarser, ended."""
+def _continues_slab(one: FinishedRun, other: FinishedRun) -> bool:
+    """Whether a relaxation of a slab starts where another one, stopped or coarser, ended."""
     better = one.output.status is CalculationStatus.OK and other.output.status is not CalculationStatus.OK
     return (
         (one.is_slab and one.is_relaxation and other.is_slab)
@@ -264,3 +254,125 @@ def _same_place(before: Structure, after: Structure) -> bool:
 def shared_parts(one: Path, other: Path) -> int:
     """Return how many folders two paths have in common from the root on."""
     return len(Path(os.path.commonpath([one.absolute(), other.absolute()])).parts)
+
+
+VASPRUN = "vasprun.xml"
+
+OUTPUT_FILES = ("OUTCAR", "OSZICAR", "LOCPOT", "XDATCAR", "EIGENVAL", "DOSCAR", "vaspout.h5")
+"""A folder with one of these, but without vasprun.xml, holds a run that cannot be read."""
+
+_ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".zip", ".7z")
+
+_LIKE_OUTPUT = ("vasprun", "outcar", "oszicar")
+"""How names begin that somebody gave to a file of a run."""
+
+
+@dataclass
+class RunFolders:
+    """Folders of runs found by a search.
+
+    Attributes
+    ----------
+    folders
+        Each folder with a vasprun.xml, once; where links lead to it as well, by its own path.
+    problems
+        One line for each folder, link or file that cannot be read.
+    notes
+        One line for each link to a folder that is read without it, and each folder without output.
+    """
+
+    folders: list[Path] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def find_runs(*roots: Path) -> RunFolders:
+    """Search folders and everything below them; links to folders are followed, each folder is read once."""
+    for root in roots:
+        if not root.is_dir():
+            raise InputError(f"{root}: no such folder; give the folder that holds the VASP calculations")
+    found = RunFolders()
+    search = _Search(found, [root.resolve() for root in roots])
+    for root in roots:
+        search.walk(root)
+    search.follow_links()
+    return found
+
+
+class _Search:
+    def __init__(self, found: RunFolders, roots: list[Path]) -> None:
+        self._found, self._roots = found, roots
+        self._seen: dict[tuple[int, int], Path] = {}
+        self._links: list[Path] = []
+
+    def walk(self, root: Path) -> None:
+        waiting = [root]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                status = folder.stat()
+                if (status.st_dev, status.st_ino) in self._seen:
+                    continue
+                self._seen[status.st_dev, status.st_ino] = folder
+                with os.scandir(folder) as entries:
+                    inside = sorted(entries, key=lambda entry: entry.name)
+            except OSError as error:
+                self._report(f"{folder}: cannot be read: {error.strerror}; correct its permissions")
+                continue
+            waiting += reversed(self._look(folder, inside))
+
+    def follow_links(self) -> None:
+        """Walk what links lead to, after everything that lies in the tree itself."""
+        for link in self._links:  # grows: there may be links behind links
+            target = link.resolve()
+            status = target.stat()
+            if any(root.is_relative_to(target) for root in self._roots):
+                self._found.notes.append(f"{link}: a link to {target}, a folder above; not followed")
+            elif known := self._seen.get((status.st_dev, status.st_ino)):
+                self._found.notes.append(f"{link}: a link to {known}, which is read once")
+            else:
+                self.walk(link)
+
+    def _look(self, folder: Path, inside: list[os.DirEntry[str]]) -> list[Path]:
+        """Sort what a folder holds; return the folders in it."""
+        folders: list[Path] = []
+        files: list[str] = []
+        for entry in inside:
+            path = folder / entry.name
+            try:
+                if entry.is_dir():
+                    (self._links if entry.is_symlink() else folders).append(path)
+                elif entry.is_file():
+                    files.append(entry.name)
+                elif not _is_not_read(entry.name):
+                    what = (
+                        f"a link to {path.readlink()}, which does not exist"
+                        if entry.is_symlink()
+                        else "no file"
+                    )
+                    self._report(f"{path}: {what}; put it there, or remove this")
+            except OSError as error:
+                self._report(f"{path}: cannot be read: {error.strerror}; correct it, or remove this")
+        if latest(files, VASPRUN) is not None:
+            self._found.folders.append(folder)
+        elif left := [name for name in files if _is_output(name)]:
+            self._report(
+                f"{folder}: no vasprun.xml (there is {', '.join(left)}); copy it there, under that name, or "
+                "run the calculation again"
+            )
+        elif left := [name for name in files if latest([name], "INCAR") or name.lower().endswith(_ARCHIVES)]:
+            self._found.notes.append(f"{folder}: no output of VASP (there is {', '.join(left)}); not read")
+        return folders
+
+    def _report(self, line: str) -> None:
+        self._found.problems.append(line)
+
+
+def _is_output(name: str) -> bool:
+    return name.lower().startswith(_LIKE_OUTPUT) or any(latest([name], output) for output in OUTPUT_FILES)
+
+
+def _is_not_read(name: str) -> bool:
+    """Whether a name is that of a file of VASP that is not read here, such as WAVECAR."""
+    plain = name.split(".")[0]
+    return plain.isupper() and plain.isalpha() and not _is_output(name)

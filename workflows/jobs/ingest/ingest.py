@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from stores.connections import open_store
 from stores.errors import InputError
 from stores.records import CalculationStatus, SurfaceRecord
-from workflows.jobs.ingest.calculations import calculation_of
-from workflows.jobs.ingest.folders import Folders, chains, read_folders
-from workflows.jobs.ingest.pairs import found_pairs, read_pairs, roots_of, told_pairs
+from workflows.jobs.ingest.folders import Folders, chains, find_runs
+from workflows.jobs.ingest.pairs import found_pairs, pairs_from_file, read_pairs, roots_of
 from workflows.jobs.ingest.records import bulk_of, metastable, reference_of, surface_of
-from workflows.jobs.ingest.tree import find_runs
+from workflows.jobs.ingest.runs import calculation_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,14 +19,14 @@ if TYPE_CHECKING:
 
     from stores.records import Record
     from stores.surfaces import SurfaceStore
+    from workflows.jobs.ingest.folders import RunFolders
     from workflows.jobs.ingest.pairs import Pair, PairLine
     from workflows.jobs.ingest.runs import FinishedRun, RunChain
-    from workflows.jobs.ingest.tree import RunFolders
 
 
 @dataclass
 class Ingestion:
-    """What was found and what became of it.
+    """Records made of finished runs, and what was left out.
 
     Attributes
     ----------
@@ -36,10 +35,9 @@ class Ingestion:
     surfaces
         Records of the slabs, in the order of `pairs`.
     problems
-        One line for each folder that could not be read, each failed run and each line of the file of pairs
-        that could not be used.
+        One line for each folder, failed run and line of the file of pairs that could not be used.
     notes
-        Lines on what was left out for a good reason.
+        One line for each run left out for a good reason.
     changed
         Records that were new or had changed in the store.
     n_bulks
@@ -70,11 +68,6 @@ def plan(
         `directory` serve as references.
     tick
         Called with the folder, its number and how many there are, before each is read.
-
-    Raises
-    ------
-    InputError
-        If nothing is given, the folder or the file cannot be read, or no VASP calculation is there.
     """
     sources = _sources(directory, pairs_file)
     return _read(sources, pairs_file, tick)
@@ -95,9 +88,9 @@ def ingest(
     with open_store(store_uri) as store:
         result, found = _read(sources, pairs_file, tick)
         for pair in result.pairs:
-            made = surface_of(pair)
-            result.changed += store.add([*_each_once(made.others), made.surface])
-            result.surfaces.append(made.surface)
+            surface, others = surface_of(pair)
+            result.changed += store.add([*_each_once(others), surface])
+            result.surfaces.append(surface)
         for chain in chains(found.runs):
             if not chain.last.is_slab and not chain.last.failed:
                 result.n_bulks += 1
@@ -122,18 +115,14 @@ def _read(
     tick: Callable[[str, int, int], None] | None,
 ) -> tuple[Ingestion, Folders]:
     there, lines = sources
-    counter = iter(range(1, len(there.folders) + 1))
-
-    def announce(folder: Path) -> None:
+    found = Folders(problems=list(there.problems), notes=list(there.notes))
+    for number, folder in enumerate(there.folders, start=1):
         if tick is not None:
-            tick(str(folder), next(counter), len(there.folders))
-
-    found = read_folders(there.folders, announce)
-    found.problems = there.problems + found.problems
-    found.notes = there.notes + found.notes
+            tick(str(folder), number, len(there.folders))
+        found.read(folder)
     drop_copies(found)
     if pairs_file is not None and lines is not None:
-        pairs = told_pairs(pairs_file, lines, found)
+        pairs = pairs_from_file(pairs_file, lines, found)
     else:
         pairs = found_pairs(found)
     references = {chain.last.directory: chain for pair in pairs for chain in pair.references.values()}

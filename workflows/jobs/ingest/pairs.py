@@ -1,9 +1,10 @@
-"""Which bulk and which elements a slab's energy is compared with: told by a file, or found."""
+"""Which bulk and which elements a slab's energy is compared with: named by a file, or found."""
 
 from __future__ import annotations
 
 import csv
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,7 @@ from workflows.jobs.ingest.folders import chains, one_each, shared_parts
 from workflows.jobs.ingest.runs import RunChain
 from workflows.jobs.ingest.settings import differences
 from workflows.structures.crystal import crystal_of
-from workflows.structures.slab_cell import asymmetry
-from workflows.structures.slab_matching import match_slab
+from workflows.structures.slab_matching import asymmetry, match_slab
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,17 +39,7 @@ SAME_CRYSTAL = 0.01
 
 @dataclass(frozen=True)
 class PairLine:
-    """One line of a file of pairs.
-
-    Attributes
-    ----------
-    number
-        Of the line in the file, for messages.
-    bulk, slab
-        Folders.
-    references
-        Folders of elements.
-    """
+    """One line of a file of pairs: its number in the file, and folders of bulk, slab and elements."""
 
     number: int
     bulk: Path
@@ -59,22 +49,16 @@ class PairLine:
 
 @dataclass(frozen=True)
 class Pair:
-    """A slab with what its energy is compared with.
+    """A slab with the bulk and elements that its energy is compared with.
 
     Attributes
     ----------
-    slab
-        Its runs.
-    bulk
-        None if none was found.
-    references
-        Bulk of each element that is known.
+    slab, bulk, references
+        Runs of the slab, of the bulk if one was found, and of the bulk of each element that is known.
     match
         The plane and termination of the bulk that the slab shows; None if none fits.
-    asymmetric
-        Why the sides differ; empty if they do not.
-    reason
-        Why there is no bulk; empty if there is.
+    asymmetric, reason
+        Why the sides differ, and why there is no bulk; empty if not so.
     """
 
     slab: RunChain
@@ -134,7 +118,7 @@ def read_pairs(path: Path) -> list[PairLine]:
     return found
 
 
-def told_pairs(path: Path, lines: Sequence[PairLine], folders: Folders) -> list[Pair]:
+def pairs_from_file(path: Path, lines: Sequence[PairLine], folders: Folders) -> list[Pair]:
     """Make the pairs that a file names; a line that cannot be used becomes a problem of `folders`."""
     runs = chains(folders.runs)
     pairs = []
@@ -177,13 +161,12 @@ def found_pairs(folders: Folders) -> list[Pair]:
     slab's settings come first, then the one with the slab's in-plane cell, then the nearest folder.
     """
     runs = chains(folders.runs)
-    crystals: dict[Path, Crystal | None] = {}
     slabs, notes = one_each(chain for chain in runs if chain.last.is_slab)
     folders.notes += notes
-    return [_find(slab, runs, crystals) for slab in slabs]
+    return [_find(slab, runs) for slab in slabs]
 
 
-def _find(slab: RunChain, runs: Sequence[RunChain], crystals: dict[Path, Crystal | None]) -> Pair:
+def _find(slab: RunChain, runs: Sequence[RunChain]) -> Pair:
     sides = _asymmetry(slab)
     candidates = [
         chain
@@ -200,7 +183,7 @@ def _find(slab: RunChain, runs: Sequence[RunChain], crystals: dict[Path, Crystal
         differs = bool(differences(slab.last, bulk.last))
         if best is not None and differs != best[0]:
             break  # those with other settings come last
-        match = _match(slab, bulk, crystals)
+        match = _match(slab, bulk)
         if match is not None and (best is None or match.strain < best[2].strain - SAME_LATTICE):
             best = (differs, bulk, match)
         if best is not None and best[2].strain < SAME_LATTICE:
@@ -215,7 +198,7 @@ def _find(slab: RunChain, runs: Sequence[RunChain], crystals: dict[Path, Crystal
 
 
 def _rank(slab: RunChain, bulk: RunChain) -> tuple[bool, bool, int, bool, int, str]:
-    """Sort key: equal settings, equal in-plane cell, near folder, then what `_accuracy` says."""
+    """Sort key: equal settings, equal in-plane cell, near folder, then `_accuracy`."""
     return (
         bool(differences(slab.last, bulk.last)),
         not same_in_plane(slab, bulk),
@@ -231,7 +214,7 @@ def _accuracy(bulk: RunChain) -> tuple[bool, int, str]:
 
 
 def same_in_plane(slab: RunChain, bulk: RunChain) -> bool:
-    """Tell whether the bulk cell has the slab's in-plane cell as its a and b (an oriented unit cell)."""
+    """Whether the bulk cell has the slab's in-plane cell as its a and b (an oriented unit cell)."""
     ours, theirs = (chain.last.final.lattice.matrix[:2] for chain in (slab, bulk))
     one, other = (
         [np.linalg.norm(m[0]), np.linalg.norm(m[1]), np.linalg.norm(m[0] - m[1])] for m in (ours, theirs)
@@ -270,24 +253,24 @@ def _asymmetry(slab: RunChain) -> str:
     return asymmetry(first.initial, free) or ("" if slab.last.failed else asymmetry(slab.last.final))
 
 
-def _match(
-    slab: RunChain, bulk: RunChain, crystals: dict[Path, Crystal | None] | None = None
-) -> SlabMatch | None:
-    known = {} if crystals is None else crystals
-    directory = bulk.last.directory
-    if directory not in known:
-        try:
-            known[directory] = crystal_of(bulk.last.final)
-        except InputError:
-            known[directory] = None
-    crystal = known[directory]
+def _match(slab: RunChain, bulk: RunChain) -> SlabMatch | None:
+    crystal = _crystal(bulk.last)
     return None if crystal is None else match_slab(slab.first.initial, crystal)
+
+
+@lru_cache(maxsize=256)
+def _crystal(run: FinishedRun) -> Crystal | None:
+    """Return a bulk as it ended; None if no symmetry can be found."""
+    try:
+        return crystal_of(run.final)
+    except InputError:
+        return None
 
 
 def _chain_in(
     folder: Path, runs: Sequence[RunChain], kind: str, where: str, folders: Folders
 ) -> RunChain | None:
-    """Return the one chain in or below a folder; otherwise say what is wrong."""
+    """Return the one chain in or below a folder; otherwise report what is wrong."""
     if not folder.is_dir():
         folders.problems.append(f"{where}: {folder}: no such folder; correct the path, relative to the file")
         return None

@@ -1,11 +1,7 @@
-"""Surface records of slabs that were computed by hand: schema and verdicts are those of computed ones.
-
-Records of bulk crystals and elemental references that were computed by hand.
-"""
+"""Records of slabs, bulks and references computed by hand: schema and verdicts are those of computed ones."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -29,14 +25,14 @@ from workflows.analysis.reconstruction import score_reconstruction
 from workflows.analysis.surface_energy import SurfaceEnergy, reference_element, surface_energy
 from workflows.analysis.verdicts import calculation_problems, judge_surface_energy, judge_work_function
 from workflows.analysis.work_function import WorkFunction, work_function
-from workflows.jobs.ingest.calculations import SOURCE, calculation_of, provenance_of
+from workflows.jobs.bulk import bulk_record
+from workflows.jobs.ingest.runs import SOURCE, calculation_of, provenance_of
 from workflows.jobs.ingest.settings import differences
-from workflows.jobs.surface_record import result_fields
-from workflows.structures.crystal import bulk_key, crystal_of
+from workflows.jobs.surface_record import plane_fields, result_fields
+from workflows.structures.crystal import crystal_of
 from workflows.structures.elements import ground_state_prototype
-from workflows.structures.facets import equivalent_planes
 from workflows.structures.layers import atomic_layers
-from workflows.structures.naming import chemsys, mg_first_formula
+from workflows.structures.naming import atom_counts, mg_first_formula
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,49 +46,25 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=128)
 def bulk_of(chain: RunChain) -> BulkRecord:
-    """Return the record of a bulk.
-
-    Raises
-    ------
-    InputError
-        If it has no energy, or no symmetry can be found.
-    """
+    """Return the record of a bulk; `InputError` if it has no energy, or no symmetry can be found."""
     run = chain.last
     energy = run.output.energy
     if energy is None:
         raise InputError(f"{run.directory}: no energy; {run.output.reason or 'run it again'}")
     calculation = calculation_of(run)
-    before, after = crystal_of(chain.first.initial), crystal_of(run.final)
-    composition = run.initial.composition
-    return BulkRecord(
-        id=content_hash({"bulk": calculation.id, "source": SOURCE}),
-        formula=mg_first_formula(composition),
-        chemsys=chemsys(composition),
-        method=calculation.method,
-        method_fingerprint=calculation.method_fingerprint,
-        bulk_key=bulk_key(chain.first.initial),
+    return bulk_record(
+        content_hash({"bulk": calculation.id, "source": SOURCE}),
+        calculation,
+        energy,
+        initial=chain.first.initial,
+        final=run.final,
         provenance=provenance_of(chain),
-        initial_structure=chain.first.initial,
-        structure=after.structure,
-        spacegroup_number=after.spacegroup_number,
-        spacegroup_symbol=after.spacegroup_symbol,
-        initial_spacegroup_number=before.spacegroup_number,
-        energy_per_atom=energy / len(run.initial),
-        energy_per_formula_unit=energy / composition.get_reduced_composition_and_factor()[1],
-        total_magnetization=run.output.total_magnetization,
-        calculation_id=calculation.id,
     )
 
 
 @lru_cache(maxsize=128)
 def reference_of(chain: RunChain) -> ReferenceRecord:
-    """Return the record of an element's bulk as the zero of its chemical potential.
-
-    Raises
-    ------
-    InputError
-        As `bulk_of`.
-    """
+    """Return the record of an element's bulk as the zero of its chemical potential; errors as `bulk_of`."""
     bulk = bulk_of(chain)
     (element,) = chain.last.elements
     try:
@@ -115,11 +87,11 @@ def reference_of(chain: RunChain) -> ReferenceRecord:
 
 
 def metastable(chain: RunChain) -> str:
-    """Say that a reference has another structure than the element's ground state; empty if it has not."""
+    """Return a line if a reference is not the element's ground state; empty if it is."""
     (element,) = chain.last.elements
     try:
         prototype, bulk = ground_state_prototype(element), bulk_of(chain)
-    except InputError:  # of an unknown ground state nothing can be said
+    except InputError:  # the ground state is not known
         return ""
     if _is_ground_state(element, bulk):
         return ""
@@ -139,32 +111,16 @@ def _is_ground_state(element: str, bulk: BulkRecord) -> bool:
 
 
 UNKNOWN_PLANE = (0, 0, 0)
-"""Stands for a plane that could not be told."""
+"""Miller index of a slab whose plane is not known."""
 
 STRAINED = 0.01
 """In-plane cells of slab and bulk farther apart than this (relative) are not compared."""
 
 
-@dataclass(frozen=True)
-class IngestedSurface:
-    """A surface record with those it refers to.
+def surface_of(pair: Pair) -> tuple[SurfaceRecord, list[Record]]:
+    """Return the record of one slab, and those of its calculations, bulk and references.
 
-    Attributes
-    ----------
-    surface
-        The record.
-    others
-        Calculations, bulk and references.
-    """
-
-    surface: SurfaceRecord
-    others: list[Record] = field(default_factory=list)
-
-
-def surface_of(pair: Pair) -> IngestedSurface:
-    """Compute surface energy, work function, reconstruction score and verdicts of one slab.
-
-    Always gives a record; what is missing shows in the verdicts.
+    What is missing shows in the verdicts.
     """
     chain, slab = pair.slab, pair.slab.last
     calculations = [calculation_of(run) for run in chain.runs]
@@ -196,7 +152,7 @@ def surface_of(pair: Pair) -> IngestedSurface:
         spacegroup_number=bulk.spacegroup_number if bulk else 0,
         **naming,
         n_atoms=len(initial),
-        composition={e: int(n) for e, n in initial.composition.get_el_amt_dict().items()},
+        composition=atom_counts(initial.composition),
         thickness=vacuum.top - vacuum.bottom,
         vacuum=vacuum.width,
         area=_area(initial),
@@ -227,7 +183,7 @@ def surface_of(pair: Pair) -> IngestedSurface:
             **{f"reference_{e}": calculation_of(c.last).id for e, c in mu0.items()},
         },
     )
-    return IngestedSurface(surface, others)
+    return surface, others
 
 
 def _judge_work_function(
@@ -276,7 +232,7 @@ def _gamma(
         return None, pair.reason or "the bulk could not be used", {}
     if slab.output.energy is None:
         return None, "the energy of the slab is missing", {}
-    amounts = {e: int(n) for e, n in slab.initial.composition.get_el_amt_dict().items()}
+    amounts = atom_counts(slab.initial.composition)
     reduced = pair.bulk.last.initial.composition.get_reduced_composition_and_factor()[0].get_el_amt_dict()
     used = dict(pair.references)
     stoichiometric = len({amounts.get(e, 0) / n for e, n in reduced.items()}) == 1
@@ -347,20 +303,9 @@ def _strain(pair: Pair) -> list[str]:
 
 
 def _naming(pair: Pair, initial: Structure) -> dict[str, Any]:
-    """Plane and termination, or what stands for them where they could not be told."""
+    """Plane and termination, or what stands for them where they are not known."""
     if pair.match is not None and pair.bulk is not None:
-        slab = pair.match.slab
-        planes = equivalent_planes(crystal_of(pair.bulk.last.final), slab.miller_index)
-        return {
-            "miller_index": slab.miller_index,
-            "equivalent_planes": sorted(planes),
-            "termination": slab.termination,
-            "termination_label": slab.termination_label,
-            "termination_key": slab.termination_key,
-            "cut": slab.cut,
-            "period": slab.period,
-            "n_layers": slab.n_layers,
-        }
+        return plane_fields(pair.match.slab, crystal_of(pair.bulk.last.final))
     layers = [_layer_formula(initial, layer) for layer in atomic_layers(initial)]
     bottom, top = layers[0], layers[-1]
     return {

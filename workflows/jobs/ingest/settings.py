@@ -1,4 +1,4 @@
-"""Settings of ingested runs: their method, and where two runs differ."""
+"""Settings in which two ingested runs differ so that their energies may not be subtracted."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stores.records import Method
-from workflows.engines.vasp.potcars import POTCAR_LABELS
-from workflows.engines.vasp.tags import OF_COMPOSITION
+from workflows.engines.vasp.settings import OF_COMPOSITION
 
 if TYPE_CHECKING:
     from workflows.engines.vasp.settings import VaspSettings
     from workflows.jobs.ingest.runs import FinishedRun
-
-PRESET = "ingested"
 
 COARSER = 0.75
 """A bulk or reference on a k mesh this much coarser than the slab's, as a share of density, does not fit.
@@ -29,42 +25,12 @@ SMALL_MOMENT = 0.02
 """Total moment per atom (Bohr magnetons) below which spin polarisation changes nothing."""
 
 
-def ingested_method(settings: VaspSettings) -> Method:
-    """Return the method of runs with these settings.
-
-    Meshes and force criteria were chosen by hand, run by run, and are no part of it (0 in the record; each
-    calculation holds its own). Of the POTCARs the table names only those that differ from the usual choice,
-    so that compounds of different elements share a fingerprint; each calculation holds its titles. Tags of
-    INCAR that change energies and have no field of their own stand in ``extra["tags"]``, if there are any.
-    """
-    unusual = {
-        element: label for element, label in settings.labels().items() if label != POTCAR_LABELS.get(element)
-    }
-    return Method(
-        engine="vasp",
-        preset=PRESET,
-        functional=settings.functional,
-        cutoff=settings.cutoff,
-        k_density=0.0,
-        smearing=settings.smearing,
-        smearing_width=settings.smearing_width,
-        setups={"default": "Materials Project", **unusual},
-        force_tolerance=0.0,
-        extra={
-            "aspherical": settings.aspherical,
-            "spin_orbit": settings.spin_orbit,
-            "hubbard": dict(settings.hubbard),
-            **({"tags": tags} if (tags := settings.tags.method()) else {}),
-        },
-    )
-
-
 def differences(slab: FinishedRun, other: FinishedRun) -> list[str]:
     """Return the settings in which two runs differ so that their energies may not be subtracted.
 
     Compared are functional, cut-off, smearing, POTCAR and U of each shared element, spin polarisation where
     there is a moment, the density of k points, the spacing of the FFT grid, and every tag besides those that
-    are known not to change energies (`vasp_tags.NO_EFFECT`).
+    are known not to change energies (`workflows.engines.vasp.tags.NO_EFFECT`).
     """
     ours, theirs = slab.settings, other.settings
     name = str(other.directory)
@@ -103,7 +69,7 @@ def _tag_differences(ours: VaspSettings, theirs: VaspSettings) -> list[tuple[str
 
 
 def _is_of_version(name: str, ours: VaspSettings, theirs: VaspSettings) -> bool:
-    """Tell whether a tag is known to one VASP only, which chose its value by itself."""
+    """Whether a tag is known to one VASP only, which chose its value by itself."""
     without = [s for s in (ours, theirs) if name not in s.tags.values]
     given = name in ours.tags.given | theirs.tags.given
     unknown = name not in ours.tags.defaults and name not in theirs.tags.defaults
@@ -126,7 +92,7 @@ def _smearing(settings: VaspSettings) -> str:
 
 
 def _is_magnetic(run: FinishedRun) -> bool:
-    """Tell whether a run has a moment, or may have one that neither OUTCAR nor OSZICAR names."""
+    """Whether a run has a moment, or may have one that neither OUTCAR nor OSZICAR names."""
     sites, total = run.output.site_magnetizations, run.output.total_magnetization
     if sites:
         return max(map(abs, sites)) > SMALL_MOMENT

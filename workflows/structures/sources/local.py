@@ -1,10 +1,8 @@
-"""Bulk structures from a file or a folder of files.
-
-Bulk structures from structure types decorated with elements.
-"""
+"""Bulk structures from files, and from prototypes decorated with elements."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +10,13 @@ from stores.errors import InputError
 from stores.records import Provenance
 from stores.structures.reading import check_structure, read_all, show_notes, structure_files
 from stores.structures.vacuum import check_bulk
+from workflows.structures.crystal import with_symmetry
 from workflows.structures.naming import mg_first_formula
-from workflows.structures.prototype_data import PROTOTYPES, Prototype
-from workflows.structures.prototypes import decorate, prototype, structure_for
+from workflows.structures.prototypes import PROTOTYPES, Prototype, decorate, prototype, structure_for
 from workflows.structures.sources.protocol import Candidate
-from workflows.structures.symmetrize import with_symmetry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pymatgen.core.structure import Structure
 
@@ -44,13 +41,7 @@ class FileSource:
         self.problems: list[str] = []
 
     def candidates(self) -> Iterator[Candidate]:
-        """Yield every structure; each file that cannot be used adds one line to `problems`.
-
-        Raises
-        ------
-        InputError
-            If the path does not exist, or the folder holds no structure file.
-        """
+        """Yield every structure; raise `InputError` if the path does not exist or holds no structure file."""
         self.problems = []
         if not self.path.exists():
             raise InputError(f"{self.path} does not exist: check the path")
@@ -119,24 +110,27 @@ class PrototypeSource:
         """Yield formulas first, then partners; what cannot be built adds one line to `problems`."""
         self.problems = []
         for formula in self.formulas:
-            yield from self._of_formula(formula)
+            for kind in self._fitting(formula):
+                both = kind.counts[0] == kind.counts[1] and not kind.symmetric
+                builds = [
+                    partial(structure_for, formula, kind, swap=swap) for swap in (False, True)[: 1 + both]
+                ]
+                yield from self._built(f"{formula} as {kind.name}", kind, builds)
         for partner in self.partners:
             for kind in self.prototypes:
-                for swap in (False,) if kind.symmetric else (False, True):
-                    try:
-                        yield self._candidate(decorate(kind, ("Mg", partner), swap=swap), kind)
-                    except InputError as error:
-                        self._report(f"{kind.name} with {partner}: {error}")
-                        break
+                swaps = (False,) if kind.symmetric else (False, True)
+                builds = [partial(decorate, kind, ("Mg", partner), swap=swap) for swap in swaps]
+                yield from self._built(f"{kind.name} with {partner}", kind, builds)
 
-    def _of_formula(self, formula: str) -> Iterator[Candidate]:
+    def _fitting(self, formula: str) -> list[Prototype]:
+        """Return the prototypes with the amounts of a formula."""
         from pymatgen.core.composition import Composition
 
         try:
             mg_first_formula(formula)
         except InputError as error:
             self._report(str(error))
-            return
+            return []
         amounts = sorted(Composition(formula).reduced_composition.get_el_amt_dict().values())
         fitting = [kind for kind in self.prototypes if sorted(kind.counts) == amounts]
         if not fitting:
@@ -144,14 +138,16 @@ class PrototypeSource:
             self._report(
                 f"{formula}: none of the prototypes {names} has its composition; give a structure file"
             )
-        for kind in fitting:
-            both = kind.counts[0] == kind.counts[1] and not kind.symmetric
-            for swap in (False, True) if both else (False,):
-                try:
-                    yield self._candidate(structure_for(formula, kind, swap=swap), kind)
-                except InputError as error:
-                    self._report(f"{formula} as {kind.name}: {error}")
-                    break
+        return fitting
+
+    def _built(
+        self, label: str, kind: Prototype, builds: Sequence[Callable[[], Structure]]
+    ) -> Iterator[Candidate]:
+        try:
+            for build in builds:
+                yield self._candidate(build(), kind)
+        except InputError as error:
+            self._report(f"{label}: {error}")
 
     def _report(self, problem: str) -> None:
         if problem not in self.problems:
@@ -162,7 +158,7 @@ class PrototypeSource:
         slot_a = structure[0].specie.symbol  # sites of slot A come first
         slot_b = next(s.specie.symbol for s in structure if s.specie.symbol != slot_a)
         check_structure(structure, f"{formula} {kind.name}")
-        # in a 1:1 type the formula does not tell the two decorations apart
+        # in a 1:1 type the two decorations have one formula
         order = f" ({slot_a} on A)" if kind.counts == (1, 1) and not kind.symmetric else ""
         return Candidate(
             structure=structure,

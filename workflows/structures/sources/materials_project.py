@@ -1,12 +1,9 @@
-"""Bulk structures of the Materials Project, by its own API.
+"""Bulk structures of the Materials Project, by its own client mp-api.
 
-Its OPTIMADE server has the same crystals and needs no key; this source adds band gaps.
-
-Questions to the Materials Project through its own client, mp-api; what goes wrong is said in one line.
-
-Structures and band gaps come from the summary endpoint, energies from the thermo endpoint, which keeps apart
-what the summary mixes: one value for each thermo type. mp-api fetches whole collections from S3 when a search
-has no condition; every search here has one, so all of them go to the REST API.
+Its OPTIMADE server has the same crystals and needs no key; this source adds band gaps. Structures and band
+gaps come from the summary endpoint, energies from the thermo endpoint, which keeps apart what the summary
+mixes: one value for each thermo type. mp-api fetches whole collections from S3 when a search has no
+condition; every search here has one, so all of them go to the REST API.
 """
 
 from __future__ import annotations
@@ -16,10 +13,10 @@ import time
 import warnings
 from collections import Counter
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import combinations
-from math import comb, isfinite
+from math import comb
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError, install_command
@@ -31,13 +28,11 @@ from stores.structures.vacuum import check_bulk
 from workflows.structures.naming import mg_first_formula
 from workflows.structures.sources.filters import CandidateFilter
 from workflows.structures.sources.page_cache import PageCache
-from workflows.structures.sources.protocol import Candidate, DatabaseValues
+from workflows.structures.sources.protocol import Candidate, DatabaseValues, number_or_none
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
-
-    from pymatgen.core.structure import Structure
 
 
 KEYS_PAGE = "https://next-gen.materialsproject.org/api"
@@ -45,20 +40,29 @@ KEY_LENGTH = 32
 SUMMARY_FIELDS = ("material_id", "structure", "band_gap", "symmetry", "deprecated")
 THERMO_FIELDS = ("material_id", "thermo_type", "formation_energy_per_atom", "energy_above_hull")
 
+THERMO_TYPES = ("GGA_GGA+U", "GGA_GGA+U_R2SCAN", "R2SCAN")
+"""Hulls of the Materials Project, the one nearest to PBE first; the website shows the second."""
+
+MAX_AGE = 30 * 86400.0
+"""How long an answer is kept (s)."""
+
 _PAGE = 300  # documents; their identifiers fit into one URL
 _READ_TIMEOUT = 60  # s
 _RETRIES = 4
-_LONGEST_WAIT = 60  # s, also where the server asks for more
+_LONGEST_WAIT = 60  # s, also where the server demands more
 _CONNECT_TIMEOUT = (10, 30)  # s, to connect and to read
+_SYSTEMS_AT_ONCE = 20
+_MOST_SYSTEMS = 2000  # beyond this the requests go by partner
+_MOST_FAILURES = 2  # in a row, after which the server counts as down
+_MAGNETIC_CELLS = 4  # primitive cells that a magnetic cell may hold
+_UPDATE = "pip install -U mp-api"
+_UNREADABLE = "the answer cannot be read; it is no document of the API"
 
 
 class RequestFailedError(Exception):
-    """A question that got no answer; the text says why.
+    """A request without an answer; the text is the reason.
 
-    Attributes
-    ----------
-    hopeless
-        True if the next question will fare no better: a refused key, a client that is too old.
+    `hopeless` if the next request will fail, too: a refused key, a client that is too old.
     """
 
     def __init__(self, text: str, *, hopeless: bool = False) -> None:
@@ -69,10 +73,7 @@ class RequestFailedError(Exception):
 def find_key(given: str | None = None) -> str:
     """Return the API key: the one given, else ``MP_API_KEY``, else pymatgen's setting ``PMG_MAPI_KEY``.
 
-    Raises
-    ------
-    InputError
-        If there is none, or it is not a key of the present API; the key itself is never shown.
+    Raises `InputError`, which never shows the key, if there is none or it is not one of the present API.
     """
     import os
 
@@ -97,109 +98,76 @@ def find_key(given: str | None = None) -> str:
     )
 
 
-def check_installed() -> None:
-    """Refuse to go on without mp-api.
-
-    Raises
-    ------
-    InputError
-        If the package is missing.
-    """
-    try:
-        version("mp-api")
-    except PackageNotFoundError:
-        raise InputError(
-            f"Materials Project: the package mp-api is missing: {install_command('materials-project')}"
-        ) from None
-
-
 class Client:
-    """Connection to the API; made at the first question, since importing mp-api takes seconds.
-
-    Parameters
-    ----------
-    key
-        API key.
-    endpoint
-        Base URL; mp-api's default if None.
-    backoff
-        Wait before a second retry (s); it doubles with each further one.
-    """
+    """Connection to the API, made with the first request, since importing mp-api takes seconds."""
 
     def __init__(self, key: str, endpoint: str | None = None, *, backoff: float = 1.0) -> None:
         self.notices: list[str] = []
         self._key = key
         self._endpoint = endpoint
         self._backoff = backoff
-        self._resters: tuple[Any, Any] | None = None
 
     def search(self, **conditions: Any) -> list[dict[str, Any]]:
-        """Return the summary documents that fulfil conditions, each with its ``thermo`` documents.
+        """Return the summary documents that meet conditions, each with its ``thermo`` documents.
 
-        Parameters
-        ----------
-        conditions
-            Of mp-api's `SummaryRester.search`.
-
-        Raises
-        ------
-        RequestFailedError
-            If an answer is missing or cannot be read.
+        `conditions` are those of mp-api's `SummaryRester.search`. Raises `RequestFailedError` if an answer is
+        missing or cannot be read.
         """
-        summary, thermo = self._ask(self._connected)
-        summaries = self._ask(lambda: _documents(summary.search(**conditions, **_asking(SUMMARY_FIELDS))))
+        summary, thermo = self._request(lambda: self._resters)
+        summaries = self._request(
+            lambda: _documents(summary.search(**conditions, **_options(SUMMARY_FIELDS)))
+        )
         by_id = {str(s["material_id"]): s | {"thermo": []} for s in summaries if not s.get("deprecated")}
         ids = list(by_id)
         for start in range(0, len(ids), _PAGE):
             some = ids[start : start + _PAGE]
-            question = partial(thermo.search, material_ids=some, **_asking(THERMO_FIELDS, per_material=3))
-            for document in self._ask(lambda: _documents(question())):  # noqa: B023  called at once
+            search = partial(thermo.search, material_ids=some, **_options(THERMO_FIELDS, per_material=3))
+            for document in self._request(lambda: _documents(search())):  # noqa: B023  called at once
                 if str(document["material_id"]) in by_id:
                     by_id[str(document["material_id"])]["thermo"].append(document)
         return list(by_id.values())
 
-    def _connected(self) -> tuple[Any, Any]:
-        """Return mp-api's clients of the two endpoints."""
-        if self._resters is None:
-            from mp_api.client import MPRester
-            from mp_api.client.core.utils import validate_endpoint
-            from mp_api.client.routes.materials.summary import SummaryRester
-            from mp_api.client.routes.materials.thermo import ThermoRester
-            from requests import get
-            from requests.adapters import HTTPAdapter
-            from urllib3.util.retry import Retry
+    @cached_property
+    def _resters(self) -> tuple[Any, Any]:
+        """mp-api's clients of the two endpoints."""
+        from mp_api.client import MPRester
+        from mp_api.client.core.utils import validate_endpoint
+        from mp_api.client.routes.materials.summary import SummaryRester
+        from mp_api.client.routes.materials.thermo import ThermoRester
+        from requests import get
+        from requests.adapters import HTTPAdapter
+        from urllib3.util.retry import Retry
 
-            endpoint = validate_endpoint(self._endpoint)
-            get(endpoint + "heartbeat", timeout=_CONNECT_TIMEOUT)  # mp-api itself would wait without end
-            session = MPRester(self._key, endpoint=endpoint).session  # compares versions, too
-            retry = Retry(
-                total=_RETRIES,
-                backoff_factor=self._backoff,
-                backoff_max=_LONGEST_WAIT,
-                retry_after_max=_LONGEST_WAIT,
-                status_forcelist=(429, 500, 502, 503, 504),
-                raise_on_status=False,
-            )
-            for scheme in ("http://", "https://"):
-                session.mount(scheme, HTTPAdapter(max_retries=retry))
-            self._resters = (
-                _narrowed(SummaryRester, SUMMARY_FIELDS, self._key, endpoint, session),
-                _narrowed(ThermoRester, THERMO_FIELDS, self._key, endpoint, session),
-            )
-        return self._resters
+        endpoint = validate_endpoint(self._endpoint)
+        get(endpoint + "heartbeat", timeout=_CONNECT_TIMEOUT)  # mp-api itself would wait without end
+        session = MPRester(self._key, endpoint=endpoint).session  # compares versions, too
+        retry = Retry(
+            total=_RETRIES,
+            backoff_factor=self._backoff,
+            backoff_max=_LONGEST_WAIT,
+            retry_after_max=_LONGEST_WAIT,
+            status_forcelist=(429, 500, 502, 503, 504),
+            raise_on_status=False,
+        )
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=retry))
+        return (
+            _narrowed(SummaryRester, SUMMARY_FIELDS, self._key, endpoint, session),
+            _narrowed(ThermoRester, THERMO_FIELDS, self._key, endpoint, session),
+        )
 
-    def _ask(self, question: Callable[[], Any]) -> Any:
+    def _request(self, request: Callable[[], Any]) -> Any:
         from mp_api.client.core.exceptions import MPRestError
         from requests.exceptions import RequestException
 
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                answer = question()
+                answer = request()
             except (MPRestError, RequestException) as error:
                 raise self._in_words(error) from error
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise RequestFailedError("the answer cannot be read; it is no document of the API") from error
+                raise RequestFailedError(_UNREADABLE) from error
         if any("may not be compatible" in str(warning.message) for warning in caught):
             notice = (
                 f"mp-api {version('mp-api')} may not fit the server; if structures are missing: {_UPDATE}"
@@ -209,11 +177,11 @@ class Client:
         return answer
 
     def _in_words(self, error: Exception) -> RequestFailedError:
-        """Say what happened without the key, the URL and several lines of text."""
+        """Return the reason in one line without the key and the URL."""
         from requests.exceptions import ChunkedEncodingError, JSONDecodeError, Timeout
         from requests.exceptions import ConnectionError as RequestsConnectionError
 
-        causes = (error, error.__context__)  # mp-api raises anew what requests raised
+        causes = (error, error.__context__)  # mp-api re-raises errors of requests
         text = str(error)
         found = re.search(r"error status code (\d{3})", text)
         status = int(found[1]) if found else 400 if "does not support the request" in text else None
@@ -224,31 +192,29 @@ class Client:
             )
         if status in (400, 404, 422):
             return RequestFailedError(
-                f"the server does not know the question (status {status}); mp-api {version('mp-api')} may be "
+                f"the server does not know the request (status {status}); mp-api {version('mp-api')} may be "
                 f"too old: {_UPDATE}",
                 hopeless=True,
             )
         if status is not None:
             return RequestFailedError(f"the server fails (status {status}); try again later")
-        if any(isinstance(cause, JSONDecodeError) for cause in causes):
-            return RequestFailedError("the answer cannot be read; it is no document of the API")
-        if any(isinstance(cause, ChunkedEncodingError) for cause in causes):
-            return RequestFailedError("the connection broke in the middle of an answer; try again")
-        if any(isinstance(cause, Timeout) for cause in causes) or "timed out" in text:
-            return RequestFailedError("no answer in time; try again later")
-        if any(isinstance(cause, RequestsConnectionError) for cause in causes):
-            return RequestFailedError(
-                "no connection; check the network (and HTTPS_PROXY, where there is a proxy)", hopeless=True
-            )
+        for kind, reason in (
+            (JSONDecodeError, _UNREADABLE),
+            (ChunkedEncodingError, "the connection broke in the middle of an answer; try again"),
+            (Timeout, "no answer in time; try again later"),
+            (
+                RequestsConnectionError,
+                "no connection; check the network and HTTPS_PROXY",
+            ),
+        ):
+            if any(isinstance(cause, kind) for cause in causes) or (kind is Timeout and "timed out" in text):
+                return RequestFailedError(reason, hopeless=kind is RequestsConnectionError)
         short = " ".join(masked(text).split())[:160]
         return RequestFailedError(short or type(error).__name__)
 
 
-_UPDATE = "pip install -U mp-api"
-
-
 def _narrowed(rester: type, fields: Sequence[str], key: str, endpoint: str, session: Any) -> Any:
-    """Make a client of one endpoint that knows the fields asked for and no others.
+    """Make a client of one endpoint that knows the requested fields and no others.
 
     mp-api works out the schema of the whole document once for each field of each request, 0.3 s altogether.
     """
@@ -265,36 +231,20 @@ def _narrowed(rester: type, fields: Sequence[str], key: str, endpoint: str, sess
     )
 
 
-def _asking(fields: Sequence[str], per_material: int = 1) -> dict[str, Any]:
+def _options(fields: Sequence[str], per_material: int = 1) -> dict[str, Any]:
     return {"fields": list(fields), "all_fields": False, "chunk_size": per_material * _PAGE}
 
 
 def _documents(answer: Any) -> list[dict[str, Any]]:
     """Check that an answer is a list of documents with identifiers."""
-    if not isinstance(answer, list) or not all(_has_id(document) for document in answer):
+    if not isinstance(answer, list) or not all(isinstance(d, dict) and d.get("material_id") for d in answer):
         raise ValueError("no documents")
     return answer
 
 
-def _has_id(document: Mapping[str, Any] | Any) -> bool:
-    return isinstance(document, dict) and bool(document.get("material_id"))
-
-
-THERMO_TYPES = ("GGA_GGA+U", "GGA_GGA+U_R2SCAN", "R2SCAN")
-"""Hulls of the Materials Project, the one nearest to PBE first; the website shows the second."""
-
-MAX_AGE = 30 * 86400.0
-"""How long an answer is kept (s)."""
-
-_SYSTEMS_AT_ONCE = 20
-_MOST_SYSTEMS = 2000  # beyond this it is asked by partner instead
-_MOST_FAILURES = 2  # in a row, after which the server counts as down
-_MAGNETIC_CELLS = 4  # primitive cells that a magnetic cell may hold
-
-
 @dataclass(frozen=True)
-class _Question:
-    """Some chemical systems."""
+class _Request:
+    """A group of chemical systems."""
 
     label: str
     conditions: dict[str, Any]
@@ -303,20 +253,15 @@ class _Question:
 class MaterialsProjectSource:
     """Structures with Mg of the Materials Project, with formation energies, hulls and band gaps.
 
-    Asked in groups of chemical systems, one after the other; each answer is kept on disk.
+    Requested in groups of chemical systems, one after the other; each answer is kept on disk.
 
     Parameters
     ----------
-    partners
-        Elements beside Mg; all if None.
-    exclude
-        Elements not wanted.
-    min_elements, max_elements
-        Number of elements, Mg included.
-    max_atoms
-        In the primitive cell; magnetic cells up to four times as large are asked for as well.
+    wanted
+        Conditions on elements and atoms; binaries of Mg if left out. Magnetic cells up to four times as large
+        as `max_atoms` are requested as well.
     include_gnome
-        Ask for the GNoME structures, too (CC BY-NC; shown to accounts that accepted their terms).
+        Request the GNoME structures, too (CC BY-NC; shown to accounts that accepted their terms).
     api_key
         If None, ``MP_API_KEY`` or pymatgen's setting ``PMG_MAPI_KEY``.
     endpoint
@@ -324,30 +269,26 @@ class MaterialsProjectSource:
     cache
         File of answers; the one of all sources if None.
     max_age
-        Of an answer on disk (s); an older one serves only if there is no new one to be had.
+        Of an answer on disk (s); an older one serves only if a new one cannot be fetched.
     refresh
-        Ask anew in any case.
+        Fetch everything again.
     backoff
-        Wait before a second retry (s).
+        Wait before a second retry (s); it doubles with each further one.
     progress
         Called with ``mp``, the number of groups done and of all.
 
     Raises
     ------
     InputError
-        If mp-api is missing, there is no key, the key cannot be one, or an element is none.
+        If mp-api is missing, there is no key, or the key cannot be one.
     """
 
     name = "mp"
 
     def __init__(
         self,
+        wanted: CandidateFilter | None = None,
         *,
-        partners: Sequence[str] | None = None,
-        exclude: Sequence[str] = (),
-        min_elements: int = 2,
-        max_elements: int = 2,
-        max_atoms: int | None = None,
         include_gnome: bool = True,
         api_key: str | None = None,
         endpoint: str | None = None,
@@ -357,18 +298,16 @@ class MaterialsProjectSource:
         backoff: float = 1.0,
         progress: Callable[[str, int, int | None], None] | None = None,
     ) -> None:
-        wanted = CandidateFilter(  # checks its arguments
-            partners=partners,
-            exclude=exclude,
-            min_elements=min_elements,
-            max_elements=max_elements,
-            max_atoms=max_atoms,
-        )
-        check_installed()
+        try:
+            version("mp-api")
+        except PackageNotFoundError:
+            raise InputError(
+                f"Materials Project: the package mp-api is missing: {install_command('materials-project')}"
+            ) from None
         self.problems: list[str] = []
         self.whole = True  # False once an answer did not come
         self._client = Client(find_key(api_key), endpoint, backoff=backoff)
-        self._questions = _questions(wanted, include_gnome)
+        self._requests = _requests(wanted or CandidateFilter(), include_gnome)
         self._endpoint = endpoint or ""
         self._cache = PageCache(cache)
         self._max_age = 0.0 if refresh else max_age
@@ -384,16 +323,16 @@ class MaterialsProjectSource:
         rows: list[tuple[str, Any]] | None
         skipped: Counter[str] = Counter()
         seen: set[str] = set()
-        for number, question in enumerate(self._questions, start=1):
+        for number, request in enumerate(self._requests, start=1):
             try:
                 if failures >= _MOST_FAILURES or (reason is not None and reason.hopeless):
                     raise reason or RequestFailedError("no answer")
-                rows = self._answer(question)
+                rows = self._answer(request)
                 failures = 0
             except RequestFailedError as error:
                 reason, failures = error, failures + 1
-                rows = self._old_answer(question)
-                missing += [] if rows is not None else [question.label]
+                rows = self._old_answer(request)
+                missing += [] if rows is not None else [request.label]
             for identifier, row in rows or ():
                 if identifier in seen:
                     continue
@@ -403,14 +342,14 @@ class MaterialsProjectSource:
                 else:
                     yield _candidate(identifier, row)
             if self._progress is not None:
-                self._progress(self.name, number, len(self._questions))
+                self._progress(self.name, number, len(self._requests))
         self._conclude(missing, reason, skipped)
 
     def _conclude(self, missing: list[str], reason: RequestFailedError | None, skipped: Counter[str]) -> None:
         self.whole = reason is None
         if missing:
             what = missing[0] if len(missing) == 1 else f"{missing[0]} and {len(missing) - 1} more groups"
-            part = "nothing came" if len(missing) == len(self._questions) else f"missing are {what}"
+            part = "nothing came" if len(missing) == len(self._requests) else f"missing are {what}"
             self.problems.append(f"mp: {part}: {reason}")
         elif reason is not None:
             self.problems.append(f"mp: older answers are used, for: {reason}")
@@ -419,38 +358,38 @@ class MaterialsProjectSource:
             self.problems.append(f"mp: {sum(skipped.values())} structures skipped: {kinds}")
         self.problems += [f"mp: {notice}" for notice in self._client.notices]
 
-    def _answer(self, question: _Question) -> list[tuple[str, Any]]:
-        key = self._key(question)
+    def _answer(self, request: _Request) -> list[tuple[str, Any]]:
+        key = self._key(request)
         with self._cache.turn(key, lambda: False):
             kept = self._cache.latest(key, finished=True)
             if kept is not None and kept.finished and time.time() - kept.finished < self._max_age:
                 return list(self._cache.entries(kept.number))
             rows = [
                 (str(document["material_id"]), _row(document))
-                for document in self._client.search(**question.conditions)
+                for document in self._client.search(**request.conditions)
             ]
             fetch = self._cache.begin(key)
             self._cache.add_page(fetch.number, rows, None, len(rows))
             self._cache.finish(fetch.number, key, None)
             return list(self._cache.entries(fetch.number))
 
-    def _old_answer(self, question: _Question) -> list[tuple[str, Any]] | None:
-        kept = self._cache.latest(self._key(question), finished=True)
+    def _old_answer(self, request: _Request) -> list[tuple[str, Any]] | None:
+        kept = self._cache.latest(self._key(request), finished=True)
         return None if kept is None else list(self._cache.entries(kept.number))
 
-    def _key(self, question: _Question) -> str:
+    def _key(self, request: _Request) -> str:
         return content_hash(
-            {"source": self.name, "layout": 1, "endpoint": self._endpoint, "asked": question.conditions}
+            {"source": self.name, "layout": 1, "endpoint": self._endpoint, "asked": request.conditions}
         )
 
 
-def _questions(wanted: CandidateFilter, include_gnome: bool) -> list[_Question]:
-    """Split what is wanted into questions of a few hundred structures."""
+def _requests(wanted: CandidateFilter, include_gnome: bool) -> list[_Request]:
+    """Split a filter into requests of a few hundred structures."""
     from pymatgen.core.periodic_table import Element
 
     symbols = [e.symbol for e in Element if e.Z <= 103] if wanted.partners is None else wanted.partners
     partners = sorted({s for s in symbols if s != "Mg" and s not in wanted.exclude and s not in ("D", "T")})
-    sizes = range(wanted.min_elements - 1, wanted.max_elements)
+    sizes = range(1, wanted.max_elements)
     common: dict[str, Any] = {} if include_gnome else {"include_gnome": False}
     if wanted.max_atoms is not None:
         common["num_sites"] = [1, _MAGNETIC_CELLS * wanted.max_atoms]
@@ -458,20 +397,20 @@ def _questions(wanted: CandidateFilter, include_gnome: bool) -> list[_Question]:
         systems = ["-".join(sorted(("Mg", *some))) for size in sizes for some in combinations(partners, size)]
         groups = [systems[i : i + _SYSTEMS_AT_ONCE] for i in range(0, len(systems), _SYSTEMS_AT_ONCE)]
         return [
-            _Question(
+            _Request(
                 f"{group[0]} to {group[-1]}" if len(group) > 1 else group[0], {"chemsys": group} | common
             )
             for group in groups
         ]
-    elements = [wanted.min_elements, wanted.max_elements]
+    number = [2, wanted.max_elements]
     return [
-        _Question(f"Mg with {partner}", {"elements": ["Mg", partner], "num_elements": elements} | common)
+        _Request(f"Mg with {partner}", {"elements": ["Mg", partner], "num_elements": number} | common)
         for partner in partners
     ]
 
 
 def _row(document: dict[str, Any]) -> dict[str, Any]:
-    """Reduce a document to plain types: the crystal and what is said of it."""
+    """Reduce a document to plain types: the crystal and its values."""
     try:
         structure = structure_from_document(document.get("structure"), "the structure")
         check_structure(structure, "the structure")
@@ -485,30 +424,25 @@ def _row(document: dict[str, Any]) -> dict[str, Any]:
         "symbols": [site.specie.symbol for site in structure],
         "coords": structure.frac_coords.tolist(),
         "spacegroup": symmetry.get("symbol") if isinstance(symmetry, dict) else None,
-        "band_gap": _number(document.get("band_gap")),
+        "band_gap": number_or_none(document.get("band_gap")),
         "thermo": [
             [
                 str(thermo.get("thermo_type")).upper(),
-                _number(thermo.get("formation_energy_per_atom")),
-                _number(thermo.get("energy_above_hull")),
+                number_or_none(thermo.get("formation_energy_per_atom")),
+                number_or_none(thermo.get("energy_above_hull")),
             ]
             for thermo in document["thermo"]
         ],
     }
 
 
-def _number(value: Any) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-    return float(value) if is_number else None
-
-
 def _candidate(identifier: str, row: dict[str, Any]) -> Candidate:
-    from pymatgen.core.structure import Structure as PymatgenStructure
+    from pymatgen.core.structure import Structure
 
-    structure: Structure = PymatgenStructure(row["lattice"], row["symbols"], row["coords"])
+    structure = Structure(row["lattice"], row["symbols"], row["coords"])
     energies = {kind: (formation, hull) for kind, formation, hull in row["thermo"]}
     values = [DatabaseValues(f"mp {kind}", *energies[kind]) for kind in THERMO_TYPES if kind in energies]
-    if row["band_gap"] is not None:  # the summary does not say by which functional
+    if row["band_gap"] is not None:  # the summary does not name the functional
         values.append(DatabaseValues("mp", band_gap=row["band_gap"]))
     name = " ".join(filter(None, (mg_first_formula(structure.composition), row["spacegroup"], identifier)))
     return Candidate(

@@ -1,25 +1,19 @@
-"""One list of compounds from what several sources offer, each crystal once with all its names.
+"""One list of compounds from several sources, each crystal once with all its names.
 
-Candidates are sorted by preference and then compared with those taken already
-(`workflows.structures.sources.merge`), so the result does not depend on the order in which they come.
-
-Which descriptions show the same crystal.
-
-Two do if formula, space group and numbers of equivalent atoms agree in one of their views
-(`workflows.structures.sources.merge`), and pymatgen's StructureMatcher maps one onto the other at equal
-volume per atom. Its tolerances are narrower here than by default, where crystals merge whose c/a differ by
-40 %; they follow from what differs between databases:
+Databases relax to different accuracy, and one crystal may come out as P1 from one and as cubic from another.
+A candidate is therefore searched for symmetry with a wide and, unless its atoms lie on their ideal positions,
+with a narrow tolerance. Two candidates are one crystal if formula, space group and numbers of equivalent
+atoms agree in one of their views, and pymatgen's StructureMatcher maps one onto the other at equal volume per
+atom. Its tolerances are narrower than its defaults, with which crystals merge whose c/a differ by 40 %; they
+follow from what differs between databases:
 
 - Volumes differ by some 5 % between functionals, more under pressure: up to `VOLUME_RATIO` it is one crystal.
-  The volume of a guessed prototype says nothing.
-- Axial ratios differ by a few per cent; a guess has those of the compound that gave the type its name.
-- Atoms differ by hundredths of an angstrom; in a guess by a few tenths.
+  The volume of an estimated prototype lattice says nothing.
+- Axial ratios differ by a few per cent; an estimate has those of the compound that gave the type its name.
+- Atoms differ by hundredths of an angstrom; in an estimate by a few tenths.
 
-The primitive cell and the space group of a candidate, seen with a narrow and with a wide tolerance.
-
-Databases relax to different accuracy, and one and the same crystal may come out as P1 from one and as cubic
-from another. A candidate is therefore looked at twice, and two candidates may be the same crystal if one of
-their views agrees. One search suffices where the atoms lie on their ideal positions.
+Candidates are sorted by preference and compared with those taken already, so the result does not depend on
+the order in which they come.
 """
 
 from __future__ import annotations
@@ -30,7 +24,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sized
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import spglib
@@ -43,7 +37,7 @@ from workflows.structures.space_group import deviation, search
 from workflows.structures.tolerances import LOOSE_SYMPREC, SYMPREC
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
     from pymatgen.analysis.structure_matcher import StructureMatcher
@@ -93,24 +87,19 @@ class View:
 
 
 def views_of(structure: Structure) -> list[View]:
-    """Return how a structure looks with the wide and, where that may differ, with the narrow tolerance.
+    """Return the views of an ordered crystal with the wide and, where that may differ, the narrow tolerance.
 
-    Parameters
-    ----------
-    structure
-        Any cell of an ordered crystal.
-
-    Returns
-    -------
-    list of View
-        The wide one first; none if no symmetry can be determined.
+    The wide one comes first; the list is empty if no symmetry can be determined.
     """
     numbers = np.array([site.specie.Z for site in structure], dtype=np.int64)
     wide = search(structure, LOOSE_SYMPREC)
     views = [] if wide is None else [_view(structure, numbers, wide)]
     if wide is None or not _is_ideal(structure, wide):
         narrow = search(structure, SYMPREC)
-        if narrow is not None and (wide is None or _differ(narrow, wide)):
+        # another space group, or the same one with another primitive cell
+        if narrow is not None and (
+            wide is None or narrow.number != wide.number or len(narrow.std_types) != len(wide.std_types)
+        ):
             views.append(_view(structure, numbers, narrow))
     return views
 
@@ -134,13 +123,8 @@ def _view(structure: Structure, numbers: NDArray[np.int64], dataset: Any) -> Vie
     )
 
 
-def _differ(narrow: Any, wide: Any) -> bool:
-    """Tell whether two searches found another space group, or the same one with another primitive cell."""
-    return bool(narrow.number != wide.number or len(narrow.std_types) != len(wide.std_types))
-
-
 def _is_ideal(structure: Structure, dataset: Any) -> bool:
-    """Tell whether atoms and cell lie so close to the idealised ones that a narrow search finds no less."""
+    """Return whether atoms and cell lie so near the ideal ones that a narrow search finds no less."""
     limit = SYMPREC / 2  # an operation moves an ideal atom onto an ideal one, so two deviations add up
     ideal_cell = dataset.std_lattice.T @ dataset.transformation_matrix
     cell = dataset.std_rotation_matrix @ structure.lattice.matrix.T
@@ -179,76 +163,65 @@ WITH_A_GUESS = Tolerances(length=0.15, angle=6.0, site=0.2, pair_sum=1.4)
 
 
 @dataclass(frozen=True, eq=False)
-class Sighting:
-    """A crystal as one source describes it.
+class _Sighting:
+    """A crystal as one source describes it, without the weight of a pymatgen structure.
 
     Attributes
     ----------
     formula
         Reduced.
     views
-        How it looks with several tolerances, from `workflows.structures.sources.merge.views_of`.
+        From `views_of`.
     volume
         Per atom (A^3).
     guess
         True if the lattice is an estimate.
+    order
+        Sort key: the preferred description first.
     """
 
     formula: str
     views: tuple[View, ...]
     volume: float
-    guess: bool
-
-
-S = TypeVar("S", bound=Sighting)
-
-
-def distinct(sightings: Iterable[S]) -> list[list[S]]:
-    """Group sightings of one formula by crystal.
-
-    Each is compared with the first of every group so far, the most similar one first.
-
-    Returns
-    -------
-    list of lists
-        The crystals in the order in which their first sightings come; the sightings of each likewise.
-    """
-    return _Comparison[S]().distinct(sightings)
+    guess: bool = False
+    source: str = ""
+    identifiers: tuple[str, ...] = ()
+    values: tuple[DatabaseValues, ...] = ()
+    order: tuple[Any, ...] = ()
 
 
 def same_crystal(one: Structure, other: Structure) -> bool:
-    """Tell whether two structures of ordered crystals, computed or measured, are the same crystal."""
-    sightings = [
-        Sighting(s.reduced_formula, tuple(views_of(s)), s.volume / len(s), guess=False) for s in (one, other)
-    ]
-    return sightings[0].formula == sightings[1].formula and len(distinct(sightings)) == 1
+    """Return whether two structures of ordered crystals, computed or measured, are the same crystal."""
+    sightings = [_Sighting(s.reduced_formula, tuple(views_of(s)), s.volume / len(s)) for s in (one, other)]
+    return sightings[0].formula == sightings[1].formula and len(_Comparison().distinct(sightings)) == 1
 
 
-class _Comparison(Generic[S]):
-    """Tells the distinct crystals among candidates of one formula."""
+class _Comparison:
+    """Groups the sightings of one formula by crystal."""
 
     def __init__(self) -> None:
         self._buckets: dict[tuple[Any, ...], list[tuple[int, View]]] = defaultdict(list)
-        self._groups: list[list[S]] = []
+        self._groups: list[list[_Sighting]] = []
         self._prepared: dict[int, tuple[Structure, NDArray[np.float64]]] = {}
 
-    def distinct(self, sightings: Iterable[S]) -> list[list[S]]:
+    def distinct(self, sightings: Iterable[_Sighting]) -> list[list[_Sighting]]:
+        """Return the crystals, and the sightings of each, in the order in which they come."""
         for sighting in sightings:
             group = self._same(sighting)
             if group is None:
                 for view in sighting.views:
-                    self._buckets[_bucket(view)].append((len(self._groups), view))
+                    self._buckets[view.spacegroup, view.orbits].append((len(self._groups), view))
                 self._groups.append([sighting])
             else:
                 self._groups[group].append(sighting)
         return self._groups
 
-    def _same(self, sighting: S) -> int | None:
+    def _same(self, sighting: _Sighting) -> int | None:
         """Return the number of the group whose first sighting is the most similar and the same crystal."""
         pairs = [
             (self._difference(view, other), number, view, other)
             for view in sighting.views
-            for number, other in self._buckets.get(_bucket(view), ())
+            for number, other in self._buckets.get((view.spacegroup, view.orbits), ())
             if _volumes_agree(sighting, self._groups[number][0])
         ]
         for difference, number, view, other in sorted(pairs, key=lambda pair: pair[:2]):
@@ -271,11 +244,7 @@ class _Comparison(Generic[S]):
         return self._prepared[id(view)]
 
 
-def _bucket(view: View) -> tuple[Any, ...]:
-    return view.spacegroup, view.orbits
-
-
-def _volumes_agree(one: Sighting, other: Sighting) -> bool:
+def _volumes_agree(one: _Sighting, other: _Sighting) -> bool:
     ratio = max(one.volume, other.volume) / min(one.volume, other.volume)
     return one.guess or other.guess or ratio <= VOLUME_RATIO
 
@@ -294,7 +263,7 @@ def _matcher(tolerances: Tolerances) -> StructureMatcher:
 
 
 PREFERENCE = ("file", "mp", "alexandria", "oqmd", "aflow", "jarvis")
-"""Sources whose geometry is taken, the first that has the crystal; then others by the alphabet, guesses last.
+"""Sources by preference of their geometry; then others by the alphabet, estimated lattices last.
 
 Files are the user's own; then databases that relax with PBE and settings near those used here, the one with
 the strictest first; then the rest, measured structures (COD) among them.
@@ -303,7 +272,7 @@ the strictest first; then the rest, measured structures (COD) among them.
 
 @dataclass(frozen=True)
 class MergedCandidate:
-    """A crystal, once, with what all sources say of it.
+    """A crystal, once, with the names and values of all sources.
 
     Attributes
     ----------
@@ -317,10 +286,10 @@ class MergedCandidate:
     n_atoms
         In the primitive cell.
     provenance
-        Source whose geometry was taken; identifiers of all sources, each with its source before it where it
-        would not tell; whether the lattice is a guess.
+        Source whose geometry was taken; identifiers of all sources (see `full_identifiers`); whether the
+        lattice is an estimate.
     values
-        What the databases say, that of the geometry's source first.
+        Values of the databases, those of the geometry's source first.
     label
         For people, unique in a list: ``MgZn2 P6_3/mmc``, with an identifier where that is not enough.
     """
@@ -335,35 +304,24 @@ class MergedCandidate:
     label: str
 
 
-@dataclass(frozen=True, eq=False)
-class _Entry(Sighting):
-    """A candidate without the weight of a pymatgen structure."""
-
-    source: str
-    identifiers: tuple[str, ...]
-    values: tuple[DatabaseValues, ...]
-    order: tuple[Any, ...]
-
-
 def merge(
     candidates: Iterable[Candidate],
     *,
-    preference: Sequence[str] = PREFERENCE,
     problems: list[str] | None = None,
     progress: Callable[[str, int, int | None], None] | None = None,
 ) -> list[MergedCandidate]:
     """Merge candidates that are the same crystal.
 
+    The geometry is that of the source that comes first in `PREFERENCE`; within one source that of lowest
+    energy.
+
     Parameters
     ----------
     candidates
         Of all sources, in any order; taken one by one, so that they need not be in memory together.
-    preference
-        Sources whose geometry is taken, the most preferred first; others follow by the alphabet. Among the
-        candidates of one source the one of lowest energy is taken. Guessed lattices always come last.
     problems
         One line is added for each candidate whose symmetry cannot be determined; without a list the first one
-        raises.
+        raises `InputError`.
     progress
         Called with a stage (``symmetry``, ``comparing``), the number of candidates done and the number of
         all, None if not known.
@@ -372,20 +330,15 @@ def merge(
     -------
     list of MergedCandidate
         Sorted by elements, formula and space group; the same for every order of `candidates`.
-
-    Raises
-    ------
-    InputError
-        If `problems` is None and the symmetry of a candidate cannot be determined.
     """
-    entries = list(_entries(candidates, preference, problems, progress))
-    by_formula: dict[str, list[_Entry]] = defaultdict(list)
+    entries = list(_entries(candidates, problems, progress))
+    by_formula: dict[str, list[_Sighting]] = defaultdict(list)
     for entry in entries:
         by_formula[entry.formula].append(entry)
     done, merged = 0, []
     for formula in sorted(by_formula):
         group = sorted(by_formula.pop(formula), key=lambda entry: entry.order)
-        for entries_of_one in distinct(group):
+        for entries_of_one in _Comparison().distinct(group):
             try:
                 merged.append(_merged(entries_of_one))
             except InputError as error:
@@ -407,15 +360,14 @@ def merge(
 
 def _entries(
     candidates: Iterable[Candidate],
-    preference: Sequence[str],
     problems: list[str] | None,
     progress: Callable[[str, int, int | None], None] | None,
-) -> Iterator[_Entry]:
+) -> Iterator[_Sighting]:
     total = len(candidates) if isinstance(candidates, Sized) else None
     for done, candidate in enumerate(candidates, start=1):
         views = views_of(candidate.structure)
         if views:
-            yield _entry(candidate, views, preference)
+            yield _entry(candidate, views)
         else:
             _report(
                 problems,
@@ -426,13 +378,13 @@ def _entries(
             progress("symmetry", done, total)
 
 
-def _entry(candidate: Candidate, views: list[View], preference: Sequence[str]) -> _Entry:
+def _entry(candidate: Candidate, views: list[View]) -> _Sighting:
     structure, provenance = candidate.structure, candidate.provenance
     identifiers = full_identifiers(provenance)
     source = provenance.source
-    rank = preference.index(source) if source in preference else len(preference)
+    rank = PREFERENCE.index(source) if source in PREFERENCE else len(PREFERENCE)
     lattice, positions = views[0].lattice, views[0].positions
-    return _Entry(
+    return _Sighting(
         formula=mg_first_formula(structure.composition),
         volume=structure.volume / len(structure),
         views=tuple(views),
@@ -450,10 +402,10 @@ def _entry(candidate: Candidate, views: list[View], preference: Sequence[str]) -
 
 
 def full_identifiers(provenance: Provenance) -> tuple[str, ...]:
-    """Return the identifiers of a candidate, each with its source before it unless it already tells.
+    """Return the identifiers of a candidate, each with its source as prefix unless it has it already.
 
-    For example ``mp-1094116``, ``oqmd-5012``, ``aflow:1234``, ``file:MgAg.cif``; what a prototype says of
-    itself is one identifier, ``prototype:C14 A=Mg B=Zn``.
+    For example ``mp-1094116``, ``oqmd-5012``, ``aflow:1234``, ``file:MgAg.cif``; those of a prototype are
+    joined into one, ``prototype:C14 A=Mg B=Zn``.
     """
     source = provenance.source
     given = provenance.identifiers
@@ -480,7 +432,7 @@ def _natural(text: str) -> list[tuple[int, int, str]]:
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in re.split(r"(\d+)", text) if p]
 
 
-def _merged(entries: list[_Entry]) -> MergedCandidate:
+def _merged(entries: list[_Sighting]) -> MergedCandidate:
     entry = entries[0]
     exact = entry.source == "file"
     crystal = crystal_of(entry.views[-1 if exact else 0].structure, SYMPREC if exact else LOOSE_SYMPREC)

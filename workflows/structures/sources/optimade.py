@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING, Any
 from stores.errors import InputError, install_command
 from stores.records import Provenance
 from workflows.structures.naming import mg_first_formula
-from workflows.structures.sources.optimade_entries import Crystal
-from workflows.structures.sources.optimade_providers import base_url, provider_at, provider_named
-from workflows.structures.sources.optimade_query import Query
+from workflows.structures.sources.filters import CandidateFilter
+from workflows.structures.sources.optimade_providers import (
+    base_url,
+    meets_full,
+    provider_at,
+    provider_named,
+)
 from workflows.structures.sources.page_cache import PageCache
 from workflows.structures.sources.protocol import Candidate, DatabaseValues
 
@@ -33,30 +37,19 @@ _NAMED = 3  # as many skipped structures are named one by one
 
 
 class OptimadeSource:
-    """Structures from one or several databases that speak OPTIMADE, asked at the same time.
+    """Structures from one or several OPTIMADE databases, fetched at the same time.
 
-    The candidates come in the order of the providers, those of a provider sorted by its ids, so that they are
-    the same from run to run. What came is kept in a cache on disk; a provider that is down, breaks off or
-    answers nonsense costs only the pages it did not send, and one line in `problems`.
+    The candidates come in the order of the providers, those of a provider sorted by its ids. Answers are kept
+    in a cache on disk; a provider that is down, breaks off or sends nonsense costs only the pages it did not
+    send, and one line in `problems`.
 
     Parameters
     ----------
     providers
         Short names (``mp``, ``oqmd``, ``alexandria``, ...: see docs/sources.md) or base URLs.
-    elements
-        That every compound holds.
-    partners
-        That the other elements are taken from; any if left out.
-    exclude
-        Elements that no compound holds.
-    max_elements
-        In a compound; there are at least two.
-    max_atoms
-        In the primitive cell. Cells of up to four times as many sites pass, as databases also serve
-        conventional cells: the primitive cell is to be looked at afterwards.
-    max_energy_above_hull
-        (eV/atom) Asked of the servers that can limit it (OQMD, Alexandria), whose structures without a known
-        distance then do not come; the others' are to be looked at afterwards.
+    wanted
+        Conditions on elements and atoms; binaries of Mg if left out. Cells of up to four times `max_atoms`
+        sites pass, as some databases serve conventional cells: the primitive cell must be checked afterwards.
     timeout
         For one answer (s).
     max_age
@@ -64,16 +57,16 @@ class OptimadeSource:
     cache
         File of the cache; ``sources.sqlite`` in ``$MGSURF_CACHE`` or the user's cache folder if left out.
     refresh
-        Ask anew the first time, whatever the cache holds.
+        Fetch everything again the first time, whatever the cache holds.
     progress
-        Called with the provider's name, the number of structures that have come, and that there are or None.
+        Called with the provider's name, the number of structures that have come, and of all or None.
     attempts, backoff
         At one page, and the first pause between two (s); each further pause is twice as long.
 
     Raises
     ------
     InputError
-        If no provider is given, or a name, an element or a number makes no sense.
+        If no provider is given, or a name or a number makes no sense.
     """
 
     name = "optimade"
@@ -86,13 +79,8 @@ class OptimadeSource:
     def __init__(
         self,
         providers: Sequence[str],
+        wanted: CandidateFilter | None = None,
         *,
-        elements: Sequence[str] = ("Mg",),
-        partners: Sequence[str] | None = None,
-        exclude: Sequence[str] = (),
-        max_elements: int = 2,
-        max_atoms: int | None = None,
-        max_energy_above_hull: float | None = None,
         timeout: float = 60.0,
         max_age: timedelta = timedelta(days=7),
         cache: Path | None = None,
@@ -115,14 +103,7 @@ class OptimadeSource:
             address = known.base_url if known else base_url(text)
             found.setdefault(address, (known or provider_at(address, None), known is not None))
         self.providers = tuple(found.values())
-        self.query = Query(
-            elements=elements,
-            partners=partners,
-            exclude=exclude,
-            max_elements=max_elements,
-            max_atoms=max_atoms,
-            max_energy_above_hull=max_energy_above_hull,
-        )
+        self.wanted = wanted or CandidateFilter()
         self.timeout, self.attempts, self.backoff = timeout, attempts, backoff
         self.max_age = max_age
         self.cache = PageCache(cache)
@@ -133,10 +114,7 @@ class OptimadeSource:
     def candidates(self) -> Iterator[Candidate]:
         """Fetch what the cache does not hold, then yield every structure that meets the conditions.
 
-        Raises
-        ------
-        InputError
-            If something has to be fetched and the extra ``databases`` is not installed.
+        Raises `InputError` if something has to be fetched and the extra ``databases`` is not installed.
         """
         self.problems, self.whole, self.short = [], True, False
         self.cache.open()
@@ -148,27 +126,21 @@ class OptimadeSource:
                 yield from self._of_answer(fetch, answer)
 
     def fingerprint(self) -> str | None:
-        """Return a hash of what `candidates` will yield; None if something has to be fetched first.
-
-        It costs no more than a look into the cache; whatever is computed from the candidates can be kept
-        under it.
-        """
+        """Return a hash of what `candidates` will yield; None if something has to be fetched first."""
         self.cache.open()
-        digest = hashlib.sha256(repr(self.query).encode())
+        digest = hashlib.sha256(repr(self.wanted).encode())
         for fetch in self._fetches(threading.Event(), lambda *_: None):
             try:
                 whole = fetch.cached()
-            except sqlite3.Error:  # what is wrong with the file is told when something is asked
+            except sqlite3.Error:  # `candidates` reports what is wrong with the file
                 return None
             if whole is None:
                 return None
             digest.update(f"{fetch.key()} {whole.number} {whole.begun}".encode())
         return digest.hexdigest()
 
-    # ------------------------------------------------------------------ fetching
-
     def _fetches(
-        self, stop: threading.Event, tell: Callable[[str, int, int | None], None]
+        self, stop: threading.Event, progress: Callable[[str, int, int | None], None]
     ) -> list[ProviderFetch]:
         from workflows.structures.sources.optimade_client import Patience, ProviderFetch
 
@@ -177,10 +149,10 @@ class OptimadeSource:
             ProviderFetch(
                 provider=provider,
                 known=known,
-                query=self.query,
+                wanted=self.wanted,
                 cache=self.cache,
                 patience=patience,
-                tell=tell,
+                progress=progress,
                 max_age=self.max_age.total_seconds(),
                 refresh=self.refresh,
             )
@@ -188,14 +160,13 @@ class OptimadeSource:
         ]
 
     def _answers(self) -> list[tuple[ProviderFetch, Fetch | None, str | None]]:
-        """Return the answer of each provider, all fetched at the same time, in the order of the providers."""
+        """Return the answer of each provider, fetched at the same time, in the order of the providers."""
         stop = threading.Event()
         news: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        fetches = self._fetches(stop, lambda *told: news.put(told))
-        answers: dict[int, tuple[Fetch | None, str | None]] = {}
-        for i, fetch in enumerate(fetches):
-            if whole := fetch.cached():
-                answers[i] = (whole, None)
+        fetches = self._fetches(stop, lambda *counts: news.put(counts))
+        answers: dict[int, tuple[Fetch | None, str | None]] = {
+            i: (whole, None) for i, fetch in enumerate(fetches) if (whole := fetch.cached())
+        }
         if len(answers) < len(fetches) and any(importlib.util.find_spec(name) is None for name in _NEEDS):
             raise InputError(f"OPTIMADE databases need more packages: {install_command('databases')}")
         for i, fetch in enumerate(fetches):
@@ -204,17 +175,15 @@ class OptimadeSource:
                 threading.Thread(target=_run, args=(i, fetch, news), daemon=True).start()
         try:
             while len(answers) < len(fetches):
-                told = news.get()
-                if len(told) == 2:
-                    answers[told[0]] = told[1]
+                message = news.get()
+                if len(message) == 2:
+                    answers[message[0]] = message[1]
                 elif self.progress:
-                    self.progress(*told)
+                    self.progress(*message)
         finally:
             stop.set()
         self.refresh = False  # what came is as new as it can be
         return [(fetch, *answers[i]) for i, fetch in enumerate(fetches)]
-
-    # ------------------------------------------------------------------ reading
 
     def _of_answer(self, fetch: ProviderFetch, answer: Fetch) -> Iterator[Candidate]:
         provider = fetch.provider
@@ -224,45 +193,35 @@ class OptimadeSource:
                 skipped["damaged in the cache"].append("")
             elif "x" in content:
                 elements = content.get("e")
-                if not elements or self.query.allows(elements, 0):
+                if not elements or meets_full(self.wanted, elements, 0):
                     skipped[content["x"]].append(content["i"])
-            elif "o" not in content:
-                candidate = self._candidate(provider, content)
-                if candidate:
-                    yield candidate
+            elif "o" not in content and (candidate := self._candidate(provider, content)):
+                yield candidate
         if "damaged in the cache" in skipped:
             self.whole = False
-            self.cache.remove(answer.number)  # the next run fetches it anew
+            self.cache.remove(answer.number)  # the next run fetches it again
         if answer.note:
             self.short = True
             self.problems.append(answer.note)
         self.problems += _lines_about(provider.name, skipped)
 
     def _candidate(self, provider: Provider, content: dict[str, Any]) -> Candidate | None:
+        from pymatgen.core.structure import Structure
+
         lattice, symbols, coords = content["c"]
-        values = tuple(DatabaseValues(*told) for told in content["v"])
-        if not self.query.allows(symbols, len(symbols)) or not self._near_hull(provider, values):
+        if not meets_full(self.wanted, symbols, len(symbols)):
             return None
         identifier = content["i"]
-        formula = mg_first_formula(Counter(symbols))
         return Candidate(
-            structure=Crystal(lattice, symbols, coords).structure(),
+            structure=Structure(lattice, symbols, coords),
             provenance=Provenance(source=provider.name, identifiers=[identifier]),
-            label=f"{formula} {identifier}",
-            values=values,
+            label=f"{mg_first_formula(Counter(symbols))} {identifier}",
+            values=tuple(DatabaseValues(*values) for values in content["v"]),
         )
-
-    def _near_hull(self, provider: Provider, values: tuple[DatabaseValues, ...]) -> bool:
-        """Tell the same as the server's filter does, which it may not have applied."""
-        limit = self.query.max_energy_above_hull
-        if limit is None or not provider.hull_filter:
-            return True
-        above = values[0].energy_above_hull if values else None
-        return above is not None and above <= limit
 
 
 def _run(i: int, fetch: ProviderFetch, news: queue.SimpleQueue[Any]) -> None:
-    """Run one provider's fetch in a thread; whatever happens there, its answer is reported."""
+    """Run one provider's fetch in a thread and report its answer."""
     try:
         answer = fetch.run()
     except Exception as error:  # noqa: BLE001 -- one provider must not take the others down with it

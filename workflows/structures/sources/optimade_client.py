@@ -1,12 +1,8 @@
-"""One provider's structures, page by page into the cache, by the client of the `optimade` package.
+"""Structures of one OPTIMADE provider, page by page into the cache, by the client of the `optimade` package.
 
 The client writes the request, follows the pages and hands each to a callback. What it lacks comes from
 `PatientSession` below it (pauses, Retry-After, 5xx, answers that break off) and from the callback: pages are
-kept as they come, a fetch goes on where it stopped, and a server that turns in circles is noticed.
-
-Pages of an OPTIMADE server, from the client into the cache.
-
-HTTP requests to databases that are slow, busy or broken.
+kept as they come, an interrupted fetch is resumed, and a server that turns in circles is noticed.
 """
 
 from __future__ import annotations
@@ -17,7 +13,7 @@ import sqlite3
 import threading
 import time
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -31,36 +27,43 @@ from urllib3.util.retry import Retry
 from stores.structures import reading
 from workflows.structures.sources import optimade_entries, optimade_providers
 from workflows.structures.sources.optimade_entries import STRUCTURE_PROPERTIES, UnusableError, read_entry
-from workflows.structures.sources.optimade_providers import provider_at
+from workflows.structures.sources.optimade_providers import (
+    essential_filter,
+    full_filter,
+    meets_essential,
+    provider_at,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from workflows.structures.sources.filters import CandidateFilter
     from workflows.structures.sources.optimade_providers import Provider
-    from workflows.structures.sources.optimade_query import Query
     from workflows.structures.sources.page_cache import Fetch, PageCache
 
 
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _CONNECT = 10.0  # s
 _LONGEST_PAUSE = 30.0  # s; of our own choosing
+_LONGEST_WAIT = 120.0  # s; a server that demands more is given up
+_TIME_LIMIT = 1800.0  # s; for all pages of one server
 _LONGEST_ANSWER = 256 * 2**20  # bytes; a page of 500 large structures has 5 MB
 
 
 class NoAnswerError(Exception):
-    """The server could not be made to answer; the text says how, in a few words."""
+    """A server that gave no usable answer; the text is the reason, in a few words."""
 
 
 class RefusedError(NoAnswerError):
-    """The server will not answer this request, however often it is asked."""
+    """A request that the server will never answer."""
 
 
 class FailedError(NoAnswerError):
-    """The server answered each time, with status 5xx."""
+    """A request that was answered with status 5xx each time."""
 
 
 class StoppedError(Exception):
-    """The user went away."""
+    """Interrupted by the user."""
 
 
 class _TryAgainError(NoAnswerError):
@@ -72,41 +75,35 @@ class _TryAgainError(NoAnswerError):
 
 @dataclass
 class Patience:
-    """How long to try.
+    """Limits of time and attempts.
 
     Attributes
     ----------
     timeout
-        For one whole answer (s), however slowly it drips.
+        For one complete answer (s), however slowly it drips.
     attempts
         At one page.
     backoff
         First pause (s); each further one is twice as long.
-    longest_wait
-        That a server may ask for (s); it is given up when it asks for more.
-    time_limit
-        For all pages of one server (s).
     stop
         Ends all requests and pauses when it is set.
     """
 
-    timeout: float = 60.0
-    attempts: int = 5
-    backoff: float = 1.0
-    longest_wait: float = 120.0
-    time_limit: float = 1800.0
-    stop: threading.Event = field(default_factory=threading.Event)
+    timeout: float
+    attempts: int
+    backoff: float
+    stop: threading.Event
 
 
 class PatientSession(requests.Session):
-    """A session whose `get` returns a whole answer of JSON or raises `NoAnswerError`.
+    """A session whose `get` returns a complete answer of JSON or raises `NoAnswerError`.
 
-    What may pass (no connection, a time-out, an answer that breaks off or is no JSON, status 429 or 5xx) is
-    tried again after pauses that grow, or after the time the server names in Retry-After.
+    After temporary faults (no connection, a time-out, an answer that breaks off or is no JSON, status 429 or
+    5xx) it tries again, with growing pauses or the time the server names in Retry-After.
     """
 
     patience: ClassVar[Patience]
-    delay: ClassVar[float] = 0.0  # s between requests that the server asks for
+    delay: ClassVar[float] = 0.0  # s between requests, as the server demands
     trouble: ClassVar[Exception | None] = None  # the last one raised
     begun: ClassVar[float]
 
@@ -129,12 +126,12 @@ class PatientSession(requests.Session):
         for attempt in range(1, patience.attempts + 1):
             if patience.stop.wait(pause):
                 raise StoppedError("stopped")
-            if time.monotonic() - self.begun > patience.time_limit:
-                raise NoAnswerError(f"not ready after {patience.time_limit / 60:.3g} min")
+            if time.monotonic() - self.begun > _TIME_LIMIT:
+                raise NoAnswerError(f"not ready after {_TIME_LIMIT / 60:.3g} min")
             try:
                 return self._once(url)
             except _TryAgainError as error:
-                if error.pause > patience.longest_wait:
+                if error.pause > _LONGEST_WAIT:
                     raise NoAnswerError(f"{error}, asks to wait {error.pause:.0f} s") from error
                 if attempt == patience.attempts:
                     kind = FailedError if error.status >= 500 else NoAnswerError
@@ -163,10 +160,10 @@ class PatientSession(requests.Session):
         except (requests.RequestException, HTTPError) as error:
             raise _TryAgainError("answer broke off") from error
         if response.status_code != 200:
-            said = f"answered {response.status_code} {response.reason or ''}".rstrip() + _detail(body)
+            answer = f"answered {response.status_code} {response.reason or ''}".rstrip() + _detail(body)
             if response.status_code not in _AGAIN:
-                raise RefusedError(said)
-            raise _TryAgainError(said, _asked_to_wait(response.headers), response.status_code)
+                raise RefusedError(answer)
+            raise _TryAgainError(answer, _retry_after(response.headers), response.status_code)
         try:
             content = orjson.loads(body)
         except orjson.JSONDecodeError:
@@ -191,17 +188,17 @@ class PatientSession(requests.Session):
         return b"".join(parts)
 
 
-def _asked_to_wait(headers: Mapping[str, str]) -> float:
-    """Return the seconds that a Retry-After header asks for, which may be a date."""
-    told = headers.get("Retry-After")
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Return the seconds of a Retry-After header, which may be a date."""
+    text = headers.get("Retry-After")
     try:
-        return Retry().parse_retry_after(told) if told else 0.0
+        return Retry().parse_retry_after(text) if text else 0.0
     except HTTPError:
         return 0.0
 
 
 def _detail(body: bytes) -> str:
-    """Return what the errors of a JSON:API answer say, shortened."""
+    """Return the error texts of a JSON:API answer, shortened."""
     try:
         errors = orjson.loads(body)["errors"]
         text = "; ".join(str(error.get("detail") or error.get("title") or "") for error in errors)
@@ -222,47 +219,43 @@ def _code_version() -> str:
 
 @dataclass
 class ProviderFetch:
-    """The answer of one provider to a query.
+    """The answer of one provider, from the cache or its server.
 
     Attributes
     ----------
     provider
-        Asked; replaced by what its server says of itself when it was given by a URL.
+        Replaced by the server's own description when it was given by a URL.
     known
         Whether the provider is one of the table.
-    tell
-        Called with the provider's name, the number of structures that have come, and that there are or None.
+    progress
+        Called with the provider's name, the number of structures that have come, and of all or None.
     max_age
         Of an answer in the cache (s).
     """
 
     provider: Provider
     known: bool
-    query: Query
+    wanted: CandidateFilter
     cache: PageCache
     patience: Patience
-    tell: Callable[[str, int, int | None], None]
+    progress: Callable[[str, int, int | None], None]
     max_age: float
     refresh: bool = False
 
     def key(self) -> str:
-        """Return the hash of the question."""
-        asked = [
-            self.provider.base_url,
-            self.query.text(self.provider),
-            self.provider.properties,
-            _code_version(),
-        ]
-        return hashlib.sha256(orjson.dumps(asked)).hexdigest()
+        """Return the hash of the request."""
+        provider = self.provider
+        request = [provider.base_url, full_filter(self.wanted), provider.properties, _code_version()]
+        return hashlib.sha256(orjson.dumps(request)).hexdigest()
 
     def cached(self) -> Fetch | None:
-        """Return an answer in the cache that is whole and young enough."""
+        """Return a complete answer in the cache that is young enough."""
         self._look_up_prefix(-1 if self.refresh else self.max_age)
         whole = self.cache.latest(self.key(), finished=True)
         return whole if whole and whole.begun >= time.time() - self.max_age and not self.refresh else None
 
     def run(self) -> tuple[Fetch | None, str | None]:
-        """Fetch what is not in the cache; return the best answer there is, and a line if it is not whole."""
+        """Return the best answer there is, fetched if necessary, and a line if it is not complete."""
         try:
             with self.cache.turn(self._lock_name(), self.patience.stop.is_set):
                 return self._run()
@@ -291,7 +284,7 @@ class ProviderFetch:
         return self.cache.latest(self.key(), finished=True), None
 
     def _partial(self, why: str) -> tuple[Fetch | None, str]:
-        """Return the older whole answer or the pages that came, and the line about it."""
+        """Return the older complete answer or the pages that came, and the line about it."""
         name = self.provider.name
         whole = self.cache.latest(self.key(), finished=True)
         if whole:
@@ -302,18 +295,16 @@ class ProviderFetch:
             return None, f"{name}: {why}: nothing came from it; try again later, or leave {name} out"
         came = self.cache.count(begun.number)
         there = f" of {begun.total}" if begun.total else ""
-        again = "to go on from there" if begun.next else "to begin anew, for that page was given up"
+        again = "to resume there" if begun.next else "to start from scratch, for that page was given up"
         return begun, (
             f"{name}: {why}: stopped after page {begun.pages} ({came}{there} structures); run again {again}"
         )
 
-    # ------------------------------------------------------------------ asking
-
     def _lock_name(self) -> str:
-        return hashlib.sha256(f"{self.provider.base_url} {self.query}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.provider.base_url} {self.wanted}".encode()).hexdigest()
 
     def _look_up_prefix(self, max_age: float) -> bool:
-        """Take the prefix from the cache; tell whether the provider is known."""
+        """Take the prefix from the cache; return whether the provider is known."""
         if not self.known:
             prefix = self.cache.fact(f"prefix {self.provider.base_url}", max_age)
             if prefix is not None:
@@ -321,14 +312,14 @@ class ProviderFetch:
         return self.known
 
     def _ask_prefix(self) -> None:
-        """Ask a server that was given by its URL for the prefix of its properties."""
+        """Request the prefix of a server that was given by its URL."""
         if self._look_up_prefix(-1 if self.refresh else self.max_age):
             return
         with PatientSession.with_patience(self.patience)() as session:
             content = session.get(f"{self.provider.base_url}/v1/info").json()
         meta = content.get("meta")
-        told = meta.get("provider") if isinstance(meta, dict) else None
-        prefix = told.get("prefix") if isinstance(told, dict) else None
+        described = meta.get("provider") if isinstance(meta, dict) else None
+        prefix = described.get("prefix") if isinstance(described, dict) else None
         prefix = prefix if isinstance(prefix, str) else ""
         self.cache.write_fact(f"prefix {self.provider.base_url}", prefix)
         self.provider, self.known = provider_at(self.provider.base_url, prefix), True
@@ -351,7 +342,7 @@ class ProviderFetch:
                 raise
             else:
                 return
-        full, essential = self.query.text(self.provider), self.query.essential_text()
+        full, essential = full_filter(self.wanted), essential_filter(self.wanted)
         largest = self.provider.page_limit
         plans = [(full, largest), (full, min(largest, 20)), (full, None), (essential, None)]
         for number, (text, limit) in enumerate(plans, start=1):
@@ -393,8 +384,8 @@ class ProviderFetch:
         if trouble:
             raise trouble
         if not reader.last:
-            said = "; ".join(str(error) for result in answer.values() for error in result.errors)
-            raise NoAnswerError(f"the client gave up ({said[:160]})")
+            errors = "; ".join(str(error) for result in answer.values() for error in result.errors)
+            raise NoAnswerError(f"the client gave up ({errors[:160]})")
         self.cache.finish(fetch.number, self.key(), reader.note())
 
 
@@ -402,29 +393,23 @@ _MANY = 10**9  # more pages than any server has
 
 
 class PageReader:
-    """Takes each page from the client and writes it to the cache.
+    """Writes each page that the client hands over to the cache.
 
-    Attributes
-    ----------
-    trouble
-        What went wrong with a page.
-    last
-        Whether the last page has come.
-    promised
-        Whether the last page says that there is more.
+    `trouble` is the error of a page, `last` whether the last page has come, `promised` whether that page
+    announces more.
     """
 
-    def __init__(self, told: ProviderFetch, fetch: Fetch, session: type[PatientSession]) -> None:
-        self.told = told
+    def __init__(self, source: ProviderFetch, fetch: Fetch, session: type[PatientSession]) -> None:
+        self.source = source
         self.fetch = fetch
         self.session = session
         self.trouble: Exception | None = None
         self.last = self.promised = False
-        self.came = told.cache.count(fetch.number)
+        self.came = source.cache.count(fetch.number)
         self.total = fetch.total
 
     def __call__(self, url: str, page: dict[str, Any]) -> dict[str, Any]:
-        """Take the page that came from an address; return the address of the next one to the client."""
+        """Write the page that came from an address; return the address of the next one to the client."""
         try:
             following = self._read(url, page)
         except Exception as error:
@@ -445,7 +430,7 @@ class PageReader:
             return None
         else:
             number = f"{self.came} of {self.total} structures came"
-        return f"{self.told.provider.name}: {number}, but no further page; --refresh asks anew"
+        return f"{self.source.provider.name}: {number}, but no further page; --refresh fetches it again"
 
     def _read(self, url: str, page: dict[str, Any]) -> str | None:
         data, meta, links = page.get("data"), page.get("meta"), page.get("links")
@@ -454,14 +439,14 @@ class PageReader:
         meta = meta if isinstance(meta, dict) else {}
         following = _next_page(url, links if isinstance(links, dict) else {})
         rows = [self._row(entry) for entry in data]
-        if data and all(content.get("o") == "not asked for" for _, content in rows):
-            raise NoAnswerError("sends structures that were not asked for")
+        if data and all(content.get("o") == "not requested" for _, content in rows):
+            raise NoAnswerError("sends structures that were not requested")
         total = meta.get("data_returned")
         total = total if isinstance(total, int) and not isinstance(total, bool) else None
-        new = self.told.cache.add_page(self.fetch.number, rows, following, total)
+        new = self.source.cache.add_page(self.fetch.number, rows, following, total)
         self.came += new
         self.total = total if total is not None else self.total
-        self.told.tell(self.told.provider.name, self.came, self.total)
+        self.source.progress(self.source.provider.name, self.came, self.total)
         if following and not new:
             raise NoAnswerError("sends page after page without anything new")
         delay = meta.get("request_delay")
@@ -472,11 +457,11 @@ class PageReader:
     def _row(self, entry: Any) -> tuple[str, dict[str, Any]]:
         """Return the id of an entry and its content for the cache.
 
-        The content has ``i`` (identifier) and ``c`` (lattice, symbols, coordinates) and ``v`` (values by
-        method), or ``x`` (why it is unusable) and ``e`` (elements, if known), or ``o`` (why it is left out
-        without a word).
+        The content has ``i`` (identifier), ``c`` (lattice, symbols, fractional coordinates) and ``v`` (values
+        by method); or ``x`` (why it is unusable) and ``e`` (elements, if known); or ``o`` (why it is left out
+        silently).
         """
-        provider = self.told.provider
+        provider = self.source.provider
         if not isinstance(entry, dict) or not isinstance(entry.get("attributes"), dict):
             text = orjson.dumps(entry, default=str)
             return f"malformed {hashlib.sha256(text).hexdigest()[:16]}", {"i": "", "x": "malformed entry"}
@@ -488,38 +473,35 @@ class PageReader:
         if provider.only_ids and not entry_id.startswith(provider.only_ids):
             return entry_id, {"o": "from elsewhere"}
         try:
-            crystal = read_entry(attributes)
+            structure = read_entry(attributes)
         except UnusableError as why:
             elements = _elements(attributes.get("elements"))
-            if elements and not self.told.query.asked_for(elements):
-                return entry_id, {"o": "not asked for"}
+            if elements and not meets_essential(self.source.wanted, elements):
+                return entry_id, {"o": "not requested"}
             return entry_id, {"i": identifier, "x": str(why), "e": elements}
-        if not self.told.query.asked_for(crystal.symbols):
-            return entry_id, {"o": "not asked for"}
-        values = [
-            [v.method, v.formation_energy, v.energy_above_hull, v.band_gap]
-            for v in provider.values(attributes)
-        ]
+        symbols = [site.specie.symbol for site in structure]
+        if not meets_essential(self.source.wanted, symbols):
+            return entry_id, {"o": "not requested"}
         return entry_id, {
             "i": identifier,
-            "c": [crystal.lattice, crystal.symbols, crystal.coords],
-            "v": values,
+            "c": [structure.lattice.matrix.tolist(), symbols, structure.frac_coords.tolist()],
+            "v": [astuple(values) for values in provider.values(attributes)],
         }
 
 
-def _elements(told: Any) -> Sequence[str]:
-    if isinstance(told, str):
-        told = told.split(",")
-    return [str(element).strip() for element in told] if isinstance(told, list) else []
+def _elements(value: Any) -> Sequence[str]:
+    if isinstance(value, str):
+        value = value.split(",")
+    return [str(element).strip() for element in value] if isinstance(value, list) else []
 
 
 def _next_page(url: str, links: dict[str, Any]) -> str | None:
     """Return the address of the next page, which may be a text, an object, or relative."""
-    told = links.get("next")
-    if isinstance(told, dict):
-        told = told.get("href")
-    if not told:
+    following = links.get("next")
+    if isinstance(following, dict):
+        following = following.get("href")
+    if not following:
         return None
-    if not isinstance(told, str):
+    if not isinstance(following, str):
         raise NoAnswerError("names no readable address of the next page")
-    return urljoin(url, told)
+    return urljoin(url, following)

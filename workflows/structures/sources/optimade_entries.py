@@ -1,13 +1,12 @@
 """Structures out of OPTIMADE entries, as real servers write them.
 
 The models and adapters of the `optimade` package refuse an entry for any field that breaks the specification;
-the OQMD for one sends no species, an empty date and elements as one text. Only what a crystal needs is read
-here: lattice, positions and what sits where.
+the OQMD for one sends no species, an empty date and elements as one text. Only lattice, positions and species
+are read here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,38 +40,8 @@ class UnusableError(Exception):
     """An entry that is no ordered crystal of elements; the text is the reason, in a few words."""
 
 
-@dataclass(frozen=True)
-class Crystal:
-    """A checked structure in plain types.
-
-    Attributes
-    ----------
-    lattice
-        Rows are the lattice vectors (A).
-    symbols
-        Element of each site.
-    coords
-        Fractional coordinates of each site.
-    """
-
-    lattice: list[list[float]]
-    symbols: list[str]
-    coords: list[list[float]]
-
-    def structure(self) -> Structure:
-        """Return it as pymatgen's."""
-        from pymatgen.core.structure import Structure as PymatgenStructure
-
-        return PymatgenStructure(self.lattice, self.symbols, self.coords)
-
-
-def read_entry(attributes: dict[str, Any]) -> Crystal:
-    """Read and check the crystal of an entry.
-
-    Parameters
-    ----------
-    attributes
-        Of the entry, as the server sent them.
+def read_entry(attributes: dict[str, Any]) -> Structure:
+    """Read and check the crystal of an entry from the attributes that the server sent.
 
     Raises
     ------
@@ -107,7 +76,7 @@ def read_entry(attributes: dict[str, Any]) -> Crystal:
         known = {"overlapping": "overlapping atoms", "vacuum": "vacuum in the cell"}
         reason = next((words for word, words in known.items() if word in str(error)), str(error))
         raise UnusableError(reason) from error
-    return Crystal(lattice.tolist(), symbols, fractional.tolist())
+    return structure
 
 
 def _numbers(value: Any, shape: tuple[int, int], missing: str) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -123,7 +92,7 @@ def _numbers(value: Any, shape: tuple[int, int], missing: str) -> np.ndarray[Any
 
 
 def _symbols(names: list[str], species: Any) -> list[str]:
-    """Return the element of each site; a species that the entry does not explain is named by its element."""
+    """Return the element of each site; a species without a definition is named by its element."""
     from pymatgen.core.periodic_table import Element
 
     element_of: dict[str, str] = {}

@@ -1,22 +1,25 @@
-"""Databases that speak OPTIMADE: where they are and how they name their energies.
+"""OPTIMADE databases: their addresses, the names of their energies, and the filter sent to them.
 
-Every line has its source, and every licence its link, in docs/sources.md.
+Every line of the table has its source, and every licence its link, in docs/sources.md.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from math import isfinite
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from stores.errors import InputError
 from stores.secrets import masked
-from workflows.structures.sources.protocol import DatabaseValues
+from workflows.structures.sources.protocol import DatabaseValues, number_or_none
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from workflows.structures.sources.filters import CandidateFilter
+
+_CELLS = 4  # a conventional cell holds at most four primitive ones (F), and some databases serve these
 
 
 @dataclass(frozen=True)
@@ -43,26 +46,24 @@ class Provider:
     base_url
         Of the API, without version.
     prefix
-        Of its own properties, e.g. ``_oqmd_`` for ``oqmd``; it tells a server that was given by its URL.
+        Of its own properties, e.g. ``oqmd`` for ``_oqmd_...``; it identifies a server that is given by its
+        URL.
     energies
-        What it knows of each structure, the method nearest to PBE first.
-    hull_filter
-        The property that its server can be asked to limit: energy above hull (eV/atom).
+        By method, the one nearest to PBE first.
     identifier
-        How an entry's id is written so that it is unambiguous; ``{}`` stands for the id.
+        Unambiguous form of an entry's id; ``{}`` stands for the id.
     id_property
         Property that holds the id people use, where it is not ``id``.
     only_ids
-        How the ids of bulk crystals begin, where the server has other things, too.
+        Prefix of the ids of bulk crystals, where the server holds other things, too.
     page_limit
-        Structures to ask for at once.
+        Structures in one page.
     """
 
     name: str
     base_url: str
     prefix: str
     energies: tuple[Energies, ...] = ()
-    hull_filter: str = ""
     identifier: str = "{}"
     id_property: str = ""
     only_ids: str = ""
@@ -70,7 +71,7 @@ class Provider:
 
     @property
     def properties(self) -> tuple[str, ...]:
-        """Own properties to ask for."""
+        """Own properties to request."""
         paths = [p for e in self.energies for p in (e.formation_energy, e.energy_above_hull, e.band_gap)]
         names = dict.fromkeys(path.partition("/")[0] for path in [self.id_property, *paths] if path)
         return tuple(names)
@@ -83,13 +84,13 @@ class Provider:
         return text if text.startswith(start) else start + text
 
     def values(self, attributes: Mapping[str, Any]) -> tuple[DatabaseValues, ...]:
-        """Return what the provider says of an entry; methods without any value are left out."""
+        """Return the provider's values of an entry; methods without any value are left out."""
         found = []
-        for told in self.energies:
-            paths = (told.formation_energy, told.energy_above_hull, told.band_gap)
+        for method in self.energies:
+            paths = (method.formation_energy, method.energy_above_hull, method.band_gap)
             numbers = [_number(attributes, path) for path in paths]
             if any(number is not None for number in numbers):
-                found.append(DatabaseValues(told.method, *numbers))
+                found.append(DatabaseValues(method.method, *numbers))
         return tuple(found)
 
 
@@ -97,10 +98,9 @@ def _number(attributes: Mapping[str, Any], path: str) -> float | None:
     value: Any = attributes
     for key in path.split("/") if path else ("",):
         value = value.get(key) if isinstance(value, dict) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        return None
+    number = number_or_none(value)
     # -99999 is JARVIS's "not computed"; no energy per atom and no gap is anywhere near
-    return float(value) if abs(value) < 1000 else None
+    return None if number is None or abs(number) >= 1000 else number
 
 
 def _alexandria(name: str, functional: str) -> Provider:
@@ -116,7 +116,6 @@ def _alexandria(name: str, functional: str) -> Provider:
                 "_alexandria_band_gap",
             ),
         ),
-        hull_filter="_alexandria_hull_distance",
         identifier=f"{name}:{{}}",
         page_limit=100,
     )
@@ -142,7 +141,6 @@ PROVIDERS: tuple[Provider, ...] = (
         base_url="https://oqmd.org/optimade",
         prefix="oqmd",
         energies=(Energies("oqmd", "_oqmd_delta_e", "_oqmd_stability", "_oqmd_band_gap"),),
-        hull_filter="_oqmd_stability",
         identifier="oqmd-{}",
         id_property="_oqmd_entry_id",
         page_limit=100,
@@ -178,13 +176,7 @@ _BY_NAME = {provider.name: provider for provider in PROVIDERS}
 
 
 def provider_named(text: str) -> Provider | None:
-    """Return a known provider by its short name or its base URL; None for another URL.
-
-    Raises
-    ------
-    InputError
-        If the text is neither a known name nor a URL.
-    """
+    """Return the provider of a short name or base URL, None for another URL; else raise `InputError`."""
     text = text.strip()
     if text.lower() in _BY_NAME:
         return _BY_NAME[text.lower()]
@@ -210,7 +202,7 @@ def base_url(text: str) -> str:
 
 
 def provider_at(address: str, prefix: str | None) -> Provider:
-    """Describe a server that is not in the table by the prefix it says it has.
+    """Describe a server that is not in the table by its prefix.
 
     A mirror of a known provider has that provider's properties. Of databases that share a prefix the one is
     taken whose name or path the address ends with, else the first.
@@ -219,7 +211,45 @@ def provider_at(address: str, prefix: str | None) -> Provider:
     if known:
         last = address.rsplit("/", 1)[-1].lower()
         like = next((p for p in known if last in (p.name, p.base_url.rsplit("/", 1)[-1])), known[0])
-        return Provider(**{**like.__dict__, "base_url": address})
+        return replace(like, base_url=address)
     parts = urlsplit(address)
     name = prefix if prefix and re.fullmatch(r"[a-z0-9_]+", prefix) else f"{parts.netloc}{parts.path}"
     return Provider(name=name, base_url=address, prefix=prefix or "", identifier=f"{name}:{{}}")
+
+
+def essential_filter(wanted: CandidateFilter) -> str:
+    """Return the least OPTIMADE filter that a server must support."""
+    most = wanted.max_elements
+    number = "nelements=2" if most == 2 else f"nelements>=2 AND nelements<={most}"
+    return f'elements HAS ALL "Mg" AND {number}'
+
+
+def full_filter(wanted: CandidateFilter) -> str:
+    """Return the OPTIMADE filter.
+
+    Parentheses and NOT are avoided: some servers answer them with other structures (JARVIS:
+    https://github.com/atomgptlab/jarvis/issues/4).
+    """
+    parts = [essential_filter(wanted)]
+    if wanted.partners is not None:
+        parts.append("elements HAS ANY " + ",".join(f'"{p}"' for p in sorted(set(wanted.partners))))
+    if wanted.max_atoms is not None:
+        parts.append(f"nsites<={_CELLS * wanted.max_atoms}")
+    return " AND ".join(parts)
+
+
+def meets_essential(wanted: CandidateFilter, elements: Iterable[str]) -> bool:
+    """Return whether a compound of these elements meets `essential_filter`."""
+    held = set(elements)
+    return "Mg" in held and 2 <= len(held) <= wanted.max_elements
+
+
+def meets_full(wanted: CandidateFilter, elements: Iterable[str], sites: int) -> bool:
+    """Return whether a structure meets `full_filter` and holds no excluded element."""
+    held = set(elements)
+    return (
+        meets_essential(wanted, held)
+        and not held & set(wanted.exclude)
+        and (wanted.partners is None or held <= {"Mg", *wanted.partners})
+        and (wanted.max_atoms is None or sites <= _CELLS * wanted.max_atoms)
+    )

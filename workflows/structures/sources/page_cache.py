@@ -1,8 +1,7 @@
-"""Answers of databases on disk: one SQLite file, safe for several processes, begun anew when it is broken.
+"""Answers of databases on disk: one SQLite file, safe for several processes, replaced when it is damaged.
 
 An answer (a *fetch*) arrives page by page. Each page is written at once, with the address of the next, so
-that a fetch that was interrupted goes on where it stopped; until its last page has come it is never taken for
-the whole answer.
+that an interrupted fetch is resumed; until its last page has come it never counts as complete.
 """
 
 from __future__ import annotations
@@ -44,22 +43,22 @@ CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT NOT NULL, wri
 
 @dataclass(frozen=True)
 class Fetch:
-    """How far the answer to one question has come.
+    """State of the answer to one request.
 
     Attributes
     ----------
     number
-        Of this fetch; a later one has a higher number.
+        A later fetch has a higher number.
     begun, finished
         Seconds since the epoch; `finished` is None until the last page has come.
     pages
-        That have come.
+        Number of pages that have come.
     next
         Address of the next page; None after the last one, empty if it was given up.
     total
-        Entries that the database says it has; None if it does not say.
+        Number of entries that the database announces; None if it does not.
     note
-        What is to be told about a finished fetch.
+        Line for the user about a finished fetch.
     """
 
     number: int
@@ -72,13 +71,10 @@ class Fetch:
 
 
 class PageCache:
-    """Answers by the hash of their question.
+    """Answers by the hash of their request.
 
-    Parameters
-    ----------
-    path
-        The file; made, with its folder, when it is opened. A damaged one is removed; if it cannot be written,
-        a temporary one takes its place for this object's life.
+    The file is made when it is opened. A damaged one is removed; if it cannot be written, a temporary one
+    takes its place for this object's life.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -86,7 +82,7 @@ class PageCache:
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     def open(self) -> None:
-        """Make the file ready and remove what is too old."""
+        """Make or check the file and remove old fetches."""
         for _ in range(2):  # the second time with a new file
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,20 +99,20 @@ class PageCache:
                 if isinstance(error, sqlite3.DatabaseError) and not isinstance(
                     error, sqlite3.OperationalError
                 ):
-                    LOG.warning("The cache %s is damaged (%s) and begun anew.", self.path, error)
+                    LOG.warning("The cache %s is damaged (%s) and starts empty.", self.path, error)
                     for suffix in ("", "-wal", "-shm"):
                         with suppress(OSError):
                             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
                     continue
                 break
-        LOG.warning("The cache %s cannot be used; what databases answer is not kept.", self.path)
+        LOG.warning("The cache %s cannot be used; answers of databases are not kept.", self.path)
         self._temporary = tempfile.TemporaryDirectory(prefix="mgsurf-sources-")
         self.path = Path(self._temporary.name) / "sources.sqlite"
         with self._connected() as connection:
             connection.executescript(_TABLES)
 
     def latest(self, key: str, *, finished: bool) -> Fetch | None:
-        """Return the newest fetch of a question that is finished, or not; one without pages comes last."""
+        """Return the newest fetch of a request that is finished, or not; one without pages comes last."""
         condition = "NOT NULL" if finished else "NULL"
         with self._connected() as connection:
             row = connection.execute(
@@ -127,7 +123,7 @@ class PageCache:
         return Fetch(*row) if row else None
 
     def begin(self, key: str) -> Fetch:
-        """Start a new fetch; an unfinished one of the same question stays until the first page has come."""
+        """Start a new fetch; an unfinished one of the same request stays until the first page has come."""
         with self._connected() as connection:
             begun = time.time()
             cursor = connection.execute(
@@ -158,12 +154,12 @@ class PageCache:
         return new
 
     def give_up(self, fetch: int) -> None:
-        """Forget the address of the next page: what came is kept until the question is asked anew."""
+        """Drop the address of the next page: the entries stay until the request is made again."""
         with self._connected() as connection:
             connection.execute("UPDATE fetches SET next = '' WHERE number = ?", (fetch,))
 
     def finish(self, fetch: int, key: str, note: str | None) -> None:
-        """Mark a fetch as whole and remove the older ones of the same question."""
+        """Mark a fetch as complete and remove the older ones of the same request."""
         with self._connected() as connection:
             connection.execute(
                 "UPDATE fetches SET finished = ?, next = NULL, note = ? WHERE number = ?",
@@ -186,7 +182,7 @@ class PageCache:
                 yield entry_id, _unpack(body)
 
     def remove(self, fetch: int) -> None:
-        """Forget a fetch."""
+        """Remove a fetch."""
         with self._connected() as connection:
             _remove(connection, [fetch])
 
@@ -205,10 +201,10 @@ class PageCache:
 
     @contextmanager
     def turn(self, key: str, stopped: Callable[[], bool]) -> Iterator[None]:
-        """Let one process (or thread) at a time ask a question; the others wait and find its answer.
+        """Let one process or thread at a time make a request; the others wait and find its answer.
 
-        The lock is the file system's and goes with the process that holds it; where there is none, two that
-        ask at once both fetch.
+        The lock is the file system's and ends with the process that holds it; where the file system has none,
+        both fetch.
         """
         folder = self.path.with_name(self.path.name + ".locks")
         lock = FileLock(folder / key[:32])

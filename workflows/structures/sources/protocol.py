@@ -1,9 +1,10 @@
-"""What every origin of bulk structures offers."""
+"""Sources of bulk structures: their protocol and what they deliver."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DatabaseValues:
-    """What a database says of a structure, computed by a method of its own.
+    """Values of a structure in a database, computed by one method.
 
     Attributes
     ----------
@@ -35,6 +36,12 @@ class DatabaseValues:
     band_gap: float | None = None
 
 
+def number_or_none(value: Any) -> float | None:
+    """Return a value of a database's answer if it is a finite number."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return float(value) if is_number else None
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A bulk structure that a source proposes.
@@ -48,7 +55,7 @@ class Candidate:
     label
         For people, e.g. ``MgZn2 C14`` or ``MgAg.cif``.
     values
-        What the source's database says of it; empty for files and prototypes.
+        Values of the source's database; empty for files and prototypes.
     """
 
     structure: Structure
@@ -59,17 +66,17 @@ class Candidate:
 
 @runtime_checkable
 class Source(Protocol):
-    """An origin of bulk structures: files, prototypes, a database.
+    """A source of bulk structures: files, prototypes, a database.
 
-    `candidates` is lazy, so that a source that answers in pages fetches one when it is needed. What a source
-    cannot deliver (a bad file, a page that did not come) does not end the iteration: one line about it is
-    added to `problems`, which is complete once the iterator is exhausted and starts anew with the next one.
-    Only a mistake that leaves nothing to deliver (no such folder) raises `stores.errors.InputError`.
+    `candidates` is lazy and yields the same order every time. What a source cannot deliver (a bad file, a
+    missing page) adds one line to `problems`, which is complete once the iterator is exhausted and starts
+    empty with the next one. Only a mistake that leaves nothing to deliver (no such folder) raises
+    `stores.errors.InputError`.
     """
 
     name: str
     problems: list[str]
 
     def candidates(self) -> Iterator[Candidate]:
-        """Yield the structures one by one, in the same order every time."""
+        """Yield the structures one by one."""
         ...
