@@ -1,6 +1,5 @@
 """Potentials of dissolution: values of the paper's equation, choices of cations, bad input."""
 
-import csv
 import math
 
 import pytest
@@ -98,10 +97,29 @@ def test_conditions_must_be_positive(bad):
 
 
 def test_table_is_plausible():
-    """Standard potentials (V) of J. A. Dean, Lange's Handbook: a slip in charge, unit or sign would show."""
-    handbook = {"Li1": -3.04, "Na1": -2.714, "Mg2": -2.356, "Al3": -1.67, "Zn2": -0.763, "Fe2": -0.44, "Ni2": -0.257,
-                "Ag1": 0.799, "Cu2": 0.340, "Y3": -2.37, "Ca2": -2.84, "Yb2": -2.8, "Yb3": -2.22, "Ce3": -2.34,
-                "Pd2": 0.915, "Mn2": -1.18, "Sn2": -0.137, "Pb2": -0.125, "Gd3": -2.28, "Hf4": -1.70}  # fmt: skip
+    """Standard potentials (V) of J. A. Dean, Lange's Handbook: wrong charges, units or signs would show."""
+    handbook = {
+        "Li1": -3.04,
+        "Na1": -2.714,
+        "Mg2": -2.356,
+        "Al3": -1.67,
+        "Zn2": -0.763,
+        "Fe2": -0.44,
+        "Ni2": -0.257,
+        "Ag1": 0.799,
+        "Cu2": 0.340,
+        "Y3": -2.37,
+        "Ca2": -2.84,
+        "Yb2": -2.8,
+        "Yb3": -2.22,
+        "Ce3": -2.34,
+        "Pd2": 0.915,
+        "Mn2": -1.18,
+        "Sn2": -0.137,
+        "Pb2": -0.125,
+        "Gd3": -2.28,
+        "Hf4": -1.70,
+    }
     for name, value in handbook.items():
         (cation,) = (c for c in known_cations()[name[:-1]] if c.charge == int(name[-1]))
         assert cation.potential(1.0, 298.15) == pytest.approx(value, abs=0.08), name

@@ -66,7 +66,7 @@ def test_uncertainty_of_one_facet_is_that_of_the_average():
 
 @pytest.mark.parametrize(("correlation", "expected"), [(0.0, 0.12 / 3**0.5), (1.0, 0.12)])
 def test_shared_errors_do_not_average_out(correlation, expected):
-    """Three faces of equal area, certain surface energies: errors of a work function average if independent."""
+    """Three faces of equal area: errors of a work function average if they are independent."""
     orthorhombic = Structure(Lattice.orthorhombic(3, 4, 5), ["Mg", "Mg"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     faces = [Termination(h, "", 0.05, 0.0, 4.0, 0.12) for h in ((1, 0, 0), (0, 1, 0), (0, 0, 1))]
     found = weighted_values(crystal_of(orthorhombic), faces, draws=4000, correlation=correlation)
@@ -76,7 +76,7 @@ def test_shared_errors_do_not_average_out(correlation, expected):
 
 def test_termination_of_lowest_energy_and_how_often_a_facet_appears():
     crystal = crystal_of(CRYSTALS["cubic"])
-    # (111) touches the corners of the cube {100} at sqrt(3) times its energy, (110) its edges at sqrt(2) times
+    # (111) touches the corners of the cube {100} at sqrt(3) times its energy, (110) its edges at sqrt(2)
     terminations = [
         Termination((1, 0, 0), "Mg", 0.06, 0.0, 3.5),
         Termination((1, 0, 0), "Ag", 0.05, 0.0, 4.5),
