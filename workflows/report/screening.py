@@ -33,7 +33,7 @@ def screening_table(records: Sequence[ScreeningRecord]) -> Table:
         Column("γ\neV/Å²", right=True),
         Column("Φ\neV", right=True),
         Column("E\nV vs SHE", short="E\nV", right=True),
-        Column("facets (share of the area)", short="facets", wrap=True, room=18),
+        Column("facets (share of the area)", short="facets", wrap=True, room=18, spare=True),
     ]
     table = Table([*columns, *([Column("remark", wrap=True, room=16)] if has_remarks else [])])
     for record in records:

@@ -91,6 +91,7 @@ def screening_page(records: Sequence[ScreeningRecord], title: str = "Screened co
         margin={"l": 60, "r": 20, "t": 30, "b": 55},
         xaxis_title="Wulff-weighted work function (eV)",
         yaxis_title="dissolution potential (V against SHE)",
+        showlegend=True,
         legend={"orientation": "h", "y": 1.06},
     )
     plot = json.loads(figure.to_json())
