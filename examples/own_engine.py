@@ -2,7 +2,7 @@
 
     python examples/own_engine.py
 
-The engine is ASE's effective-medium theory: fcc Ag in seconds, without DFT. It has no electrons, hence no
+The engine is ASE's effective-medium theory: fcc Ag in seconds, without DFT. It has no electrons, so no
 potential, and every work function gets the verdict `failed` with that reason; surface energies are real.
 """
 
@@ -19,7 +19,6 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from stores.errors import EngineError
 from stores.records import CalculationOutput, CalculationStatus, Method
 from workflows.engines.kpoints import mesh_of_lattice
-from workflows.structures.slabs import SlabSettings
 
 FORCE_TOLERANCE = 0.01  # eV/A
 
@@ -103,7 +102,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         uri = f"sqlite:///{Path(folder).absolute()}/emt.sqlite"
         context = RunContext(store=uri, work_dir=folder, engine="own_engine:EMTEngine", campaign="example")
-        flow = SurfaceMaker(context, slabs=SlabSettings(max_miller_index=1)).make(ground_state("Ag"))
+        flow = SurfaceMaker(context).make(ground_state("Ag"))
         run_locally(flow, store=open_job_store(uri), root_dir=folder, log=False)
         with open_store(uri) as store:
             for record in store.surfaces(sort={"surface_energy": 1}):

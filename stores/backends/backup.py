@@ -18,7 +18,7 @@ from stores.backends.checksums import DamagedTextError, check_heavy, unseal
 from stores.backends.filters_sql import quote
 from stores.backends.folder import META, Folder
 from stores.backends.guard import Guard, Occupancy, beside, set_aside
-from stores.backends.sqlite_errors import sqlite_name
+from stores.backends.sqlite_errors import damaged_file, sqlite_name
 from stores.backends.sqlite_file import SIDE_FILES, Database, is_store
 from stores.connections import Place, parse_uri
 from stores.errors import InputError, StoreError, one_line
@@ -164,10 +164,7 @@ def _copy_file(source: Path, new: Path, *, in_use: bool) -> int:
     finally:
         database.close()
     if problem != "ok":
-        raise StoreError(
-            f"The store {source} is damaged ({one_line(problem)}); nothing was changed. Save what is "
-            f"readable with: sqlite3 {source.name} .recover | sqlite3 NEW.sqlite"
-        )
+        raise StoreError(f"{damaged_file(source, one_line(problem))}; nothing was changed.")
     with new.open("rb") as file:
         os.fsync(file.fileno())
     return count

@@ -10,7 +10,7 @@ def mgsurf(mgsurf_here):
     return mgsurf_here
 
 
-def test_doctor_fails_and_says_how_to_mend_a_store(mgsurf, tmp_path):
+def test_doctor_fails_and_names_the_remedy_of_a_store(mgsurf, tmp_path):
     (tmp_path / "notes.sqlite").write_text("no database\n" * 100)
     done = mgsurf("doctor", "--store", tmp_path / "notes.sqlite", "--json")
     assert done.returncode == 1

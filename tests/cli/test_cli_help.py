@@ -37,6 +37,7 @@ def test_help_at_80_columns(path, monkeypatch):
     monkeypatch.setenv("TERMINAL_WIDTH", "80")
     text = shown(path)
     assert "…" not in text
+    assert "Example" in text or hasattr(command_of(path), "commands")
     assert max(map(len, text.splitlines())) <= 80
     words = set(text.replace("│", " ").replace("[", " ").replace("]", " ").split())
     for parameter in command_of(path).params:

@@ -52,6 +52,11 @@ def bring(tmp_path, monkeypatch, capsys):
     return run
 
 
+@pytest.fixture
+def mgsurf(mgsurf_here):
+    return mgsurf_here
+
+
 NAMES = ("--targets", "surface_energy,work_function")
 
 

@@ -27,7 +27,8 @@ pytest.importorskip("torch")
 TARGETS = ("surface_energy", "work_function")
 
 
-def add(store, partners, source="tests", targets=TARGETS):
+def add(store, partners, source="tests", targets=TARGETS, shift=0.0):
+    """Add ten labelled slabs of each partner; equal ones stay as they are."""
     records = []
     graphs = {entry.record_id: entry.graph for entry in small_dataset()}
     for partner in partners:
@@ -49,7 +50,7 @@ def add(store, partners, source="tests", targets=TARGETS):
                         compound=formula,
                         slab=structure,
                         geometry="as_cut",
-                        targets={name: values[name] for name in targets},
+                        targets={name: values[name] + shift for name in targets},
                     )
                 )
     add_labels(store, records)
@@ -103,7 +104,7 @@ def own_cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(labelled, params, tmp_path_factory):
-    """Folder of a trained model, and what the command said."""
+    """Folder of a trained model, and what it printed."""
     folder = tmp_path_factory.mktemp("trained") / "model"
     done = command(
         "train", "--preset", "sem-cgcnn", "--epochs", 2, "--json", "--store", labelled, "--params", params,
@@ -114,19 +115,19 @@ def trained(labelled, params, tmp_path_factory):
 
 
 def test_training_tells_errors_of_every_target_and_part(trained):
-    folder, told = trained
+    folder, answer = trained
     for target in TARGETS:
         for part in ("train", "val", "test"):
-            assert {"mae", "rmse", "r2"} <= set(told["targets"][target][part])
-            assert told["targets"][target][part]["mae"] > 0
-    assert told["sizes"] == {"train": 24, "val": 8, "test": 8}
-    assert told["epochs"] == [2, 2]
+            assert {"mae", "rmse", "r2"} <= set(answer["targets"][target][part])
+            assert answer["targets"][target][part]["mae"] > 0
+    assert answer["sizes"] == {"train": 24, "val": 8, "test": 8}
+    assert answer["epochs"] == [2, 2]
     for name in ("report.html", "parity.png", "predictions.csv", "split.csv", "run.json"):
         assert (folder / name).stat().st_size > 0
 
 
 def test_the_same_command_again_trains_nothing(trained, labelled, params, mgsurf):
-    folder, told = trained
+    folder, answer = trained
     again = mgsurf(
         "train", "--preset", "sem-cgcnn", "--epochs", 2, "--store", labelled, "--params", params,
         "--members", 2, "-o", folder,
@@ -137,7 +138,7 @@ def test_the_same_command_again_trains_nothing(trained, labelled, params, mgsurf
     refused = mgsurf("train", "--epochs", 3, "--store", labelled, "-o", folder)
     assert refused.returncode == 2
     assert "--overwrite" in refused.stderr
-    assert told["seconds"] == json.loads((folder / "run.json").read_text())["seconds"]
+    assert answer["seconds"] == json.loads((folder / "run.json").read_text())["seconds"]
 
 
 def test_slabs_of_a_folder_are_predicted_as_csv(trained, mgsurf, tmp_path):
@@ -201,7 +202,7 @@ def test_a_store_is_predicted(trained, labelled, filled, mgsurf, monkeypatch):
             assert one["sigma"] == pytest.approx(float(row[f"{target}_sigma"]), rel=1e-4)
 
 
-def test_the_ablation_writes_a_table_beside_the_papers_and_goes_on(labelled, mgsurf, tmp_path):
+def test_the_ablation_writes_a_table_beside_the_papers_and_resumes(labelled, mgsurf, tmp_path):
     arguments = ["ablate", "--preset", "stl-surface-energy", "--preset", "sem-cgcnn", "--epochs", 1,
                  "--store", labelled, "-o", "out"]  # fmt: skip
     first = mgsurf(*arguments, "--seeds", 1)
@@ -246,7 +247,7 @@ def test_the_search_is_written_and_its_settings_can_be_trained(labelled, mgsurf,
     assert (tmp_path / "mgsurf_model" / "model" / "manifest.json").is_file()
 
 
-def test_ctrl_c_leaves_a_training_that_goes_on(labelled, params, environment, tmp_path, mgsurf):
+def test_ctrl_c_leaves_a_training_that_resumes(labelled, params, environment, tmp_path, mgsurf):
     arguments = ["train", "--epochs", "400", "--quiet", "--store", labelled, "--params", params, "-o", "run"]
     state = tmp_path / "run" / "training" / "member-0" / "history.jsonl"
     with subprocess.Popen(
@@ -257,9 +258,9 @@ def test_ctrl_c_leaves_a_training_that_goes_on(labelled, params, environment, tm
         while not state.exists() and time.monotonic() < deadline:
             time.sleep(0.1)
         os.kill(process.pid, signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said.strip().splitlines() == [
+    assert stderr.strip().splitlines() == [
         "mgsurf: interrupted; finished calculations are kept, the same command resumes there"
     ]
     known = len(state.read_text().splitlines())

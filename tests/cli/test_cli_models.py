@@ -1,62 +1,25 @@
 from __future__ import annotations
 
-import io
 import json
 import shutil
-import sys
-from contextlib import redirect_stderr, redirect_stdout
-from types import SimpleNamespace
 
 import pytest
 from pymatgen.io.vasp import Poscar
 
 from stores.connections import open_store
-from stores.errors import MgsurfError
-from stores.labelled import LabelRecord, add_labels, source_fingerprint
 from stores.learning.registry import ModelRegistry
-from tests.model.small_dataset import PARTNERS, labels_of, slabs, small_dataset
-from workflows.cli.app import app
+from tests.cli.test_cli_learning import add, command
+from tests.model.small_dataset import PARTNERS, slabs
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.xdist_group("models")  # they tell one story, in order
 
-TARGETS = ("surface_energy", "work_function")
 TINY = ("--epochs", 2, "--params", "tiny.json")
 
 
 def fill(path, partners=PARTNERS[:4], shift=0.0):
-    """Add ten labelled slabs of each partner; equal ones stay as they are."""
-    graphs = {entry.record_id: entry.graph for entry in small_dataset()}
-    records = []
-    for partner in partners:
-        for mg_rich in (False, True):
-            formula = f"Mg3{partner}" if mg_rich else f"Mg{partner}"
-            for number, structure in enumerate(slabs(partner, mg_rich)):
-                values = labels_of(graphs[f"{formula}-{number}"])
-                composition = {str(e): int(n) for e, n in structure.composition.items()}
-                records.append(
-                    LabelRecord(
-                        id=f"{formula}-{number}", source="tests", source_id=f"{formula}-{number}",
-                        method_fingerprint=source_fingerprint("tests"), formula=formula,
-                        chemsys="-".join(sorted(composition)), composition=composition,
-                        n_atoms=len(structure), compound=formula, slab=structure, geometry="as_cut",
-                        targets={name: values[name] + shift for name in TARGETS},
-                    )
-                )  # fmt: skip
     with open_store(f"sqlite:///{path}") as store:
-        add_labels(store, records)
-
-
-def command(*arguments):
-    """Run a command in this process, for importing torch takes seconds: status, stdout and stderr."""
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        try:
-            code = app([*map(str, arguments)], standalone_mode=False, prog_name="mgsurf")
-        except MgsurfError as error:
-            code = error.exit_code
-            print(error, file=sys.stderr)
-    return SimpleNamespace(returncode=code or 0, stdout=out.getvalue(), stderr=err.getvalue())
+        add(store, partners, shift=shift)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +32,8 @@ def folder(tmp_path_factory):
         patch.setenv("COLUMNS", "160")
         patch.setenv("MGSURF_STORE", str(folder / "store.sqlite"))
         patch.delenv("MGSURF_MODEL", raising=False)
+        # its figures take longer than these trainings, and have tests of their own
+        patch.setattr("workflows.report.training_report.write_report", lambda *_: folder / "report.html")
         tiny = {"network.embedding": 8, "network.hidden": 8, "network.convolutions": 1}
         (folder / "tiny.json").write_text(json.dumps({"params": tiny}))
         fill(folder / "store.sqlite")
@@ -99,12 +64,12 @@ def test_a_model_is_trained_again_from_its_snapshot_to_the_same_weights(folder):
     fill(folder / "store.sqlite", PARTNERS[4:6])  # the store grows,
     fill(folder / "store.sqlite", PARTNERS[:1], shift=0.5)  # some records change,
     with open_store(str(folder / "store.sqlite")) as store:
-        store.remove({"id": "MgAl-0"}, collection="labels")  # and one goes
+        store.remove({"id": "tests-MgAl-0"}, collection="labels")  # and one goes
     again = command("train", *TINY, "--snapshot", name[:7], "-o", "again", "--json")
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["snapshot"] == name
     assert "no longer in the store: 1 record of the snapshot" in again.stderr
-    assert "MgAl-0" in again.stderr
+    assert "tests-MgAl-0" in again.stderr
     first = weights_of(folder / "one")
     for other in ("direct", "again"):
         found = weights_of(folder / other)
@@ -113,7 +78,7 @@ def test_a_model_is_trained_again_from_its_snapshot_to_the_same_weights(folder):
 
     shown = command("snapshot", "show", name[:7])
     assert "since then: 20 new records, 10 changed, 1 gone" in shown.stdout, shown.stdout
-    assert "kept in the snapshot for training: MgAl-0" in shown.stdout
+    assert "kept in the snapshot for training: tests-MgAl-0" in shown.stdout
     changed = json.loads(command("snapshot", "diff", name[:7], "--json").stdout)
     assert [len(changed[kind]) for kind in ("added", "removed", "changed")] == [20, 1, 10]
     assert changed["new"] == "now"
@@ -168,7 +133,7 @@ def register_both():
 
 
 def registered_models_predict_as_their_folders_do(folder):
-    """Go on with the life of the two models."""
+    """Continue the life of the two models."""
     Poscar(slabs("Ag", False)[0], sort_structure=True).write_file(folder / "slab.vasp")
 
     def predicted(model):
@@ -185,9 +150,9 @@ def registered_models_predict_as_their_folders_do(folder):
         (file,) = (f for f in ModelRegistry(store).card(2).weights.files if f.name == "member-1.pt")
         (chunk,) = store.query({"blob": file.sha256}, collection="blobs")
         store.collection("blobs").upsert({**chunk, "data": chunk["data"][:-8]})
-    found, said = predicted("champion")
+    found, notes = predicted("champion")
     assert found == predicted("one")[0]
-    assert said.splitlines() == [
+    assert notes.splitlines() == [
         f"mgsurf: member-1.pt of v2 is damaged in the store sqlite:///{folder}/store.sqlite; register the "
         "model again with mgsurf models add, or use another.",
         "mgsurf: The champion before it, v1, is used instead.",
@@ -196,7 +161,7 @@ def registered_models_predict_as_their_folders_do(folder):
     assert (refused.returncode, len(refused.stderr.splitlines())) == (4, 1)
     command("models", "promote", "v1")
     assert "of v2 is damaged" in command("models", "promote", "v2").stderr
-    assert command("models", "add", "two").returncode == 0  # mends it
+    assert command("models", "add", "two").returncode == 0  # repairs it
     assert command("models", "promote", "v2").returncode == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -30,6 +31,11 @@ def plenty(tmp_path_factory):
     path = tmp_path_factory.mktemp("plenty") / "mgsurf.sqlite"
     fill(f"sqlite:///{path}", COMPOUNDS)
     return path
+
+
+@pytest.fixture
+def mgsurf(mgsurf_here):
+    return mgsurf_here
 
 
 def test_it_says_what_is_missing_without_torch(tmp_path, environment):
@@ -83,8 +89,6 @@ def test_the_campaign_says_how_much_is_enough_and_options_overrule(mgsurf, tmp_p
 
 def test_a_refresh_from_end_to_end(mgsurf, tmp_path, plenty):
     """With a real preset, for as few epochs as can be."""
-    import shutil
-
     shutil.copy(plenty, tmp_path / "mgsurf.sqlite")
     cache = {"MGSURF_CACHE": str(tmp_path / "cache")}
     done = mgsurf("refresh", "--preset", "mtl", "--epochs", "1", "--members", "1", env=cache)

@@ -122,7 +122,7 @@ def test_dry_run_computes_nothing(campaign, mgsurf, tmp_path):
     assert not (tmp_path / "results.sqlite").exists()
 
 
-@pytest.mark.parametrize("after", [1, 7, 14])
+@pytest.mark.parametrize("after", [1, 14])
 def test_kill_9_and_start_again(campaign, start, mgsurf, tmp_path, after):
     process = start(campaign(delay=0.3))
     wait_for_calculations(tmp_path, after, process)
@@ -202,7 +202,7 @@ def test_a_full_disk_stops_in_one_line_and_loses_nothing(campaign, mgsurf, tmp_p
     [
         ("{formula: CuZn, prototype: B2}", ["ZnCu", "no Mg"]),
         ("{formula: Ag}", ["Ag", "no Mg"]),
-        ("{file: ternary.vasp}", ["3 elements", "binaries"]),
+        ("{file: ternary.vasp}", ["more than two elements", "mgsurf slabs accepts it"]),
         ("{formula: MgXe, prototype: B2}", ["Xe"]),
         ("{file: missing.cif}", ["missing.cif", "does not exist"]),
     ],

@@ -2,14 +2,10 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
+from model.selection import simulation
 from stores.connections import open_store
 from tests.cli.test_cli_learning import add, command
 from tests.model.small_dataset import PARTNERS
@@ -47,8 +43,8 @@ def test_curves_are_printed_written_and_drawn_and_nothing_is_done_twice(labelled
     assert done.returncode == 0, done.stderr
     assert "held out" in done.stdout
     assert "random's error with" in done.stdout
-    told = json.loads((tmp_path / "out" / "simulation.json").read_text())
-    random = next(s for s in told["savings"] if (s["strategy"], s["error"]) == ("random", "score"))
+    answer = json.loads((tmp_path / "out" / "simulation.json").read_text())
+    random = next(s for s in answer["savings"] if (s["strategy"], s["error"]) == ("random", "score"))
     assert 0 < random["ratio"] <= 1  # below one where noise lets an earlier round stay below the mark
     assert len(random["ratios"]) == 2
     with (tmp_path / "out" / "simulation.csv").open() as file:
@@ -58,26 +54,26 @@ def test_curves_are_printed_written_and_drawn_and_nothing_is_done_twice(labelled
     assert (tmp_path / "out" / "simulation.png").stat().st_size > 10_000
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("round-*.json")}
     again = mgsurf(*ASKED, "--store", labelled, "-o", "out", "--json")
-    assert json.loads(again.stdout) == told
+    assert json.loads(again.stdout) == answer
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
-def test_a_killed_simulation_goes_on_to_the_same_numbers(labelled, mgsurf, environment, tmp_path):
+def test_an_interrupted_simulation_resumes_to_the_same_numbers(labelled, mgsurf, tmp_path, monkeypatch):
     arguments = ["simulate", "--strategy", "random", "--seeds", "1", "--start", "8", "--batch", "6",
-                 "--preset", "surface", "--epochs", "1", "--store", str(labelled)]  # fmt: skip
-    slower = (
-        "import model.selection.simulation as s; s.LEAST_STEPS = 2; from workflows.cli.app import app; app()"
-    )
-    first = tmp_path / "killed" / "random" / "seed-0" / "round-0.json"
-    with subprocess.Popen(
-        [sys.executable, "-c", slower, *arguments, "-o", "killed", "--quiet"], cwd=tmp_path, env=environment
-    ) as process:
-        deadline = time.monotonic() + 600
-        while not first.exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        os.kill(process.pid, signal.SIGKILL)
+                 "--preset", "surface", "--epochs", "1", "--store", labelled]  # fmt: skip
+    first = tmp_path / "stopped" / "random" / "seed-0" / "round-0.json"
+
+    def stop(*arguments):
+        if first.exists():
+            raise KeyboardInterrupt
+        return train(*arguments)
+
+    train = simulation.train_on_revealed
+    with monkeypatch.context() as patch:
+        patch.setattr(simulation, "train_on_revealed", stop)
+        assert mgsurf(*arguments, "-o", "stopped").returncode == 130
     written = first.stat().st_mtime_ns
-    done = mgsurf(*arguments, "-o", "killed", "--json")
+    done = mgsurf(*arguments, "-o", "stopped", "--json")
     whole = mgsurf(*arguments, "-o", "whole", "--json")
     assert done.returncode == whole.returncode == 0, done.stderr
     assert json.loads(done.stdout)["curves"] == json.loads(whole.stdout)["curves"]

@@ -105,19 +105,19 @@ def test_a_table_says_what_to_compute_and_why(suggest):
 def test_json_holds_everything(suggest, strategy):
     done = suggest("-n", 5, "--strategy", strategy, "--json", "--per-cost")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["strategy"] == strategy
-    assert told["candidates"] == N_SLABS
-    assert told["model"].startswith("folder-")
-    assert [one["rank"] for one in told["chosen"]] == [1, 2, 3, 4, 5]
-    assert len({one["id"] for one in told["chosen"]}) == 5
-    for one in told["chosen"]:
+    answer = json.loads(done.stdout)
+    assert answer["strategy"] == strategy
+    assert answer["candidates"] == N_SLABS
+    assert answer["model"].startswith("folder-")
+    assert [one["rank"] for one in answer["chosen"]] == [1, 2, 3, 4, 5]
+    assert len({one["id"] for one in answer["chosen"]}) == 5
+    for one in answer["chosen"]:
         assert one["work_function"]["sigma"] > 0
         assert one["core_hours"] > 0
         assert one["distance"] >= 0
         assert one["reason"]
         assert len(one["kpoints"]) == 3
-    assert told["core_hours"] == pytest.approx(sum(one["core_hours"] for one in told["chosen"]), rel=1e-3)
+    assert answer["core_hours"] == pytest.approx(sum(one["core_hours"] for one in answer["chosen"]), rel=1e-3)
 
 
 def test_csv_has_a_line_for_each_slab(suggest):
@@ -134,7 +134,7 @@ def test_predictions_are_kept_and_torch_is_not_needed_again(suggest, monkeypatch
     assert again == first
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    # another model predicts anew
+    # another model predicts again
     save_ensemble(untrained(seed=7), tmp_path / "other")
     other = json.loads(suggest("-n", 5, "--strategy", "uncertain", "--json", "--model", "other").stdout)
     assert other["model"] != first["model"]
@@ -192,13 +192,13 @@ def test_uncertainty_is_not_looked_for_where_the_model_never_learns(suggest, tmp
     def formulas(*arguments):
         done = suggest("-n", 99, "--json", *arguments, campaign="parts.yaml")
         assert done.returncode == 0, done.stderr
-        told = json.loads(done.stdout)
-        left = told["candidates"] - len(told["chosen"])
+        answer = json.loads(done.stdout)
+        left = answer["candidates"] - len(answer["chosen"])
         hopeless = f"the chance of the remaining {left} to beat the best known values is below 0.5 %"
-        assert any(hopeless in note for note in told["notes"]) is (left > 0)
+        assert any(hopeless in note for note in answer["notes"]) is (left > 0)
         assert left == 0 or "improvement" in arguments
-        assert not any(one["reason"].startswith("0 % chance") for one in told["chosen"])
-        return {one["formula"] for one in told["chosen"]}, " ".join(told["notes"])
+        assert not any(one["reason"].startswith("0 % chance") for one in answer["chosen"])
+        return {one["formula"] for one in answer["chosen"]}, " ".join(answer["notes"])
 
     everything = {"MgAg", "MgPd", "Mg3Ca"}
     for strategy in ("uncertain", "diverse"):
@@ -218,26 +218,26 @@ def test_uncertainty_is_not_looked_for_where_the_model_never_learns(suggest, tmp
 
 
 def test_run_computes_exactly_these_slabs_and_they_are_no_candidates_then(suggest, tmp_path):
-    told = json.loads(suggest("-n", 3, "--strategy", "uncertain", "--json").stdout)["chosen"]
+    answer = json.loads(suggest("-n", 3, "--strategy", "uncertain", "--json").stdout)["chosen"]
     done = suggest("-n", 3, "--strategy", "uncertain", "--run", "--quiet")
     assert done.returncode == 0, done.stdout + done.stderr
     found = surfaces(tmp_path)
-    assert keys(found) == keys(told)
+    assert keys(found) == keys(answer)
     assert not list((tmp_path / "runs").glob("*.suggested.json"))
     after = suggest("-n", 99, "--json")
     rest = json.loads(after.stdout)
     assert len(rest["chosen"]) == N_SLABS - 3
     assert not {one["id"] for one in rest["chosen"]} & {s["id"] for s in found}
     # what belongs to a relaxed bulk is cut from it now
-    relaxed = {one["formula"] for one in told}
+    relaxed = {one["formula"] for one in answer}
     assert all(one["lattice_is_guess"] == (one["formula"] not in {*relaxed, "Mg"}) for one in rest["chosen"])
     assert "3 slabs of the campaign were computed before" in after.stderr
     assert f"{N_SLABS - 3} instead of 99" in after.stderr
     assert "calibrated" in rest["cost"]
 
 
-def test_an_interrupted_batch_goes_on(suggest, tmp_path, monkeypatch):
-    told = json.loads(suggest("-n", 2, "--strategy", "uncertain", "--json").stdout)["chosen"]
+def test_an_interrupted_batch_resumes(suggest, tmp_path, monkeypatch):
+    answer = json.loads(suggest("-n", 2, "--strategy", "uncertain", "--json").stdout)["chosen"]
 
     def stop(*_):
         raise KeyboardInterrupt
@@ -250,7 +250,7 @@ def test_an_interrupted_batch_goes_on(suggest, tmp_path, monkeypatch):
     done = suggest("-n", 9, "--strategy", "random", "--run", "--quiet")
     assert done.returncode == 0, done.stderr
     assert "resuming an interrupted batch: 2 of its slabs are left" in done.stderr
-    wanted = {(one["formula"], tuple(one["miller_index"]), one["termination_key"]) for one in told}
+    wanted = {(one["formula"], tuple(one["miller_index"]), one["termination_key"]) for one in answer}
     assert {
         (s["formula"], tuple(s["miller_index"]), s["termination_key"]) for s in surfaces(tmp_path)
     } == wanted
@@ -275,7 +275,7 @@ def test_a_budget_is_kept(suggest):
     assert "the cheapest takes" in none.stderr
 
 
-def test_elements_that_the_model_never_saw_are_told(suggest, tmp_path):
+def test_elements_that_the_model_never_saw_are_reported(suggest, tmp_path):
     text = CAMPAIGN.replace("{formula: MgAg, prototype: B2}", "{formula: MgPd, prototype: B2}")
     (tmp_path / "other.yaml").write_text(text)
     done = suggest("-n", 99, campaign="other.yaml")
@@ -292,7 +292,7 @@ def test_what_cannot_be_computed_is_left_out(suggest, tmp_path):
     assert "holds no Mg" in done.stderr
 
 
-def test_labels_of_another_method_are_told(suggest, tmp_path):
+def test_labels_of_another_method_are_reported(suggest, tmp_path):
     """The front is made of values of the model's method alone."""
     from tests.stores.test_labels import record
 

@@ -1,5 +1,6 @@
 """Every table of the command line at every width: no number and no word is cut."""
 
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from workflows.cli import (
     audit,
     converge,
     ingest,
+    learning,
     models,
     predict,
     rounds,
@@ -26,7 +28,6 @@ from workflows.cli import (
     snapshot,
     status,
     suggest,
-    train,
     tune,
 )
 from workflows.cli import enumerate as enumerate_
@@ -82,6 +83,7 @@ def card(version, factor=1.0):
     )  # fmt: skip
 
 
+@cache
 def slab_list():
     facets = enumerate_slabs(crystal_of(structure_for("MgZn2", "C14")), miller_indices=[(1, 0, 0), (1, 1, 0)])
     return [*facets, SimpleNamespace(miller_index=(1, 1, 1), slabs=[], reason=REASON, notes=[])]
@@ -175,14 +177,14 @@ TABLES = {
     "suggest": chosen,
     "simulate": strategies,
     "rounds": lambda: rounds.round_table([ROUND]),
-    "train": lambda: train.error_table(
-        {"metrics": {t: dict.fromkeys(("train", "val", "test"), ERRORS) for t in TARGETS}}),
+    "train": lambda: learning.errors_table(
+        {t: dict.fromkeys(("train", "val", "test"), ERRORS) for t in TARGETS}, "target"),
     "tune": lambda: tune.trial_table([TRIAL]),
     "ablate": ablation,
     "audit": lambda: audit.finding_table([FINDING], "faulty", "bold red"),
     "audit --excluded": lambda: audit.excluded_table({("Mg17Al12", TARGETS[0], REASON): ["a", "b"]}),
     "models list": lambda: models.model_table([card(11), card(12)], LOG),
-    "models show": lambda: models.errors_table(card(12), "chemsys"),
+    "models show": lambda: learning.errors_table(card(12).metrics["chemsys"], "split chemsys"),
     "models show, elements": lambda: models.element_table(card(12)),
     "models compare": lambda: models.comparison_table(
         list(models._side_by_side(card(11), card(12, 1.1))), "v11", "v12"),

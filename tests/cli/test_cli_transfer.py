@@ -65,10 +65,10 @@ def test_fine_tuning_takes_preset_and_settings_of_the_model_and_holds_what_is_fr
                  "-o", "tuned"]  # fmt: skip
     done = mgsurf(*arguments)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["preset"] == "surface"
-    assert "fine-tuned, convolutions frozen" in told["label"]
-    assert list(told["targets"]) == ["surface_energy"]
+    answer = json.loads(done.stdout)
+    assert answer["preset"] == "surface"
+    assert "fine-tuned, convolutions frozen" in answer["label"]
+    assert list(answer["targets"]) == ["surface_energy"]
     assert "never seen Cu, Ni, Pd" in caplog.text
     before = load_ensemble(pretrained).members[0].network.state_dict()
     after = load_ensemble(tmp_path / "tuned").members[0].network.state_dict()
@@ -88,11 +88,11 @@ def test_several_stores_with_different_targets_are_trained_at_once(stores, pretr
                  "--store", stores / "energies.sqlite", "--store", stores / "work.sqlite"]  # fmt: skip
     done = mgsurf(*arguments, "-o", "one")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert sum(told["sizes"].values()) == 60
+    answer = json.loads(done.stdout)
+    assert sum(answer["sizes"].values()) == 60
     # slabs of the partner that both stores have are twins and share a part
     for target in ("surface_energy", "work_function"):
-        assert sum(told["targets"][target][part]["n"] for part in ("train", "val", "test")) == 30
+        assert sum(answer["targets"][target][part]["n"] for part in ("train", "val", "test")) == 30
     # two sources of one target are refused, unless each gets a head
     three = [*arguments, "--store", stores / "both.sqlite", "-o", "three"]
     refused = mgsurf(*three)
@@ -119,13 +119,13 @@ def test_learning_curves_of_transfer_stand_beside_scratch(pretrained, stores, mg
         "-o", "curve", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert {(row["preset"], row["train_fraction"], row["runs"]) for row in told["rows"]} == {
+    answer = json.loads(done.stdout)
+    assert {(row["preset"], row["train_fraction"], row["runs"]) for row in answer["rows"]} == {
         (name, fraction, 2)
         for name in ("surface", "surface fine-tuned, embedding frozen")
         for fraction in (0.5, 1)
     }
-    gains = [gain for gain in told["transfer"] if gain["target"] == "work_function"]
+    gains = [gain for gain in answer["transfer"] if gain["target"] == "work_function"]
     assert [gain["pairs"] for gain in gains] == [2, 2]
     assert gains[0]["n"] < gains[1]["n"]
     for gain in gains:
@@ -149,8 +149,8 @@ def test_runs_do_not_repeat_what_one_said(caplog):
 
 def test_mistakes_are_one_line(refused_here, pretrained, stores, tmp_path):
     store = stores / "both.sqlite"
-    assert "need a model to begin with" in refused_here("train", "--freeze", "none", "--store", store)
-    assert "need a model to begin with" in refused_here("ablate", "--reset-heads", "--store", store)
+    assert "need a model to start from" in refused_here("train", "--freeze", "none", "--store", store)
+    assert "need a model to start from" in refused_here("ablate", "--reset-heads", "--store", store)
     assert "no trained model" in refused_here("train", "--from", "absent", "--store", store)
     words = refused_here("train", "--from", pretrained, "--freeze", "heads", "--store", store)
     assert "choose none, embedding, convolutions" in words

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -10,18 +11,19 @@ from rich.console import Console
 from stores.connections import open_job_store
 from workflows.execution.listener import RunListener
 from workflows.execution.local import run_local
+from workflows.flows.surface import SurfaceMaker
 from workflows.jobs.context import RunContext
 from workflows.structures.elements import ground_state
 
 PAIR_ENGINE = "tests.engines.pair_engine:PairEngine"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def mgag():
     return Structure.from_spacegroup("Pm-3m", Lattice.cubic(3.3), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def mg():
     return ground_state("Mg")
 
@@ -59,3 +61,17 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path):
     return Bench(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def computed(tmp_path_factory, mgag):
+    """All facets of MgAg, computed once; to be read only."""
+    bench = Bench(tmp_path_factory.mktemp("computed"))
+    assert bench.run(SurfaceMaker(bench.context()).make(mgag)).problems == []
+    return bench
+
+
+@pytest.fixture
+def continued(computed, tmp_path):
+    """A copy of `computed`, to go on from."""
+    return Bench(Path(shutil.copytree(computed.folder, tmp_path / "copy")))

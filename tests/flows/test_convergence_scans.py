@@ -6,13 +6,21 @@ import pytest
 
 from stores.errors import EngineError, InputError
 from tests.engines.pair_engine import FERMI_ENERGY, VACUUM_LEVEL
+from tests.flows.conftest import Bench
 from workflows.analysis.convergence import fit_thickness
 from workflows.flows.convergence import N_THICKNESSES, VACUA, SlabScan, thickness_series
 
 
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    """One for all scans: they share calculations."""
+    bench = Bench(tmp_path_factory.mktemp("scans"))
+    (bench.folder / "runs").mkdir()
+    return bench
+
+
 @pytest.fixture
 def scan(bench, mgag):
-    (bench.folder / "runs").mkdir()
     return lambda **options: SlabScan(bench.context(**options), mgag, (1, 0, 0), termination=0)
 
 
@@ -76,6 +84,8 @@ def test_what_does_not_exist_is_named(scan, bench, mgag):
         list(SlabScan(bench.context(), mgag, (1, 0, 0), termination=7).points("vacuum"))
 
 
-def test_a_failed_calculation_ends_the_scan_in_one_line(scan):
+def test_a_failed_calculation_ends_the_scan_in_one_line(tmp_path, mgag):
+    (tmp_path / "runs").mkdir()
+    context = Bench(tmp_path).context(fail_on="slab_static")
     with pytest.raises(EngineError, match="failed: failure asked for"):
-        list(scan(fail_on="slab_static").points("vacuum"))
+        list(SlabScan(context, mgag, (1, 0, 0)).points("vacuum"))

@@ -36,7 +36,7 @@ FORMULAS = (
 )
 LATER = ("MgCo", "MgTi", "MgRh")
 PLANES = [(1, 0, 0), (1, 1, 0)]
-SETTINGS = {"min_new_records": 9, "members": 2, "targets": ["surface_energy"], "epochs": 40}
+SETTINGS = {"min_new_records": 9, "members": 2, "targets": ["surface_energy"], "epochs": 25}
 
 
 def test_the_formulas_reach_every_part():

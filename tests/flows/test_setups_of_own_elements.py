@@ -82,7 +82,6 @@ def test_an_element_added_to_a_table_renames_nothing(bench, compute):
     with open_store(bench.store) as store:
         before = ids(store)
     for table, options in (
-        ({**TABLE, "Cu": "c"}, {}),
         ({**TABLE, "Cu": "c"}, {"moments": {"Cu": 1.0}}),
         ({"Ag": "b", "Mg": "a"}, {}),
     ):

@@ -28,13 +28,13 @@ def test_what_is_mutated_is_valid_before(tmp_path, monkeypatch):
     monkeypatch.setattr(targets, "mutated_json", lambda document, random: document)
     refused = []
     for target in targets.all_targets(tmp_path):
-        codes = []
         for number in range(3):
             folder = tmp_path / f"{target.name}-{number}"
             folder.mkdir()
             monkeypatch.chdir(folder)
-            codes.append(limits.run_here(target.prepare(folder, Random(number)))[0])
-        if 0 not in codes:
+            if limits.run_here(target.prepare(folder, Random(number)))[0] == 0:
+                break
+        else:
             refused.append(target.name)
     assert refused == []
 

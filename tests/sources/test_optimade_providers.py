@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,22 +97,6 @@ def test_conditions_are_checked_here_too() -> None:
     assert not meets_full(wanted, {"Zn", "Ag"}, 2)
     assert not meets_full(wanted, {"Mg"}, 2)
     assert not meets_full(CandidateFilter(exclude=("Zn",)), {"Mg", "Zn"}, 2)
-
-
-@pytest.mark.parametrize(
-    ("told", "line"),
-    [
-        ({"timeout": 0}, "timeout must be positive"),
-        ({"providers": []}, "no OPTIMADE provider is named"),
-        ({"providers": "mp"}, r"providers is a list of names, not one text: use \['mp'\]"),
-    ],
-)
-def test_a_question_without_sense_is_refused_in_one_line(
-    tmp_path: Path, told: dict[str, Any], line: str
-) -> None:
-    with pytest.raises(InputError, match=line) as caught:
-        OptimadeSource(**{"providers": ["mp"], "cache": tmp_path / "c.sqlite", **told})
-    assert "\n" not in str(caught.value)
 
 
 def test_a_provider_named_twice_is_asked_once() -> None:

@@ -274,34 +274,34 @@ def test_large_filters(tables: list[DocumentTable], criteria: dict[str, Any]) ->
         assert found == expected and 1 in found
 
 
-@pytest.mark.parametrize(
-    "criteria",
-    [
-        _nested("$and", 500),
-        _negated(5000),
-        {"a": 10**400},
-        {"a": {"$gt": -(10**400)}},
-        {"n.x": {"$in": [10**400]}},
-        {"a": "\ud800"},
-        {"a": ["\ud800"]},
-        {"n\ud800.x": 1},
-        {"a": {"$regex": "\udcff"}},
-        {"a": {"$regex": 5}},
-        {"a": {"$regex": "a", "$options": 5}},
-        {"a": {"$regex": "a{99999999999999999999}"}},
-        {"a": {"$regex": "(" * 5000}},
-        {"a": {"$in": 5}},
-        {"$or": 5},
-        {"$or": [5]},
-    ],
-)
-def test_filters_that_no_store_can_run(store_uri: str, criteria: dict[str, Any]) -> None:
+FILTERS_THAT_NO_STORE_CAN_RUN: list[dict[str, Any]] = [
+    _nested("$and", 500),
+    _negated(5000),
+    {"a": 10**400},
+    {"a": {"$gt": -(10**400)}},
+    {"n.x": {"$in": [10**400]}},
+    {"a": "\ud800"},
+    {"a": ["\ud800"]},
+    {"n\ud800.x": 1},
+    {"a": {"$regex": "\udcff"}},
+    {"a": {"$regex": 5}},
+    {"a": {"$regex": "a", "$options": 5}},
+    {"a": {"$regex": "a{99999999999999999999}"}},
+    {"a": {"$regex": "(" * 5000}},
+    {"a": {"$in": 5}},
+    {"$or": 5},
+    {"$or": [5]},
+]
+
+
+def test_filters_that_no_store_can_run(store_uri: str) -> None:
     collection = open_collection(store_uri, "things")
     collection.upsert({"id": 1, "a": 1, "n": {"x": 1}})
-    for ask in (lambda: list(collection.query(criteria)), lambda: collection.count(criteria)):
-        with pytest.raises(InputError) as caught:
-            ask()
-        assert "\n" not in str(caught.value) and len(str(caught.value)) < 12_000
+    for criteria in FILTERS_THAT_NO_STORE_CAN_RUN:
+        for ask in (lambda c=criteria: list(collection.query(c)), lambda c=criteria: collection.count(c)):
+            with pytest.raises(InputError) as caught:
+                ask()
+            assert "\n" not in str(caught.value) and len(str(caught.value)) < 12_000
     collection.close()
 
 

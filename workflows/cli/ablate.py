@@ -123,7 +123,7 @@ def summarise(
     The paper's values go with whole training sets only, and not with fine-tuning, which is judged on slabs of
     another kind.
     """
-    from workflows.report.training_figures import target_name, unit_of
+    from workflows.report.training_figures import add_unit, target_name
 
     rows = [row if beside_paper and row["train_fraction"] == 1 else _without_paper(row) for row in rows]
     bracketed = any(row["paper_loss"] for row in rows)
@@ -132,8 +132,7 @@ def summarise(
     systems = folds > 0 or split != "random"
     heads = [*(["of train"] if several else []), "runs"]
     for target in targets:
-        unit = f" ({unit_of(target)})" if unit_of(target) else ""
-        heads += [f"{target_name(target)} MAE{unit}", "R²", "τ of facets"]
+        heads += [add_unit(f"{target_name(target)} MAE", target), "R²", "τ of facets"]
         heads += ["MAE over systems"] if systems else []
     table = Table([Column("preset"), *(Column(head, right=True) for head in (*heads, "total loss"))])
     for row in rows:

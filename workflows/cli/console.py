@@ -18,14 +18,6 @@ PIPE_WIDTH = 120
 """Width of tables that go to a file or another program (columns), unless COLUMNS says otherwise."""
 
 
-def check_one_format(as_json: bool, as_csv: bool) -> None:
-    """Raise an InputError if both ``--json`` and ``--csv`` are given."""
-    from stores.errors import InputError
-
-    if as_json and as_csv:
-        raise InputError("--json and --csv exclude each other; choose one")
-
-
 def page(stderr: bool = False) -> Console:
     """Return the console that tables are printed on, without colour unless it is a terminal."""
     from rich.console import Console

@@ -15,6 +15,7 @@ import typer
 
 from stores.errors import InputError, StoreError, install_command
 from workflows.cli.options import JsonOption, MethodOption, OutputOption, QuietOption, StoreOption
+from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,13 +32,20 @@ LOG = logging.getLogger(__name__)
 DEFAULT_PRESET = "sem-cgcnn"
 TRANSFER = "Transfer"
 
+OF_SETS = {"mae": "MAE", "rmse": "RMSE", "r2": "R²"}
+"""Errors that each set has; of test sets there are those of `OF_TEST`, too."""
+
+OF_TEST = {"macro_mae": "MAE over systems", "coverage_90": "in the 90 % interval"}
+SHARES = ("r2", "coverage_90")
+"""Numbers without a unit, about one."""
+
 SeedOption = Annotated[int, typer.Option(min=0, metavar="N", help="Of split and training.")]
 EpochsOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Instead of the preset's.")]
 MembersOption = Annotated[int, typer.Option(min=1, metavar="N", help="Networks of an ensemble.")]
 
 
 class TwinsRule(StrEnum):
-    """What is done about identical slabs in two sets of a split."""
+    """How identical slabs in two sets of a split are treated."""
 
     DROP = "drop"
     MOVE = "move"
@@ -79,7 +87,7 @@ class PretrainedModel:
         typer.Option(
             "--from",
             metavar="MODEL",
-            help="Begin with this trained model (folder).",
+            help="Start from this trained model (folder).",
             rich_help_panel=TRANSFER,
         ),
     ] = None
@@ -106,7 +114,7 @@ class PretrainedModel:
         """
         if self.start is None:
             if self.freeze is not None or self.reset_heads:
-                raise InputError("--freeze and --reset-heads need a model to begin with: --from MODEL")
+                raise InputError("--freeze and --reset-heads need a model to start from: --from MODEL")
             return None, {}
         from model.training.runs import Transfer, read_run
 
@@ -153,6 +161,34 @@ def target_names(text: str | None) -> list[str]:
     if text is not None and not names:
         raise InputError("--targets: names nothing; write surface_energy,work_function")
     return names
+
+
+def three_digits(value: float | None, *, share: bool = False) -> str:
+    """Write a number with three significant digits, a share with three decimals, a hyphen for None."""
+    from workflows.report.training_figures import significant
+
+    return "-" if value is None else f"{value:.3f}" if share else significant(value)
+
+
+def errors_table(metrics: Mapping[str, Mapping[str, Any]], heading: str) -> Table:
+    """Table of the errors of a training, by target, in training, validation and test set."""
+    from workflows.report.training_figures import PART_NAMES, add_unit, target_name
+
+    names = ("slabs", *OF_SETS.values(), *OF_TEST.values())
+    columns = [Column(heading, wrap=True, once=True), Column("set")]
+    table = Table([*columns, *(Column(name, right=True) for name in names)])
+    for target, found in metrics.items():
+        for part in (name for name in PART_NAMES if name in found):
+            of_test = {key: three_digits(found.get(key), share=key in SHARES) for key in OF_TEST}
+            table.add_row(
+                add_unit(target_name(target), target),
+                PART_NAMES[part],
+                str(found[part]["n"]),
+                *(three_digits(found[part].get(key), share=key in SHARES) for key in OF_SETS),
+                *(of_test.values() if part == "test" else [""] * len(OF_TEST)),
+                style="bold" if part == "test" else "",
+            )
+    return table
 
 
 def mean_and_spread(value: Mapping[str, float | None], decimals: int) -> str:

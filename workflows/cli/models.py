@@ -12,11 +12,11 @@ import typer
 from stores.errors import pluralize
 from workflows.cli.access import MODEL_FOLDER, existing_store, store_to_write
 from workflows.cli.console import print_facts, print_note, print_table, print_text
-from workflows.cli.learning import require_network
+from workflows.cli.learning import OF_SETS, OF_TEST, SHARES, errors_table, require_network, three_digits
 from workflows.cli.options import JsonOption, StoreOption
 from workflows.cli.typer_app import LOOP, App, app
 from workflows.report.table import Column, Table
-from workflows.report.training_figures import significant, target_name, unit_of
+from workflows.report.training_figures import add_unit, target_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
 
 SHOWN_ID = 12  # digits of a snapshot's id
-_OF_SETS = {"mae": "MAE", "rmse": "RMSE", "r2": "R²"}
-_OF_TEST = {"macro_mae": "MAE over systems", "coverage_90": "in the 90 % interval"}
-_SHARES = ("r2", "coverage_90")  # numbers without a unit, about one
-
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="v1, v2, ..., champion or latest.")]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the decision log.")]
 
@@ -130,7 +126,7 @@ def show(name: ModelArgument = "champion", store: StoreOption = None, as_json: J
     print_facts([("model", card.name), *_facts(card, status, log)])
     print()
     for split in card.metrics:
-        print_table(errors_table(card, split))
+        print_table(errors_table(card.metrics[split], f"split {split}"))
     if (elements := element_table(card)) is not None:
         print_text("MAE of test slabs that hold an element")
         print_table(elements)
@@ -198,7 +194,7 @@ def compare(
 def model_table(cards: Sequence[ModelCard], log: DecisionLog) -> Table:
     """Table of models, one version a row."""
     targets = list(dict.fromkeys(target for card in cards for target in card.targets))
-    errors = [_with_unit(f"{target_name(target)} MAE", target) for target in targets]
+    errors = [add_unit(f"{target_name(target)} MAE", target) for target in targets]
     table = Table(
         [
             Column("model"),
@@ -239,10 +235,10 @@ def comparison_table(rows: Sequence[dict[str, Any]], one: str, other: str) -> Ta
         style = {True: "green", False: "red", None: ""}[row["better"]]
         table.add_row(
             row["split"],
-            _with_unit(target_name(row["target"]), row["target"]),
+            add_unit(target_name(row["target"]), row["target"]),
             row["metric"],
-            _number(before, share=row["share"]),
-            _number(after, share=row["share"]),
+            three_digits(before, share=row["share"]),
+            three_digits(after, share=row["share"]),
             Text(change, style=style),
         )
     return table
@@ -289,29 +285,6 @@ def _training(one: PastTraining) -> str:
     return f"{slabs}{split} ({held})"
 
 
-def errors_table(card: ModelCard, split: str) -> Table:
-    """Table of the errors of a model in training, validation and test set of a split."""
-    columns = [Column(f"split {split}", wrap=True, once=True), Column("set")]
-    numbers = ("slabs", *_OF_SETS.values(), *_OF_TEST.values())
-    table = Table([*columns, *(Column(name, right=True) for name in numbers)])
-    for target, metrics in card.metrics[split].items():
-        for part in ("train", "val", "test"):
-            if part not in metrics:
-                continue
-            table.add_row(
-                _with_unit(target_name(target), target),
-                part,
-                str(metrics[part]["n"]),
-                *(_number(metrics[part].get(key), share=key in _SHARES) for key in _OF_SETS),
-                *(
-                    _number(metrics.get(key), share=key in _SHARES) if part == "test" else ""
-                    for key in _OF_TEST
-                ),
-                style="bold" if part == "test" else "",
-            )
-    return table
-
-
 def element_table(card: ModelCard) -> Table | None:
     """Table of the test MAE of each element, the splits side by side; None without such errors."""
     columns = [(split, target) for split in card.metrics for target in card.metrics[split]]
@@ -319,12 +292,12 @@ def element_table(card: ModelCard) -> Table | None:
     elements = sorted({element for errors in found for element in errors})
     if not elements:
         return None
-    names = [_with_unit(f"{target_name(target)}, {split}", target) for split, target in columns]
+    names = [add_unit(f"{target_name(target)}, {split}", target) for split, target in columns]
     table = Table([Column("element"), *(Column(name, right=True) for name in ("slabs", *names))])
     for element in elements:
         errors = [by_element.get(element) for by_element in found]
         slabs = max(e["n"] for e in errors if e)
-        table.add_row(element, str(slabs), *(_number(e["mae"]) if e else "-" for e in errors))
+        table.add_row(element, str(slabs), *(three_digits(e["mae"]) if e else "-" for e in errors))
     return table
 
 
@@ -336,10 +309,10 @@ def _side_by_side(a: ModelCard, b: ModelCard) -> Iterator[dict[str, Any]]:
             if theirs is None:
                 continue
             for part in ("val", "test"):
-                for key, words in _OF_SETS.items():
+                for key, words in OF_SETS.items():
                     pair = ours.get(part, {}).get(key), theirs.get(part, {}).get(key)
                     yield _row(split, target, f"{part} {words}", *pair, key)
-            for key, words in _OF_TEST.items():
+            for key, words in OF_TEST.items():
                 yield _row(split, target, f"test {words}", ours.get(key), theirs.get(key), key)
 
 
@@ -350,7 +323,7 @@ def _row(split: str, target: str, metric: str, a: float | None, b: float | None,
     better = None if not difference or not sign else difference * sign < 0
     return {
         "split": split, "target": target, "metric": metric, "a": a, "b": b, "difference": difference,
-        "better": better, "share": key in _SHARES,
+        "better": better, "share": key in SHARES,
     }  # fmt: skip
 
 
@@ -391,24 +364,15 @@ def _other_methods(store: SurfaceStore, a: ModelCard, b: ModelCard) -> list[str]
 def _first_mae(card: ModelCard, target: str) -> str:
     for metrics in card.metrics.values():
         if target in metrics:
-            return _number(metrics[target].get("test", {}).get("mae"))
+            return three_digits(metrics[target].get("test", {}).get("mae"))
     return ""
-
-
-def _with_unit(text: str, target: str) -> str:
-    unit = unit_of(target)
-    return f"{text} ({unit})" if unit else text
 
 
 def _made_as(card: ModelCard) -> str:
     return card.label + (f", {card.members} members" if card.members > 1 else "")
 
 
-def _number(value: float | None, *, share: bool = False) -> str:
-    return "-" if value is None else f"{value:.3f}" if share else significant(value)
-
-
 def _change(before: float, after: float, *, share: bool) -> str:
     sign = "+" if after > before else ""
     percent = "" if share or not before else f" ({100 * (after - before) / before:+.0f} %)"
-    return f"{sign}{_number(after - before, share=share)}{percent}"
+    return f"{sign}{three_digits(after - before, share=share)}{percent}"

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stores.connections import open_store, resolve_store_uri
 from stores.errors import InputError, MgsurfError
-from stores.settings_file import resolve_work_dir
 from workflows.cli.learning import EpochsOption, TrainingProgress
 from workflows.cli.options import JsonOption, MethodOption, QuietOption, StoreOption
 from workflows.cli.typer_app import LOOP, app
@@ -56,6 +54,7 @@ def refresh(
 
     Examples: [cyan]mgsurf refresh --dry-run[/cyan], [cyan]mgsurf refresh campaign.yaml[/cyan]
     """
+    from stores.connections import open_store, resolve_store_uri
     from workflows.flows.refresh_check import is_needed, look
 
     changes = {"method": method, "min_new_records": min_new, "preset": preset, "members": members,
@@ -93,6 +92,7 @@ def refresh(
 
 def refresh_line(uri: str, settings: Refresh) -> str:
     """Return a line on what a store lacks for its next model, without torch."""
+    from stores.connections import open_store
     from workflows.flows.refresh_check import look
 
     try:
@@ -109,6 +109,7 @@ def _settings(campaign: Path | None, changes: dict[str, Any]) -> tuple[Refresh, 
     """Return settings, store and working folder of a campaign; `changes` that are not None override them."""
     from pydantic import ValidationError
 
+    from stores.settings_file import resolve_work_dir
     from workflows.flows.campaign.settings import Refresh
 
     own: dict[str, Any] = {}

@@ -48,6 +48,7 @@ def run(
     """
     from workflows.cli.access import results_store
     from workflows.flows.campaign.file import runnable_structures
+    from workflows.jobs.calculate import make_directory
 
     read = CampaignRun.of(campaign, store, ranks, retry_unconverged)
     console, maker = read.console, read.maker
@@ -58,6 +59,7 @@ def run(
     if dry_run:
         return _print_plan(console, maker, structures)
     read.check_programs(structures)
+    make_directory(Path(maker.context.work_dir))
     with results_store(maker.context.store) as results:
         before, place_shown = results.count(), results.uri
     if not quiet:

@@ -1,7 +1,7 @@
 """`mgsurf schedule`: a shell script by which the host repeats `mgsurf refresh`, with cron, systemd or Slurm.
 
-Nothing of the host is changed here: the script is printed, and its first lines say how to run it and how to
-remove what it installs. An entry's name is made of store and campaign, so that the script replaces it.
+Nothing of the host is changed here: the script is printed, and its first lines are the commands that run it
+and remove what it installs. An entry's name is made of store and campaign, so that the script replaces it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from stores.connections import parse_uri, resolve_store_uri
 from stores.errors import InputError
 from stores.secrets import masked
-from stores.settings_file import resolve_work_dir
 from workflows.cli.options import StoreOption
 from workflows.cli.typer_app import LOOP, app
 
@@ -39,7 +37,7 @@ class Scheduler(StrEnum):
 
 
 class Entry(NamedTuple):
-    """What is repeated: a command in a folder, its output added to a log, every so many minutes."""
+    """A repeated command: its folder, log, interval (minutes), environment and options of Slurm."""
 
     name: str
     command: list[str]
@@ -226,6 +224,9 @@ def _scheduler_of_host() -> Scheduler:
 
 
 def _entry(campaign: Path | None, minutes: int, slurm: list[str], store: str | None) -> Entry:
+    from stores.connections import parse_uri, resolve_store_uri
+    from stores.settings_file import resolve_work_dir
+
     command = [*_program(), "refresh", "--quiet"]
     work_dir = campaign_store = None
     if campaign is not None:

@@ -49,7 +49,7 @@ def simulate(
     members: MembersOption = 1,
     warm: Annotated[
         bool,
-        typer.Option("--warm/--scratch", help="Begin each training with the weights of the round before."),
+        typer.Option("--warm/--scratch", help="Start each training from the weights of the round before."),
     ] = True,
     study: StudyOptions,
 ) -> int:

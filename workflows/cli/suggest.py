@@ -87,7 +87,7 @@ class Computation:
         if self.run and self.submit:
             raise InputError("--run and --submit exclude each other; choose one")
         if (self.project or self.worker) and not self.submit:
-            raise InputError("--project and --worker say where to --submit; add it or leave them out")
+            raise InputError("--project and --worker go with --submit; add it or leave them out")
 
 
 @app.command(rich_help_panel=LOOP)

@@ -19,6 +19,7 @@ from workflows.cli.learning import (
     SeedOption,
     TrainingOptions,
     TrainingProgress,
+    errors_table,
     labelled_slabs,
     require_network,
     run_folder,
@@ -27,7 +28,6 @@ from workflows.cli.learning import (
 from workflows.cli.options import JsonOption, MethodOption, OutputOption, QuietOption
 from workflows.cli.typer_app import LEARN, app
 from workflows.execution.progress_bar import ProgressBar
-from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,7 +117,7 @@ def train(
     if overwrite:
         start = pretrained.start
         if start is not None and start.resolve() in (folder.resolve(), folder.resolve() / "model"):
-            raise InputError(f"{folder}: holds the model to begin with; choose another folder with --output")
+            raise InputError(f"{folder}: holds the model of --from; choose another folder with --output")
         clear_run(folder)
     known = read_run(folder) is not None
     if snapshot is not None:
@@ -160,7 +160,7 @@ def clear_run(folder: Path) -> None:
 
 
 def _report_deleted(store: str | None, snapshot: str) -> None:
-    """Print which records of a snapshot are gone; the snapshot keeps what training reads of them."""
+    """Report deleted records of a snapshot, which keeps their training data."""
     from stores.learning.snapshots import deleted_records, find_snapshot
 
     with existing_store(store) as opened:
@@ -190,32 +190,11 @@ def _plain(run: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
-def error_table(run: Mapping[str, Any]) -> Table:
-    """Table of the errors of a run in training, validation and test set."""
-    from workflows.report.training_figures import PART_NAMES, PARTS, significant, target_name, unit_of
-
-    columns = [Column("target", wrap=True, once=True), Column("set")]
-    table = Table([*columns, *(Column(name, right=True) for name in ("slabs", "MAE", "RMSE", "R²"))])
-    for target, metrics in run["metrics"].items():
-        unit = unit_of(target)
-        for part in PARTS:
-            e = metrics[part]
-            table.add_row(
-                target_name(target) + (f" ({unit})" if unit else ""),
-                PART_NAMES[part],
-                str(e["n"]),
-                *("-" if e[name] is None else significant(e[name]) for name in ("mae", "rmse")),
-                "-" if e["r2"] is None else f"{e['r2']:.4f}",
-                style="bold" if part == "test" else "",
-            )
-    return table
-
-
 def _print(run: Mapping[str, Any]) -> None:
     from workflows.report.training_report import twins_line
 
     epochs = sum(len(history) for history in run["history"])
     print_text(f"{run['label']}: {pluralize(epochs, 'epoch')} in {duration(run['seconds'])}")
-    print_table(error_table(run))
+    print_table(errors_table(run["metrics"], "target"))
     if twins := run.get("twins"):
         print_text(twins_line(twins))

@@ -74,14 +74,7 @@ def kept_in_words(kept: Callable[[StoreError], str]) -> Iterator[None]:
 def kept_of_run(tally: Tally, work_dir: Path, engine: object) -> Callable[[StoreError], str]:
     """Return a function that describes, for an error that ends a run, where the run's results are.
 
-    Parameters
-    ----------
-    tally
-        What was computed, and what had started.
-    work_dir
-        Of the engine's files.
-    engine
-        Of the run; see `workflows.engines.protocol.reads_folders`.
+    `work_dir` is the folder of the engine's files; see `workflows.engines.protocol.reads_folders`.
     """
 
     def kept(error: StoreError) -> str:

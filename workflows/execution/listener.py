@@ -46,14 +46,8 @@ class Tally:
 class RunListener(logging.Handler):
     """Listens to `workflows.jobs.progress` while a flow runs; use it as a context manager.
 
-    Parameters
-    ----------
-    console
-        Where the bar and the lines go.
-    work_dir
-        Folder of ``running.json``, which `mgsurf status` reads.
-    quiet
-        No bar and no lines, only the tally.
+    Bar and lines go to the console, unless `quiet`; ``running.json``, which `mgsurf status` reads, to
+    `work_dir`.
     """
 
     def __init__(self, console: Console, work_dir: Path, quiet: bool = False) -> None:

@@ -69,26 +69,11 @@ def run_local(
     tally: Tally,
     kept: Callable[[StoreError], str] = lambda _: "",
 ) -> None:
-    """Run a flow to its end; jobs that fail do not stop the others.
+    """Run a flow to its end; jobs that fail do not stop the others, and add a problem to the tally.
 
-    Parameters
-    ----------
-    flow
-        Any jobflow flow.
-    job_store
-        Where jobflow keeps the jobs' outputs.
-    work_dir
-        Working directory; ``mgsurf.log`` in it gets jobflow's log with all tracebacks.
-    tally
-        Gets a problem for each job that raised.
-    kept
-        Returns, for an error that ends the run, what is kept of it; `workflows.execution.kept.kept_of_run`.
-
-    Raises
-    ------
-    StoreError
-        If results can no longer be kept: the store was deleted, truncated or replaced, so was the working
-        directory, or a disk is full. The message reports what is kept, and where.
+    ``mgsurf.log`` in `work_dir` gets jobflow's log with all tracebacks. StoreError if results can no longer
+    be kept: the store was deleted, truncated or replaced, so was the working directory, or a disk is full;
+    its message has what `kept` returns for it (`workflows.execution.kept.kept_of_run`).
     """
     from jobflow import run_locally
 

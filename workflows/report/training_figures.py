@@ -53,17 +53,16 @@ def unit_of(target: str) -> str:
     return UNITS.get(target.partition("@")[0], "")
 
 
+def add_unit(text: str, target: str) -> str:
+    """Append the unit of a target in brackets, where it is known."""
+    return f"{text} ({unit_of(target)})" if unit_of(target) else text
+
+
 def with_unit(value: float | None, target: str) -> str:
     """Format an error with three significant digits and its unit."""
     if value is None:
         return "-"
     return f"{significant(value)} {unit_of(target)}".rstrip()
-
-
-def _with_unit_of(target: str, quantity: str) -> str:
-    """Label of an axis that shows a quantity of a target, in the target's unit."""
-    unit = unit_of(target)
-    return f"{target_name(target)}{quantity}" + (f" ({unit})" if unit else "")
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -163,7 +162,7 @@ def element_figure(metrics: Mapping[str, Any]) -> Figure:
                 axes.axhline(overall, color="#202124", linewidth=0.9, linestyle=(0, (4, 2)), zorder=4)
                 axes.text(1.005, overall, " all", transform=axes.get_yaxis_transform(), va="center",
                           fontsize=8)  # fmt: skip
-            axes.set_ylabel(_with_unit_of(target, "\nMAE"))
+            axes.set_ylabel(add_unit(f"{target_name(target)}\nMAE", target))
             axes.set_xlim(-0.7, len(elements) - 0.3)
             axes.grid(axis="x", visible=False)
             axes.set_title("")
@@ -286,7 +285,9 @@ def learning_curve_figure(points: Sequence[Row], target: str, ax: Axes | None = 
                 capsize=2.5,
                 label=preset,
             )
-        axes.set(xscale="log", xlabel="training slabs", ylabel=_with_unit_of(target, ", test MAE"))
+        axes.set(
+            xscale="log", xlabel="training slabs", ylabel=add_unit(f"{target_name(target)}, test MAE", target)
+        )
         log_scale(axes)
         sizes = sorted({p["n"] for p in points})
         axes.set_xticks(sizes, [str(n) for n in sizes])
@@ -403,7 +404,11 @@ def _limits(
 
 
 def _label(name: str) -> str:
-    return "hold-out MAE (standard deviations)" if name == _ALL else _with_unit_of(name, ", hold-out MAE")
+    return (
+        "hold-out MAE (standard deviations)"
+        if name == _ALL
+        else add_unit(f"{target_name(name)}, hold-out MAE", name)
+    )
 
 
 def _best(savings: Sequence[Row]) -> str:

@@ -11,12 +11,12 @@ from workflows.report.style import save
 from workflows.report.training_figures import (
     PART_NAMES,
     PARTS,
+    add_unit,
     element_figure,
     history_figure,
     parity_figure,
     significant,
     target_name,
-    unit_of,
     with_unit,
 )
 
@@ -138,12 +138,11 @@ def _summary(run: Mapping[str, Any]) -> str:
 def _error_table(metrics: Mapping[str, Any]) -> str:
     rows = []
     for target, m in metrics.items():
-        unit = f" ({unit_of(target)})" if unit_of(target) else ""
         for part in PARTS:
             e = m[part]
             rows.append(
                 [
-                    f"{target_name(target)}{unit}, {PART_NAMES[part]}",
+                    f"{add_unit(target_name(target), target)}, {PART_NAMES[part]}",
                     str(e["n"]),
                     *("-" if e[name] is None else significant(e[name]) for name in ("mae", "rmse")),
                     "-" if e["r2"] is None else f"{e['r2']:.4f}",

@@ -35,23 +35,23 @@ class KeepSymmetry(FixSymmetry):
     Frozen atoms of a slab must stay exactly where they are, and a bulk cell keeps the setting it came in.
     """
 
-    def __init__(self, atoms: Atoms, symprec: float = SYMPREC, adjust_cell: bool = True) -> None:
+    def __init__(self, atoms: Atoms, adjust_cell: bool = True) -> None:
         self.atoms = atoms.copy()
-        self.symprec = symprec
+        self.symprec = SYMPREC
         self.verbose = False
-        self.rotations, self.translations, self.symm_map = prep_symmetry(atoms, symprec)
+        self.rotations, self.translations, self.symm_map = prep_symmetry(atoms, SYMPREC)
         self.do_adjust_positions = True
         self.do_adjust_cell = adjust_cell
 
 
-def freedom(atoms: Atoms, symprec: float = SYMPREC) -> tuple[int, int]:
+def freedom(atoms: Atoms) -> tuple[int, int]:
     """Return the numbers of symmetry-preserving strains and internal coordinates of a crystal.
 
     Homogeneous strains: 1 cubic, 2 hexagonal and tetragonal, 3 orthorhombic, 4 monoclinic, 6 triclinic;
     rigid shifts are not counted. Random tensors and displacements are averaged over the space group: the
     rank of many averages is the dimension of the invariant space.
     """
-    rotations, translations, symm_map = prep_symmetry(atoms, symprec)
+    rotations, translations, symm_map = prep_symmetry(atoms, SYMPREC)
     lattice = np.asarray(atoms.cell[:])
     inverse = np.linalg.inv(lattice)
     random = np.random.default_rng(0)
@@ -70,7 +70,7 @@ def freedom(atoms: Atoms, symprec: float = SYMPREC) -> tuple[int, int]:
     return n_strains, n_moves
 
 
-def primitive_cell(atoms: Atoms, symprec: float = SYMPREC) -> Atoms:
+def primitive_cell(atoms: Atoms) -> Atoms:
     """Return a primitive cell with the same Cartesian axes, neither rotated nor idealised.
 
     A copy if `atoms` is primitive already or the smaller cell would not hold a whole share of the atoms.
@@ -78,7 +78,7 @@ def primitive_cell(atoms: Atoms, symprec: float = SYMPREC) -> Atoms:
     import spglib
 
     cell = (atoms.cell[:], atoms.get_scaled_positions(), atoms.numbers)
-    found = spglib.standardize_cell(cell, to_primitive=True, no_idealize=True, symprec=symprec)
+    found = spglib.standardize_cell(cell, to_primitive=True, no_idealize=True, symprec=SYMPREC)
     if found is None or len(found[2]) >= len(atoms) or len(atoms) % len(found[2]):
         same: Atoms = atoms.copy()
         return same
@@ -120,17 +120,8 @@ def mesh_symmetries(atoms: Atoms, mesh: tuple[int, ...]) -> NDArray[np.int64]:
 def carry_over(original: Atoms, start: Atoms, final: Atoms) -> Atoms:
     """Apply the strain and displacements of a primitive cell's relaxation to the cell it was made from.
 
-    Parameters
-    ----------
-    original
-        The cell as given.
-    start, final
-        `primitive_cell` of it before, and the same atoms after relaxation.
-
-    Raises
-    ------
-    ValueError
-        If an atom of `original` has no partner in `start`.
+    `start` and `final` are the `primitive_cell` of `original` before and after, atoms in the same order.
+    ValueError if an atom of `original` has no partner in `start`.
     """
     # Rows are lattice vectors: L' = L F with the same F for every cell of the crystal.
     deformation = np.linalg.solve(start.cell[:], final.cell[:])
@@ -237,22 +228,13 @@ def relax_cell(
 
     1. Work in the primitive cell.
     2. Equation of state over the volume, moved until the minimum lies inside it.
-    3. If the symmetry leaves more than the volume free: relax all of it with the Pulay stress subtracted;
-       if the shape has drifted far, do both again.
+    3. If the symmetry leaves more than the volume free: relax all of it with the Pulay stress subtracted,
+       until no force exceeds `force_tolerance` (eV/A) or `max_steps` are made; if the shape has drifted far,
+       do both again.
     4. Carry strain and displacements over to the cell as given.
 
-    Parameters
-    ----------
-    atoms
-        The crystal, any setting.
-    volume_calculator_for
-        Gives an ASE calculator with fixed numerical settings (k mesh) for a cell, for the equation of state.
-    shape_calculator_for
-        The same for relaxing axial ratios, angles and positions. Stresses need a denser k mesh than volumes.
-    force_tolerance
-        Largest force left on an atom (eV/A).
-    max_steps
-        Largest number of steps of one relaxation of the shape.
+    `volume_calculator_for` and `shape_calculator_for` give ASE calculators with fixed numerical settings
+    for a cell, for steps 2 and 3: stresses need a denser k mesh than volumes.
     """
     start = primitive_cell(atoms)
     n_strains, n_internal = freedom(start)

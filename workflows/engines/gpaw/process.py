@@ -187,27 +187,10 @@ def finished_answer(directory: Path, task_hash: str) -> dict[str, Any] | None:
 def run_worker(directory: Path, task: dict[str, Any], ranks: int) -> dict[str, Any]:
     """Run a task in its own folder and return the worker's answer.
 
-    A converged answer to this task in the folder is returned; from the journal of an interrupted attempt, or
-    the last geometry of one that reached the limit of steps, the worker resumes.
-
-    Parameters
-    ----------
-    directory
-        Exists; belongs to this calculation.
-    task
-        Input of `gpaw.worker`, with its ``task_hash``.
-    ranks
-        MPI ranks; 1 runs without MPI, and so does a machine without mpirun or an MPI build.
-
-    Returns
-    -------
-    dict
-        The worker's answer; ``status`` is ``failed`` with a one-line ``reason`` if it crashed.
-
-    Raises
-    ------
-    EngineError
-        If the process cannot be started at all.
+    A converged answer to this very task in the folder is returned; from the journal of an interrupted
+    attempt, or the last geometry of one that reached the limit of steps, the worker resumes. One rank runs
+    without MPI, and so does a machine without mpirun or an MPI build. The ``status`` of a crash is
+    ``failed``, with a one-line ``reason``; EngineError if the process cannot be started at all.
     """
     with _no_worker_left(directory) as lock:
         answer = finished_answer(directory, task["task_hash"])

@@ -89,20 +89,11 @@ class Journal:
 
 
 class JournalCalculator(Calculator):
-    """Returns results of the journal where it can, else of a real calculator.
+    """Returns results of the journal where it can, else computes and keeps them.
 
     A relaxation that is started again computes the same geometries in the same order: the finished ones
-    cost nothing, and the optimiser builds up the same Hessian on the way.
-
-    Parameters
-    ----------
-    journal
-        Of finished geometries.
-    mesh
-        k mesh, part of the key.
-    compute
-        Computes the named properties of a geometry: energy (eV), free_energy (eV), forces (eV/A),
-        stress (eV/A^3).
+    cost nothing, and the optimiser builds up the same Hessian on the way. `compute` returns the named
+    properties of a geometry: energy and free_energy (eV), forces (eV/A), stress (eV/A^3).
     """
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012

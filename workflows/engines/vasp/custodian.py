@@ -217,16 +217,9 @@ class HangHandler(FrozenJobErrorHandler):
 class WalltimeHandler(ErrorHandler):
     """Make VASP stop at the end of a step while the queue still lets it write its files.
 
-    Custodian's handler takes the first job of a process for the start of the clock; here the end is known.
-
-    Parameters
-    ----------
-    end
-        End of the job in the queue (seconds since the epoch).
-    buffer
-        Time to leave for the last step and for what follows (s).
-    static
-        A static run is stopped at its next SCF step, a relaxation after its geometry.
+    Custodian's handler takes the first job of a process for the start of the clock; here the end is known
+    (seconds since the epoch). `buffer` is the time to leave for the last step and for what follows (s). A
+    static run is stopped at its next SCF step, a relaxation after its geometry.
     """
 
     is_monitor = True
@@ -351,12 +344,7 @@ def time_left() -> float:
 def run_custodian(directory: Path, control: RunControl) -> CustodianResult:
     """Run VASP on INCAR, KPOINTS, POSCAR and POTCAR in a folder; its files hold the numbers.
 
-    Raises
-    ------
-    EngineError
-        If there is no VASP command.
-    OSError
-        If the disk is full: nothing of this run can be trusted or kept.
+    EngineError if there is no VASP command; OSError if the disk is full: nothing of this run can be kept.
     """
     incar = Incar.from_file(directory / "INCAR")
     kpoints = (directory / "KPOINTS").read_text()

@@ -22,7 +22,7 @@ from workflows.engines.kpoints import gamma_mesh
 from workflows.engines.vasp.potcars import FUNCTIONAL, PotcarFile, potcar_labels, read_potcar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pymatgen.core import Structure
 
@@ -55,7 +55,7 @@ def has_equal_sides(structure: Structure) -> bool:
     return any(operation.rotation_matrix[2][2] < -0.5 for operation in operations)
 
 
-def slab_centre(structure: Structure) -> tuple[float, float, float]:
+def slab_centre(structure: Structure) -> list[float]:
     """Return the middle between the outermost atoms in fractional coordinates; 0.5 along a and b.
 
     The slab may reach through the cell's boundary: the widest gap along c is taken as the vacuum.
@@ -64,7 +64,7 @@ def slab_centre(structure: Structure) -> tuple[float, float, float]:
     gaps = np.diff(np.append(z, z[0] + 1.0))
     vacuum = int(np.argmax(gaps))
     centre = z[vacuum] + gaps[vacuum] / 2 + 0.5
-    return 0.5, 0.5, round(float(np.mod(centre, 1.0)), 6)
+    return [0.5, 0.5, round(float(np.mod(centre, 1.0)), 6)]
 
 
 # Start moments per atom (Bohr magnetons) of d metals whose compounds are treated spin-polarised: near the
@@ -158,7 +158,7 @@ MAY_CHANGE |= {"AMIX", "BMIX", "AMIX_MAG", "BMIX_MAG", "IMIX", "SMASS", *PARALLE
 def method_tags(kind: CalculationKind, preset: VaspPreset) -> dict[str, Any]:
     """Return the tags that decide what a calculation converges to, the crystal aside.
 
-    Spin, the dipole correction and LMAXMIX follow from elements and cell; see `incar_tags`.
+    Spin, the dipole correction and LMAXMIX follow from elements and cell.
     """
     relaxes = kind in (CalculationKind.BULK_RELAX, CalculationKind.SLAB_RELAX)
     tags: dict[str, Any] = {
@@ -203,71 +203,22 @@ def path_tags(kind: CalculationKind, preset: VaspPreset) -> dict[str, Any]:
     return tags
 
 
-def incar_tags(
-    kind: CalculationKind,
-    preset: VaspPreset,
-    *,
-    atomic_numbers: Collection[int],
-    moments: Sequence[float] | None = None,
-    dipole_centre: Sequence[float] | None = None,
-    density_given: bool = False,
-    orbitals_given: bool = False,
-) -> dict[str, Any]:
-    """Return the complete INCAR of a calculation.
-
-    Parameters
-    ----------
-    kind
-        One of the four calculations.
-    preset
-        Cut-off, smearing, tolerances and limits.
-    atomic_numbers
-        Of the elements in the cell.
-    moments
-        MAGMOM in the order of the POSCAR (Bohr magnetons); None for a calculation without spin.
-    dipole_centre
-        Centre of the slab in fractional coordinates if it needs a dipole correction, else None.
-    density_given, orbitals_given
-        Whether CHGCAR and WAVECAR of an earlier run lie in the folder.
-    """
-    tags = method_tags(kind, preset) | path_tags(kind, preset)
-    # the density of a restart is right only up to the mixed angular momentum
-    tags["LMAXMIX"] = 6 if max(atomic_numbers) > 56 else 4 if max(atomic_numbers) > 20 else 2
-    tags["ISTART"] = 1 if orbitals_given else 0
-    tags["ICHARG"] = 1 if density_given else 0 if orbitals_given else 2
-    tags |= {"ISPIN": 1} if moments is None else {"ISPIN": 2, "MAGMOM": list(moments)}
-    if dipole_centre is not None:
-        tags |= {"LDIPOL": True, "IDIPOL": 3, "DIPOL": [float(x) for x in dipole_centre]}
-    return tags
-
-
 NOTHING: dict[str, Any] = {"INCAR": {}, "KPOINTS": {}, "POTCAR": {}, "POTCAR_FUNCTIONAL": FUNCTIONAL}
 
 
 @dataclass
 class PinnedSetGenerator(VaspInputGenerator):
-    """Base of the four generators.
-
-    Parameters
-    ----------
-    settings
-        Cut-off, smearing, tolerances and limits.
-    labels
-        POTCAR label by element, in place of the table's.
-    mesh
-        Gamma-centred k mesh; from the preset's density if None.
-    density_given, orbitals_given
-        Whether CHGCAR and WAVECAR of an earlier run lie in the folder.
-    """
+    """Base of the four generators."""
 
     config_dict: dict[str, Any] = field(default_factory=lambda: dict(NOTHING))
     user_potcar_functional: Literal["PBE_54"] = FUNCTIONAL
     inherit_incar: bool = False
     auto_ismear: bool = False
     validate_magmom: bool = False
-    settings: VaspPreset = PRESETS["production"]
-    labels: dict[str, str] = field(default_factory=dict)
-    mesh: tuple[int, int, int] | None = None
+    settings: VaspPreset = PRESETS["production"]  # cut-off, smearing, tolerances and limits
+    labels: dict[str, str] = field(default_factory=dict)  # POTCAR label by element, in place of the table's
+    mesh: tuple[int, int, int] | None = None  # Gamma-centred k mesh; from the preset's density if None
+    # whether CHGCAR and WAVECAR of an earlier run lie in the folder
     density_given: bool = False
     orbitals_given: bool = False
 
@@ -310,19 +261,18 @@ class PinnedSetGenerator(VaspInputGenerator):
         """The complete INCAR."""
         cell = self._cell()
         symbols = [site.specie.symbol for site in cell]
-        centre = None
+        tags = method_tags(self.kind, self.settings) | path_tags(self.kind, self.settings)
+        # the density of a restart is right only up to the mixed angular momentum
+        heaviest = max(site.specie.Z for site in cell)
+        tags["LMAXMIX"] = 6 if heaviest > 56 else 4 if heaviest > 20 else 2
+        tags["ISTART"] = 1 if self.orbitals_given else 0
+        tags["ICHARG"] = 1 if self.density_given else 0 if self.orbitals_given else 2
+        moments = start_moments(symbols, potcar_labels(sorted(set(symbols)), self.labels))
+        tags |= {"ISPIN": 1} if moments is None else {"ISPIN": 2, "MAGMOM": moments}
         if self.is_slab:
             require_normal_axis(cell)
-            centre = None if has_equal_sides(cell) else slab_centre(cell)
-        tags = incar_tags(
-            self.kind,
-            self.settings,
-            atomic_numbers={site.specie.Z for site in cell},
-            moments=start_moments(symbols, potcar_labels(sorted(set(symbols)), self.labels)),
-            dipole_centre=centre,
-            density_given=self.density_given,
-            orbitals_given=self.orbitals_given,
-        )
+            if not has_equal_sides(cell):
+                tags |= {"LDIPOL": True, "IDIPOL": 3, "DIPOL": slab_centre(cell)}
         return Incar(tags | self.user_incar_settings)
 
     @property

@@ -44,9 +44,8 @@ class OutcarData:
     """Content of an OUTCAR; an empty one stands for a missing file."""
 
     fermi_energy: float | None = None  # of the last electronic loop (eV)
-    # free_energy, energy: TOTEN and energy(sigma->0) of the last ionic step (eV)
-    free_energy: float | None = None
-    energy: float | None = None
+    free_energy: float | None = None  # TOTEN of the last ionic step (eV)
+    energy: float | None = None  # energy(sigma->0) of the last ionic step (eV)
     # what stands in place of a finite number, such as ``********``: "energy", "Fermi energy"
     unreadable: dict[str, str] = field(default_factory=dict)
     # whether the last electronic loop ended because EDIFF was reached; None if it did not end
@@ -185,7 +184,11 @@ def _ionic(data: VasprunData) -> str:
     limit = data.real("EDIFFG", 10 * data.real("EDIFF", 1e-4))
     # forces vanish by symmetry in many crystals, however strained they are
     if (stress := _largest_stress(data)) > LARGEST_STRESS:
-        return f"its last stress is {stress:.1f} kB" if isfinite(stress) else "its last stress is not known"
+        return (
+            f"its last stress is {stress:.1f} kB"
+            if isfinite(stress)
+            else "no stress shows how strained it is"
+        )
     if limit < 0:
         force = max_force(data)
         if force is None:

@@ -10,6 +10,7 @@ import signal
 import socket
 import time
 from contextlib import suppress
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ from workflows.engines.vasp.files import find_file
 from workflows.engines.vasp.vasprun import read_vasprun
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pymatgen.core import Structure
 
 NOTE = "mgsurf.json"
@@ -124,10 +127,10 @@ def discard_task(directory: Path) -> None:
         (directory / name).unlink(missing_ok=True)
 
 
-def compress(directory: Path, leave: tuple[str, ...] = (*KEPT, *RESTART_FILES)) -> None:
-    """Compress the files of a folder in place, one by one, but for those named in `leave`."""
+def compress(directory: Path) -> None:
+    """Compress the files of a folder in place, one by one, but for the note and the restart files."""
     for path in sorted(directory.iterdir()):
-        done = path.suffix == ".gz" or path.name in leave or path.name.startswith(NOTE)
+        done = path.suffix == ".gz" or path.name in (*KEPT, *RESTART_FILES) or path.name.startswith(NOTE)
         if done or not path.is_file() or path.is_symlink():
             continue
         # level 1: a LOCPOT of 100 MB in a second or two, a tenth larger than at level 6
@@ -146,27 +149,19 @@ def last_geometry(directory: Path, like: Structure) -> Structure | None:
 
     The folder's own files come first, then those of its latest ``attempt_N``. In each: CONTCAR if it is
     whole, else the last complete ionic step of vasprun.xml or XDATCAR, else the POSCAR that the attempt
-    started from (custodian may have put a later geometry there).
-
-    Parameters
-    ----------
-    directory
-        Of the calculation.
-    like
-        The structure as the attempt's POSCAR listed it: same species in the same order. The result has its
-        site properties.
+    started from (custodian may have put a later geometry there). Species and site properties are those of
+    `like`.
     """
     places = [directory, *reversed(attempts(directory))]
-    for place, read in product(places, (_contcar, _vasprun, _xdatcar, _poscar)):
+    readers: list[Callable[[Path, Structure], Structure | None]]
+    readers = [partial(_from_poscar, "CONTCAR"), _vasprun, _xdatcar, partial(_from_poscar, "POSCAR")]
+    for place, read in product(places, readers):
         try:
             found = read(place, like)
         except Exception:  # noqa: BLE001 - whatever is wrong with a damaged file, the next one is tried
             found = None
         if found is not None and _is_sound(found, like):
-            found = found.copy()
-            for key, values in like.site_properties.items():
-                found.add_site_property(key, values)
-            return found
+            return found.copy(site_properties=like.site_properties)
     return None
 
 
@@ -187,20 +182,12 @@ def _text(directory: Path, name: str) -> str | None:
         return stream.read(LARGEST_TEXT).decode("utf-8", "replace")
 
 
-def _from_poscar(directory: Path, name: str) -> Structure | None:
+def _from_poscar(name: str, directory: Path, like: Structure) -> Structure | None:
     from pymatgen.io.vasp.inputs import Poscar
 
     text = _text(directory, name)
     # a last line without its end may stop within a number
     return None if text is None else Poscar.from_str(text[: text.rfind("\n") + 1]).structure
-
-
-def _contcar(directory: Path, like: Structure) -> Structure | None:
-    return _from_poscar(directory, "CONTCAR")
-
-
-def _poscar(directory: Path, like: Structure) -> Structure | None:
-    return _from_poscar(directory, "POSCAR")
 
 
 def _vasprun(directory: Path, like: Structure) -> Structure | None:

@@ -29,7 +29,6 @@ from workflows.engines.vasp.inputs import PARALLEL_TAGS, PATH_TAGS, PinnedSetGen
 from workflows.engines.vasp.outputs import read_output
 from workflows.engines.vasp.potcars import low_cutoffs
 from workflows.engines.vasp.restart import (
-    NOTE,
     RESTART_FILES,
     archive_attempt,
     compress,
@@ -59,15 +58,7 @@ RESULTS = ("energy", "fermi_energy", "vbm", "cbm", "max_force", "potential", "to
 
 
 def sorted_cell(structure: Structure) -> tuple[Structure, list[int]]:
-    """Group the species as POSCAR and POTCAR need it.
-
-    Returns
-    -------
-    Structure
-        Sorted, with the site properties of `structure`.
-    list of int
-        Number in `structure` of each atom of the sorted cell.
-    """
+    """Group the species as POSCAR and POTCAR need it; return also each atom's number in `structure`."""
     cell = structure.copy()
     cell.add_site_property(ORDER, list(range(len(structure))))
     cell = cell.get_sorted_structure()
@@ -83,26 +74,11 @@ def run_calculation(
     control: RunControl,
     prev_dir: Path | None = None,
 ) -> CalculationOutput:
-    """Run one calculation; an earlier attempt in its folder is resumed.
+    """Run one calculation in its own folder; an earlier attempt there is resumed.
 
-    Parameters
-    ----------
-    generator
-        Of the input files.
-    structure
-        Atoms in any order; a slab's free atoms are marked by the site property ``selective_dynamics``.
-    directory
-        Exists and belongs to this calculation alone.
-    control
-        How VASP is started and watched.
-    prev_dir
-        A run whose WAVECAR and CHGCAR are a good start.
-
-    Returns
-    -------
-    CalculationOutput
-        Atoms in the order of `structure`. The status of a run that broke off, was stopped or did not
-        converge is that, with a reason.
+    The atoms of `structure` may stand in any order, which is that of the result; a slab's free atoms are
+    marked by the site property ``selective_dynamics``. WAVECAR and CHGCAR of `prev_dir` are the start of
+    SCF. A run that broke off, was stopped or did not converge has that status, with a reason.
 
     Raises
     ------
@@ -120,15 +96,15 @@ def run_calculation(
     generator.structure = cell
     task = _task(generator, cell)
     end_orphan(directory)
-    relaxes = generator.is_relaxation
+    relaxes, slab = generator.is_relaxation, generator.kind is CalculationKind.SLAB_STATIC
     start: Structure | None = None
     note = read_note(directory)
     same_task = note.get("task") == task
     if same_task and note.get("status") == CalculationStatus.OK.value:
         # only what was judged: a run that custodian gave up may look converged
-        output = read_output(directory, slab=generator.kind is CalculationKind.SLAB_STATIC)
+        output = read_output(directory, slab=slab)
         if output.status is CalculationStatus.OK and not _lacks_potential(generator, output):
-            return _finish(generator, structure, cell, order, directory, output, CustodianResult(), [])
+            return _finish(generator, structure, directory, output, CustodianResult(), [])
     if (left := time_left()) < control.walltime_buffer:
         reason = f"not started: the queue ends this job in {max(left, 0):.0f} s; the next run resumes it"
         return CalculationOutput(status=CalculationStatus.FAILED, reason=reason, directory=str(directory))
@@ -141,7 +117,7 @@ def run_calculation(
     while True:
         _write(generator, start or cell, directory, prev_dir, {"task": task, "order": order})
         result = run_custodian(directory, control)
-        output = read_output(directory, slab=generator.kind is CalculationKind.SLAB_STATIC)
+        output = read_output(directory, slab=slab)
         if not result.broke_off:
             break
         broken.append(_where_it_broke_off(directory, output.ionic_steps or 0))
@@ -149,7 +125,7 @@ def run_calculation(
             break
         start = (last_geometry(directory, cell) or start) if relaxes else None
         archive_attempt(directory)
-    return _finish(generator, structure, cell, order, directory, output, result, broken)
+    return _finish(generator, structure, directory, output, result, broken)
 
 
 def _task(generator: PinnedSetGenerator, cell: Structure) -> str:
@@ -224,8 +200,6 @@ def _where_it_broke_off(directory: Path, ionic_steps: int) -> str:
 def _finish(
     generator: PinnedSetGenerator,
     structure: Structure,
-    cell: Structure,
-    order: list[int],
     directory: Path,
     output: CalculationOutput,
     result: CustodianResult,
@@ -237,7 +211,7 @@ def _finish(
     warnings = low_cutoffs(potcars, generator.settings.cutoff)
     final = None
     if output.structure is not None:
-        final, mismatch = _mapped_back(generator, structure, cell, order, output)
+        final, mismatch = _mapped_back(generator, structure, output)
         if mismatch and status is not CalculationStatus.FAILED:
             status, reason = CalculationStatus.FAILED, mismatch
     if status is CalculationStatus.OK and _lacks_potential(generator, output):
@@ -250,8 +224,8 @@ def _finish(
     if generator.is_slab:
         details["dipole_correction"] = bool(generator.incar.get("LDIPOL"))
     moments = output.site_magnetizations
-    if moments is not None and len(moments) == len(order):
-        moments = [moments[i] for i in np.argsort(order)]
+    if moments is not None and len(moments) == len(structure):
+        moments = [moments[i] for i in np.argsort(sorted_cell(structure)[1])]
     changes: dict[str, Any] = {
         "status": status,
         "reason": reason,
@@ -263,12 +237,10 @@ def _finish(
         "directory": str(directory),
         "details": details,
     }
-    if generator.kind is not CalculationKind.SLAB_STATIC:
-        changes["potential"] = None
     if status is CalculationStatus.FAILED:
         changes |= dict.fromkeys((*RESULTS, "site_magnetizations"))
     write_note(directory, {**read_note(directory), "status": status.value})
-    compress(directory, leave=(NOTE, ".lock", *RESTART_FILES))
+    compress(directory)
     # model_copy would not validate
     return CalculationOutput.model_validate(output.model_dump() | changes)
 
@@ -305,15 +277,12 @@ def _verdict(
 
 
 def _mapped_back(
-    generator: PinnedSetGenerator,
-    structure: Structure,
-    cell: Structure,
-    order: list[int],
-    output: CalculationOutput,
+    generator: PinnedSetGenerator, structure: Structure, output: CalculationOutput
 ) -> tuple[Structure | None, str]:
     """Return the final geometry with the atoms, images and order of `structure`, or why it does not fit."""
     from pymatgen.core import Lattice, Structure
 
+    cell, order = sorted_cell(structure)
     found = structure_from_document(output.structure, "vasprun.xml")
     if [site.specie.symbol for site in found] != [site.specie.symbol for site in cell]:
         return None, "the atoms in vasprun.xml are not those of the input; remove the folder and run again"

@@ -176,21 +176,18 @@ class VaspSettings:
     # such as "PBE", "SCAN", "HSE06", "PBE+D3BJ"; from METAGGA, GGA and LHFCALC, else from the POTCARs
     functional: str
     cutoff: float  # ENCUT in effect (eV)
-    # smearing, smearing_width: name of ISMEAR, and SIGMA (eV; 0 where VASP does not use it)
-    smearing: str
-    smearing_width: float
-    # spin_polarized, spin_orbit: ISPIN = 2; LSORBIT
-    spin_polarized: bool = False
-    spin_orbit: bool = False
+    smearing: str  # name of ISMEAR
+    smearing_width: float  # SIGMA (eV); 0 where VASP does not use it
+    spin_polarized: bool = False  # ISPIN = 2
+    spin_orbit: bool = False  # LSORBIT
     aspherical: bool = False  # LASPH
     hubbard: Mapping[str, float] = field(default_factory=dict)  # U minus J of each element that has one (eV)
     # title of each element's POTCAR, e.g. "PAW_PBE Mg_pv 13Apr2007"
     potcars: Mapping[str, str] = field(default_factory=dict)
     # MAGMOM of a spin-polarised run (Bohr magnetons); empty otherwise
     initial_moments: tuple[float, ...] = ()
-    # precision, real_projection: PREC, and LREAL as written
-    precision: str = ""
-    real_projection: bool = False
+    precision: str = ""  # PREC as written
+    real_projection: bool = False  # LREAL
     isif: int = 2  # ISIF: 2 keeps the cell in a relaxation, 3 and more change it
     tags: EnergyTags = field(default_factory=EnergyTags)  # every other tag that changes energies
     # largest distance between points of the FFT grid along an edge of the cell (A); None if not written

@@ -78,9 +78,8 @@ class VasprunData:
     """Content of a vasprun.xml as plain values."""
 
     version: str = ""  # of VASP, e.g. "6.3.0"
-    # tags given in INCAR, and every setting in effect (separators flattened); names in capitals
-    incar: dict[str, Any] = field(default_factory=dict)
-    parameters: dict[str, Any] = field(default_factory=dict)
+    incar: dict[str, Any] = field(default_factory=dict)  # tags given in INCAR; names in capitals
+    parameters: dict[str, Any] = field(default_factory=dict)  # every setting in effect, separators flattened
     # of an automatic mesh: "Gamma", "Monkhorst-Pack" or "Auto", with divisions or the length they follow from
     # (A); None for an explicit list
     kpoint_style: str = ""
@@ -92,20 +91,17 @@ class VasprunData:
     # title of the POTCAR of each species, in the order of POSCAR: (element, title)
     potcars: tuple[tuple[str, str], ...] = ()
     valence: float | None = None  # electrons that the POTCARs give the neutral cell; None if not written
-    # initial, final: geometry before and after; `final` is the last complete one of a cut-off file
     initial: Geometry | None = None
-    final: Geometry | None = None
-    # forces, stress: on each atom in the last step (eV/A), shape (n, 3); of the cell in it (kB), shape (3, 3)
-    forces: Floats | None = None
-    stress: Floats | None = None
+    final: Geometry | None = None  # the last complete one of a cut-off file
+    forces: Floats | None = None  # on each atom in the last step (eV/A), shape (n, 3)
+    stress: Floats | None = None  # of the cell in the last step (kB), shape (3, 3)
     steps: list[IonicStep] = field(default_factory=list)  # every complete ionic step
     fermi_energy: float | None = None  # as written (eV)
     # what stands in place of a finite number, such as ``********``, by what it should be: "energy", "forces"
     # of the last step, "Fermi energy"
     unreadable: dict[str, str] = field(default_factory=dict)
-    # eigenvalues, occupations: one array for each spin (eV; 0 to 1), shape (k points, bands)
-    eigenvalues: list[Floats] = field(default_factory=list)
-    occupations: list[Floats] = field(default_factory=list)
+    eigenvalues: list[Floats] = field(default_factory=list)  # by spin (eV), shape (k points, bands)
+    occupations: list[Floats] = field(default_factory=list)  # by spin, 0 to 1, shape (k points, bands)
     complete: bool = False  # whether the file was written to its end
 
     def setting(self, name: str, default: Any = None) -> Any:

@@ -269,7 +269,7 @@ class ProjectAnswers:
     mongodb: str  # URI of the database of jobs
     resources: JobResources  # request of jobs unless a campaign has its own
     worker: str = "queue"  # name of the worker
-    # host, user: where the queue is reached by ssh; this machine if there is no host
+    # where the queue is reached by ssh; this machine if there is no host
     host: str | None = None
     user: str | None = None
     # shell lines before each job, which must make ``jf`` and mgsurf available

@@ -64,21 +64,8 @@ def records_in(output: Any) -> Iterator[Record]:
 def pull(project: RemoteProject, campaign: str | None, store: SurfaceStore) -> Pulled:
     """Bring every record of a campaign's finished jobs into a store; repeated, it changes nothing.
 
-    Parameters
-    ----------
-    project
-        Where the jobs are.
-    campaign
-        Its name; None for all campaigns of the project.
-    store
-        Of any kind.
-
-    Raises
-    ------
-    InputError
-        If nothing was submitted.
-    StoreError
-        If the store cannot be written; what was brought before stays.
+    `campaign` None stands for all campaigns of the project. InputError if nothing was submitted, StoreError
+    if the store cannot be written; what was brought before stays.
     """
     flows = project.need_flows(campaign)
     outputs = project.controller.jobstore  # as in `status`: many outputs at once

@@ -129,21 +129,10 @@ def _sge(wanted: JobResources) -> dict[str, Any]:
 
 
 def queue_plan(resources: Resources, workers: Mapping[str, Any], worker: str) -> QueuePlan:
-    """Return the requests that a campaign's flow carries.
+    """Return the requests that a campaign's flow carries, for the project's workers by name.
 
-    Parameters
-    ----------
-    resources
-        From the campaign file.
-    workers
-        The project's workers by name (jobflow-remote's).
-    worker
-        The one for jobs whose section names no other.
-
-    Raises
-    ------
-    InputError
-        If a worker is unknown, or a scheduler does not know a key.
+    `worker` is for jobs whose section names no other. InputError if a worker is unknown, or a scheduler
+    does not know a key.
     """
 
     def request(wanted: JobResources, where: str) -> dict[str, Any]:

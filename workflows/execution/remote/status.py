@@ -48,9 +48,8 @@ _KILLED = (
 class CampaignState:
     """State of the jobs of one campaign, or of all campaigns in a project."""
 
-    # project, campaign: names; no campaign for all
     project: str
-    campaign: str | None
+    campaign: str | None  # None for all
     counts: dict[str, int] = field(default_factory=dict)  # number of jobs by `STATES`
     running: list[str] = field(default_factory=list)  # names of running jobs
     failed: list[tuple[str, str]] = field(default_factory=list)  # name and reason of each failed job
@@ -237,21 +236,8 @@ def retry_failed(project: RemoteProject, campaign: str | None, plan: QueuePlan |
     """Run jobs again that failed, that the queue rejected, or whose calculation failed.
 
     Finished calculations are found by their content, and an interrupted one resumes from the files in its
-    folder. Jobs that came after a failed one run again too, because they know its failure only.
-
-    Parameters
-    ----------
-    project
-        Where.
-    campaign
-        Its name; None for all campaigns of the project.
-    plan
-        Requests of jobs from now on; None to change nothing.
-
-    Raises
-    ------
-    InputError
-        If nothing was submitted.
+    folder. Jobs that came after a failed one run again too, because they know its failure only. `plan` has
+    the requests of jobs from now on; None changes none. InputError if nothing was submitted.
     """
     flows = project.need_flows(campaign)
     changes = Changes()

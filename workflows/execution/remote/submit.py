@@ -48,14 +48,8 @@ def alone_submitting(
 ) -> Iterator[Lease]:
     """Yield a lease once nobody else submits to a project: two at once would submit everything twice.
 
-    Parameters
-    ----------
-    database
-        pymongo's, of the project.
-    wait
-        Longest time to wait (s); StoreError if another submission does not end in it.
-    beat, expiry
-        See `stores.learning.leases`.
+    StoreError if another submission does not end within `wait` (s); `beat` and `expiry` are those of
+    `stores.learning.leases`.
     """
     place = f"project database {database.name}"
     leases = MongoCollection(database[_LEASES], LAYOUTS[COLLECTION], place, shared=True)
@@ -131,25 +125,10 @@ def submitted_before(project: RemoteProject, campaign: str) -> dict[str, str]:
 def submit(
     project: RemoteProject, worker: str, flow: Flow, campaign: str, compounds: dict[str, str]
 ) -> list[str]:
-    """Put a flow of `CampaignMaker` on jobflow-remote's list.
+    """Put a flow of `CampaignMaker` on jobflow-remote's list; return its numbers of the jobs.
 
-    Parameters
-    ----------
-    project
-        Where.
-    worker
-        For jobs whose request names no other.
-    flow
-        From `CampaignMaker`.
-    campaign
-        Its name.
-    compounds
-        Labels by the first of `submission_keys`.
-
-    Returns
-    -------
-    list of str
-        jobflow-remote's numbers of the jobs; more are made while the flow runs.
+    `worker` is for jobs whose request names no other; `compounds` are labels by the first of
+    `submission_keys`. More jobs are made while the flow runs.
     """
     initialise(project)
     flow.update_metadata({METADATA: {"campaign": campaign}}, dynamic=True)

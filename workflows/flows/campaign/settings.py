@@ -113,16 +113,11 @@ def _prototype_name(name: str) -> str:
     return name
 
 
+@_as_value_errors()
 def _partner(symbol: str) -> str:
-    from pymatgen.core.periodic_table import Element
+    from workflows.structures.sources.filters import check_partner
 
-    if not Element.is_valid_symbol(symbol):
-        near = symbol.strip().capitalize()
-        known = near != "Mg" and Element.is_valid_symbol(near)
-        hint = f"; did you mean {near!r}?" if known else "; write symbols such as Zn"
-        raise ValueError(f"{symbol!r} is no element{hint}")
-    if symbol == "Mg":
-        raise ValueError("Mg is in every compound; name the other elements only")
+    check_partner(symbol)
     return symbol
 
 

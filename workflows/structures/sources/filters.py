@@ -59,7 +59,8 @@ class CandidateFilter:
                 raise InputError(f"{name} is a list of elements, not one text: use ['{given}']")
             if given is not None:
                 object.__setattr__(self, name, tuple(given))
-                _check_elements(name, getattr(self, name))
+                for symbol in given:
+                    check_partner(symbol)
         both = sorted(set(self.partners or ()) & set(self.exclude))
         if both:
             raise InputError(f"{', '.join(both)} cannot be both in partners and in exclude: remove one")
@@ -131,13 +132,14 @@ class Screening:
         return [f"{count} refused: {reason}" for reason, count in ordered]
 
 
-def _check_elements(name: str, symbols: tuple[str, ...]) -> None:
+def check_partner(symbol: object) -> None:
+    """Raise `InputError` unless a symbol is that of an element other than Mg."""
     from pymatgen.core.periodic_table import Element
 
-    for symbol in symbols:
-        if not isinstance(symbol, str) or not Element.is_valid_symbol(symbol):
-            hint = str(symbol).strip().capitalize()
-            known = f" (did you mean {hint}?)" if hint != symbol and Element.is_valid_symbol(hint) else ""
-            raise InputError(f"{name}: {symbol!r} is no element{known}; write symbols such as Zn or Ag")
-        if symbol == "Mg":
-            raise InputError(f"{name}: Mg is in every compound: name the other elements only")
+    if not isinstance(symbol, str) or not Element.is_valid_symbol(symbol):
+        near = str(symbol).strip().capitalize()
+        known = near != "Mg" and Element.is_valid_symbol(near)
+        hint = f"did you mean {near!r}?" if known else "write symbols such as Zn"
+        raise InputError(f"{symbol!r} is no element; {hint}")
+    if symbol == "Mg":
+        raise InputError("Mg is in every compound; name the other elements only")

@@ -66,7 +66,7 @@ class OptimadeSource:
     Raises
     ------
     InputError
-        If no provider is given, or a name or a number makes no sense.
+        If a provider is neither a known name nor a URL.
     """
 
     name = "optimade"
@@ -89,14 +89,6 @@ class OptimadeSource:
         attempts: int = 5,
         backoff: float = 1.0,
     ) -> None:
-        if isinstance(providers, str):
-            raise InputError(f"providers is a list of names, not one text: use ['{providers}']")
-        if not providers:
-            raise InputError("no OPTIMADE provider is named: use e.g. mp, oqmd, alexandria, or a base URL")
-        if timeout <= 0 or attempts < 1 or backoff < 0 or max_age < timedelta(0):
-            raise InputError(
-                "timeout must be positive, attempts at least 1, backoff and max_age not negative"
-            )
         found: dict[str, tuple[Provider, bool]] = {}
         for text in providers:
             known = provider_named(text)
