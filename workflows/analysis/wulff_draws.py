@@ -245,15 +245,16 @@ def weighted_values(
         )
     random = np.random.default_rng(seed)
     appears, found = np.zeros(len(families)), []
-    for _ in range(draws):
+    is_certain = not (sigma.any() or work_sigma.any())
+    for _ in range(0 if is_certain else draws):
         common = random.standard_normal(2)
         own = random.standard_normal((2, len(terminations)))
         z = correlation**0.5 * common[:, None] + (1 - correlation) ** 0.5 * own
         energies = mean + sigma * z[0]
         if (energies <= 0).any():
             continue
-        drawn, gamma, phi, _, _ = averages(energies, work + work_sigma * z[1])
-        appears += drawn > SMALLEST_SHARE
+        areas, gamma, phi, _, _ = averages(energies, work + work_sigma * z[1])
+        appears += areas > SMALLEST_SHARE
         found.append((gamma, phi))
     facets = sorted(
         (
@@ -264,13 +265,13 @@ def weighted_values(
         ),
         key=lambda facet: -facet.area_fraction,
     )
-    drawn_values = np.array(found).reshape(-1, 2)
+    drawn = np.array(found).reshape(-1, 2)
     known = np.isfinite(work_function)
     return WeightedValues(
         surface_energy,
-        _spread(drawn_values[:, 0]),
+        0.0 if is_certain else _spread(drawn[:, 0]),
         work_function if known else None,
-        _spread(drawn_values[:, 1]) if known else None,
+        None if not known else 0.0 if is_certain else _spread(drawn[:, 1]),
         shape_factor,
         tuple(facets),
         "" if known else "a face of the Wulff shape has no work function",
