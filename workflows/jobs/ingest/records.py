@@ -25,10 +25,9 @@ from workflows.analysis.reconstruction import score_reconstruction
 from workflows.analysis.surface_energy import SurfaceEnergy, reference_element, surface_energy
 from workflows.analysis.verdicts import calculation_problems, judge_surface_energy, judge_work_function
 from workflows.analysis.work_function import WorkFunction, work_function
-from workflows.jobs.bulk import bulk_record
 from workflows.jobs.ingest.runs import SOURCE, calculation_of, provenance_of
 from workflows.jobs.ingest.settings import differences
-from workflows.jobs.surface_record import plane_fields, result_fields
+from workflows.jobs.surface_record import bulk_record, plane_fields, result_fields
 from workflows.structures.crystal import crystal_of
 from workflows.structures.elements import ground_state_prototype
 from workflows.structures.layers import atomic_layers
