@@ -19,7 +19,7 @@ import numpy as np
 
 from stores.errors import EngineError, MgsurfError
 from stores.files import replacing, write_file
-from stores.input_files import DAMAGED, LARGEST_TEXT, is_compressed, open_input, read_json
+from stores.input_files import DAMAGED, LARGEST_TEXT, is_compressed, open_input, read_object
 from workflows.engines.vasp.files import find_file
 from workflows.engines.vasp.vasprun import read_vasprun
 
@@ -44,11 +44,7 @@ CLOSEST = 0.5
 
 def read_note(directory: Path) -> dict[str, Any]:
     """Return the note on a folder; empty if none is readable."""
-    try:
-        note = read_json(directory / NOTE)
-    except (OSError, ValueError, MgsurfError):
-        return {}
-    return note if isinstance(note, dict) else {}
+    return read_object(directory / NOTE)
 
 
 def write_note(directory: Path, note: dict[str, Any]) -> None:
@@ -230,10 +226,10 @@ def end_orphan(directory: Path) -> None:
 
     Only a process of this host with the noted start time is ended; EngineError if it does not end.
     """
+    noted = read_object(directory / PID)
     try:
-        noted = read_json(directory / PID)
         pid, started = int(noted["pid"]), noted["started"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return
     if noted.get("host") != socket.gethostname() or started is None or _start_time(pid) != started:
         (directory / PID).unlink(missing_ok=True)
