@@ -117,9 +117,11 @@ def assemble_surface_record(
     inconsistent: list[str] = []
     if "static" in runs and "oriented_bulk" in runs:
         inconsistent = check_consistency(runs["static"], runs["oriented_bulk"], reference_runs.values())
-    phi = _phi(runs.get("static"))
-    scores, relaxed = _scores(slab, runs.get("relax"), settings)
     output = runs["static"].output if "static" in runs else None
+    phi = None
+    if output is not None and output.potential is not None:
+        phi = work_function_of(output, final_structure(runs["static"]))
+    scores, relaxed = _scores(slab, runs.get("relax"), settings)
     first = runs.get("relax", bulk_calculation)
     return SurfaceRecord(
         id=content_hash({**identity, "method": first.method_fingerprint}),
@@ -233,19 +235,14 @@ def _gamma(
     return gamma, gamma.reason
 
 
-def _phi(static: CalculationRecord | None) -> WorkFunction | None:
-    if static is None or static.output.potential is None or static.output.fermi_energy is None:
+def work_function_of(output: CalculationOutput, slab: Structure) -> WorkFunction | None:
+    """Return the work function of a slab as computed, c along its normal; None without a potential."""
+    potential, fermi_energy = output.potential, output.fermi_energy
+    if potential is None or fermi_energy is None:
         return None
-    structure = final_structure(static)
-    potential = static.output.potential
+    heights = slab.frac_coords[:, 2] * slab.lattice.c
     try:
-        return work_function(
-            potential.z,
-            potential.potential,
-            structure.cart_coords[:, 2],
-            static.output.fermi_energy,
-            structure.lattice.c,
-        )
+        return work_function(potential.z, potential.potential, heights, fermi_energy, slab.lattice.c)
     except InputError as error:  # a potential that is no numbers costs the work function, not the record
         return WorkFunction(reason=str(error))
 
