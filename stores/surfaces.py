@@ -30,7 +30,7 @@ RECORD_COLLECTIONS = ("surfaces", "bulks", "references", "calculations", "labels
 LOOP_COLLECTIONS = (
     *("snapshots", "snapshot_items", "models", "model_decisions", "blobs"),
     *("candidates", "cuts"),
-    *("leases", "refreshes", "rounds"),
+    *("leases", "refreshes", "rounds", "screenings"),
 )
 """What learning keeps beside them: `stores.learning.snapshots`, `registry`, `candidates`, `leases`,
 `refreshes`."""

@@ -26,22 +26,17 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-SMALLEST_SHIFT = 0.012
-"""Of the surface energies, that is looked at (eV/A^2, 0.19 J/m^2)."""
-LEAST_NOISE = 0.004
-"""Peers agree no better than this (eV/A^2): DFT's own scatter along a series."""
+SMALLEST_SHIFT = 0.012  # of surface energies that counts (eV/A^2, 0.19 J/m^2)
+LEAST_NOISE = 0.004  # peers agree no better than this (eV/A^2): DFT's own scatter along a series
 FEWEST_PEERS = 2
-CLEAR = 4.0
-"""A shift of so many standard deviations of the peers among each other is clear."""
-COMMON = 0.3
-"""Facets share a shift if their scatter about it is a smaller part of it."""
+CLEAR = 4.0  # a shift of so many standard deviations of the peers among each other is clear
+COMMON = 0.3  # facets share a shift if their scatter about it is a smaller part of it
 MOST_WORK_FUNCTION = 0.25
 """A wrong bulk energy leaves the work functions where they are, up to this (eV)."""
 PROPORTIONAL = 2.5
 """Times that the facets scatter less about a shift in proportion to their formula units than about a constant
 one where a wrong bulk energy shows by this alone."""
-FEWEST_PROPORTIONAL = 5
-"""Facets from which on that is no chance."""
+FEWEST_PROPORTIONAL = 5  # facets from which on that is no chance
 
 
 @dataclass(frozen=True)

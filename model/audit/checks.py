@@ -93,10 +93,8 @@ DISAGREE = {"surface_energy": 0.003, "work_function": 0.1}
 """Identical slabs whose labels differ by more contradict each other (eV/A^2, eV)."""
 REVERSED = {"surface_energy": 0.015, "work_function": 0.4}
 """Facets that differ by more, the other way than in all peers, are in reversed order (eV/A^2, eV)."""
-FEWEST_ORDERED = 3
-"""Peers that must agree on the order of two facets."""
-FAR_OUTSIDE = 3.0
-"""Half widths of the 90 % interval beyond which a label is an outlier."""
+FEWEST_ORDERED = 3  # peers that must agree on the order of two facets
+FAR_OUTSIDE = 3.0  # half widths of the 90 % interval beyond which a label is an outlier
 MODEL_CLEAR = 4.0
 """Robust standard deviations of the shifts of all compounds, scaled by the spread of the trees."""
 
@@ -211,18 +209,12 @@ def _without_impossible(slabs: AuditSlabs) -> tuple[AuditSlabs, list[Finding]]:
             if not wrong:
                 continue
             worst = float(max(values[wrong], key=abs))
-            findings.append(
-                Finding.on(
-                    slabs,
-                    key,
-                    ("range", FAULTY, target),
-                    worst,
-                    wrong,
-                    len(members),
-                    f"{pluralize(len(wrong), 'value')} that no surface has, such as {worst:.6g} "
-                    f"{UNITS[target]}; import them again with --unit",
-                )
+            reason = (
+                f"{pluralize(len(wrong), 'value')} that no surface has, such as {worst:.6g} {UNITS[target]}; "
+                "import them again with --unit"
             )
+            kind = ("range", FAULTY, target)
+            findings.append(Finding.on(slabs, key, kind, worst, wrong, len(members), reason))
             values[wrong] = np.nan
     return replace(slabs, labels=labels), findings
 
@@ -247,19 +239,9 @@ def _bulk_energies(
         else:
             continue
         labelled = [i for i in members if np.isfinite(slabs.labels["surface_energy"][i])]
-        findings.append(
-            Finding.on(
-                slabs,
-                key,
-                ("bulk-energy", level, "surface_energy"),
-                offset.shift,
-                labelled,
-                len(numbers),
-                _offset_reason(offset, against),
-                offset=offset,
-                points=_points(slabs, numbers, residuals),
-            )
-        )
+        kind, reason = ("bulk-energy", level, "surface_energy"), _offset_reason(offset, against)
+        details = {"offset": offset, "points": _points(slabs, numbers, residuals)}
+        findings.append(Finding.on(slabs, key, kind, offset.shift, labelled, len(numbers), reason, **details))
     return findings
 
 
@@ -328,20 +310,14 @@ def _outliers(slabs: AuditSlabs, expected: Mapping[str, Expectation], shifted: s
             if not numbers or (target == "surface_energy" and key in shifted):
                 continue
             worst = max(numbers, key=lambda i: abs(errors[i]))
-            findings.append(
-                Finding.on(
-                    slabs,
-                    key,
-                    ("outlier", SUSPECT, target),
-                    float(errors[worst]),
-                    numbers,
-                    len(members),
-                    f"{len(numbers)} of {pluralize(len(members), 'facet')} beyond {FAR_OUTSIDE:g} times the "
-                    f"90 % interval of {expectation.source}, such as {slabs.labels[target][worst]:.3f} "
-                    f"{UNITS[target]} for {expectation.values[worst]:.3f} ± "
-                    f"{expectation.half_width[worst]:.3f}",
-                )
+            reason = (
+                f"{len(numbers)} of {pluralize(len(members), 'facet')} beyond {FAR_OUTSIDE:g} times the 90 % "
+                f"interval of {expectation.source}, such as "
+                f"{slabs.labels[target][worst]:.3f} {UNITS[target]} for {expectation.values[worst]:.3f} ± "
+                f"{expectation.half_width[worst]:.3f}"
             )
+            kind = ("outlier", SUSPECT, target)
+            findings.append(Finding.on(slabs, key, kind, float(errors[worst]), numbers, len(members), reason))
     return findings
 
 
@@ -358,17 +334,9 @@ def _duplicates(slabs: AuditSlabs) -> list[Finding]:
             low, high = labels[numbers].min(), labels[numbers].max()
             if high - low <= DISAGREE[target]:
                 continue
-            findings.append(
-                Finding.on(
-                    slabs,
-                    slabs.entries[numbers[0]].compound,
-                    ("duplicates", SUSPECT, target),
-                    float(high - low),
-                    numbers,
-                    len(numbers),
-                    f"{len(numbers)} identical slabs labelled {low:.4f} to {high:.4f} {UNITS[target]}",
-                )
-            )
+            key, kind = slabs.entries[numbers[0]].compound, ("duplicates", SUSPECT, target)
+            reason = f"{len(numbers)} identical slabs labelled {low:.4f} to {high:.4f} {UNITS[target]}"
+            findings.append(Finding.on(slabs, key, kind, float(high - low), numbers, len(numbers), reason))
     return findings
 
 
@@ -393,16 +361,10 @@ def _orders(slabs: AuditSlabs, peers: Mapping[str, Sequence[Peer]], clear: set[s
             size, i, j = max(wrong, key=lambda found: abs(found[0]))
             involved = sorted({i for _, *both in wrong for i in both})
             names = ", ".join(slabs.compounds[peer.compound].formula for peer in alike)
-            findings.append(
-                Finding.on(
-                    slabs,
-                    key,
-                    ("order", SUSPECT, target),
-                    size,
-                    involved,
-                    len(numbers),
-                    f"{pluralize(len(wrong), 'pair')} of facets ordered against {names}: "
-                    f"{labels[i]:.3f} and {labels[j]:.3f} {UNITS[target]}",
-                )
+            reason = (
+                f"{pluralize(len(wrong), 'pair')} of facets ordered against {names}: "
+                f"{labels[i]:.3f} and {labels[j]:.3f} {UNITS[target]}"
             )
+            kind = ("order", SUSPECT, target)
+            findings.append(Finding.on(slabs, key, kind, size, involved, len(numbers), reason))
     return findings

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 TREES = 40
-FEWEST_LABELS = 100
-"""With fewer labels trees predict other compounds too poorly to judge a label."""
+FEWEST_LABELS = 100  # with fewer labels trees predict other compounds too poorly to judge a label
 FEWEST_COMPOUNDS = 16
 QUANTILE = 0.9
 

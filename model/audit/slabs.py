@@ -37,13 +37,11 @@ if TYPE_CHECKING:
 MAGNESIUM = 12
 DEPTHS = np.arange(-0.4, 3.6, 0.1)
 """Where the profile is sampled (cube roots of the volume per atom, about 2.9 A)."""
-WIDTH = 0.15
-"""Of the Gaussian that an atom is smeared with (the same unit)."""
+WIDTH = 0.15  # of the Gaussian that an atom is smeared with (the same unit)
 SAME_FACET = 0.25
 """Profiles that differ by less, relative to their norm, are of one facet. Over the lanthanides the facets of
 D0_3 Mg3X differ by 0.005 to 0.2, other facets by 0.4 and more."""
-FEWEST_FACETS = 3
-"""Facets that two compounds must share to be compared."""
+FEWEST_FACETS = 3  # facets that two compounds must share to be compared
 FARTHEST = 0.8
 """Root mean square difference of the partners' standardised properties up to which they are similar: La and
 Ce 0.1, La and Nd 0.7, Ag and Au 0.5, Ni and Cu 0.6, Al and Sc 1."""

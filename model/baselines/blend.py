@@ -28,15 +28,14 @@ STEPS = 12
 """The share of networks, trees and process that is not `LEAST` is given out in so many equal parts."""
 
 LEAST = 1 / 6
-"""Share that each of the three has, whatever the validation slabs say: those of a few chemical systems tell
-only so much about others."""
+"""Share that each of the three has, whatever their errors on the validation set: a few chemical systems do
+not represent others."""
 
 FEWEST_LABELS = 60
 """Validation labels below which nothing is chosen by their errors: that would be chance, and intervals that
 are calibrated on them too narrow. The three share evenly then, and the process is that of `UNCHOSEN`."""
 
-UNCHOSEN = 2
-"""Place among `model.baselines.gaussian_process.STAGES`."""
+UNCHOSEN = 2  # place among `model.baselines.gaussian_process.STAGES`
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +75,7 @@ class DescriptorModels:
         -------
         descriptor_models, held_out
             And by target [folds, n]: predictions for the validation set with the weights, and the stage of
-            the
-            process, that follow without the labels of each fold.
+            the process, that follow without the labels of each fold.
 
         Raises
         ------
@@ -158,11 +156,7 @@ class DescriptorModels:
 
 
 def fit_blend_weights(
-    network: Array,
-    trees: Array,
-    stages: list[Array],
-    true: Array,
-    used: NDArray[np.bool_] | None = None,
+    network: Array, trees: Array, stages: list[Array], true: Array, used: NDArray[np.bool_] | None = None
 ) -> tuple[int, tuple[float, float, float]]:
     """Return the stage of the process and the blend weights with the least MAE on the validation set.
 

@@ -38,14 +38,10 @@ MAGNESIUM = 12
 BULK_DEPTH, BULK_WIDTH = 7.5, 2.2
 """The bulk is seen through cos^2 from 5.3 to 9.7 A (A): atoms that a slab of 20 A has, too."""
 DEEPEST = BULK_DEPTH + BULK_WIDTH
-SURFACE_FADES = (5.0, 7.0)
-"""Between these depths atoms stop counting as the surface (A)."""
-BOND_REACH = 1.35
-"""In sums of covalent radii."""
-LEAST = 1e-6
-"""Weights that add up to no more are of atoms that are not there."""
-MISSING = -1.0
-"""Stands for a mean over atoms that are not there."""
+SURFACE_FADES = (5.0, 7.0)  # between these depths atoms stop counting as the surface (A)
+BOND_REACH = 1.35  # in sums of covalent radii
+LEAST = 1e-6  # weights that add up to no more are of atoms that are not there
+MISSING = -1.0  # stands for a mean over atoms that are not there
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,16 +21,14 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-FEWEST_LABELS = 10
-"""Labels below which no tree is grown for a target."""
+FEWEST_LABELS = 10  # labels below which no tree is grown for a target
 
 TRIMMED = 0.2
 """Share of the trees at each end, highest and lowest, that the mean leaves out: most of their leaves hold one
 training slab, and an odd one would pull the whole mean."""
 
 _LEAF = -1
-_ROWS_AT_ONCE = 256
-"""Slabs that walk through all trees together: what a processor's cache holds."""
+_ROWS_AT_ONCE = 256  # slabs that walk through all trees together: what a processor's cache holds
 
 
 @dataclass(frozen=True, eq=False)

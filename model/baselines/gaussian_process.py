@@ -23,24 +23,16 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-FEWEST_LABELS = 10
-"""Labels below which there is no process for a target."""
+FEWEST_LABELS = 10  # labels below which there is no process for a target
 
 STAGES = (0, 5, 10, 15, 20)
 """Steps after which the lengths are kept: the validation slabs choose among these processes, as they choose
 the epoch of a network. Step 0, all lengths equal, carries farthest to unseen elements."""
 
-LENGTH = 15.0
-"""All lengths before the first step, in standard deviations of a descriptor."""
-
-NOISE = 0.03
-"""Variance of the noise before the first step, in units of the labels' variance."""
-
-LEAST_NOISE = 1e-3
-"""Keeps the covariance of identical slabs invertible, in the same units."""
-
-STEP = 0.1
-"""Of Adam, in the logarithms of lengths, noise and amplitude."""
+LENGTH = 15.0  # all lengths before the first step, in standard deviations of a descriptor
+NOISE = 0.03  # variance of the noise before the first step, in units of the labels' variance
+LEAST_NOISE = 1e-3  # keeps the covariance of identical slabs invertible, in the same units
+STEP = 0.1  # of Adam, in the logarithms of lengths, noise and amplitude
 
 BOUND = 4.0
 """Standardised descriptors are cut here: an element unlike all others must not be far from everything."""
@@ -52,11 +44,8 @@ mean or of 1 if that is more: so much does the thickness of slabs of one crystal
 MOST_FOR_LENGTHS = 2000
 """Training slabs, drawn at random, that the lengths are learned from: time grows with their third power."""
 
-MOST_POINTS = 6000
-"""Training slabs, drawn at random, that a process holds."""
-
-_ROWS_AT_ONCE = 256
-"""Slabs that are predicted together: memory does not grow with their number."""
+MOST_POINTS = 6000  # training slabs, drawn at random, that a process holds
+_ROWS_AT_ONCE = 256  # slabs that are predicted together: memory does not grow with their number
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +69,7 @@ class GaussianProcess:
         """Learn the lengths, see `loss`; return the process at each of `STAGES`, none with few labels.
 
         descriptors: [n, D]; labels: [n], in the target's unit, NaN where there is none; the seed draws the
-        slabs
-        where there are more than `MOST_FOR_LENGTHS`.
+        slabs where there are more than `MOST_FOR_LENGTHS`.
         """
         known = np.flatnonzero(np.isfinite(labels))
         if len(known) < FEWEST_LABELS:

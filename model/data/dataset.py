@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from model.data.formula_key import formula_key
-from model.graphs.cache import build_graphs
+from model.graphs.cache import GraphCache, build_graphs
 from model.graphs.graph import GraphSettings, SlabGraph
 from model.graphs.slab_frame import PlainSlab, frame_of
 from model.graphs.thickness import crystal_inside
@@ -33,7 +33,6 @@ from stores.learning.snapshots import find_snapshot, snapshot_slabs
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
-    from model.graphs.cache import GraphCache
     from stores.labelled import LabelledSlab
     from stores.learning.snapshots import Snapshot
 
@@ -334,6 +333,27 @@ class Dataset:
             for (slab, value, graph), group, (formula, key) in zip(usable, groups, compounds, strict=True)
         )
         return cls(entries, tuple(heads.values()), skipped, snapshot, excluded)
+
+
+@dataclass
+class SnapshotData:
+    """The data set of a snapshot, read once for each way of building graphs."""
+
+    uri: str  # of the store
+    snapshot: str  # id
+    heads: tuple[str, ...]  # names of its heads
+
+    def __post_init__(self) -> None:
+        """Start with nothing read."""
+        self._read: dict[GraphSettings, Dataset] = {}
+
+    def __call__(self, settings: GraphSettings, targets: tuple[str, ...] = ()) -> Dataset:
+        """Return it with these graphs; `targets` are those of a preset, the snapshot's own are taken."""
+        if settings not in self._read:
+            self._read[settings] = Dataset.from_snapshot(
+                self.uri, self.snapshot, self.heads, settings=settings, cache=GraphCache()
+            )
+        return self._read[settings]
 
 
 def _names_of(snapshot: Snapshot) -> list[str]:

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-BATCH = 200
-"""Records written at once: what is read so far survives an interruption."""
+BATCH = 200  # records written at once: what is read so far survives an interruption
 TARGET_NAME = re.compile(r"[A-Za-z]\w{0,63}")
 
 
@@ -45,7 +44,7 @@ class Labelled:
     slab: PlainSlab  # the structure
     targets: dict[str, float | None]  # values by name; None where the cell is empty
     miller_index: tuple[int, int, int] | None = None  # hkl, where known
-    geometry: str = ""  # "as_cut" or "relaxed" where the file says so, else ""
+    geometry: str = ""  # "as_cut" or "relaxed" where the file states it, else ""
 
 
 @dataclass(frozen=True)
@@ -325,8 +324,7 @@ def _cgcnn_rows(
         yield Labelled(name, where, slab, targets)
 
 
-_OTHERS = ("cell", "frac_coords")
-"""Fields with a unit that are no targets."""
+_OTHERS = ("cell", "frac_coords")  # fields with a unit that are no targets
 SHARED_FILES = ("slabs.json.gz", "slabs.json")
 
 
@@ -428,12 +426,7 @@ def _shared_rows(file: Path, records: list[Any], fields: dict[str, str]) -> Iter
             yield Problem(f"{where}: {error}")
             continue
         yield Labelled(
-            name,
-            where,
-            slab,
-            targets,
-            _miller(record.get("miller")),
-            "as_cut" if "initial" in record else "",
+            name, where, slab, targets, _miller(record.get("miller")), "as_cut" if "initial" in record else ""
         )
 
 

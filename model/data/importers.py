@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("auto", "shared", "cgcnn", "store")
 _STORE_ENDINGS = (".sqlite", ".sqlite3", ".db")
-_SAME_PLACE = 1e-3
-"""A slab whose cell and atoms differ by more is another one (A, or fractional)."""
+_SAME_PLACE = 1e-3  # a slab whose cell and atoms differ by more is another one (A, or fractional)
 
 
 def import_slabs(
@@ -63,7 +62,7 @@ def import_slabs(
     source
         Name of the source; by default that of the folder. All slabs of a source have one method.
     relaxed
-        The slabs are relaxed, not as cut (where the source does not say).
+        The slabs are relaxed, not as cut (where the source does not state it).
     units
         Units by target, before those that the source states; see `model.data.label_units`.
     tick
@@ -317,10 +316,7 @@ def _source_of(document: dict[str, Any]) -> Source:
 
 
 def _checked(
-    document: dict[str, Any],
-    kind: str,
-    plans: dict[Source, UnitPlan],
-    result: Imported,
+    document: dict[str, Any], kind: str, plans: dict[Source, UnitPlan], result: Imported
 ) -> dict[str, Any]:
     """Convert a record to our units and count its labels; raises InputError on values that no surface has."""
     if kind == "surfaces":

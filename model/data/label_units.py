@@ -27,8 +27,7 @@ _JOULE = 1 / 1.602176634e-19
 _HARTREE = 27.211386245988
 _METRE = 1e10
 _BOHR = 0.529177210903
-J_PER_M2 = _JOULE / _METRE**2
-"""In eV/A^2."""
+J_PER_M2 = _JOULE / _METRE**2  # in eV/A^2
 
 _ENERGIES = {
     **dict.fromkeys(("ev", "electronvolt", "electronvolts"), (1.0, 0)),
@@ -99,17 +98,11 @@ QUANTITIES: dict[str, Quantity] = {
         ("J/m2", "meV/A2", "mJ/m2", "Hartree/bohr2", "Ry/bohr2", "eV/nm2"),
     ),
     "work_function": Quantity(
-        "eV",
-        0.5,
-        12.0,
-        (1.5, 8.0),
-        0,
-        ("meV", "Hartree", "Ry", "kJ/mol", "kcal/mol", "J"),
+        "eV", 0.5, 12.0, (1.5, 8.0), 0, ("meV", "Hartree", "Ry", "kJ/mol", "kcal/mol", "J")
     ),
 }
 
-LONGEST_HEADING = 200
-"""Characters of a column heading that may name a unit."""
+LONGEST_HEADING = 200  # characters of a column heading that may name a unit
 
 UNITS = {target: quantity.unit for target, quantity in QUANTITIES.items()}
 """Of the targets whose unit is agreed."""
@@ -147,7 +140,7 @@ def units_from_options(texts: Sequence[str]) -> dict[str, str]:
                 f"--unit: {text[:60]!r} cannot be read; write surface_energy=J/m2 or work_function=meV"
             )
         if target in units:
-            raise InputError(f"--unit: {target} is there twice; keep one of them")
+            raise InputError(f"--unit: {target} is given twice; keep one of them")
         factor_of(target, unit, "--unit")
         units[target] = unit
     return units
@@ -272,8 +265,7 @@ def plan_units(
     ------
     InputError
         If a unit is not known, ``--unit`` names a target that does not exist, the two columns are exchanged,
-        or
-        the values of a column are typical of another unit only.
+        or the values of a column are typical of another unit only.
     """
     if missing := [target for target in by_user if target not in columns]:
         there = ", ".join(columns) or "none"

@@ -41,8 +41,7 @@ if TYPE_CHECKING:
     from model.data.dataset import Dataset
 
 
-HOLDOUT = "holdout"
-"""Name of this split; its test part is the hold-out."""
+HOLDOUT = "holdout"  # name of this split; its test set is the hold-out
 
 _SALT = "mgsurf hold-out 1"
 
@@ -77,7 +76,7 @@ PARTS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Twins:
-    """Identical slabs that a split has in two parts."""
+    """Identical slabs that a split has in two sets."""
 
     rule: str  # what was done about them, ``drop`` or ``move``
     # of each group of identical slabs the pairs of a record's id and the part that the split had it in
@@ -158,21 +157,20 @@ def _read(path: Path) -> dict[str, str]:
         if row["part"] not in PARTS:
             raise InputError(f"{path}, line {number}: part {row['part']!r} is none of {', '.join(PARTS)}")
         if given.setdefault(row["record_id"], row["part"]) != row["part"]:
-            raise InputError(f"{path}, line {number}: {row['record_id']} is in two parts")
+            raise InputError(f"{path}, line {number}: {row['record_id']} is in two sets")
     return given
 
 
 def _refusal(path: Path, groups: Sequence[Sequence[tuple[str, str]]]) -> str:
     listed = "; ".join(" = ".join(f"{name} ({part})" for name, part in group) for group in groups)
     return (
-        f"{path}: {pluralize(len(groups), 'slab')} under several names in different parts; put each into one "
-        "part, or add --twins drop (leave out the copies in the earlier part) or --twins move (all into the "
-        f"later part): {listed}"
+        f"{path}: {pluralize(len(groups), 'slab')} under several names in different sets; put each into one "
+        "set, or add --twins drop (leave out the copies in the earlier set) or --twins move (all into the "
+        f"later set): {listed}"
     )
 
 
-FRACTIONS = (0.6, 0.2, 0.2)
-"""Of the paper: training, validation, test."""
+FRACTIONS = (0.6, 0.2, 0.2)  # of the paper: training, validation, test
 
 KINDS = ("random", "compound", "chemsys", "element")
 
@@ -193,7 +191,7 @@ class Split:
     train: tuple[int, ...]
     val: tuple[int, ...]
     test: tuple[int, ...]
-    # identical slabs that a file had in two parts, if any, and what was done about them
+    # identical slabs that a file had in two sets, if any, and what was done about them
     twins: Twins | None = field(default=None, kw_only=True)
 
     def part(self, name: str) -> tuple[int, ...]:

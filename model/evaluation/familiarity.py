@@ -17,11 +17,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-NEAREST = 3
-"""The distance is the mean over so many nearest training slabs."""
-
-MOST_SLABS = 5000
-"""Of a larger training set, evenly spaced ones are kept."""
+NEAREST = 3  # the distance is the mean over so many nearest training slabs
+MOST_SLABS = 5000  # of a larger training set, evenly spaced ones are kept
 
 UNUSUAL = 0.9
 """A distance of one is what this share of the training slabs does not exceed, each seen from the others but
@@ -54,7 +51,7 @@ class TrainingMap:
     def of(cls, training: torch.Tensor, validation: torch.Tensor, groups: Sequence[int]) -> Self:
         """Learn the map from embeddings [n, D] of both sets; equal `groups` are identical training slabs."""
         mean, std = training.mean(0), training.std(0, correction=0)
-        std = torch.where(std > 1e-6 * std.max(), std, torch.inf)  # what never varies tells nothing
+        std = torch.where(std > 1e-6 * std.max(), std, torch.inf)  # what never varies separates nothing
         step = max(1, -(-len(training) // MOST_SLABS))
         plain = cls((training[::step] - mean) / std, mean, std, 1.0, 1.0)
         unit = _quantile(plain._from_the_others(torch.as_tensor(groups)[::step]), UNUSUAL)

@@ -144,11 +144,6 @@ def _expanded_tail(n: int) -> float:
     return float(norm.cdf(-np.sqrt(n / (n - 1)) * t.ppf(0.975, n - 1))) if n > 1 else 0.0
 
 
-def paired_difference(ours: ArrayLike, theirs: ArrayLike) -> Interval:
-    """Return the mean of ours - theirs with its 95 % interval, drawn over the pairs (seeds or systems)."""
-    return bootstrap(np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float))
-
-
 def relative_change(ours: ArrayLike, theirs: ArrayLike) -> Interval:
     """Return mean(ours) / mean(theirs) - 1 with its 95 % interval, drawn over the pairs.
 
@@ -156,6 +151,13 @@ def relative_change(ours: ArrayLike, theirs: ArrayLike) -> Interval:
     """
     pairs = np.stack([np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)], axis=1)
     return bootstrap(pairs, lambda drawn: drawn[..., 0].mean(axis=1) / drawn[..., 1].mean(axis=1) - 1)
+
+
+def mean_and_spread(values: Iterable[float | None]) -> dict[str, float | None]:
+    """Return mean and standard deviation over runs of the values that are known; None where undefined."""
+    known = [value for value in values if value is not None]
+    spread = float(np.std(known, ddof=1)) if len(known) > 1 else None
+    return {"mean": float(np.mean(known)) if known else None, "spread": spread}
 
 
 def coverage(true: ArrayLike, low: ArrayLike, high: ArrayLike) -> float:
@@ -199,21 +201,12 @@ def _grouped(
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Numbers for n slabs.
+    """Numbers for n slabs."""
 
-    Attributes
-    ----------
-    mean
-        [n] by target, in the target's unit.
-    sigma
-        [n] by target, calibrated standard deviation.
-    distance
-        [n], from the training slabs in the embedding: above one a slab is less like them than nine in ten of
-        them are like the others, see `model.evaluation.familiarity`.
-    """
-
-    mean: dict[str, Array]
-    sigma: dict[str, Array]
+    mean: dict[str, Array]  # [n] by target, in the target's unit
+    sigma: dict[str, Array]  # [n] by target, calibrated standard deviation
+    # [n], from the training slabs in the embedding: above one a slab is less like them than nine in ten of
+    # them are like the others, see `model.evaluation.familiarity`
     distance: Array
 
     def interval(self, target: str) -> tuple[Array, Array]:
@@ -279,8 +272,7 @@ def prediction_rows(dataset: Dataset, split: Split, predicted: Predictions) -> l
     """Return one row per slab of the split, for parity plots.
 
     Keys: ``record_id``, ``formula``, ``chemsys``, ``part``, ``distance`` and, for each target, its label
-    under
-    its own name, ``<target>_predicted`` and ``<target>_sigma``.
+    under its own name, ``<target>_predicted`` and ``<target>_sigma``.
     """
     rows = []
     for name in PARTS:

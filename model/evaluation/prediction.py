@@ -37,11 +37,8 @@ POOL_FROM = 600
 ESTIMATED_LATTICE = "estimated lattice"
 """Warning of a slab whose crystal has a lattice that was neither computed nor measured."""
 
-_ROUNDING = 0.01
-"""Of a thickness that is compared (A)."""
-
-_CHUNK = 64
-"""Slabs that are built, predicted and reported at once."""
+_ROUNDING = 0.01  # of a thickness that is compared (A)
+_CHUNK = 64  # slabs that are built, predicted and reported at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,8 +242,7 @@ _AT_ONCE = 5000
 _LOOKED_AT = 64
 """Candidates that tell whether graphs must be built, for which other processes are worth starting."""
 
-_DIGITS = 6
-"""Significant digits that are kept."""
+_DIGITS = 6  # significant digits that are kept
 
 
 def predict_candidates(

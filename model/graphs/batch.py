@@ -26,15 +26,12 @@ class GraphBatch:
     slab_index: torch.Tensor  # [N] int64, slab of each node
     n_nodes: torch.Tensor  # [B] int64, nodes of each slab
     n_atoms: torch.Tensor  # [B] float32, atoms of each slab: the sum of its multiplicities
-    thickness: torch.Tensor  # [B] float32 (A)
     offsets: torch.Tensor  # [N + 1] int64, where the edges of each node begin
     # centre, neighbour: [E] int64, the nodes at the ends of each edge
     centre: torch.Tensor
     neighbour: torch.Tensor
     distance: torch.Tensor  # [E] float32 (A)
     edge_multiplicity: torch.Tensor | None  # [E] float32; None if every edge is one edge
-    # M if every node has exactly M edges, so that edges may be reshaped to [N, M]; else None
-    fixed_degree: int | None
 
     def __len__(self) -> int:
         return len(self.n_nodes)
@@ -59,7 +56,6 @@ def collate(graphs: Sequence[SlabGraph]) -> GraphBatch:
     multiplicity = np.concatenate([graph.multiplicity for graph in graphs])
     edge_multiplicity = np.concatenate([graph.edge_multiplicity for graph in graphs])
     slab_index = np.repeat(np.arange(len(graphs)), nodes)
-    fixed = int(degrees[0]) if len(degrees) and (degrees == degrees[0]).all() else None
     return GraphBatch(
         numbers=torch.from_numpy(np.concatenate([graph.numbers for graph in graphs]).astype(np.int64)),
         depth=torch.from_numpy(np.concatenate([graph.depth for graph in graphs])),
@@ -69,13 +65,11 @@ def collate(graphs: Sequence[SlabGraph]) -> GraphBatch:
         n_atoms=torch.from_numpy(
             np.bincount(slab_index, weights=multiplicity, minlength=len(graphs)).astype(np.float32)
         ),
-        thickness=torch.tensor([graph.thickness for graph in graphs], dtype=torch.float32),
         offsets=torch.from_numpy(np.concatenate([[0], np.cumsum(degrees)])),
         centre=torch.from_numpy(np.repeat(np.arange(len(degrees)), degrees)),
         neighbour=torch.from_numpy(neighbour),
         distance=torch.from_numpy(np.concatenate([graph.distances for graph in graphs])),
         edge_multiplicity=None if (edge_multiplicity == 1).all() else torch.from_numpy(edge_multiplicity),
-        fixed_degree=fixed,
     )
 
 
@@ -118,13 +112,11 @@ class PackedGraphs:
             slab_index=torch.repeat_interleave(torch.arange(len(slabs), device=slabs.device), n_nodes),
             n_nodes=n_nodes,
             n_atoms=all_.n_atoms[slabs],
-            thickness=all_.thickness[slabs],
             offsets=functional.pad(degrees.cumsum(0), (1, 0)),
             centre=all_.centre[edges] + shift,
             neighbour=all_.neighbour[edges] + shift,
             distance=all_.distance[edges],
             edge_multiplicity=None if all_.edge_multiplicity is None else all_.edge_multiplicity[edges],
-            fixed_degree=all_.fixed_degree,
         )
 
     def in_order(self, edges_per_batch: int = EDGES_PER_BATCH) -> Iterator[GraphBatch]:

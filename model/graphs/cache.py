@@ -107,7 +107,7 @@ class GraphCache:
         return found
 
     def put(self, graphs: Mapping[str, SlabGraph]) -> None:
-        """Write graphs; what is there under the same key is replaced."""
+        """Write graphs; a graph under the same key is replaced."""
         if not graphs:
             return
         rows = [(key, pack(graph)) for key, graph in graphs.items()]
@@ -136,7 +136,7 @@ class GraphCache:
         return connection
 
     def _failed(self, error: Exception) -> bool:
-        """Remove a damaged file; say whether it is worth trying again."""
+        """Remove a damaged file; return whether it is worth trying again."""
         damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
         if "no such table" in str(error):
             return False  # another process is just making it
@@ -144,7 +144,7 @@ class GraphCache:
         if not damaged and not missing:
             LOG.warning("The graph cache %s cannot be used (%s); graphs are built again.", self.path, error)
             return False
-        LOG.info("The graph cache %s is damaged (%s) and begun anew.", self.path, error)
+        LOG.info("The graph cache %s is damaged (%s) and started again.", self.path, error)
         for suffix in ("", "-wal", "-shm"):
             with suppress(OSError):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
@@ -178,8 +178,7 @@ def unpack(text: bytes) -> SlabGraph:
     return SlabGraph(**values)
 
 
-_BATCH = 200
-"""Graphs put into the cache at once: what is built so far survives an interruption."""
+_BATCH = 200  # graphs put into the cache at once: what is built so far survives an interruption
 
 
 def build_graphs(
@@ -192,8 +191,7 @@ def build_graphs(
     """Return a graph for each slab, or the reason why there is none.
 
     `cache`: where graphs are searched and kept, None builds all; `tick` is called with the number of graphs
-    done
-    and how many there are.
+    done and how many there are.
     """
     keys = [graph_key(slab, settings) for slab in slabs] if cache is not None else [""] * len(slabs)
     found = cache.get(keys) if cache is not None else {}

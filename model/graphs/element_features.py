@@ -51,7 +51,7 @@ edition, chapter 3, table 1."""
 class ElementFeatures:
     """A description of the elements."""
 
-    kind: str  # A key of `FEATURES`
+    kind: str  # a key of `FEATURES`
     names: tuple[str, ...]  # of the F features
     table: NDArray[np.float32]  # [101, F] float32, one row for each atomic number; row 0 is empty
     # [101, F] bool, False where a property was not known: a category is then empty, a real property is

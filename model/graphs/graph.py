@@ -45,32 +45,19 @@ atoms, the surface atoms of a thinner slab would weigh more."""
 
 @dataclass(frozen=True)
 class GraphSettings:
-    """How graphs are built; hashed into the key of the graph cache.
+    """How graphs are built; hashed into the key of the graph cache."""
 
-    Attributes
-    ----------
-    max_neighbours
-        Nearest neighbours of each atom.
-    cutoff
-        Farthest neighbour (A); an atom with fewer neighbours within it has fewer edges.
-    whole_shells
-        Keep all neighbours as far away as the last one, so that no tie has to be broken; degrees then differ.
-    shell_tolerance
-        Distances closer than this are equal (A).
-    min_thickness
-        Slabs thinner than this are thickened first, by repeating their middle (A); 0: as they are. A slab
-        that does not show how its crystal continues stays thin; its graph's `thickness` tells.
-    fold
-        Join atoms that no network can tell apart into one node with a multiplicity, and equal edges of a
-        node into one edge with a multiplicity. Exact for every message passing network whose sums carry
-        the multiplicities, and several times smaller.
-    """
-
-    max_neighbours: int = 12
-    cutoff: float = 12.0
+    max_neighbours: int = 12  # nearest neighbours of each atom
+    cutoff: float = 12.0  # farthest neighbour (A); an atom with fewer neighbours within it has fewer edges
+    # keep all neighbours as far away as the last one, so that no tie has to be broken; degrees then differ
     whole_shells: bool = False
-    shell_tolerance: float = 0.01
+    shell_tolerance: float = 0.01  # distances closer than this are equal (A)
+    # slabs thinner than this are thickened first, by repeating their middle (A); 0: as they are. A slab that
+    # does not show how its crystal continues stays thin; see its graph's `thickness`
     min_thickness: float = 0.0
+    # join atoms that no network can tell apart into one node with a multiplicity, and equal edges of a node
+    # into one edge with a multiplicity. Exact for every message passing network whose sums carry the
+    # multiplicities, and several times smaller
     fold: bool = False
 
 
@@ -195,11 +182,9 @@ def _signature(
     return np.array(values, dtype=np.float32)
 
 
-LENGTH_TOLERANCE = 2e-3
-"""Depths and distances closer than this are equal (A)."""
+LENGTH_TOLERANCE = 2e-3  # depths and distances closer than this are equal (A)
 COSINE_TOLERANCE = 1e-3
-_WIDEST = 5
-"""A run of neighbouring values is cut where it gets wider than this many tolerances."""
+_WIDEST = 5  # a run of neighbouring values is cut where it gets wider than this many tolerances
 
 
 def fold(graph: SlabGraph) -> SlabGraph:
@@ -276,8 +261,7 @@ def _scramble(values: NDArray[np.int64]) -> NDArray[np.uint64]:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-_SPARE = 4
-"""Candidates beyond the wanted number, so that most ties are seen at the first look."""
+_SPARE = 4  # candidates beyond the wanted number, so that most ties are seen at the first look
 
 
 def neighbour_edges(frame: SlabFrame, settings: GraphSettings) -> Edges:
@@ -360,7 +344,7 @@ def _kept(
     tolerance: float,
     whole_shells: bool,
 ) -> NDArray[np.bool_]:
-    """Say which candidates (rows sorted by distance) are neighbours."""
+    """Select which candidates (rows sorted by distance) are neighbours."""
     n_candidates = distance.shape[1]
     if n_candidates <= wanted:
         return np.ones(distance.shape, dtype=bool)

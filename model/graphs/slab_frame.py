@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
-MIN_DISTANCE = 0.5
-"""Two atoms closer than this are a mistake (A)."""
+MIN_DISTANCE = 0.5  # two atoms closer than this are a mistake (A)
 
 
 @dataclass(frozen=True, eq=False)

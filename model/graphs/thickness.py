@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 TOLERANCES = (0.003, 0.01, 0.05)
 """An atom is mapped onto another that is this close, tried in turn (A): an exact motion before one that is
 only nearly one (Mg2Ni (001) has both)."""
-MIN_OVERLAP = 2.0
-"""Part of the slab, at least, that the motion must map onto the slab (A)."""
+MIN_OVERLAP = 2.0  # part of the slab, at least, that the motion must map onto the slab (A)
 MARGINS = (0.0, 2.0, 4.0)
 """Depths of outer atoms that need not obey the motion, tried in turn (A): relaxed slabs, ad-layers."""
 
@@ -129,34 +128,6 @@ def thicken_frame(frame: SlabFrame, min_thickness: float, *, period: float | Non
     )
 
 
-def needed_thickness(pooled: float, steps: int, reach: float, depth_limit: float) -> float:
-    """Return how thick a slab must be for a network to see one surface without a trace of the other (A).
-
-    Thicker slabs of the same termination then give the very same features to all atoms that count.
-
-    Parameters
-    ----------
-    pooled
-        Atoms down to this depth count (A).
-    steps
-        Of message passing.
-    reach
-        Longest edge (A).
-    depth_limit
-        Depths beyond are not told apart (A).
-
-    Notes
-    -----
-    What counts depends on atoms as deep as ``pooled + steps * reach``; the depth of these, up to its limit,
-    must be that from this surface. It depends on edges of centres down to ``pooled + (steps - 1) * reach``,
-    which must not be where the outward normal begins to turn over (`model.graphs.graph.MIDDLE` from the
-    middle).
-    """
-    by_depth = pooled + steps * reach + depth_limit
-    by_direction = 2 * (pooled + (steps - 1) * reach + 1.0)
-    return max(by_depth, by_direction)
-
-
 def crystal_inside(frame: SlabFrame) -> tuple[dict[int, int], float]:
     """Return what a slab was cut from: atoms in one repeat by atomic number, and the volume per atom (A^3).
 
@@ -221,8 +192,7 @@ def find_motion(frame: SlabFrame, period: float | None = None) -> Motion:
     """Find the shortest motion along the normal that maps the inside of a slab onto itself.
 
     `period` is its length along the normal, where it is known (A). Raises NoRepeatError if none has an
-    overlap
-    of `MIN_OVERLAP`, or the overlap shows fewer than two layers.
+    overlap of `MIN_OVERLAP`, or the overlap shows fewer than two layers.
     """
     turns = _turns(frame.cell)
     for margin, tolerance in product(MARGINS, TOLERANCES):
@@ -293,7 +263,7 @@ def _maps(
     motion: Motion,
     tolerance: float,
 ) -> bool:
-    """Say whether every inner atom that stays inside lands on an atom, and every upper one is landed on."""
+    """Whether every inner atom that stays inside lands on an atom, and every upper one is landed on."""
     top, bottom = heights.max(), heights.min()
     stays = heights <= top - motion.rise + tolerance
     reached = heights >= bottom + motion.rise - tolerance

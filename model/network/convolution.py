@@ -416,8 +416,7 @@ def _covariance(
     return torch.cat(rows) / edges.total
 
 
-_EDGE_THREADS: list[int] = []
-"""Threads there were outside of `repeatable`, which may be nested."""
+_EDGE_THREADS: list[int] = []  # threads there were outside of `repeatable`, which may be nested
 
 
 def edge_threads() -> int:

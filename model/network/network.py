@@ -25,46 +25,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """What a network is made of; enough, with its weights, to build it again.
+    """What a network is made of; enough, with its weights, to build it again."""
 
-    Attributes
-    ----------
-    targets
-        Names of the T targets, one head each.
-    element_features
-        Width F of the element description.
-    embedding
-        Channels C of a node.
-    convolutions
-        Number of convolutions.
-    hidden, hidden_layers
-        Width H and number of the shared layers after pooling.
-    head_layers
-        Hidden layers of each head, H / 2 wide; 0: each head is one linear map.
-    depth
-        What a node knows of its depth, a key of `DEPTHS`.
-    surface_threshold
-        Depth down to which an atom belongs to the surface (A); of depth "flag".
-    edges
-        What an edge knows, a key of `EDGES`.
-    pooling
-        How nodes become a slab, a key of `POOLINGS`.
-    dropout
-        Share of hidden units left out in training.
-    """
-
-    targets: tuple[str, ...]
-    element_features: int = 92
-    embedding: int = 64
-    convolutions: int = 3
+    targets: tuple[str, ...]  # names of the T targets, one head each
+    element_features: int = 92  # width F of the element description
+    embedding: int = 64  # channels C of a node
+    convolutions: int = 3  # number of convolutions
+    # hidden, hidden_layers: width H and number of the shared layers after pooling
     hidden: int = 128
     hidden_layers: int = 3
-    head_layers: int = 0
-    depth: str = "flag"
-    surface_threshold: float = 2.0
-    edges: str = "distance"
-    pooling: str = "mean"
-    dropout: float = 0.0
+    head_layers: int = 0  # hidden layers of each head, H / 2 wide; 0: each head is one linear map
+    depth: str = "flag"  # what a node knows of its depth, a key of `DEPTHS`
+    surface_threshold: float = 2.0  # depth down to which an atom belongs to the surface (A); of depth "flag"
+    edges: str = "distance"  # what an edge knows, a key of `EDGES`
+    pooling: str = "mean"  # how nodes become a slab, a key of `POOLINGS`
+    dropout: float = 0.0  # share of hidden units left out in training
 
 
 class WeightedBatchNorm(nn.BatchNorm1d):
@@ -221,7 +196,10 @@ class SurfaceNetwork(nn.Module):
 
     def forward(self, batch: GraphBatch) -> torch.Tensor:
         """Predict standardised targets: [B, T], in the order of the configuration."""
-        hidden = self.trunk(batch)
+        return self.from_trunk(self.trunk(batch))
+
+    def from_trunk(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Apply the heads to pooled slabs [B, H]: [B, T]."""
         return torch.cat([self.heads[head_key(name)](hidden) for name in self.config.targets], dim=1)
 
 
@@ -369,10 +347,7 @@ class SurfaceAttention(nn.Module):
         return torch.cat(heads, dim=1)
 
 
-POOLINGS: dict[str, type[MeanPooling | SurfaceAttention]] = {
-    "mean": MeanPooling,
-    "surface": SurfaceAttention,
-}
+POOLINGS: dict[str, type[MeanPooling | SurfaceAttention]] = {"mean": MeanPooling, "surface": SurfaceAttention}
 
 
 def _slab_sum(values: torch.Tensor, batch: GraphBatch) -> torch.Tensor:

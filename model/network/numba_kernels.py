@@ -181,8 +181,7 @@ def gated_sum(
     """Return the sum in `model.network.convolution.GatedSum`: [N, C].
 
     Arguments as in `model.network.convolution.gated_sum`, in single precision and in the memory of a
-    processor;
-    `edges` is its `EdgeIndex`, whose chunks are divided among `threads`.
+    processor; `edges` is its `EdgeIndex`, whose chunks are divided among `threads`.
     """
     out = atoms.new_empty(len(atoms) // 2, w.shape[1] // 2)
     given = [*map(_array, (atoms, w, u)), *_edges(u, edges)]

@@ -7,15 +7,13 @@ read, an unfinished one is resumed.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.data.dataset import Dataset
 from model.data.provenance import unlike, what_was_seen
 from model.data.splits import HOLDOUT
-from model.graphs.cache import GraphCache
 from model.promotion.comparison import compare_with_champion
 from model.promotion.registration import facts_of_run, weight_files
 from model.training.runs import Transfer, run_training
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model.graphs.graph import GraphSettings
+    from model.data.dataset import SnapshotData
     from model.training.runs import RunSettings
     from model.training.train import Progress
     from stores.learning.model_card import ModelCard
@@ -38,27 +36,6 @@ if TYPE_CHECKING:
     Values = Mapping[str, NDArray[np.float64]]
 
 _TRIES = 3  # decisions that others may make first
-
-
-@dataclass
-class SnapshotData:
-    """The data set of a snapshot, read once for each way of building graphs."""
-
-    uri: str  # of the store
-    snapshot: str  # id
-    heads: tuple[str, ...]  # names of its heads
-
-    def __post_init__(self) -> None:
-        """Start with nothing read."""
-        self._read: dict[GraphSettings, Dataset] = {}
-
-    def __call__(self, settings: GraphSettings, targets: tuple[str, ...] = ()) -> Dataset:
-        """Return it with these graphs; `targets` are those of a preset, the snapshot's own are taken."""
-        if settings not in self._read:
-            self._read[settings] = Dataset.from_snapshot(
-                self.uri, self.snapshot, self.heads, settings=settings, cache=GraphCache()
-            )
-        return self._read[settings]
 
 
 def train_challenger(
@@ -125,7 +102,9 @@ def train_challenger(
             )
     facts = facts_of_run(best)
     # nobody looks at a card and thinks of the champion of that time
-    facts.note = "; ".join([note, *_unlike_champion(registry, data)])
+    champion = registry.champion()
+    differences = [] if champion is None else unlike(registry.store, champion, data.heads, data.snapshot)
+    facts.note = "; ".join([note, *differences])
     before_keeping()
     tell("keeping its weights")
     card, _ = registry.add(facts, weight_files(best))
@@ -133,11 +112,10 @@ def train_challenger(
 
 
 def decide(registry: ModelRegistry, card: ModelCard, data: SnapshotData, *, tell: Tell) -> tuple[Action, str]:
-    """Promote a challenger if it is better than the champion by more than chance, else reject it; say why.
+    """Promote a challenger if it is better than the champion by more than chance, else reject it.
 
     A first model has to be better than predicting the mean of the training labels. The action and reason may
-    be
-    of another process that decided first.
+    be of another process that decided first.
 
     Raises
     ------
@@ -171,11 +149,6 @@ def decide(registry: ModelRegistry, card: ModelCard, data: SnapshotData, *, tell
 def clear(folder: Path) -> None:
     """Remove the trainings of a refresh that is over; the weights are in the store."""
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _unlike_champion(registry: ModelRegistry, data: SnapshotData) -> list[str]:
-    champion = registry.champion()
-    return [] if champion is None else unlike(registry.store, champion, data.heads, data.snapshot)
 
 
 def _champion_to_begin_with(

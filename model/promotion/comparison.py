@@ -17,12 +17,10 @@ from stores.learning.registry import DamagedWeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Protocol
 
     from numpy.typing import NDArray
 
-    from model.data.dataset import Dataset
-    from model.graphs.graph import GraphSettings
+    from model.data.dataset import Dataset, SnapshotData
     from model.promotion.gate import Judgement
     from model.training.ensemble import Ensemble
     from stores.learning.model_card import ModelCard
@@ -30,22 +28,12 @@ if TYPE_CHECKING:
 
     Values = Mapping[str, NDArray[np.float64]]
 
-    class Slabs(Protocol):
-        """The data set of a snapshot, see `model.promotion.challenger.SnapshotData`."""
-
-        snapshot: str
-        heads: tuple[str, ...]
-
-        def __call__(self, settings: GraphSettings, /) -> Dataset:
-            """Return it with these graphs."""
-            ...
-
 
 MEAN = "predicting the training mean"
 
 
 def compare_with_champion(
-    registry: ModelRegistry, card: ModelCard, data: Slabs, *, tell: Callable[[str], None]
+    registry: ModelRegistry, card: ModelCard, data: SnapshotData, *, tell: Callable[[str], None]
 ) -> tuple[Judgement, list[str]]:
     """Judge a challenger on the hold-out of its snapshot against the champion, else against the mean.
 
@@ -67,8 +55,8 @@ def compare_with_champion(
         # equal labels have no spread; any unit will do then
         scale[head] = float(np.nanstd(known)) or 1.0
     models = [card] if champion is None else [card, champion]
-    held, said, unfair = _without_seen(held, models)
-    notes += said
+    held, seen, unfair = _without_seen(held, models)
+    notes += seen
     if champion is not None:
         notes += unlike(registry.store, champion, data.heads, data.snapshot)
     other = held if rival is None else _same_slabs(held, data(rival.graph_settings))
@@ -87,7 +75,7 @@ def compare_with_champion(
 
 
 def _rival(registry: ModelRegistry) -> tuple[Ensemble | None, ModelCard | None, list[str]]:
-    """Load the champion; nobody if there is none or it cannot be read."""
+    """Load the champion; None without one or if it cannot be read."""
     if registry.champion_version() is None:
         return None, None, []
     try:
@@ -105,18 +93,18 @@ def _without_seen(held: Dataset, cards: Sequence[ModelCard]) -> tuple[Dataset, l
     have seen some of what counts.
     """
     names = {entry.crystal for entry in held}
-    said = {card.name: words for card in cards if (words := what_was_seen(card, names))}
+    remarks = {card.name: words for card in cards if (words := what_was_seen(card, names))}
     seen = [seen_by(card) for card in cards]
     known = [one for one in seen if one is not None]
     left = names.difference(*known)
-    if said and len(known) == len(seen) and len(left) >= FEWEST_COMPOUNDS:
+    if remarks and len(known) == len(seen) and len(left) >= FEWEST_COMPOUNDS:
         held = held.subset([i for i, entry in enumerate(held) if entry.crystal in left])
-        return held, [f"{words}, which do not count" for words in said.values()], set()
+        return held, [f"{words}, which do not count" for words in remarks.values()], set()
     notes = [
         f"{words}, so that it looks better than it is; mgsurf models promote overrules this"
-        for words in said.values()
+        for words in remarks.values()
     ]
-    return held, notes, set(said)
+    return held, notes, set(remarks)
 
 
 def _same_slabs(held: Dataset, dataset: Dataset) -> Dataset:

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 FEWEST = {"train": 6, "val": 2, "test": FEWEST_COMPOUNDS}
 """Compounds that each part must have, with labels of every target."""
 
-FEWEST_RECORDS = 30
-"""Accepted records below which no network is trained, whatever is asked for."""
+FEWEST_RECORDS = 30  # accepted records below which no network is trained, whatever is requested
 
 _WORK = {"train": "to train on", "val": "to validate", "test": "to hold out"}
 
@@ -35,7 +34,7 @@ _WORK = {"train": "to train on", "val": "to validate", "test": "to hold out"}
 class Readiness:
     """What a refresh finds."""
 
-    champion: int | None  # version of the model in use; None: there is none
+    champion: int | None  # version of the model in use; None: no model
     # accepted, compounds: records with an accepted value of the targets and method in question, and their
     # compounds
     accepted: int
@@ -44,7 +43,7 @@ class Readiness:
     new: int  # records that are new or have changed since the champion's snapshot
     # the same since the snapshot of the last model that a refresh decided about, if those are fewer
     untried: int
-    needed: int  # new records that are asked for
+    needed: int  # new records that are required
     missing: tuple[str, ...]  # what is missing, in words; empty if a refresh can go on
     # targets, methods: that are trained on; no method if there is no record
     targets: tuple[str, ...]
@@ -146,7 +145,7 @@ def readiness(
 
 
 def _snapshot(store: SurfaceStore, name: str | None) -> Snapshot | None:
-    """Return a snapshot; None if there is none, so that everything counts as new."""
+    """Return a snapshot; None if not found, so that everything counts as new."""
     if name is None:
         return None
     try:

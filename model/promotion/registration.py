@@ -45,7 +45,7 @@ def facts_of_run(folder: Path, judged_by: Sequence[Path] = ()) -> ModelFacts:
         if (judge["data"], _alike(judge)) != (run["data"], _alike(run)):
             raise InputError(
                 f"{other}: was trained with other settings or data than {folder} ({judge['label']}, not "
-                f"{run['label']}); its errors say nothing about this model"
+                f"{run['label']}); its errors are not those of this model"
             )
         if judge["split_name"] in metrics:
             raise InputError(

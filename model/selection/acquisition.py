@@ -196,7 +196,7 @@ class Improvement:
         self._reference = objective.reference(known) if len(known) else self._mean.min(axis=0)
         self._front = front_of(known, self._reference)
         self._any = len(known) > 0
-        # of one known value, or none, no share of a gain can be told
+        # of one known value, or none, no share of a gain is defined
         self._whole = hypervolume(self._front, self._reference) if len(np.unique(known, axis=0)) > 1 else 0.0
 
     def scores(self, which: Indices) -> Array:
@@ -228,7 +228,7 @@ class Improvement:
 
 
 STRATEGIES = ("random", "uncertain", "diverse", "improvement")
-"""In the order of how much they ask of a model; only the first asks nothing."""
+"""In the order of how much they need of a model; only the first needs none."""
 
 ALIKE = 0.25
 """Slabs nearer than this (in `model.evaluation.familiarity.TrainingMap.place`) tell much of one another. Of
@@ -324,7 +324,7 @@ def choose(
     objective
         Of ``improvement``: what is to grow and what to shrink.
     length
-        Distance at which a slab tells exp(-1/2) of what there is to know of another. By default a sixth of
+        Distance at which the correlation of two slabs is exp(-1/2). By default a sixth of
         the median distance between candidates, about `ALIKE` on the shared Mg slabs.
     per_cost
         Rank by score per cost.
@@ -374,7 +374,7 @@ def check_sigma(sigma: Array, strategy: str) -> None:
     """Refuse uncertainties that are missing, negative or all equal; raises InputError."""
     advice = "train an ensemble (mgsurf train --members 5), or take --strategy random"
     if not (np.isfinite(sigma).all() and (sigma >= 0).all()):
-        raise InputError(f"the model tells no uncertainty, which --strategy {strategy} needs; {advice}")
+        raise InputError(f"the model has no uncertainty, which --strategy {strategy} needs; {advice}")
     if len(sigma) > 1 and (np.ptp(sigma, axis=0) <= 1e-9 * sigma.max(axis=0)).all():
         raise InputError(
             f"the model is equally uncertain of every candidate, so that --strategy {strategy} has nothing "

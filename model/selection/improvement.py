@@ -115,11 +115,10 @@ def expected_improvement(mean: Array, sigma: Array, front: Array, reference: Arr
     .. math:: \int_{r_1}^\infty P(Y_1 > x)\, E[\max(0, Y_2 - f(x))]\,dx
               = \sum_s [\psi_1(a_s) - \psi_1(b_s)]\, \psi_2(f_s),
 
-    a sum over the steps :math:`a_s < x < b_s` of the front with
-    :math:`\psi_i(a) = E[\max(0, Y_i - a)] = (\mu_i - a) \Phi(z) + \sigma_i \varphi(z)` and
-    :math:`z = (\mu_i - a)/\sigma_i`. It equals the closed
-    form of Emmerich, Deutz and Klinkenberg (IEEE CEC 2011, p. 2147) and of Yang,
-    Emmerich, Deutz and Baeck (J. Glob. Optim. 75, 3, 2019).
+    a sum over the steps :math:`a_s < x < b_s` of the front with :math:`\psi_i(a) = E[\max(0, Y_i - a)] =
+    (\mu_i - a) \Phi(z) + \sigma_i \varphi(z)` and :math:`z = (\mu_i - a)/\sigma_i`. It equals the closed form
+    of Emmerich, Deutz and Klinkenberg (IEEE CEC 2011, p. 2147) and of Yang, Emmerich, Deutz and Baeck (J.
+    Glob. Optim. 75, 3, 2019).
 
     Parameters
     ----------

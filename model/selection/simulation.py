@@ -20,9 +20,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from model.evaluation.metrics import labels
+from model.evaluation.metrics import labels, mean_and_spread
 from model.selection.acquisition import Known, Pool, choose
 from model.selection.simulation_plan import Stage, front_share, objective_of, parts, start_set, world_of
 from model.training.ablation import Step
@@ -75,10 +74,8 @@ def curve(rounds: Sequence[Round], strategy: str) -> list[dict[str, Any]]:
                 "slabs": slabs,
                 "share": lines[0]["share"],
                 "seeds": len(lines),
-                "errors": {
-                    name: _mean_and_spread([error_of(line, name) for line in lines]) for name in names
-                },
-                "front": _mean_and_spread(fronts),
+                "errors": {name: mean_and_spread([error_of(line, name) for line in lines]) for name in names},
+                "front": mean_and_spread(fronts),
             }
         )
     return points
@@ -169,15 +166,8 @@ def _line(points: Sequence[Mapping[str, Any]], name: str, until: float) -> list[
     return kept
 
 
-def _mean_and_spread(values: Sequence[float]) -> dict[str, float | None]:
-    if not values:
-        return {"mean": None, "spread": None}
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return {"mean": float(np.mean(values)), "spread": spread}
-
-
 LEAST_STEPS = 15
-"""A training on few slabs takes more epochs than asked for: as many steps as if an epoch had so many."""
+"""A training on few slabs takes more epochs than requested: as many steps as if an epoch had so many."""
 
 WARM_EPOCHS, WARM_RATE = 0.4, 0.4
 """Shares of epochs and learning rate of a training that begins with the weights of the round before.
@@ -215,12 +205,7 @@ def train_on_revealed(
 
 
 def choose_next(
-    world: World,
-    ensemble: Ensemble,
-    revealed: list[int],
-    hidden: list[int],
-    strategy: str,
-    stage: Stage,
+    world: World, ensemble: Ensemble, revealed: list[int], hidden: list[int], strategy: str, stage: Stage
 ) -> list[int]:
     """Choose the hidden slabs that a strategy reveals next, best first."""
     graphs = [world.dataset[i].graph for i in hidden]
@@ -256,7 +241,7 @@ def judge_on_holdout(world: World, ensemble: Ensemble) -> tuple[dict[str, float]
 
 
 def _sigma(predicted: Predictions, targets: tuple[str, ...]) -> NDArray[np.float64]:
-    """Return standard deviations [n, T], each at least told apart by the distance from what is revealed.
+    """Return standard deviations [n, T], each at least distinguished by the distance from what is revealed.
 
     Calibrated on few slabs, a model may find no use for that distance and be equally uncertain of all; it
     then stands for the missing part, for a strategy must choose.
@@ -269,15 +254,11 @@ def _sigma(predicted: Predictions, targets: tuple[str, ...]) -> NDArray[np.float
 def _places(ensemble: Ensemble, graphs: Sequence[Any]) -> NDArray[np.float64]:
     """Return places in the first member's embedding, in units of the training slabs' spread; [n, D]."""
     points = ensemble.training_map
-    embedded = torch.from_numpy(ensemble.members[0].embed(graphs))
-    return np.asarray(((embedded - points.mean) / points.std).double().numpy())
+    return np.asarray(((ensemble.embed(graphs) - points.mean) / points.std).double().numpy())
 
 
 def simulate(
-    datasets: Datasets,
-    plan: SimulationPlan,
-    folder: Path,
-    progress: Callable[[Step], None] | None = None,
+    datasets: Datasets, plan: SimulationPlan, folder: Path, progress: Callable[[Step], None] | None = None
 ) -> tuple[list[dict[str, Any]], dict[str, int], list[str]]:
     """Replay a plan; rounds that the folder holds are read.
 
@@ -333,12 +314,7 @@ def simulate(
 
 
 def _replay(
-    world: World,
-    sizes: Sequence[int],
-    strategy: str,
-    seed: int,
-    folder: Path,
-    tell: Callable[..., None],
+    world: World, sizes: Sequence[int], strategy: str, seed: int, folder: Path, tell: Callable[..., None]
 ) -> list[dict[str, Any]]:
     """Go through the rounds of one strategy with one seed."""
     own = folder / strategy / f"seed-{seed}"

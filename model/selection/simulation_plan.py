@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 FORMAT = "mgsurf simulation 1"
 
-VALIDATION = 0.15
-"""Share of the revealed slabs that validates; the other revealed slabs train."""
+VALIDATION = 0.15  # share of the revealed slabs that validates; the other revealed slabs train
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from model.evaluation.metrics import paired_difference, relative_change
+from model.evaluation.metrics import bootstrap, mean_and_spread, relative_change
 from model.training.runs import RunSettings, run_training
 from stores.errors import MgsurfError
 from stores.files import InUseError
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from model.evaluation.metrics import Interval
     from model.training.runs import Datasets, Transfer
     from model.training.train import Progress
 
@@ -33,13 +32,12 @@ PAPER: dict[str, dict[str, tuple[float, float]]] = {
     "surface": {"surface_energy": (0.0056, 0.8986), "work_function": (0.1211, 0.8843)},
     "sem-cgcnn": {"surface_energy": (0.0053, 0.9348), "work_function": (0.1180, 0.9072)},
 }
-"""MAE and R2 on the test part that Table 1 prints, by preset and target: one split, 3,526 slabs."""
+"""MAE and R2 on the test set that Table 1 prints, by preset and target: one split, 3,526 slabs."""
 
 PAPER_LOSS = {"stl": 0.1727, "mtl": 0.1836, "gradnorm": 0.1708, "surface": 0.1776, "sem-cgcnn": 0.1570}
 """Total loss that Table 1 prints; the two single-task models have one together."""
 
-REFERENCE = "sem-cgcnn"
-"""What `best` is compared with."""
+REFERENCE = "sem-cgcnn"  # the preset that `best` is compared with
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Plan:
     # presets, seeds: at least one each
     presets: tuple[str, ...] = (*TABLE_1, "best")
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    fractions: tuple[float, ...] = (1.0,)  # shares of the training part
+    fractions: tuple[float, ...] = (1.0,)  # shares of the training set
     # how each run begins: None from scratch, else from a pre-trained model
     transfers: tuple[Transfer | None, ...] = (None,)
     # of all runs; preset, seed, fold, fraction and transfer are replaced
@@ -59,12 +57,7 @@ class Plan:
         """List the runs: all presets with the first seed first, so that a first table comes early."""
         return [
             replace(
-                self.settings,
-                preset=preset,
-                seed=seed,
-                fold=fold,
-                train_fraction=fraction,
-                transfer=transfer,
+                self.settings, preset=preset, seed=seed, fold=fold, train_fraction=fraction, transfer=transfer
             )
             for seed in self.seeds
             for fold in range(max(self.settings.folds, 1))
@@ -99,10 +92,7 @@ class Step:
 
 
 def ablate(
-    datasets: Datasets,
-    plan: Plan,
-    folder: Path,
-    progress: Callable[[Step], None] | None = None,
+    datasets: Datasets, plan: Plan, folder: Path, progress: Callable[[Step], None] | None = None
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Run a plan; finished runs of the folder are read, unfinished ones are resumed.
 
@@ -190,10 +180,10 @@ def comparisons(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any
         systems = _system_maes(paired, target)
         found[target] = {
             "pairs": len(paired),
-            "mae": _interval(paired_difference(maes[:, 0], maes[:, 1])),
-            "mae_relative": _interval(relative_change(maes[:, 0], maes[:, 1])),
+            "mae": asdict(bootstrap(maes[:, 0] - maes[:, 1])),
+            "mae_relative": asdict(relative_change(maes[:, 0], maes[:, 1])),
             "systems": len(systems),
-            "systems_relative": _interval(relative_change(systems[:, 0], systems[:, 1])),
+            "systems_relative": asdict(relative_change(systems[:, 0], systems[:, 1])),
         }
     return found
 
@@ -206,7 +196,7 @@ def learning_curve(results: Sequence[Mapping[str, Any]], target: str) -> list[di
             groups[name_of(result), result["settings"]["train_fraction"]].append(result)
     points = []
     for (preset, _), group in sorted(groups.items()):
-        mae = _mean_and_spread([run["metrics"][target]["test"]["mae"] for run in group])
+        mae = mean_and_spread([run["metrics"][target]["test"]["mae"] for run in group])
         n = round(np.mean([run["sizes"]["train"] for run in group]))
         points.append({"preset": preset, "n": n, "mae": mae["mean"], "spread": mae["spread"]})
     return points
@@ -239,7 +229,7 @@ def transfer_gains(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
                         "pairs": len(pairs),
                         "scratch": float(maes[:, 1].mean()),
                         "transfer": float(maes[:, 0].mean()),
-                        "relative": _interval(relative_change(maes[:, 0], maes[:, 1])),
+                        "relative": asdict(relative_change(maes[:, 0], maes[:, 1])),
                     }
                 )
     return gains
@@ -262,12 +252,12 @@ def _row(preset: str, fraction: float, group: Sequence[Mapping[str, Any]]) -> di
         each = [run["metrics"][target] for run in group]
         paper = PAPER.get(preset, {}).get(target)
         targets[target] = {
-            **{name: _mean_and_spread([m["test"][name] for m in each]) for name in ("mae", "rmse", "r2")},
+            **{name: mean_and_spread([m["test"][name] for m in each]) for name in ("mae", "rmse", "r2")},
             **{
-                name: _mean_and_spread([m[name] for m in each])
+                name: mean_and_spread([m[name] for m in each])
                 for name in ("macro_mae", "coverage_90", "spearman_sigma")
             },
-            "kendall_tau": _mean_and_spread([m["facet_order"]["kendall_tau"] for m in each]),
+            "kendall_tau": mean_and_spread([m["facet_order"]["kendall_tau"] for m in each]),
             "paper": {"mae": paper[0], "r2": paper[1]} if paper else None,
         }
     return {
@@ -275,7 +265,7 @@ def _row(preset: str, fraction: float, group: Sequence[Mapping[str, Any]]) -> di
         "train_fraction": fraction,
         "runs": len(group),
         "targets": targets,
-        "total_loss": _mean_and_spread([run["total_loss"] for run in group]),
+        "total_loss": mean_and_spread([run["total_loss"] for run in group]),
         "paper_loss": PAPER_LOSS.get(preset),
     }
 
@@ -296,7 +286,7 @@ def _single_task_rows(
                     "train_fraction": fraction,
                     "runs": len(sums),
                     "targets": {},
-                    "total_loss": _mean_and_spread(sums),
+                    "total_loss": mean_and_spread(sums),
                     "paper_loss": PAPER_LOSS["stl"],
                 }
             )
@@ -328,18 +318,6 @@ def _system_maes(
     return np.array([np.mean(values[system], axis=0) for system in sorted(values)]).reshape(-1, 2)
 
 
-def _mean_and_spread(values: Sequence[float | None]) -> dict[str, float | None]:
-    known = [value for value in values if value is not None]
-    if not known:
-        return {"mean": None, "spread": None}
-    spread = float(np.std(known, ddof=1)) if len(known) > 1 else None
-    return {"mean": float(np.mean(known)), "spread": spread}
-
-
-def _interval(interval: Interval) -> dict[str, float]:
-    return asdict(interval)
-
-
 COLUMNS = (
     "model",
     "split",
@@ -368,9 +346,8 @@ COLUMNS = (
 def flat_rows(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """List the result of each run for each target, for pandas.
 
-    The keys are `COLUMNS`: settings (``data`` distinguishes labelled slabs), then the figures of the test
-    set in
-    the target's own unit (eV/Å² or eV) and the training time in s.
+    The keys are `COLUMNS`: settings (``data`` distinguishes labelled slabs), then the figures of the test set
+    in the target's own unit (eV/Å² or eV) and the training time in s.
     """
     return [_row_of_run(run, target) for run in results for target in run["targets"]]
 

@@ -13,8 +13,7 @@ from stores.files import write_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-CHECKSUM = "checksum"
-"""Key of the SHA-256 over the sorted JSON text of all other keys."""
+CHECKSUM = "checksum"  # key of the SHA-256 over the sorted JSON text of all other keys
 
 REMEDY = "copy its folder again from where it is intact, or train again"
 

@@ -91,7 +91,7 @@ class TrainedModel:
     # with the weights that were best on validation, in evaluation mode, on the processor
     network: SurfaceNetwork
     scaler: Scaler  # of the targets, from the training set
-    graph_settings: GraphSettings  # with which graphs must be built
+    graph_settings: GraphSettings  # that graphs must be built with
     training: dict[str, Any]  # settings of the training, split and its seed
     training_hash: str  # of the training set: graphs and labels
     training_elements: tuple[str, ...]  # symbols that occur in the training set
@@ -107,22 +107,10 @@ class TrainedModel:
         if not graphs:
             standardised = torch.zeros(0, len(self.targets))
         else:
-            standardised = predict_packed(self.network, self._packed(graphs))
+            device = next(self.network.parameters()).device
+            standardised = predict_packed(self.network, PackedGraphs.of(graphs, device))
         values = self.scaler.unscale(standardised.cpu()).numpy()
         return {name: values[:, i].copy() for i, name in enumerate(self.targets)}
-
-    def embed(self, graphs: Sequence[SlabGraph]) -> NDArray[np.float32]:
-        """Output of the last shared layer: [n, H], a place for each slab among those of the training."""
-        if not graphs:
-            return np.zeros((0, self.network.config.hidden), dtype=np.float32)
-        packed = self._packed(graphs)
-        self.network.eval()
-        with torch.inference_mode():
-            return torch.cat([self.network.trunk(batch) for batch in packed.in_order()]).cpu().numpy()
-
-    def _packed(self, graphs: Sequence[SlabGraph]) -> PackedGraphs:
-        device = next(self.network.parameters()).device
-        return PackedGraphs.of(graphs, device)
 
 
 def predict_packed(network: SurfaceNetwork, graphs: PackedGraphs) -> torch.Tensor:
@@ -172,7 +160,7 @@ def load_model(path: Path, sha256: str | None = None) -> TrainedModel:
         )
     try:
         about = json.loads(content["about"])
-        config = NetworkConfig(**_without_descriptors(_tuples(about["network"], "targets")))
+        config = _network_config(about["network"])
         weights = content["weights"]
         _check_sizes(about["network"], weights)
         if not math.isfinite(sum(float(value.sum()) for value in weights.values())):
@@ -208,16 +196,11 @@ def _scaler(values: dict[str, list[float]], targets: int) -> Scaler:
     return Scaler(mean, std)
 
 
-def _tuples(values: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Convert fields that JSON turned into lists back to tuples."""
-    return {name: tuple(value) if name in names else value for name, value in values.items()}
-
-
-def _without_descriptors(config: dict[str, Any]) -> dict[str, Any]:
+def _network_config(values: dict[str, Any]) -> NetworkConfig:
     """Networks of `best` once took descriptors (`model.baselines.descriptors`) beside the pooled nodes."""
-    if config.pop("descriptors", "none") != "none":
+    if values.pop("descriptors", "none") != "none":
         raise ValueError("its network takes descriptors, as none does in this version")
-    return config
+    return NetworkConfig(**{**values, "targets": tuple(values["targets"])})
 
 
 def _known(values: dict[str, Any]) -> dict[str, Any]:

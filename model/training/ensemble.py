@@ -24,7 +24,6 @@ from model.evaluation.familiarity import TrainingMap
 from model.evaluation.metrics import Predictions, labels
 from model.graphs.batch import PackedGraphs
 from model.network.convolution import repeatable
-from model.network.network import head_key
 from model.training.checked_json import REMEDY, read_json, write_json
 from model.training.checkpoint import load_model, save_model
 from model.training.tensor_files import file_checksum, read_tensors, write_tensors
@@ -58,27 +57,13 @@ SEED_STEP = 1000
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """Members, calibration and the map of the training slabs.
+    """Networks as one predictor, with calibration and the map of the training slabs."""
 
-    Attributes
-    ----------
-    members
-        At least one; all predict the same targets from the same graphs.
-    calibration
-        By target.
-    training_map
-        In the embedding of the first member.
-    elements
-        Symbols that occur in the training set.
-    descriptor_models
-        Trees and Gaussian process beside the members, if any.
-    """
-
-    members: tuple[TrainedModel, ...]
-    calibration: dict[str, Calibration]
-    training_map: TrainingMap
-    elements: tuple[str, ...]
-    descriptor_models: DescriptorModels | None = None
+    members: tuple[TrainedModel, ...]  # at least one; all predict the same targets from the same graphs
+    calibration: dict[str, Calibration]  # by target
+    training_map: TrainingMap  # in the embedding of the first member
+    elements: tuple[str, ...]  # symbols that occur in the training set
+    descriptor_models: DescriptorModels | None = None  # trees and Gaussian process beside the members, if any
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -87,12 +72,16 @@ class Ensemble:
 
     @property
     def graph_settings(self) -> GraphSettings:
-        """With which graphs must be built."""
+        """Settings that graphs must be built with."""
         return self.members[0].graph_settings
 
     def predict(self, graphs: Sequence[SlabGraph]) -> Predictions:
         """Predict every target with its standard deviation, of graphs built with `graph_settings`."""
         return self.predict_placed(graphs)[0]
+
+    def embed(self, graphs: Sequence[SlabGraph]) -> torch.Tensor:
+        """Output of the first member's last shared layer: [n, H]."""
+        return _outputs(self.members[:1], graphs).embedding
 
     def predict_placed(self, graphs: Sequence[SlabGraph]) -> tuple[Predictions, NDArray[np.float64]]:
         """Predict as `predict` does; also return where the slabs lie, see `TrainingMap.place`."""
@@ -359,7 +348,7 @@ def _outputs(members: Sequence[TrainedModel], graphs: Sequence[SlabGraph]) -> _O
         for batch in packed.in_order():
             for k, member in enumerate(members):
                 hidden = member.network.eval().trunk(batch)
-                standardised[k].append(_heads(member, hidden).cpu())
+                standardised[k].append(member.network.from_trunk(hidden).cpu())
                 if k == 0:
                     embeddings.append(hidden.float().cpu())
         values = [
@@ -368,11 +357,6 @@ def _outputs(members: Sequence[TrainedModel], graphs: Sequence[SlabGraph]) -> _O
         ]
     by_target = {name: np.stack([v[:, t] for v in values]) for t, name in enumerate(names)}
     return _Outputs(by_target, torch.cat(embeddings))
-
-
-def _heads(member: TrainedModel, hidden: torch.Tensor) -> torch.Tensor:
-    """Standardised targets [B, T] of pooled slabs [B, H]."""
-    return torch.cat([member.network.heads[head_key(name)](hidden) for name in member.targets], dim=1)
 
 
 def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:

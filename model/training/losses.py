@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class BalanceConfig:
     """Which balancer, and its settings."""
 
-    name: str = "equal"  # A key of `BALANCERS`
+    name: str = "equal"  # a key of `BALANCERS`
     weights: tuple[float, ...] = ()  # of "fixed", one per target in the order of the network's
     # alpha, learning_rate: of "gradnorm"
     alpha: float = 1.5
@@ -237,10 +237,8 @@ def make_balancer(n_targets: int, config: BalanceConfig) -> Balancer:
     return BALANCERS[config.name](n_targets, config)
 
 
-BINS = 50
-"""Of the histogram, between the smallest and the largest label."""
-KERNEL = 2.0
-"""Standard deviation of the smoothing kernel in bins."""
+BINS = 50  # of the histogram, between the smallest and the largest label
+KERNEL = 2.0  # standard deviation of the smoothing kernel in bins
 LARGEST = 5.0
 """No label counts more than this many times the average one, so that a single outlier cannot rule."""
 
@@ -249,8 +247,7 @@ def label_weights(labels: torch.Tensor) -> torch.Tensor:
     """Weight labels by the inverse root of their smoothed density (Yang et al., ICML 2021, arXiv:2102.09554).
 
     labels: [n], NaN where there is none. Returns [n] float32, mean one over the labels and zero where there
-    is
-    none.
+    is none.
     """
     known = ~labels.isnan()
     weights = torch.zeros(len(labels))

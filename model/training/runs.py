@@ -38,21 +38,20 @@ if TYPE_CHECKING:
     from model.training.train import Progress
 
     Datasets = Callable[[GraphSettings, tuple[str, ...]], Dataset]
-    """Gives the data set with the graphs and the targets that a preset asks for."""
+    """Returns the data set with the graphs and the targets of a preset."""
 
 LOG = logging.getLogger(__name__)
 
 FORMAT = "mgsurf run 1"
 
-FEWEST_SLABS = 15
-"""Labelled slabs below which no part would be worth its name."""
+FEWEST_SLABS = 15  # labelled slabs below which no set would be worth its name
 
 
 @dataclass(frozen=True)
 class Transfer:
     """The pre-trained model of a run: its folder, the hash of its weights, and how training uses it."""
 
-    folder: Path  # of the pre-trained model; not part of what tells runs apart
+    folder: Path  # of the pre-trained model; does not distinguish runs
     key: str  # hash of its weights
     # freeze, reset_heads: see `Start`
     freeze: str = "none"
@@ -94,44 +93,26 @@ def _models(folder: Path) -> list[TrainedModel]:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Settings that decide the numbers of a run, besides the data.
+    """Settings that decide the numbers of a run, besides the data."""
 
-    Attributes
-    ----------
-    preset
-        A key of `model.training.presets.PRESETS`.
-    split
-        See `model.data.splits.split_dataset`.
-    seed
-        Of split and training.
-    epochs, targets
-        Instead of the preset's.
-    members, bagging
-        See `model.training.ensemble.train_ensemble`.
-    train_fraction
-        Share of the training set that is used, for learning curves.
-    folds, fold
-        Cross-validation by `split` with so many folds, and the number of this one from 0; 0 folds: none.
-    params
-        Settings instead of the preset's, see `model.training.presets.with_params`.
-    transfer
-        The pre-trained model that the members begin with; None: from scratch.
-    twins
-        What to do about identical slabs that a split file has in two sets, see `model.data.splits`.
-    """
-
-    preset: str
-    split: str = "random"
-    seed: int = 0
+    preset: str  # a key of `model.training.presets.PRESETS`
+    split: str = "random"  # see `model.data.splits.split_dataset`
+    seed: int = 0  # of split and training
+    # epochs, targets: instead of the preset's
     epochs: int | None = None
+    # members, bagging: see `model.training.ensemble.train_ensemble`
     members: int = 1
     bagging: bool = False
-    train_fraction: float = 1.0
+    train_fraction: float = 1.0  # share of the training set that is used, for learning curves
+    # folds, fold: cross-validation by `split` with so many folds, and the number of this one from 0; 0 folds:
+    # none
     folds: int = 0
     fold: int = 0
+    # settings instead of the preset's, see `model.training.presets.with_params`
     params: dict[str, Any] = field(default_factory=dict)
     targets: tuple[str, ...] = ()
-    transfer: Transfer | None = None
+    transfer: Transfer | None = None  # the pre-trained model that the members begin with; None: from scratch
+    # what to do about identical slabs that a split file has in two sets, see `model.data.splits`
     twins: str = ""
 
     def label(self) -> str:
@@ -140,7 +121,7 @@ class RunSettings:
         if self.folds:
             parts.append(f"fold {self.fold + 1} of {self.folds}")
         if self.train_fraction < 1:
-            parts.append(f"{self.train_fraction:g} of the training part")
+            parts.append(f"{self.train_fraction:g} of the training set")
         if self.params:
             parts.append("tuned")
         if self.transfer is not None:
@@ -191,9 +172,9 @@ def run_training(
         If the preset is unknown, there are too few labelled slabs, or the folder holds another run.
     """
     preset, dataset = labelled_data(datasets, chosen_preset(settings))
-    asked = {"settings": settings.plain(), "data": data_key(dataset)}
+    identity = {"settings": settings.plain(), "data": data_key(dataset)}
     if (finished := read_run(folder)) is not None:
-        if {key: finished.get(key) for key in asked} != asked:
+        if {key: finished.get(key) for key in identity} != identity:
             raise InputError(
                 f"{folder}: holds a finished run of other settings or data "
                 f"({finished['label']}); choose another folder with --output or add --overwrite"
@@ -204,7 +185,7 @@ def run_training(
         return finished
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "run.lock", 0, "choose another folder with --output"):
-        return _run(preset, dataset, settings, folder, asked, progress)
+        return _run(preset, dataset, settings, folder, identity, progress)
 
 
 def chosen_preset(settings: RunSettings) -> Preset:
@@ -269,7 +250,7 @@ def _run(
     dataset: Dataset,
     settings: RunSettings,
     folder: Path,
-    asked: dict[str, Any],
+    identity: dict[str, Any],
     progress: Callable[[int, Progress], None] | None,
 ) -> dict[str, Any]:
     began = time.monotonic()
@@ -295,14 +276,14 @@ def _run(
     learned = [member.training for member in ensemble.members]
     if (
         ensemble.descriptor_models is not None
-    ):  # its trees see all of the training part, bagged members may not
+    ):  # its trees see all of the training set, bagged members may not
         seen = this_training((dataset[i] for i in (*split.train, *split.val)), split.name, dataset.snapshot)
         learned.append({NOTE: [seen.model_dump(mode="json")]})
     spread = dict(zip(first.targets, first.scaler.std, strict=True))
     result = {
         "format": FORMAT,
         "label": settings.label(),
-        **asked,
+        **identity,
         "snapshot": dataset.snapshot,
         **({"excluded": dict(dataset.excluded)} if dataset.excluded else {}),
         "code": code_version(),
@@ -332,8 +313,7 @@ def labelled_data(datasets: Datasets, preset: Preset) -> tuple[Preset, Dataset]:
     """Read the slabs with a label of a preset's targets; return the preset with the heads of these targets.
 
     A target has several heads, target@method, where its labels come from several methods. Raises InputError
-    if
-    there are too few slabs.
+    if there are too few slabs.
     """
     targets = preset.network.targets
     dataset = datasets(preset.graph, targets)
@@ -363,7 +343,7 @@ def _enough_labels(dataset: Dataset, split: Split, targets: tuple[str, ...]) -> 
         for part in PARTS:
             if all(dataset[i].targets.get(name) is None for i in split.part(part)):
                 raise InputError(
-                    f"split {split.name}: no slab of the {part} part has a label of {name}; "
+                    f"split {split.name}: no slab of the {part} set has a label of {name}; "
                     "choose another --seed or --split"
                 )
 

@@ -286,9 +286,9 @@ def train(
     if start is not None:
         seen += trainings_of([start.model.training])
     data_hash = training_key(train_part, names)
-    begun = {} if start is None else {"start": start.about()}
+    origin = {} if start is None else {"start": start.about()}
     run = RunFolder(
-        folder, {"network": asdict(preset.network), "training": asdict(config), "data": data_hash, **begun}
+        folder, {"network": asdict(preset.network), "training": asdict(config), "data": data_hash, **origin}
     )
     if (saved := run.load(device)) is not None:
         network.load_state_dict(saved["network"])
@@ -380,7 +380,7 @@ def train(
             "config": asdict(config),
             "split": split.name,
             "split_seed": split.seed,
-            **begun,
+            **origin,
             NOTE: [one.model_dump(mode="json") for one in seen],
         },
         training_hash=data_hash,
@@ -395,8 +395,8 @@ def masked_losses(
     """Loss of each target that has labels in the batch, over those labels, and numbers of labels.
 
     output, target: [B, T], standardised; NaN in `target` where there is no label. importance: [B, T], weight
-    of
-    each label, zero where there is none. Losses are scalars by index of target; counts are of every target.
+    of each label, zero where there is none. Losses are scalars by index of target; counts are of every
+    target.
     """
     known = importance > 0
     target = torch.where(known, target, output.detach())  # NaN times zero would be NaN
@@ -423,7 +423,7 @@ def _labelled(dataset: Dataset, numbers: tuple[int, ...], names: tuple[str, ...]
     """Return the slabs of a part that have at least one of the targets."""
     kept = [i for i in numbers if any(dataset[i].targets.get(name) is not None for name in names)]
     if not kept:
-        raise InputError(f"the {part} part has no slab with a label of {', '.join(names)}: add data")
+        raise InputError(f"the {part} set has no slab with a label of {', '.join(names)}: add data")
     return dataset.subset(kept)
 
 

@@ -8,7 +8,6 @@ in the targets' units. Heads of other targets begin as in a training from scratc
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +38,7 @@ class Start:
     """Where a training begins."""
 
     model: TrainedModel  # whose weights are taken
-    # A key of `FREEZE`: these weights, and the running statistics of their norms, stay as they are
+    # a key of `FREEZE`: these weights, and the running statistics of their norms, stay as they are
     freeze: str = "none"
     reset_heads: bool = False  # reinitialise the output heads of all targets
 
@@ -91,15 +90,6 @@ def check_start(
     table = start.model.network.elements
     if table.shape != elements.shape or not torch.equal(table.cpu(), elements.float().cpu()):
         raise InputError(f"--from: that model describes the elements by other features: {advice}")
-    scaler = start.model.scaler
-    scales = (*scaler.mean, *scaler.std)
-    if (
-        len(scaler.mean) != len(start.model.targets)
-        or len(scaler.std) != len(start.model.targets)
-        or not all(map(math.isfinite, scales))
-        or min(scaler.std) <= 0
-    ):
-        raise InputError("--from: that model's scales are damaged: copy or train it again")
 
 
 def load_pretrained_weights(network: SurfaceNetwork, scaler: Scaler, start: Start) -> None:

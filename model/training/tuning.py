@@ -15,7 +15,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from model.training.presets import with_params
 from stores.errors import InputError, MgsurfError
 from stores.files import FileLock, locked
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.storages import JournalStorage
     from optuna.study import Study
-    from optuna.trial import FrozenTrial, Trial
+    from optuna.trial import FrozenTrial, Trial, TrialState
 
     from model.training.presets import Preset
     from model.training.runs import Datasets, RunSettings
@@ -39,8 +38,7 @@ if TYPE_CHECKING:
     """Makes the objective, once in each process; must be picklable for several."""
 
 
-TRIALS = 200
-"""Of the paper."""
+TRIALS = 200  # of the paper
 
 STARTUP_TRIALS = 20
 """Random trials before the estimator has something to go by, and before any is pruned."""
@@ -102,15 +100,16 @@ def tune(
     """
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "search.lock", 0, "choose another folder with --output"):
-        _mend(folder / "journal.log")
+        _cut_half_line(folder / "journal.log")
         study = _open(folder, seed, 0)
         _same_space(study, space)
         _give_back(study)
         tell = progress or (lambda _: None)
+        search = _Search(folder, space, factory, trials, seed)
         if workers == 1:
-            _work(folder, space, factory, trials, seed, 0, lambda: tell(summaries(folder)))
+            search.work(0, lambda: tell(summaries(folder)))
         else:
-            _in_processes(folder, space, factory, trials, workers, seed, tell)
+            _in_processes(search, workers, tell)
     return summaries(folder)
 
 
@@ -122,16 +121,11 @@ def summaries(folder: Path) -> list[TrialSummary]:
     if not path.is_file() or not path.stat().st_size:
         return []
     study = optuna.load_study(study_name=_NAME, storage=_storage(path))  # which writes nothing
-    found = [
-        TrialSummary(
-            trial.number,
-            rounded(trial.params),
-            float(trial.value) if not _is_pruned(trial) and trial.value is not None else math.inf,
-            _is_pruned(trial),
-        )
-        for trial in study.get_trials(deepcopy=False)
-        if _is_finished(trial)
-    ]
+    found = []
+    for trial in _finished(study):
+        pruned = trial.state == optuna.trial.TrialState.PRUNED
+        loss = math.inf if pruned or trial.value is None else float(trial.value)
+        found.append(TrialSummary(trial.number, rounded(trial.params), loss, pruned))
     return sorted(found, key=lambda summary: (summary.loss, summary.number))
 
 
@@ -142,42 +136,41 @@ def rounded(params: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _work(
-    folder: Path,
-    space: Space,
-    factory: Factory,
-    trials: int,
-    seed: int,
-    worker: int,
-    after: Callable[[], None] | None = None,
-) -> None:
-    """Run trials until there are enough."""
-    import optuna
+@dataclass(frozen=True)
+class _Search:
+    folder: Path
+    space: Space
+    factory: Factory
+    trials: int
+    seed: int
 
-    study = _open(folder, seed, worker)
-    objective: Objective | None = None
-    parent = os.getppid()
-    while (trial := _ask_new(study, space, trials)) is not None:
-        objective = objective or factory()
-        params = rounded(trial.params)
+    def work(self, worker: int, after: Callable[[], None] | None = None) -> None:
+        """Run trials until there are enough."""
+        import optuna
 
-        def report(epoch: int, loss: float, trial: Trial = trial) -> None:
-            if os.getppid() != parent:
-                raise SystemExit("the search that started this process is gone")
-            trial.report(loss, epoch)
-            if trial.should_prune():
-                raise optuna.TrialPruned
+        study = _open(self.folder, self.seed, worker)
+        objective: Objective | None = None
+        parent = os.getppid()
+        while (trial := _ask_new(study, self.space, self.trials)) is not None:
+            objective = objective or self.factory()
 
-        try:
-            loss = objective(params, report)
-        except optuna.TrialPruned:
-            loss = math.inf
-        if math.isfinite(loss):
-            study.tell(trial, loss)
-        else:  # diverged trainings are as bad as pruned ones, and not tried again
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        if after is not None:
-            after()
+            def report(epoch: int, loss: float, trial: Trial = trial) -> None:
+                if os.getppid() != parent:
+                    raise SystemExit("the search that started this process is gone")
+                trial.report(loss, epoch)
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+
+            try:
+                loss = objective(rounded(trial.params), report)
+            except optuna.TrialPruned:
+                loss = math.inf
+            if math.isfinite(loss):
+                study.tell(trial, loss)
+            else:  # diverged trainings are as bad as pruned ones, and not tried again
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            if after is not None:
+                after()
 
 
 def _ask_new(study: Study, space: Space, trials: int) -> Trial | None:
@@ -185,14 +178,10 @@ def _ask_new(study: Study, space: Space, trials: int) -> Trial | None:
     from optuna.trial import TrialState
 
     for _ in range(_REFUSALS_IN_A_ROW):
-        if sum(_is_finished(t) for t in study.get_trials(deepcopy=False)) >= trials:
+        if len(_finished(study)) >= trials:
             return None
         trial = study.ask(dict(space))
-        others = [
-            t
-            for t in study.get_trials(deepcopy=False)
-            if t.number < trial.number and (_is_finished(t) or t.state == TrialState.RUNNING)
-        ]
+        others = [t for t in _finished(study, TrialState.RUNNING) if t.number < trial.number]
         if len(others) >= trials:  # the rest is in work elsewhere
             study.tell(trial, state=TrialState.FAIL)
             return None
@@ -202,20 +191,11 @@ def _ask_new(study: Study, space: Space, trials: int) -> Trial | None:
     return None
 
 
-def _in_processes(
-    folder: Path,
-    space: Space,
-    factory: Factory,
-    trials: int,
-    workers: int,
-    seed: int,
-    tell: Callable[[list[TrialSummary]], None],
-) -> None:
+def _in_processes(search: _Search, workers: int, tell: Callable[[list[TrialSummary]], None]) -> None:
     context = multiprocessing.get_context("spawn")
     problems = context.SimpleQueue()
     running = [
-        context.Process(target=_worker, args=(folder, space, factory, trials, seed, n, problems), daemon=True)
-        for n in range(workers)
+        context.Process(target=_worker, args=(search, n, problems), daemon=True) for n in range(workers)
     ]
     for process in running:
         process.start()
@@ -225,7 +205,7 @@ def _in_processes(
             if not problems.empty():
                 raise InputError(problems.get())
             time.sleep(_POLL)
-            found = summaries(folder)
+            found = summaries(search.folder)
             if len(found) != known:
                 known = len(found)
                 tell(found)
@@ -242,15 +222,13 @@ def _in_processes(
             process.join()
 
 
-def _worker(
-    folder: Path, space: Space, factory: Factory, trials: int, seed: int, worker: int, problems: Any
-) -> None:
-    """Run trials in a process of its own; the one that started it hears Ctrl-C and ends this one."""
+def _worker(search: _Search, worker: int, problems: Any) -> None:
+    """Run trials in a process of its own; the one that started it gets Ctrl-C and ends this one."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        _work(folder, space, factory, trials, seed, worker)
+        search.work(worker)
     except MgsurfError as error:
         problems.put(str(error))
 
@@ -306,7 +284,7 @@ def _give_back(study: Study) -> None:
             study.enqueue_trial(trial.params)
 
 
-def _mend(path: Path) -> None:
+def _cut_half_line(path: Path) -> None:
     """Cut off a line that a kill left half written; everything before it is kept."""
     if not path.is_file():
         return
@@ -316,16 +294,11 @@ def _mend(path: Path) -> None:
             journal.truncate(text.rfind(b"\n") + 1)
 
 
-def _is_finished(trial: FrozenTrial) -> bool:
+def _finished(study: Study, *more: TrialState) -> list[FrozenTrial]:
+    """Return the finished trials, and those in other states."""
     from optuna.trial import TrialState
 
-    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-
-
-def _is_pruned(trial: FrozenTrial) -> bool:
-    from optuna.trial import TrialState
-
-    return trial.state == TrialState.PRUNED
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, *more))
 
 
 def space_of(preset: Preset) -> dict[str, BaseDistribution]:
@@ -363,6 +336,7 @@ class TrainingTask:
 
     def __call__(self) -> Objective:
         """Return the objective."""
+        from model.training.presets import with_params
         from model.training.runs import chosen_preset, labelled_data, make_split
         from model.training.train import train
 

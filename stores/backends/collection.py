@@ -252,6 +252,7 @@ LAYOUTS: dict[str, CollectionLayout] = {
     "leases": CollectionLayout(indexed=("name", "number")),
     "refreshes": CollectionLayout(key=("number",)),
     "rounds": CollectionLayout(indexed=("campaign", "number")),
+    "screenings": CollectionLayout(indexed=("formula", "bulk_key", "model")),
     "jobs": CollectionLayout(key=("uuid", "index"), indexed=("uuid", "index", "name"), heavy=("output",)),
     "job_data": CollectionLayout(key=("blob_uuid",), indexed=("job_uuid",), heavy=("data",)),
 }

@@ -329,7 +329,7 @@ def test_a_model_that_tells_no_differences_is_refused(refused, suggest, tmp_path
     assert "equally uncertain" in line
     assert "--members 5" in line
     save_ensemble(untrained(1, calibration=Calibration(0.0, 0.0, 1.0, float("inf"), 0)), tmp_path / "none")
-    assert "tells no uncertainty" in refused("--strategy", "improvement", "--model", "none")
+    assert "has no uncertainty" in refused("--strategy", "improvement", "--model", "none")
     assert suggest("--strategy", "random", "--model", "flat").returncode == 0
 
 

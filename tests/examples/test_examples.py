@@ -95,6 +95,14 @@ def test_wulff_shape_averages_by_area(folder: Path) -> None:
     )
 
 
+def test_screen_ranks_compounds(folder: Path) -> None:
+    line = example("screen.py", folder).splitlines()[0]
+    weighted = re.search(r"([\d.]+) eV$", example("wulff_shape.py", folder).splitlines()[-1])
+    assert line.startswith("MgAg")
+    assert f"work function {weighted[1]} eV" in line
+    assert "dissolves at -1.31 V" in line
+
+
 def test_wulff_shape_of_a_compound_that_is_not_there(folder: Path) -> None:
     text = example("wulff_shape.py", folder, "quickstart/mgsurf.sqlite", "MgPd", status=1)
     assert "No MgPd in" in text

@@ -233,8 +233,7 @@ class LocalProject(Cluster):
         monkeypatch.setattr(jobflow_remote.SETTINGS, "projects_folder", folder)
 
     def mgsurf(self, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-        from workflows.cli.app import app
-        from workflows.cli.errors import report
+        from workflows.cli.app import app, report
 
         if options:
             return super().mgsurf(*arguments, **options)

@@ -357,7 +357,7 @@ def test_a_refresh_that_cannot_succeed_does_not_stand_in_the_way(taught, monkeyp
 
 
 def test_a_champion_that_may_have_seen_the_hold_out_is_told(place):
-    from model.promotion.challenger import SnapshotData
+    from model.data.dataset import SnapshotData
     from model.promotion.registration import facts_of_run, weight_files
     from model.training.runs import RunSettings, run_training
     from stores.learning.snapshots import create_snapshot

@@ -10,7 +10,7 @@ from model.selection.acquisition import LEAST_CHANCE, STRATEGIES, Known, Pool, c
 from model.selection.improvement import Objective, expected_improvement, front_of
 from stores.errors import InputError
 
-GOAL = Objective((1, 0), (1.0, -1.0))
+OBJECTIVE = Objective((1, 0), (1.0, -1.0))
 
 
 def pool_of(n=200, d=4, seed=0, clusters=20):
@@ -31,7 +31,7 @@ def known_of(pool, m=30, seed=1):
 
 
 def chosen(pool, n, strategy, **options):
-    options.setdefault("objective", GOAL)
+    options.setdefault("objective", OBJECTIVE)
     return choose(pool, n, strategy, known=known_of(pool), **options)
 
 
@@ -104,9 +104,13 @@ def test_diverse_is_k_centre_weighted_by_uncertainty():
 
 def test_improvement_takes_the_largest_and_believes_it():
     pool, known = pool_of(100), known_of(pool_of(100))
-    first, second = choose(pool, 2, "improvement", known=known, objective=GOAL, length=1e-6)
-    values, mean, sigma = GOAL.upward(known.values), GOAL.upward(pool.mean), GOAL.sigma(pool.sigma)
-    reference = GOAL.reference(values)
+    first, second = choose(pool, 2, "improvement", known=known, objective=OBJECTIVE, length=1e-6)
+    values, mean, sigma = (
+        OBJECTIVE.upward(known.values),
+        OBJECTIVE.upward(pool.mean),
+        OBJECTIVE.sigma(pool.sigma),
+    )
+    reference = OBJECTIVE.reference(values)
     front = front_of(values, reference)
     gains = expected_improvement(mean, sigma, front, reference)
     assert first.index == gains.argmax()
@@ -120,9 +124,11 @@ def test_improvement_takes_the_largest_and_believes_it():
 
 def test_improvement_works_without_anything_known_and_with_gaps_in_it():
     pool = pool_of(50)
-    assert len(choose(pool, 5, "improvement", objective=GOAL)) == 5
+    assert len(choose(pool, 5, "improvement", objective=OBJECTIVE)) == 5
     values = np.array([[0.04, np.nan], [0.05, 3.9]])
-    assert len(choose(pool, 5, "improvement", objective=GOAL, known=Known(values, np.zeros((0, 4))))) == 5
+    assert (
+        len(choose(pool, 5, "improvement", objective=OBJECTIVE, known=Known(values, np.zeros((0, 4))))) == 5
+    )
     single = Objective((1,), (1.0,))
     best = choose(pool, 1, "improvement", objective=single, known=known_of(pool))[0]
     assert pool.mean[best.index, 1] > np.median(pool.mean[:, 1])
@@ -130,11 +136,13 @@ def test_improvement_works_without_anything_known_and_with_gaps_in_it():
     assert "no value is known" in choose(pool, 1, "improvement", objective=single)[0].reason
 
 
-ONE_GOAL = Objective((1,), (1.0,))
+ONE_OBJECTIVE = Objective((1,), (1.0,))
 
 
-@pytest.mark.parametrize(("objective", "per_cost"), [(GOAL, False), (GOAL, True), (ONE_GOAL, False)])
-@pytest.mark.parametrize("length", [1e-6, 0.5])
+@pytest.mark.parametrize(
+    ("objective", "per_cost", "length"),
+    [(OBJECTIVE, False, 1e-6), (OBJECTIVE, False, 0.5), (OBJECTIVE, True, 0.5), (ONE_OBJECTIVE, False, 0.5)],
+)
 def test_no_suggestion_has_a_chance_that_rounds_to_zero(objective, per_cost, length):
     pool = pool_of(300)
     values = np.array([[0.055, 4.1], [0.045, 3.9], [0.035, 3.6]])  # better than most of the pool

@@ -112,4 +112,3 @@ def test_place_that_cannot_be_written(tmp_path):
 
 def test_no_slabs_no_predictions():
     assert [len(v) for v in model().predict([]).values()] == [0, 0]
-    assert model().embed([tiny_graph(1), tiny_graph(2)]).shape == (2, 12)

@@ -205,7 +205,8 @@ def test_many_slabs_are_predicted_as_few_are():
 
 def test_a_run_notes_what_its_trees_saw_when_its_members_are_bagged(tmp_path):
     dataset = small_dataset()
-    settings = RunSettings("best", epochs=1, bagging=True, seed=1)
+    narrow = {"trees": 5, "network.convolutions": 1, "network.embedding": 8}
+    settings = RunSettings("best", epochs=1, bagging=True, seed=1, params=narrow)
     run = run_training(lambda graphs, targets: small_dataset(graphs), settings, tmp_path)
     split = make_split(small_dataset(PRESETS["best"].graph), settings)
     crystals = {dataset[i].crystal for i in (*split.train, *split.val)}

@@ -6,11 +6,18 @@ from pymatgen.core import Composition, Element, Lattice, Structure
 
 from model.graphs.graph import GraphSettings, build_graph
 from model.graphs.slab_frame import slab_frame
-from model.graphs.thickness import NoRepeatError, bulk_cell, crystal_inside, needed_thickness, thicken
+from model.graphs.thickness import NoRepeatError, bulk_cell, crystal_inside, thicken
 from tests.model.crystals import CRYSTALS, slab, slabs_of
 
 NAMES = ["MgAg", "MgZn2", "Mg2Ni", "Mg3Sb2", "Mg"]
 WHOLE = GraphSettings(whole_shells=True)
+
+
+def needed_thickness(pooled: float, steps: int, reach: float, depth_limit: float) -> float:
+    """How thick a slab must be so that no feature depends on the other surface (A), see docs/model.md."""
+    by_depth = pooled + steps * reach + depth_limit
+    by_direction = 2 * (pooled + (steps - 1) * reach + 1.0)
+    return max(by_depth, by_direction)
 
 
 def surface_features(structure: Structure, depth: float) -> np.ndarray:

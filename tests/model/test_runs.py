@@ -193,7 +193,7 @@ def test_the_objective_of_a_search_is_the_best_validation_score():
 def ablation(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ablation")
     presets = ("stl-surface-energy", "stl-work-function", "sem-cgcnn", "best")
-    plan = Plan(presets, seeds=(0, 1), settings=RunSettings("best", epochs=1))
+    plan = Plan(presets, seeds=(0, 1), settings=quick("best", epochs=1))
     steps = []
     results, problems = ablate(datasets, plan, folder, steps.append)
     assert problems == []
@@ -258,7 +258,7 @@ def test_a_run_that_fails_costs_only_itself(ablation, tmp_path):
 
 
 def test_folds_and_shares_of_the_training_part_are_runs_of_their_own(tmp_path):
-    shared = RunSettings("surface", "chemsys", epochs=1, folds=3)
+    shared = quick("surface", split="chemsys", epochs=1, folds=3)
     plan = Plan(("surface",), (0,), (0.5, 1.0), settings=shared)
     results, problems = ablate(datasets, plan, tmp_path)
     assert problems == []

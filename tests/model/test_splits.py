@@ -186,7 +186,7 @@ def test_a_written_split_is_read_again(tmp_path):
         ("", "needs the columns"),
         ("name,part\nr0000,train\n", "needs the columns"),
         ("record_id,part\nr0000,training\n", "line 2: part 'training'"),
-        ("record_id,part\nr0000,train\nr0000,test\n", "line 3: r0000 is in two parts"),
+        ("record_id,part\nr0000,train\nr0000,test\n", "line 3: r0000 is in two sets"),
         ("record_id,part\nr0000,train\nr0001,val\n", "no slab of the data set is in part test"),
         ("record_id,part\nr0008,train\nr0009,val\nr0000,test\n", "1 slab under several names"),
     ],

@@ -179,7 +179,7 @@ def test_progress_tells_loss_and_time_left():
 
 
 def test_part_without_labels_and_divergence_are_told():
-    with pytest.raises(InputError, match=r"training part has no slab.*work_function"):
+    with pytest.raises(InputError, match=r"training set has no slab.*work_function"):
         trained(dataset=tiny_dataset(missing=range(26)), network=tiny_config(targets=("work_function",)))
     with pytest.raises(InputError, match="lower the learning rate"):
         trained(replace(QUICK, epochs=50, optimiser=OptimiserConfig(learning_rate=1e30)))

@@ -74,7 +74,7 @@ def test_bad_trials_are_pruned_and_diverged_ones_do_not_stop_the_search(tmp_path
     def objective(params, report):
         if params["width"] == 1:
             return math.nan
-        for epoch in range(50):
+        for epoch in range(10):
             report(epoch, float(params["width"]) + params["rate"])
         epochs.append(params["width"])
         return float(params["width"])

@@ -184,8 +184,8 @@ def attempt(
                 process.wait()
                 return command[0]
         if code != 0:
-            said = (folder / f"{command[0]}.log").read_text()[-2000:]
-            raise SystemExit(f"{command[0]} ended with {code}: {said}")
+            reported = (folder / f"{command[0]}.log").read_text()[-2000:]
+            raise SystemExit(f"{command[0]} ended with {code}: {reported}")
     return None
 
 

@@ -60,12 +60,12 @@ class Trial:
                 os._exit(1)
         os.close(there)
         with os.fdopen(here, "rb") as pipe:
-            said = pipe.read(8)  # it has begun
+            written = pipe.read(8)  # it has started
             time.sleep(longest * self.draw.random())
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            said += pipe.read()
-        acknowledged = [int(said[at : at + 8]) for at in range(0, len(said) - len(said) % 8, 8)]
+            written += pipe.read()
+        acknowledged = [int(written[at : at + 8]) for at in range(0, len(written) - len(written) % 8, 8)]
         last = acknowledged[-1] if acknowledged else first - 1
         for version in range(first, last + 1):
             self.expected[f"id-{version % 7}"] = version

@@ -1,4 +1,4 @@
-"""The script of kills compares what it says, and kills what it says."""
+"""The script of kills compares all fields that it lists, and kills processes of every kind that it lists."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_two_kills(tmp_path) -> None:
 
 @pytest.mark.slow
 def test_after_a_lost_store_finished_calculations_are_read_from_their_folders(tmp_path) -> None:
-    """What an error about a lost store says of the engine's files, with the engine vasp."""
+    """As the error about a lost store promises: the engine vasp reads its own files again."""
     from tests.reliability.campaign import COMMANDS, write_campaign
 
     environment = environment_of(tmp_path)

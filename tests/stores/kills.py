@@ -11,7 +11,7 @@ from stores.surfaces import SurfaceStore
 
 
 def in_children(*works: Callable[[], object]) -> list[tuple[str, int]]:
-    """Run each in a process of its own, all at once; return what each said and the signal that ended it."""
+    """Run each in a process of its own, all at once; return the result and the signal that ended each."""
     started = []
     for work in works:
         here, there = os.pipe()
@@ -25,12 +25,12 @@ def in_children(*works: Callable[[], object]) -> list[tuple[str, int]]:
             os._exit(0)
         os.close(there)
         started.append((child, here))
-    told = []
+    results = []
     for child, here in started:
         with os.fdopen(here) as pipe:
             text = pipe.read()
-        told.append((text, os.WTERMSIG(os.waitpid(child, 0)[1])))
-    return told
+        results.append((text, os.WTERMSIG(os.waitpid(child, 0)[1])))
+    return results
 
 
 def in_a_child(work: Callable[[], object]) -> tuple[str, int]:

@@ -72,7 +72,7 @@ def test_which_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert default_store_uri() == "from-environment.sqlite"
     assert resolve_store_uri() == f"{here}/from-environment.sqlite"
     assert resolve_store_uri(None, "campaign.sqlite") == f"{here}/campaign.sqlite"
-    assert resolve_store_uri("told.sqlite", "campaign.sqlite") == f"{here}/told.sqlite"
+    assert resolve_store_uri("given.sqlite", "campaign.sqlite") == f"{here}/given.sqlite"
     assert resolve_store_uri("memory://x") == "memory://x"
 
 

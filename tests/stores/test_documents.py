@@ -285,11 +285,11 @@ while True:
                 break
         time.sleep(random.uniform(0, 0.05))
         process.send_signal(signal.SIGKILL)
-        told = [int(line), *map(int, process.stdout.read().split())]
+        reported = [int(line), *map(int, process.stdout.read().split())]
         process.wait()
         table = DocumentTable(path, "surfaces", "id", ["batch"])
         # every batch that was reported is there, and every batch is whole
-        assert set(table.distinct("batch")) >= set(range(told[-1] + 1))
+        assert set(table.distinct("batch")) >= set(range(reported[-1] + 1))
         assert {table.count({"batch": batch}) for batch in table.distinct("batch")} == {50}
         assert len(list(table.query())) == table.count()
         table.upsert({"id": "after", "batch": -1})

@@ -129,7 +129,7 @@ def test_an_owner_that_was_held_up_does_not_disturb_the_next(tmp_path):
         with take_lease(store, "refresh", beat=0.05) as lease:
             lease._document["machine"] = "gone"
             lease.beat()
-            lease._document["released"] = True  # what the next sees, while this one goes on beating
+            lease._document["released"] = True  # what the next sees, while this one keeps beating
             lease.beat()
             with take_lease(store, "refresh") as second:
                 time.sleep(0.2)

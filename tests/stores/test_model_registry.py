@@ -174,7 +174,7 @@ def test_of_two_that_decide_at_once_one_is_told(store_uri: str) -> None:
     with open_store(store_uri) as store:
         models = with_models(store, 6)
         barrier = threading.Barrier(6)
-        told: list[str] = []
+        results: list[str] = []
 
         class Waiting(ModelRegistry):
             def weights(self, card: Any) -> dict[str, bytes]:  # between reading the log and deciding
@@ -185,17 +185,17 @@ def test_of_two_that_decide_at_once_one_is_told(store_uri: str) -> None:
         def decide(version: int) -> None:
             try:
                 Waiting(store).promote(version, f"by {version}")
-                told.append("won")
+                results.append("won")
             except ConflictError as error:
-                told.append(str(error))
+                results.append(str(error))
 
         threads = [threading.Thread(target=decide, args=(n,)) for n in range(1, 7)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert len(told) == 6 and told.count("won") == 1
-        assert all("Another process decided" in text for text in told if text != "won")
+        assert len(results) == 6 and results.count("won") == 1
+        assert all("Another process decided" in text for text in results if text != "won")
         (decision,) = models.decision_log().decisions
         assert decision.reason == f"by {models.champion_version()}"
 
@@ -287,7 +287,7 @@ def test_damaged_weights_are_refused_and_passed_over(store: SurfaceStore, how: s
     damage(store, 1, how)
     with pytest.raises(DamagedWeightsError, match=r"No champion of .* can be loaded: member-0\.pt of v1"):
         models.extract_champion(tmp_path)
-    models.add(facts(), files(1))  # writing them again mends them
+    models.add(facts(), files(1))  # writing them again replaces them
     assert models.extract_champion(tmp_path)[0].version == 1
 
 

@@ -51,8 +51,8 @@ def write(path: Path, *ids: str, kill: bool = False, checkpoint: str = "") -> No
             os.kill(os.getpid(), signal.SIGKILL)
         table.close()
 
-    said, number = in_a_child(work)
-    assert (said, number) in (("None", 0), ("", signal.SIGKILL)), said
+    reported, number = in_a_child(work)
+    assert (reported, number) in (("None", 0), ("", signal.SIGKILL)), reported
 
 
 def copy_pages_back(path: Path, every: int) -> None:
@@ -328,8 +328,8 @@ def test_second_process_refuses_a_file_replaced_under_the_first(path: Path) -> N
     table = DocumentTable(path, "things")
     table.upsert({"id": "b"})
     replace(path)
-    said, _ = in_a_child(lambda: ids(path))
-    assert said.startswith("StoreLostError")
+    reported, _ = in_a_child(lambda: ids(path))
+    assert reported.startswith("StoreLostError")
     with pytest.raises(StoreLostError):
         table.count()
     table.close()

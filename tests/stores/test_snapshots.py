@@ -235,7 +235,7 @@ def test_lost_and_damaged_data_are_named(store_uri: str, surface: MakeSurface) -
             list(snapshot_slabs(store, snapshot))
         assert "\n" not in str(caught.value)
 
-        create_snapshot(store)  # mends it, for the records are still there
+        create_snapshot(store)  # replaces it, for the records are still there
         assert len(list(snapshot_slabs(store, snapshot))) == 6
 
         (document,) = store.query({}, collection="snapshots")
@@ -329,8 +329,8 @@ def test_several_processes_make_the_same_one(tmp_path: Path, surface: MakeSurfac
         with open_store(uri) as store:
             return create_snapshot(store).id
 
-    told = in_children(*[make] * 4)
+    results = in_children(*[make] * 4)
     with open_store(uri) as store:
         (only,) = list_snapshots(store)
-        assert told == [(only.id, 0)] * 4
+        assert results == [(only.id, 0)] * 4
         assert len(list(snapshot_slabs(store, find_snapshot(store, only.id)))) == 20

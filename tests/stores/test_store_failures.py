@@ -1,4 +1,4 @@
-"""What a store says, and still does, when the disk is full or another user is in the way."""
+"""The message of a store, and what it still does, when the disk is full or another user is in the way."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_writer_on_a_full_disk_is_told_so(tmp_path: Path) -> None:
 
 
 def _sqlite_error(name: str) -> sqlite3.Error:
-    error = sqlite3.OperationalError("whatever SQLite says")
+    error = sqlite3.OperationalError("any message of SQLite")
     error.sqlite_errorcode, error.sqlite_errorname = getattr(sqlite3, name), name
     return error
 

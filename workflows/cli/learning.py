@@ -199,16 +199,6 @@ def mean_and_spread(value: Mapping[str, float | None], decimals: int) -> str:
     return mean if value["spread"] is None else f"{mean} ± {value['spread']:.{decimals}f}"
 
 
-def with_sigma(value: float, sigma: float | None) -> str:
-    """Write a value with as many decimals as two digits of its standard deviation."""
-    import math
-
-    if not sigma or not math.isfinite(sigma):
-        return f"{value:.4g}"
-    decimals = max(1 - math.floor(math.log10(sigma)), 0)
-    return f"{value:.{decimals}f} ± {sigma:.{decimals}f}"
-
-
 def require_network(*more: str) -> None:
     """Check that torch can be imported, and `more` packages; else an InputError names the remedy."""
     from importlib import import_module

@@ -13,11 +13,11 @@ import typer
 from stores.errors import InputError, pluralize
 from workflows.cli.access import chosen_ensemble, existing_store
 from workflows.cli.console import print_csv, print_note, print_table, print_text
-from workflows.cli.learning import require_network, with_sigma
+from workflows.cli.learning import require_network
 from workflows.cli.options import CrystalChoice, QuietOption, StoreOption, TableFormat
 from workflows.cli.typer_app import LEARN, app
 from workflows.execution.progress_bar import ProgressBar
-from workflows.report.table import Column, Table
+from workflows.report.table import Column, Table, with_sigma
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

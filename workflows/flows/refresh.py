@@ -218,7 +218,8 @@ def _begin(store: SurfaceStore, maker: RefreshMaker, found: Readiness) -> Entry:
 
 
 def _train_and_decide(store: SurfaceStore, maker: RefreshMaker, entry: Entry, still_ours: Any) -> None:
-    from model.promotion.challenger import SnapshotData, decide, train_challenger
+    from model.data.dataset import SnapshotData
+    from model.promotion.challenger import decide, train_challenger
     from model.training.runs import RunSettings
     from stores.learning.registry import ModelRegistry
     from stores.learning.snapshots import find_snapshot

@@ -221,3 +221,13 @@ def _longest(parts: Sequence[str]) -> int:
 def _line(text: Text) -> Text:
     text.no_wrap, text.overflow = True, "ignore"
     return text
+
+
+def with_sigma(value: float, sigma: float | None) -> str:
+    """Write a value with as many decimals as two digits of its standard deviation."""
+    import math
+
+    if not sigma or not math.isfinite(sigma):
+        return f"{value:.4g}"
+    decimals = max(1 - math.floor(math.log10(sigma)), 0)
+    return f"{value:.{decimals}f} ± {sigma:.{decimals}f}"

@@ -1,0 +1,284 @@
+"""Wulff shapes of many draws of the surface energies: averages over the shape with their uncertainty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.spatial import ConvexHull, QhullError
+
+from workflows.structures.facets import equivalent_planes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from workflows.structures.crystal import Crystal
+    from workflows.structures.facets import Miller
+
+    Array = NDArray[np.float64]
+
+
+SMALLEST_SHARE = 1e-9
+"""Share of a shape's area above which a facet is on it; below lies rounding."""
+
+
+@dataclass(frozen=True, eq=False)
+class Planes:
+    """All planes that bound a Wulff shape.
+
+    Attributes
+    ----------
+    normals
+        [m, 3], unit vectors.
+    family
+        [m], number of the facet that each plane is an image of.
+    """
+
+    normals: Array
+    family: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, crystal: Crystal, facets: Sequence[Miller]) -> Planes:
+        """Images of facets under the point group with inversion.
+
+        Parameters
+        ----------
+        crystal
+            Whose conventional standard cell the indices refer to.
+        facets
+            One hkl for each family.
+        """
+        reciprocal = np.linalg.inv(crystal.lattice).T
+        images = [
+            (number, h)
+            for number, facet in enumerate(facets)
+            for h in sorted(equivalent_planes(crystal, facet))
+        ]
+        vectors = np.array([h for _, h in images]) @ reciprocal
+        family = np.array([number for number, _ in images])
+        return cls(vectors / np.linalg.norm(vectors, axis=1)[:, None], family)
+
+    def areas(self, energies: Array) -> Array:
+        """Area of each family on the Wulff shape {x: normal . x <= energy}.
+
+        A plane at the distance h is the point normal / h of the dual polyhedron; edges of the dual's convex
+        hull are edges of the shape. A face's area is half the sum over its edges of their length times their
+        signed distance from the foot of the face's normal.
+
+        Parameters
+        ----------
+        energies
+            [families], positive.
+
+        Returns
+        -------
+        ndarray
+            [families], in units of the energies squared.
+
+        Raises
+        ------
+        scipy.spatial.QhullError
+            If the planes do not enclose a volume.
+        """
+        heights = energies[self.family]
+        hull = ConvexHull(self.normals / heights[:, None])
+        if (hull.equations[:, 3] > -1e-9 / heights.max()).any():  # the origin is not inside
+            raise QhullError("the planes do not enclose a volume")
+        corners = -hull.equations[:, :3] / hull.equations[:, 3:]
+        areas = np.zeros(len(heights))
+        # the neighbour opposite to corner k of a triangle shares its edge between the other two
+        for k in range(3):
+            one, other = hull.simplices[:, (k + 1) % 3], hull.simplices[:, (k + 2) % 3]
+            first = np.arange(len(corners)) < hull.neighbors[:, k]
+            p, q = one[first], other[first]
+            length = np.linalg.norm(corners[first] - corners[hull.neighbors[first, k]], axis=1)
+            cosine = np.einsum("ij,ij->i", self.normals[p], self.normals[q])
+            sine = np.sqrt(np.maximum(1 - cosine**2, 1e-300))
+            np.add.at(areas, p, 0.5 * length * (heights[q] - heights[p] * cosine) / sine)
+            np.add.at(areas, q, 0.5 * length * (heights[p] - heights[q] * cosine) / sine)
+        return np.asarray(np.bincount(self.family, areas, len(energies)))
+
+
+@dataclass(frozen=True)
+class Termination:
+    """A termination of a facet with the uncertainty of its values.
+
+    Attributes
+    ----------
+    miller_index
+        hkl in the conventional standard cell.
+    label
+        Name of the outermost layer.
+    surface_energy, surface_energy_sigma
+        At dmu = 0, and its standard deviation (eV/A^2).
+    work_function, work_function_sigma
+        eV; None if unknown.
+    slope
+        d gamma / d dmu (1/A^2).
+    source
+        "dft" or "model".
+    """
+
+    miller_index: Miller
+    label: str
+    surface_energy: float
+    surface_energy_sigma: float = 0.0
+    work_function: float | None = None
+    work_function_sigma: float = 0.0
+    slope: float = 0.0
+    source: str = "dft"
+
+
+@dataclass(frozen=True)
+class FacetShare:
+    """A facet of a Wulff shape, by its termination of lowest surface energy.
+
+    Attributes
+    ----------
+    termination
+        With its values.
+    area_fraction
+        Of the shape's area at the mean values (1).
+    appears
+        Share of the draws in which the facet is on the shape (1).
+    """
+
+    termination: Termination
+    area_fraction: float
+    appears: float
+
+
+@dataclass(frozen=True)
+class WeightedValues:
+    """Averages over a Wulff shape with the uncertainty that follows from that of its facets.
+
+    Attributes
+    ----------
+    surface_energy, surface_energy_sigma
+        Area-weighted, at the mean values; standard deviation over the draws (eV/A^2).
+    work_function, work_function_sigma
+        The same (eV); None if a face has no work function.
+    shape_factor
+        Area over volume^(2/3) (1).
+    facets
+        One for each family of planes, largest area first.
+    reason
+        Why there is no shape or no work function; else empty.
+    """
+
+    surface_energy: float | None = None
+    surface_energy_sigma: float | None = None
+    work_function: float | None = None
+    work_function_sigma: float | None = None
+    shape_factor: float | None = None
+    facets: tuple[FacetShare, ...] = ()
+    reason: str = ""
+
+
+def weighted_values(
+    crystal: Crystal,
+    terminations: Sequence[Termination],
+    *,
+    dmu: float = 0.0,
+    draws: int = 200,
+    correlation: float = 0.5,
+    seed: int = 0,
+) -> WeightedValues:
+    """Average surface energy and work function over the Wulff shape, and draw how uncertain they are.
+
+    A draw adds to each value its standard deviation times sqrt(rho) z_0 + sqrt(1 - rho) z, with z_0 shared by
+    all terminations of the compound, separately for surface energy and work function: errors of a model are
+    alike within a compound. In each draw the termination of lowest surface energy of each family counts.
+    Draws with a surface energy that is not positive have no shape and are left out.
+
+    Parameters
+    ----------
+    crystal
+        Whose conventional standard cell the indices refer to; one facet of each family of planes.
+    terminations
+        All terminations of all facets.
+    dmu
+        Chemical potential of the reference element relative to its elemental phase (eV).
+    draws
+        How many; 0: no uncertainty.
+    correlation
+        rho, between the errors of two terminations of the compound (0 to 1).
+    seed
+        Of the random numbers.
+    """
+    if not terminations:
+        return WeightedValues(reason="no facet has a surface energy")
+    families = list(dict.fromkeys(one.miller_index for one in terminations))
+    members = [np.array([i for i, one in enumerate(terminations) if one.miller_index == h]) for h in families]
+    mean = np.array([one.surface_energy + one.slope * dmu for one in terminations])
+    sigma = np.array([one.surface_energy_sigma for one in terminations])
+    work = np.array([np.nan if one.work_function is None else one.work_function for one in terminations])
+    work_sigma = np.array([one.work_function_sigma for one in terminations])
+    if (mean <= 0).any():
+        worst = terminations[int(mean.argmin())]
+        return WeightedValues(
+            reason=f"surface energy of {worst.miller_index} {worst.label} is not positive "
+            f"({mean.min():.4f} eV/A2)"
+        )
+    planes = Planes.of(crystal, families)
+
+    def averages(energies: Array, functions: Array) -> tuple[Array, float, float, float, NDArray[np.intp]]:
+        lowest = np.array([rows[energies[rows].argmin()] for rows in members])
+        heights = energies[lowest]
+        areas = planes.areas(heights / heights.min()) * heights.min() ** 2
+        total = areas.sum()
+        shares = areas / total
+        on = shares > SMALLEST_SHARE
+        volume = float(areas @ heights) / 3
+        function = float(shares[on] @ functions[lowest][on] / shares[on].sum())
+        return shares, float(shares @ heights), function, float(total / volume ** (2 / 3)), lowest
+
+    try:
+        shares, surface_energy, work_function, shape_factor, lowest = averages(mean, work)
+    except QhullError:
+        names = ", ".join(str(h) for h in families)
+        return WeightedValues(
+            reason=f"the facets {names} and their equivalents do not enclose a volume; more facets are needed"
+        )
+    random = np.random.default_rng(seed)
+    appears, found = np.zeros(len(families)), []
+    is_certain = not (sigma.any() or work_sigma.any())
+    for _ in range(0 if is_certain else draws):
+        common = random.standard_normal(2)
+        own = random.standard_normal((2, len(terminations)))
+        z = correlation**0.5 * common[:, None] + (1 - correlation) ** 0.5 * own
+        energies = mean + sigma * z[0]
+        if (energies <= 0).any():
+            continue
+        areas, gamma, phi, _, _ = averages(energies, work + work_sigma * z[1])
+        appears += areas > SMALLEST_SHARE
+        found.append((gamma, phi))
+    facets = sorted(
+        (
+            FacetShare(
+                terminations[i], float(share), float(count / len(found)) if found else float(share > 0)
+            )
+            for i, share, count in zip(lowest, shares, appears, strict=True)
+        ),
+        key=lambda facet: -facet.area_fraction,
+    )
+    drawn = np.array(found).reshape(-1, 2)
+    known = np.isfinite(work_function)
+    return WeightedValues(
+        surface_energy,
+        0.0 if is_certain else _spread(drawn[:, 0]),
+        work_function if known else None,
+        None if not known else 0.0 if is_certain else _spread(drawn[:, 1]),
+        shape_factor,
+        tuple(facets),
+        "" if known else "a face of the Wulff shape has no work function",
+    )
+
+
+def _spread(values: Array) -> float | None:
+    """Return the standard deviation of the finite values, None of fewer than two."""
+    finite = values[np.isfinite(values)]
+    return float(finite.std(ddof=1)) if len(finite) > 1 else None

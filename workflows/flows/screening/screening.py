@@ -1,0 +1,390 @@
+"""Screening: all facets of each compound, averages over its Wulff shape, and its dissolution potential."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from model.evaluation.prediction import Candidate, predict_slabs
+from model.graphs.slab_frame import PlainSlab
+from stores.learning.screenings import (
+    PastValues,
+    ScreenedFacet,
+    ScreeningRecord,
+    keep_screenings,
+    stored_screenings,
+)
+from stores.records import content_hash
+from stores.structures.document import structure_from_document
+from workflows.analysis.dissolution import dissolution
+from workflows.analysis.surface_energy import reference_element
+from workflows.analysis.wulff import facets_from_records
+from workflows.analysis.wulff_draws import Termination, WeightedValues, weighted_values
+from workflows.structures.crystal import crystal_of
+from workflows.structures.facets import standard_plane
+from workflows.structures.slabs import SlabSettings, enumerate_slabs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from model.training.ensemble import Ensemble
+    from stores.surfaces import SurfaceStore
+    from workflows.flows.screening.compounds import ScreenedCompound
+    from workflows.structures.crystal import Crystal
+    from workflows.structures.slabs import SymmetricSlab
+
+BATCH = 50
+"""Compounds that are cut, predicted and stored at once: what an interruption costs at most."""
+
+OCTET_CHARGE = {
+    **dict.fromkeys(("Li", "Na", "K", "Rb", "Cs"), 1),
+    **dict.fromkeys(("Be", "Mg", "Ca", "Sr", "Ba", "Zn", "Cd"), 2),
+    **dict.fromkeys(("Al", "Ga", "In", "Sc", "Y", "La"), 3),
+    **dict.fromkeys(("C", "Si", "Ge", "Sn"), -4),
+    **dict.fromkeys(("N", "P", "As", "Sb"), -3),
+    **dict.fromkeys(("O", "S", "Se", "Te"), -2),
+    **dict.fromkeys(("F", "Cl", "Br", "I"), -1),
+}
+"""Charges of closed shells: a compound whose charges sum to zero is taken for a semiconductor (Zintl and
+Klemm), unless a band gap is known. Pb and Bi are absent: their compounds with Mg have no gap."""
+
+
+@dataclass(frozen=True)
+class ScreeningSettings:
+    """What a screening is made with; part of the identity of its results.
+
+    Attributes
+    ----------
+    max_index
+        Largest absolute Miller index.
+    min_thickness
+        Of slabs that a model predicts (A).
+    dmu
+        Chemical potential of the reference element (eV); 0: rich in it.
+    x_rich
+        At the other end of the window, which the formation energy sets.
+    draws
+        From the predictive distribution.
+    correlation
+        Of the model's errors within a compound (0 to 1).
+    concentration, temperature
+        Of the dissolution (mol/L, K).
+    charges
+        Chosen cations by element.
+    """
+
+    max_index: int = 1
+    min_thickness: float = 10.0
+    dmu: float = 0.0
+    x_rich: bool = False
+    draws: int = 200
+    correlation: float = 0.5
+    concentration: float = 1e-6
+    temperature: float = 298.15
+    charges: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What DFT records give of a compound."""
+
+    crystal: Crystal
+    terminations: tuple[Termination, ...]
+    ids: tuple[str, ...]
+
+
+def screen(
+    compounds: Sequence[ScreenedCompound],
+    store: SurfaceStore,
+    ensemble: Ensemble | None,
+    version: str,
+    settings: ScreeningSettings,
+    *,
+    workers: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> list[ScreeningRecord]:
+    """Screen compounds; what is stored with equal inputs is not computed again.
+
+    Parameters
+    ----------
+    compounds
+        From `workflows.flows.screening.compounds`.
+    store
+        Holds DFT records, which come before predictions, and keeps the results.
+    ensemble, version
+        The model for facets without a DFT value, and its name; None: DFT records alone.
+    settings
+        Of the screening.
+    workers
+        Processes that build graphs.
+    progress
+        Called with the number of compounds done.
+
+    Returns
+    -------
+    list of ScreeningRecord
+        In the order of the compounds.
+    """
+    plain = {**asdict(settings), "charges": dict(settings.charges)}
+    ids = {c.bulk_key: content_hash({"crystal": c.bulk_key, **plain}) for c in compounds}
+    stored = stored_screenings(store, list(ids.values()))
+    done: dict[str, ScreeningRecord] = {}
+    for start in range(0, len(compounds), BATCH):
+        batch = compounds[start : start + BATCH]
+        known = _records_of(store, batch)
+        todo: list[tuple[ScreenedCompound, str]] = []
+        for compound in batch:
+            key = compound.bulk_key
+            inputs = content_hash(
+                {
+                    "model": version if ensemble else "",
+                    "records": sorted(known[key].ids) if key in known else [],
+                    "formation_energy": compound.formation_energy,
+                    "energy_source": compound.energy_source,
+                    "lattice_is_guess": compound.lattice_is_guess,
+                    "band_gap": compound.band_gap,
+                }
+            )
+            old = stored.get(ids[key])
+            if old is not None and old.inputs == inputs:
+                done[key] = old
+            else:
+                todo.append((compound, inputs))
+        predicted = _predicted([c for c, _ in todo], known, ensemble, settings, workers)
+        fresh = []
+        for compound, inputs in todo:
+            key = compound.bulk_key
+            record = _record(
+                compound, known.get(key), predicted[key], settings, ensemble, version, ids[key], inputs, plain
+            )
+            if (old := stored.get(ids[key])) is not None:
+                record.past = PastValues(
+                    model=old.model, surface_energy=old.surface_energy, work_function=old.work_function,
+                    potential=old.potential,
+                )  # fmt: skip
+            fresh.append(record)
+            done[key] = record
+        keep_screenings(store, fresh)
+        if progress is not None:
+            progress(len(done))
+    return [done[compound.bulk_key] for compound in compounds]
+
+
+def _records_of(store: SurfaceStore, compounds: Iterable[ScreenedCompound]) -> dict[str, _Known]:
+    """Return the accepted DFT values of compounds, of the method with the most surfaces of each."""
+    keys = [compound.bulk_key for compound in compounds]
+    bulks = {
+        bulk["id"]: bulk
+        for bulk in store.query(
+            {"bulk_key": {"$in": keys}}, ["id", "bulk_key", "structure"], collection="bulks"
+        )
+    }
+    surfaces: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    fields = ["id", "bulk_id", "miller_index", "termination_label", "surface_energy", "surface_energy_slope"]
+    for surface in store.query({"bulk_id": {"$in": list(bulks)}}, [*fields, "work_function", "verdicts"]):
+        surfaces[surface["bulk_id"]].append(surface)
+    found: dict[str, _Known] = {}
+    for bulk_id, records in sorted(surfaces.items(), key=lambda item: (len(item[1]), item[0])):
+        facets = facets_from_records(records)
+        if not facets:
+            continue
+        bulk = bulks[bulk_id]
+        crystal = crystal_of(structure_from_document(bulk["structure"], f"the bulk {bulk_id}"))
+        terminations = tuple(
+            Termination(
+                standard_plane(crystal, facet.miller_index),
+                facet.label,
+                facet.surface_energy,
+                work_function=facet.work_function,
+                slope=facet.slope,
+            )
+            for facet in facets
+        )
+        # the last one, with the most records, stays
+        found[bulk["bulk_key"]] = _Known(crystal, terminations, tuple(r["id"] for r in records))
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Predicted:
+    """What a model gives of a compound: terminations, and lines about what it could not do."""
+
+    terminations: tuple[Termination, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def _predicted(
+    compounds: Sequence[ScreenedCompound],
+    known: Mapping[str, _Known],
+    ensemble: Ensemble | None,
+    settings: ScreeningSettings,
+    workers: int,
+) -> dict[str, _Predicted]:
+    """Cut and predict the facets without a DFT value of several compounds."""
+    cut = SlabSettings(settings.max_index, min_thickness=settings.min_thickness, max_atoms=None)
+    slabs: list[tuple[str, SymmetricSlab]] = []
+    problems: dict[str, list[str]] = defaultdict(list)
+    for compound in compounds if ensemble is not None else ():
+        have = known.get(compound.bulk_key)
+        crystal = have.crystal if have else compound.crystal
+        computed = {one.miller_index for one in have.terminations} if have else set()
+        for facet in enumerate_slabs(crystal, cut):
+            if facet.miller_index not in computed:
+                slabs += [(compound.bulk_key, slab) for slab in facet.slabs]
+    guessed = {c.bulk_key for c in compounds if c.lattice_is_guess}
+    candidates = (
+        Candidate(str(i), PlainSlab.from_structure(slab.structure), "", lattice_is_guess=key in guessed)
+        for i, (key, slab) in enumerate(slabs)
+    )
+    terminations: dict[str, list[Termination]] = defaultdict(list)
+    if ensemble is not None and slabs:
+        found, refused = predict_slabs(ensemble, candidates, workers=workers)
+        for one in found:
+            key, slab = slabs[int(one.name)]
+            terminations[key].append(
+                Termination(
+                    slab.miller_index,
+                    slab.termination_label,
+                    one.values["surface_energy"],
+                    one.sigmas["surface_energy"],
+                    one.values.get("work_function"),
+                    one.sigmas.get("work_function", 0.0),
+                    _slope(slab),
+                    "model",
+                )
+            )
+        for refusal in refused:
+            key, slab = slabs[int(refusal.name)]
+            problems[key].append(f"{slab.miller_index} {slab.termination_label}: {refusal.reason}")
+    return {
+        c.bulk_key: _Predicted(tuple(terminations[c.bulk_key]), tuple(problems[c.bulk_key]))
+        for c in compounds
+    }
+
+
+def _slope(slab: SymmetricSlab) -> float:
+    """Return d gamma / d dmu of a slab of a binary (1/A^2), from its excess of the reference element."""
+    bulk = Counter(site.specie.symbol for site in slab.oriented_bulk)
+    if len(bulk) != 2:
+        return 0.0
+    reference = reference_element(bulk)
+    (partner,) = set(bulk) - {reference}
+    atoms = Counter(site.specie.symbol for site in slab.structure)
+    imbalance = atoms[reference] * bulk[partner] - atoms[partner] * bulk[reference]
+    return -imbalance / bulk[partner] / (2 * slab.area) if imbalance else 0.0
+
+
+def semiconductor(amounts: Mapping[str, float], band_gap: float | None) -> str:
+    """Return why a compound is taken for a semiconductor or insulator; empty if it is not."""
+    if band_gap is not None:
+        return f"band gap {band_gap:.2f} eV" if band_gap > 0.1 else ""
+    if len(amounts) > 1 and set(amounts) <= set(OCTET_CHARGE):
+        charge = sum(n * OCTET_CHARGE[element] for element, n in amounts.items())
+        if abs(charge) < 1e-6:
+            return "closed shells"
+    return ""
+
+
+def _record(
+    compound: ScreenedCompound,
+    known: _Known | None,
+    predicted: _Predicted,
+    settings: ScreeningSettings,
+    ensemble: Ensemble | None,
+    version: str,
+    record_id: str,
+    inputs: str,
+    plain: dict[str, Any],
+) -> ScreeningRecord:
+    crystal = known.crystal if known else compound.crystal
+    terminations = (*(known.terminations if known else ()), *predicted.terminations)
+    amounts = compound.structure.composition.get_el_amt_dict()
+    reasons = list(predicted.problems)
+    dmu, note = _chemical_potential(compound, amounts, settings)
+    if ensemble is not None and "surface_energy" not in ensemble.targets:
+        values = WeightedValues(reason=f"the model {version} knows no surface energy")
+    else:
+        values = weighted_values(
+            crystal,
+            terminations,
+            dmu=dmu,
+            draws=settings.draws,
+            correlation=settings.correlation,
+            seed=int(compound.bulk_key[:8], 16),
+        )
+    if values.reason:
+        reasons.append(values.reason)
+    dissolved = dissolution(
+        amounts,
+        compound.formation_energy,
+        concentration=settings.concentration,
+        temperature=settings.temperature,
+        charges=settings.charges,
+    )
+    if dissolved.reason:
+        reasons.append(f"no dissolution potential: {dissolved.reason}")
+    uses_model = any(facet.termination.source == "model" for facet in values.facets)
+    unseen = sorted(set(amounts) - set(ensemble.elements)) if ensemble and uses_model else []
+    notes = [*note, *dissolved.notes]
+    if compound.lattice_is_guess and not known:
+        notes.append("estimated lattice")
+    return ScreeningRecord(
+        id=record_id,
+        inputs=inputs,
+        label=compound.label,
+        formula=compound.formula,
+        bulk_key=compound.bulk_key,
+        spacegroup_number=crystal.spacegroup_number,
+        spacegroup_symbol=crystal.spacegroup_symbol,
+        settings=plain,
+        model=version if uses_model else "",
+        surface_energy=values.surface_energy,
+        surface_energy_sigma=values.surface_energy_sigma,
+        work_function=values.work_function,
+        work_function_sigma=values.work_function_sigma,
+        shape_factor=values.shape_factor,
+        facets=[
+            ScreenedFacet(
+                miller_index=share.termination.miller_index,
+                termination=share.termination.label,
+                surface_energy=share.termination.surface_energy + share.termination.slope * dmu,
+                surface_energy_sigma=share.termination.surface_energy_sigma,
+                work_function=share.termination.work_function,
+                work_function_sigma=share.termination.work_function_sigma,
+                source=share.termination.source,
+                area_fraction=share.area_fraction,
+                appears=share.appears,
+            )
+            for share in values.facets
+        ],
+        dmu=dmu,
+        potential=dissolved.potential,
+        cations=[str(cation) for cation in dissolved.cations],
+        formation_energy=compound.formation_energy,
+        energy_source=compound.energy_source,
+        semiconductor=semiconductor(amounts, compound.band_gap),
+        unseen_elements=unseen,
+        notes=notes,
+        reasons=reasons,
+    )
+
+
+def _chemical_potential(
+    compound: ScreenedCompound, amounts: Mapping[str, float], settings: ScreeningSettings
+) -> tuple[float, list[str]]:
+    """Return the chemical potential of the reference element (eV), and a note where another was requested."""
+    if not settings.x_rich and settings.dmu == 0:
+        return 0.0, []
+    if len(amounts) != 2:
+        return 0.0, ["a chemical potential is defined for binaries only; taken at 0"]
+    if compound.formation_energy is None or compound.formation_energy > 0:
+        return 0.0, ["no window of the chemical potential without a negative formation energy; taken at 0"]
+    reference = reference_element(amounts)
+    low = compound.formation_energy * sum(amounts.values()) / amounts[reference]
+    if settings.x_rich:
+        return low, []
+    if not low <= settings.dmu <= 0:
+        end = min(max(settings.dmu, low), 0.0)
+        return end, [f"dmu {settings.dmu:g} eV lies outside the window {low:.3f} to 0 eV; taken at {end:.3f}"]
+    return settings.dmu, []
