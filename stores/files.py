@@ -200,3 +200,12 @@ def locked(path: Path, timeout: float | None = None, advice: str = "") -> Iterat
         yield lock
     finally:
         lock.release()
+
+
+def process_start(pid: int) -> str:
+    """Return when a process was started (ticks since boot); empty if it is not there or has ended."""
+    with suppress(OSError, IndexError):  # there is no /proc outside Linux
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+        fields = stat.rpartition(")")[2].split()
+        return "" if fields[0] in ("Z", "X") else fields[19]
+    return ""

@@ -257,6 +257,15 @@ def read_json(path: Path, most: int = LARGEST_TEXT) -> Any:
     return load_json(read_bytes(path, most))
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; empty if there is none that can be read."""
+    try:
+        found = read_json(path)
+    except (OSError, ValueError, InputError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 class _Expanded(io.RawIOBase):
     """The content of a compressed file, up to the size that `open_input` allows."""
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stores.errors import StoreError
+from stores.files import process_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -183,7 +184,7 @@ def _this_process() -> dict[str, Any]:
         "host": socket.gethostname(),
         "machine": _machine(),
         "pid": pid,
-        "started": _started(pid),
+        "started": process_start(pid),
         "token": uuid.uuid4().hex,  # two documents that try for one number are never equal
     }
 
@@ -192,7 +193,7 @@ def _is_running(lease: dict[str, Any]) -> bool | None:
     """Return whether the owner runs on this machine; None if it is on another, or cannot be seen."""
     if not lease["machine"] or lease["machine"] != _machine():
         return None
-    return bool(_started(lease["pid"]) == lease["started"])
+    return bool(process_start(lease["pid"]) == lease["started"])
 
 
 def _machine() -> str:
@@ -200,14 +201,6 @@ def _machine() -> str:
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    return ""
-
-
-def _started(pid: int) -> str:
-    """Return when a process was started (ticks since boot); empty if it is not there or has ended."""
-    with suppress(OSError, IndexError):
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        return "" if fields[0] in ("Z", "X") else fields[19]
     return ""
 
 

@@ -7,6 +7,8 @@ import gzip
 import io
 import lzma
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -214,3 +216,8 @@ def test_a_tree_without_any_run_is_refused(tmp_path):
         plan(tmp_path)
     (tmp_path / "OUTCAR").write_text("")
     assert len(plan(tmp_path)[0].problems) == 1
+
+
+def test_reading_runs_needs_no_jobflow():
+    script = "import sys, workflows.jobs.ingest.ingest; sys.exit('jobflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -9,7 +9,7 @@ import pytest
 
 from stores import input_files
 from stores.errors import InputError
-from stores.input_files import lines_of, open_input, read_bytes, read_json, read_text
+from stores.input_files import lines_of, open_input, read_bytes, read_json, read_object, read_text
 
 PACKED = {
     "gz": gzip.compress,
@@ -68,3 +68,12 @@ def test_a_file_without_ends_of_lines_comes_in_pieces(path, monkeypatch):
     path.write_bytes(b"x" * 25 + b"\ny\n")
     with path.open("rb") as stream:
         assert list(lines_of(stream)) == [b"x" * 10, b"x" * 10, b"xxxxx\n", b"y\n"]
+
+
+@pytest.mark.parametrize("text", [None, "", "[1]", "null", '{"a": 1', "[" * 100_000])
+def test_what_holds_no_json_object_is_empty(tmp_path, text):
+    if text is not None:
+        (tmp_path / "note.json").write_text(text)
+    assert read_object(tmp_path / "note.json") == {}
+    (tmp_path / "note.json").write_text('{"a": 1}')
+    assert read_object(tmp_path / "note.json") == {"a": 1}

@@ -288,7 +288,9 @@ def screen(
         ensemble, loaded = chosen_ensemble(model, store)
     with open_store(resolve_store_uri(store)) as opened, ProgressBar(quiet) as bar:
         version = version_of(loaded, opened) if ensemble is not None else ""
-        compounds = with_formation_energies(compounds, opened, table, str(formation_energies or ""))
+        compounds = with_formation_energies(
+            compounds, opened, table, formation_energies.name if formation_energies else ""
+        )
         records = screen_compounds(
             compounds, opened, ensemble, version, settings,
             workers=workers or logical_cores(),

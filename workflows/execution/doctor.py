@@ -38,6 +38,8 @@ MEMORY_WARN = 2 * GB
 CONSTRAINTS = Path(__file__).resolve().parents[2] / "constraints.txt"
 
 MPI_SECONDS = 30.0
+RANKS = 2
+"""Ranks of the trial of MPI."""
 MPI_PACKAGES = (
     *("libopenmpi-dev", "openmpi-bin", "libxc-dev", "libopenblas-dev", "libfftw3-dev"),
     "libscalapack-openmpi-dev",
@@ -217,12 +219,12 @@ def check_setups(python: str = sys.executable) -> Check:
     return Check("PAW setups", Status.OK, f"gpaw-data {gpaw.setups_version} in {Path(gpaw.setups[0])}")
 
 
-def check_mpi(python: str = sys.executable, ranks: int = 2) -> Check:
+def check_mpi() -> Check:
     """Check that mpirun starts ranks which GPAW sees as one parallel run."""
     mpirun = shutil.which("mpirun")
     if mpirun is None:
         return Check("MPI", Status.WARN, "no mpirun in PATH; GPAW runs on one core", MPI_REMEDY)
-    command = [*mpirun_command(mpirun, ranks), python, "-P", "-c", HELLO]
+    command = [*mpirun_command(mpirun, RANKS), sys.executable, "-P", "-c", HELLO]
     try:
         answer = subprocess.run(
             command,
@@ -239,12 +241,12 @@ def check_mpi(python: str = sys.executable, ranks: int = 2) -> Check:
         errors = [line for line in lines if "Error" in line] or lines or ["no message"]
         reason = errors[0].strip()[:200]
         remedy = "MGSURF_RANKS=1 runs without MPI; try: " + " ".join([*command[:-2], "-c", "'print(1)'"])
-        return Check("MPI", Status.FAIL, f"{ranks} ranks do not start: {reason}", remedy)
-    if "".join(answer.stdout.split()) != str(ranks) * ranks:
+        return Check("MPI", Status.FAIL, f"{RANKS} ranks do not start: {reason}", remedy)
+    if "".join(answer.stdout.split()) != str(RANKS) * RANKS:
         return Check(
-            "MPI", Status.WARN, f"{mpirun} starts {ranks} ranks, but GPAW was built without MPI", "make gpaw"
+            "MPI", Status.WARN, f"{mpirun} starts {RANKS} ranks, but GPAW was built without MPI", "make gpaw"
         )
-    return Check("MPI", Status.OK, f"{ranks} ranks by {mpirun}")
+    return Check("MPI", Status.OK, f"{RANKS} ranks by {mpirun}")
 
 
 def check_vasp_packages() -> Check:

@@ -25,6 +25,7 @@ from workflows.analysis.surface_energy import formation_energy
 from workflows.engines.kpoints import engine_mesh
 from workflows.jobs.calculate import CalculationRequest, calculate, final_structure
 from workflows.jobs.progress import Stage, announce, relative_cost
+from workflows.jobs.surface_record import bulk_record
 from workflows.structures.crystal import bulk_key, crystal_of
 from workflows.structures.elements import ground_state, ground_state_prototype
 from workflows.structures.naming import mg_first_formula
@@ -98,37 +99,6 @@ def relax_bulk(context: RunContext, structure: Structure, provenance: dict[str, 
             bulk = bulk.model_copy(update={"formation_energy": known.formation_energy})
         store.add(bulk)
     return {"calculation": calculation.model_dump(mode="json"), "bulk": bulk.model_dump(mode="json")}
-
-
-def bulk_record(
-    record_id: str,
-    calculation: CalculationRecord,
-    energy: float,
-    *,
-    initial: Structure,
-    final: Structure,
-    provenance: Provenance,
-) -> BulkRecord:
-    """Return the record of a bulk crystal from its calculation, whose energy (eV) is known."""
-    before, after = crystal_of(initial), crystal_of(final)
-    return BulkRecord(
-        id=record_id,
-        formula=calculation.formula,
-        chemsys=calculation.chemsys,
-        method=calculation.method,
-        method_fingerprint=calculation.method_fingerprint,
-        bulk_key=bulk_key(initial),
-        provenance=provenance,
-        initial_structure=initial,
-        structure=after.structure,
-        spacegroup_number=after.spacegroup_number,
-        spacegroup_symbol=after.spacegroup_symbol,
-        initial_spacegroup_number=before.spacegroup_number,
-        energy_per_atom=energy / len(final),
-        energy_per_formula_unit=energy / final.composition.get_reduced_composition_and_factor()[1],
-        total_magnetization=calculation.output.total_magnetization,
-        calculation_id=calculation.id,
-    )
 
 
 def keep_formation_energy(

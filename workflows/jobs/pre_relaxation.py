@@ -18,7 +18,7 @@ import numpy as np
 
 from stores.errors import InputError, install_command
 from stores.files import write_file
-from stores.input_files import read_json
+from stores.input_files import read_object
 from stores.records import content_hash
 from workflows.analysis.reconstruction import score_reconstruction
 from workflows.analysis.verdicts import judge_reconstruction
@@ -112,7 +112,7 @@ def _worker_output(structure: Structure, free: Sequence[bool], folder: Path) -> 
     }
     rounded = task | {key: np.round(task[key], 6).tolist() for key in ("cell", "positions")}
     task["task_hash"] = content_hash(rounded)
-    kept = _read(folder / "output.json")
+    kept = read_object(folder / "output.json")
     if kept.get("task_hash") == task["task_hash"]:
         return kept
     check_installed(CHGNET)
@@ -124,7 +124,7 @@ def _worker_output(structure: Structure, free: Sequence[bool], folder: Path) -> 
         why = f"its process ended with status {code} (see {folder / 'worker.log'})"
     except subprocess.TimeoutExpired:
         why = f"not done in {SECONDS_ALLOWED:g} s (see {folder / 'worker.log'})"
-    output = _read(folder / "output.json")
+    output = read_object(folder / "output.json")
     if output.get("task_hash") != task["task_hash"]:
         output = {"error": why, "task_hash": task["task_hash"]}
         # kept too: a second attempt must start where the first one did
@@ -143,14 +143,6 @@ def _run(folder: Path) -> int:
             timeout=SECONDS_ALLOWED,
             check=False,
         ).returncode
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        output = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return output if isinstance(output, dict) else {}
 
 
 def _problem(output: dict[str, Any], structure: Structure) -> str:

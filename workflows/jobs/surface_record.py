@@ -1,4 +1,4 @@
-"""From finished calculations to one SurfaceRecord: physics and verdicts put together, no IO."""
+"""From finished calculations to the records of a bulk and of a slab, with physics and verdicts; no IO."""
 
 from __future__ import annotations
 
@@ -22,17 +22,48 @@ from workflows.analysis.surface_energy import check_consistency, surface_energy
 from workflows.analysis.verdicts import calculation_problems, judge_surface_energy, judge_work_function
 from workflows.analysis.work_function import WorkFunction, work_function
 from workflows.jobs.calculate import final_structure
-from workflows.structures.crystal import crystal_of
+from workflows.structures.crystal import bulk_key, crystal_of
 from workflows.structures.facets import equivalent_planes
 from workflows.structures.layers import free_atoms
 from workflows.structures.naming import atom_counts
 
 if TYPE_CHECKING:
-    from stores.records import CalculationOutput
+    from stores.records import CalculationOutput, Provenance
     from workflows.analysis.surface_energy import SurfaceEnergy
     from workflows.analysis.verdicts import VerdictThresholds
     from workflows.structures.crystal import Crystal
     from workflows.structures.slabs import SlabSettings, SymmetricSlab
+
+
+def bulk_record(
+    record_id: str,
+    calculation: CalculationRecord,
+    energy: float,
+    *,
+    initial: Structure,
+    final: Structure,
+    provenance: Provenance,
+) -> BulkRecord:
+    """Return the record of a bulk crystal from its calculation, whose energy (eV) is known."""
+    before, after = crystal_of(initial), crystal_of(final)
+    return BulkRecord(
+        id=record_id,
+        formula=calculation.formula,
+        chemsys=calculation.chemsys,
+        method=calculation.method,
+        method_fingerprint=calculation.method_fingerprint,
+        bulk_key=bulk_key(initial),
+        provenance=provenance,
+        initial_structure=initial,
+        structure=after.structure,
+        spacegroup_number=after.spacegroup_number,
+        spacegroup_symbol=after.spacegroup_symbol,
+        initial_spacegroup_number=before.spacegroup_number,
+        energy_per_atom=energy / len(final),
+        energy_per_formula_unit=energy / final.composition.get_reduced_composition_and_factor()[1],
+        total_magnetization=calculation.output.total_magnetization,
+        calculation_id=calculation.id,
+    )
 
 
 def assemble_surface_record(
@@ -54,7 +85,8 @@ def assemble_surface_record(
     `references` those of `compute_reference`, one per element that could be computed; `oriented`,
     `relaxation` and `static` are outputs of the slab's jobs, None where a job gave nothing.
     """
-    bulk_record = BulkRecord.model_validate(bulk["bulk"])
+    relaxed_bulk = BulkRecord.model_validate(bulk["bulk"])
+    crystal = structure_from_document(relaxed_bulk.structure, f"record {relaxed_bulk.id}")
     bulk_calculation = CalculationRecord.model_validate(bulk["calculation"])
     runs = {
         role: CalculationRecord.model_validate(plain)
@@ -77,7 +109,7 @@ def assemble_surface_record(
     bulk_failed, bulk_unconverged = calculation_problems(bulk_runs)
     if "oriented_bulk" not in runs:
         bulk_failed.append("the oriented bulk was not computed; run the campaign again")
-    gamma, missing = _gamma(slab, runs, bulk_record, mu0)
+    gamma, missing = _gamma(slab, runs, relaxed_bulk, mu0)
     if gamma is not None and gamma.surface_energy is None:  # for want of a reference: with its problems
         lost = [c for r in references if r["reference"] is None for c in r["calculations"]]
         more = calculation_problems(CalculationRecord.model_validate(c) for c in lost)
@@ -85,21 +117,23 @@ def assemble_surface_record(
     inconsistent: list[str] = []
     if "static" in runs and "oriented_bulk" in runs:
         inconsistent = check_consistency(runs["static"], runs["oriented_bulk"], reference_runs.values())
-    phi = _phi(runs.get("static"))
-    scores, relaxed = _scores(slab, runs.get("relax"), settings)
     output = runs["static"].output if "static" in runs else None
+    phi = None
+    if output is not None and output.potential is not None:
+        phi = work_function_of(output, final_structure(runs["static"]))
+    scores, relaxed = _scores(slab, runs.get("relax"), settings)
     first = runs.get("relax", bulk_calculation)
     return SurfaceRecord(
         id=content_hash({**identity, "method": first.method_fingerprint}),
-        formula=bulk_record.formula,
-        chemsys=bulk_record.chemsys,
+        formula=relaxed_bulk.formula,
+        chemsys=relaxed_bulk.chemsys,
         method=first.method,
         method_fingerprint=first.method_fingerprint,
         campaign=campaign,
-        bulk_id=bulk_record.id,
-        provenance=bulk_record.provenance,
-        spacegroup_number=bulk_record.spacegroup_number,
-        **plane_fields(slab, crystal_of(structure_from_document(bulk_record.structure, bulk_record.id))),
+        bulk_id=relaxed_bulk.id,
+        provenance=relaxed_bulk.provenance,
+        spacegroup_number=relaxed_bulk.spacegroup_number,
+        **plane_fields(slab, crystal_of(crystal)),
         n_atoms=len(slab.structure),
         composition=atom_counts(slab.structure.composition),
         thickness=slab.thickness,
@@ -201,19 +235,14 @@ def _gamma(
     return gamma, gamma.reason
 
 
-def _phi(static: CalculationRecord | None) -> WorkFunction | None:
-    if static is None or static.output.potential is None or static.output.fermi_energy is None:
+def work_function_of(output: CalculationOutput, slab: Structure) -> WorkFunction | None:
+    """Return the work function of a slab as computed, c along its normal; None without a potential."""
+    potential, fermi_energy = output.potential, output.fermi_energy
+    if potential is None or fermi_energy is None:
         return None
-    structure = final_structure(static)
-    potential = static.output.potential
+    heights = slab.frac_coords[:, 2] * slab.lattice.c
     try:
-        return work_function(
-            potential.z,
-            potential.potential,
-            structure.cart_coords[:, 2],
-            static.output.fermi_energy,
-            structure.lattice.c,
-        )
+        return work_function(potential.z, potential.potential, heights, fermi_energy, slab.lattice.c)
     except InputError as error:  # a potential that is no numbers costs the work function, not the record
         return WorkFunction(reason=str(error))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stores.errors import EngineError, InputError
+from stores.input_files import read_object
 from stores.records import CalculationKind, CalculationOutput, Method, content_hash
 from workflows.engines.gpaw.presets import (
     EIGENSOLVER,
@@ -282,11 +283,8 @@ def _reusable(prev_dir: Path, task: dict[str, Any]) -> dict[str, Any] | None:
     """Return the answer in `prev_dir` if its last geometry and settings are those of `task`."""
     import orjson
 
-    try:
-        earlier = orjson.loads((Path(prev_dir) / "input.json").read_bytes())
-        answer = finished_answer(Path(prev_dir), earlier["task_hash"])
-    except (OSError, ValueError, KeyError):
-        return None
+    earlier = read_object(Path(prev_dir) / "input.json")
+    answer = finished_answer(Path(prev_dir), earlier.get("task_hash", ""))
     if answer is None or answer["status"] != "ok" or not answer.get("potential"):
         return None
     wanted = orjson.loads(orjson.dumps(_without_limits(task["settings"])))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import EngineError
 from stores.files import FileLock, write_file
-from stores.input_files import read_json
+from stores.input_files import read_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -177,10 +177,7 @@ def mpirun_command(mpirun: str, ranks: int) -> list[str]:
 
 def finished_answer(directory: Path, task_hash: str) -> dict[str, Any] | None:
     """Return the answer that an earlier worker left in a folder for this very task, or None."""
-    try:
-        answer: dict[str, Any] = read_json(directory / "output.json")
-    except (OSError, ValueError):
-        return None
+    answer = read_object(directory / "output.json")
     return answer if answer.get("task_hash") == task_hash else None
 
 
@@ -226,7 +223,7 @@ def _no_worker_left(directory: Path) -> Iterator[int]:
 def _prepare(directory: Path, task: dict[str, Any], answer: dict[str, Any] | None) -> None:
     """Write `input.json` with what this task may resume from; a kill is safe after every step."""
     _clear_marks(directory)
-    earlier = _read_task(directory)
+    earlier = read_object(directory / "input.json")
     if earlier.get("task_hash") != task["task_hash"]:
         # The journal of another task must not answer this one.
         (directory / "output.json").unlink(missing_ok=True)
@@ -238,14 +235,6 @@ def _prepare(directory: Path, task: dict[str, Any], answer: dict[str, Any] | Non
         task = {**task, "start_positions": earlier["start_positions"]}
     write_file(directory / "input.json", json.dumps(task), alone=True)
     (directory / "output.json").unlink(missing_ok=True)
-
-
-def _read_task(directory: Path) -> dict[str, Any]:
-    try:
-        task = read_json(directory / "input.json")
-    except (OSError, ValueError):
-        return {}
-    return task if isinstance(task, dict) else {}
 
 
 def _clear_marks(directory: Path) -> None:
@@ -306,14 +295,12 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 
 def _collect(directory: Path, task: dict[str, Any], code: int) -> dict[str, Any]:
     answer = finished_answer(directory, task["task_hash"])
-    if answer is not None:
-        return answer
-    return {"status": "failed", "reason": _crash_reason(directory, code)}
+    return answer or {"status": "failed", "reason": _crash_reason(directory, code)}
 
 
-def _tail(path: Path, n: int = 20000) -> str:
+def _tail(path: Path) -> str:
     try:
-        return path.read_text(errors="replace")[-n:]
+        return path.read_text(errors="replace")[-20_000:]
     except OSError:
         return ""
 

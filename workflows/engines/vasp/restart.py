@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stores.errors import EngineError, MgsurfError
-from stores.files import replacing, write_file
-from stores.input_files import DAMAGED, LARGEST_TEXT, is_compressed, open_input, read_json
+from stores.files import process_start, replacing, write_file
+from stores.input_files import DAMAGED, LARGEST_TEXT, is_compressed, open_input, read_object
 from workflows.engines.vasp.files import find_file
 from workflows.engines.vasp.vasprun import read_vasprun
 
@@ -44,11 +44,7 @@ CLOSEST = 0.5
 
 def read_note(directory: Path) -> dict[str, Any]:
     """Return the note on a folder; empty if none is readable."""
-    try:
-        note = read_json(directory / NOTE)
-    except (OSError, ValueError, MgsurfError):
-        return {}
-    return note if isinstance(note, dict) else {}
+    return read_object(directory / NOTE)
 
 
 def write_note(directory: Path, note: dict[str, Any]) -> None:
@@ -221,7 +217,7 @@ def _xdatcar(directory: Path, like: Structure) -> Structure | None:
 
 def note_process(directory: Path, pid: int) -> None:
     """Note which process runs VASP in a folder."""
-    plain = {"host": socket.gethostname(), "pid": pid, "started": _start_time(pid)}
+    plain = {"host": socket.gethostname(), "pid": pid, "started": process_start(pid)}
     (directory / PID).write_text(json.dumps(plain), encoding="utf-8")
 
 
@@ -230,12 +226,12 @@ def end_orphan(directory: Path) -> None:
 
     Only a process of this host with the noted start time is ended; EngineError if it does not end.
     """
+    noted = read_object(directory / PID)
     try:
-        noted = read_json(directory / PID)
         pid, started = int(noted["pid"]), noted["started"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return
-    if noted.get("host") != socket.gethostname() or started is None or _start_time(pid) != started:
+    if noted.get("host") != socket.gethostname() or not started or process_start(pid) != started:
         (directory / PID).unlink(missing_ok=True)
         return
     for sign in (signal.SIGTERM, signal.SIGKILL):
@@ -243,20 +239,10 @@ def end_orphan(directory: Path) -> None:
             os.killpg(pid, sign)  # VASP is started as the leader of a group of its own
         limit = time.monotonic() + SECONDS_TO_END
         while time.monotonic() < limit:
-            if _start_time(pid) != started:
+            if process_start(pid) != started:
                 (directory / PID).unlink(missing_ok=True)
                 return
             time.sleep(0.1)
     raise EngineError(
         f"vasp: process {pid}, left over from an earlier run in {directory}, does not end; end it by hand"
     )
-
-
-def _start_time(pid: int) -> str | None:
-    """Return the start of a living process in the kernel's ticks; None if there is none (or no /proc)."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return None
-    after_name = stat.rpartition(")")[2].split()
-    return None if after_name[0] in "ZX" else after_name[19]

@@ -141,14 +141,14 @@ def screen(
                     "model": version if ensemble else "",
                     "records": sorted(known[key].ids) if key in known else [],
                     "formation_energy": compound.formation_energy,
-                    "energy_source": compound.energy_source,
                     "lattice_is_guess": compound.lattice_is_guess,
                     "band_gap": compound.band_gap,
                 }
             )
             old = stored.get(ids[key])
             if old is not None and old.inputs == inputs:
-                done[key] = old
+                names = {"label": compound.label, "energy_source": compound.energy_source}
+                done[key] = old.model_copy(update=names)
             else:
                 todo.append((compound, inputs))
         predicted = _predicted([c for c, _ in todo], known, ensemble, settings, workers)

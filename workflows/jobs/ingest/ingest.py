@@ -69,8 +69,7 @@ def plan(
     tick
         Called with the folder, its number and how many there are, before each is read.
     """
-    sources = _sources(directory, pairs_file)
-    return _read(sources, pairs_file, tick)
+    return _read(_sources(directory, pairs_file), pairs_file, tick)
 
 
 def ingest(

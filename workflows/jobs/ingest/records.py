@@ -11,7 +11,6 @@ from stores.errors import InputError
 from stores.records import (
     BulkRecord,
     CalculationStatus,
-    PlanarPotential,
     Reconstruction,
     ReferenceRecord,
     SurfaceRecord,
@@ -24,13 +23,11 @@ from stores.structures.vacuum import find_vacuum
 from workflows.analysis.reconstruction import score_reconstruction
 from workflows.analysis.surface_energy import SurfaceEnergy, reference_element, surface_energy
 from workflows.analysis.verdicts import calculation_problems, judge_surface_energy, judge_work_function
-from workflows.analysis.work_function import WorkFunction, work_function
-from workflows.jobs.bulk import bulk_record
 from workflows.jobs.ingest.runs import SOURCE, calculation_of, provenance_of
 from workflows.jobs.ingest.settings import differences
-from workflows.jobs.surface_record import plane_fields, result_fields
+from workflows.jobs.surface_record import bulk_record, plane_fields, result_fields, work_function_of
 from workflows.structures.crystal import crystal_of
-from workflows.structures.elements import ground_state_prototype
+from workflows.structures.elements import ground_state, ground_state_prototype
 from workflows.structures.layers import atomic_layers
 from workflows.structures.naming import atom_counts, mg_first_formula
 
@@ -40,6 +37,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from stores.records import Record
+    from workflows.analysis.work_function import WorkFunction
     from workflows.jobs.ingest.pairs import Pair
     from workflows.jobs.ingest.runs import FinishedRun, RunChain
 
@@ -102,8 +100,6 @@ def metastable(chain: RunChain) -> str:
 
 
 def _is_ground_state(element: str, bulk: BulkRecord) -> bool:
-    from workflows.structures.elements import ground_state
-
     try:
         return crystal_of(ground_state(element)).spacegroup_number == bulk.spacegroup_number
     except InputError:
@@ -127,7 +123,7 @@ def surface_of(pair: Pair) -> tuple[SurfaceRecord, list[Record]]:
     others: list[Record] = list(calculations)
     bulk, trouble = _bulk_record(pair, others)
     gamma, missing, mu0 = _gamma(pair, bulk, others)
-    phi = _phi(slab)
+    phi = work_function_of(slab.output, slab.final)
     scores, moved = _scores(chain)
     own = [*calculation_problems(calculation_of(run) for run in chain.judged)]
     own[0] += moved
@@ -265,20 +261,6 @@ def _gamma(
 def _is_good(slab: FinishedRun, reference: RunChain) -> bool:
     sound = all(run.output.status is CalculationStatus.OK for run in reference.judged)
     return sound and not differences(slab, reference.last)
-
-
-def _phi(slab: FinishedRun) -> WorkFunction | None:
-    potential: PlanarPotential | None = slab.output.potential
-    if potential is None or slab.output.fermi_energy is None:
-        return None
-    final = slab.final
-    heights = np.asarray(final.frac_coords)[:, 2] * final.lattice.c
-    try:
-        return work_function(
-            potential.z, potential.potential, heights, slab.output.fermi_energy, final.lattice.c
-        )
-    except InputError as error:  # a potential that is no numbers costs the work function, not the record
-        return WorkFunction(reason=str(error))
 
 
 def _scores(chain: RunChain) -> tuple[Reconstruction | None, list[str]]:

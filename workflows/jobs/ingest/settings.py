@@ -30,7 +30,7 @@ def differences(slab: FinishedRun, other: FinishedRun) -> list[str]:
 
     Compared are functional, cut-off, smearing, POTCAR and U of each shared element, spin polarisation where
     there is a moment, the density of k points, the spacing of the FFT grid, and every tag besides those that
-    are known not to change energies (`workflows.engines.vasp.tags.NO_EFFECT`).
+    are known not to change energies (`workflows.engines.vasp.settings.NO_EFFECT`).
     """
     ours, theirs = slab.settings, other.settings
     name = str(other.directory)
