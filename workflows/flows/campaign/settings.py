@@ -376,6 +376,13 @@ class SlabSection(Section):
         "(needs the extra forcefields); none: DFT starts from the slab as cut",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_spelling(cls, values: Any) -> Any:
+        if isinstance(values, dict) and {"max_index", "max_miller_index"} <= set(values):
+            raise ValueError("max_index and max_miller_index are two spellings of one key; keep max_index")
+        return values
+
     def settings(self) -> SlabSettings:
         """Return them for the functions that cut slabs."""
         from workflows.structures.slabs import SlabSettings
