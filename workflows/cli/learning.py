@@ -73,7 +73,7 @@ class TrainingOptions:
     epochs: EpochsOption = None
 
     def settings(self) -> dict[str, Any]:
-        """Return them as arguments of `model.training.runs.RunSettings` or `ablation.Plan`."""
+        """Return them as arguments of `model.training.runs.RunSettings`."""
         twins = self.twins.value if self.twins else ""
         return {"split": self.split, "twins": twins, "epochs": self.epochs}
 
