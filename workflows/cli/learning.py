@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 DEFAULT_PRESET = "sem-cgcnn"
+PRESETS = "stl-surface-energy, stl-work-function, mtl, gradnorm, surface, sem-cgcnn (the paper) or best"
 TRANSFER = "Transfer"
 
 OF_SETS = {"mae": "MAE", "rmse": "RMSE", "r2": "R²"}

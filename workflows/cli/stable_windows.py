@@ -31,7 +31,7 @@ SURFACE_FIELDS = (
     "bulk_id", "formula", "chemsys", "method_fingerprint", "spacegroup_number", "surface_energy",
     "surface_energy_slope", "chemical_potential_window",
 )  # fmt: skip
-"""What is read of a stored SurfaceRecord."""
+"""Fields that are read of a stored SurfaceRecord."""
 
 
 def windows_of(
