@@ -314,7 +314,7 @@ def plot(
     elif kind == "scatter":
         figure = scatter_figure(records, ax=ax)
     elif kind == "wulff":
-        (bulk,) = store.query({"id": records[0]["bulk_id"]}, ["structure"], collection="bulks")
+        bulk = _bulk("plot", store, records[0]["formula"], str(records[0]["bulk_id"]))
         figure = wulff_figure(records, bulk["structure"], float(dmu), ax=ax)
     elif kind == "potential":
         if len(records) > 1:

@@ -11,6 +11,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 import mgsurf
+import stores.connections
 from model.training.ensemble import save_ensemble
 from stores.errors import InputError
 from tests.examples.mgag import FORMATION_ENERGY, PUBLISHED, write_store
@@ -123,6 +124,14 @@ def test_a_folder_store_by_its_path_with_crystal_and_figures() -> None:
         ):
             with pytest.raises(InputError, match=words):
                 mgsurf.plot(kind, store, surfaces)
+
+
+def test_wulff_figure_without_the_bulk_names_it(tmp_path: Path) -> None:
+    write_store(f"sqlite:///{tmp_path}/mgag.sqlite")
+    with stores.connections.open_store(f"sqlite:///{tmp_path}/mgag.sqlite") as store:
+        store.remove({}, collection="bulks")
+        with pytest.raises(InputError, match="No MgAg with bulk_id"):
+            mgsurf.plot("wulff", store, "MgAg")
 
 
 def test_predictions_keep_order_and_name_what_is_no_slab(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def ablate(
     """Train all presets with several seeds: the paper's Table 1 beside ours. Finished runs are kept.
 
     With --from each run is done twice, from scratch and fine-tuned: learning curves of transfer.
-    Exit status 1 if a run failed or another process is at it.
+    Exit status 1 if a run failed or is running in another process.
 
     Examples: [cyan]mgsurf ablate --seeds 5[/cyan],
     [cyan]mgsurf ablate --preset sem-cgcnn --preset best --split chemsys --folds 5 --seeds 1[/cyan],

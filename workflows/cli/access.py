@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from workflows.cli.console import print_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,5 +81,5 @@ def chosen_ensemble(model: str | Path | None, store: str | None = None) -> tuple
             return load_version(registry, version), f"v{version}"
         ensemble, card, notes = load_champion(registry)
     for note in notes:
-        print(f"mgsurf: {note}", file=sys.stderr)
+        print_note(note)
     return ensemble, card.name

@@ -29,7 +29,7 @@ COLUMNS = ("compound", "formula", "check", "level", "target", "size", "unit", "c
 
 
 class AuditCheck(StrEnum):
-    """What `mgsurf audit` looks for, see `model.audit.finding.CHECKS`."""
+    """Check of `mgsurf audit`, see `model.audit.checks.CHECKS`."""
 
     RANGE = "range"
     BULK_ENERGY = "bulk-energy"

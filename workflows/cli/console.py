@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from workflows.report.table import Table
 
 PIPE_WIDTH = 120
-"""Width of tables that go to a file or another program (columns), unless COLUMNS says otherwise."""
+"""Width of tables that go to a file or another program (columns), unless COLUMNS sets another."""
+
+TABLE_ROWS = 100
+"""Rows of a table without --limit: more are not readable, and laying out 1,000 takes 2 s."""
 
 
 def page(stderr: bool = False) -> Console:

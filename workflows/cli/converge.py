@@ -39,7 +39,7 @@ PHI_TOLERANCE = 0.02
 
 
 class ScanKind(StrEnum):
-    """What `mgsurf converge` can vary."""
+    """Setting that `mgsurf converge` varies."""
 
     THICKNESS = "thickness"
     K_DENSITY = "k_density"

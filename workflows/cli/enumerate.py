@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stores.errors import InputError, MgsurfError, pluralize
-from workflows.cli.console import page, print_csv, print_table, print_text
+from workflows.cli.console import TABLE_ROWS, page, print_csv, print_table, print_text
 from workflows.cli.options import OUTPUT, QuietOption, StoreOption, TableFormat
 from workflows.cli.typer_app import COMPUTE, app
 from workflows.report.table import Column, Table
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 SHOWN_PROBLEMS = 20
 SHOWN_NAMES = 3
-TABLE_ROWS = 100
-"""A table stops here: nobody reads more, and laying out 1,000 rows takes 2 s."""
 
 
 @app.command("enumerate", rich_help_panel=COMPUTE)

@@ -32,7 +32,7 @@ DEFAULT_NAMES = {
 
 
 class ExportFormat(StrEnum):
-    """What `mgsurf export` can write."""
+    """Format that `mgsurf export` writes."""
 
     CSV = "csv"
     JSONL = "jsonl"

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 DEFAULT_PRESET = "sem-cgcnn"
+PRESETS = "stl-surface-energy, stl-work-function, mtl, gradnorm, surface, sem-cgcnn (the paper) or best"
 TRANSFER = "Transfer"
 
 OF_SETS = {"mae": "MAE", "rmse": "RMSE", "r2": "R²"}
@@ -73,7 +74,7 @@ class TrainingOptions:
     epochs: EpochsOption = None
 
     def settings(self) -> dict[str, Any]:
-        """Return them as arguments of `model.training.runs.RunSettings` or `ablation.Plan`."""
+        """Return them as arguments of `model.training.runs.RunSettings`."""
         twins = self.twins.value if self.twins else ""
         return {"split": self.split, "twins": twins, "epochs": self.epochs}
 

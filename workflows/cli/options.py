@@ -35,6 +35,12 @@ CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="The
 CampaignArgument = Annotated[
     Path | None, typer.Argument(metavar="[CAMPAIGN.yaml]", help="Only this campaign, and its store.")
 ]
+RefreshArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[CAMPAIGN.yaml]", help="Campaign file; its section refresh and its store are used."
+    ),
+]
 StructureArgument = Annotated[Path | None, typer.Argument(metavar="[STRUCTURE]", help="CIF or POSCAR file.")]
 ProjectOption = Annotated[
     str | None,

@@ -36,14 +36,14 @@ FIELDS = {
 """What each figure reads of a record; potentials and slabs are large and stay in the store otherwise."""
 
 NO_LABELS = {"potential": "the planar potential", "phase": "the chemical potentials of a computed surface"}
-"""What figures that cannot be drawn of imported slabs need."""
+"""Data that imported slabs lack, by the figure that needs them."""
 
 SAME_CELL = 0.01
 """Cells whose vectors differ by less are of one crystal (relative)."""
 
 
 class PlotKind(StrEnum):
-    """What `mgsurf plot` can draw."""
+    """Figure of `mgsurf plot`."""
 
     POTENTIAL = "potential"
     PHASE = "phase"

@@ -1,4 +1,4 @@
-"""`mgsurf predict`: surface energies and work functions of slabs that nobody has computed."""
+"""`mgsurf predict`: surface energies and work functions of slabs from a trained model."""
 
 from __future__ import annotations
 

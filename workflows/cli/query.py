@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stores.errors import pluralize
-from workflows.cli.console import print_csv, print_note, print_table
+from workflows.cli.console import TABLE_ROWS, print_csv, print_note, print_table
 from workflows.cli.filters import SurfaceFilter
 from workflows.cli.options import STABILITY, PhaseChoice, StoreOption, TableFormat
 from workflows.cli.typer_app import LOOK, app
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 SHOWN = (*ROW_FIELDS, "spacegroup_number")
 """Fields that are read from the store; the space group decides whether a plane is written hkil."""
-
-TABLE_ROWS = 100
-"""A table without --limit stops here: nobody reads more, and laying out 1,000 rows takes 2 s."""
 
 
 @app.command(rich_help_panel=LOOK)

@@ -13,7 +13,7 @@ import typer
 
 from stores.errors import InputError, MgsurfError
 from workflows.cli.learning import EpochsOption, TrainingProgress
-from workflows.cli.options import JsonOption, MethodOption, QuietOption, StoreOption
+from workflows.cli.options import JsonOption, MethodOption, QuietOption, RefreshArgument, StoreOption
 from workflows.cli.typer_app import LOOP, app
 from workflows.execution.progress_bar import ProgressBar
 
@@ -25,10 +25,7 @@ _SET_NAMES = {"train": "to train on", "val": "to validate", "test": "held out"}
 
 @app.command(rich_help_panel=LOOP)
 def refresh(
-    campaign: Annotated[
-        Path | None,
-        typer.Argument(metavar="[CAMPAIGN.yaml]", help="Whose section refresh and store are taken."),
-    ] = None,
+    campaign: RefreshArgument = None,
     method: MethodOption = None,
     min_new: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="New records below which nothing is trained.")

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 @app.command(rich_help_panel=LOOP)
 def rounds(
     *,
-    campaign: Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="From whose slabs is chosen.")],
+    campaign: Annotated[
+        Path, typer.Argument(metavar="CAMPAIGN.yaml", help="Campaign file; its slabs are the candidates.")
+    ],
     n_rounds: Annotated[
         int, typer.Option("--rounds", min=1, metavar="N", help="Rounds in all, those made before included.")
     ] = 5,

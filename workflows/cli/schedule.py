@@ -19,7 +19,7 @@ import typer
 
 from stores.errors import InputError
 from stores.secrets import masked
-from workflows.cli.options import StoreOption
+from workflows.cli.options import RefreshArgument, StoreOption
 from workflows.cli.typer_app import LOOP, app
 
 _MINUTES = {"m": 1, "min": 1, "h": 60, "d": 1440, "w": 10080}
@@ -57,10 +57,7 @@ class Entry(NamedTuple):
 
 @app.command(rich_help_panel=LOOP)
 def schedule(
-    campaign: Annotated[
-        Path | None,
-        typer.Argument(metavar="[CAMPAIGN.yaml]", help="Whose section refresh and store are taken."),
-    ] = None,
+    campaign: RefreshArgument = None,
     every: Annotated[
         str, typer.Option(metavar="TIME", help="Interval between starts: 30min, 6h, 1d.")
     ] = "6h",
@@ -225,6 +222,7 @@ def _scheduler_of_host() -> Scheduler:
 
 def _entry(campaign: Path | None, minutes: int, slurm: list[str], store: str | None) -> Entry:
     from stores.connections import parse_uri, resolve_store_uri
+    from stores.records import content_hash
     from stores.settings_file import resolve_work_dir
 
     command = [*_program(), "refresh", "--quiet"]
@@ -261,8 +259,6 @@ def _entry(campaign: Path | None, minutes: int, slurm: list[str], store: str | N
     for option in slurm:
         if not re.fullmatch(r"--?[a-z].*", option):
             raise InputError(f"--slurm {option}: is no option of Slurm; write it as --slurm=--time=4:00:00")
-    from stores.records import content_hash
-
     of = [masked(resolve_store_uri(store, campaign_store)), *([str(campaign.resolve())] if campaign else [])]
     return Entry(
         f"mgsurf-refresh-{content_hash(of, 8)}", command, Path.cwd(), log, minutes, environment, slurm

@@ -55,7 +55,7 @@ def simulate(
 ) -> int:
     """Replay acquisition on slabs whose labels are known: error against slabs revealed, by strategy.
 
-    The same command resumes if interrupted. Exit status 1 if another process is at a replay.
+    The same command resumes if interrupted. Exit status 1 if a replay is running in another process.
 
     Example: [cyan]mgsurf simulate --strategy random --strategy diverse --seeds 3 --until 0.5[/cyan]
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from workflows.analysis.stability_window import (
     StableWindow,
     stored_phases,
 )
+from workflows.cli.console import print_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ SURFACE_FIELDS = (
     "bulk_id", "formula", "chemsys", "method_fingerprint", "spacegroup_number", "surface_energy",
     "surface_energy_slope", "chemical_potential_window",
 )  # fmt: skip
-"""What is read of a stored SurfaceRecord."""
+"""Fields that are read of a stored SurfaceRecord."""
 
 
 def windows_of(
@@ -88,7 +88,7 @@ def _by_database(
         return StableWindow(None, reason=f"{named} may be each of {labels} in {where}: {why}")
 
     for remark in _missing(lock):
-        print(f"mgsurf: {path}: {remark}", file=sys.stderr)
+        print_note(f"{path}: {remark}")
     return [
         _without_window(s) or find(s["formula"], s.get("spacegroup_number") or 0, s.get("bulk_id") or "")
         for s in surfaces

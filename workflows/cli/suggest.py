@@ -95,7 +95,10 @@ def suggest(
     *,
     campaign: Annotated[
         Path | None,
-        typer.Argument(metavar="[CAMPAIGN.yaml]", help="Whose slabs; else all candidates of the store."),
+        typer.Argument(
+            metavar="[CAMPAIGN.yaml]",
+            help="Campaign file; its slabs are the candidates. Else those of the store.",
+        ),
     ] = None,
     n: Annotated[int, typer.Option("-n", "--number", min=1, metavar="N", help="How many slabs.")] = 20,
     acquisition: Acquisition,

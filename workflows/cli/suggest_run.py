@@ -7,14 +7,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from stores.connections import open_store
 from stores.errors import InputError, pluralize
 from stores.files import write_file
 from stores.input_files import read_json
 from stores.learning.candidates import computed_slabs, slab_key
 from stores.records import content_hash
+from workflows.cli.console import page, print_text
 from workflows.cli.run import CampaignRun, campaign_flow
 from workflows.flows.chosen_slabs import ChosenSlabsMaker
 from workflows.jobs.calculate import make_directory
@@ -49,8 +48,9 @@ class CampaignBatch(CampaignRun):
         left = [one for one in candidates if slab_key(one) not in computed]
         if not left:
             return None
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
-            f"resuming an interrupted batch: {len(left)} of its slabs are left (--fresh chooses a new one)"
+        print_text(
+            f"resuming an interrupted batch: {len(left)} of its slabs are left (--fresh chooses a new one)",
+            page(stderr=True),
         )
         return self.run(left, quiet)
 
@@ -87,7 +87,6 @@ class CampaignBatch(CampaignRun):
         if not candidates:
             return 0
         settings, chosen = self.settings, chosen_slabs(candidates)
-        console = Console(highlight=False, soft_wrap=True)
         with open_project(project) as remote, alone_submitting(remote.controller.db) as lease:
             at = remote.worker(worker)
             plan = plan_of(settings, remote, at)
@@ -104,20 +103,20 @@ class CampaignBatch(CampaignRun):
                         labels[names[0]] = f"{entry.label} {format_miller(plane)} {termination}"
                         new.setdefault(key, []).append((plane, termination))
             if n_before := len(candidates) - len(labels):
-                console.print(f"  {n_before} of the slabs were submitted before and are left out")
+                print_text(f"  {n_before} of the slabs were submitted before and are left out")
             if not new:
-                console.print(f"all of them are in project {remote.name} already; nothing was submitted")
+                print_text(f"all of them are in project {remote.name} already; nothing was submitted")
                 return 0
             there = context_on_worker(chosen_maker(self.maker, new), remote.config.workers[at].work_dir, plan)
             flow = campaign_flow(settings, there, [entries[key] for key in new])
             lease.check()  # building the flow may have taken long
             numbers = submit(remote, at, flow, settings.name, labels)
-            console.print(
+            print_text(
                 f"submitted {pluralize(len(labels), 'slab')} of {pluralize(len(new), 'compound')} "
                 f"to project {remote.name}, worker {at}: "
                 f"{len(numbers)} jobs so far, those of the slabs follow when the bulks are relaxed"
             )
-            console.print(
+            print_text(
                 f"  mgsurf pull {settings.path} --project {remote.name}   finished records into the store"
             )
         return 0

@@ -14,6 +14,7 @@ from workflows.cli.access import MODEL_FOLDER, existing_store
 from workflows.cli.console import print_note, print_table, print_text
 from workflows.cli.learning import (
     DEFAULT_PRESET,
+    PRESETS,
     MembersOption,
     PretrainedModel,
     SeedOption,
@@ -41,11 +42,7 @@ def train(
     *,
     preset: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="stl-surface-energy, stl-work-function, mtl, gradnorm, surface, sem-cgcnn (the paper) or "
-            "best; else that of --from, else sem-cgcnn.",
-        ),
+        typer.Option(metavar="NAME", help=f"{PRESETS}; else that of --from, else {DEFAULT_PRESET}."),
     ] = None,
     training: TrainingOptions,
     seed: SeedOption = 0,

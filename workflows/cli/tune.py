@@ -14,6 +14,7 @@ from stores.errors import InputError, pluralize
 from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.learning import (
     DEFAULT_PRESET,
+    PRESETS,
     SeedOption,
     StudyOptions,
     TrainingOptions,
@@ -36,14 +37,7 @@ _SHOWN = 8
 @app.command(rich_help_panel=LEARN)
 def tune(
     *,
-    preset: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="stl-surface-energy, stl-work-function, mtl, gradnorm, surface, sem-cgcnn (the paper) or "
-            "best.",
-        ),
-    ] = DEFAULT_PRESET,
+    preset: Annotated[str, typer.Option(metavar="NAME", help=f"{PRESETS}.")] = DEFAULT_PRESET,
     trials: Annotated[int, typer.Option(min=1, metavar="N", help="Those of earlier calls count.")] = 200,
     workers: Annotated[int, typer.Option(min=1, metavar="N", help="Processes.")] = 1,
     training: TrainingOptions,

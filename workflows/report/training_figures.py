@@ -273,14 +273,14 @@ def learning_curve_figure(points: Sequence[Row], target: str, ax: Axes | None = 
     """
     with styled():
         axes = axes_or_new(ax, 4.8, 3.6)
-        for colour, preset in zip(PALETTE, dict.fromkeys(p["preset"] for p in points), strict=False):
+        for k, preset in enumerate(dict.fromkeys(p["preset"] for p in points)):
             line = sorted((p for p in points if p["preset"] == preset), key=lambda p: p["n"])
             axes.errorbar(
                 [p["n"] for p in line],
                 [p["mae"] for p in line],
                 yerr=[p["spread"] or 0.0 for p in line],
-                color=colour,
-                marker="o",
+                color=PALETTE[k % len(PALETTE)],
+                marker=MARKERS[k // len(PALETTE) % len(MARKERS)],
                 markersize=4,
                 capsize=2.5,
                 label=preset,
