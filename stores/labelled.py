@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stores.backends.collection import SCHEMA_VERSION
+from stores.backends.collection import SCHEMA_VERSION, check_version
 from stores.backends.values import timestamp
 from stores.errors import InputError
 from stores.exclusion_marks import excluded_targets
 from stores.method_names import meeting_names
 from stores.records import StructureDict, content_hash
-from stores.surfaces import check_version
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -166,7 +165,7 @@ def labelled_slabs(store: SurfaceStore, *, with_slabs: bool = True) -> Iterator[
 
 
 def _shared(document: dict[str, Any], kind: str) -> dict[str, Any]:
-    check_version(document, kind)
+    check_version(document.get("schema_version"), f"The record {document['id']} in {kind}")
     return {
         "record_id": document["id"],
         "kind": kind,

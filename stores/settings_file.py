@@ -92,6 +92,12 @@ def resolve_ranks() -> int | None:
     given = os.environ.get("MGSURF_RANKS")
     if not given:
         return read_settings_file().get("ranks")
-    if not given.strip().isdecimal() or int(given) < 1:
-        raise InputError(f"Setting ranks: must be {KNOWN['ranks'][1]}, not {given!r} (from MGSURF_RANKS).")
-    return int(given)
+    try:
+        ranks = int(given)
+    except ValueError:  # also for more digits than Python reads
+        ranks = 0
+    if ranks < 1:
+        raise InputError(
+            f"Setting ranks: must be {KNOWN['ranks'][1]}, not {given[:40]!r} (from MGSURF_RANKS)."
+        )
+    return ranks

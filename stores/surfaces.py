@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from stores.backends.collection import SCHEMA_VERSION
+from stores.backends.collection import check_version
 from stores.backends.values import timestamp
 from stores.errors import InputError
 
@@ -53,28 +53,18 @@ def _document(record: Record) -> dict[str, Any]:
     return {**record.model_dump(mode="json"), "created_at": timestamp(record.created_at)}
 
 
-def check_version(document: Mapping[str, Any], place: str) -> None:
-    """Raise `InputError` if a newer mgsurf wrote a document."""
-    version = document.get("schema_version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise InputError(
-            f"The record {document.get('id')} in {place} was written by a newer mgsurf "
-            f"(schema version {version}, supported: {SCHEMA_VERSION}); upgrade mgsurf."
-        )
-
-
 def _read(record_class: type[Record], document: dict[str, Any], place: str) -> Record:
     from pydantic import ValidationError
 
-    check_version(document, place)
+    what = f"The record {document.get('id')} in {place}"
+    check_version(document.get("schema_version"), what)
     try:
         return record_class.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         raise InputError(
-            f"The record {document.get('id')} in {place} is damaged ({field}: {first['msg']}); "
-            "remove it and run its campaign again."
+            f"{what} is damaged ({field}: {first['msg']}); remove it and run its campaign again."
         ) from error
 
 

@@ -436,8 +436,7 @@ class Database:
     def _open_read_only(self) -> Connection:
         # Without leave to make the -shm file, WAL can only be read as a file that nobody changes.
         for options in ("mode=ro", "mode=ro&immutable=1"):
-            log = beside(self.path, "-wal")
-            if options != "mode=ro" and log.exists() and log.stat().st_size:
+            if options != "mode=ro" and self._has_log():
                 raise StoreError(
                     f"The store {self.path} {OTHER_USER} "
                     f"(to read it, this user needs leave to write its folder)."
@@ -453,6 +452,11 @@ class Database:
                 connection.close()
                 raise
         raise last
+
+    def _has_log(self) -> bool:
+        with suppress(OSError):  # a writer that closes deletes it at any moment
+            return beside(self.path, "-wal").stat().st_size > 0
+        return False
 
     @contextmanager
     def errors(self) -> Iterator[None]:
