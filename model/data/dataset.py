@@ -226,7 +226,9 @@ class Dataset:
         for one in uris:
             with open_store(one, must_exist=True) as store:
                 for slab in labelled_slabs(store):
-                    other, where = found.setdefault(slab.record_id, (_without_structure(slab, arrays), one))
+                    if slab.record_id not in found:
+                        found[slab.record_id] = (_without_structure(slab, arrays), one)
+                    other, where = found[slab.record_id]
                     if (other.targets, other.method) != (slab.targets, slab.method):
                         raise InputError(
                             f"The record {slab.record_id} has other labels in {where} than in {one}; "

@@ -243,8 +243,7 @@ def grouped_split(dataset: Dataset, kind: str, seed: int = 0) -> Split:
     """Divide by slab (``random``), ``compound`` or ``chemsys``; identical slabs stay together.
 
     Random sets have the sizes of `FRACTIONS` to one group of identical slabs; the others have them on
-    average,
-    because each compound or system is placed by its own hash.
+    average, because each compound or system is placed by its own hash.
 
     Raises
     ------

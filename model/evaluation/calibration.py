@@ -61,8 +61,7 @@ class Calibration:
         ----------
         spread, trees
             [n], standard deviations over the members (zero for one) and over the trees (None: no trees), in
-            the
-            target's unit.
+            the target's unit.
         distance
             [n], from the training slabs.
         """

@@ -17,7 +17,7 @@ N_SLABS, CHANNELS = 12, 20
 
 
 def inputs(n_features: int, *, multiple: bool, size: float = 2.0) -> tuple[torch.Tensor, ...]:
-    """Return a edge_index and the float32 tensors grad, atoms, w and u."""
+    """Return an edge index and the float32 tensors grad, atoms, w and u."""
     torch.manual_seed(n_features)
     batch = collate([tiny_graph(seed, multiple=multiple) for seed in range(N_SLABS)])
     n, e = len(batch.numbers), len(batch.centre)

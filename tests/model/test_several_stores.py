@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from model.data.dataset import Dataset
+from model.graphs.graph import build_graph
 from stores.connections import open_store
 from stores.errors import InputError
 from stores.labelled import add_labels
@@ -36,6 +37,11 @@ def test_a_record_that_two_stores_hold_counts_once_and_must_be_the_same(tmp_path
     one = store_of(tmp_path / "1.sqlite", label(slab, "x", energy=1.0))
     two = store_of(tmp_path / "2.sqlite", label(slab, "x", energy=1.0))
     assert len(Dataset.from_store([one, two])) == 1
+    # the slab is the first store's, as its labels are
+    another = slabs_of("MgAg")[2].structure
+    recut = store_of(tmp_path / "4.sqlite", label(another, "x", energy=1.0))
+    for stores, kept in (([one, recut], slab), ([recut, one], another)):
+        assert sorted(Dataset.from_store(stores)[0].graph.numbers) == sorted(build_graph(kept).numbers)
     other = store_of(tmp_path / "3.sqlite", label(slab, "x", energy=2.0))
     with pytest.raises(InputError, match=r"has other labels in sqlite:///.*1.sqlite than in .*3.sqlite"):
         Dataset.from_store([one, other])
