@@ -8,25 +8,29 @@ By default MgAg in the store that `make quickstart` made. `mgsurf plot phase` dr
 import sys
 from collections import defaultdict
 
-from stores.connections import open_store
+import mgsurf
+from stores.errors import MgsurfError
 
 N_POINTS = 5
 
 uri = sys.argv[1] if len(sys.argv) > 1 else "sqlite:///quickstart/mgsurf.sqlite"
 formula = sys.argv[2] if len(sys.argv) > 2 else "MgAg"
 
-with open_store(uri, must_exist=True) as store:
-    bulk = next(store.query({"formula": formula}, collection="bulks", limit=1), None)
-    if bulk is None:
-        sys.exit(f"no {formula} in {store.uri}; it holds {', '.join(store.distinct('formula'))}")
-    usable = {
-        "bulk_id": bulk["id"],
-        "verdicts.surface_energy.status": "accepted",
-        "chemical_potential_window": {"$ne": None},
-    }
-    planes = defaultdict(list)
-    for record in store.query(usable, sort={"miller_index": 1, "termination": 1}):
-        planes[tuple(record["miller_index"])].append(record)
+try:
+    with mgsurf.open_store(uri) as store:
+        bulk = next(store.query({"formula": formula}, collection="bulks", limit=1), None)
+        if bulk is None:
+            sys.exit(f"no {formula} in {store.uri}; it holds {', '.join(store.distinct('formula'))}")
+        usable = {
+            "bulk_id": bulk["id"],
+            "verdicts.surface_energy.status": "accepted",
+            "chemical_potential_window": {"$ne": None},
+        }
+        planes = defaultdict(list)
+        for record in store.query(usable, sort={"miller_index": 1, "termination": 1}):
+            planes[tuple(record["miller_index"])].append(record)
+except MgsurfError as error:
+    sys.exit(str(error))
 if not planes:
     sys.exit(f"{formula} has no accepted surface energy with a chemical-potential window")
 
