@@ -122,6 +122,17 @@ def test_equal_inputs_are_taken_from_the_store(store, ensemble):
     assert finer.id != first.id and finer.past is None
 
 
+def test_a_record_that_changed_is_read_again(dft, records):
+    compound = ScreenedCompound("MgAg", cubic("Mg", "Ag"))
+    (first,) = screen([compound], dft, None, "", FEW)
+    (surface,) = dft.query({"miller_index": [1, 1, 0]})
+    changed = next(s for s in records.quickstart_surfaces() if s.id == surface["id"])
+    dft.add(changed.model_copy(update={"bulk_id": surface["bulk_id"], "work_function": 4.5}))
+    (again,) = screen([compound], dft, None, "", FEW)
+    assert again.work_function > first.work_function
+    assert again.past.work_function == first.work_function
+
+
 def test_ternaries_and_compounds_without_magnesium(store, ensemble):
     heusler = Structure.from_spacegroup(
         "Fm-3m", Lattice.cubic(6.4), ["Cu", "Mg", "Al"], [[0.25, 0.25, 0.25], [0.5, 0.5, 0.5], [0, 0, 0]]

@@ -253,7 +253,10 @@ def weighted_values(
         energies = mean + sigma * z[0]
         if (energies <= 0).any():
             continue
-        areas, gamma, phi, _, _ = averages(energies, work + work_sigma * z[1])
+        try:
+            areas, gamma, phi, _, _ = averages(energies, work + work_sigma * z[1])
+        except QhullError:  # energies that differ by many orders of magnitude
+            continue
         appears += areas > SMALLEST_SHARE
         found.append((gamma, phi))
     facets = sorted(

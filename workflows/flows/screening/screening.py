@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,7 @@ class _Known:
 
     crystal: Crystal
     terminations: tuple[Termination, ...]
-    ids: tuple[str, ...]
+    state: str  # hash of the records' values and verdicts: a record keeps its id when it is computed again
 
 
 def screen(
@@ -139,7 +140,7 @@ def screen(
             inputs = content_hash(
                 {
                     "model": version if ensemble else "",
-                    "records": sorted(known[key].ids) if key in known else [],
+                    "records": known[key].state if key in known else "",
                     "formation_energy": compound.formation_energy,
                     "lattice_is_guess": compound.lattice_is_guess,
                     "band_gap": compound.band_gap,
@@ -202,7 +203,9 @@ def _records_of(store: SurfaceStore, compounds: Iterable[ScreenedCompound]) -> d
             for facet in facets
         )
         # the last one, with the most records, stays
-        found[bulk["bulk_key"]] = _Known(crystal, terminations, tuple(r["id"] for r in records))
+        found[bulk["bulk_key"]] = _Known(
+            crystal, terminations, content_hash(sorted(records, key=lambda r: str(r["id"])))
+        )
     return found
 
 
@@ -247,9 +250,9 @@ def _predicted(
                     slab.miller_index,
                     slab.termination_label,
                     one.values["surface_energy"],
-                    one.sigmas["surface_energy"],
+                    _finite(one.sigmas["surface_energy"]),
                     one.values.get("work_function"),
-                    one.sigmas.get("work_function", 0.0),
+                    _finite(one.sigmas.get("work_function", 0.0)),
                     _slope(slab),
                     "model",
                 )
@@ -261,6 +264,11 @@ def _predicted(
         c.bulk_key: _Predicted(tuple(terminations[c.bulk_key]), tuple(problems[c.bulk_key]))
         for c in compounds
     }
+
+
+def _finite(sigma: float) -> float:
+    """Return a standard deviation, 0 for that of a target without validation labels, which is infinite."""
+    return sigma if math.isfinite(sigma) else 0.0
 
 
 def _slope(slab: SymmetricSlab) -> float:
