@@ -56,6 +56,11 @@ class ScreeningRecord(_Model):
     bulk_key: str
     spacegroup_number: int
     spacegroup_symbol: str
+    lattice: list[list[float]] = Field(
+        description="Conventional standard cell that planes refer to, rows (A)"
+    )
+    species: list[str]
+    positions: list[list[float]] = Field(description="Fractional coordinates")
     settings: dict[str, JsonValue]
     model: str = Field(description="Version or folder; empty if DFT records gave all facets")
     surface_energy: float | None = Field(default=None, description="Area-weighted (eV/A^2)")

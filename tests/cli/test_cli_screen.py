@@ -174,7 +174,16 @@ def test_semiconductors(amounts, gap, expected):
 
 
 def record(label: str, **values) -> ScreeningRecord:
-    plain = {"id": label, "inputs": "", "formula": label, "bulk_key": label, "spacegroup_number": 221}
+    plain = {
+        "id": label,
+        "inputs": "",
+        "formula": label,
+        "bulk_key": label,
+        "spacegroup_number": 221,
+        "lattice": [],
+        "species": [],
+        "positions": [],
+    }
     return ScreeningRecord(**plain, label=label, spacegroup_symbol="Pm-3m", settings={}, model="v2", **values)
 
 
@@ -207,8 +216,28 @@ def test_changed_places_are_named():
     lines = changes(found)
     assert len(lines) == 2
     assert (
-        lines[0].startswith("A: place 2 -> 1") and "3.200 -> 3.000 eV" in lines[0] and "v1 -> v2" in lines[0]
+        lines[0].startswith("A: place 3 -> 2") and "3.200 -> 3.000 eV" in lines[0] and "v1 -> v2" in lines[0]
     )
+
+
+def test_a_compound_that_falls_behind_one_that_did_not_change_is_named():
+    past = {"model": "v1", "potential": None, "surface_energy": None, "work_function": 3.0}
+    lines = changes([record("A", work_function=3.5, past=past), record("B", work_function=3.2)])
+    assert lines[0].startswith("B: place 2 -> 1") and lines[1].startswith("A: place 1 -> 2")
+
+
+def test_dft_facets_beyond_the_largest_index_and_values_without_a_slope_are_left_out(dft, records):
+    compound = with_formation_energies([ScreenedCompound("MgAg", cubic("Mg", "Ag"))], dft, {}, "")
+    bulk_id = records.bulk().id
+    high = records.surface(miller_index=(2, 1, 0), gamma=0.02).model_copy(update={"bulk_id": bulk_id})
+    dft.add(high)
+    (found,) = screen(compound, dft, None, "", FEW)
+    assert all(max(facet.miller_index) == 1 for facet in found.facets)
+    for surface in records.quickstart_surfaces():
+        if surface.formula == "MgAg" and surface.miller_index == (1, 1, 1):
+            dft.add(surface.model_copy(update={"bulk_id": bulk_id, "surface_energy_slope": None}))
+    (poor,) = screen(compound, dft, None, "", ScreeningSettings(draws=20, x_rich=True))
+    assert (1, 1, 1) not in {facet.miller_index for facet in poor.facets}
 
 
 def test_tables_of_formation_energies(tmp_path):
@@ -262,6 +291,8 @@ def test_the_command(mgsurf, tmp_path):
     assert [one["work_function"] for one in found] == sorted(one["work_function"] for one in found)
     rows = list(csv.DictReader(io.StringIO(mgsurf(*command, "--csv", "--limit", "1").stdout)))
     assert len(rows) == 1 and rows[0]["cations"] in ("Ag+ Mg2+", "Al3+ Mg2+")
+    nothing = mgsurf(*command, "--max-work-function", "0.1", "--page", "q.html")
+    assert nothing.returncode == 1 and "q.html" in nothing.stderr and "0 of 2 compounds" in nothing.stdout
     again = mgsurf(*command, "--plot", "p.png")
     assert again.returncode == 2 and "p.png" in again.stderr
 

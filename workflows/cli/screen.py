@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stores.learning.screenings import ScreeningRecord
-    from workflows.flows.screening.compounds import ScreenedCompound
     from workflows.flows.screening.ranking import Application, Sort
     from workflows.flows.screening.screening import ScreeningSettings
 
@@ -184,10 +183,14 @@ class ScreeningFiles:
         for path, endings in ((self.plot, FIGURES), (self.page, (".html",))):
             if path is not None:
                 OutputFile(path, self.overwrite).checked(suffixes=endings)
+        if self.page is not None:
+            from workflows.report.screening_page import check_installed
+
+            check_installed()
         if self.wulff is not None and self.wulff.exists() and not self.wulff.is_dir():
             raise InputError(f"--wulff {self.wulff}: is no folder; choose another")
 
-    def write(self, ranked: Sequence[ScreeningRecord], compounds: Sequence[ScreenedCompound]) -> list[str]:
+    def write(self, ranked: Sequence[ScreeningRecord]) -> list[str]:
         """Write the files; return one line for each that could not be drawn."""
         from workflows.report.style import save
 
@@ -203,18 +206,20 @@ class ScreeningFiles:
             from stores.files import write_file
             from workflows.report.screening_page import screening_page
 
-            write_file(self.page, screening_page(ranked).encode())
+            try:
+                write_file(self.page, screening_page(ranked))
+            except InputError as error:
+                problems.append(f"{self.page}: {error}")
         if self.wulff is not None:
             from workflows.report.screening import wulff_shape_figure
 
             self.wulff.mkdir(parents=True, exist_ok=True)
-            crystals = {compound.bulk_key: compound.crystal.structure for compound in compounds}
             for number, record in enumerate((r for r in ranked if r.shape_factor is not None), start=1):
                 path = self.wulff / f"{number:03d}_{record.formula}_{record.spacegroup_number}.png"
                 if path.exists() and not self.overwrite:
                     problems.append(f"{path}: exists already; add --overwrite")
                     continue
-                save(wulff_shape_figure(record, crystals[record.bulk_key]), path)
+                save(wulff_shape_figure(record), path)
         return problems
 
 
@@ -302,7 +307,7 @@ def screen(
             "model, --model names one, mgsurf run computes records"
         )
     ranked = ranking.ranked(records)
-    problems += files.write(ranked, compounds)
+    problems += files.write(ranked)
     _print(ranked, len(records), shown, changes(records), ranking)
     for line in problems[:SHOWN_PROBLEMS]:
         print_note(line)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.figure import Figure
-    from pymatgen.core import Structure
 
     from stores.learning.screenings import ScreenedFacet, ScreeningRecord
 
@@ -142,20 +141,15 @@ def potential_figure(records: Sequence[ScreeningRecord]) -> Figure:
         return figure
 
 
-def wulff_shape_figure(record: ScreeningRecord, crystal: Structure) -> Figure:
-    """Draw the Wulff shape of a screened compound at the mean values of its facets.
+def wulff_shape_figure(record: ScreeningRecord) -> Figure:
+    """Draw the Wulff shape of a screened compound, which has one, at the mean values of its facets."""
+    from pymatgen.core import Structure
 
-    Parameters
-    ----------
-    record
-        With a shape.
-    crystal
-        In the conventional standard cell that the planes refer to.
-    """
     from workflows.analysis.surface_energy import reference_element
     from workflows.analysis.wulff import ChemicalPotential, Facet, wulff
     from workflows.report.wulff import WulffReport, draw_wulff
 
+    crystal = Structure(record.lattice, record.species, record.positions)
     facets = [
         Facet(facet.miller_index, facet.surface_energy, facet.work_function, facet.termination)
         for facet in record.facets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from html import escape
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
@@ -48,6 +49,12 @@ document.querySelector("input").oninput = event => {
 """
 
 
+def check_installed() -> None:
+    """Raise an InputError that names the command if plotly is not installed."""
+    if find_spec("plotly") is None:
+        raise InputError('the page needs plotly; install it with pip install "mgsurf[screening]"')
+
+
 def screening_page(records: Sequence[ScreeningRecord], title: str = "Screened compounds") -> str:
     """Return the page: work function against potential with details on hover, and a table that sorts.
 
@@ -56,11 +63,10 @@ def screening_page(records: Sequence[ScreeningRecord], title: str = "Screened co
     InputError
         If plotly is not installed, or nothing was screened.
     """
-    try:
-        import plotly.graph_objects as go
-        from plotly.offline import get_plotlyjs
-    except ImportError:
-        raise InputError('the page needs plotly; install it with pip install "mgsurf[screening]"') from None
+    check_installed()
+    import plotly.graph_objects as go
+    from plotly.offline import get_plotlyjs
+
     if not records:
         raise InputError("no compound to show; widen the filters")
     known = [r for r in records if r.potential is not None and r.work_function is not None]

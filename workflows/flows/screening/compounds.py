@@ -254,7 +254,10 @@ def with_formation_energies(
     if store is not None:
         keys = [compound.bulk_key for compound in compounds]
         criteria = {"bulk_key": {"$in": keys}, "formation_energy": {"$ne": None}}
-        for bulk in store.query(criteria, ["bulk_key", "formula", "formation_energy"], collection="bulks"):
+        fields = ["id", "bulk_key", "formula", "formation_energy"]
+        bulks = list(store.query(criteria, fields, collection="bulks"))
+        # of several methods the one with most surfaces, as for the facets
+        for bulk in sorted(bulks, key=lambda b: (store.count({"bulk_id": b["id"]}), b["id"])):
             n = Composition(bulk["formula"]).num_atoms
             own[bulk["bulk_key"]] = bulk["formation_energy"] / n
     found = []

@@ -132,19 +132,18 @@ def rank(
 def changes(records: Sequence[ScreeningRecord]) -> list[str]:
     """Return a line for each compound whose place by work function changed since the screening before."""
     known = [
-        (record.past.work_function, record.work_function, record, record.past)
+        (value if record.past is None else record.past.work_function, value, record)
         for record in records
-        if record.past is not None
-        and record.past.work_function is not None
-        and record.work_function is not None
+        if (value := record.work_function) is not None
     ]
-    before = [id(one[2]) for one in sorted(known, key=lambda one: one[0])]
+    rated = [(old, new, record) for old, new, record in known if old is not None]
+    before = [id(one[2]) for one in sorted(rated, key=lambda one: one[0])]
     lines = []
-    for place, (old, new, record, past) in enumerate(sorted(known, key=lambda one: one[1]), start=1):
+    for place, (old, new, record) in enumerate(sorted(rated, key=lambda one: one[1]), start=1):
         last = before.index(id(record)) + 1
         if last != place:
+            models = f" ({record.past.model or 'DFT'} -> {record.model or 'DFT'})" if record.past else ""
             lines.append(
-                f"{record.label}: place {last} -> {place} by work function, {old:.3f} -> {new:.3f} eV "
-                f"({past.model or 'DFT'} -> {record.model or 'DFT'})"
+                f"{record.label}: place {last} -> {place} by work function, {old:.3f} -> {new:.3f} eV{models}"
             )
     return lines

@@ -18,7 +18,7 @@ from stores.learning.screenings import (
 )
 from stores.records import content_hash
 from stores.structures.document import structure_from_document
-from workflows.analysis.dissolution import dissolution
+from workflows.analysis.dissolution import dissolution, known_cations
 from workflows.analysis.surface_energy import reference_element
 from workflows.analysis.wulff import facets_from_records
 from workflows.analysis.wulff_draws import Termination, WeightedValues, weighted_values
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 BATCH = 50
 """Compounds that are cut, predicted and stored at once: what an interruption costs at most."""
+
+METHOD_VERSION = 1
+"""Raised when the same inputs give other values."""
 
 OCTET_CHARGE = {
     **dict.fromkeys(("Li", "Na", "K", "Rb", "Cs"), 1),
@@ -133,13 +136,14 @@ def screen(
     done: dict[str, ScreeningRecord] = {}
     for start in range(0, len(compounds), BATCH):
         batch = compounds[start : start + BATCH]
-        known = _records_of(store, batch)
+        known = _records_of(store, batch, settings)
         todo: list[tuple[ScreenedCompound, str]] = []
         for compound in batch:
             key = compound.bulk_key
             inputs = content_hash(
                 {
                     "model": version if ensemble else "",
+                    "method": [METHOD_VERSION, *map(repr, known_cations().values())],
                     "records": known[key].state if key in known else "",
                     "formation_energy": compound.formation_energy,
                     "lattice_is_guess": compound.lattice_is_guess,
@@ -148,7 +152,7 @@ def screen(
             )
             old = stored.get(ids[key])
             if old is not None and old.inputs == inputs:
-                names = {"label": compound.label, "energy_source": compound.energy_source}
+                names = {"label": compound.label, "energy_source": compound.energy_source, "past": None}
                 done[key] = old.model_copy(update=names)
             else:
                 todo.append((compound, inputs))
@@ -172,9 +176,12 @@ def screen(
     return [done[compound.bulk_key] for compound in compounds]
 
 
-def _records_of(store: SurfaceStore, compounds: Iterable[ScreenedCompound]) -> dict[str, _Known]:
-    """Return the accepted DFT values of compounds, of the method with the most surfaces of each."""
-    keys = [compound.bulk_key for compound in compounds]
+def _records_of(
+    store: SurfaceStore, compounds: Iterable[ScreenedCompound], settings: ScreeningSettings
+) -> dict[str, _Known]:
+    """Return the accepted DFT values of compounds up to the largest index, of the bulk with most surfaces."""
+    potentials = {compound.bulk_key: _chemical_potential(compound, settings)[0] for compound in compounds}
+    keys = list(potentials)
     bulks = {
         bulk["id"]: bulk
         for bulk in store.query(
@@ -187,10 +194,14 @@ def _records_of(store: SurfaceStore, compounds: Iterable[ScreenedCompound]) -> d
         surfaces[surface["bulk_id"]].append(surface)
     found: dict[str, _Known] = {}
     for bulk_id, records in sorted(surfaces.items(), key=lambda item: (len(item[1]), item[0])):
-        facets = facets_from_records(records)
+        bulk = bulks[bulk_id]
+        facets = [
+            facet
+            for facet in facets_from_records(records, potentials[bulk["bulk_key"]])
+            if max(map(abs, facet.miller_index)) <= settings.max_index
+        ]
         if not facets:
             continue
-        bulk = bulks[bulk_id]
         crystal = crystal_of(structure_from_document(bulk["structure"], f"the bulk {bulk_id}"))
         terminations = tuple(
             Termination(
@@ -204,7 +215,9 @@ def _records_of(store: SurfaceStore, compounds: Iterable[ScreenedCompound]) -> d
         )
         # the last one, with the most records, stays
         found[bulk["bulk_key"]] = _Known(
-            crystal, terminations, content_hash(sorted(records, key=lambda r: str(r["id"])))
+            crystal,
+            terminations,
+            content_hash([bulk["structure"], sorted(records, key=lambda r: str(r["id"]))]),
         )
     return found
 
@@ -309,7 +322,7 @@ def _record(
     terminations = (*(known.terminations if known else ()), *predicted.terminations)
     amounts = compound.structure.composition.get_el_amt_dict()
     reasons = list(predicted.problems)
-    dmu, note = _chemical_potential(compound, amounts, settings)
+    dmu, note = _chemical_potential(compound, settings)
     if ensemble is not None and "surface_energy" not in ensemble.targets:
         values = WeightedValues(reason=f"the model {version} knows no surface energy")
     else:
@@ -345,6 +358,9 @@ def _record(
         bulk_key=compound.bulk_key,
         spacegroup_number=crystal.spacegroup_number,
         spacegroup_symbol=crystal.spacegroup_symbol,
+        lattice=crystal.lattice.tolist(),
+        species=list(crystal.species),
+        positions=crystal.positions.tolist(),
         settings=plain,
         model=version if uses_model else "",
         surface_energy=values.surface_energy,
@@ -378,10 +394,9 @@ def _record(
     )
 
 
-def _chemical_potential(
-    compound: ScreenedCompound, amounts: Mapping[str, float], settings: ScreeningSettings
-) -> tuple[float, list[str]]:
+def _chemical_potential(compound: ScreenedCompound, settings: ScreeningSettings) -> tuple[float, list[str]]:
     """Return the chemical potential of the reference element (eV), and a note where another was requested."""
+    amounts = compound.structure.composition.get_el_amt_dict()
     if not settings.x_rich and settings.dmu == 0:
         return 0.0, []
     if len(amounts) != 2:
