@@ -27,7 +27,7 @@ from benchmarks.stores import PARTNERS, surface  # noqa: E402
 from stores.connections import open_store  # noqa: E402
 from stores.learning.model_card import ModelFacts  # noqa: E402
 from stores.learning.registry import ModelRegistry  # noqa: E402
-from stores.learning.snapshots import (  # noqa: E402  # noqa: E402
+from stores.learning.snapshots import (  # noqa: E402
     create_snapshot,
     diff_snapshots,
     draft_snapshot,
