@@ -82,6 +82,14 @@ def add_labels(store: SurfaceStore, records: Iterable[LabelRecord]) -> int:
 OWN_TARGETS = ("surface_energy", "work_function")
 """Targets that a SurfaceRecord has, each with a verdict."""
 
+WITHOUT_MG = "-without-mg"
+"""Ending of the method of computed surfaces without Mg, whose values thus never meet those of Mg compounds.
+
+Their surface energies are given at another chemical potential than Mg-rich, and a model of Mg intermetallics
+is not meant for them. A training takes them by the name of this method, as a target of their own with
+``separate``, or from a store that holds nothing else. Imported slabs are as their source has them.
+"""
+
 _SHARED = ("id", "schema_version", "slab", "method_fingerprint", "formula", "chemsys", "composition")
 _OF_SURFACES = (*_SHARED, "bulk_id", "miller_index", "termination_key", "verdicts", *OWN_TARGETS)
 _OF_LABELS = (*_SHARED, "source_id", "compound", "targets", "excluded")
@@ -102,7 +110,8 @@ class LabelledSlab:
     targets
         Accepted values by name, in their units.
     method
-        Name of the method of all values, equal for all that may meet (`stores.method_names`).
+        Name of the method of all values, equal for all that may meet (`stores.method_names`); computed slabs
+        without Mg have one of their own (`WITHOUT_MG`).
     formula, chemsys, composition
         Of the compound, of the slab for imported ones; the last counts the slab's atoms.
     compound
@@ -152,8 +161,10 @@ def labelled_slabs(store: SurfaceStore, *, with_slabs: bool = True) -> Iterator[
     name = meeting_names(store, "surfaces")
     for document in store.query(properties=fields(_OF_SURFACES)):
         elements = document["chemsys"].split("-")
+        kept_apart = "" if "Mg" in elements else WITHOUT_MG
+        method = name(document["method_fingerprint"], elements) + kept_apart
         yield LabelledSlab(
-            **_shared(document, "surfaces") | {"method": name(document["method_fingerprint"], elements)},
+            **_shared(document, "surfaces") | {"method": method},
             targets={
                 name: document[name]
                 for name in OWN_TARGETS
@@ -180,7 +191,8 @@ def _shared(document: dict[str, Any], kind: str) -> dict[str, Any]:
 def of_methods(slabs: Sequence[LabelledSlab], methods: Sequence[str] | None) -> list[LabelledSlab]:
     """Return the slabs of these method fingerprints, or of any if None.
 
-    A beginning that fits one fingerprint alone will do; else an `InputError`.
+    A beginning that fits one fingerprint alone will do, with or without `WITHOUT_MG`: then it means the slabs
+    with Mg; else an `InputError`.
     """
     if methods is None:
         return list(slabs)
@@ -188,6 +200,8 @@ def of_methods(slabs: Sequence[LabelledSlab], methods: Sequence[str] | None) -> 
     chosen = set()
     for wanted in methods:
         fitting = [wanted] if wanted in there else [name for name in there if name.startswith(wanted)]
+        if len(fitting) == 2 and fitting[1] == fitting[0] + WITHOUT_MG:  # sorted
+            fitting.pop()
         if len(fitting) != 1:
             found = f"fits {', '.join(fitting)}" if fitting else "is not there"
             raise InputError(f"The method {wanted} {found}; the store has {', '.join(there) or 'no labels'}.")

@@ -16,7 +16,15 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from stores.backends.collection import SCHEMA_VERSION as SCHEMA_VERSION
 from stores.plain import PlainDict, plain_values
@@ -433,7 +441,9 @@ class SurfaceRecord(Record):
         default=None, description="dH_f from the conventional cell (eV per reduced formula)"
     )
     surface_energy: float | None = Field(
-        default=None, description="Mg-rich value, the training label (eV/A^2); an element's own value"
+        default=None,
+        description="Mg-rich value, the training label (eV/A^2); without Mg rich in `reference_element`; an "
+        "element's own value",
     )
     surface_energy_x_rich: float | None = Field(
         default=None, description="X-rich value (eV/A^2); null without an X reference or if dH_f > 0"
@@ -441,6 +451,11 @@ class SurfaceRecord(Record):
     surface_energy_slope: float | None = Field(default=None, description="d gamma / d dmu_Mg (1/A^2)")
     chemical_potential_window: tuple[float, float] | None = Field(
         default=None, description="dmu_Mg from X-rich to Mg-rich (eV)"
+    )
+    reference_element: str | None = Field(
+        default=None,
+        description="Of binaries without Mg the element in its place: the less electronegative on Pauling's "
+        "scale; no field of compounds with Mg and of elements",
     )
     excess: dict[str, float] = Field(
         default_factory=dict,
@@ -466,3 +481,10 @@ class SurfaceRecord(Record):
     calculation_ids: dict[str, str] = Field(
         default_factory=dict, description="Ids of the calculations behind it, by their role"
     )
+
+    @model_serializer(mode="wrap")
+    def _plain_dict(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        plain: dict[str, Any] = serialize(self)
+        if plain.get("reference_element", "") is None:  # records of Mg compounds stay as they were
+            del plain["reference_element"]
+        return plain

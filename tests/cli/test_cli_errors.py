@@ -104,9 +104,12 @@ def campaign(tmp_path, compounds):
     return path
 
 
-def test_run_refuses_compounds_without_mg(refused_here, tmp_path):
+def test_run_notes_compounds_without_mg(mgsurf, tmp_path):
     path = campaign(tmp_path, "  - formula: NiAl\n    prototype: B2\n")
-    assert "holds no Mg" in refused_here("run", path)
+    done = mgsurf("run", path, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "AlNi (Al-rich)" in done.stdout and "no Mg intermetallic" in " ".join(done.stdout.split())
+    assert "5 slabs of 1 compound" in done.stdout
     assert not (tmp_path / "own.sqlite").exists()
 
 

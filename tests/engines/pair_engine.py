@@ -22,8 +22,8 @@ from stores.records import CalculationOutput, Method, PlanarPotential
 VACUUM_LEVEL = 4.0
 FERMI_ENERGY = 0.25
 CUTOFF = 7.0
-DEPTH = {("Mg", "Mg"): 0.10, ("Ag", "Ag"): 0.16, ("Ag", "Mg"): 0.22}
-LENGTH = {("Mg", "Mg"): 3.2, ("Ag", "Ag"): 2.9, ("Ag", "Mg"): 2.95}
+DEPTH = {("Mg", "Mg"): 0.10, ("Ag", "Ag"): 0.16, ("Ag", "Mg"): 0.22, ("Al", "Ni"): 0.2}
+LENGTH = {("Mg", "Mg"): 3.2, ("Ag", "Ag"): 2.9, ("Ag", "Mg"): 2.95, ("Al", "Ni"): 2.6}
 STIFFNESS = 1.3  # 1/A
 
 

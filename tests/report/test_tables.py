@@ -90,3 +90,25 @@ def test_table_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def without_mg(make_record):
+    return [
+        make_record("AlNi", "Al-Ni", label="Al") | {"reference_element": "Al"},
+        make_record("Al", "Al", label="Al", spacegroup=225),
+    ]
+
+
+def test_the_rich_end_is_named_by_the_element_whose_potential_varies(make_record, mgag):
+    alone = printed(without_mg(make_record), 80)
+    assert "Al-rich" in alone and "Mg-rich" not in alone
+    mixed = " ".join(printed([*without_mg(make_record), *mgag], 80).split())
+    assert "A-rich" in mixed and "A is Mg; without Mg: Al of AlNi" in mixed
+    assert "Mg-rich" in printed(mgag, 80)
+    elements = printed(without_mg(make_record)[1:], 80)
+    assert "rich" not in elements and "0.0364" in elements
+
+
+def test_rows_name_the_element_in_which_a_binary_is_rich(make_record, mgag):
+    found = rows([*without_mg(make_record), mgag[0]])
+    assert [row["reference_element"] for row in found] == ["Al", None, "Mg"]

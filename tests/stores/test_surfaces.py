@@ -98,7 +98,7 @@ def test_query(store: SurfaceStore, surface: MakeSurface) -> None:
 def test_query_leaves_out_fields(store: SurfaceStore, surface: MakeSurface) -> None:
     store.add(surface(0))
     (found,) = store.query({}, {"slab": 0, "potential": 0, "verdicts.work_function": 0})
-    assert set(found) == set(SurfaceRecord.model_fields) - {"slab", "potential"}
+    assert set(found) == set(SurfaceRecord.model_fields) - {"slab", "potential", "reference_element"}
     assert set(found["verdicts"]) == {"surface_energy"}
     assert list(store.query({}, {"verdicts": 1, "verdicts.work_function": 1, "_id": 0})) == [
         {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
 
@@ -63,8 +63,9 @@ class SurfaceEnergy:
 def reference_element(elements: Iterable[str]) -> str:
     """Return the element in the role of Mg: the one whose chemical potential spans the window.
 
-    It is Mg wherever there is Mg; otherwise the less electronegative one on Pauling's scale, which the
-    formula names first, so that the two ends keep their meaning (Mg-rich, X-rich). Equal or
+    It is Mg wherever there is Mg; otherwise the less electronegative one on Pauling's scale (L. Pauling, The
+    Nature of the Chemical Bond, 3rd ed., 1960; revised by A. L. Allred, J. Inorg. Nucl. Chem. 17, 215 (1961);
+    values as in pymatgen), which the formula names first: as Mg is in nearly all its intermetallics. Equal or
     unknown electronegativities fall back to alphabetical order.
 
     Raises
@@ -88,6 +89,15 @@ def reference_element(elements: Iterable[str]) -> str:
     if any(math.isnan(value) for value in electronegativity):
         return symbols[0]
     return symbols[electronegativity.index(min(electronegativity))]
+
+
+def reference_element_of(record: Mapping[str, Any]) -> str:
+    """Return the element whose chemical potential a stored surface varies; the element itself of an element.
+
+    Records name it where it is not Mg; those made before they did follow `reference_element`.
+    """
+    named: str | None = record.get("reference_element")
+    return named or reference_element(str(record["chemsys"]).split("-"))
 
 
 def formation_energy(

@@ -13,7 +13,7 @@ from pymatgen.core import Lattice
 from scipy.spatial import QhullError
 
 from stores.errors import InputError
-from workflows.analysis.surface_energy import reference_element
+from workflows.analysis.surface_energy import reference_element_of
 from workflows.structures.crystal import crystal_of
 from workflows.structures.facets import distinct_facets, equivalent_planes, standard_plane
 from workflows.structures.planes import plane_of
@@ -294,7 +294,7 @@ def chemical_potential(
     elements = str(records[0]["chemsys"]).split("-")
     if len(elements) > 2:
         raise InputError(f"{formula}: surface energies are defined for elements and binary compounds only")
-    reference = reference_element(elements)
+    reference = reference_element_of(records[0])
     partner = next((element for element in elements if element != reference), "")
     windows = [w for record in records if (w := record.get("chemical_potential_window"))]
     window = (max(float(w[0]) for w in windows), 0.0) if windows else None
@@ -383,7 +383,7 @@ def _label(record: Record) -> str:
 
 def _status(record: Record) -> str:
     if is_usable(record):
-        return "surface energy known at the Mg-rich end only"
+        return f"surface energy known at the {reference_element_of(record)}-rich end only"
     return str(record["verdicts"]["surface_energy"]["status"]).replace("_", " ")
 
 

@@ -79,7 +79,7 @@ def plot(
             "--dmu",
             metavar="EV",
             help="Chemical potential of Mg relative to its metal (eV, negative) for the Wulff shape; "
-            "0, Mg-rich, by default.",
+            "0, Mg-rich, by default. Without Mg: of the less electronegative element.",
             rich_help_panel=WULFF,
         ),
     ] = None,

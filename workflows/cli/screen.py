@@ -41,7 +41,8 @@ class ScreeningConditions:
         typer.Option(
             metavar="EV",
             max=0.0,
-            help="Chemical potential of Mg relative to its metal (eV, negative); 0, Mg-rich, by default.",
+            help="Chemical potential of Mg relative to its metal (eV, negative); 0, Mg-rich, by default. "
+            "Without Mg: of the less electronegative element.",
             rich_help_panel=CONDITIONS,
         ),
     ] = 0.0

@@ -193,6 +193,7 @@ def result_fields(
         "surface_energy_x_rich": gamma.surface_energy_x_rich if gamma else None,
         "surface_energy_slope": gamma.slope if gamma else None,
         "chemical_potential_window": gamma.window if gamma else None,
+        "reference_element": _in_place_of_mg(gamma),
         "excess": gamma.excess if gamma else {},
         "work_function": phi.work_function if phi else None,
         "work_function_sides": phi.sides if phi else None,
@@ -204,6 +205,13 @@ def result_fields(
         "potential": output.potential if output else None,
         "total_magnetization": output.total_magnetization if output else None,
     }
+
+
+def _in_place_of_mg(gamma: SurfaceEnergy | None) -> str | None:
+    """Return the reference element of a binary without Mg."""
+    if gamma is None or len(gamma.excess) != 2 or gamma.reference_element == "Mg":
+        return None
+    return gamma.reference_element
 
 
 def _per_formula_unit(oriented: CalculationRecord | None, slab: SymmetricSlab) -> float | None:

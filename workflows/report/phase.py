@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
-from workflows.analysis.surface_energy import reference_element
+from workflows.analysis.surface_energy import reference_element_of
 from workflows.report.style import (
     GAMMA_LABEL,
     GREY,
@@ -48,6 +48,7 @@ def chemical_potential_figure(
 ) -> Figure:
     """Draw gamma(dmu) of every facet of one binary compound, from X-rich to Mg-rich.
 
+    In compounds without Mg the reference element takes its place.
     Equal colours are terminations of one plane; rejected facets are thin and pale. The window in which the
     compound is `stable` against other phases is shaded, with the phases that form beyond its ends; above the
     hull a line under the figure reports it.
@@ -73,7 +74,7 @@ def chemical_potential_figure(
         )
     lowest = min(window[0] for window in windows)
     elements = chosen[0]["chemsys"].split("-")
-    reference = reference_element(elements)
+    reference = reference_element_of(chosen[0])
     partner = next(element for element in elements if element != reference)
     named = sorted(chosen, key=lambda r: _lowest(r, lowest))[:MOST_NAMED]
     grey = [r for r in chosen if all(r is not one for one in named)]

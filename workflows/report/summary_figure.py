@@ -20,6 +20,7 @@ from workflows.report.style import (
     styled,
     verdict_of,
 )
+from workflows.report.tables import rich_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -131,7 +132,7 @@ def _draw_surface_energies(axes: Axes, lines: list[Row], shown: Sequence[Mapping
             )  # fmt: skip
         axes.plot(rich, height, "o", markersize=6.5, color=PALETTE[0], markerfacecolor=face, zorder=4)
     binary = any(record.get("surface_energy_x_rich") is not None for record in shown)
-    axes.plot([], [], "o", color=PALETTE[0], label="Mg-rich" if binary else "surface energy")
+    axes.plot([], [], "o", color=PALETTE[0], label=rich_end(shown)[0] if binary else "surface energy")
     if binary:
         axes.plot([], [], "D", color=PALETTE[5], markersize=5, label="X-rich")
     if any(verdict_of(r, t) != "accepted" for r in shown for t in ("surface_energy", "work_function")):

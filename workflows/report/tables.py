@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from workflows.analysis.stability_window import SAME_ENERGY, surface_energies_at
-from workflows.analysis.surface_energy import EV_PER_A2_IN_J_PER_M2
+from workflows.analysis.surface_energy import EV_PER_A2_IN_J_PER_M2, reference_element_of
 from workflows.report.style import facet_text, signed, sort_key
 from workflows.report.table import Column, Table
 
@@ -28,15 +28,21 @@ ROW_FIELDS = (
     "work_function",
     "verdicts",
     "method_fingerprint",
+    "reference_element",
 )
 
 
 def rows(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return `ROW_FIELDS` of each stored surface record, for JSON and CSV.
 
-    Surface energies are in eV/A^2, work functions in eV, `verdicts` are {target: {status, reason}}.
+    Surface energies are in eV/A^2, work functions in eV, `verdicts` are {target: {status, reason}};
+    `reference_element` is that in which a binary's `surface_energy` is rich, null for others.
     """
-    return [{name: _plain(record.get(name)) for name in ROW_FIELDS} for record in records]
+    return [
+        {name: _plain(record.get(name)) for name in ROW_FIELDS}
+        | {"reference_element": reference_element_of(record) if _is_binary(record) else None}
+        for record in records
+    ]
 
 
 def flat_rows(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -72,21 +78,25 @@ def surface_table(records: Iterable[Mapping[str, Any]], title: str = "", sort: b
     # that of an imported slab names its source
     several_methods = len(methods) > 1 or any(record.get("source") for record in listed)
     columns = facet_columns()
-    for end in ("Mg-rich", "X-rich"):
+    rich, note = rich_end(listed)
+    ends = {"surface_energy": rich} | ({"surface_energy_x_rich": "X-rich"} if rich else {})
+    for end in ends.values():
+        name = f"γ {end}".strip()
         columns += [
-            Column(f"γ {end}\neV/Å²", right=True),
-            Column(f"γ {end}\nJ/m²", right=True, spare=True),
+            Column(f"{name}\neV/Å²", right=True),
+            Column(f"{name}\nJ/m²", right=True, spare=True),
         ]
     columns.append(Column("Φ\neV", right=True))
     if several_methods:
         columns.append(Column("method"))
     columns.append(Column("verdict γ / Φ", wrap=True))
     table = Table(columns, title)
+    table.notes += note
     for record in listed:
         verdicts = record["verdicts"]
         gamma_style = _value_style(verdicts["surface_energy"]["status"])
         cells = facet_cells(record)
-        for name in ("surface_energy", "surface_energy_x_rich"):
+        for name in ends:
             value = record.get(name)
             joule = None if value is None else value * EV_PER_A2_IN_J_PER_M2
             cells += [Text(_number(value, 4), style=gamma_style), Text(_number(joule, 3), style=gamma_style)]
@@ -98,6 +108,23 @@ def surface_table(records: Iterable[Mapping[str, Any]], title: str = "", sort: b
         if reasons := _reasons(record):
             table.notes.append(f"{_name(record)}: {reasons}")
     return table
+
+
+def _is_binary(record: Mapping[str, Any]) -> bool:
+    return str(record.get("chemsys")).count("-") == 1
+
+
+def rich_end(records: Iterable[Mapping[str, Any]]) -> tuple[str, list[str]]:
+    """Return the name of the end dmu = 0 (empty if all are elements), and what it means where it differs."""
+    named: dict[str, str] = {}  # by compound
+    for record in records:
+        if _is_binary(record) and record["formula"] not in named:
+            named[record["formula"]] = reference_element_of(record)
+    elements = set(named.values())
+    if len(elements) < 2:
+        return "".join(f"{element}-rich" for element in elements), []
+    others = ", ".join(f"{element} of {formula}" for formula, element in named.items() if element != "Mg")
+    return "A-rich", [f"A is {'Mg; without Mg: ' if 'Mg' in elements else ''}{others}"]
 
 
 def facet_columns() -> list[Column]:
@@ -221,13 +248,15 @@ def stable_window_table(
         listed.sort(key=lambda pair: sort_key(pair[0]))
     methods = method_names({str(surface["method_fingerprint"]) for surface in surfaces})
     several_methods = len(methods) > 1
-    columns = [*facet_columns(), Column("γ Mg-rich\neV/Å²", right=True)]
+    rich, note = rich_end(surfaces)
+    columns = [*facet_columns(), Column(f"{f'γ {rich}'.strip()}\neV/Å²", right=True)]
     columns += [
         Column(name, right=True) for name in ("Δμ from\neV", "Δμ to\neV", "γ(from)\neV/Å²", "γ(to)\neV/Å²")
     ]
     columns += [Column(name, right=True, spare=True) for name in ("γ(from)\nJ/m²", "γ(to)\nJ/m²")]
     columns += [Column("method")] if several_methods else []
     table = Table([*columns, Column("verdict γ", wrap=True)])
+    table.notes += note
     for surface, window in listed:
         status = str(surface["verdicts"]["surface_energy"]["status"])
         gamma, ends = surface.get("surface_energy"), surface_energies_at(window.window, surface)

@@ -13,12 +13,13 @@ from ruamel.yaml.nodes import ScalarNode, SequenceNode
 from stores.errors import EngineError, InputError, pluralize
 from stores.input_files import TooDeepError, load_yaml, read_text
 from stores.paths import expand_user
+from workflows.analysis.surface_energy import reference_element
 from workflows.flows.campaign.problems import problems, suggestion
 from workflows.flows.campaign.settings import Campaign, Compound, MillerIndex
 from workflows.structures.naming import mg_first_formula
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from pymatgen.core import Structure
 
@@ -42,6 +43,9 @@ class _Constructor(RoundTripConstructor):
                         plane.tag = "tag:yaml.org,2002:str"
         return super().construct_mapping(node, maptyp, deep)
 
+
+MOST_NAMED = 12
+"""Compounds without Mg that a note names."""
 
 LARGEST_FILE = 1 << 21
 """Bytes of a campaign file: 4,000 compounds have 220,000."""
@@ -280,7 +284,7 @@ def _show_axes(entry: CampaignStructure, max_miller_index: int) -> None:
 def runnable_structures(
     campaign: Campaign, structures: Sequence[CampaignStructure], engine: Engine
 ) -> tuple[list[CampaignStructure], list[str]]:
-    """Return the structures that an engine can compute, and one line for each reason to leave others out.
+    """Return the structures that an engine can compute, and lines about those left out or without Mg.
 
     A compound that the campaign file names itself is never left out: there it is an error.
 
@@ -295,7 +299,7 @@ def runnable_structures(
         for entry in structures:
             check_runnable(entry.structure, entry.where)
         engine.check_elements(sorted({s.specie.symbol for entry in structures for s in entry.structure}))
-        return list(structures), []
+        return list(structures), without_mg_lines(entry.structure for entry in structures)
     kept: list[CampaignStructure] = []
     reasons: dict[str, list[str]] = {}
     for entry in structures:
@@ -307,11 +311,26 @@ def runnable_structures(
     lines = [left_out_line(reason, labels) for reason, labels in sorted(reasons.items())]
     if not kept:
         raise InputError("\n".join(lines) or f"{campaign.path}: its lock file lists no compound")
-    return kept, lines
+    return kept, [*lines, *without_mg_lines(entry.structure for entry in kept)]
+
+
+def without_mg_lines(structures: Iterable[Structure]) -> list[str]:
+    """Return the line that names the compounds and elements without Mg; none if all hold Mg."""
+    named: dict[str, None] = {}
+    for structure in structures:
+        elements = structure.symbol_set
+        if "Mg" not in elements:
+            rich = f" ({reference_element(elements)}-rich)" if len(elements) == 2 else ""
+            named[mg_first_formula(structure.composition) + rich] = None
+    if not named:
+        return []
+    listed = ", ".join(list(named)[:MOST_NAMED]) + (", ..." if len(named) > MOST_NAMED else "")
+    are = "is" if len(named) == 1 else f"these {len(named)} are"
+    return [f"without Mg: {listed}: {are} computed, but no Mg intermetallic; trainings keep them apart"]
 
 
 def check_runnable(structure: Structure, where: str) -> None:
-    """Raise `InputError`, which begins with `where`, unless a structure is Mg or a binary with Mg."""
+    """Raise `InputError`, which begins with `where`, unless a structure is an element or a binary."""
     if reason := why_not(structure.symbol_set):
         formula = structure.composition.reduced_formula
         raise InputError(f"{where}: {formula} holds {reason}; remove it (mgsurf slabs accepts it)")
@@ -319,8 +338,6 @@ def check_runnable(structure: Structure, where: str) -> None:
 
 def why_not(elements: Sequence[str], engine: Engine | None = None) -> str:
     """Return why a compound of these elements cannot be computed; empty if it can."""
-    if "Mg" not in elements:
-        return "no Mg"
     if len(elements) > 2:
         return "more than two elements, for which no surface energy is defined"
     try:

@@ -81,7 +81,7 @@ class LockedCompound(_Model):
         """
         counts = Counter(site[0] for site in self.sites)
         if "Mg" not in counts and "Mg" not in self.formula:
-            return  # an element or a compound without Mg, which is not computed: compared with its crystal
+            return  # an element or a compound without Mg: `checked_structure` compares it with its crystal
         formula = mg_first_formula(counts) if "Mg" in counts else "without Mg"
         if formula != self.formula:
             raise InputError(f"{where}: its sites are {formula}, its formula is {self.formula}; {remedy}")

@@ -1,0 +1,65 @@
+"""Labels of computed surfaces without Mg never meet those of Mg compounds unless somebody chooses them."""
+
+from __future__ import annotations
+
+import pytest
+
+from stores.connections import open_store
+from stores.errors import InputError
+from stores.labelled import WITHOUT_MG, heads_of, labelled_slabs, of_methods
+from stores.learning.snapshots import draft_snapshot
+
+
+@pytest.fixture
+def both(surface, tmp_path):
+    """A store with two surfaces of MgAg, one of Al and one of NiAl, all by one method."""
+
+    uri = f"sqlite:///{tmp_path}/both.sqlite"
+    with open_store(uri) as store:
+        store.add(
+            [
+                surface(0, id="a"),
+                surface(1, id="b"),
+                surface(2, id="c", formula="Al", chemsys="Al"),
+                surface(3, id="d", formula="AlNi", chemsys="Al-Ni", reference_element="Al"),
+            ]
+        )
+        yield store
+
+
+def fingerprint(store):
+    return store.distinct("method_fingerprint")[0]
+
+
+def test_they_have_a_method_of_their_own(both):
+    methods = {slab.record_id: slab.method for slab in labelled_slabs(both)}
+    mg = fingerprint(both)
+    assert methods == {"a": mg, "b": mg, "c": mg + WITHOUT_MG, "d": mg + WITHOUT_MG}
+
+
+def test_they_are_not_mixed_silently(both):
+    slabs = list(labelled_slabs(both))
+    with pytest.raises(InputError, match=r"several methods.*-without-mg \(2\).*--method"):
+        heads_of(slabs, ["surface_energy"])
+    with pytest.raises(InputError, match="several methods"):
+        draft_snapshot(both)
+
+
+def test_one_kind_is_chosen_by_the_name_of_its_method(both):
+    slabs, mg = list(labelled_slabs(both)), fingerprint(both)
+    assert [s.record_id for s in of_methods(slabs, [mg])] == ["a", "b"]
+    assert [s.record_id for s in of_methods(slabs, [mg[:6]])] == ["a", "b"]  # a beginning means those with Mg
+    assert [s.record_id for s in of_methods(slabs, [mg + WITHOUT_MG])] == ["c", "d"]
+    assert draft_snapshot(both, ["surface_energy"], methods=[mg]).snapshot.n_records == 2
+    apart = draft_snapshot(both, ["surface_energy"], separate=True).snapshot
+    assert {head.name: head.labels for head in apart.heads} == {
+        f"surface_energy@{mg}": 2,
+        f"surface_energy@{mg}{WITHOUT_MG}": 2,
+    }
+
+
+def test_a_store_without_mg_is_trained_on_as_it_is(both):
+    both.remove({"formula": "MgAg"})
+    slabs = list(labelled_slabs(both))
+    assert set(heads_of(slabs, ["surface_energy"]).values()) == {"surface_energy"}
+    assert len(of_methods(slabs, [fingerprint(both)])) == 2  # the only method that begins so
