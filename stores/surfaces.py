@@ -311,7 +311,7 @@ CSV_COLUMNS = (
     "id", "formula", "chemsys", "h", "k", "l", "termination", "termination_label", "surface_energy",
     "surface_energy_x_rich", "work_function", "surface_energy_verdict", "work_function_verdict", "n_atoms",
     "n_layers", "thickness", "area", "spacegroup_number", "method_fingerprint", "campaign", "bulk_id",
-    "created_at", "source", "source_id",
+    "created_at", "source", "source_id", "reference_element",
 )  # fmt: skip
 """Columns of CSV files and data frames of surfaces."""
 
@@ -330,6 +330,13 @@ def blank_rejected(record: T) -> T:
     return emptied
 
 
+def _rich_in(record: Any) -> str | None:
+    """Return the element in which a binary's surface energy is rich; None where it is not known."""
+    elements = record.chemsys.split("-")
+    is_binary = len(elements) == 2
+    return "Mg" if is_binary and "Mg" in elements else getattr(record, "reference_element", None)
+
+
 def table_row(record: Any) -> dict[str, Any]:
     """Return a surface record or an imported slab by `CSV_COLUMNS`."""
     special = dict(zip("hkl", record.miller_index, strict=True)) | {
@@ -339,5 +346,6 @@ def table_row(record: Any) -> dict[str, Any]:
         # of imported slabs
         "source": getattr(record, "source", ""),
         "source_id": getattr(record, "source_id", ""),
+        "reference_element": _rich_in(record),
     }
     return {name: special[name] if name in special else getattr(record, name) for name in CSV_COLUMNS}

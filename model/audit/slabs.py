@@ -186,6 +186,7 @@ def read_audit_slabs(
         found = of_methods(
             [slab for slab in labelled_slabs(store, with_slabs=False) if slab.targets],
             None if method is None else [method],
+            separate=True,
         )
     known = [name for name in OWN_TARGETS if any(name in slab.targets for slab in found)]
     dataset = Dataset.from_store(

@@ -27,6 +27,7 @@ from stores.labelled import (
     of_methods,
     values_by_head,
     wanted_targets,
+    without_mg_line,
 )
 from stores.learning.snapshots import find_snapshot, snapshot_slabs
 
@@ -160,6 +161,7 @@ class Dataset:
     skipped: tuple[str, ...] = ()  # one line for each labelled slab that no graph could be made of
     snapshot: str | None = None  # id of the snapshot that they come from, if any
     excluded: Mapping[str, int] = field(default_factory=dict)  # labels that an audit keeps out, by target
+    without_mg: str = ""  # line about labels of slabs without Mg that were left out
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -234,11 +236,13 @@ class Dataset:
                             f"The record {slab.record_id} has other labels in {where} than in {one}; "
                             "bring one of the stores up to date."
                         )
-        slabs = of_methods([found[name][0] for name in sorted(found)], methods)
+        everything = [found[name][0] for name in sorted(found)]
+        slabs = of_methods(everything, methods, separate=separate)
         named = ", ".join(uris)
         place = f"The store {named}" if len(uris) == 1 else f"What the stores {named} hold together"
         heads = heads_of(slabs, wanted_targets(slabs, targets, place), separate=separate)
-        return cls._build(slabs, arrays, heads, settings, cache, tick)
+        left_out = without_mg_line(everything, slabs) if methods is None else ""
+        return replace(cls._build(slabs, arrays, heads, settings, cache, tick), without_mg=left_out)
 
     @classmethod
     def from_snapshot(

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 from stores.backends.collection import SCHEMA_VERSION, check_version
 from stores.backends.values import timestamp
 from stores.errors import InputError, StoreError
-from stores.labelled import LabelledSlab, count_excluded, heads_of, labelled_slabs, of_methods, wanted_targets
+from stores.labelled import (
+    LabelledSlab,
+    count_excluded,
+    heads_of,
+    labelled_slabs,
+    of_methods,
+    wanted_targets,
+    without_mg_line,
+)
 from stores.records import content_hash
 
 if TYPE_CHECKING:
@@ -165,6 +173,7 @@ class Draft:
     snapshot: Snapshot
     items: Mapping[str, dict[str, Any]] = field(repr=False)
     excluded: Mapping[str, int] = field(default_factory=dict)
+    without_mg: str = ""  # line about labels of slabs without Mg that were left out
 
 
 def draft_snapshot(
@@ -198,7 +207,7 @@ def draft_snapshot(
         if slab.targets:
             labelled.append(replace(slab, slab=compact_slab(slab)))
         everything.append(replace(slab, slab=None))
-    chosen = of_methods(labelled, methods)
+    chosen = of_methods(labelled, methods, separate=separate)
     names = wanted_targets(chosen, targets, place)
     heads = heads_of(chosen, names, separate=separate)
     counts: Counter[tuple[str, str]] = Counter()
@@ -223,7 +232,9 @@ def draft_snapshot(
         n_records=len(listed),
         records=listed,
     )
-    return Draft(snapshot, items, count_excluded(of_methods(everything, methods), names))
+    excluded = count_excluded(of_methods(everything, methods, separate=separate), names)
+    left_out = without_mg_line(labelled, chosen) if methods is None else ""
+    return Draft(snapshot, items, excluded, left_out)
 
 
 def save_snapshot(store: SurfaceStore, draft: Draft) -> bool:

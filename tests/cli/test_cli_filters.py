@@ -44,7 +44,17 @@ def test_chemical_system_in_any_order(text):
 
 @pytest.mark.parametrize(
     ("text", "stored"),
-    [("MgAg", "MgAg"), ("AgMg", "MgAg"), ("Al12Mg17", "Mg17Al12"), ("Mg34Al24", "Mg17Al12"), ("Mg", "Mg")],
+    [
+        ("MgAg", "MgAg"),
+        ("AgMg", "MgAg"),
+        ("Al12Mg17", "Mg17Al12"),
+        ("Mg34Al24", "Mg17Al12"),
+        ("Mg", "Mg"),
+        ("NiAl", "AlNi"),
+        ("AlNi", "AlNi"),
+        ("Al6Ca3", "CaAl2"),
+        ("Al", "Al"),
+    ],
 )
 def test_formula_as_it_is_stored(text, stored):
     assert parse_formula(text) == stored

@@ -7,7 +7,7 @@ import pytest
 from stores.connections import open_store
 from stores.errors import InputError
 from stores.labelled import WITHOUT_MG, heads_of, labelled_slabs, of_methods
-from stores.learning.snapshots import draft_snapshot
+from stores.learning.snapshots import draft_snapshot, news_since
 
 
 @pytest.fixture
@@ -41,8 +41,6 @@ def test_they_are_not_mixed_silently(both):
     slabs = list(labelled_slabs(both))
     with pytest.raises(InputError, match=r"several methods.*-without-mg \(2\).*--method"):
         heads_of(slabs, ["surface_energy"])
-    with pytest.raises(InputError, match="several methods"):
-        draft_snapshot(both)
 
 
 def test_one_kind_is_chosen_by_the_name_of_its_method(both):
@@ -63,3 +61,19 @@ def test_a_store_without_mg_is_trained_on_as_it_is(both):
     slabs = list(labelled_slabs(both))
     assert set(heads_of(slabs, ["surface_energy"]).values()) == {"surface_energy"}
     assert len(of_methods(slabs, [fingerprint(both)])) == 2  # the only method that begins so
+
+
+def test_without_a_choice_those_with_mg_are_taken(both):
+    mg = fingerprint(both)
+    taken = of_methods(list(labelled_slabs(both)), None)
+    assert {slab.method for slab in taken} == {mg}
+    draft = draft_snapshot(both)
+    assert [head.method for head in draft.snapshot.heads] == [mg, mg]
+    assert draft.without_mg == f"2 slabs without Mg left out; --method {mg}{WITHOUT_MG} takes them"
+    assert draft_snapshot(both, methods=[mg]).without_mg == ""
+
+
+def test_a_model_of_mg_compounds_sees_no_news_in_others(both):
+    snapshot = draft_snapshot(both).snapshot
+    news = news_since(both, snapshot)
+    assert (news.added, news.other_methods) == ((), ("c", "d"))

@@ -254,14 +254,14 @@ def parse_chemsys(text: str) -> str:
 
 
 def parse_formula(text: str) -> str:
-    """Return a formula such as ``AgMg`` or ``Mg34Al24`` as it is stored: reduced, Mg first."""
+    """Return a formula such as ``AgMg``, ``Mg34Al24`` or ``NiAl`` as it is stored: reduced, Mg first."""
     text = text.strip()
     if not re.fullmatch(rf"({_MAX_ELEMENT}\d*)+", text):
         raise InputError(f"--formula: {text!r} is no formula; write it like MgAg or Mg17Al12")
     amounts: dict[str, float] = {}
     for symbol, count in re.findall(rf"({_MAX_ELEMENT})(\d*)", text):
         amounts[symbol] = amounts.get(symbol, 0.0) + float(count or 1)
-    if "Mg" not in amounts:
+    if len(amounts) == 1 and "Mg" not in amounts:
         return text
     from workflows.structures.naming import mg_first_formula
 
