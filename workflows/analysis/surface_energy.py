@@ -65,7 +65,7 @@ def reference_element(elements: Iterable[str]) -> str:
 
     It is Mg wherever there is Mg; otherwise the less electronegative one on Pauling's scale (L. Pauling, The
     Nature of the Chemical Bond, 3rd ed., 1960; revised by A. L. Allred, J. Inorg. Nucl. Chem. 17, 215 (1961);
-    values as in pymatgen), which the formula names first: as Mg is in nearly all its intermetallics. Equal or
+    values as in pymatgen), which the formula names first, as Mg is in most of its intermetallics. Equal or
     unknown electronegativities fall back to alphabetical order.
 
     Raises
