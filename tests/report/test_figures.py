@@ -318,3 +318,18 @@ def test_drawing_leaves_no_global_state(mgag):
     scatter_figure(mgag)
     assert plt.get_fignums() == []
     assert plt.rcParams["axes.grid"] == before
+
+
+def test_summary_names_the_elements_in_which_surface_energies_are_rich(make_record, mgag):
+    from workflows.report.summary_figure import summary_figure
+
+    alni = make_record("AlNi", "Al-Ni", label="Al") | {"reference_element": "Al"}
+    labels = [
+        {text.get_text() for text in summary_figure(records).legends[0].get_texts()}
+        for records in ([alni], [alni, *mgag], mgag)
+    ]
+    assert [next(text for text in found if "rich" in text and text != "X-rich") for found in labels] == [
+        "Al-rich",
+        "A-rich (A: Mg, Al)",
+        "Mg-rich",
+    ]

@@ -20,7 +20,7 @@ from workflows.report.style import (
     styled,
     verdict_of,
 )
-from workflows.report.tables import rich_end
+from workflows.report.tables import reference_elements
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -132,7 +132,7 @@ def _draw_surface_energies(axes: Axes, lines: list[Row], shown: Sequence[Mapping
             )  # fmt: skip
         axes.plot(rich, height, "o", markersize=6.5, color=PALETTE[0], markerfacecolor=face, zorder=4)
     binary = any(record.get("surface_energy_x_rich") is not None for record in shown)
-    axes.plot([], [], "o", color=PALETTE[0], label=rich_end(shown)[0] if binary else "surface energy")
+    axes.plot([], [], "o", color=PALETTE[0], label=_rich_in(shown) if binary else "surface energy")
     if binary:
         axes.plot([], [], "D", color=PALETTE[5], markersize=5, label="X-rich")
     if any(verdict_of(r, t) != "accepted" for r in shown for t in ("surface_energy", "work_function")):
@@ -140,6 +140,14 @@ def _draw_surface_energies(axes: Axes, lines: list[Row], shown: Sequence[Mapping
     axes.margins(x=0.08)
     axes.set_xlabel(GAMMA_LABEL)
     add_joule_axis(axes, horizontal=True)
+
+
+def _rich_in(records: Sequence[Mapping[str, Any]]) -> str:
+    """Name the end dmu = 0; `A` stands for several elements."""
+    elements = sorted(
+        set(reference_elements(records).values()), key=lambda element: (element != "Mg", element)
+    )
+    return f"{elements[0]}-rich" if len(elements) == 1 else f"A-rich (A: {', '.join(elements)})"
 
 
 def _draw_work_functions(axes: Axes, lines: list[Row]) -> None:
