@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 
 from benchmarks.validation import compare, published_facets, summary
 from stores.errors import InputError
+from workflows.flows.campaign.file import campaign_structures, check_runnable, load_campaign
+
+ROOT = Path(__file__).parents[2]
 
 
 def published(name, miller, a, b, gamma, atoms, energy, phi):
@@ -69,3 +73,11 @@ def test_another_file_is_refused_in_one_line(tmp_path):
     (tmp_path / "slabs.json.gz").write_text("no gzip")
     with pytest.raises(InputError, match=r"slabs\.json\.gz: not the elemental set"):
         published_facets(tmp_path / "slabs.json.gz")
+
+
+def test_the_example_computes_elements_with_the_free_engine():
+    settings = load_campaign(ROOT / "examples" / "validation.yaml")
+    assert (settings.engine.name, settings.engine.preset) == ("gpaw", "production")
+    structures = campaign_structures(settings)
+    assert len({entry.structure.composition.reduced_formula for entry in structures}) == 11
+    assert all(check_runnable(entry.structure, entry.where) is None for entry in structures)
