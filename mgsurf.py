@@ -224,7 +224,8 @@ def wulff(store: SurfaceStore, formula: str, dmu: float = 0.0, *, bulk_id: str |
     formula
         Of the compound, such as ``MgAg``.
     dmu
-        Chemical potential of Mg relative to the pure metal (eV): 0 at the Mg-rich end.
+        Chemical potential of Mg, without Mg of the less electronegative element, relative to the pure metal
+        (eV): 0 at the Mg-rich end.
     bulk_id
         Which bulk record, where the store holds the compound as several crystals or by several methods.
 
@@ -279,7 +280,8 @@ def plot(
     surfaces
         Formula of a compound, or a MongoDB filter as for ``store.query``.
     dmu
-        Chemical potential of Mg relative to the pure metal (eV), for ``wulff``: 0 at the Mg-rich end.
+        Chemical potential of Mg relative to the pure metal (eV), for ``wulff``: 0 at the Mg-rich end; see
+        `wulff`.
     ax
         Axes to draw on, for ``wulff`` three-dimensional ones; a new figure if None.
 

@@ -448,9 +448,11 @@ class SurfaceRecord(Record):
     surface_energy_x_rich: float | None = Field(
         default=None, description="X-rich value (eV/A^2); null without an X reference or if dH_f > 0"
     )
-    surface_energy_slope: float | None = Field(default=None, description="d gamma / d dmu_Mg (1/A^2)")
+    surface_energy_slope: float | None = Field(
+        default=None, description="d gamma / d dmu of Mg, or `reference_element` (1/A^2)"
+    )
     chemical_potential_window: tuple[float, float] | None = Field(
-        default=None, description="dmu_Mg from X-rich to Mg-rich (eV)"
+        default=None, description="dmu of Mg, or `reference_element`, from X-rich to rich in it (eV)"
     )
     reference_element: str | None = Field(
         default=None,
