@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 CANDIDATES = "candidates"
 CUTS = "cuts"
 
-_AT_ONCE = 1000  # documents written together
+_AT_ONCE = 1000  # documents read or written together
 
 SlabKey = tuple[str, tuple[int, ...], str]
 """Bulk key, hkl and termination key, which identify a computed slab. The number of layers is left out, for it
@@ -138,10 +139,12 @@ def candidate_documents(
 def candidates_by_id(
     store: SurfaceStore, ids: Sequence[str], *, with_slabs: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """Yield those of these candidates that are there, in the order of the ids."""
-    there = store.collection(CANDIDATES).by_id(ids, _fields(with_slabs=with_slabs))
-    found = {document["id"]: document for document in _checked(store, there)}
-    return (found[name] for name in ids if name in found)
+    """Yield those of these candidates that are there, in the order of the ids, a thousand in memory."""
+    collection, fields = store.collection(CANDIDATES), _fields(with_slabs=with_slabs)
+    for start in range(0, len(ids), _AT_ONCE):
+        part = ids[start : start + _AT_ONCE]
+        found = {document["id"]: document for document in _checked(store, collection.by_id(part, fields))}
+        yield from (found[name] for name in part if name in found)
 
 
 def _fields(*, with_slabs: bool) -> list[str]:
@@ -226,8 +229,7 @@ def remove_candidates(store: SurfaceStore, ids: Iterable[str]) -> int:
 
 
 def _write(store: SurfaceStore, name: str, records: Iterable[CandidateRecord | CutRecord]) -> int:
-    documents, collection = [record.model_dump() for record in records], store.collection(name)
-    return sum(
-        collection.upsert(documents[start : start + _AT_ONCE], keep=("created_at",))
-        for start in range(0, len(documents), _AT_ONCE)
-    )
+    collection, rest, written = store.collection(name), iter(records), 0
+    while part := [record.model_dump() for record in islice(rest, _AT_ONCE)]:
+        written += collection.upsert(part, keep=("created_at",))
+    return written

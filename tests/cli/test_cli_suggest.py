@@ -256,6 +256,26 @@ def test_an_interrupted_batch_resumes(suggest, tmp_path, monkeypatch):
     } == wanted
 
 
+def test_a_batch_is_done_though_the_reader_of_its_table_is_gone(suggest, tmp_path):
+    with (tmp_path / "closed").open("w") as closed:
+
+        class Pipe(io.StringIO):
+            """Whose reader leaves when the slabs are computed."""
+
+            def write(self, text):
+                if surfaces(tmp_path):
+                    raise BrokenPipeError
+                return super().write(text)
+
+            def fileno(self):  # rich replaces it
+                return closed.fileno()
+
+        with redirect_stdout(Pipe()), redirect_stderr(io.StringIO()), pytest.raises(SystemExit):
+            app(["suggest", "campaign.yaml", "-n", "1", "--run", "--quiet"], standalone_mode=False)
+    assert len(surfaces(tmp_path)) == 1
+    assert not list((tmp_path / "runs").glob("*.suggested.json"))
+
+
 def test_a_damaged_batch_is_one_line(suggest, refused, tmp_path):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "suggested.suggested.json").write_text("{")

@@ -57,6 +57,24 @@ def cut(*candidates: CandidateRecord, **changes) -> CutRecord:
     return CutRecord(**{**values, **changes})
 
 
+def test_many_candidates_are_never_in_memory_together(tmp_path):
+    ids = [f"candidate-{i}" for i in range(2100)]
+    with open_store(f"sqlite:///{tmp_path}/many.sqlite") as store:
+
+        def candidates():
+            for i in range(len(ids)):
+                yield candidate(i)
+            # when the last one is made, the first ones are written
+            assert known_candidates(store, ids[:1000]) == set(ids[:1000])
+
+        assert add_candidates(store, candidates()) == len(ids)
+        reading = candidates_by_id(store, ids[::-1], with_slabs=True)
+        first = next(reading)
+        # what is removed while the first thousand are read does not come any more
+        remove_candidates(store, ids[:50])
+        assert [first["id"], *(one["id"] for one in reading)] == ids[:49:-1]
+
+
 def test_candidates_are_kept_in_every_kind_of_store_and_written_once(store_uri):
     ours = [candidate(i) for i in range(5)]
     with open_store(store_uri) as store:

@@ -186,6 +186,29 @@ def test_terminations_of_a_facet_are_numbered_from_the_widest_gap(compound):
         assert len({slab.termination_key for slab in facet.slabs}) == len(facet.slabs)
 
 
+@pytest.mark.parametrize("turned", [[0, 1, 2], [1, 0, 2]], ids=["as given", "axes a and b swapped"])
+def test_terminations_that_differ_below_the_outermost_atoms_keep_their_names_in_any_setting(turned):
+    # both Mg terminations of (111) have the same layers, gaps and distances from their outermost atoms;
+    # so have both Zn terminations
+    mg = [[0.25, 0.5, 0.25], [0.75, 0.5, 0.25], [0.5, 0.25, 0.75], [0.5, 0.75, 0.75]]
+    zn = [[0.25, 0.5, 0.5], [0.75, 0.5, 0.5], [0.5, 0.25, 0.5], [0.5, 0.75, 0.5]]
+    positions = np.array([*mg, *zn])
+    lattice, elements = Lattice.tetragonal(4.385, 5.81), ["Mg"] * 4 + ["Zn"] * 4
+    matcher = StructureMatcher(primitive_cell=False, scale=False, ltol=1e-3, stol=1e-3, angle_tol=0.1)
+    plane = {"miller_indices": [(1, 1, 1)]}
+    [expected] = enumerate_slabs(Structure(lattice, elements, positions), **plane)
+    keys = [slab.termination_key for slab in expected.slabs]
+    order = ["Mg2|Zn2|Mg2|Zn2", "Zn2|Mg2|Zn2|Mg2"]
+    assert keys == [f"{layers}#{rank}" for layers in order for rank in (0, 1)]
+    for shift in ([0.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 0.5], [0.1, 0.2, 0.3]):
+        given = Structure(lattice, elements, positions[:, turned] + shift)
+        [found] = enumerate_slabs(given, **plane)
+        assert [slab.termination_key for slab in found.slabs] == keys
+        for i, slab in enumerate(found.slabs):
+            same = [matcher.fit(slab.structure, one.structure) for one in expected.slabs]
+            assert same == [j == i for j in range(len(keys))]
+
+
 def test_slabs_survive_a_round_trip_through_json():
     for facet in enumerate_slabs(COMPOUNDS["MgZn2"], miller_indices=[(0, 0, 1)]):
         for slab in facet.slabs:

@@ -14,6 +14,7 @@ from pymatgen.core import Lattice, Structure
 from workflows.structures.crystal import crystal_of
 from workflows.structures.layers import atomic_layers, free_atoms
 from workflows.structures.slabs import FacetSlabs, SlabSettings, SymmetricSlab, enumerate_slabs
+from workflows.structures.tolerances import SYMPREC
 
 # For each Bravais lattice: centrosymmetric, polar, chiral and non-symmorphic groups as far as there are any.
 BRAVAIS = {
@@ -76,7 +77,10 @@ def crystals(draw: st.DrawFn, bravais: str) -> Structure:
     structure = Structure(lattice(bravais, edge, rng), elements, np.vstack(orbits))
     distances = structure.distance_matrix[np.triu_indices(len(structure), 1)]
     assume(not len(distances) or distances.min() > 0.8)
-    assume(crystal_of(structure).spacegroup_number == number or len(structure) < 12)
+    found = crystal_of(structure).spacegroup_number
+    assume(found == number or len(structure) < 12)
+    # within symprec of a higher symmetry an atom may be idealised to either side, by as much as symprec
+    assume(found == crystal_of(structure, SYMPREC / 1000).spacegroup_number)
     return structure
 
 

@@ -110,6 +110,10 @@ class CampaignRun:
 
     def compute(self, make_flow: Callable[[], Flow], quiet: bool) -> int:
         """Run a flow, print table, picture and problems, and return the exit status."""
+        return self.conclude(self.execute(make_flow, quiet))
+
+    def execute(self, make_flow: Callable[[], Flow], quiet: bool) -> Tally:
+        """Run a flow to its end, its problems included."""
         from stores.connections import open_job_store
         from workflows.execution.kept import kept_of_run
         from workflows.execution.listener import RunListener
@@ -123,8 +127,12 @@ class CampaignRun:
         with RunListener(self.console, work_dir, quiet) as listener:
             kept = kept_of_run(listener.tally, work_dir, context.make_engine())
             run_local(make_flow(), job_store, work_dir, listener.tally, kept)
-        seconds = monotonic() - self.start
-        return _conclude(self.console, self.settings, context.store, work_dir, listener.tally, seconds)
+        return listener.tally
+
+    def conclude(self, tally: Tally) -> int:
+        """Print table, picture and problems of a run, and return its exit status."""
+        context, seconds = self.maker.context, monotonic() - self.start
+        return _conclude(self.console, self.settings, context.store, Path(context.work_dir), tally, seconds)
 
 
 def surface_maker(

@@ -68,9 +68,9 @@ class CampaignBatch(CampaignRun):
         make_directory(self._file.parent)
         write_file(self._file, json.dumps(chosen, indent=1) + "\n")
         maker = chosen_maker(self.maker, chosen)
-        status = self.compute(lambda: campaign_flow(self.settings, maker, entries), quiet)
-        self._file.unlink(missing_ok=True)
-        return status
+        tally = self.execute(lambda: campaign_flow(self.settings, maker, entries), quiet)
+        self._file.unlink(missing_ok=True)  # done, whether or not anybody reads the table
+        return self.conclude(tally)
 
     def submit(self, candidates: list[dict[str, Any]], project: str | None, worker: str | None) -> int:
         """Hand candidates to a queue, without those submitted before; return the exit status."""

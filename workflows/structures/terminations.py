@@ -16,6 +16,8 @@ from pymatgen.core.periodic_table import Element
 from workflows.structures.planes import TOLERANCE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from workflows.structures.planes import Cut, Plane
@@ -93,12 +95,22 @@ class _Candidate:
         self._plane = plane
 
     @cached_property
-    def distances(self) -> list[NDArray[np.float64]]:
-        """Sorted distances (A) from the outermost atoms to the material below them, for each element.
+    def _half_crystal(self) -> _HalfCrystal:
+        return _HalfCrystal(self._plane, self.cut)
 
-        Needed only where two terminations have the same layers at the same distances.
+    def lengths(self) -> Iterator[NDArray[np.float64]]:
+        """Yield sorted lengths (A) by which terminations differ that have the same layers at equal gaps.
+
+        First the distances from the outermost atoms to the material below them, for each element. These may
+        agree where atoms further in do not, hence those from every plane of one period; and where pairs
+        agree all the way down, triangles. Two different terminations are never congruent: a motion that
+        carries one half-crystal to the other would be a symmetry of the crystal.
         """
-        return _surface_distances(self._plane, self.cut)
+        half = self._half_crystal
+        for depth in range(half.n_planes):
+            yield from half.distances(depth)
+        for depth in range(half.n_planes):
+            yield from half.perimeters(depth)
 
 
 def _ranks(gaps: list[float]) -> list[int]:
@@ -122,7 +134,7 @@ def _compare(one: _Candidate, other: _Candidate) -> int:
         return -1 if one.order < other.order else 1
     if difference := _first_difference(np.array(other.gaps), np.array(one.gaps)):
         return difference
-    differences = (_first_difference(*pair) for pair in zip(one.distances, other.distances, strict=True))
+    differences = (_first_difference(*pair) for pair in zip(one.lengths(), other.lengths(), strict=False))
     return next((difference for difference in differences if difference), 0)
 
 
@@ -169,22 +181,58 @@ def _letters(number: int) -> str:
     return text
 
 
-def _surface_distances(plane: Plane, cut: Cut) -> list[NDArray[np.float64]]:
-    basis = plane.cartesian_basis
-    n_deep = int(np.ceil(SURFACE_RADIUS / plane.spacing)) + 1
-    inverse = np.linalg.inv(basis)
-    n_wide = [int(np.ceil(SURFACE_RADIUS * np.linalg.norm(inverse[:, i]))) + 1 for i in (0, 1)]
-    relative = plane.coordinates.copy()
-    relative[:, 2] = (relative[:, 2] - cut.position) % 1.0  # the cut lies inside a gap, never on an atom
-    outermost = relative[:, 2] <= relative[:, 2].min() + TOLERANCE
-    spans = (range(-n_wide[0], n_wide[0] + 1), range(-n_wide[1], n_wide[1] + 1), range(n_deep + 1))
-    grid = np.array(list(product(*spans)))
-    atoms = (relative[None, :, :] + grid[:, None, :]) @ basis
-    origins = relative[outermost] @ basis
-    species = np.array(plane.species)
-    found = []
-    for symbol in sorted(set(plane.species)):
-        chosen = atoms[:, species == symbol].reshape(-1, 3)
-        distances = np.linalg.norm(chosen[None, :, :] - origins[:, None, :], axis=2).ravel()
-        found.append(np.sort(distances[(distances > 0.1) & (distances < SURFACE_RADIUS)]))
-    return found
+class _HalfCrystal:
+    """The material above a cut, down to where it repeats itself, with its surroundings within reach."""
+
+    def __init__(self, plane: Plane, cut: Cut) -> None:
+        basis = plane.cartesian_basis
+        relative = plane.coordinates.copy()
+        relative[:, 2] = (relative[:, 2] - cut.position) % 1.0  # the cut lies inside a gap, never on an atom
+        n_deep = int(np.ceil(SURFACE_RADIUS / plane.spacing)) + 1
+        inverse = np.linalg.inv(basis)
+        n_wide = [int(np.ceil(SURFACE_RADIUS * np.linalg.norm(inverse[:, i]))) + 1 for i in (0, 1)]
+        spans = (range(-n_wide[0], n_wide[0] + 1), range(-n_wide[1], n_wide[1] + 1), range(n_deep + 1))
+        grid = np.array(list(product(*spans)))
+        self._atoms = ((relative[None, :, :] + grid[:, None, :]) @ basis).reshape(-1, 3)
+        self._species = np.tile(np.array(plane.species), len(grid))
+        self._elements = sorted(set(plane.species))
+        order = np.argsort(relative[:, 2], kind="stable")
+        steps = np.diff(relative[order, 2]) > TOLERANCE
+        self._planes = [relative[atoms] @ basis for atoms in np.split(order, np.flatnonzero(steps) + 1)]
+
+    @property
+    def n_planes(self) -> int:
+        """Number of atomic planes in one lattice plane's spacing."""
+        return len(self._planes)
+
+    def _neighbours(self, depth: int) -> Iterator[tuple[NDArray[np.float64], NDArray[np.str_]]]:
+        """Yield vectors (A) from each atom of a plane to the atoms within reach, and their elements."""
+        for origin in self._planes[depth]:
+            vectors = self._atoms - origin
+            lengths = np.linalg.norm(vectors, axis=1)
+            near = (lengths > 0.1) & (lengths < SURFACE_RADIUS)
+            yield vectors[near], self._species[near]
+
+    def distances(self, depth: int) -> list[NDArray[np.float64]]:
+        """Sorted distances from the atoms of a plane, counted from the surface, to each element."""
+        around = [(np.linalg.norm(v, axis=1), species) for v, species in self._neighbours(depth)]
+        return [
+            np.sort(np.concatenate([lengths[species == symbol] for lengths, species in around]))
+            for symbol in self._elements
+        ]
+
+    def perimeters(self, depth: int) -> list[NDArray[np.float64]]:
+        """Sorted perimeters of triangles of an atom of a plane and two others, by the elements of these.
+
+        Up to twice the reach: of these no corner is out of reach, however a distance is rounded.
+        """
+        found: list[list[NDArray[np.float64]]] = [[] for _ in self._elements for _ in self._elements]
+        for vectors, species in self._neighbours(depth):
+            lengths = np.linalg.norm(vectors, axis=1)
+            sides = np.linalg.norm(vectors[:, None, :] - vectors[None, :, :], axis=2)
+            sums = lengths[:, None] + lengths[None, :] + sides
+            pairs = product(self._elements, repeat=2)
+            for perimeters, (one, other) in zip(found, pairs, strict=True):
+                of_pair = sums[np.ix_(species == one, species == other)]
+                perimeters.append(of_pair[of_pair < 2 * SURFACE_RADIUS])
+        return [np.sort(np.concatenate(sums)) for sums in found]
