@@ -93,7 +93,7 @@ def flat_row(record: ScreeningRecord) -> dict[str, Any]:
     return row
 
 
-def potential_figure(records: Sequence[ScreeningRecord]) -> Figure:
+def potential_figure(records: Sequence[ScreeningRecord], width: float = 7.2) -> Figure:
     """Draw the dissolution potential against the work function of compounds, with error bars.
 
     Elements are squares, semiconductors hollow; compounds that a model predicts for elements it has not seen
@@ -112,7 +112,7 @@ def potential_figure(records: Sequence[ScreeningRecord]) -> Figure:
     if not known:
         raise InputError("no compound has a dissolution potential and a work function; nothing to draw")
     with styled():
-        figure = new_figure(7.2, 5.0)
+        figure = new_figure(width, 5.0)
         axes = figure.subplots()
         for function, potential, record in known:
             element = len(record.cations) == 1

@@ -83,12 +83,19 @@ def parity_figure(rows: Sequence[Row], metrics: Mapping[str, Any], title: str = 
         if title:
             figure.suptitle(title, fontsize=11)
         for axes, target in zip(figure.subplots(1, len(targets), squeeze=False)[0], targets, strict=True):
-            _parity(axes, rows, target, metrics[target])
+            draw_parity(axes, rows, target, metrics[target])
     return figure
 
 
-def _parity(axes: Axes, rows: Sequence[Row], target: str, metrics: Mapping[str, Any]) -> None:
-    known = [r for r in rows if r[target] is not None and r[f"{target}_predicted"] is not None]
+def draw_parity(
+    axes: Axes, rows: Sequence[Row], target: str, metrics: Mapping[str, Any], parts: Sequence[str] = PARTS
+) -> None:
+    """Draw predictions of some of the sets against labels on axes; see `parity_figure`."""
+    known = [
+        r
+        for r in rows
+        if r["part"] in parts and r[target] is not None and r[f"{target}_predicted"] is not None
+    ]
     values = [float(r[key]) for r in known for key in (target, f"{target}_predicted")]
     if not values:
         axes.text(0.5, 0.5, "no labels", ha="center", va="center", transform=axes.transAxes, color=GREY)
@@ -98,7 +105,7 @@ def _parity(axes: Axes, rows: Sequence[Row], target: str, metrics: Mapping[str, 
     margin = 0.06 * (max(labels) - min(labels)) or 0.1 * abs(labels[0]) or 1.0
     low, high = min(labels) - margin, max(labels) + margin
     axes.plot([low, high], [low, high], color=GREY, linewidth=0.9, zorder=2)
-    for part in PARTS:
+    for part in parts:
         chosen = [r for r in known if r["part"] == part]
         axes.scatter(
             [r[target] for r in chosen],
