@@ -148,6 +148,7 @@ def distribution_figure(
         axes = below.subplots()
         axes.bar(range(len(elements)), [n for _, n in elements], width=0.75, color=PALETTE[0], zorder=3)
         label_elements(axes, [symbol for symbol, _ in elements])
+        axes.set_xlim(-0.7, len(elements) - 0.3)
         axes.set_ylabel("slabs that hold it")
         axes.set_xlabel("element, by Mendeleev number")
         add_panel_letters([*panels, axes])
@@ -167,14 +168,15 @@ def _histogram(axes: Axes, values: Sequence[float], colour: str) -> None:
     )  # fmt: skip
 
 
-_CROWDED = 48
+CROWDED = 44
 """More elements than this across a double column are labelled in two rows."""
 
 
-def label_elements(axes: Axes, symbols: Sequence[str], fontsize: float = 6) -> None:
-    """Name elements at the ticks 0, 1, ... of a wide horizontal axis; many in two rows."""
-    rows = 1 if len(symbols) <= _CROWDED else 2
-    texts = [symbol if k % rows == 0 else f"\n{symbol}" for k, symbol in enumerate(symbols)]
-    axes.set_xticks(range(len(symbols)), texts, fontsize=fontsize)
-    axes.set_xlim(-0.7, len(symbols) - 0.3)
+def label_elements(axes: Axes, symbols: Sequence[str], fontsize: float = 6, rows: int | None = None) -> None:
+    """Name elements below the ticks 0, 1, ... of a horizontal axis; many in two rows."""
+    rows = rows or (1 if len(symbols) <= CROWDED else 2)
+    axes.set_xticks(range(len(symbols)), symbols, fontsize=fontsize, va="baseline")
+    for k, tick in enumerate(axes.xaxis.get_major_ticks()):
+        # by the baseline: letters that reach below it would lift their symbols
+        tick.set_pad(1 + fontsize * (1 + 1.1 * (k % rows)))
     axes.grid(axis="x", visible=False)

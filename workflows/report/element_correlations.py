@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from workflows.report.distributions import CROWDED, label_elements
 from workflows.report.style import (
     DOUBLE_COLUMN,
     PALETTE,
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
     from numpy.typing import NDArray
 
-_COLOURS = "viridis"
+_LABEL = "Pearson correlation"
 
 
 def correlation_figure(symbols: Sequence[str], correlation: NDArray[Any]) -> Figure:
@@ -28,7 +30,9 @@ def correlation_figure(symbols: Sequence[str], correlation: NDArray[Any]) -> Fig
     with printed():
         figure = new_figure(DOUBLE_COLUMN, 0.9 * DOUBLE_COLUMN)
         axes = figure.subplots()
-        _matrix(figure, axes, symbols, correlation, fontsize=6, rows=1)
+        rows = 1 if len(symbols) <= CROWDED else 2
+        image = _matrix(axes, symbols, correlation, _lowest([correlation]), fontsize=5.5, rows=rows)
+        figure.colorbar(image, ax=axes, aspect=35, pad=0.01).set_label(_LABEL)
     return figure
 
 
@@ -51,37 +55,45 @@ def convolution_figure(
     """
     rows = -(-(len(matrices) + 1) // 2)
     with printed():
-        figure = new_figure(DOUBLE_COLUMN, 0.52 * rows * DOUBLE_COLUMN)
+        figure = new_figure(DOUBLE_COLUMN, 0.5 * rows * DOUBLE_COLUMN + 0.4)
         panels = list(figure.subplots(rows, 2, squeeze=False).ravel())
+        lowest = _lowest(list(matrices.values()))
         for axes, (name, matrix) in zip(panels, matrices.items(), strict=False):
-            _matrix(figure, axes, symbols, matrix, fontsize=4.5, rows=2)
+            image = _matrix(axes, symbols, matrix, lowest, fontsize=4.5, rows=2)
             axes.set_title(name)
         _contrasts(panels[len(matrices)], contrasts)
         for axes in panels[len(matrices) + 1 :]:
             axes.set_visible(False)
+        figure.colorbar(image, ax=panels, location="bottom", aspect=60, shrink=0.6, pad=0.02).set_label(
+            _LABEL
+        )
         add_panel_letters(panels[: len(matrices) + 1])
     return figure
 
 
+def _lowest(matrices: Sequence[NDArray[Any]]) -> float:
+    """Return the lower end of the scale, a multiple of 0.1."""
+    return min(math.floor(10 * min(float(matrix.min()) for matrix in matrices)) / 10, 0.9)
+
+
 def _matrix(
-    figure: Figure, axes: Axes, symbols: Sequence[str], matrix: NDArray[Any], fontsize: float, rows: int
-) -> None:
-    lowest = math.floor(10 * float(matrix.min())) / 10
-    image = axes.imshow(matrix, cmap=_COLOURS, vmin=min(lowest, 0.9), vmax=1)
-    texts = [symbol if k % rows == 0 else f"\n{symbol}" for k, symbol in enumerate(symbols)]
-    axes.set_xticks(range(len(symbols)), texts, fontsize=fontsize, linespacing=1.0)
-    texts = [symbol if k % rows == 0 else f"{symbol}     " for k, symbol in enumerate(symbols)]
-    axes.set_yticks(range(len(symbols)), texts, fontsize=fontsize)
-    axes.tick_params(length=1, pad=1)
+    axes: Axes, symbols: Sequence[str], matrix: NDArray[Any], lowest: float, fontsize: float, rows: int
+) -> AxesImage:
+    image = axes.imshow(matrix, cmap="viridis", vmin=lowest, vmax=1)
+    label_elements(axes, symbols, fontsize, rows)
+    axes.set_yticks(range(len(symbols)), symbols, fontsize=fontsize)
+    for k, tick in enumerate(axes.yaxis.get_major_ticks()):
+        tick.set_pad(1 + 2 * fontsize * (k % rows))
+    axes.tick_params(length=1)
     axes.grid(visible=False)
-    figure.colorbar(image, ax=axes, aspect=35, pad=0.01).set_label("Pearson correlation")
+    return image
 
 
 def _contrasts(axes: Axes, contrasts: Sequence[Mapping[str, Any]]) -> None:
     lines = (
         ("within", "within a group", PALETTE[0], "-", "o"),
         ("between", "between groups", PALETTE[1], "-", "s"),
-        ("divalent", "Yb with Ca, Sr, Ba, Eu", PALETTE[2], (0, (4, 2)), "^"),
+        ("divalent", "Yb with divalent metals", PALETTE[2], (0, (4, 2)), "^"),
         ("trivalent", "Yb with trivalent lanthanoids", PALETTE[3], (0, (4, 2)), "v"),
     )
     for key, label, colour, style, marker in lines:

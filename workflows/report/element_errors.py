@@ -61,9 +61,11 @@ def element_error_figure(elements: Sequence[Mapping[str, Any]], targets: Sequenc
             range(len(symbols)), [row["n_semiconductor"] for row in elements], bottom=metal,
             color=SEMICONDUCTOR, zorder=3, label="slabs of semiconductors",
         )  # fmt: skip
-        counts.set_ylabel("slabs")
+        total = [row["n_metal"] + row["n_semiconductor"] for row in elements]
+        counts.set(ylabel="slabs", ylim=(0, 1.08 * max(total)))
         counts.set_xlabel("element, by Mendeleev number")
         label_elements(counts, symbols)
+        counts.set_xlim(-0.7, len(symbols) - 0.3)
         figure.legend(*counts.get_legend_handles_labels(), loc="outside upper right", ncols=2)
         for axes in panels:
             axes.grid(axis="x", visible=False)

@@ -29,7 +29,9 @@ def parity_grid(models: Mapping[str, Mapping[str, Panel]], targets: Sequence[str
         for row, target in zip(panels, targets, strict=True):
             for axes, (name, found) in zip(row, models.items(), strict=True):
                 rows, metrics = found[target]
-                draw_parity(axes, rows, target, metrics, ("train", "test"))
+                draw_parity(axes, rows, target, metrics, ("train", "test"), narrow=True)
                 axes.set_title(name)
+                if axes is not row[0]:
+                    axes.set_ylabel("")
         add_panel_letters(list(panels.ravel()))
     return figure

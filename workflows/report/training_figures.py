@@ -88,9 +88,18 @@ def parity_figure(rows: Sequence[Row], metrics: Mapping[str, Any], title: str = 
 
 
 def draw_parity(
-    axes: Axes, rows: Sequence[Row], target: str, metrics: Mapping[str, Any], parts: Sequence[str] = PARTS
+    axes: Axes,
+    rows: Sequence[Row],
+    target: str,
+    metrics: Mapping[str, Any],
+    parts: Sequence[str] = PARTS,
+    *,
+    narrow: bool = False,
 ) -> None:
-    """Draw predictions of some of the sets against labels on axes; see `parity_figure`."""
+    """Draw predictions of some of the sets against labels on axes; see `parity_figure`.
+
+    On `narrow` axes the errors of the last of the sets stand at the lower right instead of in the legend.
+    """
     known = [
         r
         for r in rows
@@ -115,7 +124,7 @@ def draw_parity(
             alpha=0.75,
             linewidths=0,
             zorder=3 + PARTS.index(part),
-            label=_part_label(part, metrics[part], target),
+            label=PART_NAMES[part] if narrow else _part_label(part, metrics[part], target),
             clip_on=False,
         )
     beyond = sum(not low <= r[f"{target}_predicted"] <= high for r in known)
@@ -129,7 +138,12 @@ def draw_parity(
     axes.legend(
         loc="upper left", handletextpad=0.3, borderaxespad=0.4, labelspacing=0.45, markerscale=1.5
     ).set_zorder(9)
-    if beyond:
+    if narrow:
+        found = metrics[parts[-1]]
+        r2 = "" if found["r2"] is None else f"\nR² {found['r2']:.3f}"
+        axes.text(0.97, 0.03, f"MAE {with_unit(found['mae'], target)}{r2}", transform=axes.transAxes,
+                  ha="right", va="bottom", zorder=9)  # fmt: skip
+    elif beyond:
         axes.text(0.98, 0.02, f"{beyond} outside, drawn at the edge", transform=axes.transAxes, ha="right",
                   fontsize=7.5, color=GREY)  # fmt: skip
 
