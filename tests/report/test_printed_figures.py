@@ -14,7 +14,7 @@ from workflows.report.depth_figure import depth_figure
 from workflows.report.distributions import distribution_figure, joint_density, joint_density_figure
 from workflows.report.element_correlations import convolution_figure, correlation_figure
 from workflows.report.element_errors import element_error_figure
-from workflows.report.style import DOUBLE_COLUMN, SINGLE_COLUMN, printed_bytes
+from workflows.report.style import DOUBLE_COLUMN, SINGLE_COLUMN, printed_files
 from workflows.report.transfer_figure import transfer_figure
 
 SYMBOLS = [
@@ -53,9 +53,9 @@ def test_figures_have_the_width_of_a_column_in_both_formats(labels):
     from PIL import Image
 
     figure = joint_density_figure(*labels)
-    image = Image.open(io.BytesIO(printed_bytes(figure, ".png", 300)))
-    assert image.width == pytest.approx(8.6 / 2.54 * 300, abs=1)
-    pdf = printed_bytes(figure, ".pdf", 300)
+    files = printed_files(figure, (".pdf", ".png"), 300)
+    assert Image.open(io.BytesIO(files[".png"])).width == pytest.approx(8.6 / 2.54 * 300, abs=1)
+    pdf = files[".pdf"]
     assert pdf.startswith(b"%PDF") and b"/CreationDate" not in pdf
     assert figure.get_figwidth() == pytest.approx(SINGLE_COLUMN)
     atoms = [8, 12, 30]

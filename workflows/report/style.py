@@ -130,17 +130,25 @@ def save(figure: Figure, path: str | Path) -> None:
         figure.savefig(path, dpi=_DPI, bbox_inches="tight", pad_inches=0.08)
 
 
-def printed_bytes(figure: Figure, suffix: str, dpi: int) -> bytes:
-    """Return a figure at exactly its size, as ``.png`` or ``.pdf`` with its fonts and without a date."""
+def printed_files(figure: Figure, endings: Sequence[str], dpi: int) -> dict[str, bytes]:
+    """Return a figure at exactly its size, as ``.png`` or ``.pdf`` with its fonts and without a date.
+
+    All formats have one layout, which is found once.
+    """
     import io
 
     import matplotlib as mpl
 
-    content = io.BytesIO()
-    metadata = {"CreationDate": None} if suffix == ".pdf" else None
+    files = {}
     with mpl.rc_context({**_PRINTED, "pdf.fonttype": 42}):
-        figure.savefig(content, dpi=dpi, format=suffix[1:], metadata=metadata)
-    return content.getvalue()
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for ending in endings:
+            content = io.BytesIO()
+            metadata = {"CreationDate": None} if ending == ".pdf" else None
+            figure.savefig(content, dpi=dpi, format=ending[1:], metadata=metadata)
+            files[ending] = content.getvalue()
+    return files
 
 
 def facet_indices(record: Mapping[str, Any]) -> tuple[int, ...]:

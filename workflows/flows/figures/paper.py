@@ -129,15 +129,15 @@ def write_figures(
 
 
 def _write(drawn: Drawn, stem: Path, style: Style, title: str) -> tuple[Path, ...]:
-    from workflows.report.style import printed, printed_bytes
+    from workflows.report.style import printed, printed_files
 
     if title:
         with printed():
             drawn.figure.suptitle(title)
     files = []
-    for ending in _ENDINGS[style]:
+    for ending, content in printed_files(drawn.figure, _ENDINGS[style], _DPI[style]).items():
         files.append(stem.with_name(stem.name + ending))
-        write_file(files[-1], printed_bytes(drawn.figure, ending, _DPI[style]))
+        write_file(files[-1], content)
     for suffix, rows in drawn.tables.items():
         files.append(stem.with_name(f"{stem.name}{suffix}.csv"))
         write_file(files[-1], _as_csv(rows))
