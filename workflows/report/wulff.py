@@ -304,7 +304,7 @@ def draw_shape(
         face = Poly3DCollection([corners], facecolor=shade, edgecolor="#202124", linewidth=0.8)
         if hatch:
             face.set_hatch(hatch)
-        axes.add_collection3d(face)
+        axes.add_collection3d(face, autolim=False)
     for set_limits in (axes.set_xlim, axes.set_ylim, axes.set_zlim):
         set_limits(-reach, reach)
     axes.set_box_aspect((1, 1, 1), zoom=1.45 if labels is None else 1.25)

@@ -119,15 +119,13 @@ def comparison_table(comparison: ShapeComparison) -> Table:
             _plane(comparison, facet) + ("" if facet.same_termination else "*"),
             *([dft.label] if with_terminations else []),
             f"{dft.surface_energy:.4f}",
-            with_sigma(model.surface_energy, model.surface_energy_sigma),
+            _number(model.surface_energy, model.surface_energy_sigma, 4),
             f"{facet.surface_energy_error:+.4f}",
-            "-" if dft.work_function is None else f"{dft.work_function:.2f}",
-            "-"
-            if model.work_function is None
-            else with_sigma(model.work_function, model.work_function_sigma),
-            "-" if (error := facet.work_function_error) is None else f"{error:+.2f}",
+            _number(dft.work_function, None, 2),
+            _number(model.work_function, model.work_function_sigma, 2),
+            "–" if (error := facet.work_function_error) is None else f"{error:+.2f}",
             *(
-                "-" if share is None else f"{100 * share:.0f}"
+                "–" if share is None else f"{100 * share:.0f}"
                 for share in (facet.area_dft, facet.area_predicted)
             ),
         )
@@ -162,11 +160,16 @@ def _weighted(values: WeightedValues, dft: WeightedValues) -> list[str]:
         value, reference = getattr(values, name), getattr(dft, name)
         text = "–" if reference is None else f"({reference:.{decimals}f})"
         if values is not dft:
-            sigma = getattr(values, f"{name}_sigma")
-            plain = f"{value or 0:.{decimals}f}"
-            text = f"{'–' if value is None else with_sigma(value, sigma) if sigma else plain} {text}"
+            text = f"{_number(value, getattr(values, f'{name}_sigma'), decimals)} {text}"
         texts.append(f"{symbol} = {text} {unit}")
     return texts
+
+
+def _number(value: float | None, sigma: float | None, decimals: int) -> str:
+    """Write a value with its standard deviation, with fixed decimals without one, a dash for None."""
+    if value is None:
+        return "–"
+    return with_sigma(value, sigma) if sigma else f"{value:.{decimals}f}"
 
 
 def _plane(comparison: ShapeComparison, facet: FacetComparison) -> str:

@@ -31,6 +31,9 @@ SAME_CELL = {SYMPREC: 0.01, LOOSE_SYMPREC: 0.02}
 """Cells whose edges differ by less are of one crystal (relative), by the tolerance of their symmetry: the
 inside of a thin relaxed slab is strained along the normal."""
 
+AGREEING = 2 / 3
+"""Share of a source's Miller indices that must be those found in slabs, for the others to be believed."""
+
 
 @dataclass(frozen=True, eq=False)
 class ImportedCrystal:
@@ -64,7 +67,7 @@ def imported_crystals(found: Sequence[Record]) -> tuple[list[ImportedCrystal], l
     The inside of a slab shows its crystal (`model.graphs.thickness.bulk_cell`); the surface is the plane
     (001) of the cell found there. A slab that is too thin to show it, or so distorted that it shows another
     crystal than most, has the Miller index that its source gives, if that index fits the slab's in-plane cell
-    and the source's indices are those found wherever a slab of the same crystal shows its plane.
+    and the source's indices are those found for most slabs of the same crystal that show their planes.
 
     Parameters
     ----------
@@ -92,14 +95,15 @@ def imported_crystals(found: Sequence[Record]) -> tuple[list[ImportedCrystal], l
     unknown = []
     for record, frame in zip(found, frames, strict=True):
         number = own.get(id(record))
-        size = 0 if number is None else len(groups[number])
+        # a crystal of which the source's indices are not those found is doubtful, however many show it
+        size = 0 if number is None or not agree[number] else len(groups[number])
         fits = [
             (strain, other)
             for other, crystal in enumerate(crystals)
             if agree[other] and len(groups[other]) > size
             if (strain := _strain(record, frame, crystal)) is not None
         ]
-        if fits and (tolerance == LOOSE_SYMPREC or not size):
+        if fits and (tolerance == LOOSE_SYMPREC or number is None):
             other = min(fits)[1]
             plane = canonical_facet(crystals[other], _given(record))
             members[other].append((record, plane))
@@ -172,9 +176,10 @@ def _of_median_volume(group: Sequence[_Shown]) -> Crystal:
 
 
 def _agrees(group: Sequence[_Shown], crystal: Crystal) -> bool:
-    """Whether the source's Miller indices, where there are any, are those found, and there is one."""
+    """Whether the source gives Miller indices, and `AGREEING` of them are those found."""
     given = [(one.plane, _given(one.record)) for one in group if any(one.record["miller_index"])]
-    return bool(given) and all(canonical_facet(crystal, theirs) == plane for plane, theirs in given)
+    equal = sum(canonical_facet(crystal, theirs) == plane for plane, theirs in given)
+    return bool(given) and equal >= AGREEING * len(given)
 
 
 def _strain(record: Record, frame: SlabFrame, crystal: Crystal) -> float | None:
