@@ -48,7 +48,7 @@ class WulffReport:
     """A Wulff shape, its chemical potential, and planes without an accepted surface energy.
 
     `record` is one of the records, to name planes by; `stable_note` a line about phases that form at this
-    chemical potential, empty if none is known to.
+    chemical potential, empty if none is known to; `source_note` one about values that are not of DFT.
     """
 
     record: Mapping[str, Any]
@@ -56,6 +56,7 @@ class WulffReport:
     potential: ChemicalPotential
     missing: list[LeftOut]
     stable_note: str = ""
+    source_note: str = ""
 
     def present(self) -> list[int]:
         """Return indices into the facets of the shape, the largest share of the area first."""
@@ -85,7 +86,7 @@ class WulffReport:
 
     def notes(self) -> list[str]:
         """Return lines on a missing average, on phases that form, and on planes left out."""
-        lines = (self.result.reason, self.stable_note, *self.missing_lines())
+        lines = (self.source_note, self.result.reason, self.stable_note, *self.missing_lines())
         return [line for line in lines if line]
 
     def missing_lines(self) -> list[str]:
