@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError
+from stores.errors import InputError, pluralize
 from workflows.report.labels import label_points
 from workflows.report.style import GREY, PALETTE, PHI_LABEL, formula_mathtext, new_figure, styled
 from workflows.report.table import Column, Table, with_sigma
@@ -159,7 +159,16 @@ def wulff_shape_figure(record: ScreeningRecord) -> Figure:
     partner = next((e for e in elements if e != reference), "") if len(elements) == 2 else ""
     at = ChemicalPotential(record.dmu, None, reference, partner)
     naming = {"formula": record.formula, "spacegroup_number": record.spacegroup_number}
-    return draw_wulff(WulffReport(naming, wulff(crystal, facets), at, []))
+    source = ""
+    if record.model:
+        predicted = sum(facet.source == "model" for facet in record.facets)
+        gamma = value_with_sigma(record.surface_energy, record.surface_energy_sigma)
+        phi = value_with_sigma(record.work_function, record.work_function_sigma)
+        source = (
+            f"{predicted} of {pluralize(len(record.facets), 'facet')} by the model {record.model}; weighted with "
+            f"standard deviations: γ = {gamma} eV/Å², Φ = {phi} eV"
+        )
+    return draw_wulff(WulffReport(naming, wulff(crystal, facets), at, [], source_note=source))
 
 
 def _legend(known: Sequence[ScreeningRecord]) -> list[tuple[str, dict[str, Any]]]:
