@@ -37,7 +37,7 @@ def own_cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Folder with a store of forty slabs, trainings of mtl and sem-cgcnn, and a study of transfer."""
+    """Folder with a store of forty slabs, trainings of mtl and sem-cgcnn, one without MgCa, of transfer."""
     folder = tmp_path_factory.mktemp("made")
     for name, partners in (("store", PARTNERS[:4]), ("other", PARTNERS[4:7])):
         with open_store(f"sqlite:///{folder}/{name}.sqlite") as store:
@@ -52,6 +52,11 @@ def made(tmp_path_factory):
     done = command(
         "ablate", "--from", folder / "sem-cgcnn", "--seeds", 1, "--epochs", 1, "--train-fraction", 0.5,
         "--train-fraction", 1, "-q", "--store", folder / "other.sqlite", "-o", folder / "transfer",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    done = command(
+        "ablate", "--preset", "sem-cgcnn", "--seeds", 1, "--epochs", 1, "--split", "compound:MgCa", "-q",
+        "--store", folder / "store.sqlite", "-o", folder / "without",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder
@@ -70,13 +75,13 @@ def table(path):
 
 
 def test_all_figures_come_with_their_data_and_the_others_with_their_command(made, mgsurf, tmp_path):
-    arguments = ["figures", made / "mtl", made / "sem-cgcnn", made / "transfer", "--style", "paper", "-q",
-                 "--store", made / "store.sqlite"]  # fmt: skip
+    trainings = [made / name for name in ("mtl", "sem-cgcnn", "transfer", "without")]
+    arguments = ["figures", *trainings, "-q", "--store", made / "store.sqlite"]
     done = mgsurf(*arguments, "-o", "out")
     assert done.returncode == 1
     out = tmp_path / "out"
     for number in set(FIGURES) - {"6b", "S3"}:
-        assert {p.suffix for p in out.glob(f"figure_{number}.*")} == {".csv", ".pdf", ".png"}, done.stderr
+        assert {p.suffix for p in out.glob(f"figure_{number}.*")} == {".csv", ".png"}, done.stderr
     assert [line.split(":")[1] for line in done.stderr.splitlines()] == [" figure 6b", " figure S3"]
     assert "mgsurf screen" in done.stderr and "--scan-depth" in done.stderr
     assert max(map(len, done.stdout.splitlines())) <= 80
@@ -91,6 +96,9 @@ def test_all_figures_come_with_their_data_and_the_others_with_their_command(made
     stages = [r["stage"] for r in table(out / "figure_S5_statistics.csv")]
     assert stages == ["embedding", "convolution 1", "convolution 2"]
     assert {r["model"] for r in table(out / "figure_5.csv")} == {"from scratch", "fine-tuned"}
+    shapes = table(out / "figure_6a.csv")
+    assert {(r["formula"], r["model"]) for r in shapes} == {("MgCa", "sem-cgcnn")}
+    assert sum(float(r["area_dft"]) for r in shapes) == pytest.approx(1, abs=1e-4)
     assert mgsurf(*arguments, "-o", "again", "--only", "1a,4").returncode == 0
     again = list((tmp_path / "again").glob("*.csv"))
     assert len(again) == 4
@@ -196,8 +204,11 @@ def test_screened_compounds_are_those_of_the_latest_settings_and_model(made, mgs
                 found = found.model_copy(update={"screened_at": found.screened_at.replace(year=2020)})
             keep_screenings(store, [found])
         assert [r.formula for r in latest_screenings(store)] == ["MgAg", "MgCu2"]
-    done = mgsurf("figures", "--only", "6b", "-q", "--no-title", "--store", tmp_path / "screened.sqlite")
+    done = mgsurf(
+        "figures", "--only", "6b", "-q", "--style", "paper", "--store", tmp_path / "screened.sqlite"
+    )
     assert done.returncode == 0, done.stderr
+    assert (tmp_path / "mgsurf_figures" / "figure_6b.pdf").read_bytes().startswith(b"%PDF")
     rows = table(tmp_path / "mgsurf_figures" / "figure_6b.csv")
     assert [r["formula"] for r in rows] == ["MgAg", "MgCu2"]
     assert math.isclose(float(rows[0]["potential"]), -2)

@@ -85,7 +85,7 @@ def figures(
     *,
     only: Annotated[
         str | None,
-        typer.Option(metavar="1a,2,...", help="1a, 2, 3, 4, 5, 6b, S1, S3, S5; all by default."),
+        typer.Option(metavar="1a,2,...", help="1a, 2, 3, 4, 5, 6a, 6b, S1, S3, S5; all by default."),
     ] = None,
     style: Annotated[
         str,
@@ -114,8 +114,8 @@ def figures(
     """Draw the figures of the paper, each with its data as CSV; files of earlier calls are replaced.
 
     A figure whose data are missing is left out, with a line that names the command that makes them; the exit
-    status is then 1. Figure 5 needs trainings of mgsurf ablate --from, figure 6b a store with compounds of
-    mgsurf screen.
+    status is then 1. Figure 5 needs trainings of mgsurf ablate --from, figure 6a those of --split
+    compound:NAME, figure 6b a store with compounds of mgsurf screen.
 
     Examples: [cyan]mgsurf figures mtl/ sem-cgcnn/ transfer/ --style paper --output figures/[/cyan],
     [cyan]mgsurf figures --only S3 --scan-depth --epochs 30[/cyan]

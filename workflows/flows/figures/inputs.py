@@ -44,6 +44,7 @@ class Drawn:
     tables: Mapping[str, Sequence[Row]]
     remarks: tuple[str, ...] = ()  # statistics, in words
     missing: tuple[str, ...] = ()  # what the figure had to be drawn without, and the command that makes it
+    takes_title: bool = True  # False: the figure has no room above it
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +70,13 @@ class TrainedRun:
         return bool(self.content["settings"].get("transfer"))
 
     @property
+    def left_out(self) -> str:
+        """What its split leaves out by name, such as compound:MgCo2; empty for other splits."""
+        split = str(self.content["settings"]["split"])
+        named = split.startswith(("element:", "compound:")) and not self.content["settings"]["folds"]
+        return split if named else ""
+
+    @property
     def sets(self) -> tuple[Any, ...]:
         """What decides its training, validation and test set: equal for runs that can be compared."""
         s = self.content["settings"]
@@ -79,6 +87,11 @@ class TrainedRun:
         from model.training.runs import read_rows
 
         return read_rows(self.folder)
+
+
+def preference(run: TrainedRun) -> int:
+    """Return the place of a run's preset among those that figures of one model take."""
+    return PREFERRED.index(run.preset) if run.preset in PREFERRED else len(PREFERRED)
 
 
 def find_trainings(paths: Iterable[Path]) -> tuple[list[TrainedRun], list[Row], list[str]]:
@@ -190,20 +203,19 @@ class FigureInputs:
 
     @property
     def whole(self) -> list[TrainedRun]:
-        """Runs from scratch with the whole training set, those of comparisons of transfer and depth apart."""
+        """Runs from scratch with the whole training set, but those made for figures 5, 6a and S3."""
         from model.training.depth_scan import is_of_scan
 
         apart = {id(run) for run in self.transferred}
         return [
             run
             for run in self.runs
-            if id(run) not in apart and run.fraction == 1 and not is_of_scan(run.content)
+            if id(run) not in apart and run.fraction == 1 and not run.left_out and not is_of_scan(run.content)
         ]
 
     def preferred(self) -> TrainedRun | None:
         """Return the run that figures of one model show: sem-cgcnn, else best, else the first."""
-        order = {preset: k for k, preset in enumerate(PREFERRED)}
-        return min(self.whole, key=lambda run: order.get(run.preset, len(order)), default=None)
+        return min(self.whole, key=preference, default=None)
 
 
 def partner_elements(compositions: Sequence[Iterable[str]]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError, MgsurfError
 from stores.files import write_file
-from workflows.flows.figures import label_figures, model_figures
+from workflows.flows.figures import label_figures, left_out_figure, model_figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +33,7 @@ FIGURES: dict[str, FigureKind] = {
     "3": FigureKind("labels and errors by element", model_figures.errors_by_element),
     "4": FigureKind("correlations of element embeddings", model_figures.element_correlations),
     "5": FigureKind("transfer learning", model_figures.transfer),
+    "6a": FigureKind("Wulff shapes of compounds left out", left_out_figure.left_out_shapes),
     "6b": FigureKind("dissolution potential and work function", label_figures.potentials),
     "S1": FigureKind("distributions of the labelled slabs", label_figures.distributions),
     "S3": FigureKind("error and depth of the surface", model_figures.surface_depth),
@@ -131,7 +132,7 @@ def write_figures(
 def _write(drawn: Drawn, stem: Path, style: Style, title: str) -> tuple[Path, ...]:
     from workflows.report.style import printed, printed_files
 
-    if title:
+    if title and drawn.takes_title:
         with printed():
             drawn.figure.suptitle(title)
     files = []
