@@ -25,16 +25,18 @@ import hashlib
 import io
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from model.data.formula_key import formula_key
 from stores.errors import InputError, pluralize
 from stores.input_files import read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -206,8 +208,8 @@ def split_dataset(dataset: Dataset, how: str, seed: int = 0, twins: str = "") ->
     ----------
     how
         ``random``, ``compound``, ``chemsys``, ``element`` (left out: one that the seed chooses),
-        ``element:Ag``, ``holdout`` (fixed for ever, see `model.data.splits`), or a CSV file with the columns
-        record_id and part.
+        ``element:Ag``, ``compound:MgCo2``, ``holdout`` (fixed for ever, see `model.data.splits`), or a CSV
+        file with the columns record_id and part.
     seed
         Another seed gives another division.
     twins
@@ -226,16 +228,18 @@ def split_dataset(dataset: Dataset, how: str, seed: int = 0, twins: str = "") ->
         )
     if how == "holdout":
         return fixed_split(dataset)
-    kind, colon, element = how.partition(":")
+    kind, colon, name = how.partition(":")
     if kind == "element":
-        return leave_element_out(dataset, element or chosen_element(dataset, seed), seed)
+        return leave_element_out(dataset, name or chosen_element(dataset, seed), seed)
+    if kind == "compound" and colon:
+        return leave_compound_out(dataset, name, seed)
     if kind in KINDS and not colon:
         return grouped_split(dataset, kind, seed)
     if path.is_file():
         return split_from_file(dataset, path, seed, twins)
     raise InputError(
-        f"--split {how}: unknown; choose random, compound, chemsys, element, element:Ag or a CSV file "
-        "with the columns record_id and part"
+        f"--split {how}: unknown; choose random, compound, chemsys, element, element:Ag, compound:MgCo2 "
+        "or a CSV file with the columns record_id and part"
     )
 
 
@@ -312,21 +316,55 @@ def leave_element_out(dataset: Dataset, element: str, seed: int = 0) -> Split:
     if not test:
         known = sorted({e for entry in dataset for e in entry.elements})
         raise InputError(f"--split element:{element}: no slab holds {element}; there are {', '.join(known)}")
-    tested = {dataset[i].group for i in test}
-    rest = [i for i, entry in enumerate(dataset) if entry.group not in tested]
-    test = [i for i, entry in enumerate(dataset) if entry.group in tested]
-    if not rest:
+    if len(test) == len(dataset):
         raise InputError(f"--split element:{element}: every slab holds {element}; leave out another element")
+    return _leave_out(dataset, f"element:{element}", test, seed)
+
+
+def leave_compound_out(dataset: Dataset, formula: str, seed: int = 0) -> Split:
+    """Test on every slab of a compound or an element; a quarter of the other compounds is for validation.
+
+    All crystals of the formula are left out. Slabs of its chemical system that do not show their crystal may
+    be of this compound: they are in no set, unless their composition makes them part of it.
+
+    Raises InputError if no slab is of the formula, or too few compounds are left.
+    """
+    wanted = formula_key(formula, "", None)
+    keys = [formula_key(entry.formula, entry.chemsys, None) for entry in dataset]
+    test = [i for i, key in enumerate(keys) if key == wanted]
+    if not test:
+        known = sorted({entry.formula for entry in dataset})
+        near = get_close_matches(formula, known, n=3, cutoff=0.5) or known[:5]
+        raise InputError(
+            f"--split compound:{formula}: no slab is of {formula}; there are {', '.join(near)} and others"
+        )
+    systems = {dataset[i].chemsys for i in test}
+    unsure = {
+        i
+        for i, entry in enumerate(dataset)
+        if keys[i] != wanted and entry.chemsys in systems and entry.crystal == entry.chemsys
+    }
+    return _leave_out(dataset, f"compound:{formula}", test, seed, unsure)
+
+
+def _leave_out(
+    dataset: Dataset, name: str, test: Sequence[int], seed: int, unsure: Collection[int] = ()
+) -> Split:
+    """Test on slabs and all that are identical to one of them; `unsure` and their like are in no set."""
+    tested, doubtful = ({dataset[i].group for i in members} for members in (test, unsure))
+    rest = [i for i, entry in enumerate(dataset) if entry.group not in tested | doubtful]
+    test = [i for i, entry in enumerate(dataset) if entry.group in tested]
     others = dataset.subset(rest)
-    units = _units(others, "compound")
+    units = _units(others, "compound") if rest else {}
     ordered = sorted(units, key=lambda key: (draw(seed, "compound", key), key))
+    if len(ordered) < 2:
+        left = {0: "no compound is left", 1: "one compound is left"}[len(ordered)]
+        raise InputError(f"--split {name}: {left}, too few to train and validate; import more compounds")
     part = np.array([0 if draw(seed, "compound", key) < 0.75 else 1 for key in ordered])
-    if len(part) < 2:
-        raise InputError(f"--split element:{element}: one compound is left, too few to train and validate")
     part[0], part[-1] = 0, 1  # neither may be empty
     parts = [sorted(rest[i] for key, p in zip(ordered, part, strict=True) if p == k for i in units[key])
              for k in range(2)]  # fmt: skip
-    return Split(f"element:{element}", seed, tuple(parts[0]), tuple(parts[1]), tuple(test))
+    return Split(name, seed, tuple(parts[0]), tuple(parts[1]), tuple(test))
 
 
 def chosen_element(dataset: Dataset, seed: int) -> str:

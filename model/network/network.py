@@ -20,6 +20,8 @@ from model.network.convolution import EdgeIndex, EdgeMoments, GatedSum, NormedGa
 from stores.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from model.graphs.batch import GraphBatch
 
 
@@ -164,27 +166,39 @@ class SurfaceNetwork(nn.Module):
         """Parameters that every target depends on."""
         return [value for name, value in self.named_parameters() if not name.startswith("heads.")]
 
+    def element_embedding(self) -> torch.Tensor:
+        """Element part of the embedding, without what an atom knows of its depth: [Z + 1, C]."""
+        n = self.config.element_features
+        return functional.linear(self.elements, self.embed.weight[:, :n], self.embed.bias)
+
     def embed_nodes(self, batch: GraphBatch) -> torch.Tensor:
         """Embed atoms: linear map of [element features, depth features]; [N, C].
 
         The element part is computed once per element.
         """
-        n = self.config.element_features
-        table = functional.linear(self.elements, self.embed.weight[:, :n], self.embed.bias)  # [Z + 1, C]
-        v = table[batch.numbers]
+        v = self.element_embedding()[batch.numbers]
         if self.depth.width:
-            v = v + self.depth(batch.depth) @ self.embed.weight[:, n:].t()
+            v = v + self.depth(batch.depth) @ self.embed.weight[:, self.config.element_features :].t()
         return v
 
-    def convolve(self, batch: GraphBatch) -> torch.Tensor:
-        """Node features after the last convolution: [N, C]."""
+    def node_states(self, batch: GraphBatch) -> Iterator[torch.Tensor]:
+        """Yield the node features [N, C] after the embedding and after each convolution."""
         edge_index = EdgeIndex.of(batch)
         u = self.edges(batch).to(self.edge_dtype)  # [E, K]
         learning = any(convolution.training for convolution in self.convolutions)
         moments = EdgeMoments.of(u, edge_index) if learning else u
         v = self.embed_nodes(batch)
+        yield v
         for convolution in self.convolutions:  # frozen ones are in evaluation mode
             v = convolution(v, edge_index, moments if convolution.training else u)
+            yield v
+
+    def convolve(self, batch: GraphBatch) -> torch.Tensor:
+        """Node features after the last convolution: [N, C]."""
+        states = self.node_states(batch)
+        v = next(states)
+        for v in states:  # noqa: B007 -- the last one counts
+            pass
         return v
 
     def trunk(self, batch: GraphBatch) -> torch.Tensor:

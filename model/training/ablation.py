@@ -99,9 +99,19 @@ def ablate(
     `progress` is called before each run and after each epoch. Returns the content of each run's ``run.json``,
     and a line for each run that failed.
     """
+    return train_all(datasets, plan.runs(), folder, folder_name, progress)
+
+
+def train_all(
+    datasets: Datasets,
+    runs: Sequence[RunSettings],
+    folder: Path,
+    name: Callable[[RunSettings], str],
+    progress: Callable[[Step], None] | None = None,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Train each of the runs in the folder that `name` gives it; see `ablate`."""
     tell = progress or (lambda _: None)
     results, problems = [], []
-    runs = plan.runs()
     for number, settings in enumerate(runs):
         tell(Step(number, len(runs), settings))
 
@@ -111,9 +121,7 @@ def ablate(
             tell(Step(number, len(runs), settings, member, line))
 
         try:
-            results.append(
-                run_training(datasets, settings, folder / folder_name(settings), progress=on_epoch)
-            )
+            results.append(run_training(datasets, settings, folder / name(settings), progress=on_epoch))
         except InUseError:
             problems.append(f"{settings.label()}: is in work elsewhere; run the same command again later")
         except MgsurfError as error:

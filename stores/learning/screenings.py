@@ -94,6 +94,29 @@ def stored_screenings(store: SurfaceStore, ids: Sequence[str]) -> dict[str, Scre
     return {d["id"]: read_entry(ScreeningRecord, d, f"Screening {d['label']}", store.uri) for d in found}
 
 
+def latest_screenings(store: SurfaceStore) -> list[ScreeningRecord]:
+    """Return the compounds screened with the settings and the model of the latest screening, by formula.
+
+    Compounds that need no model, since DFT records gave all facets, go with any.
+
+    Raises
+    ------
+    InputError
+        If one was written by a newer mgsurf.
+    """
+    found = [
+        read_entry(ScreeningRecord, d, f"Screening {d['label']}", store.uri)
+        for d in store.query({}, collection=COLLECTION)
+    ]
+    if not found:
+        return []
+    last = max(found, key=lambda record: (record.screened_at, record.id))
+    with_model = [r for r in found if r.settings == last.settings and r.model]
+    model = max(with_model, key=lambda r: (r.screened_at, r.id)).model if with_model else ""
+    chosen = [r for r in found if r.settings == last.settings and r.model in ("", model)]
+    return sorted(chosen, key=lambda r: (r.formula, r.spacegroup_number, r.id))
+
+
 def keep_screenings(store: SurfaceStore, records: Iterable[ScreeningRecord]) -> None:
     """Write screened compounds over those of the same crystal and settings."""
     store.collection(COLLECTION).upsert([_document(record) for record in records])

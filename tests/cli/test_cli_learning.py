@@ -231,6 +231,53 @@ def test_the_ablation_writes_a_table_beside_the_papers_and_resumes(labelled, mgs
     assert (float(rows[0]["mae"]) + float(rows[3]["mae"])) / 2 == pytest.approx(mean)
 
 
+def test_a_left_out_compound_is_compared_with_dft(labelled, mgsurf, tmp_path):
+    arguments = [
+        "ablate", "--preset", "stl-surface-energy", "--preset", "stl-work-function", "--epochs", 1,
+        "--seeds", 2, "--split", "compound:MgAg", "--wulff", "--store", labelled, "-o", "out", "-q",
+    ]  # fmt: skip
+    done = mgsurf(*arguments)
+    folder = tmp_path / "out" / "wulff"
+    with (folder / "facets.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["formula"], row["model"]) for row in rows} == {("MgAg", "stl-surface-energy")}
+    assert [row["facet"] for row in rows] == ["(100)", "(110)", "(111)"]
+    assert {path.name for path in folder.iterdir()} == {
+        "facets.csv", "comparison.json", "MgAg_221_stl-surface-energy.png", "MgAg_221_stl-surface-energy.svg"
+    }  # fmt: skip
+    (found,) = json.loads((folder / "comparison.json").read_text())
+    assert len(found["slabs"]) == 5 and found["spacegroup_symbol"] == "Pm-3m"
+    # the average of both seeds
+    each = []
+    for seed in (0, 1):
+        path = (
+            tmp_path
+            / "out"
+            / "compound-MgAg"
+            / "stl-surface-energy"
+            / f"seed-{seed}-epochs-1"
+            / "predictions.csv"
+        )
+        with path.open() as file:
+            each.append({r["record_id"]: float(r["surface_energy_predicted"]) for r in csv.DictReader(file)})
+    for slab in found["slabs"]:
+        mean = sum(one[f"tests-{slab['slab']}"] for one in each) / 2
+        assert slab["surface_energy_predicted"] == pytest.approx(mean)
+    assert "MgAg Pm-3m" in done.stdout and "mean absolute error over 5 slabs" in done.stdout
+    # a model of the work function alone gives no shape, which one line reports
+    assert done.returncode == 1 and done.stderr.count("predicts no surface energy") == 1
+    assert json.loads(mgsurf(*arguments, "--json").stdout)["wulff"] == [found]
+
+
+@pytest.mark.parametrize(
+    "more", [["--split", "random"], ["--split", "element"], ["--split", "compound:MgAg", "--folds", 3]]
+)
+def test_only_what_was_left_out_is_compared(labelled, mgsurf, tmp_path, more):
+    done = mgsurf("ablate", "--wulff", "--store", labelled, "-o", "out", *more)
+    assert done.returncode == 2 and "--split compound:MgCo2" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_search_is_written_and_its_settings_can_be_trained(labelled, mgsurf, tmp_path):
     pytest.importorskip("optuna")
     arguments = ["tune", "--preset", "surface", "--epochs", 1, "--store", labelled, "-o", "search"]

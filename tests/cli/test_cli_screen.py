@@ -287,6 +287,9 @@ def test_the_command(mgsurf, tmp_path):
     page = (tmp_path / "p.html").read_text()
     assert "MgAl (MgAl.cif)" in page and "Plotly.newPlot" in page and "src=" not in page.split("<body>")[1]
     assert len(list((tmp_path / "shapes").glob("*.png"))) == 2
+    assert mgsurf(*command, "--wulff", "shapes", "--wulff-format", "svg").returncode == 0
+    assert all("<svg" in path.read_text() for path in (tmp_path / "shapes").glob("*.svg"))
+    assert len(list((tmp_path / "shapes").iterdir())) == 4
     found = json.loads(mgsurf(*command, "--json").stdout)
     assert [one["work_function"] for one in found] == sorted(one["work_function"] for one in found)
     rows = list(csv.DictReader(io.StringIO(mgsurf(*command, "--csv", "--limit", "1").stdout)))

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from model.data.dataset import Dataset
 from model.data.splits import split_dataset
 from model.training.ablation import (
     PAPER,
@@ -50,6 +51,30 @@ def quick(preset="sem-cgcnn", **changes):
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     return folder, run_training(datasets, quick(), folder)
+
+
+def test_labels_of_a_left_out_compound_change_nothing(tmp_path):
+    """Neither weights, trees, calibration nor scales of a model depend on what it is tested on."""
+    whole = small_dataset(find_preset("best").graph, 4)
+    changed = Dataset(
+        tuple(
+            replace(e, targets=dict.fromkeys(e.targets, 9.0)) if e.compound == "Mg3Al" else e for e in whole
+        ),
+        whole.targets,
+    )
+    settings = replace(
+        quick("best"), split="compound:Mg3Al", epochs=1, params={**NARROW, "network.embedding": 6, "trees": 5}
+    )
+    runs = []
+    for name, dataset in (("a", whole), ("b", changed)):
+        run_training(lambda *_, d=dataset: d, settings, tmp_path / name)
+        runs.append([row for row in read_rows(tmp_path / name) if row["part"] == "test"])
+    assert {row["formula"] for row in runs[0]} == {"Mg3Al"}
+    predicted = [
+        [{k: v for k, v in row.items() if k.endswith(("_predicted", "_sigma", "distance"))} for row in rows]
+        for rows in runs
+    ]
+    assert predicted[0] == predicted[1] and runs[0] != runs[1]
 
 
 def test_a_run_leaves_all_that_is_promised(finished):

@@ -55,7 +55,7 @@ def parts(dataset, split):
     return {name: ids(dataset, split.part(name)) for name in PARTS}
 
 
-@pytest.mark.parametrize("how", ["random", "compound", "chemsys", "element", "element:Ag"])
+@pytest.mark.parametrize("how", ["random", "compound", "chemsys", "element", "element:Ag", "compound:MgAg"])
 def test_every_slab_is_in_one_part_and_identical_slabs_in_the_same(how):
     dataset = facets()
     split = split_dataset(dataset, how, seed=3)
@@ -159,6 +159,33 @@ def test_left_out_element_is_only_in_the_test_part():
     assert not compounds[0] & compounds[1]
 
 
+def test_nothing_of_a_left_out_compound_trains_or_validates():
+    dataset = facets()
+    for how in ("compound:Mg2Ni", "compound:NiMg2"):
+        split = split_dataset(dataset, how, 3)
+        test = {dataset[i].compound for i in split.test}
+        assert "Mg2Ni" in test and len(split.test) >= 7
+        used = [dataset[i] for i in (*split.train, *split.val)]
+        assert "Mg2Ni" not in {entry.compound for entry in used}
+        # nor a slab of another compound that looks the same
+        assert not {entry.group for entry in used} & {dataset[i].group for i in split.test}
+        assert "MgNi" in {entry.compound for entry in used}
+
+
+def test_slabs_that_may_be_of_the_left_out_compound_are_in_no_set():
+    entries = [
+        replace(e, crystal="Mg-Ni" if e.compound == "MgNi" else e.compound) for e in facets()
+    ]  # MgNi's slabs do not show their crystal
+    dataset = Dataset(tuple(entries), ("surface_energy",))
+    split = split_dataset(dataset, "compound:Mg2Ni")
+    placed = {dataset[i].compound for name in PARTS for i in split.part(name)}
+    assert "MgNi" not in placed and {"Mg2Ni", "MgAg"} <= placed
+    # what is left out itself is tested, whatever it shows
+    split = split_dataset(dataset, "compound:MgNi")
+    assert "MgNi" in {dataset[i].compound for i in split.test}
+    assert "Mg2Ni" in {dataset[i].compound for i in (*split.train, *split.val)}
+
+
 def test_the_chosen_element_is_not_magnesium():
     chosen = {chosen_element(facets(), seed) for seed in range(30)}
     assert "Mg" not in chosen
@@ -166,7 +193,8 @@ def test_the_chosen_element_is_not_magnesium():
 
 
 @pytest.mark.parametrize(("how", "words"), [("element:Xe", "no slab holds Xe"), ("element:Mg", "every slab"),
-                                            ("by_luck", "unknown"), ("chemsys:Ag", "unknown")])  # fmt: skip
+                                            ("by_luck", "unknown"), ("chemsys:Ag", "unknown"),
+                                            ("compound:Mg3Ag", "MgAg.* and others")])  # fmt: skip
 def test_what_cannot_be_done_is_said(how, words):
     with pytest.raises(InputError, match=words):
         split_dataset(facets(), how)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stores.errors import pluralize
+from stores.errors import InputError, pluralize
 from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.learning import (
     DEFAULT_PRESET,
@@ -31,6 +32,9 @@ from workflows.report.table import Column, Table
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from model.training.ablation import Plan
+    from workflows.analysis.wulff_comparison import ShapeComparison
+
 
 @app.command(rich_help_panel=LEARN)
 def ablate(
@@ -49,22 +53,37 @@ def ablate(
         list[float] | None,
         typer.Option(metavar="X", help="Share of the training set (repeat it for a learning curve)."),
     ] = None,
+    wulff: Annotated[
+        bool,
+        typer.Option(
+            "--wulff",
+            help="Compare DFT and predicted Wulff shapes of what --split element:Pt or compound:MgCo2 leaves "
+            "out.",
+        ),
+    ] = False,
     pretrained: PretrainedModel,
     study: StudyOptions,
 ) -> int:
     """Train all presets with several seeds: the paper's Table 1 beside ours. Finished runs are kept.
 
     With --from each run is done twice, from scratch and fine-tuned: learning curves of transfer.
-    Exit status 1 if a run failed or is running in another process.
+    Exit status 1 if a run failed or is running in another process, or a material could not be compared.
 
     Examples: [cyan]mgsurf ablate --seeds 5[/cyan],
     [cyan]mgsurf ablate --preset sem-cgcnn --preset best --split chemsys --folds 5 --seeds 1[/cyan],
-    [cyan]mgsurf ablate --from model/ --train-fraction 0.2 --train-fraction 1 --store metals.sqlite[/cyan]
+    [cyan]mgsurf ablate --from model/ --train-fraction 0.2 --train-fraction 1 --store metals.sqlite[/cyan],
+    [cyan]mgsurf ablate --preset best --seeds 1 --split compound:MgCo2 --wulff[/cyan]
     """
+    if wulff and (folds or not training.split.startswith(("element:", "compound:"))):
+        raise InputError(
+            "--wulff compares materials that were left out: it goes with --split element:Pt or "
+            "--split compound:MgCo2, without --folds"
+        )
     require_network()
     from model.training import ablation
     from model.training.presets import find_preset
     from model.training.runs import RunSettings
+    from workflows.report.wulff_comparison import comparison_table
 
     folder = run_folder(study.output, Path("mgsurf_ablation"))
     presets = tuple(dict.fromkeys(preset or ()))
@@ -89,10 +108,18 @@ def ablate(
     with each_line_once(), ProgressBar(study.quiet) as bar:
         results, problems = ablation.ablate(study.slabs(), plan, folder, TrainingProgress(bar).step)
     compared, gains = ablation.comparisons(results), ablation.transfer_gains(results)
+    shapes: list[ShapeComparison] = []
+    if wulff:
+        shapes, unlike = _left_out(plan, folder, study, pretrained)
+        problems += unlike
     rows = ablation.table(results)
     caption, table = summarise(rows, plan.settings.split, folds, beside_paper=transfer is None)
     remarks = [*(_comparison(target, change) for target, change in compared.items()), *map(_gain, gains)]
-    found = {"rows": rows, "best_against_sem_cgcnn": compared, "transfer": gains, "problems": problems}
+    found: dict[str, Any] = {
+        "rows": rows, "best_against_sem_cgcnn": compared, "transfer": gains, "problems": problems
+    }  # fmt: skip
+    if wulff:
+        found["wulff"] = _draw_shapes(shapes, folder / "wulff")
     text = json.dumps(found, indent=2)
     with writing(folder):
         (folder / "ablation.md").write_text(_markdown(caption, table, remarks), encoding="utf-8")
@@ -109,10 +136,68 @@ def ablate(
         print_table(table)
         for line in remarks:
             print_text(line)
+        for shape in shapes:
+            print_table(comparison_table(shape))
         print_text(f"table in {folder / 'ablation.md'}, {pluralize(len(results), 'run')} in {folder}")
+        if shapes:
+            print_text(f"Wulff shapes in {folder / 'wulff'}")
     for problem in problems:
         print_note(problem)
     return 1 if problems else 0
+
+
+def _left_out(
+    plan: Plan, folder: Path, study: StudyOptions, pretrained: PretrainedModel
+) -> tuple[list[ShapeComparison], list[str]]:
+    """Compare the predictions of finished runs with DFT, those of one model over its seeds together."""
+    from model.training import ablation
+    from model.training.runs import read_rows, read_run
+    from workflows.cli.access import existing_store
+    from workflows.flows.learning.left_out import compare_left_out
+
+    runs: dict[str, list[list[dict[str, Any]]]] = {}
+    for settings in plan.runs():
+        path = folder / ablation.folder_name(settings)
+        if (run := read_run(path)) is not None:
+            part = (
+                "" if settings.train_fraction == 1 else f", {settings.train_fraction:g} of the training set"
+            )
+            runs.setdefault(ablation.name_of(run) + part, []).append(read_rows(path))
+    start = pretrained.start
+    before = [] if start is None else read_rows(start if read_run(start) is not None else start.parent)
+    shapes, problems = [], []
+    with existing_store(study.store) as store:
+        for name, rows in runs.items():
+            try:
+                found, lines = compare_left_out(store, rows, name, before if "fine-tuned" in name else ())
+            except InputError as error:
+                problems.append(str(error))
+                continue
+            shapes += found
+            problems += lines
+    return shapes, problems
+
+
+def _draw_shapes(shapes: Sequence[ShapeComparison], folder: Path) -> list[dict[str, Any]]:
+    """Write figures (PNG, SVG), ``facets.csv`` and ``comparison.json``; return the content of the latter."""
+    from workflows.report.style import save
+    from workflows.report.wulff_comparison import FIELDS, comparison_document, comparison_figure, facet_rows
+
+    documents = [comparison_document(shape) for shape in shapes]
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for shape in shapes:
+            if shape.dft.surface_energy is None or shape.predicted.surface_energy is None:
+                continue  # its reason is among the problems
+            figure = comparison_figure([shape])
+            name = f"{shape.formula}_{shape.crystal.spacegroup_number}_{shape.model}"
+            for ending in ("png", "svg"):
+                save(figure, folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)}.{ending}")
+        with (folder / "facets.csv").open("w", encoding="utf-8", newline="") as file:
+            print_csv([row for shape in shapes for row in facet_rows(shape)], FIELDS, file)
+        text = json.dumps(documents, indent=2, ensure_ascii=False)
+        (folder / "comparison.json").write_text(text + "\n", encoding="utf-8")
+    return documents
 
 
 def summarise(

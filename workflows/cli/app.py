@@ -42,6 +42,7 @@ from workflows.cli import refresh as refresh
 from workflows.cli import schedule as schedule
 from workflows.cli import rounds as rounds
 from workflows.cli import screen as screen
+from workflows.cli import figures as figures
 from workflows.cli import snapshot as snapshot
 from workflows.cli import models as models
 from workflows.cli import init_hpc as init_hpc

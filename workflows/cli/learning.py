@@ -60,8 +60,8 @@ class TrainingOptions:
         str,
         typer.Option(
             metavar="HOW",
-            help="random, compound, chemsys, element (one left out), element:Ag, or a CSV file "
-            "(record_id,part).",
+            help="random, compound, chemsys, element (one left out), element:Ag, compound:MgCo2, or a CSV "
+            "file (record_id,part).",
         ),
     ] = "random"
     twins: Annotated[

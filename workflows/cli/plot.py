@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from stores.surfaces import SurfaceStore
     from workflows.report.wulff import WulffReport
-    from workflows.structures.crystal import Crystal
 
 WULFF = "Wulff shape"
 
@@ -37,9 +37,6 @@ FIELDS = {
 
 NO_LABELS = {"potential": "the planar potential", "phase": "the chemical potentials of a computed surface"}
 """Data that imported slabs lack, by the figure that needs them."""
-
-SAME_CELL = 0.01
-"""Cells whose vectors differ by less are of one crystal (relative)."""
 
 
 class PlotKind(StrEnum):
@@ -194,10 +191,10 @@ def _wulff(
     from workflows.report.wulff import wulff_report
 
     if all("source" in record for record in found):
-        found, crystal, lines = _imported_facets(found)
+        records, crystal, lines = _imported_facets(found)
         for line in lines:
             print_note(line)
-        return wulff_report(found, crystal, dmu=dmu, x_rich=x_rich, max_index=max_index)
+        return wulff_report(records, crystal, dmu=dmu, x_rich=x_rich, max_index=max_index)
     if any("source" in record for record in found):
         raise InputError(
             "Wulff shape: computed or imported surfaces, not both; leave out --labels, or choose a source "
@@ -224,20 +221,15 @@ def _wulff(
 
 def _imported_facets(
     found: Sequence[dict[str, Any]],
-) -> tuple[list[dict[str, Any]], dict[str, Any], list[str]]:
+) -> tuple[Sequence[dict[str, Any]], dict[str, Any], list[str]]:
     """Find from the slabs themselves which planes of which crystal they are.
 
-    A source seldom gives Miller indices, and never in which cell. The inside of a slab shows its crystal
-    (`model.graphs.thickness.bulk_cell`); the surface is the plane (001) of the cell found there.
+    A source gives Miller indices seldom, and never in which cell; see
+    `workflows.flows.learning.imported_crystals`.
 
-    Returns the records of the slabs that show their crystal, with ``miller_index`` in its conventional
-    standard cell, ``spacegroup_number`` and one ``bulk_id``; the crystal as a document; and notes.
+    Returns the records whose plane is known, their crystal as a document, and notes.
     """
-    from model.graphs.slab_frame import PlainSlab, frame_of
-    from model.graphs.thickness import NoRepeatError, bulk_cell
-    from workflows.structures.crystal import crystal_of
-    from workflows.structures.facets import standard_plane
-    from workflows.structures.tolerances import LOOSE_SYMPREC, SYMPREC
+    from workflows.flows.learning.imported_crystals import imported_crystals
 
     sources = sorted({str(record["source"]) for record in found})
     if len(sources) > 1:
@@ -246,55 +238,36 @@ def _imported_facets(
             f"Wulff shape: one source at a time, found {', '.join(sources)}; choose one with --method "
             f"{' or '.join(methods)}"
         )
-    records: list[dict[str, Any]] = []
-    crystals: list[Crystal] = []
-    unknown = []
-    for record in found:
-        try:
-            frame = frame_of(PlainSlab.from_dict(record["slab"], f"the slab {record['source_id']}"))
-            cell = bulk_cell(frame)
-        except NoRepeatError:
-            unknown.append(str(record["source_id"]))
-            continue
-        crystal = crystal_of(cell, LOOSE_SYMPREC if record["geometry"] == "relaxed" else SYMPREC)
-        plane = list(standard_plane(crystal, (0, 0, 1)))
-        crystals.append(crystal)
-        number = crystal.spacegroup_number
-        records.append({**record, "miller_index": plane, "spacegroup_number": number, "bulk_id": sources[0]})
-    if not records:
+    crystals, unknown = imported_crystals(found)
+    if not crystals:
         raise InputError(
             f"Wulff shape: none of {pluralize(len(found), 'imported slab')} shows its crystal (too thin), so "
             "that their planes are not known; import thicker slabs"
         )
-    _check_one_crystal(crystals, records)
-    lines = [f"surface energies are those of {sources[0]}; planes and crystal are found from its slabs"]
-    if unknown:
-        named = ", ".join(unknown[:3]) + (" ..." if len(unknown) > 3 else "")
-        lines.append(f"{pluralize(len(unknown), 'slab')} left out, too thin to show the crystal: {named}")
-    return records, crystals[0].structure.as_dict(), lines
-
-
-def _check_one_crystal(crystals: Sequence[Crystal], records: Sequence[dict[str, Any]]) -> None:
-    """Refuse slabs of different crystals, of whose formula there may be several."""
-    import numpy as np
-
-    first = crystals[0]
-    names: dict[str, str] = {}
-    for crystal, record in zip(crystals, records, strict=True):
-        edges = [np.linalg.norm(one.lattice, axis=1) for one in (crystal, first)]
-        same = (
-            crystal.spacegroup_number == first.spacegroup_number
-            and len(crystal.species) == len(first.species)
-            and bool(np.all(np.abs(edges[0] / edges[1] - 1) < SAME_CELL))
+    if len(crystals) > 1:
+        shown = "; ".join(
+            f"{one.records[0]['formula']} {one.crystal.spacegroup_symbol} ({one.records[0]['compound']}, "
+            f"{pluralize(len(one.records), 'slab')})"
+            for one in crystals[:5]
         )
-        name = f"{record['formula']} {crystal.spacegroup_symbol}, {np.linalg.det(crystal.lattice):.1f} A^3"
-        names.setdefault(name if not same else "", f"{name} ({record['compound']})")
-    if len(names) > 1:
-        shown = "; ".join(dict.fromkeys(names.values()))
+        first = crystals[0].records
+        keys = list({record["compound"] for record in first})
+        # each relaxed slab has a volume of its own
+        one = (
+            {"compound": keys[0]}
+            if len(keys) == 1
+            else {"source_id": {"$in": [r["source_id"] for r in first]}}
+        )
         raise InputError(
             f"Wulff shape: one crystal at a time, the imported slabs are of {shown}; choose one, such as "
-            f"""with --filter '{{"compound": "{records[0]["compound"]}"}}'"""
+            f"with --filter '{json.dumps(one)}'"
         )
+    lines = [f"surface energies are those of {sources[0]}; planes and crystal are found from its slabs"]
+    if unknown:
+        ids = [str(record["source_id"]) for record in unknown]
+        named = ", ".join(ids[:3]) + (" ..." if len(ids) > 3 else "")
+        lines.append(f"{pluralize(len(ids), 'slab')} left out, too thin to show the crystal: {named}")
+    return crystals[0].records, crystals[0].crystal.structure.as_dict(), lines
 
 
 def _only(found: list[dict[str, Any]]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -156,6 +157,14 @@ class RankingOptions:
         )
 
 
+class WulffFormat(StrEnum):
+    """Format of the pictures of Wulff shapes."""
+
+    PNG = "png"
+    SVG = "svg"
+    PDF = "pdf"
+
+
 @dataclass(frozen=True)
 class ScreeningFiles:
     """Files that a screening writes."""
@@ -173,6 +182,9 @@ class ScreeningFiles:
         Path | None,
         typer.Option(metavar="FOLDER", help="A Wulff shape of each ranked compound.", rich_help_panel=FILES),
     ] = None
+    wulff_format: Annotated[
+        WulffFormat, typer.Option(help="Of the pictures of --wulff.", rich_help_panel=FILES)
+    ] = WulffFormat.PNG
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=FILES)
     ] = False
@@ -216,7 +228,8 @@ class ScreeningFiles:
 
             self.wulff.mkdir(parents=True, exist_ok=True)
             for number, record in enumerate((r for r in ranked if r.shape_factor is not None), start=1):
-                path = self.wulff / f"{number:03d}_{record.formula}_{record.spacegroup_number}.png"
+                name = f"{number:03d}_{record.formula}_{record.spacegroup_number}.{self.wulff_format}"
+                path = self.wulff / name
                 if path.exists() and not self.overwrite:
                     problems.append(f"{path}: exists already; add --overwrite")
                     continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from stores.errors import InputError
+from stores.errors import InputError, pluralize
 from workflows.report.labels import label_points
 from workflows.report.style import GREY, PALETTE, PHI_LABEL, formula_mathtext, new_figure, styled
 from workflows.report.table import Column, Table, with_sigma
@@ -93,7 +93,7 @@ def flat_row(record: ScreeningRecord) -> dict[str, Any]:
     return row
 
 
-def potential_figure(records: Sequence[ScreeningRecord]) -> Figure:
+def potential_figure(records: Sequence[ScreeningRecord], width: float = 7.2) -> Figure:
     """Draw the dissolution potential against the work function of compounds, with error bars.
 
     Elements are squares, semiconductors hollow; compounds that a model predicts for elements it has not seen
@@ -112,7 +112,7 @@ def potential_figure(records: Sequence[ScreeningRecord]) -> Figure:
     if not known:
         raise InputError("no compound has a dissolution potential and a work function; nothing to draw")
     with styled():
-        figure = new_figure(7.2, 5.0)
+        figure = new_figure(width, 5.0)
         axes = figure.subplots()
         for function, potential, record in known:
             element = len(record.cations) == 1
@@ -159,7 +159,16 @@ def wulff_shape_figure(record: ScreeningRecord) -> Figure:
     partner = next((e for e in elements if e != reference), "") if len(elements) == 2 else ""
     at = ChemicalPotential(record.dmu, None, reference, partner)
     naming = {"formula": record.formula, "spacegroup_number": record.spacegroup_number}
-    return draw_wulff(WulffReport(naming, wulff(crystal, facets), at, []))
+    source = ""
+    if record.model:
+        predicted = sum(facet.source == "model" for facet in record.facets)
+        gamma = value_with_sigma(record.surface_energy, record.surface_energy_sigma)
+        phi = value_with_sigma(record.work_function, record.work_function_sigma)
+        source = (
+            f"{predicted} of {pluralize(len(record.facets), 'facet')} by the model {record.model}; weighted "
+            f"with standard deviations: γ = {gamma} eV/Å², Φ = {phi} eV"
+        )
+    return draw_wulff(WulffReport(naming, wulff(crystal, facets), at, [], source_note=source))
 
 
 def _legend(known: Sequence[ScreeningRecord]) -> list[tuple[str, dict[str, Any]]]:

@@ -42,6 +42,30 @@ _SETTINGS: Any = {
     "mathtext.fontset": "dejavusans",
 }
 
+SINGLE_COLUMN = 8.6 / 2.54
+DOUBLE_COLUMN = 17.8 / 2.54
+"""Widths of figures in a journal of two columns (inches)."""
+
+# of figures that are drawn at their printed size
+_PRINTED: Any = {
+    **_SETTINGS,
+    "font.size": 7,
+    "axes.labelsize": 7,
+    "axes.titlesize": 7.5,
+    "figure.titlesize": 8,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "legend.fontsize": 6.5,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.5,
+}
+
 GAMMA_LABEL = r"surface energy $\gamma$ (eV/Å$^2$)"
 GAMMA_J_LABEL = r"$\gamma$ (J/m$^2$)"
 PHI_LABEL = r"work function $\Phi$ (eV)"
@@ -87,10 +111,44 @@ def styled() -> Any:
     return mpl.rc_context(_SETTINGS)
 
 
+def printed() -> Any:
+    """Context in which axes take the shared style at the size of a printed column."""
+    import matplotlib as mpl
+
+    return mpl.rc_context(_PRINTED)
+
+
+def add_panel_letters(panels: Sequence[Axes]) -> None:
+    """Write (a), (b), ... at the upper left of axes, outside them."""
+    for letter, axes in zip("abcdefghijklmnop", panels, strict=False):
+        axes.set_title(f"({letter})", loc="left", fontweight="bold")
+
+
 def save(figure: Figure, path: str | Path) -> None:
     """Write a figure in the format of the name's ending, PNG by default, with nothing cut off."""
     with styled():
         figure.savefig(path, dpi=_DPI, bbox_inches="tight", pad_inches=0.08)
+
+
+def printed_files(figure: Figure, endings: Sequence[str], dpi: int) -> dict[str, bytes]:
+    """Return a figure at exactly its size, as ``.png`` or ``.pdf`` with its fonts and without a date.
+
+    All formats have one layout, which is found once.
+    """
+    import io
+
+    import matplotlib as mpl
+
+    files = {}
+    with mpl.rc_context({**_PRINTED, "pdf.fonttype": 42}):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for ending in endings:
+            content = io.BytesIO()
+            metadata = {"CreationDate": None} if ending == ".pdf" else None
+            figure.savefig(content, dpi=dpi, format=ending[1:], metadata=metadata)
+            files[ending] = content.getvalue()
+    return files
 
 
 def facet_indices(record: Mapping[str, Any]) -> tuple[int, ...]:

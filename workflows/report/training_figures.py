@@ -83,12 +83,28 @@ def parity_figure(rows: Sequence[Row], metrics: Mapping[str, Any], title: str = 
         if title:
             figure.suptitle(title, fontsize=11)
         for axes, target in zip(figure.subplots(1, len(targets), squeeze=False)[0], targets, strict=True):
-            _parity(axes, rows, target, metrics[target])
+            draw_parity(axes, rows, target, metrics[target])
     return figure
 
 
-def _parity(axes: Axes, rows: Sequence[Row], target: str, metrics: Mapping[str, Any]) -> None:
-    known = [r for r in rows if r[target] is not None and r[f"{target}_predicted"] is not None]
+def draw_parity(
+    axes: Axes,
+    rows: Sequence[Row],
+    target: str,
+    metrics: Mapping[str, Any],
+    parts: Sequence[str] = PARTS,
+    *,
+    narrow: bool = False,
+) -> None:
+    """Draw predictions of some of the sets against labels on axes; see `parity_figure`.
+
+    On `narrow` axes the errors of the last of the sets stand at the lower right instead of in the legend.
+    """
+    known = [
+        r
+        for r in rows
+        if r["part"] in parts and r[target] is not None and r[f"{target}_predicted"] is not None
+    ]
     values = [float(r[key]) for r in known for key in (target, f"{target}_predicted")]
     if not values:
         axes.text(0.5, 0.5, "no labels", ha="center", va="center", transform=axes.transAxes, color=GREY)
@@ -98,7 +114,7 @@ def _parity(axes: Axes, rows: Sequence[Row], target: str, metrics: Mapping[str, 
     margin = 0.06 * (max(labels) - min(labels)) or 0.1 * abs(labels[0]) or 1.0
     low, high = min(labels) - margin, max(labels) + margin
     axes.plot([low, high], [low, high], color=GREY, linewidth=0.9, zorder=2)
-    for part in PARTS:
+    for part in parts:
         chosen = [r for r in known if r["part"] == part]
         axes.scatter(
             [r[target] for r in chosen],
@@ -108,7 +124,7 @@ def _parity(axes: Axes, rows: Sequence[Row], target: str, metrics: Mapping[str, 
             alpha=0.75,
             linewidths=0,
             zorder=3 + PARTS.index(part),
-            label=_part_label(part, metrics[part], target),
+            label=PART_NAMES[part] if narrow else _part_label(part, metrics[part], target),
             clip_on=False,
         )
     beyond = sum(not low <= r[f"{target}_predicted"] <= high for r in known)
@@ -122,7 +138,12 @@ def _parity(axes: Axes, rows: Sequence[Row], target: str, metrics: Mapping[str, 
     axes.legend(
         loc="upper left", handletextpad=0.3, borderaxespad=0.4, labelspacing=0.45, markerscale=1.5
     ).set_zorder(9)
-    if beyond:
+    if narrow:
+        found = metrics[parts[-1]]
+        r2 = "" if found["r2"] is None else f"\nR² {found['r2']:.3f}"
+        axes.text(0.97, 0.03, f"MAE {with_unit(found['mae'], target)}{r2}", transform=axes.transAxes,
+                  ha="right", va="bottom", zorder=9)  # fmt: skip
+    elif beyond:
         axes.text(0.98, 0.02, f"{beyond} outside, drawn at the edge", transform=axes.transAxes, ha="right",
                   fontsize=7.5, color=GREY)  # fmt: skip
 

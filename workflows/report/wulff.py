@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stores.errors import InputError
 from workflows.report.style import (
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from workflows.analysis.stability_window import StableWindow
     from workflows.analysis.wulff import ChemicalPotential, LeftOut, WulffResult
 
-_SMALLEST_SHARE = 1e-6
+Key = TypeVar("Key")
+
+SMALLEST_SHARE = 1e-6
 """Faces below this share of the area are rounding errors of the hull."""
 
 VIEW = (22.0, 32.0)
@@ -46,7 +48,7 @@ class WulffReport:
     """A Wulff shape, its chemical potential, and planes without an accepted surface energy.
 
     `record` is one of the records, to name planes by; `stable_note` a line about phases that form at this
-    chemical potential, empty if none is known to.
+    chemical potential, empty if none is known to; `source_note` one about values that are not of DFT.
     """
 
     record: Mapping[str, Any]
@@ -54,12 +56,13 @@ class WulffReport:
     potential: ChemicalPotential
     missing: list[LeftOut]
     stable_note: str = ""
+    source_note: str = ""
 
     def present(self) -> list[int]:
         """Return indices into the facets of the shape, the largest share of the area first."""
         shares = self.result.area_fractions
         return sorted(
-            (i for i, share in enumerate(shares) if share > _SMALLEST_SHARE), key=lambda i: -shares[i]
+            (i for i, share in enumerate(shares) if share > SMALLEST_SHARE), key=lambda i: -shares[i]
         )
 
     def conditions(self) -> str:
@@ -83,27 +86,34 @@ class WulffReport:
 
     def notes(self) -> list[str]:
         """Return lines on a missing average, on phases that form, and on planes left out."""
-        lines = (self.result.reason, self.stable_note, *self.missing_lines())
+        lines = (self.source_note, self.result.reason, self.stable_note, *self.missing_lines())
         return [line for line in lines if line]
 
     def missing_lines(self) -> list[str]:
         """Return lines that name the planes left out, grouped by the reason."""
-        lines = []
-        for start, entries in (
-            ("planes not in the shape and its averages", [m for m in self.missing if not m.label]),
-            ("terminations left out", [m for m in self.missing if m.label]),
-        ):
-            reasons = dict.fromkeys(entry.reason for entry in entries)
-            texts = [
-                f"{', '.join(self._named(e) for e in entries if e.reason == reason)} ({reason})"
-                for reason in reasons
-            ]
-            lines += [f"{start}: {'; '.join(texts)}"] if texts else []
-        return lines
+        return missing_lines(self.missing, self.record)
 
-    def _named(self, entry: LeftOut) -> str:
-        plane = facet_text({**self.record, "miller_index": entry.miller_index})
-        return f"{plane} {entry.label}".rstrip()
+
+def missing_lines(missing: Sequence[LeftOut], naming: Mapping[str, Any]) -> list[str]:
+    """Return lines that name the planes left out, grouped by the reason.
+
+    `naming` holds the ``spacegroup_number`` of the crystal, which decides how planes are written.
+    """
+
+    def named(entry: LeftOut) -> str:
+        return f"{facet_text({**naming, 'miller_index': entry.miller_index})} {entry.label}".rstrip()
+
+    lines = []
+    for start, entries in (
+        ("planes not in the shape and its averages", [m for m in missing if not m.label]),
+        ("terminations left out", [m for m in missing if m.label]),
+    ):
+        reasons = dict.fromkeys(entry.reason for entry in entries)
+        texts = [
+            f"{', '.join(named(e) for e in entries if e.reason == reason)} ({reason})" for reason in reasons
+        ]
+        lines += [f"{start}: {'; '.join(texts)}"] if texts else []
+    return lines
 
 
 def wulff_report(
@@ -197,11 +207,7 @@ def wulff_figure(
 def draw_wulff(report: WulffReport, ax: Axes | None = None) -> Figure:
     """Draw a Wulff shape with its legend and its conditions, or on given 3D axes the shape and its legend."""
     present = report.present()
-    # more facets than colours: a second round of colours is hatched
-    fills = {
-        index: (PALETTE[place % len(PALETTE)], ("", "////", "....", "xxxx")[place // len(PALETTE) % 4])
-        for place, index in enumerate(present)
-    }
+    fills = fills_of(present)
     if ax is not None:
         return _draw_on(ax, report, fills)
     notes = [line for text in report.notes() for line in textwrap.wrap(text, _NOTE_WIDTH)]
@@ -213,7 +219,7 @@ def draw_wulff(report: WulffReport, ax: Axes | None = None) -> Figure:
         figure = new_figure(7.6, height)
         figure.set_layout_engine("none")
         low, high = bottom / height, 1 - 0.62 / height
-        _draw_shape(figure.add_axes((0.0, low, 0.53, high - low), projection="3d"), report.result, fills)
+        draw_shape(figure.add_axes((0.0, low, 0.53, high - low), projection="3d"), report.result, fills)
         figure.text(
             0.5, 1 - 0.12 / height, f"{formula_mathtext(report.record['formula'])}: Wulff shape",
             ha="center", va="top", fontsize=10.5,
@@ -236,7 +242,7 @@ def _draw_on(ax: Axes, report: WulffReport, fills: Mapping[int, tuple[str, str]]
 
     if ax.name != "3d":
         raise InputError('Wulff shape: ax must be three-dimensional; make it with projection="3d"')
-    _draw_shape(ax, report.result, fills)
+    draw_shape(ax, report.result, fills)
     handles = [
         Patch(
             facecolor=colour,
@@ -251,13 +257,40 @@ def _draw_on(ax: Axes, report: WulffReport, fills: Mapping[int, tuple[str, str]]
     return figure_of(ax)
 
 
-def _draw_shape(axes: Any, result: WulffResult, fills: Mapping[int, tuple[str, str]]) -> None:
+def fills_of(facets: Sequence[Key]) -> dict[Key, tuple[str, str]]:
+    """Give each facet a colour and a hatch; more facets than colours: a second round is hatched."""
+    return {
+        facet: (PALETTE[place % len(PALETTE)], ("", "////", "....", "xxxx")[place // len(PALETTE) % 4])
+        for place, facet in enumerate(facets)
+    }
+
+
+def draw_shape(
+    axes: Any,
+    result: WulffResult,
+    fills: Mapping[int, tuple[str, str]],
+    labels: Mapping[int, str] | None = None,
+) -> None:
+    """Draw the faces of a Wulff shape that point to the eye.
+
+    Parameters
+    ----------
+    axes
+        Three-dimensional axes; the shape fills them.
+    result
+        With a shape.
+    fills
+        Colour and hatch by index into the facets of `result`; the others are not drawn.
+    labels
+        Text by index, put on the face of this facet that looks largest.
+    """
     import numpy as np
     from matplotlib.colors import to_rgb
     from mpl_toolkits.mplot3d.art3d import Poly3DCollection  # type: ignore[import-untyped]
 
     light = np.array([0.55, 0.25, 0.80]) / np.linalg.norm([0.55, 0.25, 0.80])
     reach = max(float(np.linalg.norm(corners, axis=1).max()) for _, corners in result.polygons)
+    labelled, darkness = [], []
     for index, corners in result.polygons:
         if len(corners) < 3 or index not in fills:
             continue
@@ -267,15 +300,21 @@ def _draw_shape(axes: Any, result: WulffResult, fills: Mapping[int, tuple[str, s
         normal = normal * np.sign(normal @ corners.mean(axis=0))
         bright = 0.62 + 0.38 * max(0.0, float(normal @ light))
         shade = np.clip(np.array(to_rgb(colour)) * bright + 0.22 * bright, 0, 1)
+        labelled.append((index, corners))
+        darkness.append(1 - float(shade @ (0.299, 0.587, 0.114)))
         face = Poly3DCollection([corners], facecolor=shade, edgecolor="#202124", linewidth=0.8)
         if hatch:
             face.set_hatch(hatch)
-        axes.add_collection3d(face)
+        axes.add_collection3d(face, autolim=False)
     for set_limits in (axes.set_xlim, axes.set_ylim, axes.set_zlim):
         set_limits(-reach, reach)
-    axes.set_box_aspect((1, 1, 1), zoom=1.45)
+    axes.set_box_aspect((1, 1, 1), zoom=1.45 if labels is None else 1.25)
     axes.set_axis_off()
     axes.view_init(*VIEW)
+    if labels is not None:
+        from workflows.report.face_labels import label_faces
+
+        label_faces(axes, labelled, labels, darkness)
 
 
 def _facet_name(report: WulffReport, index: int) -> str:

@@ -68,7 +68,7 @@ def match_slab(slab: Structure, crystal: Crystal) -> SlabMatch | None:
     found: list[SlabMatch] = []
     for facet in distinct_facets(crystal, LARGEST_INDEX):
         plane = plane_of(crystal, facet)
-        strain = _supercell_strain(in_plane, plane)
+        strain = supercell_strain(in_plane, plane)
         if plane.is_polar or strain is None:
             continue
         for candidate in _candidates(slab, plane):
@@ -79,8 +79,21 @@ def match_slab(slab: Structure, crystal: Crystal) -> SlabMatch | None:
     return min(found, key=lambda match: round(match.distance, 2), default=None)
 
 
-def _supercell_strain(in_plane: NDArray[np.float64], plane: Plane) -> float | None:
-    """Largest strain of the slab's in-plane cell against a supercell of the plane's; None if it is none."""
+def supercell_strain(in_plane: NDArray[np.float64], plane: Plane) -> float | None:
+    """Return how much a slab's in-plane cell is strained against a supercell of a plane's cell.
+
+    Parameters
+    ----------
+    in_plane
+        Lattice vectors of the slab in its surface, shape (2, 2) (A).
+    plane
+        Whose primitive in-plane cell is repeated.
+
+    Returns
+    -------
+    float or None
+        Largest relative difference of lengths, up to `MAX_STRAIN`; None if it is no supercell.
+    """
     primitive = plane.cartesian_basis[:2, :2]
     ratio = abs(np.linalg.det(in_plane) / np.linalg.det(primitive))
     n = round(ratio)

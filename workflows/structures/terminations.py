@@ -16,7 +16,7 @@ from pymatgen.core.periodic_table import Element
 from workflows.structures.planes import TOLERANCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -162,6 +162,12 @@ def electropositive_first(symbol: str) -> tuple[float, str]:
     """Sort key: Pauling electronegativity, elements without one (noble gases) last."""
     electronegativity = Element(symbol).X
     return (float("inf") if isnan(electronegativity) else electronegativity, symbol)
+
+
+def layer_formula(amounts: Mapping[str, int]) -> str:
+    """Return the reduced formula of a layer with these atoms by element, as it names a termination."""
+    elements = sorted(amounts, key=electropositive_first)
+    return _simplest("".join(f"{symbol}{amounts[symbol]}" for symbol in elements))
 
 
 def _simplest(order: str) -> str:

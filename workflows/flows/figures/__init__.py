@@ -1,0 +1,1 @@
+"""Figures of the paper: what they are drawn from, and their data."""

@@ -1,0 +1,136 @@
+"""Learning curves and errors of fine-tuned trainings beside those from scratch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from workflows.flows.figures.inputs import TrainedRun
+
+    Row = dict[str, Any]
+
+TUNED = " fine-tuned"
+"""In the names of models that began with a pre-trained one, see `model.training.ablation.name_of`."""
+
+SMALL = 0.2
+"""Share of the training set whose errors are shown, as in the paper, or the nearest there is."""
+
+
+def transfer_panels(runs: Sequence[TrainedRun], rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Collect learning curves and, at a small training set, errors: one panel for each data set and target.
+
+    Parameters
+    ----------
+    runs
+        Fine-tuned and from scratch.
+    rows
+        Of tables of `mgsurf ablate`; a run of both counts once.
+
+    Returns
+    -------
+    list of dict
+        As `workflows.report.transfer_figure.transfer_figure` takes them.
+    """
+    from model.training.ablation import flat_rows
+
+    found = {_key(row): row for row in [*rows, *flat_rows([run.content for run in runs])]}
+    panels = []
+    pairs = dict.fromkeys((r["data"], r["target"]) for r in found.values() if TUNED in r["model"])
+    for data, target in pairs:
+        own = [row for row in found.values() if (row["data"], row["target"]) == (data, target)]
+        presets = {row["model"].partition(TUNED)[0] for row in own}
+        of_data = [run for run in runs if run.content["data"] == data]
+        errors, n = _errors(of_data, target, len(presets) > 1)
+        panels.append(
+            {
+                "data": _words(of_data, own),
+                "target": target,
+                "curves": _curves(own, len(presets) > 1),
+                "errors": errors,
+                "n": n,
+            }
+        )
+    return panels
+
+
+def error_rows(panels: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """List the errors of panels, one row each."""
+    return [
+        {
+            "data": panel["data"],
+            "target": panel["target"],
+            "model": model,
+            "n": panel["n"],
+            "error": error,
+        }
+        for panel in panels
+        for model, errors in panel["errors"].items()
+        for error in errors
+    ]
+
+
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[k] for k in ("data", "target", "model", "split", "seed", "fold", "train_fraction"))
+
+
+def _name(model: str, several: bool) -> str:
+    """Name a model by its start alone where all have one preset."""
+    if several:
+        return model
+    return f"fine-tuned{model.partition(TUNED)[2]}" if TUNED in model else "from scratch"
+
+
+def _curves(rows: Sequence[Mapping[str, Any]], several: bool) -> dict[str, list[Row]]:
+    import numpy as np
+
+    from model.evaluation.metrics import mean_and_spread
+
+    groups: dict[tuple[str, float], list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        groups[row["model"], row["train_fraction"]].append(row)
+    curves: dict[str, list[Row]] = {}
+    for (model, fraction), own in sorted(groups.items()):
+        mae = mean_and_spread([row["mae"] for row in own])
+        curves.setdefault(_name(model, several), []).append(
+            {
+                "train_fraction": fraction,
+                "n": round(float(np.mean([row["n_train"] for row in own]))),
+                "runs": len(own),
+                "mae": mae["mean"],
+                "spread": mae["spread"],
+            }
+        )
+    return curves
+
+
+def _errors(runs: Sequence[TrainedRun], target: str, several: bool) -> tuple[dict[str, list[float]], int]:
+    """Errors of the test set by model, all seeds together, and the number of training slabs; {} without."""
+    from model.training.ablation import name_of
+
+    both = {r.fraction for r in runs if r.tuned} & {r.fraction for r in runs if not r.tuned}
+    if not both:
+        return {}, 0
+    fraction = min(both, key=lambda share: (abs(share - SMALL), share))
+    chosen = [run for run in runs if run.fraction == fraction]
+    errors: dict[str, list[float]] = defaultdict(list)
+    for run in sorted(chosen, key=lambda run: (run.tuned, run.content["settings"]["seed"])):
+        errors[_name(name_of(run.content), several)] += [
+            row[f"{target}_predicted"] - row[target]
+            for row in run.rows()
+            if row["part"] == "test" and None not in (row[target], row[f"{target}_predicted"])
+        ]
+    return dict(errors), round(sum(run.content["sizes"]["train"] for run in chosen) / len(chosen))
+
+
+def _words(runs: Sequence[TrainedRun], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Name a data set by its slabs."""
+    if not runs:
+        return f"up to {max(row['n_train'] for row in rows)} training slabs"
+    whole = max(runs, key=lambda run: run.fraction)
+    if whole.fraction < 1:
+        return f"up to {whole.content['sizes']['train']} training slabs"
+    kind = "slabs of pure elements" if all("-" not in r["chemsys"] for r in whole.rows()) else "slabs"
+    return f"{sum(whole.content['sizes'].values())} {kind}"

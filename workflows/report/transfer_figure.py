@@ -1,0 +1,95 @@
+"""Learning curves and errors of fine-tuned models beside models trained from scratch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workflows.report.style import (
+    DOUBLE_COLUMN,
+    GREY,
+    MARKERS,
+    PALETTE,
+    add_panel_letters,
+    new_figure,
+    printed,
+)
+from workflows.report.training_figures import add_unit, log_scale, significant, target_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_BINS = 31
+_INNER = 99.0
+"""Per cent of the errors that the axis shows; the rest lies in the outermost bins."""
+
+
+def transfer_figure(panels: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw test MAE against training slabs, and the distribution of test errors below; figure 5 of Shi et al.
+
+    Parameters
+    ----------
+    panels
+        One column each: ``target``, ``data`` (words), ``curves`` (by model, points of ``n``, ``mae`` and
+        ``spread``), ``errors`` (by model, predicted minus DFT; may be empty) and ``n`` (training slabs of the
+        models whose errors are shown).
+    """
+    with printed():
+        width = DOUBLE_COLUMN if len(panels) > 1 else 0.55 * DOUBLE_COLUMN
+        figure = new_figure(width, 4.6)
+        grid = figure.subplots(2, len(panels), squeeze=False)
+        for (above, below), panel in zip(grid.T, panels, strict=True):
+            _curves(above, panel)
+            _errors(below, panel)
+            above.set_title(str(panel["data"]))
+        add_panel_letters(list(grid.ravel()))
+    return figure
+
+
+def _curves(axes: Axes, panel: Mapping[str, Any]) -> None:
+    for k, (model, points) in enumerate(panel["curves"].items()):
+        axes.errorbar(
+            [p["n"] for p in points],
+            [p["mae"] for p in points],
+            yerr=[p["spread"] or 0.0 for p in points],
+            color=PALETTE[k % len(PALETTE)],
+            marker=MARKERS[k % len(MARKERS)],
+            capsize=2,
+            label=model,
+        )
+    axes.set_xscale("log")
+    log_scale(axes)
+    sizes = sorted({p["n"] for points in panel["curves"].values() for p in points})
+    axes.set_xticks(sizes, [str(n) for n in sizes])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("training slabs")
+    axes.set_ylabel(add_unit(f"{target_name(panel['target'])}, test MAE", panel["target"]))
+    axes.legend()
+
+
+def _errors(axes: Axes, panel: Mapping[str, Any]) -> None:
+    axes.set_xlabel(add_unit(f"{target_name(panel['target'])}, predicted − DFT", panel["target"]))
+    axes.set_ylabel("share of the test slabs")
+    if not panel["errors"]:
+        axes.text(0.5, 0.5, "no predictions", ha="center", va="center", transform=axes.transAxes, color=GREY)
+        return
+    everything = np.concatenate([np.asarray(values) for values in panel["errors"].values()])
+    reach = float(np.percentile(np.abs(everything), _INNER)) or 1.0
+    edges = np.linspace(-reach, reach, _BINS + 1).tolist()
+    for k, (model, values) in enumerate(panel["errors"].items()):
+        mae = significant(float(np.abs(values).mean()))
+        axes.hist(
+            np.clip(values, -reach, reach), bins=edges, weights=np.full(len(values), 1 / len(values)),
+            histtype="stepfilled", color=PALETTE[k % len(PALETTE)], alpha=0.3, zorder=3,
+        )  # fmt: skip
+        axes.hist(
+            np.clip(values, -reach, reach), bins=edges, weights=np.full(len(values), 1 / len(values)),
+            histtype="step", color=PALETTE[k % len(PALETTE)], linewidth=1, zorder=4,
+            label=f"{model}\nMAE {mae}",
+        )  # fmt: skip
+    axes.axvline(0, color="#202124", linewidth=0.6, zorder=2)
+    axes.legend(loc="upper left", title=f"{panel['n']} training slabs", title_fontsize=6.5, alignment="left")
