@@ -287,6 +287,13 @@ def test_the_command(mgsurf, tmp_path):
     page = (tmp_path / "p.html").read_text()
     assert "MgAl (MgAl.cif)" in page and "Plotly.newPlot" in page and "src=" not in page.split("<body>")[1]
     assert len(list((tmp_path / "shapes").glob("*.png"))) == 2
+    exported = mgsurf(*command, "--export", "galvcalc", "g.json", "--max-potential", "-1.5")
+    assert exported.returncode == 0, exported.stderr
+    phases = json.loads((tmp_path / "g.json").read_text())["phases"]
+    assert [(one["formula"], one["dissolution"]["ions"]) for one in phases] == [
+        ("MgAl", ["Al[3+]", "Mg[2+]"])
+    ]
+    assert "g.json" in mgsurf(*command, "--export", "galvcalc", "g.json").stderr  # exists already
     found = json.loads(mgsurf(*command, "--json").stdout)
     assert [one["work_function"] for one in found] == sorted(one["work_function"] for one in found)
     rows = list(csv.DictReader(io.StringIO(mgsurf(*command, "--csv", "--limit", "1").stdout)))
@@ -307,6 +314,8 @@ def test_the_command(mgsurf, tmp_path):
         (["--concentration", "0"], "positive"),
         (["--json", "--csv"], "exclude"),
         (["--page", "page.txt"], "html"),
+        (["--export", "galvanic", "x.json"], "--export galvcalc"),
+        (["--export", "galvcalc", "x.csv"], "json"),
         (["--formation-energies", "no.csv"], "no.csv"),
     ],
 )

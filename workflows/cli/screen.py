@@ -172,6 +172,14 @@ class ScreeningFiles:
         Path | None,
         typer.Option(metavar="FOLDER", help="A Wulff shape of each ranked compound.", rich_help_panel=FILES),
     ] = None
+    export: Annotated[
+        tuple[str, Path] | None,
+        typer.Option(
+            metavar="galvcalc FILE.json",
+            help="What galvcalc draws polarization curves from.",
+            rich_help_panel=FILES,
+        ),
+    ] = None
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=FILES)
     ] = False
@@ -180,7 +188,10 @@ class ScreeningFiles:
         """Refuse paths that cannot be written, before the work that would be lost."""
         from workflows.cli.options import FIGURES, OutputFile
 
-        for path, endings in ((self.plot, FIGURES), (self.page, (".html",))):
+        program, export = self.export or ("galvcalc", None)
+        if program != "galvcalc":
+            raise InputError(f"--export {program}: choose galvcalc, as in --export galvcalc FILE.json")
+        for path, endings in ((self.plot, FIGURES), (self.page, (".html",)), (export, (".json",))):
             if path is not None:
                 OutputFile(path, self.overwrite).checked(suffixes=endings)
         if self.page is not None:
@@ -210,6 +221,17 @@ class ScreeningFiles:
                 write_file(self.page, screening_page(ranked))
             except InputError as error:
                 problems.append(f"{self.page}: {error}")
+        if self.export is not None:
+            from stores.files import write_file
+            from workflows.report.galvcalc import galvcalc_document
+
+            path = self.export[1]
+            try:
+                document, left_out = galvcalc_document(ranked)
+                write_file(path, document)
+                problems += left_out
+            except InputError as error:
+                problems.append(f"{path}: {error}")
         if self.wulff is not None:
             from workflows.report.screening import wulff_shape_figure
 
