@@ -244,6 +244,8 @@ def test_tables_of_formation_energies(tmp_path):
     path = tmp_path / "e.csv"
     path.write_text("formula,formation_energy\nMgAg,-0.1\nAg2Mg2,-0.2\nMg3Ag,-0.15\n")
     assert read_formation_energies(path) == {"MgAg": -0.2, "Mg3Ag": -0.15}
+    path.write_text("material_id,formula_pretty,formation_energy_per_atom\nmp-1,MgAg,-0.1\n")
+    assert read_formation_energies(path) == {"MgAg": -0.1}
 
 
 @pytest.mark.parametrize(
@@ -273,6 +275,16 @@ def test_the_rest_of_the_inputs_goes_through(tmp_path):
     assert [one.formula for one in found] == ["MgAg"]
     assert len(problems) == 3
     assert all(any(name in line for line in problems) for name in ("bad.cif", "no.cif", "no.yaml"))
+
+
+def test_decorated_prototypes(mgsurf, tmp_path):
+    command = ["screen", "--model", MODEL, "--draws", "4", "-q", "--prototype", "B2"]
+    done = mgsurf(*command, "--prototype", "L1_0", "--formula", "MgAg", "--partner", "Xx", "--json")
+    assert done.returncode == 1 and "Xx" in done.stderr  # no formation energy, no such element
+    found = {one["label"]: one for one in json.loads(done.stdout)}
+    assert set(found) == {"MgAg B2", "MgAg L1_0"}
+    assert found["MgAg L1_0"]["spacegroup_number"] == 123
+    assert all("estimated lattice" in one["notes"] for one in found.values())
 
 
 def test_the_command(mgsurf, tmp_path):
@@ -314,6 +326,8 @@ def test_the_command(mgsurf, tmp_path):
         (["--concentration", "0"], "positive"),
         (["--json", "--csv"], "exclude"),
         (["--page", "page.txt"], "html"),
+        (["--prototype", "B2"], "--partner"),
+        (["--formula", "MgAg", "--prototype", "X9"], "B2"),
         (["--export", "galvanic", "x.json"], "--export galvcalc"),
         (["--export", "galvcalc", "x.csv"], "json"),
         (["--formation-energies", "no.csv"], "no.csv"),

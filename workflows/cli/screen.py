@@ -12,7 +12,7 @@ import typer
 
 from stores.errors import InputError, pluralize
 from workflows.cli.console import print_csv, print_note, print_table, print_text
-from workflows.cli.options import QuietOption, StoreOption, TableFormat
+from workflows.cli.options import QuietOption, StoreOption, TableFormat, short_number
 from workflows.cli.typer_app import LOOP, app
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from stores.learning.screenings import ScreeningRecord
     from workflows.flows.screening.ranking import Application, Sort
     from workflows.flows.screening.screening import ScreeningSettings
+    from workflows.structures.sources.local import PrototypeSource
 
+PROTOTYPES = "Prototypes"
 RANKING = "Ranking"
 CONDITIONS = "Conditions"
 FILES = "Files"
@@ -83,6 +85,50 @@ class ScreeningConditions:
             max_index=self.max_index, dmu=self.dmu, x_rich=self.x_rich, draws=self.draws,
             concentration=self.concentration, temperature=self.temperature, charges=charges,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DecoratedPrototypes:
+    """Structure types that are screened beside, or instead of, the inputs."""
+
+    formula: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FORMULA",
+            callback=short_number,
+            help="In all structure types that fit, or those of --prototype (may be repeated).",
+            rich_help_panel=PROTOTYPES,
+        ),
+    ] = None
+    partner: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="EL",
+            help="Mg and this element, both ways round, in those types (may be repeated).",
+            rich_help_panel=PROTOTYPES,
+        ),
+    ] = None
+    prototype: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SYMBOL",
+            help="Strukturbericht symbol: B2, C14 (may be repeated); else all.",
+            rich_help_panel=PROTOTYPES,
+        ),
+    ] = None
+
+    def source(self) -> PrototypeSource | None:
+        """Return the source of the crystals; an InputError names a prototype that is unknown."""
+        if not (self.formula or self.partner or self.prototype):
+            return None
+        if not (self.formula or self.partner):
+            raise InputError(
+                f"--prototype {self.prototype[0] if self.prototype else ''}: name compounds by --formula "
+                "MgZn2 or partners of Mg by --partner Zn"
+            )
+        from workflows.structures.sources.local import PrototypeSource
+
+        return PrototypeSource(self.formula or (), self.partner or (), self.prototype or None)
 
 
 @dataclass(frozen=True)
@@ -248,13 +294,15 @@ class ScreeningFiles:
 @app.command(rich_help_panel=LOOP)
 def screen(
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="INPUTS...",
+            metavar="[INPUTS]...",
             help="Campaign or lock files, CIF or POSCAR files, folders, stores.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    *,
+    prototypes: DecoratedPrototypes,
     conditions: ScreeningConditions,
     ranking: RankingOptions,
     files: ScreeningFiles,
@@ -282,7 +330,8 @@ def screen(
     screened before with equal inputs is taken from the store.
 
     Examples: [cyan]mgsurf screen binaries.yaml --plot potentials.png --page screening.html[/cyan],
-    [cyan]mgsurf screen crystals/ --model champion --application emitter[/cyan]
+    [cyan]mgsurf screen crystals/ --model champion --application emitter[/cyan],
+    [cyan]mgsurf screen --prototype B2 --partner Ag --partner Zn[/cyan]
     """
     from stores.connections import open_store, resolve_store_uri
     from workflows.cli.access import MODEL_FOLDER, chosen_ensemble
@@ -299,7 +348,12 @@ def screen(
     files.check()
     table = read_formation_energies(formation_energies) if formation_energies else {}
     problems: list[str] = []
-    compounds = compounds_of(inputs, problems.append)
+    source = prototypes.source()
+    if not inputs and source is None:
+        raise InputError(
+            "nothing to screen; name campaign, lock or structure files, folders or stores, or --formula"
+        )
+    compounds = compounds_of(inputs or (), problems.append, prototypes=source)
     if not compounds:
         raise InputError("\n".join(problems) or "no compound to screen")
     require_network()
