@@ -244,6 +244,8 @@ def test_tables_of_formation_energies(tmp_path):
     path = tmp_path / "e.csv"
     path.write_text("formula,formation_energy\nMgAg,-0.1\nAg2Mg2,-0.2\nMg3Ag,-0.15\n")
     assert read_formation_energies(path) == {"MgAg": -0.2, "Mg3Ag": -0.15}
+    path.write_text("material_id,formula_pretty,formation_energy_per_atom\nmp-1,MgAg,-0.1\n")
+    assert read_formation_energies(path) == {"MgAg": -0.1}
 
 
 @pytest.mark.parametrize(
@@ -275,6 +277,16 @@ def test_the_rest_of_the_inputs_goes_through(tmp_path):
     assert all(any(name in line for line in problems) for name in ("bad.cif", "no.cif", "no.yaml"))
 
 
+def test_decorated_prototypes(mgsurf, tmp_path):
+    command = ["screen", "--model", MODEL, "--draws", "4", "-q", "--prototype", "B2"]
+    done = mgsurf(*command, "--prototype", "L1_0", "--formula", "MgAg", "--partner", "Xx", "--json")
+    assert done.returncode == 1 and "Xx" in done.stderr  # no formation energy, no such element
+    found = {one["label"]: one for one in json.loads(done.stdout)}
+    assert set(found) == {"MgAg B2", "MgAg L1_0"}
+    assert found["MgAg L1_0"]["spacegroup_number"] == 123
+    assert all("estimated lattice" in one["notes"] for one in found.values())
+
+
 def test_the_command(mgsurf, tmp_path):
     for name, species in (("MgAg", ("Mg", "Ag")), ("MgAl", ("Mg", "Al"))):
         cubic(*species).to(str(tmp_path / f"{name}.cif"))
@@ -290,6 +302,13 @@ def test_the_command(mgsurf, tmp_path):
     assert mgsurf(*command, "--wulff", "shapes", "--wulff-format", "svg").returncode == 0
     assert all("<svg" in path.read_text() for path in (tmp_path / "shapes").glob("*.svg"))
     assert len(list((tmp_path / "shapes").iterdir())) == 4
+    exported = mgsurf(*command, "--export", "galvcalc", "g.json", "--max-potential", "-1.5")
+    assert exported.returncode == 0, exported.stderr
+    phases = json.loads((tmp_path / "g.json").read_text())["phases"]
+    assert [(one["formula"], one["dissolution"]["ions"]) for one in phases] == [
+        ("MgAl", ["Al[3+]", "Mg[2+]"])
+    ]
+    assert "g.json" in mgsurf(*command, "--export", "galvcalc", "g.json").stderr  # exists already
     found = json.loads(mgsurf(*command, "--json").stdout)
     assert [one["work_function"] for one in found] == sorted(one["work_function"] for one in found)
     rows = list(csv.DictReader(io.StringIO(mgsurf(*command, "--csv", "--limit", "1").stdout)))
@@ -310,6 +329,10 @@ def test_the_command(mgsurf, tmp_path):
         (["--concentration", "0"], "positive"),
         (["--json", "--csv"], "exclude"),
         (["--page", "page.txt"], "html"),
+        (["--prototype", "B2"], "--partner"),
+        (["--formula", "MgAg", "--prototype", "X9"], "B2"),
+        (["--export", "galvanic", "x.json"], "--export galvcalc"),
+        (["--export", "galvcalc", "x.csv"], "json"),
         (["--formation-energies", "no.csv"], "no.csv"),
     ],
 )

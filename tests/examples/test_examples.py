@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import runpy
@@ -101,6 +102,28 @@ def test_screen_ranks_compounds(folder: Path) -> None:
     assert line.startswith("MgAg")
     assert f"work function {weighted[1]} eV" in line
     assert "dissolves at -1.31 V" in line
+
+
+def test_polarization_needs_galvcalc(tmp_path: Path) -> None:
+    (tmp_path / "GalvCalc.py").write_text("raise ImportError")
+    start = "import runpy, sys; sys.path.insert(0, '.'); runpy.run_path(sys.argv[1])"
+    text = run(["-c", start, str(EXAMPLES / "polarization.py")], tmp_path, status=1)
+    assert "pip install galvcalc" in text and text.count("\n") == 1
+
+
+def test_polarization_curve_by_galvcalc(tmp_path: Path) -> None:
+    pytest.importorskip("GalvCalc")
+    facet = {"Facet": "110_1", "Surface_energy": 0.8, "Work_function": 3.7}
+    magnesium = {"ions": ["Mg[2+]"], "ion_numbers": [1], "valence": [2], "energy_formation": 0, "T": 298.15}
+    phases = [
+        {"formula": "Mg", "dissolution": {**magnesium, "ion_con": 1e-6}, "facets": []},
+        {"formula": "Mg2Si", "work_function": 3.6, "facets": [facet]},
+    ]
+    (tmp_path / "phases.json").write_text(json.dumps({"phases": phases}))
+    text = example("polarization.py", tmp_path, "phases.json", "curve.png")
+    assert "Mg2Si    (110) work function 3.70 eV" in text
+    assert -2.36 < float(re.search(r"Mg2Si: E_corr = (\S+) V", text)[1]) < -0.61  # between anode and cathode
+    assert (tmp_path / "curve.png").stat().st_size > 20_000
 
 
 def test_wulff_shape_of_a_compound_that_is_not_there(folder: Path) -> None:

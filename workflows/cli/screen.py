@@ -13,7 +13,7 @@ import typer
 
 from stores.errors import InputError, pluralize
 from workflows.cli.console import print_csv, print_note, print_table, print_text
-from workflows.cli.options import QuietOption, StoreOption, TableFormat
+from workflows.cli.options import QuietOption, StoreOption, TableFormat, short_number
 from workflows.cli.typer_app import LOOP, app
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from stores.learning.screenings import ScreeningRecord
     from workflows.flows.screening.ranking import Application, Sort
     from workflows.flows.screening.screening import ScreeningSettings
+    from workflows.structures.sources.local import PrototypeSource
 
+PROTOTYPES = "Prototypes"
 RANKING = "Ranking"
 CONDITIONS = "Conditions"
 FILES = "Files"
@@ -85,6 +87,50 @@ class ScreeningConditions:
             max_index=self.max_index, dmu=self.dmu, x_rich=self.x_rich, draws=self.draws,
             concentration=self.concentration, temperature=self.temperature, charges=charges,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DecoratedPrototypes:
+    """Structure types that are screened beside, or instead of, the inputs."""
+
+    formula: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FORMULA",
+            callback=short_number,
+            help="In all structure types that fit, or those of --prototype (may be repeated).",
+            rich_help_panel=PROTOTYPES,
+        ),
+    ] = None
+    partner: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="EL",
+            help="Mg and this element, both ways round, in those types (may be repeated).",
+            rich_help_panel=PROTOTYPES,
+        ),
+    ] = None
+    prototype: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SYMBOL",
+            help="Strukturbericht symbol: B2, C14 (may be repeated); else all.",
+            rich_help_panel=PROTOTYPES,
+        ),
+    ] = None
+
+    def source(self) -> PrototypeSource | None:
+        """Return the source of the crystals; an InputError names a prototype that is unknown."""
+        if not (self.formula or self.partner or self.prototype):
+            return None
+        if not (self.formula or self.partner):
+            raise InputError(
+                f"--prototype {self.prototype[0] if self.prototype else ''}: name compounds by --formula "
+                "MgZn2 or partners of Mg by --partner Zn"
+            )
+        from workflows.structures.sources.local import PrototypeSource
+
+        return PrototypeSource(self.formula or (), self.partner or (), self.prototype or None)
 
 
 @dataclass(frozen=True)
@@ -185,6 +231,14 @@ class ScreeningFiles:
     wulff_format: Annotated[
         WulffFormat, typer.Option(help="Of the pictures of --wulff.", rich_help_panel=FILES)
     ] = WulffFormat.PNG
+    export: Annotated[
+        tuple[str, Path] | None,
+        typer.Option(
+            metavar="galvcalc FILE.json",
+            help="What galvcalc draws polarization curves from.",
+            rich_help_panel=FILES,
+        ),
+    ] = None
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=FILES)
     ] = False
@@ -193,7 +247,10 @@ class ScreeningFiles:
         """Refuse paths that cannot be written, before the work that would be lost."""
         from workflows.cli.options import FIGURES, OutputFile
 
-        for path, endings in ((self.plot, FIGURES), (self.page, (".html",))):
+        program, export = self.export or ("galvcalc", None)
+        if program != "galvcalc":
+            raise InputError(f"--export {program}: choose galvcalc, as in --export galvcalc FILE.json")
+        for path, endings in ((self.plot, FIGURES), (self.page, (".html",)), (export, (".json",))):
             if path is not None:
                 OutputFile(path, self.overwrite).checked(suffixes=endings)
         if self.page is not None:
@@ -223,6 +280,17 @@ class ScreeningFiles:
                 write_file(self.page, screening_page(ranked))
             except InputError as error:
                 problems.append(f"{self.page}: {error}")
+        if self.export is not None:
+            from stores.files import write_file
+            from workflows.report.galvcalc import galvcalc_document
+
+            path = self.export[1]
+            try:
+                document, left_out = galvcalc_document(ranked)
+                write_file(path, document)
+                problems += left_out
+            except InputError as error:
+                problems.append(f"{path}: {error}")
         if self.wulff is not None:
             from workflows.report.screening import wulff_shape_figure
 
@@ -240,13 +308,15 @@ class ScreeningFiles:
 @app.command(rich_help_panel=LOOP)
 def screen(
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="INPUTS...",
+            metavar="[INPUTS]...",
             help="Campaign or lock files, CIF or POSCAR files, folders, stores.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    *,
+    prototypes: DecoratedPrototypes,
     conditions: ScreeningConditions,
     ranking: RankingOptions,
     files: ScreeningFiles,
@@ -274,7 +344,8 @@ def screen(
     screened before with equal inputs is taken from the store.
 
     Examples: [cyan]mgsurf screen binaries.yaml --plot potentials.png --page screening.html[/cyan],
-    [cyan]mgsurf screen crystals/ --model champion --application emitter[/cyan]
+    [cyan]mgsurf screen crystals/ --model champion --application emitter[/cyan],
+    [cyan]mgsurf screen --prototype B2 --partner Ag --partner Zn[/cyan]
     """
     from stores.connections import open_store, resolve_store_uri
     from workflows.cli.access import MODEL_FOLDER, chosen_ensemble
@@ -291,7 +362,12 @@ def screen(
     files.check()
     table = read_formation_energies(formation_energies) if formation_energies else {}
     problems: list[str] = []
-    compounds = compounds_of(inputs, problems.append)
+    source = prototypes.source()
+    if not inputs and source is None:
+        raise InputError(
+            "nothing to screen; name campaign, lock or structure files, folders or stores, or --formula"
+        )
+    compounds = compounds_of(inputs or (), problems.append, prototypes=source)
     if not compounds:
         raise InputError("\n".join(problems) or "no compound to screen")
     require_network()

@@ -1,11 +1,11 @@
-"""Compounds that are screened: crystals of a campaign, a lock file, files, folders or a store."""
+"""Compounds that are screened: crystals of a campaign, a lock file, files, folders, prototypes or a store."""
 
 from __future__ import annotations
 
 import csv
 import io
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +21,15 @@ if TYPE_CHECKING:
 
     from stores.surfaces import SurfaceStore
     from workflows.structures.crystal import Crystal
+    from workflows.structures.sources.local import PrototypeSource
 
 STORE_ENDINGS = (".sqlite", ".sqlite3", ".db")
 LARGEST_TABLE = 1 << 24
 """Bytes of a table of formation energies."""
+
+FORMULA_COLUMNS = ("formula", "formula_pretty", "reduced")
+ENERGY_COLUMNS = ("formation_energy", "formation_energy_per_atom", "e_form_eV_atom")
+"""Columns of a table of formation energies; the second of each is the Materials Project's name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +75,12 @@ class ScreenedCompound:
         return bulk_key(self.structure)
 
 
-def compounds_of(inputs: Sequence[str], problem: Callable[[str], None]) -> list[ScreenedCompound]:
+def compounds_of(
+    inputs: Sequence[str],
+    problem: Callable[[str], None],
+    *,
+    prototypes: PrototypeSource | None = None,
+) -> list[ScreenedCompound]:
     """Read the compounds of campaign files, lock files, structure files, folders and stores.
 
     Parameters
@@ -79,6 +89,8 @@ def compounds_of(inputs: Sequence[str], problem: Callable[[str], None]) -> list[
         Paths and store URIs.
     problem
         Called with one line for each input, file or record that cannot be used.
+    prototypes
+        Decorated structure types, after the inputs.
 
     Returns
     -------
@@ -86,9 +98,12 @@ def compounds_of(inputs: Sequence[str], problem: Callable[[str], None]) -> list[
         The same crystal once, with the formation energy that is known first.
     """
     found: dict[str, ScreenedCompound] = {}
-    for text in inputs:
+    read = [partial(_read, text, problem) for text in inputs]
+    if prototypes is not None:
+        read.append(partial(_of_prototypes, prototypes, problem))
+    for compounds in read:
         try:
-            for compound in _read(text, problem):
+            for compound in compounds():
                 try:
                     key = compound.bulk_key
                 except InputError as error:
@@ -181,13 +196,20 @@ def _of_files(path: Path, problem: Callable[[str], None]) -> Iterator[ScreenedCo
         problem(line)
 
 
+def _of_prototypes(source: PrototypeSource, problem: Callable[[str], None]) -> Iterator[ScreenedCompound]:
+    for candidate in source.candidates():
+        yield ScreenedCompound(candidate.label, candidate.structure, lattice_is_guess=True)
+    for line in source.problems:
+        problem(line)
+
+
 def read_formation_energies(path: Path) -> dict[str, float]:
     """Read a CSV table of formation energies (eV/atom) by reduced formula; the lowest of each formula counts.
 
     Parameters
     ----------
     path
-        With a header that names a column ``formula`` and a column ``formation_energy``.
+        With a header that names one of `FORMULA_COLUMNS` and one of `ENERGY_COLUMNS`.
 
     Raises
     ------
@@ -205,7 +227,13 @@ def read_formation_energies(path: Path) -> dict[str, float]:
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file in UTF-8; a table of formation energies is CSV") from None
     rows = csv.DictReader(io.StringIO(text))
-    missing = [name for name in ("formula", "formation_energy") if name not in (rows.fieldnames or ())]
+    columns = [
+        next((name for name in names if name in (rows.fieldnames or ())), "")
+        for names in (FORMULA_COLUMNS, ENERGY_COLUMNS)
+    ]
+    missing = [
+        name for name, column in zip(("formula", "formation_energy"), columns, strict=True) if not column
+    ]
     if missing:
         raise InputError(
             f"{path}:1: no column {' and '.join(missing)}; the table needs formula and formation_energy "
@@ -214,13 +242,14 @@ def read_formation_energies(path: Path) -> dict[str, float]:
     found: dict[str, float] = {}
     for row in rows:
         where = f"{path}:{rows.line_num}"
+        written, number = (row[column] for column in columns)
         try:
-            formula = Composition(row["formula"], strict=True).reduced_formula
-            energy = float(row["formation_energy"])
+            formula = Composition(written, strict=True).reduced_formula
+            energy = float(number)
         except (ValueError, KeyError, TypeError):
             raise InputError(
-                f"{where}: {row['formula']!r}, {row['formation_energy']!r}: a formula and a number in "
-                "eV/atom are needed; correct the row"
+                f"{where}: {written!r}, {number!r}: a formula and a number in eV/atom are needed; correct "
+                "the row"
             ) from None
         if not math.isfinite(energy) or abs(energy) > 10:
             raise InputError(f"{where}: {energy:g} is no formation energy in eV/atom; correct the row")
