@@ -1,16 +1,16 @@
 """The whole network: SEM-CGCNN of Shi et al. and the parts that preset `best` puts in their place.
 
 Shapes: B slabs with N nodes and E edges in a batch, F element features, C channels, K edge features, H hidden
-units, T targets. A node is an atom or, in a folded graph, several equivalent atoms; every sum and mean counts
-them. Shi et al., J. Magnesium and Alloys (2024), doi 10.1016/j.jma.2024.12.005; CGCNN: Xie and Grossman,
-Phys. Rev. Lett. 120, 145301 (2018).
+units, T targets with W outputs (W = T where all are quantities). A node is an atom or, in a folded graph,
+several equivalent atoms; every sum and mean counts them. Shi et al., J. Magnesium and Alloys (2024),
+doi 10.1016/j.jma.2024.12.005; CGCNN: Xie and Grossman, Phys. Rev. Lett. 120, 145301 (2018).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -42,6 +42,29 @@ class NetworkConfig:
     edges: str = "distance"  # what an edge knows, a key of `EDGES`
     pooling: str = "mean"  # how nodes become a slab, a key of `POOLINGS`
     dropout: float = 0.0  # share of hidden units left out in training
+    # names of the classes of each target, none for a quantity; empty if all targets are quantities
+    classes: tuple[tuple[str, ...], ...] = ()
+
+    def class_names(self) -> dict[str, tuple[str, ...]]:
+        """Return the names of the classes of those targets that are no quantities."""
+        return {name: names for name, names in zip(self.targets, self.classes, strict=False) if names}
+
+    def columns(self) -> dict[str, slice]:
+        """Return which of the network's W outputs belong to each target: one, or one for each class."""
+        classes = self.class_names()
+        found, start = {}, 0
+        for name in self.targets:
+            width = len(classes.get(name, ())) or 1
+            found[name] = slice(start, start + width)
+            start += width
+        return found
+
+    def plain(self) -> dict[str, Any]:
+        """Return all fields for JSON; classes, which older networks have not, only where there are some."""
+        values = asdict(self)
+        if not any(self.classes):
+            del values["classes"]
+        return values
 
 
 class WeightedBatchNorm(nn.BatchNorm1d):
@@ -119,7 +142,9 @@ class GatedConvolution(nn.Module):
 
 
 class SurfaceNetwork(nn.Module):
-    """Slab graphs to T standardised targets: embedding, convolutions, pooling, shared layers, heads.
+    """Graphs to standardised targets, or logits of classes.
+
+    Embedding, convolutions, pooling, shared layers, heads.
 
     Parameters
     ----------
@@ -153,7 +178,8 @@ class SurfaceNetwork(nn.Module):
         widths = [self.pooling.width] + [config.hidden] * config.hidden_layers
         self.shared = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.dropout = nn.Dropout(config.dropout)
-        self.heads = nn.ModuleDict({head_key(name): _head(config) for name in config.targets})
+        widths_of_heads = {name: place.stop - place.start for name, place in config.columns().items()}
+        self.heads = nn.ModuleDict({head_key(n): _head(config, w) for n, w in widths_of_heads.items()})
 
     @property
     def last_shared(self) -> nn.Parameter:
@@ -178,7 +204,10 @@ class SurfaceNetwork(nn.Module):
         """
         v = self.element_embedding()[batch.numbers]
         if self.depth.width:
-            v = v + self.depth(batch.depth) @ self.embed.weight[:, self.config.element_features :].t()
+            features = self.depth(batch.depth)
+            if batch.has_surface is not None:  # atoms of bulk crystals have no depth
+                features = features * batch.has_surface[:, None]
+            v = v + features @ self.embed.weight[:, self.config.element_features :].t()
         return v
 
     def node_states(self, batch: GraphBatch) -> Iterator[torch.Tensor]:
@@ -209,11 +238,11 @@ class SurfaceNetwork(nn.Module):
         return hidden
 
     def forward(self, batch: GraphBatch) -> torch.Tensor:
-        """Predict standardised targets: [B, T], in the order of the configuration."""
+        """Predict standardised targets, or logits of their classes: [B, W], see `NetworkConfig.columns`."""
         return self.from_trunk(self.trunk(batch))
 
     def from_trunk(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Apply the heads to pooled slabs [B, H]: [B, T]."""
+        """Apply the heads to pooled slabs [B, H]: [B, W]."""
         return torch.cat([self.heads[head_key(name)](hidden) for name in self.config.targets], dim=1)
 
 
@@ -222,13 +251,13 @@ def head_key(target: str) -> str:
     return "head_" + target.replace(".", "_")
 
 
-def _head(config: NetworkConfig) -> nn.Sequential:
-    """Task-specific layers: [B, H] to [B, 1]."""
+def _head(config: NetworkConfig, width: int) -> nn.Sequential:
+    """Task-specific layers: [B, H] to [B, width]."""
     widths = [config.hidden] + [config.hidden // 2] * config.head_layers
     layers: list[nn.Module] = []
     for a, b in pairwise(widths):
         layers += [nn.Linear(a, b), nn.Softplus()]
-    return nn.Sequential(*layers, nn.Linear(widths[-1], 1))
+    return nn.Sequential(*layers, nn.Linear(widths[-1], width))
 
 
 class NoDepth(nn.Module):
@@ -337,7 +366,7 @@ class SurfaceAttention(nn.Module):
 
     Head h pools v with weights m w(depth) exp(a_h(v)) / sum, where w falls smoothly from 1 at the surface
     to 0 at 6 A: what lies deeper, and how much of it there is, does not count. Three heads attend, one has
-    a = 0.
+    a = 0. In a bulk crystal, which has no surface, w is 1 for every atom.
     """
 
     heads = 4
@@ -353,6 +382,8 @@ class SurfaceAttention(nn.Module):
         """Pool [N, C] to [B, 4 C]."""
         score = self.bound * torch.tanh(self.score(v) / self.bound)  # [N, 3]
         weight = _window(batch.depth, self.reach)
+        if batch.has_surface is not None:
+            weight = torch.where(batch.has_surface > 0, weight, 1.0)
         if batch.multiplicity is not None:
             weight = weight * batch.multiplicity
         alpha = torch.cat([weight[:, None], weight[:, None] * score.exp()], dim=1)  # [N, 4]

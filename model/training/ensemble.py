@@ -9,6 +9,7 @@ from the training slabs and on the trees.
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from model.evaluation.calibration import Calibration, calibrate, fold_numbers
 from model.evaluation.familiarity import TrainingMap
 from model.evaluation.metrics import Predictions, labels
 from model.graphs.batch import PackedGraphs
+from model.graphs.bulk_graph import is_bulk
 from model.network.convolution import repeatable
 from model.training.checked_json import REMEDY, read_json, write_json
 from model.training.checkpoint import load_model, save_model
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from model.training.presets import Preset
     from model.training.train import Progress
     from model.training.transfer import Start
+
+LOG = logging.getLogger(__name__)
 
 FORMAT = "mgsurf ensemble 1"
 MANIFEST = "manifest.json"
@@ -75,6 +79,21 @@ class Ensemble:
         """Settings that graphs must be built with."""
         return self.members[0].graph_settings
 
+    @property
+    def class_names(self) -> dict[str, tuple[str, ...]]:
+        """Names of the classes of those targets that are no quantities."""
+        return self.members[0].class_names
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """Names of the targets that are quantities."""
+        return tuple(name for name in self.targets if name not in self.class_names)
+
+    @property
+    def kinds(self) -> dict[str, tuple[str, ...]]:
+        """What the training labels of each target are of: slab, bulk, or both."""
+        return self.members[0].kinds
+
     def predict(self, graphs: Sequence[SlabGraph]) -> Predictions:
         """Predict every target with its standard deviation, of graphs built with `graph_settings`."""
         return self.predict_placed(graphs)[0]
@@ -92,7 +111,7 @@ class Ensemble:
             name: self.calibration[name].sigma(_spread(values), distance, disagreement.get(name))
             for name, values in found.each.items()
         }
-        predictions = Predictions(mean, sigma, distance)
+        predictions = Predictions(mean, sigma, distance, found.probabilities)
         return predictions, self.training_map.place(found.embedding)
 
 
@@ -188,7 +207,7 @@ def assemble(
     descriptor_models: DescriptorModels | None = None
     held_out: dict[str, NDArray[np.float64]] = {}
     if trees:
-        descriptor_models, held_out = DescriptorModels.fit(
+        descriptor_models, held_out = _descriptor_models(
             train_part, val_part, validation.mean(), trees, seed, folds
         )
     mean, disagreement = _together(validation, descriptor_models, graphs)
@@ -205,6 +224,45 @@ def assemble(
     }
     elements = tuple(sorted({element for entry in train_part for element in entry.elements}))
     return Ensemble(tuple(members), calibration, training_map, elements, descriptor_models)
+
+
+def _descriptor_models(
+    train_part: Dataset,
+    val_part: Dataset,
+    networks: dict[str, NDArray[np.float64]],
+    trees: int,
+    seed: int,
+    folds: NDArray[np.intp],
+) -> tuple[DescriptorModels | None, dict[str, NDArray[np.float64]]]:
+    """Fit trees and process to the slabs of a data set; crystals, without surface, have no descriptors.
+
+    See `DescriptorModels.fit`; None where no set has slabs alone to fit and weigh them on.
+    """
+    parts = [
+        np.array([i for i, e in enumerate(part) if not is_bulk(e.graph)]) for part in (train_part, val_part)
+    ]
+    slabs = parts[1]
+    if len(parts[0]) < len(train_part):
+        LOG.warning(
+            "trees and Gaussian process describe surfaces: bulk crystals are predicted by the network alone"
+        )
+    if not all(len(part) for part in parts):
+        return None, {}
+    fitted, held_out = DescriptorModels.fit(
+        train_part.subset(parts[0].tolist()),
+        val_part.subset(slabs.tolist()),
+        {name: values[slabs] for name, values in networks.items()},
+        trees,
+        seed,
+        folds[slabs],
+    )
+    if len(slabs) == len(val_part):
+        return fitted, held_out
+    whole = {name: np.tile(networks[name], (int(folds.max()) + 1, 1)) for name in held_out}
+    for name, rows in held_out.items():
+        whole[name][:, slabs] = rows[-1]  # of a fold without slabs
+        whole[name][: len(rows), slabs] = rows
+    return fitted, whole
 
 
 def _calibration_folds(val_part: Dataset) -> NDArray[np.intp]:
@@ -270,7 +328,7 @@ def load_ensemble(folder: Path) -> Ensemble:
     place = path.parent
     members = [load_model(place / name, sha256[name]) for name in manifest["members"]]
     _check_alike(members, str(path))
-    if set(calibration) != set(members[0].targets):
+    if set(calibration) != set(members[0].targets) - set(members[0].class_names):
         raise InputError(f"{path}: its calibration does not fit its members; {REMEDY}")
     state = read_tensors(place / MAP, sha256=sha256[MAP])
     try:
@@ -320,6 +378,7 @@ class _Outputs:
 
     each: dict[str, NDArray[np.float64]]  # [members, n] by target
     embedding: torch.Tensor  # [n, H], of the first member
+    probabilities: dict[str, NDArray[np.float64]]  # [n, K] by target, mean over the members
 
     def mean(self) -> dict[str, NDArray[np.float64]]:
         """Mean over the members: [n] by target."""
@@ -332,14 +391,28 @@ def _together(
     """Mean of members and descriptor models, and how much its trees disagree: [n] by target each."""
     if descriptor_models is None or not graphs:
         return found.mean(), {}
-    return descriptor_models.predict(found.mean(), describe_slabs(graphs))
+    slabs = np.array([i for i, graph in enumerate(graphs) if not is_bulk(graph)], dtype=np.intp)
+    if len(slabs) == len(graphs):
+        return descriptor_models.predict(found.mean(), describe_slabs(graphs))
+    mean = found.mean()
+    disagreement = {name: np.zeros(len(graphs)) for name in descriptor_models.forests}
+    if len(slabs):
+        blended, spread = descriptor_models.predict(
+            {name: values[slabs] for name, values in mean.items()},
+            describe_slabs([graphs[i] for i in slabs]),
+        )
+        for name, values in spread.items():
+            mean[name][slabs], disagreement[name][slabs] = blended[name], values
+    return mean, disagreement
 
 
 def _outputs(members: Sequence[TrainedModel], graphs: Sequence[SlabGraph]) -> _Outputs:
-    names = members[0].targets
+    classes = members[0].class_names
+    names = [name for name in members[0].targets if name not in classes]
     if not graphs:
         each = {name: np.zeros((len(members), 0)) for name in names}
-        return _Outputs(each, torch.zeros(0, members[0].network.config.hidden))
+        nothing = {name: np.zeros((0, len(found))) for name, found in classes.items()}
+        return _Outputs(each, torch.zeros(0, members[0].network.config.hidden), nothing)
     device = next(members[0].network.parameters()).device
     packed = PackedGraphs.of(graphs, device)
     embeddings: list[torch.Tensor] = []
@@ -351,12 +424,12 @@ def _outputs(members: Sequence[TrainedModel], graphs: Sequence[SlabGraph]) -> _O
                 standardised[k].append(member.network.from_trunk(hidden).cpu())
                 if k == 0:
                     embeddings.append(hidden.float().cpu())
-        values = [
-            member.scaler.unscale(torch.cat(parts)).numpy()
-            for member, parts in zip(members, standardised, strict=True)
-        ]
-    by_target = {name: np.stack([v[:, t] for v in values]) for t, name in enumerate(names)}
-    return _Outputs(by_target, torch.cat(embeddings))
+        outputs = [torch.cat(parts) for parts in standardised]
+        values = [member.quantities(output) for member, output in zip(members, outputs, strict=True)]
+        shares = [member.probabilities(output) for member, output in zip(members, outputs, strict=True)]
+    by_target = {name: np.stack([found[name] for found in values]) for name in names}
+    probabilities = {name: np.mean([found[name] for found in shares], axis=0) for name in classes}
+    return _Outputs(by_target, torch.cat(embeddings), probabilities)
 
 
 def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -367,9 +440,9 @@ def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def _check_alike(members: Sequence[TrainedModel], where: str) -> None:
     if not members:
         raise InputError(f"{where}: no member; train the model again")
-    if any(m.targets != members[0].targets for m in members) or any(
-        m.graph_settings != members[0].graph_settings for m in members
-    ):
+    if any(
+        (m.targets, m.class_names) != (members[0].targets, members[0].class_names) for m in members
+    ) or any(m.graph_settings != members[0].graph_settings for m in members):
         raise InputError(f"{where}: members predict different targets or need different graphs; train again")
 
 

@@ -80,7 +80,7 @@ def check_start(
     """
     advice = "train with the preset and settings of that model, or without --from"
     theirs, ours = asdict(start.model.network.config), asdict(config)
-    free = {"targets", "dropout"}  # neither decides the shape of a kept weight
+    free = {"targets", "classes", "dropout"}  # none decides the shape of a kept weight
     if differing := _differences(theirs, ours, free):
         raise InputError(f"--from: that model's network has other settings ({differing}): {advice}")
     # weights fit whatever the slabs' thickness; the new model is trained and used with its own
@@ -99,6 +99,8 @@ def load_pretrained_weights(network: SurfaceNetwork, scaler: Scaler, start: Star
     """
     source = start.model.network
     heads = {} if start.reset_heads else {name: i for i, name in enumerate(start.model.targets)}
+    own, theirs = network.config.class_names(), start.model.class_names
+    heads = {name: i for name, i in heads.items() if own.get(name) == theirs.get(name)}
     kept = tuple(f"heads.{head_key(name)}." for name in network.config.targets if name in heads)
     weights = {
         name: value

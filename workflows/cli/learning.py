@@ -192,6 +192,27 @@ def errors_table(metrics: Mapping[str, Mapping[str, Any]], heading: str) -> Tabl
     return table
 
 
+def classes_table(found: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Table of how well classes are predicted, by target, in training, validation and test set."""
+    from workflows.report.training_figures import PART_NAMES, target_name
+
+    columns = [Column("target", wrap=True, once=True), Column("set")]
+    names = ("entries", "accuracy", "mean F1", "ROC AUC")
+    table = Table([*columns, *(Column(name, right=True) for name in names), Column("F1", wrap=True)])
+    for target, metrics in found.items():
+        for part, words in PART_NAMES.items():
+            errors = metrics[part]
+            table.add_row(
+                target_name(target),
+                words,
+                str(errors["n"]),
+                *(three_digits(errors.get(key), share=True) for key in ("accuracy", "macro_f1", "roc_auc")),
+                ", ".join(f"{name} {three_digits(f1, share=True)}" for name, f1 in errors["f1"].items()),
+                style="bold" if part == "test" else "",
+            )
+    return table
+
+
 def mean_and_spread(value: Mapping[str, float | None], decimals: int) -> str:
     """Write mean ± standard deviation with so many decimals, a hyphen without a mean."""
     if value["mean"] is None:
