@@ -166,9 +166,7 @@ def bagged(dataset: Dataset, split: Split, seed: int) -> Split:
     return replace(split, name=f"{split.name}, bagged", train=train_part)
 
 
-def resampled(
-    dataset: Dataset, split: Split, targets: Sequence[str], temperature: float, seed: int
-) -> Split:
+def resampled(dataset: Dataset, split: Split, targets: Sequence[str], temperature: float, seed: int) -> Split:
     """Return the split with training slabs of targets with few labels repeated: temperature sampling.
 
     A target with n labels is met in proportion to n^(1/T) (Arivazhagan et al., arXiv:1907.05019): each of its

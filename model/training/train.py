@@ -187,7 +187,7 @@ def make_optimiser(
 ) -> torch.optim.Optimizer:
     """Adam, or AdamW when there is weight decay; one dimensional parameters (norms, biases) do not decay.
 
-    Parameters as many steps below the heads (`steps_down`, 0 by default) share groups, which keep that number.
+    Parameters equally many steps below the heads (`steps_down`, 0 by default) share groups with that number.
     """
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for parameter in parameters:

@@ -165,9 +165,7 @@ def load_pretrained_weights(network: SurfaceNetwork, scaler: Scaler, start: Star
     """
     source = start.model.network
     left_out = ("heads.", "shared.") if start.adaptation.reset_shared else ("heads.",)
-    weights = {
-        name: value for name, value in source.state_dict().items() if not name.startswith(left_out)
-    }
+    weights = {name: value for name, value in source.state_dict().items() if not name.startswith(left_out)}
     for new, name in enumerate(network.config.targets):
         old = _source_head(start, name)
         if old is None:
@@ -205,7 +203,7 @@ def _source_head(start: Start, target: str) -> int | None:
 
 def steps_below_heads(network: SurfaceNetwork) -> dict[nn.Parameter, int]:
     """Count parts from the heads down to each parameter: 0 from pooling on, then a step a convolution."""
-    steps = {value: network.config.convolutions + 1 for value in network.embed.parameters()}
+    steps = dict.fromkeys(network.embed.parameters(), network.config.convolutions + 1)
     for number, convolution in enumerate(network.convolutions):
         steps |= dict.fromkeys(convolution.parameters(), network.config.convolutions - number)
     return steps
