@@ -1,4 +1,4 @@
-"""Labelled slabs of a store, imported or computed, and which methods their labels come from.
+"""Labelled slabs of a store, imported or computed, and bulk crystals; which methods their labels come from.
 
 What a training reads, and what a snapshot keeps, is decided here alone.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,13 +29,19 @@ if TYPE_CHECKING:
 COLLECTION = "labels"
 
 
-def source_fingerprint(name: str) -> str:
-    """Return the method fingerprint of everything from one source, whose slabs are taken to be alike."""
+BULK = "bulk"
+"""Geometry of crystals without surface; a source has slabs or crystals, whose labels never meet."""
+
+
+def source_fingerprint(name: str, *, bulk: bool = False) -> str:
+    """Return the method fingerprint of all slabs, or all crystals, of one source: they are taken as alike."""
+    if bulk:
+        return f"imported-{name}-bulk-{content_hash({'source': name, 'geometry': BULK}, 16)}"
     return f"imported-{name}-{content_hash({'source': name}, 16)}"
 
 
 class LabelRecord(BaseModel):
-    """A slab with any number of targets, as its source has it."""
+    """A slab or a bulk crystal with any number of targets, as its source has it."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -54,9 +60,17 @@ class LabelRecord(BaseModel):
         "the slab's formula where it does not show its crystal"
     )
     slab: StructureDict = Field(description="The model's input (A)")
-    geometry: Literal["as_cut", "relaxed"] = Field(description="Whether `slab` is as cut or relaxed")
+    geometry: Literal["as_cut", "relaxed", "bulk"] = Field(
+        description="Whether `slab` is a slab as cut or relaxed, or a crystal periodic in three directions"
+    )
     targets: dict[str, float | None] = Field(description="Values by name; null where the source has none")
-    units: dict[str, str] = Field(default_factory=dict, description="Units of the targets, where known")
+    units: dict[str, str] = Field(
+        default_factory=dict, description='Units of the targets, where known; "scaled" if without one'
+    )
+    classes: dict[str, list[str]] | None = Field(
+        default=None,
+        description="Names of the classes of targets that are no quantities; a value is a place in the list",
+    )
     excluded: dict[str, str] | None = Field(
         default=None, description="Targets that mgsurf audit keeps out of training, with the reason"
     )
@@ -72,8 +86,9 @@ def add_labels(store: SurfaceStore, records: Iterable[LabelRecord]) -> int:
     for record in records:
         document = record.model_dump(mode="json")
         document["created_at"] = timestamp(record.created_at)
-        if record.excluded is None:  # as records of earlier versions, so that equal ones stay as they are
-            del document["excluded"]
+        for name in ("excluded", "classes"):
+            if document[name] is None:  # as records of earlier versions, so that equal ones stay as they are
+                del document[name]
         documents.append(document)
     carry_exclusions(store.collection(COLLECTION), documents)
     return store.collection(COLLECTION).upsert(documents, keep=("created_at",))
@@ -84,12 +99,12 @@ OWN_TARGETS = ("surface_energy", "work_function")
 
 _SHARED = ("id", "schema_version", "slab", "method_fingerprint", "formula", "chemsys", "composition")
 _OF_SURFACES = (*_SHARED, "bulk_id", "miller_index", "termination_key", "verdicts", *OWN_TARGETS)
-_OF_LABELS = (*_SHARED, "source_id", "compound", "targets", "excluded")
+_OF_LABELS = (*_SHARED, "source_id", "compound", "targets", "excluded", "geometry", "classes")
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledSlab:
-    """An imported slab or a computed surface with its accepted values.
+    """An imported slab or bulk crystal, or a computed surface, with its accepted values.
 
     Attributes
     ----------
@@ -113,6 +128,10 @@ class LabelledSlab:
         Targets that an audit keeps out, see `stores.exclusions`; they are not among `targets`.
     source_id
         Of an imported slab in its source.
+    bulk
+        Whether it is a crystal without surface.
+    classes
+        Names of the classes of targets that are no quantities.
     """
 
     record_id: str
@@ -127,6 +146,8 @@ class LabelledSlab:
     same: tuple[str, tuple[int, ...], str] | None = None
     excluded: tuple[str, ...] = ()
     source_id: str = ""
+    bulk: bool = False
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def labelled_slabs(store: SurfaceStore, *, with_slabs: bool = True) -> Iterator[LabelledSlab]:
@@ -148,6 +169,8 @@ def labelled_slabs(store: SurfaceStore, *, with_slabs: bool = True) -> Iterator[
             compound=document["compound"],
             excluded=tuple(out),
             source_id=document["source_id"],
+            bulk=document.get("geometry") == BULK,
+            classes={name: tuple(names) for name, names in (document.get("classes") or {}).items()},
         )
     name = meeting_names(store, "surfaces")
     for document in store.query(properties=fields(_OF_SURFACES)):

@@ -1,4 +1,4 @@
-"""Labelled slabs as the network sees them, and which of them must stay together in a split."""
+"""Labelled slabs and bulk crystals as the network sees them; which must stay together in a split."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from model.data.formula_key import formula_key
+from model.graphs.bulk_graph import PlainBulk, is_bulk
 from model.graphs.cache import GraphCache, build_graphs
 from model.graphs.graph import GraphSettings, SlabGraph
 from model.graphs.slab_frame import PlainSlab, frame_of
@@ -136,7 +137,7 @@ def _difference(one: dict[str, float], other: dict[str, float]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One labelled slab."""
+    """One labelled slab or bulk crystal."""
 
     record_id: str  # of the record in the store
     graph: SlabGraph  # of the as-cut slab
@@ -150,16 +151,28 @@ class Entry:
     crystal: str = ""
     source_id: str = ""  # of an imported slab in its source, by which published splits name it
 
+    @property
+    def kind(self) -> str:
+        """What it is: ``slab`` or ``bulk``."""
+        return kind_of(self.graph)
+
+
+def kind_of(graph: SlabGraph) -> str:
+    """Return what a graph is of: ``slab`` or ``bulk``."""
+    return "bulk" if is_bulk(graph) else "slab"
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled slabs and the names of their targets, in a fixed order."""
+    """Labelled slabs and bulk crystals and the names of their targets, in a fixed order."""
 
     entries: tuple[Entry, ...]  # sorted as in their source
     targets: tuple[str, ...]  # names of the targets
     skipped: tuple[str, ...] = ()  # one line for each labelled slab that no graph could be made of
     snapshot: str | None = None  # id of the snapshot that they come from, if any
     excluded: Mapping[str, int] = field(default_factory=dict)  # labels that an audit keeps out, by target
+    # names of the classes of those targets that are no quantities: a label is a place among them
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -173,7 +186,9 @@ class Dataset:
     def subset(self, indices: Sequence[int]) -> Dataset:
         """Return the entries with these numbers, in this order."""
         entries = tuple(self.entries[i] for i in indices)
-        return Dataset(entries, self.targets, snapshot=self.snapshot, excluded=self.excluded)
+        return Dataset(
+            entries, self.targets, snapshot=self.snapshot, excluded=self.excluded, classes=self.classes
+        )
 
     @classmethod
     def from_store(
@@ -334,7 +349,8 @@ class Dataset:
             )
             for (slab, value, graph), group, (formula, key) in zip(usable, groups, compounds, strict=True)
         )
-        return cls(entries, tuple(heads.values()), skipped, snapshot, excluded)
+        classes = _classes_of(slabs, heads)
+        return cls(entries, tuple(heads.values()), skipped, snapshot, excluded, classes)
 
 
 @dataclass
@@ -364,10 +380,31 @@ def _names_of(snapshot: Snapshot) -> list[str]:
     return [head.name for head in heads]
 
 
+def _classes_of(
+    slabs: Sequence[LabelledSlab], heads: Mapping[tuple[str, str], str]
+) -> dict[str, tuple[str, ...]]:
+    """Return the classes of each head that has some; InputError if its labels do not agree about them."""
+    found: dict[str, tuple[str, ...]] = {}
+    for slab in slabs:
+        for name in slab.targets:
+            head = heads.get((name, slab.method))
+            own = slab.classes.get(name, ())
+            if head is not None and found.setdefault(head, own) != own:
+                one, other = (", ".join(names) or "numbers" for names in (found[head], own))
+                raise InputError(
+                    f"Labels {name} are of the classes {one} in some records and {other} in others; import "
+                    "them again from one file."
+                )
+    return {head: names for head, names in found.items() if names}
+
+
 def _without_structure(slab: LabelledSlab, arrays: dict[str, PlainSlab]) -> LabelledSlab:
     """Move a slab's structure into `arrays` by record: as arrays it takes a tenth of the memory."""
     name = slab.record_id
-    arrays[name] = PlainSlab.from_dict(slab.slab or {}, f"the slab of record {name}")
+    if slab.bulk:
+        arrays[name] = PlainBulk.from_dict(slab.slab or {}, f"the crystal of record {name}")
+    else:
+        arrays[name] = PlainSlab.from_dict(slab.slab or {}, f"the slab of record {name}")
     return replace(slab, slab=None)
 
 

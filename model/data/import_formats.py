@@ -1,4 +1,4 @@
-"""Labelled slabs read from files: CGCNN folders (``id_prop.csv`` and CIF files) and ``slabs.json.gz``.
+"""Labelled slabs or crystals read from files: CGCNN folders (``id_prop.csv``, CIF files), ``slabs.json.gz``.
 
 Tables may come from any program: cells separated by commas, semicolons or tabs, quoted or not; UTF-8 or, with
 a byte order mark, UTF-16; lines ending in LF, CRLF or CR. Where semicolons or tabs separate, the decimal sign
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
+from model.data.class_labels import class_name, classes_of
 from model.data.label_units import QUANTITIES, split_heading
 from model.graphs.slab_frame import PlainSlab
 from stores.errors import InputError, pluralize
@@ -74,6 +75,9 @@ class Rows:
     rows: Iterator[Labelled | Problem]  # the lines; values are as the source has them
     columns: dict[str, list[float]]  # all values of each target
     units: dict[str, str]  # of the targets, where the source states them
+    # names of the classes of those targets that are no quantities; a value is a place among them
+    classes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)  # lines for the user, complete after the last row
 
 
 @dataclass
@@ -198,7 +202,7 @@ _OLD_EXPORT = "Columns of id_prop.csv (no header line, as CGCNN expects):\n"
 """Older exports had both targets in one table."""
 
 
-def read_cgcnn(folder: Path, names: Sequence[str] | None) -> Rows:
+def read_cgcnn(folder: Path, names: Sequence[str] | None, classes: Sequence[str] = ()) -> Rows:
     """Read a folder with ``id_prop.csv`` (an id, then targets in each line) and one CIF for each line.
 
     Parameters
@@ -206,6 +210,8 @@ def read_cgcnn(folder: Path, names: Sequence[str] | None) -> Rows:
     names
         Names of the targets; by default those of the header line, if there is one, or those that `mgsurf
         export cgcnn` writes. Of a folder that it wrote, the table with all targets is read.
+    classes
+        Names of the targets whose cells are classes.
 
     Raises
     ------
@@ -247,7 +253,16 @@ def read_cgcnn(folder: Path, names: Sequence[str] | None) -> Rows:
         )
     chosen = checked_names(chosen)
     units = {name: unit for name, (_, unit) in zip(chosen, headings, strict=False) if unit is not None}
-    return Rows(len(lines), _cgcnn_rows(path, files, table, chosen), _columns(table, chosen), units)
+    if unknown := [name for name in classes if name not in chosen]:
+        raise InputError(f"--classes: {path} has no target {unknown[0]}; it has {', '.join(chosen)}")
+    of_classes = {
+        name: classes_of(name, [cells[i + 1] for _, cells in lines if len(cells) > i + 1])
+        for i, name in enumerate(chosen)
+        if name in classes
+    }
+    columns = {name: [] if name in of_classes else v for name, v in _columns(table, chosen).items()}
+    rows = _cgcnn_rows(path, files, table, chosen, of_classes)
+    return Rows(len(lines), rows, columns, units, of_classes)
 
 
 def _cif_of(files: frozenset[str], name: str) -> str | None:
@@ -296,7 +311,11 @@ def _exported(folder: Path) -> str:
 
 
 def _cgcnn_rows(
-    path: Path, files: frozenset[str], table: Table, names: list[str]
+    path: Path,
+    files: frozenset[str],
+    table: Table,
+    names: list[str],
+    classes: dict[str, tuple[str, ...]],
 ) -> Iterator[Labelled | Problem]:
     seen: dict[str, int] = {}
     for number, cells in table.lines:
@@ -311,7 +330,10 @@ def _cgcnn_rows(
             if name in seen:
                 raise InputError(f"the id {name} stands in line {seen[name]} already; left out")
             seen[name] = number
-            targets = {target: table.number(cell) for target, cell in zip(names, cells[1:], strict=True)}
+            targets = {
+                target: _place(cell, classes[target]) if target in classes else table.number(cell)
+                for target, cell in zip(names, cells[1:], strict=True)
+            }
             if cif is None:
                 raise InputError(f"{name}.cif is missing; left out")
             crystals = read_cif_file(path.parent / cif)
@@ -322,6 +344,12 @@ def _cgcnn_rows(
             yield Problem(f"{where}: {error}")
             continue
         yield Labelled(name, where, slab, targets)
+
+
+def _place(cell: str, classes: tuple[str, ...]) -> float | None:
+    """Return the place of a cell's class; None if it is empty."""
+    name = class_name(cell)
+    return None if name is None else float(classes.index(name))
 
 
 _OTHERS = ("cell", "frac_coords")  # fields with a unit that are no targets
@@ -353,6 +381,8 @@ def read_shared(path: Path, names: Sequence[str] | None) -> Rows:
     except (OSError, ValueError) as error:
         raise InputError(f"{file} cannot be read ({error}); copy it again.") from error
     records = content.get("records") if isinstance(content, dict) else None
+    if isinstance(content, list) or (isinstance(content, dict) and {"columns", "data"} <= content.keys()):
+        raise InputError(f"{file} is a list of crystals, which have no surface; add --bulk.")
     if not isinstance(records, list):
         raise InputError(f"{file} holds no list of records; expected the layout of slabs.json.gz.")
     if not records:

@@ -1,39 +1,36 @@
-"""Import of external labelled slabs into a store; slabs that it holds already are not added again."""
+"""Import of external labelled slabs and bulk crystals into a store; what it holds is not added again."""
 
 from __future__ import annotations
 
 import re
-from math import gcd
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from model.data.import_crystals import read_crystals
 from model.data.import_formats import BATCH, SHARED_FILES, Imported, Problem, read_cgcnn, read_shared
-from model.data.label_units import QUANTITIES, UNITS, check_value, plan_units
-from model.graphs.graph import GraphSettings, graph_of
-from model.graphs.slab_frame import frame_of
-from model.graphs.thickness import NoRepeatError, crystal_inside
+from model.data.label_records import bulk_record, slab_record, write_records
+from model.data.label_units import QUANTITIES, UNITS, check_value, plan_bulk_units, plan_units
+from model.graphs.bulk_graph import PlainBulk, bulk_graphs
+from model.graphs.graph import GraphSettings
 from stores.connections import open_store, parse_uri
-from stores.errors import InputError
+from stores.errors import InputError, pluralize
 from stores.exclusion_marks import carry_exclusions, excluded_targets
-from stores.labelled import COLLECTION, LabelRecord, add_labels, source_fingerprint
-from stores.records import content_hash
+from stores.labelled import COLLECTION, LabelRecord, source_fingerprint
+from stores.structures.vacuum import vacuum_directions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from model.data.import_formats import Labelled
+    from model.data.import_formats import Labelled, Rows
     from model.data.label_units import UnitPlan
-    from model.graphs.slab_frame import PlainSlab, SlabFrame
     from stores.surfaces import SurfaceStore
 
     Source = tuple[str, tuple[tuple[str, str], ...]]
     """Method of imported slabs, and the units of their targets."""
 
-FORMATS = ("auto", "shared", "cgcnn", "store")
+FORMATS = ("auto", "shared", "cgcnn", "crystals", "store")
 _STORE_ENDINGS = (".sqlite", ".sqlite3", ".db")
-_SAME_PLACE = 1e-3  # a slab whose cell and atoms differ by more is another one (A, or fractional)
 
 
 def import_slabs(
@@ -44,10 +41,12 @@ def import_slabs(
     targets: Sequence[str] | None = None,
     source: str | None = None,
     relaxed: bool = False,
+    bulk: bool = False,
+    classes: Sequence[str] = (),
     units: dict[str, str] | None = None,
     tick: Callable[[int, int, str], None] | None = None,
 ) -> Imported:
-    """Import the labelled slabs of a folder, file or store that can be used.
+    """Import the labelled slabs, or bulk crystals, of a folder, file or store that can be used.
 
     Parameters
     ----------
@@ -63,6 +62,10 @@ def import_slabs(
         Name of the source; by default that of the folder. All slabs of a source have one method.
     relaxed
         The slabs are relaxed, not as cut (where the source does not state it).
+    bulk
+        The structures are crystals periodic in three directions, without surface.
+    classes
+        Targets whose labels are classes: names or integers.
     units
         Units by target, before those that the source states; see `model.data.label_units`.
     tick
@@ -77,17 +80,28 @@ def import_slabs(
     """
     from pathlib import Path
 
-    kind = _format(path, format)
+    kind = _format(path, format, bulk=bulk)
     if kind == "store":
-        if targets or source or relaxed:
-            raise InputError("A store names its targets and methods itself; leave --targets, --source and "
-                             "--relaxed out.")  # fmt: skip
+        if targets or source or relaxed or bulk or classes:
+            raise InputError("A store names its targets and methods itself; leave --targets, --source, "
+                             "--relaxed, --bulk and --classes out.")  # fmt: skip
         return import_store(path, store_uri, units or {}, tick)
     folder = Path(path)
     name = source or _source_name(folder)
     if not re.fullmatch(r"[\w.+-]{1,80}", name):
         raise InputError(f"The source name {name!r} has odd characters; give a plain word with --source.")
-    rows = read_cgcnn(folder, targets) if kind == "cgcnn" else read_shared(folder, targets)
+    if bulk and relaxed:
+        raise InputError("--relaxed is of slabs; leave it out with --bulk.")
+    if kind == "crystals":
+        rows = read_crystals(folder, targets, classes)
+    elif kind == "cgcnn":
+        rows = read_cgcnn(folder, targets, classes)
+    elif classes:
+        raise InputError(f"{path} holds numbers only; leave --classes out.")
+    else:
+        rows = read_shared(folder, targets)
+    if bulk:
+        return import_crystals(kind, rows, name, path, store_uri, units or {}, tick)
     plan = plan_units(rows.columns, rows.units, units or {}, path)
     stored_units = {name: UNITS.get(name, rows.units.get(name, "")) for name in rows.columns}
     stored_units = {name: unit for name, unit in stored_units.items() if unit}
@@ -99,18 +113,91 @@ def import_slabs(
                 result.problems.append(row.text)
             else:
                 try:
-                    batch.append(_record(row, plan.convert(row.targets), stored_units, name, relaxed))
+                    record = slab_record(row, plan.convert(row.targets), stored_units, name, relaxed)
+                    record.classes = _plain_classes(rows)
+                    batch.append(record)
                 except InputError as error:
                     result.problems.append(f"{row.where}: {row.source_id}: {error}")
             if len(batch) >= BATCH or number == rows.count:
-                _write(store, batch, result)
+                write_records(store, batch, result)
                 batch = []
             if tick is not None:
                 tick(number, rows.count, name)
+    if not result.n_read:
+        result.notes.append("no slab could be used; crystals without surface are imported with --bulk")
     return result
 
 
-def _format(path: str, format: str) -> str:
+def _plain_classes(rows: Rows) -> dict[str, list[str]] | None:
+    return {name: list(names) for name, names in rows.classes.items()} or None
+
+
+def import_crystals(
+    kind: str,
+    rows: Rows,
+    source: str,
+    where: str,
+    store_uri: str,
+    units: Mapping[str, str],
+    tick: Callable[[int, int, str], None] | None,
+) -> Imported:
+    """Import bulk crystals; see `import_slabs`. `kind` is their format, `where` their file or folder."""
+    stored_units, notes = plan_bulk_units(rows.columns, rows.classes, rows.units, units, where)
+    notes += [f"{name}: classes {', '.join(names)}" for name, names in rows.classes.items()]
+    result = Imported(kind, source, notes=notes)
+    with open_store(store_uri) as store:
+        number, n_layers = 0, 0
+        for part in batched(rows.rows):
+            for row in part:
+                if isinstance(row, Problem):
+                    result.problems.append(row.text)
+            found = [
+                (row, PlainBulk(row.slab.numbers, row.slab.lattice, row.slab.fractional))
+                for row in part
+                if not isinstance(row, Problem)
+            ]
+            batch: list[LabelRecord] = []
+            graphs = bulk_graphs([crystal for _, crystal in found], GraphSettings())
+            for (row, crystal), graph in zip(found, graphs, strict=True):
+                if isinstance(graph, InputError):
+                    result.problems.append(f"{row.where}: {row.source_id}: {graph}")
+                else:
+                    n_layers += bool(vacuum_directions(crystal.lattice, crystal.fractional))
+                    batch.append(bulk_record(row, crystal, stored_units, source, _plain_classes(rows)))
+            write_records(store, batch, result)
+            number += len(part)
+            if tick is not None:
+                tick(number, rows.count, source)
+        result.problems += _other_units(store, source, stored_units)
+    result.notes += rows.notes
+    if n_layers:
+        result.notes.append(
+            f"{n_layers} of {result.n_read} crystals hold vacuum, which is taken as part of their cell"
+        )
+    return result
+
+
+def batched(rows: Iterator[Labelled | Problem]) -> Iterator[list[Labelled | Problem]]:
+    """Yield rows in lists of `BATCH`."""
+    while part := list(islice(rows, BATCH)):
+        yield part
+
+
+def _other_units(store: SurfaceStore, source: str, units: Mapping[str, str]) -> list[str]:
+    """Return a line for each target that other records of the source have in another unit."""
+    method = source_fingerprint(source, bulk=True)
+    lines = []
+    for target, unit in units.items():
+        others = {f"units.{target}": {"$ne": unit}, f"targets.{target}": {"$ne": None}}
+        if count := store.count({"method_fingerprint": method, **others}, COLLECTION):
+            lines.append(
+                f"{pluralize(count, 'record')} of {source} in the store have {target} in another unit than "
+                f"{unit}; import all of them again in one unit, or give another --source"
+            )
+    return lines
+
+
+def _format(path: str, format: str, *, bulk: bool) -> str:
     from pathlib import Path
 
     if format not in FORMATS:
@@ -125,6 +212,8 @@ def _format(path: str, format: str) -> str:
     if format != "auto":
         if format == "cgcnn" and not place.is_dir():
             raise InputError(f"{path} is a file, and CGCNN has folders; name the one with id_prop.csv.")
+        if format == "crystals" and not bulk:
+            raise InputError(f"{path}: a list of crystals has no surfaces; add --bulk.")
         return format
     if place.is_dir():
         if (place / "id_prop.csv").is_file():
@@ -137,7 +226,7 @@ def _format(path: str, format: str) -> str:
     if place.suffix.lower() in _STORE_ENDINGS:
         return "store"
     if place.name.lower().endswith((".json", ".json.gz")):
-        return "shared"
+        return "crystals" if bulk and place.name not in SHARED_FILES else "shared"
     if place.name == "id_prop.csv":
         raise InputError(f"{path} is a file; name its folder.")
     raise InputError(f"{path} has no known form; name a folder with id_prop.csv or a slabs.json.gz.")
@@ -149,107 +238,6 @@ def _source_name(path: Path) -> str:
         return path.name
     stem = path.name.removesuffix(".gz").removesuffix(".json")
     return path.parent.name if path.name in SHARED_FILES else stem
-
-
-def _record(
-    row: Labelled, targets: dict[str, float | None], units: dict[str, str], source: str, relaxed: bool
-) -> LabelRecord:
-    from ase.data import chemical_symbols
-
-    frame = frame_of(row.slab)
-    graph_of(frame, GraphSettings())  # refuses what no graph can be made of
-    numbers, counts = np.unique(row.slab.numbers, return_counts=True)
-    composition = {chemical_symbols[n]: int(c) for n, c in zip(numbers, counts, strict=True)}
-    return LabelRecord(
-        id=content_hash({"source": source, "source_id": row.source_id}),
-        source=source,
-        source_id=row.source_id,
-        method_fingerprint=source_fingerprint(source),
-        formula=_formula(composition),
-        chemsys="-".join(sorted(composition)),
-        composition=composition,
-        n_atoms=len(row.slab.numbers),
-        compound=_compound(frame, composition),
-        slab=_structure_dict(row.slab),
-        geometry="relaxed" if (row.geometry or ("relaxed" if relaxed else "")) == "relaxed" else "as_cut",
-        targets=targets,
-        units=units,
-        miller_index=row.miller_index,
-    )
-
-
-def _formula(amounts: dict[str, int]) -> str:
-    """Return the reduced formula with Mg first and the others in alphabetical order."""
-    divisor = gcd(*amounts.values())
-    order = sorted(amounts, key=lambda symbol: (symbol != "Mg", symbol))
-    return "".join(f"{s}{n if (n := amounts[s] // divisor) > 1 else ''}" for s in order)
-
-
-def _compound(frame: SlabFrame, composition: dict[str, int]) -> str:
-    from ase.data import chemical_symbols
-
-    try:
-        inside, volume = crystal_inside(frame)
-    except NoRepeatError:
-        return _formula(composition)
-    return f"{_formula({chemical_symbols[n]: count for n, count in inside.items()})} {volume:.3f}"
-
-
-def _structure_dict(slab: PlainSlab) -> dict[str, Any]:
-    """Return what `stores.structures.document` reads, without making 89 sites of pymatgen first."""
-    from ase.data import chemical_symbols
-
-    symbols = [chemical_symbols[n] for n in slab.numbers]
-    sites = [
-        {"species": [{"element": symbol, "occu": 1}], "abc": place, "properties": {}, "label": symbol}
-        for symbol, place in zip(symbols, slab.fractional.tolist(), strict=True)
-    ]
-    return {
-        "lattice": {"matrix": slab.lattice.tolist(), "pbc": [True, True, True]},
-        "sites": sites,
-        "charge": 0,
-        "properties": {},
-    }
-
-
-def _write(store: SurfaceStore, batch: list[LabelRecord], result: Imported) -> None:
-    """Write records, except those whose id another slab has."""
-    ids = [record.id for record in batch]
-    there = {d["id"]: d for d in store.collection(COLLECTION).query({"id": {"$in": ids}}, ["id", "slab"])}
-    kept = []
-    for record in batch:
-        stored = there.get(record.id)
-        if stored is not None and _same_slab(stored["slab"], record.slab):
-            # whatever order and orientation an earlier reader gave it
-            record.slab = stored["slab"]
-        elif stored is not None:
-            result.problems.append(
-                f"{record.source_id}: the store holds another slab of this name from {record.source}; "
-                f"give another --source"
-            )
-            continue
-        kept.append(record)
-        for target, value in record.targets.items():
-            result.n_labels[target] = result.n_labels.get(target, 0) + (value is not None)
-    result.n_read += len(kept)
-    result.n_changed += add_labels(store, kept)
-
-
-def _same_slab(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two slabs are equal up to their orientation and the order of their atoms."""
-    if len(one["sites"]) != len(other["sites"]):
-        return False
-    cells = [np.array(slab["lattice"]["matrix"]) for slab in (one, other)]
-    metrics = [cell @ cell.T for cell in cells]
-    longest = float(np.sqrt(max(metric.max() for metric in metrics)))
-    if np.abs(metrics[0] - metrics[1]).max() > 2 * longest * _SAME_PLACE:
-        return False
-    species = [np.array([site["species"][0]["element"] for site in slab["sites"]]) for slab in (one, other)]
-    places = [np.array([site["abc"] for site in slab["sites"]]) for slab in (one, other)]
-    offsets = places[0][:, None] - places[1][None]
-    same = np.all(np.abs(offsets - np.round(offsets)) < _SAME_PLACE, axis=2)
-    same &= species[0][:, None] == species[1][None]
-    return bool(same.any(axis=0).all() and same.any(axis=1).all())
 
 
 _KINDS = ("bulks", "references", "calculations", "surfaces", COLLECTION)

@@ -130,20 +130,67 @@ def factor_of(target: str, unit: str, where: str) -> float:
     return factor
 
 
-def units_from_options(texts: Sequence[str]) -> dict[str, str]:
-    """Read ``--unit TARGET=UNIT``; InputError on another form, an unknown unit or a repeated target."""
+SCALED = "scaled"
+"""Unit of labels of crystals without one, as published scaled to -1 to 1 or to a deviation of one."""
+
+
+def units_from_options(texts: Sequence[str], *, bulk: bool = False) -> dict[str, str]:
+    """Read ``--unit TARGET=UNIT``; InputError on another form, an unknown unit or a repeated target.
+
+    With `bulk`, targets are any properties of crystals, whose units are kept in the user's words.
+    """
     units: dict[str, str] = {}
     for text in texts:
         target, equals, unit = (part.strip() for part in text.partition("="))
-        if not equals or target not in QUANTITIES or not unit:
-            raise InputError(
-                f"--unit: {text[:60]!r} cannot be read; write surface_energy=J/m2 or work_function=meV"
-            )
+        if not equals or not unit or (target not in QUANTITIES and not bulk):
+            example = "formation_energy=eV/atom" if bulk else "surface_energy=J/m2 or work_function=meV"
+            raise InputError(f"--unit: {text[:60]!r} cannot be read; write {example}")
         if target in units:
             raise InputError(f"--unit: {target} is given twice; keep one of them")
-        factor_of(target, unit, "--unit")
+        if not bulk:
+            factor_of(target, unit, "--unit")
         units[target] = unit
     return units
+
+
+def plan_bulk_units(
+    columns: Mapping[str, Sequence[float]],
+    classes: Collection[str],
+    by_source: Mapping[str, str],
+    by_user: Mapping[str, str],
+    where: str,
+) -> tuple[dict[str, str], list[str]]:
+    """Return the unit of each property of crystals that is a quantity, and lines for the user.
+
+    Values stay as they are. What has no unit is `SCALED`, and a line says so. Arguments: see `plan_units`;
+    `classes` are the targets that are no quantities.
+
+    Raises
+    ------
+    InputError
+        If ``--unit`` names no target, or one of classes, or a target is one of surfaces only.
+    """
+    for target in columns:
+        if target in QUANTITIES:
+            raise InputError(
+                f"{where}: a bulk crystal has no {target}; name the property otherwise with --targets, or "
+                "import slabs without --bulk."
+            )
+    for target in by_user:
+        if target not in columns or target in classes:
+            there = ", ".join(name for name in columns if name not in classes) or "none"
+            raise InputError(f"--unit: {where} has no quantity {target}; it has {there}")
+    units, notes = {}, []
+    for target, values in columns.items():
+        if target in classes:
+            continue
+        units[target] = by_user.get(target) or by_source.get(target) or SCALED
+        if units[target] == SCALED:
+            span = f", values {min(values):.3g} to {max(values):.3g}" if values else ""
+            notes.append(
+                f"{target}: recorded as scaled, without a unit{span}; --unit {target}=UNIT states one"
+            )
+    return units, notes
 
 
 def split_heading(heading: str) -> tuple[str, str | None]:

@@ -1,4 +1,4 @@
-"""Slab graphs side by side as tensors, from which batches are picked without a loop over slabs."""
+"""Slab and bulk graphs side by side as tensors, from which batches are picked without a loop over them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 from torch.nn import functional
+
+from model.graphs.bulk_graph import is_bulk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,6 +34,9 @@ class GraphBatch:
     neighbour: torch.Tensor
     distance: torch.Tensor  # [E] float32 (A)
     edge_multiplicity: torch.Tensor | None  # [E] float32; None if every edge is one edge
+    # [N] float32, one for nodes of slabs, zero for those of bulk crystals, whose depth means nothing; None if
+    # all are slabs
+    has_surface: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.n_nodes)
@@ -56,6 +61,7 @@ def collate(graphs: Sequence[SlabGraph]) -> GraphBatch:
     multiplicity = np.concatenate([graph.multiplicity for graph in graphs])
     edge_multiplicity = np.concatenate([graph.edge_multiplicity for graph in graphs])
     slab_index = np.repeat(np.arange(len(graphs)), nodes)
+    bulk = np.array([is_bulk(graph) for graph in graphs])
     return GraphBatch(
         numbers=torch.from_numpy(np.concatenate([graph.numbers for graph in graphs]).astype(np.int64)),
         depth=torch.from_numpy(np.concatenate([graph.depth for graph in graphs])),
@@ -70,6 +76,9 @@ def collate(graphs: Sequence[SlabGraph]) -> GraphBatch:
         neighbour=torch.from_numpy(neighbour),
         distance=torch.from_numpy(np.concatenate([graph.distances for graph in graphs])),
         edge_multiplicity=None if (edge_multiplicity == 1).all() else torch.from_numpy(edge_multiplicity),
+        has_surface=None
+        if not bulk.any()
+        else torch.from_numpy(np.repeat(1 - bulk.astype(np.float32), nodes)),
     )
 
 
@@ -117,6 +126,7 @@ class PackedGraphs:
             neighbour=all_.neighbour[edges] + shift,
             distance=all_.distance[edges],
             edge_multiplicity=None if all_.edge_multiplicity is None else all_.edge_multiplicity[edges],
+            has_surface=None if all_.has_surface is None else all_.has_surface[nodes],
         )
 
     def in_order(self, edges_per_batch: int = EDGES_PER_BATCH) -> Iterator[GraphBatch]:

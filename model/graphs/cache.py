@@ -1,4 +1,4 @@
-"""Graphs of many slabs, from a cache on disk where possible: one SQLite file, safe for several processes.
+"""Graphs of many slabs and crystals, from a cache on disk where possible: one SQLite file for all processes.
 
 A graph's key is a hash of the slab's atoms and cell, of the settings and of the code that builds graphs, so
 that nothing ever has to be declared out of date. A broken file is started again from scratch.
@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import zlib
 from contextlib import closing, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from model.graphs import graph, slab_frame, thickness
+from model.graphs import bulk_graph, graph, slab_frame, thickness
+from model.graphs.bulk_graph import BulkGraph, PlainBulk, bulk_graphs, is_bulk
 from model.graphs.graph import SlabGraph, graph_of_plain
 from stores.backends.wal import turn_wal_on
 from stores.errors import InputError
@@ -56,18 +57,21 @@ def default_cache_file() -> Path:
 
 
 @cache
-def code_version() -> str:
-    """Return a hash of the source text that decides what a graph is."""
+def code_version(*, bulk: bool = False) -> str:
+    """Return a hash of the source text that decides what a graph of a slab, or of a bulk crystal, is."""
     digest = hashlib.sha256()
-    for module in (vacuum, slab_frame, graph, thickness):
+    for module in (bulk_graph, graph, slab_frame) if bulk else (vacuum, slab_frame, graph, thickness):
         digest.update(Path(str(module.__file__)).read_bytes())
     digest.update(np.__version__.encode())
     return digest.hexdigest()
 
 
 def graph_key(slab: PlainSlab, settings: GraphSettings) -> str:
-    """Return the key of a slab's graph: a hash of all that it is made of."""
-    digest = hashlib.sha256(code_version().encode())
+    """Return the key of the graph of a slab or crystal: a hash of all that it is made of."""
+    bulk = isinstance(slab, PlainBulk)
+    digest = hashlib.sha256(code_version(bulk=bulk).encode())
+    if bulk:
+        settings = replace(settings, min_thickness=0.0)  # without meaning
     digest.update(orjson.dumps(asdict(settings), option=orjson.OPT_SORT_KEYS))
     digest.update(np.ascontiguousarray(slab.numbers, dtype="<i8").tobytes())
     digest.update(np.ascontiguousarray(slab.lattice, dtype="<f8").tobytes())
@@ -154,6 +158,8 @@ class GraphCache:
 def pack(graph: SlabGraph) -> bytes:
     """Write a graph as bytes: CRC-32 of the rest, a line of JSON, then its arrays, all little-endian."""
     head: dict[str, Any] = {name: getattr(graph, name) for name in _NUMBERS}
+    if is_bulk(graph):
+        head["bulk"] = True
     parts = []
     for name, kind in _ARRAYS.items():
         values = np.ascontiguousarray(getattr(graph, name), dtype=np.dtype(kind).newbyteorder("<"))
@@ -175,10 +181,10 @@ def unpack(text: bytes) -> SlabGraph:
         little = np.dtype(kind).newbyteorder("<")
         values[name] = np.frombuffer(text, little, head[name], start).astype(kind)
         start += head[name] * little.itemsize
-    return SlabGraph(**values)
+    return BulkGraph(**values) if head.get("bulk") else SlabGraph(**values)
 
 
-_BATCH = 200  # graphs put into the cache at once: what is built so far survives an interruption
+_BATCH = 200  # graphs built at once and put into the cache: what is built so far survives an interruption
 
 
 def build_graphs(
@@ -188,7 +194,7 @@ def build_graphs(
     cache: GraphCache | None = None,
     tick: Callable[[int, int], None] | None = None,
 ) -> list[SlabGraph | InputError]:
-    """Return a graph for each slab, or the reason why there is none.
+    """Return a graph for each slab or bulk crystal, or the reason why there is none.
 
     `cache`: where graphs are searched and kept, None builds all; `tick` is called with the number of graphs
     done and how many there are.
@@ -197,19 +203,34 @@ def build_graphs(
     found = cache.get(keys) if cache is not None else {}
     graphs: list[SlabGraph | InputError] = []
     fresh: dict[str, SlabGraph] = {}
-    for slab, key in zip(slabs, keys, strict=True):
-        graph: SlabGraph | InputError | None = found.get(key)
-        if graph is None:
-            try:
-                graph = graph_of_plain(slab, settings)
-            except InputError as error:
-                graph = error
-            else:
-                fresh[key] = graph
+
+    def add(key: str, graph: SlabGraph | InputError, *, known: bool) -> None:
+        nonlocal fresh
+        if not known and isinstance(graph, SlabGraph):
+            fresh[key] = graph
         graphs.append(graph)
         if cache is not None and (len(fresh) >= _BATCH or len(graphs) == len(slabs)):
             cache.put(fresh)
             fresh = {}
         if tick is not None:
             tick(len(graphs), len(slabs))
+
+    for start in range(0, len(slabs), _BATCH):
+        part = list(zip(slabs[start : start + _BATCH], keys[start : start + _BATCH], strict=True))
+        crystals = [s for s, key in part if isinstance(s, PlainBulk) and key not in found]
+        built = iter(bulk_graphs(crystals, settings))
+        for slab, key in part:
+            if key in found:
+                add(key, found[key], known=True)
+            elif isinstance(slab, PlainBulk):
+                add(key, next(built), known=False)
+            else:
+                add(key, _graph_or_reason(slab, settings), known=False)
     return graphs
+
+
+def _graph_or_reason(slab: PlainSlab, settings: GraphSettings) -> SlabGraph | InputError:
+    try:
+        return graph_of_plain(slab, settings)
+    except InputError as error:
+        return error

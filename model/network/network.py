@@ -173,7 +173,10 @@ class SurfaceNetwork(nn.Module):
         table = functional.linear(self.elements, self.embed.weight[:, :n], self.embed.bias)  # [Z + 1, C]
         v = table[batch.numbers]
         if self.depth.width:
-            v = v + self.depth(batch.depth) @ self.embed.weight[:, n:].t()
+            features = self.depth(batch.depth)
+            if batch.has_surface is not None:  # atoms of bulk crystals have no depth
+                features = features * batch.has_surface[:, None]
+            v = v + features @ self.embed.weight[:, n:].t()
         return v
 
     def convolve(self, batch: GraphBatch) -> torch.Tensor:
@@ -323,7 +326,7 @@ class SurfaceAttention(nn.Module):
 
     Head h pools v with weights m w(depth) exp(a_h(v)) / sum, where w falls smoothly from 1 at the surface
     to 0 at 6 A: what lies deeper, and how much of it there is, does not count. Three heads attend, one has
-    a = 0.
+    a = 0. In a bulk crystal, which has no surface, w is 1 for every atom.
     """
 
     heads = 4
@@ -339,6 +342,8 @@ class SurfaceAttention(nn.Module):
         """Pool [N, C] to [B, 4 C]."""
         score = self.bound * torch.tanh(self.score(v) / self.bound)  # [N, 3]
         weight = _window(batch.depth, self.reach)
+        if batch.has_surface is not None:
+            weight = torch.where(batch.has_surface > 0, weight, 1.0)
         if batch.multiplicity is not None:
             weight = weight * batch.multiplicity
         alpha = torch.cat([weight[:, None], weight[:, None] * score.exp()], dim=1)  # [N, 4]

@@ -102,6 +102,12 @@ class TrainedModel:
         """Names of the targets."""
         return self.network.config.targets
 
+    @property
+    def kinds(self) -> dict[str, tuple[str, ...]]:
+        """What the training labels of each target are of: slab, bulk, or both; see `training_kinds`."""
+        stated = self.training.get("kinds", {})
+        return {name: tuple(stated.get(name, ("slab",))) for name in self.targets}
+
     def predict(self, graphs: Sequence[SlabGraph]) -> dict[str, NDArray[np.float64]]:
         """Predict targets from graphs built with `graph_settings`: [n] by target, in its unit."""
         if not graphs:
@@ -111,6 +117,15 @@ class TrainedModel:
             standardised = predict_packed(self.network, PackedGraphs.of(graphs, device))
         values = self.scaler.unscale(standardised.cpu()).numpy()
         return {name: values[:, i].copy() for i, name in enumerate(self.targets)}
+
+
+def training_kinds(train_part: Dataset, names: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+    """Return what a model keeps about slabs and crystals in its training set: nothing if all are slabs."""
+    kinds = {
+        name: sorted({entry.kind for entry in train_part if entry.targets.get(name) is not None})
+        for name in names
+    }
+    return {"kinds": kinds} if any("bulk" in found for found in kinds.values()) else {}
 
 
 def predict_packed(network: SurfaceNetwork, graphs: PackedGraphs) -> torch.Tensor:

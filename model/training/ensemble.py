@@ -9,6 +9,7 @@ from the training slabs and on the trees.
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from model.evaluation.calibration import Calibration, calibrate, fold_numbers
 from model.evaluation.familiarity import TrainingMap
 from model.evaluation.metrics import Predictions, labels
 from model.graphs.batch import PackedGraphs
+from model.graphs.bulk_graph import is_bulk
 from model.network.convolution import repeatable
 from model.training.checked_json import REMEDY, read_json, write_json
 from model.training.checkpoint import load_model, save_model
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from model.training.presets import Preset
     from model.training.train import Progress
     from model.training.transfer import Start
+
+LOG = logging.getLogger(__name__)
 
 FORMAT = "mgsurf ensemble 1"
 MANIFEST = "manifest.json"
@@ -74,6 +78,11 @@ class Ensemble:
     def graph_settings(self) -> GraphSettings:
         """Settings that graphs must be built with."""
         return self.members[0].graph_settings
+
+    @property
+    def kinds(self) -> dict[str, tuple[str, ...]]:
+        """What the training labels of each target are of: slab, bulk, or both."""
+        return self.members[0].kinds
 
     def predict(self, graphs: Sequence[SlabGraph]) -> Predictions:
         """Predict every target with its standard deviation, of graphs built with `graph_settings`."""
@@ -215,7 +224,7 @@ def assemble(
     descriptor_models: DescriptorModels | None = None
     held_out: dict[str, NDArray[np.float64]] = {}
     if trees:
-        descriptor_models, held_out = DescriptorModels.fit(
+        descriptor_models, held_out = _descriptor_models(
             train_part, val_part, validation.mean(), trees, seed, folds
         )
     mean, disagreement = _together(validation, descriptor_models, graphs)
@@ -232,6 +241,45 @@ def assemble(
     }
     elements = tuple(sorted({element for entry in train_part for element in entry.elements}))
     return Ensemble(tuple(members), calibration, training_map, elements, descriptor_models)
+
+
+def _descriptor_models(
+    train_part: Dataset,
+    val_part: Dataset,
+    networks: dict[str, NDArray[np.float64]],
+    trees: int,
+    seed: int,
+    folds: NDArray[np.intp],
+) -> tuple[DescriptorModels | None, dict[str, NDArray[np.float64]]]:
+    """Fit trees and process to the slabs of a data set; crystals, without surface, have no descriptors.
+
+    See `DescriptorModels.fit`; None where no set has slabs alone to fit and weigh them on.
+    """
+    parts = [
+        np.array([i for i, e in enumerate(part) if not is_bulk(e.graph)]) for part in (train_part, val_part)
+    ]
+    slabs = parts[1]
+    if len(parts[0]) < len(train_part):
+        LOG.warning(
+            "trees and Gaussian process describe surfaces: bulk crystals are predicted by the network alone"
+        )
+    if not all(len(part) for part in parts):
+        return None, {}
+    fitted, held_out = DescriptorModels.fit(
+        train_part.subset(parts[0].tolist()),
+        val_part.subset(slabs.tolist()),
+        {name: values[slabs] for name, values in networks.items()},
+        trees,
+        seed,
+        folds[slabs],
+    )
+    if len(slabs) == len(val_part):
+        return fitted, held_out
+    whole = {name: np.tile(networks[name], (int(folds.max()) + 1, 1)) for name in held_out}
+    for name, rows in held_out.items():
+        whole[name][:, slabs] = rows[-1]  # of a fold without slabs
+        whole[name][: len(rows), slabs] = rows
+    return fitted, whole
 
 
 def _calibration_folds(val_part: Dataset) -> NDArray[np.intp]:
@@ -359,7 +407,19 @@ def _together(
     """Mean of members and descriptor models, and how much its trees disagree: [n] by target each."""
     if descriptor_models is None or not graphs:
         return found.mean(), {}
-    return descriptor_models.predict(found.mean(), describe_slabs(graphs))
+    slabs = np.array([i for i, graph in enumerate(graphs) if not is_bulk(graph)], dtype=np.intp)
+    if len(slabs) == len(graphs):
+        return descriptor_models.predict(found.mean(), describe_slabs(graphs))
+    mean = found.mean()
+    disagreement = {name: np.zeros(len(graphs)) for name in descriptor_models.forests}
+    if len(slabs):
+        blended, spread = descriptor_models.predict(
+            {name: values[slabs] for name, values in mean.items()},
+            describe_slabs([graphs[i] for i in slabs]),
+        )
+        for name, values in spread.items():
+            mean[name][slabs], disagreement[name][slabs] = blended[name], values
+    return mean, disagreement
 
 
 def _outputs(members: Sequence[TrainedModel], graphs: Sequence[SlabGraph]) -> _Outputs:

@@ -25,7 +25,7 @@ from model.graphs.element_features import FEATURES
 from model.network.convolution import repeatable
 from model.network.network import SurfaceNetwork
 from model.training.checked_json import write_text
-from model.training.checkpoint import Scaler, TrainedModel, predict_packed, target_matrix
+from model.training.checkpoint import Scaler, TrainedModel, predict_packed, target_matrix, training_kinds
 from model.training.losses import cosine_between, label_weights, make_balancer, shared_gradients
 from model.training.tensor_files import read_tensors, write_tensors
 from model.training.transfer import (
@@ -402,6 +402,7 @@ def train(
             "split": split.name,
             "split_seed": split.seed,
             **origin,
+            **training_kinds(train_part, names),
             NOTE: [one.model_dump(mode="json") for one in seen],
         },
         training_hash=data_hash,

@@ -71,8 +71,15 @@ def item_of(slab: LabelledSlab, values: dict[str, float]) -> dict[str, Any]:
         "compound": slab.compound,
         "same": None if slab.same is None else [slab.same[0], list(slab.same[1]), slab.same[2]],
         "slab_hash": content_hash(slab.slab),
+        # only where it applies: items of slabs with quantities keep the hash that they always had
+        **({"bulk": True} if slab.bulk else {}),
+        **({"classes": classes} if (classes := _classes(slab, values)) else {}),
     }
     return {"id": content_hash(item), **item, "slab": slab.slab}
+
+
+def _classes(slab: LabelledSlab, values: dict[str, float]) -> dict[str, list[str]]:
+    return {name: list(names) for name, names in slab.classes.items() if name in values}
 
 
 def is_whole(item: dict[str, Any] | None) -> bool:
@@ -104,6 +111,8 @@ def slab_of(item: dict[str, Any]) -> LabelledSlab:
         composition=item["composition"],
         compound=item["compound"],
         same=None if same is None else (same[0], tuple(same[1]), same[2]),
+        bulk=bool(item.get("bulk")),
+        classes={name: tuple(names) for name, names in item.get("classes", {}).items()},
     )
 
 

@@ -1,4 +1,4 @@
-"""`mgsurf import`: labelled slabs of others become records."""
+"""`mgsurf import`: labelled slabs and bulk crystals of others become records."""
 
 from __future__ import annotations
 
@@ -29,16 +29,25 @@ class ImportFormat(StrEnum):
     AUTO = "auto"
     SHARED = "shared"
     CGCNN = "cgcnn"
+    CRYSTALS = "crystals"
     STORE = "store"
 
 
 @app.command("import", rich_help_panel=LEARN)
 def import_(
-    path: Annotated[str, typer.Argument(metavar="PATH", help="Folder, slabs.json.gz, or a store.")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Folder, JSON file, or a store.")],
     format: Annotated[ImportFormat, typer.Option(help="Format of the data.")] = ImportFormat.AUTO,
     targets: Annotated[
         str | None,
         typer.Option(metavar="NAMES", help="Columns of id_prop.csv: surface_energy,work_function."),
+    ] = None,
+    bulk: Annotated[
+        bool,
+        typer.Option("--bulk", help="Crystals without surface, with any properties; see docs/transfer.md."),
+    ] = False,
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Targets that are classes, not quantities: is_metal."),
     ] = None,
     source: Annotated[
         str | None, typer.Option(metavar="NAME", help="Stands for the method; else the folder's name.")
@@ -49,19 +58,20 @@ def import_(
         typer.Option(
             metavar="TARGET=UNIT",
             help="Unit of the values, converted to eV/A^2 and eV: surface_energy=J/m2, work_function=meV "
-            "(may be repeated).",
+            "(may be repeated); of --bulk kept as given.",
         ),
     ] = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Import external labelled slabs for training; duplicates are skipped.
+    """Import external labelled slabs, or bulk crystals, for training; duplicates are skipped.
 
     Exit status 1 if a line of the source could not be used.
 
     Examples: [cyan]mgsurf import dataset/[/cyan],
     [cyan]mgsurf import cgcnn_folder/ --targets cleavage_energy --source smith2020[/cyan],
-    [cyan]mgsurf import folder/ --targets surface_energy --unit surface_energy=J/m2[/cyan]
+    [cyan]mgsurf import folder/ --targets surface_energy --unit surface_energy=J/m2[/cyan],
+    [cyan]mgsurf import fe.json.gz --bulk --targets formation_energy --unit formation_energy=eV/atom[/cyan]
     """
     from model.data.importers import import_slabs
     from model.data.label_units import units_from_options
@@ -77,10 +87,14 @@ def import_(
             targets=target_names(targets) or None,
             source=source,
             relaxed=relaxed,
-            units=units_from_options(unit or []),
+            bulk=bulk,
+            classes=target_names(classes),
+            units=units_from_options(unit or [], bulk=bulk),
             tick=lambda number, total, name: bar.show("importing", number, total or None, name),
         )
-    print(json.dumps(asdict(result), indent=2) if as_json else _summary(result))
+    print(
+        json.dumps(asdict(result), indent=2) if as_json else _summary(result, "crystal" if bulk else "slab")
+    )
     for line in (*result.notes, *result.problems[:SHOWN_LINES]):
         print_note(line)
     if len(result.problems) > SHOWN_LINES:
@@ -89,8 +103,8 @@ def import_(
     return 1 if result.problems else 0
 
 
-def _summary(result: Imported) -> str:
-    slabs = pluralize(result.n_read, "slab")
+def _summary(result: Imported, noun: str) -> str:
+    slabs = pluralize(result.n_read, noun)
     labels = ", ".join(f"{count} {target}" for target, count in result.n_labels.items() if count)
     changed = f"{pluralize(result.n_changed, 'record')} new or changed" if result.n_changed else "nothing new"
     return f"{slabs} read from {result.source} ({labels or 'no labels'}); {changed}"
