@@ -59,6 +59,11 @@ class StudyData:
                     f"data set {name}: {one.target} has labels of several methods "
                     f"({', '.join(found.targets)}); name one of them with method"
                 )
+            if one.target in found.classes:
+                raise InputError(
+                    f"data set {name}: {one.target} is a class; a study compares errors of quantities, "
+                    "take it out (mgsurf train learns classes)"
+                )
             for entry in found:
                 if (value := entry.targets.get(one.target)) is None:
                     continue
@@ -76,13 +81,22 @@ class StudyData:
         if seed in self._parts:
             return self._parts[seed]
         found = self._parts[seed] = [""] * len(self.union)
-        for key, members in units_of(self.union, SPLITS[self.study.split]).items():
+        for key, members in units_of(self.union, self._names()).items():
             place = draw(seed, f"study {self.study.split}", key)
             part = "test" if place < self.study.test else ""
             part = part or ("val" if place < self.study.test + self.study.validation else "train")
             for i in members:
                 found[i] = part
         return found
+
+    def _names(self) -> list[str]:
+        """Name what stays together; bulk crystals by formula, for data sets differ in their relaxation."""
+        field = SPLITS[self.study.split]
+        finer = field == "record_id"
+        return [
+            str(getattr(entry, "crystal" if finer and entry.kind == "bulk" else field))
+            for entry in self.union
+        ]
 
     def training_labels(self, name: str, seed: int) -> list[int]:
         """Return the entries that a data set trains on, ranked: the first 100 are within the first 200."""
