@@ -120,7 +120,8 @@ class Study:
     test: float = 0.2
     preset: str = "sem-cgcnn"
     params: Mapping[str, Any] = field(default_factory=dict)  # instead of the preset's
-    pretraining_sizes: tuple[int, ...] = (0,)  # labels, 0: all
+    # at most so many labels of a data set, ascending, 0: all; of pre-trainings together the largest
+    pretraining_sizes: tuple[int, ...] = (0,)
     sizes: tuple[int, ...] = (10, 100, 200, 500, 800)  # of fine-tuning, 0: all
     strategies: tuple[str, ...] = ("ALL-UF",)
     tuning_params: Mapping[str, Any] = field(default_factory=dict)  # of fine-tuning, beside `params`
@@ -186,7 +187,7 @@ class Study:
         together = tuple(name for name in self.sources if self.with_target or name != target)
         if len(together) > 1:
             for balance in self.balances:
-                yield Task(together, 0, seed, balance=balance)
+                yield Task(together, self.pretraining_sizes[-1], seed, balance=balance)
 
 
 def _known(what: str, name: str, names: Iterable[str]) -> None:

@@ -47,7 +47,7 @@ def estimate_cost(data: StudyData, tasks: Sequence[Task]) -> Cost:
                 part == "val" and data.heads[name] in entry.targets
                 for entry, part in zip(data.union, data.parts(task.seed), strict=True)
             )
-            total += epochs * (learn * (task.size or len(ranked)) + judge * n_val)
+            total += epochs * (learn * min(task.size or len(ranked), len(ranked)) + judge * n_val)
     return Cost(len(tasks), total)
 
 

@@ -17,7 +17,7 @@ from model.training.study import SPLITS
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable
 
     from model.data.dataset import Entry
     from model.graphs.graph import GraphSettings
@@ -120,8 +120,8 @@ class StudyData:
         split = Split(f"study, {self.study.split}", task.seed, *members)
         return dataset, lambda _: split
 
-    def check_sizes(self, tasks: Sequence[Task]) -> None:
-        """Refuse sizes above the data, and data sets without labels to validate or test on.
+    def check_sizes(self) -> None:
+        """Refuse sizes of fine-tuning above the data, and data sets without labels to validate or test on.
 
         Raises
         ------
@@ -139,7 +139,7 @@ class StudyData:
                         f"data set {name}: {sum(counts.values())} labels give none to train, validate or "
                         f"test on with seed {seed}; add labels or leave the seed out"
                     )
-                wanted = max((task.size for task in tasks if name in task.sets), default=0)
+                wanted = max(self.study.sizes_of(name))
                 if wanted > counts["train"]:
                     raise InputError(
                         f"data set {name}: {wanted} labels are wanted, its training set has "

@@ -59,7 +59,7 @@ def transfer(
         progress = TrainingProgress(bar)
         data = read_data(study)
         tasks = study.tasks()
-        data.check_sizes(tasks)
+        data.check_sizes()
         left = unfinished(tasks, folder)
         cost = estimate_cost(data, left)
         finished = f" ({len(tasks) - len(left)} finished)" if len(left) < len(tasks) else ""

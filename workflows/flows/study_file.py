@@ -50,7 +50,7 @@ class DataSetSection(Section):
 class PretrainingSection(Section):
     """Pre-training on one data set."""
 
-    sizes: list[Size] = Field(default=["all"], min_length=1, description="Training labels")
+    sizes: list[Size] = Field(default=["all"], min_length=1, description="At most so many labels")
     pairs: bool = Field(default=True, description="Whether each pair of data sets is trained")
 
 
