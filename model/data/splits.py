@@ -400,16 +400,19 @@ def part_of_training(dataset: Dataset, split: Split, fraction: float) -> Split:
 
 
 def _units(dataset: Dataset, kind: str) -> dict[str, list[int]]:
-    """Return what must stay together: entries that share a key or, through identical slabs, a group.
+    if kind not in _KEYS:
+        raise InputError(f"a split by {kind!r} is unknown; choose {', '.join(_KEYS)}")
+    return units_of(dataset, [str(getattr(entry, _KEYS[kind])) for entry in dataset])
 
-    By the smallest key of each unit, so that the order of the entries does not matter.
+
+def units_of(dataset: Dataset, names: Sequence[str]) -> dict[str, list[int]]:
+    """Return what must stay together: entries that share a name or, through identical slabs, a group.
+
+    By the smallest name of each unit, so that the order of the entries does not matter.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    if kind not in _KEYS:
-        raise InputError(f"a split by {kind!r} is unknown; choose {', '.join(_KEYS)}")
-    names = [str(getattr(entry, _KEYS[kind])) for entry in dataset]
     keys, groups = (np.unique(v, return_inverse=True)[1] for v in (names, [e.group for e in dataset]))
     # each entry links its key with its group
     links = coo_array((np.ones(len(names)), (keys, len(names) + groups)), shape=(2 * len(names),) * 2)

@@ -122,6 +122,7 @@ def train_ensemble(
     *,
     members: int = 1,
     bagging: bool = False,
+    temperature: float = 1.0,
     folder: Path | None = None,
     progress: Callable[[int, Progress], None] | None = None,
     starts: Sequence[Start] = (),
@@ -138,6 +139,8 @@ def train_ensemble(
         How many.
     bagging
         Train each on slabs drawn with replacement, groups of identical slabs as one.
+    temperature
+        Above 1, slabs of targets with few labels are trained on more often, see `resampled`.
     folder
         Keeps the state of each member, so that the same call resumes if interrupted.
     progress
@@ -155,10 +158,13 @@ def train_ensemble(
             if progress is not None:
                 progress(k, line)
 
+        drawn = bagged(dataset, split, seed) if bagging else split
+        if temperature != 1:
+            drawn = resampled(dataset, drawn, preset.network.targets, temperature, seed)
         trained.append(
             train(
                 dataset,
-                bagged(dataset, split, seed) if bagging else split,
+                drawn,
                 replace(preset, training=replace(preset.training, seed=seed)),
                 folder=None if folder is None else folder / f"member-{k}",
                 progress=tell,
@@ -177,6 +183,27 @@ def bagged(dataset: Dataset, split: Split, seed: int) -> Split:
     picks = np.random.default_rng(seed).integers(len(found), size=len(found))
     train_part = tuple(i for pick in picks for i in found[pick])
     return replace(split, name=f"{split.name}, bagged", train=train_part)
+
+
+def resampled(dataset: Dataset, split: Split, targets: Sequence[str], temperature: float, seed: int) -> Split:
+    """Return the split with training slabs of targets with few labels repeated: temperature sampling.
+
+    A target with n labels is met in proportion to n^(1/T) (Arivazhagan et al., arXiv:1907.05019): each of its
+    slabs (N/n)^(1 - 1/T) times an epoch, N being the labels of the commonest target, so that no slab is left
+    out. A slab with several labels counts as its rarest target.
+
+    Raises InputError if the temperature is below 1.
+    """
+    if temperature < 1:
+        raise InputError(f"temperature {temperature:g}: must be 1 (as the data are) or above")
+    counts = {t: sum(dataset[i].targets.get(t) is not None for i in split.train) for t in targets}
+    largest = max(counts.values())
+    repeats = {t: (largest / n) ** (1 - 1 / temperature) for t, n in counts.items() if n}
+    rng, drawn = np.random.default_rng(seed), []
+    for i in split.train:
+        wanted = max((r for t, r in repeats.items() if dataset[i].targets.get(t) is not None), default=1.0)
+        drawn += [i] * (int(wanted) + int(rng.random() < wanted % 1))
+    return replace(split, name=f"{split.name}, temperature {temperature:g}", train=tuple(drawn))
 
 
 @repeatable()

@@ -106,7 +106,7 @@ class GradNorm(Balancer):
         if len(self.weights) > 1:
             gradients = shared_gradients(losses, network)
         super().backward(losses, network)
-        if len(self.weights) > 1:
+        if len(self.weights) > 1 and gradients:
             self._move(losses, gradients)
 
     @torch.no_grad()
@@ -169,7 +169,7 @@ class PCGrad(Balancer):
     def backward(self, losses: dict[int, torch.Tensor], network: Shared) -> None:
         """Heads get their own gradient, shared parameters the sum of the projected ones."""
         shared = [value for value in network.shared_parameters() if value.requires_grad]
-        if len(losses) < 2:
+        if len(losses) < 2 or not shared:
             super().backward(losses, network)
             return
         gradients = []
@@ -205,8 +205,11 @@ def _flat(parameters: Sequence[nn.Parameter]) -> torch.Tensor:
 def shared_gradients(losses: dict[int, torch.Tensor], network: Shared) -> dict[int, torch.Tensor]:
     """Gradient of each loss at the last shared layer, [H, H] each.
 
-    autograd walks only from the loss to that layer: the convolutions are not passed.
+    autograd walks only from the loss to that layer: the convolutions are not passed. Empty where a
+    fine-tuning holds that layer.
     """
+    if not network.last_shared.requires_grad:
+        return {}
     return {
         i: torch.autograd.grad(loss, network.last_shared, retain_graph=True)[0] for i, loss in losses.items()
     }

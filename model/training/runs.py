@@ -23,7 +23,7 @@ from model.training.checked_json import REMEDY, read_json, write_json, write_tex
 from model.training.checkpoint import code_version, library_versions, load_model
 from model.training.ensemble import load_ensemble, save_ensemble, train_ensemble
 from model.training.presets import find_preset, with_params
-from model.training.transfer import Start, new_elements, weights_key
+from model.training.transfer import Adaptation, Start, new_elements, weights_key
 from stores.errors import InputError
 from stores.files import locked
 from stores.records import content_hash
@@ -57,24 +57,33 @@ class Transfer:
     # freeze, reset_heads: see `Start`
     freeze: str = "none"
     reset_heads: bool = False
+    adaptation: Adaptation = field(default_factory=Adaptation)
 
     @classmethod
-    def of(cls, folder: Path, freeze: str = "none", *, reset_heads: bool = False) -> Self:
+    def of(
+        cls,
+        folder: Path,
+        freeze: str = "none",
+        *,
+        reset_heads: bool = False,
+        adaptation: Adaptation | None = None,
+    ) -> Self:
         """Hash the weights in a folder of `mgsurf train`; InputError if damaged or no such choice."""
         models = _models(folder)
         Start(models[0], freeze)  # wrong arguments are reported before any data are read
-        return cls(folder, weights_key(models), freeze, reset_heads)
+        return cls(folder, weights_key(models), freeze, reset_heads, adaptation or Adaptation())
 
     def starts(self) -> list[Start]:
         """Read one start for each member of the model; InputError if it changed since."""
         models = _models(self.folder)
         if weights_key(models) != self.key:
             raise InputError(f"{self.folder}: another model was written there meanwhile; repeat the command")
-        return [Start(model, self.freeze, self.reset_heads) for model in models]
+        return [Start(model, self.freeze, self.reset_heads, self.adaptation) for model in models]
 
     def plain(self) -> dict[str, Any]:
         """Return what distinguishes runs."""
-        return {"model": self.key, "freeze": self.freeze, "reset_heads": self.reset_heads}
+        choice = {"model": self.key, "freeze": self.freeze, "reset_heads": self.reset_heads}
+        return choice | self.adaptation.plain()
 
     def label(self) -> str:
         """Name for people."""
@@ -113,6 +122,7 @@ class RunSettings:
     params: dict[str, Any] = field(default_factory=dict)
     targets: tuple[str, ...] = ()
     transfer: Transfer | None = None  # the pre-trained model that the members begin with; None: from scratch
+    temperature: float = 1.0  # of sampling targets with few labels, see `model.training.ensemble.resampled`
     # what to do about identical slabs that a split file has in two sets, see `model.data.splits`
     twins: str = ""
 
@@ -134,7 +144,9 @@ class RunSettings:
     def plain(self) -> dict[str, Any]:
         """Return what distinguishes runs; fields that older runs lack only where they are used."""
         values = asdict(self)
-        del values["targets"], values["transfer"], values["twins"]
+        del values["targets"], values["transfer"], values["twins"], values["temperature"]
+        if self.temperature != 1:
+            values["temperature"] = self.temperature
         if self.twins:
             values["twins"] = self.twins
         if self.targets:
@@ -150,6 +162,8 @@ def run_training(
     folder: Path,
     *,
     progress: Callable[[int, Progress], None] | None = None,
+    divide: Callable[[Dataset], Split] | None = None,
+    keep_model: bool = True,
 ) -> dict[str, Any]:
     """Train, judge and keep; resume if the folder holds the same run unfinished, read it if it is finished.
 
@@ -161,6 +175,11 @@ def run_training(
         Made if it does not exist.
     progress
         Called with the number of the member after each of its epochs.
+    divide
+        Divides the labelled slabs instead of `make_split`; the run is then known by the sets themselves, and
+        the settings only name them.
+    keep_model
+        False leaves ``model/`` out, of a run of which only the errors are wanted.
 
     Returns
     -------
@@ -174,6 +193,9 @@ def run_training(
     """
     preset, dataset = labelled_data(datasets, chosen_preset(settings))
     identity = {"settings": settings.plain(), "data": data_key(dataset)}
+    split = divide(dataset) if divide is not None else None
+    if split is not None:
+        identity["sets"] = content_hash([[dataset[i].record_id for i in split.part(name)] for name in PARTS])
     if (finished := read_run(folder)) is not None:
         if {key: finished.get(key) for key in identity} != identity:
             raise InputError(
@@ -186,7 +208,7 @@ def run_training(
         return finished
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "run.lock", 0, "choose another folder with --output"):
-        return _run(preset, dataset, settings, folder, identity, progress)
+        return _run(preset, dataset, split, settings, folder, identity, progress, keep_model=keep_model)
 
 
 def chosen_preset(settings: RunSettings) -> Preset:
@@ -249,13 +271,16 @@ def data_key(dataset: Dataset) -> str:
 def _run(
     preset: Preset,
     dataset: Dataset,
+    split: Split | None,
     settings: RunSettings,
     folder: Path,
     identity: dict[str, Any],
     progress: Callable[[int, Progress], None] | None,
+    *,
+    keep_model: bool,
 ) -> dict[str, Any]:
     began = time.monotonic()
-    split = make_split(dataset, settings)
+    split = split or make_split(dataset, settings)
     _enough_labels(dataset, split, preset.network.targets)
     starts = settings.transfer.starts() if settings.transfer is not None else []
     for start in starts[:1]:
@@ -267,6 +292,7 @@ def _run(
         preset,
         members=settings.members,
         bagging=settings.bagging,
+        temperature=settings.temperature,
         folder=folder / "training",
         progress=progress,
         starts=starts,
@@ -301,7 +327,8 @@ def _run(
         "seconds": round(sum(line["seconds"] for member in ensemble.members for line in member.history), 1),
         "seconds_in_all": round(time.monotonic() - began, 1),
     }
-    save_ensemble(ensemble, folder / "model")
+    if keep_model:
+        save_ensemble(ensemble, folder / "model")
     write_split(dataset, split, folder / "split.csv")
     write_text(folder / "predictions.csv", _as_csv(prediction_rows(dataset, split, predicted)))
     write_json(folder / "run.json", result)

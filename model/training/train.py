@@ -28,11 +28,17 @@ from model.training.checked_json import write_text
 from model.training.checkpoint import Scaler, TrainedModel, predict_packed, target_matrix, training_kinds
 from model.training.losses import cosine_between, label_weights, make_balancer, shared_gradients
 from model.training.tensor_files import read_tensors, write_tensors
-from model.training.transfer import check_start, load_pretrained_weights, train_mode
+from model.training.transfer import (
+    Adaptation,
+    check_start,
+    load_pretrained_weights,
+    steps_below_heads,
+    train_mode,
+)
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from torch import nn
@@ -177,16 +183,26 @@ def make_schedule(config: OptimiserConfig, epochs: int, steps_per_epoch: int) ->
     return SCHEDULES[config.name](config, epochs, steps_per_epoch)
 
 
-def make_optimiser(parameters: Iterable[nn.Parameter], config: OptimiserConfig) -> torch.optim.Optimizer:
-    """Adam, or AdamW when there is weight decay; one dimensional parameters (norms, biases) do not decay."""
-    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+def make_optimiser(
+    parameters: Iterable[nn.Parameter],
+    config: OptimiserConfig,
+    steps_down: Mapping[nn.Parameter, int] | None = None,
+) -> torch.optim.Optimizer:
+    """Adam, or AdamW when there is weight decay; one dimensional parameters (norms, biases) do not decay.
+
+    Parameters equally many steps below the heads (`steps_down`, 0 by default) share groups with that number.
+    """
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for parameter in parameters:
-        groups[parameter.ndim > 1].append(parameter)
+        groups.setdefault(((steps_down or {}).get(parameter, 0), parameter.ndim > 1), []).append(parameter)
     return torch.optim.AdamW(
         [
-            {"params": values, "weight_decay": config.weight_decay if decays else 0.0}
-            for decays, values in groups.items()
-            if values
+            {
+                "params": groups[key],
+                "weight_decay": config.weight_decay if key[1] else 0.0,
+                "steps_down": key[0],
+            }
+            for key in sorted(groups, key=lambda key: (key[0], not key[1]))
         ],
         lr=config.learning_rate,
         foreach=True,
@@ -277,8 +293,13 @@ def train(
     if config.bfloat16 and device.type == "cuda":
         network.edge_dtype = torch.bfloat16
     balancer = make_balancer(len(names), config.balance).to(device)
+    adaptation = Adaptation() if start is None else start.adaptation
     learned = [value for value in network.parameters() if value.requires_grad]
-    optimiser = make_optimiser([*learned, *balancer.parameters()], config.optimiser)
+    optimiser = make_optimiser(
+        [*learned, *balancer.parameters()],
+        config.optimiser,
+        steps_below_heads(network) if adaptation.by_layer else None,
+    )
     steps_per_epoch = math.ceil(len(train_graphs) / config.batch_size)
     schedule = make_schedule(config.optimiser, config.epochs, steps_per_epoch)
     averaging = Averaging(network, config.averaging) if config.averaging else None
@@ -315,7 +336,7 @@ def train(
         for i, slabs in enumerate(torch.split(order, config.batch_size)):
             rate = schedule.rate(number * steps_per_epoch + i)
             for group in optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * adaptation.rate_share(group.get("steps_down", 0), number)
             output = network(train_graphs.select(slabs))  # [B, W]
             losses, counts = masked_losses(output, targets[slabs], importance[slabs], config, columns)
             optimiser.zero_grad(set_to_none=True)

@@ -2,13 +2,14 @@
 
 The heads of targets that both networks have are kept (unless they are reinitialised) and carried over to
 the new scale of the labels, so that a network that is not trained any further predicts what it did before,
-in the targets' units. Heads of other targets begin as in a training from scratch.
+in the targets' units. Heads of other targets begin as in a training from scratch, or with the weights of
+another target's head (`Adaptation.carry_heads`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,12 +26,75 @@ if TYPE_CHECKING:
     from model.network.network import NetworkConfig, SurfaceNetwork
     from model.training.checkpoint import Scaler, TrainedModel
 
-FREEZE: dict[str, tuple[str, ...]] = {
-    "none": (),
-    "embedding": ("embed",),
-    "convolutions": ("embed", "convolutions"),
+LAST_CONVOLUTIONS = 2
+"""Convolutions, counted from the last, of which some maps learn with "all-but-nodes" and "all-but-edges"."""
+
+_BODY = ("embed.", "convolutions.", "pooling.")
+_NODE_MAPS = ("centre", "neighbour", "norm_edges", "norm_sum")
+_EDGE_MAPS = ("edge", "norm_edges", "norm_sum")
+
+
+@dataclass(frozen=True)
+class Held:
+    """Parameters of a `SurfaceNetwork` that are held."""
+
+    parts: tuple[str, ...] = ()  # beginnings of their names
+    free: tuple[str, ...] = ()  # parts of the last convolutions that learn all the same
+    last_layer: bool = False  # all but the last layer of each head is held, whatever its name
+
+    def holds(self, name: str, config: NetworkConfig) -> bool:
+        """Whether the parameter of this name is held."""
+        if self.last_layer:
+            return not name.startswith("heads.") or int(name.split(".")[2]) < 2 * config.head_layers
+        if name.startswith("convolutions.") and self.free:
+            _, number, part, *_ = name.split(".")
+            if int(number) >= config.convolutions - LAST_CONVOLUTIONS and part in self.free:
+                return False
+        return name.startswith(self.parts)
+
+
+FREEZE: dict[str, Held] = {
+    "none": Held(),
+    "embedding": Held(("embed.",)),
+    "convolutions": Held(("embed.", "convolutions.")),
+    "body": Held(_BODY),
+    "all-but-nodes": Held(_BODY[:2], _NODE_MAPS),
+    "all-but-edges": Held(_BODY[:2], _EDGE_MAPS),
+    "all-but-last": Held(last_layer=True),
 }
-"""Parts of a `SurfaceNetwork` that are held, by the name of the choice, which names the last of them."""
+"""What is held, by the name of the choice: up to a part of the network, or all but some of it."""
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What a fine-tuning does beside holding weights; by default nothing."""
+
+    # a head that the pre-trained model lacks begins with that of the same quantity, else with its only one,
+    # in standard deviations of both
+    carry_heads: bool = False
+    reset_shared: bool = False  # reinitialise the shared layers after pooling, too
+    # learning rate of each convolution (and of the embedding) as a share of that of the part after it:
+    # discriminative rates of Howard and Ruder (ACL 2018, arXiv:1801.06146)
+    layer_decay: float = 1.0
+    # epochs after which each next part learns, from the heads down to the embedding (gradual unfreezing of
+    # the same paper); 0: all at once
+    gradual: int = 0
+
+    def plain(self) -> dict[str, Any]:
+        """Return what differs from the default."""
+        usual = asdict(Adaptation())
+        return {name: value for name, value in asdict(self).items() if value != usual[name]}
+
+    @property
+    def by_layer(self) -> bool:
+        """Whether parts of the network learn at different rates."""
+        return self.layer_decay != 1 or self.gradual > 0
+
+    def rate_share(self, steps_down: int, epoch: int) -> float:
+        """Share of the learning rate of parameters so many parts below the heads, in an epoch from 0."""
+        if epoch < self.gradual * steps_down:
+            return 0.0
+        return self.layer_decay**steps_down
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +105,7 @@ class Start:
     # a key of `FREEZE`: these weights, and the running statistics of their norms, stay as they are
     freeze: str = "none"
     reset_heads: bool = False  # reinitialise the output heads of all targets
+    adaptation: Adaptation = field(default_factory=Adaptation)
 
     def __post_init__(self) -> None:
         """Refuse an unknown choice."""
@@ -53,6 +118,7 @@ class Start:
             "model": weights_key([self.model]),
             "freeze": self.freeze,
             "reset_heads": self.reset_heads,
+            **self.adaptation.plain(),
             "elements": list(self.model.training_elements),
         }
 
@@ -98,26 +164,56 @@ def load_pretrained_weights(network: SurfaceNetwork, scaler: Scaler, start: Star
     `scaler` is of its labels: kept heads predict the same as before in the targets' units.
     """
     source = start.model.network
-    heads = {} if start.reset_heads else {name: i for i, name in enumerate(start.model.targets)}
-    own, theirs = network.config.class_names(), start.model.class_names
-    heads = {name: i for name, i in heads.items() if own.get(name) == theirs.get(name)}
-    kept = tuple(f"heads.{head_key(name)}." for name in network.config.targets if name in heads)
-    weights = {
-        name: value
-        for name, value in source.state_dict().items()
-        if not name.startswith("heads.") or name.startswith(kept)
-    }
-    network.load_state_dict(weights, strict=False)
+    left_out = ("heads.", "shared.") if start.adaptation.reset_shared else ("heads.",)
+    weights = {name: value for name, value in source.state_dict().items() if not name.startswith(left_out)}
     for new, name in enumerate(network.config.targets):
-        if name in heads:
-            old = heads[name]
+        old = _source_head(start, name, network.config.class_names().get(name, ()))
+        if old is None:
+            continue
+        theirs = start.model.targets[old]
+        head = network.heads[head_key(name)]
+        head.load_state_dict(source.heads[head_key(theirs)].state_dict())
+        if quantity(name) == quantity(theirs):
             _rescale(
-                network.heads[head_key(name)][-1],  # type: ignore[index]  # a Sequential
+                head[-1],  # type: ignore[index]  # a Sequential
                 (start.model.scaler.mean[old], start.model.scaler.std[old]),
                 (scaler.mean[new], scaler.std[new]),
             )
-    for part in FREEZE[start.freeze]:
-        network.get_submodule(part).requires_grad_(False)
+    network.load_state_dict(weights, strict=False)
+    held = FREEZE[start.freeze]
+    for name, value in network.named_parameters():
+        value.requires_grad_(not held.holds(name, network.config))
+
+
+def quantity(target: str) -> str:
+    """Return what a target measures: its name without the method or data set after an @."""
+    return target.partition("@")[0]
+
+
+def _source_head(start: Start, target: str, classes: tuple[str, ...]) -> int | None:
+    """Return the number of the pre-trained head that a target begins with; None: random weights.
+
+    A head of classes begins with one of the same classes only.
+    """
+    targets = start.model.targets
+    if start.reset_heads:
+        return None
+    if target in targets or not start.adaptation.carry_heads:
+        found = targets.index(target) if target in targets else None
+    else:
+        alike = [i for i, name in enumerate(targets) if quantity(name) == quantity(target)]
+        found = alike[0] if alike else 0 if len(targets) == 1 else None
+    if found is not None and start.model.class_names.get(targets[found], ()) != classes:
+        return None
+    return found
+
+
+def steps_below_heads(network: SurfaceNetwork) -> dict[nn.Parameter, int]:
+    """Count parts from the heads down to each parameter: 0 from pooling on, then a step a convolution."""
+    steps = dict.fromkeys(network.embed.parameters(), network.config.convolutions + 1)
+    for number, convolution in enumerate(network.convolutions):
+        steps |= dict.fromkeys(convolution.parameters(), network.config.convolutions - number)
+    return steps
 
 
 def train_mode(network: nn.Module) -> None:

@@ -34,6 +34,7 @@ from workflows.cli import audit as audit
 from workflows.cli import import_slabs as import_slabs
 from workflows.cli import train as train
 from workflows.cli import ablate as ablate
+from workflows.cli import transfer as transfer
 from workflows.cli import predict as predict
 from workflows.cli import tune as tune
 from workflows.cli import simulate as simulate

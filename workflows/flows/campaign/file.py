@@ -75,16 +75,16 @@ class CampaignStructure(NamedTuple):
     where: str
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, kind: str) -> str:
     try:
         return read_text(path, LARGEST_FILE)
     except FileNotFoundError:
         near = suggestion(path.name, [entry.name for entry in path.parent.glob("*.y*ml")])
-        raise InputError(f"{path}: no such campaign file{near or '; check the path'}") from None
+        raise InputError(f"{path}: no such {kind} file{near or '; check the path'}") from None
     except IsADirectoryError:
-        raise InputError(f"{path}: is a folder; give the campaign file (YAML) inside it") from None
+        raise InputError(f"{path}: is a folder; give the {kind} file (YAML) inside it") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file in UTF-8; a campaign file is YAML") from None
+        raise InputError(f"{path}: not a text file in UTF-8; a {kind} file is YAML") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; check path and permissions") from None
 
@@ -118,16 +118,26 @@ def _parse(text: str, path: Path) -> Any:
         raise InputError(f"{path}: a date or number cannot be read ({error}); write it in quotes") from None
 
 
-def _plain(node: Any) -> Any:
+def plain(node: Any) -> Any:
     """Turn ruamel.yaml's round-trip types into plain Python, which strict validation needs."""
     if isinstance(node, dict):
-        return {str(key): _plain(value) for key, value in node.items()}
+        return {str(key): plain(value) for key, value in node.items()}
     if isinstance(node, list):
-        return [_plain(value) for value in node]
+        return [plain(value) for value in node]
     for kind in (bool, int, float, str):
         if isinstance(node, kind):
             return kind(node)
     return node
+
+
+def read_document(path: Path, kind: str = "campaign") -> Any:
+    """Read a YAML file that a user names, with ruamel.yaml's line numbers; None if it is empty.
+
+    `kind` names the file in messages.
+
+    Raises InputError, with the place in the file, if it is missing or is not YAML.
+    """
+    return _parse(_read_text(path, kind), path)
 
 
 def load_campaign(path: Path | str) -> Campaign:
@@ -140,7 +150,7 @@ def load_campaign(path: Path | str) -> Campaign:
         file, line, field and what is allowed; all problems at once.
     """
     path = Path(path)
-    document = _parse(_read_text(path), path)
+    document = read_document(path)
     if document is None:
         raise InputError(f"{path}: is empty; a campaign needs at least `name` and `compounds` or `sources`")
     if not isinstance(document, dict):
@@ -148,7 +158,7 @@ def load_campaign(path: Path | str) -> Campaign:
             f"{path}:1: expected `key: value` lines at the top level, such as `name: my-campaign`"
         )
     try:
-        campaign = Campaign.model_validate(_plain(document))
+        campaign = Campaign.model_validate(plain(document))
     except ValidationError as error:
         raise InputError("\n".join(problems(error, document, Campaign, str(path)))) from None
     campaign._path = path

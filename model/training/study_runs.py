@@ -1,0 +1,222 @@
+"""The trainings of a study, in one process or several: finished runs are read, unfinished ones resumed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from model.training.ablation import Step
+from model.training.presets import find_preset, with_params
+from model.training.runs import RunSettings, Transfer, read_run, run_training
+from model.training.study import STRATEGIES
+from model.training.study_data import StudyData
+from stores.errors import MgsurfError, StoreError
+from stores.files import InUseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from model.training.study import Study, Task
+    from model.training.train import Progress
+
+    Tell = Callable[[Step], None]
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """A finished training of a study."""
+
+    task: Task
+    run: dict[str, Any]  # see `model.training.runs.run_training`
+
+
+def run_study(
+    study: Study, data: StudyData, folder: Path, *, processes: int = 1, tell: Tell | None = None
+) -> tuple[list[TaskResult], list[str]]:
+    """Run the trainings of a study; finished ones of the folder are read.
+
+    Parameters
+    ----------
+    data
+        Of the study; other processes read it again.
+    folder
+        Each training has a folder of its own below it, see `Task.folder`.
+    processes
+        In which trainings run side by side.
+    tell
+        Called before each training or, with several processes, after it, and with one after each epoch.
+
+    Returns
+    -------
+    tuple
+        What was trained, in the order of the study, and a line for each training that failed.
+
+    Raises
+    ------
+    StoreError
+        If the folder cannot be written: nothing more is tried.
+    MgsurfError
+        If every training failed, or a process ended before its time.
+    """
+    tasks = study.tasks()
+    runner = _Runner(tasks, tell or (lambda _: None))
+    if processes == 1:
+        for number, task in enumerate(tasks):
+            if runner.can_start(task):
+                runner.take(task, lambda task=task, n=number: runner.train_here(data, folder, task, n))  # type: ignore[misc]
+    else:
+        _in_processes(runner, study, folder, processes)
+    if not runner.results and runner.problems:
+        raise MgsurfError(runner.problems[0])
+    results = [TaskResult(task, runner.results[task]) for task in tasks if task in runner.results]
+    return results, runner.problems
+
+
+def train_task(
+    data: StudyData, folder: Path, task: Task, progress: Callable[[int, Progress], None] | None = None
+) -> dict[str, Any]:
+    """Run one training, whose pre-training is finished; returns the content of its ``run.json``."""
+    study = data.study
+    dataset, divide = data.of_task(task)
+    params = {**study.params, **(study.tuning_params if task.source is not None else {})}
+    transfer = None
+    if task.source is not None:
+        how = STRATEGIES[task.strategy]
+        transfer = Transfer.of(
+            folder / task.source.folder() / "model",
+            how.freeze,
+            reset_heads=how.reset_heads,
+            adaptation=how.adaptation,
+        )
+    if task.balance:
+        params["training.balance.name"] = task.balance
+    settings = RunSettings(
+        study.preset,
+        split=f"study {study.split}",
+        seed=task.seed,
+        params=params,
+        targets=dataset.targets,
+        transfer=transfer,
+        temperature=study.temperature if task.balance else 1.0,
+    )
+    return run_training(
+        lambda *_: dataset,
+        settings,
+        folder / task.folder(),
+        progress=progress,
+        divide=divide,
+        keep_model=task.source is None,
+    )
+
+
+def read_data(study: Study) -> StudyData:
+    """Read the data sets with the graphs of the study's preset."""
+    return StudyData.read(study, with_params(find_preset(study.preset), study.params).graph)
+
+
+def unfinished(tasks: Sequence[Task], folder: Path) -> list[Task]:
+    """Return the trainings that a folder does not hold finished."""
+    return [task for task in tasks if read_run(folder / task.folder()) is None]
+
+
+class _Runner:
+    """Results and problems of a study, and what waits for what."""
+
+    def __init__(self, tasks: Sequence[Task], tell: Tell) -> None:
+        self.tasks, self.tell = tasks, tell
+        self.results: dict[Task, dict[str, Any]] = {}
+        self.failed: set[Task] = set()
+        self.problems: list[str] = []
+
+    def can_start(self, task: Task) -> bool:
+        """Whether its pre-training is finished; notes the task as failed if that has failed."""
+        if task.source in self.failed:
+            self.failed.add(task)  # the line of its pre-training tells
+            return False
+        return task.source is None or task.source in self.results
+
+    def take(self, task: Task, result: Callable[[], dict[str, Any]]) -> None:
+        """Keep a result, or the reason why there is none."""
+        try:
+            self.results[task] = result()
+        except InUseError:
+            self.failed.add(task)
+            self.problems.append(f"{task.label()}: is in work elsewhere; run the same command again later")
+        except StoreError:
+            raise  # a full disk fails every other training, too
+        except MgsurfError as error:
+            self.failed.add(task)
+            self.problems.append(f"{task.label()}: {error}")
+
+    def train_here(self, data: StudyData, folder: Path, task: Task, number: int) -> dict[str, Any]:
+        """Train in this process, with progress epoch by epoch."""
+        self.tell(Step(number, len(self.tasks), task))
+        return train_task(
+            data,
+            folder,
+            task,
+            lambda member, line: self.tell(Step(number, len(self.tasks), task, member, line)),
+        )
+
+
+def _in_processes(runner: _Runner, study: Study, folder: Path, processes: int) -> None:
+    """Start each training when its pre-training is finished, so many at a time."""
+    context = multiprocessing.get_context("spawn")
+    waiting = list(runner.tasks)
+    running: dict[Future[dict[str, Any]], Task] = {}
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(study,))
+    try:
+        while waiting or running:
+            for task in [task for task in waiting if runner.can_start(task)]:
+                waiting.remove(task)
+                running[pool.submit(_train_there, folder, task)] = task
+            waiting = [task for task in waiting if task not in runner.failed]
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                task = running.pop(future)
+                runner.take(task, future.result)
+                finished = len(runner.tasks) - len(running) - len(waiting)
+                runner.tell(Step(finished, len(runner.tasks), task))
+    except BrokenExecutor as error:
+        raise MgsurfError(
+            "a process of the study ended before its time (out of memory?); finished trainings are kept, run "
+            "the same command again with fewer --processes"
+        ) from error
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()  # what it trains is resumed
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_data: list[StudyData] = []  # of a process that trains for another
+
+
+def _begin(study: Study) -> None:
+    """Prepare a process: it reads the data, uses one core, and ends with the process that started it."""
+    import signal
+
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _data.append(read_data(study))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # killed: nobody would take the results
+
+
+def _train_there(folder: Path, task: Task) -> dict[str, Any]:
+    return train_task(_data[0], folder, task)

@@ -1,0 +1,176 @@
+"""`mgsurf transfer`: what is gained by pre-training on other data, for every pair of data sets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stores.errors import duration, pluralize
+from workflows.cli.ablate import each_line_once
+from workflows.cli.console import print_csv, print_note, print_table, print_text
+from workflows.cli.learning import TrainingProgress, labelled_slabs, require_network, run_folder, writing
+from workflows.cli.options import JsonOption, OutputOption, QuietOption
+from workflows.cli.typer_app import LEARN, app
+from workflows.execution.progress_bar import ProgressBar
+from workflows.report.table import Column, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from model.training.runs import Datasets
+
+
+@app.command(rich_help_panel=LEARN)
+def transfer(
+    *,
+    study_file: Annotated[
+        Path, typer.Argument(metavar="STUDY.yaml", help="Data sets, sizes, strategies, seeds.")
+    ],
+    processes: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Trainings side by side, a core each.")
+    ] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only count the trainings and estimate their cost.")
+    ] = False,
+    output: OutputOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Pre-train on each data set, fine-tune on each other one, and compare with training from scratch.
+
+    Prints trainings and core-hours first. The same command resumes if interrupted; finished runs are kept.
+    Exit status 1 if a training failed or is running in another process.
+
+    Examples: [cyan]mgsurf transfer study.yaml --dry-run[/cyan],
+    [cyan]mgsurf transfer study.yaml --processes 4 --output study/[/cyan]
+    """
+    require_network()
+    from model.training import study_results as results_of
+    from model.training.study_cost import estimate_cost
+    from model.training.study_runs import read_data, run_study, unfinished
+    from workflows.flows.study_file import load_study
+
+    folder = run_folder(output, Path("mgsurf_transfer"))
+    study = load_study(study_file, _open_set)
+    with each_line_once(), ProgressBar(quiet) as bar:
+        progress = TrainingProgress(bar)
+        data = read_data(study)
+        tasks = study.tasks()
+        data.check_sizes()
+        left = unfinished(tasks, folder)
+        cost = estimate_cost(data, left)
+        finished = f" ({len(tasks) - len(left)} finished)" if len(left) < len(tasks) else ""
+        print_note(
+            f"{pluralize(len(tasks), 'training')}{finished} of {pluralize(len(study.sets), 'data set')}, "
+            f"up to {duration(cost.seconds)} of one core ({cost.seconds / 3600:.2g} core-hours)"
+        )
+        if dry_run:
+            return 0
+        results, problems = run_study(study, data, folder, processes=processes, tell=progress.step)
+    rows = results_of.flat_rows(data, results)
+    cells = results_of.cells(rows)
+    best = results_of.best_sources(cells)
+    curves = {name: results_of.curves(rows, cells, name) for name in study.sets}
+    spent = sum(result.run["seconds_in_all"] for result in results)
+    summary = {
+        "targets": data.heads,
+        "cells": [results_of.plain(cell) for cell in cells],
+        "best_sources": [results_of.plain(cell) for cell in best],
+        "curves": curves,
+        "trainings": len(results),
+        "seconds": round(spent, 1),
+        "problems": problems,
+    }
+    text = json.dumps(summary, indent=2)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder, text, rows, results_of.COLUMNS, summary, study.sets)
+    if as_json:
+        print(text)
+    else:
+        print_table(matrix_table(summary["cells"], data.heads))
+        for cell in summary["best_sources"]:
+            print_text(_best_line(cell))
+        print_text(
+            f"{pluralize(len(results), 'training')}, {duration(spent)} of processes; matrix.png, curves.png, "
+            f"runs.csv, matrix.csv and transfer.json in {folder}"
+        )
+    for problem in problems:
+        print_note(problem)
+    return 1 if problems else 0
+
+
+def matrix_table(cells: Sequence[Mapping[str, Any]], targets: Mapping[str, str]) -> Table:
+    """Return the table of a study: a row for each data set, source and number of labels."""
+    from workflows.report.training_figures import add_unit, significant
+
+    table = Table(
+        [
+            Column("fine-tuned on", once=True),
+            Column("labels", right=True, once=True),
+            Column("pre-trained on"),
+            Column("strategy"),
+            Column("test MAE", right=True),
+            Column("scratch", right=True),
+            Column("change", right=True),
+            Column("95 % interval", right=True),
+        ]
+    )
+    for cell in cells:
+        interval = f"{_percent(cell['change_low'])} to {_percent(cell['change_high'])}"
+        table.add_row(
+            add_unit(cell["data_set"], targets[cell["data_set"]]),
+            f"{cell['n_train']}",
+            cell["source"],
+            cell["strategy"],
+            significant(cell["test_mae"]),
+            significant(cell["scratch_mae"]),
+            f"{_percent(cell['change'])} %{'*' if cell['significant'] else ''}",
+            interval if cell["pairs"] > 1 else "one seed",
+            style="bold" if cell["significant"] else "",
+        )
+    return table
+
+
+def _best_line(cell: Mapping[str, Any]) -> str:
+    sure = "" if cell["significant"] else ", not significant"
+    return (
+        f"{cell['data_set']}, {cell['n_train']} labels: best by validation from {cell['source']} "
+        f"({cell['strategy']}), test MAE {_percent(cell['change'])} % against scratch{sure}"
+    )
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:+.0f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _open_set(store: str, method: str | None, snapshot: str | None) -> Datasets:
+    return labelled_slabs([store], method, snapshot)
+
+
+def _write(
+    folder: Path,
+    text: str,
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    summary: Mapping[str, Any],
+    names: Mapping[str, Any],
+) -> None:
+    """Write tables and figures of a study."""
+    from workflows.report.style import save
+    from workflows.report.transfer_figures import curves_figure, matrix_figure
+
+    (folder / "transfer.json").write_text(text + "\n", encoding="utf-8")
+    with (folder / "runs.csv").open("w", encoding="utf-8", newline="") as file:
+        print_csv(rows, columns, file)
+    cells = summary["cells"]
+    if not cells:
+        return
+    with (folder / "matrix.csv").open("w", encoding="utf-8", newline="") as file:
+        print_csv(cells, list(cells[0]), file)
+    save(matrix_figure(cells, list(names)), folder / "matrix.png")
+    save(curves_figure({n: c for n, c in summary["curves"].items() if c}, summary["targets"]),
+         folder / "curves.png")  # fmt: skip

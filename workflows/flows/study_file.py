@@ -1,0 +1,143 @@
+"""The file of a study of transfer: data sets, sizes, strategies and seeds, read and checked line by line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from stores.errors import InputError
+from workflows.flows.campaign.file import plain, read_document
+from workflows.flows.campaign.problems import problems
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from model.training.runs import Datasets
+    from model.training.study import Study
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text) or text in ("scratch", "mpt"):
+        raise ValueError(f"{text!r} cannot name a data set; use letters, digits, - and _")
+    return text
+
+
+Size = Annotated[int, Field(ge=1)] | Literal["all"]
+
+
+class Section(BaseModel):
+    """A mapping of the study file: no unknown keys, no guessing of types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class DataSetSection(Section):
+    """A data set: labels of one target in a store."""
+
+    store: str = Field(description="URI or path of the store, relative to the working folder")
+    target: str = Field(min_length=1, description="Name of the target")
+    method: str | None = Field(default=None, description="Only labels of this method fingerprint")
+    snapshot: str | None = Field(default=None, description="Labels of this snapshot of the store")
+    only_target: bool = Field(default=False, description="Never pre-trained on: out of distribution")
+    sizes: list[Size] = Field(default_factory=list, description="Of fine-tuning, instead of the study's")
+
+
+class PretrainingSection(Section):
+    """Pre-training on one data set."""
+
+    sizes: list[Size] = Field(default=["all"], min_length=1, description="At most so many labels")
+    pairs: bool = Field(default=True, description="Whether each pair of data sets is trained")
+
+
+class FineTuningSection(Section):
+    """Fine-tuning, and training from scratch beside it."""
+
+    sizes: list[Size] = Field(default=[10, 100, 200, 500, 800], min_length=1, description="Training labels")
+    strategies: list[str] = Field(default=["ALL-UF"], min_length=1, description="See docs/transfer.md")
+    params: dict[str, Any] = Field(default_factory=dict, description="Settings of fine-tuning alone")
+
+
+class MultiPropertySection(Section):
+    """Pre-training on all data sets together, one head for each property."""
+
+    balance: list[str] = Field(default=["gradnorm"], min_length=1, description="Balancing of the losses")
+    temperature: float = Field(default=1.0, ge=1, description="Of sampling sets with few labels")
+    with_target: bool = Field(default=False, description="Also on training labels of the target's own set")
+
+
+class StudyFile(Section):
+    """A study of transfer."""
+
+    data: dict[Annotated[str, AfterValidator(_name)], DataSetSection] = Field(description="By name")
+    split: str = Field(default="random", description="What is kept apart: random, compound or chemsys")
+    validation: float = Field(default=0.2, description="Share of the data")
+    test: float = Field(default=0.2, description="Share of the data")
+    preset: str = Field(default="sem-cgcnn", description="As of mgsurf train")
+    params: dict[str, Any] = Field(default_factory=dict, description="Settings instead of the preset's")
+    pretraining: PretrainingSection = Field(default_factory=PretrainingSection)
+    fine_tuning: FineTuningSection = Field(default_factory=FineTuningSection)
+    multi_property: MultiPropertySection | None = None
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0, 1, 2], min_length=1)
+
+
+def load_study(path: Path, open_set: Callable[[str, str | None, str | None], Datasets]) -> Study:
+    """Read and check a study file (YAML).
+
+    Parameters
+    ----------
+    open_set
+        Returns the labels of a store, with a method or of a snapshot; both may be None.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not YAML, or has wrong keys or values: one line for each problem.
+    """
+    from model.training.study import Study, StudySet
+
+    document = read_document(path, "study")
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: expected `key: value` lines, such as `data:` with the data sets by name")
+    try:
+        read = StudyFile.model_validate(plain(document))
+    except ValidationError as error:
+        raise InputError("\n".join(problems(error, document, StudyFile, str(path)))) from None
+    together, tuning = read.multi_property, read.fine_tuning
+    try:
+        return Study(
+            sets={
+                name: StudySet(
+                    open_set(one.store, one.method, one.snapshot),
+                    one.target,
+                    one.only_target,
+                    _numbers(one.sizes),
+                )
+                for name, one in read.data.items()
+            },
+            split=read.split,
+            validation=read.validation,
+            test=read.test,
+            preset=read.preset,
+            params=read.params,
+            pretraining_sizes=_numbers(read.pretraining.sizes),
+            sizes=_numbers(tuning.sizes),
+            strategies=tuple(dict.fromkeys(tuning.strategies)),
+            tuning_params=tuning.params,
+            seeds=tuple(dict.fromkeys(read.seeds)),
+            pairs=read.pretraining.pairs,
+            balances=tuple(dict.fromkeys(together.balance)) if together else (),
+            temperature=together.temperature if together else 1.0,
+            with_target=together.with_target if together else False,
+        )
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _numbers(sizes: list[int | Literal["all"]]) -> tuple[int, ...]:
+    """Write all as 0, the largest last."""
+    return tuple(sorted({0 if size == "all" else size for size in sizes}, key=lambda size: size or 1 << 60))

@@ -1,0 +1,166 @@
+"""Figures of a study of transfer: heat map of the changes against scratch, and learning curves."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from workflows.report.style import GREY, LINE_STYLES, MARKERS, PALETTE, new_figure, signed, styled
+from workflows.report.training_figures import add_unit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    Cell = Mapping[str, Any]
+
+SHADE = 40.0
+"""Change of the test error, in per cent, at which a field has its full colour."""
+
+_DARK = 0.6  # share of the full colour from which white text is readable
+
+
+def matrix_figure(cells: Sequence[Cell], names: Sequence[str]) -> Figure:
+    """Draw the change of the test error against scratch: a row for each data set, a column for each source.
+
+    One panel for each number of labels. Blue is better than scratch, red worse; changes whose 95 % interval
+    leaves zero out are bold with a star.
+
+    Parameters
+    ----------
+    cells
+        Values of `model.training.study_results.plain`.
+    names
+        Data sets, in the order of the rows.
+    """
+    sizes = sorted({cell["labels"] for cell in cells}, key=lambda size: size or math.inf)
+    found = {cell["source"] for cell in cells}
+    known = [name for name in names if name in found]
+    sources = known + sorted(found - set(known), key=lambda name: (name.startswith("mpt-"), name))
+    rows = [name for name in names if any(cell["data_set"] == name for cell in cells)]
+    columns = min(len(sizes), 3)
+    lines = math.ceil(len(sizes) / columns)
+    longest = max(map(len, rows))
+    with styled():
+        figure = new_figure(
+            columns * (0.62 * len(sources) + 0.25) + 0.075 * longest + 1.3,
+            lines * (0.42 * len(rows) + 0.35) + 0.06 * max(map(len, sources)) + 0.5,
+        )
+        panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+        image = None
+        for axes, size in zip(panels.flat, sizes, strict=False):
+            of_size = {(c["data_set"], c["source"]): c for c in cells if c["labels"] == size}
+            image = _panel(axes, of_size, rows, sources)
+            axes.set_title(f"{size} labels" if size else "all labels")
+        for axes in panels.flat[len(sizes) :]:
+            axes.set_visible(False)
+        for axes in panels[:, 0]:
+            axes.set_ylabel("fine-tuned on")
+        for axes in panels[-1]:
+            axes.set_xlabel("pre-trained on")
+        if image is not None:
+            bar = figure.colorbar(image, ax=panels, fraction=0.05, pad=0.02, extend="both", aspect=14)
+            bar.set_label("test MAE against scratch (%)")
+    return figure
+
+
+def _panel(
+    axes: Axes, cells: Mapping[tuple[str, str], Cell], rows: Sequence[str], sources: Sequence[str]
+) -> Any:
+    values = [
+        [100 * cells[row, source]["change"] if (row, source) in cells else math.nan for source in sources]
+        for row in rows
+    ]
+    image = axes.imshow(values, cmap="RdBu_r", vmin=-SHADE, vmax=SHADE, aspect="auto")
+    axes.set_facecolor("#F1F3F4")
+    axes.grid(visible=False)
+    axes.set_xticks(range(len(sources)), sources, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(length=0)
+    for i, row in enumerate(rows):
+        for j, source in enumerate(sources):
+            if (row, source) not in cells:
+                continue
+            cell, value = cells[row, source], values[i][j]
+            star = bool(cell["significant"])
+            axes.text(
+                j,
+                i,
+                signed(value, 0) + ("*" if star else ""),
+                ha="center",
+                va="center",
+                fontsize=8.5,
+                fontweight="bold" if star else "normal",
+                color="white" if abs(value) > _DARK * SHADE else "#202124",
+            )
+    return image
+
+
+def curves_figure(curves: Mapping[str, Mapping[str, Sequence[Cell]]], targets: Mapping[str, str]) -> Figure:
+    """Draw test MAE against training labels, one panel for each data set, a line for each source.
+
+    Parameters
+    ----------
+    curves
+        By data set and source, points ``n``, ``mae`` and ``spread`` (None with one seed).
+    targets
+        By data set, its target.
+    """
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    order = ["scratch", *sorted({s for lines in curves.values() for s in lines} - {"scratch"})]
+    columns = min(len(curves), 3)
+    rows = math.ceil(len(curves) / columns)
+    with styled():
+        figure = new_figure(3.1 * columns, 2.7 * rows + 0.3 + 0.2 * math.ceil(len(order) / 4))
+        panels = figure.subplots(rows, columns, squeeze=False)
+        shown: dict[str, Any] = {}
+        for axes, (name, lines) in zip(panels.flat, curves.items(), strict=False):
+            for source in (s for s in order if s in lines):
+                shown[source] = _curve(axes, lines[source], order.index(source), source)
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            marks = sorted({point["n"] for points in lines.values() for point in points})
+            axes.set_xticks(marks, [f"{n:,}" for n in marks])
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.minorticks_off()
+            low, high = axes.get_ylim()
+            axes.set_yticks([t for t in _ticks(low, high) if low <= t <= high])
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.set_title(name)
+            axes.set_xlabel("training labels")
+            axes.set_ylabel(add_unit("test MAE", targets[name]))
+        for axes in panels.flat[len(curves) :]:
+            axes.set_visible(False)
+        names = [source for source in order if source in shown]
+        figure.legend(
+            [shown[source] for source in names],
+            names,
+            loc="outside lower center",
+            ncols=min(len(names), 4),
+        )
+    return figure
+
+
+def _curve(axes: Axes, points: Sequence[Cell], place: int, source: str) -> Any:
+    colour = GREY if source == "scratch" else PALETTE[(place - 1) % len(PALETTE)]
+    return axes.errorbar(
+        [point["n"] for point in points],
+        [point["mae"] for point in points],
+        yerr=[point["spread"] or 0.0 for point in points],
+        color=colour,
+        linestyle=LINE_STYLES[place // len(PALETTE) % len(LINE_STYLES)] if place else (0, (4, 2)),
+        marker=MARKERS[place % len(MARKERS)],
+        markersize=4,
+        capsize=2,
+        elinewidth=0.8,
+    )
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return round numbers between two bounds: 1, 2 and 5 of each decade, all of it in less than a decade."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if high > 8 * low else (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+    return [step * 10.0**decade for decade in decades for step in steps]
