@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -208,6 +208,9 @@ class Predictions:
     # [n], from the training slabs in the embedding: above one a slab is less like them than nine in ten of
     # them are like the others, see `model.evaluation.familiarity`
     distance: Array
+    # [n] by target, standard deviation of the part of the error that the slabs of a compound share, see
+    # `model.evaluation.joint_errors`; targets only that the model knows it of
+    shared: dict[str, Array] = field(default_factory=dict)
 
     def interval(self, target: str) -> tuple[Array, Array]:
         """Return both ends of the 90 % interval, [n] each."""
@@ -221,6 +224,7 @@ class Predictions:
             {name: values[chosen] for name, values in self.mean.items()},
             {name: values[chosen] for name, values in self.sigma.items()},
             self.distance[chosen],
+            {name: values[chosen] for name, values in self.shared.items()},
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from stores.errors import InputError
 from stores.learning.candidates import candidates_by_id, update_candidates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from model.graphs.graph import GraphSettings, SlabGraph
@@ -72,6 +72,9 @@ class SlabPrediction:
     distance: float
     warnings: tuple[str, ...]  # each a reason to trust the numbers less, in words
     place: tuple[float, ...] = ()  # in the embedding, see `model.evaluation.familiarity.TrainingMap.place`
+    # by target, standard deviation of the part of the error that all slabs of the compound share, see
+    # `model.evaluation.joint_errors`; empty where the model does not know it
+    shared: Mapping[str, float] = field(default_factory=dict)
 
     def interval(self, target: str) -> tuple[float, float]:
         """Return both ends of the 90 % interval."""
@@ -140,6 +143,7 @@ def _predicted(ensemble: Ensemble, good: Sequence[tuple[Candidate, SlabGraph]]) 
             distance=float(numbers.distance[i]),
             warnings=_warnings(ensemble, candidate, graph, float(numbers.distance[i])),
             place=tuple(places[i].tolist()),
+            shared={name: float(values[i]) for name, values in numbers.shared.items()},
         )
         for i, (candidate, graph) in enumerate(good)
     ]

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from model.baselines.blend import DescriptorModels
-from model.baselines.descriptors import describe_slabs
+from model.baselines.blend import Blended, DescriptorModels
 from model.baselines.extra_trees import check_can_fit
 from model.evaluation.calibration import Calibration, calibrate, fold_numbers
 from model.evaluation.familiarity import TrainingMap
@@ -87,12 +86,15 @@ class Ensemble:
         """Predict as `predict` does; also return where the slabs lie, see `TrainingMap.place`."""
         found = _outputs(self.members, graphs)
         distance = self.training_map.distance(found.embedding)
-        mean, disagreement = _together(found, self.descriptor_models, graphs)
+        blended = _together(found, self.descriptor_models, graphs)
         sigma = {
-            name: self.calibration[name].sigma(_spread(values), distance, disagreement.get(name))
+            name: self.calibration[name].sigma(_spread(values), distance, blended.deviation.get(name))
             for name, values in found.each.items()
         }
-        predictions = Predictions(mean, sigma, distance)
+        for name, values in blended.sigma.items():
+            sigma[name] = np.where(np.isnan(values), sigma[name], values)
+        shared = {name: sigma[name] * np.sqrt(values) for name, values in blended.correlation.items()}
+        predictions = Predictions(blended.mean, sigma, distance, shared)
         return predictions, self.training_map.place(found.embedding)
 
 
@@ -191,13 +193,15 @@ def assemble(
         descriptor_models, held_out = DescriptorModels.fit(
             train_part, val_part, validation.mean(), trees, seed, folds
         )
-    mean, disagreement = _together(validation, descriptor_models, graphs)
+    # slabs of unseen elements have a calibration of their own: here they count as all others
+    plain = None if descriptor_models is None else replace(descriptor_models, unseen={})
+    blended = _together(validation, plain, graphs)
     calibration = {
         name: calibrate(
-            mean[name] - true[name],
+            blended.mean[name] - true[name],
             _spread(values),
             distance,
-            disagreement.get(name),
+            blended.deviation.get(name),
             folds=folds,
             held_out=held_out[name] - true[name] if name in held_out else None,
         )
@@ -328,11 +332,11 @@ class _Outputs:
 
 def _together(
     found: _Outputs, descriptor_models: DescriptorModels | None, graphs: Sequence[SlabGraph]
-) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
-    """Mean of members and descriptor models, and how much its trees disagree: [n] by target each."""
+) -> Blended:
+    """Blend the mean of the members with descriptor models, if there are any."""
     if descriptor_models is None or not graphs:
-        return found.mean(), {}
-    return descriptor_models.predict(found.mean(), describe_slabs(graphs))
+        return Blended(found.mean(), {})
+    return descriptor_models.predict(found.mean(), graphs)
 
 
 def _outputs(members: Sequence[TrainedModel], graphs: Sequence[SlabGraph]) -> _Outputs:
