@@ -1,26 +1,34 @@
 """Trees and a Gaussian process on the descriptors of slabs, and their blend with the networks of an ensemble.
 
 Descriptors are of a whole slab, networks see its atoms. The three err differently, so that their mean errs
-less; their blend weights are fitted on the validation set.
+less; their blend weights are fitted on the validation set. Slabs with elements that the training set lacks
+have weights and a process of their own (`model.baselines.unseen_elements`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from model.baselines.compounds import CompoundTable
 from model.baselines.descriptors import describe_slabs, descriptor_names
 from model.baselines.extra_trees import Forest
 from model.baselines.gaussian_process import GaussianProcess
+from model.baselines.unseen_elements import Folds, Sample, UnseenElements, fit_unseen
+from model.evaluation.joint_errors import correlation_left
 from model.evaluation.metrics import labels
 from stores.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from model.data.dataset import Dataset
+    from model.graphs.graph import SlabGraph
 
     Array = NDArray[np.float64]
 
@@ -39,6 +47,18 @@ UNCHOSEN = 2  # place among `model.baselines.gaussian_process.STAGES`
 
 
 @dataclass(frozen=True, eq=False)
+class Blended:
+    """Predictions of networks, trees and process together for n slabs: [n] by target."""
+
+    mean: dict[str, Array]  # in the target's unit
+    deviation: dict[str, Array]  # standard deviation over the trees; targets with trees only
+    # sigma: calibrated standard deviation where a slab has unseen elements, else NaN; correlation: between
+    # the errors of two slabs of its compound. Targets only that the model knows them of
+    sigma: dict[str, Array] = field(default_factory=dict)
+    correlation: dict[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
 class DescriptorModels:
     """Trees and a Gaussian process for those targets that have enough labels."""
 
@@ -47,6 +67,10 @@ class DescriptorModels:
     processes: dict[str, GaussianProcess]
     # by target: of networks, trees and process, in this order; they sum to 1
     shares: dict[str, tuple[float, float, float]]
+    # of the training slabs, and for slabs with other elements than theirs by target; None and empty in files
+    # of older versions and with few chemical systems
+    compounds: CompoundTable | None = None
+    unseen: dict[str, UnseenElements] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -82,18 +106,21 @@ class DescriptorModels:
         InputError
             If scikit-learn is missing.
         """
-        training, validation = (
-            describe_slabs([entry.graph for entry in part]) for part in (train_part, val_part)
-        )
-        forests, processes, shares, held_out = {}, {}, {}, {}
+        graphs = [entry.graph for entry in val_part]
+        training, validation = describe_slabs([entry.graph for entry in train_part]), describe_slabs(graphs)
+        numbers = np.unique([entry.compound for entry in train_part], return_inverse=True)[1].astype(np.int64)
+        table = CompoundTable.of([entry.graph for entry in train_part], numbers)
+        recognised, strange = table.recognise(graphs), table.unseen_elements(graphs)
+        by_system = Folds.of(train_part)
+        forests, processes, shares, held_out, unseen = {}, {}, {}, {}, {}
         for name, network in networks.items():
             forest = Forest.fit(training, labels(train_part, name), trees, seed)
-            stages = GaussianProcess.fit(training, labels(train_part, name), seed)
+            stages = GaussianProcess.fit(training, labels(train_part, name), seed, numbers)
             if forest is None or not stages:
                 continue
             forests[name] = forest
-            mean = forest.predict(validation)[0]
-            each = [process.predict(validation) for process in stages]
+            mean, deviation = forest.predict(validation)
+            each = [process.predict(validation, recognised) for process in stages]
             true, rows = labels(val_part, name), []
             for fold in range(int(folds.max(initial=0)) + 1):
                 chosen, (a, b, c) = fit_blend_weights(network, mean, each, true, folds != fold)
@@ -101,27 +128,61 @@ class DescriptorModels:
             held_out[name] = np.stack(rows)
             chosen, shares[name] = fit_blend_weights(network, mean, each, true)
             processes[name] = stages[chosen]
-        return cls(forests, processes, shares), held_out
+            if by_system is None:
+                continue
+            found = fit_unseen(
+                stages[:1] if chosen == 0 else (stages[0], stages[chosen]),
+                Sample(training, labels(train_part, name), [e.compound for e in train_part], numbers),
+                by_system,
+                Sample(
+                    validation[strange],
+                    true[strange],
+                    [entry.compound for entry, out in zip(val_part, strange, strict=True) if out],
+                    recognised[strange],
+                ),
+                (mean[strange], deviation[strange]),
+                seed,
+            )
+            if found is not None:
+                unseen[name] = found
+        return cls(forests, processes, shares, table, unseen), held_out
 
-    def predict(
-        self, networks: dict[str, Array], descriptors: NDArray[np.float32]
-    ) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Blend the networks' predictions [n] by target with trees and process; add the trees' deviation.
-
-        descriptors: [n, D], see `describe_slabs`. The second result has the targets with trees only.
-        """
-        mixed, spread = dict(networks), {}
+    def predict(self, networks: dict[str, Array], graphs: Sequence[SlabGraph]) -> Blended:
+        """Blend the networks' predictions [n] by target for graphs [n] with trees and process."""
+        descriptors = describe_slabs(graphs)
+        mean, deviation = dict(networks), {}
+        recognised = None if self.compounds is None else self.compounds.recognise(graphs)
+        strange = None if self.compounds is None else self.compounds.unseen_elements(graphs)
+        sigma, correlation = {}, {}
         for name, forest in self.forests.items():
-            trees, spread[name] = forest.predict(descriptors)
-            process = self.processes[name].predict(descriptors)
+            trees, deviation[name] = forest.predict(descriptors)
+            process = self.processes[name].predict(descriptors, recognised)
             a, b, c = self.shares[name]
-            mixed[name] = a * networks[name] + b * trees + c * process
-        return mixed, spread
+            mean[name] = a * networks[name] + b * trees + c * process
+            special = self.unseen.get(name)
+            if special is None or strange is None or recognised is None:
+                continue
+            sigma[name] = np.full(len(graphs), np.nan)
+            correlation[name] = correlation_left(special.correlation, self._known_slabs(name, recognised))
+            if strange.any():
+                a, b, c = special.shares
+                process = special.process.predict(descriptors[strange])
+                mean[name][strange] = a * networks[name][strange] + b * trees[strange] + c * process
+                sigma[name][strange] = special.calibration.sigma(0.0, 0.0, deviation[name][strange])
+        return Blended(mean, deviation, sigma, correlation)
+
+    def _known_slabs(self, name: str, recognised: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many training slabs of each slab's compound the process of a target knows: [n]."""
+        known = self.processes[name].compounds
+        count = Counter([] if known is None else known.tolist())
+        return np.array([count.get(number, 0) for number in recognised.tolist()], dtype=np.int64)
 
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""
         return {
             "descriptors": list(descriptor_names()),
+            **({} if self.compounds is None else {"compounds": self.compounds.state()}),
+            "unseen": {name: special.state() for name, special in self.unseen.items()},
             "targets": {
                 name: {
                     "forest": self.forests[name].state(),
@@ -140,6 +201,7 @@ class DescriptorModels:
             shares = {name: tuple(float(v) for v in values["shares"]) for name, values in targets.items()}
             known = tuple(state["descriptors"]) == descriptor_names()
             parts = {name: (values["forest"], values["process"]) for name, values in targets.items()}
+            unseen = {name: dict(values) for name, values in dict(state.get("unseen", {})).items()}
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"its trees and process are damaged ({error})") from error
         if not known:
@@ -152,7 +214,11 @@ class DescriptorModels:
         processes = {name: GaussianProcess.from_state(process, width) for name, (_, process) in parts.items()}
         if any(forest.width != width for forest in forests.values()):
             raise InputError("its trees do not fit its descriptors")
-        return cls(forests, processes, shares)  # type: ignore[arg-type]  # three each, see above
+        table = CompoundTable.from_state(state["compounds"]) if "compounds" in state else None
+        special = {name: UnseenElements.from_state(values, width) for name, values in unseen.items()}
+        if not set(special) <= set(forests) or (special and table is None):
+            raise InputError("its numbers for unseen elements are of other targets")
+        return cls(forests, processes, shares, table, special)  # type: ignore[arg-type]  # three each, see above
 
 
 def fit_blend_weights(

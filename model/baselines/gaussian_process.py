@@ -2,13 +2,16 @@
 
 Trees jump where the process is smooth, and it continues beyond the training slabs where trees are flat. The
 kernel is Matern's with smoothness 3/2, with a length of its own for every descriptor (C. E. Rasmussen and
-C. K. I. Williams, Gaussian Processes for Machine Learning, MIT Press 2006: eqs. 2.25, 4.17, 5.8, 5.9). Kept
-as plain arrays, so that a file of it holds no code.
+C. K. I. Williams, Gaussian Processes for Machine Learning, MIT Press 2006: eqs. 2.25, 4.17, 5.8, 5.9). Slabs
+of one compound also share an offset, a random effect that adds tau^2 to the covariance of two of them (for
+surface energies it stands for the error of the bulk's energy, which all facets have in common): a compound of
+the training set keeps the offset that its slabs show, that of another compound is unknown. Kept as plain
+arrays, so that a file of it holds no code.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -31,8 +34,9 @@ the epoch of a network. Step 0, all lengths equal, carries farthest to unseen el
 
 LENGTH = 15.0  # all lengths before the first step, in standard deviations of a descriptor
 NOISE = 0.03  # variance of the noise before the first step, in units of the labels' variance
+OFFSET = 0.05  # variance of the compounds' offsets before the first step, in the same units
 LEAST_NOISE = 1e-3  # keeps the covariance of identical slabs invertible, in the same units
-STEP = 0.1  # of Adam, in the logarithms of lengths, noise and amplitude
+STEP = 0.1  # of Adam, in the logarithms of lengths, noise, amplitude and the variance of the offsets
 
 BOUND = 4.0
 """Standardised descriptors are cut here: an element unlike all others must not be far from everything."""
@@ -45,6 +49,9 @@ MOST_FOR_LENGTHS = 2000
 """Training slabs, drawn at random, that the lengths are learned from: time grows with their third power."""
 
 MOST_POINTS = 6000  # training slabs, drawn at random, that a process holds
+NO_COMPOUND = -1
+"""Number of the compound of a slab that shares no offset with another."""
+
 _ROWS_AT_ONCE = 256  # slabs that are predicted together: memory does not grow with their number
 
 
@@ -63,13 +70,31 @@ class GaussianProcess:
     # squared; None in files of versions that kept the mean alone
     variance: float | None = None
     noise: float | None = None
+    # compounds, offset: [n], number of each training slab's compound, and variance of the offsets, in the
+    # target's unit squared; None without offsets, as in files of older versions
+    compounds: NDArray[np.int64] | None = None
+    offset: float | None = None
 
     @classmethod
-    def fit(cls, descriptors: NDArray[np.float32], labels: Array, seed: int) -> tuple[Self, ...]:
+    def fit(
+        cls,
+        descriptors: NDArray[np.float32],
+        labels: Array,
+        seed: int,
+        compounds: NDArray[np.int64] | None = None,
+    ) -> tuple[Self, ...]:
         """Learn the lengths, see `loss`; return the process at each of `STAGES`, none with few labels.
 
-        descriptors: [n, D]; labels: [n], in the target's unit, NaN where there is none; the seed draws the
-        slabs where there are more than `MOST_FOR_LENGTHS`.
+        Parameters
+        ----------
+        descriptors
+            [n, D].
+        labels
+            [n], in the target's unit, NaN where there is none.
+        seed
+            Draws the slabs where there are more than `MOST_FOR_LENGTHS`.
+        compounds
+            [n], equal for slabs of one compound, `NO_COMPOUND` for a slab alone; None: no offsets.
         """
         known = np.flatnonzero(np.isfinite(labels))
         if len(known) < FEWEST_LABELS:
@@ -82,28 +107,68 @@ class GaussianProcess:
         unit = float(y.std()) or 1.0
         x, y = _bounded(x, centre, scale), (y - y.mean()) / unit
         few = slice(MOST_FOR_LENGTHS)
+        numbers = None if compounds is None else compounds[known]
+        same = None if numbers is None else _same(numbers[few], numbers[few], own=True)
+        mean = float(labels[known].mean())
         found = []
-        for log_lengths, noise, amplitude in _learn(x[few], y[few]):
+        for log_lengths, noise, amplitude, offset in _learn(x[few], y[few], same):
             lengths = np.exp(log_lengths)
-            points = x / lengths
-            covariance = amplitude * matern(_squares(points, points))
-            covariance.flat[:: len(x) + 1] += noise
-            solved = cho_solve(cho_factor(covariance, lower=True, overwrite_a=True), y)
-            mean = float(labels[known].mean())
-            variances = (amplitude * unit**2, noise * unit**2)
-            found.append(cls(centre, scale, lengths, points, amplitude * unit * solved, mean, *variances))
+            begun = cls(
+                centre, scale, lengths, x[:0], np.zeros(0), mean, amplitude * unit**2, noise * unit**2,
+                numbers, None if numbers is None else offset * unit**2,
+            )  # fmt: skip
+            found.append(begun.refitted(descriptors[known], labels[known], numbers))
         return tuple(found)
 
-    def predict(self, descriptors: NDArray[np.float32]) -> Array:
-        """Return the mean of the process [n] for descriptors [n, D] (Rasmussen and Williams, eq. 2.25)."""
+    def refitted(
+        self,
+        descriptors: NDArray[np.float32],
+        labels: Array,
+        compounds: NDArray[np.int64] | None = None,
+    ) -> Self:
+        """Return the process of the same kernel, noise and mean that knows other slabs instead.
+
+        descriptors [n, D], labels [n], none of them NaN, and compounds [n]: see `fit`.
+        """
+        points = self._scaled(descriptors)
+        numbers = np.full(len(points), NO_COMPOUND) if compounds is None else compounds
+        some = replace(
+            self,
+            points=points,
+            coefficients=np.zeros(len(points)),
+            compounds=None if self.compounds is None else numbers,
+        )
+        solved = cho_solve((some._labels_factor(), True), labels - self.mean)
+        return replace(some, coefficients=(self.variance or 1.0) * solved)
+
+    def predict(self, descriptors: NDArray[np.float32], compounds: NDArray[np.int64] | None = None) -> Array:
+        """Return the mean of the process [n] for descriptors [n, D] (Rasmussen and Williams, eq. 2.25).
+
+        compounds: [n], as in `fit`; None: none of the training set.
+        """
         x = self._scaled(descriptors)
         found = np.empty(len(x))
         for begin in range(0, len(x), _ROWS_AT_ONCE):
             rows = slice(begin, begin + _ROWS_AT_ONCE)
             found[rows] = matern(_squares(x[rows], self.points)) @ self.coefficients + self.mean
-        return found
+        if compounds is None or not self._offsets:
+            return found
+        offsets = [self._offsets.get(number, 0.0) for number in compounds.tolist()]
+        return np.asarray(found + np.array(offsets))
 
-    def covariance(self, descriptors: NDArray[np.float32]) -> Array:
+    @cached_property
+    def _offsets(self) -> dict[int, float]:
+        """Mean of the offset of each compound of the training set, in the target's unit."""
+        if self.compounds is None or self.offset is None or self.variance is None:
+            return {}
+        shared = self.compounds != NO_COMPOUND
+        numbers, place = np.unique(self.compounds[shared], return_inverse=True)
+        sums = np.bincount(place, self.coefficients[shared], len(numbers))
+        return dict(zip(numbers.tolist(), (self.offset / self.variance * sums).tolist(), strict=True))
+
+    def covariance(
+        self, descriptors: NDArray[np.float32], compounds: NDArray[np.int64] | None = None
+    ) -> Array:
         """Return the covariance of the process between slabs (Rasmussen and Williams, eq. 2.26).
 
         Of what the process describes, without the noise of a label: neither is the blend with networks and
@@ -113,6 +178,9 @@ class GaussianProcess:
         ----------
         descriptors
             [m, D], for example of all facets of a crystal.
+        compounds
+            [m], as in `fit`; a number that no training slab has is that of a compound of which nothing is
+            known. None: each slab for itself.
 
         Returns
         -------
@@ -128,14 +196,25 @@ class GaussianProcess:
             raise InputError("its Gaussian process has a mean alone (older version): train the model again")
         x = self._scaled(descriptors)
         across = self.variance * matern(_squares(self.points, x))
+        prior = self.variance * matern(_squares(x, x))
+        if self.compounds is not None and self.offset is not None:
+            numbers = np.full(len(x), NO_COMPOUND) if compounds is None else compounds
+            across += self.offset * _same(self.compounds, numbers)
+            prior += self.offset * _same(numbers, numbers, own=True)
         known = solve_triangular(self._factor, across, lower=True, overwrite_b=True)  # [n, m]
-        return np.asarray(self.variance * matern(_squares(x, x)) - known.T @ known)
+        return np.asarray(prior - known.T @ known)
 
     @cached_property
     def _factor(self) -> Array:
-        """Cholesky factor [n, n] of the labels' covariance: larger than all else, so no file keeps it."""
+        """Kept for the next `covariance`: larger than all else, so no file keeps it."""
+        return self._labels_factor()
+
+    def _labels_factor(self) -> Array:
+        """Cholesky factor [n, n] of the labels' covariance."""
         assert self.variance is not None and self.noise is not None  # see `covariance`
         covariance = self.variance * matern(_squares(self.points, self.points))
+        if self.compounds is not None and self.offset is not None:
+            covariance += self.offset * _same(self.compounds, self.compounds, own=True)
         covariance.flat[:: len(covariance) + 1] += self.noise
         return np.asarray(cholesky(covariance, lower=True, overwrite_a=True))
 
@@ -145,6 +224,8 @@ class GaussianProcess:
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""
         arrays = {name: torch.from_numpy(getattr(self, name)) for name in _ARRAYS}
+        if self.compounds is not None:
+            arrays["compounds"] = torch.from_numpy(self.compounds)
         return {**arrays, **{name: getattr(self, name) for name in _NUMBERS}}
 
     @classmethod
@@ -153,6 +234,8 @@ class GaussianProcess:
         try:
             arrays = {name: state[name].double().numpy() for name in _ARRAYS}
             numbers = {name: float(state[name]) for name in _NUMBERS if state.get(name) is not None}
+            if "compounds" in state:
+                arrays["compounds"] = state["compounds"].long().numpy()
             process = cls(**arrays, **numbers)  # type: ignore[arg-type]  # names tell arrays from numbers
             whole = process._is_whole(width)
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
@@ -171,12 +254,14 @@ class GaussianProcess:
             and self.coefficients.shape == (n,)
             and all(np.isfinite(getattr(self, name)).all() for name in (*_ARRAYS, "mean"))
             and (self.lengths > 0).all()
-            and all(value is None or 0 < value < np.inf for value in (self.variance, self.noise))
+            and all(value is None or 0 < value < np.inf for value in (self.variance, self.noise, self.offset))
+            and (self.compounds is None) == (self.offset is None)
+            and (self.compounds is None or self.compounds.shape == (n,))
         )
 
 
 _ARRAYS = ("centre", "scale", "lengths", "points", "coefficients")
-_NUMBERS = ("mean", "variance", "noise")
+_NUMBERS = ("mean", "variance", "noise", "offset")
 
 
 def matern(squares: Array) -> Array:
@@ -190,8 +275,8 @@ def matern_slope(squares: Array) -> Array:
     return np.asarray(-1.5 * np.exp(-np.sqrt(3 * squares)))
 
 
-def loss(x: Array, y: Array, theta: Array) -> tuple[float, Array]:
-    """Return minus the logarithm of the posterior of lengths, noise and amplitude, and its gradient.
+def loss(x: Array, y: Array, theta: Array, same: Array | None = None) -> tuple[float, Array]:
+    """Return minus the logarithm of the posterior of lengths and variances, and its gradient.
 
     The likelihood is Rasmussen and Williams' eqs. 5.8 and 5.9, up to a constant. The prior, with a density
     exp(−`LENGTH` / l) in the logarithm of each length l, keeps those of idle descriptors from being short.
@@ -203,18 +288,23 @@ def loss(x: Array, y: Array, theta: Array) -> tuple[float, Array]:
     y
         [n], standardised labels.
     theta
-        [D + 2], logarithms of the lengths, of the noise beyond `LEAST_NOISE` and of the amplitude.
+        [D + 3], logarithms of the lengths, of the noise beyond `LEAST_NOISE`, of the amplitude and of the
+        variance of the compounds' offsets.
+    same
+        [n, n], one for two slabs of one compound, else zero; None: no offsets.
 
     Raises
     ------
     numpy.linalg.LinAlgError
         If the covariance is not positive definite.
     """
-    n, log_lengths, extra, amplitude = len(y), theta[:-2], np.exp(theta[-2]), np.exp(theta[-1])
+    n, log_lengths, (extra, amplitude, offset) = len(y), theta[:-3], np.exp(theta[-3:])
     points = x / np.exp(log_lengths)
     squares = _squares(points, points)
     kernel = matern(squares)
     covariance = amplitude * kernel
+    if same is not None:
+        covariance += offset * same
     covariance.flat[:: n + 1] += LEAST_NOISE + extra
     lower, _ = cho_factor(covariance, lower=True, overwrite_a=True)
     inverse, _ = lapack.dpotri(lower, lower=1)
@@ -224,30 +314,40 @@ def loss(x: Array, y: Array, theta: Array) -> tuple[float, Array]:
     prior = LENGTH * np.exp(-log_lengths)
     value = 0.5 * y @ solved + np.log(np.diagonal(lower)).sum() + prior.sum()
     inner = 0.5 * (inverse - np.outer(solved, solved))  # derivative by the covariance
+    by_offset = 0.0 if same is None else offset * float(np.vdot(inner, same))
     by_square = inner * matern_slope(squares)
     by_square *= amplitude
     # sum over pairs of by_square (x_i - x_j)^2, without the pairs
     spread = 2 * (by_square.sum(axis=1) @ points**2 - (points * (by_square @ points)).sum(axis=0))
     gradient = np.concatenate(
-        [-2 * spread - prior, [extra * np.trace(inner), amplitude * (inner * kernel).sum()]]
+        [-2 * spread - prior, [extra * np.trace(inner), amplitude * np.vdot(inner, kernel), by_offset]]
     )
     return float(value), gradient
 
 
-def _learn(x: Array, y: Array) -> list[tuple[Array, float, float]]:
-    """Return logarithms of the lengths [D], noise and amplitude at each of `STAGES`."""
-    theta = torch.full((x.shape[1] + 2,), np.log(LENGTH), dtype=torch.float64)
-    theta[-2], theta[-1] = np.log(NOISE), 0.0
+def _learn(x: Array, y: Array, same: Array | None = None) -> list[tuple[Array, float, float, float]]:
+    """Return logarithms of the lengths [D], noise, amplitude and variance of the offsets at each stage."""
+    theta = torch.full((x.shape[1] + 3,), np.log(LENGTH), dtype=torch.float64)
+    theta[-3], theta[-2], theta[-1] = np.log(NOISE), 0.0, np.log(OFFSET)
     adam = torch.optim.Adam([theta], lr=STEP)
     found = []
     for step in range(STAGES[-1] + 1):
         if step in STAGES:
             now = theta.numpy().copy()
-            found.append((now[:-2], LEAST_NOISE + float(np.exp(now[-2])), float(np.exp(now[-1]))))
+            noise, amplitude, offset = np.exp(now[-3:]).tolist()
+            found.append((now[:-3], LEAST_NOISE + noise, amplitude, offset))
         if step < STAGES[-1]:
-            theta.grad = torch.from_numpy(loss(x, y, theta.numpy())[1])
+            theta.grad = torch.from_numpy(loss(x, y, theta.numpy(), same)[1])
             adam.step()
     return found
+
+
+def _same(a: NDArray[np.int64], b: NDArray[np.int64], *, own: bool = False) -> Array:
+    """Return [n, m], one where two slabs are of one compound; `own`: the diagonal is of one slab each."""
+    found = ((a[:, None] == b) & (b != NO_COMPOUND)).astype(np.float64)
+    if own:
+        np.fill_diagonal(found, 1.0)
+    return np.asarray(found)
 
 
 def _bounded(descriptors: Array, centre: Array, scale: Array) -> Array:

@@ -210,6 +210,9 @@ class Predictions:
     distance: Array
     # [n, K] by target: probability of each class of the targets that are classes; these have no mean
     probabilities: dict[str, Array] = field(default_factory=dict)
+    # [n] by target, standard deviation of the part of the error that the slabs of a compound share, see
+    # `model.evaluation.joint_errors`; targets only that the model knows it of
+    shared: dict[str, Array] = field(default_factory=dict)
 
     def interval(self, target: str) -> tuple[Array, Array]:
         """Return both ends of the 90 % interval, [n] each."""
@@ -224,6 +227,7 @@ class Predictions:
             {name: values[chosen] for name, values in self.sigma.items()},
             self.distance[chosen],
             {name: values[chosen] for name, values in self.probabilities.items()},
+            {name: values[chosen] for name, values in self.shared.items()},
         )
 
 

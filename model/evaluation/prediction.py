@@ -23,7 +23,7 @@ from stores.learning.candidates import candidates_by_id, update_candidates
 from stores.structures.vacuum import vacuum_directions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from pymatgen.core import Structure
@@ -78,6 +78,9 @@ class SlabPrediction:
     place: tuple[float, ...] = ()  # in the embedding, see `model.evaluation.familiarity.TrainingMap.place`
     # by target that is no quantity: the probability of each class by its name, the likeliest first
     classes: dict[str, dict[str, float]] = field(default_factory=dict)
+    # by target, standard deviation of the part of the error that all slabs of the compound share, see
+    # `model.evaluation.joint_errors`; empty where the model does not know it
+    shared: Mapping[str, float] = field(default_factory=dict)
 
     def interval(self, target: str) -> tuple[float, float]:
         """Return both ends of the 90 % interval."""
@@ -187,6 +190,7 @@ def _predicted(ensemble: Ensemble, good: Sequence[tuple[Candidate, SlabGraph]]) 
                 )
                 for name, shares in numbers.probabilities.items()
             },
+            shared={name: float(values[i]) for name, values in numbers.shared.items()},
         )
         for i, (candidate, graph) in enumerate(good)
     ]

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from model.baselines.blend import DescriptorModels
-from model.baselines.descriptors import describe_slabs
+from model.baselines.blend import Blended, DescriptorModels
 from model.baselines.extra_trees import check_can_fit
 from model.evaluation.calibration import Calibration, calibrate, fold_numbers
 from model.evaluation.familiarity import TrainingMap
@@ -106,12 +105,15 @@ class Ensemble:
         """Predict as `predict` does; also return where the slabs lie, see `TrainingMap.place`."""
         found = _outputs(self.members, graphs)
         distance = self.training_map.distance(found.embedding)
-        mean, disagreement = _together(found, self.descriptor_models, graphs)
+        blended = _together(found, self.descriptor_models, graphs)
         sigma = {
-            name: self.calibration[name].sigma(_spread(values), distance, disagreement.get(name))
+            name: self.calibration[name].sigma(_spread(values), distance, blended.deviation.get(name))
             for name, values in found.each.items()
         }
-        predictions = Predictions(mean, sigma, distance, found.probabilities)
+        for name, values in blended.sigma.items():
+            sigma[name] = np.where(np.isnan(values), sigma[name], values)
+        shared = {name: sigma[name] * np.sqrt(values) for name, values in blended.correlation.items()}
+        predictions = Predictions(blended.mean, sigma, distance, found.probabilities, shared)
         return predictions, self.training_map.place(found.embedding)
 
 
@@ -237,13 +239,15 @@ def assemble(
         descriptor_models, held_out = _descriptor_models(
             train_part, val_part, validation.mean(), trees, seed, folds
         )
-    mean, disagreement = _together(validation, descriptor_models, graphs)
+    # slabs of unseen elements have a calibration of their own: here they count as all others
+    plain = None if descriptor_models is None else replace(descriptor_models, unseen={})
+    blended = _together(validation, plain, graphs)
     calibration = {
         name: calibrate(
-            mean[name] - true[name],
+            blended.mean[name] - true[name],
             _spread(values),
             distance,
-            disagreement.get(name),
+            blended.deviation.get(name),
             folds=folds,
             held_out=held_out[name] - true[name] if name in held_out else None,
         )
@@ -414,23 +418,28 @@ class _Outputs:
 
 def _together(
     found: _Outputs, descriptor_models: DescriptorModels | None, graphs: Sequence[SlabGraph]
-) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
-    """Mean of members and descriptor models, and how much its trees disagree: [n] by target each."""
+) -> Blended:
+    """Blend the mean of the members with descriptor models, if there are any."""
     if descriptor_models is None or not graphs:
-        return found.mean(), {}
+        return Blended(found.mean(), {})
     slabs = np.array([i for i, graph in enumerate(graphs) if not is_bulk(graph)], dtype=np.intp)
     if len(slabs) == len(graphs):
-        return descriptor_models.predict(found.mean(), describe_slabs(graphs))
-    mean = found.mean()
-    disagreement = {name: np.zeros(len(graphs)) for name in descriptor_models.forests}
-    if len(slabs):
-        blended, spread = descriptor_models.predict(
-            {name: values[slabs] for name, values in mean.items()},
-            describe_slabs([graphs[i] for i in slabs]),
-        )
-        for name, values in spread.items():
-            mean[name][slabs], disagreement[name][slabs] = blended[name], values
-    return mean, disagreement
+        return descriptor_models.predict(found.mean(), graphs)
+    whole, some = found.mean(), [graphs[i] for i in slabs]
+    blended = descriptor_models.predict({name: values[slabs] for name, values in whole.items()}, some)
+    for name, values in blended.mean.items():
+        whole[name][slabs] = values
+
+    def spread(by_target: dict[str, NDArray[np.float64]], fill: float) -> dict[str, NDArray[np.float64]]:
+        filled = {name: np.full(len(graphs), fill) for name in by_target}
+        for name, values in by_target.items():
+            filled[name][slabs] = values
+        return filled
+
+    # trees and process know nothing of bulk crystals
+    return Blended(
+        whole, spread(blended.deviation, 0.0), spread(blended.sigma, np.nan), spread(blended.correlation, 0.0)
+    )
 
 
 def _outputs(members: Sequence[TrainedModel], graphs: Sequence[SlabGraph]) -> _Outputs:

@@ -74,6 +74,18 @@ def test_shared_errors_do_not_average_out(correlation, expected):
     assert found.work_function_sigma == pytest.approx(expected, rel=0.06)
 
 
+@pytest.mark.parametrize(("shared", "expected"), [(0.0, 0.12 / 3**0.5), (0.06, 0.0849), (0.12, 0.12)])
+def test_what_errors_share_is_stated_by_each_termination(shared, expected):
+    """The variance of the mean of three: shared^2 + (sigma^2 - shared^2) / 3."""
+    orthorhombic = Structure(Lattice.orthorhombic(3, 4, 5), ["Mg", "Mg"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    faces = [
+        Termination(h, "", 0.05, 0.0, 4.0, 0.12, work_function_shared=shared)
+        for h in ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+    ]
+    found = weighted_values(crystal_of(orthorhombic), faces, draws=4000, correlation=0.9)
+    assert found.work_function_sigma == pytest.approx(expected, rel=0.06)
+
+
 def test_termination_of_lowest_energy_and_how_often_a_facet_appears():
     crystal = crystal_of(CRYSTALS["cubic"])
     # (111) touches the corners of the cube {100} at sqrt(3) times its energy, (110) its edges at sqrt(2)

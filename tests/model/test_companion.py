@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from model.baselines.blend import FEWEST_LABELS, LEAST, UNCHOSEN, DescriptorModels, fit_blend_weights
+from model.baselines.compounds import CompoundTable
 from model.baselines.descriptors import describe_slabs
 from model.baselines.extra_trees import Forest
 from model.baselines.gaussian_process import STAGES, GaussianProcess
@@ -64,7 +65,13 @@ def test_what_was_chosen_is_kept(monkeypatch):
     train, val = dataset.subset(range(0, len(dataset), 2)), dataset.subset(range(1, len(dataset), 2))
     name, (before, after) = "surface_energy", (describe_slabs([e.graph for e in p]) for p in (train, val))
     forest = Forest.fit(before, labels(train, name), trees=5, seed=7)
-    stages = [process.predict(after) for process in GaussianProcess.fit(before, labels(train, name), seed=7)]
+    numbers = np.unique([entry.compound for entry in train], return_inverse=True)[1]
+    table = CompoundTable.of([entry.graph for entry in train], numbers)
+    recognised = table.recognise([entry.graph for entry in val])
+    stages = [
+        process.predict(after, recognised)
+        for process in GaussianProcess.fit(before, labels(train, name), 7, numbers)
+    ]
     true = labels(val, name)
     network = true + 0.2 * np.nanstd(true) * np.random.default_rng(0).normal(size=len(val))
     stage, shares = fit_blend_weights(network, forest.predict(after)[0], stages, true)
@@ -75,12 +82,12 @@ def test_what_was_chosen_is_kept(monkeypatch):
     for fold, row in enumerate(held_out[name]):
         k, (a, b, c) = fit_blend_weights(network, forest.predict(after)[0], stages, true, folds != fold)
         assert row == pytest.approx(a * network + b * forest.predict(after)[0] + c * stages[k])
-    mixed = descriptor_models.predict({name: network}, after)[0][name]
+    graphs = [entry.graph for entry in val]
+    mixed = descriptor_models.predict({name: network}, graphs).mean[name]
     expected = shares[0] * network + shares[1] * forest.predict(after)[0] + shares[2] * stages[stage]
     assert mixed == pytest.approx(expected)
-    assert [np.allclose(s, descriptor_models.processes[name].predict(after)) for s in stages].index(
-        True
-    ) == stage
+    process = descriptor_models.processes[name]
+    assert [np.allclose(s, process.predict(after, recognised)) for s in stages].index(True) == stage
 
 
 def test_a_target_with_too_few_labels_is_left_to_the_networks():
@@ -93,6 +100,6 @@ def test_a_target_with_too_few_labels_is_left_to_the_networks():
     assert (
         descriptor_models.shares == descriptor_models.processes == descriptor_models.forests == held_out == {}
     )
-    mixed, spread = descriptor_models.predict(networks, describe_slabs([entry.graph for entry in val]))
-    assert spread == {}
-    assert all(np.array_equal(mixed[name], networks[name]) for name in networks)
+    blended = descriptor_models.predict(networks, [entry.graph for entry in val])
+    assert blended.deviation == {}
+    assert all(np.array_equal(blended.mean[name], networks[name]) for name in networks)

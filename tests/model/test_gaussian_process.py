@@ -29,7 +29,7 @@ def test_prediction_is_that_of_scikit_learn_with_the_same_lengths():
     scaled, unit = ((x - centre) / width).astype(float), (y - y.mean()) / y.std()
     found = gaussian_process._learn(scaled, unit)
     assert found[0][0] == pytest.approx(np.log(gaussian_process.LENGTH))
-    for stage, (log_lengths, noise, amplitude) in zip(stages, found, strict=True):
+    for stage, (log_lengths, noise, amplitude, _) in zip(stages, found, strict=True):
         kernel = ConstantKernel(amplitude) * Matern(length_scale=np.exp(log_lengths), nu=1.5)
         peer = GaussianProcessRegressor(kernel, alpha=noise, optimizer=None).fit(scaled, unit)
         expected = peer.predict((other - centre) / width) * y.std() + y.mean()
@@ -48,7 +48,7 @@ def test_likelihood_is_that_of_scikit_learn():
     x = x.astype(float)
 
     def difference(lengths, noise, amplitude):
-        theta = np.log([*lengths, noise, amplitude])
+        theta = np.log([*lengths, noise, amplitude, 1.0])
         ours = loss(x, y, theta)[0] - (gaussian_process.LENGTH / np.array(lengths)).sum()  # prior
         kernel = ConstantKernel(amplitude) * Matern(length_scale=lengths, nu=1.5)
         peer = GaussianProcessRegressor(
@@ -64,10 +64,12 @@ def test_likelihood_is_that_of_scikit_learn():
 def test_gradient_is_that_of_finite_differences():
     x, y = sample(40)
     x = x.astype(float)
-    theta = np.random.default_rng(2).normal(size=7) * 0.3 + 0.5
-    gradient = loss(x, y, theta)[1]
-    for i, step in enumerate(1e-5 * np.eye(7)):
-        difference = loss(x, y, theta + step)[0] - loss(x, y, theta - step)[0]
+    theta = np.random.default_rng(2).normal(size=8) * 0.3 + 0.5
+    compounds = np.arange(40) % 7
+    same = (compounds[:, None] == compounds).astype(float)
+    gradient = loss(x, y, theta, same)[1]
+    for i, step in enumerate(1e-5 * np.eye(8)):
+        difference = loss(x, y, theta + step, same)[0] - loss(x, y, theta - step, same)[0]
         assert gradient[i] == pytest.approx(difference / 2e-5, rel=1e-5, abs=1e-6)
 
 
@@ -186,6 +188,61 @@ def test_a_label_more_changes_the_covariance_as_it_must():
     assert larger.covariance(at) == pytest.approx(joint - shift, abs=1e-9)
 
 
+def with_offsets(seed=0, size=0.5):
+    """Slabs of 30 compounds, five each, whose labels share an offset."""
+    x, y = sample(150, seed)
+    compounds = np.arange(150) // 5
+    return x, y + size * np.random.default_rng(seed + 9).normal(size=30)[compounds], compounds
+
+
+def test_compounds_share_an_offset_that_their_slabs_show():
+    x, y, compounds = with_offsets()
+    known = np.arange(150) % 5 < 3
+    with_effect, without = (
+        GaussianProcess.fit(x[known], y[known], 0, numbers)[-1] for numbers in (compounds[known], None)
+    )
+    error = np.abs(with_effect.predict(x[~known], compounds[~known]) - y[~known]).mean()
+    assert error < 0.7 * np.abs(without.predict(x[~known]) - y[~known]).mean()
+    assert with_effect.offset == pytest.approx(0.25, rel=0.6)  # the square of what was added
+    # nothing is known of another compound
+    other = with_effect.predict(x[~known], np.full(60, 99))
+    assert np.array_equal(other, with_effect.predict(x[~known]))
+
+
+def test_offsets_are_those_of_the_formula_for_a_sum_of_kernels():
+    """Mean and covariance, equations 2.25 and 2.26, with the kernel of offsets added by hand."""
+    x, y, compounds = with_offsets()
+    known = np.arange(150) < 128
+    process = GaussianProcess.fit(x[known], y[known], 0, compounds[known])[2]
+    points = process._scaled(x)
+
+    def kernel(a, b):
+        squares = ((points[a][:, None] - points[b]) ** 2).sum(axis=2)
+        return process.variance * matern(squares) + process.offset * (compounds[a][:, None] == compounds[b])
+
+    inside = kernel(known, known) + process.noise * np.eye(128)
+    solved = np.linalg.solve(inside, kernel(known, ~known))
+    mean = process.mean + solved.T @ (y[known] - process.mean)
+    assert process.predict(x[~known], compounds[~known]) == pytest.approx(mean, abs=1e-8)
+    covariance = kernel(~known, ~known) - kernel(known, ~known).T @ solved
+    assert process.covariance(x[~known], compounds[~known]) == pytest.approx(covariance, abs=1e-8)
+    # without a compound each slab has an offset of its own
+    alone = process.covariance(x[~known][:2] + 30)
+    together = process.covariance(x[~known][:2] + 30, np.array([99, 99]))
+    assert together[0, 1] - alone[0, 1] == pytest.approx(process.offset)
+    assert np.diagonal(together) == pytest.approx(np.diagonal(alone))
+
+
+def test_a_process_refitted_to_other_slabs_keeps_its_kernel():
+    x, y, compounds = with_offsets()
+    process = GaussianProcess.fit(x, y, 0, compounds)[1]
+    again = process.refitted(x, y, compounds)
+    assert again.predict(x, compounds) == pytest.approx(process.predict(x, compounds), abs=1e-9)
+    some = process.refitted(x[:40], y[:40], compounds[:40])
+    assert (some.variance, some.noise, some.offset) == (process.variance, process.noise, process.offset)
+    assert len(some.coefficients) == len(some.points) == len(some.compounds) == 40
+
+
 def test_files_of_versions_that_kept_the_mean_alone_have_no_covariance():
     x, y = sample()
     process = GaussianProcess.fit(x, y, seed=0)[-1]
@@ -204,6 +261,18 @@ def test_state_goes_through_a_file(tmp_path):
     again = GaussianProcess.from_state(torch.load(tmp_path / "trees.pt", weights_only=True), width=5)
     assert np.array_equal(again.predict(x), stage.predict(x))
     assert np.array_equal(again.covariance(x[:9]), stage.covariance(x[:9]))
+    assert again.compounds is None and again.offset is None
+
+
+def test_offsets_go_through_a_file(tmp_path):
+    x, y, compounds = with_offsets()
+    stage = GaussianProcess.fit(x, y, 0, compounds)[1]
+    torch.save(stage.state(), tmp_path / "trees.pt")
+    again = GaussianProcess.from_state(torch.load(tmp_path / "trees.pt", weights_only=True), width=5)
+    assert np.array_equal(again.predict(x, compounds), stage.predict(x, compounds))
+    for damage in ({"offset": None}, {"compounds": torch.arange(3)}, {"offset": -1.0}):
+        with pytest.raises(InputError, match="Gaussian process"):
+            GaussianProcess.from_state(stage.state() | damage, width=5)
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,9 @@ class Termination:
         At dmu = 0, and its standard deviation (eV/A^2).
     work_function, work_function_sigma
         eV; None if unknown.
+    surface_energy_shared, work_function_shared
+        Standard deviation of the part of the error that all terminations of the compound have in common
+        (eV/A^2, eV); None if unknown, see `weighted_values`.
     slope
         d gamma / d dmu (1/A^2).
     source
@@ -130,6 +133,8 @@ class Termination:
     work_function_sigma: float = 0.0
     slope: float = 0.0
     source: str = "dft"
+    surface_energy_shared: float | None = None
+    work_function_shared: float | None = None
 
 
 @dataclass(frozen=True)
@@ -189,9 +194,9 @@ def weighted_values(
 ) -> WeightedValues:
     """Average surface energy and work function over the Wulff shape, and draw how uncertain they are.
 
-    A draw adds to each value its standard deviation times sqrt(rho) z_0 + sqrt(1 - rho) z, with z_0 shared by
-    all terminations of the compound, separately for surface energy and work function: errors of a model are
-    alike within a compound. In each draw the termination of lowest surface energy of each family counts.
+    A draw adds to each value s z_0 + sqrt(sigma^2 - s^2) z, with z_0 shared by all terminations of the
+    compound, separately for surface energy and work function: errors of a model are alike within a compound.
+    In each draw the termination of lowest surface energy of each family counts.
     Draws with a surface energy that is not positive have no shape and are left out.
 
     Parameters
@@ -205,7 +210,8 @@ def weighted_values(
     draws
         How many; 0: no uncertainty.
     correlation
-        rho, between the errors of two terminations of the compound (0 to 1).
+        rho, between the errors of two terminations of the compound (0 to 1), where the shared part s of the
+        standard deviation is unknown: s is sqrt(rho) sigma then.
     seed
         Of the random numbers.
     """
@@ -223,6 +229,13 @@ def weighted_values(
             reason=f"surface energy of {worst.miller_index} {worst.label} is not positive "
             f"({mean.min():.4f} eV/A2)"
         )
+    common_part = np.array(
+        [
+            _shared_part(terminations, sigma, correlation, "surface_energy_shared"),
+            _shared_part(terminations, work_sigma, correlation, "work_function_shared"),
+        ]
+    )
+    own_part = np.sqrt(np.maximum(np.array([sigma, work_sigma]) ** 2 - common_part**2, 0.0))
     planes = Planes.of(crystal, families)
 
     def averages(energies: Array, functions: Array) -> tuple[Array, float, float, float, NDArray[np.intp]]:
@@ -249,12 +262,12 @@ def weighted_values(
     for _ in range(0 if is_certain else draws):
         common = random.standard_normal(2)
         own = random.standard_normal((2, len(terminations)))
-        z = correlation**0.5 * common[:, None] + (1 - correlation) ** 0.5 * own
-        energies = mean + sigma * z[0]
+        error = common_part * common[:, None] + own_part * own
+        energies = mean + error[0]
         if (energies <= 0).any():
             continue
         try:
-            areas, gamma, phi, _, _ = averages(energies, work + work_sigma * z[1])
+            areas, gamma, phi, _, _ = averages(energies, work + error[1])
         except QhullError:  # energies that differ by many orders of magnitude
             continue
         appears += areas > SMALLEST_SHARE
@@ -278,6 +291,17 @@ def weighted_values(
         shape_factor,
         tuple(facets),
         "" if known else "a face of the Wulff shape has no work function",
+    )
+
+
+def _shared_part(terminations: Sequence[Termination], sigma: Array, correlation: float, name: str) -> Array:
+    """Return the standard deviation of what the errors of the terminations have in common, [n]."""
+    stated = [getattr(one, name) for one in terminations]
+    return np.array(
+        [
+            s * correlation**0.5 if shared is None else min(shared, s)
+            for s, shared in zip(sigma, stated, strict=True)
+        ]
     )
 
 

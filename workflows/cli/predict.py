@@ -113,7 +113,10 @@ def predict(
 
 
 def _plain(one: SlabPrediction, targets: Sequence[str]) -> dict[str, Any]:
-    """Return a prediction for JSON: by target its value, standard deviation and 90 % interval."""
+    """Return a prediction for JSON: by target its value, standard deviation and 90 % interval.
+
+    And the part of the standard deviation that slabs of the compound share, where the model knows it.
+    """
     numbers: dict[str, Any] = {}
     for target in targets:
         if target in one.classes:
@@ -122,6 +125,8 @@ def _plain(one: SlabPrediction, targets: Sequence[str]) -> dict[str, Any]:
             continue
         low, high = one.interval(target)
         values = {"value": one.values[target], "sigma": one.sigmas[target], "low": low, "high": high}
+        if target in one.shared:
+            values["shared"] = one.shared[target]
         numbers[target] = {name: _finite(value) for name, value in values.items()}
     return {
         "name": one.name,

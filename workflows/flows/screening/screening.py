@@ -71,7 +71,7 @@ class ScreeningSettings:
     draws
         From the predictive distribution.
     correlation
-        Of the model's errors within a compound (0 to 1).
+        Of the model's errors within a compound (0 to 1), for models that do not state it themselves.
     concentration, temperature
         Of the dissolution (mol/L, K).
     charges
@@ -268,6 +268,8 @@ def _predicted(
                     _finite(one.sigmas.get("work_function", 0.0)),
                     _slope(slab),
                     "model",
+                    _shared(one.shared, "surface_energy"),
+                    _shared(one.shared, "work_function"),
                 )
             )
         for refusal in refused:
@@ -282,6 +284,12 @@ def _predicted(
 def _finite(sigma: float) -> float:
     """Return a standard deviation, 0 for that of a target without validation labels, which is infinite."""
     return sigma if math.isfinite(sigma) else 0.0
+
+
+def _shared(shared: Mapping[str, float], target: str) -> float | None:
+    """Return the shared part of a standard deviation, None where the model does not state it."""
+    found = shared.get(target)
+    return None if found is None else _finite(found)
 
 
 def _slope(slab: SymmetricSlab) -> float:

@@ -1,0 +1,184 @@
+"""Trees and Gaussian process for slabs with elements that the training set lacks.
+
+What errs least on a random validation set, where all elements are known, is not what carries to others: a
+process of learned lengths and trees that know the neighbouring slabs win there, equal lengths win here. So
+the training set is divided into folds by chemical system, and trees and process that never saw the elements
+of a fold predict it: their errors choose the process and its share against the trees, calibrate the interval,
+and show how alike the errors of one compound are. Validation slabs with such elements count as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from model.baselines.extra_trees import Forest
+from model.baselines.gaussian_process import MOST_FOR_LENGTHS, GaussianProcess
+from model.data.splits import k_fold
+from model.evaluation.calibration import Calibration, calibrate
+from model.evaluation.joint_errors import correlation_within
+from stores.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from model.data.dataset import Dataset
+
+    Array = NDArray[np.float64]
+    Shares = tuple[float, float, float]
+
+FOLDS = 5
+TREES = 50
+"""Trees of a fold: so many show the error of more, and cost little beside a training."""
+FEWEST_LABELS = 60
+"""Slabs predicted without their elements below which nothing is chosen by them."""
+NETWORK_SHARE = 1 / 6
+"""Share of the networks, of which no fold has any: the least that they have elsewhere, too."""
+STEPS = 10  # the rest is shared out between trees and process in so many parts
+
+
+@dataclass(frozen=True, eq=False)
+class UnseenElements:
+    """What predicts one target of slabs with elements that the training set lacks."""
+
+    process: GaussianProcess
+    shares: Shares  # of networks, trees and process; they sum to 1
+    calibration: Calibration  # of the deviation of the trees
+    correlation: float  # between the errors of two slabs of one compound, 0 to 1
+
+    def state(self) -> dict[str, Any]:
+        """Return tensors and numbers for a file."""
+        return {
+            "process": self.process.state(),
+            "shares": list(self.shares),
+            "calibration": asdict(self.calibration),
+            "correlation": self.correlation,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], width: int) -> Self:
+        """Read `state` of D = `width` descriptors; raises InputError if its parts do not fit together."""
+        process = GaussianProcess.from_state(state["process"], width)
+        try:
+            a, b, c = (float(share) for share in state["shares"])
+            numbers = dict(state["calibration"])
+            calibration = Calibration(**{name: float(v) for name, v in numbers.items() if name != "n"},
+                                      n=int(numbers["n"]))  # fmt: skip
+            correlation = float(state["correlation"])
+            whole = min(a, b, c) >= 0 and abs(a + b + c - 1) < 1e-6 and 0 <= correlation <= 1
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"its numbers for unseen elements are damaged ({error})") from error
+        if not whole or not calibration.scale > 0:
+            raise InputError("its numbers for unseen elements do not fit together")
+        return cls(process, (a, b, c), calibration, correlation)
+
+
+@dataclass(frozen=True, eq=False)
+class Folds:
+    """The training set by chemical system, each fold once without its elements."""
+
+    fold: NDArray[np.intp]  # [n], of each training slab
+    unseen: NDArray[np.bool_]  # [n], whether no other fold has one of the slab's elements
+
+    @classmethod
+    def of(cls, train_part: Dataset) -> Self | None:
+        """Divide a training set; None with too few chemical systems."""
+        try:
+            splits = k_fold(train_part, "chemsys", FOLDS)
+        except InputError:
+            return None
+        fold, unseen = np.zeros(len(train_part), dtype=np.intp), np.zeros(len(train_part), dtype=bool)
+        for number, split in enumerate(splits):
+            others = {e for i in (*split.train, *split.val) for e in train_part[i].elements}
+            for i in split.test:
+                fold[i], unseen[i] = number, not others.issuperset(train_part[i].elements)
+        return cls(fold, unseen)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Slabs with labels of one target: [n] each, descriptors [n, D]."""
+
+    descriptors: NDArray[np.float32]
+    labels: Array  # NaN where there is none
+    compounds: Sequence[str]  # keys, equal for slabs of one compound
+    numbers: NDArray[np.int64]  # of the compounds, as the processes know them
+
+
+def fit_unseen(
+    stages: Sequence[GaussianProcess],
+    training: Sample,
+    folds: Folds,
+    validation: Sample,
+    validation_trees: tuple[Array, Array],
+    seed: int,
+) -> UnseenElements | None:
+    """Choose process and shares for slabs of unseen elements, and calibrate them.
+
+    Parameters
+    ----------
+    stages
+        Processes of the whole training set, among which one is chosen; refitted without each fold, with the
+        lengths that they have.
+    training, folds
+        The training set.
+    validation, validation_trees
+        Validation slabs with elements that the training set lacks, and what its trees predict for them: mean
+        and deviation.
+    seed
+        Of the trees.
+
+    Returns
+    -------
+    UnseenElements or None
+        None with fewer than `FEWEST_LABELS` slabs in all.
+    """
+    known = np.isfinite(training.labels)
+    judged = known & folds.unseen
+    judged_val = np.isfinite(validation.labels)
+    if judged.sum() + judged_val.sum() < FEWEST_LABELS or not judged.any():
+        return None
+    trees, spread = np.full(len(known), np.nan), np.full(len(known), np.nan)
+    each = np.full((len(stages), len(known)), np.nan)
+    for number in range(FOLDS):
+        out = judged & (folds.fold == number)
+        rest = known & (folds.fold != number)
+        if not out.any() or (forest := Forest.fit(
+            training.descriptors[rest], training.labels[rest], TREES, seed
+        )) is None:  # fmt: skip
+            continue
+        trees[out], spread[out] = forest.predict(training.descriptors[out])
+        some = np.random.default_rng(seed % 2**32).permutation(np.flatnonzero(rest))[:MOST_FOR_LENGTHS]
+        for place, stage in enumerate(stages):
+            without = stage.refitted(
+                training.descriptors[some], training.labels[some], training.numbers[some]
+            )
+            each[place, out] = without.predict(training.descriptors[out])
+    used = np.isfinite(trees)
+    if used.sum() + judged_val.sum() < FEWEST_LABELS:
+        return None
+    true = np.concatenate([training.labels[used], validation.labels[judged_val]])
+    mean = np.concatenate([trees[used], validation_trees[0][judged_val]])
+    deviation = np.concatenate([spread[used], validation_trees[1][judged_val]])
+    processes = [
+        np.concatenate([row[used], stage.predict(validation.descriptors[judged_val])])
+        for row, stage in zip(each, stages, strict=True)
+    ]
+    of_trees = np.arange(STEPS + 1) / STEPS
+    mixed = [of_trees[:, None] * mean + (1 - of_trees[:, None]) * process for process in processes]
+    errors = np.array([np.abs(one - true).mean(axis=1) for one in mixed])  # [stages, STEPS + 1]
+    stage, step = np.unravel_index(np.argmin(errors), errors.shape)
+    share = float(of_trees[step])
+    error = mixed[stage][step] - true
+    names = [training.compounds[i] for i in np.flatnonzero(used)]
+    names += [validation.compounds[i] for i in np.flatnonzero(judged_val)]
+    numbers = np.concatenate([folds.fold[used], np.full(int(judged_val.sum()), FOLDS)])
+    nothing = np.zeros(len(error))
+    calibration = calibrate(error, nothing, nothing, deviation, folds=numbers)
+    shares = (NETWORK_SHARE, (1 - NETWORK_SHARE) * share, (1 - NETWORK_SHARE) * (1 - share))
+    correlation = correlation_within(error / calibration.sigma(0.0, 0.0, deviation), names)
+    return UnseenElements(stages[stage], shares, calibration, correlation)

@@ -1,0 +1,115 @@
+"""Slabs with elements that the training set lacks have weights, process and intervals of their own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from model.baselines.blend import DescriptorModels
+from model.baselines.unseen_elements import FOLDS, NETWORK_SHARE, Folds
+from model.graphs.graph import GraphSettings
+from stores.errors import InputError
+from tests.model.small_dataset import small_dataset
+
+NAME = "surface_energy"
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """Training and validation set of seven systems, and slabs of three others."""
+    dataset = small_dataset(GraphSettings(min_thickness=20.0, fold=True))
+    systems = sorted({entry.chemsys for entry in dataset})
+    inside = [i for i, entry in enumerate(dataset) if entry.chemsys in systems[:7]]
+    outside = [i for i, entry in enumerate(dataset) if entry.chemsys not in systems[:7]]
+    train, val = [i for k, i in enumerate(inside) if k % 4], inside[::4]
+    return dataset.subset(train), dataset.subset(val), dataset.subset(outside)
+
+
+@pytest.fixture(scope="module")
+def models(parts):
+    train, val, _ = parts
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model.baselines.unseen_elements.FEWEST_LABELS", 20)
+        networks = {NAME: np.zeros(len(val))}
+        return DescriptorModels.fit(train, val, networks, 20, 0, np.arange(len(val)) % 5)[0]
+
+
+def test_folds_hold_whole_systems_and_elements_that_no_other_has(parts):
+    train, _, _ = parts
+    folds = Folds.of(train)
+    assert folds.unseen.all() and set(folds.fold.tolist()) == set(range(FOLDS))
+    for number in range(FOLDS):
+        inside, others = (
+            {train[i].chemsys for i in np.flatnonzero(where)}
+            for where in (folds.fold == number, folds.fold != number)
+        )
+        assert inside and not inside & others
+
+
+def test_few_systems_have_no_folds(parts):
+    train, _, _ = parts
+    few = sorted({entry.chemsys for entry in train})[: FOLDS - 1]
+    assert Folds.of(train.subset([i for i, e in enumerate(train) if e.chemsys in few])) is None
+
+
+def test_unseen_elements_are_blended_with_their_own_shares(parts, models):
+    _, val, outside = parts
+    special = models.unseen[NAME]
+    assert special.shares[0] == pytest.approx(NETWORK_SHARE) and sum(special.shares) == pytest.approx(1)
+    slabs = [entry.graph for entry in (*val, *outside)]
+    networks = {NAME: np.linspace(0.02, 0.06, len(slabs))}
+    blended = models.predict(networks, slabs)
+    plain = replace(models, unseen={}).predict(networks, slabs)
+    n = len(val)
+    assert np.array_equal(blended.mean[NAME][:n], plain.mean[NAME][:n])
+    assert np.isnan(blended.sigma[NAME][:n]).all() and (blended.sigma[NAME][n:] > 0).all()
+    higher = models.predict({NAME: networks[NAME] + 0.6}, slabs).mean[NAME]
+    assert higher[n:] - blended.mean[NAME][n:] == pytest.approx(0.6 * NETWORK_SHARE)
+    assert plain.sigma == plain.correlation == {}
+
+
+def test_known_compounds_share_less_of_their_errors(parts, models):
+    _, val, outside = parts
+    models = replace(models, unseen={NAME: replace(models.unseen[NAME], correlation=0.6)})
+    slabs = [entry.graph for entry in (*val, *outside)]
+    correlation = models.predict({NAME: np.zeros(len(slabs))}, slabs).correlation[NAME]
+    assert correlation[len(val) :] == pytest.approx(0.6)
+    assert correlation[: len(val)].max() < 0.4
+
+
+def test_state_and_damage(parts, models):
+    _, _, outside = parts
+    slabs = [entry.graph for entry in outside]
+    networks = {NAME: np.zeros(len(slabs))}
+    again = DescriptorModels.from_state(models.state())
+    assert np.array_equal(
+        again.predict(networks, slabs).mean[NAME], models.predict(networks, slabs).mean[NAME]
+    )
+    state = models.state()
+    special = state["unseen"][NAME]
+    for damage in ({"shares": [1.0, 1.0, 0.0]}, {"correlation": 2.0}, {"calibration": {}}, {"process": {}}):
+        with pytest.raises(InputError):
+            DescriptorModels.from_state(state | {"unseen": {NAME: special | damage}})
+    with pytest.raises(InputError, match="other targets"):
+        DescriptorModels.from_state(state | {"unseen": {"band_gap": special}})
+
+
+def test_files_of_versions_without_them_predict_as_they_did(parts, models):
+    _, _, outside = parts
+    slabs = [entry.graph for entry in outside]
+    networks = {NAME: np.full(len(slabs), 0.03)}
+    state = models.state()
+    del state["unseen"], state["compounds"]
+    for values in state["targets"].values():
+        del values["process"]["compounds"], values["process"]["offset"]
+    blended = DescriptorModels.from_state(state).predict(networks, slabs)
+    assert blended.sigma == blended.correlation == {}
+    a, b, c = models.shares[NAME]
+    trees, process = models.forests[NAME], replace(models.processes[NAME], compounds=None, offset=None)
+    from model.baselines.descriptors import describe_slabs
+
+    x = describe_slabs(slabs)
+    expected = a * 0.03 + b * trees.predict(x)[0] + c * process.predict(x)
+    assert np.array_equal(blended.mean[NAME], expected)
