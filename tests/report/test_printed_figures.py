@@ -100,6 +100,7 @@ def test_curves_of_transfer_and_depth_show_their_points():
     above, below = transfer_figure([panel, panel]).axes[:3:2]
     assert [text.get_text() for text in above.get_xticklabels()] == ["48", "480"]
     assert "MAE 0.0133" in below.get_legend().get_texts()[0].get_text()
+    assert len(transfer_figure([{**panel, "errors": {}}]).axes) == 1
     depths = [
         {"target": "work_function", "depth": d, "val_mae": 0.2, "val_spread": None, "test_mae": 0.1 + d,
          "test_spread": 0.01}
