@@ -208,8 +208,8 @@ def split_dataset(dataset: Dataset, how: str, seed: int = 0, twins: str = "") ->
     ----------
     how
         ``random``, ``compound``, ``chemsys``, ``element`` (left out: one that the seed chooses),
-        ``element:Ag``, ``compound:MgCo2``, ``holdout`` (fixed for ever, see `model.data.splits`), or a CSV
-        file with the columns record_id and part.
+        ``element:Ag``, ``compound:MgCo2,MgAg``, ``holdout`` (fixed for ever, see `model.data.splits`), or
+        a CSV file with the columns record_id and part.
     seed
         Another seed gives another division.
     twins
@@ -321,30 +321,34 @@ def leave_element_out(dataset: Dataset, element: str, seed: int = 0) -> Split:
     return _leave_out(dataset, f"element:{element}", test, seed)
 
 
-def leave_compound_out(dataset: Dataset, formula: str, seed: int = 0) -> Split:
-    """Test on every slab of a compound or an element; a quarter of the other compounds is for validation.
+def leave_compound_out(dataset: Dataset, formulas: str, seed: int = 0) -> Split:
+    """Test on every slab of compounds or elements; a quarter of the other compounds is for validation.
 
-    All crystals of the formula are left out. Slabs of its chemical system that do not show their crystal may
+    All crystals of a formula are left out. Slabs of its chemical system that do not show their crystal may
     be of this compound: they are in no set, unless their composition makes them part of it.
 
-    Raises InputError if no slab is of the formula, or too few compounds are left.
+    `formulas` are separated by commas. Raises InputError if no slab is of one of them, or too few compounds
+    are left.
     """
-    wanted = formula_key(formula, "", None)
+    names = [name.strip() for name in formulas.split(",")]
+    wanted = {formula_key(name, "", None) for name in names}
     keys = [formula_key(entry.formula, entry.chemsys, None) for entry in dataset]
-    test = [i for i, key in enumerate(keys) if key == wanted]
-    if not test:
-        known = sorted({entry.formula for entry in dataset})
-        near = get_close_matches(formula, known, n=3, cutoff=0.5) or known[:5]
-        raise InputError(
-            f"--split compound:{formula}: no slab is of {formula}; there are {', '.join(near)} and others"
-        )
+    for name in names:
+        if formula_key(name, "", None) not in keys:
+            known = sorted({entry.formula for entry in dataset})
+            near = get_close_matches(name, known, n=3, cutoff=0.5) or known[:5]
+            raise InputError(
+                f"--split compound:{formulas}: no slab is of {name or 'an empty formula'}; there are "
+                f"{', '.join(near)} and others"
+            )
+    test = [i for i, key in enumerate(keys) if key in wanted]
     systems = {dataset[i].chemsys for i in test}
     unsure = {
         i
         for i, entry in enumerate(dataset)
-        if keys[i] != wanted and entry.chemsys in systems and entry.crystal == entry.chemsys
+        if keys[i] not in wanted and entry.chemsys in systems and entry.crystal == entry.chemsys
     }
-    return _leave_out(dataset, f"compound:{formula}", test, seed, unsure)
+    return _leave_out(dataset, f"compound:{formulas}", test, seed, unsure)
 
 
 def _leave_out(

@@ -136,6 +136,15 @@ def test_no_wulff_shape_of_what_does_not_belong_together(refused_here, fill, lab
     assert words in line
 
 
+def test_the_filter_that_a_refusal_names_chooses_one_crystal(mg, refused_here, fill):
+    path = fill(*labels_of(), *labels_of("MgAg", "L1_0", first=10))
+    line = refused_here("plot", "wulff", "--store", path, "--labels")
+    chosen = line.split("--filter '")[1].split("'")[0]
+    # the crystal of most slabs
+    status, out, _ = mg("plot", "wulff", "--store", path, "--labels", "--filter", chosen)
+    assert status == 0 and "weighted by area" in out
+
+
 def test_computed_and_imported_surfaces_make_no_common_wulff_shape(refused_here, fill, records):
     path = fill(*labels_of(), surfaces=[records.surface()])
     assert "--method imported-" in refused_here("plot", "wulff", "--store", path, "--labels")

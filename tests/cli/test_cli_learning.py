@@ -278,6 +278,23 @@ def test_only_what_was_left_out_is_compared(labelled, mgsurf, tmp_path, more):
     assert not (tmp_path / "out").exists()
 
 
+def test_what_a_pretrained_model_has_seen_is_not_compared(trained, labelled, mgsurf, tmp_path):
+    folder, _ = trained
+    with (folder / "predictions.csv").open() as file:
+        seen = next(row["formula"] for row in csv.DictReader(file) if row["part"] == "train")
+    arguments = ["ablate", "--from", folder, "--epochs", 1, "--seeds", 1, "--split", f"compound:{seen}",
+                 "--wulff", "--store", labelled, "-o", "out", "-q"]  # fmt: skip
+    done = mgsurf(*arguments, "--json")
+    assert [one["model"] for one in json.loads(done.stdout)["wulff"]] == ["sem-cgcnn"]  # from scratch only
+    assert done.returncode == 1 and f"{seen}: sem-cgcnn fine-tuned was trained on slabs of it" in done.stderr
+    moved = tmp_path / "elsewhere" / "model"
+    shutil.copytree(folder / "model", moved)
+    arguments[2], arguments[-2] = moved, "other"
+    refused = mgsurf(*arguments)
+    assert refused.returncode == 2 and "predictions.csv" in refused.stderr
+    assert not (tmp_path / "other").exists()
+
+
 def test_the_search_is_written_and_its_settings_can_be_trained(labelled, mgsurf, tmp_path):
     pytest.importorskip("optuna")
     arguments = ["tune", "--preset", "surface", "--epochs", 1, "--store", labelled, "-o", "search"]

@@ -170,6 +170,9 @@ def test_nothing_of_a_left_out_compound_trains_or_validates():
         # nor a slab of another compound that looks the same
         assert not {entry.group for entry in used} & {dataset[i].group for i in split.test}
         assert "MgNi" in {entry.compound for entry in used}
+    several = split_dataset(dataset, "compound:Mg2Ni, MgAg")
+    assert {"Mg2Ni", "MgAg"} <= {dataset[i].compound for i in several.test}
+    assert not {"Mg2Ni", "MgAg"} & {dataset[i].compound for i in (*several.train, *several.val)}
 
 
 def test_slabs_that_may_be_of_the_left_out_compound_are_in_no_set():
@@ -194,7 +197,8 @@ def test_the_chosen_element_is_not_magnesium():
 
 @pytest.mark.parametrize(("how", "words"), [("element:Xe", "no slab holds Xe"), ("element:Mg", "every slab"),
                                             ("by_luck", "unknown"), ("chemsys:Ag", "unknown"),
-                                            ("compound:Mg3Ag", "MgAg.* and others")])  # fmt: skip
+                                            ("compound:MgNi,Mg3Ag", "Mg3Ag.*MgAg.* and others"),
+                                            ("compound:", "empty formula")])  # fmt: skip
 def test_what_cannot_be_done_is_said(how, words):
     with pytest.raises(InputError, match=words):
         split_dataset(facets(), how)

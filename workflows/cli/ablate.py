@@ -80,6 +80,7 @@ def ablate(
             "--split compound:MgCo2, without --folds"
         )
     require_network()
+    before = _rows_before(pretrained) if wulff else []
     from model.training import ablation
     from model.training.presets import find_preset
     from model.training.runs import RunSettings
@@ -110,7 +111,7 @@ def ablate(
     compared, gains = ablation.comparisons(results), ablation.transfer_gains(results)
     shapes: list[ShapeComparison] = []
     if wulff:
-        shapes, unlike = _left_out(plan, folder, study, pretrained)
+        shapes, unlike = _left_out(plan, folder, study, before)
         problems += unlike
     rows = ablation.table(results)
     caption, table = summarise(rows, plan.settings.split, folds, beside_paper=transfer is None)
@@ -119,7 +120,8 @@ def ablate(
         "rows": rows, "best_against_sem_cgcnn": compared, "transfer": gains, "problems": problems
     }  # fmt: skip
     if wulff:
-        found["wulff"] = _draw_shapes(shapes, folder / "wulff")
+        with ProgressBar(study.quiet) as bar:
+            found["wulff"] = _draw_shapes(shapes, folder / "wulff", bar)
     text = json.dumps(found, indent=2)
     with writing(folder):
         (folder / "ablation.md").write_text(_markdown(caption, table, remarks), encoding="utf-8")
@@ -146,8 +148,23 @@ def ablate(
     return 1 if problems else 0
 
 
+def _rows_before(pretrained: PretrainedModel) -> list[dict[str, Any]]:
+    """Return what the model of --from was trained and tested on, from the folder of its training."""
+    from model.training.runs import read_rows
+
+    if pretrained.start is None:
+        return []
+    for folder in (pretrained.start, pretrained.start.parent):
+        if (folder / "predictions.csv").is_file():
+            return read_rows(folder)
+    raise InputError(
+        f"{pretrained.start}: has no predictions.csv, which tells --wulff what the model was trained on; "
+        "give --from a folder that mgsurf train wrote"
+    )
+
+
 def _left_out(
-    plan: Plan, folder: Path, study: StudyOptions, pretrained: PretrainedModel
+    plan: Plan, folder: Path, study: StudyOptions, before: Sequence[Mapping[str, Any]]
 ) -> tuple[list[ShapeComparison], list[str]]:
     """Compare the predictions of finished runs with DFT, those of one model over its seeds together."""
     from model.training import ablation
@@ -163,8 +180,6 @@ def _left_out(
                 "" if settings.train_fraction == 1 else f", {settings.train_fraction:g} of the training set"
             )
             runs.setdefault(ablation.name_of(run) + part, []).append(read_rows(path))
-    start = pretrained.start
-    before = [] if start is None else read_rows(start if read_run(start) is not None else start.parent)
     shapes, problems = [], []
     with existing_store(study.store) as store:
         for name, rows in runs.items():
@@ -178,7 +193,7 @@ def _left_out(
     return shapes, problems
 
 
-def _draw_shapes(shapes: Sequence[ShapeComparison], folder: Path) -> list[dict[str, Any]]:
+def _draw_shapes(shapes: Sequence[ShapeComparison], folder: Path, bar: ProgressBar) -> list[dict[str, Any]]:
     """Write figures (PNG, SVG), ``facets.csv`` and ``comparison.json``; return the content of the latter."""
     from workflows.report.style import save
     from workflows.report.wulff_comparison import FIELDS, comparison_document, comparison_figure, facet_rows
@@ -186,7 +201,8 @@ def _draw_shapes(shapes: Sequence[ShapeComparison], folder: Path) -> list[dict[s
     documents = [comparison_document(shape) for shape in shapes]
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for shape in shapes:
+        for number, shape in enumerate(shapes):
+            bar.show("Wulff shapes", number, len(shapes), shape.name)
             if shape.dft.surface_energy is None or shape.predicted.surface_energy is None:
                 continue  # its reason is among the problems
             figure = comparison_figure([shape])

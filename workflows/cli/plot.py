@@ -251,13 +251,11 @@ def _imported_facets(
             for one in crystals[:5]
         )
         first = crystals[0].records
-        keys = list({record["compound"] for record in first})
-        # each relaxed slab has a volume of its own
-        one = (
-            {"compound": keys[0]}
-            if len(keys) == 1
-            else {"source_id": {"$in": [r["source_id"] for r in first]}}
-        )
+        keys = {record["compound"] for record in first}
+        # each relaxed slab has a volume of its own, and two crystals of a formula may have the same
+        is_own = len(keys) == 1 and all(r["compound"] not in keys for c in crystals[1:] for r in c.records)
+        ids = [record["source_id"] for record in first]
+        one = {"compound": keys.pop()} if is_own else {"source_id": {"$in": ids}}
         raise InputError(
             f"Wulff shape: one crystal at a time, the imported slabs are of {shown}; choose one, such as "
             f"with --filter '{json.dumps(one)}'"
