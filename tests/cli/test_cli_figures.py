@@ -185,6 +185,11 @@ def test_a_table_of_ablate_gives_learning_curves_alone(tmp_path):
     assert (scratch[0]["n"], scratch[0]["mae"], scratch[0]["runs"]) == (96, pytest.approx(0.4), 2)
     assert (tuned[0]["mae"], tuned[0]["spread"]) == (pytest.approx(0.2), pytest.approx(0))
     assert panel["errors"] == {}
+    # another split is another comparison
+    others = [{**row, "split": "chemsys", "mae": 9.0} for row in rows]
+    same, apart = transfer_panels(runs, [*rows, *others])
+    assert same["curves"] == panel["curves"]
+    assert (apart["curves"]["from scratch"][0]["mae"], "chemsys" in apart["data"]) == (9.0, True)
     # without the fine-tuned half there is nothing to compare
     assert transfer_panels([], rows[:2]) == []
 
