@@ -106,5 +106,9 @@ def test_curves_of_transfer_and_depth_show_their_points():
          "test_spread": 0.01}
         for d in (0.0, 2.0)
     ]  # fmt: skip
-    lines = [line.get_ydata() for line in depth_figure(depths).axes[0].lines]
+    figure = depth_figure(depths)
+    title = figure.suptitle("error and depth of the surface")
+    figure.draw_without_rendering()
+    assert not title.get_window_extent().overlaps(figure.legends[0].get_window_extent())
+    lines = [line.get_ydata() for line in figure.axes[0].lines]
     assert any(len(line) == 2 and math.isclose(line[1], 2.1) for line in lines)
