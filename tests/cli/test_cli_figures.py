@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from stores.errors import InputError
 from stores.learning.screenings import ScreeningRecord, keep_screenings, latest_screenings
 from tests.cli.test_cli_learning import add, command
 from tests.model.small_dataset import PARTNERS
-from workflows.flows.figures.inputs import find_trainings, partner_elements
+from workflows.flows.figures.inputs import FigureInputs, TrainedRun, find_trainings, partner_elements
 from workflows.flows.figures.model_figures import element_rows
 from workflows.flows.figures.paper import FIGURES, chosen_figures
 from workflows.flows.figures.transfer_data import transfer_panels
@@ -51,7 +52,7 @@ def made(tmp_path_factory):
         assert done.returncode == 0, done.stderr
     done = command(
         "ablate", "--from", folder / "sem-cgcnn", "--seeds", 1, "--epochs", 1, "--train-fraction", 0.5,
-        "--train-fraction", 1, "-q", "--store", folder / "other.sqlite", "-o", folder / "transfer",
+        "-q", "--store", folder / "other.sqlite", "-o", folder / "transfer",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     done = command(
@@ -99,9 +100,9 @@ def test_all_figures_come_with_their_data_and_the_others_with_their_command(made
     shapes = table(out / "figure_6a.csv")
     assert {(r["formula"], r["model"]) for r in shapes} == {("MgCa", "sem-cgcnn")}
     assert sum(float(r["area_dft"]) for r in shapes) == pytest.approx(1, abs=1e-4)
-    assert mgsurf(*arguments, "-o", "again", "--only", "1a,4").returncode == 0
+    assert mgsurf(*arguments, "-o", "again", "--only", "4").returncode == 0
     again = list((tmp_path / "again").glob("*.csv"))
-    assert len(again) == 4
+    assert len(again) == 2
     for path in again:
         assert path.read_bytes() == (out / path.name).read_bytes()
 
@@ -134,6 +135,28 @@ def test_what_cannot_be_used_is_named_in_one_line(made, mgsurf, tmp_path):
         assert mgsurf("figures", *arguments, "--store", made / "store.sqlite").returncode == 2
     missing = mgsurf("figures", "--only", "1a", "--store", "none.sqlite")
     assert missing.returncode != 0 and "none.sqlite" in missing.stderr
+
+
+def test_trainings_go_to_the_figures_they_were_made_for():
+    def run(preset, data="mg", split="random", fraction=1, params=None, **more):
+        settings = {"preset": preset, "split": split, "seed": 0, "folds": 0, "fold": 0,
+                    "params": params or {}, "train_fraction": fraction, **more}  # fmt: skip
+        return TrainedRun(Path(preset), {"settings": settings, "data": data})
+
+    best, paper = run("best"), run("sem-cgcnn")
+    others = [
+        run("sem-cgcnn", "metals"), run("sem-cgcnn", "metals", fraction=0.2),
+        run("sem-cgcnn", "metals", transfer={"freeze": "none"}), run("sem-cgcnn", split="compound:MgCo2"),
+        run("sem-cgcnn", params={"network.surface_threshold": 3.0}),
+    ]  # fmt: skip
+    inputs = FigureInputs("none", lambda *_: None, runs=[*others, best, paper])
+    assert inputs.whole == [best, paper]
+    assert inputs.preferred() is paper
+    assert inputs.transferred == others[:3]
+    assert [r.left_out for r in inputs.runs if r.left_out] == ["compound:MgCo2"]
+    # a model that was fine-tuned on its own slabs
+    again = FigureInputs("none", lambda *_: None, runs=[paper, run("best", transfer={"freeze": "none"})])
+    assert again.whole == [paper]
 
 
 def test_figures_are_chosen_by_number():
@@ -185,6 +208,11 @@ def test_a_table_of_ablate_gives_learning_curves_alone(tmp_path):
     assert (scratch[0]["n"], scratch[0]["mae"], scratch[0]["runs"]) == (96, pytest.approx(0.4), 2)
     assert (tuned[0]["mae"], tuned[0]["spread"]) == (pytest.approx(0.2), pytest.approx(0))
     assert panel["errors"] == {}
+    # another split is another comparison
+    others = [{**row, "split": "chemsys", "mae": 9.0} for row in rows]
+    same, apart = transfer_panels(runs, [*rows, *others])
+    assert same["curves"] == panel["curves"]
+    assert (apart["curves"]["from scratch"][0]["mae"], "chemsys" in apart["data"]) == (9.0, True)
     # without the fine-tuned half there is nothing to compare
     assert transfer_panels([], rows[:2]) == []
 

@@ -100,10 +100,15 @@ def test_curves_of_transfer_and_depth_show_their_points():
     above, below = transfer_figure([panel, panel]).axes[:3:2]
     assert [text.get_text() for text in above.get_xticklabels()] == ["48", "480"]
     assert "MAE 0.0133" in below.get_legend().get_texts()[0].get_text()
+    assert len(transfer_figure([{**panel, "errors": {}}]).axes) == 1
     depths = [
         {"target": "work_function", "depth": d, "val_mae": 0.2, "val_spread": None, "test_mae": 0.1 + d,
          "test_spread": 0.01}
         for d in (0.0, 2.0)
     ]  # fmt: skip
-    lines = [line.get_ydata() for line in depth_figure(depths).axes[0].lines]
+    figure = depth_figure(depths)
+    title = figure.suptitle("error and depth of the surface")
+    figure.draw_without_rendering()
+    assert not title.get_window_extent().overlaps(figure.legends[0].get_window_extent())
+    lines = [line.get_ydata() for line in figure.axes[0].lines]
     assert any(len(line) == 2 and math.isclose(line[1], 2.1) for line in lines)

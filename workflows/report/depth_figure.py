@@ -32,7 +32,7 @@ def depth_figure(points: Sequence[Mapping[str, Any]]) -> Figure:
                 )  # fmt: skip
             axes.set_ylabel(add_unit(f"{target_name(target)}\nMAE", target))
         panels[-1].set_xlabel("depth of the surface (Å)")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
         add_panel_letters(panels)
         figure.align_ylabels(panels)
     return figure

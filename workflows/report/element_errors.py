@@ -66,7 +66,7 @@ def element_error_figure(elements: Sequence[Mapping[str, Any]], targets: Sequenc
         counts.set_xlabel("element, by Mendeleev number")
         label_elements(counts, symbols)
         counts.set_xlim(-0.7, len(symbols) - 0.3)
-        figure.legend(*counts.get_legend_handles_labels(), loc="outside upper right", ncols=2)
+        figure.legend(*counts.get_legend_handles_labels(), loc="outside lower center", ncols=2)
         for axes in panels:
             axes.grid(axis="x", visible=False)
         add_panel_letters(panels)

@@ -165,8 +165,8 @@ def wulff_shape_figure(record: ScreeningRecord) -> Figure:
         gamma = value_with_sigma(record.surface_energy, record.surface_energy_sigma)
         phi = value_with_sigma(record.work_function, record.work_function_sigma)
         source = (
-            f"{predicted} of {pluralize(len(record.facets), 'facet')} by the model {record.model}; weighted "
-            f"with standard deviations: γ = {gamma} eV/Å², Φ = {phi} eV"
+            f"{predicted} of {pluralize(len(record.facets), 'facet')} by {record.model}; weighted: "
+            f"γ = {gamma} eV/Å², Φ = {phi} eV"
         )
     return draw_wulff(WulffReport(naming, wulff(crystal, facets), at, [], source_note=source))
 

@@ -251,7 +251,10 @@ def log_scale(axes: Axes) -> None:
 
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    digits = (1, 2, 5) if high / low > 8 else (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+    ratio = high / low
+    digits: tuple[float, ...] = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+    if ratio > 3:
+        digits = (1, 2, 5) if ratio > 8 else (1, 1.5, 2, 3, 4, 6)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     axes.yaxis.set_major_locator(FixedLocator([d * 10.0**p for p in powers for d in digits]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -11,6 +11,7 @@ from workflows.report.style import (
     GREY,
     MARKERS,
     PALETTE,
+    SINGLE_COLUMN,
     add_panel_letters,
     new_figure,
     printed,
@@ -36,16 +37,18 @@ def transfer_figure(panels: Sequence[Mapping[str, Any]]) -> Figure:
     panels
         One column each: ``target``, ``data`` (words), ``curves`` (by model, points of ``n``, ``mae`` and
         ``spread``), ``errors`` (by model, predicted minus DFT; may be empty) and ``n`` (training slabs of the
-        models whose errors are shown).
+        models whose errors are shown). Without any errors the row of their distributions is left out.
     """
+    rows = 1 + any(panel["errors"] for panel in panels)
     with printed():
-        width = DOUBLE_COLUMN if len(panels) > 1 else 0.55 * DOUBLE_COLUMN
-        figure = new_figure(width, 4.6)
-        grid = figure.subplots(2, len(panels), squeeze=False)
-        for (above, below), panel in zip(grid.T, panels, strict=True):
-            _curves(above, panel)
-            _errors(below, panel)
-            above.set_title(str(panel["data"]))
+        width = DOUBLE_COLUMN if len(panels) > 1 else SINGLE_COLUMN
+        figure = new_figure(width, 2.3 * rows)
+        grid = figure.subplots(rows, len(panels), squeeze=False)
+        for column, panel in zip(grid.T, panels, strict=True):
+            _curves(column[0], panel)
+            column[0].set_title(str(panel["data"]))
+            for axes in column[1:]:
+                _errors(axes, panel)
         add_panel_letters(list(grid.ravel()))
     return figure
 

@@ -198,20 +198,24 @@ class FigureInputs:
     @property
     def transferred(self) -> list[TrainedRun]:
         """Fine-tuned runs and those from scratch on the same slabs."""
-        data = {run.content["data"] for run in self.runs if run.tuned}
-        return [run for run in self.runs if run.content["data"] in data]
+        data = {run.content["data"] for run in self.runs if run.tuned and not run.left_out}
+        return [run for run in self.runs if run.content["data"] in data and not run.left_out]
 
     @property
     def whole(self) -> list[TrainedRun]:
-        """Runs from scratch with the whole training set, but those made for figures 5, 6a and S3."""
+        """Runs from scratch with the whole training set, but those made for figures 5, 6a and S3.
+
+        Those of figure 5 as well where there are no others: a model may be fine-tuned on its own slabs.
+        """
         from model.training.depth_scan import is_of_scan
 
-        apart = {id(run) for run in self.transferred}
-        return [
+        found = [
             run
             for run in self.runs
-            if id(run) not in apart and run.fraction == 1 and not run.left_out and not is_of_scan(run.content)
+            if not run.tuned and run.fraction == 1 and not run.left_out and not is_of_scan(run.content)
         ]
+        apart = {id(run) for run in self.transferred}
+        return [run for run in found if id(run) not in apart] or found
 
     def preferred(self) -> TrainedRun | None:
         """Return the run that figures of one model show: sem-cgcnn, else best, else the first."""

@@ -84,4 +84,5 @@ def potentials(inputs: FigureInputs) -> Drawn:
         potential_figure(known, width=DOUBLE_COLUMN),
         {"": [flat_row(record) for record in known]},
         (f"{len(known)} of {len(records)} screened compounds have both values",),
+        takes_title=False,
     )

@@ -27,7 +27,10 @@ def left_out_shapes(inputs: FigureInputs) -> Drawn:
             same = groups.setdefault(run.left_out, [])
             if not same or same[0].preset == run.preset:
                 same.append(run)
-    command = "mgsurf ablate --preset sem-cgcnn --seeds 1 --split compound:MgCo2 --output mgco2/ makes one"
+    command = (
+        f"mgsurf ablate --preset sem-cgcnn --seeds 1 --split compound:MgCo2 --store {inputs.store} --output "
+        "mgco2/ makes one"
+    )
     if not groups:
         raise MissingDataError(f"no training that leaves a compound out by name; {command}")
     shapes: list[ShapeComparison] = []

@@ -33,10 +33,7 @@ def parity(inputs: FigureInputs) -> Drawn:
 
     emphasised = _first(inputs.whole, "sem-cgcnn")
     if emphasised is None:
-        raise MissingDataError(
-            "no training of preset sem-cgcnn given; mgsurf train --preset sem-cgcnn --output sem-cgcnn/ "
-            "makes one"
-        )
+        raise MissingDataError(f"no training of preset sem-cgcnn given; {_train('sem-cgcnn', inputs)}")
     ordered = sorted(inputs.whole, key=lambda run: run.sets != emphasised.sets)
     plain: dict[str, TrainedRun] = {}
     if (run := _first(ordered, "mtl")) is not None:
@@ -45,8 +42,8 @@ def parity(inputs: FigureInputs) -> Drawn:
         plain = {t: run for t, preset in SINGLE.items() if (run := _first(ordered, preset)) is not None}
     if set(plain) != set(TARGETS):
         raise MissingDataError(
-            f"no training of CGCNN given (preset mtl, or {' and '.join(SINGLE.values())}); mgsurf train "
-            "--preset mtl --output mtl/ makes one"
+            f"no training of CGCNN given (preset mtl, or {' and '.join(SINGLE.values())}); "
+            f"{_train('mtl', inputs)}"
         )
     models: dict[str, Mapping[str, TrainedRun]] = {
         "CGCNN": plain,
@@ -129,10 +126,14 @@ def errors_by_element(inputs: FigureInputs) -> Drawn:
 def _one_model(inputs: FigureInputs) -> TrainedRun:
     run = inputs.preferred()
     if run is None:
-        raise MissingDataError(
-            "no training given; mgsurf train --preset sem-cgcnn --output sem-cgcnn/ makes one"
-        )
+        raise MissingDataError(f"no training given; {_train('sem-cgcnn', inputs)}")
     return run
+
+
+def _train(preset: str, inputs: FigureInputs) -> str:
+    """Name the command that makes a training."""
+    command = f"mgsurf train --preset {preset} --store {inputs.store} --output {preset}/"
+    return f"{command} makes one, then name that folder"
 
 
 def element_rows(rows: Sequence[Mapping[str, Any]], targets: Sequence[str]) -> list[Row]:
@@ -352,8 +353,8 @@ def surface_depth(inputs: FigureInputs) -> Drawn:
         except InputError:
             cost = ""
         raise MissingDataError(
-            f"no trainings at different depths; mgsurf figures --only S3 --scan-depth makes "
-            f"{len(DEPTHS)}{cost}, fewer --epochs take less"
+            f"no trainings at different depths; mgsurf figures --only S3 --scan-depth --store "
+            f"{inputs.store} makes {len(DEPTHS)}{cost}, fewer --epochs take less"
         )
     remarks = []
     for target in dict.fromkeys(point["target"] for point in points):

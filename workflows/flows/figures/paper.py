@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError, MgsurfError
 from stores.files import write_file
+from stores.secrets import masked
 from workflows.flows.figures import label_figures, left_out_figure, model_figures
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def write_figures(
     inputs
         What they are drawn from.
     folder
-        Made if it does not exist.
+        Made with the first figure if it does not exist.
     style, title
         Resolution and formats, and whether figures have a title.
     progress
@@ -113,7 +114,6 @@ def write_figures(
         One line for each figure, or part of one, whose data are missing, with the command that makes them.
     """
     written, problems = [], []
-    folder.mkdir(parents=True, exist_ok=True)
     for done, number in enumerate(numbers):
         kind = FIGURES[number]
         if progress is not None:
@@ -121,9 +121,10 @@ def write_figures(
         try:
             drawn = kind.draw(inputs)
         except MgsurfError as error:
-            problems.append(f"figure {number}: {error}")
+            problems.append(masked(f"figure {number}: {error}"))
             continue
         problems += [f"figure {number}: {line}" for line in drawn.missing]
+        folder.mkdir(parents=True, exist_ok=True)
         files = _write(drawn, folder / f"figure_{number}", style, kind.title if title else "")
         written.append(Written(number, files, drawn.remarks))
     return written, problems

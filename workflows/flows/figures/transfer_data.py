@@ -20,7 +20,7 @@ SMALL = 0.2
 
 
 def transfer_panels(runs: Sequence[TrainedRun], rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Collect learning curves and, at a small training set, errors: one panel for each data set and target.
+    """Collect learning curves and, at a small training set, errors: a panel per data set, split and target.
 
     Parameters
     ----------
@@ -38,15 +38,16 @@ def transfer_panels(runs: Sequence[TrainedRun], rows: Sequence[Mapping[str, Any]
 
     found = {_key(row): row for row in [*rows, *flat_rows([run.content for run in runs])]}
     panels = []
-    pairs = dict.fromkeys((r["data"], r["target"]) for r in found.values() if TUNED in r["model"])
-    for data, target in pairs:
-        own = [row for row in found.values() if (row["data"], row["target"]) == (data, target)]
+    keys = ("data", "split", "target")
+    for key in dict.fromkeys(tuple(r[k] for k in keys) for r in found.values() if TUNED in r["model"]):
+        data, split, target = key
+        own = [row for row in found.values() if tuple(row[k] for k in keys) == key]
         presets = {row["model"].partition(TUNED)[0] for row in own}
-        of_data = [run for run in runs if run.content["data"] == data]
+        of_data = [r for r in runs if (r.content["data"], r.content["settings"]["split"]) == (data, split)]
         errors, n = _errors(of_data, target, len(presets) > 1)
         panels.append(
             {
-                "data": _words(of_data, own),
+                "data": _words(of_data, own) + ("" if split == "random" else f", {split}"),
                 "target": target,
                 "curves": _curves(own, len(presets) > 1),
                 "errors": errors,
