@@ -79,6 +79,7 @@ def test_formation_energy_missing():
         (["Zr=4"], "Zr"),
         (["Xx=1"], "Xx"),
         (["Fe=²"], "Fe=2"),
+        (["Fe=" + 5000 * "9"], "Fe=2"),
     ],
 )
 def test_bad_choices_of_ions(texts, word):

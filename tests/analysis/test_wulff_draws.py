@@ -1,5 +1,7 @@
 """Averages over Wulff shapes with uncertainty: against pymatgen's shape, against theory, bad input."""
 
+import math
+
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
@@ -128,6 +130,8 @@ def test_same_seed_same_numbers():
         ([], "no facet"),
         ([Termination((0, 0, 1), "", 0.03)], "enclose"),
         ([Termination((0, 0, 1), "", 0.03), Termination((1, 0, 0), "Mg", -0.01)], "(1, 0, 0)"),
+        ([Termination((0, 0, 1), "", 0.03), Termination((1, 0, 0), "Mg", math.nan)], "(1, 0, 0) Mg"),
+        ([Termination((0, 0, 1), "", math.inf), Termination((1, 0, 0), "Mg", 0.03)], "(0, 0, 1)"),
     ],
 )
 def test_no_shape_has_a_reason(terminations, word):

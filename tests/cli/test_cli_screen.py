@@ -187,6 +187,14 @@ def record(label: str, **values) -> ScreeningRecord:
     return ScreeningRecord(**plain, label=label, spacegroup_symbol="Pm-3m", settings={}, model="v2", **values)
 
 
+@pytest.mark.parametrize(("concentration", "magnesium"), [(1e-6, -2.534), (1.0, -2.357)])
+def test_corrosion_compares_with_magnesium_at_the_same_concentration(concentration, magnesium):
+    found = [record("with", potential=magnesium + 0.49), record("far", potential=magnesium + 0.51)]
+    found += [record("below", potential=magnesium - 0.01)]
+    same = [r.model_copy(update={"settings": {"concentration": concentration}}) for r in found]
+    assert [r.label for r in rank(same, application=Application.CORROSION)] == ["with"]
+
+
 def test_ranking():
     found = [
         record("Mg2Si", work_function=4.6, semiconductor="closed shells"),

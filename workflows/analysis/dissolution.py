@@ -106,8 +106,8 @@ def parse_ions(texts: Iterable[str]) -> dict[str, int]:
     for text in texts:
         element, _, charge = (part.strip() for part in text.partition("="))
         digits = charge.removesuffix("+")
-        if not element or not digits.isascii() or not digits.isdigit():
-            raise InputError(f"--ion {text}: write element and charge, such as Fe=2")
+        if not element or not digits.isascii() or not digits.isdigit() or len(digits) > 2:
+            raise InputError(f"--ion {text[:60]}: write element and charge, such as Fe=2")
         if charges.get(element, int(digits)) != int(digits):
             raise InputError(f"--ion {text}: {element} has charge {charges[element]} already; give it once")
         charges[element] = int(digits)

@@ -223,6 +223,9 @@ def weighted_values(
     sigma = np.array([one.surface_energy_sigma for one in terminations])
     work = np.array([np.nan if one.work_function is None else one.work_function for one in terminations])
     work_sigma = np.array([one.work_function_sigma for one in terminations])
+    if not np.isfinite(mean).all():
+        one = terminations[int(np.flatnonzero(~np.isfinite(mean))[0])]
+        return WeightedValues(reason=f"surface energy of {one.miller_index} {one.label} is no finite number")
     if (mean <= 0).any():
         worst = terminations[int(mean.argmin())]
         return WeightedValues(

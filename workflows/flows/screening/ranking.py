@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from workflows.analysis.dissolution import dissolution
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from stores.learning.screenings import ScreeningRecord
-
-MAGNESIUM = -2.534
-"""Dissolution potential of Mg at 1e-6 mol/L (V against SHE)."""
 
 SMALL_DRIVE = 0.5
 """Difference to Mg below which a second phase drives little galvanic corrosion (V)."""
@@ -25,6 +24,19 @@ VISIBLE = 3.1
 
 NOBLE = 4.5
 """Work function above which a semiconductor makes a heterojunction with a noble metal (eV)."""
+
+
+def _above_magnesium(record: ScreeningRecord) -> float | None:
+    """Return the dissolution potential less that of Mg at the same concentration and temperature (V)."""
+    names = ("concentration", "temperature")
+    conditions = {name: record.settings[name] for name in names if name in record.settings}
+    magnesium = dissolution({"Mg": 1}, 0.0, **conditions).potential
+    return None if record.potential is None or magnesium is None else record.potential - magnesium
+
+
+def _drives_little(record: ScreeningRecord) -> bool:
+    above = _above_magnesium(record)
+    return bool(record.semiconductor) or (above is not None and -1e-3 <= above <= SMALL_DRIVE)
 
 
 class Application(StrEnum):
@@ -47,12 +59,9 @@ class Sort(StrEnum):
 
 CRITERIA: dict[Application, tuple[str, Sort, Callable[[ScreeningRecord], bool]]] = {
     Application.CORROSION: (
-        f"dissolves at or up to {SMALL_DRIVE} V above Mg ({MAGNESIUM} V), or a semiconductor",
+        f"dissolves at or up to {SMALL_DRIVE} V above Mg, or a semiconductor",
         Sort.POTENTIAL,
-        lambda r: (
-            bool(r.semiconductor)
-            or (r.potential is not None and MAGNESIUM - 1e-3 <= r.potential <= MAGNESIUM + SMALL_DRIVE)
-        ),
+        _drives_little,
     ),
     Application.EMITTER: (
         f"metal with a work function of at most {EMITTER} eV, that of LaB6",

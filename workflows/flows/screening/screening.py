@@ -264,7 +264,7 @@ def _predicted(
                     slab.termination_label,
                     one.values["surface_energy"],
                     _finite(one.sigmas["surface_energy"]),
-                    one.values.get("work_function"),
+                    _number(one.values.get("work_function")),
                     _finite(one.sigmas.get("work_function", 0.0)),
                     _slope(slab),
                     "model",
@@ -279,6 +279,11 @@ def _predicted(
         c.bulk_key: _Predicted(tuple(terminations[c.bulk_key]), tuple(problems[c.bulk_key]))
         for c in compounds
     }
+
+
+def _number(value: float | None) -> float | None:
+    """Return a value, None for what is no finite number, which JSON does not know."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _finite(sigma: float) -> float:
