@@ -132,10 +132,14 @@ def potential_figure(records: Sequence[ScreeningRecord], width: float = 7.2) -> 
         axes.set_ylabel("dissolution potential (V against SHE)")
         figure.legend(loc="outside upper left", ncols=4, handletextpad=0.2, columnspacing=1.2)
         order = _outermost_first(known)
+        named: dict[str, tuple[float, float, ScreeningRecord]] = {}
+        for point in order:  # crystals of one formula lie at one height: one label is enough
+            named.setdefault(point[2].formula, point)
+        others = [point for point in order if named[point[2].formula] is not point]
         label_points(
             axes,
-            [(function, potential) for function, potential, _ in order],
-            [formula_mathtext(record.formula) for _, _, record in order[:MOST_LABELS]],
+            [(function, potential) for function, potential, _ in [*named.values(), *others]],
+            [formula_mathtext(formula) for formula in list(named)[:MOST_LABELS]],
             fontsize=6.5 if len(known) > 20 else 8,
         )
         return figure

@@ -26,6 +26,7 @@ table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { padding: .3rem .6rem; text-align: left; border-bottom: 1px solid #e8eaed; vertical-align: top; }
 th { cursor: pointer; white-space: nowrap; background: #fff; position: sticky; top: 0; }
 th:hover { color: #0072b2; }
+td:nth-child(5), td:nth-child(7) { min-width: 12rem; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 input { font: inherit; padding: .3rem .5rem; margin: 0 0 .6rem; width: 16rem; max-width: 100%; }
 """
@@ -94,11 +95,12 @@ def screening_page(records: Sequence[ScreeningRecord], title: str = "Screened co
             )
     figure.update_layout(
         template="simple_white",
-        margin={"l": 60, "r": 20, "t": 30, "b": 55},
+        margin={"l": 60, "r": 20, "t": 70, "b": 55},
         xaxis_title="Wulff-weighted work function (eV)",
         yaxis_title="dissolution potential (V against SHE)",
         showlegend=True,
-        legend={"orientation": "h", "y": 1.06},
+        # below the tools, which phones show all the time
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.01, "x": 0},
     )
     plot = json.loads(figure.to_json())
     head = ("compound", "γ (eV/Å²)", "Φ (eV)", "E (V vs SHE)", "facets", "values", "remarks")
@@ -116,7 +118,11 @@ def screening_page(records: Sequence[ScreeningRecord], title: str = "Screened co
             *(_row(record) for record in records),
             "</tbody></table></div>",
             f"<script>const figure = {_script_json(plot)};"
-            + ('Plotly.newPlot("plot", figure.data, figure.layout, {responsive: true});' if known else "")
+            + (
+                'Plotly.newPlot("plot", figure.data, figure.layout, {responsive: true, displaylogo: false});'
+                if known
+                else ""
+            )
             + f"{_SCRIPT}</script></body></html>",
         ]
     )
