@@ -302,8 +302,8 @@ def prediction_rows(dataset: Dataset, split: Split, predicted: Predictions) -> l
             for target, probabilities in predicted.probabilities.items():
                 row[target] = entry.targets.get(target)
                 row[f"{target}_predicted"] = int(probabilities[i].argmax())
-                for name, share in zip(dataset.classes[target], probabilities[i].tolist(), strict=True):
-                    row[f"{target}_p_{name}"] = share
+                for one, share in zip(dataset.classes[target], probabilities[i].tolist(), strict=True):
+                    row[f"{target}_p_{one}"] = share
             rows.append(row)
     return rows
 

@@ -146,6 +146,15 @@ def _untrained(candidate: Candidate, trained: Collection[str]) -> str | None:
     return "the model was trained on bulk crystals only, not on slabs; give crystals, or another --model"
 
 
+def check_predicts_slabs(ensemble: Ensemble) -> None:
+    """Refuse a model that predicts no quantity of slabs; `InputError` names what it was trained on."""
+    if not any("slab" in kinds for kinds in ensemble.kinds.values()):
+        raise InputError(
+            f"the model ({', '.join(ensemble.targets)}) was trained on bulk crystals only and predicts no "
+            "slabs; name a model of slabs"
+        )
+
+
 def kind_of_plain(structure: PlainSlab) -> str:
     """Return whether a structure is given as ``slab`` or as ``bulk``."""
     return "bulk" if isinstance(structure, PlainBulk) else "slab"
@@ -329,7 +338,13 @@ def predict_candidates(
     -------
     int
         How many the model could not take; they keep the reason as a warning, and no numbers.
+
+    Raises
+    ------
+    InputError
+        If the model was trained on bulk crystals only.
     """
+    check_predicts_slabs(ensemble)
     cache = cache or GraphCache()
     if workers > 1 and _mostly_built(store, ensemble, ids, cache):
         workers = 1

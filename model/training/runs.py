@@ -15,6 +15,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from model.data.dataset import noun_of
 from model.data.provenance import NOTE, this_training, trainings_of
 from model.data.splits import PARTS, Split, k_fold, part_of_training, split_dataset, write_split
 from model.evaluation.class_metrics import evaluate_classes
@@ -315,6 +316,7 @@ def _run(
         "code": code_version(),
         "versions": library_versions(),
         "targets": list(first.targets),
+        **({"noun": noun} if (noun := noun_of(ensemble.kinds)) != "slab" else {}),
         "sizes": {name: len(split.part(name)) for name in PARTS},
         "split_name": split.name,
         **({"twins": split.twins.plain()} if split.twins is not None else {}),

@@ -23,6 +23,7 @@ from workflows.cli.learning import (
     mean_and_spread,
     require_network,
     run_folder,
+    target_names,
     writing,
 )
 from workflows.cli.typer_app import LEARN, app
@@ -61,6 +62,10 @@ def ablate(
             "out.",
         ),
     ] = False,
+    targets: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Instead of the presets': formation_energy,band_gap."),
+    ] = None,
     pretrained: PretrainedModel,
     study: StudyOptions,
 ) -> int:
@@ -103,6 +108,7 @@ def ablate(
             members=members,
             folds=folds,
             params=theirs.get("params", {}),
+            targets=tuple(dict.fromkeys(target_names(targets))),
             **training.settings(),
         ),
     )
@@ -143,6 +149,8 @@ def ablate(
         print_text(f"table in {folder / 'ablation.md'}, {pluralize(len(results), 'run')} in {folder}")
         if shapes:
             print_text(f"Wulff shapes in {folder / 'wulff'}")
+    for name in dict.fromkeys(name for run in results for name in run.get("classes", {})):
+        print_note(f"{name}: classes are not compared here; each run's report.html has their accuracy and F1")
     for problem in problems:
         print_note(problem)
     return 1 if problems else 0

@@ -171,11 +171,11 @@ def three_digits(value: float | None, *, share: bool = False) -> str:
     return "-" if value is None else f"{value:.3f}" if share else significant(value)
 
 
-def errors_table(metrics: Mapping[str, Mapping[str, Any]], heading: str) -> Table:
+def errors_table(metrics: Mapping[str, Mapping[str, Any]], heading: str, noun: str = "slab") -> Table:
     """Table of the errors of a training, by target, in training, validation and test set."""
     from workflows.report.training_figures import PART_NAMES, add_unit, target_name
 
-    names = ("slabs", *OF_SETS.values(), *OF_TEST.values())
+    names = (f"{noun}s", *OF_SETS.values(), *OF_TEST.values())
     columns = [Column(heading, wrap=True, once=True), Column("set")]
     table = Table([*columns, *(Column(name, right=True) for name in names)])
     for target, found in metrics.items():
@@ -192,12 +192,12 @@ def errors_table(metrics: Mapping[str, Mapping[str, Any]], heading: str) -> Tabl
     return table
 
 
-def classes_table(found: Mapping[str, Mapping[str, Any]]) -> Table:
+def classes_table(found: Mapping[str, Mapping[str, Any]], noun: str = "slab") -> Table:
     """Table of how well classes are predicted, by target, in training, validation and test set."""
     from workflows.report.training_figures import PART_NAMES, target_name
 
     columns = [Column("target", wrap=True, once=True), Column("set")]
-    names = ("entries", "accuracy", "mean F1", "ROC AUC")
+    names = (f"{noun}s", "accuracy", "mean F1", "ROC AUC")
     table = Table([*columns, *(Column(name, right=True) for name in names), Column("F1", wrap=True)])
     for target, metrics in found.items():
         for part, words in PART_NAMES.items():

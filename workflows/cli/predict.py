@@ -78,12 +78,14 @@ def predict(
             "--formula MgAg --prototype B2" + (" (not both)" if cut else "")
         )
     require_network()
-    from model.evaluation.prediction import predict_slabs
+    from model.data.dataset import noun_of
+    from model.evaluation.prediction import check_predicts_slabs, predict_slabs
     from workflows.engines.gpaw.process import logical_cores
 
     ensemble, _ = chosen_ensemble(model, store)
     problems: list[tuple[str, str]] = []
     if cut:
+        check_predicts_slabs(ensemble)
         structure, estimated = crystal.structure(bulk), crystal.prototype is not None
         candidates = _cut(structure, bulk, estimated, max_index, min_thickness, problems)
     else:
@@ -104,7 +106,8 @@ def predict(
     elif shown.as_csv:
         _print_csv(found, targets)
     elif found:
-        _print(found, targets, min((one.n for one in ensemble.calibration.values()), default=0))
+        calibrated_on = min((one.n for one in ensemble.calibration.values()), default=0)
+        _print(found, targets, calibrated_on, noun_of(ensemble.kinds))
     for problem in problems[:_SHOWN_PROBLEMS]:
         print_note(_problem(*problem))
     if len(problems) > _SHOWN_PROBLEMS:
@@ -279,8 +282,8 @@ def _print_csv(found: Sequence[SlabPrediction], targets: Sequence[str]) -> None:
     print_csv(rows, [*words, *columns, *shares, "distance", "lattice_is_guess", "warnings"])
 
 
-def prediction_table(found: Sequence[SlabPrediction], targets: Sequence[str]) -> Table:
-    """Table of predictions, one slab a row."""
+def prediction_table(found: Sequence[SlabPrediction], targets: Sequence[str], noun: str = "slab") -> Table:
+    """Table of predictions, one slab or crystal a row."""
     from rich.text import Text
 
     from workflows.report.training_figures import target_name, unit_of
@@ -289,7 +292,7 @@ def prediction_table(found: Sequence[SlabPrediction], targets: Sequence[str]) ->
     if with_facets:
         columns = [Column("formula", once=True), Column("facet"), Column("termination", short="term.")]
     else:
-        columns = [Column("slab", wrap=True), Column("formula")]
+        columns = [Column(noun, wrap=True), Column("formula")]
     columns.append(Column("atoms", right=True))
     columns += [Column(f"{target_name(target)}\n{unit_of(target)}", right=True) for target in targets]
     remarks = any(one.warnings for one in found)
@@ -313,13 +316,13 @@ def _cell(one: SlabPrediction, target: str) -> str:
     return with_sigma(one.values[target], one.sigmas[target])
 
 
-def _print(found: Sequence[SlabPrediction], targets: Sequence[str], calibrated_on: int) -> None:
-    print_table(prediction_table(found[:_SHOWN_ROWS], targets))
+def _print(found: Sequence[SlabPrediction], targets: Sequence[str], calibrated_on: int, noun: str) -> None:
+    print_table(prediction_table(found[:_SHOWN_ROWS], targets, noun))
     if len(found) > _SHOWN_ROWS:
-        print_text(f"{_SHOWN_ROWS} of {len(found)} slabs shown; --json or --csv show all")
+        print_text(f"{_SHOWN_ROWS} of {len(found)} {noun}s shown; --json or --csv show all")
     if not calibrated_on:  # classes only
         return
     print_text(
         "± is one standard deviation; the 90 % interval is 1.64 times as wide to each side, calibrated on "
-        f"{pluralize(calibrated_on, 'validation slab')} and meant for slabs like those"
+        f"{pluralize(calibrated_on, f'validation {noun}')} and meant for {noun}s like those"
     )

@@ -195,8 +195,8 @@ def _print(run: Mapping[str, Any]) -> None:
     epochs = sum(len(history) for history in run["history"])
     print_text(f"{run['label']}: {pluralize(epochs, 'epoch')} in {duration(run['seconds'])}")
     if run["metrics"]:
-        print_table(errors_table(run["metrics"], "target"))
+        print_table(errors_table(run["metrics"], "target", run.get("noun", "slab")))
     if run.get("classes"):
-        print_table(classes_table(run["classes"]))
+        print_table(classes_table(run["classes"], run.get("noun", "slab")))
     if twins := run.get("twins"):
         print_text(twins_line(twins))

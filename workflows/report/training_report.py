@@ -86,7 +86,7 @@ def _page(run: Mapping[str, Any], images: Mapping[str, str]) -> str:
         "preset": run["settings"]["preset"],
         "split": f"{run['split_name']}, seed {run['settings']['seed']}",
         **({"identical slabs": twins_line(run["twins"])} if run.get("twins") else {}),
-        "slabs": ", ".join(f"{run['sizes'][part]} {PART_NAMES[part]}" for part in PARTS),
+        _nouns(run): ", ".join(f"{run['sizes'][part]} {PART_NAMES[part]}" for part in PARTS),
         "members": f"{members}{' (bagged)' if run['settings']['bagging'] else ''}",
         "epochs": f"{epochs} in {duration(run['seconds'])}",
         "total loss": f"{run['total_loss']:.4f} (test, in units of the labels' variance, targets added up)",
@@ -97,7 +97,7 @@ def _page(run: Mapping[str, Any], images: Mapping[str, str]) -> str:
         f"<h1>{title}</h1>",
         f'<p class="lead">{escape(_summary(run))}</p>',
         *(_of_quantities(run, images) if run["metrics"] else ()),
-        *_of_classes(run.get("classes", {})),
+        *_of_classes(run.get("classes", {}), _nouns(run)),
         "<h2>Course of the training</h2>",
         "<p>Of the first member.</p>" if members > 1 else "",
         _image(images["history"], "Losses, weights of the losses and angle between gradients by epoch"),
@@ -114,23 +114,27 @@ def _page(run: Mapping[str, Any], images: Mapping[str, str]) -> str:
 def _of_quantities(run: Mapping[str, Any], images: Mapping[str, str]) -> list[str]:
     return [
         "<h2>Errors</h2>",
-        _error_table(run["metrics"]),
+        _error_table(run["metrics"], _nouns(run)),
         "<h2>Predicted against computed</h2>",
-        _image(images["parity"], "Parity plots of training, validation and test slabs"),
+        _image(images["parity"], f"Parity plots of training, validation and test {_nouns(run)}"),
         "<h2>Beyond the mean error (test set)</h2>",
         _detail_table(run["metrics"]),
         "<h2>Error by element (test set)</h2>",
-        "<p>Grey bars rest on fewer than three slabs.</p>",
+        f"<p>Grey bars rest on fewer than three {_nouns(run)}.</p>",
         _image(images["elements"], "Mean absolute error by element"),
     ]
 
 
-def _of_classes(found: Mapping[str, Any]) -> list[str]:
+def _nouns(run: Mapping[str, Any]) -> str:
+    return f"{run.get('noun', 'slab')}s"
+
+
+def _of_classes(found: Mapping[str, Any], nouns: str) -> list[str]:
     """Sections of the targets that are classes: a row for each set."""
     sections = []
     for target, metrics in found.items():
         names = metrics["classes"]
-        head = ["set", "entries", "accuracy", "ROC AUC", *(f"F1 {name}" for name in names)]
+        head = ["set", nouns, "accuracy", "ROC AUC", *(f"F1 {name}" for name in names)]
         rows = [
             [
                 words,
@@ -172,7 +176,7 @@ def _summary(run: Mapping[str, Any]) -> str:
     return "Mean absolute error on the test set: " + ", ".join(parts) + "."
 
 
-def _error_table(metrics: Mapping[str, Any]) -> str:
+def _error_table(metrics: Mapping[str, Any], nouns: str) -> str:
     rows = []
     for target, m in metrics.items():
         for part in PARTS:
@@ -186,7 +190,7 @@ def _error_table(metrics: Mapping[str, Any]) -> str:
                     "-" if e["mape"] is None else f"{e['mape']:.1f} %",
                 ]
             )
-    return _table(["", "slabs", "MAE", "RMSE", "R²", "MAPE"], rows)
+    return _table(["", nouns, "MAE", "RMSE", "R²", "MAPE"], rows)
 
 
 def _detail_table(metrics: Mapping[str, Any]) -> str:
