@@ -165,7 +165,7 @@ def predict(
     from workflows.cli.learning import require_network
 
     require_network()
-    from model.evaluation.prediction import Candidate, predict_slabs
+    from model.evaluation.prediction import Candidate, plain_structure, predict_slabs
     from model.graphs.slab_frame import PlainSlab
     from workflows.cli.access import chosen_ensemble
     from workflows.structures.naming import format_plane, mg_first_formula
@@ -188,12 +188,17 @@ def predict(
             candidates.append(Candidate(str(place), frame, formula, plane, slab.termination_label))
         else:
             formula = mg_first_formula(slab.composition)
-            candidates.append(Candidate(str(place), PlainSlab.from_structure(slab), formula))
+            candidates.append(Candidate(str(place), plain_structure(slab, ensemble), formula))
     found, refused = predict_slabs(ensemble, candidates)
     for refusal in refused:
         warnings.warn(f"slab {refusal.name}: {refusal.reason}", stacklevel=2)
-    values = [f"{target}{end}" for target in ensemble.targets for end in ("", "_sigma", "_low", "_high")]
-    columns = ["formula", "plane", "termination", "n_atoms", *values, "distance", "warnings"]
+    values = [f"{target}{end}" for target in ensemble.quantities for end in ("", "_sigma", "_low", "_high")]
+    classes = [
+        column
+        for target, names in ensemble.class_names.items()
+        for column in (target, *(f"{target}_p_{name}" for name in names))
+    ]
+    columns = ["formula", "plane", "termination", "n_atoms", *values, *classes, "distance", "warnings"]
     rows = {}
     for one in found:
         row = {
@@ -202,7 +207,9 @@ def predict(
             "termination": one.termination,
             "n_atoms": one.n_atoms,
         }
-        for target in ensemble.targets:
+        for target, shares in one.classes.items():
+            row |= {target: next(iter(shares)), **{f"{target}_p_{name}": p for name, p in shares.items()}}
+        for target in ensemble.quantities:
             low, high = one.interval(target)
             row |= {
                 target: one.values[target],

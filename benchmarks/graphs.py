@@ -4,6 +4,7 @@ The recipe asks pymatgen for all neighbours within 12 A of every atom (`Structur
 sorts them in Python and keeps 12; its time is taken on some of the slabs only, for it is slow.
 
     OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.graphs [slabs.json.gz]
+    OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.graphs --bulk ../shared/data/bulk_properties/*.json.gz
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ import numpy as np
 from pymatgen.core import Structure
 
 from benchmarks.compounds import CRYSTALS
+from model.data.import_crystals import read_crystals
 from model.data.import_formats import Labelled, read_shared
+from model.graphs.bulk_graph import PlainBulk, bulk_graphs
 from model.graphs.cache import GraphCache, graph_key
 from model.graphs.graph import GraphSettings, build_graph
 from model.graphs.slab_frame import PlainSlab, slab_frame
 from model.graphs.thickness import NoRepeatError, find_motion
+from model.training.presets import PRESETS
 from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
 
@@ -58,11 +62,37 @@ def timed(function: Callable[[Any], object], items: list[Any]) -> float:
     return (time.process_time() - start) * 1000 / len(items)
 
 
+BATCH = 200  # crystals built at once, as in `model.graphs.cache.build_graphs`
+
+
+def bulk(paths: list[Path], sample: int) -> None:
+    """Time the graphs of bulk crystals."""
+    for path in paths:
+        rows = [row for row in read_crystals(path, ["label"], ()).rows if isinstance(row, Labelled)]
+        crystals = [PlainBulk(r.slab.numbers, r.slab.lattice, r.slab.fractional) for r in rows]
+        some = crystals[:: max(len(crystals) // sample, 1)]
+        structures = [Structure(c.lattice, c.numbers.tolist(), c.fractional) for c in some]
+        theirs = timed(original_recipe, structures)
+        batches = [crystals[i : i + BATCH] for i in range(0, len(crystals), BATCH)]
+        atoms = np.mean([len(c.numbers) for c in crystals])
+        line = f"{path.name:24} {len(crystals):5} crystals of {atoms:4.1f} atoms; recipe {theirs:6.2f} ms"
+        for name in ("sem-cgcnn", "best"):
+            graphs = PRESETS[name].graph
+            each = timed(lambda part, graphs=graphs: bulk_graphs(part, graphs), batches)
+            each *= len(batches) / len(crystals)
+            line += f", {name} {each:.2f} ms ({1000 / each:.0f} a second)"
+        print(line, flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", nargs="?", type=Path, help="slabs.json.gz; else slabs made here")
+    parser.add_argument("--bulk", nargs="+", type=Path, metavar="FILE", help="lists of crystals instead")
     parser.add_argument("--sample", type=int, default=100, help="slabs given to the original recipe")
     arguments = parser.parse_args()
+    if arguments.bulk:
+        bulk(arguments.bulk, arguments.sample)
+        return
     slabs = shared_slabs(arguments.path) if arguments.path else own_slabs()
     sample = slabs[:: max(len(slabs) // arguments.sample, 1)]
     atoms = [float(np.mean([len(s) for s in some])) for some in (slabs, sample)]

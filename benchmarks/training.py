@@ -7,6 +7,8 @@ denormal numbers, which is slower still. Each network runs in a process of its o
 resident memory is its own (less what was there before its graphs were made). CPU seconds of one thread are
 what to compare on a busy machine.
 
+Bulk crystals (a JSON list of ../shared/data/bulk_properties) are compared in the same way.
+
     pip install -c constraints.txt cgcnn2==0.6.0 torch-geometric==2.8.1
     python -m benchmarks.training ../shared/data/mg_intermetallic_slabs/slabs.json.gz --slabs 512 --batch 64
 
@@ -32,6 +34,7 @@ import torch
 from pymatgen.core import Lattice, Structure
 
 from model.graphs.batch import PackedGraphs
+from model.graphs.bulk_graph import PlainBulk, bulk_graphs
 from model.graphs.element_features import FEATURES
 from model.graphs.graph import GraphSettings, build_graph
 from model.network.network import SurfaceNetwork
@@ -52,8 +55,14 @@ PEERS = ("cgcnn2", "pyg")
 
 
 def structures(path: Path, count: int) -> list[Structure]:
-    """Return slabs spread evenly over the file."""
-    records = json.loads(gzip.decompress(path.read_bytes()))["records"]
+    """Return slabs, or crystals of a list, spread evenly over the file."""
+    content = json.loads(gzip.decompress(path.read_bytes()))
+    if isinstance(content, list):
+        return [
+            Structure(r["lattice_mat"], r["elements"], r["coords"])
+            for r in (content[i] for i in np.linspace(0, len(content) - 1, count).astype(int))
+        ]
+    records = content["records"]
     chosen = [records[i] for i in np.linspace(0, len(records) - 1, count).astype(int)]
     return [Structure(Lattice.from_parameters(*r["cell"]), r["species"], r["frac_coords"]) for r in chosen]
 
@@ -240,7 +249,11 @@ def main() -> None:
         for name in names:
             settings = PRESETS[name].graph if name in PRESETS else GraphSettings()
             start = time.process_time()
-            graphs = [build_graph(slab, settings) for slab in slabs]
+            graphs = (
+                bulk_graphs([PlainBulk.from_structure(s) for s in slabs], settings)
+                if "slabs" not in Path(arguments.data).name
+                else [build_graph(slab, settings) for slab in slabs]
+            )
             build = (time.process_time() - start) / len(graphs)
             file = Path(folder) / "graphs.pickle"
             file.write_bytes(pickle.dumps(graphs))

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from stores.backends.filters import checked, predicate
 from stores.errors import InputError
-from stores.labelled import COLLECTION, LabelRecord
+from stores.labelled import BULK, COLLECTION, LabelRecord
 from stores.records import Verdict, Verdicts, VerdictStatus
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ UNITS = {"surface_energy": "eV/A^2", "work_function": "eV"}
 
 _STORED = ("id", "chemsys", "method_fingerprint", "created_at", "source", "source_id")
 """Fields of imported slabs that they have as surfaces without a change, in columns of their own."""
+
+NOT_BULK = {"geometry": {"$ne": BULK}}
+"""Filter that imported slabs pass, and bulk crystals do not."""
 
 UNKNOWN_TERMINATION = "?"
 UNKNOWN_PLANE = (0, 0, 0)
@@ -74,12 +77,13 @@ def imported_surfaces(
 ) -> Iterator[dict[str, Any]]:
     """Yield the imported slabs that a MongoDB filter on surfaces passes, as `as_surface`.
 
-    Fields that imported slabs do not have are missing there. `with_slabs` reads ``slab`` too, which is most
-    of what is read.
+    Bulk crystals, which are no surfaces, are left out. Fields that imported slabs do not have are missing
+    there. `with_slabs` reads ``slab`` too, which is most of what is read.
     """
     passes = predicate(checked(criteria))
     fields = [name for name in LabelRecord.model_fields if with_slabs or name != "slab"]
-    for document in store.query(_narrowed(criteria), fields, collection=COLLECTION):
+    slabs = {"$and": [_narrowed(criteria), NOT_BULK]}
+    for document in store.query(slabs, fields, collection=COLLECTION):
         surface = as_surface(document)
         if passes(surface):
             yield surface
@@ -101,6 +105,8 @@ def imported_surface(store: SurfaceStore, label_id: str) -> ImportedSurface | No
     document = next(store.query({"id": label_id}, collection=COLLECTION, limit=1), None)
     if document is None:
         return None
+    if document.get("geometry") == BULK:
+        raise InputError(f"The record {label_id} in {store.uri} is a bulk crystal, no surface; name a slab")
     try:
         return ImportedSurface.of(LabelRecord.model_validate(document))
     except ValidationError as error:

@@ -32,7 +32,7 @@ from stores.labelled import (
 from stores.learning.snapshots import find_snapshot, snapshot_slabs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 
     from stores.labelled import LabelledSlab
     from stores.learning.snapshots import Snapshot
@@ -160,6 +160,12 @@ class Entry:
 def kind_of(graph: SlabGraph) -> str:
     """Return what a graph is of: ``slab`` or ``bulk``."""
     return "bulk" if is_bulk(graph) else "slab"
+
+
+def noun_of(kinds: Mapping[str, Collection[str]]) -> str:
+    """Name what all targets are of, by their kinds: slab, crystal, or structure for both."""
+    found = {kind for own in kinds.values() for kind in own}
+    return {"slab": "slab", "bulk": "crystal"}[found.pop()] if len(found) == 1 else "structure"
 
 
 @dataclass(frozen=True, eq=False)

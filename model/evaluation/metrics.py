@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -208,6 +208,8 @@ class Predictions:
     # [n], from the training slabs in the embedding: above one a slab is less like them than nine in ten of
     # them are like the others, see `model.evaluation.familiarity`
     distance: Array
+    # [n, K] by target: probability of each class of the targets that are classes; these have no mean
+    probabilities: dict[str, Array] = field(default_factory=dict)
 
     def interval(self, target: str) -> tuple[Array, Array]:
         """Return both ends of the 90 % interval, [n] each."""
@@ -221,6 +223,7 @@ class Predictions:
             {name: values[chosen] for name, values in self.mean.items()},
             {name: values[chosen] for name, values in self.sigma.items()},
             self.distance[chosen],
+            {name: values[chosen] for name, values in self.probabilities.items()},
         )
 
 
@@ -254,7 +257,9 @@ def _of_target(dataset: Dataset, split: Split, predicted: Predictions, target: s
     part = dataset.subset(test)
     ours = predicted.take(test)
     true, mean = labels(part, target), ours.mean[target]
-    tau, compounds = facet_order([entry.compound for entry in part], true, mean)
+    # crystals have no facets: each is alone
+    facets = [entry.compound if entry.kind == "slab" else entry.record_id for entry in part]
+    tau, compounds = facet_order(facets, true, mean)
     systems = by_system([entry.chemsys for entry in part], true, mean)
     return result | {
         "coverage_90": _number(coverage(true, *ours.interval(target))),
@@ -272,7 +277,8 @@ def prediction_rows(dataset: Dataset, split: Split, predicted: Predictions) -> l
     """Return one row per slab of the split, for parity plots.
 
     Keys: ``record_id``, ``formula``, ``chemsys``, ``part``, ``distance`` and, for each target, its label
-    under its own name, ``<target>_predicted`` and ``<target>_sigma``.
+    under its own name, ``<target>_predicted`` and ``<target>_sigma``; for classes, which are numbered from 0,
+    ``<target>_p_<class>`` instead of the last.
     """
     rows = []
     for name in PARTS:
@@ -289,6 +295,11 @@ def prediction_rows(dataset: Dataset, split: Split, predicted: Predictions) -> l
                 row[target] = entry.targets.get(target)
                 row[f"{target}_predicted"] = _number(float(mean[i]))
                 row[f"{target}_sigma"] = _number(float(predicted.sigma[target][i]))
+            for target, probabilities in predicted.probabilities.items():
+                row[target] = entry.targets.get(target)
+                row[f"{target}_predicted"] = int(probabilities[i].argmax())
+                for one, share in zip(dataset.classes[target], probabilities[i].tolist(), strict=True):
+                    row[f"{target}_p_{one}"] = share
             rows.append(row)
     return rows
 

@@ -1,17 +1,18 @@
-"""Predictions for slabs with their uncertainty and warnings, also of candidates in the store."""
+"""Predictions for slabs and bulk crystals with their uncertainty and warnings, also of stored candidates."""
 
 from __future__ import annotations
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model.evaluation.calibration import NORMAL_QUANTILE
+from model.graphs.bulk_graph import PlainBulk, is_bulk
 from model.graphs.cache import GraphCache, build_graphs, graph_key
 from model.graphs.graph import THICK_ENOUGH
 from model.graphs.slab_frame import PlainSlab
@@ -19,10 +20,13 @@ from model.selection.acquisition import Pool
 from stores.cgcnn_elements import MAX_NUMBER
 from stores.errors import InputError
 from stores.learning.candidates import candidates_by_id, update_candidates
+from stores.structures.vacuum import vacuum_directions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from concurrent.futures import Future
+
+    from pymatgen.core import Structure
 
     from model.graphs.graph import GraphSettings, SlabGraph
     from model.training.ensemble import Ensemble
@@ -72,6 +76,8 @@ class SlabPrediction:
     distance: float
     warnings: tuple[str, ...]  # each a reason to trust the numbers less, in words
     place: tuple[float, ...] = ()  # in the embedding, see `model.evaluation.familiarity.TrainingMap.place`
+    # by target that is no quantity: the probability of each class by its name, the likeliest first
+    classes: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def interval(self, target: str) -> tuple[float, float]:
         """Return both ends of the 90 % interval."""
@@ -111,18 +117,59 @@ def predict_slabs(
     Returns
     -------
     predictions, refusals
-        In the order of the candidates.
+        In the order of the candidates. Refused is what is of a kind, slab or crystal, that the model was not
+        trained on.
     """
     settings = ensemble.graph_settings
+    trained = {kind for kinds in ensemble.kinds.values() for kind in kinds}
     found: list[SlabPrediction] = []
     refused: list[Refusal] = []
     for chunk, graphs in _with_graphs(iter(candidates), settings, workers, cache):
-        good = [(c, g) for c, g in zip(chunk, graphs, strict=True) if not isinstance(g, str)]
-        refused += [Refusal(c.name, g) for c, g in zip(chunk, graphs, strict=True) if isinstance(g, str)]
+        reasons = [_untrained(c, trained) or g for c, g in zip(chunk, graphs, strict=True)]
+        good = [(c, g) for c, g in zip(chunk, reasons, strict=True) if not isinstance(g, str)]
+        refused += [Refusal(c.name, g) for c, g in zip(chunk, reasons, strict=True) if isinstance(g, str)]
         found += _predicted(ensemble, good)
         if progress is not None:
             progress(len(found) + len(refused))
     return found, refused
+
+
+def _untrained(candidate: Candidate, trained: Collection[str]) -> str | None:
+    """Return why a model trained on these kinds does not predict a candidate; None if it does."""
+    if (kind := kind_of_plain(candidate.slab)) in trained:
+        return None
+    if kind == "bulk":
+        return "the model was trained on slabs only, not on bulk crystals; give slabs, or another --model"
+    return "the model was trained on bulk crystals only, not on slabs; give crystals, or another --model"
+
+
+def check_predicts_slabs(ensemble: Ensemble) -> None:
+    """Refuse a model that predicts no quantity of slabs; `InputError` names what it was trained on."""
+    if not any("slab" in kinds for kinds in ensemble.kinds.values()):
+        raise InputError(
+            f"the model ({', '.join(ensemble.targets)}) was trained on bulk crystals only and predicts no "
+            "slabs; name a model of slabs"
+        )
+
+
+def kind_of_plain(structure: PlainSlab) -> str:
+    """Return whether a structure is given as ``slab`` or as ``bulk``."""
+    return "bulk" if isinstance(structure, PlainBulk) else "slab"
+
+
+def plain_structure(structure: Structure, ensemble: Ensemble) -> PlainSlab:
+    """Return a structure of a file as what a model may predict: a slab, or a bulk crystal.
+
+    A model of crystals alone takes everything as a crystal, a model of slabs alone as a slab; one of both
+    takes what has no vacuum as a crystal.
+    """
+    trained = {kind for kinds in ensemble.kinds.values() for kind in kinds}
+    slab = PlainSlab.from_structure(structure)
+    if trained == {"slab"} or (
+        "slab" in trained and vacuum_directions(slab.lattice, slab.fractional - np.floor(slab.fractional))
+    ):
+        return slab
+    return PlainBulk(slab.numbers, slab.lattice, slab.fractional)
 
 
 def _predicted(ensemble: Ensemble, good: Sequence[tuple[Candidate, SlabGraph]]) -> list[SlabPrediction]:
@@ -140,6 +187,15 @@ def _predicted(ensemble: Ensemble, good: Sequence[tuple[Candidate, SlabGraph]]) 
             distance=float(numbers.distance[i]),
             warnings=_warnings(ensemble, candidate, graph, float(numbers.distance[i])),
             place=tuple(places[i].tolist()),
+            classes={
+                name: dict(
+                    sorted(
+                        zip(ensemble.class_names[name], shares[i].tolist(), strict=True),
+                        key=lambda pair: -pair[1],
+                    )
+                )
+                for name, shares in numbers.probabilities.items()
+            },
         )
         for i, (candidate, graph) in enumerate(good)
     ]
@@ -154,8 +210,12 @@ def _warnings(ensemble: Ensemble, candidate: Candidate, graph: SlabGraph, distan
     found = []
     if unseen:
         found.append(f"{', '.join(unseen)} not in the training set")
+    kind = kind_of_plain(candidate.slab)
+    nouns = {"slab": "slabs", "bulk": "crystals"}
     if distance > 1:
-        found.append(f"unlike the training slabs (distance {distance:.1f})")
+        found.append(f"unlike the training {nouns[kind]} (distance {distance:.1f})")
+    if foreign := [name for name, kinds in ensemble.kinds.items() if kind not in kinds]:
+        found.append(f"{', '.join(foreign)} was not trained on {nouns[kind]}")
     if candidate.lattice_is_guess:
         found.append(ESTIMATED_LATTICE)
     if (thin := _thin(ensemble, graph)) is not None:
@@ -165,6 +225,8 @@ def _warnings(ensemble: Ensemble, candidate: Candidate, graph: SlabGraph, distan
 
 def _thin(ensemble: Ensemble, graph: SlabGraph) -> str | None:
     """Return why the thickness of a slab is a reason to trust its prediction less."""
+    if is_bulk(graph):
+        return None
     least = ensemble.graph_settings.min_thickness
     if graph.thickness < least - _ROUNDING:
         return (
@@ -272,7 +334,13 @@ def predict_candidates(
     -------
     int
         How many the model could not take; they keep the reason as a warning, and no numbers.
+
+    Raises
+    ------
+    InputError
+        If the model was trained on bulk crystals only.
     """
+    check_predicts_slabs(ensemble)
     cache = cache or GraphCache()
     if workers > 1 and _mostly_built(store, ensemble, ids, cache):
         workers = 1

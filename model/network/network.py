@@ -1,16 +1,16 @@
 """The whole network: SEM-CGCNN of Shi et al. and the parts that preset `best` puts in their place.
 
 Shapes: B slabs with N nodes and E edges in a batch, F element features, C channels, K edge features, H hidden
-units, T targets. A node is an atom or, in a folded graph, several equivalent atoms; every sum and mean counts
-them. Shi et al., J. Magnesium and Alloys (2024), doi 10.1016/j.jma.2024.12.005; CGCNN: Xie and Grossman,
-Phys. Rev. Lett. 120, 145301 (2018).
+units, T targets with W outputs (W = T where all are quantities). A node is an atom or, in a folded graph,
+several equivalent atoms; every sum and mean counts them. Shi et al., J. Magnesium and Alloys (2024),
+doi 10.1016/j.jma.2024.12.005; CGCNN: Xie and Grossman, Phys. Rev. Lett. 120, 145301 (2018).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -40,6 +40,29 @@ class NetworkConfig:
     edges: str = "distance"  # what an edge knows, a key of `EDGES`
     pooling: str = "mean"  # how nodes become a slab, a key of `POOLINGS`
     dropout: float = 0.0  # share of hidden units left out in training
+    # names of the classes of each target, none for a quantity; empty if all targets are quantities
+    classes: tuple[tuple[str, ...], ...] = ()
+
+    def class_names(self) -> dict[str, tuple[str, ...]]:
+        """Return the names of the classes of those targets that are no quantities."""
+        return {name: names for name, names in zip(self.targets, self.classes, strict=False) if names}
+
+    def columns(self) -> dict[str, slice]:
+        """Return which of the network's W outputs belong to each target: one, or one for each class."""
+        classes = self.class_names()
+        found, start = {}, 0
+        for name in self.targets:
+            width = len(classes.get(name, ())) or 1
+            found[name] = slice(start, start + width)
+            start += width
+        return found
+
+    def plain(self) -> dict[str, Any]:
+        """Return all fields for JSON; classes, which older networks have not, only where there are some."""
+        values = asdict(self)
+        if not any(self.classes):
+            del values["classes"]
+        return values
 
 
 class WeightedBatchNorm(nn.BatchNorm1d):
@@ -117,7 +140,9 @@ class GatedConvolution(nn.Module):
 
 
 class SurfaceNetwork(nn.Module):
-    """Slab graphs to T standardised targets: embedding, convolutions, pooling, shared layers, heads.
+    """Graphs to standardised targets, or logits of classes.
+
+    Embedding, convolutions, pooling, shared layers, heads.
 
     Parameters
     ----------
@@ -151,7 +176,8 @@ class SurfaceNetwork(nn.Module):
         widths = [self.pooling.width] + [config.hidden] * config.hidden_layers
         self.shared = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.dropout = nn.Dropout(config.dropout)
-        self.heads = nn.ModuleDict({head_key(name): _head(config) for name in config.targets})
+        widths_of_heads = {name: place.stop - place.start for name, place in config.columns().items()}
+        self.heads = nn.ModuleDict({head_key(n): _head(config, w) for n, w in widths_of_heads.items()})
 
     @property
     def last_shared(self) -> nn.Parameter:
@@ -198,11 +224,11 @@ class SurfaceNetwork(nn.Module):
         return hidden
 
     def forward(self, batch: GraphBatch) -> torch.Tensor:
-        """Predict standardised targets: [B, T], in the order of the configuration."""
+        """Predict standardised targets, or logits of their classes: [B, W], see `NetworkConfig.columns`."""
         return self.from_trunk(self.trunk(batch))
 
     def from_trunk(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Apply the heads to pooled slabs [B, H]: [B, T]."""
+        """Apply the heads to pooled slabs [B, H]: [B, W]."""
         return torch.cat([self.heads[head_key(name)](hidden) for name in self.config.targets], dim=1)
 
 
@@ -211,13 +237,13 @@ def head_key(target: str) -> str:
     return "head_" + target.replace(".", "_")
 
 
-def _head(config: NetworkConfig) -> nn.Sequential:
-    """Task-specific layers: [B, H] to [B, 1]."""
+def _head(config: NetworkConfig, width: int) -> nn.Sequential:
+    """Task-specific layers: [B, H] to [B, width]."""
     widths = [config.hidden] + [config.hidden // 2] * config.head_layers
     layers: list[nn.Module] = []
     for a, b in pairwise(widths):
         layers += [nn.Linear(a, b), nn.Softplus()]
-    return nn.Sequential(*layers, nn.Linear(widths[-1], 1))
+    return nn.Sequential(*layers, nn.Linear(widths[-1], width))
 
 
 class NoDepth(nn.Module):

@@ -98,7 +98,8 @@ def readiness(
     """
     card = ModelRegistry(store).champion()
     snapshot = _snapshot(store, card.snapshot if card else None)
-    labelled = [slab for slab in labelled_slabs(store, with_slabs=False) if slab.targets]
+    # the loop is about slabs: bulk crystals neither make a refresh due nor train its models
+    labelled = [s for s in labelled_slabs(store, with_slabs=False) if s.targets and not s.bulk]
     chosen = of_methods(labelled, _methods(method, snapshot, labelled)) if labelled else []
     names = _targets(chosen, targets, store.uri)
     heads = heads_of(chosen, names)

@@ -22,7 +22,7 @@ from stores import cgcnn_elements
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -39,8 +39,10 @@ class Scaler:
     std: tuple[float, ...]
 
     @classmethod
-    def fit(cls, values: torch.Tensor, names: Sequence[str]) -> Self:
+    def fit(cls, values: torch.Tensor, names: Sequence[str], classes: Collection[str] = ()) -> Self:
         """Take mean and deviation of the labels `values` [n, T] float64, NaN where there is no label.
+
+        Labels of `classes` are places in a list and stay as they are.
 
         Raises
         ------
@@ -58,6 +60,9 @@ class Scaler:
         mean = filled.sum(0) / counts
         std = (torch.where(known, filled - mean, 0.0).square().sum(0) / counts).sqrt()
         std = torch.where(std > 0, std, 1.0)  # one label, or all equal: any scale will do
+        for t, name in enumerate(names):
+            if name in classes:
+                mean[t], std[t] = 0.0, 1.0
         return cls(tuple(mean.tolist()), tuple(std.tolist()))
 
     def scale(self, values: torch.Tensor) -> torch.Tensor:
@@ -109,14 +114,32 @@ class TrainedModel:
         return {name: tuple(stated.get(name, ("slab",))) for name in self.targets}
 
     def predict(self, graphs: Sequence[SlabGraph]) -> dict[str, NDArray[np.float64]]:
-        """Predict targets from graphs built with `graph_settings`: [n] by target, in its unit."""
+        """Predict the quantities from graphs built with `graph_settings`: [n] by target, in its unit."""
         if not graphs:
-            standardised = torch.zeros(0, len(self.targets))
+            standardised = torch.zeros(0, list(self.network.config.columns().values())[-1].stop)
         else:
             device = next(self.network.parameters()).device
             standardised = predict_packed(self.network, PackedGraphs.of(graphs, device))
-        values = self.scaler.unscale(standardised.cpu()).numpy()
-        return {name: values[:, i].copy() for i, name in enumerate(self.targets)}
+        return self.quantities(standardised.cpu())
+
+    @property
+    def class_names(self) -> dict[str, tuple[str, ...]]:
+        """Names of the classes of those targets that are no quantities."""
+        return self.network.config.class_names()
+
+    def quantities(self, output: torch.Tensor) -> dict[str, NDArray[np.float64]]:
+        """Return the values [n] of the targets that are quantities from the network's output [n, W]."""
+        classes, found = self.class_names, {}
+        for t, (name, place) in enumerate(self.network.config.columns().items()):
+            if name not in classes:
+                values = output[:, place.start].double() * self.scaler.std[t] + self.scaler.mean[t]
+                found[name] = values.numpy()
+        return found
+
+    def probabilities(self, output: torch.Tensor) -> dict[str, NDArray[np.float64]]:
+        """Return the probability of each class [n, K], by target, from the network's output [n, W]."""
+        columns = self.network.config.columns()
+        return {name: output[:, columns[name]].double().softmax(dim=1).numpy() for name in self.class_names}
 
 
 def training_kinds(train_part: Dataset, names: Sequence[str]) -> dict[str, dict[str, list[str]]]:
@@ -129,7 +152,7 @@ def training_kinds(train_part: Dataset, names: Sequence[str]) -> dict[str, dict[
 
 
 def predict_packed(network: SurfaceNetwork, graphs: PackedGraphs) -> torch.Tensor:
-    """Standardised predictions [n, T] in evaluation mode."""
+    """Compute the outputs [n, W] in evaluation mode."""
     network.eval()
     with torch.inference_mode():
         return torch.cat([network(batch) for batch in graphs.in_order()])
@@ -147,7 +170,7 @@ def save_model(model: TrainedModel, path: Path) -> None:
     The element features are a buffer of the network and travel with its weights.
     """
     about = {
-        "network": asdict(model.network.config),
+        "network": model.network.config.plain(),
         "graph": asdict(model.graph_settings),
         "scaler": asdict(model.scaler),
         "training": model.training,
@@ -215,7 +238,10 @@ def _network_config(values: dict[str, Any]) -> NetworkConfig:
     """Networks of `best` once took descriptors (`model.baselines.descriptors`) beside the pooled nodes."""
     if values.pop("descriptors", "none") != "none":
         raise ValueError("its network takes descriptors, as none does in this version")
-    return NetworkConfig(**{**values, "targets": tuple(values["targets"])})
+    classes = tuple(tuple(str(name) for name in names) for names in values.get("classes", ()))
+    if classes and len(classes) != len(values["targets"]):
+        raise ValueError("its classes are not those of its targets")
+    return NetworkConfig(**{**values, "targets": tuple(values["targets"]), "classes": classes})
 
 
 def _known(values: dict[str, Any]) -> dict[str, Any]:

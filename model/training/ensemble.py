@@ -80,6 +80,16 @@ class Ensemble:
         return self.members[0].graph_settings
 
     @property
+    def class_names(self) -> dict[str, tuple[str, ...]]:
+        """Names of the classes of those targets that are no quantities."""
+        return self.members[0].class_names
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """Names of the targets that are quantities."""
+        return tuple(name for name in self.targets if name not in self.class_names)
+
+    @property
     def kinds(self) -> dict[str, tuple[str, ...]]:
         """What the training labels of each target are of: slab, bulk, or both."""
         return self.members[0].kinds
@@ -101,7 +111,7 @@ class Ensemble:
             name: self.calibration[name].sigma(_spread(values), distance, disagreement.get(name))
             for name, values in found.each.items()
         }
-        predictions = Predictions(mean, sigma, distance)
+        predictions = Predictions(mean, sigma, distance, found.probabilities)
         return predictions, self.training_map.place(found.embedding)
 
 
@@ -345,7 +355,7 @@ def load_ensemble(folder: Path) -> Ensemble:
     place = path.parent
     members = [load_model(place / name, sha256[name]) for name in manifest["members"]]
     _check_alike(members, str(path))
-    if set(calibration) != set(members[0].targets):
+    if set(calibration) != set(members[0].targets) - set(members[0].class_names):
         raise InputError(f"{path}: its calibration does not fit its members; {REMEDY}")
     state = read_tensors(place / MAP, sha256=sha256[MAP])
     try:
@@ -395,6 +405,7 @@ class _Outputs:
 
     each: dict[str, NDArray[np.float64]]  # [members, n] by target
     embedding: torch.Tensor  # [n, H], of the first member
+    probabilities: dict[str, NDArray[np.float64]]  # [n, K] by target, mean over the members
 
     def mean(self) -> dict[str, NDArray[np.float64]]:
         """Mean over the members: [n] by target."""
@@ -423,10 +434,12 @@ def _together(
 
 
 def _outputs(members: Sequence[TrainedModel], graphs: Sequence[SlabGraph]) -> _Outputs:
-    names = members[0].targets
+    classes = members[0].class_names
+    names = [name for name in members[0].targets if name not in classes]
     if not graphs:
         each = {name: np.zeros((len(members), 0)) for name in names}
-        return _Outputs(each, torch.zeros(0, members[0].network.config.hidden))
+        nothing = {name: np.zeros((0, len(found))) for name, found in classes.items()}
+        return _Outputs(each, torch.zeros(0, members[0].network.config.hidden), nothing)
     device = next(members[0].network.parameters()).device
     packed = PackedGraphs.of(graphs, device)
     embeddings: list[torch.Tensor] = []
@@ -438,12 +451,12 @@ def _outputs(members: Sequence[TrainedModel], graphs: Sequence[SlabGraph]) -> _O
                 standardised[k].append(member.network.from_trunk(hidden).cpu())
                 if k == 0:
                     embeddings.append(hidden.float().cpu())
-        values = [
-            member.scaler.unscale(torch.cat(parts)).numpy()
-            for member, parts in zip(members, standardised, strict=True)
-        ]
-    by_target = {name: np.stack([v[:, t] for v in values]) for t, name in enumerate(names)}
-    return _Outputs(by_target, torch.cat(embeddings))
+        outputs = [torch.cat(parts) for parts in standardised]
+        values = [member.quantities(output) for member, output in zip(members, outputs, strict=True)]
+        shares = [member.probabilities(output) for member, output in zip(members, outputs, strict=True)]
+    by_target = {name: np.stack([found[name] for found in values]) for name in names}
+    probabilities = {name: np.mean([found[name] for found in shares], axis=0) for name in classes}
+    return _Outputs(by_target, torch.cat(embeddings), probabilities)
 
 
 def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -454,9 +467,9 @@ def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def _check_alike(members: Sequence[TrainedModel], where: str) -> None:
     if not members:
         raise InputError(f"{where}: no member; train the model again")
-    if any(m.targets != members[0].targets for m in members) or any(
-        m.graph_settings != members[0].graph_settings for m in members
-    ):
+    if any(
+        (m.targets, m.class_names) != (members[0].targets, members[0].class_names) for m in members
+    ) or any(m.graph_settings != members[0].graph_settings for m in members):
         raise InputError(f"{where}: members predict different targets or need different graphs; train again")
 
 

@@ -15,8 +15,10 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from model.data.dataset import noun_of
 from model.data.provenance import NOTE, this_training, trainings_of
 from model.data.splits import PARTS, Split, k_fold, part_of_training, split_dataset, write_split
+from model.evaluation.class_metrics import evaluate_classes
 from model.evaluation.metrics import evaluate, prediction_rows, total_loss
 from model.training.checked_json import REMEDY, read_json, write_json, write_text
 from model.training.checkpoint import code_version, library_versions, load_model
@@ -314,6 +316,7 @@ def _run(
         "code": code_version(),
         "versions": library_versions(),
         "targets": list(first.targets),
+        **({"noun": noun} if (noun := noun_of(ensemble.kinds)) != "slab" else {}),
         "sizes": {name: len(split.part(name)) for name in PARTS},
         "split_name": split.name,
         **({"twins": split.twins.plain()} if split.twins is not None else {}),
@@ -321,6 +324,7 @@ def _run(
         "trainings": [one.model_dump(mode="json") for one in trainings_of(learned)],
         "metrics": metrics,
         "total_loss": total_loss(metrics, spread),
+        **({"classes": evaluate_classes(dataset, split, predicted)} if predicted.probabilities else {}),
         "history": [list(member.history) for member in ensemble.members],
         "seconds": round(sum(line["seconds"] for member in ensemble.members for line in member.history), 1),
         "seconds_in_all": round(time.monotonic() - began, 1),
@@ -361,7 +365,10 @@ def labelled_data(datasets: Datasets, preset: Preset) -> tuple[Preset, Dataset]:
             f"{len(kept)} labelled slabs are too few to train, validate and test on (at least "
             f"{FEWEST_SLABS}); mgsurf import adds more, mgsurf run computes them"
         )
-    return replace(preset, network=replace(preset.network, targets=heads)), dataset.subset(kept)
+    classes = tuple(dataset.classes.get(name, ()) for name in heads) if dataset.classes else ()
+    return replace(preset, network=replace(preset.network, targets=heads, classes=classes)), dataset.subset(
+        kept
+    )
 
 
 def _enough_labels(dataset: Dataset, split: Split, targets: tuple[str, ...]) -> None:

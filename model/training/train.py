@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from model.training.presets import OptimiserConfig, Preset, TrainingConfig
     from model.training.transfer import Start
 
+    Columns = Sequence[tuple[slice, bool]]
+    """Of each target the columns of the network's output, and whether they are the logits of classes."""
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -276,7 +279,8 @@ def train(
     train_part = _labelled(dataset, split.train, names, "training")
     val_part = _labelled(dataset, split.val, names, "validation")
     train_values, val_values = target_matrix(train_part, names), target_matrix(val_part, names)
-    scaler = Scaler.fit(train_values, names)
+    classes = preset.network.class_names()
+    scaler = Scaler.fit(train_values, names, classes)
     targets = scaler.scale(train_values).to(device)  # [n, T]
     importance = _importance(train_values, smoothing=config.smoothing).to(device)  # [n, T], 0: no label
     torch.manual_seed(config.seed)
@@ -299,6 +303,7 @@ def train(
     steps_per_epoch = math.ceil(len(train_graphs) / config.batch_size)
     schedule = make_schedule(config.optimiser, config.epochs, steps_per_epoch)
     averaging = Averaging(network, config.averaging) if config.averaging else None
+    columns = [(place, names[t] in classes) for t, place in enumerate(preset.network.columns().values())]
 
     history: list[Epoch] = []
     best: dict[str, torch.Tensor] = {}
@@ -309,7 +314,7 @@ def train(
     data_hash = training_key(train_part, names)
     origin = {} if start is None else {"start": start.about()}
     run = RunFolder(
-        folder, {"network": asdict(preset.network), "training": asdict(config), "data": data_hash, **origin}
+        folder, {"network": preset.network.plain(), "training": asdict(config), "data": data_hash, **origin}
     )
     if (saved := run.load(device)) is not None:
         network.load_state_dict(saved["network"])
@@ -332,8 +337,8 @@ def train(
             rate = schedule.rate(number * steps_per_epoch + i)
             for group in optimiser.param_groups:
                 group["lr"] = rate * adaptation.rate_share(group.get("steps_down", 0), number)
-            output = network(train_graphs.select(slabs))  # [B, T]
-            losses, counts = masked_losses(output, targets[slabs], importance[slabs], config)
+            output = network(train_graphs.select(slabs))  # [B, W]
+            losses, counts = masked_losses(output, targets[slabs], importance[slabs], config, columns)
             optimiser.zero_grad(set_to_none=True)
             if i == 0:
                 cosine = cosine_between(shared_gradients(losses, network))
@@ -350,7 +355,7 @@ def train(
 
         kept = averaging.average if averaging else network.state_dict()
         predicted = _predict_with(network, kept, val_graphs, swap=averaging is not None)
-        error = (scaler.unscale(predicted).cpu() - val_values).abs()  # [n_val, T]
+        error = validation_errors(predicted.cpu(), val_values, scaler, columns)  # [n_val, T]
         mae = error.nanmean(0)
         score = float((mae / torch.tensor(scaler.std, dtype=torch.float64)).nanmean())
         if not math.isfinite(score):
@@ -412,15 +417,24 @@ def train(
 
 
 def masked_losses(
-    output: torch.Tensor, target: torch.Tensor, importance: torch.Tensor, config: TrainingConfig
+    output: torch.Tensor,
+    target: torch.Tensor,
+    importance: torch.Tensor,
+    config: TrainingConfig,
+    columns: Columns = (),
 ) -> tuple[dict[int, torch.Tensor], list[int]]:
     """Loss of each target that has labels in the batch, over those labels, and numbers of labels.
 
-    output, target: [B, T], standardised; NaN in `target` where there is no label. importance: [B, T], weight
-    of each label, zero where there is none. Losses are scalars by index of target; counts are of every
-    target.
+    output: [B, W], of quantities standardised, of classes logits, whose loss is the cross-entropy. target:
+    [B, T], standardised, or places of classes; NaN where there is no label. importance: [B, T], weight of
+    each label, zero where there is none. columns: outputs of each target, and whether they are of classes;
+    none if all targets are quantities. Losses are scalars by index of target; counts are of every target.
     """
     known = importance > 0
+    logits = {t: output[:, place] for t, (place, is_class) in enumerate(columns) if is_class}
+    if logits:
+        output = output[:, [place.start for place, _ in columns]]
+        places = {t: torch.where(known[:, t], target[:, t], 0.0).long() for t in logits}
     target = torch.where(known, target, output.detach())  # NaN times zero would be NaN
     if config.loss == "huber":
         each = functional.huber_loss(output, target, reduction="none", delta=config.huber_delta)
@@ -429,9 +443,33 @@ def masked_losses(
         each = (output - target).square()
     else:
         raise InputError(f"no loss {config.loss!r}: choose mse or huber")
+    if logits:
+        of_target = list(each.unbind(1))
+        for t, part in logits.items():
+            of_target[t] = functional.cross_entropy(part, places[t], reduction="none")
+        each = torch.stack(of_target, dim=1)
     counts = known.sum(0).tolist()
     total = (each * importance).sum(0)  # [T]
     return {t: total[t] / n for t, n in enumerate(counts) if n}, counts
+
+
+def validation_errors(
+    output: torch.Tensor, values: torch.Tensor, scaler: Scaler, columns: Columns
+) -> torch.Tensor:
+    """Absolute errors [n, T] of outputs [n, W], in the targets' units; NaN without label in `values` [n, T].
+
+    Of classes it is the probability that the true one is not given.
+    """
+    if not any(is_class for _, is_class in columns):
+        return (scaler.unscale(output) - values).abs()
+    errors = (scaler.unscale(output[:, [place.start for place, _ in columns]]) - values).abs()
+    for t, (place, is_class) in enumerate(columns):
+        if is_class:
+            known = ~values[:, t].isnan()
+            places = torch.where(known, values[:, t], 0.0).long()
+            given = output[:, place].double().softmax(dim=1).gather(1, places[:, None])[:, 0]
+            errors[:, t] = torch.where(known, 1 - given, torch.nan)
+    return errors
 
 
 def _importance(values: torch.Tensor, *, smoothing: bool) -> torch.Tensor:
@@ -452,7 +490,7 @@ def _labelled(dataset: Dataset, numbers: tuple[int, ...], names: tuple[str, ...]
 def _predict_with(
     network: SurfaceNetwork, weights: dict[str, torch.Tensor], graphs: PackedGraphs, *, swap: bool
 ) -> torch.Tensor:
-    """Standardised predictions [n, T] with other weights than the network's; leaves the network as it was."""
+    """Compute outputs [n, W] with other weights than the network's; leaves the network as it was."""
     if not swap:
         return predict_packed(network, graphs)
     own = {name: value.clone() for name, value in network.state_dict().items()}

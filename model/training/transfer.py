@@ -146,7 +146,7 @@ def check_start(
     """
     advice = "train with the preset and settings of that model, or without --from"
     theirs, ours = asdict(start.model.network.config), asdict(config)
-    free = {"targets", "dropout"}  # neither decides the shape of a kept weight
+    free = {"targets", "classes", "dropout"}  # none decides the shape of a kept weight
     if differing := _differences(theirs, ours, free):
         raise InputError(f"--from: that model's network has other settings ({differing}): {advice}")
     # weights fit whatever the slabs' thickness; the new model is trained and used with its own
@@ -167,7 +167,7 @@ def load_pretrained_weights(network: SurfaceNetwork, scaler: Scaler, start: Star
     left_out = ("heads.", "shared.") if start.adaptation.reset_shared else ("heads.",)
     weights = {name: value for name, value in source.state_dict().items() if not name.startswith(left_out)}
     for new, name in enumerate(network.config.targets):
-        old = _source_head(start, name)
+        old = _source_head(start, name, network.config.class_names().get(name, ()))
         if old is None:
             continue
         theirs = start.model.targets[old]
@@ -190,15 +190,22 @@ def quantity(target: str) -> str:
     return target.partition("@")[0]
 
 
-def _source_head(start: Start, target: str) -> int | None:
-    """Return the number of the pre-trained head that a target begins with; None: random weights."""
+def _source_head(start: Start, target: str, classes: tuple[str, ...]) -> int | None:
+    """Return the number of the pre-trained head that a target begins with; None: random weights.
+
+    A head of classes begins with one of the same classes only.
+    """
     targets = start.model.targets
     if start.reset_heads:
         return None
     if target in targets or not start.adaptation.carry_heads:
-        return targets.index(target) if target in targets else None
-    alike = [i for i, name in enumerate(targets) if quantity(name) == quantity(target)]
-    return alike[0] if alike else 0 if len(targets) == 1 else None
+        found = targets.index(target) if target in targets else None
+    else:
+        alike = [i for i, name in enumerate(targets) if quantity(name) == quantity(target)]
+        found = alike[0] if alike else 0 if len(targets) == 1 else None
+    if found is not None and start.model.class_names.get(targets[found], ()) != classes:
+        return None
+    return found
 
 
 def steps_below_heads(network: SurfaceNetwork) -> dict[nn.Parameter, int]:

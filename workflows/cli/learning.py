@@ -171,11 +171,11 @@ def three_digits(value: float | None, *, share: bool = False) -> str:
     return "-" if value is None else f"{value:.3f}" if share else significant(value)
 
 
-def errors_table(metrics: Mapping[str, Mapping[str, Any]], heading: str) -> Table:
+def errors_table(metrics: Mapping[str, Mapping[str, Any]], heading: str, noun: str = "slab") -> Table:
     """Table of the errors of a training, by target, in training, validation and test set."""
     from workflows.report.training_figures import PART_NAMES, add_unit, target_name
 
-    names = ("slabs", *OF_SETS.values(), *OF_TEST.values())
+    names = (f"{noun}s", *OF_SETS.values(), *OF_TEST.values())
     columns = [Column(heading, wrap=True, once=True), Column("set")]
     table = Table([*columns, *(Column(name, right=True) for name in names)])
     for target, found in metrics.items():
@@ -187,6 +187,27 @@ def errors_table(metrics: Mapping[str, Mapping[str, Any]], heading: str) -> Tabl
                 str(found[part]["n"]),
                 *(three_digits(found[part].get(key), share=key in SHARES) for key in OF_SETS),
                 *(of_test.values() if part == "test" else [""] * len(OF_TEST)),
+                style="bold" if part == "test" else "",
+            )
+    return table
+
+
+def classes_table(found: Mapping[str, Mapping[str, Any]], noun: str = "slab") -> Table:
+    """Table of how well classes are predicted, by target, in training, validation and test set."""
+    from workflows.report.training_figures import PART_NAMES, target_name
+
+    columns = [Column("target", wrap=True, once=True), Column("set")]
+    names = (f"{noun}s", "accuracy", "mean F1", "ROC AUC")
+    table = Table([*columns, *(Column(name, right=True) for name in names), Column("F1", wrap=True)])
+    for target, metrics in found.items():
+        for part, words in PART_NAMES.items():
+            errors = metrics[part]
+            table.add_row(
+                target_name(target),
+                words,
+                str(errors["n"]),
+                *(three_digits(errors.get(key), share=True) for key in ("accuracy", "macro_f1", "roc_auc")),
+                ", ".join(f"{name} {three_digits(f1, share=True)}" for name, f1 in errors["f1"].items()),
                 style="bold" if part == "test" else "",
             )
     return table

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from model.evaluation.prediction import Candidate, SlabPrediction
+    from model.training.ensemble import Ensemble
 
 _STORE_ENDINGS = (".sqlite", ".sqlite3", ".db")
 _SHOWN_PROBLEMS = 20
@@ -36,7 +37,9 @@ def predict(
     *,
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SLABS]...", help="Slab files, folders of them, or a store."),
+        typer.Argument(
+            metavar="[SLABS]...", help="Files of slabs (of crystals, if trained on them), folders, a store."
+        ),
     ] = None,
     bulk: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A crystal; all its symmetric slabs are cut first.")
@@ -75,16 +78,18 @@ def predict(
             "--formula MgAg --prototype B2" + (" (not both)" if cut else "")
         )
     require_network()
-    from model.evaluation.prediction import predict_slabs
+    from model.data.dataset import noun_of
+    from model.evaluation.prediction import check_predicts_slabs, predict_slabs
     from workflows.engines.gpaw.process import logical_cores
 
     ensemble, _ = chosen_ensemble(model, store)
     problems: list[tuple[str, str]] = []
     if cut:
+        check_predicts_slabs(ensemble)
         structure, estimated = crystal.structure(bulk), crystal.prototype is not None
         candidates = _cut(structure, bulk, estimated, max_index, min_thickness, problems)
     else:
-        candidates = _slabs_of(inputs or (), problems)
+        candidates = _slabs_of(inputs or (), ensemble, problems)
     with ProgressBar(quiet) as bar:
         found, refused = predict_slabs(
             ensemble,
@@ -101,7 +106,8 @@ def predict(
     elif shown.as_csv:
         _print_csv(found, targets)
     elif found:
-        _print(found, targets, min(one.n for one in ensemble.calibration.values()))
+        calibrated_on = min((one.n for one in ensemble.calibration.values()), default=0)
+        _print(found, targets, calibrated_on, noun_of(ensemble.kinds))
     for problem in problems[:_SHOWN_PROBLEMS]:
         print_note(_problem(*problem))
     if len(problems) > _SHOWN_PROBLEMS:
@@ -113,6 +119,10 @@ def _plain(one: SlabPrediction, targets: Sequence[str]) -> dict[str, Any]:
     """Return a prediction for JSON: by target its value, standard deviation and 90 % interval."""
     numbers: dict[str, Any] = {}
     for target in targets:
+        if target in one.classes:
+            shares = one.classes[target]
+            numbers[target] = {"class": next(iter(shares)), "probabilities": shares}
+            continue
         low, high = one.interval(target)
         values = {"value": one.values[target], "sigma": one.sigmas[target], "low": low, "high": high}
         numbers[target] = {name: _finite(value) for name, value in values.items()}
@@ -129,7 +139,9 @@ def _plain(one: SlabPrediction, targets: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _slabs_of(inputs: Sequence[str], problems: list[tuple[str, str]]) -> Iterator[Candidate]:
+def _slabs_of(
+    inputs: Sequence[str], ensemble: Ensemble, problems: list[tuple[str, str]]
+) -> Iterator[Candidate]:
     """Yield the slabs of files, folders and stores; what cannot be read goes into `problems`."""
     from stores.structures.reading import structure_files
 
@@ -139,14 +151,13 @@ def _slabs_of(inputs: Sequence[str], problems: list[tuple[str, str]]) -> Iterato
             yield from _of_store(text, problems)
         elif path.is_dir():
             for file in structure_files(path):
-                yield from _of_file(file, problems)
+                yield from _of_file(file, ensemble, problems)
         else:
-            yield from _of_file(path, problems)
+            yield from _of_file(path, ensemble, problems)
 
 
-def _of_file(path: Path, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
-    from model.evaluation.prediction import Candidate
-    from model.graphs.slab_frame import PlainSlab
+def _of_file(path: Path, ensemble: Ensemble, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
+    from model.evaluation.prediction import Candidate, plain_structure
     from stores.structures.reading import read_all
     from workflows.structures.naming import mg_first_formula
 
@@ -157,12 +168,13 @@ def _of_file(path: Path, problems: list[tuple[str, str]]) -> Iterator[Candidate]
         return
     for number, structure in enumerate(structures, start=1):
         name = str(path) if len(structures) == 1 else f"{path}#{number}"
-        yield Candidate(name, PlainSlab.from_structure(structure), mg_first_formula(structure.composition))
+        yield Candidate(name, plain_structure(structure, ensemble), mg_first_formula(structure.composition))
 
 
 def _of_store(uri: str, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
-    """Yield the slabs of a store as cut: those computed, or if there are none those imported."""
+    """Yield the slabs of a store as cut: those computed, or if there are none what was imported."""
     from model.evaluation.prediction import Candidate
+    from model.graphs.bulk_graph import PlainBulk
     from model.graphs.slab_frame import PlainSlab
     from workflows.structures.naming import format_plane
 
@@ -173,13 +185,14 @@ def _of_store(uri: str, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
         documents = (
             store.query({}, fields, sort={"formula": 1})
             if computed
-            else store.query({}, ["id", "formula", "slab"], collection="labels")
+            else store.query({}, ["id", "formula", "slab", "geometry"], collection="labels")
         )
         empty = True
         for document in documents:
             empty = False
             try:
-                slab = PlainSlab.from_dict(document["slab"])
+                kind = PlainBulk if document.get("geometry") == "bulk" else PlainSlab
+                slab = kind.from_dict(document["slab"])
             except InputError as error:
                 problems.append((f"record {document['id']}", str(error)))
                 continue
@@ -247,17 +260,25 @@ def _finite(value: float) -> float | None:
 
 def _print_csv(found: Sequence[SlabPrediction], targets: Sequence[str]) -> None:
     keys = {"": "value", "_sigma": "sigma", "_low": "low", "_high": "high"}
-    columns = {f"{target}{ending}": (target, key) for target in targets for ending, key in keys.items()}
+    classes = found[0].classes if found else {}
+    columns = {
+        f"{target}{ending}": (target, key)
+        for target in targets
+        for ending, key in ({"": "class"} if target in classes else keys).items()
+    }
     rows = [_plain(one, targets) for one in found]
+    for one, row in zip(found, rows, strict=True):
+        row |= {f"{target}_p_{name}": p for target, s in one.classes.items() for name, p in s.items()}
     for row in rows:
         row |= {column: row[target][key] for column, (target, key) in columns.items()}
         row["warnings"] = "; ".join(row["warnings"])
     words = ("name", "formula", "plane", "termination", "n_atoms")
-    print_csv(rows, [*words, *columns, "distance", "lattice_is_guess", "warnings"])
+    shares = [f"{target}_p_{name}" for target, found_ in classes.items() for name in sorted(found_)]
+    print_csv(rows, [*words, *columns, *shares, "distance", "lattice_is_guess", "warnings"])
 
 
-def prediction_table(found: Sequence[SlabPrediction], targets: Sequence[str]) -> Table:
-    """Table of predictions, one slab a row."""
+def prediction_table(found: Sequence[SlabPrediction], targets: Sequence[str], noun: str = "slab") -> Table:
+    """Table of predictions, one slab or crystal a row."""
     from rich.text import Text
 
     from workflows.report.training_figures import target_name, unit_of
@@ -266,7 +287,7 @@ def prediction_table(found: Sequence[SlabPrediction], targets: Sequence[str]) ->
     if with_facets:
         columns = [Column("formula", once=True), Column("facet"), Column("termination", short="term.")]
     else:
-        columns = [Column("slab", wrap=True), Column("formula")]
+        columns = [Column(noun, wrap=True), Column("formula")]
     columns.append(Column("atoms", right=True))
     columns += [Column(f"{target_name(target)}\n{unit_of(target)}", right=True) for target in targets]
     remarks = any(one.warnings for one in found)
@@ -276,17 +297,27 @@ def prediction_table(found: Sequence[SlabPrediction], targets: Sequence[str]) ->
         table.add_row(
             *place,
             str(one.n_atoms),
-            *(with_sigma(one.values[target], one.sigmas[target]) for target in targets),
+            *(_cell(one, target) for target in targets),
             *([Text("; ".join(one.warnings), style="yellow")] if remarks else []),
         )
     return table
 
 
-def _print(found: Sequence[SlabPrediction], targets: Sequence[str], calibrated_on: int) -> None:
-    print_table(prediction_table(found[:_SHOWN_ROWS], targets))
+def _cell(one: SlabPrediction, target: str) -> str:
+    """Write a value with its deviation, or the likeliest class with its probability."""
+    if target in one.classes:
+        name, share = next(iter(one.classes[target].items()))
+        return f"{name} {share:.0%}"
+    return with_sigma(one.values[target], one.sigmas[target])
+
+
+def _print(found: Sequence[SlabPrediction], targets: Sequence[str], calibrated_on: int, noun: str) -> None:
+    print_table(prediction_table(found[:_SHOWN_ROWS], targets, noun))
     if len(found) > _SHOWN_ROWS:
-        print_text(f"{_SHOWN_ROWS} of {len(found)} slabs shown; --json or --csv show all")
+        print_text(f"{_SHOWN_ROWS} of {len(found)} {noun}s shown; --json or --csv show all")
+    if not calibrated_on:  # classes only
+        return
     print_text(
         "± is one standard deviation; the 90 % interval is 1.64 times as wide to each side, calibrated on "
-        f"{pluralize(calibrated_on, 'validation slab')} and meant for slabs like those"
+        f"{pluralize(calibrated_on, f'validation {noun}')} and meant for {noun}s like those"
     )

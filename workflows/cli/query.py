@@ -133,11 +133,16 @@ def _sorted(found: list[dict[str, Any]], field: str, descending: bool) -> list[d
 
 def explain_empty(store: SurfaceStore, filters: SurfaceFilter) -> str:
     """Report in one line which filters match nothing, and what the store holds instead."""
-    total, n_imported = store.count(), store.count(collection="labels")
+    from stores.imported import NOT_BULK
+    from stores.labelled import BULK
+
+    total, n_imported = store.count(), store.count(NOT_BULK, "labels")
     applied = ", ".join(filters.describe())
     if filters.labels and n_imported:
         holds = f"{pluralize(total, 'computed surface')} and {pluralize(n_imported, 'imported slab')}"
-        unknown = store.count({"miller_index": None}, "labels") if filters.miller is not None else 0
+        unknown = (
+            store.count({"miller_index": None, **NOT_BULK}, "labels") if filters.miller is not None else 0
+        )
         planes = f", of {unknown} of which no plane is known" if unknown else ""
         return f"no surface matches {applied}; the store {store.uri} holds {holds}{planes}"
     imported = ""
@@ -146,6 +151,8 @@ def explain_empty(store: SurfaceStore, filters: SurfaceFilter) -> str:
 
         if number := sum(1 for _ in imported_surfaces(store, filters.criteria())):
             imported = f"; {pluralize(number, 'imported slab')} found with --labels"
+    if crystals := store.count({"geometry": BULK}, "labels"):
+        imported += f"; {pluralize(crystals, 'bulk crystal')} for mgsurf train"
     if total == 0:
         computes = "" if imported else "; mgsurf run CAMPAIGN.yaml computes some"
         return f"the store {store.uri} holds no computed surfaces yet{computes}{imported}"

@@ -105,6 +105,7 @@ def collect(store: SurfaceStore, campaign: str | None, work_dir: Path) -> dict[s
     campaigns share them. Returns plain values, as `mgsurf status --json` prints them.
     """
     from stores.exclusions import list_excluded
+    from stores.labelled import BULK
 
     of_campaign = {"campaign": campaign} if campaign else {}
     counts = {
@@ -139,19 +140,21 @@ def collect(store: SurfaceStore, campaign: str | None, work_dir: Path) -> dict[s
             for c in problems
         ],
         "last_update": max(times, default=None),
-        "imported": _imported(store),
+        "imported": _imported(store, {"$ne": BULK}),
+        "crystals": _imported(store, BULK),
     }
 
 
-def _imported(store: SurfaceStore) -> dict[str, int]:
-    """Count the imported slabs of each source, by the index of sources."""
+def _imported(store: SurfaceStore, geometry: Any) -> dict[str, int]:
+    """Count the imported slabs, or bulk crystals, of each source, by the index of sources."""
     counts: dict[str, int] = {}
     while True:
-        others = {"source": {"$nin": list(counts)}}
+        others = {"source": {"$nin": list(counts)}, "geometry": geometry}
         found = next(store.query(others, ["source"], collection="labels", limit=1), None)
         if found is None:
             return counts
-        counts[found["source"]] = store.count({"source": found["source"]}, "labels")
+        own = {"source": found["source"], "geometry": geometry}
+        counts[found["source"]] = store.count(own, "labels")
 
 
 def _verdict_counts(store: SurfaceStore, target: str, criteria: dict[str, Any]) -> dict[str, int]:
@@ -215,11 +218,14 @@ def _facts(state: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:
         symbol = {"surface_energy": "γ", "work_function": "Φ"}[target]
         words = ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in counts.items())
         yield f"  {symbol}", words
-    if sources := state["imported"]:
-        named = ", ".join(f"{number} from {source}" for source, number in list(sources.items())[:3])
-        more = f" and {len(sources) - 3} more sources" if len(sources) > 3 else ""
-        total = pluralize(sum(sources.values()), "slab")
-        yield "imported", f"{total}: {named}{more} (--labels of query, plot and export includes them)"
+    for key, noun, use in (
+        ("imported", "slab", "--labels of query, plot and export includes them"),
+        ("crystals", "bulk crystal", "mgsurf train learns from them"),
+    ):
+        if sources := state[key]:
+            named = ", ".join(f"{number} from {source}" for source, number in list(sources.items())[:3])
+            more = f" and {len(sources) - 3} more sources" if len(sources) > 3 else ""
+            yield "imported", f"{pluralize(sum(sources.values()), noun)}: {named}{more} ({use})"
     if excluded := excluded_line(state["excluded"]):
         yield "excluded", Text(excluded.removeprefix("excluded by "), style="yellow")
 

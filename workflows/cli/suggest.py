@@ -307,7 +307,7 @@ def _predict(
         predict_candidates(store, ensemble, version, old, workers=workers, progress=progress)
         found.documents[:] = candidates_by_id(store, [d["id"] for d in found.documents])
     predicted: dict[str, Any] = next((d["predictions"] for d in found.documents if d["predictions"]), {})
-    targets = list(ensemble.targets) if ensemble else list(predicted)
+    targets = list(ensemble.quantities) if ensemble else list(predicted)
     metadata = metadata_of(name, store, targets, found.method.fingerprint)
     if ensemble is not None:
         metadata = replace(metadata, places=ensemble.training_map.places)

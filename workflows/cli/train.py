@@ -20,6 +20,7 @@ from workflows.cli.learning import (
     SeedOption,
     TrainingOptions,
     TrainingProgress,
+    classes_table,
     errors_table,
     labelled_slabs,
     require_network,
@@ -179,6 +180,7 @@ def _plain(run: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "seconds": run["seconds"],
         "total_loss": run["total_loss"],
         "targets": run["metrics"],
+        "classes": run.get("classes", {}),
         "data": run["data"],
         "snapshot": run.get("snapshot"),
         "excluded": run.get("excluded", {}),
@@ -192,6 +194,9 @@ def _print(run: Mapping[str, Any]) -> None:
 
     epochs = sum(len(history) for history in run["history"])
     print_text(f"{run['label']}: {pluralize(epochs, 'epoch')} in {duration(run['seconds'])}")
-    print_table(errors_table(run["metrics"], "target"))
+    if run["metrics"]:
+        print_table(errors_table(run["metrics"], "target", run.get("noun", "slab")))
+    if run.get("classes"):
+        print_table(classes_table(run["classes"], run.get("noun", "slab")))
     if twins := run.get("twins"):
         print_text(twins_line(twins))

@@ -57,11 +57,12 @@ def write_report(folder: Path, run: Mapping[str, Any], rows: Sequence[Mapping[st
         If a file cannot be written.
     """
     metrics = run["metrics"]
-    figures = {
-        "parity": parity_figure(rows, metrics, run["label"]),
-        "elements": element_figure(metrics),
-        "history": history_figure(run["history"][0]),
-    }
+    figures = {"history": history_figure(run["history"][0])}
+    if metrics:
+        figures |= {
+            "parity": parity_figure(rows, metrics, run["label"]),
+            "elements": element_figure(metrics),
+        }
     path = folder / "report.html"
     try:
         images = {}
@@ -85,7 +86,7 @@ def _page(run: Mapping[str, Any], images: Mapping[str, str]) -> str:
         "preset": run["settings"]["preset"],
         "split": f"{run['split_name']}, seed {run['settings']['seed']}",
         **({"identical slabs": twins_line(run["twins"])} if run.get("twins") else {}),
-        "slabs": ", ".join(f"{run['sizes'][part]} {PART_NAMES[part]}" for part in PARTS),
+        _nouns(run): ", ".join(f"{run['sizes'][part]} {PART_NAMES[part]}" for part in PARTS),
         "members": f"{members}{' (bagged)' if run['settings']['bagging'] else ''}",
         "epochs": f"{epochs} in {duration(run['seconds'])}",
         "total loss": f"{run['total_loss']:.4f} (test, in units of the labels' variance, targets added up)",
@@ -95,15 +96,8 @@ def _page(run: Mapping[str, Any], images: Mapping[str, str]) -> str:
     sections = [
         f"<h1>{title}</h1>",
         f'<p class="lead">{escape(_summary(run))}</p>',
-        "<h2>Errors</h2>",
-        _error_table(run["metrics"]),
-        "<h2>Predicted against computed</h2>",
-        _image(images["parity"], "Parity plots of training, validation and test slabs"),
-        "<h2>Beyond the mean error (test set)</h2>",
-        _detail_table(run["metrics"]),
-        "<h2>Error by element (test set)</h2>",
-        "<p>Grey bars rest on fewer than three slabs.</p>",
-        _image(images["elements"], "Mean absolute error by element"),
+        *(_of_quantities(run, images) if run["metrics"] else ()),
+        *_of_classes(run.get("classes", {}), _nouns(run)),
         "<h2>Course of the training</h2>",
         "<p>Of the first member.</p>" if members > 1 else "",
         _image(images["history"], "Losses, weights of the losses and angle between gradients by epoch"),
@@ -115,6 +109,49 @@ def _page(run: Mapping[str, Any], images: Mapping[str, str]) -> str:
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>\n'
         f"<style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
     )
+
+
+def _of_quantities(run: Mapping[str, Any], images: Mapping[str, str]) -> list[str]:
+    return [
+        "<h2>Errors</h2>",
+        _error_table(run["metrics"], _nouns(run)),
+        "<h2>Predicted against computed</h2>",
+        _image(images["parity"], f"Parity plots of training, validation and test {_nouns(run)}"),
+        "<h2>Beyond the mean error (test set)</h2>",
+        _detail_table(run["metrics"]),
+        "<h2>Error by element (test set)</h2>",
+        f"<p>Grey bars rest on fewer than three {_nouns(run)}.</p>",
+        _image(images["elements"], "Mean absolute error by element"),
+    ]
+
+
+def _nouns(run: Mapping[str, Any]) -> str:
+    return f"{run.get('noun', 'slab')}s"
+
+
+def _of_classes(found: Mapping[str, Any], nouns: str) -> list[str]:
+    """Sections of the targets that are classes: a row for each set."""
+    sections = []
+    for target, metrics in found.items():
+        names = metrics["classes"]
+        head = ["set", nouns, "accuracy", "ROC AUC", *(f"F1 {name}" for name in names)]
+        rows = [
+            [
+                words,
+                str(metrics[part]["n"]),
+                *(
+                    "-" if value is None else f"{value:.3f}"
+                    for value in (
+                        metrics[part]["accuracy"],
+                        metrics[part].get("roc_auc"),
+                        *(metrics[part]["f1"][name] for name in names),
+                    )
+                ),
+            ]
+            for part, words in PART_NAMES.items()
+        ]
+        sections += [f"<h2>Classes of {escape(target_name(target))}</h2>", _table(head, rows)]
+    return sections
 
 
 def twins_line(twins: Mapping[str, Any]) -> str:
@@ -132,10 +169,14 @@ def _summary(run: Mapping[str, Any]) -> str:
     parts = [
         f"{target_name(target)} {with_unit(m['test']['mae'], target)}" for target, m in run["metrics"].items()
     ]
+    if not parts:
+        return "Accuracy on the test set: " + ", ".join(
+            f"{target_name(target)} {m['test']['accuracy']:.1%}" for target, m in run["classes"].items()
+        )
     return "Mean absolute error on the test set: " + ", ".join(parts) + "."
 
 
-def _error_table(metrics: Mapping[str, Any]) -> str:
+def _error_table(metrics: Mapping[str, Any], nouns: str) -> str:
     rows = []
     for target, m in metrics.items():
         for part in PARTS:
@@ -149,7 +190,7 @@ def _error_table(metrics: Mapping[str, Any]) -> str:
                     "-" if e["mape"] is None else f"{e['mape']:.1f} %",
                 ]
             )
-    return _table(["", "slabs", "MAE", "RMSE", "R²", "MAPE"], rows)
+    return _table(["", nouns, "MAE", "RMSE", "R²", "MAPE"], rows)
 
 
 def _detail_table(metrics: Mapping[str, Any]) -> str:
