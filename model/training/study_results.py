@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.evaluation.metrics import Interval, mean_and_spread
-from model.training.study import SCRATCH
+from model.training.study import SCRATCH, TOGETHER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,8 +42,8 @@ def flat_rows(data: StudyData, results: Sequence[TaskResult]) -> list[dict[str, 
     """List the errors of each training for each data set that it learned from, for pandas.
 
     Keys are `COLUMNS`: ``source`` is ``scratch``, a data set (with its number of labels, where these are not
-    all), or ``mpt`` and the balancing of its losses; ``labels`` 0 stands for all. Errors are in the
-    target's unit.
+    all), or ``mpt`` and the balancing of its losses; ``strategy`` is ``mpt`` in the rows of
+    such a pre-training itself; ``labels`` 0 stands for all. Errors are in the target's unit.
     """
     rows = []
     for result in results:
@@ -55,7 +55,7 @@ def flat_rows(data: StudyData, results: Sequence[TaskResult]) -> list[dict[str, 
                 name,
                 head,
                 task.origin,
-                "pre-training" if task.balance else task.strategy,
+                TOGETHER if task.balance else task.strategy,
                 task.size,
                 found["train"]["n"],
                 found["val"]["n"],
@@ -102,7 +102,7 @@ def cells(rows: Iterable[dict[str, Any]]) -> list[Cell]:
         best: dict[str, Cell] = {}
         for (source, strategy), tuned in runs.items():
             seeds = sorted(tuned.keys() & scratch.keys())
-            if strategy == SCRATCH or not seeds:
+            if strategy in (SCRATCH, TOGETHER) or not seeds:
                 continue
             ours = [tuned[seed] for seed in seeds]
             theirs = [scratch[seed] for seed in seeds]

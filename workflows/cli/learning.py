@@ -96,7 +96,8 @@ class PretrainedModel:
         str | None,
         typer.Option(
             metavar="PART",
-            help="Keep as it is: embedding, convolutions (with the embedding) or none.",
+            help="Keep as it is: embedding, convolutions (with the embedding), body (and pooling), "
+            "all-but-nodes, all-but-edges, all-but-last or none.",
             rich_help_panel=TRANSFER,
         ),
     ] = None

@@ -95,7 +95,7 @@ def transfer(
         for cell in summary["best_sources"]:
             print_text(_best_line(cell))
         print_text(
-            f"{pluralize(len(results), 'training')}, {duration(spent)} of processes; matrix.png, curves.png, "
+            f"{pluralize(len(results), 'training')}, {duration(spent)} of training; matrix.png, curves.png, "
             f"runs.csv, matrix.csv and transfer.json in {folder}"
         )
     for problem in problems:
@@ -144,7 +144,8 @@ def _best_line(cell: Mapping[str, Any]) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:+.0f}".replace("-", "\N{MINUS SIGN}")
+    text = f"{100 * value:+.0f}"
+    return "0" if text in ("+0", "-0") else text.replace("-", "\N{MINUS SIGN}")
 
 
 def _open_set(store: str, method: str | None, snapshot: str | None) -> Datasets:

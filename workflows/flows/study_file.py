@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from stores.errors import InputError
 from workflows.flows.campaign.file import plain, read_document
@@ -27,7 +27,15 @@ def _name(text: str) -> str:
     return text
 
 
-Size = Annotated[int, Field(ge=1)] | Literal["all"]
+def _size(value: Any) -> int:
+    if value == "all":
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"a number of labels is a whole number above 0, or all; found {value!r}")
+    return value
+
+
+Size = Annotated[int, BeforeValidator(_size)]  # 0: all
 
 
 class Section(BaseModel):
@@ -50,7 +58,7 @@ class DataSetSection(Section):
 class PretrainingSection(Section):
     """Pre-training on one data set."""
 
-    sizes: list[Size] = Field(default=["all"], min_length=1, description="At most so many labels")
+    sizes: list[Size] = Field(default=[0], min_length=1, description="At most so many labels")
     pairs: bool = Field(default=True, description="Whether each pair of data sets is trained")
 
 
@@ -138,6 +146,6 @@ def load_study(path: Path, open_set: Callable[[str, str | None, str | None], Dat
         raise InputError(f"{path}: {error}") from None
 
 
-def _numbers(sizes: list[int | Literal["all"]]) -> tuple[int, ...]:
-    """Write all as 0, the largest last."""
-    return tuple(sorted({0 if size == "all" else size for size in sizes}, key=lambda size: size or 1 << 60))
+def _numbers(sizes: list[int]) -> tuple[int, ...]:
+    """Put sizes in order, all of the labels (0) last."""
+    return tuple(sorted(set(sizes), key=lambda size: size or 1 << 60))

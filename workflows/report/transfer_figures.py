@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from workflows.report.style import GREY, LINE_STYLES, MARKERS, PALETTE, new_figure, signed, styled
+from workflows.report.style import GREY, LIGHT, LINE_STYLES, MARKERS, PALETTE, new_figure, styled
 from workflows.report.training_figures import add_unit
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 SHADE = 40.0
 """Change of the test error, in per cent, at which a field has its full colour."""
+
+WIDTH = 9.5
+"""Inches that panels side by side take at most."""
 
 _DARK = 0.6  # share of the full colour from which white text is readable
 
@@ -40,26 +43,29 @@ def matrix_figure(cells: Sequence[Cell], names: Sequence[str]) -> Figure:
     known = [name for name in names if name in found]
     sources = known + sorted(found - set(known), key=lambda name: (name.startswith("mpt-"), name))
     rows = [name for name in names if any(cell["data_set"] == name for cell in cells)]
-    columns = min(len(sizes), 3)
+    wide = 0.54 * len(sources) + 0.25
+    columns = min(len(sizes), max(1, int(WIDTH / wide)))
     lines = math.ceil(len(sizes) / columns)
     longest = max(map(len, rows))
     with styled():
         figure = new_figure(
-            columns * (0.62 * len(sources) + 0.25) + 0.075 * longest + 1.3,
+            columns * wide + 0.075 * longest + 1.3,
             lines * (0.42 * len(rows) + 0.35) + 0.06 * max(map(len, sources)) + 0.5,
         )
-        panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+        panels = figure.subplots(lines, columns, squeeze=False, sharey=True)
         image = None
         for axes, size in zip(panels.flat, sizes, strict=False):
             of_size = {(c["data_set"], c["source"]): c for c in cells if c["labels"] == size}
             image = _panel(axes, of_size, rows, sources)
             axes.set_title(f"{size} labels" if size else "all labels")
-        for axes in panels.flat[len(sizes) :]:
-            axes.set_visible(False)
+        for place, axes in enumerate(panels.flat):
+            axes.set_visible(place < len(sizes))
+            if place + columns < len(sizes):  # the panel below has the names
+                axes.set_xticklabels([])
+            else:
+                axes.set_xlabel("pre-trained on")
         for axes in panels[:, 0]:
             axes.set_ylabel("fine-tuned on")
-        for axes in panels[-1]:
-            axes.set_xlabel("pre-trained on")
         if image is not None:
             bar = figure.colorbar(image, ax=panels, fraction=0.05, pad=0.02, extend="both", aspect=14)
             bar.set_label("test MAE against scratch (%)")
@@ -74,7 +80,7 @@ def _panel(
         for row in rows
     ]
     image = axes.imshow(values, cmap="RdBu_r", vmin=-SHADE, vmax=SHADE, aspect="auto")
-    axes.set_facecolor("#F1F3F4")
+    axes.set_facecolor(LIGHT)  # where there is no such training
     axes.grid(visible=False)
     axes.set_xticks(range(len(sources)), sources, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(rows)), rows)
@@ -88,7 +94,7 @@ def _panel(
             axes.text(
                 j,
                 i,
-                signed(value, 0) + ("*" if star else ""),
+                f"{value:+.0f}".replace("-", "\N{MINUS SIGN}") + ("*" if star else ""),
                 ha="center",
                 va="center",
                 fontsize=8.5,
@@ -123,7 +129,7 @@ def curves_figure(curves: Mapping[str, Mapping[str, Sequence[Cell]]], targets: M
             axes.set_xscale("log")
             axes.set_yscale("log")
             marks = sorted({point["n"] for points in lines.values() for point in points})
-            axes.set_xticks(marks, [f"{n:,}" for n in marks])
+            axes.set_xticks(marks, _spaced(marks))
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.minorticks_off()
             low, high = axes.get_ylim()
@@ -157,6 +163,16 @@ def _curve(axes: Axes, points: Sequence[Cell], place: int, source: str) -> Any:
         capsize=2,
         elinewidth=0.8,
     )
+
+
+def _spaced(marks: Sequence[int]) -> list[str]:
+    """Name marks of a logarithmic axis, but those so near the next named one that they would touch it."""
+    names, above = [], math.inf
+    for mark in reversed(marks):
+        named = mark < above / 1.7
+        names.append(f"{mark:,}" if named else "")
+        above = mark if named else above
+    return names[::-1]
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+
+from workflows.report.transfer_figures import curves_figure, matrix_figure
+
+NAMES = ("formation", "band-gap", "phonon")
+
+
+def cell(name, source, labels, change, significant=False):
+    return {"data_set": name, "source": source, "labels": labels, "change": change,
+            "significant": significant}  # fmt: skip
+
+
+def all_cells():
+    cells = [
+        cell(name, source, labels, -0.02 * (i + 1) * (j + 1) + 0.05, significant=i == j - 1)
+        for i, name in enumerate(NAMES)
+        for j, source in enumerate((*NAMES, "mpt-equal"))
+        for labels in (100, 0)
+        if name != source
+    ]
+    return [*cells, cell("phonon", "outside", 100, 0.3)]
+
+
+def test_the_matrix_has_a_panel_for_each_number_of_labels_and_a_star_where_it_is_sure():
+    figure = matrix_figure(all_cells(), NAMES)
+    panels = [axes for axes in figure.axes if axes.get_title()]
+    assert [axes.get_title() for axes in panels] == ["100 labels", "all labels"]
+    first = panels[0]
+    sources = [label.get_text() for label in first.get_xticklabels()]
+    assert sources == [*NAMES, "outside", "mpt-equal"]  # sources that are no data set of the rows come after
+    written = {text.get_text() for text in first.texts}
+    assert "+30" in written
+    assert "\N{MINUS SIGN}19*" in written
+    assert len(first.texts) == 10
+    assert not [t for t in panels[1].texts if t.get_position() == (sources.index("outside"), 2)]
+
+
+def test_curves_have_a_panel_for_each_data_set_and_one_legend():
+    points = [{"n": 100, "mae": 0.02, "spread": 0.001}, {"n": 800, "mae": 0.01, "spread": None}]
+    curves = {name: {"scratch": points, "mpt-equal": points} for name in NAMES[:2]}
+    curves[NAMES[2]] = {"scratch": points[:1]}
+    figure = curves_figure(curves, dict.fromkeys(NAMES, "work_function"))
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title() for axes in panels] == list(NAMES)
+    assert panels[0].get_ylabel() == "test MAE (eV)"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["scratch", "mpt-equal"]
+    assert [t.get_text() for t in panels[0].get_xticklabels()] == ["100", "800"]
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_figures_of_few_and_many_data_sets_can_be_drawn(count, tmp_path):
+    from workflows.report.style import save
+
+    names = [f"set-{i}" for i in range(count)]
+    cells = [cell(a, b, n, -0.1) for a in names for b in [*names, "other"] for n in (10, 100, 800) if a != b]
+    save(matrix_figure(cells, names), tmp_path / "matrix.png")
+    points = [{"n": n, "mae": 0.3 / n, "spread": 0.0} for n in (10, 100, 800)]
+    save(
+        curves_figure({n: {"scratch": points} for n in names}, dict.fromkeys(names, "x")), tmp_path / "c.png"
+    )
+    assert all((tmp_path / name).stat().st_size > 5000 for name in ("matrix.png", "c.png"))
