@@ -16,7 +16,7 @@ import numpy as np
 from model.baselines.compounds import CompoundTable
 from model.baselines.descriptors import describe_slabs, descriptor_names
 from model.baselines.extra_trees import Forest
-from model.baselines.gaussian_process import GaussianProcess
+from model.baselines.gaussian_process import NO_COMPOUND, GaussianProcess
 from model.baselines.unseen_elements import Folds, Sample, UnseenElements, fit_unseen
 from model.evaluation.joint_errors import correlation_left
 from model.evaluation.metrics import labels
@@ -56,6 +56,8 @@ class Blended:
     # the errors of two slabs of its compound. Targets only that the model knows them of
     sigma: dict[str, Array] = field(default_factory=dict)
     correlation: dict[str, Array] = field(default_factory=dict)
+    # [n], whether the training set has slabs of the compound; None where the model cannot tell
+    trained: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +129,7 @@ class DescriptorModels:
                 rows.append(a * network + b * mean + c * each[chosen])
             held_out[name] = np.stack(rows)
             chosen, shares[name] = fit_blend_weights(network, mean, each, true)
+            a, b, c = shares[name]
             processes[name] = stages[chosen]
             if by_system is None:
                 continue
@@ -141,6 +144,7 @@ class DescriptorModels:
                     recognised[strange],
                 ),
                 (mean[strange], deviation[strange]),
+                (shares[name], (a * network + b * mean + c * each[chosen])[strange]),
                 seed,
             )
             if found is not None:
@@ -169,7 +173,8 @@ class DescriptorModels:
                 process = special.process.predict(descriptors[strange])
                 mean[name][strange] = a * networks[name][strange] + b * trees[strange] + c * process
                 sigma[name][strange] = special.calibration.sigma(0.0, 0.0, deviation[name][strange])
-        return Blended(mean, deviation, sigma, correlation)
+        trained = None if recognised is None else recognised != NO_COMPOUND
+        return Blended(mean, deviation, sigma, correlation, trained)
 
     def _known_slabs(self, name: str, recognised: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return how many training slabs of each slab's compound the process of a target knows: [n]."""

@@ -74,6 +74,11 @@ class Ensemble:
         """Settings that graphs must be built with."""
         return self.members[0].graph_settings
 
+    @property
+    def knows_shared_errors(self) -> bool:
+        """Whether it states how alike its errors within a compound are."""
+        return self.descriptor_models is not None and bool(self.descriptor_models.unseen)
+
     def predict(self, graphs: Sequence[SlabGraph]) -> Predictions:
         """Predict every target with its standard deviation, of graphs built with `graph_settings`."""
         return self.predict_placed(graphs)[0]
@@ -94,7 +99,7 @@ class Ensemble:
         for name, values in blended.sigma.items():
             sigma[name] = np.where(np.isnan(values), sigma[name], values)
         shared = {name: sigma[name] * np.sqrt(values) for name, values in blended.correlation.items()}
-        predictions = Predictions(blended.mean, sigma, distance, shared)
+        predictions = Predictions(blended.mean, sigma, distance, shared, blended.trained)
         return predictions, self.training_map.place(found.embedding)
 
 
