@@ -16,7 +16,7 @@ import numpy as np
 from model.baselines.compounds import CompoundTable
 from model.baselines.descriptors import describe_slabs, descriptor_names
 from model.baselines.extra_trees import Forest
-from model.baselines.gaussian_process import GaussianProcess
+from model.baselines.gaussian_process import NO_COMPOUND, GaussianProcess
 from model.baselines.unseen_elements import Folds, Sample, UnseenElements, fit_unseen
 from model.evaluation.joint_errors import correlation_left
 from model.evaluation.metrics import labels
@@ -46,6 +46,10 @@ are calibrated on them too narrow. The three share evenly then, and the process 
 UNCHOSEN = 2  # place among `model.baselines.gaussian_process.STAGES`
 
 
+WITHOUT_OFFSET = ("work_function",)
+"""Targets whose process has no offset of compounds: no energy of the bulk enters them, nor does it help."""
+
+
 @dataclass(frozen=True, eq=False)
 class Blended:
     """Predictions of networks, trees and process together for n slabs: [n] by target."""
@@ -56,6 +60,8 @@ class Blended:
     # the errors of two slabs of its compound. Targets only that the model knows them of
     sigma: dict[str, Array] = field(default_factory=dict)
     correlation: dict[str, Array] = field(default_factory=dict)
+    # [n], whether the training set has slabs of the compound; None where the model cannot tell
+    trained: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +121,8 @@ class DescriptorModels:
         forests, processes, shares, held_out, unseen = {}, {}, {}, {}, {}
         for name, network in networks.items():
             forest = Forest.fit(training, labels(train_part, name), trees, seed)
-            stages = GaussianProcess.fit(training, labels(train_part, name), seed, numbers)
+            offsets = None if name.partition("@")[0] in WITHOUT_OFFSET else numbers
+            stages = GaussianProcess.fit(training, labels(train_part, name), seed, offsets)
             if forest is None or not stages:
                 continue
             forests[name] = forest
@@ -127,6 +134,7 @@ class DescriptorModels:
                 rows.append(a * network + b * mean + c * each[chosen])
             held_out[name] = np.stack(rows)
             chosen, shares[name] = fit_blend_weights(network, mean, each, true)
+            a, b, c = shares[name]
             processes[name] = stages[chosen]
             if by_system is None:
                 continue
@@ -141,6 +149,7 @@ class DescriptorModels:
                     recognised[strange],
                 ),
                 (mean[strange], deviation[strange]),
+                (shares[name], (a * network + b * mean + c * each[chosen])[strange]),
                 seed,
             )
             if found is not None:
@@ -163,19 +172,20 @@ class DescriptorModels:
             if special is None or strange is None or recognised is None:
                 continue
             sigma[name] = np.full(len(graphs), np.nan)
-            correlation[name] = correlation_left(special.correlation, self._known_slabs(name, recognised))
+            correlation[name] = correlation_left(special.correlation, self._training_slabs(recognised))
             if strange.any():
                 a, b, c = special.shares
                 process = special.process.predict(descriptors[strange])
                 mean[name][strange] = a * networks[name][strange] + b * trees[strange] + c * process
                 sigma[name][strange] = special.calibration.sigma(0.0, 0.0, deviation[name][strange])
-        return Blended(mean, deviation, sigma, correlation)
+        trained = None if recognised is None else recognised != NO_COMPOUND
+        return Blended(mean, deviation, sigma, correlation, trained)
 
-    def _known_slabs(self, name: str, recognised: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return how many training slabs of each slab's compound the process of a target knows: [n]."""
-        known = self.processes[name].compounds
-        count = Counter([] if known is None else known.tolist())
-        return np.array([count.get(number, 0) for number in recognised.tolist()], dtype=np.int64)
+    def _training_slabs(self, recognised: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many training slabs each slab's compound has: [n]."""
+        assert self.compounds is not None  # it recognised them
+        count = Counter(number for numbers in self.compounds.numbers.values() for number in numbers.tolist())
+        return np.array([count[number] for number in recognised.tolist()], dtype=np.int64)
 
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""

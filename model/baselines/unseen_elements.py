@@ -4,7 +4,8 @@ What errs least on a random validation set, where all elements are known, is not
 process of learned lengths and trees that know the neighbouring slabs win there, equal lengths win here. So
 the training set is divided into folds by chemical system, and trees and process that never saw the elements
 of a fold predict it: their errors choose the process and its share against the trees, calibrate the interval,
-and show how alike the errors of one compound are. Validation slabs with such elements count as well.
+and show how alike the errors of one compound are. Validation slabs with such elements count as well; where
+there are enough of them, they have chosen the blend of all three already, and it is kept.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ FEWEST_LABELS = 60
 """Slabs predicted without their elements below which nothing is chosen by them."""
 NETWORK_SHARE = 1 / 6
 """Share of the networks, of which no fold has any: the least that they have elsewhere, too."""
-STEPS = 10  # the rest is shared out between trees and process in so many parts
+TREE_SHARES = np.linspace(0.2, 0.8, 7)
+"""Shares of the trees in what the networks leave: a few chemical systems do not represent others, so that
+neither trees nor process are silenced."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +118,7 @@ def fit_unseen(
     folds: Folds,
     validation: Sample,
     validation_trees: tuple[Array, Array],
+    blend: tuple[Shares, Array],
     seed: int,
 ) -> UnseenElements | None:
     """Choose process and shares for slabs of unseen elements, and calibrate them.
@@ -122,13 +126,15 @@ def fit_unseen(
     Parameters
     ----------
     stages
-        Processes of the whole training set, among which one is chosen; refitted without each fold, with the
-        lengths that they have.
+        Processes of the whole training set, among which one is chosen, the last being that of all other
+        slabs; refitted without each fold, with the lengths that they have.
     training, folds
         The training set.
     validation, validation_trees
         Validation slabs with elements that the training set lacks, and what its trees predict for them: mean
         and deviation.
+    blend
+        Shares of networks, trees and process for all other slabs, and what they predict for these.
     seed
         Of the trees.
 
@@ -153,32 +159,34 @@ def fit_unseen(
             continue
         trees[out], spread[out] = forest.predict(training.descriptors[out])
         some = np.random.default_rng(seed % 2**32).permutation(np.flatnonzero(rest))[:MOST_FOR_LENGTHS]
-        for place, stage in enumerate(stages):
-            without = stage.refitted(
+        for place, process in enumerate(stages):
+            without = process.refitted(
                 training.descriptors[some], training.labels[some], training.numbers[some]
             )
             each[place, out] = without.predict(training.descriptors[out])
     used = np.isfinite(trees)
     if used.sum() + judged_val.sum() < FEWEST_LABELS:
         return None
-    true = np.concatenate([training.labels[used], validation.labels[judged_val]])
-    mean = np.concatenate([trees[used], validation_trees[0][judged_val]])
     deviation = np.concatenate([spread[used], validation_trees[1][judged_val]])
-    processes = [
-        np.concatenate([row[used], stage.predict(validation.descriptors[judged_val])])
-        for row, stage in zip(each, stages, strict=True)
-    ]
-    of_trees = np.arange(STEPS + 1) / STEPS
-    mixed = [of_trees[:, None] * mean + (1 - of_trees[:, None]) * process for process in processes]
-    errors = np.array([np.abs(one - true).mean(axis=1) for one in mixed])  # [stages, STEPS + 1]
-    stage, step = np.unravel_index(np.argmin(errors), errors.shape)
-    share = float(of_trees[step])
-    error = mixed[stage][step] - true
-    names = [training.compounds[i] for i in np.flatnonzero(used)]
-    names += [validation.compounds[i] for i in np.flatnonzero(judged_val)]
+    true, true_val = training.labels[used], validation.labels[judged_val]
+    if judged_val.sum() >= FEWEST_LABELS:
+        stage, shares = len(stages) - 1, blend[0]
+        without_networks = (shares[1] * trees + shares[2] * each[stage])[used] / (shares[1] + shares[2])
+        error = np.concatenate([without_networks - true, blend[1][judged_val] - true_val])
+    else:
+        tree, truth = np.concatenate([trees[used], validation_trees[0][judged_val]]), [*true, *true_val]
+        processes = [
+            np.concatenate([row[used], process.predict(validation.descriptors[judged_val])])
+            for row, process in zip(each, stages, strict=True)
+        ]
+        errors = np.array([np.multiply.outer(TREE_SHARES, tree - p) + p - truth for p in processes])
+        stage, step = np.unravel_index(np.abs(errors).mean(axis=2).argmin(), errors.shape[:2])
+        share, error = float(TREE_SHARES[step]), errors[stage, step]
+        shares = (NETWORK_SHARE, (1 - NETWORK_SHARE) * share, (1 - NETWORK_SHARE) * (1 - share))
+    names = [training.compounds[i] for i in np.flatnonzero(used).tolist()]
+    names += [validation.compounds[i] for i in np.flatnonzero(judged_val).tolist()]
     numbers = np.concatenate([folds.fold[used], np.full(int(judged_val.sum()), FOLDS)])
     nothing = np.zeros(len(error))
     calibration = calibrate(error, nothing, nothing, deviation, folds=numbers)
-    shares = (NETWORK_SHARE, (1 - NETWORK_SHARE) * share, (1 - NETWORK_SHARE) * (1 - share))
     correlation = correlation_within(error / calibration.sigma(0.0, 0.0, deviation), names)
     return UnseenElements(stages[stage], shares, calibration, correlation)

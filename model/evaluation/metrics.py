@@ -213,6 +213,8 @@ class Predictions:
     # [n] by target, standard deviation of the part of the error that the slabs of a compound share, see
     # `model.evaluation.joint_errors`; targets only that the model knows it of
     shared: dict[str, Array] = field(default_factory=dict)
+    # [n], whether the training set has slabs of the compound; None where the model cannot tell
+    trained: NDArray[np.bool_] | None = None
 
     def interval(self, target: str) -> tuple[Array, Array]:
         """Return both ends of the 90 % interval, [n] each."""
@@ -228,6 +230,7 @@ class Predictions:
             self.distance[chosen],
             {name: values[chosen] for name, values in self.probabilities.items()},
             {name: values[chosen] for name, values in self.shared.items()},
+            None if self.trained is None else self.trained[chosen],
         )
 
 

@@ -81,6 +81,7 @@ class SlabPrediction:
     # by target, standard deviation of the part of the error that all slabs of the compound share, see
     # `model.evaluation.joint_errors`; empty where the model does not know it
     shared: Mapping[str, float] = field(default_factory=dict)
+    trained: bool = False  # whether the model knows that its training set has slabs of the compound
 
     def interval(self, target: str) -> tuple[float, float]:
         """Return both ends of the 90 % interval."""
@@ -200,6 +201,7 @@ def _predicted(ensemble: Ensemble, good: Sequence[tuple[Candidate, SlabGraph]]) 
                 for name, shares in numbers.probabilities.items()
             },
             shared={name: float(values[i]) for name, values in numbers.shared.items()},
+            trained=numbers.trained is not None and bool(numbers.trained[i]),
         )
         for i, (candidate, graph) in enumerate(good)
     ]

@@ -93,6 +93,11 @@ class Ensemble:
         """What the training labels of each target are of: slab, bulk, or both."""
         return self.members[0].kinds
 
+    @property
+    def knows_shared_errors(self) -> bool:
+        """Whether it states how alike its errors within a compound are."""
+        return self.descriptor_models is not None and bool(self.descriptor_models.unseen)
+
     def predict(self, graphs: Sequence[SlabGraph]) -> Predictions:
         """Predict every target with its standard deviation, of graphs built with `graph_settings`."""
         return self.predict_placed(graphs)[0]
@@ -113,7 +118,7 @@ class Ensemble:
         for name, values in blended.sigma.items():
             sigma[name] = np.where(np.isnan(values), sigma[name], values)
         shared = {name: sigma[name] * np.sqrt(values) for name, values in blended.correlation.items()}
-        predictions = Predictions(blended.mean, sigma, distance, found.probabilities, shared)
+        predictions = Predictions(blended.mean, sigma, distance, found.probabilities, shared, blended.trained)
         return predictions, self.training_map.place(found.embedding)
 
 
@@ -425,21 +430,24 @@ def _together(
     slabs = np.array([i for i, graph in enumerate(graphs) if not is_bulk(graph)], dtype=np.intp)
     if len(slabs) == len(graphs):
         return descriptor_models.predict(found.mean(), graphs)
-    whole, some = found.mean(), [graphs[i] for i in slabs]
-    blended = descriptor_models.predict({name: values[slabs] for name, values in whole.items()}, some)
-    for name, values in blended.mean.items():
-        whole[name][slabs] = values
-
-    def spread(by_target: dict[str, NDArray[np.float64]], fill: float) -> dict[str, NDArray[np.float64]]:
-        filled = {name: np.full(len(graphs), fill) for name in by_target}
-        for name, values in by_target.items():
-            filled[name][slabs] = values
-        return filled
-
     # trees and process know nothing of bulk crystals
-    return Blended(
-        whole, spread(blended.deviation, 0.0), spread(blended.sigma, np.nan), spread(blended.correlation, 0.0)
+    mean = found.mean()
+    whole = Blended(mean, {name: np.zeros(len(graphs)) for name in descriptor_models.forests})
+    if not len(slabs):
+        return whole
+    blended = descriptor_models.predict(
+        {name: values[slabs] for name, values in mean.items()}, [graphs[i] for i in slabs]
     )
+    whole.sigma.update({name: np.full(len(graphs), np.nan) for name in blended.sigma})
+    whole.correlation.update({name: np.zeros(len(graphs)) for name in blended.correlation})
+    for part in ("mean", "deviation", "sigma", "correlation"):
+        for name, values in getattr(blended, part).items():
+            getattr(whole, part)[name][slabs] = values
+    trained = None
+    if blended.trained is not None:
+        trained = np.zeros(len(graphs), dtype=bool)
+        trained[slabs] = blended.trained
+    return replace(whole, trained=trained)
 
 
 def _outputs(members: Sequence[TrainedModel], graphs: Sequence[SlabGraph]) -> _Outputs:

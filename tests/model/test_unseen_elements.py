@@ -96,6 +96,14 @@ def test_state_and_damage(parts, models):
         DescriptorModels.from_state(state | {"unseen": {"band_gap": special}})
 
 
+def test_energies_have_offsets_of_compounds_and_work_functions_have_none(parts):
+    train, val, _ = parts
+    networks = {name: np.zeros(len(val)) for name in (NAME, "work_function")}
+    folds = np.zeros(len(val), dtype=np.intp)
+    processes = DescriptorModels.fit(train, val, networks, 3, 0, folds)[0].processes
+    assert processes[NAME].offset > 0 and processes["work_function"].offset is None
+
+
 def test_files_of_versions_without_them_predict_as_they_did(parts, models):
     _, _, outside = parts
     slabs = [entry.graph for entry in outside]

@@ -14,7 +14,7 @@ from stores.errors import InputError, pluralize
 from workflows.cli.access import chosen_ensemble, existing_store
 from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.learning import require_network
-from workflows.cli.options import CrystalChoice, QuietOption, StoreOption, TableFormat
+from workflows.cli.options import CrystalChoice, QuietOption, TableFormat
 from workflows.cli.typer_app import LEARN, app
 from workflows.execution.progress_bar import ProgressBar
 from workflows.report.table import Column, Table, with_sigma
@@ -57,7 +57,14 @@ def predict(
             "Else MGSURF_MODEL, else ./mgsurf_model.",
         ),
     ] = None,
-    store: StoreOption = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI",
+            help="Of the model's registry; and whose records of the crystal that is cut correct its "
+            "predictions.",
+        ),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Processes, for many slabs; all cores by default.")
     ] = None,
@@ -98,6 +105,8 @@ def predict(
             progress=partial(bar.show, "slabs predicted"),
         )
     problems += [(refusal.name, refusal.reason) for refusal in refused]
+    if cut and store is not None and ensemble.knows_shared_errors:
+        found = _by_records(found, structure, store)
     if not found and len(problems) == 1:
         raise InputError(_problem(*problems[0]))
     targets = ensemble.targets
@@ -253,6 +262,35 @@ def _cut(
                 slab.termination_label,
                 lattice_is_guess=lattice_is_guess,
             )
+
+
+def _by_records(found: list[SlabPrediction], bulk: Structure, uri: str) -> list[SlabPrediction]:
+    """Correct predictions by the accepted records that a store has of the crystal."""
+    from model.evaluation.known_facets import correct_by_computed
+    from workflows.analysis.wulff import facets_from_records
+    from workflows.structures.crystal import bulk_key, crystal_of
+    from workflows.structures.facets import standard_plane
+    from workflows.structures.naming import format_plane, mg_first_formula
+
+    crystal = crystal_of(bulk)
+    fields = ["id", "miller_index", "termination_label", "surface_energy", "surface_energy_slope"]
+    fields += ["work_function", "verdicts"]
+    with existing_store(uri) as opened:
+        bulks = opened.query({"bulk_key": bulk_key(bulk)}, ["id"], collection="bulks")
+        # of several methods the one with most surfaces
+        records = max(
+            (list(opened.query({"bulk_id": one["id"]}, fields)) for one in bulks), key=len, default=[]
+        )
+    computed = []
+    for facet in facets_from_records(records):
+        plane = format_plane(standard_plane(crystal, facet.miller_index), crystal.spacegroup_number)
+        values = {"surface_energy": facet.surface_energy, "work_function": facet.work_function}
+        computed.append(((plane, facet.label), values))
+    corrected, used = correct_by_computed(found, [(one.plane, one.termination) for one in found], computed)
+    if used:
+        name = mg_first_formula(bulk.composition)
+        print_note(f"corrected by {pluralize(used, 'computed slab')} of {name} in {uri}")
+    return corrected
 
 
 def _problem(name: str, reason: str) -> str:

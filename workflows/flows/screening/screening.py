@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from model.evaluation.known_facets import correct_by_computed
 from model.evaluation.prediction import Candidate, predict_slabs
 from model.graphs.slab_frame import PlainSlab
 from stores.learning.screenings import (
@@ -29,6 +30,7 @@ from workflows.structures.slabs import SlabSettings, enumerate_slabs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from model.evaluation.prediction import SlabPrediction
     from model.training.ensemble import Ensemble
     from stores.surfaces import SurfaceStore
     from workflows.flows.screening.compounds import ScreenedCompound
@@ -241,12 +243,16 @@ def _predicted(
     cut = SlabSettings(settings.max_index, min_thickness=settings.min_thickness, max_atoms=None)
     slabs: list[tuple[str, SymmetricSlab]] = []
     problems: dict[str, list[str]] = defaultdict(list)
+    # facets that were computed are predicted too: what the model misses there it misses elsewhere
+    conditioned = ensemble is not None and ensemble.knows_shared_errors
     for compound in compounds if ensemble is not None else ():
         have = known.get(compound.bulk_key)
         crystal = have.crystal if have else compound.crystal
         computed = {one.miller_index for one in have.terminations} if have else set()
-        for facet in enumerate_slabs(crystal, cut):
-            if facet.miller_index not in computed:
+        facets = enumerate_slabs(crystal, cut)
+        missing = {facet.miller_index for facet in facets} - computed
+        for facet in facets:
+            if facet.miller_index in missing or (conditioned and missing):
                 slabs += [(compound.bulk_key, slab) for slab in facet.slabs]
     guessed = {c.bulk_key for c in compounds if c.lattice_is_guess}
     candidates = (
@@ -256,8 +262,10 @@ def _predicted(
     terminations: dict[str, list[Termination]] = defaultdict(list)
     if ensemble is not None and slabs:
         found, refused = predict_slabs(ensemble, candidates, workers=workers)
-        for one in found:
+        for one in _corrected(found, slabs, known):
             key, slab = slabs[int(one.name)]
+            if (have := known.get(key)) and slab.miller_index in {t.miller_index for t in have.terminations}:
+                continue
             terminations[key].append(
                 Termination(
                     slab.miller_index,
@@ -284,6 +292,30 @@ def _predicted(
 def _number(value: float | None) -> float | None:
     """Return a value, None for what is no finite number, which JSON does not know."""
     return value if value is not None and math.isfinite(value) else None
+
+
+def _corrected(
+    found: Sequence[SlabPrediction],
+    slabs: Sequence[tuple[str, SymmetricSlab]],
+    known: Mapping[str, _Known],
+) -> list[SlabPrediction]:
+    """Correct the predictions of each compound by its DFT records."""
+    by_compound: dict[str, list[SlabPrediction]] = defaultdict(list)
+    for one in found:
+        by_compound[slabs[int(one.name)][0]].append(one)
+    corrected: list[SlabPrediction] = []
+    for key, members in by_compound.items():
+        facets = [slabs[int(one.name)][1] for one in members]
+        computed = [
+            (
+                (one.miller_index, one.label),
+                {"surface_energy": one.surface_energy, "work_function": one.work_function},
+            )
+            for one in (known[key].terminations if key in known else ())
+        ]
+        places = [(slab.miller_index, slab.termination_label) for slab in facets]
+        corrected += correct_by_computed(members, places, computed)[0]
+    return corrected
 
 
 def _finite(sigma: float) -> float:

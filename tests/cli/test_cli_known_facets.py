@@ -1,0 +1,90 @@
+"""DFT records of some facets of a compound correct the model's predictions for its other facets."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from stores.connections import open_store
+from workflows.flows.screening.compounds import ScreenedCompound
+from workflows.flows.screening.screening import ScreeningSettings, screen
+from workflows.structures.crystal import bulk_key
+
+MGAG = Structure(Lattice.cubic(3.3), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory):
+    """A model of nine systems, not Ag-Mg, with a blend and shared errors for unseen elements."""
+    from model.data.splits import grouped_split
+    from model.training.ensemble import save_ensemble, train_ensemble
+    from model.training.presets import PRESETS
+    from tests.model.small_dataset import small_dataset
+
+    best = PRESETS["best"]
+    preset = replace(best, training=replace(best.training, epochs=1), trees=10)
+    data = small_dataset(best.graph)
+    data = data.subset([i for i, entry in enumerate(data) if "Ag" not in entry.elements])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model.baselines.unseen_elements.FEWEST_LABELS", 20)
+        ensemble = train_ensemble(data, grouped_split(data, "random"), preset)
+    models = ensemble.descriptor_models
+    unseen = {name: replace(one, correlation=0.7) for name, one in models.unseen.items()}
+    folder = tmp_path_factory.mktemp("model")
+    save_ensemble(replace(ensemble, descriptor_models=replace(models, unseen=unseen)), folder)
+    return folder
+
+
+@pytest.fixture
+def dft(tmp_path, records):
+    """A store with the facets of MgAg, and its URI."""
+    uri = f"sqlite:///{tmp_path / 'dft.sqlite'}"
+    with open_store(uri) as store:
+        bulk = records.bulk()
+        store.add(bulk.model_copy(update={"bulk_key": bulk_key(MGAG)}))
+        surfaces = [s for s in records.quickstart_surfaces() if s.formula == "MgAg"]
+        store.add([s.model_copy(update={"bulk_id": bulk.id}) for s in surfaces])
+    return uri
+
+
+def test_screening_corrects_the_facets_that_are_not_computed(model_folder, dft, tmp_path):
+    from model.training.ensemble import load_ensemble
+
+    ensemble = load_ensemble(model_folder)
+    compound = ScreenedCompound("MgAg", MGAG)
+    settings = ScreeningSettings(max_index=2, draws=20)
+    with open_store(dft) as store, open_store(f"sqlite:///{tmp_path / 'empty.sqlite'}") as empty:
+        (corrected,) = screen([compound], store, ensemble, "v1", settings)
+        (alone,) = screen([compound], empty, ensemble, "v1", settings)
+    before = {(facet.miller_index, facet.termination): facet for facet in alone.facets}
+    compared = [
+        (facet, before[facet.miller_index, facet.termination])
+        for facet in corrected.facets
+        if facet.source == "model" and (facet.miller_index, facet.termination) in before
+    ]
+    assert compared
+    for after, old in compared:
+        assert after.surface_energy != old.surface_energy
+        assert 0 < after.surface_energy_sigma < old.surface_energy_sigma
+    assert {facet.miller_index for facet in corrected.facets if facet.source == "dft"}
+
+
+def test_predict_corrects_by_the_records_of_a_store(model_folder, dft, tmp_path, mgsurf_here):
+    file = tmp_path / "MgAg.cif"
+    MGAG.to(str(file))
+    plain = ["predict", "--bulk", str(file), "--model", str(model_folder), "--json"]
+
+    def run(*options):
+        result = mgsurf_here(*plain, *options)
+        assert result.returncode == 0, result.stderr
+        return {one["name"]: one["surface_energy"] for one in json.loads(result.stdout)}, result.stderr
+
+    alone, _ = run()
+    corrected, notes = run("--store", dft)
+    assert "corrected by" in notes and "MgAg" in notes
+    for name, after in corrected.items():
+        assert after["sigma"] < alone[name]["sigma"] and after["value"] != alone[name]["value"]
+        assert 0 < after["shared"] < alone[name]["shared"] < alone[name]["sigma"]
