@@ -205,7 +205,7 @@ def _correlations(inputs: FigureInputs) -> tuple[list[str], dict[str, NDArray[np
         element_vectors,
         group_contrast,
         periodic_groups,
-        placement,
+        ytterbium,
     )
     from model.training.ensemble import load_ensemble
 
@@ -228,7 +228,7 @@ def _correlations(inputs: FigureInputs) -> tuple[list[str], dict[str, NDArray[np
     statistics = []
     for stage, matrix in matrices.items():
         contrast = group_contrast(matrix, groups)
-        yb = placement(symbols, matrix)
+        yb = ytterbium(symbols, matrix)
         statistics.append(
             {
                 "stage": stage,
