@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 
 from stores.errors import InputError
-from workflows.report.depth_figure import depth_figure
 from workflows.report.distributions import distribution_figure, joint_density, joint_density_figure
 from workflows.report.element_correlations import convolution_figure, correlation_figure
-from workflows.report.element_errors import element_error_figure
+from workflows.report.model_errors import depth_figure, element_error_figure, transfer_figure
 from workflows.report.style import DOUBLE_COLUMN, SINGLE_COLUMN, printed_files
-from workflows.report.transfer_figure import transfer_figure
 
 SYMBOLS = [
     "Li", "Na", "Ba", "Sr", "Ca", "Yb", "Eu", "Sc", "Lu", "Er", "Ho", "Dy", "Y", "Tb", "Gd", "Sm", "Pm",
