@@ -50,7 +50,7 @@ def test_labels_without_a_density_are_refused(pairs):
 def test_figures_have_the_width_of_a_column_in_both_formats(labels):
     from PIL import Image
 
-    figure = joint_density_figure(*labels)
+    figure = joint_density_figure(*labels, joint_density(*labels))
     files = printed_files(figure, (".pdf", ".png"), 300)
     assert Image.open(io.BytesIO(files[".png"])).width == pytest.approx(8.6 / 2.54 * 300, abs=1)
     pdf = files[".pdf"]

@@ -14,6 +14,8 @@ from rich.console import Console
 from stores.errors import InputError
 from tests.analysis.test_wulff_comparison import FCC, PLATINUM, hexagonal, slab
 from workflows.analysis.wulff_comparison import compare_shapes
+from workflows.cli.ablate import draw_shapes
+from workflows.execution.progress_bar import ProgressBar
 from workflows.report.style import save
 from workflows.report.wulff_comparison import (
     FIELDS,
@@ -147,3 +149,11 @@ def test_many_facets_of_a_triclinic_crystal_fit(tmp_path):
     listed = [text.get_window_extent() for text in figure.axes[-1].texts]
     frame = figure.bbox
     assert all(frame.y0 <= box.y0 and box.y1 <= frame.y1 for box in listed)
+
+
+def test_two_crystals_of_one_name_are_two_pictures(magnesium, tmp_path):
+    with ProgressBar(quiet=True) as bar:
+        documents = draw_shapes([magnesium, magnesium], tmp_path, bar)
+    assert len(documents) == 2
+    names = {path.stem for path in tmp_path.glob("*.png")}
+    assert names == {"Mg_194_best", "Mg_194_best_2"} == {path.stem for path in tmp_path.glob("*.svg")}

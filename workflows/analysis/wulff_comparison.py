@@ -131,9 +131,6 @@ def compare_shapes(
     model: str = "",
     *,
     missing: Sequence[str] = (),
-    draws: int = 200,
-    correlation: float = 0.5,
-    seed: int = 0,
 ) -> ShapeComparison:
     """Build Wulff shapes of a crystal of DFT values and of predicted ones, and compare their facets.
 
@@ -153,13 +150,9 @@ def compare_shapes(
         Name of the model.
     missing
         Lines about facets without a DFT value.
-    draws, correlation, seed
-        Of the predictive distribution.
     """
     dft = weighted_values(crystal, [one.dft for one in slabs])
-    predicted = weighted_values(
-        crystal, [one.predicted for one in slabs], draws=draws, correlation=correlation, seed=seed
-    )
+    predicted = weighted_values(crystal, [one.predicted for one in slabs])
     shares = [
         {share.termination.miller_index: share for share in values.facets} for values in (dft, predicted)
     ]

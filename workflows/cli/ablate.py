@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -127,7 +128,7 @@ def ablate(
     }  # fmt: skip
     if wulff:
         with ProgressBar(study.quiet) as bar:
-            found["wulff"] = _draw_shapes(shapes, folder / "wulff", bar)
+            found["wulff"] = draw_shapes(shapes, folder / "wulff", bar)
     text = json.dumps(found, indent=2)
     with writing(folder):
         (folder / "ablation.md").write_text(_markdown(caption, table, remarks), encoding="utf-8")
@@ -201,12 +202,13 @@ def _left_out(
     return shapes, problems
 
 
-def _draw_shapes(shapes: Sequence[ShapeComparison], folder: Path, bar: ProgressBar) -> list[dict[str, Any]]:
+def draw_shapes(shapes: Sequence[ShapeComparison], folder: Path, bar: ProgressBar) -> list[dict[str, Any]]:
     """Write figures (PNG, SVG), ``facets.csv`` and ``comparison.json``; return the content of the latter."""
     from workflows.report.style import save
     from workflows.report.wulff_comparison import FIELDS, comparison_document, comparison_figure, facet_rows
 
     documents = [comparison_document(shape) for shape in shapes]
+    names: Counter[str] = Counter()  # crystals of two sources may have one
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for number, shape in enumerate(shapes):
@@ -215,8 +217,11 @@ def _draw_shapes(shapes: Sequence[ShapeComparison], folder: Path, bar: ProgressB
                 continue  # its reason is among the problems
             figure = comparison_figure([shape])
             name = f"{shape.formula}_{shape.crystal.spacegroup_number}_{shape.model}"
+            name = re.sub(r"[^A-Za-z0-9.-]+", "_", name)
+            names[name] += 1
+            again = "" if names[name] == 1 else f"_{names[name]}"
             for ending in ("png", "svg"):
-                save(figure, folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)}.{ending}")
+                save(figure, folder / f"{name}{again}.{ending}")
         with (folder / "facets.csv").open("w", encoding="utf-8", newline="") as file:
             print_csv([row for shape in shapes for row in facet_rows(shape)], FIELDS, file)
         text = json.dumps(documents, indent=2, ensure_ascii=False)

@@ -36,9 +36,7 @@ _LEVELS = 9
 _FEWEST = 3
 
 
-def joint_density(
-    x: Sequence[float], y: Sequence[float], points: int = GRID
-) -> tuple[Floats, Floats, Floats]:
+def joint_density(x: Sequence[float], y: Sequence[float]) -> tuple[Floats, Floats, Floats]:
     """Estimate the joint density of two quantities on a grid that holds all but 1e-3 of it.
 
     Gaussian kernels with the covariance of the data and Scott's factor (scipy.stats.gaussian_kde).
@@ -46,7 +44,7 @@ def joint_density(
     Returns
     -------
     x, y, density
-        Grid [points] each, and density [y, x] in the inverse units of both; it integrates to one.
+        Grid [GRID] each, and density [y, x] in the inverse units of both; it integrates to one.
 
     Raises
     ------
@@ -63,19 +61,21 @@ def joint_density(
     except np.linalg.LinAlgError as error:
         raise InputError("labels that lie on one line have no joint density; import other slabs") from error
     axes = [
-        np.linspace(values.min() - width, values.max() + width, points)
+        np.linspace(values.min() - width, values.max() + width, GRID)
         for values, width in zip(pairs, _MARGIN * np.sqrt(np.diag(kernel.covariance)), strict=True)
     ]
     grid = np.stack([part.ravel() for part in np.meshgrid(*axes)])
-    return axes[0], axes[1], kernel(grid).reshape(points, points)
+    return axes[0], axes[1], kernel(grid).reshape(GRID, GRID)
 
 
-def joint_density_figure(gamma: Sequence[float], phi: Sequence[float]) -> Figure:
+def joint_density_figure(
+    gamma: Sequence[float], phi: Sequence[float], estimate: tuple[Floats, Floats, Floats]
+) -> Figure:
     """Draw the joint density of surface energies (eV/A^2) and work functions (eV) with marginal histograms.
 
-    One pair per slab. As figure 1a of Shi et al.
+    One pair per slab, and what `joint_density` returns for them. As figure 1a of Shi et al.
     """
-    x, y, density = joint_density(gamma, phi)
+    x, y, density = estimate
     with printed():
         figure = new_figure(SINGLE_COLUMN, 0.92 * SINGLE_COLUMN)
         grid = figure.add_gridspec(2, 2, width_ratios=(4, 1), height_ratios=(1, 4), hspace=0.02, wspace=0.02)

@@ -101,10 +101,10 @@ def _contrasts(axes: Axes, contrasts: Sequence[Mapping[str, Any]]) -> None:
         if any(value is not None for value in values):
             heights = [math.nan if value is None else value for value in values]
             axes.plot(heights, color=colour, linestyle=style, marker=marker, label=label)
-    texts = [
-        row["stage"].replace(" ", "\n") + ("" if row["p_value"] is None else f"\np = {row['p_value']:.2g}")
-        for row in contrasts
-    ]
+    texts = []
+    for row in contrasts:
+        p_value = "" if row["p_value"] is None else f"\np = {row['p_value']:.2g}"
+        texts.append(row["stage"].replace("convolution", "conv.") + p_value)
     axes.set_xticks(range(len(contrasts)), texts)
     axes.set_xlim(-0.4, len(contrasts) - 0.6)
     axes.set_ylabel("mean Pearson correlation")

@@ -98,7 +98,8 @@ def draw_parity(
 ) -> None:
     """Draw predictions of some of the sets against labels on axes; see `parity_figure`.
 
-    On `narrow` axes the errors of the last of the sets stand at the lower right instead of in the legend.
+    On `narrow` axes the errors of the last of the sets, and how many predictions lie outside and are
+    drawn at the edge, stand at the lower right instead of in the legend.
     """
     known = [
         r
@@ -140,9 +141,10 @@ def draw_parity(
     ).set_zorder(9)
     if narrow:
         found = metrics[parts[-1]]
-        r2 = "" if found["r2"] is None else f"\nR² {found['r2']:.3f}"
-        axes.text(0.97, 0.03, f"MAE {with_unit(found['mae'], target)}{r2}", transform=axes.transAxes,
-                  ha="right", va="bottom", zorder=9)  # fmt: skip
+        lines = [f"MAE {with_unit(found['mae'], target)}"]
+        lines += [] if found["r2"] is None else [f"R² {found['r2']:.3f}"]
+        lines += [f"{beyond} at the edge"] if beyond else []
+        axes.text(0.97, 0.03, "\n".join(lines), transform=axes.transAxes, ha="right", va="bottom", zorder=9)
     elif beyond:
         axes.text(0.98, 0.02, f"{beyond} outside, drawn at the edge", transform=axes.transAxes, ha="right",
                   fontsize=7.5, color=GREY)  # fmt: skip

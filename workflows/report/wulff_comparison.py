@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError, pluralize
-from workflows.report.style import GREY, facet_mathtext, formula_mathtext, new_figure, styled
+from workflows.report.style import DOUBLE_COLUMN, GREY, facet_mathtext, formula_mathtext, new_figure, styled
 from workflows.report.table import Column, Table, with_sigma
 from workflows.report.wulff import SMALLEST_SHARE, draw_shape, fills_of
 from workflows.structures.naming import format_plane
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 LABELLED_SHARE = 0.01
 """Facets with a larger share of the area are labelled, as in figure 6a of Shi et al."""
-
-WIDTH = 7.0
-"""Of the figure (inches): a page's width, 17.8 cm."""
 
 _ROW, _HEAD = 2.75, 0.3  # heights of a crystal and of the line above the first (inches)
 
@@ -198,7 +195,7 @@ def comparison_figure(comparisons: Sequence[ShapeComparison]) -> Figure:
     height = _HEAD + _ROW * len(comparisons)
     models = list(dict.fromkeys(one.model for one in comparisons))
     with styled():
-        figure = new_figure(WIDTH, height)
+        figure = new_figure(DOUBLE_COLUMN, height)
         figure.set_layout_engine("none")
         heads = (
             ("DFT", 0.19),

@@ -20,10 +20,9 @@ def joint_density(inputs: FigureInputs) -> Drawn:
     if not both:
         raise MissingDataError(f"no slab of {inputs.store} has both labels; mgsurf import adds such slabs")
     gamma, phi = ([slab.targets[name] for slab in both] for name in (GAMMA, PHI))
-    figure = joint_density_figure(gamma, phi)
     x, y, density = joint_density(gamma, phi)
     return Drawn(
-        figure,
+        joint_density_figure(gamma, phi, (x, y, density)),
         {
             "": [
                 {"record_id": slab.record_id, "formula": slab.formula, GAMMA: slab.targets[GAMMA],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -199,6 +200,7 @@ def _quartiles(values: Sequence[float]) -> Row:
     return dict(zip(names, np.percentile(values, [0, 25, 50, 75, 100]).tolist(), strict=True))
 
 
+@lru_cache(maxsize=1)  # figures 4 and S5 show the same
 def _correlations(inputs: FigureInputs) -> tuple[list[str], dict[str, NDArray[np.float64]], list[Row], str]:
     """Elements, their correlations by stage, statistics of each stage, and the model's name."""
     from model.evaluation.element_vectors import (
