@@ -111,7 +111,7 @@ def figures(
     store: StoreOption = None,
     quiet: QuietOption = False,
 ) -> int:
-    """Draw the figures of the paper, each with its data as CSV; files of earlier calls are replaced.
+    """Draw the figures of the paper, each with its data as CSV; files of the same names are replaced.
 
     A figure whose data are missing is left out, with a line that names the command that makes them; the exit
     status is then 1. Figure 5 needs trainings of mgsurf ablate --from, figure 6a those of --split
