@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 DARK = 0.6
 """Darkness of a face from which text on it is white."""
 
+_FONT_SIZE = 7.5
+
 _MARGIN = 1.0
 """Between a label and the edges of its face, or another label (typographic points, like all lengths here)."""
 
@@ -31,7 +33,6 @@ def label_faces(
     faces: Sequence[tuple[int, Floats]],
     labels: Mapping[int, str],
     darkness: Sequence[float],
-    fontsize: float = 7.5,
 ) -> None:
     """Put each label on the largest visible face of its family, or beside the outline where it does not fit.
 
@@ -45,8 +46,6 @@ def label_faces(
         Text by family; families without a visible face have no label.
     darkness
         Of each face, 0 (white) to 1 (black); on dark ones the text is white.
-    fontsize
-        Of the text.
     """
     from matplotlib.path import Path
 
@@ -64,22 +63,22 @@ def label_faces(
         if not visible:
             continue
         flat, dark = max(visible, key=lambda one: _area(one[0]))
-        size = _size(axes, labels[family], fontsize)
+        size = _size(axes, labels[family])
         place = _place_inside(flat, size, Path(flat))
         if place is None:
             outside.append((family, flat.mean(axis=0)))
             continue
         boxes.append(np.concatenate([place - size / 2, place + size / 2]))
-        _write(axes, place, labels[family], fontsize, "white" if dark > DARK else "#202124")
+        _write(axes, place, labels[family], "white" if dark > DARK else "#202124")
     # those that point up first, then in turn
     for family, point in sorted(outside, key=lambda one: -one[1][1]):
-        size = _size(axes, labels[family], fontsize)
+        size = _size(axes, labels[family])
         place = _place_outside(point, size, centre, outline, boxes)
         boxes.append(np.concatenate([place - size / 2, place + size / 2]))
         end = np.clip(point, place - size / 2 - _MARGIN, place + size / 2 + _MARGIN)
         line = _to_axes(axes, np.array([point, end]))
         axes.get_figure(root=True).add_artist(_leader(line))
-        _write(axes, place, labels[family], fontsize, "#202124")
+        _write(axes, place, labels[family], "#202124")
 
 
 def _flat(axes: Any, points: Floats) -> Floats:
@@ -106,10 +105,10 @@ def _area(flat: Floats) -> float:
     return float(abs(x @ np.roll(y, 1) - y @ np.roll(x, 1))) / 2
 
 
-def _size(axes: Any, text: str, fontsize: float) -> Floats:
+def _size(axes: Any, text: str) -> Floats:
     """Return width and height of a text (points)."""
     figure = axes.get_figure(root=True)
-    drawn = figure.text(0, 0, text, fontsize=fontsize)
+    drawn = figure.text(0, 0, text, fontsize=_FONT_SIZE)
     box = drawn.get_window_extent(figure.canvas.get_renderer())
     drawn.remove()
     return np.array([box.width, box.height], dtype=np.float64) * float(72 / figure.dpi)
@@ -159,10 +158,10 @@ def _to_axes(axes: Any, points: Floats) -> Floats:
     return np.asarray(figure.transFigure.inverted().transform(points * figure.dpi / 72))
 
 
-def _write(axes: Any, place: Floats, text: str, fontsize: float, colour: str) -> None:
+def _write(axes: Any, place: Floats, text: str, colour: str) -> None:
     x, y = _to_axes(axes, place[None])[0]
     axes.get_figure(root=True).text(
-        x, y, text, ha="center", va="center", fontsize=fontsize, color=colour, zorder=5
+        x, y, text, ha="center", va="center", fontsize=_FONT_SIZE, color=colour, zorder=5
     )
 
 
