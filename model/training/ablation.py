@@ -173,7 +173,7 @@ def comparisons(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any
         over chemical systems) and ``pairs``. Empty where the presets have no run in common.
     """
     paired = _pairs(results, "best", REFERENCE)
-    targets = [t for t in (paired[0][0]["targets"] if paired else []) if t in paired[0][1]["targets"]]
+    targets = [t for t in (paired[0][0]["metrics"] if paired else []) if t in paired[0][1]["metrics"]]
     found = {}
     for target in targets:
         maes = np.array([[run["metrics"][target]["test"]["mae"] for run in pair] for pair in paired])
@@ -218,7 +218,7 @@ def transfer_gains(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
         by_size = defaultdict(list)
         for pair in _pairs(results, name, tuned["settings"]["preset"]):
             by_size[pair[0]["settings"]["train_fraction"]].append(pair)
-        for target in tuned["targets"]:
+        for target in tuned["metrics"]:
             for _, pairs in sorted(by_size.items()):
                 maes = np.array([[run["metrics"][target]["test"]["mae"] for run in pair] for pair in pairs])
                 gains.append(
@@ -248,7 +248,7 @@ def name_of(run: Mapping[str, Any]) -> str:
 
 def _row(preset: str, fraction: float, group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     targets = {}
-    for target in group[0]["targets"]:
+    for target in group[0]["metrics"]:
         each = [run["metrics"][target] for run in group]
         paper = PAPER.get(preset, {}).get(target)
         targets[target] = {
@@ -349,7 +349,7 @@ def flat_rows(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     The keys are `COLUMNS`: settings (``data`` distinguishes labelled slabs), then the figures of the test set
     in the target's own unit (eV/Å² or eV) and the training time in s.
     """
-    return [_row_of_run(run, target) for run in results for target in run["targets"]]
+    return [_row_of_run(run, target) for run in results for target in run["metrics"]]
 
 
 def _row_of_run(run: Mapping[str, Any], target: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from workflows.cli.learning import (
     mean_and_spread,
     require_network,
     run_folder,
+    target_names,
     writing,
 )
 from workflows.cli.typer_app import LEARN, app
@@ -48,6 +49,10 @@ def ablate(
     train_fraction: Annotated[
         list[float] | None,
         typer.Option(metavar="X", help="Share of the training set (repeat it for a learning curve)."),
+    ] = None,
+    targets: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Instead of the presets': formation_energy,band_gap."),
     ] = None,
     pretrained: PretrainedModel,
     study: StudyOptions,
@@ -83,6 +88,7 @@ def ablate(
             members=members,
             folds=folds,
             params=theirs.get("params", {}),
+            targets=tuple(dict.fromkeys(target_names(targets))),
             **training.settings(),
         ),
     )
@@ -110,6 +116,8 @@ def ablate(
         for line in remarks:
             print_text(line)
         print_text(f"table in {folder / 'ablation.md'}, {pluralize(len(results), 'run')} in {folder}")
+    for name in dict.fromkeys(name for run in results for name in run.get("classes", {})):
+        print_note(f"{name}: classes are not compared here; each run's report.html has their accuracy and F1")
     for problem in problems:
         print_note(problem)
     return 1 if problems else 0
