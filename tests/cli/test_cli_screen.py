@@ -13,6 +13,7 @@ from pymatgen.core import Lattice, Structure
 from stores.connections import open_store
 from stores.errors import InputError
 from stores.learning.screenings import ScreeningRecord
+from workflows.flows.screening import screening
 from workflows.flows.screening.compounds import (
     ScreenedCompound,
     compounds_of,
@@ -76,6 +77,31 @@ def test_a_compound_is_cut_predicted_and_averaged(store, ensemble):
     assert found.cations == ["Ag+", "Mg2+"] and found.model == "v1"
     # [(0.797945 - 0.354956) + (-4.71365 - 0.354956) + 0.4] / 3
     assert found.potential == pytest.approx(-1.40854, abs=1e-4)
+
+
+def test_an_interrupted_screening_resumes_halfway(store, ensemble, monkeypatch):
+    compounds = [ScreenedCompound(f"{i}", cubic("Mg", "Ag", a=3.2 + i / 8)) for i in range(12)]
+    done = []
+
+    def interrupt(number):
+        done.append(number)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        screen(compounds, store, ensemble, "v1", FEW, progress=interrupt)
+    assert 0 < done[0] < 12 and store.count({}, collection="screenings") == done[0]
+    cut = []
+    enumerate_slabs = screening.enumerate_slabs
+    monkeypatch.setattr(screening, "enumerate_slabs", lambda c, s: cut.append(c) or enumerate_slabs(c, s))
+    assert [one.label for one in screen(compounds, store, ensemble, "v1", FEW)] == [*map(str, range(12))]
+    assert len(cut) == 12 - done[0]
+
+
+@pytest.mark.parametrize("kinds", [{"work_function": ("slab",)}, {"surface_energy": ("bulk",)}])
+def test_a_model_without_surface_energies_of_slabs(store, ensemble, monkeypatch, kinds):
+    monkeypatch.setattr(type(ensemble), "kinds", kinds)
+    with pytest.raises(InputError, match="no surface energies of slabs"):
+        screen([ScreenedCompound("MgAg", cubic("Mg", "Ag"))], store, ensemble, "v1", FEW)
 
 
 def test_dft_comes_before_the_model(dft, ensemble):

@@ -259,6 +259,8 @@ class ScreeningFiles:
             check_installed()
         if self.wulff is not None and self.wulff.exists() and not self.wulff.is_dir():
             raise InputError(f"--wulff {self.wulff}: is no folder; choose another")
+        if self.wulff is not None:
+            self.wulff.mkdir(parents=True, exist_ok=True)
 
     def write(self, ranked: Sequence[ScreeningRecord]) -> list[str]:
         """Write the files; return one line for each that could not be drawn."""
@@ -294,7 +296,6 @@ class ScreeningFiles:
         if self.wulff is not None:
             from workflows.report.screening import wulff_shape_figure
 
-            self.wulff.mkdir(parents=True, exist_ok=True)
             for number, record in enumerate((r for r in ranked if r.shape_factor is not None), start=1):
                 name = f"{number:03d}_{record.formula}_{record.spacegroup_number}.{self.wulff_format}"
                 path = self.wulff / name

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from stores.learning.screenings import ScreenedFacet, ScreeningRecord
 
-GALVCALC = "1.0.2"
-
 
 def galvcalc_document(records: Sequence[ScreeningRecord]) -> tuple[str, list[str]]:
     """Return screened compounds as JSON for galvcalc, and a line for each compound that it cannot use.
@@ -48,7 +46,7 @@ def galvcalc_document(records: Sequence[ScreeningRecord]) -> tuple[str, list[str
     phases = [_phase(record) for record in records if record.work_function is not None]
     if not phases:
         raise InputError("no compound with an average of the work function to export; widen the filters")
-    document = {"format": f"galvcalc {GALVCALC}", "phases": phases}
+    document = {"format": "galvcalc 1.0.2", "phases": phases}
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n", problems
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from model.evaluation.known_facets import correct_by_computed
 from model.evaluation.prediction import Candidate, predict_slabs
 from model.graphs.slab_frame import PlainSlab
+from stores.errors import InputError
 from stores.learning.screenings import (
     PastValues,
     ScreenedFacet,
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
     from workflows.structures.crystal import Crystal
     from workflows.structures.slabs import SymmetricSlab
 
-BATCH = 50
-"""Compounds that are cut, predicted and stored at once: what an interruption costs at most."""
+BATCH = 10
+"""Compounds that are cut, predicted and stored at once: what an interruption costs at most. Their slabs up to
+Miller index 1 are predicted sooner than other processes start."""
 
 METHOD_VERSION = 1
 """Raised when the same inputs give other values."""
@@ -131,7 +133,17 @@ def screen(
     -------
     list of ScreeningRecord
         In the order of the compounds.
+
+    Raises
+    ------
+    InputError
+        If the model was not trained on surface energies of slabs.
     """
+    if ensemble is not None and "slab" not in ensemble.kinds.get("surface_energy", ()):
+        raise InputError(
+            f"the model predicts {', '.join(ensemble.targets)}, no surface energies of slabs; name another "
+            "by --model"
+        )
     plain = {**asdict(settings), "charges": dict(settings.charges)}
     ids = {c.bulk_key: content_hash({"crystal": c.bulk_key, **plain}) for c in compounds}
     stored = stored_screenings(store, list(ids.values()))
