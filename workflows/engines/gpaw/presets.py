@@ -46,7 +46,7 @@ EIGENSOLVER = {"name": "davidson", "niter": 1}
 
 # The semicore s and p of these converge slowly; two corrections a step suffice.
 STUBBORN_EIGENSOLVER = {"name": "davidson", "niter": 2}
-STUBBORN_ELEMENTS = frozenset({"Sc", "Y", "La", "Lu", "Yb", "Ti", "Zr", "Hf", "V", "Nb", "Ta"})
+STUBBORN_ELEMENTS = frozenset({"Ca", "Sc", "Y", "La", "Lu", "Yb", "Ti", "Zr", "Hf", "V", "Nb", "Ta"})
 
 # Used once when SCF has not converged. None of it changes the converged result.
 GENTLER_SCF = {
