@@ -12,7 +12,7 @@ from typing import Any
 from typer.main import get_command
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, before an installed one
-from workflows.cli.app import app  # noqa: E402
+from workflows.cli.app import app
 
 PAGE = Path(__file__).with_name("commands.md")
 HEAD = """\

@@ -119,7 +119,7 @@ def _age(text: str | None) -> timedelta | None:
 def cost_model(
     settings: Campaign, engine: Engine, store: str | None, *, must_exist: bool = False
 ) -> CostModel:
-    """Return the cost model calibrated on a store, else the campaign's; the default one if it cannot be read."""
+    """Return the cost model calibrated on a store, else the campaign's, as far as it can be read."""
     from stores.connections import open_store, resolve_store_uri
     from workflows.flows.enumeration.cost import calibrated
 
