@@ -173,10 +173,11 @@ def _in_processes(runner: _Runner, study: Study, folder: Path, processes: int) -
     pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(study,))
     try:
         while waiting or running:
-            for task in [task for task in waiting if runner.can_start(task)]:
-                waiting.remove(task)
+            ready = [task for task in waiting if runner.can_start(task)]
+            # no more than can begin: what gets ready meanwhile is earlier in the study than the rest
+            for task in ready[: processes - len(running)]:
                 running[pool.submit(_train_there, folder, task)] = task
-            waiting = [task for task in waiting if task not in runner.failed]
+            waiting = [t for t in waiting if t not in runner.failed and t not in running.values()]
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 task = running.pop(future)

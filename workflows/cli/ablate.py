@@ -135,8 +135,8 @@ def ablate(
         with (folder / "ablation.csv").open("w", encoding="utf-8", newline="") as file:
             print_csv(ablation.flat_rows(results), ablation.COLUMNS, file)
         if len(plan.fractions) > 1:
-            targets = {target for row in rows for target in row["targets"]}
-            _draw_curves(folder, {target: ablation.learning_curve(results, target) for target in targets})
+            drawn = {target for row in rows for target in row["targets"]}
+            _draw_curves(folder, {target: ablation.learning_curve(results, target) for target in drawn})
     if study.as_json:
         print(text)
     else:

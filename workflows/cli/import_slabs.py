@@ -36,7 +36,10 @@ class ImportFormat(StrEnum):
 @app.command("import", rich_help_panel=LEARN)
 def import_(
     path: Annotated[str, typer.Argument(metavar="PATH", help="Folder, JSON file, or a store.")],
-    format: Annotated[ImportFormat, typer.Option(help="Format of the data.")] = ImportFormat.AUTO,
+    format: Annotated[
+        ImportFormat,
+        typer.Option(metavar="FORMAT", help="Of the data: auto, shared, cgcnn, crystals or store."),
+    ] = ImportFormat.AUTO,
     targets: Annotated[
         str | None,
         typer.Option(metavar="NAMES", help="Columns of id_prop.csv: surface_energy,work_function."),

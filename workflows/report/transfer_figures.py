@@ -94,7 +94,8 @@ def _panel(
             axes.text(
                 j,
                 i,
-                f"{value:+.0f}".replace("-", "\N{MINUS SIGN}") + ("*" if star else ""),
+                f"{round(value) or 0:+d}".replace("+0", "0").replace("-", "\N{MINUS SIGN}")
+                + ("*" if star else ""),
                 ha="center",
                 va="center",
                 fontsize=8.5,

@@ -28,9 +28,11 @@ NOBLE = 4.5
 
 def _above_magnesium(record: ScreeningRecord) -> float | None:
     """Return the dissolution potential less that of Mg at the same concentration and temperature (V)."""
-    names = ("concentration", "temperature")
-    conditions = {name: record.settings[name] for name in names if name in record.settings}
-    magnesium = dissolution({"Mg": 1}, 0.0, **conditions).potential
+    concentration, temperature = (
+        float(value) if isinstance(value := record.settings.get(name), int | float) else usual
+        for name, usual in (("concentration", 1e-6), ("temperature", 298.15))
+    )
+    magnesium = dissolution({"Mg": 1}, 0.0, concentration=concentration, temperature=temperature).potential
     return None if record.potential is None or magnesium is None else record.potential - magnesium
 
 
