@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from typer.main import get_command
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this checkout, before an installed one
 from workflows.cli.app import app
 
 PAGE = Path(__file__).with_name("commands.md")

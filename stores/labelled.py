@@ -216,15 +216,16 @@ def of_methods(
 ) -> list[LabelledSlab]:
     """Return the slabs of these method fingerprints; if None of any.
 
-    Without a choice computed slabs without Mg (`WITHOUT_MG`) are left out where the same method has slabs
-    with Mg, unless every method makes a target of its own (`separate`).
+    Without a choice computed slabs without Mg (`WITHOUT_MG`) are left out where other slabs have labels,
+    unless every method makes a target of its own (`separate`).
 
     A beginning that fits one fingerprint alone will do, with or without `WITHOUT_MG`: then it means the slabs
     with Mg; else an `InputError`.
     """
     if methods is None:
-        names = set() if separate else {slab.method + WITHOUT_MG for slab in slabs}
-        return [slab for slab in slabs if slab.method not in names]
+        others = [slab for slab in slabs if not slab.method.endswith(WITHOUT_MG)]
+        keep_all = separate or not any(slab.targets and not slab.bulk for slab in others)
+        return list(slabs) if keep_all else others
     there = sorted({slab.method for slab in slabs})
     chosen = set()
     for wanted in methods:

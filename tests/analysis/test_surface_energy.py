@@ -165,7 +165,20 @@ def test_zero_of_an_atoms_energy_drops_out(n_a, n_x, shift):
 
 @pytest.mark.parametrize(
     ("elements", "expected"),
-    [("Mg Ag", "Mg"), ("Ag Mg", "Mg"), ("Ca Ag", "Ca"), ("Ag Ca", "Ca"), ("Al", "Al"), ("Mg La", "Mg")],
+    [
+        ("Mg Ag", "Mg"),
+        ("Ag Mg", "Mg"),
+        ("Ca Ag", "Ca"),
+        ("Ag Ca", "Ca"),
+        ("Al", "Al"),
+        ("Mg La", "Mg"),
+        ("Ni Al", "Al"),
+        ("Li H", "Li"),
+        ("Pd H", "Pd"),
+        ("Au H", "Au"),
+        ("Mg O", "Mg"),
+        ("H O", "H"),
+    ],
 )
 def test_element_in_the_role_of_mg(elements, expected):
     assert reference_element(elements.split()) == expected

@@ -109,7 +109,7 @@ def test_run_notes_compounds_without_mg(mgsurf, tmp_path):
     done = mgsurf("run", path, "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "AlNi (Al-rich)" in done.stdout and "no Mg intermetallic" in " ".join(done.stdout.split())
-    assert "5 slabs of 1 compound" in done.stdout
+    assert "5 slabs of 1 compound" in done.stdout and "core-hours" in done.stdout
     assert not (tmp_path / "own.sqlite").exists()
 
 

@@ -54,6 +54,7 @@ def test_chemical_system_in_any_order(text):
         ("AlNi", "AlNi"),
         ("Al6Ca3", "CaAl2"),
         ("Al", "Al"),
+        ("Al4", "Al"),
     ],
 )
 def test_formula_as_it_is_stored(text, stored):

@@ -82,6 +82,13 @@ def test_vacuum_level_minus_fermi_energy_is_the_work_function(unrelaxed):
     assert out.vbm is None and out.cbm is None  # a metal
 
 
+def test_ca_has_empty_bands_and_thus_a_fermi_level(tmp_path):
+    crystal = Structure(Lattice.from_parameters(*3 * [3.91], *3 * [60]), ["Ca"], [[0, 0, 0]])
+    output = make_engine("gpaw", **COARSE).static_bulk(crystal, (2, 2, 2), tmp_path)
+    assert output.status is CalculationStatus.OK
+    assert np.isfinite(output.fermi_energy)
+
+
 def test_record_of_a_calculation_is_complete(unrelaxed):
     _, out = unrelaxed
     assert out.status is CalculationStatus.OK

@@ -194,6 +194,13 @@ def test_limits_reach_the_worker_but_make_no_other_task(handed_over, tmp_path):
     assert plain["task_hash"] == raised["task_hash"] != other["task_hash"]
 
 
+def test_only_metals_of_few_bound_states_have_their_bands_set(handed_over, tmp_path):
+    for elements in (["Ca"], ["Mg"], ["Mg", "Ca"]):
+        crystal = Structure(Lattice.cubic(4.0), elements, [[0, 0, 0], [0.5] * 3][: len(elements)])
+        GPAWEngine().static_bulk(crystal, (1, 1, 1), tmp_path)
+    assert [task["settings"].get("empty_bands") for task in handed_over] == [True, None, None]
+
+
 def test_a_relaxation_under_other_limits_still_holds_the_static_result(handed_over, tmp_path):
     slab = Structure(Lattice.cubic(8.0), ["Mg"], [[0, 0, 0.5]])
     GPAWEngine().relax_slab(slab, [True], (1, 1, 1), tmp_path)

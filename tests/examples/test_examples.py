@@ -222,6 +222,14 @@ def test_page_of_commands_is_made_from_their_help() -> None:
     assert (ROOT / "docs" / "commands.md").read_text(encoding="utf-8") == make_commands["page"]()
 
 
+def test_page_of_commands_is_made_from_this_checkout(tmp_path: Path) -> None:
+    (tmp_path / "workflows").mkdir()
+    (tmp_path / "workflows" / "__init__.py").write_text("raise SystemExit('another checkout')")
+    script = f"import runpy; runpy.run_path({str(ROOT / 'docs' / 'make_commands.py')!r})"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
+
+
 def test_presets_in_the_documents_are_those_of_the_engine() -> None:
     from workflows.engines.gpaw.presets import PRESETS
 

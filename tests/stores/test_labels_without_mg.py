@@ -73,6 +73,17 @@ def test_without_a_choice_those_with_mg_are_taken(both):
     assert draft_snapshot(both, methods=[mg]).without_mg == ""
 
 
+def test_those_of_another_method_are_left_out_too(both, surface):
+    other = surface(4).method.model_copy(update={"cutoff": 480.0})
+    both.remove({"formula": {"$in": ["Al", "AlNi"]}})
+    al = surface(4, id="e", formula="Al", chemsys="Al", method=other, method_fingerprint=other.fingerprint)
+    both.add([al])
+    slabs = list(labelled_slabs(both))
+    assert len({slab.method for slab in slabs}) == 2
+    assert [slab.record_id for slab in of_methods(slabs, None)] == ["a", "b"]
+    assert "1 slab without Mg left out" in draft_snapshot(both).without_mg
+
+
 def test_a_model_of_mg_compounds_sees_no_news_in_others(both):
     snapshot = draft_snapshot(both).snapshot
     news = news_since(both, snapshot)

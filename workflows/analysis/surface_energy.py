@@ -65,8 +65,8 @@ def reference_element(elements: Iterable[str]) -> str:
 
     It is Mg wherever there is Mg; otherwise the less electronegative one on Pauling's scale (L. Pauling, The
     Nature of the Chemical Bond, 3rd ed., 1960; revised by A. L. Allred, J. Inorg. Nucl. Chem. 17, 215 (1961);
-    values as in pymatgen), which the formula names first, as Mg is in most of its intermetallics. Equal or
-    unknown electronegativities fall back to alphabetical order.
+    values as in pymatgen), of equal ones the first in the alphabet. An element without a reference crystal,
+    such as H in PdH, only counts beside another of the kind: at its end no surface energy is known.
 
     Raises
     ------
@@ -85,10 +85,13 @@ def reference_element(elements: Iterable[str]) -> str:
         return symbols[0]
     from pymatgen.core import Element
 
-    electronegativity = [float(Element(symbol).X) for symbol in symbols]
-    if any(math.isnan(value) for value in electronegativity):
-        return symbols[0]
-    return symbols[electronegativity.index(min(electronegativity))]
+    from workflows.structures.elements import elements_with_ground_state
+
+    known = [symbol for symbol in symbols if symbol in elements_with_ground_state()] or symbols
+    electronegativity = {symbol: float(Element(symbol).X) for symbol in known}
+    if any(math.isnan(value) for value in electronegativity.values()):
+        return known[0]
+    return min(known, key=electronegativity.__getitem__)
 
 
 def reference_element_of(record: Mapping[str, Any]) -> str:

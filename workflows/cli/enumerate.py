@@ -86,7 +86,7 @@ def enumerate_(
             workers=workers,
             progress=bar.show,
         )
-    model = _cost_model(settings, engine, store)
+    model = cost_model(settings, engine, store, must_exist=store is not None)
     rows, left_out = _rows(found, model, engine)
     if shown.as_json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
@@ -116,8 +116,10 @@ def _age(text: str | None) -> timedelta | None:
     return timedelta(seconds=seconds)
 
 
-def _cost_model(settings: Campaign, engine: Engine, store: str | None) -> CostModel:
-    """Calibrate on the campaign's store if there is one; only a store that was named must exist."""
+def cost_model(
+    settings: Campaign, engine: Engine, store: str | None, *, must_exist: bool = False
+) -> CostModel:
+    """Return the cost model calibrated on a store, else the campaign's, as far as it can be read."""
     from stores.connections import open_store, resolve_store_uri
     from workflows.flows.enumeration.cost import calibrated
 
@@ -125,7 +127,7 @@ def _cost_model(settings: Campaign, engine: Engine, store: str | None) -> CostMo
         with open_store(resolve_store_uri(store, settings.store), must_exist=True) as results:
             return calibrated(engine.method(), results)
     except MgsurfError:
-        if store is not None:
+        if must_exist:
             raise
         return calibrated(engine.method(), None)
 

@@ -261,7 +261,7 @@ def parse_formula(text: str) -> str:
     amounts: dict[str, float] = {}
     for symbol, count in re.findall(rf"({_MAX_ELEMENT})(\d*)", text):
         amounts[symbol] = amounts.get(symbol, 0.0) + float(count or 1)
-    if len(amounts) == 1 and "Mg" not in amounts:
+    if text in amounts:  # a symbol alone, without waiting for pymatgen
         return text
     from workflows.structures.naming import mg_first_formula
 

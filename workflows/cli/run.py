@@ -57,7 +57,7 @@ def run(
     for line in left_out:
         print_text(line, console)
     if dry_run:
-        return _print_plan(console, maker, structures)
+        return _print_plan(console, read.settings, maker, structures)
     read.check_programs(structures)
     make_directory(Path(maker.context.work_dir))
     with results_store(maker.context.store) as results:
@@ -180,17 +180,32 @@ def _refresh_after(settings: Campaign, maker: SurfaceMaker) -> RefreshMaker | No
     return RefreshMaker(maker.context.store, maker.context.work_dir, settings.refresh)
 
 
-def _print_plan(console: Console, maker: SurfaceMaker, structures: list[CampaignStructure]) -> int:
-    """Print what would be computed, from the structures as they are before relaxation."""
+def _print_plan(
+    console: Console, settings: Campaign, maker: SurfaceMaker, structures: list[CampaignStructure]
+) -> int:
+    """Print what would be computed and its cost, from the structures as they are before relaxation."""
+    from workflows.cli.enumerate import cost_model, hours_text
     from workflows.execution.listener import RunListener
+    from workflows.flows.enumeration.cost import Meshes, work_of_crystal
 
     slabs = []
     with RunListener(console, Path.cwd()):  # prints why facets give nothing
         for entry in structures:
             slabs += [(entry.label, slab) for slab in maker.cut(entry.structure, entry.facets)]
     print_table(plan_table(slabs), console)
+    engine = maker.context.make_engine()
+    model, meshes = (
+        cost_model(settings, engine, maker.context.store),
+        Meshes.of(engine.method(), maker.slabs.vacuum),
+    )
+    hours = sum(
+        model.core_hours(work_of_crystal(entry.structure, maker.slabs, meshes, entry.facets))
+        for entry in structures
+    )
     number, compounds = pluralize(len(slabs), "slab"), pluralize(len(structures), "compound")
-    print_text(f"{number} of {compounds} (before relaxation); nothing was computed", console)
+    cost = f"about {hours_text(hours)} core-hours from scratch"
+    print_text(f"{number} of {compounds} (before relaxation), {cost}; nothing was computed", console)
+    print_text(f"  {model.words()}", console)
     return 0
 
 

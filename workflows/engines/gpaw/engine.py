@@ -15,6 +15,7 @@ from stores.input_files import read_object
 from stores.records import CalculationKind, CalculationOutput, Method, content_hash
 from workflows.engines.gpaw.presets import (
     EIGENSOLVER,
+    FEW_BOUND_STATES,
     GENTLER_SCF,
     OPEN_4F,
     PRESETS,
@@ -208,6 +209,7 @@ class GPAWEngine:
                 "start_moments": {e: m for e, m in START_MOMENTS.items() if e in elements},
                 "eigensolver": STUBBORN_EIGENSOLVER if elements & STUBBORN_ELEMENTS else EIGENSOLVER,
                 "gentler": GENTLER_SCF,
+                **({"empty_bands": True} if elements <= FEW_BOUND_STATES else {}),
             },
             **further,
         }

@@ -48,6 +48,11 @@ EIGENSOLVER = {"name": "davidson", "niter": 1}
 STUBBORN_EIGENSOLVER = {"name": "davidson", "niter": 2}
 STUBBORN_ELEMENTS = frozenset({"Sc", "Y", "La", "Lu", "Yb", "Ti", "Zr", "Hf", "V", "Nb", "Ta"})
 
+# GPAW takes at most as many bands as the atoms have bound states, which are 5 for the 9 or 10 electrons of
+# these: no empty band in Ca, Sr and Ba, whose metals then have no Fermi level and whose SCF jumps. In
+# crystals of these elements alone the number is set; other elements bring bands enough.
+FEW_BOUND_STATES = frozenset({"K", "Ca", "Rb", "Sr", "Cs", "Ba"})
+
 # Used once when SCF has not converged. None of it changes the converged result.
 GENTLER_SCF = {
     "eigensolver": {"name": "davidson", "niter": 3},

@@ -154,6 +154,8 @@ class Session:
         settings = dict(self.task["settings"])
         maxiter = settings["maxiter"]
         extra: dict[str, Any] = {}
+        if settings.get("empty_bands"):
+            extra["nbands"] = -(len(atoms) + 4)  # beyond the occupied ones: a fifth and 4, GPAW's own rule
         if self.own_symmetry:
             extra["symmetry"] = {"rotations": mesh_symmetries(atoms, mesh)}
         if self.retried:

@@ -37,10 +37,12 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
     from numpy.typing import ArrayLike
+    from pymatgen.core import Structure
 
     from stores.records import Method
     from stores.surfaces import SurfaceStore
     from workflows.flows.enumeration.lock_model import LockedCompound
+    from workflows.structures.facets import Miller
     from workflows.structures.slabs import FacetCount, SlabSettings
 
 DEFAULT_SECONDS = 0.1
@@ -145,6 +147,18 @@ def work_of(
         oriented.append(relative_cost(n_primitive, primitive, (mesh[0], mesh[1], along), 1))
     bulk = relative_cost(n_atoms, volume, mesh_of_lattice(matrix, meshes.bulk_k_density), 1)
     return Work(bulk, tuple(oriented), tuple(slabs))
+
+
+def work_of_crystal(
+    structure: Structure, settings: SlabSettings, meshes: Meshes, planes: Sequence[Miller] | None = None
+) -> Work:
+    """Return the work of one compound from its structure; of all its facets if `planes` is None."""
+    from workflows.structures.crystal import crystal_of
+    from workflows.structures.slabs import count_slabs
+
+    crystal = crystal_of(structure)
+    facets = count_slabs(crystal, settings, miller_indices=planes)
+    return work_of(crystal.lattice, len(crystal.species), len(crystal.primitive_species), facets, meshes)
 
 
 @dataclass(frozen=True)

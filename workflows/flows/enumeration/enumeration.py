@@ -182,7 +182,7 @@ def enumerate_campaign(
     if campaign.sources is None:
         raise InputError(
             f"{campaign.path}: has no sources; its compounds are those it names (mgsurf run --dry-run "
-            "lists their slabs)"
+            "lists their slabs and cost)"
         )
     requested = requested_compounds(campaign)
     sources = resolve_sources(campaign, refresh=refresh, max_age=max_age, progress=progress)
