@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 from stores.errors import InputError
-from workflows.report.depth_figure import depth_figure
-from workflows.report.distributions import distribution_figure, joint_density, joint_density_figure
-from workflows.report.element_correlations import convolution_figure, correlation_figure
-from workflows.report.element_errors import element_error_figure
+from workflows.report.paper.distributions import distribution_figure, joint_density, joint_density_figure
+from workflows.report.paper.element_correlations import convolution_figure, correlation_figure
+from workflows.report.paper.element_errors import element_error_figure
+from workflows.report.paper.error_curves import depth_figure, transfer_figure
 from workflows.report.style import DOUBLE_COLUMN, SINGLE_COLUMN, printed_files
-from workflows.report.transfer_figure import transfer_figure
 
 SYMBOLS = [
     "Li", "Na", "Ba", "Sr", "Ca", "Yb", "Eu", "Sc", "Lu", "Er", "Ho", "Dy", "Y", "Tb", "Gd", "Sm", "Pm",

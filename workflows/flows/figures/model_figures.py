@@ -1,4 +1,4 @@
-"""Figures of trained models: 2, 3, 4, 5, S3 and S5."""
+"""Figures of trained models: 2, 3, 4, 5, 6a, S3 and S5."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stores.errors import InputError, duration
-from workflows.flows.figures.inputs import Drawn, MissingDataError, partner_elements
+from workflows.flows.figures.inputs import Drawn, MissingDataError, partner_elements, preference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from workflows.analysis.wulff_comparison import ShapeComparison
     from workflows.flows.figures.inputs import FigureInputs, TrainedRun
 
     Row = dict[str, Any]
@@ -29,7 +30,7 @@ NAMES = {"sem-cgcnn": "SEM-CGCNN", "best": "preset best"}
 
 def parity(inputs: FigureInputs) -> Drawn:
     """Figure 2: predictions of CGCNN, SEM-CGCNN and, where it is there, best against DFT."""
-    from workflows.report.parity_grid import parity_grid
+    from workflows.report.training_figures import parity_grid
 
     emphasised = _first(inputs.whole, "sem-cgcnn")
     if emphasised is None:
@@ -91,7 +92,7 @@ def _first(runs: Sequence[TrainedRun], preset: str) -> TrainedRun | None:
 
 def errors_by_element(inputs: FigureInputs) -> Drawn:
     """Figure 3: labels, errors and MAPE by element, semiconductors marked."""
-    from workflows.report.element_errors import element_error_figure
+    from workflows.report.paper.element_errors import element_error_figure
 
     run = _one_model(inputs)
     rows = run.rows()
@@ -248,7 +249,7 @@ def _correlations(inputs: FigureInputs) -> tuple[list[str], dict[str, NDArray[np
 
 def element_correlations(inputs: FigureInputs) -> Drawn:
     """Figure 4: correlations between the embeddings of elements."""
-    from workflows.report.element_correlations import correlation_figure
+    from workflows.report.paper.element_correlations import correlation_figure
 
     symbols, matrices, statistics, name = _correlations(inputs)
     return Drawn(
@@ -260,7 +261,7 @@ def element_correlations(inputs: FigureInputs) -> Drawn:
 
 def convolved_correlations(inputs: FigureInputs) -> Drawn:
     """Figure S5: the same after each convolution."""
-    from workflows.report.element_correlations import convolution_figure
+    from workflows.report.paper.element_correlations import convolution_figure
 
     symbols, matrices, statistics, name = _correlations(inputs)
     later = {stage: matrix for stage, matrix in matrices.items() if stage != "embedding"}
@@ -304,7 +305,7 @@ def _finite(value: float) -> float | None:
 def transfer(inputs: FigureInputs) -> Drawn:
     """Figure 5: learning curves from scratch and fine-tuned, and the distributions of their errors."""
     from workflows.flows.figures.transfer_data import error_rows, transfer_panels
-    from workflows.report.transfer_figure import transfer_figure
+    from workflows.report.paper.error_curves import transfer_figure
 
     panels = transfer_panels(inputs.transferred, inputs.curve_rows)
     command = (
@@ -336,7 +337,7 @@ def transfer(inputs: FigureInputs) -> Drawn:
 def surface_depth(inputs: FigureInputs) -> Drawn:
     """Figure S3: errors against the depth of the surface."""
     from model.training.depth_scan import DEPTHS, DepthScan, depth_curve, is_of_scan
-    from workflows.report.depth_figure import depth_figure
+    from workflows.report.paper.error_curves import depth_figure
 
     scans: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for run in inputs.runs:
@@ -365,3 +366,52 @@ def surface_depth(inputs: FigureInputs) -> Drawn:
             f"({best['val_mae']:.3g}, test {best['test_mae']:.3g}; {best['epochs']} epochs)"
         )
     return Drawn(depth_figure(points), {"": points}, tuple(remarks))
+
+
+def left_out_shapes(inputs: FigureInputs) -> Drawn:
+    """Figure 6a: DFT and predicted Wulff shapes of compounds and elements that a model was not trained on.
+
+    For each the model that figures prefer, its seeds together. Fine-tuned models are left aside, for what
+    they have seen before is not in their folder.
+    """
+    from stores.connections import open_store
+    from workflows.flows.learning.left_out import compare_left_out
+    from workflows.report.wulff_comparison import comparison_figure, facet_rows
+
+    groups: dict[str, list[TrainedRun]] = {}
+    for run in sorted(inputs.runs, key=preference):
+        if run.left_out and not run.tuned and run.fraction == 1:
+            same = groups.setdefault(run.left_out, [])
+            if not same or same[0].preset == run.preset:
+                same.append(run)
+    command = (
+        f"mgsurf ablate --preset sem-cgcnn --seeds 1 --split compound:MgCo2 --store {inputs.store} --output "
+        "mgco2/ makes one"
+    )
+    if not groups:
+        raise MissingDataError(f"no training that leaves a compound out by name; {command}")
+    shapes: list[ShapeComparison] = []
+    missing: list[str] = []
+    with open_store(inputs.store, must_exist=True) as store:
+        for runs in groups.values():
+            found, problems = compare_left_out(store, [run.rows() for run in runs], runs[0].preset)
+            shapes += found
+            missing += problems
+    drawn = [one for one in shapes if None not in (one.dft.surface_energy, one.predicted.surface_energy)]
+    if not drawn:
+        raise MissingDataError(
+            "; ".join(missing)
+            or f"{inputs.store} holds no slab of {', '.join(groups)}; name the store of these trainings"
+        )
+    remarks = [
+        f"{one.formula} by {one.model}: weighted surface energy {one.predicted.surface_energy:.4f} eV/Å² "
+        f"({one.dft.surface_energy:.4f} by DFT)"
+        for one in drawn
+    ]
+    return Drawn(
+        comparison_figure(drawn),
+        {"": [row for one in drawn for row in facet_rows(one)]},
+        tuple(remarks),
+        tuple(missing),
+        takes_title=False,
+    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stores.errors import InputError, MgsurfError
 from stores.files import write_file
 from stores.secrets import masked
-from workflows.flows.figures import label_figures, left_out_figure, model_figures
+from workflows.flows.figures import label_figures, model_figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,7 @@ FIGURES: dict[str, FigureKind] = {
     "3": FigureKind("labels and errors by element", model_figures.errors_by_element),
     "4": FigureKind("correlations of element embeddings", model_figures.element_correlations),
     "5": FigureKind("transfer learning", model_figures.transfer),
-    "6a": FigureKind("Wulff shapes of compounds left out", left_out_figure.left_out_shapes),
+    "6a": FigureKind("Wulff shapes of compounds left out", model_figures.left_out_shapes),
     "6b": FigureKind("dissolution potential and work function", label_figures.potentials),
     "S1": FigureKind("distributions of the labelled slabs", label_figures.distributions),
     "S3": FigureKind("error and depth of the surface", model_figures.surface_depth),

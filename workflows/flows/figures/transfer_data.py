@@ -32,7 +32,7 @@ def transfer_panels(runs: Sequence[TrainedRun], rows: Sequence[Mapping[str, Any]
     Returns
     -------
     list of dict
-        As `workflows.report.transfer_figure.transfer_figure` takes them.
+        As `workflows.report.paper.error_curves.transfer_figure` takes them.
     """
     from model.training.ablation import flat_rows
 

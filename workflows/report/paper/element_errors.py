@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from workflows.report.distributions import label_elements
+from workflows.report.paper.distributions import label_elements
 from workflows.report.style import (
     DOUBLE_COLUMN,
     PALETTE,
