@@ -24,6 +24,7 @@ from typing import Any
 from pymatgen.core import Lattice, Structure
 
 from stores.connections import open_store
+from stores.structures.poscar import read_poscar
 from workflows.analysis.wulff_draws import Termination, weighted_values
 from workflows.flows.screening.compounds import (
     ScreenedCompound,
@@ -187,7 +188,7 @@ def compare(model: str, energies: str) -> None:
         }
         for facets in (theirs["facets"], our_facets):
             one = averaged_by_mgsurf(name, facets)
-            other = averaged_by_galvcalc(Structure.from_str(ours["structure"], fmt="poscar"), facets)
+            other = averaged_by_galvcalc(read_poscar(ours["structure"], name, []), facets)
             differences[:2] = [max(d, abs(a - b)) for d, a, b in zip(differences, one, other, strict=False)]
         potential = ours["equilibrium_potential"]
         if potential is not None:

@@ -304,12 +304,14 @@ def test_elements_that_the_model_never_saw_are_reported(suggest, tmp_path):
 
 
 def test_what_cannot_be_computed_is_left_out(suggest, tmp_path):
-    text = CAMPAIGN.replace("{formula: MgAg, prototype: B2}", "{formula: CuZn, prototype: B2}")
+    ternary = "t\n1\n4 0 0\n0 4 0\n0 0 4\nMg Ag Cu\n1 1 1\nDirect\n0 0 0\n.5 .5 0\n.5 0 .5\n"
+    (tmp_path / "ternary.vasp").write_text(ternary)
+    text = CAMPAIGN.replace("{formula: MgAg, prototype: B2}", "{file: ternary.vasp}")
     (tmp_path / "other.yaml").write_text(text)
     done = suggest("-n", 99, campaign="other.yaml")
     assert done.returncode == 0
-    assert "left out: other.yaml:4: compounds[2].formula" in done.stderr
-    assert "holds no Mg" in done.stderr
+    assert "left out: other.yaml:4: compounds[2]" in done.stderr
+    assert "more than two elements" in done.stderr
 
 
 def test_labels_of_another_method_are_reported(suggest, tmp_path):

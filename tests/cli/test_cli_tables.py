@@ -137,7 +137,7 @@ def prediction(plane):
     return SimpleNamespace(
         name=PATH, formula="Mg17Al12", plane=plane, termination="MgAl-b", n_atoms=116,
         values=dict.fromkeys(TARGETS, 0.0364), sigmas=dict.fromkeys(TARGETS, 0.0021),
-        warnings=("Np not in the training set", "lattice is a guess"),
+        warnings=("Np not in the training set", "lattice is a guess"), classes={},
     )  # fmt: skip
 
 

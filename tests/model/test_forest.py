@@ -128,7 +128,9 @@ def test_an_ensemble_mixes_its_trees_and_never_shows_them_the_other_parts(pair):
     for name in TINY.targets:
         trees = descriptor_models.forests[name].predict(descriptors)[0]
         a, b, c = descriptor_models.shares[name]
-        process = descriptor_models.processes[name].predict(descriptors)
+        process = descriptor_models.processes[name].predict(
+            descriptors, descriptor_models.compounds.recognise(graphs)
+        )
         assert found.mean[name] == pytest.approx(a * network[name] + b * trees + c * process)
         true = labels(dataset, name)
         error = np.abs(trees - true)
