@@ -101,7 +101,9 @@ def element_vectors(
 
 
 def correlations(vectors: Array) -> Array:
-    """Return Pearson's correlations between the rows of [k, C]: [k, k]."""
+    """Return Pearson's correlations between the rows of [k, C]: [k, k]; InputError if a row is constant."""
+    if not (np.ptp(vectors, axis=1) > 0).all():  # also of rows that are no numbers
+        raise InputError("the vectors of some elements do not vary, so that they have no correlations")
     return np.atleast_2d(np.corrcoef(vectors))
 
 
@@ -127,7 +129,7 @@ def periodic_groups(symbols: Sequence[str]) -> list[int]:
 
 
 def group_contrast(
-    correlation: Array, groups: Sequence[int], permutations: int = PERMUTATIONS, seed: int = 0
+    correlation: Array, groups: Sequence[int], permutations: int = PERMUTATIONS
 ) -> GroupContrast:
     """Compare correlations within and between groups by a permutation test.
 
@@ -140,8 +142,8 @@ def group_contrast(
         [k, k], symmetric.
     groups
         Of the k elements.
-    permutations, seed
-        How many random deals, and their seed.
+    permutations
+        How many random deals, with seed 0.
     """
     labels = np.asarray(groups)
     first, second = np.triu_indices(len(labels), 1)
@@ -154,7 +156,7 @@ def group_contrast(
         return GroupContrast(within, between, n_same, len(values) - n_same, np.nan)
     # pairs within and between are as many in every deal, so the sum within orders the deals
     total = values[same].sum()
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     beyond = 0
     for _ in range(permutations):
         dealt = rng.permutation(labels)
@@ -170,7 +172,7 @@ def group_contrast(
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an element stands among the others."""
+    """Where ytterbium stands among the elements."""
 
     # mean correlation with the elements of DIVALENT and TRIVALENT that are there; NaN without any
     divalent: float
@@ -178,22 +180,12 @@ class Placement:
     neighbours: tuple[tuple[str, float], ...]  # symbol and correlation, nearest first
 
 
-def placement(symbols: Sequence[str], correlation: Array, element: str = "Yb") -> Placement | None:
-    """Return which elements one correlates with most; None if it is not there.
-
-    Parameters
-    ----------
-    symbols
-        Of the k elements.
-    correlation
-        [k, k].
-    element
-        Symbol.
-    """
-    if element not in symbols:
+def ytterbium(symbols: Sequence[str], correlation: Array) -> Placement | None:
+    """Return which of k elements Yb correlates with most, of [k, k] correlations; None without Yb."""
+    if "Yb" not in symbols:
         return None
-    row = dict(zip(symbols, correlation[list(symbols).index(element)].tolist(), strict=True))
-    del row[element]
+    row = dict(zip(symbols, correlation[list(symbols).index("Yb")].tolist(), strict=True))
+    del row["Yb"]
 
     def mean(members: Sequence[str]) -> float:
         known = [row[symbol] for symbol in members if symbol in row]

@@ -19,7 +19,7 @@ from tests.model.small_dataset import PARTNERS
 from workflows.flows.figures.inputs import FigureInputs, TrainedRun, find_trainings, partner_elements
 from workflows.flows.figures.model_figures import element_rows
 from workflows.flows.figures.paper import FIGURES, chosen_figures
-from workflows.flows.figures.transfer_data import transfer_panels
+from workflows.flows.figures.transfer import transfer_panels
 
 TINY = {"network.embedding": 8, "network.hidden": 8, "network.convolutions": 2}
 COMMON = {"settings": {}, "lattice": [[3, 0, 0], [0, 3, 0], [0, 0, 3]], "species": ["Mg"],

@@ -12,7 +12,7 @@ from model.evaluation.element_vectors import (  # noqa: E402
     mendeleev_number,
     periodic_groups,
     pettifor_order,
-    placement,
+    ytterbium,
 )
 from model.graphs.batch import collate  # noqa: E402
 from model.graphs.graph import GraphSettings  # noqa: E402
@@ -64,10 +64,10 @@ def test_ytterbium_stands_by_its_mean_correlations_and_nearest_elements():
     symbols = ["Ca", "Yb", "Sr", "La", "Nd", "Zn"]
     matrix = np.eye(6)
     matrix[1] = [0.9, 1, 0.7, 0.6, 0.2, -0.5]
-    found = placement(symbols, matrix)
+    found = ytterbium(symbols, matrix)
     assert (found.divalent, found.trivalent) == pytest.approx((0.8, 0.4))
     assert [name for name, _ in found.neighbours] == ["Ca", "Sr", "La", "Nd", "Zn"]
-    assert placement(["Ca", "Sr"], np.eye(2)) is None
+    assert ytterbium(["Ca", "Sr"], np.eye(2)) is None
 
 
 def test_vectors_are_means_over_atoms_also_of_folded_graphs():
@@ -95,3 +95,8 @@ def test_an_element_without_atoms_is_named():
     graphs = [entry.graph for entry in small_dataset(GraphSettings(), 1)]
     with pytest.raises(InputError, match="Zn"):
         element_vectors(untrained(1).members[0], graphs, ["Ag", "Zn"])
+
+
+def test_vectors_without_variation_have_no_correlations():
+    with pytest.raises(InputError, match="vary"):
+        correlations(np.array([[1.0, 2.0], [3.0, 3.0]]))

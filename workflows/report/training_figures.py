@@ -7,7 +7,6 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from workflows.report.style import (
-    DOUBLE_COLUMN,
     GAMMA_LABEL,
     GREY,
     LIGHT,
@@ -16,11 +15,9 @@ from workflows.report.style import (
     PALETTE,
     PHI_LABEL,
     add_legend,
-    add_panel_letters,
     axes_or_new,
     figure_of,
     new_figure,
-    printed,
     styled,
 )
 
@@ -87,30 +84,6 @@ def parity_figure(rows: Sequence[Row], metrics: Mapping[str, Any], title: str = 
             figure.suptitle(title, fontsize=11)
         for axes, target in zip(figure.subplots(1, len(targets), squeeze=False)[0], targets, strict=True):
             draw_parity(axes, rows, target, metrics[target])
-    return figure
-
-
-def parity_grid(
-    models: Mapping[str, Mapping[str, tuple[Sequence[Row], Mapping[str, Any]]]], targets: Sequence[str]
-) -> Figure:
-    """Draw predictions of training and test slabs against DFT: one column per model, one row per target.
-
-    As figure 2 of Shi et al. Each target of a model has its rows and metrics; see `parity_figure`. All panels
-    of a row have the same labels, hence the same axes.
-    """
-    columns = len(models)
-    side = DOUBLE_COLUMN / max(columns, 2)
-    with printed():
-        figure = new_figure(side * columns, side * len(targets) * 1.02)
-        panels = figure.subplots(len(targets), columns, squeeze=False)
-        for row, target in zip(panels, targets, strict=True):
-            for axes, (name, found) in zip(row, models.items(), strict=True):
-                rows, metrics = found[target]
-                draw_parity(axes, rows, target, metrics, ("train", "test"), narrow=True)
-                axes.set_title(name)
-                if axes is not row[0]:
-                    axes.set_ylabel("")
-        add_panel_letters(list(panels.ravel()))
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Figures of trained models: 2, 3, 4, 5, 6a, S3 and S5."""
+"""Figures of trained models: 2, 3, 4, 6a, S3 and S5."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NAMES = {"sem-cgcnn": "SEM-CGCNN", "best": "preset best"}
 
 def parity(inputs: FigureInputs) -> Drawn:
     """Figure 2: predictions of CGCNN, SEM-CGCNN and, where it is there, best against DFT."""
-    from workflows.report.training_figures import parity_grid
+    from workflows.report.paper.model_errors import parity_grid
 
     emphasised = _first(inputs.whole, "sem-cgcnn")
     if emphasised is None:
@@ -92,7 +92,7 @@ def _first(runs: Sequence[TrainedRun], preset: str) -> TrainedRun | None:
 
 def errors_by_element(inputs: FigureInputs) -> Drawn:
     """Figure 3: labels, errors and MAPE by element, semiconductors marked."""
-    from workflows.report.paper.element_errors import element_error_figure
+    from workflows.report.paper.model_errors import element_error_figure
 
     run = _one_model(inputs)
     rows = run.rows()
@@ -206,7 +206,7 @@ def _correlations(inputs: FigureInputs) -> tuple[list[str], dict[str, NDArray[np
         element_vectors,
         group_contrast,
         periodic_groups,
-        placement,
+        ytterbium,
     )
     from model.training.ensemble import load_ensemble
 
@@ -229,7 +229,7 @@ def _correlations(inputs: FigureInputs) -> tuple[list[str], dict[str, NDArray[np
     statistics = []
     for stage, matrix in matrices.items():
         contrast = group_contrast(matrix, groups)
-        yb = placement(symbols, matrix)
+        yb = ytterbium(symbols, matrix)
         statistics.append(
             {
                 "stage": stage,
@@ -302,42 +302,10 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def transfer(inputs: FigureInputs) -> Drawn:
-    """Figure 5: learning curves from scratch and fine-tuned, and the distributions of their errors."""
-    from workflows.flows.figures.transfer_data import error_rows, transfer_panels
-    from workflows.report.paper.error_curves import transfer_figure
-
-    panels = transfer_panels(inputs.transferred, inputs.curve_rows)
-    command = (
-        "mgsurf ablate --from sem-cgcnn/ --train-fraction 0.2 --train-fraction 1 --store OTHER.sqlite "
-        "--output transfer/ makes them"
-    )
-    if not panels:
-        raise MissingDataError(f"no fine-tuned trainings given, nor a table of them; {command}")
-    curves = [
-        {"data": panel["data"], "target": panel["target"], "model": model, **point}
-        for panel in panels
-        for model, points in panel["curves"].items()
-        for point in points
-    ]
-    lacking = [panel for panel in panels if not panel["errors"]]
-    missing = (f"no predictions of these trainings for the distribution of errors; {command}",)
-    return Drawn(
-        transfer_figure(panels),
-        {"": curves, "_errors": error_rows(panels)},
-        tuple(
-            f"{panel['data']}, {panel['target'].replace('_', ' ')}: "
-            + ", ".join(f"{m} MAE {p[-1]['mae']:.3g} with {p[-1]['n']}" for m, p in panel["curves"].items())
-            for panel in panels
-        ),
-        missing if lacking else (),
-    )
-
-
 def surface_depth(inputs: FigureInputs) -> Drawn:
     """Figure S3: errors against the depth of the surface."""
     from model.training.depth_scan import DEPTHS, DepthScan, depth_curve, is_of_scan
-    from workflows.report.paper.error_curves import depth_figure
+    from workflows.report.paper.model_errors import depth_figure
 
     scans: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for run in inputs.runs:
@@ -369,10 +337,10 @@ def surface_depth(inputs: FigureInputs) -> Drawn:
 
 
 def left_out_shapes(inputs: FigureInputs) -> Drawn:
-    """Figure 6a: DFT and predicted Wulff shapes of compounds and elements that a model was not trained on.
+    """Compare the shapes, for each compound or element left out by the model that figures prefer.
 
-    For each the model that figures prefer, its seeds together. Fine-tuned models are left aside, for what
-    they have seen before is not in their folder.
+    Seeds of one model count together. Fine-tuned models are left aside, for what they have seen before is not
+    in their folder.
     """
     from stores.connections import open_store
     from workflows.flows.learning.left_out import compare_left_out

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from stores.errors import InputError, MgsurfError
 from stores.files import write_file
 from stores.secrets import masked
-from workflows.flows.figures import label_figures, model_figures
+from workflows.flows.figures import label_figures, model_figures, transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ FIGURES: dict[str, FigureKind] = {
     "2": FigureKind("predictions against DFT", model_figures.parity),
     "3": FigureKind("labels and errors by element", model_figures.errors_by_element),
     "4": FigureKind("correlations of element embeddings", model_figures.element_correlations),
-    "5": FigureKind("transfer learning", model_figures.transfer),
+    "5": FigureKind("transfer learning", transfer.transfer),
     "6a": FigureKind("Wulff shapes of compounds left out", model_figures.left_out_shapes),
     "6b": FigureKind("dissolution potential and work function", label_figures.potentials),
     "S1": FigureKind("distributions of the labelled slabs", label_figures.distributions),

@@ -1,14 +1,16 @@
-"""Learning curves and errors of fine-tuned trainings beside those from scratch."""
+"""Figure 5: learning curves and errors of fine-tuned trainings beside those from scratch."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from workflows.flows.figures.inputs import Drawn, MissingDataError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from workflows.flows.figures.inputs import TrainedRun
+    from workflows.flows.figures.inputs import FigureInputs, TrainedRun
 
     Row = dict[str, Any]
 
@@ -17,6 +19,37 @@ TUNED = " fine-tuned"
 
 SMALL = 0.2
 """Share of the training set whose errors are shown, as in the paper, or the nearest there is."""
+
+
+def transfer(inputs: FigureInputs) -> Drawn:
+    """Figure 5: learning curves from scratch and fine-tuned, and the distributions of their errors."""
+    from workflows.report.paper.model_errors import transfer_figure
+
+    panels = transfer_panels(inputs.transferred, inputs.curve_rows)
+    command = (
+        "mgsurf ablate --from sem-cgcnn/ --train-fraction 0.2 --train-fraction 1 --store OTHER.sqlite "
+        "--output transfer/ makes them"
+    )
+    if not panels:
+        raise MissingDataError(f"no fine-tuned trainings given, nor a table of them; {command}")
+    curves = [
+        {"data": panel["data"], "target": panel["target"], "model": model, **point}
+        for panel in panels
+        for model, points in panel["curves"].items()
+        for point in points
+    ]
+    lacking = [panel for panel in panels if not panel["errors"]]
+    missing = (f"no predictions of these trainings for the distribution of errors; {command}",)
+    return Drawn(
+        transfer_figure(panels),
+        {"": curves, "_errors": error_rows(panels)},
+        tuple(
+            f"{panel['data']}, {panel['target'].replace('_', ' ')}: "
+            + ", ".join(f"{m} MAE {p[-1]['mae']:.3g} with {p[-1]['n']}" for m, p in panel["curves"].items())
+            for panel in panels
+        ),
+        missing if lacking else (),
+    )
 
 
 def transfer_panels(runs: Sequence[TrainedRun], rows: Sequence[Mapping[str, Any]]) -> list[Row]:
@@ -32,7 +65,7 @@ def transfer_panels(runs: Sequence[TrainedRun], rows: Sequence[Mapping[str, Any]
     Returns
     -------
     list of dict
-        As `workflows.report.paper.error_curves.transfer_figure` takes them.
+        As `workflows.report.paper.model_errors.transfer_figure` takes them.
     """
     from model.training.ablation import flat_rows
 
