@@ -8,13 +8,13 @@ import torch
 
 from model.data.dataset import Dataset
 from model.data.splits import Split
+from model.studies.data import StudyData
+from model.studies.results import best_sources, cells, paired_change
+from model.studies.runs import read_data, run_study, unfinished
+from model.studies.study import SCRATCH, STRATEGIES, Study, StudySet, Task
 from model.training.ensemble import resampled
 from model.training.losses import BALANCERS, BalanceConfig
 from model.training.presets import OptimiserConfig, TrainingConfig
-from model.training.study import SCRATCH, STRATEGIES, Study, StudySet, Task
-from model.training.study_data import StudyData
-from model.training.study_results import best_sources, cells, paired_change
-from model.training.study_runs import read_data, run_study, unfinished
 from model.training.train import train
 from model.training.transfer import Adaptation, Start
 from stores.errors import InputError, StoreError
@@ -170,7 +170,7 @@ def test_runs_resume_and_finished_ones_are_not_repeated(data, tmp_path, monkeypa
     assert not (tmp_path / tuned.task.folder() / "model").exists()  # its errors are all that is wanted
     # a full disk ends the study, it does not fail every other training
     monkeypatch.setattr(
-        "model.training.study_runs.run_training", lambda *_, **__: (_ for _ in ()).throw(StoreError("full"))
+        "model.studies.runs.run_training", lambda *_, **__: (_ for _ in ()).throw(StoreError("full"))
     )
     with pytest.raises(StoreError, match="full"):
         run_study(study, data, tmp_path / "other")

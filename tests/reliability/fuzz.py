@@ -63,7 +63,7 @@ def _preload() -> None:
     import model.data.importers  # noqa: F401# noqa: F401
     import workflows.cli.app
     import workflows.cli.enumerate
-    import workflows.cli.import_slabs
+    import workflows.cli.import_labels
     import workflows.cli.ingest
     import workflows.cli.predict
     import workflows.cli.query

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from stores.errors import InputError
-from workflows.report.distributions import distribution_figure, joint_density, joint_density_figure
-from workflows.report.element_correlations import convolution_figure, correlation_figure
-from workflows.report.model_errors import depth_figure, element_error_figure, transfer_figure
+from workflows.report.paper.distributions import distribution_figure, joint_density, joint_density_figure
+from workflows.report.paper.element_correlations import convolution_figure, correlation_figure
+from workflows.report.paper.model_errors import depth_figure, element_error_figure, transfer_figure
 from workflows.report.style import DOUBLE_COLUMN, SINGLE_COLUMN, printed_files
 
 SYMBOLS = [

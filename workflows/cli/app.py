@@ -31,7 +31,7 @@ from workflows.cli import query as query
 from workflows.cli import plot as plot
 from workflows.cli import export as export
 from workflows.cli import audit as audit
-from workflows.cli import import_slabs as import_slabs
+from workflows.cli import import_labels as import_labels
 from workflows.cli import train as train
 from workflows.cli import ablate as ablate
 from workflows.cli import transfer as transfer

@@ -48,10 +48,10 @@ def transfer(
     [cyan]mgsurf transfer study.yaml --processes 4 --output study/[/cyan]
     """
     require_network()
-    from model.training import study_results as results_of
-    from model.training.study_cost import estimate_cost
-    from model.training.study_runs import read_data, run_study, unfinished
-    from workflows.flows.study_file import load_study
+    from model.studies import results as results_of
+    from model.studies.cost import estimate_cost
+    from model.studies.runs import read_data, run_study, unfinished
+    from workflows.flows.learning.study_file import load_study
 
     folder = run_folder(output, Path("mgsurf_transfer"))
     study = load_study(study_file, _open_set)
@@ -161,8 +161,8 @@ def _write(
     names: Mapping[str, Any],
 ) -> None:
     """Write tables and figures of a study."""
+    from workflows.report.study_figures import curves_figure, matrix_figure
     from workflows.report.style import save
-    from workflows.report.transfer_figures import curves_figure, matrix_figure
 
     (folder / "transfer.json").write_text(text + "\n", encoding="utf-8")
     with (folder / "runs.csv").open("w", encoding="utf-8", newline="") as file:

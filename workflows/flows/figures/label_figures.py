@@ -14,7 +14,7 @@ GAMMA, PHI = "surface_energy", "work_function"
 
 def joint_density(inputs: FigureInputs) -> Drawn:
     """Figure 1a: joint density of surface energy and work function."""
-    from workflows.report.distributions import joint_density, joint_density_figure
+    from workflows.report.paper.distributions import joint_density, joint_density_figure
 
     both = [slab for slab in inputs.slabs if GAMMA in slab.targets and PHI in slab.targets]
     if not both:
@@ -42,7 +42,7 @@ def joint_density(inputs: FigureInputs) -> Drawn:
 def distributions(inputs: FigureInputs) -> Drawn:
     """Figure S1: distributions of labels, atoms per slab and elements."""
     from model.evaluation.element_vectors import mendeleev_number
-    from workflows.report.distributions import distribution_figure
+    from workflows.report.paper.distributions import distribution_figure
 
     slabs = inputs.slabs
     symbols = partner_elements([slab.composition for slab in slabs])

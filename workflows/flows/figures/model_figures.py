@@ -31,7 +31,7 @@ NAMES = {"sem-cgcnn": "SEM-CGCNN", "best": "preset best"}
 
 def parity(inputs: FigureInputs) -> Drawn:
     """Figure 2: predictions of CGCNN, SEM-CGCNN and, where it is there, best against DFT."""
-    from workflows.report.model_errors import parity_grid
+    from workflows.report.paper.model_errors import parity_grid
 
     emphasised = _first(inputs.whole, "sem-cgcnn")
     if emphasised is None:
@@ -93,7 +93,7 @@ def _first(runs: Sequence[TrainedRun], preset: str) -> TrainedRun | None:
 
 def errors_by_element(inputs: FigureInputs) -> Drawn:
     """Figure 3: labels, errors and MAPE by element, semiconductors marked."""
-    from workflows.report.model_errors import element_error_figure
+    from workflows.report.paper.model_errors import element_error_figure
 
     run = _one_model(inputs)
     rows = run.rows()
@@ -251,7 +251,7 @@ def _correlations(inputs: FigureInputs) -> tuple[list[str], dict[str, NDArray[np
 
 def element_correlations(inputs: FigureInputs) -> Drawn:
     """Figure 4: correlations between the embeddings of elements."""
-    from workflows.report.element_correlations import correlation_figure
+    from workflows.report.paper.element_correlations import correlation_figure
 
     symbols, matrices, statistics, name = _correlations(inputs)
     return Drawn(
@@ -263,7 +263,7 @@ def element_correlations(inputs: FigureInputs) -> Drawn:
 
 def convolved_correlations(inputs: FigureInputs) -> Drawn:
     """Figure S5: the same after each convolution."""
-    from workflows.report.element_correlations import convolution_figure
+    from workflows.report.paper.element_correlations import convolution_figure
 
     symbols, matrices, statistics, name = _correlations(inputs)
     later = {stage: matrix for stage, matrix in matrices.items() if stage != "embedding"}
@@ -307,7 +307,7 @@ def _finite(value: float) -> float | None:
 def surface_depth(inputs: FigureInputs) -> Drawn:
     """Figure S3: errors against the depth of the surface."""
     from model.training.depth_scan import DEPTHS, DepthScan, depth_curve, is_of_scan
-    from workflows.report.model_errors import depth_figure
+    from workflows.report.paper.model_errors import depth_figure
 
     scans: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for run in inputs.runs:

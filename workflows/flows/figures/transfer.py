@@ -23,7 +23,7 @@ SMALL = 0.2
 
 def transfer(inputs: FigureInputs) -> Drawn:
     """Figure 5: learning curves from scratch and fine-tuned, and the distributions of their errors."""
-    from workflows.report.model_errors import transfer_figure
+    from workflows.report.paper.model_errors import transfer_figure
 
     panels = transfer_panels(inputs.transferred, inputs.curve_rows)
     command = (
@@ -65,7 +65,7 @@ def transfer_panels(runs: Sequence[TrainedRun], rows: Sequence[Mapping[str, Any]
     Returns
     -------
     list of dict
-        As `workflows.report.model_errors.transfer_figure` takes them.
+        As `workflows.report.paper.model_errors.transfer_figure` takes them.
     """
     from model.training.ablation import flat_rows
 

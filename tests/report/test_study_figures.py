@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from workflows.report.transfer_figures import curves_figure, matrix_figure
+from workflows.report.study_figures import curves_figure, matrix_figure
 
 NAMES = ("formation", "band-gap", "phonon")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from model.data.dataset import Dataset, group_identical
 from model.data.splits import PARTS, Split, draw, units_of
-from model.training.study import SPLITS
+from model.studies.study import SPLITS
 from stores.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from model.data.dataset import Entry
     from model.graphs.graph import GraphSettings
-    from model.training.study import Study, Task
+    from model.studies.study import Study, Task
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,11 +9,11 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecu
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from model.studies.data import StudyData
+from model.studies.study import STRATEGIES
 from model.training.ablation import Step
 from model.training.presets import find_preset, with_params
 from model.training.runs import RunSettings, Transfer, read_run, run_training
-from model.training.study import STRATEGIES
-from model.training.study_data import StudyData
 from stores.errors import MgsurfError, StoreError
 from stores.files import InUseError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from model.training.study import Study, Task
+    from model.studies.study import Study, Task
     from model.training.train import Progress
 
     Tell = Callable[[Step], None]

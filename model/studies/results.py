@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.evaluation.metrics import Interval, mean_and_spread
-from model.training.study import SCRATCH, TOGETHER
+from model.studies.study import SCRATCH, TOGETHER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from model.training.study_data import StudyData
-    from model.training.study_runs import TaskResult
+    from model.studies.data import StudyData
+    from model.studies.runs import TaskResult
 
 COLUMNS = (
     "data_set",

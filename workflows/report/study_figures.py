@@ -34,7 +34,7 @@ def matrix_figure(cells: Sequence[Cell], names: Sequence[str]) -> Figure:
     Parameters
     ----------
     cells
-        Values of `model.training.study_results.plain`.
+        Values of `model.studies.results.plain`.
     names
         Data sets, in the order of the rows.
     """

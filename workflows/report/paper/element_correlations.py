@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from workflows.report.distributions import CROWDED, label_elements
+from workflows.report.paper.distributions import CROWDED, label_elements
 from workflows.report.style import (
     DOUBLE_COLUMN,
     PALETTE,

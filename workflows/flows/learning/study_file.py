@@ -15,8 +15,8 @@ from workflows.flows.campaign.problems import problems
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from model.studies.study import Study
     from model.training.runs import Datasets
-    from model.training.study import Study
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -106,7 +106,7 @@ def load_study(path: Path, open_set: Callable[[str, str | None, str | None], Dat
     InputError
         If the file is missing, is not YAML, or has wrong keys or values: one line for each problem.
     """
-    from model.training.study import Study, StudySet
+    from model.studies.study import Study, StudySet
 
     document = read_document(path, "study")
     if not isinstance(document, dict):

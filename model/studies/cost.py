@@ -13,8 +13,8 @@ from model.training.train import train
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from model.training.study import Study, Task
-    from model.training.study_data import StudyData
+    from model.studies.data import StudyData
+    from model.studies.study import Study, Task
 
 SAMPLE = 64
 """Training graphs of a data set that are timed; an epoch of them takes a tenth of a second."""

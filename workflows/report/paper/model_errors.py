@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workflows.report.distributions import label_elements
+from workflows.report.paper.distributions import label_elements
 from workflows.report.style import (
     DOUBLE_COLUMN,
     GREY,

@@ -1,0 +1,1 @@
+"""Studies of transfer between data sets: trainings, their order, cost and results."""

@@ -1,0 +1,1 @@
+"""Figures of the paper at its printed size; `workflows.flows.figures` has their data."""
