@@ -9,6 +9,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from stores.connections import open_store
+from tests.cli.records import METHOD
 from workflows.flows.screening.compounds import ScreenedCompound
 from workflows.flows.screening.screening import ScreeningSettings, screen
 from workflows.structures.crystal import bulk_key
@@ -86,7 +87,7 @@ def test_predict_corrects_by_the_records_of_a_store(model_folder, dft, tmp_path,
 
     alone, _ = run()
     corrected, notes = run("--store", dft)
-    assert "corrected by" in notes and "MgAg" in notes
+    assert "corrected by" in notes and "MgAg" in notes and METHOD.fingerprint in notes
     for name, after in corrected.items():
         assert after["sigma"] < alone[name]["sigma"] and after["value"] != alone[name]["value"]
         assert 0 < after["shared"] < alone[name]["shared"] < alone[name]["sigma"]
