@@ -9,8 +9,8 @@ system only slabs of systems that are in neither training nor validation set cou
     python -m benchmarks.coverage slabs.sqlite --labels 60 --labels 150 --seeds 10
 
 With --left-out 9, nine chemical systems are left out, the rest is divided at random, and the share of slabs
-with the remark "unlike the training slabs", error and coverage are printed for slabs of unseen elements and of
-known ones.
+with the remark "unlike the training slabs", error and coverage are printed for slabs of unseen elements and
+of known ones.
 """
 
 from __future__ import annotations
