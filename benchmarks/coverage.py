@@ -9,7 +9,8 @@ system only slabs of systems that are in neither training nor validation set cou
     python -m benchmarks.coverage slabs.sqlite --labels 60 --labels 150 --seeds 10
 
 With --left-out 9, nine chemical systems are left out, the rest is divided at random, and the share of slabs
-with the remark "unlike the training slabs" is printed for slabs of unseen elements and of known ones.
+with the remark "unlike the training slabs", error and coverage are printed for slabs of unseen elements and
+of known ones.
 """
 
 from __future__ import annotations
@@ -96,6 +97,10 @@ def measure_novelty(dataset: Dataset, arguments: argparse.Namespace) -> None:
                 f"({strange.mean():.0%}), their errors {ratio:.1f} times those of the rest",
                 flush=True,
             )
+            for name, mean in predicted.mean.items():
+                true = labels(slabs, name)
+                covered = coverage(true, *predicted.interval(name))
+                print(f"    {name}: MAE {np.nanmean(np.abs(mean - true)):.5f}, coverage {covered:.3f}")
 
 
 def main() -> None:

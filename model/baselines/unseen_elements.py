@@ -51,7 +51,7 @@ class UnseenElements:
     process: GaussianProcess
     shares: Shares  # of networks, trees and process; they sum to 1
     calibration: Calibration  # of the deviation of the trees
-    correlation: float  # between the errors of two slabs of one compound, 0 to 1
+    correlation: float  # between the errors of two slabs of one compound, from 0 to below 1
 
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""
@@ -72,7 +72,7 @@ class UnseenElements:
             calibration = Calibration(**{name: float(v) for name, v in numbers.items() if name != "n"},
                                       n=int(numbers["n"]))  # fmt: skip
             correlation = float(state["correlation"])
-            whole = min(a, b, c) >= 0 and abs(a + b + c - 1) < 1e-6 and 0 <= correlation <= 1
+            whole = min(a, b, c) >= 0 and abs(a + b + c - 1) < 1e-6 and 0 <= correlation < 1
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"its numbers for unseen elements are damaged ({error})") from error
         if not whole or not calibration.scale > 0:

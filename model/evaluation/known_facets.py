@@ -50,7 +50,9 @@ def correct_by_computed(
     known = [
         (one, values[place])
         for one, place in zip(predictions, places, strict=True)
-        if place in values and times[place] == 1 and one.shared
+        if place in values
+        and times[place] == 1
+        and any(values[place].get(name) is not None for name in one.shared)
     ]
     if not known or any(one.trained for one in predictions):
         return list(predictions), 0

@@ -9,6 +9,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from stores.connections import open_store
+from tests.cli.records import METHOD
 from workflows.flows.screening.compounds import ScreenedCompound
 from workflows.flows.screening.screening import ScreeningSettings, screen
 from workflows.structures.crystal import bulk_key
@@ -69,7 +70,9 @@ def test_screening_corrects_the_facets_that_are_not_computed(model_folder, dft, 
     for after, old in compared:
         assert after.surface_energy != old.surface_energy
         assert 0 < after.surface_energy_sigma < old.surface_energy_sigma
-    assert {facet.miller_index for facet in corrected.facets if facet.source == "dft"}
+    dft = {facet.miller_index for facet in corrected.facets if facet.source == "dft"}
+    assert dft and any("corrected by" in note and "DFT record" in note for note in corrected.notes)
+    assert not any("corrected" in note for note in alone.notes)
 
 
 def test_predict_corrects_by_the_records_of_a_store(model_folder, dft, tmp_path, mgsurf_here):
@@ -84,7 +87,27 @@ def test_predict_corrects_by_the_records_of_a_store(model_folder, dft, tmp_path,
 
     alone, _ = run()
     corrected, notes = run("--store", dft)
-    assert "corrected by" in notes and "MgAg" in notes
+    assert "corrected by" in notes and "MgAg" in notes and METHOD.fingerprint in notes
     for name, after in corrected.items():
         assert after["sigma"] < alone[name]["sigma"] and after["value"] != alone[name]["value"]
         assert 0 < after["shared"] < alone[name]["shared"] < alone[name]["sigma"]
+
+
+def test_computed_facets_that_the_model_cannot_take_are_no_problem(model_folder, dft, monkeypatch):
+    """They are predicted for the sake of the others alone."""
+    from model.evaluation.prediction import Refusal
+    from model.training.ensemble import load_ensemble
+
+    def refuse_all(ensemble, candidates, **_):
+        return [], [Refusal(candidate.name, "too large") for candidate in candidates]
+
+    monkeypatch.setattr("workflows.flows.screening.screening.predict_slabs", refuse_all)
+    with open_store(dft) as store:
+        found = screen(
+            [ScreenedCompound("MgAg", MGAG)], store, load_ensemble(model_folder), "v1",
+            ScreeningSettings(max_index=2, draws=0),
+        )  # fmt: skip
+    computed = {facet.miller_index for facet in found[0].facets}
+    refused = [reason for reason in found[0].reasons if "too large" in reason]
+    assert computed and refused
+    assert not any(reason.startswith(str(plane)) for reason in refused for plane in computed)

@@ -50,3 +50,11 @@ def test_what_corrects_nothing(case):
     found, _ = correct_by_computed(before, places, computed)
     for old, new in zip(before, found, strict=True):
         assert new.values == pytest.approx(old.values) and new.sigmas == pytest.approx(old.sigmas)
+
+
+@pytest.mark.parametrize("name", ["work_function", "surface_energy@other"])
+def test_slabs_without_a_value_that_counts_are_not_counted(name):
+    """They would be reported as behind a correction that there is none of."""
+    computed = [("(110)", {"surface_energy": None, name: 0.03})]
+    before = [replace(one, shared={"surface_energy": 0.008}) for one in predictions()]
+    assert correct_by_computed(before, PLACES, computed) == (before, 0)

@@ -89,7 +89,7 @@ def test_state_and_damage(parts, models):
     )
     state = models.state()
     special = state["unseen"][NAME]
-    for damage in ({"shares": [1.0, 1.0, 0.0]}, {"correlation": 2.0}, {"calibration": {}}, {"process": {}}):
+    for damage in ({"shares": [1.0, 1.0, 0.0]}, {"correlation": 1.0}, {"calibration": {}}, {"process": {}}):
         with pytest.raises(InputError):
             DescriptorModels.from_state(state | {"unseen": {NAME: special | damage}})
     with pytest.raises(InputError, match="other targets"):

@@ -274,7 +274,7 @@ def _by_records(found: list[SlabPrediction], bulk: Structure, uri: str) -> list[
 
     crystal = crystal_of(bulk)
     fields = ["id", "miller_index", "termination_label", "surface_energy", "surface_energy_slope"]
-    fields += ["work_function", "verdicts"]
+    fields += ["work_function", "verdicts", "method_fingerprint"]
     with existing_store(uri) as opened:
         bulks = opened.query({"bulk_key": bulk_key(bulk)}, ["id"], collection="bulks")
         # of several methods the one with most surfaces
@@ -289,7 +289,10 @@ def _by_records(found: list[SlabPrediction], bulk: Structure, uri: str) -> list[
     corrected, used = correct_by_computed(found, [(one.plane, one.termination) for one in found], computed)
     if used:
         name = mg_first_formula(bulk.composition)
-        print_note(f"corrected by {pluralize(used, 'computed slab')} of {name} in {uri}")
+        print_note(
+            f"corrected by {pluralize(used, 'computed slab')} of {name} in {uri}, method "
+            f"{records[0]['method_fingerprint']}, not checked to be that of the model's labels"
+        )
     return corrected
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from model.evaluation.known_facets import correct_by_computed
 from model.evaluation.prediction import Candidate, predict_slabs
 from model.graphs.slab_frame import PlainSlab
-from stores.errors import InputError
+from stores.errors import InputError, pluralize
 from stores.learning.screenings import (
     PastValues,
     ScreenedFacet,
@@ -240,8 +240,9 @@ def _records_of(
 class _Predicted:
     """What a model gives of a compound: terminations, and lines about what it could not do."""
 
-    terminations: tuple[Termination, ...] = ()
-    problems: tuple[str, ...] = ()
+    terminations: tuple[Termination, ...]
+    problems: tuple[str, ...]
+    corrected_by: int  # number of DFT records that corrected the terminations
 
 
 def _predicted(
@@ -257,47 +258,51 @@ def _predicted(
     problems: dict[str, list[str]] = defaultdict(list)
     # facets that were computed are predicted too: what the model misses there it misses elsewhere
     conditioned = ensemble is not None and ensemble.knows_shared_errors
+    computed = {key: {one.miller_index for one in have.terminations} for key, have in known.items()}
     for compound in compounds if ensemble is not None else ():
-        have = known.get(compound.bulk_key)
-        crystal = have.crystal if have else compound.crystal
-        computed = {one.miller_index for one in have.terminations} if have else set()
-        facets = enumerate_slabs(crystal, cut)
-        missing = {facet.miller_index for facet in facets} - computed
+        key = compound.bulk_key
+        facets = enumerate_slabs(known[key].crystal if key in known else compound.crystal, cut)
+        missing = {facet.miller_index for facet in facets} - computed.get(key, set())
         for facet in facets:
             if facet.miller_index in missing or (conditioned and missing):
-                slabs += [(compound.bulk_key, slab) for slab in facet.slabs]
+                slabs += [(key, slab) for slab in facet.slabs]
     guessed = {c.bulk_key for c in compounds if c.lattice_is_guess}
     candidates = (
         Candidate(str(i), PlainSlab.from_structure(slab.structure), "", lattice_is_guess=key in guessed)
         for i, (key, slab) in enumerate(slabs)
     )
     terminations: dict[str, list[Termination]] = defaultdict(list)
+    used: Counter[str] = Counter()
     if ensemble is not None and slabs:
         found, refused = predict_slabs(ensemble, candidates, workers=workers)
-        for one in _corrected(found, slabs, known):
+        found, used = _corrected(found, slabs, known)
+        for one in found:
             key, slab = slabs[int(one.name)]
-            if (have := known.get(key)) and slab.miller_index in {t.miller_index for t in have.terminations}:
+            if slab.miller_index in computed.get(key, ()):
                 continue
             terminations[key].append(
                 Termination(
                     slab.miller_index,
                     slab.termination_label,
                     one.values["surface_energy"],
-                    _finite(one.sigmas["surface_energy"]),
+                    # that of a target without validation labels is infinite
+                    _number(one.sigmas["surface_energy"]) or 0.0,
                     _number(one.values.get("work_function")),
-                    _finite(one.sigmas.get("work_function", 0.0)),
+                    _number(one.sigmas.get("work_function")) or 0.0,
                     _slope(slab),
                     "model",
-                    _shared(one.shared, "surface_energy"),
-                    _shared(one.shared, "work_function"),
+                    _number(one.shared.get("surface_energy")),
+                    _number(one.shared.get("work_function")),
                 )
             )
         for refusal in refused:
             key, slab = slabs[int(refusal.name)]
+            if slab.miller_index in computed.get(key, ()):
+                continue
             problems[key].append(f"{slab.miller_index} {slab.termination_label}: {refusal.reason}")
     return {
-        c.bulk_key: _Predicted(tuple(terminations[c.bulk_key]), tuple(problems[c.bulk_key]))
-        for c in compounds
+        key: _Predicted(tuple(terminations[key]), tuple(problems[key]), used[key])
+        for key in (compound.bulk_key for compound in compounds)
     }
 
 
@@ -310,35 +315,21 @@ def _corrected(
     found: Sequence[SlabPrediction],
     slabs: Sequence[tuple[str, SymmetricSlab]],
     known: Mapping[str, _Known],
-) -> list[SlabPrediction]:
-    """Correct the predictions of each compound by its DFT records."""
+) -> tuple[list[SlabPrediction], Counter[str]]:
+    """Correct the predictions of each compound by its DFT records; return how many of them did, too."""
     by_compound: dict[str, list[SlabPrediction]] = defaultdict(list)
     for one in found:
         by_compound[slabs[int(one.name)][0]].append(one)
     corrected: list[SlabPrediction] = []
+    used: Counter[str] = Counter()
     for key, members in by_compound.items():
         facets = [slabs[int(one.name)][1] for one in members]
-        computed = [
-            (
-                (one.miller_index, one.label),
-                {"surface_energy": one.surface_energy, "work_function": one.work_function},
-            )
-            for one in (known[key].terminations if key in known else ())
-        ]
         places = [(slab.miller_index, slab.termination_label) for slab in facets]
-        corrected += correct_by_computed(members, places, computed)[0]
-    return corrected
-
-
-def _finite(sigma: float) -> float:
-    """Return a standard deviation, 0 for that of a target without validation labels, which is infinite."""
-    return sigma if math.isfinite(sigma) else 0.0
-
-
-def _shared(shared: Mapping[str, float], target: str) -> float | None:
-    """Return the shared part of a standard deviation, None where the model does not state it."""
-    found = shared.get(target)
-    return None if found is None else _finite(found)
+        terminations = known[key].terminations if key in known else ()
+        computed = [((one.miller_index, one.label), asdict(one)) for one in terminations]
+        better, used[key] = correct_by_computed(members, places, computed)
+        corrected += better
+    return corrected, used
 
 
 def _slope(slab: SymmetricSlab) -> float:
@@ -405,6 +396,8 @@ def _record(
     uses_model = any(facet.termination.source == "model" for facet in values.facets)
     unseen = sorted(set(amounts) - set(ensemble.elements)) if ensemble and uses_model else []
     notes = [*note, *dissolved.notes]
+    if predicted.corrected_by:
+        notes.append(f"corrected by {pluralize(predicted.corrected_by, 'DFT record')}")
     if compound.lattice_is_guess and not known:
         notes.append("estimated lattice")
     return ScreeningRecord(
