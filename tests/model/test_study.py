@@ -14,7 +14,7 @@ from model.training.presets import OptimiserConfig, TrainingConfig
 from model.training.study import SCRATCH, STRATEGIES, Study, StudySet, Task
 from model.training.study_data import StudyData
 from model.training.study_results import best_sources, cells, paired_change
-from model.training.study_runs import read_data, run_study, unfinished
+from model.training.study_runs import estimate_cost, read_data, run_study, unfinished
 from model.training.train import train
 from model.training.transfer import Adaptation, Start
 from stores.errors import InputError, StoreError
@@ -135,6 +135,15 @@ def test_unknown_names_and_sizes_above_the_data_are_refused(data):
         ({"split": "element"}, "chemsys"),
         ({"sets": {"energy": SETS["energy"]}}, "two data sets"),
         ({"params": {"training.epoch": 3}}, "training.epoch"),
+        ({"params": {"training.epochs": 0}}, "training.epochs 0"),
+        ({"tuning_params": {"training.batch_size": 0}}, "training.batch_size 0"),
+        ({"params": {"network.hidden": 0}}, "network.hidden 0"),
+        ({"params": {"network.pooling": "max"}}, "pooling 'max'"),
+        ({"params": {"network.dropout": 2.0}}, "dropout"),
+        ({"params": {"training.loss": "l1"}}, "loss 'l1'"),
+        ({"tuning_params": {"training.optimiser.name": "sgd"}}, "schedule 'sgd'"),
+        ({"tuning_params": {"training.optimiser.learning_rate": 0.0}}, "learning_rate 0"),
+        ({"tuning_params": {"network.hidden": 16}}, "network.hidden"),
         ({"test": 0.8, "validation": 0.3}, "0.2"),
         ({"temperature": 0.5}, "1"),
     ):
@@ -229,6 +238,15 @@ def test_lower_layers_learn_at_smaller_rates():
     adaptation = Adaptation(layer_decay=0.5, gradual=2)
     assert [adaptation.rate_share(steps, 2) for steps in (0, 1, 2)] == [1.0, 0.5, 0.0]
     assert Adaptation().plain() == {}
+
+
+def test_the_cost_counts_labels_that_are_repeated(data, monkeypatch):
+    monkeypatch.setattr("model.training.study_runs._seconds_per_graph", lambda *_: (1.0, 0.0))
+    counts = [data.counts(name, 0)["train"] for name in ("energy", "copies")]
+    task = Task(("energy", "copies"), 0, 0, balance="equal")
+    assert estimate_cost(data, [task]) == sum(counts)
+    warm = StudyData(replace(SMALL, temperature=2.0), data.union, data.heads)
+    assert estimate_cost(warm, [task]) == pytest.approx(max(counts) + (max(counts) * min(counts)) ** 0.5)
 
 
 def test_temperature_repeats_what_is_rare_and_leaves_nothing_out():
