@@ -31,6 +31,7 @@ from model.training.tensor_files import read_tensors, write_tensors
 from model.training.transfer import (
     Adaptation,
     check_start,
+    fit_heads,
     load_pretrained_weights,
     steps_below_heads,
     train_mode,
@@ -290,6 +291,8 @@ def train(
     if start is not None:
         load_pretrained_weights(network, scaler, start)
     network.to(device)
+    if start is not None and start.adaptation.carry_heads:
+        fit_heads(network, start, predict_packed(network, train_graphs), targets)
     if config.bfloat16 and device.type == "cuda":
         network.edge_dtype = torch.bfloat16
     balancer = make_balancer(len(names), config.balance).to(device)
