@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from model.network.network import DEPTHS, EDGES, POOLINGS
 from model.training.losses import BALANCERS
+from model.training.optimisers import SCHEDULES
 from model.training.presets import find_preset, with_params
-from model.training.train import SCHEDULES
 from model.training.transfer import Adaptation
 from stores.errors import InputError
 
