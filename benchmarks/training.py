@@ -41,8 +41,9 @@ from model.graphs.graph import GraphSettings, build_graph
 from model.network.network import SurfaceNetwork
 from model.training.checkpoint import predict_packed
 from model.training.losses import make_balancer
+from model.training.optimisers import make_optimiser
 from model.training.presets import PRESETS
-from model.training.train import make_optimiser, masked_losses
+from model.training.train import masked_losses
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -129,11 +129,8 @@ class StudyData:
             Naming the data set, how many training labels it has, and what to do.
         """
         for seed in self.study.seeds:
-            parts = self.parts(seed)
-            for name, head in self.heads.items():
-                counts = dict.fromkeys(PARTS, 0)
-                for entry, part in zip(self.union, parts, strict=True):
-                    counts[part] += head in entry.targets
+            for name in self.heads:
+                counts = self.counts(name, seed)
                 if 0 in counts.values():
                     raise InputError(
                         f"data set {name}: {sum(counts.values())} labels give none to train, validate or "
@@ -146,6 +143,13 @@ class StudyData:
                         f"{counts['train']} (seed {seed}, {len(self.labelled(name))} labels in all); "
                         "lower sizes, or write sizes of its own below the data set; all takes what there is"
                     )
+
+    def counts(self, name: str, seed: int) -> dict[str, int]:
+        """Count the labels of a data set in each part."""
+        found = dict.fromkeys(PARTS, 0)
+        for entry, part in zip(self.union, self.parts(seed), strict=True):
+            found[part] += self.heads[name] in entry.targets
+        return found
 
     def labelled(self, name: str) -> list[int]:
         """Return the entries with a label of a data set."""

@@ -1,4 +1,7 @@
-"""The trainings of a study, in one process or several: finished runs are read, unfinished ones resumed."""
+"""The trainings of a study, in one process or several: finished runs are read, unfinished ones resumed.
+
+Their cost is estimated from a timed epoch of each data set.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,17 @@ import multiprocessing
 import os
 import threading
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from time import process_time
 from typing import TYPE_CHECKING, Any
 
+from model.data.splits import Split
 from model.studies.data import StudyData
 from model.studies.study import STRATEGIES
 from model.training.ablation import Step
 from model.training.presets import find_preset, with_params
 from model.training.runs import RunSettings, Transfer, read_run, run_training
+from model.training.train import train
 from stores.errors import MgsurfError, StoreError
 from stores.files import InUseError
 
@@ -123,6 +129,60 @@ def read_data(study: Study) -> StudyData:
 def unfinished(tasks: Sequence[Task], folder: Path) -> list[Task]:
     """Return the trainings that a folder does not hold finished."""
     return [task for task in tasks if read_run(folder / task.folder()) is None]
+
+
+SAMPLE = 64
+"""Training graphs of a data set that are timed; an epoch of them takes a tenth of a second."""
+
+
+def estimate_cost(data: StudyData, tasks: Sequence[Task]) -> float:
+    """Return the seconds of one core that trainings take at most, from a timed epoch on a sample of each set.
+
+    The share that goes to the validation set is timed, too: with few labels it is most of an epoch. Trees,
+    Gaussian process and reading are left out.
+    """
+    study = data.study
+    rates = {name: _seconds_per_graph(data, name) for name in {name for t in tasks for name in t.sets}}
+    counts = {(name, seed): data.counts(name, seed) for name in rates for seed in {t.seed for t in tasks}}
+    total = 0.0
+    for task in tasks:
+        params = {**study.params, **(study.tuning_params if task.source is not None else {})}
+        epochs = with_params(find_preset(study.preset), params).training.epochs
+        found = {name: counts[name, task.seed] for name in task.sets}
+        labels = {name: min(task.size or n["train"], n["train"]) for name, n in found.items()}
+        for name, n in labels.items():
+            repeats = (max(labels.values()) / n) ** (1 - 1 / study.temperature)  # see `resampled`
+            learn, judge = rates[name]
+            total += epochs * (learn * n * repeats + judge * found[name]["val"])
+    return total
+
+
+def _seconds_per_graph(data: StudyData, name: str) -> tuple[float, float]:
+    """Return the seconds that a graph of a data set takes to train on, and to predict, in one epoch."""
+    study: Study = data.study
+    labelled = data.labelled(name)
+    sample = [labelled[i * len(labelled) // SAMPLE] for i in range(min(SAMPLE, len(labelled)))]
+    part = data.union.subset(sorted(set(sample)))
+    preset = with_params(find_preset(study.preset), study.params)
+    preset = replace(
+        preset,
+        network=replace(preset.network, targets=(data.heads[name],)),
+        training=replace(preset.training, epochs=2),
+    )
+    everyone = tuple(range(len(part)))
+    clock: list[float] = []  # processor time: other work on the machine does not count
+    model = train(
+        part,
+        Split("timed", 0, everyone, everyone, everyone),
+        preset,
+        progress=lambda _: clock.append(process_time()),
+    )
+    graphs = [entry.graph for entry in part]
+    began = process_time()
+    model.predict(graphs)
+    judge = (process_time() - began) / len(part)
+    learn = (clock[1] - clock[0]) / len(part) - judge
+    return max(learn, 0.0), judge
 
 
 class _Runner:

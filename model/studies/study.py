@@ -9,9 +9,12 @@ for each property. After "Optimal pre-train/fine-tune strategies for accurate ma
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from model.network.network import DEPTHS, EDGES, POOLINGS
 from model.training.losses import BALANCERS
+from model.training.optimisers import SCHEDULES
 from model.training.presets import find_preset, with_params
 from model.training.transfer import Adaptation
 from stores.errors import InputError
@@ -19,6 +22,7 @@ from stores.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from model.training.presets import Preset
     from model.training.runs import Datasets
 
 SPLITS = {"random": "record_id", "compound": "crystal", "chemsys": "chemsys"}
@@ -153,7 +157,14 @@ class Study:
             )
         if self.temperature < 1:
             raise InputError(f"temperature {self.temperature:g}: must be 1 (as the data are) or above")
-        with_params(find_preset(self.preset), {**self.params, **self.tuning_params})
+        if other := [name for name in self.tuning_params if not name.startswith("training.")]:
+            raise InputError(
+                f"setting {other[0]} of fine-tuning: network and graphs are those of the pre-training; "
+                "move it to the study's params"
+            )
+        preset = with_params(find_preset(self.preset), self.params)
+        check_trainable(preset)
+        check_trainable(with_params(preset, self.tuning_params))
 
     @property
     def sources(self) -> list[str]:
@@ -188,6 +199,33 @@ class Study:
         if len(together) > 1:
             for balance in self.balances:
                 yield Task(together, self.pretraining_sizes[-1], seed, balance=balance)
+
+
+_AT_LEAST = {
+    "training.epochs": 1,
+    "training.batch_size": 1,
+    "training.optimiser.learning_rate": 1e-12,
+    "network.embedding": 1,
+    "network.convolutions": 1,
+    "network.hidden": 1,
+    "network.hidden_layers": 1,
+    "network.head_layers": 0,
+}
+
+
+def check_trainable(preset: Preset) -> None:
+    """Refuse settings that no network can be made or trained with; InputError naming the first."""
+    network, training = preset.network, preset.training
+    for name, least in _AT_LEAST.items():
+        if (value := attrgetter(name)(preset)) < least:
+            raise InputError(f"setting {name} {value:g}: must be {'above 0' if least else '0 or above'}")
+    if not 0 <= network.dropout < 1:
+        raise InputError(f"setting network.dropout {network.dropout:g}: must be 0 or above, and below 1")
+    _known("depth", network.depth, DEPTHS)
+    _known("edges", network.edges, EDGES)
+    _known("pooling", network.pooling, POOLINGS)
+    _known("loss", training.loss, ("mse", "huber"))
+    _known("schedule", training.optimiser.name, SCHEDULES)
 
 
 def _known(what: str, name: str, names: Iterable[str]) -> None:

@@ -22,7 +22,7 @@ TARGETS = ("surface_energy", "work_function")
 class OptimiserConfig:
     """Which optimiser and schedule."""
 
-    name: str = "step"  # a key of `model.training.train.SCHEDULES`
+    name: str = "step"  # a key of `model.training.optimisers.SCHEDULES`
     learning_rate: float = 1e-3  # the largest one
     weight_decay: float = 0.0  # decoupled, per step and learning rate (AdamW)
     drop_after: int = 100  # epoch after which "step" takes a tenth of the learning rate

@@ -1,4 +1,4 @@
-"""Training of one network: ordinary code, read from top to bottom; optimisers, averaging, state on disk.
+"""Training of one network: ordinary code, read from top to bottom; state on disk.
 
 Everything random follows from the seed and the number of the epoch, and sums are made in a fixed order
 (`model.network.convolution.repeatable`), so that a training that was killed and resumed gives the same bits
@@ -14,7 +14,7 @@ import json
 import math
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
@@ -27,10 +27,12 @@ from model.network.network import SurfaceNetwork
 from model.training.checked_json import write_text
 from model.training.checkpoint import Scaler, TrainedModel, predict_packed, target_matrix, training_kinds
 from model.training.losses import cosine_between, label_weights, make_balancer, shared_gradients
+from model.training.optimisers import Averaging, make_optimiser, make_schedule
 from model.training.tensor_files import read_tensors, write_tensors
 from model.training.transfer import (
     Adaptation,
     check_start,
+    fit_heads,
     load_pretrained_weights,
     steps_below_heads,
     train_mode,
@@ -38,14 +40,12 @@ from model.training.transfer import (
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
-
-    from torch import nn
 
     from model.data.dataset import Dataset
     from model.data.splits import Split
-    from model.training.presets import OptimiserConfig, Preset, TrainingConfig
+    from model.training.presets import Preset, TrainingConfig
     from model.training.transfer import Start
 
     Columns = Sequence[tuple[slice, bool]]
@@ -136,101 +136,6 @@ def training_key(part: Dataset, names: Sequence[str]) -> str:
     return digest.hexdigest()[:32]
 
 
-class Schedule(Protocol):
-    """Learning rate at a step, as a pure function: a resumed training needs no state of it."""
-
-    def __init__(self, config: OptimiserConfig, epochs: int, steps_per_epoch: int) -> None: ...
-
-    def rate(self, step: int) -> float:
-        """Learning rate at a step, counted from 0 over the whole training."""
-
-
-class StepSchedule:
-    """A tenth of the learning rate after a number of epochs (Shi et al.: 1e-3, 100 epochs)."""
-
-    def __init__(self, config: OptimiserConfig, epochs: int, steps_per_epoch: int) -> None:
-        self.config, self.last = config, config.drop_after * steps_per_epoch
-
-    def rate(self, step: int) -> float:
-        """Learning rate at a step."""
-        return self.config.learning_rate * (1.0 if step < self.last else 0.1)
-
-
-class OneCycle:
-    """Linear rise over the first tenth, then half a cosine down to zero (after Smith and Topin 2018)."""
-
-    warm_up = 0.1
-
-    def __init__(self, config: OptimiserConfig, epochs: int, steps_per_epoch: int) -> None:
-        self.config, self.total = config, max(1, epochs * steps_per_epoch)
-
-    def rate(self, step: int) -> float:
-        """Learning rate at a step."""
-        done = (step + 1) / (self.total + 1)
-        if done < self.warm_up:
-            return self.config.learning_rate * done / self.warm_up
-        angle = torch.pi * (done - self.warm_up) / (1 - self.warm_up)
-        return self.config.learning_rate * 0.5 * float(1 + torch.cos(torch.tensor(angle)))
-
-
-SCHEDULES: dict[str, type[Schedule]] = {"step": StepSchedule, "one-cycle": OneCycle}
-
-
-def make_schedule(config: OptimiserConfig, epochs: int, steps_per_epoch: int) -> Schedule:
-    """Make the schedule of a configuration; raises InputError if unknown."""
-    if config.name not in SCHEDULES:
-        raise InputError(f"no schedule {config.name!r}: choose {', '.join(SCHEDULES)}")
-    return SCHEDULES[config.name](config, epochs, steps_per_epoch)
-
-
-def make_optimiser(
-    parameters: Iterable[nn.Parameter],
-    config: OptimiserConfig,
-    steps_down: Mapping[nn.Parameter, int] | None = None,
-) -> torch.optim.Optimizer:
-    """Adam, or AdamW when there is weight decay; one dimensional parameters (norms, biases) do not decay.
-
-    Parameters equally many steps below the heads (`steps_down`, 0 by default) share groups with that number.
-    """
-    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
-    for parameter in parameters:
-        groups.setdefault(((steps_down or {}).get(parameter, 0), parameter.ndim > 1), []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": groups[key],
-                "weight_decay": config.weight_decay if key[1] else 0.0,
-                "steps_down": key[0],
-            }
-            for key in sorted(groups, key=lambda key: (key[0], not key[1]))
-        ],
-        lr=config.learning_rate,
-        foreach=True,
-    )
-
-
-class Averaging:
-    """Exponential moving average of all weights and running statistics.
-
-    The decay grows from 0 as (1 + t) / (10 + t), so that the average forgets the start.
-    """
-
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.decay, self.steps = decay, 0
-        self.average = {name: value.clone() for name, value in network.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
-        """Move the average towards the network."""
-        self.steps += 1
-        share = 1 - min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for name, value in network.state_dict().items():
-            if value.is_floating_point():
-                self.average[name].lerp_(value, share)
-            else:
-                self.average[name].copy_(value)
-
-
 @dataclass(frozen=True)
 class Progress:
     """Arguments of a progress callback, called after each epoch: the epoch and the number of epochs."""
@@ -290,6 +195,8 @@ def train(
     if start is not None:
         load_pretrained_weights(network, scaler, start)
     network.to(device)
+    if start is not None and start.adaptation.carry_heads:
+        fit_heads(network, start, predict_packed(network, train_graphs), targets)
     if config.bfloat16 and device.type == "cuda":
         network.edge_dtype = torch.bfloat16
     balancer = make_balancer(len(names), config.balance).to(device)

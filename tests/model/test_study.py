@@ -10,7 +10,7 @@ from model.data.dataset import Dataset
 from model.data.splits import Split
 from model.studies.data import StudyData
 from model.studies.results import best_sources, cells, paired_change
-from model.studies.runs import read_data, run_study, unfinished
+from model.studies.runs import estimate_cost, read_data, run_study, unfinished
 from model.studies.study import SCRATCH, STRATEGIES, Study, StudySet, Task
 from model.training.ensemble import resampled
 from model.training.losses import BALANCERS, BalanceConfig
@@ -135,6 +135,15 @@ def test_unknown_names_and_sizes_above_the_data_are_refused(data):
         ({"split": "element"}, "chemsys"),
         ({"sets": {"energy": SETS["energy"]}}, "two data sets"),
         ({"params": {"training.epoch": 3}}, "training.epoch"),
+        ({"params": {"training.epochs": 0}}, "training.epochs 0"),
+        ({"tuning_params": {"training.batch_size": 0}}, "training.batch_size 0"),
+        ({"params": {"network.hidden": 0}}, "network.hidden 0"),
+        ({"params": {"network.pooling": "max"}}, "pooling 'max'"),
+        ({"params": {"network.dropout": 2.0}}, "dropout"),
+        ({"params": {"training.loss": "l1"}}, "loss 'l1'"),
+        ({"tuning_params": {"training.optimiser.name": "sgd"}}, "schedule 'sgd'"),
+        ({"tuning_params": {"training.optimiser.learning_rate": 0.0}}, "learning_rate 0"),
+        ({"tuning_params": {"network.hidden": 16}}, "network.hidden"),
         ({"test": 0.8, "validation": 0.3}, "0.2"),
         ({"temperature": 0.5}, "1"),
     ):
@@ -202,18 +211,28 @@ def test_each_strategy_moves_what_it_says_and_nothing_else(pretrained, name):
         assert {"embed", "convolutions", "shared"} <= moved_parts
 
 
-def test_a_head_begins_with_that_of_another_property(pretrained):
+def test_a_head_begins_with_that_of_another_property_fitted_to_the_training_labels(pretrained):
     still = TrainingConfig(epochs=1, batch_size=8, optimiser=OptimiserConfig(learning_rate=0.0))
-    config = tiny_config(targets=("work_function",))
-    carried = train(
-        tiny_dataset(), PARTS, tiny_preset(still, config),
-        start=Start(pretrained, "all-but-last", adaptation=Adaptation(carry_heads=True)),
-    )  # fmt: skip
-    graphs = [entry.graph for entry in tiny_dataset()][:6]
-    ours, theirs = carried.predict(graphs)["work_function"], pretrained.predict(graphs)["surface_energy"]
-    (mean,), (std,) = carried.scaler.mean, carried.scaler.std
-    (old_mean,), (old_std,) = pretrained.scaler.mean, pretrained.scaler.std
-    assert (ours - mean) / std == pytest.approx((theirs - old_mean) / old_std, abs=1e-5)
+    how = Adaptation(carry_heads=True)
+    preset = tiny_preset(still, tiny_config(targets=("work_function",)))
+    # a quantity that falls where the pre-trained one rises
+    learned = pretrained.predict([entry.graph for entry in tiny_dataset()])["surface_energy"]
+    opposite = Dataset(
+        tuple(
+            replace(entry, targets={"work_function": 3.0 - 2.0 * value})
+            for entry, value in zip(tiny_dataset(), learned, strict=True)
+        ),
+        ("work_function",),
+    )
+    carried = train(opposite, PARTS, preset, start=Start(pretrained, "all-but-last", adaptation=how))
+    graphs = [entry.graph for entry in opposite][:6]
+    assert carried.predict(graphs)["work_function"] == pytest.approx(3.0 - 2.0 * learned[:6], abs=1e-4)
+    # of any other quantity no worse than the mean of the labels
+    carried = train(tiny_dataset(), PARTS, preset, start=Start(pretrained, "all-but-last", adaptation=how))
+    part = [tiny_dataset()[i] for i in PARTS.train]
+    true = torch.tensor([entry.targets["work_function"] for entry in part])
+    found = torch.as_tensor(carried.predict([entry.graph for entry in part])["work_function"])
+    assert (found - true).square().mean() <= true.var(correction=0) * (1 + 1e-4)
 
 
 @pytest.mark.parametrize("balance", [name for name in BALANCERS if name != "fixed"])
@@ -229,6 +248,15 @@ def test_lower_layers_learn_at_smaller_rates():
     adaptation = Adaptation(layer_decay=0.5, gradual=2)
     assert [adaptation.rate_share(steps, 2) for steps in (0, 1, 2)] == [1.0, 0.5, 0.0]
     assert Adaptation().plain() == {}
+
+
+def test_the_cost_counts_labels_that_are_repeated(data, monkeypatch):
+    monkeypatch.setattr("model.studies.runs._seconds_per_graph", lambda *_: (1.0, 0.0))
+    counts = [data.counts(name, 0)["train"] for name in ("energy", "copies")]
+    task = Task(("energy", "copies"), 0, 0, balance="equal")
+    assert estimate_cost(data, [task]) == sum(counts)
+    warm = StudyData(replace(SMALL, temperature=2.0), data.union, data.heads)
+    assert estimate_cost(warm, [task]) == pytest.approx(max(counts) + (max(counts) * min(counts)) ** 0.5)
 
 
 def test_temperature_repeats_what_is_rare_and_leaves_nothing_out():

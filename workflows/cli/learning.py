@@ -313,6 +313,8 @@ class TrainingProgress:
     def _show(self, name: str, before: float, share: float, line: Progress) -> None:
         """Show an epoch of a training that makes up `share` of the whole, of which `before` was done."""
         done = before + share * line.epoch.epoch / line.epochs
+        if not self._trained:
+            self._start = monotonic() - line.epoch.seconds  # reading the data is no part of the pace
         # by the trainings of this call alone: finished runs that were only read cost no time
         self._trained += share / line.epochs
         # after the last epoch come trees, calibration and errors: half a minute with thousands of slabs

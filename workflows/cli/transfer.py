@@ -49,8 +49,7 @@ def transfer(
     """
     require_network()
     from model.studies import results as results_of
-    from model.studies.cost import estimate_cost
-    from model.studies.runs import read_data, run_study, unfinished
+    from model.studies.runs import estimate_cost, read_data, run_study, unfinished
     from workflows.flows.learning.study_file import load_study
 
     folder = run_folder(output, Path("mgsurf_transfer"))
@@ -61,11 +60,11 @@ def transfer(
         tasks = study.tasks()
         data.check_sizes()
         left = unfinished(tasks, folder)
-        cost = estimate_cost(data, left)
+        seconds = estimate_cost(data, left)
         finished = f" ({len(tasks) - len(left)} finished)" if len(left) < len(tasks) else ""
         print_note(
             f"{pluralize(len(tasks), 'training')}{finished} of {pluralize(len(study.sets), 'data set')}, "
-            f"up to {duration(cost.seconds)} of one core ({cost.seconds / 3600:.2g} core-hours)"
+            f"up to {duration(seconds)} of one core ({seconds / 3600:.2g} core-hours)"
         )
         if dry_run:
             return 0
