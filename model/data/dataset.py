@@ -360,7 +360,7 @@ class Dataset:
             for (slab, value, graph), group, (formula, key) in zip(usable, groups, compounds, strict=True)
         )
         classes = _classes_of(slabs, heads)
-        return cls(entries, tuple(heads.values()), skipped, snapshot, excluded, classes)
+        return cls(entries, tuple(heads.values()), skipped, snapshot, excluded, classes=classes)
 
 
 @dataclass
