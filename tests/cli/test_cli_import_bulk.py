@@ -159,6 +159,9 @@ def test_bad_entries_are_one_line_each(bring):
         ([], FE, "is empty"),
         ([1, 2], FE, "entry 1"),
         ({"a": 1}, FE, "neither a list"),
+        ({"columns": None, "data": []}, FE, "not lists"),
+        ({"columns": ["structure", "e"], "data": None}, FE, "not lists"),
+        ({"columns": ["structure", "e"], "index": 5, "data": []}, FE, "index is not a list"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_one_line(bring, content, options, words):
