@@ -156,7 +156,7 @@ def _chosen(path: Path, entries: _Entries, names: Sequence[str] | None) -> dict[
         field
         for field in there
         if any(_is_number(labels.get(field)) for labels in entries.labels)
-        or all(_is_missing(v := labels.get(field)) or isinstance(v, bool) for labels in entries.labels)
+        or {type(v) for labels in entries.labels if not _is_missing(v := labels.get(field))} == {bool}
     ]
     if names is not None:
         chosen = checked_names(names)
