@@ -122,11 +122,14 @@ def _of_list(path: Path, content: list[Any]) -> _Entries:
 
 
 def _of_table(path: Path, content: dict[str, Any]) -> _Entries:
-    columns, rows = [str(name) for name in content["columns"]], content["data"]
-    index = content.get("index", range(1, len(rows) + 1))
-    if not isinstance(rows, list) or any(
-        not isinstance(row, list) or len(row) != len(columns) for row in rows
-    ):
+    rows = content["data"]
+    if not isinstance(content["columns"], list) or not isinstance(rows, list):
+        raise InputError(f"{path}: its columns and data are not lists; copy it again.")
+    columns = [str(name) for name in content["columns"]]
+    index = content.get("index") or range(1, len(rows) + 1)
+    if not isinstance(index, list | range):
+        raise InputError(f"{path}: its index is not a list; copy it again.")
+    if any(not isinstance(row, list) or len(row) != len(columns) for row in rows):
         raise InputError(f"{path}: its rows do not have {len(columns)} cells each; copy it again.")
     of_structure = [i for i in range(len(columns)) if rows and isinstance(rows[0][i], dict)]
     if len(of_structure) != 1 or len(index) != len(rows):
@@ -153,7 +156,7 @@ def _chosen(path: Path, entries: _Entries, names: Sequence[str] | None) -> dict[
         field
         for field in there
         if any(_is_number(labels.get(field)) for labels in entries.labels)
-        or all(_is_missing(v := labels.get(field)) or isinstance(v, bool) for labels in entries.labels)
+        or {type(v) for labels in entries.labels if not _is_missing(v := labels.get(field))} == {bool}
     ]
     if names is not None:
         chosen = checked_names(names)

@@ -133,23 +133,36 @@ def _structure_dict(slab: PlainSlab) -> dict[str, Any]:
 
 
 def write_records(store: SurfaceStore, batch: list[LabelRecord], result: Imported) -> None:
-    """Write records, except those whose id another slab has."""
+    """Write records, except those whose id another structure has.
+
+    Crystals keep stored labels of properties that their record does not have: files often hold one property.
+    """
     ids = [record.id for record in batch]
-    there = {d["id"]: d for d in store.collection(COLLECTION).query({"id": {"$in": ids}}, ["id", "slab"])}
+    fields = ["id", "slab", "targets", "units", "classes"]
+    there = {d["id"]: d for d in store.collection(COLLECTION).query({"id": {"$in": ids}}, fields)}
     kept = []
     for record in batch:
-        stored = there.get(record.id)
+        stored, labels = there.get(record.id), record.targets
         if stored is not None and _same_slab(stored["slab"], record.slab):
             # whatever order and orientation an earlier reader gave it
             record.slab = stored["slab"]
+            if record.geometry == BULK:
+                old = {name for name in stored["targets"] if name not in labels}
+                record.targets = stored["targets"] | labels
+                record.units = {n: u for n, u in stored["units"].items() if n in old} | record.units
+                classes = stored.get("classes") or {}
+                record.classes = {n: c for n, c in classes.items() if n in old} | (
+                    record.classes or {}
+                ) or None
         elif stored is not None:
+            noun = "crystal" if record.geometry == BULK else "slab"
             result.problems.append(
-                f"{record.source_id}: the store holds another slab of this name from {record.source}; "
+                f"{record.source_id}: the store holds another {noun} of this name from {record.source}; "
                 f"give another --source"
             )
             continue
         kept.append(record)
-        for target, value in record.targets.items():
+        for target, value in labels.items():
             result.n_labels[target] = result.n_labels.get(target, 0) + (value is not None)
     result.n_read += len(kept)
     result.n_changed += add_labels(store, kept)

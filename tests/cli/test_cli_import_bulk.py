@@ -114,6 +114,23 @@ def test_fields_of_a_list_are_chosen_and_na_is_no_label(bring):
         bring(content, "--targets", "gaps")
 
 
+def test_properties_of_one_source_come_file_by_file(bring):
+    bring(as_list(), *FE)
+    metals = [entry(i, crystal(p, 3.0 + 0.1 * i), metal=i % 2 == 0) for i, p in enumerate(PARTNERS)]
+    _, shown, _ = bring(metals, "--source", "fe")
+    assert shown["n_labels"] == {"metal": 5}
+    dataset = read()
+    assert all(set(e.targets) == {"formation_energy", "metal"} for e in dataset)
+    assert all(value is not None for e in dataset for value in e.targets.values())
+    assert dataset.classes == {"metal": ("false", "true")}
+    assert bring(as_list(), *FE)[1]["n_changed"] == 0
+
+
+def test_a_field_without_labels_is_no_choice(bring):
+    _, shown, _ = bring([e | {"gap": None} for e in as_list()], *FE)
+    assert shown["n_labels"] == {"formation_energy": 5}
+
+
 def test_cgcnn_folder_with_classes(bring, tmp_path):
     for i, partner in enumerate(PARTNERS):
         (tmp_path / f"c{i}.cif").write_text(str(CifWriter(crystal(partner))))
@@ -159,6 +176,9 @@ def test_bad_entries_are_one_line_each(bring):
         ([], FE, "is empty"),
         ([1, 2], FE, "entry 1"),
         ({"a": 1}, FE, "neither a list"),
+        ({"columns": None, "data": []}, FE, "not lists"),
+        ({"columns": ["structure", "e"], "data": None}, FE, "not lists"),
+        ({"columns": ["structure", "e"], "index": 5, "data": []}, FE, "index is not a list"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_one_line(bring, content, options, words):
