@@ -63,6 +63,8 @@ class PairEngine:
     fail_on, unconverged_on, crash_on
         Folder-independent marks: a calculation whose description (``kind formula natoms``) contains the mark
         fails, does not converge, or raises.
+    corrected
+        Element whose crystals were computed wrongly by an older version.
     """
 
     preset: str = "demo"
@@ -73,6 +75,7 @@ class PairEngine:
     fail_on: str = ""
     unconverged_on: str = ""
     crash_on: str = ""
+    corrected: str = ""
     ranks: int = 1
 
     name = "pair"
@@ -89,6 +92,9 @@ class PairEngine:
             setups={"default": "morse"},
             force_tolerance=0.01,
         )
+
+    def revision(self, elements: Iterable[str]) -> dict[str, bool]:
+        return {"corrected": True} if set(elements) == {self.corrected} else {}
 
     def check_elements(self, elements: Iterable[str]) -> None:
         if "Xe" in elements:

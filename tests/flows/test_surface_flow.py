@@ -349,3 +349,13 @@ def test_without_a_reference_the_bulk_has_no_formation_energy(bench, mgag, mg):
             "MgAg": None,
             "Mg": None,
         }
+
+
+def test_what_an_engine_corrected_is_computed_again_and_nothing_else(continued, mgag):
+    before = continued.executed()
+    maker = SurfaceMaker(continued.context(corrected="Ag"))
+    assert continued.run(maker.make(mgag)).problems == []
+    again = continued.executed() - before
+    assert again and all("Ag" in line and "Mg" not in line for line in again)
+    assert continued.run(maker.make(mgag)).problems == []
+    assert continued.executed() - before == again

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,6 +18,16 @@ KMesh = tuple[int, int, int]
 def reads_folders(engine: object) -> bool:
     """Return whether an engine takes finished calculations from their folders instead of repeating them."""
     return getattr(engine, "reads_folders", False) is True
+
+
+def revision(engine: object, elements: Iterable[str]) -> dict[str, Any]:
+    """Return what an engine has corrected for crystals of these elements without a change of settings.
+
+    The values of its method ``revision`` enter the ids of these calculations, so that wrong ones in older
+    stores are not reused; empty where the engine has none.
+    """
+    method = getattr(engine, "revision", None)
+    return {} if method is None else method(elements)
 
 
 @runtime_checkable

@@ -6,7 +6,7 @@ import errno
 import math
 import traceback
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from stores.records import (
 )
 from stores.secrets import masked
 from stores.structures.document import structure_from_document
+from workflows.engines.protocol import revision
 from workflows.jobs.progress import Stage, announce
 from workflows.structures.naming import chemsys, mg_first_formula
 
@@ -98,6 +99,7 @@ def calculate(
         only errors in writing the store are raised.
     """
     engine = context.make_engine()
+    request = replace(request, identity={**request.identity, **revision(engine, request.elements)})
     method = engine.method().for_elements(request.elements)
     with open_store(context.store) as store:
         calculation_id = _id_in(store, request, engine.method())
