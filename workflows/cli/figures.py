@@ -19,7 +19,7 @@ from workflows.cli.learning import (
     writing,
 )
 from workflows.cli.options import MethodOption, OutputOption, QuietOption, StoreOption
-from workflows.cli.typer_app import LOOP, app
+from workflows.cli.typer_app import LOOK, app
 from workflows.execution.progress_bar import ProgressBar
 from workflows.report.table import Column, Table
 
@@ -72,7 +72,7 @@ class ScanOptions:
         return DepthScan(depths, self.seeds or 1, self.epochs)
 
 
-@app.command(rich_help_panel=LOOP)
+@app.command(rich_help_panel=LOOK)
 def figures(
     trainings: Annotated[
         list[Path] | None,
@@ -113,9 +113,9 @@ def figures(
 ) -> int:
     """Draw the figures of the paper, each with its data as CSV; files of the same names are replaced.
 
-    A figure whose data are missing is left out, with a line that names the command that makes them; the exit
-    status is then 1. Figure 5 needs trainings of mgsurf ablate --from, figure 6a those of --split
-    compound:NAME, figure 6b a store with compounds of mgsurf screen.
+    Figures whose data are missing are left out; a line names what makes them.
+
+    5 needs trainings of ablate --from, 6a of --split compound:NAME, 6b mgsurf screen.
 
     Examples: [cyan]mgsurf figures mtl/ sem-cgcnn/ transfer/ --style paper --output figures/[/cyan],
     [cyan]mgsurf figures --only S3 --scan-depth --epochs 30[/cyan]

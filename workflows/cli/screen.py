@@ -341,8 +341,9 @@ def screen(
 ) -> int:
     """Rank compounds by Wulff-weighted work function and surface energy and by dissolution potential.
 
-    Facets have their DFT values where the store holds them, else a model's, marked with a star. What was
-    screened before with equal inputs is taken from the store.
+    Facets have their DFT values where the store holds them, else a model's (starred).
+
+    What was screened before with equal inputs is taken from the store.
 
     Examples: [cyan]mgsurf screen binaries.yaml --plot potentials.png --page screening.html[/cyan],
     [cyan]mgsurf screen crystals/ --model champion --application emitter[/cyan],
