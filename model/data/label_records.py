@@ -135,7 +135,7 @@ def _structure_dict(slab: PlainSlab) -> dict[str, Any]:
 def write_records(store: SurfaceStore, batch: list[LabelRecord], result: Imported) -> None:
     """Write records, except those whose id another structure has.
 
-    Crystals keep stored labels of properties that their record does not have: files often hold one property.
+    Stored labels of targets that a record does not have are kept: files often hold one property.
     """
     ids = [record.id for record in batch]
     fields = ["id", "slab", "targets", "units", "classes"]
@@ -146,14 +146,11 @@ def write_records(store: SurfaceStore, batch: list[LabelRecord], result: Importe
         if stored is not None and _same_slab(stored["slab"], record.slab):
             # whatever order and orientation an earlier reader gave it
             record.slab = stored["slab"]
-            if record.geometry == BULK:
-                old = {name for name in stored["targets"] if name not in labels}
-                record.targets = stored["targets"] | labels
-                record.units = {n: u for n, u in stored["units"].items() if n in old} | record.units
-                classes = stored.get("classes") or {}
-                record.classes = {n: c for n, c in classes.items() if n in old} | (
-                    record.classes or {}
-                ) or None
+            old = {name for name in stored["targets"] if name not in labels}
+            record.targets = stored["targets"] | labels
+            record.units = {n: u for n, u in stored["units"].items() if n in old} | record.units
+            classes = stored.get("classes") or {}
+            record.classes = {n: c for n, c in classes.items() if n in old} | (record.classes or {}) or None
         elif stored is not None:
             noun = "crystal" if record.geometry == BULK else "slab"
             result.problems.append(

@@ -156,6 +156,15 @@ def test_another_slab_of_the_same_name_is_not_put_in_the_place_of_the_first(fold
     assert len(stored()) == 8
 
 
+def test_a_file_of_one_target_keeps_the_others(folder, bring):
+    bring(folder, *NAMES)
+    (folder / "id_prop.csv").write_text("a,0.051\nd,0.041\n")
+    bring(folder, "--targets", "surface_energy")
+    assert [(row["targets"]["surface_energy"], row["targets"]["work_function"]) for row in stored()] == [
+        (0.051, 3.5), (0.06, None), (None, 4.2), (0.041, 3.9)
+    ]  # fmt: skip
+
+
 def test_symmetry_in_a_cif_is_unfolded(folder, bring):
     (folder / "b.cif").write_text(str(CifWriter(SLABS["b"], symprec=0.01)))
     assert bring(folder, *NAMES)[0] == 0
