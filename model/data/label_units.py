@@ -162,7 +162,7 @@ def plan_bulk_units(
 ) -> tuple[dict[str, str], list[str]]:
     """Return the unit of each property of crystals that is a quantity, and lines for the user.
 
-    Values stay as they are. What has no unit is `SCALED`, and a line says so. Arguments: see `plan_units`;
+    Values stay as they are. What has no unit is `SCALED`, which a line reports. Arguments: see `plan_units`;
     `classes` are the targets that are no quantities.
 
     Raises

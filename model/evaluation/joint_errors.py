@@ -1,4 +1,4 @@
-"""How the errors of slabs of one compound go together, and what a known one says about the others.
+"""How the errors of slabs of one compound go together, and what a known one implies for the others.
 
 The error of slab i of a compound is modelled as sigma_i [rho^1/2 u + (1 - rho)^1/2 v_i], with u common to
 the slabs of the compound and v_i of each slab alone, all normal with variance one: a one-way random effect.

@@ -33,7 +33,7 @@ def correct_by_computed(
     predictions
         Of slabs of the compound, computed or not.
     places
-        Plane and termination of each; two of one place cannot be told apart and correct nothing.
+        Plane and termination of each; two of one place cannot be distinguished and correct nothing.
     computed
         Place and computed values by target of slabs, None where a value is missing.
 

@@ -197,7 +197,7 @@ class _Runner:
     def can_start(self, task: Task) -> bool:
         """Whether its pre-training is finished; notes the task as failed if that has failed."""
         if task.source in self.failed:
-            self.failed.add(task)  # the line of its pre-training tells
+            self.failed.add(task)  # the line of its pre-training states the reason
             return False
         return task.source is None or task.source in self.results
 

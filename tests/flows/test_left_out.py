@@ -64,7 +64,7 @@ def test_planes_terminations_and_errors_are_those_of_the_slabs(store):
     assert {one.name: one.dft.miller_index for one in found.slabs} == {
         name: slab.miller_index for name, slab in expected.items()
     }
-    for one in found.slabs:  # without the letter that tells equal layers apart
+    for one in found.slabs:  # without the letter that distinguishes equal layers
         assert one.dft.label == expected[one.name].termination_label.partition("-")[0]
     assert found.errors() == pytest.approx(
         {

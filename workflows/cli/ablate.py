@@ -167,7 +167,7 @@ def _rows_before(pretrained: PretrainedModel) -> list[dict[str, Any]]:
         if (folder / "predictions.csv").is_file():
             return read_rows(folder)
     raise InputError(
-        f"{pretrained.start}: has no predictions.csv, which tells --wulff what the model was trained on; "
+        f"{pretrained.start}: has no predictions.csv, from which --wulff reads the training set; "
         "give --from a folder that mgsurf train wrote"
     )
 

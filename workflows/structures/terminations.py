@@ -102,7 +102,7 @@ class _Candidate:
         """Yield sorted lengths (A) by which terminations differ that have the same layers at equal gaps.
 
         First the distances from the outermost atoms to the material below them, for each element. These may
-        agree where atoms further in do not, hence those from every plane of one period; and where pairs
+        agree where atoms further in do not: those from every plane of one period follow, and where pairs
         agree all the way down, triangles. Two different terminations are never congruent: a motion that
         carries one half-crystal to the other would be a symmetry of the crystal.
         """

@@ -46,7 +46,7 @@ _INNER = 99.0
 def parity_grid(models: Mapping[str, Mapping[str, Panel]], targets: Sequence[str]) -> Figure:
     """Draw predictions of training and test slabs against DFT: one column per model, one row per target.
 
-    As figure 2 of Shi et al. All panels of a row have the same labels, hence the same axes.
+    As figure 2 of Shi et al. All panels of a row have the same labels and so the same axes.
     """
     columns = len(models)
     side = DOUBLE_COLUMN / max(columns, 2)
