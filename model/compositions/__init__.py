@@ -1,0 +1,1 @@
+"""Compositions: formulas, element properties, features, images."""
