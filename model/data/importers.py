@@ -15,7 +15,7 @@ from model.graphs.graph import GraphSettings
 from stores.connections import open_store, parse_uri
 from stores.errors import InputError, pluralize
 from stores.exclusion_marks import carry_exclusions, excluded_targets
-from stores.labelled import COLLECTION, LabelRecord, source_fingerprint
+from stores.labelled import BULK, COLLECTION, LabelRecord, source_fingerprint
 from stores.structures.vacuum import vacuum_directions
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def batched(rows: Iterator[Labelled | Problem]) -> Iterator[list[Labelled | Prob
 
 def _other_units(store: SurfaceStore, source: str, units: Mapping[str, str]) -> list[str]:
     """Return a line for each target that other records of the source have in another unit."""
-    method = source_fingerprint(source, bulk=True)
+    method = source_fingerprint(source, geometry=BULK)
     lines = []
     for target, unit in units.items():
         others = {f"units.{target}": {"$ne": unit}, f"targets.{target}": {"$ne": None}}
