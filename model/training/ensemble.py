@@ -3,36 +3,38 @@
 A folder holds it: ``manifest.json`` (calibration, checksums of all files and of itself), ``member-0.pt``,
 ``member-1.pt``, ... (`model.training.checkpoint`), ``map.pt`` (where the training slabs lie in the first
 member's embedding) and, where the preset has them, ``trees.pt`` (trees and a Gaussian process,
-`model.baselines.blend`). One member is an ensemble too; its uncertainty rests on the distance
-from the training slabs and on the trees.
+`model.baselines.blend`) and ``class-trees.pt`` (trees for classes, `model.baselines.class_trees`). One member
+is an ensemble too; its uncertainty rests on the distance from the training slabs and on the trees.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from model.baselines.blend import Blended, DescriptorModels
+from model.baselines.class_trees import ClassModels
 from model.baselines.extra_trees import check_can_fit
 from model.evaluation.calibration import Calibration, calibrate, fold_numbers
+from model.evaluation.class_calibration import fit_temperature, with_temperature
 from model.evaluation.familiarity import TrainingMap
 from model.evaluation.metrics import Predictions, labels
-from model.graphs.batch import PackedGraphs
 from model.graphs.bulk_graph import is_bulk
 from model.network.convolution import repeatable
 from model.training.checked_json import REMEDY, read_json, write_json
 from model.training.checkpoint import load_model, save_model
+from model.training.inputs import pack
 from model.training.tensor_files import file_checksum, read_tensors, write_tensors
 from model.training.train import train
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -52,7 +54,12 @@ MANIFEST = "manifest.json"
 MAP = "map.pt"
 TREES = "trees.pt"
 
-_KEYS = {"format", "members", "trees", "targets", "elements", "calibration", "sha256"}
+CLASS_TREES = "class-trees.pt"
+
+_KEYS = {
+    "format", "members", "trees", "class_trees", "targets", "elements", "calibration", "temperatures",
+    "sha256",
+}  # fmt: skip
 
 SEED_STEP = 1000
 """Member k of a run with seed s is trained with seed s + 1000 k: runs of neighbouring seeds share none."""
@@ -68,6 +75,10 @@ class Ensemble:
     elements: tuple[str, ...]  # symbols that occur in the training set
     descriptor_models: DescriptorModels | None = None  # trees and Gaussian process beside the members, if any
 
+    class_models: ClassModels | None = None  # trees for classes beside the members, if any
+    # of each target of classes, see `model.evaluation.class_calibration`; none in files of older versions
+    temperatures: Mapping[str, float] = field(default_factory=dict)
+
     @property
     def targets(self) -> tuple[str, ...]:
         """Names of the targets."""
@@ -82,6 +93,11 @@ class Ensemble:
     def class_names(self) -> dict[str, tuple[str, ...]]:
         """Names of the classes of those targets that are no quantities."""
         return self.members[0].class_names
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """Names of the numeric columns of compositions, in their order; none for structures."""
+        return self.members[0].extras
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -118,7 +134,11 @@ class Ensemble:
         for name, values in blended.sigma.items():
             sigma[name] = np.where(np.isnan(values), sigma[name], values)
         shared = {name: sigma[name] * np.sqrt(values) for name, values in blended.correlation.items()}
-        predictions = Predictions(blended.mean, sigma, distance, found.probabilities, shared, blended.trained)
+        classes = found.probabilities
+        if self.class_models is not None:
+            classes = self.class_models.predict(classes, graphs)
+        classes = {n: with_temperature(p, self.temperatures.get(n, 1.0)) for n, p in classes.items()}
+        predictions = Predictions(blended.mean, sigma, distance, classes, shared, blended.trained)
         return predictions, self.training_map.place(found.embedding)
 
 
@@ -259,7 +279,30 @@ def assemble(
         for name, values in validation.each.items()
     }
     elements = tuple(sorted({element for entry in train_part for element in entry.elements}))
-    return Ensemble(tuple(members), calibration, training_map, elements, descriptor_models)
+    return Ensemble(
+        tuple(members),
+        calibration,
+        training_map,
+        elements,
+        descriptor_models,
+        *_classes(train_part, val_part, validation.probabilities, trees, seed, folds),
+    )
+
+
+def _classes(
+    train_part: Dataset,
+    val_part: Dataset,
+    networks: dict[str, NDArray[np.float64]],
+    trees: int,
+    seed: int,
+    folds: NDArray[np.intp],
+) -> tuple[ClassModels | None, dict[str, float]]:
+    """Fit trees beside the networks' probabilities of classes, and the temperature of their blend."""
+    models, blended = None, networks
+    if trees:
+        models, held_out = ClassModels.fit(train_part, val_part, networks, trees, seed, folds)
+        blended = {**networks, **held_out}
+    return models, {name: fit_temperature(p, labels(val_part, name)) for name, p in blended.items()}
 
 
 def _descriptor_models(
@@ -320,15 +363,19 @@ def save_ensemble(ensemble: Ensemble, folder: Path) -> None:
     if ensemble.descriptor_models is not None:
         write_tensors(folder / TREES, ensemble.descriptor_models.state())
     trees = TREES if ensemble.descriptor_models is not None else None
+    if ensemble.class_models is not None:
+        write_tensors(folder / CLASS_TREES, ensemble.class_models.state())
     manifest = {
         "format": FORMAT,
         "members": members,
         "trees": trees,
+        **({"class_trees": CLASS_TREES} if ensemble.class_models is not None else {}),
+        **({"temperatures": dict(ensemble.temperatures)} if ensemble.temperatures else {}),
         "targets": ensemble.targets,
         "elements": ensemble.elements,
         "calibration": {name: _plain(c) for name, c in ensemble.calibration.items()},
     }
-    sha256 = {name: file_checksum(folder / name) for name in _files(members, trees is not None)}
+    sha256 = {name: file_checksum(folder / name) for name in file_names(manifest)}
     write_json(folder / MANIFEST, {**manifest, "sha256": sha256})
 
 
@@ -356,6 +403,7 @@ def load_ensemble(folder: Path) -> Ensemble:
             raise ValueError(f"it has {unknown}")
         names, elements = file_names(manifest), tuple(_words(manifest["elements"]))
         calibration = {name: _calibration(values) for name, values in manifest["calibration"].items()}
+        temperatures = {name: _temperature(t) for name, t in manifest.get("temperatures", {}).items()}
         sha256 = manifest.get("sha256", dict.fromkeys(names))
         if set(sha256) != set(names):
             raise ValueError("its checksums are of other files")
@@ -374,7 +422,12 @@ def load_ensemble(folder: Path) -> Ensemble:
     descriptor_models = None
     if TREES in names:
         descriptor_models = _read_trees(place / TREES, sha256[TREES], members[0].targets)
-    return Ensemble(tuple(members), calibration, training_map, elements, descriptor_models)
+    class_models = None
+    if CLASS_TREES in names:
+        class_models = _read_class_trees(place / CLASS_TREES, sha256[CLASS_TREES], members[0].class_names)
+    return Ensemble(
+        tuple(members), calibration, training_map, elements, descriptor_models, class_models, temperatures
+    )
 
 
 def manifest_of(folder: Path) -> Path | None:
@@ -390,11 +443,8 @@ def file_names(manifest: dict[str, Any]) -> list[str]:
     members = manifest["members"]
     if not isinstance(members, list) or members != [f"member-{k}.pt" for k in range(len(members))]:
         raise ValueError("its members have other names than mgsurf gives")
-    return _files(members, manifest.get("trees") is not None)
-
-
-def _files(members: Sequence[str], trees: bool) -> list[str]:
-    return [*members, MAP, *([TREES] if trees else [])]
+    beside = {"trees": TREES, "class_trees": CLASS_TREES}
+    return [*members, MAP, *(name for key, name in beside.items() if manifest.get(key) is not None)]
 
 
 def _read_trees(path: Path, sha256: str | None, targets: Sequence[str]) -> DescriptorModels:
@@ -406,6 +456,16 @@ def _read_trees(path: Path, sha256: str | None, targets: Sequence[str]) -> Descr
     except InputError as error:
         raise InputError(f"{path}: {error}; {REMEDY}") from error
     return descriptor_models
+
+
+def _read_class_trees(path: Path, sha256: str | None, classes: Mapping[str, Sequence[str]]) -> ClassModels:
+    try:
+        models = ClassModels.from_state(read_tensors(path, sha256=sha256))
+        if any(f.probabilities.shape[1] != len(classes.get(n, ())) for n, f in models.forests.items()):
+            raise InputError("its trees are of other classes")
+    except InputError as error:
+        raise InputError(f"{path}: {error}; {REMEDY}") from error
+    return models
 
 
 @dataclass(frozen=True, eq=False)
@@ -458,13 +518,13 @@ def _outputs(members: Sequence[TrainedModel], graphs: Sequence[SlabGraph]) -> _O
         nothing = {name: np.zeros((0, len(found))) for name, found in classes.items()}
         return _Outputs(each, torch.zeros(0, members[0].network.config.hidden), nothing)
     device = next(members[0].network.parameters()).device
-    packed = PackedGraphs.of(graphs, device)
+    packed = pack(members[0].network.config, graphs, device)
     embeddings: list[torch.Tensor] = []
     standardised: list[list[torch.Tensor]] = [[] for _ in members]
     with torch.inference_mode():
         for batch in packed.in_order():
             for k, member in enumerate(members):
-                hidden = member.network.eval().trunk(batch)
+                hidden = member.network.eval().trunk(batch)  # type: ignore[arg-type]  # of its kind
                 standardised[k].append(member.network.from_trunk(hidden).cpu())
                 if k == 0:
                     embeddings.append(hidden.float().cpu())
@@ -499,6 +559,12 @@ def _words(values: Any) -> list[str]:
 def _plain(calibration: Calibration) -> dict[str, Any]:
     """JSON knows no infinity."""
     return {k: v if math.isfinite(v) else None for k, v in asdict(calibration).items()}
+
+
+def _temperature(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"temperature {str(value)[:60]} is no positive number")
+    return float(value)
 
 
 def _calibration(values: dict[str, Any]) -> Calibration:
