@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from model.compositions.composition import PlainComposition
+from model.compositions.formulas import plain_composition
 from model.data.formula_key import formula_key
 from stores.errors import InputError
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from model.compositions.composition import PlainComposition
     from model.graphs.graph import SlabGraph
     from stores.labelled import LabelledSlab
 
@@ -28,8 +29,8 @@ SAME_FRACTION = 5e-4
 SAME_SHARE = 0.01
 """... nor by a larger share of itself, so that alloys which differ in a trace element stay two."""
 
-_SMALLEST_CELL = 12  # atoms of a formula that is written with integers rather than in per cent
-_LARGEST_CELL = 30  # the same where the per cent are no integers
+_ATOMS = np.array([*range(1, 13), 100, *range(13, 31)])
+"""Numbers of atoms of a formula with integers, the preferred one first."""
 _INTEGER = 1e-5
 
 
@@ -41,11 +42,12 @@ def canonical_formula(fractions: Mapping[str, float]) -> str:
     """
     symbols = sorted(fractions, key=lambda symbol: (symbol != "Mg", symbol))
     shares = np.array([fractions[symbol] for symbol in symbols])
-    for atoms in (*range(1, _SMALLEST_CELL + 1), 100, *range(_SMALLEST_CELL + 1, _LARGEST_CELL + 1)):
-        amounts = shares * atoms
-        whole = np.round(amounts)
-        if whole.min() > 0 and np.abs(amounts - whole).max() < _INTEGER * atoms:
-            return "".join(f"{s}{int(n) if n != 1 else ''}" for s, n in zip(symbols, whole, strict=True))
+    amounts = np.outer(_ATOMS, shares)
+    whole = np.round(amounts)
+    fits = (whole.min(axis=1) > 0) & (np.abs(amounts - whole).max(axis=1) < _INTEGER * _ATOMS)
+    if fits.any():
+        numbers = whole[fits.argmax()].astype(int).tolist()
+        return "".join(f"{s}{n if n != 1 else ''}" for s, n in zip(symbols, numbers, strict=True))
     return "".join(f"{symbol}{_percent(100 * x)}" for symbol, x in zip(symbols, shares, strict=True))
 
 
@@ -55,19 +57,12 @@ def _percent(value: float) -> str:
     return f"{value:.{decimals}f}".rstrip("0").rstrip(".")
 
 
-def plain_composition(
+def with_extras(
     fractions: Mapping[str, float], extras: Mapping[str, float | None], names: Sequence[str]
 ) -> PlainComposition:
     """Return a composition as arrays; `names` are the numeric columns in their order, NaN where missing."""
-    from ase.data import atomic_numbers
-
-    pairs = sorted((atomic_numbers[symbol], share) for symbol, share in fractions.items())
-    columns = [extras.get(name) for name in names]
-    return PlainComposition(
-        np.array([number for number, _ in pairs], dtype=np.int64),
-        np.array([share for _, share in pairs], dtype=np.float64),
-        np.array([np.nan if value is None else value for value in columns], dtype=np.float64),
-    )
+    values = [extras.get(name) for name in names]
+    return plain_composition(fractions, [np.nan if value is None else value for value in values])
 
 
 def group_equal(compositions: Sequence[PlainComposition], *, extras: bool = True) -> list[int]:
@@ -123,7 +118,7 @@ class Compositions:
     def of(cls, slabs: Sequence[LabelledSlab]) -> Self:
         """Read the compositions of records."""
         names = tuple(sorted({name for slab in slabs for name in slab.extras}))
-        found = [plain_composition(slab.fractions or {}, slab.extras, names) for slab in slabs]
+        found = [with_extras(slab.fractions or {}, slab.extras, names) for slab in slabs]
         same = group_equal(found, extras=False)
         formulas = [formula_key(slab.formula, slab.chemsys, None) for slab in slabs]
         first: dict[int, str] = {}

@@ -11,11 +11,12 @@ from model.data.composition_entries import canonical_formula
 from model.graphs.graph import GraphSettings, graph_of
 from model.graphs.slab_frame import frame_of
 from model.graphs.thickness import NoRepeatError, crystal_inside
+from stores.errors import pluralize
 from stores.labelled import BULK, COLLECTION, COMPOSITION, LabelRecord, add_labels, source_fingerprint
 from stores.records import content_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from model.data.import_formats import Imported, Labelled
     from model.graphs.bulk_graph import PlainBulk
@@ -204,6 +205,20 @@ def write_records(store: SurfaceStore, batch: Sequence[LabelRecord], result: Imp
             result.n_labels[target] = result.n_labels.get(target, 0) + (value is not None)
     result.n_read += len(kept)
     result.n_changed += add_labels(store, kept)
+
+
+def other_units(store: SurfaceStore, source: str, geometry: str, units: Mapping[str, str]) -> list[str]:
+    """Return a line for each target that other records of the source have in another unit."""
+    method = source_fingerprint(source, geometry=geometry)
+    lines = []
+    for target, unit in units.items():
+        others = {f"units.{target}": {"$ne": unit}, f"targets.{target}": {"$ne": None}}
+        if count := store.count({"method_fingerprint": method, **others}, COLLECTION):
+            lines.append(
+                f"{pluralize(count, 'record')} of {source} in the store have {target} in another unit than "
+                f"{unit}; import all of them again in one unit, or give another --source"
+            )
+    return lines
 
 
 def _same_slab(one: dict[str, Any], other: dict[str, Any]) -> bool:

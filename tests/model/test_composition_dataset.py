@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from model.data.composition_entries import canonical_formula, group_equal, plain_composition
+from model.compositions.formulas import plain_composition
+from model.data.composition_entries import canonical_formula, group_equal
 from model.data.dataset import Dataset, noun_of
 from model.data.import_formats import Labelled
 from model.data.label_records import bulk_record
@@ -43,7 +44,7 @@ def test_one_formula_for_a_composition(fractions, formula):
 def test_equal_compositions_are_one_group_however_they_are_written():
     def of(**amounts):
         total = sum(amounts.values())
-        return plain_composition({s: x / total for s, x in amounts.items()}, {}, ())
+        return plain_composition({s: x / total for s, x in amounts.items()})
 
     written = [of(Mg=1, Ag=1), of(Ag=50, Mg=50), of(Mg=33.3, Ag=66.7), of(Mg=1, Ag=2), of(Mg=50.2, Ag=49.8)]
     assert group_equal(written) == [0, 0, 1, 1, 2]
