@@ -3,8 +3,8 @@
     python -m benchmarks.compositions
     python -m benchmarks.compositions --table energies.csv.gz --matminer OTHER/bin/python
 
-Formulas are those of a CSV file with a column ``formula``, else random ones of one to five elements. Peers, on
-the first 500: a plain loop over compositions, properties and statistics, which gives the same numbers; and the
+Formulas are those of a CSV file with a column ``formula``, else random ones of up to five elements. Peers, on
+the first 500: a plain loop over compositions, properties and statistics, with the same numbers; and the
 ``magpie`` preset of matminer (22 properties, 6 statistics: 132 features), if an interpreter that has it is
 given. Rows per CPU second.
 """
