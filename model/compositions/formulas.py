@@ -1,9 +1,9 @@
 """Formulas of alloys and compounds as people write them, read as fractions of atoms.
 
-Read are ``Mg65Cu25Y10``, ``MgCu2``, ``Mg0.65Cu0.25Y0.1``, ``Mg65%Cu25%Y10%``, nested brackets of any kind as in
-``(Fe0.5Co0.5)72B20Si4Nb4``, subscripts (Unicode, ``Mg_65``, ``$Mg_{65}$``), amounts such as ``1e-4`` and
-``1/3``, spaces, commas and hyphens between elements, ``Fe bal Cr18 Ni8``, and amounts before elements:
-in ``Ti-6Al-4V`` the first element has the balance to 100 %. A unit after the formula, ``(wt%)`` or ``at.%``,
+Read are ``Mg65Cu25Y10``, ``MgCu2``, ``Mg0.65Cu0.25Y0.1``, ``Mg65%Cu25%Y10%``, nested brackets of any kind as
+in ``(Fe0.5Co0.5)72B20Si4Nb4``, subscripts (Unicode, ``Mg_65``, ``$Mg_{65}$``), amounts such as ``1e-4`` and
+``1/3``, spaces, commas and hyphens between elements, ``Fe bal Cr18 Ni8``, and amounts before elements: in
+``Ti-6Al-4V`` the first element has the balance to 100 %. A unit after the formula, ``(wt%)`` or ``at.%``,
 counts before the unit that is passed.
 """
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from model.network.network import head_key
+from model.network.heads import head_key
 from stores.errors import InputError
 
 if TYPE_CHECKING:
