@@ -1,10 +1,10 @@
 """Classes of alloys from their compositions: preset ``mcvn`` against its peers on the same splits.
 
 The Dmax set of Xiong et al. has the critical diameter of cast rods: 0 for crystalline alloys (CRA), 0.1 mm
-for ribbons (RMG), more for bulk metallic glasses (BMG). Each seed divides it 67/33; ``mcvn`` takes its validation
-set (a tenth) out of the training set, its peers train on all of it. Printed are F1 of each class, their mean,
-precision and recall of CRA, mean over the seeds and standard error of the difference from ``mcvn``, paired by
-seed.
+for ribbons (RMG), more for bulk metallic glasses (BMG). Each seed divides it 67/33; ``mcvn`` takes its
+validation set (a tenth) out of the training set, its peers train on all of it. Printed are F1 of each class,
+their mean, precision and recall of CRA, mean over the seeds and standard error of the difference from
+``mcvn``, paired by seed.
 
     python -m benchmarks.alloy_classes gfa_dmax.csv --seeds 5
     python -m benchmarks.alloy_classes gfa_dmax.csv --seeds 5 --by chemsys

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from model.baselines.bulk_descriptors import bulk_descriptor_names, describe_crystals
+from model.baselines.composition_descriptors import composition_descriptor_names, describe_compositions
 from model.baselines.compounds import CompoundTable
 from model.baselines.descriptors import describe_slabs, descriptor_names
 from model.baselines.extra_trees import Forest
@@ -54,17 +55,18 @@ WITHOUT_OFFSET = ("work_function",)
 
 @dataclass(frozen=True)
 class Description:
-    """Descriptors of structures of one kind."""
+    """Descriptors of inputs of one kind."""
 
-    names: Callable[[], tuple[str, ...]]  # of the D descriptors
-    of: Callable[[Sequence[SlabGraph]], NDArray[np.float32]]  # [n, D] of n graphs
+    names: Callable[[int], tuple[str, ...]]  # of the descriptors, of which a model has so many
+    of: Callable[[Sequence[Any]], NDArray[np.float32]]  # [n, D] of n graphs, or compositions
 
 
 DESCRIPTIONS = {
-    "slab": Description(descriptor_names, describe_slabs),
-    "bulk": Description(bulk_descriptor_names, describe_crystals),
+    "slab": Description(lambda _: descriptor_names(), describe_slabs),
+    "bulk": Description(lambda _: bulk_descriptor_names(), describe_crystals),
+    "composition": Description(composition_descriptor_names, describe_compositions),
 }
-"""By kind of structure, see `model.data.dataset.kind_of`."""
+"""By kind of input, see `model.data.dataset.kind_of`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,8 +216,9 @@ class DescriptorModels:
 
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""
+        width = max((forest.width for forest in self.forests.values()), default=0)
         return {
-            "descriptors": list(DESCRIPTIONS[self.kind].names()),
+            "descriptors": list(DESCRIPTIONS[self.kind].names(width)),
             **({} if self.compounds is None else {"compounds": self.compounds.state()}),
             "unseen": {name: special.state() for name, special in self.unseen.items()},
             "targets": {
@@ -231,11 +234,11 @@ class DescriptorModels:
     @classmethod
     def from_state(cls, state: dict[str, Any], kind: str = "slab") -> Self:
         """Read `state`; raises InputError if its parts do not fit together."""
-        names = DESCRIPTIONS[kind].names()
         try:
             targets = dict(state["targets"])
             shares = {name: tuple(float(v) for v in values["shares"]) for name, values in targets.items()}
-            known = tuple(state["descriptors"]) == names
+            width = len(state["descriptors"])
+            known = tuple(state["descriptors"]) == DESCRIPTIONS[kind].names(width)
             parts = {name: (values["forest"], values["process"]) for name, values in targets.items()}
             unseen = {name: dict(values) for name, values in dict(state.get("unseen", {})).items()}
         except (KeyError, TypeError, ValueError) as error:
@@ -245,7 +248,6 @@ class DescriptorModels:
         for name, values in shares.items():
             if len(values) != 3 or min(values) < 0 or not abs(sum(values) - 1) < 1e-6:
                 raise InputError(f"the shares of its networks, trees and process in {name} do not sum to 1")
-        width = len(names)
         forests = {name: Forest.from_state(forest) for name, (forest, _) in parts.items()}
         processes = {name: GaussianProcess.from_state(process, width) for name, (_, process) in parts.items()}
         if any(forest.width != width for forest in forests.values()):

@@ -159,9 +159,10 @@ class ClassModels:
 
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""
+        width = max((forest.trees.width for forest in self.forests.values()), default=0)
         return {
             "kind": self.kind,
-            "descriptors": list(DESCRIPTIONS[self.kind].names()),
+            "descriptors": list(DESCRIPTIONS[self.kind].names(width)),
             "targets": {
                 name: {"forest": forest.state(), "share": self.shares[name]}
                 for name, forest in self.forests.items()
@@ -173,7 +174,8 @@ class ClassModels:
         """Read `state`; raises InputError if its parts do not fit together."""
         try:
             kind, targets = str(state["kind"]), dict(state["targets"])
-            known = tuple(state["descriptors"]) == DESCRIPTIONS[kind].names()
+            width = len(state["descriptors"])
+            known = tuple(state["descriptors"]) == DESCRIPTIONS[kind].names(width)
             shares = {name: float(values["share"]) for name, values in targets.items()}
             parts = {name: values["forest"] for name, values in targets.items()}
         except (KeyError, TypeError, ValueError) as error:
@@ -181,7 +183,6 @@ class ClassModels:
         if not known:
             raise InputError("its trees of classes were made with other descriptors than this version's")
         forests = {name: ClassForest.from_state(values) for name, values in parts.items()}
-        width = len(DESCRIPTIONS[kind].names())
         if any(forest.trees.width != width for forest in forests.values()):
             raise InputError("its trees of classes do not fit its descriptors")
         if not all(0 <= share <= 1 for share in shares.values()):

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-FEWEST_LABELS = 20  # validation labels below which the temperature stays one
-HOTTEST = 5.0  # temperatures are between its inverse and it
+FEWEST_LABELS = 60  # validation labels below which nothing is chosen by them
+LEAST, MOST = 0.5, 5.0
+"""Ends of the temperatures: a few labels, all of them right, would ask for certainty."""
+
 STEPS = 12  # the share of networks is chosen among so many parts of one
 SMALLEST = 1e-6  # probability that counts as none
 
@@ -51,10 +53,9 @@ def fit_temperature(probabilities: Array, true: Array) -> float:
     if known.sum() < FEWEST_LABELS:
         return 1.0
     some, places = probabilities[known], true[known]
-    end = float(np.log(HOTTEST))
     found = minimize_scalar(
         lambda log_t: log_loss(with_temperature(some, float(np.exp(log_t))), places),
-        bounds=(-end, end),
+        bounds=(float(np.log(LEAST)), float(np.log(MOST))),
         method="bounded",
     )
     return float(np.exp(found.x))

@@ -264,7 +264,7 @@ def _thin(ensemble: Ensemble, graph: SlabGraph) -> str | None:
         return (
             f"only {graph.thickness:.1f} A thick: it does not show how its crystal continues to {least:g} A"
         )
-    mean_over_all = ensemble.members[0].network.config.pooling == "mean"
+    mean_over_all = getattr(ensemble.members[0].network.config, "pooling", "") == "mean"
     if mean_over_all and not least and graph.thickness < THICK_ENOUGH - _ROUNDING:
         return (
             f"only {graph.thickness:.1f} A thick, and this model averages over all atoms of slabs as they "

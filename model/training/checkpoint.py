@@ -159,7 +159,7 @@ def predict_packed(network: Network, graphs: Packed) -> torch.Tensor:
     """Compute the outputs [n, W] in evaluation mode."""
     network.eval()
     with torch.inference_mode():
-        return torch.cat([network(batch) for batch in graphs.in_order()])  # type: ignore[arg-type]  # of its kind
+        return torch.cat([network(batch) for batch in graphs.in_order()])
 
 
 FORMAT = "mgsurf model 1"

@@ -92,11 +92,6 @@ class Ensemble:
         return self.members[0].class_names
 
     @property
-    def extras(self) -> tuple[str, ...]:
-        """Names of the numeric columns of compositions, in their order; none for structures."""
-        return self.members[0].extras
-
-    @property
     def quantities(self) -> tuple[str, ...]:
         """Names of the targets that are quantities."""
         return tuple(name for name in self.targets if name not in self.class_names)
@@ -109,7 +104,7 @@ class Ensemble:
     @property
     def extras(self) -> tuple[str, ...]:
         """Names of the numeric columns beside a composition that it learned from, in their order."""
-        return tuple(getattr(self.members[0].network.config, "extras", ()))
+        return self.members[0].extras
 
     @property
     def knows_shared_errors(self) -> bool:

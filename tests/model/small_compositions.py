@@ -12,7 +12,7 @@ OTHERS = {13: "Al", 29: "Cu", 30: "Zn", 39: "Y", 47: "Ag", 50: "Sn"}
 
 
 def small_compositions(n: int = 120, *, extras: bool = False, seed: int = 0) -> Dataset:
-    """Alloys of Mg with one or two other elements; every fifth lacks the quantity, every seventh the column."""
+    """Alloys of Mg with one or two other elements; some lack the quantity or the column."""
     rng = np.random.default_rng(seed)
     entries = []
     for i in range(n):

@@ -272,7 +272,9 @@ def _load(
     from stores.exclusions import excluded_line
 
     if snapshot is not None:
-        found = Dataset.from_snapshot(uris[0], snapshot, targets or None, settings=settings, cache=GraphCache())
+        found = Dataset.from_snapshot(
+            uris[0], snapshot, targets or None, settings=settings, cache=GraphCache()
+        )
     else:
         methods = None if method is None else [method]
         found = Dataset.from_store(
