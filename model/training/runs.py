@@ -20,8 +20,8 @@ from model.data.provenance import NOTE, this_training, trainings_of
 from model.data.splits import PARTS, Split, k_fold, part_of_training, split_dataset, write_split
 from model.evaluation.class_metrics import evaluate_classes
 from model.evaluation.metrics import evaluate, prediction_rows, total_loss
-from model.network.composition_network import CompositionConfig
 from model.evaluation.permutation import permutation_importance
+from model.network.composition_network import CompositionConfig
 from model.training.checked_json import REMEDY, read_json, write_json, write_text
 from model.training.checkpoint import code_version, library_versions, load_model
 from model.training.ensemble import load_ensemble, save_ensemble, train_ensemble
