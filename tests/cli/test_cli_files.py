@@ -133,7 +133,7 @@ def test_wulff_shape_at_a_chemical_potential(make, tmp_path, capsys):
     ("arguments", "parts"),
     [
         (("wulff", "--dmu", "-0.9"), ("--dmu -0.9", "-0.600 eV (Ag-rich)")),
-        (("wulff", "--dmu", "nan"), ("--dmu nan", "-0.600 eV (Ag-rich)")),
+        (("wulff", "--dmu", "nan"), ("--dmu", "'nan' is no finite number")),
         (("wulff", "--dmu", "-0.1", "--x-rich"), ("--dmu and --x-rich",)),
         (("phase", "--x-rich"), ("--x-rich", "plot wulff", "plot phase")),
         (("scatter", "--dmu", "0"), ("--dmu", "plot wulff", "plot scatter")),
