@@ -58,7 +58,7 @@ def test_plot_refuses_what_it_cannot_draw(refused_here, filled, tmp_path):
     assert "narrow them with --formula" in line("potential")
     assert "one compound and one method" in line("phase")
     assert "choose one of .png, .pdf, .svg" in line("scatter", "-o", "figure.gif")
-    assert "no such folder" in line("scatter", "-o", "nowhere/figure.png")
+    assert "--output nowhere/figure.png: no folder nowhere" in line("scatter", "-o", "nowhere/figure.png")
     (tmp_path / "mgsurf_scatter.png").write_text("precious")
     assert "add --overwrite" in line("scatter")
     assert (tmp_path / "mgsurf_scatter.png").read_text() == "precious"

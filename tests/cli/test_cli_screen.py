@@ -342,7 +342,7 @@ def test_the_command(mgsurf, tmp_path):
     assert [(one["formula"], one["dissolution"]["ions"]) for one in phases] == [
         ("MgAl", ["Al[3+]", "Mg[2+]"])
     ]
-    assert "g.json" in mgsurf(*command, "--export", "galvcalc", "g.json").stderr  # exists already
+    assert "--export galvcalc g.json: exists" in mgsurf(*command, "--export", "galvcalc", "g.json").stderr
     found = json.loads(mgsurf(*command, "--json").stdout)
     assert [one["work_function"] for one in found] == sorted(one["work_function"] for one in found)
     rows = list(csv.DictReader(io.StringIO(mgsurf(*command, "--csv", "--limit", "1").stdout)))
@@ -362,11 +362,12 @@ def test_the_command(mgsurf, tmp_path):
         (["--dmu", "-0.1", "--x-rich"], "exclude"),
         (["--concentration", "0"], "positive"),
         (["--json", "--csv"], "exclude"),
-        (["--page", "page.txt"], "html"),
+        (["--page", "page.txt"], "--page page.txt: the ending decides the format; choose one of .html"),
+        (["--plot", "nowhere/p.png"], "--plot nowhere/p.png: no folder nowhere"),
         (["--prototype", "B2"], "--partner"),
         (["--formula", "MgAg", "--prototype", "X9"], "B2"),
         (["--export", "galvanic", "x.json"], "--export galvcalc"),
-        (["--export", "galvcalc", "x.csv"], "json"),
+        (["--export", "galvcalc", "x.csv"], "--export galvcalc x.csv: the ending"),
         (["--formation-energies", "no.csv"], "no.csv"),
     ],
 )
