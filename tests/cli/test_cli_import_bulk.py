@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 
 import pytest
 from pymatgen.core import Lattice, Structure
@@ -124,6 +125,36 @@ def test_properties_of_one_source_come_file_by_file(bring):
     assert all(value is not None for e in dataset for value in e.targets.values())
     assert dataset.classes == {"metal": ("false", "true")}
     assert bring(as_list(), *FE)[1]["n_changed"] == 0
+
+
+def test_two_imports_at_once_lose_no_labels(tmp_path, monkeypatch):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from model.data import label_records
+    from model.data.importers import import_slabs
+
+    is_same = label_records._same_slab
+
+    def slowly(*slabs):
+        time.sleep(0.01)
+        return is_same(*slabs)
+
+    monkeypatch.setattr(label_records, "_same_slab", slowly)
+
+    def bring_one(field: str, store: str = f"sqlite:///{tmp_path}/s.sqlite") -> int:
+        rows = [entry(i, crystal(partner), **{field: 0.1 * i}) for i, partner in enumerate(PARTNERS)]
+        path = tmp_path / f"{field}.json"
+        path.write_text(json.dumps(rows))
+        return import_slabs(str(path), store, source="s", targets=[field], bulk=True).n_read
+
+    bring_one("first")
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(bring_one, ["second", "third"])) == [5, 5]
+    with open_store(f"sqlite:///{tmp_path}/s.sqlite") as store:
+        for document in store.query(collection="labels"):
+            assert document["targets"] == dict.fromkeys(
+                ("first", "second", "third"), 0.1 * int(document["source_id"])
+            )
 
 
 def test_a_field_without_labels_is_no_choice(bring):
