@@ -175,6 +175,23 @@ def test_cgcnn_folder_with_classes(bring, tmp_path):
     assert sorted(e.targets["metal"] for e in dataset) == [0, 0, 0, 1, 1]
 
 
+def test_cells_of_numbers_with_decimals_are_no_classes(bring, tmp_path):
+    for number, partner in enumerate(PARTNERS):
+        (tmp_path / f"c{number}.cif").write_text(str(CifWriter(crystal(partner))))
+
+    def import_classes(*cells: str):
+        rows = "".join(f"c{number},{cell}\n" for number, cell in enumerate(cells))
+        (tmp_path / "id_prop.csv").write_text(rows)
+        return bring(None, "--targets", "metal", "--classes", "metal", "--source", cells[0], name=".")
+
+    with pytest.raises(InputError, match=r"metal: '0.5' is no class"):
+        import_classes("0.5", "0.7", "0.1", "-0.3", "nan")
+    status, shown, lines = import_classes("1.0", "0", "0.5", "1", "0")
+    assert status == 1 and shown["n_labels"] == {"metal": 4}
+    assert any("'0.5' is no class" in line for line in lines)
+    assert read().classes == {"metal": ("0", "1")}
+
+
 def test_words_are_classes(bring):
     content = [e | {"kind": ("metal", "insulator", "na")[i % 3]} for i, e in enumerate(as_list())]
     _, shown, lines = bring(content, "--targets", "kind,target")
