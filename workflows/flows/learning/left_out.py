@@ -118,10 +118,10 @@ def _averaged(runs: Sequence[Sequence[Row]]) -> dict[str, dict[str, Any]]:
     for record_id, several in rows.items():
         values = dict(several[0])
         for name in values:
-            numbers = [row[name] for row in several]
+            numbers = [row.get(name) for row in several]  # runs of earlier versions lack what is shared
             if name.endswith("_predicted"):
                 values[name] = None if None in numbers else float(np.mean(numbers))
-            elif name.endswith("_sigma"):
+            elif name.endswith(("_sigma", "_shared")):
                 values[name] = None if None in numbers else math.sqrt(np.mean(np.square(numbers)))
         averaged[record_id] = values
     return averaged
@@ -185,5 +185,7 @@ def _predicted_slab(crystal: Crystal, record: Record, row: Row) -> PredictedSlab
             row.get("work_function_predicted"),
             row.get("work_function_sigma") or 0.0,
             source="model",
+            surface_energy_shared=row.get("surface_energy_shared"),
+            work_function_shared=row.get("work_function_shared"),
         ),
     )
