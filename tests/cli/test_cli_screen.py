@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from pymatgen.core import Lattice, Structure
 from stores.connections import open_store
 from stores.errors import InputError
 from stores.learning.screenings import ScreeningRecord
+from stores.records import content_hash
+from tests.stores.mongo_server import MongoServer
 from workflows.flows.screening import screening
 from workflows.flows.screening.compounds import (
     ScreenedCompound,
@@ -115,6 +118,34 @@ def test_dft_comes_before_the_model(dft, ensemble):
     assert (found.formation_energy, found.energy_source) == (-0.3, "own DFT")  # -0.6 eV of two atoms
     (alone,) = screen([compound], dft, None, "", FEW)
     assert alone.surface_energy == pytest.approx(found.surface_energy)
+
+
+def test_values_depend_neither_on_the_kind_of_store_nor_on_the_order_of_its_records(
+    records, ensemble, tmp_path
+):
+    bulk = records.bulk().model_copy(update={"bulk_key": bulk_key(cubic("Mg", "Ag"))})
+    first = next(s for s in records.quickstart_surfaces() if s.formula == "MgAg")
+    planes = [(1, 0, 0), (1, 1, 1), (2, 1, 0), (2, 1, 1), (2, 2, 1)]  # (110) is predicted
+    surfaces = [
+        first.model_copy(
+            update={"id": content_hash([n]), "bulk_id": bulk.id, "miller_index": plane, "termination": t,
+                    "surface_energy": 0.05 + 0.0026 * (n % 5), "work_function": 3.6 + 0.07 * n}
+        )
+        for n, (plane, t) in enumerate(product(planes, (0, 1)))
+    ]  # fmt: skip
+    settings = ScreeningSettings(draws=20, max_index=2)
+    found = []
+    with MongoServer() as server:
+        for uri in (f"sqlite:///{tmp_path}/s", f"folder://{tmp_path}/f", f"{server.uri}db", "memory://order"):
+            with open_store(uri) as store:
+                store.add([bulk, *surfaces])
+                (one,) = screen(
+                    [ScreenedCompound("MgAg", cubic("Mg", "Ag"))], store, ensemble, "v1", settings
+                )
+            found.append(one.model_dump(mode="json", exclude={"screened_at"}))
+            surfaces = surfaces[1::2] + surfaces[::2]
+    assert {facet["source"] for facet in found[0]["facets"]} == {"dft", "model"}
+    assert found[0]["surface_energy"] > 0 and all(one == found[0] for one in found)
 
 
 def test_a_facet_without_a_record_is_predicted(dft, ensemble):

@@ -204,7 +204,9 @@ def _records_of(
     }
     surfaces: dict[str, list[dict[str, Any]]] = defaultdict(list)
     fields = ["id", "bulk_id", "miller_index", "termination_label", "surface_energy", "surface_energy_slope"]
-    for surface in store.query({"bulk_id": {"$in": list(bulks)}}, [*fields, "work_function", "verdicts"]):
+    of_bulks = {"bulk_id": {"$in": list(bulks)}}
+    # stores return them in orders of their own, and sums depend on the order in the last digit
+    for surface in store.query(of_bulks, [*fields, "work_function", "verdicts"], sort={"id": 1}):
         surfaces[surface["bulk_id"]].append(surface)
     found: dict[str, _Known] = {}
     for bulk_id, records in sorted(surfaces.items(), key=lambda item: (len(item[1]), item[0])):
@@ -231,7 +233,7 @@ def _records_of(
         found[bulk["bulk_key"]] = _Known(
             crystal,
             terminations,
-            content_hash([bulk["structure"], sorted(records, key=lambda r: str(r["id"]))]),
+            content_hash([bulk["structure"], records]),
         )
     return found
 
