@@ -24,7 +24,7 @@ from workflows.flows.screening.compounds import (
     with_formation_energies,
 )
 from workflows.flows.screening.ranking import Application, Range, Sort, changes, rank
-from workflows.flows.screening.screening import ScreeningSettings, screen, semiconductor
+from workflows.flows.screening.screening import ScreeningSettings, screen
 from workflows.structures.crystal import bulk_key
 
 MODEL = Path(__file__).parents[1] / "model" / "data" / "old_run"
@@ -211,23 +211,6 @@ def test_elements_that_the_model_has_not_seen_are_named(store, ensemble):
 def test_without_model_and_records_a_reason_is_given(store):
     (found,) = screen([ScreenedCompound("MgAg", cubic("Mg", "Ag"))], store, None, "", FEW)
     assert found.surface_energy is None and any("no facet" in reason for reason in found.reasons)
-
-
-@pytest.mark.parametrize(
-    ("amounts", "gap", "expected"),
-    [
-        ({"Mg": 2, "Si": 1}, None, True),
-        ({"Mg": 3, "Sb": 2}, None, True),
-        ({"Mg": 1, "O": 1}, None, True),
-        ({"Mg": 1, "Zn": 2}, None, False),
-        ({"Mg": 2, "Pb": 1}, None, False),
-        ({"Mg": 1}, None, False),
-        ({"Mg": 2, "Si": 1}, 0.0, False),
-        ({"Mg": 1, "As": 4}, 0.3, True),
-    ],
-)
-def test_semiconductors(amounts, gap, expected):
-    assert bool(semiconductor(amounts, gap)) == expected
 
 
 def record(label: str, **values) -> ScreeningRecord:

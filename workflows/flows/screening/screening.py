@@ -21,6 +21,7 @@ from stores.learning.screenings import (
 from stores.records import content_hash
 from stores.structures.document import structure_from_document
 from workflows.analysis.dissolution import dissolution, known_cations
+from workflows.analysis.semiconductors import semiconductor
 from workflows.analysis.surface_energy import reference_element
 from workflows.analysis.wulff import facets_from_records
 from workflows.analysis.wulff_draws import Termination, WeightedValues, weighted_values
@@ -42,20 +43,8 @@ BATCH = 10
 """Compounds that are cut, predicted and stored at once: what an interruption costs at most. Their slabs up to
 Miller index 1 are predicted sooner than other processes start."""
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 """Raised when the same inputs give other values."""
-
-OCTET_CHARGE = {
-    **dict.fromkeys(("Li", "Na", "K", "Rb", "Cs"), 1),
-    **dict.fromkeys(("Be", "Mg", "Ca", "Sr", "Ba", "Zn", "Cd"), 2),
-    **dict.fromkeys(("Al", "Ga", "In", "Sc", "Y", "La"), 3),
-    **dict.fromkeys(("C", "Si", "Ge", "Sn"), -4),
-    **dict.fromkeys(("N", "P", "As", "Sb"), -3),
-    **dict.fromkeys(("O", "S", "Se", "Te"), -2),
-    **dict.fromkeys(("F", "Cl", "Br", "I"), -1),
-}
-"""Charges of closed shells: a compound whose charges sum to zero is taken for a semiconductor (Zintl and
-Klemm), unless a band gap is known. Pb and Bi are absent: their compounds with Mg have no gap."""
 
 
 @dataclass(frozen=True)
@@ -346,17 +335,6 @@ def _slope(slab: SymmetricSlab) -> float:
     return -imbalance / bulk[partner] / (2 * slab.area) if imbalance else 0.0
 
 
-def semiconductor(amounts: Mapping[str, float], band_gap: float | None) -> str:
-    """Return why a compound is taken for a semiconductor or insulator; empty if it is not."""
-    if band_gap is not None:
-        return f"band gap {band_gap:.2f} eV" if band_gap > 0.1 else ""
-    if len(amounts) > 1 and set(amounts) <= set(OCTET_CHARGE):
-        charge = sum(n * OCTET_CHARGE[element] for element, n in amounts.items())
-        if abs(charge) < 1e-6:
-            return "closed shells"
-    return ""
-
-
 def _record(
     compound: ScreenedCompound,
     known: _Known | None,
@@ -439,7 +417,7 @@ def _record(
         cations=[str(cation) for cation in dissolved.cations],
         formation_energy=compound.formation_energy,
         energy_source=compound.energy_source,
-        semiconductor=semiconductor(amounts, compound.band_gap),
+        semiconductor=semiconductor(amounts, compound.band_gap, compound.structure),
         unseen_elements=unseen,
         notes=notes,
         reasons=reasons,
