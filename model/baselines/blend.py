@@ -1,8 +1,9 @@
-"""Trees and a Gaussian process on the descriptors of slabs, and their blend with the networks of an ensemble.
+"""Trees and a Gaussian process on descriptors, and their blend with the networks of an ensemble.
 
-Descriptors are of a whole slab, networks see its atoms. The three err differently, so that their mean errs
-less; their blend weights are fitted on the validation set. Slabs with elements that the training set lacks
-have weights and a process of their own (`model.baselines.unseen_elements`).
+Descriptors are of a whole slab or bulk crystal, networks see its atoms. The three err differently, so that
+their mean errs less; their blend weights are fitted on the validation set. Slabs with elements that the
+training set lacks have weights and a process of their own (`model.baselines.unseen_elements`). A data set of
+both kinds has trees and processes for each (`model.baselines.kinds`).
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from model.baselines.bulk_descriptors import bulk_descriptor_names, describe_crystals
 from model.baselines.compounds import CompoundTable, with_other_elements
 from model.baselines.descriptors import describe_slabs, descriptor_names
 from model.baselines.extra_trees import Forest
 from model.baselines.gaussian_process import NO_COMPOUND, GaussianProcess
+from model.baselines.label_ranks import RankedProcess, ranked_forest
 from model.baselines.unseen_elements import Folds, Sample, UnseenElements, fit_unseen
 from model.evaluation.joint_errors import correlation_left
 from model.evaluation.metrics import labels
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -45,9 +48,27 @@ are calibrated on them too narrow. The three share evenly then, and the process 
 
 UNCHOSEN = 2  # place among `model.baselines.gaussian_process.STAGES`
 
+RANKED = ("bulk",)
+"""Kinds of structures whose trees and process are fitted to the ranks of the labels as well, see
+`model.baselines.label_ranks`: the validation set chooses. Labels of slabs have no long tail."""
 
 WITHOUT_OFFSET = ("work_function",)
 """Targets whose process has no offset of compounds: no energy of the bulk enters them, nor does it help."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """Descriptors of structures of one kind."""
+
+    names: Callable[[], tuple[str, ...]]  # of the D descriptors
+    of: Callable[[Sequence[SlabGraph]], NDArray[np.float32]]  # [n, D] of n graphs
+
+
+DESCRIPTIONS = {
+    "slab": Description(descriptor_names, describe_slabs),
+    "bulk": Description(bulk_descriptor_names, describe_crystals),
+}
+"""By kind of structure, see `model.data.dataset.kind_of`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,17 +87,18 @@ class Blended:
 
 @dataclass(frozen=True, eq=False)
 class DescriptorModels:
-    """Trees and a Gaussian process for those targets that have enough labels."""
+    """Trees and a Gaussian process, on structures of one kind, for those targets that have enough labels."""
 
     # forests, processes: by target, the same in both
     forests: dict[str, Forest]
-    processes: dict[str, GaussianProcess]
+    processes: dict[str, GaussianProcess | RankedProcess]
     # by target: of networks, trees and process, in this order; they sum to 1
     shares: dict[str, tuple[float, float, float]]
     # of the training slabs, and for slabs with other elements than theirs by target; None and empty in files
-    # of older versions and with few chemical systems
+    # of older versions, with few chemical systems and for bulk crystals
     compounds: CompoundTable | None = None
     unseen: dict[str, UnseenElements] = field(default_factory=dict)
+    kind: str = "slab"  # a key of `DESCRIPTIONS`
 
     @classmethod
     def fit(
@@ -87,6 +109,7 @@ class DescriptorModels:
         trees: int,
         seed: int,
         folds: NDArray[np.intp],
+        kind: str = "slab",
     ) -> tuple[Self, dict[str, Array]]:
         """Fit both to the training set, and the blend weights to the validation set.
 
@@ -100,6 +123,8 @@ class DescriptorModels:
             Of the trees' branches, and of the slabs that a process is given where there are too many.
         folds
             [n] of the validation set, see `model.evaluation.calibration.fold_numbers`.
+        kind
+            Of all structures of both sets, a key of `DESCRIPTIONS`.
 
         Returns
         -------
@@ -113,36 +138,49 @@ class DescriptorModels:
             If scikit-learn is missing.
         """
         graphs = [entry.graph for entry in val_part]
-        training, validation = describe_slabs([entry.graph for entry in train_part]), describe_slabs(graphs)
+        describe = DESCRIPTIONS[kind].of
+        training, validation = describe([entry.graph for entry in train_part]), describe(graphs)
         numbers = np.unique([entry.compound for entry in train_part], return_inverse=True)[1].astype(np.int64)
-        table = CompoundTable.of([entry.graph for entry in train_part], numbers)
-        recognised, strange = table.recognise(graphs), table.unseen_elements(graphs)
-        by_system = Folds.of(train_part)
+        table, by_system = None, None
+        recognised, strange = np.full(len(graphs), NO_COMPOUND), np.zeros(len(graphs), dtype=bool)
+        if kind == "slab":
+            table, by_system = CompoundTable.of([e.graph for e in train_part], numbers), Folds.of(train_part)
+            recognised, strange = table.recognise(graphs), table.unseen_elements(graphs)
         forests, processes, shares, held_out, unseen = {}, {}, {}, {}, {}
         for name, network in networks.items():
-            forest = Forest.fit(training, labels(train_part, name), trees, seed)
-            offsets = None if name.partition("@")[0] in WITHOUT_OFFSET else numbers
-            stages = GaussianProcess.fit(training, labels(train_part, name), seed, offsets)
-            if forest is None or not stages:
+            own = labels(train_part, name)
+            alone = kind != "slab" or name.partition("@")[0] in WITHOUT_OFFSET
+            offsets = None if alone else numbers
+            stages = GaussianProcess.fit(training, own, seed, offsets)
+            candidates: list[GaussianProcess | RankedProcess] = [*stages]
+            grown = [Forest.fit(training, own, trees, seed)]
+            if kind in RANKED:
+                candidates += RankedProcess.fit(training, own, seed)
+                grown.append(ranked_forest(training, own, trees, seed))
+            by_trees = [forest.predict(validation) for forest in grown if forest is not None]
+            each = [process.predict(validation, recognised) for process in candidates]
+            if not by_trees or not each:
                 continue
-            forests[name] = forest
-            mean, deviation = forest.predict(validation)
-            each = [process.predict(validation, recognised) for process in stages]
             true, rows = labels(val_part, name), []
+            means = [mean for mean, _ in by_trees]
             for fold in range(int(folds.max(initial=0)) + 1):
+                mean = means[least_error(means, true, folds != fold)]
                 chosen, (a, b, c) = fit_blend_weights(network, mean, each, true, folds != fold)
                 rows.append(a * network + b * mean + c * each[chosen])
             held_out[name] = np.stack(rows)
+            forest = grown[place := least_error(means, true)]
+            assert forest is not None  # all have the same labels
+            forests[name], (mean, deviation) = forest, by_trees[place]
             chosen, shares[name] = fit_blend_weights(network, mean, each, true)
             a, b, c = shares[name]
-            processes[name] = stages[chosen]
+            processes[name] = candidates[chosen]
             if by_system is None:
                 continue
             known = by_system.known_elements(np.isfinite(labels(train_part, name)))
             strange = with_other_elements(graphs, known)
             found = fit_unseen(
                 stages[:1] if chosen == 0 else (stages[0], stages[chosen]),
-                Sample(training, labels(train_part, name), [e.compound for e in train_part], numbers),
+                Sample(training, own, [e.compound for e in train_part], numbers),
                 by_system,
                 Sample(
                     validation[strange],
@@ -156,11 +194,11 @@ class DescriptorModels:
             )
             if found is not None:
                 unseen[name] = found
-        return cls(forests, processes, shares, table, unseen), held_out
+        return cls(forests, processes, shares, table, unseen, kind), held_out
 
     def predict(self, networks: dict[str, Array], graphs: Sequence[SlabGraph]) -> Blended:
         """Blend the networks' predictions [n] by target for graphs [n] with trees and process."""
-        descriptors = describe_slabs(graphs)
+        descriptors = DESCRIPTIONS[self.kind].of(graphs)
         mean, deviation = dict(networks), {}
         recognised = None if self.compounds is None else self.compounds.recognise(graphs)
         strange = None if self.compounds is None else self.compounds.unseen_elements(graphs)
@@ -194,7 +232,7 @@ class DescriptorModels:
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""
         return {
-            "descriptors": list(descriptor_names()),
+            "descriptors": list(DESCRIPTIONS[self.kind].names()),
             **({} if self.compounds is None else {"compounds": self.compounds.state()}),
             "unseen": {name: special.state() for name, special in self.unseen.items()},
             "targets": {
@@ -208,12 +246,13 @@ class DescriptorModels:
         }
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Self:
+    def from_state(cls, state: dict[str, Any], kind: str = "slab") -> Self:
         """Read `state`; raises InputError if its parts do not fit together."""
+        names = DESCRIPTIONS[kind].names()
         try:
             targets = dict(state["targets"])
             shares = {name: tuple(float(v) for v in values["shares"]) for name, values in targets.items()}
-            known = tuple(state["descriptors"]) == descriptor_names()
+            known = tuple(state["descriptors"]) == names
             parts = {name: (values["forest"], values["process"]) for name, values in targets.items()}
             unseen = {name: dict(values) for name, values in dict(state.get("unseen", {})).items()}
         except (KeyError, TypeError, ValueError) as error:
@@ -223,16 +262,25 @@ class DescriptorModels:
         for name, values in shares.items():
             if len(values) != 3 or min(values) < 0 or not abs(sum(values) - 1) < 1e-6:
                 raise InputError(f"the shares of its networks, trees and process in {name} do not sum to 1")
-        width = len(descriptor_names())
+        width = len(names)
         forests = {name: Forest.from_state(forest) for name, (forest, _) in parts.items()}
-        processes = {name: GaussianProcess.from_state(process, width) for name, (_, process) in parts.items()}
+        processes = {
+            name: (RankedProcess if "ranks" in process else GaussianProcess).from_state(process, width)
+            for name, (_, process) in parts.items()
+        }
         if any(forest.width != width for forest in forests.values()):
             raise InputError("its trees do not fit its descriptors")
         table = CompoundTable.from_state(state["compounds"]) if "compounds" in state else None
         special = {name: UnseenElements.from_state(values, width) for name, values in unseen.items()}
         if not set(special) <= set(forests) or (special and table is None):
             raise InputError("its numbers for unseen elements are of other targets")
-        return cls(forests, processes, shares, table, special)  # type: ignore[arg-type]  # three each, see above
+        return cls(forests, processes, shares, table, special, kind)  # type: ignore[arg-type]  # three each, see above
+
+
+def least_error(candidates: list[Array], true: Array, used: NDArray[np.bool_] | None = None) -> int:
+    """Return which predictions [n] have the least MAE; the first with few labels. See `fit_blend_weights`."""
+    known = _counting(true, used)
+    return 0 if known is None else int(np.argmin([np.abs(one - true)[known].mean() for one in candidates]))
 
 
 def fit_blend_weights(
@@ -256,11 +304,9 @@ def fit_blend_weights(
     stage, weights
         Place among `stages`; weights of network, trees and process.
     """
-    known = np.isfinite(true)
-    if known.sum() < FEWEST_LABELS:
+    known = _counting(true, used)
+    if known is None:
         return UNCHOSEN, (1 / 3, 1 / 3, 1 / 3)
-    if used is not None and (known & used).any():
-        known &= used
     parts = np.array([(i, j, STEPS - i - j) for i in range(STEPS + 1) for j in range(STEPS + 1 - i)])
     shares = LEAST + (1 - 3 * LEAST) * parts / STEPS  # [choices, 3]
     errors = [
@@ -270,3 +316,11 @@ def fit_blend_weights(
     stage, choice = np.unravel_index(np.argmin(errors), (len(stages), len(shares)))
     a, b, c = (float(share) for share in shares[choice])
     return int(stage), (a, b, c)
+
+
+def _counting(true: Array, used: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+    """Which errors count [n]; None with too few labels to choose anything by them."""
+    known = np.isfinite(true)
+    if known.sum() < FEWEST_LABELS:
+        return None
+    return known & used if used is not None and (known & used).any() else known

@@ -165,7 +165,7 @@ def element_rows(rows: Sequence[Mapping[str, Any]], targets: Sequence[str]) -> l
 
     from model.evaluation.element_vectors import mendeleev_number
     from model.evaluation.metrics import errors
-    from workflows.analysis.semiconductors import semiconductor
+    from workflows.analysis.semiconductor import semiconductor
 
     closed = {
         formula: bool(semiconductor(Composition(formula).get_el_amt_dict(), None))

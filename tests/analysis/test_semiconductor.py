@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from workflows.analysis.semiconductors import semiconductor
+from workflows.analysis.semiconductor import semiconductor
 
 
 @pytest.mark.parametrize(
