@@ -46,16 +46,20 @@ def carry_exclusions(collection: Collection, documents: Sequence[dict[str, Any]]
     else:
         marked, fields = {"excluded": {"$ne": None}}, ["id", "excluded", "targets"]
     for stored in collection.query({"id": {"$in": list(by_id)}, **marked}, fields):
-        new = by_id[stored["id"]]
-        kept = {
-            target: reason
-            for target, reason in excluded_targets(stored).items()
-            if target not in excluded_targets(new)
-            and counts_for_training(new, target)
-            and value_of(stored, target) == value_of(new, target)
-        }
-        if kept:
-            mark_excluded(new, kept)
+        carry_marks(stored, by_id[stored["id"]])
+
+
+def carry_marks(stored: Mapping[str, Any], new: dict[str, Any]) -> None:
+    """Mark the values of a new document that its stored version has, and has excluded."""
+    kept = {
+        target: reason
+        for target, reason in excluded_targets(stored).items()
+        if target not in excluded_targets(new)
+        and counts_for_training(new, target)
+        and value_of(stored, target) == value_of(new, target)
+    }
+    if kept:
+        mark_excluded(new, kept)
 
 
 def value_of(document: Mapping[str, Any], target: str) -> Any:

@@ -6,14 +6,14 @@ What a training reads, and what a snapshot keeps, is decided here alone.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stores.backends.collection import SCHEMA_VERSION, check_version
+from stores.backends.collection import SCHEMA_VERSION, Document, check_version
 from stores.backends.values import timestamp
 from stores.errors import InputError, pluralize
 from stores.exclusion_marks import excluded_targets
@@ -102,9 +102,25 @@ _LEFT_OUT = ("slab", "fractions", "extras", "composition_unit", "excluded", "cla
 """Fields that a document has only where they have a value."""
 
 
-def add_labels(store: SurfaceStore, records: Iterable[LabelRecord]) -> int:
-    """Write records, equal ones stay as they are; return how many were new or had changed."""
-    from stores.exclusion_marks import carry_exclusions
+def add_labels(
+    store: SurfaceStore,
+    records: Iterable[LabelRecord],
+    merged: Callable[[Document, Document], Document | None] | None = None,
+) -> int:
+    """Write records, equal ones stay as they are; return how many were new or had changed.
+
+    `merged` makes of the stored and the new document of an id what is stored (None: the stored one stays),
+    in one step with the writing; without it the new one is.
+    """
+    from stores.exclusion_marks import carry_marks
+
+    def combine(stored: Document | None, new: Document) -> Document | None:
+        if stored is None:
+            return new
+        document = {**new} if merged is None else merged(stored, new)
+        if document is not None:
+            carry_marks(stored, document)
+        return document
 
     documents = []
     for record in records:
@@ -114,8 +130,7 @@ def add_labels(store: SurfaceStore, records: Iterable[LabelRecord]) -> int:
             if document[name] is None:  # as records of earlier versions, so that equal ones stay as they are
                 del document[name]
         documents.append(document)
-    carry_exclusions(store.collection(COLLECTION), documents)
-    return store.collection(COLLECTION).upsert(documents, keep=("created_at",))
+    return store.collection(COLLECTION).merge(documents, combine, keep=("created_at",))
 
 
 OWN_TARGETS = ("surface_energy", "work_function")

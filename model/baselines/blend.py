@@ -16,7 +16,7 @@ import numpy as np
 
 from model.baselines.bulk_descriptors import bulk_descriptor_names, describe_crystals
 from model.baselines.composition_descriptors import composition_descriptor_names, describe_compositions
-from model.baselines.compounds import CompoundTable
+from model.baselines.compounds import CompoundTable, with_other_elements
 from model.baselines.descriptors import describe_slabs, descriptor_names
 from model.baselines.extra_trees import Forest
 from model.baselines.gaussian_process import NO_COMPOUND, GaussianProcess
@@ -178,6 +178,8 @@ class DescriptorModels:
             processes[name] = candidates[chosen]
             if by_system is None:
                 continue
+            known = by_system.known_elements(np.isfinite(labels(train_part, name)))
+            strange = with_other_elements(graphs, known)
             found = fit_unseen(
                 stages[:1] if chosen == 0 else (stages[0], stages[chosen]),
                 Sample(training, own, [e.compound for e in train_part], numbers),
@@ -213,11 +215,13 @@ class DescriptorModels:
                 continue
             sigma[name] = np.full(len(graphs), np.nan)
             correlation[name] = correlation_left(special.correlation, self._training_slabs(recognised))
-            if strange.any():
+            known = special.elements
+            own = strange if known is None else with_other_elements(graphs, known)
+            if own.any():
                 a, b, c = special.shares
-                process = special.process.predict(descriptors[strange])
-                mean[name][strange] = a * networks[name][strange] + b * trees[strange] + c * process
-                sigma[name][strange] = special.calibration.sigma(0.0, 0.0, deviation[name][strange])
+                process = special.process.predict(descriptors[own])
+                mean[name][own] = a * networks[name][own] + b * trees[own] + c * process
+                sigma[name][own] = special.calibration.sigma(0.0, 0.0, deviation[name][own])
         trained = None if recognised is None else recognised != NO_COMPOUND
         return Blended(mean, deviation, sigma, correlation, trained)
 

@@ -18,7 +18,7 @@ from model.baselines.gaussian_process import NO_COMPOUND
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -76,8 +76,7 @@ class CompoundTable:
 
     def unseen_elements(self, graphs: Sequence[SlabGraph]) -> NDArray[np.bool_]:
         """Return for each slab [n] whether it has an element that no training slab has."""
-        known = {z for elements in self.bonds for z in elements}
-        return np.array([not known.issuperset(graph.numbers.tolist()) for graph in graphs], dtype=bool)
+        return with_other_elements(graphs, {z for elements in self.bonds for z in elements})
 
     def state(self) -> dict[str, Any]:
         """Return tensors for a file."""
@@ -103,6 +102,12 @@ class CompoundTable:
         if not whole:
             raise InputError("the parts of its table of compounds do not fit together")
         return cls(bonds, numbers)
+
+
+def with_other_elements(graphs: Sequence[SlabGraph], known: Collection[int]) -> NDArray[np.bool_]:
+    """Return for each slab [n] whether it has an element other than those of these atomic numbers."""
+    known = frozenset(known)
+    return np.array([not known.issuperset(graph.numbers.tolist()) for graph in graphs], dtype=bool)
 
 
 def _bonds(graph: SlabGraph) -> tuple[Elements, Array]:

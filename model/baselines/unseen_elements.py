@@ -1,4 +1,6 @@
-"""Trees and Gaussian process for slabs with elements that the training set lacks.
+"""Trees and Gaussian process for slabs with elements that the training set lacks, for each target.
+
+Only slabs with a label of the target count: elements that are labelled for another target alone are unseen.
 
 What errs least on a random validation set, where all elements are known, is not what carries to others: a
 process of learned lengths and trees that know the neighbouring slabs win there, equal lengths win here. So
@@ -52,6 +54,9 @@ class UnseenElements:
     shares: Shares  # of networks, trees and process; they sum to 1
     calibration: Calibration  # of the deviation of the trees
     correlation: float  # between the errors of two slabs of one compound, from 0 to below 1
+    # atomic numbers of the training slabs with a label; None in files of older versions, which took those of
+    # all training slabs for known
+    elements: frozenset[int] | None = None
 
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""
@@ -60,6 +65,7 @@ class UnseenElements:
             "shares": list(self.shares),
             "calibration": asdict(self.calibration),
             "correlation": self.correlation,
+            **({} if self.elements is None else {"elements": sorted(self.elements)}),
         }
 
     @classmethod
@@ -72,12 +78,13 @@ class UnseenElements:
             calibration = Calibration(**{name: float(v) for name, v in numbers.items() if name != "n"},
                                       n=int(numbers["n"]))  # fmt: skip
             correlation = float(state["correlation"])
+            elements = frozenset(int(z) for z in state["elements"]) if "elements" in state else None
             whole = min(a, b, c) >= 0 and abs(a + b + c - 1) < 1e-6 and 0 <= correlation < 1
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"its numbers for unseen elements are damaged ({error})") from error
         if not whole or not calibration.scale > 0:
             raise InputError("its numbers for unseen elements do not fit together")
-        return cls(process, (a, b, c), calibration, correlation)
+        return cls(process, (a, b, c), calibration, correlation, elements)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +92,17 @@ class Folds:
     """The training set by chemical system, each fold once without its elements."""
 
     fold: NDArray[np.intp]  # [n], of each training slab
-    unseen: NDArray[np.bool_]  # [n], whether no other fold has one of the slab's elements
+    elements: tuple[frozenset[int], ...]  # [n], atomic numbers of each training slab
+
+    def known_elements(self, labelled: NDArray[np.bool_]) -> frozenset[int]:
+        """Return the atomic numbers of the slabs [n] that have a label."""
+        return frozenset().union(*(self.elements[i] for i in np.flatnonzero(labelled)))
+
+    def unseen(self, labelled: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return whether no labelled slab of another fold has one of the slab's elements: [n]."""
+        others = [self.known_elements(labelled & (self.fold != number)) for number in range(FOLDS)]
+        pairs = zip(self.fold.tolist(), self.elements, strict=True)
+        return np.array([not others[number].issuperset(own) for number, own in pairs], dtype=bool)
 
     @classmethod
     def of(cls, train_part: Dataset) -> Self | None:
@@ -94,12 +111,10 @@ class Folds:
             splits = k_fold(train_part, "chemsys", FOLDS)
         except InputError:
             return None
-        fold, unseen = np.zeros(len(train_part), dtype=np.intp), np.zeros(len(train_part), dtype=bool)
+        fold = np.zeros(len(train_part), dtype=np.intp)
         for number, split in enumerate(splits):
-            others = {e for i in (*split.train, *split.val) for e in train_part[i].elements}
-            for i in split.test:
-                fold[i], unseen[i] = number, not others.issuperset(train_part[i].elements)
-        return cls(fold, unseen)
+            fold[list(split.test)] = number
+        return cls(fold, tuple(frozenset(entry.graph.numbers.tolist()) for entry in train_part))
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,8 +146,8 @@ def fit_unseen(
     training, folds
         The training set.
     validation, validation_trees
-        Validation slabs with elements that the training set lacks, and what its trees predict for them: mean
-        and deviation.
+        Validation slabs with elements that no training slab with a label has, and what its trees predict
+        for them: mean and deviation.
     blend
         Shares of networks, trees and process for all other slabs, and what they predict for these.
     seed
@@ -144,7 +159,7 @@ def fit_unseen(
         None with fewer than `FEWEST_LABELS` slabs in all.
     """
     known = np.isfinite(training.labels)
-    judged = known & folds.unseen
+    judged = known & folds.unseen(known)
     judged_val = np.isfinite(validation.labels)
     if judged.sum() + judged_val.sum() < FEWEST_LABELS or not judged.any():
         return None
@@ -189,4 +204,5 @@ def fit_unseen(
     nothing = np.zeros(len(error))
     calibration = calibrate(error, nothing, nothing, deviation, folds=numbers)
     correlation = correlation_within(error / calibration.sigma(0.0, 0.0, deviation), names)
-    return UnseenElements(stages[stage], shares, calibration, correlation)
+    elements = folds.known_elements(known)
+    return UnseenElements(stages[stage], shares, calibration, correlation, elements)

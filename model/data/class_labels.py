@@ -16,8 +16,12 @@ MOST_CLASSES = 50
 def class_name(value: Any) -> str | None:
     """Return the name of a class: of a text, a truth value or an integer; None for no label.
 
-    Raises InputError if the value is a number with decimals, or nothing of these.
+    Raises InputError if the value is a number with decimals, also as text, or nothing of these.
     """
+    if isinstance(value, str):
+        value = value.strip()
+        if _is_decimal(value):
+            value = float(value)
     if value is None or value == "":
         return None
     if isinstance(value, bool):
@@ -26,7 +30,16 @@ def class_name(value: Any) -> str | None:
         value = int(value)
     if not isinstance(value, str | int):
         raise InputError(f"{str(value)[:40]!r} is no class; write a name or an integer")
-    return str(value).strip() or None
+    return str(value)
+
+
+def _is_decimal(text: str) -> bool:
+    """Whether a text is a number other than an integer: ``0.5``, ``1.0``, ``nan``."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return not text.removeprefix("-").removeprefix("+").isdecimal()
 
 
 def classes_of(target: str, values: Iterable[Any]) -> tuple[str, ...]:
@@ -35,14 +48,18 @@ def classes_of(target: str, values: Iterable[Any]) -> tuple[str, ...]:
     Values that are no class are left to their lines. Raises InputError if there are fewer than two classes,
     or more than `MOST_CLASSES`.
     """
-    found = set()
+    found: set[str] = set()
+    problem = ""
     for value in values:
         try:
             name = class_name(value)
-        except InputError:
+        except InputError as error:
+            problem = problem or str(error)
             continue
         if name is not None:
             found.add(name)
+    if not found and problem:
+        raise InputError(f"{target}: {problem}, or leave it out of --classes")
     if not 2 <= len(found) <= MOST_CLASSES:
         shown = ", ".join(sorted(found)[:3]) or "none"
         raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
@@ -181,6 +181,7 @@ class Dataset:
 
     entries: tuple[Entry, ...]  # sorted as in their source
     targets: tuple[str, ...]  # names of the targets
+    _: KW_ONLY
     skipped: tuple[str, ...] = ()  # one line for each labelled slab that no graph could be made of
     snapshot: str | None = None  # id of the snapshot that they come from, if any
     excluded: Mapping[str, int] = field(default_factory=dict)  # labels that an audit keeps out, by target
@@ -264,7 +265,7 @@ class Dataset:
                     if slab.record_id not in found:
                         found[slab.record_id] = (_without_structure(slab, arrays), one)
                     other, where = found[slab.record_id]
-                    if (other.targets, other.method) != (slab.targets, slab.method):
+                    if _labels_of(other) != _labels_of(slab):
                         raise InputError(
                             f"The record {slab.record_id} has other labels in {where} than in {one}; "
                             "bring one of the stores up to date."
@@ -381,8 +382,14 @@ class Dataset:
             )
             for (slab, value, graph), group, (formula, key) in zip(usable, groups, compounds, strict=True)
         )
-        classes = _classes_of(slabs, heads)
-        return cls(entries, tuple(heads.values()), skipped, snapshot, excluded, classes=classes)
+        return cls(
+            entries,
+            tuple(heads.values()),
+            skipped=skipped,
+            snapshot=snapshot,
+            excluded=excluded,
+            classes=_classes_of(slabs, heads),
+        )
 
 
 @dataclass
@@ -430,6 +437,11 @@ def _names_of(snapshot: Snapshot) -> list[str]:
     """Return the names of heads in the order of `from_store`: our targets first, then the others by name."""
     heads = sorted(snapshot.heads, key=lambda head: (head.target not in OWN_TARGETS, head.name))
     return [head.name for head in heads]
+
+
+def _labels_of(slab: LabelledSlab) -> tuple[object, ...]:
+    """Return what must agree where two stores hold one record: values and what they mean."""
+    return slab.targets, slab.method, slab.classes
 
 
 def _classes_of(

@@ -178,33 +178,42 @@ def write_records(store: SurfaceStore, batch: Sequence[LabelRecord], result: Imp
 
     Stored labels of targets that a record does not have are kept: files often hold one property.
     """
-    ids = [record.id for record in batch]
-    fields = ["id", "slab", "targets", "units", "classes"]
-    there = {d["id"]: d for d in store.collection(COLLECTION).query({"id": {"$in": ids}}, fields)}
-    kept = []
-    for record in batch:
-        stored, labels = there.get(record.id), record.targets
+    other_structures: set[str] = set()
+
+    def merged(stored: dict[str, Any], new: dict[str, Any]) -> dict[str, Any] | None:
         # the id of a composition is made of itself
-        if stored is not None and (record.slab is None or _same_slab(stored["slab"], record.slab)):
-            # whatever order and orientation an earlier reader gave it
-            record.slab = stored.get("slab")
-            old = {name for name in stored["targets"] if name not in labels}
-            record.targets = stored["targets"] | labels
-            record.units = {n: u for n, u in stored["units"].items() if n in old} | record.units
-            classes = stored.get("classes") or {}
-            record.classes = {n: c for n, c in classes.items() if n in old} | (record.classes or {}) or None
-        elif stored is not None:
+        if new.get("slab") is None or _same_slab(stored["slab"], new["slab"]):
+            return _with_labels_of(stored, new)
+        other_structures.add(new["id"])
+        return None
+
+    result.n_changed += add_labels(store, batch, merged)
+    for record in batch:
+        if record.id in other_structures:
             noun = "crystal" if record.geometry == BULK else "slab"
             result.problems.append(
                 f"{record.source_id}: the store holds another {noun} of this name from {record.source}; "
                 f"give another --source"
             )
             continue
-        kept.append(record)
-        for target, value in labels.items():
+        result.n_read += 1
+        for target, value in record.targets.items():
             result.n_labels[target] = result.n_labels.get(target, 0) + (value is not None)
-    result.n_read += len(kept)
-    result.n_changed += add_labels(store, kept)
+
+
+def _with_labels_of(stored: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Return a new document with the structure of the stored one, and its labels of other targets."""
+    old = {name for name in stored["targets"] if name not in new["targets"]}
+    document = {
+        **new,
+        "targets": stored["targets"] | new["targets"],
+        "units": {name: unit for name, unit in stored["units"].items() if name in old} | new["units"],
+    }
+    classes = {name: names for name, names in (stored.get("classes") or {}).items() if name in old}
+    classes |= new.get("classes") or {}
+    if "slab" in stored:
+        document["slab"] = stored["slab"]  # whatever order and orientation an earlier reader gave it
+    return {**document, "classes": classes} if classes else document
 
 
 def other_units(store: SurfaceStore, source: str, geometry: str, units: Mapping[str, str]) -> list[str]:

@@ -284,8 +284,9 @@ def prediction_rows(dataset: Dataset, split: Split, predicted: Predictions) -> l
     """Return one row per slab of the split, for parity plots.
 
     Keys: ``record_id``, ``formula``, ``chemsys``, ``part``, ``distance`` and, for each target, its label
-    under its own name, ``<target>_predicted`` and ``<target>_sigma``; for classes, which are numbered from 0,
-    ``<target>_p_<class>`` instead of the last.
+    under its own name, ``<target>_predicted``, ``<target>_sigma`` and, where the model states it,
+    ``<target>_shared``, the part of sigma that slabs of a compound have in common; for classes, which are
+    numbered from 0, ``<target>_p_<class>`` instead of these two.
     """
     rows = []
     for name in PARTS:
@@ -302,6 +303,8 @@ def prediction_rows(dataset: Dataset, split: Split, predicted: Predictions) -> l
                 row[target] = entry.targets.get(target)
                 row[f"{target}_predicted"] = _number(float(mean[i]))
                 row[f"{target}_sigma"] = _number(float(predicted.sigma[target][i]))
+                if target in predicted.shared:
+                    row[f"{target}_shared"] = _number(float(predicted.shared[target][i]))
             for target, probabilities in predicted.probabilities.items():
                 row[target] = entry.targets.get(target)
                 row[f"{target}_predicted"] = int(probabilities[i].argmax())

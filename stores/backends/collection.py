@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ SCHEMA_VERSION = 1
 
 Criteria = dict[str, Any] | None
 Document = dict[str, Any]
+Combine = Callable[[Document | None, Document], Document | None]
+"""Makes of a stored document, None if there is none, and a new one what is to be stored; None: leave it."""
 
 _AT_ONCE = 1000  # ids in one query
 _LOG = logging.getLogger(__name__)
@@ -139,6 +141,42 @@ class Collection(ABC):
 
         False if another document has the key; nothing is written then.
         """
+
+    def merge(self, documents: Iterable[Document], combine: Combine, keep: Sequence[str] = ()) -> int:
+        """Write what `combine` makes of each stored and new document, as one step for each document.
+
+        Whoever writes at the same time, nothing that was stored in between is lost: `combine` sees the
+        document that its result replaces.
+
+        Parameters
+        ----------
+        documents
+            Plain documents of a collection whose key is ``id``; of those with equal ids each is combined with
+            the one before.
+        combine
+            May be called several times for a document, and changes neither of the two.
+        keep
+            As for `upsert`.
+
+        Returns
+        -------
+        int
+            Number of documents written.
+
+        Raises
+        ------
+        InputError, StoreError
+            As by `upsert`.
+        """
+        new = list(documents)
+        stored = {document["id"]: document for document in self.by_id({document["id"] for document in new})}
+        made = {}
+        for document in new:
+            name = document["id"]
+            combined = combine(stored.get(name), document)
+            if combined is not None:
+                made[name] = stored[name] = combined
+        return self.upsert(made.values(), keep)
 
     @abstractmethod
     def remove(self, criteria: dict[str, Any]) -> int:

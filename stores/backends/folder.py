@@ -28,13 +28,14 @@ from stores.backends.collection import (
     SCHEMA_VERSION,
     Collection,
     CollectionLayout,
+    Combine,
     Criteria,
     check_version,
 )
 from stores.backends.filters import Projection, Properties, checked, predicate, sort_key, sort_order
 from stores.backends.values import dumps, loads
 from stores.errors import InputError, StoreError, StoreLostError
-from stores.files import write_file
+from stores.files import locked, write_file
 from stores.ranks import HIGHEST, RANKED, rank_of
 
 META = "mgsurf_layout.json"
@@ -285,6 +286,16 @@ class FolderCollection(Collection):
         with self._usable():
             self._lay_out()
             return _write_new(place, new)
+
+    def merge(self, documents: Iterable[dict[str, Any]], combine: Combine, keep: Sequence[str] = ()) -> int:
+        """Combine stored and new documents while no other process does, where the file system has locks."""
+        new = list(documents)
+        with self._usable():
+            if new:
+                self._lay_out()
+                with locked(self.folder / ".merge.lock"):
+                    return super().merge(new, combine, keep)
+        return 0
 
     def _lay_out(self) -> None:
         self.place.lay_out()

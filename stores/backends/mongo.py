@@ -13,6 +13,7 @@ from stores.backends.collection import (
     SCHEMA_VERSION,
     Collection,
     CollectionLayout,
+    Combine,
     Criteria,
     check_version,
 )
@@ -29,6 +30,7 @@ SERVER_TIMEOUT = 4.0
 META = "mgsurf_meta"
 """Collection whose document ``layout`` holds the version of the layout of all others."""
 
+_DUPLICATE = 11000  # MongoDB's code for a key that is taken
 _memory: dict[str, Any] = {}
 
 
@@ -245,6 +247,68 @@ class MongoCollection(Collection):
                 # it may be ours: the driver tries again when an answer is lost on the way
                 return bool(self._collection.find_one(self._place_of(new), {"_id": 0}) == new)
         return True
+
+    def merge(self, documents: Iterable[dict[str, Any]], combine: Combine, keep: Sequence[str] = ()) -> int:
+        """Combine stored and new documents; those that another process changed meanwhile once more."""
+        left, written = list(documents), 0
+        with mongo_errors(self._store):
+            while left:
+                self._lay_out()
+                left, done = self._merge_once(left, combine, keep)
+                written += done
+        return written
+
+    def _merge_once(
+        self, documents: list[dict[str, Any]], combine: Combine, keep: Sequence[str]
+    ) -> tuple[list[dict[str, Any]], int]:
+        """Return the documents whose stored ones were changed in between, and how many were written."""
+        among = {"id": {"$in": [document["id"] for document in documents]}}
+        stored = {document["id"]: document for document in self._collection.find(among)}
+        absent: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+        again, written = [], 0
+        for document in documents:
+            name = document["id"]
+            if name in absent:
+                again.append(document)
+                continue
+            old = stored.get(name)
+            combined = combine(None if old is None else self._undamaged(old), document)
+            if combined is None:
+                continue
+            made = with_checksum(combined)
+            if old is None:
+                absent[name] = document, made
+            elif not self._stays(old, made, name, keep):
+                # documents of earlier versions have no checksum: null matches them
+                seen = {"_id": old["_id"], FIELD: old.get(FIELD)}
+                if self._collection.replace_one(seen, made).matched_count:
+                    written += 1
+                else:
+                    again.append(document)
+        refused = self._insert_absent([made for _, made in absent.values()])
+        again += [document for name, (document, _) in absent.items() if name in refused]
+        return again, written + len(absent) - len(refused)
+
+    @staticmethod
+    def _undamaged(stored: dict[str, Any]) -> dict[str, Any] | None:
+        try:
+            return without_checksum({name: value for name, value in stored.items() if name != "_id"})
+        except DamagedTextError:
+            return None
+
+    def _insert_absent(self, documents: list[dict[str, Any]]) -> set[str]:
+        """Insert documents; return the ids that another process inserted before."""
+        from pymongo.errors import BulkWriteError
+
+        try:
+            if documents:
+                self._collection.insert_many([dict(document) for document in documents], ordered=False)
+        except BulkWriteError as error:
+            problems = error.details["writeErrors"]
+            if any(problem["code"] != _DUPLICATE for problem in problems):
+                raise
+            return {documents[problem["index"]]["id"] for problem in problems}
+        return set()
 
     def remove(self, criteria: dict[str, Any]) -> int:
         """Remove the documents that match a filter; return how many."""

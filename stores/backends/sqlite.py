@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stores.backends.checksums import DamagedTextError, check_heavy, seal, unseal
-from stores.backends.collection import Collection, CollectionLayout, Criteria, without
+from stores.backends.collection import Collection, CollectionLayout, Combine, Criteria, without
 from stores.backends.filters import (
     Predicate,
     Projection,
@@ -136,6 +136,11 @@ class DocumentTable(Collection):
                 return False
             self.upsert(document)
             return True
+
+    def merge(self, documents: Iterable[dict[str, Any]], combine: Combine, keep: Sequence[str] = ()) -> int:
+        """Combine stored and new documents in one transaction."""
+        with self.database.write():
+            return super().merge(documents, combine, keep)
 
     def remove(self, criteria: dict[str, Any]) -> int:
         """Remove the documents that match a filter; return how many."""

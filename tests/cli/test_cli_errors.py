@@ -261,6 +261,30 @@ def test_unknown_command_and_missing_argument(refused_here):
     assert "see mgsurf plot --help" in refused_here("plot", "pie")
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "-Infinity"])
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("screen", "--dmu"),  # has a range
+        ("screen", "--min-potential"),
+        ("query", "--max-work-function"),
+        ("train", "--train-fraction"),
+        ("ablate", "--train-fraction"),  # may be repeated
+    ],
+)
+def test_options_of_numbers_refuse_what_is_not_finite(refused_here, command, option, number):
+    line = refused_here(command, f"{option}={number}")
+    assert f"'{option}': '{number}' is no finite number; see mgsurf {command} --help" in line
+
+
+def test_limits_of_rounds_are_finite(refused_here, tmp_path):
+    (tmp_path / "campaign.yaml").write_text("name: c\n")
+    for option in ("--error", "--sigma"):
+        assert f"{option} work_function=nan: " in refused_here(
+            "rounds", "campaign.yaml", option, "work_function=nan"
+        )
+
+
 @pytest.mark.parametrize(
     ("error", "code", "words"),
     [

@@ -217,6 +217,54 @@ def test_a_table_of_ablate_gives_learning_curves_alone(tmp_path):
     assert transfer_panels([], rows[:2]) == []
 
 
+def test_trainings_of_other_settings_are_not_averaged(tmp_path):
+    def run(seed, mae, epochs=40, **more):
+        settings = {"preset": "best", "split": "random", "seed": seed, "folds": 0, "fold": 0, "params": {},
+                    "members": 1, "train_fraction": 0.2, "epochs": epochs, **more}  # fmt: skip
+        test = {"n": 1, "mae": mae, "rmse": mae, "r2": 0.0}
+        found = {"val": {"mae": mae}, "test": test, "macro_mae": mae, "coverage_90": 0.9,
+                 "spearman_sigma": 0.1, "facet_order": {"kendall_tau": 0.5}}  # fmt: skip
+        content = {"settings": settings, "data": "d", "metrics": {"work_function": found}, "seconds": 1.0,
+                   "sizes": {"train": 96, "val": 2, "test": 1}}  # fmt: skip
+        folder = tmp_path / f"{seed}-{mae}"
+        folder.mkdir()
+        (folder / "predictions.csv").write_text(
+            "record_id,formula,chemsys,part,work_function,work_function_predicted\n"
+            f"x,MgAg,Ag-Mg,test,4.0,{4 + mae}\n"
+        )
+        return TrainedRun(folder, content)
+
+    start = {"model": "a", "freeze": "none", "reset_heads": False}
+    scratch = [run(0, 0.3), run(1, 0.5)]
+    tuned = [run(0, 0.2, transfer=start), run(1, 0.1, transfer=start)]
+    others = [
+        run(0, 9.0, epochs=2), run(2, 8.0, members=3), run(2, 7.0, params={"network.hidden": 8}),
+        run(2, 6.0, transfer={**start, "model": "b"}), run(3, 5.0, epochs=2, transfer=start),
+    ]  # fmt: skip
+    (panel,) = transfer_panels([*others, *scratch, *tuned], [])
+    assert panel["aside"].startswith("5 trainings")
+    assert panel["curves"]["from scratch"][0]["mae"] == pytest.approx(0.4)
+    assert panel["curves"]["fine-tuned"][0]["mae"] == pytest.approx(0.15)
+    assert panel["errors"]["from scratch"] == pytest.approx([0.3, 0.5])
+    assert panel["errors"]["fine-tuned"] == pytest.approx([0.2, 0.1])
+    assert transfer_panels([*scratch, *tuned], [])[0]["aside"] == ""
+    # their own table adds nothing, whatever its version
+    lines = ["model,split,seed,fold,train_fraction,data,target,n_train,mae,folds,members,epochs"]
+    for one in (*scratch, *tuned):
+        name = "best fine-tuned" if one.tuned else "best"
+        seed, mae = one.content["settings"]["seed"], one.content["metrics"]["work_function"]["test"]["mae"]
+        lines.append(f"{name},random,{seed},0,0.2,d,work_function,96,{mae},0,1,40")
+    for table in (lines, [line.rsplit(",", 3)[0] for line in lines]):
+        (tmp_path / "t.csv").write_text("\n".join(table) + "\n")
+        rows = find_trainings([tmp_path / "t.csv"])[1]
+        (panel,) = transfer_panels([*scratch, *tuned], rows)
+        assert (panel["aside"], panel["curves"]["from scratch"][0]["runs"]) == ("", 2)
+    # a table of trainings with other epochs is not averaged with them either
+    (tmp_path / "t.csv").write_text("\n".join([lines[0], *(x[:-2] + "2" for x in lines[1:3])]) + "\n")
+    (panel,) = transfer_panels([*scratch, *tuned], find_trainings([tmp_path / "t.csv"])[1])
+    assert panel["aside"].startswith("2 trainings")
+
+
 def test_screened_compounds_are_those_of_the_latest_settings_and_model(made, mgsurf, tmp_path):
     uri = f"sqlite:///{tmp_path / 'screened.sqlite'}"
     with open_store(uri) as store:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 
 import pytest
 from pymatgen.core import Lattice, Structure
@@ -126,6 +127,36 @@ def test_properties_of_one_source_come_file_by_file(bring):
     assert bring(as_list(), *FE)[1]["n_changed"] == 0
 
 
+def test_two_imports_at_once_lose_no_labels(tmp_path, monkeypatch):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from model.data import label_records
+    from model.data.importers import import_slabs
+
+    is_same = label_records._same_slab
+
+    def slowly(*slabs):
+        time.sleep(0.01)
+        return is_same(*slabs)
+
+    monkeypatch.setattr(label_records, "_same_slab", slowly)
+
+    def bring_one(field: str, store: str = f"sqlite:///{tmp_path}/s.sqlite") -> int:
+        rows = [entry(i, crystal(partner), **{field: 0.1 * i}) for i, partner in enumerate(PARTNERS)]
+        path = tmp_path / f"{field}.json"
+        path.write_text(json.dumps(rows))
+        return import_slabs(str(path), store, source="s", targets=[field], bulk=True).n_read
+
+    bring_one("first")
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(bring_one, ["second", "third"])) == [5, 5]
+    with open_store(f"sqlite:///{tmp_path}/s.sqlite") as store:
+        for document in store.query(collection="labels"):
+            assert document["targets"] == dict.fromkeys(
+                ("first", "second", "third"), 0.1 * int(document["source_id"])
+            )
+
+
 def test_a_field_without_labels_is_no_choice(bring):
     _, shown, _ = bring([e | {"gap": None} for e in as_list()], *FE)
     assert shown["n_labels"] == {"formation_energy": 5}
@@ -142,6 +173,23 @@ def test_cgcnn_folder_with_classes(bring, tmp_path):
     dataset = read()
     assert dataset.classes == {"metal": ("0", "1")} and dataset.subset([0]).classes == dataset.classes
     assert sorted(e.targets["metal"] for e in dataset) == [0, 0, 0, 1, 1]
+
+
+def test_cells_of_numbers_with_decimals_are_no_classes(bring, tmp_path):
+    for number, partner in enumerate(PARTNERS):
+        (tmp_path / f"c{number}.cif").write_text(str(CifWriter(crystal(partner))))
+
+    def import_classes(*cells: str):
+        rows = "".join(f"c{number},{cell}\n" for number, cell in enumerate(cells))
+        (tmp_path / "id_prop.csv").write_text(rows)
+        return bring(None, "--targets", "metal", "--classes", "metal", "--source", cells[0], name=".")
+
+    with pytest.raises(InputError, match=r"metal: '0.5' is no class"):
+        import_classes("0.5", "0.7", "0.1", "-0.3", "nan")
+    status, shown, lines = import_classes("1.0", "0", "0.5", "1", "0")
+    assert status == 1 and shown["n_labels"] == {"metal": 4}
+    assert any("'0.5' is no class" in line for line in lines)
+    assert read().classes == {"metal": ("0", "1")}
 
 
 def test_words_are_classes(bring):

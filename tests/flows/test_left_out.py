@@ -85,6 +85,25 @@ def test_runs_are_averaged(store):
     assert found.slabs[0].predicted.surface_energy_sigma == pytest.approx(((0.005**2 + 0.007**2) / 2) ** 0.5)
 
 
+def test_uncertainty_of_the_averages_follows_the_shared_error_that_the_model_states(store):
+    def spread(*runs):
+        (found,), _ = compare_left_out(store, runs, "best")
+        return found.predicted.surface_energy_sigma
+
+    alike = spread(rows(surface_energy_shared=0.005, work_function_shared=0.1))
+    apart = spread(rows(surface_energy_shared=0.0, work_function_shared=0.0))
+    unknown = spread(rows())  # as runs of earlier versions
+    assert apart < 0.8 * alike and apart < unknown < alike
+    assert alike == pytest.approx(0.005, rel=0.15)
+    assert spread(rows(surface_energy_shared=None)) == unknown
+    # of several runs the root mean square, unless one of them does not state it
+    (found,), _ = compare_left_out(
+        store, [rows(surface_energy_shared=0.003), rows(surface_energy_shared=0.004)], "best"
+    )
+    assert found.slabs[0].predicted.surface_energy_shared == pytest.approx((12.5e-6) ** 0.5)
+    assert spread(rows(surface_energy_shared=0.005), rows()) == unknown
+
+
 def test_a_compound_that_was_trained_on_is_not_compared(store):
     ordinary = rows()
     for seen in (

@@ -162,3 +162,8 @@ def test_the_evaluation_tells_all_parts(three):
                   if r["part"] == "test" and r["work_function"] is not None]  # fmt: skip
     assert np.mean(test_error) == pytest.approx(work_function["test"]["mae"])
     assert total_loss(result, {"surface_energy": 0.03, "work_function": 0.5}) > 0
+    assert "work_function_shared" not in rows[0]  # of a model that does not state it
+    sigma = found.sigma["work_function"]
+    stated = prediction_rows(dataset, split, replace(found, shared={"work_function": sigma / 2}))
+    assert all(r["work_function_shared"] == r["work_function_sigma"] / 2 for r in stated)
+    assert "surface_energy_shared" not in stated[0]

@@ -49,6 +49,20 @@ def test_a_record_that_two_stores_hold_counts_once_and_must_be_the_same(tmp_path
         Dataset.from_store([one, two], ["work"])
 
 
+def test_two_stores_whose_classes_of_a_record_differ_do_not_meet(tmp_path) -> None:
+    slab = slabs_of("MgAg")[0].structure
+    stores = [
+        store_of(
+            tmp_path / f"{names[0]}.sqlite",
+            label(slab, "x", metal=0.0).model_copy(update={"classes": {"metal": names}}),
+        )
+        for names in (["no", "yes"], ["yes", "no"])
+    ]
+    assert Dataset.from_store(stores[0]).classes == {"metal": ("no", "yes")}
+    with pytest.raises(InputError, match=r"has other labels in sqlite:///.*no.sqlite than in .*yes.sqlite"):
+        Dataset.from_store(stores)
+
+
 def test_one_target_of_two_sources_is_refused_across_stores(tmp_path) -> None:
     a, b = (cut.structure for cut in slabs_of("MgAg")[:2])
     one = store_of(tmp_path / "1.sqlite", label(a, "x", "first", energy=1.0))

@@ -39,7 +39,8 @@ def models(parts):
 def test_folds_hold_whole_systems_and_elements_that_no_other_has(parts):
     train, _, _ = parts
     folds = Folds.of(train)
-    assert folds.unseen.all() and set(folds.fold.tolist()) == set(range(FOLDS))
+    labelled = np.ones(len(train), dtype=bool)
+    assert folds.unseen(labelled).all() and set(folds.fold.tolist()) == set(range(FOLDS))
     for number in range(FOLDS):
         inside, others = (
             {train[i].chemsys for i in np.flatnonzero(where)}
@@ -68,6 +69,37 @@ def test_unseen_elements_are_blended_with_their_own_shares(parts, models):
     higher = models.predict({NAME: networks[NAME] + 0.6}, slabs).mean[NAME]
     assert higher[n:] - blended.mean[NAME][n:] == pytest.approx(0.6 * NETWORK_SHARE)
     assert plain.sigma == plain.correlation == {}
+
+
+def test_elements_count_for_a_target_by_its_own_labels(parts, models):
+    """A target without labels of one chemical system: its slabs are known to the other target alone."""
+    train, val, _ = parts
+    alone = sorted({entry.chemsys for entry in train})[0]
+
+    def without(dataset):
+        entries = [
+            replace(e, targets={NAME: (value := e.targets[NAME]),
+                                "partial": None if e.chemsys == alone else value})
+            for e in dataset
+        ]  # fmt: skip
+        return replace(dataset, entries=tuple(entries), targets=(NAME, "partial"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model.baselines.unseen_elements.FEWEST_LABELS", 20)
+        networks = dict.fromkeys((NAME, "partial"), np.zeros(len(val)))
+        fitted, _ = DescriptorModels.fit(
+            without(train), without(val), networks, 20, 0, np.arange(len(val)) % 5
+        )
+    assert fitted.unseen[NAME].elements > fitted.unseen["partial"].elements
+    slabs = [entry.graph for entry in val]
+    sigma = DescriptorModels.from_state(fitted.state()).predict(networks, slabs).sigma
+    assert np.isnan(sigma[NAME]).all()
+    assert np.isfinite(sigma["partial"]).tolist() == [entry.chemsys == alone for entry in val]
+    # where all slabs have a label nothing changes, in files of earlier versions neither
+    old = replace(models, unseen={NAME: replace(models.unseen[NAME], elements=None)})
+    for again in (models, DescriptorModels.from_state(old.state()), fitted):
+        found = again.predict(networks, slabs)
+        assert np.array_equal(found.mean[NAME], models.predict(networks, slabs).mean[NAME])
 
 
 def test_known_compounds_share_less_of_their_errors(parts, models):

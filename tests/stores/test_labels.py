@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from pydantic import ValidationError
 from pymatgen.core import Lattice, Structure
@@ -71,3 +74,40 @@ def test_unknown_fields_and_texts_for_numbers_are_refused():
         LabelRecord.model_validate({**plain, "energy": 1})
     with pytest.raises(ValidationError):
         LabelRecord.model_validate({**plain, "targets": {"x": "high"}})
+
+
+def test_labels_that_several_writers_add_at_once_are_all_kept(store_uri):
+    """Each writer adds a target of its own to the same two records, one of which is there before."""
+    with open_store(store_uri) as store:
+        add_labels(store, [record("a", old=1.0)])
+
+    def merged(stored, new):
+        time.sleep(0.002)  # others read in between, if they can
+        return {**new, "targets": stored["targets"] | new["targets"]}
+
+    def write(number: int) -> int:
+        written = 0
+        with open_store(store_uri) as store:
+            for step in range(3):
+                labels = {f"x{number}_{step}": float(number)}
+                written += add_labels(store, [record("a", **labels), record("b", **labels)], merged)
+        return written
+
+    with ThreadPoolExecutor(4) as pool:
+        written = list(pool.map(write, range(4)))
+    ours = {f"x{number}_{step}": float(number) for number in range(4) for step in range(3)}
+    with open_store(store_uri) as store:
+        found = {d["source_id"]: d["targets"] for d in store.query(collection="labels")}
+    assert found == {"a": {"old": 1.0, **ours}, "b": ours}
+    assert written == [6] * 4
+
+
+def test_merging_leaves_what_stays_and_combines_duplicates(store_uri):
+    def merged(stored, new):
+        return None if new["n_atoms"] > 5 else {**new, "targets": stored["targets"] | new["targets"]}
+
+    with open_store(store_uri) as store:
+        assert add_labels(store, [record("a", x=1.0), record("a", y=2.0)], merged) in (1, 2)
+        assert add_labels(store, [record("a", x=1.0)], merged) == 0
+        assert add_labels(store, [record("a", x=3.0).model_copy(update={"n_atoms": 9})], merged) == 0
+        assert next(store.query(collection="labels"))["targets"] == {"x": 1.0, "y": 2.0}

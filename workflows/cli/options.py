@@ -117,22 +117,29 @@ class OutputFile:
     overwrite: OverwriteOption = False
 
     def checked(self, default: str = "", suffixes: tuple[str, ...] = ()) -> Path:
-        """Return the path, or `default`, if it can be written.
-
-        Raises
-        ------
-        InputError
-            If the path exists and may not be replaced, lacks a folder, or has none of the `suffixes`; before
-            the work that would be lost.
-        """
+        """Return the path, or `default`, if it can be written; see `writable_path`."""
         path = self.output or Path(default)
-        if suffixes and path.suffix.lower() not in suffixes:
-            raise InputError(f"{path}: the ending decides the format; choose one of {', '.join(suffixes)}")
-        if not path.parent.is_dir():
-            raise InputError(f"{path.parent}: no such folder; make it first or choose another with --output")
-        if path.exists() and not self.overwrite:
-            raise InputError(f"{path}: exists already; choose another --output or add --overwrite")
-        return path
+        return writable_path(path, "--output", overwrite=self.overwrite, suffixes=suffixes)
+
+
+def writable_path(path: Path, option: str, *, overwrite: bool, suffixes: tuple[str, ...] = ()) -> Path:
+    """Return the path given for an option if it can be written.
+
+    Raises
+    ------
+    InputError
+        If the path exists and may not be replaced, lacks a folder, or has none of the `suffixes`; before the
+        work that would be lost. It names the option.
+    """
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise InputError(
+            f"{option} {path}: the ending decides the format; choose one of {', '.join(suffixes)}"
+        )
+    if not path.parent.is_dir():
+        raise InputError(f"{option} {path}: no folder {path.parent}; make it first or choose another path")
+    if path.exists() and not overwrite:
+        raise InputError(f"{option} {path}: exists already; choose another path or add --overwrite")
+    return path
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,12 +90,12 @@ def _limits(given: list[str] | None, option: str) -> dict[str, float]:
     """Read limits such as work_function=0.1."""
     found = {}
     for text in given or ():
-        name, equals, number = text.partition("=")
+        name, _, number = text.partition("=")
         try:
-            found[name.strip()] = float(number)
+            limit = found[name.strip()] = float(number)
         except ValueError:
-            equals = ""
-        if not equals or not name.strip():
+            limit = nan
+        if not isfinite(limit) or not name.strip():
             raise InputError(f"{option} {text}: write it as TARGET=NUMBER, such as work_function=0.1")
     return found
 

@@ -74,14 +74,18 @@ class ScreeningFiles:
 
     def check(self) -> None:
         """Refuse paths that cannot be written, before the work that would be lost."""
-        from workflows.cli.options import FIGURES, OutputFile
+        from workflows.cli.options import FIGURES, writable_path
 
         program, export = self.export or ("galvcalc", None)
         if program != "galvcalc":
             raise InputError(f"--export {program}: choose galvcalc, as in --export galvcalc FILE.json")
-        for path, endings in ((self.plot, FIGURES), (self.page, (".html",)), (export, (".json",))):
+        for option, path, endings in (
+            ("--plot", self.plot, FIGURES),
+            ("--page", self.page, (".html",)),
+            ("--export galvcalc", export, (".json",)),
+        ):
             if path is not None:
-                OutputFile(path, self.overwrite).checked(suffixes=endings)
+                writable_path(path, option, overwrite=self.overwrite, suffixes=endings)
         if self.page is not None:
             from workflows.report.screening_page import check_installed
 

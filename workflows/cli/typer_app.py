@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -24,7 +25,18 @@ SETUP = "Set up and fix"
 
 
 class Command(TyperCommand):
-    """A command whose paths may begin with ``~``, which shells leave as it is after ``--output=``."""
+    """A command whose paths may begin with ``~`` and whose numbers are finite.
+
+    Shells leave ``~`` as it is after ``--output=``. NaN passes every range and every filter.
+    """
+
+    def __init__(self, *arguments: Any, floats: frozenset[str] = frozenset(), **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        for parameter in self.params:
+            if parameter.name in floats:
+                parameter.process_value = functools.partial(  # type: ignore[method-assign]
+                    _finite_value, parameter, parameter.process_value
+                )
 
     def invoke(self, ctx: Any) -> Any:
         """Replace ``~`` in every path, then run the command."""
@@ -36,6 +48,18 @@ class Command(TyperCommand):
                     expand_user(entry, name) if isinstance(entry, Path) else entry for entry in value
                 ]
         return super().invoke(ctx)
+
+
+def _finite_value(parameter: Any, process: Callable[..., Any], context: Any, value: Any) -> Any:
+    """Convert what was given for an option of floats, unless it is NaN or infinite."""
+    for given in value if isinstance(value, (list, tuple)) else [value]:
+        try:
+            finite = given is None or math.isfinite(float(given))
+        except (TypeError, ValueError):
+            continue  # what is no number at all is reported by the conversion
+        if not finite:
+            raise typer.BadParameter(f"{given!r} is no finite number", ctx=context, param=parameter)
+    return process(context, value)
 
 
 class App(typer.Typer):
@@ -58,10 +82,12 @@ class App(typer.Typer):
         self, name: str | None = None, **settings: Any
     ) -> Callable[[CommandFunctionType], CommandFunctionType]:
         """Declare a command, as `typer.Typer.command` does; the function itself stays as it is."""
-        register = super().command(name, **{"cls": Command, **settings})
 
         def declare(function: CommandFunctionType) -> CommandFunctionType:
-            register(_with_options(function))
+            command = _with_options(function)
+            floats = frozenset(n for n, kind in command.__annotations__.items() if float in _parts(kind))
+            kind: Any = functools.partial(Command, floats=floats)
+            super(App, self).command(name, **{"cls": kind, **settings})(command)
             return function
 
         return declare
@@ -99,6 +125,12 @@ def _with_options(function: Callable[..., Any]) -> Callable[..., Any]:
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
+
+
+def _parts(annotation: Any) -> set[Any]:
+    """Return the types that an annotation such as ``list[float] | None`` is composed of."""
+    arguments = get_args(annotation)
+    return {annotation} if not arguments else {part for one in arguments for part in _parts(one)}
 
 
 def _default(field: Field[Any]) -> Any:

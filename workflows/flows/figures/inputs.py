@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     from matplotlib.figure import Figure
 
@@ -24,11 +25,17 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
+T = TypeVar("T")
+
 PREFERRED = ("sem-cgcnn", "best")
 """Presets in the order in which figures of one model take them: the paper's first."""
 
 DEPTH_FOLDER = "surface_depth"
 """Folder of the trainings of figure S3, in the folder of the figures."""
+
+
+KIND_COLUMNS = ("folds", "members", "epochs")
+"""Columns of a table of `mgsurf ablate` that must agree before runs are averaged."""
 
 
 class MissingDataError(InputError):
@@ -82,6 +89,13 @@ class TrainedRun:
         s = self.content["settings"]
         return self.content["data"], s["split"], s["seed"], s["folds"], s["fold"]
 
+    @property
+    def kind(self) -> str:
+        """Settings, as JSON, that must agree before runs are averaged: not seed, split, share or start."""
+        free = ("preset", "split", "seed", "fold", "train_fraction", "transfer")
+        settings = self.content["settings"]
+        return json.dumps({k: v for k, v in settings.items() if k not in free}, sort_keys=True)
+
     def rows(self) -> list[Row]:
         """Return its predictions; InputError if they are missing or damaged."""
         from model.training.runs import read_rows
@@ -92,6 +106,15 @@ class TrainedRun:
 def preference(run: TrainedRun) -> int:
     """Return the place of a run's preset among those that figures of one model take."""
     return PREFERRED.index(run.preset) if run.preset in PREFERRED else len(PREFERRED)
+
+
+def most_common(items: Sequence[T], kind: Callable[[T], Hashable]) -> tuple[list[T], int]:
+    """Return the items of the kind that most are of, the first of several, and how many are of others."""
+    groups: dict[Hashable, list[T]] = {}
+    for item in items:
+        groups.setdefault(kind(item), []).append(item)
+    kept = max(groups.values(), key=len, default=[])
+    return kept, len(items) - len(kept)
 
 
 def find_trainings(paths: Iterable[Path]) -> tuple[list[TrainedRun], list[Row], list[str]]:
@@ -141,6 +164,8 @@ def _curve_rows(path: Path) -> list[Row]:
                 {
                     **{name: row[name] for name in ("model", "split", "data", "target")},
                     **{name: read(row[name]) for name, read in numbers.items()},
+                    # tables of earlier versions lack them
+                    "kind": tuple(row.get(name) or "" for name in KIND_COLUMNS),
                 }
                 for row in csv.DictReader(file)
             ]

@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stores.errors import InputError, duration
-from workflows.flows.figures.inputs import Drawn, MissingDataError, partner_elements, preference
+from stores.errors import InputError, duration, pluralize
+from workflows.flows.figures.inputs import (
+    Drawn,
+    MissingDataError,
+    most_common,
+    partner_elements,
+    preference,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -159,7 +165,7 @@ def element_rows(rows: Sequence[Mapping[str, Any]], targets: Sequence[str]) -> l
 
     from model.evaluation.element_vectors import mendeleev_number
     from model.evaluation.metrics import errors
-    from workflows.flows.screening.screening import semiconductor
+    from workflows.analysis.semiconductor import semiconductor
 
     closed = {
         formula: bool(semiconductor(Composition(formula).get_el_amt_dict(), None))
@@ -354,6 +360,9 @@ def left_out_shapes(inputs: FigureInputs) -> Drawn:
             same = groups.setdefault(run.left_out, [])
             if not same or same[0].preset == run.preset:
                 same.append(run)
+    aside = {}
+    for left_out, several in groups.items():
+        groups[left_out], aside[left_out] = most_common(several, lambda run: run.kind)
     command = (
         f"mgsurf ablate --preset sem-cgcnn --seeds 1 --split compound:MgCo2 --store {inputs.store} --output "
         "mgco2/ makes one"
@@ -361,7 +370,12 @@ def left_out_shapes(inputs: FigureInputs) -> Drawn:
     if not groups:
         raise MissingDataError(f"no training that leaves a compound out by name; {command}")
     shapes: list[ShapeComparison] = []
-    missing: list[str] = []
+    missing = [
+        f"{left_out}: {pluralize(n, 'training')} of other settings (epochs, members, parameters) left out of "
+        "the average; name folders of one kind"
+        for left_out, n in aside.items()
+        if n
+    ]
     with open_store(inputs.store, must_exist=True) as store:
         for runs in groups.values():
             found, problems = compare_left_out(store, [run.rows() for run in runs], runs[0].preset)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from workflows.flows.figures.inputs import Drawn, MissingDataError
+from stores.errors import pluralize
+from workflows.flows.figures.inputs import KIND_COLUMNS, Drawn, MissingDataError, most_common
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,7 +50,7 @@ def transfer(inputs: FigureInputs) -> Drawn:
             + ", ".join(f"{m} MAE {p[-1]['mae']:.3g} with {p[-1]['n']}" for m, p in panel["curves"].items())
             for panel in panels
         ),
-        missing if lacking else (),
+        (*(missing if lacking else ()), *dict.fromkeys(p["aside"] for p in panels if p["aside"])),
     )
 
 
@@ -65,18 +67,18 @@ def transfer_panels(runs: Sequence[TrainedRun], rows: Sequence[Mapping[str, Any]
     Returns
     -------
     list of dict
-        As `workflows.report.paper.model_errors.transfer_figure` takes them.
+        As `workflows.report.paper.model_errors.transfer_figure` takes them. Runs of one kind alone
+        (`TrainedRun.kind`) and of one pre-trained model, those that most are of; ``aside`` is a line about
+        the others.
     """
-    from model.training.ablation import flat_rows
-
-    found = {_key(row): row for row in [*rows, *flat_rows([run.content for run in runs])]}
+    found = _all_rows(runs, rows)
     panels = []
     keys = ("data", "split", "target")
-    for key in dict.fromkeys(tuple(r[k] for k in keys) for r in found.values() if TUNED in r["model"]):
-        data, split, target = key
-        own = [row for row in found.values() if tuple(row[k] for k in keys) == key]
+    for key in dict.fromkeys(tuple(r[k] for k in keys) for r in found if TUNED in r["model"]):
+        _, split, target = key
+        own, aside = _of_one_kind([row for row in found if tuple(row[k] for k in keys) == key])
         presets = {row["model"].partition(TUNED)[0] for row in own}
-        of_data = [r for r in runs if (r.content["data"], r.content["settings"]["split"]) == (data, split)]
+        of_data = [row["run"] for row in own if row["run"] is not None]
         errors, n = _errors(of_data, target, len(presets) > 1)
         panels.append(
             {
@@ -85,9 +87,47 @@ def transfer_panels(runs: Sequence[TrainedRun], rows: Sequence[Mapping[str, Any]
                 "curves": _curves(own, len(presets) > 1),
                 "errors": errors,
                 "n": n,
+                "aside": ""
+                if not aside
+                else f"{pluralize(aside, 'training')} of other settings ({', '.join(KIND_COLUMNS)}, "
+                "parameters or pre-trained model) left out of the averages; name folders of one kind",
             }
         )
     return panels
+
+
+def _all_rows(runs: Sequence[TrainedRun], tables: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """List runs and rows of tables, a run of both once, with its ``run``, ``kind`` and ``start``."""
+    from model.training.ablation import flat_rows
+
+    found: dict[tuple[Any, ...], Row] = {}
+    known: set[tuple[Any, ...]] = set()  # runs by what tables, of this version or earlier, have of them
+    for run in runs:
+        start = json.dumps(run.content["settings"].get("transfer"), sort_keys=True)
+        for row in flat_rows([run.content]):
+            columns = tuple("" if row[name] is None else str(row[name]) for name in KIND_COLUMNS)
+            known |= {_key(row), (*_key(row), columns)}
+            found[*_key(row), run.kind, start] = {
+                **row, "run": run, "kind": (columns, run.kind), "start": start
+            }  # fmt: skip
+    for one in tables:
+        columns = one.get("kind") or ("",) * len(KIND_COLUMNS)
+        if ((*_key(one), columns) if any(columns) else _key(one)) in known:
+            continue
+        kinds = [other["kind"] for other in found.values() if other["kind"][0] == columns]
+        kind = kinds[0] if kinds else (columns, "")
+        found[*_key(one), kind, ""] = {**one, "run": None, "kind": kind, "start": None}
+    return list(found.values())
+
+
+def _of_one_kind(rows: Sequence[Row]) -> tuple[list[Row], int]:
+    """Return the rows that may be averaged, and how many may not."""
+    tuned = {row["kind"] for row in rows if TUNED in row["model"]}
+    same, _ = most_common([row for row in rows if row["kind"] in tuned], lambda row: row["kind"])
+    kept = []
+    for model in dict.fromkeys(row["model"] for row in same):
+        kept += most_common([row for row in same if row["model"] == model], lambda row: row["start"])[0]
+    return kept, len(rows) - len(kept)
 
 
 def error_rows(panels: Sequence[Mapping[str, Any]]) -> list[Row]:

@@ -118,11 +118,13 @@ def _averaged(runs: Sequence[Sequence[Row]]) -> dict[str, dict[str, Any]]:
     for record_id, several in rows.items():
         values = dict(several[0])
         for name in values:
-            numbers = [row[name] for row in several]
+            # runs of earlier versions lack what is shared
+            numbers = [row[name] for row in several if row.get(name) is not None]
+            known = len(numbers) == len(several)
             if name.endswith("_predicted"):
-                values[name] = None if None in numbers else float(np.mean(numbers))
-            elif name.endswith("_sigma"):
-                values[name] = None if None in numbers else math.sqrt(np.mean(np.square(numbers)))
+                values[name] = float(np.mean(numbers)) if known else None
+            elif name.endswith(("_sigma", "_shared")):
+                values[name] = math.sqrt(np.mean(np.square(numbers))) if known else None
         averaged[record_id] = values
     return averaged
 
@@ -185,5 +187,7 @@ def _predicted_slab(crystal: Crystal, record: Record, row: Row) -> PredictedSlab
             row.get("work_function_predicted"),
             row.get("work_function_sigma") or 0.0,
             source="model",
+            surface_energy_shared=row.get("surface_energy_shared"),
+            work_function_shared=row.get("work_function_shared"),
         ),
     )

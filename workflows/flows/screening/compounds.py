@@ -201,9 +201,9 @@ def _of_store(uri: str, problem: Callable[[str], None]) -> Iterator[ScreenedComp
     from stores.structures.document import structure_from_document
 
     with open_store(uri, must_exist=True) as store:
-        bulks = list(
-            store.query({}, ["id", "formula", "initial_structure", "provenance"], collection="bulks")
-        )
+        fields = ["id", "formula", "initial_structure"]
+        # in one order whatever the kind of store
+        bulks = list(store.query({}, fields, sort={"formula": 1, "id": 1}, collection="bulks"))
         if not bulks:
             raise InputError(
                 f"the store {store.uri} holds no bulk crystals; mgsurf run CAMPAIGN.yaml computes some"

@@ -44,7 +44,7 @@ BATCH = 10
 """Compounds that are cut, predicted and stored at once: what an interruption costs at most. Their slabs up to
 Miller index 1 are predicted sooner than other processes start."""
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 """Raised when the same inputs give other values."""
 
 
@@ -196,7 +196,9 @@ def _records_of(
     }
     surfaces: dict[str, list[dict[str, Any]]] = defaultdict(list)
     fields = ["id", "bulk_id", "miller_index", "termination_label", "surface_energy", "surface_energy_slope"]
-    for surface in store.query({"bulk_id": {"$in": list(bulks)}}, [*fields, "work_function", "verdicts"]):
+    of_bulks = {"bulk_id": {"$in": list(bulks)}}
+    # stores return them in orders of their own, and sums depend on the order in the last digit
+    for surface in store.query(of_bulks, [*fields, "work_function", "verdicts"], sort={"id": 1}):
         surfaces[surface["bulk_id"]].append(surface)
     found: dict[str, _Known] = {}
     for bulk_id, records in sorted(surfaces.items(), key=lambda item: (len(item[1]), item[0])):
@@ -223,7 +225,7 @@ def _records_of(
         found[bulk["bulk_key"]] = _Known(
             crystal,
             terminations,
-            content_hash([bulk["structure"], sorted(records, key=lambda r: str(r["id"]))]),
+            content_hash([bulk["structure"], records]),
         )
     return found
 
@@ -433,7 +435,7 @@ def _record(
         formation_energy=compound.formation_energy,
         formation_energy_sigma=compound.energy_sigma,
         energy_source=compound.energy_source,
-        semiconductor=semiconductor(amounts, compound.band_gap),
+        semiconductor=semiconductor(amounts, compound.band_gap, compound.structure),
         unseen_elements=unseen,
         notes=notes,
         reasons=reasons,

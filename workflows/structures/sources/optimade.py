@@ -134,7 +134,8 @@ class OptimadeSource:
     def _fetches(
         self, stop: threading.Event, progress: Callable[[str, int, int | None], None]
     ) -> list[ProviderFetch]:
-        from workflows.structures.sources.optimade_client import Patience, ProviderFetch
+        from workflows.structures.sources.optimade_client import ProviderFetch
+        from workflows.structures.sources.patient_session import Patience
 
         patience = Patience(timeout=self.timeout, attempts=self.attempts, backoff=self.backoff, stop=stop)
         return [
