@@ -1,0 +1,199 @@
+"""Tables and sentences of `mgsurf ablate --advise`, made of its plain values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from workflows.report.table import Column, Table
+from workflows.report.training_figures import significant, target_name, unit_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from model.training.advice import Finished
+
+    Row = Mapping[str, Any]
+
+MINUS = "\N{MINUS SIGN}"
+
+COLUMNS = (
+    "targets",
+    "strategy",
+    "seed",
+    "fold",
+    "target",
+    "criterion",
+    "n_train",
+    "epochs",
+    "val",
+    "test",
+    "seconds",
+)
+
+
+def flat_rows(results: Iterable[Finished]) -> list[dict[str, Any]]:
+    """List the scores of each training for each target and criterion, for pandas; keys are `COLUMNS`."""
+    from model.training.verdicts import options
+
+    rows = []
+    for training, run in results:
+        for option in options([(training, run)]):
+            ((key, val),) = option.val.items()
+            values = (
+                " ".join(option.group),
+                option.name,
+                *key,
+                option.target,
+                option.criterion.name,
+                run["sizes"]["train"],
+                len(run["history"][0]),
+                val,
+                option.test[key],
+                run["seconds_in_all"],
+            )
+            rows.append(dict(zip(COLUMNS, values, strict=True)))
+    return rows
+
+
+def criterion_name(row: Row) -> str:
+    """Name a target and what it is judged by: "work function MAE (eV)"."""
+    name = f"{target_name(row['target'])} {row['criterion']}"
+    unit = unit_of(row["target"]) if row["criterion"] == "MAE" else ""
+    return f"{name} ({unit})" if unit else name
+
+
+def partners(names: Sequence[str]) -> str:
+    """Name the targets that another is learned with."""
+    return " + ".join(target_name(name) for name in names)
+
+
+def options_table(rows: Sequence[Row]) -> Table:
+    """Table of every way of learning each target: validation and test, change against alone."""
+    table = Table(
+        [
+            Column("target", wrap=True, once=True, room=14),
+            *(
+                [Column("learned with", short="with", wrap=True, once=True, room=10)]
+                if _several(rows)
+                else []
+            ),
+            Column("strategy"),
+            Column("validation", short="val.", right=True),
+            Column("test", right=True),
+            Column("test change", right=True),
+            Column("95 % interval", right=True),
+        ],
+        notes=["Changes are against the target alone, paired by seed and fold; * leaves zero out."],
+    )
+    for row in rows:
+        change = row["test_change"]
+        table.add_row(
+            criterion_name(row),
+            *([partners(row["with"]) or "-"] if _several(rows) else []),
+            row["strategy"],
+            significant(row["val"]["mean"]),
+            significant(row["test"]["mean"]),
+            "" if _is_reference(row) else _change(change["mean"], row) + _star(row),
+            "" if _is_reference(row) or row["pairs"] < 2 else interval(change, row),
+        )
+    return table
+
+
+def verdict_table(judged: Sequence[Row]) -> Table:
+    """Table of the verdicts."""
+    table = Table(
+        [
+            Column("target", wrap=True, room=14),
+            Column("verdict", wrap=True),
+            Column("validation\nchange (95 %)", right=True, wrap=True),
+            Column("test\nchange (95 %)", right=True, wrap=True),
+            Column("recommended"),
+            Column("test change\nagainst alone", right=True, wrap=True),
+        ],
+        title="Best with others against best alone, chosen on validation",
+    )
+    for one in judged:
+        of_recommended = one["recommended_test_change"]
+        same = one["strategy"] == "alone"
+        table.add_row(
+            criterion_name(one),
+            one["verdict"],
+            *(_with_interval(one[f"{part}_change"], one) for part in ("val", "test")),
+            one["strategy"],
+            "-" if same else _with_interval(of_recommended, one),
+            style="bold" if one["verdict"] in ("together", "alone") else "",
+        )
+    return table
+
+
+def reason(one: Row) -> str:
+    """State a verdict with its numbers and the angle between gradients."""
+    pairs, val, test = one["pairs"], one["val_change"], one["test_change"]
+    with_others = f"{one['together']['strategy']} with {partners(one['together']['with'])}"
+    name = f"{target_name(one['target'])} by {one['criterion']}"
+    if one["verdict"] == "undecided":
+        verdict = f"{name}: undecided, {pairs} of at least 3 pairs; add --seeds or --folds"
+    elif one["verdict"] == "together":
+        verdict = f"{name}: learn it together, {with_others}"
+    elif one["verdict"] == "alone":
+        verdict = f"{name}: learn it alone ({one['strategy']})"
+    else:
+        verdict = f"{name}: no difference"
+    facts = [
+        f"{with_others} against {one['alone']}: validation {_with_interval(val, one)}, "
+        f"test {_with_interval(test, one)}, {pairs} pair{'s' if pairs != 1 else ''}"
+    ]
+    if one["angle"] is not None:
+        facts.append(
+            f"gradients at {one['angle']:.0f}° in the mean, above 90° in {100 * one['conflicts']:.0f} % of "
+            "epochs"
+        )
+    return f"{verdict}. {'; '.join(facts)}."
+
+
+def interval(change: Row, row: Row) -> str:
+    """Write the interval of a change: relative for errors, a difference for F1 and recall."""
+    low, high = _change(change["low"], row, unit=False), _change(change["high"], row)
+    return f"{low} to {high}"
+
+
+def markdown(summary: Row, reasons: Sequence[str]) -> str:
+    """Return the text of ``advice.md``."""
+    rows, judged = summary["options"], summary["verdicts"]
+    labels = ", ".join(f"{target_name(name)} {count}" for name, count in summary["labels"].items())
+    lines = [
+        f"Preset {summary['preset']} (networks alone), split by {summary['split']}; labels: {labels}.",
+        "",
+    ]
+    for table in (options_table(rows), verdict_table(judged)):
+        lines += [table.title, ""] if table.title else []
+        lines += [*table.markdown(), "", *table.notes, ""]
+    return "\n".join([*lines, *(f"* {line}" for line in reasons)]).rstrip() + "\n"
+
+
+def _several(rows: Sequence[Row]) -> bool:
+    """Whether a target is learned with several others, so that these must be named."""
+    return len({name for row in rows for name in (row["target"], *row["with"])}) > 2
+
+
+def _is_reference(row: Row) -> bool:
+    return bool(row["strategy"] == "alone")
+
+
+def _star(row: Row) -> str:
+    change = row["test_change"]
+    return "*" if row["pairs"] >= 3 and not change["low"] <= 0 <= change["high"] else ""
+
+
+def _with_interval(change: Row, row: Row) -> str:
+    mean = _change(change["mean"], row)
+    return mean if row["pairs"] < 2 else f"{mean} ({interval(change, row)})"
+
+
+def _change(value: float, row: Row, *, unit: bool = True) -> str:
+    if row["criterion"] == "MAE":
+        text = f"{100 * value:+.1f}"
+        text += " %" if unit else ""
+    else:
+        text = f"{value:+.3f}"
+    return text.replace("-", MINUS)
