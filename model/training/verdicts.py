@@ -281,3 +281,40 @@ def _angle_of(option: Option, measured: Sequence[Angles]) -> tuple[float | None,
     if not known:
         return None, None
     return float(np.mean(known)), float(np.mean([value > 90 for value in known]))
+
+
+COLUMNS = (
+    "targets",
+    "strategy",
+    "seed",
+    "fold",
+    "target",
+    "criterion",
+    "n_train",
+    "epochs",
+    "val",
+    "test",
+    "seconds",
+)
+
+
+def flat_rows(results: Sequence[Finished]) -> list[dict[str, Any]]:
+    """List the scores of each training for each target and criterion, for pandas; keys are `COLUMNS`."""
+    rows = []
+    for training, run in results:
+        for option in options([(training, run)]):
+            ((key, val),) = option.val.items()
+            values = (
+                " ".join(option.group),
+                option.name,
+                *key,
+                option.target,
+                option.criterion.name,
+                run["sizes"]["train"],
+                len(run["history"][0]),
+                val,
+                option.test[key],
+                run["seconds_in_all"],
+            )
+            rows.append(dict(zip(COLUMNS, values, strict=True)))
+    return rows

@@ -66,8 +66,8 @@ def advise(
     require_network()
     from model.training.advice import STRATEGIES, AdviceData, AdvicePlan, angles, run_advice, unfinished
     from model.training.runs import RunSettings
-    from model.training.verdicts import options, reference_of, verdicts
-    from workflows.report.advice import COLUMNS, flat_rows, markdown, options_table, reason, verdict_table
+    from model.training.verdicts import COLUMNS, flat_rows, options, reference_of, verdicts
+    from workflows.report.advice import markdown, options_table, reason, verdict_table
 
     folder = run_folder(study.output, Path("mgsurf_advice"))
     plan = AdvicePlan(

@@ -8,51 +8,11 @@ from workflows.report.table import Column, Table
 from workflows.report.training_figures import significant, target_name, unit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from model.training.advice import Finished
+    from collections.abc import Mapping, Sequence
 
     Row = Mapping[str, Any]
 
 MINUS = "\N{MINUS SIGN}"
-
-COLUMNS = (
-    "targets",
-    "strategy",
-    "seed",
-    "fold",
-    "target",
-    "criterion",
-    "n_train",
-    "epochs",
-    "val",
-    "test",
-    "seconds",
-)
-
-
-def flat_rows(results: Iterable[Finished]) -> list[dict[str, Any]]:
-    """List the scores of each training for each target and criterion, for pandas; keys are `COLUMNS`."""
-    from model.training.verdicts import options
-
-    rows = []
-    for training, run in results:
-        for option in options([(training, run)]):
-            ((key, val),) = option.val.items()
-            values = (
-                " ".join(option.group),
-                option.name,
-                *key,
-                option.target,
-                option.criterion.name,
-                run["sizes"]["train"],
-                len(run["history"][0]),
-                val,
-                option.test[key],
-                run["seconds_in_all"],
-            )
-            rows.append(dict(zip(COLUMNS, values, strict=True)))
-    return rows
 
 
 def criterion_name(row: Row) -> str:
