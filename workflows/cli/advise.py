@@ -67,7 +67,7 @@ def advise(
     from model.training.advice import STRATEGIES, AdviceData, AdvicePlan, angles, run_advice, unfinished
     from model.training.runs import RunSettings
     from model.training.verdicts import COLUMNS, flat_rows, options, reference_of, verdicts
-    from workflows.report.advice import markdown, options_table, reason, verdict_table
+    from workflows.report.advice import markdown, options_table, reason, shown_rows, verdict_table
 
     folder = run_folder(study.output, Path("mgsurf_advice"))
     plan = AdvicePlan(
@@ -115,7 +115,7 @@ def advise(
     if study.as_json:
         print(text)
     else:
-        print_table(options_table(rows))
+        print_table(options_table(shown_rows(rows)))
         print_table(verdict_table(judged))
         for line in reasons:
             print_text(line)

@@ -27,18 +27,28 @@ def partners(names: Sequence[str]) -> str:
     return " + ".join(target_name(name) for name in names)
 
 
+def shown_rows(rows: Sequence[Row]) -> list[Row]:
+    """Return all ways of learning two targets; of more, with each set of others the best on validation."""
+    if not _several(rows):
+        return list(rows)
+    best: dict[tuple[Any, ...], Row] = {}
+    for row in rows:
+        key = row["target"], row["criterion"], *(row["with"] or [row["strategy"]])
+        sign = 1 if row["criterion"] == "MAE" else -1
+        if key not in best or sign * row["val"]["mean"] < sign * best[key]["val"]["mean"]:
+            best[key] = row
+    return list(best.values())
+
+
 def options_table(rows: Sequence[Row]) -> Table:
-    """Table of every way of learning each target: validation and test, change against alone."""
+    """Table of ways of learning each target: validation and test, change against alone."""
+    several = _several(rows)
     table = Table(
         [
             Column("target", wrap=True, once=True, room=14),
-            *(
-                [Column("learned with", short="with", wrap=True, once=True, room=10)]
-                if _several(rows)
-                else []
-            ),
-            Column("strategy"),
-            Column("validation", short="val.", right=True),
+            *([Column("with", wrap=True, once=True, room=10)] if several else []),
+            Column("strategy", wrap=True, room=13),
+            Column("validation", short="val.", right=True, spare=True),
             Column("test", right=True),
             Column("test change", right=True),
             Column("95 % interval", right=True),
@@ -49,8 +59,8 @@ def options_table(rows: Sequence[Row]) -> Table:
         change = row["test_change"]
         table.add_row(
             criterion_name(row),
-            *([partners(row["with"]) or "-"] if _several(rows) else []),
-            row["strategy"],
+            *([partners(row["with"]) or "-"] if several else []),
+            strategy_name(row["strategy"]),
             significant(row["val"]["mean"]),
             significant(row["test"]["mean"]),
             "" if _is_reference(row) else _change(change["mean"], row) + _star(row),
@@ -67,48 +77,54 @@ def verdict_table(judged: Sequence[Row]) -> Table:
             Column("verdict", wrap=True),
             Column("validation\nchange (95 %)", right=True, wrap=True),
             Column("test\nchange (95 %)", right=True, wrap=True),
-            Column("recommended"),
-            Column("test change\nagainst alone", right=True, wrap=True),
+            Column("recommended", wrap=True, room=13),
+            Column("its test change\nagainst alone", right=True, wrap=True),
         ],
         title="Best with others against best alone, chosen on validation",
     )
+    several = len({name for one in judged for name in (one["target"], *one["together"]["with"])}) > 2
     for one in judged:
-        of_recommended = one["recommended_test_change"]
         same = one["strategy"] == "alone"
+        with_whom = f" with {partners(one['with'])}" if several and one["with"] else ""
         table.add_row(
             criterion_name(one),
             one["verdict"],
             *(_with_interval(one[f"{part}_change"], one) for part in ("val", "test")),
-            one["strategy"],
-            "-" if same else _with_interval(of_recommended, one),
+            strategy_name(one["strategy"]) + with_whom,
+            "-" if same else _with_interval(one["recommended_test_change"], one),
             style="bold" if one["verdict"] in ("together", "alone") else "",
         )
     return table
 
 
+def strategy_name(name: str) -> str:
+    """Name a strategy with spaces, at which it wraps."""
+    return name.replace("+", " + ")
+
+
 def reason(one: Row) -> str:
     """State a verdict with its numbers and the angle between gradients."""
-    pairs, val, test = one["pairs"], one["val_change"], one["test_change"]
-    with_others = f"{one['together']['strategy']} with {partners(one['together']['with'])}"
-    name = f"{target_name(one['target'])} by {one['criterion']}"
+    pairs, name = one["pairs"], f"{target_name(one['target'])} by {one['criterion']}"
+    others = partners(one["together"]["with"])
+    together = f"together with {others} ({strategy_name(one['together']['strategy'])})"
     if one["verdict"] == "undecided":
-        verdict = f"{name}: undecided, {pairs} of at least 3 pairs; add --seeds or --folds"
-    elif one["verdict"] == "together":
-        verdict = f"{name}: learn it together, {with_others}"
-    elif one["verdict"] == "alone":
-        verdict = f"{name}: learn it alone ({one['strategy']})"
+        verdict = f"undecided, {pairs} of at least 3 pairs; add --seeds or --folds"
+    elif one["verdict"] == "no difference":
+        verdict = "no difference"
     else:
-        verdict = f"{name}: no difference"
-    facts = [
-        f"{with_others} against {one['alone']}: validation {_with_interval(val, one)}, "
-        f"test {_with_interval(test, one)}, {pairs} pair{'s' if pairs != 1 else ''}"
-    ]
-    if one["angle"] is not None:
-        facts.append(
-            f"gradients at {one['angle']:.0f}° in the mean, above 90° in {100 * one['conflicts']:.0f} % of "
-            "epochs"
-        )
-    return f"{verdict}. {'; '.join(facts)}."
+        verdict = f"learn it {together if one['verdict'] == 'together' else 'alone'}"
+    subject = "it is" if one["verdict"] == "together" else f"{together} is"
+    facts = (
+        f"Against {strategy_name(one['alone'])}, {subject} {_with_interval(one['val_change'], one)} on "
+        f"validation, {_with_interval(one['test_change'], one)} on test, {pairs} "
+        f"pair{'s' if pairs != 1 else ''}."
+    )
+    if one["angle"] is None:
+        return f"{name}: {verdict}. {facts}"
+    return (
+        f"{name}: {verdict}. {facts} Gradients at {one['angle']:.0f}° in the mean, above 90° in "
+        f"{100 * one['conflicts']:.0f} % of epochs."
+    )
 
 
 def interval(change: Row, row: Row) -> str:

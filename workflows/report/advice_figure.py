@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workflows.report.advice import criterion_name, partners
-from workflows.report.style import GREY, LIGHT, LINE_STYLES, PALETTE, new_figure, styled
+from workflows.report.advice import criterion_name, partners, shown_rows, strategy_name
+from workflows.report.style import GREY, LINE_STYLES, PALETTE, new_figure, styled
 from workflows.report.training_figures import target_name
 
 if TYPE_CHECKING:
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
 COLUMNS = 2
 """Panels side by side."""
 
+NAME_WIDTH = 26
+"""Characters in a line of the names of targets."""
+
 ANGLE_LINES = 8
-"""Pairs of targets and groups whose angles are drawn at most."""
+"""Pairs of targets whose angles are drawn at most."""
 
 
 def advice_figure(rows: Sequence[Row], judged: Sequence[Row], angles: Sequence[Row]) -> Figure:
@@ -36,35 +40,46 @@ def advice_figure(rows: Sequence[Row], judged: Sequence[Row], angles: Sequence[R
         set with its 95 % interval, an open one that on validation; to the left of zero an error is lower.
         The way that is recommended is bold. Angles are means over runs, of the losses with equal weights.
     """
+    from matplotlib.lines import Line2D
+
     keys = list(dict.fromkeys((row["target"], row["criterion"]) for row in rows))
-    others = [row for row in rows if row["strategy"] != "alone"]
+    others = [row for row in shown_rows(rows) if row["strategy"] != "alone"]
+    keys = [key for key in keys if any((row["target"], row["criterion"]) == key for row in others)]
     panels = [[row for row in others if (row["target"], row["criterion"]) == key] for key in keys]
     recommended = {(one["target"], one["criterion"]): (tuple(one["with"]), one["strategy"]) for one in judged}
     lines = _angle_lines(angles)
-    n = len(panels) + bool(lines)
-    across = min(COLUMNS, n)
-    down = math.ceil(n / across)
-    tallest = max((len(panel) for panel in panels), default=4)
+    across = min(COLUMNS, len(panels))
+    down = math.ceil(len(panels) / across)
+    tallest = max(len(panel) * (1.6 if _named(panel) else 1) for panel in panels)
+    height = 0.23 * max(tallest, 4) + 0.85
     with styled():
-        figure = new_figure(4.3 * across, down * (0.24 * max(tallest, 8) + 0.95))
-        axes = list(figure.subplots(down, across, squeeze=False).flat)
-        for place, (key, panel) in zip(axes, zip(keys, panels, strict=True), strict=False):
-            _changes(place, panel, recommended.get(key))
+        figure = new_figure(4.5 * across, down * height + (2.5 if lines else 0) + 0.3)
+        grid = figure.add_gridspec(
+            down + bool(lines), across, height_ratios=[height] * down + [2.5] * bool(lines)
+        )
+        for i, (key, panel) in enumerate(zip(keys, panels, strict=True)):
+            axes = figure.add_subplot(grid[i // across, i % across])
+            _changes(axes, panel, recommended.get(key))
         if lines:
-            _angles(axes[len(panels)], lines)
-        for place in axes[n:]:
-            place.set_visible(False)
+            _angles(figure.add_subplot(grid[down, :]), lines)
+        figure.legend(
+            [
+                Line2D([], [], color=PALETTE[0], marker="o", markersize=5),
+                Line2D([], [], color="white", marker="o", markeredgecolor=PALETTE[0], markersize=5),
+            ],
+            ["test set, 95 % interval", "validation set"],
+            loc="outside lower center",
+            ncols=2,
+        )
     return figure
 
 
 def _changes(axes: Axes, rows: Sequence[Row], recommended: tuple[tuple[str, ...], str] | None) -> None:
-    if not rows:
-        axes.set_visible(False)
-        return
+    from matplotlib.ticker import MaxNLocator
+
     relative = rows[0]["criterion"] == "MAE"
     scale = 100 if relative else 1
-    several = len({tuple(row["with"]) for row in rows if row["with"]}) > 1
-    names = []
+    several, names = _named(rows), []
     for y, row in enumerate(rows):
         colour = PALETTE[0] if row["with"] else GREY
         test, val = row["test_change"], row["val_change"]
@@ -79,8 +94,10 @@ def _changes(axes: Axes, rows: Sequence[Row], recommended: tuple[tuple[str, ...]
             markersize=5,
             zorder=3,
         )
-        with_whom = f" with {partners(row['with'])}" if several and row["with"] else ""
-        names.append(row["strategy"] + with_whom)
+        name = strategy_name(row["strategy"])
+        if several and row["with"]:
+            name += "\n" + textwrap.fill(f"with {partners(row['with'])}", NAME_WIDTH)
+        names.append(name)
     axes.axvline(0, color=GREY, linewidth=1, linestyle=(0, (4, 2)), zorder=1)
     axes.set_yticks(range(len(rows)), names)
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
@@ -90,8 +107,14 @@ def _changes(axes: Axes, rows: Sequence[Row], recommended: tuple[tuple[str, ...]
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
     axes.set_title(criterion_name(rows[0]))
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.set_xlabel("change against alone (%)" if relative else "change against alone")
     _clip(axes, rows, scale)
+
+
+def _named(rows: Sequence[Row]) -> bool:
+    """Whether a target is learned with different others, so that these are named."""
+    return len({tuple(row["with"]) for row in rows if row["with"]}) > 1
 
 
 def _clip(axes: Axes, rows: Sequence[Row], scale: float) -> None:
@@ -105,21 +128,19 @@ def _clip(axes: Axes, rows: Sequence[Row], scale: float) -> None:
 
 
 def _angle_lines(angles: Sequence[Row]) -> list[tuple[str, list[float], list[float], list[float]]]:
-    """Return name, and mean, lowest and highest angle by epoch, of each pair in each group."""
-    several = len({tuple(one["group"]) for one in angles}) > 1
+    """Return name, and mean, lowest and highest angle by epoch, of each pair where all are together."""
+    largest = max((len(one["group"]) for one in angles), default=0)
     known = {one["strategy"] for one in angles}
     wanted = "equal" if "equal" in known else next(iter(known), "")
     lines = []
     for one in angles:
-        if one["strategy"] != wanted or one["mean"] is None:
+        if one["strategy"] != wanted or one["mean"] is None or len(one["group"]) < largest:
             continue
         epochs = max(map(len, one["degrees"]))
         table = np.full((len(one["degrees"]), epochs), np.nan)
         for i, run in enumerate(one["degrees"]):
             table[i, : len(run)] = [math.nan if value is None else value for value in run]
         name = f"{target_name(one['first'])}, {target_name(one['second'])}"
-        if several and len(one["group"]) > 2:
-            name += " (all together)"
         columns = [column[~np.isnan(column)] for column in table.T]
         each = [
             [float(of(column)) if len(column) else math.nan for column in columns]
@@ -150,7 +171,6 @@ def _angles(axes: Axes, lines: Sequence[tuple[str, list[float], list[float], lis
     axes.set_xlabel("epoch")
     axes.set_ylabel("angle between gradients (°)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_facecolor("white")
-    axes.legend(loc="best", frameon=True, framealpha=0.85, edgecolor=LIGHT, fontsize=7.5)
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, fontsize=7.5, borderpad=0.1)
     bottom, top = axes.get_ylim()
     axes.set_ylim(min(bottom, 80), max(top, 100))
