@@ -135,7 +135,8 @@ class AdvicePlan:
                     of_group = replace(
                         settings, targets=group, epochs=data.epochs(group, settings), params=self._params()
                     )
-                    names = [s for s in ALONE if s in self.strategies or s == PLAIN]
+                    smoothed = any(STRATEGIES[name].smoothing for name in self.strategies)
+                    names = ALONE if smoothed else (PLAIN,)  # what smoothing alone gains is no transfer
                     for strategy in names if len(group) == 1 else self.strategies:
                         params = {**of_group.params, **STRATEGIES[strategy].params()}
                         found.append(Training(group, strategy, replace(of_group, params=params)))

@@ -124,6 +124,10 @@ def test_groups_of_three_targets_and_long_names():
     trainings = AdvicePlan(settings, seeds=(0,), strategies=("equal", "smoothing")).trainings(data)
     assert len(trainings) == 2 * 3 + 2 * 3 + 2 * 1
     assert len({t.folder() for t in trainings}) == len(trainings)
+    # what smoothing gains for a target alone is no gain of learning it together
+    plan = AdvicePlan(settings, seeds=(0,), strategies=("gradnorm+smoothing",))
+    names = [t.strategy for t in plan.trainings(data) if t.targets == ("glass",)]
+    assert names == ["equal", "smoothing"]
     long = Training(tuple(f"{'x' * 90}{i}" for i in range(3)), "equal", settings)
     assert max(map(len, long.folder().split("/"))) < 100 and "seed 0" in long.label()
 
