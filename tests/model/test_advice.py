@@ -81,7 +81,7 @@ def test_finished_trainings_are_read_and_angles_are_kept(tmp_path):
 
     def stop(step):
         seen.append(step.run)
-        if step.number == 3:
+        if step.number == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
