@@ -1,4 +1,4 @@
-"""How well classes are predicted: accuracy, F1 of each class, area under the ROC curve of two."""
+"""How well classes are predicted: precision, recall and F1 of each class, ROC curve of two."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from model.data.splits import PARTS
 from model.evaluation.metrics import labels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -45,28 +45,47 @@ def class_errors(true: Array, probabilities: Array, names: Sequence[str]) -> dic
     Returns
     -------
     dict
-        ``n`` labels, ``accuracy``, ``f1`` of each class by name (harmonic mean of precision and recall) and
-        their mean ``macro_f1``, and for two classes ``roc_auc``. None where a number is not defined: F1 of a
-        class that neither occurs nor is predicted, the area with one class alone.
+        ``n`` labels, ``accuracy``; by name of the class ``precision`` (of the entries predicted to be of it,
+        the share that is), ``recall`` (of those that are, the share found) and ``f1``, their harmonic mean;
+        the means over classes ``macro_recall`` and ``macro_f1``; for two classes ``roc_auc``. None where a
+        number is not defined: recall of a class that does not occur, precision of one that is not predicted,
+        F1 of one to which both apply, the area with one class alone.
     """
     known = np.isfinite(true)
     places, shares = true[known].astype(int), probabilities[known]
     chosen = shares.argmax(axis=1) if len(shares) else places
-    f1: dict[str, float | None] = {}
-    for k, name in enumerate(names):
-        both = int(((chosen == k) & (places == k)).sum())
-        either = int((chosen == k).sum() + (places == k).sum())
-        f1[name] = 2 * both / either if either else None
-    defined = [value for value in f1.values() if value is not None]
+    precision, recall, f1 = _by_class(places, chosen, names)
     errors: dict[str, Any] = {
         "n": len(places),
         "accuracy": float((chosen == places).mean()) if len(places) else None,
+        "precision": precision,
+        "recall": recall,
         "f1": f1,
-        "macro_f1": float(np.mean(defined)) if defined else None,
+        "macro_recall": _mean(recall),
+        "macro_f1": _mean(f1),
     }
     if len(names) == 2:
         errors["roc_auc"] = roc_auc(places, shares[:, 1])
     return errors
+
+
+def _by_class(
+    places: NDArray[np.int_], chosen: NDArray[np.int_], names: Sequence[str]
+) -> tuple[dict[str, float | None], dict[str, float | None], dict[str, float | None]]:
+    """Precision, recall and F1 of each class from true and predicted places."""
+    found: list[dict[str, float | None]] = [{}, {}, {}]
+    for k, name in enumerate(names):
+        both = int(((chosen == k) & (places == k)).sum())
+        predicted, true = int((chosen == k).sum()), int((places == k).sum())
+        ratios = (both, predicted), (both, true), (2 * both, predicted + true)
+        for values, (part, whole) in zip(found, ratios, strict=True):
+            values[name] = part / whole if whole else None
+    return found[0], found[1], found[2]
+
+
+def _mean(values: Mapping[str, float | None]) -> float | None:
+    known = [value for value in values.values() if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def roc_auc(places: NDArray[np.int_], share: Array) -> float | None:

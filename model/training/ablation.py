@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -80,6 +80,9 @@ class Run(Protocol):
         ...
 
 
+R = TypeVar("R", bound=Run)
+
+
 @dataclass(frozen=True)
 class Step:
     """Argument of a progress callback: which run of how many, and, while it trains, its last epoch."""
@@ -110,23 +113,41 @@ def train_all(
     progress: Callable[[Step], None] | None = None,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Train each of the runs in the folder that `name` gives it; see `ablate`."""
+    found, problems = each_run(
+        runs,
+        lambda settings, on_epoch: run_training(
+            datasets, settings, folder / name(settings), progress=on_epoch
+        ),
+        progress,
+    )
+    return [result for _, result in found], problems
+
+
+def each_run(
+    runs: Sequence[R],
+    train_one: Callable[[R, Callable[[int, Progress], None]], dict[str, Any]],
+    progress: Callable[[Step], None] | None = None,
+) -> tuple[list[tuple[R, dict[str, Any]]], list[str]]:
+    """Train each of the runs; one that fails, or is in work elsewhere, does not stop the others.
+
+    Returns the finished runs with what `train_one` returned, and a line for each of the others. Raises
+    MgsurfError if none finished.
+    """
     tell = progress or (lambda _: None)
     results, problems = [], []
-    for number, settings in enumerate(runs):
-        tell(Step(number, len(runs), settings))
+    for number, run in enumerate(runs):
+        tell(Step(number, len(runs), run))
 
-        def on_epoch(
-            member: int, line: Progress, number: int = number, settings: RunSettings = settings
-        ) -> None:
-            tell(Step(number, len(runs), settings, member, line))
+        def on_epoch(member: int, line: Progress, number: int = number, run: R = run) -> None:
+            tell(Step(number, len(runs), run, member, line))
 
         try:
-            results.append(run_training(datasets, settings, folder / name(settings), progress=on_epoch))
+            results.append((run, train_one(run, on_epoch)))
         except InUseError:
-            problems.append(f"{settings.label()}: is in work elsewhere; run the same command again later")
+            problems.append(f"{run.label()}: is in work elsewhere; run the same command again later")
         except MgsurfError as error:
             # a training that diverges must not cost the table of all others
-            problems.append(f"{settings.label()}: {error}")
+            problems.append(f"{run.label()}: {error}")
     if not results and problems:
         raise MgsurfError(problems[0])
     return results, problems

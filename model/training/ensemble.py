@@ -150,6 +150,7 @@ def train_ensemble(
     folder: Path | None = None,
     progress: Callable[[int, Progress], None] | None = None,
     starts: Sequence[Start] = (),
+    angle_batches: int = 0,
 ) -> Ensemble:
     """Train members that differ by their seed and calibrate them on the validation set.
 
@@ -171,6 +172,8 @@ def train_ensemble(
         Called with the number of the member after each of its epochs.
     starts
         Pre-trained models that the members begin with, in turn; none: from scratch.
+    angle_batches
+        See `model.training.train.train`.
     """
     if preset.trees:
         check_can_fit()
@@ -193,6 +196,7 @@ def train_ensemble(
                 folder=None if folder is None else folder / f"member-{k}",
                 progress=tell,
                 start=starts[k % len(starts)] if starts else None,
+                angle_batches=angle_batches,
             )
         )
     return assemble(trained, dataset, split, preset.trees, preset.training.seed)

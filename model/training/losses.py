@@ -215,13 +215,17 @@ def shared_gradients(losses: dict[int, torch.Tensor], network: Shared) -> dict[i
     }
 
 
+def pair_cosines(gradients: dict[int, torch.Tensor]) -> dict[tuple[int, int], torch.Tensor]:
+    """Cosine of the angle between the gradients of each pair of targets; a gradient of zero is in none."""
+    flat = {t: g.flatten() / g.norm() for t, g in gradients.items() if g.norm() > 0}
+    found = list(flat)
+    return {(b, a): flat[a] @ flat[b] for i, a in enumerate(found) for b in found[:i]}
+
+
 def cosine_between(gradients: dict[int, torch.Tensor]) -> float | None:
     """Mean cosine of the angles between the targets' gradients; None with fewer than two non-zero ones."""
-    flat = [g.flatten() / g.norm() for g in gradients.values() if g.norm() > 0]
-    if len(flat) < 2:
-        return None
-    pairs = [flat[i] @ flat[j] for i in range(len(flat)) for j in range(i)]
-    return float(torch.stack(pairs).mean())
+    pairs = list(pair_cosines(gradients).values())
+    return float(torch.stack(pairs).mean()) if pairs else None
 
 
 BALANCERS: dict[str, type[Balancer]] = {

@@ -168,6 +168,7 @@ def run_training(
     progress: Callable[[int, Progress], None] | None = None,
     divide: Callable[[Dataset], Split] | None = None,
     keep_model: bool = True,
+    angle_batches: int = 0,
 ) -> dict[str, Any]:
     """Train, judge and keep; resume if the folder holds the same run unfinished, read it if it is finished.
 
@@ -184,6 +185,8 @@ def run_training(
         the settings only name them.
     keep_model
         False leaves ``model/`` out, of a run of which only the errors are wanted.
+    angle_batches
+        See `model.training.train.train`.
 
     Returns
     -------
@@ -212,7 +215,7 @@ def run_training(
         return finished
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "run.lock", 0, "choose another folder with --output"):
-        return _run(preset, dataset, split, settings, folder, identity, progress, keep_model=keep_model)
+        return _run(preset, dataset, split, settings, folder, identity, progress, keep_model, angle_batches)
 
 
 def chosen_preset(settings: RunSettings) -> Preset:
@@ -280,8 +283,8 @@ def _run(
     folder: Path,
     identity: dict[str, Any],
     progress: Callable[[int, Progress], None] | None,
-    *,
     keep_model: bool,
+    angle_batches: int,
 ) -> dict[str, Any]:
     began = time.monotonic()
     split = split or make_split(dataset, settings)
@@ -300,6 +303,7 @@ def _run(
         folder=folder / "training",
         progress=progress,
         starts=starts,
+        angle_batches=angle_batches,
     )
     predicted = ensemble.predict([entry.graph for entry in dataset])
     metrics = evaluate(dataset, split, predicted)

@@ -31,6 +31,7 @@ from model.training.losses import (
     cosine_between,
     label_weights,
     make_balancer,
+    pair_cosines,
     shared_gradients,
 )
 from model.training.optimisers import Averaging, make_optimiser, make_schedule
@@ -74,6 +75,20 @@ class Epoch:
     # of the angle between the targets' gradients at the last shared layer, at the first step
     cosine: float | None
     seconds: float  # of this epoch
+    # mean cosine of each pair of targets at the last shared layer, by `pair_name`; None: not recorded
+    cosines: dict[str, float] | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """Return all fields for JSON; cosines, which older histories have not, only where recorded."""
+        values = asdict(self)
+        if self.cosines is None:
+            del values["cosines"]
+        return values
+
+
+def pair_name(first: str, second: str) -> str:
+    """Name a pair of targets in `Epoch.cosines`."""
+    return f"{first} / {second}"
 
 
 class RunFolder:
@@ -111,7 +126,7 @@ class RunFolder:
         lines = [json.dumps(entry) + "\n" for entry in state["history"]]
         # written from the state, so that a kill between the two files repeats no line
         write_text(self.folder / "history.jsonl", "".join(lines))
-        self._write_events(asdict(line))
+        self._write_events(line.plain())
 
     def close(self) -> None:
         """Close the events file."""
@@ -161,6 +176,7 @@ def train(
     folder: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
     start: Start | None = None,
+    angle_batches: int = 0,
 ) -> TrainedModel:
     """Train a network on the training set and keep the weights that were best on validation.
 
@@ -178,6 +194,9 @@ def train(
         Called after each epoch.
     start
         A trained model to begin with; None: random weights.
+    angle_batches
+        In so many batches of an epoch, the first that have labels of several targets, the angles between
+        the gradients of each pair of them are recorded; the training itself stays as it is.
 
     Raises
     ------
@@ -251,6 +270,7 @@ def train(
         train_mode(network)
         sums = torch.zeros(2, len(names), device=device)  # of losses, of labels
         cosine = None
+        angles: list[dict[tuple[int, int], torch.Tensor]] = []
         for i, slabs in enumerate(torch.split(order, config.batch_size)):
             rate = schedule.rate(number * steps_per_epoch + i)
             for group in optimiser.param_groups:
@@ -260,6 +280,8 @@ def train(
             optimiser.zero_grad(set_to_none=True)
             if i == 0:
                 cosine = cosine_between(shared_gradients(losses, network))
+            if len(angles) < angle_batches and len(losses) > 1:
+                angles.append(pair_cosines(shared_gradients(losses, network)))
             balancer.backward(losses, network)
             if config.clip:
                 torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
@@ -296,6 +318,7 @@ def train(
                 weights=dict(zip(names, balancer.current_weights(), strict=True)),
                 cosine=cosine,
                 seconds=time.monotonic() - began,
+                cosines=_mean_cosines(angles, names) if angle_batches else None,
             )
         )
         state: dict[str, Any] = {
@@ -304,7 +327,7 @@ def train(
             "optimiser": optimiser.state_dict(),
             "average": averaging.average if averaging else {},
             "average_steps": averaging.steps if averaging else 0,
-            "history": [asdict(line) for line in history],
+            "history": [line.plain() for line in history],
             "best": best,
             "best_score": best_score,
             "since_best": since_best,
@@ -330,8 +353,19 @@ def train(
         },
         training_hash=data_hash,
         training_elements=tuple(sorted({element for entry in train_part for element in entry.elements})),
-        history=tuple(asdict(line) for line in history),
+        history=tuple(line.plain() for line in history),
     )
+
+
+def _mean_cosines(
+    angles: Sequence[dict[tuple[int, int], torch.Tensor]], names: Sequence[str]
+) -> dict[str, float]:
+    """Mean over batches of the cosine of each pair of targets that had labels in one of them."""
+    values: dict[tuple[int, int], list[torch.Tensor]] = {}
+    for found in angles:
+        for pair, cosine in found.items():
+            values.setdefault(pair, []).append(cosine)
+    return {pair_name(names[a], names[b]): float(torch.stack(of).mean()) for (a, b), of in values.items()}
 
 
 def masked_losses(

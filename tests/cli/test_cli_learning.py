@@ -231,6 +231,39 @@ def test_the_ablation_writes_a_table_beside_the_papers_and_resumes(labelled, mgs
     assert (float(rows[0]["mae"]) + float(rows[3]["mae"])) / 2 == pytest.approx(mean)
 
 
+def test_advice_compares_alone_with_together_and_resumes(labelled, mgsurf, tmp_path):
+    arguments = ["ablate", "--advise", "--epochs", 1, "--strategy", "equal", "--store", labelled, "-o", "out"]
+    first = mgsurf(*arguments, "--seeds", 1)
+    assert first.returncode == 0, first.stderr
+    assert "3 trainings" in first.stderr and "undecided, 1 of at least 3 pairs" in first.stdout
+    done = mgsurf(*arguments, "--seeds", 2, "--strategy", "pcgrad", "--json")
+    assert "8 trainings (3 finished)" in done.stderr
+    found = json.loads(done.stdout)
+    assert [(o["target"], o["strategy"], o["pairs"]) for o in found["options"]] == [
+        (target, strategy, 2) for target in TARGETS for strategy in ("alone", "equal", "pcgrad")
+    ]
+    assert {v["target"]: v["verdict"] for v in found["verdicts"]} == dict.fromkeys(TARGETS, "undecided")
+    assert [(a["strategy"], len(a["degrees"])) for a in found["angles"]] == [("equal", 2), ("pcgrad", 2)]
+    folder = tmp_path / "out"
+    assert {"advice.json", "advice.md", "advice.csv", "advice.png"} <= {
+        path.name for path in folder.iterdir()
+    }
+    with (folder / "advice.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    alone = [float(row["test"]) for row in rows if row["strategy"] == "alone" and row["target"] == TARGETS[0]]
+    assert found["options"][0]["test"]["mean"] == pytest.approx(sum(alone) / 2)
+    assert len(rows) == 2 * 6 and {row["targets"] for row in rows} == {*TARGETS, " ".join(TARGETS)}
+
+
+def test_advice_refuses_what_it_cannot_compare(labelled, refused_here):
+    advise = ["ablate", "--advise", "--store", labelled, "-o", "out"]
+    assert "two or more with --targets" in refused_here(*advise, "--targets", "work_function")
+    assert "pcgrad" in refused_here(*advise, "--strategy", "pcgard")
+    assert "--members" in refused_here(*advise, "--members", 2)
+    assert "--train-fraction" in refused_here(*advise, "--train-fraction", 0.5, "--train-fraction", 1)
+    assert "--advise" in refused_here("ablate", "--strategy", "equal", "--store", labelled)
+
+
 def test_a_left_out_compound_is_compared_with_dft(labelled, mgsurf, tmp_path):
     arguments = [
         "ablate", "--preset", "stl-surface-energy", "--preset", "stl-work-function", "--epochs", 1,

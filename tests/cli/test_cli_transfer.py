@@ -10,7 +10,7 @@ from model.training.ensemble import load_ensemble
 from stores.connections import open_store
 from tests.cli.test_cli_learning import add, command
 from tests.model.small_dataset import PARTNERS
-from workflows.cli.ablate import each_line_once
+from workflows.cli.learning import each_line_once
 
 TINY = {"network.embedding": 8, "network.hidden": 8, "network.convolutions": 1}
 

@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from model.training.losses import BalanceConfig, cosine_between, make_balancer, project, shared_gradients
+from model.training.losses import (
+    BalanceConfig,
+    cosine_between,
+    make_balancer,
+    pair_cosines,
+    project,
+    shared_gradients,
+)
 from stores.errors import InputError
 
 
@@ -138,3 +145,13 @@ def test_unknown_balancer_and_bad_weights_are_refused():
     for weights in ((1.0,), (1.0, -1.0), ()):
         with pytest.raises(InputError, match="positive"):
             balancer("fixed", weights=weights)
+
+
+def test_cosines_of_pairs_leave_out_gradients_of_zero():
+    gradients = {0: [3.0, 4.0], 1: [0.0, -2.0], 2: [0.0, 0.0], 5: [4.0, -3.0]}
+    pairs = pair_cosines({i: torch.tensor(g) for i, g in gradients.items()})
+    assert {pair: float(value) for pair, value in pairs.items()} == pytest.approx(
+        {(0, 1): -0.8, (0, 5): 0.0, (1, 5): 0.6}
+    )
+    mean = cosine_between({i: torch.tensor(g) for i, g in gradients.items()})
+    assert mean == pytest.approx((-0.8 + 0.0 + 0.6) / 3)

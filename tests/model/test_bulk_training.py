@@ -135,7 +135,8 @@ def test_classes_beside_a_quantity(tmp_path):
     assert ensemble.class_names == {"metal": CLASSES} and ensemble.quantities == ("formation_energy",)
     assert set(result["metrics"]) == set(ensemble.calibration) == {"formation_energy"}
     test = result["classes"]["metal"]["test"]
-    assert set(test) == {"n", "accuracy", "f1", "macro_f1", "roc_auc"} and set(test["f1"]) == set(CLASSES)
+    assert {"accuracy", "macro_f1", "macro_recall", "roc_auc"} <= set(test)
+    assert set(test["f1"]) == set(test["recall"]) == set(test["precision"]) == set(CLASSES)
     zinc = PlainBulk.from_structure(crystal("Zn", True))
     (one,), _ = predict_slabs(ensemble, [Candidate("b", zinc, "Mg3Zn")])
     shares = one.classes["metal"]
@@ -171,6 +172,11 @@ def test_measures_of_classes():
     errors = class_errors(np.array([0, 1, 1, 0, np.nan]), shares, CLASSES)
     assert (errors["n"], errors["accuracy"]) == (4, 0.5)
     assert errors["f1"] == {"insulator": 0.5, "metal": 0.5} and errors["roc_auc"] == 0.75
+    one_metal = class_errors(np.array([0, 1, 0, 0]), shares[[0, 2, 2, 3]], CLASSES)
+    assert one_metal["precision"] == {"insulator": 1.0, "metal": pytest.approx(1 / 3)}
+    assert one_metal["recall"] == {"insulator": pytest.approx(1 / 3), "metal": 1.0}
+    assert one_metal["macro_recall"] == pytest.approx(2 / 3)
+    assert class_errors(np.array([0.0]), shares[:1], CLASSES)["recall"] == {"insulator": 1.0, "metal": None}
     assert roc_auc(np.array([0, 1]), np.array([0.5, 0.5])) == 0.5
     assert roc_auc(np.array([1, 1]), np.array([0.2, 0.5])) is None
 

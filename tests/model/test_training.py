@@ -205,3 +205,21 @@ def test_average_follows_the_weights():
     for _ in range(30):
         average.update(layer)
     assert float(average.average["weight"]) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_angles_of_pairs_are_recorded_and_leave_the_training_as_it_is(tmp_path):
+    data, split = tiny_dataset(40, missing=range(0, 40, 2)), Split("all", 0, *[tuple(range(40))] * 3)
+    config = replace(QUICK, balance=BalanceConfig("pcgrad"), epochs=2, batch_size=8)
+    preset = tiny_preset(config)
+    plain = train(data, split, preset, folder=tmp_path / "plain")
+    watched = train(data, split, preset, folder=tmp_path / "watched", angle_batches=3)
+    assert same(plain, watched)
+    assert all("cosines" not in line for line in plain.history)
+    assert "cosines" not in (tmp_path / "plain" / "history.jsonl").read_text()
+    for line in watched.history:
+        assert set(line["cosines"]) == {"surface_energy / work_function"}
+        assert -1 <= line["cosines"]["surface_energy / work_function"] <= 1
+    one_batch = train(data, split, preset, angle_batches=1)
+    assert one_batch.history[0]["cosines"]["surface_energy / work_function"] == pytest.approx(
+        one_batch.history[0]["cosine"]
+    )

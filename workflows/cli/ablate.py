@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stores.errors import InputError, pluralize
+from workflows.cli.advise import AdviceOptions, advise
 from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.learning import (
     DEFAULT_PRESET,
@@ -21,6 +20,7 @@ from workflows.cli.learning import (
     StudyOptions,
     TrainingOptions,
     TrainingProgress,
+    each_line_once,
     mean_and_spread,
     require_network,
     run_folder,
@@ -32,7 +32,7 @@ from workflows.execution.progress_bar import ProgressBar
 from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from model.training.ablation import Plan
     from workflows.analysis.wulff_comparison import ShapeComparison
@@ -68,18 +68,37 @@ def ablate(
         typer.Option(metavar="NAMES", help="Instead of the presets': formation_energy,band_gap."),
     ] = None,
     pretrained: PretrainedModel,
+    advice: AdviceOptions,
     study: StudyOptions,
 ) -> int:
     """Train all presets with several seeds: the paper's Table 1 beside ours. Finished runs are kept.
 
     With --from each run is done twice, from scratch and fine-tuned: learning curves of transfer.
+    With --advise each target is learned alone and with others: which is better.
     Exit status 1 if a run failed or is running in another process, or a material could not be compared.
 
     Examples: [cyan]mgsurf ablate --seeds 5[/cyan],
     [cyan]mgsurf ablate --preset sem-cgcnn --preset best --split chemsys --folds 5 --seeds 1[/cyan],
     [cyan]mgsurf ablate --from model/ --train-fraction 0.2 --train-fraction 1 --store metals.sqlite[/cyan],
-    [cyan]mgsurf ablate --preset best --seeds 1 --split compound:MgCo2 --wulff[/cyan]
+    [cyan]mgsurf ablate --preset best --seeds 1 --split compound:MgCo2 --wulff[/cyan],
+    [cyan]mgsurf ablate --advise --preset best --targets surface_energy,work_function[/cyan]
     """
+    if advice.advise:
+        if wulff or pretrained.start is not None or members > 1 or len(preset or ()) > 1:
+            raise InputError(
+                "--advise trains single networks of one --preset from scratch: leave out --wulff, --from, "
+                "--members and further presets"
+            )
+        if len(set(train_fraction or ())) > 1:
+            raise InputError("--advise takes one --train-fraction; leave the others out")
+        shared = {
+            "folds": folds,
+            "targets": tuple(dict.fromkeys(target_names(targets))),
+            "train_fraction": (train_fraction or [1.0])[0],
+            **training.settings(),
+        }
+        return advise((preset or [DEFAULT_PRESET])[0], seeds, shared, advice, study)
+    advice.check_unused()
     if wulff and (folds or not training.split.startswith(("element:", "compound:"))):
         raise InputError(
             "--wulff compares materials that were left out: it goes with --split element:Pt or "
@@ -263,25 +282,6 @@ def _without_paper(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "targets": targets, "paper_loss": None}
 
 
-@contextmanager
-def each_line_once() -> Iterator[None]:
-    """Log each warning of the runs once, however many of them repeat it."""
-    logged: set[str] = set()
-
-    def new(record: logging.LogRecord) -> bool:
-        text = record.getMessage()
-        known = text in logged
-        logged.add(text)
-        return not known
-
-    log = logging.getLogger("model.training.runs")
-    log.addFilter(new)
-    try:
-        yield
-    finally:
-        log.removeFilter(new)
-
-
 def _cells(row: Mapping[str, Any], targets: Sequence[str], several: bool, systems: bool) -> list[str]:
     cells = [row["preset"], *([f"{row['train_fraction']:g}"] if several else []), str(row["runs"])]
     for target in targets:
@@ -342,12 +342,7 @@ def _percent(value: float) -> str:
 
 def _markdown(caption: str, table: Table, remarks: Sequence[str]) -> str:
     """Return the text of a Markdown file."""
-    cells = [[column.heading for column in table.columns]]
-    cells += [[cell.plain for cell in row] for row, _ in table.rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    cells.insert(1, ["-" * width for width in widths])
-    lines = [" | ".join(map(str.ljust, row, widths)) for row in cells]
-    return "\n".join([caption, "", *(f"| {line} |" for line in lines), "", *remarks]).rstrip() + "\n"
+    return "\n".join([caption, "", *table.markdown(), "", *remarks]).rstrip() + "\n"
 
 
 def _draw_curves(folder: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:

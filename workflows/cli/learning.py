@@ -289,6 +289,25 @@ def _load(
     return found
 
 
+@contextmanager
+def each_line_once() -> Iterator[None]:
+    """Log each warning of the runs once, however many of them repeat it."""
+    logged: set[str] = set()
+
+    def new(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        known = text in logged
+        logged.add(text)
+        return not known
+
+    log = logging.getLogger("model.training.runs")
+    log.addFilter(new)
+    try:
+        yield
+    finally:
+        log.removeFilter(new)
+
+
 class TrainingProgress:
     """Loss and time left of one or many trainings, shown on a bar."""
 

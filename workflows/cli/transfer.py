@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stores.errors import duration, pluralize
-from workflows.cli.ablate import each_line_once
 from workflows.cli.console import print_csv, print_note, print_table, print_text
-from workflows.cli.learning import TrainingProgress, labelled_slabs, require_network, run_folder, writing
+from workflows.cli.learning import (
+    TrainingProgress,
+    each_line_once,
+    labelled_slabs,
+    require_network,
+    run_folder,
+    writing,
+)
 from workflows.cli.options import JsonOption, OutputOption, QuietOption
 from workflows.cli.typer_app import LEARN, app
 from workflows.execution.progress_bar import ProgressBar

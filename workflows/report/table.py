@@ -84,6 +84,14 @@ class Table:
             for line in wrapped(Text(note, style="dim"), width):
                 yield _line(line)
 
+    def markdown(self) -> list[str]:
+        """Return the lines of a table in Markdown, padded to columns; without title and notes."""
+        cells = [[" ".join(column.heading.split()) for column in self.columns]]
+        cells += [[cell.plain for cell in row] for row, _ in self.rows]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        cells.insert(1, ["-" * width for width in widths])
+        return [f"| {' | '.join(map(str.ljust, row, widths))} |" for row in cells]
+
     def _fit(self, width: int) -> _Layout | None:
         """Choose columns, headings and widths; None if not even the least fits."""
         every = list(range(len(self.columns)))
