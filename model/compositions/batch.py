@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from model.compositions.composition import PlainComposition
 
-ROWS_PER_BATCH = 2048
-"""Of batches that are only predicted."""
+ROWS_PER_BATCH = 512
+"""Of batches that are only predicted: what a processor's cache holds."""
 
 
 @dataclass(frozen=True, eq=False)
