@@ -20,6 +20,7 @@ from model.data.provenance import NOTE, this_training, trainings_of
 from model.data.splits import PARTS, Split, k_fold, part_of_training, split_dataset, write_split
 from model.evaluation.class_metrics import evaluate_classes
 from model.evaluation.metrics import evaluate, prediction_rows, total_loss
+from model.evaluation.permutation import permutation_importance
 from model.network.composition_network import CompositionConfig
 from model.training.checked_json import REMEDY, read_json, write_json, write_text
 from model.training.checkpoint import code_version, library_versions, load_model
@@ -308,6 +309,11 @@ def _run(
         # its trees see all of the training set, bagged members may not
         seen = this_training((dataset[i] for i in (*split.train, *split.val)), split.name, dataset.snapshot)
         learned.append({NOTE: [seen.model_dump(mode="json")]})
+    importance = (
+        permutation_importance(ensemble, dataset, split.test)
+        if keep_model and noun_of(ensemble.kinds) == "composition"
+        else {}
+    )
     spread = dict(zip(first.targets, first.scaler.std, strict=True))
     result = {
         "format": FORMAT,
@@ -327,6 +333,7 @@ def _run(
         "metrics": metrics,
         "total_loss": total_loss(metrics, spread),
         **({"classes": evaluate_classes(dataset, split, predicted)} if predicted.probabilities else {}),
+        **({"importance": importance} if importance else {}),
         "history": [list(member.history) for member in ensemble.members],
         "seconds": round(sum(line["seconds"] for member in ensemble.members for line in member.history), 1),
         "seconds_in_all": round(time.monotonic() - began, 1),
