@@ -65,7 +65,8 @@ def predict_by_kind(
         if kind not in models:
             continue
         blended = models[kind].predict(
-            {name: values[places] for name, values in networks.items()}, [graphs[i] for i in places]
+            {name: values[places] for name, values in networks.items()},
+            graphs if len(places) == n else [graphs[i] for i in places],
         )
         for part, absent in (("mean", 0.0), ("deviation", 0.0), ("sigma", np.nan), ("correlation", 0.0)):
             for name, values in getattr(blended, part).items():

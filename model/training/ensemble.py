@@ -26,7 +26,7 @@ from model.evaluation.metrics import Predictions, labels
 from model.network.convolution import repeatable
 from model.training.checked_json import REMEDY, read_json, write_json
 from model.training.checkpoint import load_model, save_model
-from model.training.inputs import pack
+from model.training.inputs import pack, shared_inputs
 from model.training.tensor_files import file_checksum, read_tensors, write_tensors
 from model.training.train import train
 from stores.errors import InputError
@@ -121,6 +121,7 @@ class Ensemble:
 
     def predict_placed(self, graphs: Sequence[SlabGraph]) -> tuple[Predictions, NDArray[np.float64]]:
         """Predict as `predict` does; also return where the slabs lie, see `TrainingMap.place`."""
+        graphs = shared_inputs(self.members[0].network.config, graphs)
         found = _outputs(self.members, graphs)
         distance = self.training_map.distance(found.embedding)
         blended = predict_by_kind(self.descriptor_models, found.mean(), graphs)
