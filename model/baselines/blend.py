@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from model.baselines.carried_rows import MARGIN, LabelledRows
 from model.baselines.compounds import CompoundTable
 from model.baselines.descriptors import describe_slabs, descriptor_names
 from model.baselines.extra_trees import Forest
@@ -77,6 +78,7 @@ class DescriptorModels:
     # of older versions and with few chemical systems
     compounds: CompoundTable | None = None
     unseen: dict[str, UnseenElements] = field(default_factory=dict)
+    rows: LabelledRows | None = None  # for models fine-tuned from this one; None in files of older versions
 
     @classmethod
     def fit(
@@ -87,6 +89,7 @@ class DescriptorModels:
         trees: int,
         seed: int,
         folds: NDArray[np.intp],
+        carried: LabelledRows | None = None,
     ) -> tuple[Self, dict[str, Array]]:
         """Fit both to the training set, and the blend weights to the validation set.
 
@@ -100,6 +103,9 @@ class DescriptorModels:
             Of the trees' branches, and of the slabs that a process is given where there are too many.
         folds
             [n] of the validation set, see `model.evaluation.calibration.fold_numbers`.
+        carried
+            Labelled slabs of the model that the networks begin with: those of the same quantity are added to
+            the training set, unless the validation set clearly speaks against it.
 
         Returns
         -------
@@ -119,16 +125,27 @@ class DescriptorModels:
         recognised, strange = table.recognise(graphs), table.unseen_elements(graphs)
         by_system = Folds.of(train_part)
         forests, processes, shares, held_out, unseen = {}, {}, {}, {}, {}
+        own = LabelledRows(training, numbers, {name: labels(train_part, name) for name in networks})
         for name, network in networks.items():
-            forest = Forest.fit(training, labels(train_part, name), trees, seed)
-            offsets = None if name.partition("@")[0] in WITHOUT_OFFSET else numbers
-            stages = GaussianProcess.fit(training, labels(train_part, name), seed, offsets)
-            if forest is None or not stages:
+            offsets = name.partition("@")[0] not in WITHOUT_OFFSET
+            true = labels(val_part, name)
+            fitted = _Fitted.of(own, own.labels[name], trees, seed, offsets=offsets)
+            if carried is not None and np.isfinite(others := carried.of_quantity(name)).any():
+                both = np.concatenate([own.labels[name], others])
+                more = _Fitted.of(own.joined(carried), both, trees, seed, offsets=offsets)
+                if more is not None and (
+                    fitted is None
+                    or more.error(validation, recognised, true)
+                    <= (1 + MARGIN) * fitted.error(validation, recognised, true)
+                ):
+                    fitted = more
+            if fitted is None:
                 continue
+            forest, stages = fitted.forest, fitted.stages
             forests[name] = forest
             mean, deviation = forest.predict(validation)
             each = [process.predict(validation, recognised) for process in stages]
-            true, rows = labels(val_part, name), []
+            rows = []
             for fold in range(int(folds.max(initial=0)) + 1):
                 chosen, (a, b, c) = fit_blend_weights(network, mean, each, true, folds != fold)
                 rows.append(a * network + b * mean + c * each[chosen])
@@ -140,8 +157,8 @@ class DescriptorModels:
                 continue
             found = fit_unseen(
                 stages[:1] if chosen == 0 else (stages[0], stages[chosen]),
-                Sample(training, labels(train_part, name), [e.compound for e in train_part], numbers),
-                by_system,
+                fitted.sample([entry.compound for entry in train_part]),
+                by_system.beside(len(fitted.rows.descriptors)),
                 Sample(
                     validation[strange],
                     true[strange],
@@ -154,7 +171,7 @@ class DescriptorModels:
             )
             if found is not None:
                 unseen[name] = found
-        return cls(forests, processes, shares, table, unseen), held_out
+        return cls(forests, processes, shares, table, unseen, own.kept(carried, seed)), held_out
 
     def predict(self, networks: dict[str, Array], graphs: Sequence[SlabGraph]) -> Blended:
         """Blend the networks' predictions [n] by target for graphs [n] with trees and process."""
@@ -193,6 +210,7 @@ class DescriptorModels:
             "descriptors": list(descriptor_names()),
             **({} if self.compounds is None else {"compounds": self.compounds.state()}),
             "unseen": {name: special.state() for name, special in self.unseen.items()},
+            **({} if self.rows is None else {"rows": self.rows.state()}),
             "targets": {
                 name: {
                     "forest": self.forests[name].state(),
@@ -228,7 +246,39 @@ class DescriptorModels:
         special = {name: UnseenElements.from_state(values, width) for name, values in unseen.items()}
         if not set(special) <= set(forests) or (special and table is None):
             raise InputError("its numbers for unseen elements are of other targets")
-        return cls(forests, processes, shares, table, special)  # type: ignore[arg-type]  # three each, see above
+        rows = LabelledRows.from_state(state["rows"], width) if "rows" in state else None
+        return cls(forests, processes, shares, table, special, rows)  # type: ignore[arg-type]  # three each, see above
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """Forest and process, at each stage, of one target on some rows."""
+
+    rows: LabelledRows
+    labels: Array  # [n] of the target
+    forest: Forest
+    stages: tuple[GaussianProcess, ...]
+
+    @classmethod
+    def of(cls, rows: LabelledRows, true: Array, trees: int, seed: int, *, offsets: bool) -> Self | None:
+        """Fit both to the labels [n] of the rows; None with too few."""
+        forest = Forest.fit(rows.descriptors, true, trees, seed)
+        stages = GaussianProcess.fit(rows.descriptors, true, seed, rows.compounds if offsets else None)
+        return None if forest is None or not stages else cls(rows, true, forest, stages)
+
+    def error(self, descriptors: NDArray[np.float32], recognised: NDArray[np.int64], true: Array) -> float:
+        """Return the least MAE over the stages of the mean of forest and process; 0 without labels."""
+        known = np.isfinite(true)
+        if not known.any():
+            return 0.0
+        trees = self.forest.predict(descriptors[known])[0]
+        each = [stage.predict(descriptors[known], recognised[known]) for stage in self.stages]
+        return min(float(np.abs((trees + process) / 2 - true[known]).mean()) for process in each)
+
+    def sample(self, compounds: Sequence[str]) -> Sample:
+        """Return the rows for `fit_unseen`; compounds: names of those of the training set, the first ones."""
+        names = [*compounds, *(f"carried {number}" for number in self.rows.compounds[len(compounds) :])]
+        return Sample(self.rows.descriptors, self.labels, names, self.rows.compounds)
 
 
 def fit_blend_weights(

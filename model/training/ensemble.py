@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from model.baselines.carried_rows import LabelledRows
     from model.data.dataset import Dataset
     from model.data.splits import Split
     from model.graphs.graph import GraphSettings, SlabGraph
@@ -178,7 +179,8 @@ def train_ensemble(
                 start=starts[k % len(starts)] if starts else None,
             )
         )
-    return assemble(trained, dataset, split, preset.trees, preset.training.seed)
+    carried = starts[0].rows if starts else None
+    return assemble(trained, dataset, split, preset.trees, preset.training.seed, carried)
 
 
 def bagged(dataset: Dataset, split: Split, seed: int) -> Split:
@@ -215,12 +217,17 @@ def resampled(dataset: Dataset, split: Split, targets: Sequence[str], temperatur
 
 @repeatable()
 def assemble(
-    members: Sequence[TrainedModel], dataset: Dataset, split: Split, trees: int = 0, seed: int = 0
+    members: Sequence[TrainedModel],
+    dataset: Dataset,
+    split: Split,
+    trees: int = 0,
+    seed: int = 0,
+    carried: LabelledRows | None = None,
 ) -> Ensemble:
     """Fit what stands beside trained members; calibrate all on the validation set of their split.
 
     The blend weights are fitted on the same slabs; the calibration is cross-fitted, see
-    `model.evaluation.calibration`. Trees and seed: see `DescriptorModels.fit`; 0 trees: none.
+    `model.evaluation.calibration`. Trees, seed and carried rows: see `DescriptorModels.fit`; 0 trees: none.
 
     Raises
     ------
@@ -242,7 +249,7 @@ def assemble(
     held_out: dict[str, NDArray[np.float64]] = {}
     if trees:
         descriptor_models, held_out = _descriptor_models(
-            train_part, val_part, validation.mean(), trees, seed, folds
+            train_part, val_part, validation.mean(), trees, seed, folds, carried
         )
     # slabs of unseen elements have a calibration of their own: here they count as all others
     plain = None if descriptor_models is None else replace(descriptor_models, unseen={})
@@ -269,6 +276,7 @@ def _descriptor_models(
     trees: int,
     seed: int,
     folds: NDArray[np.intp],
+    carried: LabelledRows | None,
 ) -> tuple[DescriptorModels | None, dict[str, NDArray[np.float64]]]:
     """Fit trees and process to the slabs of a data set; crystals, without surface, have no descriptors.
 
@@ -291,6 +299,7 @@ def _descriptor_models(
         trees,
         seed,
         folds[slabs],
+        carried,
     )
     if len(slabs) == len(val_part):
         return fitted, held_out

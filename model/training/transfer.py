@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from model.baselines.carried_rows import LabelledRows
     from model.graphs.graph import GraphSettings
     from model.network.network import NetworkConfig, SurfaceNetwork
     from model.training.checkpoint import Scaler, TrainedModel
@@ -106,6 +107,7 @@ class Start:
     freeze: str = "none"
     reset_heads: bool = False  # reinitialise the output heads of all targets
     adaptation: Adaptation = field(default_factory=Adaptation)
+    rows: LabelledRows | None = None  # labelled slabs that trees and process of the model carry, if any
 
     def __post_init__(self) -> None:
         """Refuse an unknown choice."""
