@@ -97,13 +97,13 @@ class Transfer:
         return ", ".join(parts)
 
 
-def _models(folder: Path) -> tuple[list[TrainedModel], LabelledRows | None]:
-    """Read the members, and the training rows that are kept beside them."""
+def _models(folder: Path) -> tuple[list[TrainedModel], dict[str, LabelledRows]]:
+    """Read the members, and by kind the training rows that are kept beside them."""
     if folder.is_file():
-        return [load_model(folder)], None
+        return [load_model(folder)], {}
     ensemble = load_ensemble(folder)
-    beside = ensemble.descriptor_models
-    return list(ensemble.members), None if beside is None else beside.rows
+    rows = {kind: one.rows for kind, one in ensemble.descriptor_models.items() if one.rows is not None}
+    return list(ensemble.members), rows
 
 
 @dataclass(frozen=True)
@@ -306,7 +306,7 @@ def _run(
     metrics = evaluate(dataset, split, predicted)
     first = ensemble.members[0]
     learned = [member.training for member in ensemble.members]
-    if ensemble.descriptor_models is not None:
+    if ensemble.descriptor_models:
         # its trees see all of the training set, bagged members may not
         seen = this_training((dataset[i] for i in (*split.train, *split.val)), split.name, dataset.snapshot)
         learned.append({NOTE: [seen.model_dump(mode="json")]})

@@ -18,7 +18,7 @@ from model.network.network import head_key
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from torch import nn
 
@@ -107,7 +107,8 @@ class Start:
     freeze: str = "none"
     reset_heads: bool = False  # reinitialise the output heads of all targets
     adaptation: Adaptation = field(default_factory=Adaptation)
-    rows: LabelledRows | None = None  # labelled slabs that trees and process of the model carry, if any
+    # by kind, labelled structures that trees and process of the model carry, if any
+    rows: Mapping[str, LabelledRows] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse an unknown choice."""

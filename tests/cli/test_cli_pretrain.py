@@ -86,7 +86,7 @@ def test_public_data_become_a_registered_model_with_its_card(folder, built):
     assert sum(by_name["slab-work"].labels.values()) == 40
     (errors,) = card.metrics.values()
     assert errors["formation_energy"]["test"]["n"] == one.labels["test"]
-    assert len(ensemble.descriptor_models.rows.descriptors) == by_name["slab-work"].labels["train"]
+    assert len(ensemble.descriptor_models["slab"].rows.descriptors) == by_name["slab-work"].labels["train"]
     assert "--from pretrained:tiny" in built.stdout
     shown = command("models", "show", "v1")
     assert "made by a test, CC0" in shown.stdout and "pretrained:tiny" in shown.stdout
@@ -114,7 +114,7 @@ def test_slabs_are_fine_tuned_from_a_model_of_crystals_and_slabs(folder, built):
     before = json.loads(command("models", "show", "v1", "--json").stdout)["label_sources"][1]["labels"][
         "train"
     ]
-    assert len(tuned.descriptor_models.rows.descriptors) == own + before
+    assert len(tuned.descriptor_models["slab"].rows.descriptors) == own + before
     by_version = command("train", "--from", "v1", "--epochs", 1, "-o", "by_version")
     assert by_version.returncode == 0, by_version.stderr
 

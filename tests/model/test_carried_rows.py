@@ -28,7 +28,7 @@ def parts():
 
 def fit(train, val, carried=None):
     networks = {NAME: np.zeros(len(val))}
-    return DescriptorModels.fit(train, val, networks, 10, 0, np.arange(len(val)) % 5, carried)[0]
+    return DescriptorModels.fit(train, val, networks, 10, 0, np.arange(len(val)) % 5, carried=carried)[0]
 
 
 @pytest.fixture(scope="module")
