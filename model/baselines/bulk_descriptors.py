@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.baselines.descriptors import SlabSums
+from model.compositions.element_properties import element_properties
 from model.graphs.bulk_graph import BulkGraph
 from model.graphs.element_features import chemical_features, element_property
 from stores.cgcnn_elements import elements_of_table
@@ -164,11 +165,15 @@ def _describe(graphs: Sequence[SlabGraph]) -> Columns:
     )
 
 
-def _statistics(crystals: CrystalSums, name: str, values: Array, *, low: bool = True) -> Columns:
-    """Mean, deviation, least and largest over the atoms of each crystal of values [N]."""
+def _statistics(
+    crystals: CrystalSums, name: str, values: Array, *, low: bool = True, extremes: bool = True
+) -> Columns:
+    """Mean, deviation, and where wanted the largest and the least of values [N] over each crystal."""
     mean = crystals.average(values)
     square = crystals.average((values - mean[crystals.slab]) ** 2)
     found = {f"{name}, mean": mean, f"{name}, deviation": np.sqrt(np.maximum(square, 0))}
+    if not extremes:
+        return found
     least, most = (edge.reduceat(values, crystals.first_nodes) for edge in (np.minimum, np.maximum))
     found[f"{name}, most"] = most
     if low:
@@ -177,12 +182,19 @@ def _statistics(crystals: CrystalSums, name: str, values: Array, *, low: bool = 
 
 
 def _composition(crystals: CrystalSums) -> Columns:
-    """Statistics of the elements' properties, and those of the extreme elements in electronegativity."""
+    """Statistics of the elements' properties, and those of the extreme elements in electronegativity.
+
+    Of the 58 properties of `model.compositions.element_properties` mean and deviation alone: minimum, maximum
+    and the other means, tried on formation energies, add nothing to those of the 21 of `chemical_features`.
+    """
     features = chemical_features()
     table = features.table.astype(np.float64)
     found: Columns = {}
     for i, name in enumerate(features.names):
         found |= _statistics(crystals, name, table[crystals.numbers, i])
+    wider = element_properties()
+    for i, name in enumerate(wider.names):
+        found |= _statistics(crystals, f"table {name}", wider.values[crystals.numbers, i], extremes=False)
     scale = crystals.of_atoms("electronegativity") + 1e-6 * crystals.numbers
     order = np.lexsort((scale, crystals.slab))
     starts = crystals.first_nodes
