@@ -24,3 +24,23 @@ def find_leaves(
                 beyond = descriptors[row, feature[node]] > threshold[node]
                 node = right[node] if beyond else node + 1
             leaves[row, tree] = node
+
+
+def add_held(
+    descriptors: NDArray[Any],
+    roots: NDArray[Any],
+    feature: NDArray[Any],
+    threshold: NDArray[Any],
+    right: NDArray[Any],
+    held: NDArray[Any],
+    sums: NDArray[Any],
+) -> None:
+    """Add to sums [n, K] what the leaves hold [M, K] where each row of descriptors [n, D] ends."""
+    for tree in range(len(roots)):
+        for row in range(sums.shape[0]):
+            node = roots[tree]
+            while feature[node] >= 0:
+                beyond = descriptors[row, feature[node]] > threshold[node]
+                node = right[node] if beyond else node + 1
+            for k in range(sums.shape[1]):
+                sums[row, k] += held[node, k]

@@ -10,6 +10,7 @@ is an ensemble too; its uncertainty rests on the distance from the training slab
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from model.evaluation.metrics import Predictions, labels
 from model.network.convolution import repeatable
 from model.training.checked_json import REMEDY, read_json, write_json
 from model.training.checkpoint import load_model, save_model
-from model.training.inputs import pack, shared_inputs
+from model.training.inputs import is_composition, pack, shared_inputs
 from model.training.tensor_files import file_checksum, read_tensors, write_tensors
 from model.training.train import train
 from stores.errors import InputError
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from model.data.dataset import Dataset
     from model.data.splits import Split
     from model.graphs.graph import GraphSettings, SlabGraph
+    from model.network.heads import HeadsConfig
     from model.training.checkpoint import TrainedModel
     from model.training.presets import Preset
     from model.training.train import Progress
@@ -53,6 +55,7 @@ MAP = "map.pt"
 TREES = "trees.pt"
 
 CLASS_TREES = "class-trees.pt"
+COMPOSITIONS_AT_ONCE = 2048  # that a thread predicts
 
 _KEYS = {
     "format", "members", "trees", "class_trees", "targets", "elements", "calibration", "temperatures",
@@ -122,7 +125,22 @@ class Ensemble:
 
     def predict_placed(self, graphs: Sequence[SlabGraph]) -> tuple[Predictions, NDArray[np.float64]]:
         """Predict as `predict` does; also return where the slabs lie, see `TrainingMap.place`."""
-        graphs = shared_inputs(self.members[0].network.config, graphs)
+        threads = torch.get_num_threads()
+        if threads == 1 or len(graphs) <= COMPOSITIONS_AT_ONCE or not is_composition(self._config):
+            return self._predict_lot(graphs)
+        lots = [graphs[i : i + COMPOSITIONS_AT_ONCE] for i in range(0, len(graphs), COMPOSITIONS_AT_ONCE)]
+        # features and trees know of one thread only: each thread takes whole lots from features to classes
+        with repeatable(), ThreadPoolExecutor(threads) as pool:
+            found = list(pool.map(self._predict_lot, lots))
+        return Predictions.joined([lot for lot, _ in found]), np.concatenate([place for _, place in found])
+
+    @property
+    def _config(self) -> HeadsConfig:
+        return self.members[0].network.config
+
+    def _predict_lot(self, graphs: Sequence[SlabGraph]) -> tuple[Predictions, NDArray[np.float64]]:
+        """Predict in this thread."""
+        graphs = shared_inputs(self._config, graphs)
         found = _outputs(self.members, graphs)
         distance = self.training_map.distance(found.embedding)
         blended = predict_by_kind(self.descriptor_models, found.mean(), graphs)
