@@ -93,10 +93,23 @@ class Forest:
             mean[rows] = each[:, cut : trees - cut].mean(axis=1)
         return mean, spread
 
+    def mean_of(self, held: NDArray[np.float32], descriptors: NDArray[np.float32]) -> Array:
+        """Return the mean over the trees [n, K] of what their leaves hold [M, K], for descriptors [n, D]."""
+        sums = np.zeros((len(descriptors), held.shape[1]))
+        add = compiled_search("add_held")
+        for begin in range(0, len(descriptors), _ROWS_AT_ONCE):
+            rows = descriptors[begin : begin + _ROWS_AT_ONCE]
+            own = sums[begin : begin + _ROWS_AT_ONCE]
+            if add is not None:
+                add(rows, self.roots, self.feature, self.threshold, self.right, held, own)
+            else:
+                own += held[self.leaves(rows)].sum(axis=1, dtype=np.float64)
+        return np.asarray(sums / len(self.roots))
+
     def leaves(self, descriptors: NDArray[np.float32]) -> NDArray[np.int32]:
         """Return the leaf of each tree where each row of descriptors [n, D] ends: [n, T]."""
         trees = len(self.roots)
-        if (find := _compiled_search()) is not None:
+        if (find := compiled_search("find_leaves")) is not None:
             found = np.empty((len(descriptors), trees), dtype=np.int32)
             find(descriptors, self.roots, self.feature, self.threshold, self.right, found)
             return found
@@ -151,14 +164,14 @@ _ARRAYS = ("roots", "feature", "threshold", "right", "value")
 
 
 @cache
-def _compiled_search() -> Callable[..., None] | None:
-    """Return `model.baselines.forest_search.find_leaves`, compiled; None without Numba."""
+def compiled_search(name: str) -> Callable[..., None] | None:
+    """Return a function of `model.baselines.forest_search`, compiled; None without Numba."""
     try:
-        from model.baselines.forest_search import find_leaves
+        from model.baselines import forest_search
         from model.network.compiled import compiled
     except ImportError:
         return None
-    return compiled(find_leaves)
+    return compiled(getattr(forest_search, name))
 
 
 def check_can_fit() -> None:

@@ -10,6 +10,7 @@ is an ensemble too; its uncertainty rests on the distance from the training slab
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from model.evaluation.metrics import Predictions, labels
 from model.network.convolution import repeatable
 from model.training.checked_json import REMEDY, read_json, write_json
 from model.training.checkpoint import load_model, save_model
-from model.training.inputs import pack
+from model.training.inputs import is_composition, pack, shared_inputs
 from model.training.tensor_files import file_checksum, read_tensors, write_tensors
 from model.training.train import train
 from stores.errors import InputError
@@ -38,9 +39,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.baselines.blend import DescriptorModels
+    from model.baselines.carried_rows import LabelledRows
     from model.data.dataset import Dataset
     from model.data.splits import Split
     from model.graphs.graph import GraphSettings, SlabGraph
+    from model.network.heads import HeadsConfig
     from model.training.checkpoint import TrainedModel
     from model.training.presets import Preset
     from model.training.train import Progress
@@ -52,6 +55,7 @@ MAP = "map.pt"
 TREES = "trees.pt"
 
 CLASS_TREES = "class-trees.pt"
+COMPOSITIONS_AT_ONCE = 2048  # that a thread predicts
 
 _KEYS = {
     "format", "members", "trees", "class_trees", "targets", "elements", "calibration", "temperatures",
@@ -121,6 +125,22 @@ class Ensemble:
 
     def predict_placed(self, graphs: Sequence[SlabGraph]) -> tuple[Predictions, NDArray[np.float64]]:
         """Predict as `predict` does; also return where the slabs lie, see `TrainingMap.place`."""
+        threads = torch.get_num_threads()
+        if threads == 1 or len(graphs) <= COMPOSITIONS_AT_ONCE or not is_composition(self._config):
+            return self._predict_lot(graphs)
+        lots = [graphs[i : i + COMPOSITIONS_AT_ONCE] for i in range(0, len(graphs), COMPOSITIONS_AT_ONCE)]
+        # features and trees know of one thread only: each thread takes whole lots from features to classes
+        with repeatable(), ThreadPoolExecutor(threads) as pool:
+            found = list(pool.map(self._predict_lot, lots))
+        return Predictions.joined([lot for lot, _ in found]), np.concatenate([place for _, place in found])
+
+    @property
+    def _config(self) -> HeadsConfig:
+        return self.members[0].network.config
+
+    def _predict_lot(self, graphs: Sequence[SlabGraph]) -> tuple[Predictions, NDArray[np.float64]]:
+        """Predict in this thread."""
+        graphs = shared_inputs(self._config, graphs)
         found = _outputs(self.members, graphs)
         distance = self.training_map.distance(found.embedding)
         blended = predict_by_kind(self.descriptor_models, found.mean(), graphs)
@@ -199,7 +219,8 @@ def train_ensemble(
                 angle_batches=angle_batches,
             )
         )
-    return assemble(trained, dataset, split, preset.trees, preset.training.seed)
+    carried = starts[0].rows if starts else None
+    return assemble(trained, dataset, split, preset.trees, preset.training.seed, carried)
 
 
 def bagged(dataset: Dataset, split: Split, seed: int) -> Split:
@@ -236,12 +257,17 @@ def resampled(dataset: Dataset, split: Split, targets: Sequence[str], temperatur
 
 @repeatable()
 def assemble(
-    members: Sequence[TrainedModel], dataset: Dataset, split: Split, trees: int = 0, seed: int = 0
+    members: Sequence[TrainedModel],
+    dataset: Dataset,
+    split: Split,
+    trees: int = 0,
+    seed: int = 0,
+    carried: Mapping[str, LabelledRows] | None = None,
 ) -> Ensemble:
     """Fit what stands beside trained members; calibrate all on the validation set of their split.
 
     The blend weights are fitted on the same slabs; the calibration is cross-fitted, see
-    `model.evaluation.calibration`. Trees and seed: see `DescriptorModels.fit`; 0 trees: none.
+    `model.evaluation.calibration`. Trees, seed and carried rows, by kind: see `DescriptorModels.fit`.
 
     Raises
     ------
@@ -262,7 +288,9 @@ def assemble(
     descriptor_models: dict[str, DescriptorModels] = {}
     held_out: dict[str, NDArray[np.float64]] = {}
     if trees and true:
-        descriptor_models, held_out = fit_by_kind(train_part, val_part, validation.mean(), trees, seed, folds)
+        descriptor_models, held_out = fit_by_kind(
+            train_part, val_part, validation.mean(), trees, seed, folds, carried or {}
+        )
     # slabs of unseen elements have a calibration of their own: here they count as all others
     plain = {kind: replace(one, unseen={}) for kind, one in descriptor_models.items()}
     blended = predict_by_kind(plain, validation.mean(), graphs)
