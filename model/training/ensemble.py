@@ -9,21 +9,19 @@ from the training slabs and on the trees.
 
 from __future__ import annotations
 
-import logging
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from model.baselines.blend import Blended, DescriptorModels
 from model.baselines.extra_trees import check_can_fit
+from model.baselines.kinds import fit_by_kind, kinds_from_state, predict_by_kind, state_of_kinds
 from model.evaluation.calibration import Calibration, calibrate, fold_numbers
 from model.evaluation.familiarity import TrainingMap
 from model.evaluation.metrics import Predictions, labels
 from model.graphs.batch import PackedGraphs
-from model.graphs.bulk_graph import is_bulk
 from model.network.convolution import repeatable
 from model.training.checked_json import REMEDY, read_json, write_json
 from model.training.checkpoint import load_model, save_model
@@ -32,11 +30,12 @@ from model.training.train import train
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from model.baselines.blend import DescriptorModels
     from model.data.dataset import Dataset
     from model.data.splits import Split
     from model.graphs.graph import GraphSettings, SlabGraph
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
     from model.training.presets import Preset
     from model.training.train import Progress
     from model.training.transfer import Start
-
-LOG = logging.getLogger(__name__)
 
 FORMAT = "mgsurf ensemble 1"
 MANIFEST = "manifest.json"
@@ -66,7 +63,8 @@ class Ensemble:
     calibration: dict[str, Calibration]  # by target
     training_map: TrainingMap  # in the embedding of the first member
     elements: tuple[str, ...]  # symbols that occur in the training set
-    descriptor_models: DescriptorModels | None = None  # trees and Gaussian process beside the members, if any
+    # trees and Gaussian process beside the members, if any, by kind of structure
+    descriptor_models: Mapping[str, DescriptorModels] = field(default_factory=dict)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -96,7 +94,7 @@ class Ensemble:
     @property
     def knows_shared_errors(self) -> bool:
         """Whether it states how alike its errors within a compound are."""
-        return self.descriptor_models is not None and bool(self.descriptor_models.unseen)
+        return any(one.unseen for one in self.descriptor_models.values())
 
     def predict(self, graphs: Sequence[SlabGraph]) -> Predictions:
         """Predict every target with its standard deviation, of graphs built with `graph_settings`."""
@@ -110,7 +108,7 @@ class Ensemble:
         """Predict as `predict` does; also return where the slabs lie, see `TrainingMap.place`."""
         found = _outputs(self.members, graphs)
         distance = self.training_map.distance(found.embedding)
-        blended = _together(found, self.descriptor_models, graphs)
+        blended = predict_by_kind(self.descriptor_models, found.mean(), graphs)
         sigma = {
             name: self.calibration[name].sigma(_spread(values), distance, blended.deviation.get(name))
             for name, values in found.each.items()
@@ -238,15 +236,13 @@ def assemble(
     distance = training_map.distance(validation.embedding)
     true = {name: labels(val_part, name) for name in validation.each}
     folds = _calibration_folds(val_part)
-    descriptor_models: DescriptorModels | None = None
+    descriptor_models: dict[str, DescriptorModels] = {}
     held_out: dict[str, NDArray[np.float64]] = {}
     if trees:
-        descriptor_models, held_out = _descriptor_models(
-            train_part, val_part, validation.mean(), trees, seed, folds
-        )
+        descriptor_models, held_out = fit_by_kind(train_part, val_part, validation.mean(), trees, seed, folds)
     # slabs of unseen elements have a calibration of their own: here they count as all others
-    plain = None if descriptor_models is None else replace(descriptor_models, unseen={})
-    blended = _together(validation, plain, graphs)
+    plain = {kind: replace(one, unseen={}) for kind, one in descriptor_models.items()}
+    blended = predict_by_kind(plain, validation.mean(), graphs)
     calibration = {
         name: calibrate(
             blended.mean[name] - true[name],
@@ -260,45 +256,6 @@ def assemble(
     }
     elements = tuple(sorted({element for entry in train_part for element in entry.elements}))
     return Ensemble(tuple(members), calibration, training_map, elements, descriptor_models)
-
-
-def _descriptor_models(
-    train_part: Dataset,
-    val_part: Dataset,
-    networks: dict[str, NDArray[np.float64]],
-    trees: int,
-    seed: int,
-    folds: NDArray[np.intp],
-) -> tuple[DescriptorModels | None, dict[str, NDArray[np.float64]]]:
-    """Fit trees and process to the slabs of a data set; crystals, without surface, have no descriptors.
-
-    See `DescriptorModels.fit`; None where no set has slabs alone to fit and weigh them on.
-    """
-    parts = [
-        np.array([i for i, e in enumerate(part) if not is_bulk(e.graph)]) for part in (train_part, val_part)
-    ]
-    slabs = parts[1]
-    if len(parts[0]) < len(train_part):
-        LOG.warning(
-            "trees and Gaussian process describe surfaces: bulk crystals are predicted by the network alone"
-        )
-    if not all(len(part) for part in parts):
-        return None, {}
-    fitted, held_out = DescriptorModels.fit(
-        train_part.subset(parts[0].tolist()),
-        val_part.subset(slabs.tolist()),
-        {name: values[slabs] for name, values in networks.items()},
-        trees,
-        seed,
-        folds[slabs],
-    )
-    if len(slabs) == len(val_part):
-        return fitted, held_out
-    whole = {name: np.tile(networks[name], (int(folds.max()) + 1, 1)) for name in held_out}
-    for name, rows in held_out.items():
-        whole[name][:, slabs] = rows[-1]  # of a fold without slabs
-        whole[name][: len(rows), slabs] = rows
-    return fitted, whole
 
 
 def _calibration_folds(val_part: Dataset) -> NDArray[np.intp]:
@@ -317,9 +274,9 @@ def save_ensemble(ensemble: Ensemble, folder: Path) -> None:
     for name, member in zip(members, ensemble.members, strict=True):
         save_model(member, folder / name)
     write_tensors(folder / MAP, ensemble.training_map.state())
-    if ensemble.descriptor_models is not None:
-        write_tensors(folder / TREES, ensemble.descriptor_models.state())
-    trees = TREES if ensemble.descriptor_models is not None else None
+    trees = TREES if ensemble.descriptor_models else None
+    if trees:
+        write_tensors(folder / trees, state_of_kinds(ensemble.descriptor_models))
     manifest = {
         "format": FORMAT,
         "members": members,
@@ -371,7 +328,7 @@ def load_ensemble(folder: Path) -> Ensemble:
         training_map = TrainingMap.from_state(state, members[0].network.config.hidden)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"{place / MAP}: is damaged ({error}); {REMEDY}") from error
-    descriptor_models = None
+    descriptor_models = {}
     if TREES in names:
         descriptor_models = _read_trees(place / TREES, sha256[TREES], members[0].targets)
     return Ensemble(tuple(members), calibration, training_map, elements, descriptor_models)
@@ -397,11 +354,11 @@ def _files(members: Sequence[str], trees: bool) -> list[str]:
     return [*members, MAP, *([TREES] if trees else [])]
 
 
-def _read_trees(path: Path, sha256: str | None, targets: Sequence[str]) -> DescriptorModels:
+def _read_trees(path: Path, sha256: str | None, targets: Sequence[str]) -> dict[str, DescriptorModels]:
     state = read_tensors(path, sha256=sha256)
     try:
-        descriptor_models = DescriptorModels.from_state(state)
-        if not set(descriptor_models.forests) <= set(targets):
+        descriptor_models = kinds_from_state(state)
+        if not all(set(one.forests) <= set(targets) for one in descriptor_models.values()):
             raise InputError("its trees and process are of other targets")
     except InputError as error:
         raise InputError(f"{path}: {error}; {REMEDY}") from error
@@ -419,35 +376,6 @@ class _Outputs:
     def mean(self) -> dict[str, NDArray[np.float64]]:
         """Mean over the members: [n] by target."""
         return {name: values.mean(axis=0) for name, values in self.each.items()}
-
-
-def _together(
-    found: _Outputs, descriptor_models: DescriptorModels | None, graphs: Sequence[SlabGraph]
-) -> Blended:
-    """Blend the mean of the members with descriptor models, if there are any."""
-    if descriptor_models is None or not graphs:
-        return Blended(found.mean(), {})
-    slabs = np.array([i for i, graph in enumerate(graphs) if not is_bulk(graph)], dtype=np.intp)
-    if len(slabs) == len(graphs):
-        return descriptor_models.predict(found.mean(), graphs)
-    # trees and process know nothing of bulk crystals
-    mean = found.mean()
-    whole = Blended(mean, {name: np.zeros(len(graphs)) for name in descriptor_models.forests})
-    if not len(slabs):
-        return whole
-    blended = descriptor_models.predict(
-        {name: values[slabs] for name, values in mean.items()}, [graphs[i] for i in slabs]
-    )
-    whole.sigma.update({name: np.full(len(graphs), np.nan) for name in blended.sigma})
-    whole.correlation.update({name: np.zeros(len(graphs)) for name in blended.correlation})
-    for part in ("mean", "deviation", "sigma", "correlation"):
-        for name, values in getattr(blended, part).items():
-            getattr(whole, part)[name][slabs] = values
-    trained = None
-    if blended.trained is not None:
-        trained = np.zeros(len(graphs), dtype=bool)
-        trained[slabs] = blended.trained
-    return replace(whole, trained=trained)
 
 
 def _outputs(members: Sequence[TrainedModel], graphs: Sequence[SlabGraph]) -> _Outputs:

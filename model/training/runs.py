@@ -302,7 +302,7 @@ def _run(
     metrics = evaluate(dataset, split, predicted)
     first = ensemble.members[0]
     learned = [member.training for member in ensemble.members]
-    if ensemble.descriptor_models is not None:
+    if ensemble.descriptor_models:
         # its trees see all of the training set, bagged members may not
         seen = this_training((dataset[i] for i in (*split.train, *split.val)), split.name, dataset.snapshot)
         learned.append({NOTE: [seen.model_dump(mode="json")]})
