@@ -8,8 +8,9 @@ both kinds has trees and processes for each (`model.baselines.kinds`).
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -144,10 +145,9 @@ class DescriptorModels:
             recognised, strange = table.recognise(graphs), table.unseen_elements(graphs)
         forests, processes, shares, held_out, unseen = {}, {}, {}, {}, {}
         for name, network in networks.items():
-            forest = Forest.fit(training, labels(train_part, name), trees, seed)
             alone = kind != "slab" or name.partition("@")[0] in WITHOUT_OFFSET
             offsets = None if alone else numbers
-            stages = GaussianProcess.fit(training, labels(train_part, name), seed, offsets)
+            forest, stages = _fit_or_recall(training, labels(train_part, name), trees, seed, offsets)
             if forest is None or not stages:
                 continue
             forests[name] = forest
@@ -255,6 +255,32 @@ class DescriptorModels:
         if not set(special) <= set(forests) or (special and table is None):
             raise InputError("its numbers for unseen elements are of other targets")
         return cls(forests, processes, shares, table, special, kind)  # type: ignore[arg-type]  # three each, see above
+
+
+_RECENT: OrderedDict[str, tuple[Forest | None, list[GaussianProcess]]] = OrderedDict()
+RECENT = 16  # fits that a process remembers
+
+
+def _fit_or_recall(
+    training: NDArray[np.float32], values: Array, trees: int, seed: int, offsets: NDArray[np.int64] | None
+) -> tuple[Forest | None, list[GaussianProcess]]:
+    """Fit trees and process [n, D] to labels [n], once for networks that share their training set.
+
+    The trainings of a study of transfer differ by what the network began with, and in nothing else.
+    """
+    digest = sha256(repr((training.shape, trees, seed)).encode())
+    for part in (training, values, offsets):
+        digest.update(b"none" if part is None else np.ascontiguousarray(part).tobytes())
+    key = digest.hexdigest()
+    if key not in _RECENT:
+        _RECENT[key] = (
+            Forest.fit(training, values, trees, seed),
+            GaussianProcess.fit(training, values, seed, offsets),
+        )
+        if len(_RECENT) > RECENT:
+            _RECENT.popitem(last=False)
+    _RECENT.move_to_end(key)
+    return _RECENT[key]
 
 
 def fit_blend_weights(
