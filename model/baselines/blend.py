@@ -8,9 +8,8 @@ both kinds has trees and processes for each (`model.baselines.kinds`).
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -20,6 +19,8 @@ from model.baselines.compounds import CompoundTable
 from model.baselines.descriptors import describe_slabs, descriptor_names
 from model.baselines.extra_trees import Forest
 from model.baselines.gaussian_process import NO_COMPOUND, GaussianProcess
+from model.baselines.label_ranks import RankedProcess, ranked_forest
+from model.baselines.recent_fits import recall
 from model.baselines.unseen_elements import Folds, Sample, UnseenElements, fit_unseen
 from model.evaluation.joint_errors import correlation_left
 from model.evaluation.metrics import labels
@@ -48,6 +49,9 @@ are calibrated on them too narrow. The three share evenly then, and the process 
 
 UNCHOSEN = 2  # place among `model.baselines.gaussian_process.STAGES`
 
+RANKED = ("bulk",)
+"""Kinds of structures whose trees and process are fitted to the ranks of the labels as well, see
+`model.baselines.label_ranks`: the validation set chooses. Labels of slabs have no long tail."""
 
 WITHOUT_OFFSET = ("work_function",)
 """Targets whose process has no offset of compounds: no energy of the bulk enters them, nor does it help."""
@@ -88,7 +92,7 @@ class DescriptorModels:
 
     # forests, processes: by target, the same in both
     forests: dict[str, Forest]
-    processes: dict[str, GaussianProcess]
+    processes: dict[str, GaussianProcess | RankedProcess]
     # by target: of networks, trees and process, in this order; they sum to 1
     shares: dict[str, tuple[float, float, float]]
     # of the training slabs, and for slabs with other elements than theirs by target; None and empty in files
@@ -145,27 +149,32 @@ class DescriptorModels:
             recognised, strange = table.recognise(graphs), table.unseen_elements(graphs)
         forests, processes, shares, held_out, unseen = {}, {}, {}, {}, {}
         for name, network in networks.items():
+            own = labels(train_part, name)
             alone = kind != "slab" or name.partition("@")[0] in WITHOUT_OFFSET
             offsets = None if alone else numbers
-            forest, stages = _fit_or_recall(training, labels(train_part, name), trees, seed, offsets)
-            if forest is None or not stages:
+            stages, candidates, grown = recall(_fit_both, training, own, trees, seed, offsets, kind)
+            by_trees = [forest.predict(validation) for forest in grown if forest is not None]
+            each = [process.predict(validation, recognised) for process in candidates]
+            if not by_trees or not each:
                 continue
-            forests[name] = forest
-            mean, deviation = forest.predict(validation)
-            each = [process.predict(validation, recognised) for process in stages]
             true, rows = labels(val_part, name), []
+            means = [mean for mean, _ in by_trees]
             for fold in range(int(folds.max(initial=0)) + 1):
+                mean = means[least_error(means, true, folds != fold)]
                 chosen, (a, b, c) = fit_blend_weights(network, mean, each, true, folds != fold)
                 rows.append(a * network + b * mean + c * each[chosen])
             held_out[name] = np.stack(rows)
+            forest = grown[place := least_error(means, true)]
+            assert forest is not None  # all have the same labels
+            forests[name], (mean, deviation) = forest, by_trees[place]
             chosen, shares[name] = fit_blend_weights(network, mean, each, true)
             a, b, c = shares[name]
-            processes[name] = stages[chosen]
+            processes[name] = candidates[chosen]
             if by_system is None:
                 continue
             found = fit_unseen(
                 stages[:1] if chosen == 0 else (stages[0], stages[chosen]),
-                Sample(training, labels(train_part, name), [e.compound for e in train_part], numbers),
+                Sample(training, own, [e.compound for e in train_part], numbers),
                 by_system,
                 Sample(
                     validation[strange],
@@ -247,7 +256,10 @@ class DescriptorModels:
                 raise InputError(f"the shares of its networks, trees and process in {name} do not sum to 1")
         width = len(names)
         forests = {name: Forest.from_state(forest) for name, (forest, _) in parts.items()}
-        processes = {name: GaussianProcess.from_state(process, width) for name, (_, process) in parts.items()}
+        processes = {
+            name: (RankedProcess if "ranks" in process else GaussianProcess).from_state(process, width)
+            for name, (_, process) in parts.items()
+        }
         if any(forest.width != width for forest in forests.values()):
             raise InputError("its trees do not fit its descriptors")
         table = CompoundTable.from_state(state["compounds"]) if "compounds" in state else None
@@ -257,30 +269,28 @@ class DescriptorModels:
         return cls(forests, processes, shares, table, special, kind)  # type: ignore[arg-type]  # three each, see above
 
 
-_RECENT: OrderedDict[str, tuple[Forest | None, list[GaussianProcess]]] = OrderedDict()
-RECENT = 16  # fits that a process remembers
+def _fit_both(
+    training: NDArray[np.float32],
+    own: Array,
+    trees: int,
+    seed: int,
+    offsets: NDArray[np.int64] | None,
+    kind: str,
+) -> tuple[tuple[GaussianProcess, ...], list[GaussianProcess | RankedProcess], list[Forest | None]]:
+    """Fit processes (of labels; with those of their ranks) and forests to descriptors [n, D], labels [n]."""
+    stages = GaussianProcess.fit(training, own, seed, offsets)
+    candidates: list[GaussianProcess | RankedProcess] = [*stages]
+    grown = [Forest.fit(training, own, trees, seed)]
+    if kind in RANKED:
+        candidates += RankedProcess.fit(training, own, seed)
+        grown.append(ranked_forest(training, own, trees, seed))
+    return stages, candidates, grown
 
 
-def _fit_or_recall(
-    training: NDArray[np.float32], values: Array, trees: int, seed: int, offsets: NDArray[np.int64] | None
-) -> tuple[Forest | None, list[GaussianProcess]]:
-    """Fit trees and process [n, D] to labels [n], once for networks that share their training set.
-
-    The trainings of a study of transfer differ by what the network began with, and in nothing else.
-    """
-    digest = sha256(repr((training.shape, trees, seed)).encode())
-    for part in (training, values, offsets):
-        digest.update(b"none" if part is None else np.ascontiguousarray(part).tobytes())
-    key = digest.hexdigest()
-    if key not in _RECENT:
-        _RECENT[key] = (
-            Forest.fit(training, values, trees, seed),
-            GaussianProcess.fit(training, values, seed, offsets),
-        )
-        if len(_RECENT) > RECENT:
-            _RECENT.popitem(last=False)
-    _RECENT.move_to_end(key)
-    return _RECENT[key]
+def least_error(candidates: list[Array], true: Array, used: NDArray[np.bool_] | None = None) -> int:
+    """Return which predictions [n] have the least MAE; the first with few labels. See `fit_blend_weights`."""
+    known = _counting(true, used)
+    return 0 if known is None else int(np.argmin([np.abs(one - true)[known].mean() for one in candidates]))
 
 
 def fit_blend_weights(
@@ -304,11 +314,9 @@ def fit_blend_weights(
     stage, weights
         Place among `stages`; weights of network, trees and process.
     """
-    known = np.isfinite(true)
-    if known.sum() < FEWEST_LABELS:
+    known = _counting(true, used)
+    if known is None:
         return UNCHOSEN, (1 / 3, 1 / 3, 1 / 3)
-    if used is not None and (known & used).any():
-        known &= used
     parts = np.array([(i, j, STEPS - i - j) for i in range(STEPS + 1) for j in range(STEPS + 1 - i)])
     shares = LEAST + (1 - 3 * LEAST) * parts / STEPS  # [choices, 3]
     errors = [
@@ -318,3 +326,11 @@ def fit_blend_weights(
     stage, choice = np.unravel_index(np.argmin(errors), (len(stages), len(shares)))
     a, b, c = (float(share) for share in shares[choice])
     return int(stage), (a, b, c)
+
+
+def _counting(true: Array, used: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+    """Which errors count [n]; None with too few labels to choose anything by them."""
+    known = np.isfinite(true)
+    if known.sum() < FEWEST_LABELS:
+        return None
+    return known & used if used is not None and (known & used).any() else known
