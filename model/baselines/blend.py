@@ -21,6 +21,7 @@ from model.baselines.descriptors import describe_slabs, descriptor_names
 from model.baselines.extra_trees import Forest
 from model.baselines.gaussian_process import NO_COMPOUND, GaussianProcess
 from model.baselines.label_ranks import RankedProcess, ranked_forest
+from model.baselines.recent_fits import recall
 from model.baselines.unseen_elements import Folds, Sample, UnseenElements, fit_unseen
 from model.evaluation.joint_errors import correlation_left
 from model.evaluation.metrics import labels
@@ -339,15 +340,9 @@ class _Fitted:
         cls, rows: LabelledRows, true: Array, trees: int, seed: int, *, offsets: bool, ranked: bool
     ) -> Self | None:
         """Fit all to the labels [n] of the rows; None with too few."""
-        forest = Forest.fit(rows.descriptors, true, trees, seed)
-        stages = GaussianProcess.fit(rows.descriptors, true, seed, rows.compounds if offsets else None)
-        if forest is None or not stages:
-            return None
-        if not ranked:
-            return cls(rows, true, (forest,), stages, ())
-        other = ranked_forest(rows.descriptors, true, trees, seed)
-        processes = RankedProcess.fit(rows.descriptors, true, seed)
-        return cls(rows, true, (forest,) if other is None else (forest, other), stages, processes)
+        numbers = rows.compounds if offsets else None
+        forests, stages, processes = recall(_fit, rows.descriptors, true, trees, seed, numbers, ranked)
+        return cls(rows, true, forests, stages, processes) if forests and stages else None
 
     @property
     def processes(self) -> tuple[GaussianProcess | RankedProcess, ...]:
@@ -367,6 +362,25 @@ class _Fitted:
         """Return the rows for `fit_unseen`; compounds: names of those of the training set, the first ones."""
         names = [*compounds, *(f"carried {number}" for number in self.rows.compounds[len(compounds) :])]
         return Sample(self.rows.descriptors, self.labels, names, self.rows.compounds)
+
+
+def _fit(
+    descriptors: NDArray[np.float32],
+    true: Array,
+    trees: int,
+    seed: int,
+    compounds: NDArray[np.int64] | None,
+    ranked: bool,
+) -> tuple[tuple[Forest, ...], tuple[GaussianProcess, ...], tuple[RankedProcess, ...]]:
+    """Fit forests and processes of labels [n], and of their ranks where these are tried."""
+    grown = [Forest.fit(descriptors, true, trees, seed)]
+    if ranked:
+        grown.append(ranked_forest(descriptors, true, trees, seed))
+    return (
+        tuple(forest for forest in grown if forest is not None),
+        GaussianProcess.fit(descriptors, true, seed, compounds),
+        RankedProcess.fit(descriptors, true, seed) if ranked else (),
+    )
 
 
 def least_error(candidates: list[Array], true: Array, used: NDArray[np.bool_] | None = None) -> int:
