@@ -173,10 +173,10 @@ class DescriptorModels:
             offsets = kind == "slab" and name.partition("@")[0] not in WITHOUT_OFFSET
             ranked = kind in RANKED
             true = labels(val_part, name)
-            fitted = _Fitted.of(own, own.labels[name], trees, seed, offsets=offsets, ranked=ranked)
+            fitted = Fitted.of(own, own.labels[name], trees, seed, offsets=offsets, ranked=ranked)
             if carried is not None and np.isfinite(others := carried.of_quantity(name)).any():
                 both = np.concatenate([own.labels[name], others])
-                more = _Fitted.of(own.joined(carried), both, trees, seed, offsets=offsets, ranked=ranked)
+                more = Fitted.of(own.joined(carried), both, trees, seed, offsets=offsets, ranked=ranked)
                 if more is not None and (
                     fitted is None
                     or more.error(validation, recognised, true)
@@ -187,7 +187,7 @@ class DescriptorModels:
                 continue
             described = validation
             if wide is not None:
-                more = _Fitted.of(wide, own.labels[name], trees, seed, offsets=offsets, ranked=ranked)
+                more = Fitted.of(wide, own.labels[name], trees, seed, offsets=offsets, ranked=ranked)
                 if more is not None and (
                     more.error(wide_validation, recognised, true) < fitted.error(validation, recognised, true)
                 ):
@@ -326,7 +326,7 @@ def beside(descriptors: NDArray[np.float32], sources: Array) -> NDArray[np.float
 
 
 @dataclass(frozen=True, eq=False)
-class _Fitted:
+class Fitted:
     """Forests and processes of one target on some rows, among which the validation set chooses."""
 
     rows: LabelledRows
