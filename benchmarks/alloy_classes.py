@@ -2,9 +2,9 @@
 
 The Dmax set of Xiong et al. has the critical diameter of cast rods: 0 for crystalline alloys (CRA), 0.1 mm
 for ribbons (RMG), more for bulk metallic glasses (BMG). Each seed divides it 67/33; ``mcvn`` takes its
-validation set (a tenth) out of the training set, its peers train on all of it. Printed are F1 of each class,
-their mean, precision and recall of CRA, mean over the seeds and standard error of the difference from
-``mcvn``, paired by seed.
+validation set (7 % of it) out of the training set, its peers train on all of it. Printed are F1 of each class,
+their mean, precision and recall of CRA and its largest recall at a precision of 0.8, as means over the seeds,
+and the difference of the mean F1 from that of ``mcvn`` with its standard error, paired by seed.
 
     python -m benchmarks.alloy_classes gfa_dmax.csv --seeds 5
     python -m benchmarks.alloy_classes gfa_dmax.csv --seeds 5 --by chemsys
@@ -36,7 +36,7 @@ from model.training.ensemble import train_ensemble
 from model.training.presets import find_preset, with_params
 
 CLASSES = ("CRA", "RMG", "BMG")
-TEST, VALIDATION = 0.33, 0.1  # of all alloys; of the training set
+TEST, VALIDATION = 0.33, 0.07  # of all alloys; of the training set
 
 
 def read_alloys(path: Path) -> Dataset:
@@ -111,13 +111,23 @@ def judge(true: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
         "macro": errors["macro_f1"],
         "P CRA": both / max(1, (chosen == 0).sum()),
         "R CRA": both / (true == 0).sum(),
+        "R at P": recall_at_precision(true == 0, probabilities[:, 0]),
     }
+
+
+def recall_at_precision(true: np.ndarray, share: np.ndarray, precision: float = 0.8) -> float:
+    """Return the largest recall of a class at which its precision is not below the given one."""
+    order = np.argsort(-share, kind="stable")
+    hits = np.cumsum(true[order])
+    precise = hits / np.arange(1, len(hits) + 1) >= precision
+    return float(hits[precise].max(initial=0) / true.sum())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("csv", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--by", choices=("random", "chemsys"), default="random")
     parser.add_argument("--members", type=int, default=1)
     parser.add_argument("--peers", nargs="*", default=None, help="words of their names; none without any")
@@ -141,7 +151,7 @@ def main() -> None:
     preset = with_params(find_preset("mcvn"), params)
     network = replace(preset.network, targets=("glass",), classes=(CLASSES,))
     rows: dict[str, list[dict[str, float]]] = defaultdict(list)
-    for seed in range(arguments.seeds):
+    for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
         split = divide(dataset, arguments.by, seed)
         test, training = list(split.test), sorted((*split.train, *split.val))
         began = time.process_time()
@@ -163,7 +173,7 @@ def main() -> None:
             seconds = time.process_time() - began
             rows[name].append(judge(true[test], peer.predict_proba(seen[what][test])) | {"s": seconds})
         print(f"seed {seed}: " + ", ".join(f"{n} {r[-1]['macro']:.4f}" for n, r in rows.items()), flush=True)
-    columns = (*CLASSES, "macro", "P CRA", "R CRA")
+    columns = (*CLASSES, "macro", "P CRA", "R CRA", "R at P")
     print(f"{'':26s}" + "".join(f"{name:>8s}" for name in columns) + "   macro - mcvn   CPU s")
     ours = np.array([row["macro"] for row in rows["mcvn"]])
     for name, found in rows.items():

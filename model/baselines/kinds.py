@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from model.baselines.carried_rows import LabelledRows
     from model.data.dataset import Dataset
     from model.graphs.graph import SlabGraph
 
@@ -31,8 +32,12 @@ def fit_by_kind(
     trees: int,
     seed: int,
     folds: NDArray[np.intp],
+    carried: Mapping[str, LabelledRows],
 ) -> tuple[dict[str, DescriptorModels], dict[str, Array]]:
-    """Fit the trees and process of each kind that both sets have; see `DescriptorModels.fit`."""
+    """Fit the trees and process of each kind that both sets have; see `DescriptorModels.fit`.
+
+    carried: by kind.
+    """
     found: dict[str, DescriptorModels] = {}
     held_out: dict[str, Array] = {}
     training, validation = (_places([e.graph for e in part]) for part in (train_part, val_part))
@@ -46,6 +51,7 @@ def fit_by_kind(
             seed,
             folds[places],
             kind,
+            carried.get(kind),
         )
         for name, rows in own.items():
             whole = held_out.setdefault(name, np.tile(networks[name], (int(folds.max()) + 1, 1)))
@@ -65,7 +71,8 @@ def predict_by_kind(
         if kind not in models:
             continue
         blended = models[kind].predict(
-            {name: values[places] for name, values in networks.items()}, [graphs[i] for i in places]
+            {name: values[places] for name, values in networks.items()},
+            graphs if len(places) == n else [graphs[i] for i in places],
         )
         for part, absent in (("mean", 0.0), ("deviation", 0.0), ("sigma", np.nan), ("correlation", 0.0)):
             for name, values in getattr(blended, part).items():

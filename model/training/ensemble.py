@@ -26,7 +26,7 @@ from model.evaluation.metrics import Predictions, labels
 from model.network.convolution import repeatable
 from model.training.checked_json import REMEDY, read_json, write_json
 from model.training.checkpoint import load_model, save_model
-from model.training.inputs import pack
+from model.training.inputs import pack, shared_inputs
 from model.training.tensor_files import file_checksum, read_tensors, write_tensors
 from model.training.train import train
 from stores.errors import InputError
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.baselines.blend import DescriptorModels
+    from model.baselines.carried_rows import LabelledRows
     from model.data.dataset import Dataset
     from model.data.splits import Split
     from model.graphs.graph import GraphSettings, SlabGraph
@@ -121,6 +122,7 @@ class Ensemble:
 
     def predict_placed(self, graphs: Sequence[SlabGraph]) -> tuple[Predictions, NDArray[np.float64]]:
         """Predict as `predict` does; also return where the slabs lie, see `TrainingMap.place`."""
+        graphs = shared_inputs(self.members[0].network.config, graphs)
         found = _outputs(self.members, graphs)
         distance = self.training_map.distance(found.embedding)
         blended = predict_by_kind(self.descriptor_models, found.mean(), graphs)
@@ -195,7 +197,8 @@ def train_ensemble(
                 start=starts[k % len(starts)] if starts else None,
             )
         )
-    return assemble(trained, dataset, split, preset.trees, preset.training.seed)
+    carried = starts[0].rows if starts else None
+    return assemble(trained, dataset, split, preset.trees, preset.training.seed, carried)
 
 
 def bagged(dataset: Dataset, split: Split, seed: int) -> Split:
@@ -232,12 +235,17 @@ def resampled(dataset: Dataset, split: Split, targets: Sequence[str], temperatur
 
 @repeatable()
 def assemble(
-    members: Sequence[TrainedModel], dataset: Dataset, split: Split, trees: int = 0, seed: int = 0
+    members: Sequence[TrainedModel],
+    dataset: Dataset,
+    split: Split,
+    trees: int = 0,
+    seed: int = 0,
+    carried: Mapping[str, LabelledRows] | None = None,
 ) -> Ensemble:
     """Fit what stands beside trained members; calibrate all on the validation set of their split.
 
     The blend weights are fitted on the same slabs; the calibration is cross-fitted, see
-    `model.evaluation.calibration`. Trees and seed: see `DescriptorModels.fit`; 0 trees: none.
+    `model.evaluation.calibration`. Trees, seed and carried rows, by kind: see `DescriptorModels.fit`.
 
     Raises
     ------
@@ -258,7 +266,9 @@ def assemble(
     descriptor_models: dict[str, DescriptorModels] = {}
     held_out: dict[str, NDArray[np.float64]] = {}
     if trees and true:
-        descriptor_models, held_out = fit_by_kind(train_part, val_part, validation.mean(), trees, seed, folds)
+        descriptor_models, held_out = fit_by_kind(
+            train_part, val_part, validation.mean(), trees, seed, folds, carried or {}
+        )
     # slabs of unseen elements have a calibration of their own: here they count as all others
     plain = {kind: replace(one, unseen={}) for kind, one in descriptor_models.items()}
     blended = predict_by_kind(plain, validation.mean(), graphs)

@@ -149,9 +149,10 @@ _PRESETS = (
         ),
         training=TrainingConfig(
             epochs=40,
-            optimiser=OptimiserConfig("one-cycle", learning_rate=3e-3, weight_decay=0.05),
+            batch_size=128,
+            optimiser=OptimiserConfig("one-cycle", learning_rate=4e-3, weight_decay=0.05),
             loss="huber",
-            averaging=0.995,
+            averaging=0.99,
             clip=5.0,
         ),
         trees=300,

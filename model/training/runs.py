@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from model.baselines.carried_rows import LabelledRows
     from model.data.dataset import Dataset
     from model.graphs.graph import GraphSettings
     from model.training.checkpoint import TrainedModel
@@ -73,16 +74,16 @@ class Transfer:
         adaptation: Adaptation | None = None,
     ) -> Self:
         """Hash the weights in a folder of `mgsurf train`; InputError if damaged or no such choice."""
-        models = _models(folder)
+        models, _ = _models(folder)
         Start(models[0], freeze)  # wrong arguments are reported before any data are read
         return cls(folder, weights_key(models), freeze, reset_heads, adaptation or Adaptation())
 
     def starts(self) -> list[Start]:
         """Read one start for each member of the model; InputError if it changed since."""
-        models = _models(self.folder)
+        models, rows = _models(self.folder)
         if weights_key(models) != self.key:
             raise InputError(f"{self.folder}: another model was written there meanwhile; repeat the command")
-        return [Start(model, self.freeze, self.reset_heads, self.adaptation) for model in models]
+        return [Start(model, self.freeze, self.reset_heads, self.adaptation, rows) for model in models]
 
     def plain(self) -> dict[str, Any]:
         """Return what distinguishes runs."""
@@ -99,10 +100,13 @@ class Transfer:
         return ", ".join(parts)
 
 
-def _models(folder: Path) -> list[TrainedModel]:
+def _models(folder: Path) -> tuple[list[TrainedModel], dict[str, LabelledRows]]:
+    """Read the members, and by kind the training rows that are kept beside them."""
     if folder.is_file():
-        return [load_model(folder)]
-    return list(load_ensemble(folder).members)
+        return [load_model(folder)], {}
+    ensemble = load_ensemble(folder)
+    rows = {kind: one.rows for kind, one in ensemble.descriptor_models.items() if one.rows is not None}
+    return list(ensemble.members), rows
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stores.errors import InputError, StoreError, install_command
+from stores.paths import expand_user
 from workflows.cli.options import JsonOption, MethodOption, OutputOption, QuietOption, StoreOption
 from workflows.report.table import Column, Table
 
@@ -84,11 +85,12 @@ class PretrainedModel:
     """Trained model that a training starts from."""
 
     start: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--from",
             metavar="MODEL",
-            help="Start from this trained model (folder).",
+            help="Start from this trained model: a folder, champion, latest, v3, or pretrained:NAME "
+            "(mgsurf pretrain).",
             rich_help_panel=TRANSFER,
         ),
     ] = None
@@ -106,8 +108,10 @@ class PretrainedModel:
         typer.Option("--reset-heads", help="Reinitialise all output heads.", rich_help_panel=TRANSFER),
     ] = False
 
-    def load(self) -> tuple[Transfer | None, dict[str, Any]]:
+    def load(self, stores: Sequence[str | None]) -> tuple[Transfer | None, dict[str, Any]]:
         """Return the start and the settings that it was trained with; (None, {}) without a model.
+
+        stores: of the labels; their registries hold the models that are no folders.
 
         Raises
         ------
@@ -119,9 +123,14 @@ class PretrainedModel:
                 raise InputError("--freeze and --reset-heads need a model to start from: --from MODEL")
             return None, {}
         from model.training.runs import Transfer, read_run
+        from workflows.cli.access import registered_start
 
-        transfer = Transfer.of(self.start, self.freeze or "none", reset_heads=self.reset_heads)
-        run = read_run(self.start) or read_run(self.start.parent)
+        known = registered_start(self.start, stores)
+        folder = known[0] if known is not None else expand_user(self.start, "--from")
+        transfer = Transfer.of(folder, self.freeze or "none", reset_heads=self.reset_heads)
+        if known is not None:
+            return transfer, known[1]
+        run = read_run(folder) or read_run(folder.parent)
         return transfer, dict(run["settings"]) if run is not None else {}
 
 

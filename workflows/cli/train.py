@@ -99,7 +99,7 @@ def train(
 
     find_preset(preset or DEFAULT_PRESET)  # a typo is reported before any data are read
     folder = run_folder(output, MODEL_FOLDER)
-    transfer, theirs = pretrained.load()
+    transfer, theirs = pretrained.load(store or [])
     settings = RunSettings(
         preset or theirs.get("preset", DEFAULT_PRESET),
         seed=seed,
@@ -113,8 +113,10 @@ def train(
     )
     slabs = labelled_slabs(store or [], method, snapshot, separate=separate)
     if overwrite:
-        start = pretrained.start
-        if start is not None and start.resolve() in (folder.resolve(), folder.resolve() / "model"):
+        if transfer is not None and transfer.folder.resolve() in (
+            folder.resolve(),
+            folder.resolve() / "model",
+        ):
             raise InputError(f"{folder}: holds the model of --from; choose another folder with --output")
         clear_run(folder)
     known = read_run(folder) is not None
