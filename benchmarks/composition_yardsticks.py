@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     Model = Callable[[Dataset, Sequence[int], Sequence[int], int], dict[str, Array]]
 
 MATBENCH_SEED = 18012019
-TREES = 500
+TREES = 200
 
 _ELEMENTS = ("C", "Si", "Mn", "P", "S", "Ni", "Cr", "Cu", "Mo")
 _STEELS = CompositionColumns(_ELEMENTS, "wt%", "Fe")

@@ -302,7 +302,7 @@ def _records(
     merged = 0
     for members in same.values():
         merged += len(members) > 1
-        targets = {t: _one_value(members, t, t in classes, conflicts) for t in members[0].targets}
+        targets = {t: _one_value(members, t, classes.get(t), conflicts) for t in members[0].targets}
         for one in bins:
             value = targets[one.target]
             targets[one.class_target] = None if value is None else one.place(value)
@@ -329,13 +329,25 @@ def _records(
     return made
 
 
-def _one_value(members: Sequence[_Line], target: str, is_class: bool, conflicts: list[str]) -> float | None:
-    """Return the one label of lines of a composition; labels that differ are noted."""
+def _one_value(
+    members: Sequence[_Line], target: str, names: Sequence[str] | None, conflicts: list[str]
+) -> float | None:
+    """Return the one label of lines of a composition; labels that differ are noted.
+
+    `names` are those of the classes, None of a quantity.
+    """
     values = [value for line in members if (value := line.targets[target]) is not None]
     if len(set(values)) > 1:
-        places = ", ".join(str(line.number) for line in members[:5])
-        conflicts.append(f"{target} {', '.join(f'{v:g}' for v in values[:5])} in lines {places}")
-        if is_class:
+        first: dict[float, int] = {}  # line of each label
+        for line in members:
+            if (value := line.targets[target]) is not None:
+                first.setdefault(value, line.number)
+        shown = [
+            f"{f'{value:g}' if names is None else names[int(value)]} in line {number}"
+            for value, number in first.items()
+        ]
+        conflicts.append(f"{target} {', '.join(shown)}")
+        if names is not None:
             (one, n), (_, others), *_ = Counter(values).most_common()
             return one if n > others else None
         return fmean(values)
