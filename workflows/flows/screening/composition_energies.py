@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from model.compositions.formulas import parse_composition, plain_composition
 from model.evaluation.prediction import Candidate, predict_compositions
 from stores.errors import InputError
-from workflows.flows.screening.compounds import ENERGY_COLUMNS
+from workflows.flows.screening.compounds import BY_COMPOSITION, ENERGY_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,7 +83,7 @@ def with_predicted_energies(
             compound = replace(
                 compound,
                 formation_energy=one.values[target],
-                energy_source=f"composition model {name}",
+                energy_source=f"{BY_COMPOSITION} {name}",
                 energy_sigma=sigma if math.isfinite(sigma) else None,
                 energy_warnings=one.warnings,
             )

@@ -32,6 +32,9 @@ FORMULA_COLUMNS = ("formula", "formula_pretty", "reduced")
 ENERGY_COLUMNS = ("formation_energy", "formation_energy_per_atom", "e_form_eV_atom")
 """Columns of a table of formation energies; the second of each is the Materials Project's name."""
 
+BY_COMPOSITION = "composition model"
+"""What the source of a formation energy begins with if a model of compositions predicted it."""
+
 COMPOSITION_COLUMNS = (*FORMULA_COLUMNS, "composition")
 """Columns of a table of compositions without crystals."""
 

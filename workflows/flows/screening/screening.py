@@ -25,6 +25,7 @@ from workflows.analysis.semiconductor import semiconductor
 from workflows.analysis.surface_energy import reference_element
 from workflows.analysis.wulff import facets_from_records
 from workflows.analysis.wulff_draws import Termination, WeightedValues, weighted_values
+from workflows.flows.screening.compounds import BY_COMPOSITION
 from workflows.report.table import with_sigma
 from workflows.structures.crystal import crystal_of
 from workflows.structures.facets import standard_plane
@@ -389,7 +390,7 @@ def _record(
         notes.append("estimated lattice")
     if crystal is None:
         notes.append("no crystal, hence no surfaces")
-    if compound.energy_source.startswith("composition model"):
+    if compound.energy_source.startswith(BY_COMPOSITION):
         energy = with_sigma(compound.formation_energy or 0.0, compound.energy_sigma)
         notes.append(
             "; ".join([f"formation energy {energy} eV/atom by composition", *compound.energy_warnings])
