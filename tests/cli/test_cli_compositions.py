@@ -79,7 +79,6 @@ def test_the_report_shows_classes_and_importance(trained):
     assert run["noun"] == "composition"
     importance = run["importance"]["hardness"]
     assert len(importance) == 60 and "T" in importance
-    assert max(importance, key=importance.get) == "elements and fractions"
     assert all((folder / f"{name}.png").is_file() for name in ("classes-glass", "importance", "parity"))
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "Importance of the inputs" in page and "Confusion matrix" in page
