@@ -49,7 +49,7 @@ class ShardedOutput:
     ] = None
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Replace shards that exist.", rich_help_panel=OUTPUT),
+        typer.Option("--overwrite", help="Replace what the folder holds.", rich_help_panel=OUTPUT),
     ] = False
 
     def __post_init__(self) -> None:
