@@ -17,7 +17,7 @@ from workflows.cli.options import CompositionChoice, CrystalChoice, QuietOption,
 from workflows.cli.predict_shards import Readers, ShardedOutput, is_store, predict_shard, slab_collection
 from workflows.cli.typer_app import LEARN, app
 from workflows.execution.progress_bar import ProgressBar
-from workflows.report.predictions import flat_prediction, plain_prediction, prediction_columns
+from workflows.flows.learning.prediction_rows import flat_prediction, plain_prediction, prediction_columns
 from workflows.report.table import Column, Table, with_sigma
 
 if TYPE_CHECKING:

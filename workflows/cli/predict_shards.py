@@ -84,6 +84,7 @@ def predict_shard(
     """Predict one shard of slabs into its file; return the exit status, 1 if some could not be predicted."""
     from model.evaluation.prediction import check_predicts_slabs, predict_in_chunks
     from stores.learning.model_card import is_version
+    from workflows.flows.learning.prediction_rows import flat_prediction, prediction_columns
     from workflows.flows.learning.prediction_shards import (
         PROBLEM,
         InputList,
@@ -95,7 +96,6 @@ def predict_shard(
         write_shard,
     )
     from workflows.flows.learning.suggestion import folder_version
-    from workflows.report.predictions import flat_prediction, prediction_columns
 
     check_predicts_slabs(ensemble)
     check_installed()

@@ -156,7 +156,7 @@ def write_shard(
     folder
         Made by `open_folder`.
     columns
-        Names of the columns, see `workflows.report.predictions.prediction_columns`.
+        Names of the columns, see `workflows.flows.learning.prediction_rows.prediction_columns`.
     classes
         Those of them that hold names of classes.
     rows
