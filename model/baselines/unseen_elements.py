@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 FOLDS = 5
 TREES = 50
 """Trees of a fold: so many show the error of more, and cost little beside a training."""
+NO_FOLD = -1
 FEWEST_LABELS = 60
 """Slabs predicted without their elements below which nothing is chosen by them."""
 NETWORK_SHARE = 1 / 6
@@ -115,6 +116,16 @@ class Folds:
         for number, split in enumerate(splits):
             fold[list(split.test)] = number
         return cls(fold, tuple(frozenset(entry.graph.numbers.tolist()) for entry in train_part))
+
+    def beside(self, n: int) -> Folds:
+        """Return the folds of n rows, the training set first: the others are in no fold, so in all rests.
+
+        Their elements do not count.
+        """
+        more = n - len(self.fold)
+        return Folds(
+            np.concatenate([self.fold, np.full(more, NO_FOLD)]), (*self.elements, *[frozenset[int]()] * more)
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,8 +3,8 @@
 A folder holds it: ``manifest.json`` (calibration, checksums of all files and of itself), ``member-0.pt``,
 ``member-1.pt``, ... (`model.training.checkpoint`), ``map.pt`` (where the training slabs lie in the first
 member's embedding) and, where the preset has them, ``trees.pt`` (trees and a Gaussian process,
-`model.baselines.blend`). One member is an ensemble too; its uncertainty rests on the distance
-from the training slabs and on the trees.
+`model.baselines.blend`); ``source.pt`` is the model of a fine-tuning, if these look at its predictions. One
+member is an ensemble too; its uncertainty rests on the distance from the training slabs and on the trees.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ FORMAT = "mgsurf ensemble 1"
 MANIFEST = "manifest.json"
 MAP = "map.pt"
 TREES = "trees.pt"
+SOURCE = "source.pt"
 
-_KEYS = {"format", "members", "trees", "targets", "elements", "calibration", "sha256"}
+_KEYS = {"format", "members", "trees", "source", "targets", "elements", "calibration", "sha256"}
 
 SEED_STEP = 1000
 """Member k of a run with seed s is trained with seed s + 1000 k: runs of neighbouring seeds share none."""
@@ -65,6 +66,8 @@ class Ensemble:
     elements: tuple[str, ...]  # symbols that occur in the training set
     # trees and Gaussian process beside the members, if any, by kind of structure
     descriptor_models: Mapping[str, DescriptorModels] = field(default_factory=dict)
+    # the model that the members were fine-tuned from, if trees and process look at its predictions
+    source: TrainedModel | None = None
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -113,7 +116,8 @@ class Ensemble:
         """Predict as `predict` does; also return where the slabs lie, see `TrainingMap.place`."""
         found = _outputs(self.members, graphs)
         distance = self.training_map.distance(found.embedding)
-        blended = predict_by_kind(self.descriptor_models, found.mean(), graphs)
+        sources = None if self.source is None else _source_columns(self.source, graphs)
+        blended = predict_by_kind(self.descriptor_models, found.mean(), graphs, sources)
         sigma = {
             name: self.calibration[name].sigma(_spread(values), distance, blended.deviation.get(name))
             for name, values in found.each.items()
@@ -181,7 +185,8 @@ def train_ensemble(
                 start=starts[k % len(starts)] if starts else None,
             )
         )
-    return assemble(trained, dataset, split, preset.trees, preset.training.seed)
+    start = starts[0] if starts else None
+    return assemble(trained, dataset, split, preset.trees, preset.training.seed, start)
 
 
 def bagged(dataset: Dataset, split: Split, seed: int) -> Split:
@@ -218,12 +223,18 @@ def resampled(dataset: Dataset, split: Split, targets: Sequence[str], temperatur
 
 @repeatable()
 def assemble(
-    members: Sequence[TrainedModel], dataset: Dataset, split: Split, trees: int = 0, seed: int = 0
+    members: Sequence[TrainedModel],
+    dataset: Dataset,
+    split: Split,
+    trees: int = 0,
+    seed: int = 0,
+    start: Start | None = None,
 ) -> Ensemble:
     """Fit what stands beside trained members; calibrate all on the validation set of their split.
 
     The blend weights are fitted on the same slabs; the calibration is cross-fitted, see
-    `model.evaluation.calibration`. Trees and seed: see `DescriptorModels.fit`; 0 trees: none.
+    `model.evaluation.calibration`. Trees and seed: see `DescriptorModels.fit`; to that of `start`
+    also go the rows that it carries, and its predictions.
 
     Raises
     ------
@@ -242,12 +253,18 @@ def assemble(
     true = {name: labels(val_part, name) for name in validation.each}
     folds = _calibration_folds(val_part)
     descriptor_models: dict[str, DescriptorModels] = {}
+    columns: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     held_out: dict[str, NDArray[np.float64]] = {}
     if trees:
-        descriptor_models, held_out = fit_by_kind(train_part, val_part, validation.mean(), trees, seed, folds)
+        if start is not None:
+            parts = ([entry.graph for entry in train_part], graphs)
+            columns = (_source_columns(start.model, parts[0]), _source_columns(start.model, parts[1]))
+        descriptor_models, held_out = fit_by_kind(
+            train_part, val_part, validation.mean(), trees, seed, folds, start.rows if start else {}, columns
+        )
     # slabs of unseen elements have a calibration of their own: here they count as all others
     plain = {kind: replace(one, unseen={}) for kind, one in descriptor_models.items()}
-    blended = predict_by_kind(plain, validation.mean(), graphs)
+    blended = predict_by_kind(plain, validation.mean(), graphs, None if columns is None else columns[1])
     calibration = {
         name: calibrate(
             blended.mean[name] - true[name],
@@ -260,7 +277,15 @@ def assemble(
         for name, values in validation.each.items()
     }
     elements = tuple(sorted({element for entry in train_part for element in entry.elements}))
-    return Ensemble(tuple(members), calibration, training_map, elements, descriptor_models)
+    needed = start is not None and any(one.sources for one in descriptor_models.values())
+    source = start.model if start is not None and needed else None
+    return Ensemble(tuple(members), calibration, training_map, elements, descriptor_models, source)
+
+
+def _source_columns(source: TrainedModel, graphs: Sequence[SlabGraph]) -> NDArray[np.float64]:
+    """Return the quantities that a source predicts for graphs, in its order: [n, S]."""
+    found = source.predict(graphs)
+    return np.stack(list(found.values()), axis=1) if found else np.zeros((len(graphs), 0))
 
 
 def _calibration_folds(val_part: Dataset) -> NDArray[np.intp]:
@@ -282,15 +307,18 @@ def save_ensemble(ensemble: Ensemble, folder: Path) -> None:
     trees = TREES if ensemble.descriptor_models else None
     if trees:
         write_tensors(folder / trees, state_of_kinds(ensemble.descriptor_models))
+    if ensemble.source is not None:
+        save_model(ensemble.source, folder / SOURCE)
     manifest = {
         "format": FORMAT,
         "members": members,
         "trees": trees,
+        **({} if ensemble.source is None else {"source": SOURCE}),
         "targets": ensemble.targets,
         "elements": ensemble.elements,
         "calibration": {name: _plain(c) for name, c in ensemble.calibration.items()},
     }
-    sha256 = {name: file_checksum(folder / name) for name in _files(members, trees is not None)}
+    sha256 = {name: file_checksum(folder / name) for name in file_names(manifest)}
     write_json(folder / MANIFEST, {**manifest, "sha256": sha256})
 
 
@@ -336,7 +364,11 @@ def load_ensemble(folder: Path) -> Ensemble:
     descriptor_models = {}
     if TREES in names:
         descriptor_models = _read_trees(place / TREES, sha256[TREES], members[0].targets)
-    return Ensemble(tuple(members), calibration, training_map, elements, descriptor_models)
+    source = load_model(place / SOURCE, sha256[SOURCE]) if SOURCE in names else None
+    columns = {one.sources for one in descriptor_models.values()} - {0}
+    if columns - ({0} if source is None else {len(source.targets) - len(source.class_names)}):
+        raise InputError(f"{path}: its source does not fit its trees; {REMEDY}")
+    return Ensemble(tuple(members), calibration, training_map, elements, descriptor_models, source)
 
 
 def manifest_of(folder: Path) -> Path | None:
@@ -352,11 +384,8 @@ def file_names(manifest: dict[str, Any]) -> list[str]:
     members = manifest["members"]
     if not isinstance(members, list) or members != [f"member-{k}.pt" for k in range(len(members))]:
         raise ValueError("its members have other names than mgsurf gives")
-    return _files(members, manifest.get("trees") is not None)
-
-
-def _files(members: Sequence[str], trees: bool) -> list[str]:
-    return [*members, MAP, *([TREES] if trees else [])]
+    beside = {TREES: manifest.get("trees"), SOURCE: manifest.get("source")}
+    return [*members, MAP, *(name for name, stated in beside.items() if stated is not None)]
 
 
 def _read_trees(path: Path, sha256: str | None, targets: Sequence[str]) -> dict[str, DescriptorModels]:
