@@ -118,11 +118,13 @@ class Folds:
         return cls(fold, tuple(frozenset(entry.graph.numbers.tolist()) for entry in train_part))
 
     def beside(self, n: int) -> Folds:
-        """Return the folds of n rows, the training set first: the others are in no fold, so in all rests."""
+        """Return the folds of n rows, the training set first: the others are in no fold, so in all rests.
+
+        Their elements do not count.
+        """
         more = n - len(self.fold)
         return Folds(
-            np.concatenate([self.fold, np.full(more, NO_FOLD)]),
-            np.concatenate([self.unseen, np.zeros(more, dtype=bool)]),
+            np.concatenate([self.fold, np.full(more, NO_FOLD)]), (*self.elements, *[frozenset[int]()] * more)
         )
 
 

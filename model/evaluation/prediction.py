@@ -129,18 +129,30 @@ def predict_slabs(
         In the order of the candidates. Refused is what is of a kind, slab or crystal, that the model was not
         trained on.
     """
-    settings = ensemble.graph_settings
-    trained = {kind for kinds in ensemble.kinds.values() for kind in kinds}
     found: list[SlabPrediction] = []
     refused: list[Refusal] = []
-    for chunk, graphs in _with_graphs(iter(candidates), settings, workers, cache):
-        reasons = [_untrained(c, trained) or g for c, g in zip(chunk, graphs, strict=True)]
-        good = [(c, g) for c, g in zip(chunk, reasons, strict=True) if not isinstance(g, str)]
-        refused += [Refusal(c.name, g) for c, g in zip(chunk, reasons, strict=True) if isinstance(g, str)]
-        found += _predicted(ensemble, good)
+    for some, others in predict_in_chunks(ensemble, candidates, workers=workers, cache=cache):
+        found += some
+        refused += others
         if progress is not None:
             progress(len(found) + len(refused))
     return found, refused
+
+
+def predict_in_chunks(
+    ensemble: Ensemble,
+    candidates: Iterable[Candidate],
+    *,
+    workers: int = 1,
+    cache: GraphCache | None = None,
+) -> Iterator[tuple[list[SlabPrediction], list[Refusal]]]:
+    """Predict slabs as `predict_slabs` does, and yield what is done so that none of it is held."""
+    trained = {kind for kinds in ensemble.kinds.values() for kind in kinds}
+    for chunk, graphs in _with_graphs(iter(candidates), ensemble.graph_settings, workers, cache):
+        reasons = [_untrained(c, trained) or g for c, g in zip(chunk, graphs, strict=True)]
+        good = [(c, g) for c, g in zip(chunk, reasons, strict=True) if not isinstance(g, str)]
+        refused = [Refusal(c.name, g) for c, g in zip(chunk, reasons, strict=True) if isinstance(g, str)]
+        yield _predicted(ensemble, good), refused
 
 
 def predict_compositions(

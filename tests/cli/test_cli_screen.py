@@ -361,6 +361,12 @@ def test_the_command(mgsurf, tmp_path):
     assert [one["work_function"] for one in found] == sorted(one["work_function"] for one in found)
     rows = list(csv.DictReader(io.StringIO(mgsurf(*command, "--csv", "--limit", "1").stdout)))
     assert len(rows) == 1 and rows[0]["cations"] in ("Ag+ Mg2+", "Al3+ Mg2+")
+    shards = [
+        json.loads(mgsurf(*command, "--shard", f"{number}/3", "--json").stdout or "[]")
+        for number in (1, 2, 3)
+    ]
+    assert [len(one) for one in shards] == [1, 1, 0]  # taken from the store
+    assert {one["id"] for shard in shards for one in shard} == {one["id"] for one in found}
     nothing = mgsurf(*command, "--max-work-function", "0.1", "--page", "q.html")
     assert nothing.returncode == 1 and "q.html" in nothing.stderr and "0 of 2 compounds" in nothing.stdout
     again = mgsurf(*command, "--plot", "p.png")
@@ -380,6 +386,7 @@ def test_the_command(mgsurf, tmp_path):
         (["--plot", "nowhere/p.png"], "--plot nowhere/p.png: no folder nowhere"),
         (["--prototype", "B2"], "--partner"),
         (["--formula", "MgAg", "--prototype", "X9"], "B2"),
+        (["--shard", "2"], "--shard 2: write it as I/N"),
         (["--export", "galvanic", "x.json"], "--export galvcalc"),
         (["--export", "galvcalc", "x.csv"], "--export galvcalc x.csv: the ending"),
         (["--formation-energies", "no.csv"], "no.csv"),

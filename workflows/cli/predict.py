@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,8 +14,10 @@ from workflows.cli.access import chosen_ensemble, existing_store
 from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.learning import require_network
 from workflows.cli.options import CompositionChoice, CrystalChoice, QuietOption, TableFormat
+from workflows.cli.predict_shards import Readers, ShardedOutput, is_store, predict_shard, slab_collection
 from workflows.cli.typer_app import LEARN, app
 from workflows.execution.progress_bar import ProgressBar
+from workflows.flows.learning.prediction_rows import flat_prediction, plain_prediction, prediction_columns
 from workflows.report.table import Column, Table, with_sigma
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from model.evaluation.prediction import Candidate, SlabPrediction
     from model.training.ensemble import Ensemble
 
-_STORE_ENDINGS = (".sqlite", ".sqlite3", ".db")
 _SHOWN_PROBLEMS = 20
 _SHOWN_ROWS = 200
 
@@ -73,15 +73,17 @@ def predict(
     ] = None,
     quiet: QuietOption = False,
     shown: TableFormat,
+    target: ShardedOutput,
 ) -> int:
     """Predict surface energies and work functions of slabs, with their uncertainty and warnings.
 
     Or what else the model was trained on, of crystals or compositions. Exit status 1 if some of several
-    could not be predicted.
+    could not be predicted. With --output any number of slabs, as Parquet files.
 
     Examples: [cyan]mgsurf predict slabs/ --csv[/cyan],
     [cyan]mgsurf predict --bulk MgZn2.cif --max-index 1[/cyan],
-    [cyan]mgsurf predict Mg65Cu25Y10 alloys.csv --model glass/[/cyan]
+    [cyan]mgsurf predict Mg65Cu25Y10 alloys.csv --model glass/[/cyan],
+    [cyan]mgsurf predict slabs/ --shard 3/16 --output predictions/[/cyan]
     """
     cut = bulk is not None or crystal.formula is not None or crystal.prototype is not None
     if cut == bool(inputs):
@@ -95,9 +97,16 @@ def predict(
     from workflows.cli.predict_compositions import compositions_of
     from workflows.engines.gpaw.process import logical_cores
 
-    ensemble, _ = chosen_ensemble(model, store)
+    ensemble, loaded = chosen_ensemble(model, store)
     problems: list[tuple[str, str]] = []
     of_compositions = noun_of(ensemble.kinds) == "composition"
+    if target.output is not None:
+        if cut or of_compositions or shown.as_csv:
+            raise InputError("--output FOLDER takes slab files, folders and stores, without --csv")
+        return predict_shard(
+            inputs or (), target, ensemble, loaded, workers or logical_cores(),
+            Readers(_of_file, _of_store), quiet, shown.as_json,
+        )  # fmt: skip
     if cut:
         check_predicts_slabs(ensemble)
         structure, estimated = crystal.structure(bulk), crystal.prototype is not None
@@ -124,7 +133,7 @@ def predict(
         raise InputError(_problem(*problems[0]))
     targets = ensemble.targets
     if shown.as_json:
-        print(json.dumps([_plain(one, targets) for one in found], indent=2))
+        print(json.dumps([plain_prediction(one, targets) for one in found], indent=2))
     elif shown.as_csv:
         _print_csv(found, targets)
     elif found:
@@ -137,34 +146,6 @@ def predict(
     return 1 if problems else 0
 
 
-def _plain(one: SlabPrediction, targets: Sequence[str]) -> dict[str, Any]:
-    """Return a prediction for JSON: by target its value, standard deviation and 90 % interval.
-
-    And the part of the standard deviation that slabs of the compound share, where the model knows it.
-    """
-    numbers: dict[str, Any] = {}
-    for target in targets:
-        if target in one.classes:
-            shares = one.classes[target]
-            numbers[target] = {"class": next(iter(shares)), "probabilities": shares}
-            continue
-        low, high = one.interval(target)
-        values = {"value": one.values[target], "sigma": one.sigmas[target], "low": low, "high": high}
-        if target in one.shared:
-            values["shared"] = one.shared[target]
-        numbers[target] = {name: _finite(value) for name, value in values.items()}
-    of_structure = {"plane": one.plane, "termination": one.termination, "n_atoms": one.n_atoms}
-    return {
-        "name": one.name,
-        "formula": one.formula,
-        **(of_structure if one.n_atoms else {}),
-        **numbers,
-        "distance": _finite(one.distance),
-        **({"lattice_is_guess": one.lattice_is_guess} if one.n_atoms else {}),
-        "warnings": list(one.warnings),
-    }
-
-
 def _slabs_of(
     inputs: Sequence[str], ensemble: Ensemble, problems: list[tuple[str, str]]
 ) -> Iterator[Candidate]:
@@ -173,7 +154,7 @@ def _slabs_of(
 
     for text in inputs:
         path = Path(text)
-        if "://" in text or text.lower().endswith(_STORE_ENDINGS):
+        if is_store(text):
             yield from _of_store(text, problems)
         elif path.is_dir():
             for file in structure_files(path):
@@ -197,8 +178,10 @@ def _of_file(path: Path, ensemble: Ensemble, problems: list[tuple[str, str]]) ->
         yield Candidate(name, plain_structure(structure, ensemble), mg_first_formula(structure.composition))
 
 
-def _of_store(uri: str, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
-    """Yield the slabs of a store as cut: those computed, or if there are none what was imported."""
+def _of_store(
+    uri: str, problems: list[tuple[str, str]], ids: Sequence[str] | None = None
+) -> Iterator[Candidate]:
+    """Yield the slabs of a store as cut, or those of some records."""
     from model.evaluation.prediction import Candidate
     from model.graphs.bulk_graph import PlainBulk
     from model.graphs.slab_frame import PlainSlab
@@ -207,12 +190,15 @@ def _of_store(uri: str, problems: list[tuple[str, str]]) -> Iterator[Candidate]:
     fields = ["id", "formula", "slab", "miller_index", "spacegroup_number", "termination_label"]
     fields += ["provenance", "bulk_id"]
     with existing_store(uri) as store:
-        computed = store.count() > 0
-        documents = (
-            store.query({}, fields, sort={"formula": 1})
-            if computed
-            else store.query({}, ["id", "formula", "slab", "geometry"], collection="labels")
-        )
+        collection = slab_collection(store)
+        computed = collection == "surfaces"
+        fields = fields if computed else ["id", "formula", "slab", "geometry"]
+        if ids is None:
+            documents = store.query(
+                {}, fields, sort={"formula": 1} if computed else None, collection=collection
+            )
+        else:
+            documents = store.query({"id": {"$in": list(ids)}}, fields, collection=collection)
         empty = True
         for document in documents:
             empty = False
@@ -312,29 +298,11 @@ def _problem(name: str, reason: str) -> str:
     return reason if name in reason else f"{name}: {reason}"
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
 def _print_csv(found: Sequence[SlabPrediction], targets: Sequence[str]) -> None:
-    keys = {"": "value", "_sigma": "sigma", "_low": "low", "_high": "high"}
-    classes = found[0].classes if found else {}
-    columns = {
-        f"{target}{ending}": (target, key)
-        for target in targets
-        for ending, key in ({"": "class"} if target in classes else keys).items()
-    }
-    rows = [_plain(one, targets) for one in found]
-    for one, row in zip(found, rows, strict=True):
-        row |= {f"{target}_p_{name}": p for target, s in one.classes.items() for name, p in s.items()}
-    for row in rows:
-        row |= {column: row[target][key] for column, (target, key) in columns.items()}
-        row["warnings"] = "; ".join(row["warnings"])
+    classes = {target: list(shares) for target, shares in found[0].classes.items()} if found else {}
     of_structures = any(one.n_atoms for one in found)
-    words = ("name", "formula", *(("plane", "termination", "n_atoms") if of_structures else ()))
-    guess = ["lattice_is_guess"] if of_structures else []
-    shares = [f"{target}_p_{name}" for target, found_ in classes.items() for name in sorted(found_)]
-    print_csv(rows, [*words, *columns, *shares, "distance", *guess, "warnings"])
+    rows = [flat_prediction(one, targets) for one in found]
+    print_csv(rows, prediction_columns(targets, classes, of_structures=of_structures))
 
 
 def prediction_table(found: Sequence[SlabPrediction], targets: Sequence[str], noun: str = "slab") -> Table:

@@ -171,6 +171,13 @@ def screen(
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Processes that build graphs; one per core.")
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Every N-th compound from the I-th, into --store; a call without it ranks all.",
+        ),
+    ] = None,
     quiet: QuietOption = False,
 ) -> int:
     """Rank compounds by Wulff-weighted work function and surface energy and by dissolution potential.
@@ -208,6 +215,14 @@ def screen(
     compounds = compounds_of(inputs or (), problems.append, prototypes=source, compositions=stated)
     if not compounds:
         raise InputError("\n".join(problems) or "no compound to screen")
+    if shard is not None:
+        from workflows.flows.learning.prediction_shards import Shard
+
+        part, n_compounds = Shard.parse(shard), len(compounds)
+        compounds = [one for place, one in enumerate(compounds) if part.takes(place)]
+        print_note(f"shard {part}: {len(compounds)} of {pluralize(n_compounds, 'compound')}")
+        if not compounds:
+            return 0
     have_crystals = any(compound.structure is not None for compound in compounds)
     require_network()
     import os

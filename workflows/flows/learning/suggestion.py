@@ -310,6 +310,11 @@ def version_of(model: str, store: SurfaceStore) -> str:
     if is_version(model) or not folder.is_dir():
         with or_the_folder(model):
             return f"v{ModelRegistry(store).resolve(model)}"
+    return folder_version(folder)
+
+
+def folder_version(folder: Path) -> str:
+    """Return the name of the model in a folder: a hash of its files."""
     place = folder if (folder / "manifest.json").is_file() else folder / "model"
     digest = hashlib.sha256()
     for file in sorted(place.glob("*")):

@@ -1,0 +1,150 @@
+"""mgsurf predict --shard I/N: Parquet files of shards under one manifest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from stores.connections import open_store
+from stores.errors import InputError
+from stores.labelled import add_labels
+from tests.model.crystals import slabs_of
+from tests.model.test_dataset import label
+from workflows.cli import predict_shards
+from workflows.cli.app import app
+
+MODEL = Path(__file__).parents[1] / "model" / "data" / "old_run"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MGSURF_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("MGSURF_MODEL", raising=False)
+        yield
+
+
+@pytest.fixture
+def slabs(tmp_path, monkeypatch):
+    """Store of imported slabs, and a folder and a file of the same."""
+    monkeypatch.chdir(tmp_path)
+    cuts = [(f, cut.structure) for f in ("MgAg", "MgZn2") for cut in slabs_of(f)]
+    with open_store("s.sqlite") as store:
+        add_labels(store, [label(s, f"{i}", surface_energy=0.1) for i, (_, s) in enumerate(cuts)])
+    (tmp_path / "slabs").mkdir()
+    for i, (_, structure) in enumerate(cuts):
+        structure.to(str(tmp_path / "slabs" / f"{i:02}.vasp"), fmt="poscar")
+    return len(cuts)
+
+
+def predict(*arguments, capsys=None):
+    command = ["predict", *map(str, arguments), "--model", str(MODEL), "--workers", "1", "-q"]
+    status = app(command, standalone_mode=False)
+    return status, None if capsys is None else capsys.readouterr().out
+
+
+def rows_in(folder):
+    return [row for file in sorted(folder.glob("*.parquet")) for row in pq.read_table(file).to_pylist()]
+
+
+@pytest.mark.parametrize("source", ["s.sqlite", "slabs"])
+def test_shards_together_hold_what_one_call_predicts(slabs, tmp_path, capsys, source):
+    expected = {one["name"]: one for one in json.loads(predict(source, "--json", capsys=capsys)[1])}
+    for number, left in ((2, [1, 3]), (3, [1]), (1, [])):
+        status, text = predict(source, "--shard", f"{number}/3", "-o", "out", "--json", capsys=capsys)
+        assert status == 0 and json.loads(text)["missing"] == left
+    found = rows_in(tmp_path / "out")
+    assert len(found) == len(expected) == slabs
+    for row in found:
+        one = expected[row["name"]]
+        assert row["surface_energy"] == pytest.approx(one["surface_energy"]["value"], rel=1e-5)
+        assert row["work_function_sigma"] == pytest.approx(one["work_function"]["sigma"], rel=1e-5)
+        assert (row["formula"], row["n_atoms"], row["problem"]) == (one["formula"], one["n_atoms"], None)
+
+
+def test_a_complete_shard_is_not_predicted_again(slabs, tmp_path, monkeypatch):
+    predict("s.sqlite", "-o", "out")
+    (path,) = (tmp_path / "out").glob("*.parquet")
+    before = path.stat().st_mtime_ns
+    predict("s.sqlite", "--shard", "1/1", "-o", "out")
+    assert path.stat().st_mtime_ns == before
+    predict("s.sqlite", "-o", "out", "--overwrite")
+    assert path.stat().st_mtime_ns > before
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"is damaged .*--overwrite"):
+        predict("s.sqlite", "-o", "out")
+
+
+def test_an_interrupted_shard_leaves_no_file(slabs, tmp_path, monkeypatch):
+    def broken(*_):
+        yield {"name": "a"}
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predict_shards, "_problem_rows", broken)
+        assert predict("s.sqlite", "-o", "out")[0] == 130
+    assert list((tmp_path / "out").glob("*.parquet*")) == []
+    assert predict("s.sqlite", "-o", "out")[0] == 0 and len(rows_in(tmp_path / "out")) == slabs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["s.sqlite", "--shard", "1/3", "-o", "out"], "another number of shards"),
+        (["slabs", "--shard", "1/2", "-o", "out"], "other inputs"),
+        (["s.sqlite", "--shard", "1/2"], "--output FOLDER"),
+        (["s.sqlite", "--shard", "3/2", "-o", "out"], "I from 1 to N"),
+        (["s.sqlite", "--shard", "0/2", "-o", "out"], "I from 1 to N"),
+        (["s.sqlite", "--csv", "-o", "out"], "without --csv"),
+        (["--formula", "MgAg", "--prototype", "B2", "-o", "out"], "slab files, folders and stores"),
+        (["none.vasp", "-o", "out"], "no such file"),
+    ],
+)
+def test_what_does_not_fit_is_refused(slabs, tmp_path, arguments, words):
+    (tmp_path / "out").mkdir()
+    manifest = {"format": "mgsurf predictions 1", "model": "x", "shards": 2}
+    if words in ("another number of shards", "other inputs"):
+        predict("s.sqlite", "--shard", "1/2", "-o", "out")
+        manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    with pytest.raises(InputError, match=words):
+        predict(*arguments)
+    if words == "other inputs":  # another model
+        (tmp_path / "out" / "manifest.json").write_text(json.dumps(manifest | {"model": "v7"}))
+        with pytest.raises(InputError, match="another model"):
+            predict("s.sqlite", "--shard", "1/2", "-o", "out")
+        predict("s.sqlite", "--shard", "2/2", "-o", "out", "--overwrite")
+        assert [file.name for file in (tmp_path / "out").glob("*.parquet")] == ["predictions-2-of-2.parquet"]
+
+
+def test_problems_are_rows_with_the_reason(slabs, tmp_path, capsys):
+    (tmp_path / "slabs" / "99.vasp").write_text("no structure\n")
+    status, _ = predict("slabs", "-o", "out", capsys=capsys)
+    assert status == 1
+    (row,) = [row for row in rows_in(tmp_path / "out") if row["problem"]]
+    assert row["name"].endswith("99.vasp") and row["surface_energy"] is None
+    assert len(rows_in(tmp_path / "out")) == slabs + 1
+
+
+def test_structures_of_one_file_are_divided(slabs, tmp_path, capsys):
+    from ase.io import write
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    atoms = [AseAtomsAdaptor.get_atoms(cut.structure) for cut in slabs_of("MgAg")]
+    write(tmp_path / "many.xyz", atoms, format="extxyz")
+    for number in (1, 2):
+        assert predict("many.xyz", "--shard", f"{number}/2", "-o", "out", capsys=capsys)[0] == 0
+    names = [row["name"] for row in rows_in(tmp_path / "out")]
+    assert len(names) == len(set(names)) == len(atoms)
+
+
+def test_duckdb_reads_the_files(slabs, tmp_path):
+    duckdb = pytest.importorskip("duckdb")
+    for number in (1, 2):
+        predict("s.sqlite", "--shard", f"{number}/2", "-o", "out")
+    query = "SELECT count(*), avg(surface_energy) FROM 'out/*.parquet' WHERE problem IS NULL"
+    ((n, mean),) = duckdb.sql(query).fetchall()
+    assert n == slabs
+    assert mean == pytest.approx(sum(r["surface_energy"] for r in rows_in(tmp_path / "out")) / n)
