@@ -49,7 +49,11 @@ def untrained(name: str, members: int) -> Ensemble:
     training_map = TrainingMap.of(points, points[:500], range(len(points)))
     calibration = {target: Calibration(1.0, 1.0, 1.0, 1.0, 500) for target in preset.network.targets}
     return Ensemble(
-        trained, calibration, training_map, elements, descriptor_models(preset) if preset.trees else None
+        trained,
+        calibration,
+        training_map,
+        elements,
+        {"slab": descriptor_models(preset)} if preset.trees else {},
     )
 
 

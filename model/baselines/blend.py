@@ -1,8 +1,9 @@
-"""Trees and a Gaussian process on the descriptors of slabs, and their blend with the networks of an ensemble.
+"""Trees and a Gaussian process on descriptors, and their blend with the networks of an ensemble.
 
-Descriptors are of a whole slab, networks see its atoms. The three err differently, so that their mean errs
-less; their blend weights are fitted on the validation set. Slabs with elements that the training set lacks
-have weights and a process of their own (`model.baselines.unseen_elements`).
+Descriptors are of a whole slab or bulk crystal, networks see its atoms. The three err differently, so that
+their mean errs less; their blend weights are fitted on the validation set. Slabs with elements that the
+training set lacks have weights and a process of their own (`model.baselines.unseen_elements`). A data set of
+both kinds has trees and processes for each (`model.baselines.kinds`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from model.baselines.bulk_descriptors import bulk_descriptor_names, describe_crystals
+from model.baselines.composition_descriptors import composition_descriptor_names, describe_compositions
 from model.baselines.compounds import CompoundTable
 from model.baselines.descriptors import describe_slabs, descriptor_names
 from model.baselines.extra_trees import Forest
@@ -23,7 +26,7 @@ from model.evaluation.metrics import labels
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,6 +53,22 @@ WITHOUT_OFFSET = ("work_function",)
 """Targets whose process has no offset of compounds: no energy of the bulk enters them, nor does it help."""
 
 
+@dataclass(frozen=True)
+class Description:
+    """Descriptors of inputs of one kind."""
+
+    names: Callable[[int], tuple[str, ...]]  # of the descriptors, of which a model has so many
+    of: Callable[[Sequence[Any]], NDArray[np.float32]]  # [n, D] of n graphs, or compositions
+
+
+DESCRIPTIONS = {
+    "slab": Description(lambda _: descriptor_names(), describe_slabs),
+    "bulk": Description(lambda _: bulk_descriptor_names(), describe_crystals),
+    "composition": Description(composition_descriptor_names, describe_compositions),
+}
+"""By kind of input, see `model.data.dataset.kind_of`."""
+
+
 @dataclass(frozen=True, eq=False)
 class Blended:
     """Predictions of networks, trees and process together for n slabs: [n] by target."""
@@ -66,7 +85,7 @@ class Blended:
 
 @dataclass(frozen=True, eq=False)
 class DescriptorModels:
-    """Trees and a Gaussian process for those targets that have enough labels."""
+    """Trees and a Gaussian process, on structures of one kind, for those targets that have enough labels."""
 
     # forests, processes: by target, the same in both
     forests: dict[str, Forest]
@@ -74,9 +93,10 @@ class DescriptorModels:
     # by target: of networks, trees and process, in this order; they sum to 1
     shares: dict[str, tuple[float, float, float]]
     # of the training slabs, and for slabs with other elements than theirs by target; None and empty in files
-    # of older versions and with few chemical systems
+    # of older versions, with few chemical systems and for bulk crystals
     compounds: CompoundTable | None = None
     unseen: dict[str, UnseenElements] = field(default_factory=dict)
+    kind: str = "slab"  # a key of `DESCRIPTIONS`
 
     @classmethod
     def fit(
@@ -87,6 +107,7 @@ class DescriptorModels:
         trees: int,
         seed: int,
         folds: NDArray[np.intp],
+        kind: str = "slab",
     ) -> tuple[Self, dict[str, Array]]:
         """Fit both to the training set, and the blend weights to the validation set.
 
@@ -100,6 +121,8 @@ class DescriptorModels:
             Of the trees' branches, and of the slabs that a process is given where there are too many.
         folds
             [n] of the validation set, see `model.evaluation.calibration.fold_numbers`.
+        kind
+            Of all structures of both sets, a key of `DESCRIPTIONS`.
 
         Returns
         -------
@@ -113,15 +136,19 @@ class DescriptorModels:
             If scikit-learn is missing.
         """
         graphs = [entry.graph for entry in val_part]
-        training, validation = describe_slabs([entry.graph for entry in train_part]), describe_slabs(graphs)
+        describe = DESCRIPTIONS[kind].of
+        training, validation = describe([entry.graph for entry in train_part]), describe(graphs)
         numbers = np.unique([entry.compound for entry in train_part], return_inverse=True)[1].astype(np.int64)
-        table = CompoundTable.of([entry.graph for entry in train_part], numbers)
-        recognised, strange = table.recognise(graphs), table.unseen_elements(graphs)
-        by_system = Folds.of(train_part)
+        table, by_system = None, None
+        recognised, strange = np.full(len(graphs), NO_COMPOUND), np.zeros(len(graphs), dtype=bool)
+        if kind == "slab":
+            table, by_system = CompoundTable.of([e.graph for e in train_part], numbers), Folds.of(train_part)
+            recognised, strange = table.recognise(graphs), table.unseen_elements(graphs)
         forests, processes, shares, held_out, unseen = {}, {}, {}, {}, {}
         for name, network in networks.items():
             forest = Forest.fit(training, labels(train_part, name), trees, seed)
-            offsets = None if name.partition("@")[0] in WITHOUT_OFFSET else numbers
+            alone = kind != "slab" or name.partition("@")[0] in WITHOUT_OFFSET
+            offsets = None if alone else numbers
             stages = GaussianProcess.fit(training, labels(train_part, name), seed, offsets)
             if forest is None or not stages:
                 continue
@@ -154,11 +181,11 @@ class DescriptorModels:
             )
             if found is not None:
                 unseen[name] = found
-        return cls(forests, processes, shares, table, unseen), held_out
+        return cls(forests, processes, shares, table, unseen, kind), held_out
 
     def predict(self, networks: dict[str, Array], graphs: Sequence[SlabGraph]) -> Blended:
         """Blend the networks' predictions [n] by target for graphs [n] with trees and process."""
-        descriptors = describe_slabs(graphs)
+        descriptors = DESCRIPTIONS[self.kind].of(graphs)
         mean, deviation = dict(networks), {}
         recognised = None if self.compounds is None else self.compounds.recognise(graphs)
         strange = None if self.compounds is None else self.compounds.unseen_elements(graphs)
@@ -189,8 +216,9 @@ class DescriptorModels:
 
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""
+        width = max((forest.width for forest in self.forests.values()), default=0)
         return {
-            "descriptors": list(descriptor_names()),
+            "descriptors": list(DESCRIPTIONS[self.kind].names(width)),
             **({} if self.compounds is None else {"compounds": self.compounds.state()}),
             "unseen": {name: special.state() for name, special in self.unseen.items()},
             "targets": {
@@ -204,12 +232,13 @@ class DescriptorModels:
         }
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Self:
+    def from_state(cls, state: dict[str, Any], kind: str = "slab") -> Self:
         """Read `state`; raises InputError if its parts do not fit together."""
         try:
             targets = dict(state["targets"])
             shares = {name: tuple(float(v) for v in values["shares"]) for name, values in targets.items()}
-            known = tuple(state["descriptors"]) == descriptor_names()
+            width = len(state["descriptors"])
+            known = tuple(state["descriptors"]) == DESCRIPTIONS[kind].names(width)
             parts = {name: (values["forest"], values["process"]) for name, values in targets.items()}
             unseen = {name: dict(values) for name, values in dict(state.get("unseen", {})).items()}
         except (KeyError, TypeError, ValueError) as error:
@@ -219,7 +248,6 @@ class DescriptorModels:
         for name, values in shares.items():
             if len(values) != 3 or min(values) < 0 or not abs(sum(values) - 1) < 1e-6:
                 raise InputError(f"the shares of its networks, trees and process in {name} do not sum to 1")
-        width = len(descriptor_names())
         forests = {name: Forest.from_state(forest) for name, (forest, _) in parts.items()}
         processes = {name: GaussianProcess.from_state(process, width) for name, (_, process) in parts.items()}
         if any(forest.width != width for forest in forests.values()):
@@ -228,7 +256,7 @@ class DescriptorModels:
         special = {name: UnseenElements.from_state(values, width) for name, values in unseen.items()}
         if not set(special) <= set(forests) or (special and table is None):
             raise InputError("its numbers for unseen elements are of other targets")
-        return cls(forests, processes, shares, table, special)  # type: ignore[arg-type]  # three each, see above
+        return cls(forests, processes, shares, table, special, kind)  # type: ignore[arg-type]  # three each, see above
 
 
 def fit_blend_weights(

@@ -8,6 +8,7 @@ arrays, so that a file of them holds no code and predictions need numpy alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,6 +18,8 @@ import torch
 from stores.errors import InputError, install_command
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
@@ -53,7 +56,12 @@ class Forest:
             return None
         grown = ExtraTreesRegressor(trees, max_features=1.0, random_state=seed % 2**32, n_jobs=1)
         grown.fit(descriptors[known], labels[known])
-        parts = [tree.tree_ for tree in grown.estimators_]
+        return cls.of_trees(grown.estimators_, descriptors.shape[1])[0]
+
+    @classmethod
+    def of_trees(cls, grown: Sequence[Any], width: int) -> tuple[Self, Array]:
+        """Take over scikit-learn's trees on D = `width` descriptors; also what their nodes hold, [M, K]."""
+        parts = [tree.tree_ for tree in grown]
         roots = np.cumsum([0, *(part.node_count for part in parts)])[:-1]
         feature = np.concatenate([part.feature for part in parts])
         leaf = feature < 0
@@ -61,14 +69,16 @@ class Forest:
         right = np.concatenate([part.children_right + root for part, root in zip(parts, roots, strict=True)])
         nodes = np.arange(len(feature))
         assert (leaf | (left == nodes + 1)).all()  # grown depth first
-        return cls(
+        held = np.concatenate([part.value[:, 0, :] for part in parts])
+        forest = cls(
             roots=roots.astype(np.int32),
             feature=np.where(leaf, _LEAF, feature).astype(np.int16),
             threshold=_rounded_down(np.concatenate([part.threshold for part in parts])),
             right=np.where(leaf, nodes, right).astype(np.int32),
-            value=np.concatenate([part.value[:, 0, 0] for part in parts]).astype(np.float32),
-            width=descriptors.shape[1],
+            value=held[:, 0].astype(np.float32),
+            width=width,
         )
+        return forest, held
 
     def predict(self, descriptors: NDArray[np.float32]) -> tuple[Array, Array]:
         """Trimmed mean over the trees (see `TRIMMED`) and their standard deviation, [n], for [n, D]."""
@@ -77,15 +87,19 @@ class Forest:
         cut = int(TRIMMED * trees)
         for begin in range(0, len(descriptors), _ROWS_AT_ONCE):
             rows = slice(begin, begin + _ROWS_AT_ONCE)
-            each = self.value[self._leaves(descriptors[rows])].astype(np.float64)  # [rows, T]
+            each = self.value[self.leaves(descriptors[rows])].astype(np.float64)  # [rows, T]
             spread[rows] = each.std(axis=1)
             each.sort(axis=1)
             mean[rows] = each[:, cut : trees - cut].mean(axis=1)
         return mean, spread
 
-    def _leaves(self, descriptors: NDArray[np.float32]) -> NDArray[np.int32]:
-        """Return the leaf of each tree where each slab ends: [n, T]."""
+    def leaves(self, descriptors: NDArray[np.float32]) -> NDArray[np.int32]:
+        """Return the leaf of each tree where each row of descriptors [n, D] ends: [n, T]."""
         trees = len(self.roots)
+        if (find := _compiled_search()) is not None:
+            found = np.empty((len(descriptors), trees), dtype=np.int32)
+            find(descriptors, self.roots, self.feature, self.threshold, self.right, found)
+            return found
         at = np.tile(self.roots, len(descriptors))
         row = np.repeat(np.arange(len(descriptors)), trees)
         going = np.flatnonzero(self.feature[at] != _LEAF)
@@ -134,6 +148,17 @@ class Forest:
 
 
 _ARRAYS = ("roots", "feature", "threshold", "right", "value")
+
+
+@cache
+def _compiled_search() -> Callable[..., None] | None:
+    """Return `model.baselines.forest_search.find_leaves`, compiled; None without Numba."""
+    try:
+        from model.baselines.forest_search import find_leaves
+        from model.network.compiled import compiled
+    except ImportError:
+        return None
+    return compiled(find_leaves)
 
 
 def check_can_fit() -> None:

@@ -13,6 +13,7 @@ import torch
 from pymatgen.core import Element
 
 from model.graphs.batch import PackedGraphs
+from model.network.network import SurfaceNetwork
 from stores.errors import InputError
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def element_vectors(
         If no slab holds one of the elements.
     """
     network = model.network.eval()
+    if not isinstance(network, SurfaceNetwork):
+        raise InputError("the model was trained on compositions: name one of slabs or crystals")
     numbers = [Element(symbol).Z for symbol in symbols]
     sums: list[torch.Tensor] = []
     atoms = torch.zeros(len(network.elements), dtype=torch.float64)

@@ -8,16 +8,15 @@ doi 10.1016/j.jma.2024.12.005; CGCNN: Xie and Grossman, Phys. Rev. Lett. 120, 14
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from model.network.convolution import EdgeIndex, EdgeMoments, GatedSum, NormedGatedSum, SlabSum
-from stores.errors import InputError
+from model.network.heads import HeadedNetwork, HeadsConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,45 +25,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class NetworkConfig:
+class NetworkConfig(HeadsConfig):
     """What a network is made of; enough, with its weights, to build it again."""
 
-    targets: tuple[str, ...]  # names of the T targets, one head each
-    element_features: int = 92  # width F of the element description
     embedding: int = 64  # channels C of a node
     convolutions: int = 3  # number of convolutions
-    # hidden, hidden_layers: width H and number of the shared layers after pooling
-    hidden: int = 128
-    hidden_layers: int = 3
-    head_layers: int = 0  # hidden layers of each head, H / 2 wide; 0: each head is one linear map
     depth: str = "flag"  # what a node knows of its depth, a key of `DEPTHS`
     surface_threshold: float = 2.0  # depth down to which an atom belongs to the surface (A); of depth "flag"
     edges: str = "distance"  # what an edge knows, a key of `EDGES`
     pooling: str = "mean"  # how nodes become a slab, a key of `POOLINGS`
-    dropout: float = 0.0  # share of hidden units left out in training
-    # names of the classes of each target, none for a quantity; empty if all targets are quantities
-    classes: tuple[tuple[str, ...], ...] = ()
-
-    def class_names(self) -> dict[str, tuple[str, ...]]:
-        """Return the names of the classes of those targets that are no quantities."""
-        return {name: names for name, names in zip(self.targets, self.classes, strict=False) if names}
-
-    def columns(self) -> dict[str, slice]:
-        """Return which of the network's W outputs belong to each target: one, or one for each class."""
-        classes = self.class_names()
-        found, start = {}, 0
-        for name in self.targets:
-            width = len(classes.get(name, ())) or 1
-            found[name] = slice(start, start + width)
-            start += width
-        return found
-
-    def plain(self) -> dict[str, Any]:
-        """Return all fields for JSON; classes, which older networks have not, only where there are some."""
-        values = asdict(self)
-        if not any(self.classes):
-            del values["classes"]
-        return values
 
 
 class WeightedBatchNorm(nn.BatchNorm1d):
@@ -141,7 +110,7 @@ class GatedConvolution(nn.Module):
         return functional.softplus(v + self.norm_sum(message, edge_index.node_weight))
 
 
-class SurfaceNetwork(nn.Module):
+class SurfaceNetwork(HeadedNetwork):
     """Graphs to standardised targets, or logits of classes.
 
     Embedding, convolutions, pooling, shared layers, heads.
@@ -155,19 +124,8 @@ class SurfaceNetwork(nn.Module):
     """
 
     def __init__(self, config: NetworkConfig, elements: torch.Tensor) -> None:
-        super().__init__()
-        for name in config.targets:
-            if not name.partition("@")[0].isidentifier():  # what follows an @ is the method of the labels
-                raise InputError(f"target {name!r} is not a name: use letters, digits and underscores")
-        if elements.shape[1] != config.element_features:
-            raise InputError(
-                f"the element table has {elements.shape[1]} features, "
-                f"the network expects {config.element_features}"
-            )
+        super().__init__(config, elements)
         self.config = config
-        self.edge_dtype = torch.float32
-        self.register_buffer("elements", elements.float())  # [Z + 1, F]
-        self.elements: torch.Tensor
         self.depth = DEPTHS[config.depth](config)
         self.embed = nn.Linear(config.element_features + self.depth.width, config.embedding)
         self.edges = EDGES[config.edges](config)
@@ -175,22 +133,7 @@ class SurfaceNetwork(nn.Module):
             GatedConvolution(config.embedding, self.edges.width) for _ in range(config.convolutions)
         )
         self.pooling = POOLINGS[config.pooling](config)
-        widths = [self.pooling.width] + [config.hidden] * config.hidden_layers
-        self.shared = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
-        self.dropout = nn.Dropout(config.dropout)
-        widths_of_heads = {name: place.stop - place.start for name, place in config.columns().items()}
-        self.heads = nn.ModuleDict({head_key(n): _head(config, w) for n, w in widths_of_heads.items()})
-
-    @property
-    def last_shared(self) -> nn.Parameter:
-        """Weight of the last layer that all targets share: what GradNorm looks at; [H, H]."""
-        weight = self.shared[-1].weight
-        assert isinstance(weight, nn.Parameter)
-        return weight
-
-    def shared_parameters(self) -> list[nn.Parameter]:
-        """Parameters that every target depends on."""
-        return [value for name, value in self.named_parameters() if not name.startswith("heads.")]
+        self.build_heads(config, self.pooling.width)
 
     def element_embedding(self) -> torch.Tensor:
         """Element part of the embedding, without what an atom knows of its depth: [Z + 1, C]."""
@@ -232,32 +175,11 @@ class SurfaceNetwork(nn.Module):
 
     def trunk(self, batch: GraphBatch) -> torch.Tensor:
         """Pooled slabs after the shared layers, eq. (4): [B, H]."""
-        hidden: torch.Tensor = self.pooling(self.convolve(batch), batch)
-        for layer in self.shared:
-            hidden = self.dropout(functional.softplus(layer(hidden)))
-        return hidden
+        return self.through_shared(self.pooling(self.convolve(batch), batch))
 
     def forward(self, batch: GraphBatch) -> torch.Tensor:
-        """Predict standardised targets, or logits of their classes: [B, W], see `NetworkConfig.columns`."""
+        """Predict standardised targets, or logits of their classes: [B, W], see `HeadsConfig.columns`."""
         return self.from_trunk(self.trunk(batch))
-
-    def from_trunk(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Apply the heads to pooled slabs [B, H]: [B, W]."""
-        return torch.cat([self.heads[head_key(name)](hidden) for name in self.config.targets], dim=1)
-
-
-def head_key(target: str) -> str:
-    """Name a target's head among the modules: not like a method of ModuleDict, and without a dot."""
-    return "head_" + target.replace(".", "_")
-
-
-def _head(config: NetworkConfig, width: int) -> nn.Sequential:
-    """Task-specific layers: [B, H] to [B, width]."""
-    widths = [config.hidden] + [config.hidden // 2] * config.head_layers
-    layers: list[nn.Module] = []
-    for a, b in pairwise(widths):
-        layers += [nn.Linear(a, b), nn.Softplus()]
-    return nn.Sequential(*layers, nn.Linear(widths[-1], width))
 
 
 class NoDepth(nn.Module):

@@ -11,17 +11,15 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 import torch
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from stores.paths import cache_folder
+from model.network.compiled import FAST_MATH, compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +30,7 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
 
 _F = np.float32
-_FLAGS = {"contract", "reassoc", "nsz", "arcp"}  # reorder sums, but keep infinities and NaN
-_COMPILED: dict[str, Any] = {"fastmath": _FLAGS, "nogil": True, "error_model": "numpy"}
+_FLAGS = FAST_MATH
 
 _NEGLIGIBLE = _F(1e-7)
 """Edge features below it do not change a sum of numbers about one in single precision."""
@@ -185,7 +182,7 @@ def gated_sum(
     """
     out = atoms.new_empty(len(atoms) // 2, w.shape[1] // 2)
     given = [*map(_array, (atoms, w, u)), *_edges(u, edges)]
-    forward, rows = _compiled(_forward), out.numpy()
+    forward, rows = compiled(_forward), out.numpy()
     _for_each_chunk(edges.chunks, threads, lambda chunk, begin, end: forward(rows, *given, begin, end))
     return out
 
@@ -197,7 +194,7 @@ def gated_sum_backward(
     d_atoms = atoms.new_empty(atoms.shape)
     dw = w.new_zeros(len(edges.chunks), *w.shape)  # added in the order of chunks: the same with any threads
     given = [*map(_array, (grad, atoms, w, u)), *_edges(u, edges)]
-    backward, rows, parts = _compiled(_backward), d_atoms.numpy(), dw.numpy()
+    backward, rows, parts = compiled(_backward), d_atoms.numpy(), dw.numpy()
 
     def work(chunk: int, begin: int, end: int) -> None:
         backward(rows, parts[chunk], *given, begin, end)
@@ -236,27 +233,3 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
-
-
-@cache
-def _compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile a function, or read what an earlier process compiled on such a machine.
-
-    Machine code is kept in ``NUMBA_CACHE_DIR``, else in mgsurf's cache folder; Numba alone would put it
-    beside this file, into the installation.
-    """
-    config: Any = numba.config
-    before = config.CACHE_DIR
-    folder = before or str(cache_folder() / "numba")
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        config.CACHE_DIR = folder  # read by njit
-        compiled = njit(cache=True, **_COMPILED)(function)
-        kept = Path(folder) in Path(compiled.stats.cache_path).parents
-    except (OSError, RuntimeError):  # no such folder, or no place that can be written
-        kept = False
-    finally:
-        config.CACHE_DIR = before
-    if not kept:
-        compiled = njit(**_COMPILED)(function)
-    return cast("Callable[..., None]", compiled)

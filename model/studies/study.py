@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from model.network.network import DEPTHS, EDGES, POOLINGS
+from model.compositions.image import LAYOUTS
+from model.network.network import DEPTHS, EDGES, POOLINGS, NetworkConfig
 from model.training.losses import BALANCERS
 from model.training.optimisers import SCHEDULES
 from model.training.presets import find_preset, with_params
@@ -221,9 +222,12 @@ def check_trainable(preset: Preset) -> None:
             raise InputError(f"setting {name} {value:g}: must be {'above 0' if least else '0 or above'}")
     if not 0 <= network.dropout < 1:
         raise InputError(f"setting network.dropout {network.dropout:g}: must be 0 or above, and below 1")
-    _known("depth", network.depth, DEPTHS)
-    _known("edges", network.edges, EDGES)
-    _known("pooling", network.pooling, POOLINGS)
+    if isinstance(network, NetworkConfig):
+        _known("depth", network.depth, DEPTHS)
+        _known("edges", network.edges, EDGES)
+        _known("pooling", network.pooling, POOLINGS)
+    else:
+        _known("image", network.image, ("none", *LAYOUTS))
     _known("loss", training.loss, ("mse", "huber"))
     _known("schedule", training.optimiser.name, SCHEDULES)
 

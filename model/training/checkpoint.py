@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 
-from model.graphs.batch import PackedGraphs
 from model.graphs.graph import GraphSettings
-from model.network.network import NetworkConfig, SurfaceNetwork
+from model.training.inputs import config_of, make_network, pack
 from model.training.tensor_files import read_tensors, write_tensors
 from stores import cgcnn_elements
 from stores.errors import InputError
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.data.dataset import Dataset
-    from model.graphs.graph import SlabGraph
+    from model.training.inputs import Inputs, Network, Packed
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class TrainedModel:
     """A trained network with all that a prediction needs, and its provenance."""
 
     # with the weights that were best on validation, in evaluation mode, on the processor
-    network: SurfaceNetwork
+    network: Network
     scaler: Scaler  # of the targets, from the training set
     graph_settings: GraphSettings  # that graphs must be built with
     training: dict[str, Any]  # settings of the training, split and its seed
@@ -109,18 +108,23 @@ class TrainedModel:
 
     @property
     def kinds(self) -> dict[str, tuple[str, ...]]:
-        """What the training labels of each target are of: slab, bulk, or both; see `training_kinds`."""
+        """What the training labels of each target are of, see `training_kinds`: slab, bulk, composition."""
         stated = self.training.get("kinds", {})
         return {name: tuple(stated.get(name, ("slab",))) for name in self.targets}
 
-    def predict(self, graphs: Sequence[SlabGraph]) -> dict[str, NDArray[np.float64]]:
-        """Predict the quantities from graphs built with `graph_settings`: [n] by target, in its unit."""
+    def predict(self, graphs: Inputs) -> dict[str, NDArray[np.float64]]:
+        """Predict the quantities, [n] by target, from compositions, or graphs built with `graph_settings`."""
         if not graphs:
             standardised = torch.zeros(0, list(self.network.config.columns().values())[-1].stop)
         else:
             device = next(self.network.parameters()).device
-            standardised = predict_packed(self.network, PackedGraphs.of(graphs, device))
+            standardised = predict_packed(self.network, pack(self.network.config, graphs, device))
         return self.quantities(standardised.cpu())
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """Names of the numeric columns of compositions, in their order; none for structures."""
+        return tuple(getattr(self.network.config, "extras", ()))
 
     @property
     def class_names(self) -> dict[str, tuple[str, ...]]:
@@ -143,15 +147,15 @@ class TrainedModel:
 
 
 def training_kinds(train_part: Dataset, names: Sequence[str]) -> dict[str, dict[str, list[str]]]:
-    """Return what a model keeps about slabs and crystals in its training set: nothing if all are slabs."""
+    """Return what a model keeps about the kinds in its training set: nothing if all are slabs."""
     kinds = {
         name: sorted({entry.kind for entry in train_part if entry.targets.get(name) is not None})
         for name in names
     }
-    return {"kinds": kinds} if any("bulk" in found for found in kinds.values()) else {}
+    return {"kinds": kinds} if any(set(found) - {"slab"} for found in kinds.values()) else {}
 
 
-def predict_packed(network: SurfaceNetwork, graphs: PackedGraphs) -> torch.Tensor:
+def predict_packed(network: Network, graphs: Packed) -> torch.Tensor:
     """Compute the outputs [n, W] in evaluation mode."""
     network.eval()
     with torch.inference_mode():
@@ -198,12 +202,12 @@ def load_model(path: Path, sha256: str | None = None) -> TrainedModel:
         )
     try:
         about = json.loads(content["about"])
-        config = _network_config(about["network"])
         weights = content["weights"]
         _check_sizes(about["network"], weights)
+        config = config_of(about["network"])
         if not math.isfinite(sum(float(value.sum()) for value in weights.values())):
             raise ValueError("it has weights that are not finite")
-        network = SurfaceNetwork(config, torch.zeros_like(weights["elements"]))
+        network = make_network(config, torch.zeros_like(weights["elements"]))
         network.load_state_dict(weights)
         return TrainedModel(
             network=network.eval(),
@@ -232,16 +236,6 @@ def _scaler(values: dict[str, list[float]], targets: int) -> Scaler:
     if not len(mean) == len(std) == targets or not all(map(math.isfinite, mean + std)) or min(std) <= 0:
         raise ValueError("its scales are damaged")
     return Scaler(mean, std)
-
-
-def _network_config(values: dict[str, Any]) -> NetworkConfig:
-    """Networks of `best` once took descriptors (`model.baselines.descriptors`) beside the pooled nodes."""
-    if values.pop("descriptors", "none") != "none":
-        raise ValueError("its network takes descriptors, as none does in this version")
-    classes = tuple(tuple(str(name) for name in names) for names in values.get("classes", ()))
-    if classes and len(classes) != len(values["targets"]):
-        raise ValueError("its classes are not those of its targets")
-    return NetworkConfig(**{**values, "targets": tuple(values["targets"]), "classes": classes})
 
 
 def _known(values: dict[str, Any]) -> dict[str, Any]:

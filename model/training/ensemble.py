@@ -3,40 +3,41 @@
 A folder holds it: ``manifest.json`` (calibration, checksums of all files and of itself), ``member-0.pt``,
 ``member-1.pt``, ... (`model.training.checkpoint`), ``map.pt`` (where the training slabs lie in the first
 member's embedding) and, where the preset has them, ``trees.pt`` (trees and a Gaussian process,
-`model.baselines.blend`). One member is an ensemble too; its uncertainty rests on the distance
-from the training slabs and on the trees.
+`model.baselines.blend`) and ``class-trees.pt`` (trees for classes, `model.baselines.class_trees`). One member
+is an ensemble too; its uncertainty rests on the distance from the training slabs and on the trees.
 """
 
 from __future__ import annotations
 
-import logging
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from model.baselines.blend import Blended, DescriptorModels
+from model.baselines.class_trees import ClassModels
 from model.baselines.extra_trees import check_can_fit
+from model.baselines.kinds import fit_by_kind, kinds_from_state, predict_by_kind, state_of_kinds
 from model.evaluation.calibration import Calibration, calibrate, fold_numbers
+from model.evaluation.class_calibration import fit_temperature, with_temperature
 from model.evaluation.familiarity import TrainingMap
 from model.evaluation.metrics import Predictions, labels
-from model.graphs.batch import PackedGraphs
-from model.graphs.bulk_graph import is_bulk
 from model.network.convolution import repeatable
 from model.training.checked_json import REMEDY, read_json, write_json
 from model.training.checkpoint import load_model, save_model
+from model.training.inputs import pack
 from model.training.tensor_files import file_checksum, read_tensors, write_tensors
 from model.training.train import train
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from model.baselines.blend import DescriptorModels
     from model.data.dataset import Dataset
     from model.data.splits import Split
     from model.graphs.graph import GraphSettings, SlabGraph
@@ -45,14 +46,17 @@ if TYPE_CHECKING:
     from model.training.train import Progress
     from model.training.transfer import Start
 
-LOG = logging.getLogger(__name__)
-
 FORMAT = "mgsurf ensemble 1"
 MANIFEST = "manifest.json"
 MAP = "map.pt"
 TREES = "trees.pt"
 
-_KEYS = {"format", "members", "trees", "targets", "elements", "calibration", "sha256"}
+CLASS_TREES = "class-trees.pt"
+
+_KEYS = {
+    "format", "members", "trees", "class_trees", "targets", "elements", "calibration", "temperatures",
+    "sha256",
+}  # fmt: skip
 
 SEED_STEP = 1000
 """Member k of a run with seed s is trained with seed s + 1000 k: runs of neighbouring seeds share none."""
@@ -66,7 +70,11 @@ class Ensemble:
     calibration: dict[str, Calibration]  # by target
     training_map: TrainingMap  # in the embedding of the first member
     elements: tuple[str, ...]  # symbols that occur in the training set
-    descriptor_models: DescriptorModels | None = None  # trees and Gaussian process beside the members, if any
+    # trees and Gaussian process beside the members, if any, by kind of structure
+    descriptor_models: Mapping[str, DescriptorModels] = field(default_factory=dict)
+    class_models: ClassModels | None = None  # trees for classes beside the members, if any
+    # of each target of classes, see `model.evaluation.class_calibration`; none in files of older versions
+    temperatures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -94,9 +102,14 @@ class Ensemble:
         return self.members[0].kinds
 
     @property
+    def extras(self) -> tuple[str, ...]:
+        """Names of the numeric columns beside a composition that it learned from, in their order."""
+        return self.members[0].extras
+
+    @property
     def knows_shared_errors(self) -> bool:
         """Whether it states how alike its errors within a compound are."""
-        return self.descriptor_models is not None and bool(self.descriptor_models.unseen)
+        return any(one.unseen for one in self.descriptor_models.values())
 
     def predict(self, graphs: Sequence[SlabGraph]) -> Predictions:
         """Predict every target with its standard deviation, of graphs built with `graph_settings`."""
@@ -110,7 +123,7 @@ class Ensemble:
         """Predict as `predict` does; also return where the slabs lie, see `TrainingMap.place`."""
         found = _outputs(self.members, graphs)
         distance = self.training_map.distance(found.embedding)
-        blended = _together(found, self.descriptor_models, graphs)
+        blended = predict_by_kind(self.descriptor_models, found.mean(), graphs)
         sigma = {
             name: self.calibration[name].sigma(_spread(values), distance, blended.deviation.get(name))
             for name, values in found.each.items()
@@ -118,7 +131,11 @@ class Ensemble:
         for name, values in blended.sigma.items():
             sigma[name] = np.where(np.isnan(values), sigma[name], values)
         shared = {name: sigma[name] * np.sqrt(values) for name, values in blended.correlation.items()}
-        predictions = Predictions(blended.mean, sigma, distance, found.probabilities, shared, blended.trained)
+        classes = found.probabilities
+        if self.class_models is not None:
+            classes = self.class_models.predict(classes, graphs)
+        classes = {n: with_temperature(p, self.temperatures.get(n, 1.0)) for n, p in classes.items()}
+        predictions = Predictions(blended.mean, sigma, distance, classes, shared, blended.trained)
         return predictions, self.training_map.place(found.embedding)
 
 
@@ -242,15 +259,13 @@ def assemble(
     distance = training_map.distance(validation.embedding)
     true = {name: labels(val_part, name) for name in validation.each}
     folds = _calibration_folds(val_part)
-    descriptor_models: DescriptorModels | None = None
+    descriptor_models: dict[str, DescriptorModels] = {}
     held_out: dict[str, NDArray[np.float64]] = {}
-    if trees:
-        descriptor_models, held_out = _descriptor_models(
-            train_part, val_part, validation.mean(), trees, seed, folds
-        )
+    if trees and true:
+        descriptor_models, held_out = fit_by_kind(train_part, val_part, validation.mean(), trees, seed, folds)
     # slabs of unseen elements have a calibration of their own: here they count as all others
-    plain = None if descriptor_models is None else replace(descriptor_models, unseen={})
-    blended = _together(validation, plain, graphs)
+    plain = {kind: replace(one, unseen={}) for kind, one in descriptor_models.items()}
+    blended = predict_by_kind(plain, validation.mean(), graphs)
     calibration = {
         name: calibrate(
             blended.mean[name] - true[name],
@@ -263,46 +278,30 @@ def assemble(
         for name, values in validation.each.items()
     }
     elements = tuple(sorted({element for entry in train_part for element in entry.elements}))
-    return Ensemble(tuple(members), calibration, training_map, elements, descriptor_models)
+    return Ensemble(
+        tuple(members),
+        calibration,
+        training_map,
+        elements,
+        descriptor_models,
+        *_classes(train_part, val_part, validation.probabilities, trees, seed, folds),
+    )
 
 
-def _descriptor_models(
+def _classes(
     train_part: Dataset,
     val_part: Dataset,
     networks: dict[str, NDArray[np.float64]],
     trees: int,
     seed: int,
     folds: NDArray[np.intp],
-) -> tuple[DescriptorModels | None, dict[str, NDArray[np.float64]]]:
-    """Fit trees and process to the slabs of a data set; crystals, without surface, have no descriptors.
-
-    See `DescriptorModels.fit`; None where no set has slabs alone to fit and weigh them on.
-    """
-    parts = [
-        np.array([i for i, e in enumerate(part) if not is_bulk(e.graph)]) for part in (train_part, val_part)
-    ]
-    slabs = parts[1]
-    if len(parts[0]) < len(train_part):
-        LOG.warning(
-            "trees and Gaussian process describe surfaces: bulk crystals are predicted by the network alone"
-        )
-    if not all(len(part) for part in parts):
-        return None, {}
-    fitted, held_out = DescriptorModels.fit(
-        train_part.subset(parts[0].tolist()),
-        val_part.subset(slabs.tolist()),
-        {name: values[slabs] for name, values in networks.items()},
-        trees,
-        seed,
-        folds[slabs],
-    )
-    if len(slabs) == len(val_part):
-        return fitted, held_out
-    whole = {name: np.tile(networks[name], (int(folds.max()) + 1, 1)) for name in held_out}
-    for name, rows in held_out.items():
-        whole[name][:, slabs] = rows[-1]  # of a fold without slabs
-        whole[name][: len(rows), slabs] = rows
-    return fitted, whole
+) -> tuple[ClassModels | None, dict[str, float]]:
+    """Fit trees beside the networks' probabilities of classes, and the temperature of their blend."""
+    models, blended = None, networks
+    if trees:
+        models, held_out = ClassModels.fit(train_part, val_part, networks, trees, seed, folds)
+        blended = {**networks, **held_out}
+    return models, {name: fit_temperature(p, labels(val_part, name)) for name, p in blended.items()}
 
 
 def _calibration_folds(val_part: Dataset) -> NDArray[np.intp]:
@@ -321,18 +320,22 @@ def save_ensemble(ensemble: Ensemble, folder: Path) -> None:
     for name, member in zip(members, ensemble.members, strict=True):
         save_model(member, folder / name)
     write_tensors(folder / MAP, ensemble.training_map.state())
-    if ensemble.descriptor_models is not None:
-        write_tensors(folder / TREES, ensemble.descriptor_models.state())
-    trees = TREES if ensemble.descriptor_models is not None else None
+    trees = TREES if ensemble.descriptor_models else None
+    if trees:
+        write_tensors(folder / trees, state_of_kinds(ensemble.descriptor_models))
+    if ensemble.class_models is not None:
+        write_tensors(folder / CLASS_TREES, ensemble.class_models.state())
     manifest = {
         "format": FORMAT,
         "members": members,
         "trees": trees,
+        **({"class_trees": CLASS_TREES} if ensemble.class_models is not None else {}),
+        **({"temperatures": dict(ensemble.temperatures)} if ensemble.temperatures else {}),
         "targets": ensemble.targets,
         "elements": ensemble.elements,
         "calibration": {name: _plain(c) for name, c in ensemble.calibration.items()},
     }
-    sha256 = {name: file_checksum(folder / name) for name in _files(members, trees is not None)}
+    sha256 = {name: file_checksum(folder / name) for name in file_names(manifest)}
     write_json(folder / MANIFEST, {**manifest, "sha256": sha256})
 
 
@@ -360,6 +363,7 @@ def load_ensemble(folder: Path) -> Ensemble:
             raise ValueError(f"it has {unknown}")
         names, elements = file_names(manifest), tuple(_words(manifest["elements"]))
         calibration = {name: _calibration(values) for name, values in manifest["calibration"].items()}
+        temperatures = {name: _temperature(t) for name, t in manifest.get("temperatures", {}).items()}
         sha256 = manifest.get("sha256", dict.fromkeys(names))
         if set(sha256) != set(names):
             raise ValueError("its checksums are of other files")
@@ -375,10 +379,15 @@ def load_ensemble(folder: Path) -> Ensemble:
         training_map = TrainingMap.from_state(state, members[0].network.config.hidden)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"{place / MAP}: is damaged ({error}); {REMEDY}") from error
-    descriptor_models = None
+    descriptor_models = {}
     if TREES in names:
         descriptor_models = _read_trees(place / TREES, sha256[TREES], members[0].targets)
-    return Ensemble(tuple(members), calibration, training_map, elements, descriptor_models)
+    class_models = None
+    if CLASS_TREES in names:
+        class_models = _read_class_trees(place / CLASS_TREES, sha256[CLASS_TREES], members[0].class_names)
+    return Ensemble(
+        tuple(members), calibration, training_map, elements, descriptor_models, class_models, temperatures
+    )
 
 
 def manifest_of(folder: Path) -> Path | None:
@@ -394,22 +403,29 @@ def file_names(manifest: dict[str, Any]) -> list[str]:
     members = manifest["members"]
     if not isinstance(members, list) or members != [f"member-{k}.pt" for k in range(len(members))]:
         raise ValueError("its members have other names than mgsurf gives")
-    return _files(members, manifest.get("trees") is not None)
+    beside = {"trees": TREES, "class_trees": CLASS_TREES}
+    return [*members, MAP, *(name for key, name in beside.items() if manifest.get(key) is not None)]
 
 
-def _files(members: Sequence[str], trees: bool) -> list[str]:
-    return [*members, MAP, *([TREES] if trees else [])]
-
-
-def _read_trees(path: Path, sha256: str | None, targets: Sequence[str]) -> DescriptorModels:
+def _read_trees(path: Path, sha256: str | None, targets: Sequence[str]) -> dict[str, DescriptorModels]:
     state = read_tensors(path, sha256=sha256)
     try:
-        descriptor_models = DescriptorModels.from_state(state)
-        if not set(descriptor_models.forests) <= set(targets):
+        descriptor_models = kinds_from_state(state)
+        if not all(set(one.forests) <= set(targets) for one in descriptor_models.values()):
             raise InputError("its trees and process are of other targets")
     except InputError as error:
         raise InputError(f"{path}: {error}; {REMEDY}") from error
     return descriptor_models
+
+
+def _read_class_trees(path: Path, sha256: str | None, classes: Mapping[str, Sequence[str]]) -> ClassModels:
+    try:
+        models = ClassModels.from_state(read_tensors(path, sha256=sha256))
+        if any(f.probabilities.shape[1] != len(classes.get(n, ())) for n, f in models.forests.items()):
+            raise InputError("its trees are of other classes")
+    except InputError as error:
+        raise InputError(f"{path}: {error}; {REMEDY}") from error
+    return models
 
 
 @dataclass(frozen=True, eq=False)
@@ -425,35 +441,6 @@ class _Outputs:
         return {name: values.mean(axis=0) for name, values in self.each.items()}
 
 
-def _together(
-    found: _Outputs, descriptor_models: DescriptorModels | None, graphs: Sequence[SlabGraph]
-) -> Blended:
-    """Blend the mean of the members with descriptor models, if there are any."""
-    if descriptor_models is None or not graphs:
-        return Blended(found.mean(), {})
-    slabs = np.array([i for i, graph in enumerate(graphs) if not is_bulk(graph)], dtype=np.intp)
-    if len(slabs) == len(graphs):
-        return descriptor_models.predict(found.mean(), graphs)
-    # trees and process know nothing of bulk crystals
-    mean = found.mean()
-    whole = Blended(mean, {name: np.zeros(len(graphs)) for name in descriptor_models.forests})
-    if not len(slabs):
-        return whole
-    blended = descriptor_models.predict(
-        {name: values[slabs] for name, values in mean.items()}, [graphs[i] for i in slabs]
-    )
-    whole.sigma.update({name: np.full(len(graphs), np.nan) for name in blended.sigma})
-    whole.correlation.update({name: np.zeros(len(graphs)) for name in blended.correlation})
-    for part in ("mean", "deviation", "sigma", "correlation"):
-        for name, values in getattr(blended, part).items():
-            getattr(whole, part)[name][slabs] = values
-    trained = None
-    if blended.trained is not None:
-        trained = np.zeros(len(graphs), dtype=bool)
-        trained[slabs] = blended.trained
-    return replace(whole, trained=trained)
-
-
 def _outputs(members: Sequence[TrainedModel], graphs: Sequence[SlabGraph]) -> _Outputs:
     classes = members[0].class_names
     names = [name for name in members[0].targets if name not in classes]
@@ -462,13 +449,13 @@ def _outputs(members: Sequence[TrainedModel], graphs: Sequence[SlabGraph]) -> _O
         nothing = {name: np.zeros((0, len(found))) for name, found in classes.items()}
         return _Outputs(each, torch.zeros(0, members[0].network.config.hidden), nothing)
     device = next(members[0].network.parameters()).device
-    packed = PackedGraphs.of(graphs, device)
+    packed = pack(members[0].network.config, graphs, device)
     embeddings: list[torch.Tensor] = []
     standardised: list[list[torch.Tensor]] = [[] for _ in members]
     with torch.inference_mode():
         for batch in packed.in_order():
             for k, member in enumerate(members):
-                hidden = member.network.eval().trunk(batch)
+                hidden = member.network.eval().trunk(batch)  # type: ignore[arg-type]  # of its kind
                 standardised[k].append(member.network.from_trunk(hidden).cpu())
                 if k == 0:
                     embeddings.append(hidden.float().cpu())
@@ -503,6 +490,12 @@ def _words(values: Any) -> list[str]:
 def _plain(calibration: Calibration) -> dict[str, Any]:
     """JSON knows no infinity."""
     return {k: v if math.isfinite(v) else None for k, v in asdict(calibration).items()}
+
+
+def _temperature(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"temperature {str(value)[:60]} is no positive number")
+    return float(value)
 
 
 def _calibration(values: dict[str, Any]) -> Calibration:

@@ -272,3 +272,18 @@ def label_weights(labels: torch.Tensor) -> torch.Tensor:
     weight = (weight / weight.mean()).clamp(max=LARGEST)
     weights[known] = (weight / weight.mean()).float()
     return weights
+
+
+def class_weights(places: torch.Tensor, power: float) -> torch.Tensor:
+    """Weight classes by their number of labels n as n^-power: 1 lets all classes count alike.
+
+    places: [n], of classes, NaN where there is no label. Returns [n] float32, mean one over the labels and
+    zero where there is none; no label counts more than `LARGEST` average ones.
+    """
+    known = ~places.isnan()
+    weights = torch.zeros(len(places))
+    own = places[known].long()
+    weight = own.bincount().double().clamp(min=1).pow(-power)[own]
+    weight = (weight / weight.mean()).clamp(max=LARGEST)
+    weights[known] = (weight / weight.mean()).float()
+    return weights

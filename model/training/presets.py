@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from model.graphs.graph import THICK_ENOUGH, GraphSettings
+from model.network.composition_network import CompositionConfig
 from model.network.network import NetworkConfig
 from model.training.losses import BalanceConfig
 from stores.errors import InputError
@@ -44,6 +45,15 @@ class TrainingConfig:
     patience: int = 0  # stop after so many epochs without a better validation; 0: never
     seed: int = 0  # of initial weights, order of batches and dropout
     bfloat16: bool = True  # on a GPU, compute edges in bfloat16
+    # of classes: labels weigh as the number of their class to the power of minus this (0: alike); exponent
+    # of the focal loss of Lin et al. (ICCV 2017, arXiv:1708.02002; 0: cross-entropy)
+    class_balance: float = 0.0
+    focal: float = 0.0
+
+    def plain(self) -> dict[str, Any]:
+        """Return all fields for JSON; those of classes, which older trainings have not, only where used."""
+        unused = {name for name in ("class_balance", "focal") if not getattr(self, name)}
+        return {name: value for name, value in asdict(self).items() if name not in unused}
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,7 @@ class Preset:
     graph: GraphSettings
     features: str  # description of the elements, a key of `model.graphs.element_features.FEATURES`
     # network, training: see there
-    network: NetworkConfig
+    network: NetworkConfig | CompositionConfig
     training: TrainingConfig
     # of the forest that stands beside the networks with a Gaussian process (`model.baselines.blend`); 0:
     # neither
@@ -125,6 +135,27 @@ _PRESETS = (
             clip=5.0,
         ),
         trees=200,
+    ),
+    Preset(
+        name="mcvn",
+        about="compositions: image, attention and raw features, averaged weights, trees",
+        graph=GraphSettings(),  # of no account
+        features="chemical",
+        network=CompositionConfig(
+            targets=(),  # those that the data have
+            element_features=21,
+            hidden_layers=1,
+            dropout=0.2,
+        ),
+        training=TrainingConfig(
+            epochs=40,
+            batch_size=128,
+            optimiser=OptimiserConfig("one-cycle", learning_rate=4e-3, weight_decay=0.05),
+            loss="huber",
+            averaging=0.99,
+            clip=5.0,
+        ),
+        trees=300,
     ),
 )
 

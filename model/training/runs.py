@@ -20,9 +20,11 @@ from model.data.provenance import NOTE, this_training, trainings_of
 from model.data.splits import PARTS, Split, k_fold, part_of_training, split_dataset, write_split
 from model.evaluation.class_metrics import evaluate_classes
 from model.evaluation.metrics import evaluate, prediction_rows, total_loss
+from model.network.composition_network import CompositionConfig
 from model.training.checked_json import REMEDY, read_json, write_json, write_text
 from model.training.checkpoint import code_version, library_versions, load_model
 from model.training.ensemble import load_ensemble, save_ensemble, train_ensemble
+from model.training.inputs import check_kind
 from model.training.presets import find_preset, with_params
 from model.training.transfer import Adaptation, Start, new_elements, weights_key
 from stores.errors import InputError
@@ -306,7 +308,7 @@ def _run(
     metrics = evaluate(dataset, split, predicted)
     first = ensemble.members[0]
     learned = [member.training for member in ensemble.members]
-    if ensemble.descriptor_models is not None:
+    if ensemble.descriptor_models:
         # its trees see all of the training set, bagged members may not
         seen = this_training((dataset[i] for i in (*split.train, *split.val)), split.name, dataset.snapshot)
         learned.append({NOTE: [seen.model_dump(mode="json")]})
@@ -346,11 +348,13 @@ def _run(
 def labelled_data(datasets: Datasets, preset: Preset) -> tuple[Preset, Dataset]:
     """Read the slabs with a label of a preset's targets; return the preset with the heads of these targets.
 
-    A target has several heads, target@method, where its labels come from several methods. Raises InputError
-    if there are too few slabs.
+    A target has several heads, target@method, where its labels come from several methods; a preset without
+    targets has those of the data. Raises InputError if there are too few slabs, or they are of a kind that
+    the network does not see.
     """
-    targets = preset.network.targets
-    dataset = datasets(preset.graph, targets)
+    dataset = datasets(preset.graph, preset.network.targets)
+    targets = preset.network.targets or dataset.targets
+    check_kind(preset.network, [entry.graph for entry in dataset], "the labels")
     heads = tuple(
         head
         for name in targets
@@ -370,9 +374,10 @@ def labelled_data(datasets: Datasets, preset: Preset) -> tuple[Preset, Dataset]:
             f"{FEWEST_SLABS}); mgsurf import adds more, mgsurf run computes them"
         )
     classes = tuple(dataset.classes.get(name, ()) for name in heads) if dataset.classes else ()
-    return replace(preset, network=replace(preset.network, targets=heads, classes=classes)), dataset.subset(
-        kept
-    )
+    network = replace(preset.network, targets=heads, classes=classes)
+    if isinstance(network, CompositionConfig):
+        network = replace(network, extras=dataset.extras)
+    return replace(preset, network=network), dataset.subset(kept)
 
 
 def _enough_labels(dataset: Dataset, split: Split, targets: tuple[str, ...]) -> None:

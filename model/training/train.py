@@ -20,13 +20,14 @@ import torch
 from torch.nn import functional
 
 from model.data.provenance import NOTE, this_training, trainings_of
-from model.graphs.batch import PackedGraphs
 from model.graphs.element_features import FEATURES
+from model.graphs.graph import SlabGraph
 from model.network.convolution import repeatable
-from model.network.network import SurfaceNetwork
 from model.training.checked_json import write_text
 from model.training.checkpoint import Scaler, TrainedModel, predict_packed, target_matrix, training_kinds
+from model.training.inputs import learn_inputs, make_network, pack
 from model.training.losses import (
+    class_weights,
     cosine_between,
     label_weights,
     make_balancer,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
     from model.data.dataset import Dataset
     from model.data.splits import Split
+    from model.training.inputs import Network, Packed
     from model.training.presets import Preset, TrainingConfig
     from model.training.transfer import Start
 
@@ -152,7 +154,8 @@ def training_key(part: Dataset, names: Sequence[str]) -> str:
     for entry in part:
         labels = [entry.targets.get(name) for name in names]
         digest.update(f"{entry.record_id} {entry.graph.identity} {labels!r}\n".encode())
-        digest.update(entry.graph.distances.tobytes())
+        if isinstance(entry.graph, SlabGraph):
+            digest.update(entry.graph.distances.tobytes())
     return digest.hexdigest()[:32]
 
 
@@ -211,14 +214,17 @@ def train(
     classes = preset.network.class_names()
     scaler = Scaler.fit(train_values, names, classes)
     targets = scaler.scale(train_values).to(device)  # [n, T]
-    importance = _importance(train_values, smoothing=config.smoothing).to(device)  # [n, T], 0: no label
+    importance = _importance(train_values, config, [name in classes for name in names]).to(
+        device
+    )  # [n, T], 0: no label
     torch.manual_seed(config.seed)
-    network = SurfaceNetwork(preset.network, elements)
-    train_graphs = PackedGraphs.of([entry.graph for entry in train_part], device)
-    val_graphs = PackedGraphs.of([entry.graph for entry in val_part], device)
+    network = make_network(preset.network, elements)
+    train_graphs = pack(preset.network, [entry.graph for entry in train_part], device)
+    val_graphs = pack(preset.network, [entry.graph for entry in val_part], device)
+    network.to(device)
+    learn_inputs(network, train_graphs)
     if start is not None:
         load_pretrained_weights(network, scaler, start)
-    network.to(device)
     if start is not None and start.adaptation.carry_heads:
         fit_heads(network, start, predict_packed(network, train_graphs), targets)
     if config.bfloat16 and device.type == "cuda":
@@ -245,7 +251,7 @@ def train(
     data_hash = training_key(train_part, names)
     origin = {} if start is None else {"start": start.about()}
     run = RunFolder(
-        folder, {"network": preset.network.plain(), "training": asdict(config), "data": data_hash, **origin}
+        folder, {"network": preset.network.plain(), "training": config.plain(), "data": data_hash, **origin}
     )
     if (saved := run.load(device)) is not None:
         network.load_state_dict(saved["network"])
@@ -338,7 +344,7 @@ def train(
         scaler=scaler,
         graph_settings=preset.graph,
         training={
-            "config": asdict(config),
+            "config": config.plain(),
             "split": split.name,
             "split_seed": split.seed,
             **origin,
@@ -371,10 +377,11 @@ def masked_losses(
 ) -> tuple[dict[int, torch.Tensor], list[int]]:
     """Loss of each target that has labels in the batch, over those labels, and numbers of labels.
 
-    output: [B, W], of quantities standardised, of classes logits, whose loss is the cross-entropy. target:
-    [B, T], standardised, or places of classes; NaN where there is no label. importance: [B, T], weight of
-    each label, zero where there is none. columns: outputs of each target, and whether they are of classes;
-    none if all targets are quantities. Losses are scalars by index of target; counts are of every target.
+    output: [B, W], of quantities standardised, of classes logits, whose loss is the cross-entropy or focal
+    loss. target: [B, T], standardised, or places of classes; NaN where there is no label. importance: [B, T],
+    weight of each label, zero where there is none. columns: outputs of each target, and whether they are of
+    classes; none if all targets are quantities. Losses are scalars by index of target; counts are of every
+    target.
     """
     known = importance > 0
     logits = {t: output[:, place] for t, (place, is_class) in enumerate(columns) if is_class}
@@ -392,7 +399,9 @@ def masked_losses(
     if logits:
         of_target = list(each.unbind(1))
         for t, part in logits.items():
-            of_target[t] = functional.cross_entropy(part, places[t], reduction="none")
+            entropy = functional.cross_entropy(part, places[t], reduction="none")
+            # focal loss: (1 - p) to the power of gamma, p being the probability of the true class
+            of_target[t] = entropy * (-torch.expm1(-entropy)) ** config.focal if config.focal else entropy
         each = torch.stack(of_target, dim=1)
     counts = known.sum(0).tolist()
     total = (each * importance).sum(0)  # [T]
@@ -418,11 +427,15 @@ def validation_errors(
     return errors
 
 
-def _importance(values: torch.Tensor, *, smoothing: bool) -> torch.Tensor:
+def _importance(values: torch.Tensor, config: TrainingConfig, is_class: Sequence[bool]) -> torch.Tensor:
     """Weight of each label [n, T], zero where there is none."""
-    if not smoothing:
-        return (~values.isnan()).float()
-    return torch.stack([label_weights(column) for column in values.unbind(1)], dim=1)
+    weights = (~values.isnan()).float()
+    for t, column in enumerate(values.unbind(1)):
+        if is_class[t] and config.class_balance:
+            weights[:, t] = class_weights(column, config.class_balance)
+        elif config.smoothing:
+            weights[:, t] = label_weights(column)
+    return weights
 
 
 def _labelled(dataset: Dataset, numbers: tuple[int, ...], names: tuple[str, ...], part: str) -> Dataset:
@@ -434,7 +447,7 @@ def _labelled(dataset: Dataset, numbers: tuple[int, ...], names: tuple[str, ...]
 
 
 def _predict_with(
-    network: SurfaceNetwork, weights: dict[str, torch.Tensor], graphs: PackedGraphs, *, swap: bool
+    network: Network, weights: dict[str, torch.Tensor], graphs: Packed, *, swap: bool
 ) -> torch.Tensor:
     """Compute outputs [n, W] with other weights than the network's; leaves the network as it was."""
     if not swap:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from model.network.network import head_key
+from model.network.composition_network import CompositionConfig
+from model.network.heads import head_key
+from model.network.network import SurfaceNetwork
 from stores.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from model.graphs.graph import GraphSettings
-    from model.network.network import NetworkConfig, SurfaceNetwork
+    from model.network.heads import HeadsConfig
+    from model.network.network import NetworkConfig
     from model.training.checkpoint import Scaler, TrainedModel
+    from model.training.inputs import Network
 
 LAST_CONVOLUTIONS = 2
 """Convolutions, counted from the last, of which some maps learn with "all-but-nodes" and "all-but-edges"."""
@@ -42,10 +46,12 @@ class Held:
     free: tuple[str, ...] = ()  # parts of the last convolutions that learn all the same
     last_layer: bool = False  # all but the last layer of each head is held, whatever its name
 
-    def holds(self, name: str, config: NetworkConfig) -> bool:
+    def holds(self, name: str, config: NetworkConfig | CompositionConfig) -> bool:
         """Whether the parameter of this name is held."""
         if self.last_layer:
             return not name.startswith("heads.") or int(name.split(".")[2]) < 2 * config.head_layers
+        if isinstance(config, CompositionConfig):
+            return False  # see `check_start`
         if name.startswith("convolutions.") and self.free:
             _, number, part, *_ = name.split(".")
             if int(number) >= config.convolutions - LAST_CONVOLUTIONS and part in self.free:
@@ -135,15 +141,20 @@ def weights_key(models: Iterable[TrainedModel]) -> str:
 
 
 def check_start(
-    start: Start, config: NetworkConfig, elements: torch.Tensor, graph_settings: GraphSettings
+    start: Start, config: HeadsConfig, elements: torch.Tensor, graph_settings: GraphSettings
 ) -> None:
     """Refuse a pre-trained model that does not fit the network, element features or graphs to be trained.
 
     Raises
     ------
     InputError
-        Naming what differs: parts of the network, element features, or graphs.
+        Naming what differs: parts of the network, element features, or graphs; and for a network of
+        compositions if it is to be adapted part by part.
     """
+    if isinstance(config, CompositionConfig) and (start.freeze != "none" or start.adaptation.by_layer):
+        raise InputError(
+            "--freeze and rates by layer are for networks of slabs and crystals; leave them out here"
+        )
     advice = "train with the preset and settings of that model, or without --from"
     theirs, ours = asdict(start.model.network.config), asdict(config)
     free = {"targets", "classes", "dropout"}  # none decides the shape of a kept weight
@@ -158,7 +169,7 @@ def check_start(
         raise InputError(f"--from: that model describes the elements by other features: {advice}")
 
 
-def load_pretrained_weights(network: SurfaceNetwork, scaler: Scaler, start: Start) -> None:
+def load_pretrained_weights(network: Network, scaler: Scaler, start: Start) -> None:
     """Copy the weights of `start` into a new network that `check_start` let pass, and hold the frozen ones.
 
     `scaler` is of its labels: kept heads predict the same as before in the targets' units.
@@ -186,7 +197,7 @@ def load_pretrained_weights(network: SurfaceNetwork, scaler: Scaler, start: Star
 
 
 @torch.no_grad()
-def fit_heads(network: SurfaceNetwork, start: Start, output: torch.Tensor, targets: torch.Tensor) -> None:
+def fit_heads(network: Network, start: Start, output: torch.Tensor, targets: torch.Tensor) -> None:
     """Scale and shift the heads that do not begin in their own unit by least squares on the training labels.
 
     Another quantity may fall where this one rises; a head carried over as it is would then begin worse than
@@ -230,8 +241,10 @@ def _source_head(start: Start, target: str, classes: tuple[str, ...]) -> int | N
     return found
 
 
-def steps_below_heads(network: SurfaceNetwork) -> dict[nn.Parameter, int]:
+def steps_below_heads(network: Network) -> dict[nn.Parameter, int]:
     """Count parts from the heads down to each parameter: 0 from pooling on, then a step a convolution."""
+    if not isinstance(network, SurfaceNetwork):
+        return {}  # see `check_start`
     steps = dict.fromkeys(network.embed.parameters(), network.config.convolutions + 1)
     for number, convolution in enumerate(network.convolutions):
         steps |= dict.fromkeys(convolution.parameters(), network.config.convolutions - number)

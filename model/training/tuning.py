@@ -309,6 +309,9 @@ def space_of(preset: Preset) -> dict[str, BaseDistribution]:
     """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+    from model.compositions.image import LAYOUTS
+    from model.network.composition_network import CompositionConfig
+
     space: dict[str, BaseDistribution] = {
         "network.embedding": CategoricalDistribution([32, 48, 64, 96, 128]),
         "network.convolutions": IntDistribution(2, 5),
@@ -317,7 +320,11 @@ def space_of(preset: Preset) -> dict[str, BaseDistribution]:
         "training.batch_size": CategoricalDistribution([32, 64, 128]),
         "training.optimiser.learning_rate": FloatDistribution(3e-4, 1e-2, log=True),
     }
-    if preset.network.depth == "flag":
+    if isinstance(preset.network, CompositionConfig):
+        del space["network.convolutions"]
+        space["network.image"] = CategoricalDistribution(["none", *LAYOUTS])
+        space["network.attention"] = CategoricalDistribution([False, True])
+    elif preset.network.depth == "flag":
         space["network.surface_threshold"] = CategoricalDistribution([1.0, 1.5, 2.0, 2.5, 3.0, 4.0])
     if preset.training.balance.name == "gradnorm":
         space["training.balance.alpha"] = CategoricalDistribution([0.5, 1.0, 1.5, 2.0])

@@ -82,11 +82,10 @@ def slab(partner: str = "Ag") -> Structure:
     return slabs(partner, False)[0]
 
 
-def test_a_model_of_crystals_predicts_crystals_and_refuses_slabs(tmp_path, caplog):
+def test_a_model_of_crystals_predicts_crystals_and_refuses_slabs(tmp_path):
     result, ensemble, _ = run(tmp_path, ("formation_energy",), with_slabs=False)
     assert ensemble.kinds == {"formation_energy": ("bulk",)} and result["noun"] == "crystal"
-    assert ensemble.descriptor_models is None
-    assert sum("bulk crystals are predicted by the network alone" in line for line in caplog.messages) == 1
+    assert set(ensemble.descriptor_models["bulk"].forests) == {"formation_energy"}
     assert result["metrics"]["formation_energy"]["facet_order"]["compounds"] == 0
     bulk = plain_structure(crystal("Ag", False), ensemble)
     assert isinstance(bulk, PlainBulk)
@@ -104,8 +103,11 @@ def test_slabs_and_crystals_in_one_model(tmp_path):
     result, ensemble, _ = run(tmp_path, targets, with_slabs=True)
     assert ensemble.kinds == {"surface_energy": ("slab",), "formation_energy": ("bulk",)}
     assert result["noun"] == "structure" and result["metrics"]["surface_energy"]["test"]["n"] > 0
-    assert ensemble.descriptor_models is not None
-    assert set(ensemble.descriptor_models.forests) <= {"surface_energy"}
+    assert {kind: set(one.forests) for kind, one in ensemble.descriptor_models.items()} == {
+        "slab": {"surface_energy"},
+        "bulk": {"formation_energy"},
+    }
+    assert ensemble.calibration["formation_energy"].n < result["sizes"]["val"]
     candidates = [
         Candidate(name, plain_structure(structure, ensemble), "MgAg")
         for name, structure in (("slab", slab()), ("bulk", crystal("Ag", False)))

@@ -124,7 +124,7 @@ def test_an_ensemble_mixes_its_trees_and_never_shows_them_the_other_parts(pair):
     found = ensemble.predict(graphs)
     network = ensemble.members[0].predict(graphs)
     descriptors = describe_slabs(graphs)
-    descriptor_models = ensemble.descriptor_models
+    descriptor_models = ensemble.descriptor_models["slab"]
     for name in TINY.targets:
         trees = descriptor_models.forests[name].predict(descriptors)[0]
         a, b, c = descriptor_models.shares[name]
@@ -145,7 +145,7 @@ def test_an_ensemble_with_trees_goes_through_files_and_the_registry(pair, tmp_pa
     graphs = [entry.graph for entry in dataset]
     save_ensemble(ensemble, tmp_path)
     again = load_ensemble(tmp_path)
-    assert again.descriptor_models.shares == ensemble.descriptor_models.shares
+    assert again.descriptor_models["slab"].shares == ensemble.descriptor_models["slab"].shares
     found, expected = again.predict(graphs), ensemble.predict(graphs)
     for name in TINY.targets:
         assert np.array_equal(found.mean[name], expected.mean[name])
@@ -160,7 +160,7 @@ def test_an_ensemble_with_trees_goes_through_files_and_the_registry(pair, tmp_pa
         (lambda state: state.pop("targets"), "damaged"),
         (lambda state: state["targets"]["work_function"]["forest"].update(width=300), "do not fit"),
     ):  # fmt: skip
-        state = ensemble.descriptor_models.state()
+        state = ensemble.descriptor_models["slab"].state()
         damage(state)
         write_tensors(tmp_path / "trees.pt", state)
         with pytest.raises(InputError, match=rf"trees\.pt: .*{message}"):
@@ -182,7 +182,7 @@ def test_an_ensemble_written_before_there_were_trees_is_read(pair, tmp_path):
     for values in manifest["calibration"].values():
         del values["trees"]
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    assert load_ensemble(tmp_path).descriptor_models is None
+    assert load_ensemble(tmp_path).descriptor_models == {}
 
 
 def test_thresholds_divide_float32_numbers_as_before():

@@ -61,7 +61,7 @@ def make_folder(folder: Path) -> list[SlabGraph]:
     networks = ensemble.predict(graphs[30:60]).mean
     folds = np.arange(len(validation)) % 5
     descriptor_models, _ = DescriptorModels.fit(training, validation, networks, trees=5, seed=0, folds=folds)
-    save_ensemble(replace(ensemble, descriptor_models=descriptor_models), folder / "model")
+    save_ensemble(replace(ensemble, descriptor_models={"slab": descriptor_models}), folder / "model")
     write_json(folder / "run.json", {"format": FORMAT, "metrics": {"surface_energy": {"mae": 0.0123}}})
     return graphs[::10]
 

@@ -272,11 +272,13 @@ def _load(
     from stores.exclusions import excluded_line
 
     if snapshot is not None:
-        found = Dataset.from_snapshot(uris[0], snapshot, targets, settings=settings, cache=GraphCache())
+        found = Dataset.from_snapshot(
+            uris[0], snapshot, targets or None, settings=settings, cache=GraphCache()
+        )
     else:
         methods = None if method is None else [method]
         found = Dataset.from_store(
-            uris, targets, settings=settings, methods=methods, separate=separate, cache=GraphCache()
+            uris, targets or None, settings=settings, methods=methods, separate=separate, cache=GraphCache()
         )
     if found.skipped:
         LOG.warning("%d labelled slabs are left out; the first: %s", len(found.skipped), found.skipped[0])

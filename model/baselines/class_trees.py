@@ -1,0 +1,190 @@
+"""Extremely randomised trees for classes, and their blend with the class probabilities of networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+
+from model.baselines.blend import DESCRIPTIONS
+from model.baselines.extra_trees import Forest, check_can_fit
+from model.data.dataset import kind_of
+from model.evaluation.class_calibration import fit_share
+from model.evaluation.metrics import labels
+from stores.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from model.data.dataset import Dataset
+    from model.graphs.graph import SlabGraph
+
+    Array = NDArray[np.float64]
+
+FEWEST_LABELS = 10  # labels below which no tree is grown for a target
+FEATURE_SHARE = 0.2  # of the descriptors that are tried at a node
+_ROWS_AT_ONCE = 256  # that walk through all trees together: what a processor's cache holds
+
+
+@dataclass(frozen=True, eq=False)
+class ClassForest:
+    """T trees with M nodes in all, for one target of K classes."""
+
+    trees: Forest
+    probabilities: NDArray[np.float32]  # [M, K], share of each class in a node
+
+    @classmethod
+    def fit(
+        cls, descriptors: NDArray[np.float32], places: Array, classes: int, trees: int, seed: int
+    ) -> Self | None:
+        """Fit trees to descriptors [n, D] and classes [n] (NaN: none); None with too few labels.
+
+        Every class weighs as the root of its number of labels, so that small ones are not drowned.
+        """
+        check_can_fit()
+        from sklearn.ensemble import ExtraTreesClassifier
+
+        known = np.isfinite(places)
+        if known.sum() < FEWEST_LABELS:
+            return None
+        own = places[known].astype(int)
+        grown = ExtraTreesClassifier(
+            trees, max_features=FEATURE_SHARE, random_state=seed % 2**32, n_jobs=1
+        ).fit(descriptors[known], own)
+        forest, held = Forest.of_trees(grown.estimators_, descriptors.shape[1])
+        probabilities = np.zeros((len(held), classes), dtype=np.float32)
+        probabilities[:, grown.classes_] = held / held.sum(axis=1, keepdims=True)
+        return cls(forest, probabilities)
+
+    def predict(self, descriptors: NDArray[np.float32]) -> Array:
+        """Return the mean of the classes' shares over the trees [n, K] for descriptors [n, D]."""
+        found = np.empty((len(descriptors), self.probabilities.shape[1]))
+        for begin in range(0, len(descriptors), _ROWS_AT_ONCE):
+            rows = slice(begin, begin + _ROWS_AT_ONCE)
+            found[rows] = self.probabilities[self.trees.leaves(descriptors[rows])].mean(axis=1)
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """Return tensors and numbers for a file."""
+        return {**self.trees.state(), "probabilities": torch.from_numpy(self.probabilities)}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Read `state`; raises InputError if its parts do not fit together."""
+        trees = Forest.from_state(state)
+        try:
+            probabilities = np.asarray(state["probabilities"].float().numpy())
+            sums = probabilities.sum(axis=1)
+            whole = len(probabilities) == len(trees.feature) and probabilities.min() >= 0
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"its trees of classes are damaged ({error})") from error
+        if not whole or not np.allclose(sums, 1, atol=1e-3):
+            raise InputError("the probabilities of its trees of classes do not fit together")
+        return cls(trees, probabilities)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassModels:
+    """Trees for those targets of classes that have enough labels, on inputs of one kind."""
+
+    kind: str  # a key of `model.baselines.blend.DESCRIPTIONS`
+    forests: dict[str, ClassForest]  # by target
+    shares: dict[str, float]  # by target: of the networks in the blend, from 0 to 1
+
+    @classmethod
+    def fit(
+        cls,
+        train_part: Dataset,
+        val_part: Dataset,
+        networks: dict[str, Array],
+        trees: int,
+        seed: int,
+        folds: NDArray[np.intp],
+    ) -> tuple[Self | None, dict[str, Array]]:
+        """Fit trees to the training set, and the share of the networks to the validation set.
+
+        Parameters
+        ----------
+        networks
+            Probabilities of the networks for the validation set, [n, K] by target.
+        trees, seed
+            Trees for each target, and what their branches are drawn by.
+        folds
+            [n] of the validation set, see `model.evaluation.calibration.fold_numbers`.
+
+        Returns
+        -------
+        class_models, held_out
+            And by target [n, K]: probabilities of the validation set, blended with the share that follows
+            without the labels of each fold. None and no target where the inputs are not of one kind.
+
+        Raises
+        ------
+        InputError
+            If scikit-learn is missing.
+        """
+        kinds = {entry.kind for part in (train_part, val_part) for entry in part}
+        if len(kinds) != 1 or not networks or (kind := kinds.pop()) not in DESCRIPTIONS:
+            return None, {}
+        describe = DESCRIPTIONS[kind].of
+        training, validation = (describe([e.graph for e in part]) for part in (train_part, val_part))
+        forests, shares, held_out = {}, {}, {}
+        for name, network in networks.items():
+            places, true = labels(train_part, name), labels(val_part, name)
+            forest = ClassForest.fit(training, places, network.shape[1], trees, seed)
+            if forest is None:
+                continue
+            forests[name], own = forest, forest.predict(validation)
+            shares[name] = fit_share(network, own, true)
+            held_out[name] = np.empty_like(network)
+            for fold in np.unique(folds):
+                a = fit_share(network, own, true, folds != fold)
+                rows = folds == fold
+                held_out[name][rows] = a * network[rows] + (1 - a) * own[rows]
+        return cls(kind, forests, shares), held_out
+
+    def predict(self, networks: dict[str, Array], graphs: Sequence[SlabGraph]) -> dict[str, Array]:
+        """Blend the networks' probabilities [n, K] by target with those of the trees."""
+        if not graphs or any(kind_of(graph) != self.kind for graph in graphs):
+            return networks
+        descriptors, found = DESCRIPTIONS[self.kind].of(graphs), dict(networks)
+        for name, forest in self.forests.items():
+            a = self.shares[name]
+            found[name] = a * networks[name] + (1 - a) * forest.predict(descriptors)
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """Return tensors and numbers for a file."""
+        width = max((forest.trees.width for forest in self.forests.values()), default=0)
+        return {
+            "kind": self.kind,
+            "descriptors": list(DESCRIPTIONS[self.kind].names(width)),
+            "targets": {
+                name: {"forest": forest.state(), "share": self.shares[name]}
+                for name, forest in self.forests.items()
+            },
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Read `state`; raises InputError if its parts do not fit together."""
+        try:
+            kind, targets = str(state["kind"]), dict(state["targets"])
+            width = len(state["descriptors"])
+            known = tuple(state["descriptors"]) == DESCRIPTIONS[kind].names(width)
+            shares = {name: float(values["share"]) for name, values in targets.items()}
+            parts = {name: values["forest"] for name, values in targets.items()}
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"its trees of classes are damaged ({error})") from error
+        if not known:
+            raise InputError("its trees of classes were made with other descriptors than this version's")
+        forests = {name: ClassForest.from_state(values) for name, values in parts.items()}
+        if any(forest.trees.width != width for forest in forests.values()):
+            raise InputError("its trees of classes do not fit its descriptors")
+        if not all(0 <= share <= 1 for share in shares.values()):
+            raise InputError("the shares of its networks and trees of classes are not between 0 and 1")
+        return cls(kind, forests, shares)

@@ -1,0 +1,97 @@
+"""Trees and processes for a data set that may hold slabs and bulk crystals: each kind has its own.
+
+Networks see both kinds, descriptors are of one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model.baselines.blend import DESCRIPTIONS, Blended, DescriptorModels
+from model.data.dataset import kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from model.data.dataset import Dataset
+    from model.graphs.graph import SlabGraph
+
+    Array = NDArray[np.float64]
+    Places = NDArray[np.intp]
+
+
+def fit_by_kind(
+    train_part: Dataset,
+    val_part: Dataset,
+    networks: dict[str, Array],
+    trees: int,
+    seed: int,
+    folds: NDArray[np.intp],
+) -> tuple[dict[str, DescriptorModels], dict[str, Array]]:
+    """Fit the trees and process of each kind that both sets have; see `DescriptorModels.fit`."""
+    found: dict[str, DescriptorModels] = {}
+    held_out: dict[str, Array] = {}
+    training, validation = (_places([e.graph for e in part]) for part in (train_part, val_part))
+    for kind in training.keys() & validation.keys():
+        places = validation[kind]
+        found[kind], own = DescriptorModels.fit(
+            train_part.subset(training[kind].tolist()),
+            val_part.subset(places.tolist()),
+            {name: values[places] for name, values in networks.items()},
+            trees,
+            seed,
+            folds[places],
+            kind,
+        )
+        for name, rows in own.items():
+            whole = held_out.setdefault(name, np.tile(networks[name], (int(folds.max()) + 1, 1)))
+            whole[:, places] = rows[-1]  # of a fold without structures of this kind
+            whole[: len(rows), places] = rows
+    return found, held_out
+
+
+def predict_by_kind(
+    models: Mapping[str, DescriptorModels], networks: dict[str, Array], graphs: Sequence[SlabGraph]
+) -> Blended:
+    """Blend the networks' predictions [n] by target for graphs [n] with what their kinds have beside them."""
+    n = len(graphs)
+    whole = Blended({name: values.copy() for name, values in networks.items()}, {})
+    trained = None
+    for kind, places in _places(graphs).items():
+        if kind not in models:
+            continue
+        blended = models[kind].predict(
+            {name: values[places] for name, values in networks.items()}, [graphs[i] for i in places]
+        )
+        for part, absent in (("mean", 0.0), ("deviation", 0.0), ("sigma", np.nan), ("correlation", 0.0)):
+            for name, values in getattr(blended, part).items():
+                getattr(whole, part).setdefault(name, np.full(n, absent))[places] = values
+        if blended.trained is not None:
+            trained = np.zeros(n, dtype=bool)
+            trained[places] = blended.trained
+    return Blended(whole.mean, whole.deviation, whole.sigma, whole.correlation, trained)
+
+
+def state_of_kinds(models: Mapping[str, DescriptorModels]) -> dict[str, Any]:
+    """Return tensors and numbers for a file: those of slabs at the top, as before there were others."""
+    others = {kind: one.state() for kind, one in models.items() if kind != "slab"}
+    return {**(models["slab"].state() if "slab" in models else {}), **others}
+
+
+def kinds_from_state(state: dict[str, Any]) -> dict[str, DescriptorModels]:
+    """Read `state_of_kinds`; raises InputError if its parts do not fit together."""
+    others = DESCRIPTIONS.keys() - {"slab"}
+    found = {kind: DescriptorModels.from_state(state[kind], kind) for kind in others & state.keys()}
+    if not found or state.keys() - others:
+        found["slab"] = DescriptorModels.from_state(state)
+    return found
+
+
+def _places(graphs: Sequence[SlabGraph]) -> dict[str, Places]:
+    """Where the graphs of each kind are."""
+    kinds = np.array([kind_of(graph) for graph in graphs])
+    return {kind: np.flatnonzero(kinds == kind) for kind in sorted(set(kinds.tolist()))}
