@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from stores.backends.filters import checked, predicate
 from stores.errors import InputError
-from stores.labelled import BULK, COLLECTION, LabelRecord
+from stores.labelled import BULK, COLLECTION, COMPOSITION, LabelRecord
 from stores.records import Verdict, Verdicts, VerdictStatus
 
 if TYPE_CHECKING:
@@ -25,8 +25,10 @@ UNITS = {"surface_energy": "eV/A^2", "work_function": "eV"}
 _STORED = ("id", "chemsys", "method_fingerprint", "created_at", "source", "source_id")
 """Fields of imported slabs that they have as surfaces without a change, in columns of their own."""
 
-NOT_BULK = {"geometry": {"$ne": BULK}}
-"""Filter that imported slabs pass, and bulk crystals do not."""
+WITHOUT_SURFACE = {BULK: "bulk crystal", COMPOSITION: "composition"}
+"""Geometries of records that are no slabs, and their names."""
+IS_SLAB = {"geometry": {"$nin": list(WITHOUT_SURFACE)}}
+"""Filter that imported slabs pass, bulk crystals and compositions do not."""
 
 UNKNOWN_TERMINATION = "?"
 UNKNOWN_PLANE = (0, 0, 0)
@@ -77,12 +79,12 @@ def imported_surfaces(
 ) -> Iterator[dict[str, Any]]:
     """Yield the imported slabs that a MongoDB filter on surfaces passes, as `as_surface`.
 
-    Bulk crystals, which are no surfaces, are left out. Fields that imported slabs do not have are missing
-    there. `with_slabs` reads ``slab`` too, which is most of what is read.
+    Bulk crystals and compositions, which are no surfaces, are left out. Fields that imported slabs
+    do not have are missing there. `with_slabs` reads ``slab`` too, which is most of what is read.
     """
     passes = predicate(checked(criteria))
     fields = [name for name in LabelRecord.model_fields if with_slabs or name != "slab"]
-    slabs = {"$and": [_narrowed(criteria), NOT_BULK]}
+    slabs = {"$and": [_narrowed(criteria), IS_SLAB]}
     for document in store.query(slabs, fields, collection=COLLECTION):
         surface = as_surface(document)
         if passes(surface):
@@ -105,8 +107,8 @@ def imported_surface(store: SurfaceStore, label_id: str) -> ImportedSurface | No
     document = next(store.query({"id": label_id}, collection=COLLECTION, limit=1), None)
     if document is None:
         return None
-    if document.get("geometry") == BULK:
-        raise InputError(f"The record {label_id} in {store.uri} is a bulk crystal, no surface; name a slab")
+    if noun := WITHOUT_SURFACE.get(document.get("geometry", "")):
+        raise InputError(f"The record {label_id} in {store.uri} is a {noun}, no surface; name a slab")
     try:
         return ImportedSurface.of(LabelRecord.model_validate(document))
     except ValidationError as error:

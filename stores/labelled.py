@@ -1,4 +1,4 @@
-"""Labelled slabs of a store, imported or computed, and bulk crystals; which methods their labels come from.
+"""Labelled slabs of a store, imported or computed, bulk crystals, compositions; methods of their labels.
 
 What a training reads, and what a snapshot keeps, is decided here alone.
 """
@@ -31,17 +31,22 @@ COLLECTION = "labels"
 
 BULK = "bulk"
 """Geometry of crystals without surface; a source has slabs or crystals, whose labels never meet."""
+COMPOSITION = "composition"
+"""Geometry of a composition without a structure; their labels meet neither those of slabs nor of crystals."""
 
 
-def source_fingerprint(name: str, *, bulk: bool = False) -> str:
-    """Return the method fingerprint of all slabs, or all crystals, of one source: they are taken as alike."""
-    if bulk:
-        return f"imported-{name}-bulk-{content_hash({'source': name, 'geometry': BULK}, 16)}"
+def source_fingerprint(name: str, *, geometry: str = "") -> str:
+    """Return the method fingerprint of all records of one source: they are taken as alike.
+
+    geometry: `BULK` or `COMPOSITION`; slabs without.
+    """
+    if geometry:
+        return f"imported-{name}-{geometry}-{content_hash({'source': name, 'geometry': geometry}, 16)}"
     return f"imported-{name}-{content_hash({'source': name}, 16)}"
 
 
 class LabelRecord(BaseModel):
-    """A slab or a bulk crystal with any number of targets, as its source has it."""
+    """A slab, a bulk crystal or a composition with any number of targets, as its source has it."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -53,15 +58,30 @@ class LabelRecord(BaseModel):
     method_fingerprint: str = Field(description="Of the source; targets of two fingerprints never mix")
     formula: str = Field(description="Reduced formula of the slab, Mg first")
     chemsys: str = Field(description="Elements in alphabetical order, e.g. Ag-Mg")
-    composition: dict[str, int] = Field(description="Atoms of each element in the slab")
-    n_atoms: int
+    composition: dict[str, int] = Field(
+        description="Atoms of each element in the slab; empty for a composition, which has `fractions`"
+    )
+    n_atoms: int = Field(description="In the cell; 0 for a composition")
     compound: str = Field(
         description="Reduced formula of the crystal inside the slab and its volume per atom (A^3); "
         "the slab's formula where it does not show its crystal"
     )
-    slab: StructureDict = Field(description="The model's input (A)")
-    geometry: Literal["as_cut", "relaxed", "bulk"] = Field(
-        description="Whether `slab` is a slab as cut or relaxed, or a crystal periodic in three directions"
+    slab: StructureDict | None = Field(
+        default=None, description="The model's input (A); None for a composition"
+    )
+    geometry: Literal["as_cut", "relaxed", "bulk", "composition"] = Field(
+        description="Whether `slab` is a slab as cut or relaxed, or a crystal periodic in three directions; "
+        "or a composition without a structure"
+    )
+    fractions: dict[str, float] | None = Field(
+        default=None, description="Share of the atoms by element, their sum is 1; of a composition only"
+    )
+    extras: dict[str, float | None] | None = Field(
+        default=None,
+        description="Numeric columns of a composition by name, e.g. of its processing, in the source's units",
+    )
+    composition_unit: Literal["at%", "wt%"] | None = Field(
+        default=None, description="In which the source gives the amounts of a composition"
     )
     targets: dict[str, float | None] = Field(description="Values by name; null where the source has none")
     units: dict[str, str] = Field(
@@ -78,6 +98,10 @@ class LabelRecord(BaseModel):
     termination: str | None = Field(default=None, description="Name of the termination, where known")
 
 
+_LEFT_OUT = ("slab", "fractions", "extras", "composition_unit", "excluded", "classes")
+"""Fields that a document has only where they have a value."""
+
+
 def add_labels(store: SurfaceStore, records: Iterable[LabelRecord]) -> int:
     """Write records, equal ones stay as they are; return how many were new or had changed."""
     from stores.exclusion_marks import carry_exclusions
@@ -86,7 +110,7 @@ def add_labels(store: SurfaceStore, records: Iterable[LabelRecord]) -> int:
     for record in records:
         document = record.model_dump(mode="json")
         document["created_at"] = timestamp(record.created_at)
-        for name in ("excluded", "classes"):
+        for name in _LEFT_OUT:
             if document[name] is None:  # as records of earlier versions, so that equal ones stay as they are
                 del document[name]
         documents.append(document)
@@ -107,12 +131,13 @@ store that holds nothing else by the method. Imported slabs are as their source 
 
 _SHARED = ("id", "schema_version", "slab", "method_fingerprint", "formula", "chemsys", "composition")
 _OF_SURFACES = (*_SHARED, "bulk_id", "miller_index", "termination_key", "verdicts", *OWN_TARGETS)
-_OF_LABELS = (*_SHARED, "source_id", "compound", "targets", "excluded", "geometry", "classes")
+_OF_LABELS = (*_SHARED, "source_id", "compound", "targets", "excluded", "geometry", "classes",
+              "fractions", "extras")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledSlab:
-    """An imported slab or bulk crystal, or a computed surface, with its accepted values.
+    """An imported slab, bulk crystal or composition, or a computed surface, with its accepted values.
 
     Attributes
     ----------
@@ -139,6 +164,10 @@ class LabelledSlab:
         Of an imported slab in its source.
     bulk
         Whether it is a crystal without surface.
+    fractions
+        Share of the atoms by element, of a composition; None for slabs and crystals.
+    extras
+        Numeric columns of a composition by name.
     classes
         Names of the classes of targets that are no quantities.
     """
@@ -157,6 +186,13 @@ class LabelledSlab:
     source_id: str = ""
     bulk: bool = False
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fractions: Mapping[str, float] | None = None
+    extras: Mapping[str, float | None] = field(default_factory=dict)
+
+    @property
+    def has_surface(self) -> bool:
+        """Whether it is a slab."""
+        return not self.bulk and self.fractions is None
 
 
 def labelled_slabs(store: SurfaceStore, *, with_slabs: bool = True) -> Iterator[LabelledSlab]:
@@ -179,6 +215,8 @@ def labelled_slabs(store: SurfaceStore, *, with_slabs: bool = True) -> Iterator[
             excluded=tuple(out),
             source_id=document["source_id"],
             bulk=document.get("geometry") == BULK,
+            fractions=document.get("fractions"),
+            extras=document.get("extras") or {},
             classes={name: tuple(names) for name, names in (document.get("classes") or {}).items()},
         )
     name = meeting_names(store, "surfaces")
@@ -224,7 +262,7 @@ def of_methods(
     """
     if methods is None:
         others = [slab for slab in slabs if not slab.method.endswith(WITHOUT_MG)]
-        keep_all = separate or not any(slab.targets and not slab.bulk for slab in others)
+        keep_all = separate or not any(slab.targets and slab.has_surface for slab in others)
         return list(slabs) if keep_all else others
     there = sorted({slab.method for slab in slabs})
     chosen = set()

@@ -184,7 +184,7 @@ def read_audit_slabs(
     """
     with open_store(uri, must_exist=True) as store:
         found = of_methods(
-            [slab for slab in labelled_slabs(store, with_slabs=False) if slab.targets and not slab.bulk],
+            [slab for slab in labelled_slabs(store, with_slabs=False) if slab.targets and slab.has_surface],
             None if method is None else [method],
             separate=True,
         )

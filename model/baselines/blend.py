@@ -20,6 +20,8 @@ from model.baselines.compounds import CompoundTable
 from model.baselines.descriptors import describe_slabs, descriptor_names
 from model.baselines.extra_trees import Forest
 from model.baselines.gaussian_process import NO_COMPOUND, GaussianProcess
+from model.baselines.label_ranks import RankedProcess, ranked_forest
+from model.baselines.recent_fits import recall
 from model.baselines.unseen_elements import Folds, Sample, UnseenElements, fit_unseen
 from model.evaluation.joint_errors import correlation_left
 from model.evaluation.metrics import labels
@@ -48,6 +50,9 @@ are calibrated on them too narrow. The three share evenly then, and the process 
 
 UNCHOSEN = 2  # place among `model.baselines.gaussian_process.STAGES`
 
+RANKED = ("bulk",)
+"""Kinds of structures whose trees and process are fitted to the ranks of the labels as well, see
+`model.baselines.label_ranks`: the validation set chooses. Labels of slabs have no long tail."""
 
 WITHOUT_OFFSET = ("work_function",)
 """Targets whose process has no offset of compounds: no energy of the bulk enters them, nor does it help."""
@@ -88,7 +93,7 @@ class DescriptorModels:
 
     # forests, processes: by target, the same in both
     forests: dict[str, Forest]
-    processes: dict[str, GaussianProcess]
+    processes: dict[str, GaussianProcess | RankedProcess]
     # by target: of networks, trees and process, in this order; they sum to 1
     shares: dict[str, tuple[float, float, float]]
     # of the training slabs, and for slabs with other elements than theirs by target; None and empty in files
@@ -152,31 +157,29 @@ class DescriptorModels:
         own = LabelledRows(training, numbers, {name: labels(train_part, name) for name in networks})
         for name, network in networks.items():
             alone = kind != "slab" or name.partition("@")[0] in WITHOUT_OFFSET
-            true = labels(val_part, name)
-            fitted = _Fitted.of(own, own.labels[name], trees, seed, offsets=not alone)
+            true, rows = labels(val_part, name), []
+            fitted = _Fitted.of(own, own.labels[name], trees, seed, kind, offsets=not alone)
             if carried is not None and np.isfinite(others := carried.of_quantity(name)).any():
                 both = np.concatenate([own.labels[name], others])
-                more = _Fitted.of(own.joined(carried), both, trees, seed, offsets=not alone)
-                if more is not None and (
-                    fitted is None
-                    or more.error(validation, recognised, true)
-                    <= (1 + MARGIN) * fitted.error(validation, recognised, true)
-                ):
-                    fitted = more
-            if fitted is None:
+                more = _Fitted.of(own.joined(carried), both, trees, seed, kind, offsets=not alone)
+                least = [one.error(validation, recognised, true) for one in (more, fitted)]
+                fitted = more if least[0] <= (1 + MARGIN) * least[1] else fitted
+            by_trees = [forest.predict(validation) for forest in fitted.grown]
+            each = [process.predict(validation, recognised) for process in fitted.candidates]
+            if not by_trees or not each:
                 continue
-            forest, stages = fitted.forest, fitted.stages
-            forests[name] = forest
-            mean, deviation = forest.predict(validation)
-            each = [process.predict(validation, recognised) for process in stages]
-            rows = []
+            means = [mean for mean, _ in by_trees]
+            stages, candidates = fitted.stages, fitted.candidates
             for fold in range(int(folds.max(initial=0)) + 1):
+                mean = means[least_error(means, true, folds != fold)]
                 chosen, (a, b, c) = fit_blend_weights(network, mean, each, true, folds != fold)
                 rows.append(a * network + b * mean + c * each[chosen])
             held_out[name] = np.stack(rows)
+            place = least_error(means, true)
+            forests[name], (mean, deviation) = fitted.grown[place], by_trees[place]
             chosen, shares[name] = fit_blend_weights(network, mean, each, true)
             a, b, c = shares[name]
-            processes[name] = stages[chosen]
+            processes[name] = candidates[chosen]
             if by_system is None:
                 continue
             found = fit_unseen(
@@ -264,7 +267,10 @@ class DescriptorModels:
                 raise InputError(f"the shares of its networks, trees and process in {name} do not sum to 1")
         width = len(names)
         forests = {name: Forest.from_state(forest) for name, (forest, _) in parts.items()}
-        processes = {name: GaussianProcess.from_state(process, width) for name, (_, process) in parts.items()}
+        processes = {
+            name: (RankedProcess if "ranks" in process else GaussianProcess).from_state(process, width)
+            for name, (_, process) in parts.items()
+        }
         if any(forest.width != width for forest in forests.values()):
             raise InputError("its trees do not fit its descriptors")
         table = CompoundTable.from_state(state["compounds"]) if "compounds" in state else None
@@ -277,33 +283,60 @@ class DescriptorModels:
 
 @dataclass(frozen=True, eq=False)
 class _Fitted:
-    """Forest and process, at each stage, of one target on some rows."""
+    """Forests and processes of one target on some rows; none with too few labels."""
 
     rows: LabelledRows
     labels: Array  # [n] of the target
-    forest: Forest
     stages: tuple[GaussianProcess, ...]
+    candidates: list[GaussianProcess | RankedProcess]  # the stages, and processes of ranks
+    grown: list[Forest]
 
     @classmethod
-    def of(cls, rows: LabelledRows, true: Array, trees: int, seed: int, *, offsets: bool) -> Self | None:
-        """Fit both to the labels [n] of the rows; None with too few."""
-        forest = Forest.fit(rows.descriptors, true, trees, seed)
-        stages = GaussianProcess.fit(rows.descriptors, true, seed, rows.compounds if offsets else None)
-        return None if forest is None or not stages else cls(rows, true, forest, stages)
+    def of(cls, rows: LabelledRows, true: Array, trees: int, seed: int, kind: str, *, offsets: bool) -> Self:
+        """Fit both to the labels [n] of the rows."""
+        compounds = rows.compounds if offsets else None
+        stages, candidates, grown = recall(_fit_both, rows.descriptors, true, trees, seed, compounds, kind)
+        return cls(rows, true, stages, candidates, [forest for forest in grown if forest is not None])
 
     def error(self, descriptors: NDArray[np.float32], recognised: NDArray[np.int64], true: Array) -> float:
-        """Return the least MAE over the stages of the mean of forest and process; 0 without labels."""
+        """Return the least MAE of the mean of a forest and a process; infinite without any."""
         known = np.isfinite(true)
+        if not self.grown or not self.candidates:
+            return np.inf
         if not known.any():
             return 0.0
-        trees = self.forest.predict(descriptors[known])[0]
-        each = [stage.predict(descriptors[known], recognised[known]) for stage in self.stages]
-        return min(float(np.abs((trees + process) / 2 - true[known]).mean()) for process in each)
+        trees = [forest.predict(descriptors[known])[0] for forest in self.grown]
+        each = [process.predict(descriptors[known], recognised[known]) for process in self.candidates]
+        return min(float(np.abs((a + b) / 2 - true[known]).mean()) for a in trees for b in each)
 
     def sample(self, compounds: Sequence[str]) -> Sample:
         """Return the rows for `fit_unseen`; compounds: names of those of the training set, the first ones."""
         names = [*compounds, *(f"carried {number}" for number in self.rows.compounds[len(compounds) :])]
         return Sample(self.rows.descriptors, self.labels, names, self.rows.compounds)
+
+
+def _fit_both(
+    training: NDArray[np.float32],
+    own: Array,
+    trees: int,
+    seed: int,
+    offsets: NDArray[np.int64] | None,
+    kind: str,
+) -> tuple[tuple[GaussianProcess, ...], list[GaussianProcess | RankedProcess], list[Forest | None]]:
+    """Fit processes (of labels; with those of their ranks) and forests to descriptors [n, D], labels [n]."""
+    stages = GaussianProcess.fit(training, own, seed, offsets)
+    candidates: list[GaussianProcess | RankedProcess] = [*stages]
+    grown = [Forest.fit(training, own, trees, seed)]
+    if kind in RANKED:
+        candidates += RankedProcess.fit(training, own, seed)
+        grown.append(ranked_forest(training, own, trees, seed))
+    return stages, candidates, grown
+
+
+def least_error(candidates: list[Array], true: Array, used: NDArray[np.bool_] | None = None) -> int:
+    """Return which predictions [n] have the least MAE; the first with few labels. See `fit_blend_weights`."""
+    known = _counting(true, used)
+    return 0 if known is None else int(np.argmin([np.abs(one - true)[known].mean() for one in candidates]))
 
 
 def fit_blend_weights(
@@ -327,11 +360,9 @@ def fit_blend_weights(
     stage, weights
         Place among `stages`; weights of network, trees and process.
     """
-    known = np.isfinite(true)
-    if known.sum() < FEWEST_LABELS:
+    known = _counting(true, used)
+    if known is None:
         return UNCHOSEN, (1 / 3, 1 / 3, 1 / 3)
-    if used is not None and (known & used).any():
-        known &= used
     parts = np.array([(i, j, STEPS - i - j) for i in range(STEPS + 1) for j in range(STEPS + 1 - i)])
     shares = LEAST + (1 - 3 * LEAST) * parts / STEPS  # [choices, 3]
     errors = [
@@ -341,3 +372,11 @@ def fit_blend_weights(
     stage, choice = np.unravel_index(np.argmin(errors), (len(stages), len(shares)))
     a, b, c = (float(share) for share in shares[choice])
     return int(stage), (a, b, c)
+
+
+def _counting(true: Array, used: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+    """Which errors count [n]; None with too few labels to choose anything by them."""
+    known = np.isfinite(true)
+    if known.sum() < FEWEST_LABELS:
+        return None
+    return known & used if used is not None and (known & used).any() else known

@@ -1,4 +1,4 @@
-"""Labelled slabs and bulk crystals as the network sees them; which must stay together in a split."""
+"""Labelled slabs, crystals and compositions as a network sees them; which stay together in a split."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from model.compositions.composition import PlainComposition
+from model.data.composition_entries import Compositions, check_one_kind
 from model.data.formula_key import formula_key
 from model.graphs.bulk_graph import PlainBulk, is_bulk
 from model.graphs.cache import GraphCache, build_graphs
@@ -138,15 +140,16 @@ def _difference(one: dict[str, float], other: dict[str, float]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One labelled slab or bulk crystal."""
+    """One labelled slab, bulk crystal or composition."""
 
     record_id: str  # of the record in the store
-    graph: SlabGraph  # of the as-cut slab
+    graph: SlabGraph  # of the as-cut slab; of a composition a `PlainComposition` stands here
     targets: dict[str, float | None]  # every target of the data set by name; None where the slab has no label
     formula: str  # reduced formula of the compound, or of the slab where the compound is not known
     chemsys: str  # elements in alphabetical order, e.g. Ag-Mg
     elements: tuple[str, ...]  # the same as a tuple
-    compound: str  # key of the compound: slabs that were cut from one crystal share it
+    # key of the compound: slabs that were cut from one crystal share it, records of one composition too
+    compound: str
     group: int  # number of the group of identical slabs; a group must never straddle a split
     # name of the compound made of its own composition only, see `model.data.formula_key.formula_key`
     crystal: str = ""
@@ -154,24 +157,27 @@ class Entry:
 
     @property
     def kind(self) -> str:
-        """What it is: ``slab`` or ``bulk``."""
+        """What it is: ``slab``, ``bulk`` or ``composition``."""
         return kind_of(self.graph)
 
 
-def kind_of(graph: SlabGraph) -> str:
-    """Return what a graph is of: ``slab`` or ``bulk``."""
+def kind_of(graph: SlabGraph | PlainComposition) -> str:
+    """Return what a network's input is of: ``slab``, ``bulk`` or ``composition``."""
+    if isinstance(graph, PlainComposition):
+        return "composition"
     return "bulk" if is_bulk(graph) else "slab"
 
 
 def noun_of(kinds: Mapping[str, Collection[str]]) -> str:
-    """Name what all targets are of, by their kinds: slab, crystal, or structure for both."""
+    """Name what all targets are of, by their kinds: slab, crystal, structure for both, or composition."""
     found = {kind for own in kinds.values() for kind in own}
-    return {"slab": "slab", "bulk": "crystal"}[found.pop()] if len(found) == 1 else "structure"
+    names = {"slab": "slab", "bulk": "crystal", "composition": "composition"}
+    return names[found.pop()] if len(found) == 1 else "structure"
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled slabs and bulk crystals and the names of their targets, in a fixed order."""
+    """Labelled slabs and crystals, or compositions, and the names of their targets, in a fixed order."""
 
     entries: tuple[Entry, ...]  # sorted as in their source
     targets: tuple[str, ...]  # names of the targets
@@ -181,6 +187,7 @@ class Dataset:
     without_mg: str = ""  # line about labels of slabs without Mg that were left out
     # names of the classes of those targets that are no quantities: a label is a place among them
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    extras: tuple[str, ...] = ()  # names of the numeric columns of its compositions, in their order
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -195,7 +202,12 @@ class Dataset:
         """Return the entries with these numbers, in this order."""
         entries = tuple(self.entries[i] for i in indices)
         return Dataset(
-            entries, self.targets, snapshot=self.snapshot, excluded=self.excluded, classes=self.classes
+            entries,
+            self.targets,
+            snapshot=self.snapshot,
+            excluded=self.excluded,
+            classes=self.classes,
+            extras=self.extras,
         )
 
     @classmethod
@@ -320,11 +332,21 @@ class Dataset:
         tick: Callable[[int, int], None] | None,
         snapshot: str | None = None,
     ) -> Self:
-        """Join graphs and values of the slabs that have one of the heads."""
+        """Join graphs, or compositions, and values of the records that have one of the heads."""
         excluded = count_excluded(slabs, {target for target, _ in heads})
         values = values_by_head(slabs, heads)
         kept = [i for i, value in enumerate(values) if any(v is not None for v in value.values())]
         slabs, values = [slabs[i] for i in kept], [values[i] for i in kept]
+        if check_one_kind(slabs, {target for target, _ in heads}):
+            found = Compositions.of(slabs)
+            return cls(
+                _composition_entries(slabs, values, found),
+                tuple(heads.values()),
+                snapshot=snapshot,
+                excluded=excluded,
+                classes=_classes_of(slabs, heads),
+                extras=found.extras,
+            )
         built = build_graphs(
             [arrays[slab.record_id] for slab in slabs], settings or GraphSettings(), cache=cache, tick=tick
         )
@@ -384,6 +406,26 @@ class SnapshotData:
         return self._read[settings]
 
 
+def _composition_entries(
+    slabs: Sequence[LabelledSlab], values: Sequence[dict[str, float | None]], found: Compositions
+) -> tuple[Entry, ...]:
+    return tuple(
+        Entry(
+            record_id=slab.record_id,
+            graph=found.graphs[i],
+            targets=values[i],
+            formula=slab.formula,
+            chemsys=slab.chemsys,
+            elements=tuple(slab.chemsys.split("-")),
+            compound=found.compounds[i],
+            group=found.groups[i],
+            crystal=found.crystals[i],
+            source_id=slab.source_id,
+        )
+        for i, slab in enumerate(slabs)
+    )
+
+
 def _names_of(snapshot: Snapshot) -> list[str]:
     """Return the names of heads in the order of `from_store`: our targets first, then the others by name."""
     heads = sorted(snapshot.heads, key=lambda head: (head.target not in OWN_TARGETS, head.name))
@@ -411,6 +453,8 @@ def _classes_of(
 def _without_structure(slab: LabelledSlab, arrays: dict[str, PlainSlab]) -> LabelledSlab:
     """Move a slab's structure into `arrays` by record: as arrays it takes a tenth of the memory."""
     name = slab.record_id
+    if slab.fractions is not None:
+        return slab
     if slab.bulk:
         arrays[name] = PlainBulk.from_dict(slab.slab or {}, f"the crystal of record {name}")
     else:

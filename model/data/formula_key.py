@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from math import gcd
 
-_TERM = re.compile(r"([A-Z][a-z]?)(\d*)")
+_TERM = re.compile(r"([A-Z][a-z]?)(\d*)(?:\.(\d+))?")
 
 
 def formula_key(formula: str, chemsys: str, compound: str | None) -> str:
@@ -34,10 +34,15 @@ def formula_key(formula: str, chemsys: str, compound: str | None) -> str:
 
 
 def _reduced(formula: str) -> str:
-    """Return a formula with its elements in alphabetical order and no common divisor: MgAg is Ag1Mg1."""
+    """Return a formula with its elements in alphabetical order and no common divisor: MgAg is Ag1Mg1.
+
+    Decimals become integers: Fe71.2B28.8 is B36Fe89.
+    """
     amounts: dict[str, int] = defaultdict(int)
-    for symbol, count in _TERM.findall(formula):
-        amounts[symbol] += int(count or 1)
+    terms = _TERM.findall(formula)
+    digits = max((len(decimals) for _, _, decimals in terms), default=0)
+    for symbol, count, decimals in terms:
+        amounts[symbol] += int((count or ("0" if decimals else "1")) + decimals.ljust(digits, "0"))
     if not amounts:
         return formula
     divisor = gcd(*amounts.values()) or 1

@@ -28,7 +28,7 @@ from stores.structures.cell import lattice_matrix
 from stores.structures.reading import read_cif_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
 
@@ -138,21 +138,51 @@ def read_table(path: Path, is_id: Callable[[str], bool]) -> Table:
         If the file is no text, is empty, or has decimal commas and decimal points.
     """
     raw = read_bytes(path)
-    encoding = "utf-16" if raw[:2] in (BOM_UTF16_BE, BOM_UTF16_LE) else "utf-8-sig"
     try:
-        text = raw.decode(encoding)
+        text = raw.decode(_encoding(raw))
     except UnicodeDecodeError:
         raise InputError(f"{path} is no UTF-8 text; save it as UTF-8.") from None
-    first_number = 1
-    if stated := re.match(r"sep=([,;\t])\s*?(\r\n|\r|\n)", text):  # a hint that Excel writes and reads
-        text, first_number = text[stated.end() :], 2
-    separators = [stated[1]] if stated else [s for s in SEPARATORS if s in text] or [","]
-    tables = [_split(path, text, separator, first_number) for separator in separators]
-    table = max(tables, key=lambda table: _fits(table, is_id))  # the first of equal ones
+    table = max(_tables(path, text), key=lambda table: _fits(table, is_id))  # the first of equal ones
     if not table.lines:
         raise InputError(f"{path} is empty; write one line for each slab: id,target,...")
     _one_decimal_sign(path, table)
     return table
+
+
+def read_headed_table(path: Path, wanted: Collection[str]) -> tuple[Table, list[str]]:
+    """Read a table with a header line; return its other lines, and the names of its columns.
+
+    The separator is the one by which the header has most of the `wanted` columns, then most columns at all.
+    What is no UTF-8 is read as Latin-1. InputError if it is empty, or has decimal commas and decimal points.
+    """
+    raw = read_bytes(path, LARGEST)
+    try:
+        text = raw.decode(_encoding(raw))
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+
+    def fits(table: Table) -> tuple[int, int]:
+        header = table.lines[0][1] if table.lines else []
+        return len(set(header) & set(wanted)), len(header)
+
+    table = max(_tables(path, text), key=fits)
+    if len(table.lines) < 2:
+        raise InputError(f"{path} has no line below its header; write one line for each composition.")
+    _one_decimal_sign(path, table)
+    return Table(table.lines[1:], table.separator), table.lines[0][1]
+
+
+def _encoding(raw: bytes) -> str:
+    return "utf-16" if raw[:2] in (BOM_UTF16_BE, BOM_UTF16_LE) else "utf-8-sig"
+
+
+def _tables(path: Path, text: str) -> list[Table]:
+    """Split a text by each separator that it may have."""
+    first_number = 1
+    if stated := re.match(r"sep=([,;\t])\s*?(\r\n|\r|\n)", text):  # a hint that Excel writes and reads
+        text, first_number = text[stated.end() :], 2
+    separators = [stated[1]] if stated else [s for s in SEPARATORS if s in text] or [","]
+    return [_split(path, text, separator, first_number) for separator in separators]
 
 
 def _split(path: Path, text: str, separator: str, first_number: int) -> Table:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from model.data.import_crystals import read_crystals
 from model.data.import_formats import BATCH, SHARED_FILES, Imported, Problem, read_cgcnn, read_shared
-from model.data.label_records import bulk_record, slab_record, write_records
-from model.data.label_units import QUANTITIES, UNITS, check_value, plan_bulk_units, plan_units
+from model.data.label_records import bulk_record, other_units, slab_record, write_records
+from model.data.label_units import QUANTITIES, UNITS, check_value, plan_property_units, plan_units
 from model.graphs.bulk_graph import PlainBulk, bulk_graphs
 from model.graphs.graph import GraphSettings
 from stores.connections import open_store, parse_uri
-from stores.errors import InputError, pluralize
+from stores.errors import InputError
 from stores.exclusion_marks import carry_exclusions, excluded_targets
-from stores.labelled import COLLECTION, LabelRecord, source_fingerprint
+from stores.labelled import BULK, COLLECTION, LabelRecord
 from stores.structures.vacuum import vacuum_directions
 
 if TYPE_CHECKING:
@@ -142,7 +142,9 @@ def import_crystals(
     tick: Callable[[int, int, str], None] | None,
 ) -> Imported:
     """Import bulk crystals; see `import_slabs`. `kind` is their format, `where` their file or folder."""
-    stored_units, notes = plan_bulk_units(rows.columns, rows.classes, rows.units, units, where)
+    stored_units, notes = plan_property_units(
+        rows.columns, rows.classes, rows.units, units, where, "bulk crystal"
+    )
     notes += [f"{name}: classes {', '.join(names)}" for name, names in rows.classes.items()]
     result = Imported(kind, source, notes=notes)
     with open_store(store_uri) as store:
@@ -168,7 +170,7 @@ def import_crystals(
             number += len(part)
             if tick is not None:
                 tick(number, rows.count, source)
-        result.problems += _other_units(store, source, stored_units)
+        result.problems += other_units(store, source, BULK, stored_units)
     result.notes += rows.notes
     if n_layers:
         result.notes.append(
@@ -181,20 +183,6 @@ def batched(rows: Iterator[Labelled | Problem]) -> Iterator[list[Labelled | Prob
     """Yield rows in lists of `BATCH`."""
     while part := list(islice(rows, BATCH)):
         yield part
-
-
-def _other_units(store: SurfaceStore, source: str, units: Mapping[str, str]) -> list[str]:
-    """Return a line for each target that other records of the source have in another unit."""
-    method = source_fingerprint(source, bulk=True)
-    lines = []
-    for target, unit in units.items():
-        others = {f"units.{target}": {"$ne": unit}, f"targets.{target}": {"$ne": None}}
-        if count := store.count({"method_fingerprint": method, **others}, COLLECTION):
-            lines.append(
-                f"{pluralize(count, 'record')} of {source} in the store have {target} in another unit than "
-                f"{unit}; import all of them again in one unit, or give another --source"
-            )
-    return lines
 
 
 def _format(path: str, format: str, *, bulk: bool) -> str:
@@ -229,7 +217,19 @@ def _format(path: str, format: str, *, bulk: bool) -> str:
         return "crystals" if bulk and place.name not in SHARED_FILES else "shared"
     if place.name == "id_prop.csv":
         raise InputError(f"{path} is a file; name its folder.")
+    if is_table(path):
+        raise InputError(
+            f"{path} is a table: name its column of formulas with --composition-column, and its labels with "
+            "--targets."
+        )
     raise InputError(f"{path} has no known form; name a folder with id_prop.csv or a slabs.json.gz.")
+
+
+def is_table(path: str) -> bool:
+    """Whether a path is that of a table of compositions, by its name."""
+    name = path.lower()
+    ending = next((end for end in (".gz", ".xz", ".bz2") if name.endswith(end)), "")
+    return name.removesuffix(ending).endswith(".csv") and not name.endswith("id_prop.csv")
 
 
 def _source_name(path: Path) -> str:

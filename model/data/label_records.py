@@ -1,19 +1,23 @@
-"""Records of imported slabs and bulk crystals, written unless another structure has their id."""
+"""Records of imported slabs, crystals and compositions, written unless another structure has their id."""
 
 from __future__ import annotations
 
 from math import gcd
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from model.data.composition_entries import canonical_formula
 from model.graphs.graph import GraphSettings, graph_of
 from model.graphs.slab_frame import frame_of
 from model.graphs.thickness import NoRepeatError, crystal_inside
-from stores.labelled import BULK, COLLECTION, LabelRecord, add_labels, source_fingerprint
+from stores.errors import pluralize
+from stores.labelled import BULK, COLLECTION, COMPOSITION, LabelRecord, add_labels, source_fingerprint
 from stores.records import content_hash
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from model.data.import_formats import Imported, Labelled
     from model.graphs.bulk_graph import PlainBulk
     from model.graphs.slab_frame import PlainSlab, SlabFrame
@@ -84,7 +88,7 @@ def bulk_record(
         id=content_hash({"source": source, "source_id": row.source_id, "geometry": BULK}),
         source=source,
         source_id=row.source_id,
-        method_fingerprint=source_fingerprint(source, bulk=True),
+        method_fingerprint=source_fingerprint(source, geometry=BULK),
         formula=_formula(composition),
         chemsys="-".join(sorted(composition)),
         composition=composition,
@@ -93,6 +97,43 @@ def bulk_record(
         slab=_structure_dict(crystal),
         geometry="bulk",
         targets=row.targets,
+        units=units,
+        classes=classes,
+    )
+
+
+def composition_record(
+    fractions: dict[str, float],
+    extras: dict[str, float | None],
+    targets: dict[str, float | None],
+    *,
+    units: dict[str, str],
+    classes: dict[str, list[str]] | None,
+    source: str,
+    unit: Literal["at%", "wt%"],
+) -> LabelRecord:
+    """Return the record of a composition, whose name in its source is its canonical formula.
+
+    Numeric columns (`extras`) make records of one composition different samples: the name then ends in a hash
+    of them. `unit` is that of the amounts in the source; `fractions` are of atoms.
+    """
+    formula = canonical_formula(fractions)
+    name = f"{formula} {content_hash(extras, 8)}" if extras else formula
+    return LabelRecord(
+        id=content_hash({"source": source, "source_id": name, "geometry": COMPOSITION}),
+        source=source,
+        source_id=name,
+        method_fingerprint=source_fingerprint(source, geometry=COMPOSITION),
+        formula=formula,
+        chemsys="-".join(sorted(fractions)),
+        composition={},
+        n_atoms=0,
+        compound=formula,
+        geometry="composition",
+        fractions=fractions,
+        extras=extras or None,
+        composition_unit=unit,
+        targets=targets,
         units=units,
         classes=classes,
     )
@@ -132,7 +173,7 @@ def _structure_dict(slab: PlainSlab) -> dict[str, Any]:
     }
 
 
-def write_records(store: SurfaceStore, batch: list[LabelRecord], result: Imported) -> None:
+def write_records(store: SurfaceStore, batch: Sequence[LabelRecord], result: Imported) -> None:
     """Write records, except those whose id another structure has.
 
     Stored labels of targets that a record does not have are kept: files often hold one property.
@@ -143,9 +184,10 @@ def write_records(store: SurfaceStore, batch: list[LabelRecord], result: Importe
     kept = []
     for record in batch:
         stored, labels = there.get(record.id), record.targets
-        if stored is not None and _same_slab(stored["slab"], record.slab):
+        # the id of a composition is made of itself
+        if stored is not None and (record.slab is None or _same_slab(stored["slab"], record.slab)):
             # whatever order and orientation an earlier reader gave it
-            record.slab = stored["slab"]
+            record.slab = stored.get("slab")
             old = {name for name in stored["targets"] if name not in labels}
             record.targets = stored["targets"] | labels
             record.units = {n: u for n, u in stored["units"].items() if n in old} | record.units
@@ -163,6 +205,20 @@ def write_records(store: SurfaceStore, batch: list[LabelRecord], result: Importe
             result.n_labels[target] = result.n_labels.get(target, 0) + (value is not None)
     result.n_read += len(kept)
     result.n_changed += add_labels(store, kept)
+
+
+def other_units(store: SurfaceStore, source: str, geometry: str, units: Mapping[str, str]) -> list[str]:
+    """Return a line for each target that other records of the source have in another unit."""
+    method = source_fingerprint(source, geometry=geometry)
+    lines = []
+    for target, unit in units.items():
+        others = {f"units.{target}": {"$ne": unit}, f"targets.{target}": {"$ne": None}}
+        if count := store.count({"method_fingerprint": method, **others}, COLLECTION):
+            lines.append(
+                f"{pluralize(count, 'record')} of {source} in the store have {target} in another unit than "
+                f"{unit}; import all of them again in one unit, or give another --source"
+            )
+    return lines
 
 
 def _same_slab(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -153,17 +153,19 @@ def units_from_options(texts: Sequence[str], *, bulk: bool = False) -> dict[str,
     return units
 
 
-def plan_bulk_units(
+def plan_property_units(
     columns: Mapping[str, Sequence[float]],
     classes: Collection[str],
     by_source: Mapping[str, str],
     by_user: Mapping[str, str],
     where: str,
+    noun: str,
 ) -> tuple[dict[str, str], list[str]]:
-    """Return the unit of each property of crystals that is a quantity, and lines for the user.
+    """Return the unit of each quantity of crystals or compositions, and lines for the user.
 
     Values stay as they are. What has no unit is `SCALED`, which a line reports. Arguments: see `plan_units`;
-    `classes` are the targets that are no quantities.
+    `classes` are the targets that are no quantities, `noun`
+    names what has them: bulk crystal or composition.
 
     Raises
     ------
@@ -173,7 +175,7 @@ def plan_bulk_units(
     for target in columns:
         if target in QUANTITIES:
             raise InputError(
-                f"{where}: a bulk crystal has no {target}; name the property otherwise with --targets, or "
+                f"{where}: a {noun} has no {target}; name the property otherwise with --targets, or "
                 "import slabs without --bulk."
             )
     for target in by_user:

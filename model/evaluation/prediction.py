@@ -1,4 +1,4 @@
-"""Predictions for slabs and bulk crystals with their uncertainty and warnings, also of stored candidates."""
+"""Predictions for slabs, crystals and compositions with their uncertainty and warnings; of candidates."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from model.compositions.composition import PlainComposition
 from model.evaluation.calibration import NORMAL_QUANTILE
-from model.graphs.bulk_graph import PlainBulk, is_bulk
+from model.graphs.bulk_graph import PlainBulk
 from model.graphs.cache import GraphCache, build_graphs, graph_key
 from model.graphs.graph import THICK_ENOUGH
 from model.graphs.slab_frame import PlainSlab
@@ -43,14 +44,18 @@ ESTIMATED_LATTICE = "estimated lattice"
 
 _ROUNDING = 0.01  # of a thickness that is compared (A)
 _CHUNK = 64  # slabs that are built, predicted and reported at once
+_MANY = 4096  # the same of compositions, which need no graphs
+
+PLURALS = {"slab": "slabs", "bulk": "crystals", "composition": "compositions"}
+"""What a model is trained on, by kind."""
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A slab that is to be predicted."""
+    """A slab, crystal or composition that is to be predicted."""
 
     name: str  # for people: a file name, a facet, a record id
-    slab: PlainSlab  # as cut from the crystal, not relaxed
+    slab: PlainSlab | PlainComposition  # a slab as cut from the crystal, not relaxed
     formula: str  # of the compound; of the slab where the compound is not known
     # plane, termination: Miller index and outermost layer, as people write them; empty where unknown
     plane: str = ""
@@ -68,7 +73,7 @@ class SlabPrediction:
     plane: str
     termination: str
     lattice_is_guess: bool
-    n_atoms: int  # of its cell
+    n_atoms: int  # of its cell; 0 of a composition
     # values, sigmas: by target, in its unit: mean and standard deviation. The 90 % interval is `interval`
     values: dict[str, float]
     sigmas: dict[str, float]
@@ -138,26 +143,50 @@ def predict_slabs(
     return found, refused
 
 
+def predict_compositions(
+    ensemble: Ensemble, candidates: Iterable[Candidate], *, progress: Callable[[int], None] | None = None
+) -> list[SlabPrediction]:
+    """Predict compositions, in their order; arguments as of `predict_slabs`.
+
+    Raises InputError if the model was not trained on compositions.
+    """
+    found: list[SlabPrediction] = []
+    rest = iter(candidates)
+    trained = {kind for kinds in ensemble.kinds.values() for kind in kinds}
+    while chunk := list(islice(rest, _MANY)):
+        if (reason := _untrained(chunk[0], trained)) is not None:
+            raise InputError(reason)
+        # compositions stand where structures have graphs, see `model.data.dataset.Entry`
+        found += _predicted(ensemble, [(one, cast("SlabGraph", one.slab)) for one in chunk])
+        if progress is not None:
+            progress(len(found))
+    return found
+
+
 def _untrained(candidate: Candidate, trained: Collection[str]) -> str | None:
     """Return why a model trained on these kinds does not predict a candidate; None if it does."""
     if (kind := kind_of_plain(candidate.slab)) in trained:
         return None
-    if kind == "bulk":
-        return "the model was trained on slabs only, not on bulk crystals; give slabs, or another --model"
-    return "the model was trained on bulk crystals only, not on slabs; give crystals, or another --model"
+    given, taken = {**PLURALS, "bulk": "bulk crystals"}, " and ".join(PLURALS[one] for one in sorted(trained))
+    learned = "bulk crystals" if taken == "crystals" else taken
+    return f"the model was trained on {learned} only, not on {given[kind]}; give {taken}, or another --model"
 
 
 def check_predicts_slabs(ensemble: Ensemble) -> None:
     """Refuse a model that predicts no quantity of slabs; `InputError` names what it was trained on."""
-    if not any("slab" in kinds for kinds in ensemble.kinds.values()):
+    trained = {kind for kinds in ensemble.kinds.values() for kind in kinds}
+    if "slab" not in trained:
+        learned = "compositions" if "composition" in trained else "bulk crystals"
         raise InputError(
-            f"the model ({', '.join(ensemble.targets)}) was trained on bulk crystals only and predicts no "
+            f"the model ({', '.join(ensemble.targets)}) was trained on {learned} only and predicts no "
             "slabs; name a model of slabs"
         )
 
 
-def kind_of_plain(structure: PlainSlab) -> str:
-    """Return whether a structure is given as ``slab`` or as ``bulk``."""
+def kind_of_plain(structure: PlainSlab | PlainComposition) -> str:
+    """Return whether a structure is given as ``slab`` or as ``bulk``, or is a ``composition``."""
+    if isinstance(structure, PlainComposition):
+        return "composition"
     return "bulk" if isinstance(structure, PlainBulk) else "slab"
 
 
@@ -185,7 +214,7 @@ def _predicted(ensemble: Ensemble, good: Sequence[tuple[Candidate, SlabGraph]]) 
             plane=candidate.plane,
             termination=candidate.termination,
             lattice_is_guess=candidate.lattice_is_guess,
-            n_atoms=len(candidate.slab.numbers),
+            n_atoms=0 if isinstance(candidate.slab, PlainComposition) else len(candidate.slab.numbers),
             values={name: float(values[i]) for name, values in numbers.mean.items()},
             sigmas={name: float(values[i]) for name, values in numbers.sigma.items()},
             distance=float(numbers.distance[i]),
@@ -209,30 +238,27 @@ def _predicted(ensemble: Ensemble, good: Sequence[tuple[Candidate, SlabGraph]]) 
 
 def _warnings(ensemble: Ensemble, candidate: Candidate, graph: SlabGraph, distance: float) -> tuple[str, ...]:
     """Reasons to trust a prediction less."""
-    from pymatgen.core import Element
+    from ase.data import chemical_symbols
 
-    symbols = {Element.from_Z(int(z)).symbol for z in np.unique(graph.numbers)}
+    symbols = {chemical_symbols[z] for z in graph.numbers.tolist()}
     unseen = sorted(symbols - set(ensemble.elements))
     found = []
     if unseen:
         found.append(f"{', '.join(unseen)} not in the training set")
     kind = kind_of_plain(candidate.slab)
-    nouns = {"slab": "slabs", "bulk": "crystals"}
     if distance > 1:
-        found.append(f"unlike the training {nouns[kind]} (distance {distance:.1f})")
+        found.append(f"unlike the training {PLURALS[kind]} (distance {distance:.1f})")
     if foreign := [name for name, kinds in ensemble.kinds.items() if kind not in kinds]:
-        found.append(f"{', '.join(foreign)} was not trained on {nouns[kind]}")
+        found.append(f"{', '.join(foreign)} was not trained on {PLURALS[kind]}")
     if candidate.lattice_is_guess:
         found.append(ESTIMATED_LATTICE)
-    if (thin := _thin(ensemble, graph)) is not None:
+    if kind == "slab" and (thin := _thin(ensemble, graph)) is not None:
         found.append(thin)
     return tuple(found)
 
 
 def _thin(ensemble: Ensemble, graph: SlabGraph) -> str | None:
     """Return why the thickness of a slab is a reason to trust its prediction less."""
-    if is_bulk(graph):
-        return None
     least = ensemble.graph_settings.min_thickness
     if graph.thickness < least - _ROUNDING:
         return (
@@ -254,20 +280,23 @@ def _with_graphs(
     first = list(islice(candidates, POOL_FROM))
     if workers == 1 or len(first) < POOL_FROM:
         for chunk in _chunks(chain(first, candidates)):
-            yield chunk, _graphs_of([candidate.slab for candidate in chunk], settings, cache)
+            yield chunk, _graphs_of(_slabs(chunk), settings, cache)
         return
     context = multiprocessing.get_context("spawn")
     with _one_thread(), ProcessPoolExecutor(workers, mp_context=context) as pool:
         # a few chunks ahead: what is built waits for the network, not all of it in memory
         waiting: list[tuple[list[Candidate], Future[list[SlabGraph | str]]]] = []
         for chunk in _chunks(chain(first, candidates)):
-            slabs = [candidate.slab for candidate in chunk]
-            waiting.append((chunk, pool.submit(_graphs_of, slabs, settings, cache)))
+            waiting.append((chunk, pool.submit(_graphs_of, _slabs(chunk), settings, cache)))
             if len(waiting) > 2 * workers:
                 done, future = waiting.pop(0)
                 yield done, future.result()
         for done, future in waiting:
             yield done, future.result()
+
+
+def _slabs(candidates: Sequence[Candidate]) -> list[PlainSlab]:
+    return [candidate.slab for candidate in candidates if not isinstance(candidate.slab, PlainComposition)]
 
 
 @contextmanager
@@ -382,7 +411,8 @@ def predict_candidates(
 def _mostly_built(store: SurfaceStore, ensemble: Ensemble, ids: Sequence[str], cache: GraphCache) -> bool:
     sample = [ids[i] for i in np.unique(np.linspace(0, len(ids) - 1, _LOOKED_AT).astype(int))] if ids else []
     documents = candidates_by_id(store, sample, with_slabs=True)
-    keys = {graph_key(_candidate(document).slab, ensemble.graph_settings) for document in documents}
+    slabs = _slabs([_candidate(document) for document in documents])
+    keys = {graph_key(slab, ensemble.graph_settings) for slab in slabs}
     return 2 * len(cache.get(keys)) > len(keys)
 
 

@@ -98,8 +98,8 @@ def readiness(
     """
     card = ModelRegistry(store).champion()
     snapshot = _snapshot(store, card.snapshot if card else None)
-    # the loop is about slabs: bulk crystals neither make a refresh due nor train its models
-    labelled = [s for s in labelled_slabs(store, with_slabs=False) if s.targets and not s.bulk]
+    # the loop is about slabs: bulk crystals and compositions neither make a refresh due nor train its models
+    labelled = [s for s in labelled_slabs(store, with_slabs=False) if s.targets and s.has_surface]
     chosen = of_methods(labelled, _methods(method, snapshot, labelled)) if labelled else []
     names = _targets(chosen, targets, store.uri)
     heads = heads_of(chosen, names)

@@ -93,6 +93,11 @@ class Ensemble:
         return self.members[0].kinds
 
     @property
+    def extras(self) -> tuple[str, ...]:
+        """Names of the numeric columns beside a composition that it learned from, in their order."""
+        return tuple(getattr(self.members[0].network.config, "extras", ()))
+
+    @property
     def knows_shared_errors(self) -> bool:
         """Whether it states how alike its errors within a compound are."""
         return any(one.unseen for one in self.descriptor_models.values())

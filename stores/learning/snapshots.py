@@ -44,8 +44,11 @@ def compact_slab(slab: LabelledSlab) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``species`` [N], ``lattice`` [3, 3] (A) and ``fractional`` [N, 3].
+        ``species`` [N], ``lattice`` [3, 3] (A) and ``fractional`` [N, 3]; of a composition its ``fractions``
+        and ``extras`` by name.
     """
+    if slab.fractions is not None:
+        return {"fractions": dict(slab.fractions), "extras": dict(slab.extras)}
     try:
         structure = slab.slab or {}
         species = []
@@ -101,13 +104,7 @@ def is_whole(item: dict[str, Any] | None) -> bool:
 def slab_of(item: dict[str, Any]) -> LabelledSlab:
     """Return the labelled slab that an item was made of."""
     compact, same = item["slab"], item["same"]
-    structure = {
-        "lattice": {"matrix": compact["lattice"]},
-        "sites": [
-            {"species": [{"element": symbol, "occu": 1}], "abc": place}
-            for symbol, place in zip(compact["species"], compact["fractional"], strict=True)
-        ],
-    }
+    structure = None if "fractions" in compact else _structure(compact)
     return LabelledSlab(
         record_id=item["record_id"],
         kind=item["kind"],
@@ -121,7 +118,19 @@ def slab_of(item: dict[str, Any]) -> LabelledSlab:
         same=None if same is None else (same[0], tuple(same[1]), same[2]),
         bulk=bool(item.get("bulk")),
         classes={name: tuple(names) for name, names in item.get("classes", {}).items()},
+        fractions=compact.get("fractions"),
+        extras=compact.get("extras", {}),
     )
+
+
+def _structure(compact: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "lattice": {"matrix": compact["lattice"]},
+        "sites": [
+            {"species": [{"element": symbol, "occu": 1}], "abc": place}
+            for symbol, place in zip(compact["species"], compact["fractional"], strict=True)
+        ],
+    }
 
 
 def read_items(store: SurfaceStore, hashes: Iterable[str], *, with_slabs: bool) -> dict[str, dict[str, Any]]:

@@ -35,6 +35,7 @@ def make(filled):
         ("scatter", []),
         ("wulff", ["--formula", "MgAg"]),
         ("summary", ["--campaign", "quickstart"]),
+        ("composition", ["--formula", "Mg65Cu25Y10", "--layout", "expert"]),
     ],
 )
 def test_every_figure_is_drawn(make, tmp_path, capsys, kind, filters):
@@ -59,6 +60,11 @@ def test_plot_refuses_what_it_cannot_draw(refused_here, filled, tmp_path):
     assert "one compound and one method" in line("phase")
     assert "choose one of .png, .pdf, .svg" in line("scatter", "-o", "figure.gif")
     assert "no such folder" in line("scatter", "-o", "nowhere/figure.png")
+    assert "--formula Mg65Cu25Y10" in line("composition")
+    assert "'Xx'" in line("composition", "--formula", "MgXx")
+    assert "likeness or expert" in line("composition", "--formula", "MgCu2", "--layout", "round")
+    assert "leave out all filters" in line("composition", "--formula", "MgCu2", "--element", "Cu")
+    assert "plot composition" in line("phase", "--formula", "MgAg", "--layout", "expert")
     (tmp_path / "mgsurf_scatter.png").write_text("precious")
     assert "add --overwrite" in line("scatter")
     assert (tmp_path / "mgsurf_scatter.png").read_text() == "precious"

@@ -15,9 +15,12 @@ from workflows.structures.tolerances import MAX_SYMPREC, SYMPREC
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
+    from model.data.composition_table import CompositionColumns
+
 FILTERS = "Filters"
 OUTPUT = "Output"
 STABILITY = "Stability"
+COMPOSITIONS = "Compositions"
 
 FIGURES = (".png", ".pdf", ".svg")
 """Endings of figures."""
@@ -130,6 +133,47 @@ class OutputFile:
         if path.exists() and not self.overwrite:
             raise InputError(f"{path}: exists already; choose another --output or add --overwrite")
         return path
+
+
+@dataclass(frozen=True)
+class CompositionChoice:
+    """Columns of a CSV file that give compositions."""
+
+    composition_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Column of formulas of a CSV file, or its columns of elements: C,Si,Mn.",
+            rich_help_panel=COMPOSITIONS,
+        ),
+    ] = None
+    composition_unit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="UNIT",
+            help="Of the amounts: at% or wt%; formulas are of atoms without it.",
+            rich_help_panel=COMPOSITIONS,
+        ),
+    ] = None
+    balance: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ELEMENT",
+            help="Makes up the rest to 100 % of columns of elements.",
+            rich_help_panel=COMPOSITIONS,
+        ),
+    ] = None
+
+    def columns(self) -> CompositionColumns:
+        """Return them as readers of tables take them; InputError on an unknown unit."""
+        from model.data.composition_table import UNITS, CompositionColumns
+
+        text = (self.composition_unit or "").lower()
+        unit = next((unit for unit in UNITS if text in (unit, unit[:2])), None)
+        if text and unit is None:
+            raise InputError(f"--composition-unit {self.composition_unit}: choose at% or wt%")
+        names = tuple(name.strip() for name in (self.composition_column or "").split(",") if name.strip())
+        return CompositionColumns(names, unit, self.balance)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from workflows.cli.typer_app import LOOK, app
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from matplotlib.figure import Figure
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from workflows.report.wulff import WulffReport
 
 WULFF = "Wulff shape"
+COMPOSITION = "Composition"
 
 _CURVE = (*SHOWN, "surface_energy_slope", "chemical_potential_window", "bulk_id")
 FIELDS = {
@@ -47,6 +49,7 @@ class PlotKind(StrEnum):
     SCATTER = "scatter"
     WULFF = "wulff"
     SUMMARY = "summary"
+    COMPOSITION = "composition"
 
 
 def _known_kind(value: str) -> str:
@@ -94,6 +97,14 @@ def plot(
             rich_help_panel=WULFF,
         ),
     ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Cells of properties that vary alike side by side (likeness), or of one kind (expert).",
+            rich_help_panel=COMPOSITION,
+        ),
+    ] = None,
     *,
     phases: PhaseChoice,
 ) -> int:
@@ -103,11 +114,13 @@ def plot(
 
     plot wulff also prints the shape's faces, its chemical potential and the planes it lacks.
 
+    plot composition draws the grey-scale image of the alloy --formula that networks on compositions see.
+
     Examples: [cyan]mgsurf plot phase --formula MgAg -o phase.png[/cyan],
     [cyan]mgsurf plot wulff --formula MgAg --dmu -0.5[/cyan],
-    [cyan]mgsurf plot potential --formula MgAg --miller 110[/cyan]
+    [cyan]mgsurf plot potential --formula MgAg --miller 110[/cyan],
+    [cyan]mgsurf plot composition --formula Mg65Cu25Y10[/cyan]
     """
-    from stores.files import replacing
     from workflows.cli.access import existing_store
 
     for name, given, kinds in (
@@ -115,6 +128,7 @@ def plot(
         ("--dmu", dmu is not None, ("wulff",)),
         ("--x-rich", x_rich, ("wulff",)),
         ("--max-index", max_index is not None, ("wulff",)),
+        ("--layout", layout is not None, ("composition",)),
     ):
         if given and kind not in kinds:
             where = " and ".join(f"plot {one}" for one in kinds)
@@ -126,6 +140,10 @@ def plot(
             f"plot {kind} needs {NO_LABELS[kind]}, which imported slabs do not have; leave out --labels"
         )
     path = target.checked(f"mgsurf_{kind}.png", FIGURES)
+    if kind == "composition":
+        _write(_composition(filters, layout), path)
+        print(path)
+        return 0
     filters.criteria()  # an unreadable filter is reported before a missing store
     with existing_store(store) as opened:
         with_slabs = ("slab",) if kind == "wulff" and filters.labels else ()
@@ -140,17 +158,48 @@ def plot(
             figure = draw_wulff(report)
         else:
             figure = _figure(kind, found, opened, filters, phases)
-    from workflows.report.style import save
-
-    # a full disk leaves what was there before, not half a picture
-    with replacing(path) as new:
-        save(figure, new)
+    _write(figure, path)
     if kind == "wulff":
         from workflows.report.wulff import wulff_table
 
         print_table(wulff_table(report))
     print(path)
     return 0
+
+
+def _write(figure: Figure, path: Path) -> None:
+    from stores.files import replacing
+    from workflows.report.style import save
+
+    # a full disk leaves what was there before, not half a picture
+    with replacing(path) as new:
+        save(figure, new)
+
+
+def _composition(filters: SurfaceFilter, layout: str | None) -> Figure:
+    """Draw the image of a composition, arranged and scaled by the elements and their 1:1 mixtures."""
+    if filters.formula is None:
+        raise InputError("plot composition draws an alloy; name it: --formula Mg65Cu25Y10")
+    if len(filters.describe()) > 1:
+        raise InputError("plot composition reads no store; leave out all filters but --formula")
+    from model.compositions.element_properties import element_properties
+    from model.compositions.features import STATISTICS, composition_features
+    from model.compositions.formulas import parse_composition, plain_composition
+    from model.compositions.image import composition_images, property_cells, reference_features
+    from workflows.report.composition_image import composition_figure
+
+    parsed = parse_composition(filters.formula)
+    if parsed.note:
+        print_note(parsed.note)
+    features = composition_features([plain_composition(parsed.amounts)])
+    reference = reference_features()
+    layout = layout or "likeness"
+    cells = property_cells(reference, layout)
+    (images,) = composition_images(features, cells, reference.min(axis=0), reference.max(axis=0))
+    caption = f"cells by {layout}; grey scale over the elements 1 to 100 and their 1:1 mixtures"
+    table = element_properties()
+    properties = list(zip(table.names, table.kinds, strict=True))
+    return composition_figure(images, cells, properties, STATISTICS, filters.formula, caption)
 
 
 def _figure(

@@ -1,4 +1,4 @@
-"""`mgsurf predict`: surface energies and work functions of slabs from a trained model."""
+"""`mgsurf predict`: properties of slabs, crystals or compositions from a trained model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stores.errors import InputError, pluralize
 from workflows.cli.access import chosen_ensemble, existing_store
 from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.learning import require_network
-from workflows.cli.options import CrystalChoice, QuietOption, TableFormat
+from workflows.cli.options import CompositionChoice, CrystalChoice, QuietOption, TableFormat
 from workflows.cli.typer_app import LEARN, app
 from workflows.execution.progress_bar import ProgressBar
 from workflows.report.table import Column, Table, with_sigma
@@ -38,7 +38,9 @@ def predict(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[SLABS]...", help="Files of slabs (of crystals, if trained on them), folders, a store."
+            metavar="[SLABS]...",
+            help="Files of slabs (of crystals, if trained on them), folders, a store; if trained on "
+            "compositions, formulas or a CSV file.",
         ),
     ] = None,
     bulk: Annotated[
@@ -65,6 +67,7 @@ def predict(
             "predictions.",
         ),
     ] = None,
+    compositions: CompositionChoice,
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Processes, for many slabs; all cores by default.")
     ] = None,
@@ -73,10 +76,12 @@ def predict(
 ) -> int:
     """Predict surface energies and work functions of slabs, with their uncertainty and warnings.
 
-    Exit status 1 if some of several slabs could not be predicted.
+    Or what else the model was trained on, of crystals or compositions. Exit status 1 if some of several
+    could not be predicted.
 
     Examples: [cyan]mgsurf predict slabs/ --csv[/cyan],
-    [cyan]mgsurf predict --bulk MgZn2.cif --max-index 1[/cyan]
+    [cyan]mgsurf predict --bulk MgZn2.cif --max-index 1[/cyan],
+    [cyan]mgsurf predict Mg65Cu25Y10 alloys.csv --model glass/[/cyan]
     """
     cut = bulk is not None or crystal.formula is not None or crystal.prototype is not None
     if cut == bool(inputs):
@@ -86,25 +91,33 @@ def predict(
         )
     require_network()
     from model.data.dataset import noun_of
-    from model.evaluation.prediction import check_predicts_slabs, predict_slabs
+    from model.evaluation.prediction import check_predicts_slabs, predict_compositions, predict_slabs
+    from workflows.cli.predict_compositions import compositions_of
     from workflows.engines.gpaw.process import logical_cores
 
     ensemble, _ = chosen_ensemble(model, store)
     problems: list[tuple[str, str]] = []
+    of_compositions = noun_of(ensemble.kinds) == "composition"
     if cut:
         check_predicts_slabs(ensemble)
         structure, estimated = crystal.structure(bulk), crystal.prototype is not None
         candidates = _cut(structure, bulk, estimated, max_index, min_thickness, problems)
+    elif of_compositions:
+        candidates = compositions_of(inputs or (), compositions.columns(), ensemble, problems)
     else:
         candidates = _slabs_of(inputs or (), ensemble, problems)
     with ProgressBar(quiet) as bar:
-        found, refused = predict_slabs(
-            ensemble,
-            candidates,
-            workers=workers or logical_cores(),
-            progress=partial(bar.show, "slabs predicted"),
-        )
-    problems += [(refusal.name, refusal.reason) for refusal in refused]
+        if of_compositions:
+            show = partial(bar.show, "compositions predicted")
+            found = predict_compositions(ensemble, candidates, progress=show)
+        else:
+            found, refused = predict_slabs(
+                ensemble,
+                candidates,
+                workers=workers or logical_cores(),
+                progress=partial(bar.show, "slabs predicted"),
+            )
+            problems += [(refusal.name, refusal.reason) for refusal in refused]
     if cut and store is not None and ensemble.knows_shared_errors:
         found = _by_records(found, structure, store)
     if not found and len(problems) == 1:
@@ -140,15 +153,14 @@ def _plain(one: SlabPrediction, targets: Sequence[str]) -> dict[str, Any]:
         if target in one.shared:
             values["shared"] = one.shared[target]
         numbers[target] = {name: _finite(value) for name, value in values.items()}
+    of_structure = {"plane": one.plane, "termination": one.termination, "n_atoms": one.n_atoms}
     return {
         "name": one.name,
         "formula": one.formula,
-        "plane": one.plane,
-        "termination": one.termination,
-        "n_atoms": one.n_atoms,
+        **(of_structure if one.n_atoms else {}),
         **numbers,
         "distance": _finite(one.distance),
-        "lattice_is_guess": one.lattice_is_guess,
+        **({"lattice_is_guess": one.lattice_is_guess} if one.n_atoms else {}),
         "warnings": list(one.warnings),
     }
 
@@ -318,9 +330,11 @@ def _print_csv(found: Sequence[SlabPrediction], targets: Sequence[str]) -> None:
     for row in rows:
         row |= {column: row[target][key] for column, (target, key) in columns.items()}
         row["warnings"] = "; ".join(row["warnings"])
-    words = ("name", "formula", "plane", "termination", "n_atoms")
+    of_structures = any(one.n_atoms for one in found)
+    words = ("name", "formula", *(("plane", "termination", "n_atoms") if of_structures else ()))
+    guess = ["lattice_is_guess"] if of_structures else []
     shares = [f"{target}_p_{name}" for target, found_ in classes.items() for name in sorted(found_)]
-    print_csv(rows, [*words, *columns, *shares, "distance", "lattice_is_guess", "warnings"])
+    print_csv(rows, [*words, *columns, *shares, "distance", *guess, "warnings"])
 
 
 def prediction_table(found: Sequence[SlabPrediction], targets: Sequence[str], noun: str = "slab") -> Table:
@@ -334,7 +348,8 @@ def prediction_table(found: Sequence[SlabPrediction], targets: Sequence[str], no
         columns = [Column("formula", once=True), Column("facet"), Column("termination", short="term.")]
     else:
         columns = [Column(noun, wrap=True), Column("formula")]
-    columns.append(Column("atoms", right=True))
+    atoms = any(one.n_atoms for one in found)  # compositions have none
+    columns += [Column("atoms", right=True)] if atoms else []
     columns += [Column(f"{target_name(target)}\n{unit_of(target)}", right=True) for target in targets]
     remarks = any(one.warnings for one in found)
     table = Table([*columns, *([Column("remark", wrap=True, room=16)] if remarks else [])])
@@ -342,7 +357,7 @@ def prediction_table(found: Sequence[SlabPrediction], targets: Sequence[str], no
         place = (one.formula, one.plane, one.termination) if with_facets else (one.name, one.formula)
         table.add_row(
             *place,
-            str(one.n_atoms),
+            *([str(one.n_atoms)] if atoms else []),
             *(_cell(one, target) for target in targets),
             *([Text("; ".join(one.warnings), style="yellow")] if remarks else []),
         )

@@ -133,15 +133,15 @@ def _sorted(found: list[dict[str, Any]], field: str, descending: bool) -> list[d
 
 def explain_empty(store: SurfaceStore, filters: SurfaceFilter) -> str:
     """Report in one line which filters match nothing, and what the store holds instead."""
-    from stores.imported import NOT_BULK
-    from stores.labelled import BULK
+    from stores.imported import IS_SLAB
+    from stores.labelled import BULK, COMPOSITION
 
-    total, n_imported = store.count(), store.count(NOT_BULK, "labels")
+    total, n_imported = store.count(), store.count(IS_SLAB, "labels")
     applied = ", ".join(filters.describe())
     if filters.labels and n_imported:
         holds = f"{pluralize(total, 'computed surface')} and {pluralize(n_imported, 'imported slab')}"
         unknown = (
-            store.count({"miller_index": None, **NOT_BULK}, "labels") if filters.miller is not None else 0
+            store.count({"miller_index": None, **IS_SLAB}, "labels") if filters.miller is not None else 0
         )
         planes = f", of {unknown} of which no plane is known" if unknown else ""
         return f"no surface matches {applied}; the store {store.uri} holds {holds}{planes}"
@@ -153,6 +153,8 @@ def explain_empty(store: SurfaceStore, filters: SurfaceFilter) -> str:
             imported = f"; {pluralize(number, 'imported slab')} found with --labels"
     if crystals := store.count({"geometry": BULK}, "labels"):
         imported += f"; {pluralize(crystals, 'bulk crystal')} for mgsurf train"
+    if compositions := store.count({"geometry": COMPOSITION}, "labels"):
+        imported += f"; {pluralize(compositions, 'composition')} for mgsurf train"
     if total == 0:
         computes = "" if imported else "; mgsurf run CAMPAIGN.yaml computes some"
         return f"the store {store.uri} holds no computed surfaces yet{computes}{imported}"

@@ -105,7 +105,8 @@ def collect(store: SurfaceStore, campaign: str | None, work_dir: Path) -> dict[s
     campaigns share them. Returns plain values, as `mgsurf status --json` prints them.
     """
     from stores.exclusions import list_excluded
-    from stores.labelled import BULK
+    from stores.imported import IS_SLAB
+    from stores.labelled import BULK, COMPOSITION
 
     of_campaign = {"campaign": campaign} if campaign else {}
     counts = {
@@ -140,13 +141,14 @@ def collect(store: SurfaceStore, campaign: str | None, work_dir: Path) -> dict[s
             for c in problems
         ],
         "last_update": max(times, default=None),
-        "imported": _imported(store, {"$ne": BULK}),
+        "imported": _imported(store, IS_SLAB["geometry"]),
         "crystals": _imported(store, BULK),
+        "compositions": _imported(store, COMPOSITION),
     }
 
 
 def _imported(store: SurfaceStore, geometry: Any) -> dict[str, int]:
-    """Count the imported slabs, or bulk crystals, of each source, by the index of sources."""
+    """Count the imported records of a geometry in each source, by the index of sources."""
     counts: dict[str, int] = {}
     while True:
         others = {"source": {"$nin": list(counts)}, "geometry": geometry}
@@ -221,6 +223,7 @@ def _facts(state: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:
     for key, noun, use in (
         ("imported", "slab", "--labels of query, plot and export includes them"),
         ("crystals", "bulk crystal", "mgsurf train learns from them"),
+        ("compositions", "composition", "mgsurf train learns from them"),
     ):
         if sources := state[key]:
             named = ", ".join(f"{number} from {source}" for source, number in list(sources.items())[:3])

@@ -38,7 +38,7 @@ PRETRAINABLE = "best"
 """Preset that starts from a pre-trained model of the store: docs/transfer.md has what that gains."""
 
 FILES_OF_RUN = ("run.json", "run.lock", "predictions.csv", "split.csv", "report.html", "parity.png",
-                "elements.png", "history.png")  # fmt: skip
+                "elements.png", "history.png", "importance.png")  # fmt: skip
 
 
 @app.command(rich_help_panel=LEARN)
@@ -171,6 +171,8 @@ def clear_run(folder: Path) -> None:
     """Remove what a run left in a folder, and nothing else."""
     for name in FILES_OF_RUN:
         (folder / name).unlink(missing_ok=True)
+    for figure in folder.glob("classes-*.png"):
+        figure.unlink()
     for name in ("model", "training"):
         shutil.rmtree(folder / name, ignore_errors=True)
 

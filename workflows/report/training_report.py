@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import StoreError, duration, pluralize
+from workflows.report.class_figures import class_figure, importance_figure
 from workflows.report.style import save
 from workflows.report.training_figures import (
     PART_NAMES,
@@ -42,7 +43,9 @@ dt { color: #5f6368; } dd { margin: 0; }
 def write_report(folder: Path, run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Path:
     """Draw a finished run into its folder, and return the path of the report.
 
-    Writes ``parity.png``, ``elements.png``, ``history.png`` and ``report.html``, which holds all of them.
+    Writes ``history.png``, of quantities ``parity.png`` and ``elements.png``, of classes
+    ``classes-<target>.png``, of compositions ``importance.png``, and ``report.html``, which holds all of
+    them.
 
     Parameters
     ----------
@@ -63,6 +66,11 @@ def write_report(folder: Path, run: Mapping[str, Any], rows: Sequence[Mapping[st
             "parity": parity_figure(rows, metrics, run["label"]),
             "elements": element_figure(metrics),
         }
+    for target, found in run.get("classes", {}).items():
+        if (figure := class_figure(rows, target, found["classes"], _nouns(run))) is not None:
+            figures[f"classes-{target}"] = figure
+    if run.get("importance"):
+        figures["importance"] = importance_figure(run["importance"])
     path = folder / "report.html"
     try:
         images = {}
@@ -97,7 +105,8 @@ def _page(run: Mapping[str, Any], images: Mapping[str, str]) -> str:
         f"<h1>{title}</h1>",
         f'<p class="lead">{escape(_summary(run))}</p>',
         *(_of_quantities(run, images) if run["metrics"] else ()),
-        *_of_classes(run.get("classes", {}), _nouns(run)),
+        *_of_classes(run.get("classes", {}), _nouns(run), images),
+        *_of_importance(run, images),
         "<h2>Course of the training</h2>",
         "<p>Of the first member.</p>" if members > 1 else "",
         _image(images["history"], "Losses, weights of the losses and angle between gradients by epoch"),
@@ -129,8 +138,21 @@ def _nouns(run: Mapping[str, Any]) -> str:
     return f"{run.get('noun', 'slab')}s"
 
 
-def _of_classes(found: Mapping[str, Any], nouns: str) -> list[str]:
-    """Sections of the targets that are classes: a row for each set."""
+def _of_importance(run: Mapping[str, Any], images: Mapping[str, str]) -> list[str]:
+    if "importance" not in images:
+        return []
+    return [
+        "<h2>Importance of the inputs</h2>",
+        "<p>By how much the error of the networks, without the trees beside them, rises on the test set when "
+        "one input is shuffled among its compositions: the seven statistics of a property together, the "
+        "elements with their fractions, or a numeric column. Inputs that go together share their importance, "
+        "so that a short bar does not mean that an input is without influence.</p>",
+        _image(images["importance"], "Rise of the error when an input is shuffled"),
+    ]
+
+
+def _of_classes(found: Mapping[str, Any], nouns: str, images: Mapping[str, str]) -> list[str]:
+    """Sections of the targets that are classes: a row for each set, and figures of the test set."""
     sections = []
     for target, metrics in found.items():
         names = metrics["classes"]
@@ -151,6 +173,9 @@ def _of_classes(found: Mapping[str, Any], nouns: str) -> list[str]:
             for part, words in PART_NAMES.items()
         ]
         sections += [f"<h2>Classes of {escape(target_name(target))}</h2>", _table(head, rows)]
+        if (data := images.get(f"classes-{target}")) is not None:
+            text = f"Confusion matrix and calibration of {target_name(target)} on the test set"
+            sections.append(_image(data, text))
     return sections
 
 

@@ -12,7 +12,7 @@ from model.studies.data import StudyData
 from model.studies.runs import estimate_cost, read_data, train_task
 from model.studies.study import Study, StudySet, Task
 from stores.errors import InputError
-from stores.labelled import source_fingerprint
+from stores.labelled import BULK, source_fingerprint
 from stores.learning.model_card import LabelSource, checked_name
 from workflows.flows.campaign.file import plain, read_document
 from workflows.flows.campaign.problems import problems
@@ -142,7 +142,9 @@ def import_data(
     methods = {
         name: one.method
         if one.file is None
-        else source_fingerprint(imported[one.file, one.source, one.bulk, one.relaxed].source, bulk=one.bulk)
+        else source_fingerprint(
+            imported[one.file, one.source, one.bulk, one.relaxed].source, geometry=BULK if one.bulk else ""
+        )
         for name, one in file.data.items()
     }
     return methods, list(imported.values())
