@@ -10,7 +10,7 @@ from model.data.dataset import Dataset
 from model.data.splits import Split
 from model.studies.data import StudyData
 from model.studies.results import best_sources, cells, paired_change
-from model.studies.runs import estimate_cost, read_data, run_study, unfinished
+from model.studies.runs import _next_task, estimate_cost, read_data, run_study, unfinished
 from model.studies.study import SCRATCH, STRATEGIES, Study, StudySet, Task
 from model.training.ensemble import resampled
 from model.training.losses import BALANCERS, BalanceConfig
@@ -205,6 +205,19 @@ def test_pretrainings_have_no_trees_unless_their_errors_are_compared(data, tmp_p
     results, problems = run_study(larger, read_data(larger), tmp_path)
     assert not problems
     assert not any(task.network_alone for task in larger.tasks() if not task.balance)
+
+
+def test_a_process_takes_what_shares_the_training_set_of_its_last_ones():
+    source = Task(("copies",), 20, 0)
+    scratch, tuned = Task(("energy",), 12, 0), Task(("energy",), 12, 0, source, "ALL-UF")
+    other, later = Task(("work",), 12, 0), Task(("energy",), 12, 1)
+    # its trees and process are fitted in this process already
+    trained = [{(("energy",), 12, 0)}, {(("work",), 12, 0)}]
+    assert _next_task([other, tuned, later], trained, 0) == tuned
+    assert _next_task([tuned, later], trained, 1) == later  # left to the other one, as long as there is more
+    assert _next_task([tuned], trained, 1) == tuned  # better than to wait
+    assert _next_task([], trained, 1) is None
+    assert _next_task([scratch, other], [set(), set()], 1) == scratch
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
