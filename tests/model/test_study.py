@@ -270,6 +270,24 @@ def test_a_head_begins_with_that_of_another_property_fitted_to_the_training_labe
     assert (found - true).square().mean() <= true.var(correction=0) * (1 + 1e-4)
 
 
+def test_a_head_of_the_same_quantity_in_another_scale_is_fitted(pretrained):
+    still = TrainingConfig(epochs=1, batch_size=8, optimiser=OptimiserConfig(learning_rate=0.0))
+    preset = tiny_preset(still, tiny_config(targets=("surface_energy@scaled",)))
+    learned = pretrained.predict([entry.graph for entry in tiny_dataset()])["surface_energy"]
+    scaled = Dataset(
+        tuple(
+            replace(entry, targets={"surface_energy@scaled": 2.0 * value / 0.3 - 1.0})
+            for entry, value in zip(tiny_dataset(), learned, strict=True)
+        ),
+        ("surface_energy@scaled",),
+    )
+    how = Adaptation(carry_heads=True)
+    carried = train(scaled, PARTS, preset, start=Start(pretrained, "all-but-last", adaptation=how))
+    graphs = [entry.graph for entry in scaled][:6]
+    found = carried.predict(graphs)["surface_energy@scaled"]
+    assert found == pytest.approx(2.0 * learned[:6] / 0.3 - 1.0, abs=1e-4)
+
+
 @pytest.mark.parametrize("balance", [name for name in BALANCERS if name != "fixed"])
 def test_every_balancer_trains_where_all_that_targets_share_is_held(pretrained, balance):
     both = train(tiny_dataset(), PARTS, tiny_preset(QUICK))
