@@ -190,8 +190,8 @@ def fit_heads(network: SurfaceNetwork, start: Start, output: torch.Tensor, targe
     """Scale and shift the heads of targets that the source lacks by least squares on the training labels.
 
     Another quantity may fall where this one rises, and the same one of another data set may be in other units
-    or scaled; a head carried over as it is would then begin worse than the mean of the labels. output: [n, W] of the training graphs. targets: [n, T], standardised, NaN where
-    there is no label.
+    or scaled; a head carried over as it is would then begin worse than the mean of the labels. output: [n, W]
+    of the training graphs. targets: [n, T], standardised, NaN where there is no label.
     """
     classes = network.config.class_names()
     for t, (name, place) in enumerate(network.config.columns().items()):
