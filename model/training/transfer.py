@@ -200,13 +200,8 @@ def load_pretrained_weights(network: Network, scaler: Scaler, start: Start) -> N
 
 
 @torch.no_grad()
-<<<<<<< HEAD
 def fit_heads(network: Network, start: Start, output: torch.Tensor, targets: torch.Tensor) -> None:
-    """Scale and shift the heads that do not begin in their own unit by least squares on the training labels.
-=======
-def fit_heads(network: SurfaceNetwork, start: Start, output: torch.Tensor, targets: torch.Tensor) -> None:
     """Scale and shift the heads of targets that the source lacks by least squares on the training labels.
->>>>>>> w-t
 
     Another quantity may fall where this one rises, and the same one of another data set may be in other units
     or scaled; a head carried over as it is would then begin worse than the mean of the labels. output: [n, W]
