@@ -188,9 +188,8 @@ class DescriptorModels:
             described = validation
             if wide is not None:
                 more = Fitted.of(wide, own.labels[name], trees, seed, offsets=offsets, ranked=ranked)
-                if more is not None and (
-                    more.error(wide_validation, recognised, true) < fitted.error(validation, recognised, true)
-                ):
+                error = fitted.error(validation, recognised, true)
+                if more and more.error(wide_validation, recognised, true) < (1 - LEAST_GAIN) * error:
                     fitted, described = more, wide_validation
             stages = fitted.stages
             by_trees = [forest.predict(described) for forest in fitted.forests]
