@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     Model = Callable[[Dataset, Sequence[int], Sequence[int], int], dict[str, Array]]
 
 MATBENCH_SEED = 18012019
-TREES = 500
+TREES = 200
 
 _ELEMENTS = ("C", "Si", "Mn", "P", "S", "Ni", "Cr", "Cu", "Mo")
 _STEELS = CompositionColumns(_ELEMENTS, "wt%", "Fe")
@@ -227,6 +227,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1, help="trainings of a preset in each fold")
     parser.add_argument("--members", type=int, default=1, help="networks of each training")
     parser.add_argument("--validation", type=float, default=0.2, help="share of the training rows")
+    parser.add_argument("--folds", type=int, default=5, help="so many of the five, for a quick look")
     arguments = parser.parse_args()
     for name in arguments.sets:
         yardstick = YARDSTICKS[name]
@@ -238,7 +239,7 @@ def main() -> None:
                 kind, arguments.repeats, arguments.members, arguments.validation
             )  # fmt: skip
             began, scores = time.process_time(), []
-            for train, test in folds_of(dataset, order, dataset.targets[0]):
+            for train, test in folds_of(dataset, order, dataset.targets[0])[: arguments.folds]:
                 predicted = model(dataset, train, test, 0)
                 scores.append(
                     [score(yardstick.metric, labels(dataset, t)[test], predicted[t]) for t in dataset.targets]

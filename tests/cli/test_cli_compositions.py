@@ -78,7 +78,7 @@ def test_the_report_shows_classes_and_importance(trained):
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     assert run["noun"] == "composition"
     importance = run["importance"]["hardness"]
-    assert {"T", "elements and fractions"} < importance.keys() and len(importance) == 60
+    assert len(importance) == 60 and "T" in importance
     assert all((folder / f"{name}.png").is_file() for name in ("classes-glass", "importance", "parity"))
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "Importance of the inputs" in page and "Confusion matrix" in page
