@@ -101,7 +101,7 @@ def plot(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Cells of properties that vary alike side by side (likeness), or of one kind (expert).",
+            help="Cells: properties that vary alike (likeness) or of one kind (expert) together, or random.",
             rich_help_panel=COMPOSITION,
         ),
     ] = None,
