@@ -9,7 +9,7 @@ both kinds has trees and processes for each (`model.baselines.kinds`).
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -22,6 +22,7 @@ from model.baselines.descriptors import describe_slabs, descriptor_names
 from model.baselines.extra_trees import Forest
 from model.baselines.gaussian_process import NO_COMPOUND, GaussianProcess
 from model.baselines.label_ranks import RankedProcess, ranked_forest
+from model.baselines.recent_fits import recall
 from model.baselines.unseen_elements import Folds, Sample, UnseenElements, fit_unseen
 from model.evaluation.joint_errors import correlation_left
 from model.evaluation.metrics import labels
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from model.graphs.graph import SlabGraph
 
     Array = NDArray[np.float64]
+
+LEAST_GAIN = 0.01
+"""Predictions of a source are descriptors only where the validation error falls by more than this share: the
+model must keep the source's network then, and what it has seen in training it predicts too well."""
 
 STEPS = 12
 """The share of networks, trees and process that is not `LEAST` is given out in so many equal parts."""
@@ -103,6 +108,7 @@ class DescriptorModels:
     unseen: dict[str, UnseenElements] = field(default_factory=dict)
     kind: str = "slab"  # a key of `DESCRIPTIONS`
     rows: LabelledRows | None = None  # for models fine-tuned from this one; None in files of older versions
+    sources: int = 0  # S, columns of a source's predictions behind the descriptors; see `fit`
 
     @classmethod
     def fit(
@@ -115,6 +121,7 @@ class DescriptorModels:
         folds: NDArray[np.intp],
         kind: str = "slab",
         carried: LabelledRows | None = None,
+        sources: tuple[Array, Array] | None = None,
     ) -> tuple[Self, dict[str, Array]]:
         """Fit both to the training set, and the blend weights to the validation set.
 
@@ -133,6 +140,10 @@ class DescriptorModels:
         carried
             Labelled slabs of the model that the networks begin with: those of the same quantity are added to
             the training set, unless the validation set clearly speaks against it.
+        sources
+            [n, S] of the training, [m, S] of the validation set: what the model that the networks begin with
+            predicts for them. They are descriptors, too, of those targets that err less with them on the
+            validation set.
 
         Returns
         -------
@@ -156,14 +167,18 @@ class DescriptorModels:
             recognised, strange = table.recognise(graphs), table.unseen_elements(graphs)
         forests, processes, shares, held_out, unseen = {}, {}, {}, {}, {}
         own = LabelledRows(training, numbers, {name: labels(train_part, name) for name in networks})
+        wide, wide_validation = None, validation
+        if sources is not None:
+            wide = replace(own, descriptors=beside(training, sources[0]))
+            wide_validation = beside(validation, sources[1])
         for name, network in networks.items():
             offsets = kind == "slab" and name.partition("@")[0] not in WITHOUT_OFFSET
             ranked = kind in RANKED
             true = labels(val_part, name)
-            fitted = _Fitted.of(own, own.labels[name], trees, seed, offsets=offsets, ranked=ranked)
+            fitted = Fitted.of(own, own.labels[name], trees, seed, offsets=offsets, ranked=ranked)
             if carried is not None and np.isfinite(others := carried.of_quantity(name)).any():
                 both = np.concatenate([own.labels[name], others])
-                more = _Fitted.of(own.joined(carried), both, trees, seed, offsets=offsets, ranked=ranked)
+                more = Fitted.of(own.joined(carried), both, trees, seed, offsets=offsets, ranked=ranked)
                 if more is not None and (
                     fitted is None
                     or more.error(validation, recognised, true)
@@ -172,10 +187,16 @@ class DescriptorModels:
                     fitted = more
             if fitted is None:
                 continue
+            described = validation
+            if wide is not None:
+                more = Fitted.of(wide, own.labels[name], trees, seed, offsets=offsets, ranked=ranked)
+                error = fitted.error(validation, recognised, true)
+                if more and more.error(wide_validation, recognised, true) < (1 - LEAST_GAIN) * error:
+                    fitted, described = more, wide_validation
             stages = fitted.stages
-            by_trees = [forest.predict(validation) for forest in fitted.forests]
+            by_trees = [forest.predict(described) for forest in fitted.forests]
             means = [mean for mean, _ in by_trees]
-            each = [process.predict(validation, recognised) for process in fitted.processes]
+            each = [process.predict(described, recognised) for process in fitted.processes]
             rows = []
             for fold in range(int(folds.max(initial=0)) + 1):
                 mean = means[least_error(means, true, folds != fold)]
@@ -194,7 +215,7 @@ class DescriptorModels:
                 fitted.sample([entry.compound for entry in train_part]),
                 by_system.beside(len(fitted.rows.descriptors)),
                 Sample(
-                    validation[strange],
+                    described[strange],
                     true[strange],
                     [entry.compound for entry, out in zip(val_part, strange, strict=True) if out],
                     recognised[strange],
@@ -205,16 +226,26 @@ class DescriptorModels:
             )
             if found is not None:
                 unseen[name] = found
-        return cls(forests, processes, shares, table, unseen, kind, own.kept(carried, seed)), held_out
+        rest = own.kept(carried, seed)
+        used = any(forest.width > training.shape[1] for forest in forests.values())
+        columns = sources[0].shape[1] if sources is not None and used else 0
+        return cls(forests, processes, shares, table, unseen, kind, rest, columns), held_out
 
-    def predict(self, networks: dict[str, Array], graphs: Sequence[SlabGraph]) -> Blended:
-        """Blend the networks' predictions [n] by target for graphs [n] with trees and process."""
-        descriptors = DESCRIPTIONS[self.kind].of(graphs)
+    def predict(
+        self, networks: dict[str, Array], graphs: Sequence[SlabGraph], sources: Array | None = None
+    ) -> Blended:
+        """Blend the networks' predictions [n] by target for graphs [n] with trees and process.
+
+        sources: [n, S], predictions of the source, see `fit`; needed where the models have such columns.
+        """
+        narrow = DESCRIPTIONS[self.kind].of(graphs)
+        wide = narrow if sources is None else beside(narrow, sources)
         mean, deviation = dict(networks), {}
         recognised = None if self.compounds is None else self.compounds.recognise(graphs)
         strange = None if self.compounds is None else self.compounds.unseen_elements(graphs)
         sigma, correlation = {}, {}
         for name, forest in self.forests.items():
+            descriptors = narrow if forest.width == narrow.shape[1] else wide
             trees, deviation[name] = forest.predict(descriptors)
             process = self.processes[name].predict(descriptors, recognised)
             a, b, c = self.shares[name]
@@ -240,12 +271,13 @@ class DescriptorModels:
 
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""
-        width = max((forest.width for forest in self.forests.values()), default=0)
+        width = max((forest.width for forest in self.forests.values()), default=self.sources) - self.sources
         return {
             "descriptors": list(DESCRIPTIONS[self.kind].names(width)),
             **({} if self.compounds is None else {"compounds": self.compounds.state()}),
             "unseen": {name: special.state() for name, special in self.unseen.items()},
             **({} if self.rows is None else {"rows": self.rows.state()}),
+            **({"sources": self.sources} if self.sources else {}),
             "targets": {
                 name: {
                     "forest": self.forests[name].state(),
@@ -266,6 +298,7 @@ class DescriptorModels:
             known = tuple(state["descriptors"]) == DESCRIPTIONS[kind].names(width)
             parts = {name: (values["forest"], values["process"]) for name, values in targets.items()}
             unseen = {name: dict(values) for name, values in dict(state.get("unseen", {})).items()}
+            sources = int(state.get("sources", 0))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"its trees and process are damaged ({error})") from error
         if not known:
@@ -274,22 +307,28 @@ class DescriptorModels:
             if len(values) != 3 or min(values) < 0 or not abs(sum(values) - 1) < 1e-6:
                 raise InputError(f"the shares of its networks, trees and process in {name} do not sum to 1")
         forests = {name: Forest.from_state(forest) for name, (forest, _) in parts.items()}
+        widths = {name: forest.width for name, forest in forests.items()}
+        if not set(widths.values()) <= {width, width + sources}:
+            raise InputError("its trees do not fit its descriptors")
         processes = {
-            name: (RankedProcess if "ranks" in process else GaussianProcess).from_state(process, width)
+            name: (RankedProcess if "ranks" in process else GaussianProcess).from_state(process, widths[name])
             for name, (_, process) in parts.items()
         }
-        if any(forest.width != width for forest in forests.values()):
-            raise InputError("its trees do not fit its descriptors")
         table = CompoundTable.from_state(state["compounds"]) if "compounds" in state else None
-        special = {name: UnseenElements.from_state(values, width) for name, values in unseen.items()}
-        if not set(special) <= set(forests) or (special and table is None):
+        if not set(unseen) <= set(forests) or (unseen and table is None):
             raise InputError("its numbers for unseen elements are of other targets")
+        special = {name: UnseenElements.from_state(values, widths[name]) for name, values in unseen.items()}
         rows = LabelledRows.from_state(state["rows"], width) if "rows" in state else None
-        return cls(forests, processes, shares, table, special, kind, rows)  # type: ignore[arg-type]  # three each, see above
+        return cls(forests, processes, shares, table, special, kind, rows, sources)  # type: ignore[arg-type]  # three each, see above
+
+
+def beside(descriptors: NDArray[np.float32], sources: Array) -> NDArray[np.float32]:
+    """Put the predictions of a source [n, S] behind descriptors [n, D]."""
+    return np.hstack([descriptors, sources.astype(np.float32)])
 
 
 @dataclass(frozen=True, eq=False)
-class _Fitted:
+class Fitted:
     """Forests and processes of one target on some rows, among which the validation set chooses."""
 
     rows: LabelledRows
@@ -303,15 +342,9 @@ class _Fitted:
         cls, rows: LabelledRows, true: Array, trees: int, seed: int, *, offsets: bool, ranked: bool
     ) -> Self | None:
         """Fit all to the labels [n] of the rows; None with too few."""
-        forest = Forest.fit(rows.descriptors, true, trees, seed)
-        stages = GaussianProcess.fit(rows.descriptors, true, seed, rows.compounds if offsets else None)
-        if forest is None or not stages:
-            return None
-        if not ranked:
-            return cls(rows, true, (forest,), stages, ())
-        other = ranked_forest(rows.descriptors, true, trees, seed)
-        processes = RankedProcess.fit(rows.descriptors, true, seed)
-        return cls(rows, true, (forest,) if other is None else (forest, other), stages, processes)
+        numbers = rows.compounds if offsets else None
+        forests, stages, processes = recall(_fit, rows.descriptors, true, trees, seed, numbers, ranked)
+        return cls(rows, true, forests, stages, processes) if forests and stages else None
 
     @property
     def processes(self) -> tuple[GaussianProcess | RankedProcess, ...]:
@@ -331,6 +364,25 @@ class _Fitted:
         """Return the rows for `fit_unseen`; compounds: names of those of the training set, the first ones."""
         names = [*compounds, *(f"carried {number}" for number in self.rows.compounds[len(compounds) :])]
         return Sample(self.rows.descriptors, self.labels, names, self.rows.compounds)
+
+
+def _fit(
+    descriptors: NDArray[np.float32],
+    true: Array,
+    trees: int,
+    seed: int,
+    compounds: NDArray[np.int64] | None,
+    ranked: bool,
+) -> tuple[tuple[Forest, ...], tuple[GaussianProcess, ...], tuple[RankedProcess, ...]]:
+    """Fit forests and processes of labels [n], and of their ranks where these are tried."""
+    grown = [Forest.fit(descriptors, true, trees, seed)]
+    if ranked:
+        grown.append(ranked_forest(descriptors, true, trees, seed))
+    return (
+        tuple(forest for forest in grown if forest is not None),
+        GaussianProcess.fit(descriptors, true, seed, compounds),
+        RankedProcess.fit(descriptors, true, seed) if ranked else (),
+    )
 
 
 def least_error(candidates: list[Array], true: Array, used: NDArray[np.bool_] | None = None) -> int:

@@ -183,10 +183,9 @@ def _composition(crystals: CrystalSums) -> Columns:
     """Statistics of the elements' properties, and those of the extreme elements in electronegativity."""
     shares = _shares(crystals)
     present = [np.flatnonzero(row) for row in shares]
-    rows = composition_features(
-        [PlainComposition(z, row[z]) for z, row in zip(present, shares, strict=True)]
-    ).astype(np.float64)
-    found = dict(zip(feature_names(), rows.T, strict=True))
+    compositions = [PlainComposition(z, row[z]) for z, row in zip(present, shares, strict=True)]
+    features_of_all = composition_features(compositions).astype(np.float64)
+    found = dict(zip(feature_names(), features_of_all.T, strict=True))
     features = chemical_features()
     table = features.table.astype(np.float64)
     scale = crystals.of_atoms("electronegativity") + 1e-6 * crystals.numbers

@@ -54,9 +54,12 @@ class LabelledRows:
             return both
         rng, own = np.random.default_rng(seed % 2**32), len(self.descriptors)
         order = np.concatenate([rng.permutation(own), own + rng.permutation(len(both.descriptors) - own)])
-        some = np.sort(order[:MOST_ROWS])
-        labels = {name: values[some] for name, values in both.labels.items()}
-        return LabelledRows(both.descriptors[some], both.compounds[some], labels)
+        return both.some(np.sort(order[:MOST_ROWS]))
+
+    def some(self, chosen: NDArray[np.intp]) -> LabelledRows:
+        """Return the rows with these numbers."""
+        labels = {name: values[chosen] for name, values in self.labels.items()}
+        return LabelledRows(self.descriptors[chosen], self.compounds[chosen], labels)
 
     def joined(self, other: LabelledRows) -> LabelledRows:
         """Put other rows below these; their compounds get numbers of their own."""

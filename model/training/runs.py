@@ -33,7 +33,7 @@ from stores.files import locked
 from stores.records import content_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from model.baselines.carried_rows import LabelledRows
@@ -63,6 +63,7 @@ class Transfer:
     freeze: str = "none"
     reset_heads: bool = False
     adaptation: Adaptation = field(default_factory=Adaptation)
+    targets: tuple[str, ...] = ()  # of the model; does not distinguish runs
 
     @classmethod
     def of(
@@ -76,7 +77,19 @@ class Transfer:
         """Hash the weights in a folder of `mgsurf train`; InputError if damaged or no such choice."""
         models, _ = _models(folder)
         Start(models[0], freeze)  # wrong arguments are reported before any data are read
-        return cls(folder, weights_key(models), freeze, reset_heads, adaptation or Adaptation())
+        return cls(
+            folder, weights_key(models), freeze, reset_heads, adaptation or Adaptation(), models[0].targets
+        )
+
+    def for_targets(self, targets: Sequence[str]) -> Self:
+        """Return what a training of these targets does by default.
+
+        Heads that the model lacks begin with one that it has, fitted to the training labels, or with random
+        weights fitted in the same way: both learn from few labels what a new head needs many for.
+        """
+        if self.reset_heads or self.adaptation.plain() or set(targets) <= set(self.targets):
+            return self
+        return replace(self, adaptation=replace(self.adaptation, carry_heads=True))
 
     def starts(self) -> list[Start]:
         """Read one start for each member of the model; InputError if it changed since."""
@@ -200,6 +213,8 @@ def run_training(
         If the preset is unknown, there are too few labelled slabs, or the folder holds another run.
     """
     preset, dataset = labelled_data(datasets, chosen_preset(settings))
+    if settings.transfer is not None:
+        settings = replace(settings, transfer=settings.transfer.for_targets(preset.network.targets))
     identity = {"settings": settings.plain(), "data": data_key(dataset)}
     split = divide(dataset) if divide is not None else None
     if split is not None:

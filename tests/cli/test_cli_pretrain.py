@@ -12,10 +12,12 @@ from pymatgen.core import Lattice, Structure
 from model.training.ensemble import load_ensemble
 from stores.connections import open_store
 from stores.labelled import source_fingerprint
+from stores.learning.model_card import ModelFacts
 from stores.learning.registry import ModelRegistry
 from tests.cli.test_cli_import_bulk import entry
 from tests.cli.test_cli_learning import add, command
 from tests.model.small_dataset import PARTNERS
+from workflows.cli.access import pretrained_for
 
 ENDINGS = ("Li", "Na", "K", "Ca", "Sc", "Ti", "Ni", "Cu", "Zn", "Al", "Pd", "Ag", "Cd", "In", "Sn", "Pt")
 FILE = {
@@ -108,7 +110,7 @@ def test_slabs_are_fine_tuned_from_a_model_of_crystals_and_slabs(folder, built):
     run = json.loads((folder / "tuned" / "run.json").read_text())
     assert run["settings"]["preset"] == "best" and run["targets"] == ["surface_energy", "work_function"]
     # the network is that of the pre-training, its number of epochs is not
-    assert set(run["settings"]["params"]) == {k for k in FILE["params"] if not k.startswith("training.")}
+    assert set(run["settings"]["params"]) == {k for k in FILE["params"] if k.startswith("network.")}
     tuned = load_ensemble(folder / "tuned")
     own = run["sizes"]["train"]
     before = json.loads(command("models", "show", "v1", "--json").stdout)["label_sources"][1]["labels"][
@@ -117,6 +119,38 @@ def test_slabs_are_fine_tuned_from_a_model_of_crystals_and_slabs(folder, built):
     assert len(tuned.descriptor_models["slab"].rows.descriptors) == own + before
     by_version = command("train", "--from", "v1", "--epochs", 1, "-o", "by_version")
     assert by_version.returncode == 0, by_version.stderr
+
+
+def test_best_starts_from_a_model_of_its_own_network_and_says_so(folder, built):
+    tiny = command("train", "--preset", "best", "--epochs", 1, "--store", "slabs.sqlite", "-o", "scratch")
+    assert tiny.returncode == 0 and "pretrained:" not in tiny.stderr  # its network is smaller than best's
+    with open_store("mgsurf.sqlite") as store:
+        registry = ModelRegistry(store)
+        card = registry.card(1)
+        facts = card.model_dump(include=set(ModelFacts.model_fields))
+        whole = facts["config"] | {"params": {"training.epochs": 2}}
+        other = ModelFacts.model_validate(facts | {"pretrained": "whole", "config": whole})
+        registry.add(other, registry.weights(card))
+    found = pretrained_for("best", ("work_function",), ["slabs.sqlite"])
+    assert found is not None and found[1]["params"] == {} and found[1]["preset"] == "best"
+    assert pretrained_for("best", ("cleavage_energy",), ["slabs.sqlite"]) is None
+    assert pretrained_for("sem-cgcnn", ("work_function",), ["slabs.sqlite"]) is None
+    refused = command("train", "--preset", "best", "--store", "slabs.sqlite", "-o", "wide")
+    assert "best starts from pretrained:whole" in refused.stderr and "--from none" in refused.stderr
+    none = command(
+        "train",
+        "--preset",
+        "best",
+        "--from",
+        "none",
+        "--epochs",
+        1,
+        "--store",
+        "slabs.sqlite",
+        "-o",
+        "scratch",
+    )
+    assert none.returncode == 0 and "trained before" in none.stderr
 
 
 def test_a_trained_model_can_be_named_as_pretrained_and_is_not_the_latest(folder, built):
