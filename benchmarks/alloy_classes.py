@@ -2,8 +2,8 @@
 
 The Dmax set of Xiong et al. has the critical diameter of cast rods: 0 for crystalline alloys (CRA), 0.1 mm
 for ribbons (RMG), more for bulk metallic glasses (BMG). Each seed divides it 67/33; ``mcvn`` takes its
-validation set (7 % of it) out of the training set, its peers train on all. Printed are F1 of each class,
-their mean, precision and recall of CRA and its largest recall at a precision of 0.8: means over the seeds,
+validation set, 7 %, out of the training set, its peers train on all of it. Printed are F1 of the classes,
+their mean, precision and recall of CRA and its largest recall at a precision of 0.8, as means over the seeds,
 and the difference of the mean F1 from that of ``mcvn`` with its standard error, paired by seed.
 
     python -m benchmarks.alloy_classes gfa_dmax.csv --seeds 5

@@ -275,7 +275,7 @@ class DescriptorModels:
 
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""
-        width = max((forest.width for forest in self.forests.values()), default=0) - self.sources
+        width = max((forest.width for forest in self.forests.values()), default=self.sources) - self.sources
         return {
             "descriptors": list(DESCRIPTIONS[self.kind].names(width)),
             **({} if self.compounds is None else {"compounds": self.compounds.state()}),
@@ -312,7 +312,7 @@ class DescriptorModels:
                 raise InputError(f"the shares of its networks, trees and process in {name} do not sum to 1")
         forests = {name: Forest.from_state(forest) for name, (forest, _) in parts.items()}
         widths = {name: forest.width for name, forest in forests.items()}
-        if not set(widths.values()) <= {len(names), len(names) + sources}:
+        if not set(widths.values()) <= {width, width + sources}:
             raise InputError("its trees do not fit its descriptors")
         processes = {
             name: (RankedProcess if "ranks" in process else GaussianProcess).from_state(process, widths[name])
@@ -322,7 +322,7 @@ class DescriptorModels:
         if not set(unseen) <= set(forests) or (unseen and table is None):
             raise InputError("its numbers for unseen elements are of other targets")
         special = {name: UnseenElements.from_state(values, widths[name]) for name, values in unseen.items()}
-        rows = LabelledRows.from_state(state["rows"], len(names)) if "rows" in state else None
+        rows = LabelledRows.from_state(state["rows"], width) if "rows" in state else None
         return cls(forests, processes, shares, table, special, kind, rows, sources)  # type: ignore[arg-type]  # three each, see above
 
 

@@ -21,6 +21,6 @@ def test_attention_alone_sees_elements_only(tmp_path):
     run = run_training(lambda *_: data, settings, tmp_path / "run")
     for target, found in run["importance"].items():
         assert found.pop(ELEMENTS) > 0.2, target
-        assert len(found) == 59 and set(found.values()) == {0.0}
+        assert len(found) == 59 and max(map(abs, found.values())) < 1e-12
     bare = run_training(lambda *_: data, settings, tmp_path / "bare", keep_model=False)
     assert "importance" not in bare

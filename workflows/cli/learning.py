@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 DEFAULT_PRESET = "sem-cgcnn"
-PRESETS = "stl-surface-energy, stl-work-function, mtl, gradnorm, surface, sem-cgcnn (the paper) or best"
+PRESETS = (
+    "stl-surface-energy, stl-work-function, mtl, gradnorm, surface, sem-cgcnn (the paper), best, or mcvn of "
+    "compositions"
+)
 TRANSFER = "Transfer"
 FROM_SCRATCH = "none"
 """What --from takes for no model at all."""
