@@ -9,17 +9,20 @@ both kinds has trees and processes for each (`model.baselines.kinds`).
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from model.baselines.bulk_descriptors import bulk_descriptor_names, describe_crystals
+from model.baselines.carried_rows import MARGIN, LabelledRows
 from model.baselines.composition_descriptors import composition_descriptor_names, describe_compositions
 from model.baselines.compounds import CompoundTable
 from model.baselines.descriptors import describe_slabs, descriptor_names
 from model.baselines.extra_trees import Forest
 from model.baselines.gaussian_process import NO_COMPOUND, GaussianProcess
+from model.baselines.label_ranks import RankedProcess, ranked_forest
+from model.baselines.recent_fits import recall
 from model.baselines.unseen_elements import Folds, Sample, UnseenElements, fit_unseen
 from model.evaluation.joint_errors import correlation_left
 from model.evaluation.metrics import labels
@@ -35,6 +38,10 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
+LEAST_GAIN = 0.01
+"""Predictions of a source are descriptors only where the validation error falls by more than this share: the
+model must keep the source's network then, and what it has seen in training it predicts too well."""
+
 STEPS = 12
 """The share of networks, trees and process that is not `LEAST` is given out in so many equal parts."""
 
@@ -48,6 +55,9 @@ are calibrated on them too narrow. The three share evenly then, and the process 
 
 UNCHOSEN = 2  # place among `model.baselines.gaussian_process.STAGES`
 
+RANKED = ("bulk",)
+"""Kinds of structures whose trees and process are fitted to the ranks of the labels as well, see
+`model.baselines.label_ranks`: the validation set chooses. Labels of slabs have no long tail."""
 
 WITHOUT_OFFSET = ("work_function",)
 """Targets whose process has no offset of compounds: no energy of the bulk enters them, nor does it help."""
@@ -89,7 +99,7 @@ class DescriptorModels:
 
     # forests, processes: by target, the same in both
     forests: dict[str, Forest]
-    processes: dict[str, GaussianProcess]
+    processes: dict[str, GaussianProcess | RankedProcess]
     # by target: of networks, trees and process, in this order; they sum to 1
     shares: dict[str, tuple[float, float, float]]
     # of the training slabs, and for slabs with other elements than theirs by target; None and empty in files
@@ -97,6 +107,8 @@ class DescriptorModels:
     compounds: CompoundTable | None = None
     unseen: dict[str, UnseenElements] = field(default_factory=dict)
     kind: str = "slab"  # a key of `DESCRIPTIONS`
+    rows: LabelledRows | None = None  # for models fine-tuned from this one; None in files of older versions
+    sources: int = 0  # S, columns of a source's predictions behind the descriptors; see `fit`
 
     @classmethod
     def fit(
@@ -108,6 +120,8 @@ class DescriptorModels:
         seed: int,
         folds: NDArray[np.intp],
         kind: str = "slab",
+        carried: LabelledRows | None = None,
+        sources: tuple[Array, Array] | None = None,
     ) -> tuple[Self, dict[str, Array]]:
         """Fit both to the training set, and the blend weights to the validation set.
 
@@ -123,6 +137,13 @@ class DescriptorModels:
             [n] of the validation set, see `model.evaluation.calibration.fold_numbers`.
         kind
             Of all structures of both sets, a key of `DESCRIPTIONS`.
+        carried
+            Labelled slabs of the model that the networks begin with: those of the same quantity are added to
+            the training set, unless the validation set clearly speaks against it.
+        sources
+            [n, S] of the training, [m, S] of the validation set: what the model that the networks begin with
+            predicts for them. They are descriptors, too, of those targets that err less with them on the
+            validation set.
 
         Returns
         -------
@@ -145,32 +166,56 @@ class DescriptorModels:
             table, by_system = CompoundTable.of([e.graph for e in train_part], numbers), Folds.of(train_part)
             recognised, strange = table.recognise(graphs), table.unseen_elements(graphs)
         forests, processes, shares, held_out, unseen = {}, {}, {}, {}, {}
+        own = LabelledRows(training, numbers, {name: labels(train_part, name) for name in networks})
+        wide, wide_validation = None, validation
+        if sources is not None:
+            wide = replace(own, descriptors=beside(training, sources[0]))
+            wide_validation = beside(validation, sources[1])
         for name, network in networks.items():
-            forest = Forest.fit(training, labels(train_part, name), trees, seed)
-            alone = kind != "slab" or name.partition("@")[0] in WITHOUT_OFFSET
-            offsets = None if alone else numbers
-            stages = GaussianProcess.fit(training, labels(train_part, name), seed, offsets)
-            if forest is None or not stages:
+            offsets = kind == "slab" and name.partition("@")[0] not in WITHOUT_OFFSET
+            ranked = kind in RANKED
+            true = labels(val_part, name)
+            fitted = Fitted.of(own, own.labels[name], trees, seed, offsets=offsets, ranked=ranked)
+            if carried is not None and np.isfinite(others := carried.of_quantity(name)).any():
+                both = np.concatenate([own.labels[name], others])
+                more = Fitted.of(own.joined(carried), both, trees, seed, offsets=offsets, ranked=ranked)
+                if more is not None and (
+                    fitted is None
+                    or more.error(validation, recognised, true)
+                    <= (1 + MARGIN) * fitted.error(validation, recognised, true)
+                ):
+                    fitted = more
+            if fitted is None:
                 continue
-            forests[name] = forest
-            mean, deviation = forest.predict(validation)
-            each = [process.predict(validation, recognised) for process in stages]
-            true, rows = labels(val_part, name), []
+            described = validation
+            if wide is not None:
+                more = Fitted.of(wide, own.labels[name], trees, seed, offsets=offsets, ranked=ranked)
+                error = fitted.error(validation, recognised, true)
+                if more and more.error(wide_validation, recognised, true) < (1 - LEAST_GAIN) * error:
+                    fitted, described = more, wide_validation
+            stages = fitted.stages
+            by_trees = [forest.predict(described) for forest in fitted.forests]
+            means = [mean for mean, _ in by_trees]
+            each = [process.predict(described, recognised) for process in fitted.processes]
+            rows = []
             for fold in range(int(folds.max(initial=0)) + 1):
+                mean = means[least_error(means, true, folds != fold)]
                 chosen, (a, b, c) = fit_blend_weights(network, mean, each, true, folds != fold)
                 rows.append(a * network + b * mean + c * each[chosen])
             held_out[name] = np.stack(rows)
+            place = least_error(means, true)
+            forests[name], (mean, deviation) = fitted.forests[place], by_trees[place]
             chosen, shares[name] = fit_blend_weights(network, mean, each, true)
             a, b, c = shares[name]
-            processes[name] = stages[chosen]
+            processes[name] = fitted.processes[chosen]
             if by_system is None:
                 continue
             found = fit_unseen(
                 stages[:1] if chosen == 0 else (stages[0], stages[chosen]),
-                Sample(training, labels(train_part, name), [e.compound for e in train_part], numbers),
-                by_system,
+                fitted.sample([entry.compound for entry in train_part]),
+                by_system.beside(len(fitted.rows.descriptors)),
                 Sample(
-                    validation[strange],
+                    described[strange],
                     true[strange],
                     [entry.compound for entry, out in zip(val_part, strange, strict=True) if out],
                     recognised[strange],
@@ -181,16 +226,26 @@ class DescriptorModels:
             )
             if found is not None:
                 unseen[name] = found
-        return cls(forests, processes, shares, table, unseen, kind), held_out
+        rest = own.kept(carried, seed)
+        used = any(forest.width > training.shape[1] for forest in forests.values())
+        columns = sources[0].shape[1] if sources is not None and used else 0
+        return cls(forests, processes, shares, table, unseen, kind, rest, columns), held_out
 
-    def predict(self, networks: dict[str, Array], graphs: Sequence[SlabGraph]) -> Blended:
-        """Blend the networks' predictions [n] by target for graphs [n] with trees and process."""
-        descriptors = DESCRIPTIONS[self.kind].of(graphs)
+    def predict(
+        self, networks: dict[str, Array], graphs: Sequence[SlabGraph], sources: Array | None = None
+    ) -> Blended:
+        """Blend the networks' predictions [n] by target for graphs [n] with trees and process.
+
+        sources: [n, S], predictions of the source, see `fit`; needed where the models have such columns.
+        """
+        narrow = DESCRIPTIONS[self.kind].of(graphs)
+        wide = narrow if sources is None else beside(narrow, sources)
         mean, deviation = dict(networks), {}
         recognised = None if self.compounds is None else self.compounds.recognise(graphs)
         strange = None if self.compounds is None else self.compounds.unseen_elements(graphs)
         sigma, correlation = {}, {}
         for name, forest in self.forests.items():
+            descriptors = narrow if forest.width == narrow.shape[1] else wide
             trees, deviation[name] = forest.predict(descriptors)
             process = self.processes[name].predict(descriptors, recognised)
             a, b, c = self.shares[name]
@@ -216,11 +271,13 @@ class DescriptorModels:
 
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""
-        width = max((forest.width for forest in self.forests.values()), default=0)
+        width = max((forest.width for forest in self.forests.values()), default=self.sources) - self.sources
         return {
             "descriptors": list(DESCRIPTIONS[self.kind].names(width)),
             **({} if self.compounds is None else {"compounds": self.compounds.state()}),
             "unseen": {name: special.state() for name, special in self.unseen.items()},
+            **({} if self.rows is None else {"rows": self.rows.state()}),
+            **({"sources": self.sources} if self.sources else {}),
             "targets": {
                 name: {
                     "forest": self.forests[name].state(),
@@ -241,6 +298,7 @@ class DescriptorModels:
             known = tuple(state["descriptors"]) == DESCRIPTIONS[kind].names(width)
             parts = {name: (values["forest"], values["process"]) for name, values in targets.items()}
             unseen = {name: dict(values) for name, values in dict(state.get("unseen", {})).items()}
+            sources = int(state.get("sources", 0))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"its trees and process are damaged ({error})") from error
         if not known:
@@ -249,14 +307,88 @@ class DescriptorModels:
             if len(values) != 3 or min(values) < 0 or not abs(sum(values) - 1) < 1e-6:
                 raise InputError(f"the shares of its networks, trees and process in {name} do not sum to 1")
         forests = {name: Forest.from_state(forest) for name, (forest, _) in parts.items()}
-        processes = {name: GaussianProcess.from_state(process, width) for name, (_, process) in parts.items()}
-        if any(forest.width != width for forest in forests.values()):
+        widths = {name: forest.width for name, forest in forests.items()}
+        if not set(widths.values()) <= {width, width + sources}:
             raise InputError("its trees do not fit its descriptors")
+        processes = {
+            name: (RankedProcess if "ranks" in process else GaussianProcess).from_state(process, widths[name])
+            for name, (_, process) in parts.items()
+        }
         table = CompoundTable.from_state(state["compounds"]) if "compounds" in state else None
-        special = {name: UnseenElements.from_state(values, width) for name, values in unseen.items()}
-        if not set(special) <= set(forests) or (special and table is None):
+        if not set(unseen) <= set(forests) or (unseen and table is None):
             raise InputError("its numbers for unseen elements are of other targets")
-        return cls(forests, processes, shares, table, special, kind)  # type: ignore[arg-type]  # three each, see above
+        special = {name: UnseenElements.from_state(values, widths[name]) for name, values in unseen.items()}
+        rows = LabelledRows.from_state(state["rows"], width) if "rows" in state else None
+        return cls(forests, processes, shares, table, special, kind, rows, sources)  # type: ignore[arg-type]  # three each, see above
+
+
+def beside(descriptors: NDArray[np.float32], sources: Array) -> NDArray[np.float32]:
+    """Put the predictions of a source [n, S] behind descriptors [n, D]."""
+    return np.hstack([descriptors, sources.astype(np.float32)])
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Forests and processes of one target on some rows, among which the validation set chooses."""
+
+    rows: LabelledRows
+    labels: Array  # [n] of the target
+    forests: tuple[Forest, ...]  # of the labels, then of their ranks where these are tried
+    stages: tuple[GaussianProcess, ...]  # of the labels
+    ranked: tuple[RankedProcess, ...]  # of their ranks, at each stage
+
+    @classmethod
+    def of(
+        cls, rows: LabelledRows, true: Array, trees: int, seed: int, *, offsets: bool, ranked: bool
+    ) -> Self | None:
+        """Fit all to the labels [n] of the rows; None with too few."""
+        numbers = rows.compounds if offsets else None
+        forests, stages, processes = recall(_fit, rows.descriptors, true, trees, seed, numbers, ranked)
+        return cls(rows, true, forests, stages, processes) if forests and stages else None
+
+    @property
+    def processes(self) -> tuple[GaussianProcess | RankedProcess, ...]:
+        """All that a process is chosen from."""
+        return (*self.stages, *self.ranked)
+
+    def error(self, descriptors: NDArray[np.float32], recognised: NDArray[np.int64], true: Array) -> float:
+        """Return the least MAE of the mean of a forest and a process; 0 without labels."""
+        known = np.isfinite(true)
+        if not known.any():
+            return 0.0
+        trees = [forest.predict(descriptors[known])[0] for forest in self.forests]
+        each = [process.predict(descriptors[known], recognised[known]) for process in self.processes]
+        return min(float(np.abs((t + p) / 2 - true[known]).mean()) for t in trees for p in each)
+
+    def sample(self, compounds: Sequence[str]) -> Sample:
+        """Return the rows for `fit_unseen`; compounds: names of those of the training set, the first ones."""
+        names = [*compounds, *(f"carried {number}" for number in self.rows.compounds[len(compounds) :])]
+        return Sample(self.rows.descriptors, self.labels, names, self.rows.compounds)
+
+
+def _fit(
+    descriptors: NDArray[np.float32],
+    true: Array,
+    trees: int,
+    seed: int,
+    compounds: NDArray[np.int64] | None,
+    ranked: bool,
+) -> tuple[tuple[Forest, ...], tuple[GaussianProcess, ...], tuple[RankedProcess, ...]]:
+    """Fit forests and processes of labels [n], and of their ranks where these are tried."""
+    grown = [Forest.fit(descriptors, true, trees, seed)]
+    if ranked:
+        grown.append(ranked_forest(descriptors, true, trees, seed))
+    return (
+        tuple(forest for forest in grown if forest is not None),
+        GaussianProcess.fit(descriptors, true, seed, compounds),
+        RankedProcess.fit(descriptors, true, seed) if ranked else (),
+    )
+
+
+def least_error(candidates: list[Array], true: Array, used: NDArray[np.bool_] | None = None) -> int:
+    """Return which predictions [n] have the least MAE; the first with few labels. See `fit_blend_weights`."""
+    known = _counting(true, used)
+    return 0 if known is None else int(np.argmin([np.abs(one - true)[known].mean() for one in candidates]))
 
 
 def fit_blend_weights(
@@ -280,11 +412,9 @@ def fit_blend_weights(
     stage, weights
         Place among `stages`; weights of network, trees and process.
     """
-    known = np.isfinite(true)
-    if known.sum() < FEWEST_LABELS:
+    known = _counting(true, used)
+    if known is None:
         return UNCHOSEN, (1 / 3, 1 / 3, 1 / 3)
-    if used is not None and (known & used).any():
-        known &= used
     parts = np.array([(i, j, STEPS - i - j) for i in range(STEPS + 1) for j in range(STEPS + 1 - i)])
     shares = LEAST + (1 - 3 * LEAST) * parts / STEPS  # [choices, 3]
     errors = [
@@ -294,3 +424,11 @@ def fit_blend_weights(
     stage, choice = np.unravel_index(np.argmin(errors), (len(stages), len(shares)))
     a, b, c = (float(share) for share in shares[choice])
     return int(stage), (a, b, c)
+
+
+def _counting(true: Array, used: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+    """Which errors count [n]; None with too few labels to choose anything by them."""
+    known = np.isfinite(true)
+    if known.sum() < FEWEST_LABELS:
+        return None
+    return known & used if used is not None and (known & used).any() else known

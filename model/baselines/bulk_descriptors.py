@@ -4,10 +4,10 @@ They are computed from a crystal's graph and the properties of its elements, and
 What stands beside the networks (`model.baselines.blend`) lives on them: trees and a Gaussian process.
 
 Bonds have the weights of R. Hoppe's effective coordination numbers (Z. Kristallogr. 150, 23 (1979)): an
-atom's nearest neighbours are bonded to it whatever their distance is. Statistics of properties over a
-composition follow L. Ward, A. Agrawal, A. Choudhary and C. Wolverton, npj Comput. Mater. 2, 16028 (2016);
-differences of properties between neighbours L. Ward et al., Phys. Rev. B 96, 024104 (2017), with bonds in the
-place of faces of Voronoi cells.
+atom's nearest neighbours are bonded to it whatever their distance is. The composition has the
+features of `model.compositions.features`, among others. Statistics of coordination and of differences between
+neighbours follow L. Ward et al., Phys. Rev. B 96, 024104 (2017), with bonds in the place of faces of Voronoi
+cells.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.baselines.descriptors import SlabSums
+from model.compositions.composition import PlainComposition
+from model.compositions.features import composition_features, feature_names
 from model.graphs.bulk_graph import BulkGraph
 from model.graphs.element_features import chemical_features, element_property
 from stores.cgcnn_elements import elements_of_table
@@ -77,8 +79,8 @@ def describe_crystals(graphs: Sequence[SlabGraph]) -> NDArray[np.float32]:
     -------
     ndarray
         [n, D] float32, in the order of `bulk_descriptor_names`; lengths in A, volumes in A^3 an atom, charges
-        in e, energies in eV, coordination in bonds, properties of elements standardised as in
-        `chemical_features`.
+        in e, energies in eV, coordination in bonds, properties of elements as in
+        `model.compositions.element_properties`, or standardised as in `chemical_features`.
     """
     if not graphs:
         return np.zeros((0, len(bulk_descriptor_names())), dtype=np.float32)
@@ -165,24 +167,27 @@ def _describe(graphs: Sequence[SlabGraph]) -> Columns:
 
 
 def _statistics(crystals: CrystalSums, name: str, values: Array, *, low: bool = True) -> Columns:
-    """Mean, deviation, least and largest over the atoms of each crystal of values [N]."""
+    """Mean, deviation, largest and (`low`) least of values [N] over the atoms of each crystal."""
     mean = crystals.average(values)
     square = crystals.average((values - mean[crystals.slab]) ** 2)
-    found = {f"{name}, mean": mean, f"{name}, deviation": np.sqrt(np.maximum(square, 0))}
     least, most = (edge.reduceat(values, crystals.first_nodes) for edge in (np.minimum, np.maximum))
-    found[f"{name}, most"] = most
-    if low:
-        found |= {f"{name}, least": least, f"{name}, range": most - least}
-    return found
+    found = {
+        f"{name}, mean": mean,
+        f"{name}, deviation": np.sqrt(np.maximum(square, 0)),
+        f"{name}, most": most,
+    }
+    return found | ({f"{name}, least": least, f"{name}, range": most - least} if low else {})
 
 
 def _composition(crystals: CrystalSums) -> Columns:
     """Statistics of the elements' properties, and those of the extreme elements in electronegativity."""
+    shares = _shares(crystals)
+    present = [np.flatnonzero(row) for row in shares]
+    compositions = [PlainComposition(z, row[z]) for z, row in zip(present, shares, strict=True)]
+    features_of_all = composition_features(compositions).astype(np.float64)
+    found = dict(zip(feature_names(), features_of_all.T, strict=True))
     features = chemical_features()
     table = features.table.astype(np.float64)
-    found: Columns = {}
-    for i, name in enumerate(features.names):
-        found |= _statistics(crystals, name, table[crystals.numbers, i])
     scale = crystals.of_atoms("electronegativity") + 1e-6 * crystals.numbers
     order = np.lexsort((scale, crystals.slab))
     starts = crystals.first_nodes
@@ -193,7 +198,6 @@ def _composition(crystals: CrystalSums) -> Columns:
             found[f"{kind} {name}"] = table[crystals.numbers[rows], places[name]]
         same = crystals.numbers == crystals.numbers[rows][crystals.slab]
         found[f"{kind} share"] = crystals.average(same.astype(np.float64))
-    shares = _shares(crystals)
     found["elements"] = (shares > 0).sum(axis=1).astype(np.float64)
     found["largest share"] = shares.max(axis=1)
     logs = np.log(np.where(shares > 0, shares, 1))

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 FEWEST_LABELS = 10  # labels below which no tree is grown for a target
 FEATURE_SHARE = 0.2  # of the descriptors that are tried at a node
-_ROWS_AT_ONCE = 256  # that walk through all trees together: what a processor's cache holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +40,7 @@ class ClassForest:
     def fit(
         cls, descriptors: NDArray[np.float32], places: Array, classes: int, trees: int, seed: int
     ) -> Self | None:
-        """Fit trees to descriptors [n, D] and classes [n] (NaN: none); None with too few labels.
-
-        Every class weighs as the root of its number of labels, so that small ones are not drowned.
-        """
+        """Fit trees to descriptors [n, D] and classes [n] (NaN: none); None with too few labels."""
         check_can_fit()
         from sklearn.ensemble import ExtraTreesClassifier
 
@@ -62,11 +58,7 @@ class ClassForest:
 
     def predict(self, descriptors: NDArray[np.float32]) -> Array:
         """Return the mean of the classes' shares over the trees [n, K] for descriptors [n, D]."""
-        found = np.empty((len(descriptors), self.probabilities.shape[1]))
-        for begin in range(0, len(descriptors), _ROWS_AT_ONCE):
-            rows = slice(begin, begin + _ROWS_AT_ONCE)
-            found[rows] = self.probabilities[self.trees.leaves(descriptors[rows])].mean(axis=1)
-        return found
+        return self.trees.mean_of(self.probabilities, descriptors)
 
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""

@@ -6,12 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.compositions.features import (
-    composition_features,
-    element_fractions,
-    feature_names,
-    fraction_names,
-)
+from model.compositions.batch import features_of
+from model.compositions.features import element_fractions, feature_names, fraction_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +36,7 @@ def describe_compositions(compositions: Sequence[PlainComposition]) -> NDArray[n
     extras = np.stack([one.extras for one in compositions])
     missing = np.isnan(extras)
     parts = (
-        composition_features(compositions),
+        features_of(compositions),
         element_fractions(compositions),
         np.where(missing, 0.0, extras),
         missing,

@@ -82,8 +82,9 @@ class GaussianProcess:
         labels: Array,
         seed: int,
         compounds: NDArray[np.int64] | None = None,
+        stages: tuple[int, ...] = STAGES,
     ) -> tuple[Self, ...]:
-        """Learn the lengths, see `loss`; return the process at each of `STAGES`, none with few labels.
+        """Learn the lengths, see `loss`; return the process at each of the stages, none with few labels.
 
         Parameters
         ----------
@@ -95,6 +96,8 @@ class GaussianProcess:
             Draws the slabs where there are more than `MOST_FOR_LENGTHS`.
         compounds
             [n], equal for slabs of one compound, `NO_COMPOUND` for a slab alone; None: no offsets.
+        stages
+            Steps after which the process is kept, ascending.
         """
         known = np.flatnonzero(np.isfinite(labels))
         if len(known) < FEWEST_LABELS:
@@ -111,7 +114,7 @@ class GaussianProcess:
         same = None if numbers is None else _same(numbers[few], numbers[few], own=True)
         mean = float(labels[known].mean())
         found = []
-        for log_lengths, noise, amplitude, offset in _learn(x[few], y[few], same):
+        for log_lengths, noise, amplitude, offset in _learn(x[few], y[few], same, stages):
             lengths = np.exp(log_lengths)
             begun = cls(
                 centre, scale, lengths, x[:0], np.zeros(0), mean, amplitude * unit**2, noise * unit**2,
@@ -325,18 +328,20 @@ def loss(x: Array, y: Array, theta: Array, same: Array | None = None) -> tuple[f
     return float(value), gradient
 
 
-def _learn(x: Array, y: Array, same: Array | None = None) -> list[tuple[Array, float, float, float]]:
+def _learn(
+    x: Array, y: Array, same: Array | None = None, stages: tuple[int, ...] = STAGES
+) -> list[tuple[Array, float, float, float]]:
     """Return logarithms of the lengths [D], noise, amplitude and variance of the offsets at each stage."""
     theta = torch.full((x.shape[1] + 3,), np.log(LENGTH), dtype=torch.float64)
     theta[-3], theta[-2], theta[-1] = np.log(NOISE), 0.0, np.log(OFFSET)
     adam = torch.optim.Adam([theta], lr=STEP)
     found = []
-    for step in range(STAGES[-1] + 1):
-        if step in STAGES:
+    for step in range(stages[-1] + 1):
+        if step in stages:
             now = theta.numpy().copy()
             noise, amplitude, offset = np.exp(now[-3:]).tolist()
             found.append((now[:-3], LEAST_NOISE + noise, amplitude, offset))
-        if step < STAGES[-1]:
+        if step < stages[-1]:
             theta.grad = torch.from_numpy(loss(x, y, theta.numpy(), same)[1])
             adam.step()
     return found

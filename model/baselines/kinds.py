@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from model.baselines.carried_rows import LabelledRows
     from model.data.dataset import Dataset
     from model.graphs.graph import SlabGraph
 
@@ -31,8 +32,13 @@ def fit_by_kind(
     trees: int,
     seed: int,
     folds: NDArray[np.intp],
+    carried: Mapping[str, LabelledRows],
+    sources: tuple[Array, Array] | None = None,
 ) -> tuple[dict[str, DescriptorModels], dict[str, Array]]:
-    """Fit the trees and process of each kind that both sets have; see `DescriptorModels.fit`."""
+    """Fit the trees and process of each kind that both sets have; see `DescriptorModels.fit`.
+
+    carried: by kind.
+    """
     found: dict[str, DescriptorModels] = {}
     held_out: dict[str, Array] = {}
     training, validation = (_places([e.graph for e in part]) for part in (train_part, val_part))
@@ -46,6 +52,8 @@ def fit_by_kind(
             seed,
             folds[places],
             kind,
+            carried.get(kind),
+            None if sources is None else (sources[0][training[kind]], sources[1][places]),
         )
         for name, rows in own.items():
             whole = held_out.setdefault(name, np.tile(networks[name], (int(folds.max()) + 1, 1)))
@@ -55,9 +63,15 @@ def fit_by_kind(
 
 
 def predict_by_kind(
-    models: Mapping[str, DescriptorModels], networks: dict[str, Array], graphs: Sequence[SlabGraph]
+    models: Mapping[str, DescriptorModels],
+    networks: dict[str, Array],
+    graphs: Sequence[SlabGraph],
+    sources: Array | None = None,
 ) -> Blended:
-    """Blend the networks' predictions [n] by target for graphs [n] with what their kinds have beside them."""
+    """Blend the networks' predictions [n] by target for graphs [n] with what their kinds have beside them.
+
+    sources: [n, S], see `DescriptorModels.predict`.
+    """
     n = len(graphs)
     whole = Blended({name: values.copy() for name, values in networks.items()}, {})
     trained = None
@@ -65,7 +79,9 @@ def predict_by_kind(
         if kind not in models:
             continue
         blended = models[kind].predict(
-            {name: values[places] for name, values in networks.items()}, [graphs[i] for i in places]
+            {name: values[places] for name, values in networks.items()},
+            graphs if len(places) == n else [graphs[i] for i in places],
+            None if sources is None else sources[places],
         )
         for part, absent in (("mean", 0.0), ("deviation", 0.0), ("sigma", np.nan), ("correlation", 0.0)):
             for name, values in getattr(blended, part).items():

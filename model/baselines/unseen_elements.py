@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 FOLDS = 5
 TREES = 50
 """Trees of a fold: so many show the error of more, and cost little beside a training."""
+NO_FOLD = -1
 FEWEST_LABELS = 60
 """Slabs predicted without their elements below which nothing is chosen by them."""
 NETWORK_SHARE = 1 / 6
@@ -100,6 +101,14 @@ class Folds:
             for i in split.test:
                 fold[i], unseen[i] = number, not others.issuperset(train_part[i].elements)
         return cls(fold, unseen)
+
+    def beside(self, n: int) -> Folds:
+        """Return the folds of n rows, the training set first: the others are in no fold, so in all rests."""
+        more = n - len(self.fold)
+        return Folds(
+            np.concatenate([self.fold, np.full(more, NO_FOLD)]),
+            np.concatenate([self.unseen, np.zeros(more, dtype=bool)]),
+        )
 
 
 @dataclass(frozen=True, eq=False)

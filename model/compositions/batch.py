@@ -13,10 +13,30 @@ from model.compositions.features import composition_features, element_fractions
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from numpy.typing import NDArray
+
     from model.compositions.composition import PlainComposition
 
-ROWS_PER_BATCH = 2048
-"""Of batches that are only predicted."""
+ROWS_PER_BATCH = 512
+"""Of batches that are only predicted: what a processor's cache holds."""
+
+
+class WithFeatures(tuple["PlainComposition", ...]):
+    """Compositions whose features are computed once, for network and trees."""
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """Their features [n, 406]."""
+        if not hasattr(self, "_features"):
+            self._features = composition_features(self)
+        return self._features
+
+
+def features_of(compositions: Sequence[PlainComposition]) -> NDArray[np.float32]:
+    """Return the features [n, 406] of compositions, those computed before if there are some."""
+    if isinstance(compositions, WithFeatures):
+        return compositions.features
+    return composition_features(compositions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +63,7 @@ class CompositionBatch:
         amounts[there] = np.concatenate([one.fractions for one in compositions])
         extras = np.stack([one.extras for one in compositions]).astype(np.float32)
         arrays = (
-            composition_features(compositions),
+            features_of(compositions),
             element_fractions(compositions),
             extras,
             numbers,

@@ -1,12 +1,13 @@
 """A composition as a grey-scale image: a cell for each of 58 properties, a channel for each of 7 statistics.
 
-Two arrangements of the cells:
+Arrangements of the cells:
 
 ``likeness``  properties that vary alike lie near each other: average linkage on 1 − |r|, r the correlation of
               two properties over the training compositions averaged over the statistics; the order of the
               leaves that brings neighbours nearest (Bar-Joseph et al., Bioinformatics 17, S22, 2001), laid
               along a Hilbert curve, so that what is near in the order is near in both directions.
 ``expert``    properties of one kind lie side by side, in the order of the table, along strips of two rows.
+``random``    the same random cells always: what an arrangement is worth shows beside it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 SIDE = 8
 """Cells of an edge; six of the 64 stay empty."""
 
-LAYOUTS = ("likeness", "expert")
+LAYOUTS = ("likeness", "expert", "random")
 
 
 def property_cells(features: NDArray[np.float32], layout: str = "likeness") -> NDArray[np.int64]:
@@ -35,9 +36,9 @@ def property_cells(features: NDArray[np.float32], layout: str = "likeness") -> N
     Parameters
     ----------
     features
-        [n, 406] of the training compositions, at least two for ``likeness``; ``expert`` does not read them.
+        [n, 406] of the training compositions, at least two; only ``likeness`` reads them.
     layout
-        ``likeness`` or ``expert``.
+        One of `LAYOUTS`.
 
     Returns
     -------
@@ -50,10 +51,14 @@ def property_cells(features: NDArray[np.float32], layout: str = "likeness") -> N
         If the layout is unknown.
     """
     if layout not in LAYOUTS:
-        raise InputError(f"layout {layout!r} of the image of a composition: choose {' or '.join(LAYOUTS)}")
+        raise InputError(
+            f"layout {layout!r} of the image of a composition: choose one of {', '.join(LAYOUTS)}"
+        )
     count = len(element_properties().names)
     if layout == "expert":
         order, path = np.arange(count), _strips()
+    elif layout == "random":
+        order, path = np.arange(count), np.random.default_rng(0).permutation(SIDE * SIDE)
     else:
         order, path = _leaf_order(likeness(features)), _hilbert_curve()
     cells = np.empty(count, dtype=np.int64)

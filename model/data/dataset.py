@@ -198,6 +198,11 @@ class Dataset:
     def __getitem__(self, index: int) -> Entry:
         return self.entries[index]
 
+    @property
+    def noun(self) -> str:
+        """Word for an entry in messages: slab, crystal, structure or composition."""
+        return noun_of({"": {entry.kind for entry in self.entries}}) if self.entries else "slab"
+
     def subset(self, indices: Sequence[int]) -> Dataset:
         """Return the entries with these numbers, in this order."""
         entries = tuple(self.entries[i] for i in indices)

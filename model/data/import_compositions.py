@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from model.data.composition_table import CompositionRow
-    from stores.labelled import LabelRecord
 
 FEW_MEMBERS = 10
 """A class with fewer compositions is pointed out: a split or fold may leave a set without it."""
@@ -170,14 +169,27 @@ def import_compositions(
     ]
     result.notes += notes
     classes = classes | of_bins
-    made = _records(lines, classes, labels.bins, units, name, table, result)
+    merged = _merged(lines, classes, labels.bins, result)
     result.notes += [f"{target}: classes {', '.join(names)}" for target, names in classes.items()]
-    result.notes += _small_classes(made, classes)
+    result.notes += _small_classes(merged, classes)
+    names = {target: list(found) for target, found in classes.items()} or None
     with open_store(store_uri) as store:
-        for start in range(0, len(made), BATCH):
-            write_records(store, made[start : start + BATCH], result)
+        for start in range(0, len(merged), BATCH):
+            made = [
+                composition_record(
+                    line.fractions,
+                    line.extras,
+                    line.targets,
+                    units=units,
+                    classes=names,
+                    source=name,
+                    unit=table.unit,
+                )
+                for line in merged[start : start + BATCH]
+            ]
+            write_records(store, made, result)
             if tick is not None:
-                tick(min(start + BATCH, len(made)), len(made), f"writing {name}")
+                tick(min(start + BATCH, len(merged)), len(merged), f"writing {name}")
         result.problems += other_units(store, name, COMPOSITION, units)
     return result
 
@@ -283,40 +295,26 @@ def _labels_of(
     return _Line(row.line, row.fractions, {n: values[n] for n in extras}, {n: values[n] for n in targets})
 
 
-def _records(
+def _merged(
     lines: Sequence[_Line],
     classes: Mapping[str, tuple[str, ...]],
     bins: Sequence[Bins],
-    units: dict[str, str],
-    source: str,
-    table: CompositionTable,
     result: Imported,
-) -> list[LabelRecord]:
-    """Return one record for all lines of equal amounts and numeric columns."""
+) -> list[_Line]:
+    """Return one line for all of equal amounts and numeric columns, with the classes of bins."""
     same: dict[object, list[_Line]] = defaultdict(list)
     for line in lines:
         same[canonical_formula(line.fractions), tuple(line.extras.values())].append(line)
-    names = {target: list(found) for target, found in classes.items()} or None
-    made: list[LabelRecord] = []
+    made: list[_Line] = []
     conflicts: list[str] = []
     merged = 0
     for members in same.values():
         merged += len(members) > 1
-        targets = {t: _one_value(members, t, t in classes, conflicts) for t in members[0].targets}
+        targets = {t: _one_value(members, t, classes.get(t), conflicts) for t in members[0].targets}
         for one in bins:
             value = targets[one.target]
             targets[one.class_target] = None if value is None else one.place(value)
-        made.append(
-            composition_record(
-                members[0].fractions,
-                members[0].extras,
-                targets,
-                units=units,
-                classes=names,
-                source=source,
-                unit=table.unit,
-            )
-        )
+        made.append(replace(members[0], targets=targets))
     if merged:
         result.notes.append(
             f"{pluralize(merged, 'composition')} in several lines: merged into one record each"
@@ -329,24 +327,36 @@ def _records(
     return made
 
 
-def _one_value(members: Sequence[_Line], target: str, is_class: bool, conflicts: list[str]) -> float | None:
-    """Return the one label of lines of a composition; labels that differ are noted."""
+def _one_value(
+    members: Sequence[_Line], target: str, names: Sequence[str] | None, conflicts: list[str]
+) -> float | None:
+    """Return the one label of lines of a composition; labels that differ are noted.
+
+    `names` are those of the classes, None of a quantity.
+    """
     values = [value for line in members if (value := line.targets[target]) is not None]
     if len(set(values)) > 1:
-        places = ", ".join(str(line.number) for line in members[:5])
-        conflicts.append(f"{target} {', '.join(f'{v:g}' for v in values[:5])} in lines {places}")
-        if is_class:
+        first: dict[float, int] = {}  # line of each label
+        for line in members:
+            if (value := line.targets[target]) is not None:
+                first.setdefault(value, line.number)
+        shown = [
+            f"{f'{value:g}' if names is None else names[int(value)]} in line {number}"
+            for value, number in first.items()
+        ]
+        conflicts.append(f"{target} {', '.join(shown)}")
+        if names is not None:
             (one, n), (_, others), *_ = Counter(values).most_common()
             return one if n > others else None
         return fmean(values)
     return values[0] if values else None
 
 
-def _small_classes(made: Sequence[LabelRecord], classes: Mapping[str, Sequence[str]]) -> list[str]:
+def _small_classes(made: Sequence[_Line], classes: Mapping[str, Sequence[str]]) -> list[str]:
     """Point out classes with few members."""
     lines = []
     for target, names in classes.items():
-        counts = Counter(record.targets[target] for record in made)
+        counts = Counter(line.targets[target] for line in made)
         for place, name in enumerate(names):
             if (n := counts[float(place)]) < FEW_MEMBERS:
                 lines.append(

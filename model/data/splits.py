@@ -134,7 +134,7 @@ def split_from_file(dataset: Dataset, path: Path, seed: int = 0, twins: str = ""
     indices = [tuple(i for i, part in enumerate(parts) if part == name) for name in PARTS]
     for name, members in zip(PARTS, indices, strict=True):
         if not members:
-            raise InputError(f"{path}: no slab of the data set is in part {name}")
+            raise InputError(f"{path}: no {dataset.noun} of the data set is in part {name}")
     done = {"drop": ", twins dropped", "move": ", twins moved"}[twins] if found else ""
     return Split(f"file {path.name}{done}", seed, *indices, twins=found)
 
@@ -257,8 +257,8 @@ def grouped_split(dataset: Dataset, kind: str, seed: int = 0) -> Split:
     units = _units(dataset, kind)
     if len(units) < len(PARTS):
         raise InputError(
-            f"{len(dataset)} slabs in {len(units)} group(s) by {kind} cannot be split in three; "
-            "import more records or choose --split random"
+            f"{pluralize(len(dataset), dataset.noun)} in {len(units)} group(s) by {kind} cannot be split in "
+            "three; import more records or choose --split random"
         )
     draws = {key: draw(seed, kind, key) for key in units}
     ordered = sorted(units, key=lambda key: (draws[key], key))
@@ -290,7 +290,7 @@ def k_fold(dataset: Dataset, kind: str, folds: int = 5, seed: int = 0) -> list[S
     units = _units(dataset, kind)
     if folds < len(PARTS) or len(units) < folds:
         raise InputError(
-            f"{len(units)} group(s) of slabs by {kind} cannot make {folds} folds; "
+            f"{len(units)} group(s) of {dataset.noun}s by {kind} cannot make {folds} folds; "
             "take 3 folds or more, and no more than there are groups"
         )
     # large units first, each into the emptiest fold; the draw decides among equals
@@ -315,9 +315,13 @@ def leave_element_out(dataset: Dataset, element: str, seed: int = 0) -> Split:
     test = [i for i, entry in enumerate(dataset) if element in entry.elements]
     if not test:
         known = sorted({e for entry in dataset for e in entry.elements})
-        raise InputError(f"--split element:{element}: no slab holds {element}; there are {', '.join(known)}")
+        raise InputError(
+            f"--split element:{element}: no {dataset.noun} holds {element}; there are {', '.join(known)}"
+        )
     if len(test) == len(dataset):
-        raise InputError(f"--split element:{element}: every slab holds {element}; leave out another element")
+        raise InputError(
+            f"--split element:{element}: every {dataset.noun} holds {element}; leave out another element"
+        )
     return _leave_out(dataset, f"element:{element}", test, seed)
 
 
@@ -379,7 +383,7 @@ def chosen_element(dataset: Dataset, seed: int) -> str:
             counts[element] += 1
     rare = [element for element, n in counts.items() if n <= COMMON_ELEMENT * len(dataset)]
     if not rare:
-        raise InputError("--split element: every element is in most slabs; import more compounds")
+        raise InputError(f"--split element: every element is in most {dataset.noun}s; import more compounds")
     return min(rare, key=lambda element: draw(seed, "element", element))
 
 

@@ -216,6 +216,24 @@ class Predictions:
     # [n], whether the training set has slabs of the compound; None where the model cannot tell
     trained: NDArray[np.bool_] | None = None
 
+    @classmethod
+    def joined(cls, parts: Sequence[Predictions]) -> Predictions:
+        """Join predictions of one model for several lots of slabs, in their order."""
+        first = parts[0]
+
+        def together(name: str) -> dict[str, Array]:
+            lots = [getattr(part, name) for part in parts]
+            return {target: np.concatenate([lot[target] for lot in lots]) for target in lots[0]}
+
+        return cls(
+            together("mean"),
+            together("sigma"),
+            np.concatenate([part.distance for part in parts]),
+            together("probabilities"),
+            together("shared"),
+            None if first.trained is None else np.concatenate([part.trained for part in parts]),
+        )
+
     def interval(self, target: str) -> tuple[Array, Array]:
         """Return both ends of the 90 % interval, [n] each."""
         half = NORMAL_QUANTILE * self.sigma[target]

@@ -172,7 +172,6 @@ class _ElementAttention(nn.Module):
     """Self-attention over the elements of a composition, then their mean weighted by their fractions."""
 
     heads = 4
-    layers = 2
     frequencies = 8
 
     def __init__(self, config: CompositionConfig) -> None:
@@ -182,7 +181,7 @@ class _ElementAttention(nn.Module):
         self.own = nn.Embedding(len(fraction_names()) + 1, width)
         nn.init.normal_(self.own.weight, std=0.1)
         self.amount = nn.Linear(2 * self.frequencies, width)
-        self.blocks = nn.ModuleList(_Block(width, self.heads) for _ in range(self.layers))
+        self.block = _Block(width, self.heads)
         self.norm = nn.LayerNorm(width)
         self.register_buffer("centres", torch.linspace(0.0, 1.0, self.frequencies), persistent=False)
         self.centres: torch.Tensor
@@ -194,8 +193,7 @@ class _ElementAttention(nn.Module):
         scales = torch.stack([amounts, logarithm], dim=-1)[..., None]  # [B, k, 2, 1]
         seen = torch.exp(-(((scales - self.centres) * self.frequencies) ** 2)).flatten(2)
         tokens = self.embed(elements)[numbers] + self.own(numbers) + self.amount(seen)  # [B, k, C]
-        for block in self.blocks:
-            tokens = block(tokens, numbers == 0)
+        tokens = self.block(tokens, numbers == 0)
         pooled: torch.Tensor = (self.norm(tokens) * amounts[..., None]).sum(1)
         return pooled
 

@@ -90,7 +90,6 @@ def train_task(
     """Run one training, whose pre-training is finished; returns the content of its ``run.json``."""
     study = data.study
     dataset, divide = data.of_task(task)
-    params = {**study.params, **(study.tuning_params if task.source is not None else {})}
     transfer = None
     if task.source is not None:
         how = STRATEGIES[task.strategy]
@@ -100,13 +99,11 @@ def train_task(
             reset_heads=how.reset_heads,
             adaptation=how.adaptation,
         )
-    if task.balance:
-        params["training.balance.name"] = task.balance
     settings = RunSettings(
         study.preset,
         split=f"study {study.split}",
         seed=task.seed,
-        params=params,
+        params=study.params_of(task),
         targets=dataset.targets,
         transfer=transfer,
         temperature=study.temperature if task.balance else 1.0,
@@ -146,8 +143,7 @@ def estimate_cost(data: StudyData, tasks: Sequence[Task]) -> float:
     counts = {(name, seed): data.counts(name, seed) for name in rates for seed in {t.seed for t in tasks}}
     total = 0.0
     for task in tasks:
-        params = {**study.params, **(study.tuning_params if task.source is not None else {})}
-        epochs = with_params(find_preset(study.preset), params).training.epochs
+        epochs = with_params(find_preset(study.preset), study.params_of(task)).training.epochs
         found = {name: counts[name, task.seed] for name in task.sets}
         labels = {name: min(task.size or n["train"], n["train"]) for name, n in found.items()}
         for name, n in labels.items():

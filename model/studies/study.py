@@ -85,6 +85,8 @@ class Task:
     source: Task | None = None  # whose weights it begins with
     strategy: str = SCRATCH
     balance: str = ""  # of the losses of several sets
+    # without the trees and the process of its preset: a pre-training hands on its network only
+    network_alone: bool = False
 
     members = 1  # networks, see `model.training.ablation.Run`
 
@@ -100,7 +102,8 @@ class Task:
 
     def folder(self) -> str:
         """Return the path of its run below that of the study."""
-        labels = f"labels-{self.size or 'all'}/seed-{self.seed}"
+        alone = "-network" if self.network_alone else ""
+        labels = f"labels-{self.size or 'all'}{alone}/seed-{self.seed}"
         if self.balance:
             return f"{TOGETHER}-{self.balance}/{'+'.join(self.sets)}/{labels}"
         if self.source is None:
@@ -125,7 +128,7 @@ class Study:
     test: float = 0.2
     preset: str = "sem-cgcnn"
     params: Mapping[str, Any] = field(default_factory=dict)  # instead of the preset's
-    # at most so many labels of a data set, ascending, 0: all; of pre-trainings together the largest
+    # at most so many labels of a data set, ascending, 0: all
     pretraining_sizes: tuple[int, ...] = (0,)
     sizes: tuple[int, ...] = (10, 100, 200, 500, 800)  # of fine-tuning, 0: all
     strategies: tuple[str, ...] = ("ALL-UF",)
@@ -135,6 +138,8 @@ class Study:
     balances: tuple[str, ...] = ()  # of pre-trainings on all sets together, keys of `BALANCERS`
     temperature: float = 1.0  # of sampling in these, see `model.training.ensemble.resampled`
     with_target: bool = False  # whether these see the training labels of the set that is fine-tuned on
+    # at most so many labels of each set in these, 0: all; None: the largest of `pretraining_sizes`
+    together_size: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained, before any data are read.
@@ -176,6 +181,15 @@ class Study:
         """Return the sizes of fine-tuning of a data set."""
         return self.sets[name].sizes or self.sizes
 
+    def params_of(self, task: Task) -> dict[str, Any]:
+        """Return the settings of a training instead of the preset's."""
+        params = {**self.params, **(self.tuning_params if task.source is not None else {})}
+        if task.balance:
+            params["training.balance.name"] = task.balance
+        if task.network_alone:
+            params["trees"] = 0
+        return params
+
     def tasks(self) -> list[Task]:
         """List the trainings: each after the one that it begins with, each once, seed by seed."""
         return list(dict.fromkeys(task for seed in self.seeds for task in self._of_seed(seed)))
@@ -192,14 +206,18 @@ class Study:
 
     def _starts(self, target: str, seed: int) -> Iterator[Task]:
         """Pre-trainings that a data set is fine-tuned from."""
+        trees = with_params(find_preset(self.preset), self.params).trees > 0
         if self.pairs:
             for source in self.sources:
-                if source != target:
-                    yield from (Task((source,), size, seed) for size in self.pretraining_sizes)
+                for size in self.pretraining_sizes if source != target else ():
+                    # where it is the training from scratch beside others, it is one and the same
+                    alone = trees and size not in self.sizes_of(source)
+                    yield Task((source,), size, seed, network_alone=alone)
         together = tuple(name for name in self.sources if self.with_target or name != target)
         if len(together) > 1:
             for balance in self.balances:
-                yield Task(together, self.pretraining_sizes[-1], seed, balance=balance)
+                size = self.pretraining_sizes[-1] if self.together_size is None else self.together_size
+                yield Task(together, size, seed, balance=balance, network_alone=trees)
 
 
 _AT_LEAST = {

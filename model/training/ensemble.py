@@ -3,13 +3,15 @@
 A folder holds it: ``manifest.json`` (calibration, checksums of all files and of itself), ``member-0.pt``,
 ``member-1.pt``, ... (`model.training.checkpoint`), ``map.pt`` (where the training slabs lie in the first
 member's embedding) and, where the preset has them, ``trees.pt`` (trees and a Gaussian process,
-`model.baselines.blend`) and ``class-trees.pt`` (trees for classes, `model.baselines.class_trees`). One member
-is an ensemble too; its uncertainty rests on the distance from the training slabs and on the trees.
+`model.baselines.blend`) and ``class-trees.pt`` (trees for classes, `model.baselines.class_trees`);
+``source.pt`` is the model of a fine-tuning, if these look at its predictions. One member is an ensemble
+too; its uncertainty rests on the distance from the training slabs and on the trees.
 """
 
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +28,7 @@ from model.evaluation.metrics import Predictions, labels
 from model.network.convolution import repeatable
 from model.training.checked_json import REMEDY, read_json, write_json
 from model.training.checkpoint import load_model, save_model
-from model.training.inputs import pack
+from model.training.inputs import is_composition, pack, shared_inputs
 from model.training.tensor_files import file_checksum, read_tensors, write_tensors
 from model.training.train import train
 from stores.errors import InputError
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from model.data.dataset import Dataset
     from model.data.splits import Split
     from model.graphs.graph import GraphSettings, SlabGraph
+    from model.network.heads import HeadsConfig
     from model.training.checkpoint import TrainedModel
     from model.training.presets import Preset
     from model.training.train import Progress
@@ -50,12 +53,15 @@ FORMAT = "mgsurf ensemble 1"
 MANIFEST = "manifest.json"
 MAP = "map.pt"
 TREES = "trees.pt"
+SOURCE = "source.pt"
+
 
 CLASS_TREES = "class-trees.pt"
+COMPOSITIONS_AT_ONCE = 2048  # that a thread predicts
 
 _KEYS = {
-    "format", "members", "trees", "class_trees", "targets", "elements", "calibration", "temperatures",
-    "sha256",
+    "format", "members", "trees", "class_trees", "source", "targets", "elements", "calibration",
+    "temperatures", "sha256",
 }  # fmt: skip
 
 SEED_STEP = 1000
@@ -75,6 +81,8 @@ class Ensemble:
     class_models: ClassModels | None = None  # trees for classes beside the members, if any
     # of each target of classes, see `model.evaluation.class_calibration`; none in files of older versions
     temperatures: Mapping[str, float] = field(default_factory=dict)
+    # the model that the members were fine-tuned from, if trees and process look at its predictions
+    source: TrainedModel | None = None
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -121,9 +129,26 @@ class Ensemble:
 
     def predict_placed(self, graphs: Sequence[SlabGraph]) -> tuple[Predictions, NDArray[np.float64]]:
         """Predict as `predict` does; also return where the slabs lie, see `TrainingMap.place`."""
+        threads = torch.get_num_threads()
+        if threads == 1 or len(graphs) <= COMPOSITIONS_AT_ONCE or not is_composition(self._config):
+            return self._predict_lot(graphs)
+        lots = [graphs[i : i + COMPOSITIONS_AT_ONCE] for i in range(0, len(graphs), COMPOSITIONS_AT_ONCE)]
+        # features and trees know of one thread only: each thread takes whole lots from features to classes
+        with repeatable(), ThreadPoolExecutor(threads) as pool:
+            found = list(pool.map(self._predict_lot, lots))
+        return Predictions.joined([lot for lot, _ in found]), np.concatenate([place for _, place in found])
+
+    @property
+    def _config(self) -> HeadsConfig:
+        return self.members[0].network.config
+
+    def _predict_lot(self, graphs: Sequence[SlabGraph]) -> tuple[Predictions, NDArray[np.float64]]:
+        """Predict in this thread."""
+        graphs = shared_inputs(self._config, graphs)
         found = _outputs(self.members, graphs)
         distance = self.training_map.distance(found.embedding)
-        blended = predict_by_kind(self.descriptor_models, found.mean(), graphs)
+        sources = None if self.source is None else _source_columns(self.source, graphs)
+        blended = predict_by_kind(self.descriptor_models, found.mean(), graphs, sources)
         sigma = {
             name: self.calibration[name].sigma(_spread(values), distance, blended.deviation.get(name))
             for name, values in found.each.items()
@@ -199,7 +224,8 @@ def train_ensemble(
                 angle_batches=angle_batches,
             )
         )
-    return assemble(trained, dataset, split, preset.trees, preset.training.seed)
+    start = starts[0] if starts else None
+    return assemble(trained, dataset, split, preset.trees, preset.training.seed, start)
 
 
 def bagged(dataset: Dataset, split: Split, seed: int) -> Split:
@@ -236,12 +262,18 @@ def resampled(dataset: Dataset, split: Split, targets: Sequence[str], temperatur
 
 @repeatable()
 def assemble(
-    members: Sequence[TrainedModel], dataset: Dataset, split: Split, trees: int = 0, seed: int = 0
+    members: Sequence[TrainedModel],
+    dataset: Dataset,
+    split: Split,
+    trees: int = 0,
+    seed: int = 0,
+    start: Start | None = None,
 ) -> Ensemble:
     """Fit what stands beside trained members; calibrate all on the validation set of their split.
 
     The blend weights are fitted on the same slabs; the calibration is cross-fitted, see
-    `model.evaluation.calibration`. Trees and seed: see `DescriptorModels.fit`; 0 trees: none.
+    `model.evaluation.calibration`. Trees and seed: see `DescriptorModels.fit`; to that of `start`
+    also go the rows that it carries, and its predictions.
 
     Raises
     ------
@@ -260,12 +292,18 @@ def assemble(
     true = {name: labels(val_part, name) for name in validation.each}
     folds = _calibration_folds(val_part)
     descriptor_models: dict[str, DescriptorModels] = {}
+    columns: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     held_out: dict[str, NDArray[np.float64]] = {}
     if trees and true:
-        descriptor_models, held_out = fit_by_kind(train_part, val_part, validation.mean(), trees, seed, folds)
+        if start is not None:
+            parts = ([entry.graph for entry in train_part], graphs)
+            columns = (_source_columns(start.model, parts[0]), _source_columns(start.model, parts[1]))
+        descriptor_models, held_out = fit_by_kind(
+            train_part, val_part, validation.mean(), trees, seed, folds, start.rows if start else {}, columns
+        )
     # slabs of unseen elements have a calibration of their own: here they count as all others
     plain = {kind: replace(one, unseen={}) for kind, one in descriptor_models.items()}
-    blended = predict_by_kind(plain, validation.mean(), graphs)
+    blended = predict_by_kind(plain, validation.mean(), graphs, None if columns is None else columns[1])
     calibration = {
         name: calibrate(
             blended.mean[name] - true[name],
@@ -278,13 +316,17 @@ def assemble(
         for name, values in validation.each.items()
     }
     elements = tuple(sorted({element for entry in train_part for element in entry.elements}))
+    needed = start is not None and any(one.sources for one in descriptor_models.values())
+    class_models, temperatures = _classes(train_part, val_part, validation.probabilities, trees, seed, folds)
     return Ensemble(
         tuple(members),
         calibration,
         training_map,
         elements,
         descriptor_models,
-        *_classes(train_part, val_part, validation.probabilities, trees, seed, folds),
+        class_models,
+        temperatures,
+        start.model if start is not None and needed else None,
     )
 
 
@@ -302,6 +344,12 @@ def _classes(
         models, held_out = ClassModels.fit(train_part, val_part, networks, trees, seed, folds)
         blended = {**networks, **held_out}
     return models, {name: fit_temperature(p, labels(val_part, name)) for name, p in blended.items()}
+
+
+def _source_columns(source: TrainedModel, graphs: Sequence[SlabGraph]) -> NDArray[np.float64]:
+    """Return the quantities that a source predicts for graphs, in its order: [n, S]."""
+    found = source.predict(graphs)
+    return np.stack(list(found.values()), axis=1) if found else np.zeros((len(graphs), 0))
 
 
 def _calibration_folds(val_part: Dataset) -> NDArray[np.intp]:
@@ -325,12 +373,15 @@ def save_ensemble(ensemble: Ensemble, folder: Path) -> None:
         write_tensors(folder / trees, state_of_kinds(ensemble.descriptor_models))
     if ensemble.class_models is not None:
         write_tensors(folder / CLASS_TREES, ensemble.class_models.state())
+    if ensemble.source is not None:
+        save_model(ensemble.source, folder / SOURCE)
     manifest = {
         "format": FORMAT,
         "members": members,
         "trees": trees,
         **({"class_trees": CLASS_TREES} if ensemble.class_models is not None else {}),
         **({"temperatures": dict(ensemble.temperatures)} if ensemble.temperatures else {}),
+        **({} if ensemble.source is None else {"source": SOURCE}),
         "targets": ensemble.targets,
         "elements": ensemble.elements,
         "calibration": {name: _plain(c) for name, c in ensemble.calibration.items()},
@@ -385,8 +436,19 @@ def load_ensemble(folder: Path) -> Ensemble:
     class_models = None
     if CLASS_TREES in names:
         class_models = _read_class_trees(place / CLASS_TREES, sha256[CLASS_TREES], members[0].class_names)
+    source = load_model(place / SOURCE, sha256[SOURCE]) if SOURCE in names else None
+    columns = {one.sources for one in descriptor_models.values()} - {0}
+    if columns - ({0} if source is None else {len(source.targets) - len(source.class_names)}):
+        raise InputError(f"{path}: its source does not fit its trees; {REMEDY}")
     return Ensemble(
-        tuple(members), calibration, training_map, elements, descriptor_models, class_models, temperatures
+        tuple(members),
+        calibration,
+        training_map,
+        elements,
+        descriptor_models,
+        class_models,
+        temperatures,
+        source,
     )
 
 
@@ -403,7 +465,7 @@ def file_names(manifest: dict[str, Any]) -> list[str]:
     members = manifest["members"]
     if not isinstance(members, list) or members != [f"member-{k}.pt" for k in range(len(members))]:
         raise ValueError("its members have other names than mgsurf gives")
-    beside = {"trees": TREES, "class_trees": CLASS_TREES}
+    beside = {"trees": TREES, "class_trees": CLASS_TREES, "source": SOURCE}
     return [*members, MAP, *(name for key, name in beside.items() if manifest.get(key) is not None)]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from model.compositions.batch import CompositionBatch
+from model.compositions.batch import CompositionBatch, WithFeatures
 from model.compositions.composition import PlainComposition
 from model.compositions.image import property_cells
 from model.graphs.batch import PackedGraphs
@@ -47,6 +47,11 @@ def pack(config: HeadsConfig, inputs: Inputs, device: torch.device | str = "cpu"
     kind: Any = CompositionBatch if is_composition(config) else PackedGraphs
     packed: Packed = kind.of(inputs, device)
     return packed
+
+
+def shared_inputs(config: HeadsConfig, inputs: Any) -> Any:
+    """Return inputs that network and trees share what they compute of: features of compositions."""
+    return WithFeatures(inputs) if is_composition(config) else inputs
 
 
 def make_network(config: Config, elements: torch.Tensor) -> Network:

@@ -139,7 +139,7 @@ _PRESETS = (
     Preset(
         name="mcvn",
         about="compositions: image, attention and raw features, averaged weights, trees",
-        graph=GraphSettings(),  # of no account
+        graph=_PAPER_GRAPH,  # of no account
         features="chemical",
         network=CompositionConfig(
             targets=(),  # those that the data have

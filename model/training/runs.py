@@ -20,6 +20,7 @@ from model.data.provenance import NOTE, this_training, trainings_of
 from model.data.splits import PARTS, Split, k_fold, part_of_training, split_dataset, write_split
 from model.evaluation.class_metrics import evaluate_classes
 from model.evaluation.metrics import evaluate, prediction_rows, total_loss
+from model.evaluation.permutation import permutation_importance
 from model.network.composition_network import CompositionConfig
 from model.training.checked_json import REMEDY, read_json, write_json, write_text
 from model.training.checkpoint import code_version, library_versions, load_model
@@ -32,9 +33,10 @@ from stores.files import locked
 from stores.records import content_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from model.baselines.carried_rows import LabelledRows
     from model.data.dataset import Dataset
     from model.graphs.graph import GraphSettings
     from model.training.checkpoint import TrainedModel
@@ -61,6 +63,7 @@ class Transfer:
     freeze: str = "none"
     reset_heads: bool = False
     adaptation: Adaptation = field(default_factory=Adaptation)
+    targets: tuple[str, ...] = ()  # of the model; does not distinguish runs
 
     @classmethod
     def of(
@@ -72,16 +75,28 @@ class Transfer:
         adaptation: Adaptation | None = None,
     ) -> Self:
         """Hash the weights in a folder of `mgsurf train`; InputError if damaged or no such choice."""
-        models = _models(folder)
+        models, _ = _models(folder)
         Start(models[0], freeze)  # wrong arguments are reported before any data are read
-        return cls(folder, weights_key(models), freeze, reset_heads, adaptation or Adaptation())
+        return cls(
+            folder, weights_key(models), freeze, reset_heads, adaptation or Adaptation(), models[0].targets
+        )
+
+    def for_targets(self, targets: Sequence[str]) -> Self:
+        """Return what a training of these targets does by default.
+
+        Heads that the model lacks begin with one that it has, fitted to the training labels, or with random
+        weights fitted in the same way: both learn from few labels what a new head needs many for.
+        """
+        if self.reset_heads or self.adaptation.plain() or set(targets) <= set(self.targets):
+            return self
+        return replace(self, adaptation=replace(self.adaptation, carry_heads=True))
 
     def starts(self) -> list[Start]:
         """Read one start for each member of the model; InputError if it changed since."""
-        models = _models(self.folder)
+        models, rows = _models(self.folder)
         if weights_key(models) != self.key:
             raise InputError(f"{self.folder}: another model was written there meanwhile; repeat the command")
-        return [Start(model, self.freeze, self.reset_heads, self.adaptation) for model in models]
+        return [Start(model, self.freeze, self.reset_heads, self.adaptation, rows) for model in models]
 
     def plain(self) -> dict[str, Any]:
         """Return what distinguishes runs."""
@@ -98,10 +113,13 @@ class Transfer:
         return ", ".join(parts)
 
 
-def _models(folder: Path) -> list[TrainedModel]:
+def _models(folder: Path) -> tuple[list[TrainedModel], dict[str, LabelledRows]]:
+    """Read the members, and by kind the training rows that are kept beside them."""
     if folder.is_file():
-        return [load_model(folder)]
-    return list(load_ensemble(folder).members)
+        return [load_model(folder)], {}
+    ensemble = load_ensemble(folder)
+    rows = {kind: one.rows for kind, one in ensemble.descriptor_models.items() if one.rows is not None}
+    return list(ensemble.members), rows
 
 
 @dataclass(frozen=True)
@@ -198,6 +216,8 @@ def run_training(
         If the preset is unknown, there are too few labelled slabs, or the folder holds another run.
     """
     preset, dataset = labelled_data(datasets, chosen_preset(settings))
+    if settings.transfer is not None:
+        settings = replace(settings, transfer=settings.transfer.for_targets(preset.network.targets))
     identity = {"settings": settings.plain(), "data": data_key(dataset)}
     split = divide(dataset) if divide is not None else None
     if split is not None:
@@ -312,6 +332,11 @@ def _run(
         # its trees see all of the training set, bagged members may not
         seen = this_training((dataset[i] for i in (*split.train, *split.val)), split.name, dataset.snapshot)
         learned.append({NOTE: [seen.model_dump(mode="json")]})
+    importance = (
+        permutation_importance(ensemble, dataset, split.test)
+        if keep_model and noun_of(ensemble.kinds) == "composition"
+        else {}
+    )
     spread = dict(zip(first.targets, first.scaler.std, strict=True))
     result = {
         "format": FORMAT,
@@ -331,6 +356,7 @@ def _run(
         "metrics": metrics,
         "total_loss": total_loss(metrics, spread),
         **({"classes": evaluate_classes(dataset, split, predicted)} if predicted.probabilities else {}),
+        **({"importance": importance} if importance else {}),
         "history": [list(member.history) for member in ensemble.members],
         "seconds": round(sum(line["seconds"] for member in ensemble.members for line in member.history), 1),
         "seconds_in_all": round(time.monotonic() - began, 1),

@@ -20,10 +20,11 @@ from model.network.network import SurfaceNetwork
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from torch import nn
 
+    from model.baselines.carried_rows import LabelledRows
     from model.graphs.graph import GraphSettings
     from model.network.heads import HeadsConfig
     from model.network.network import NetworkConfig
@@ -112,6 +113,8 @@ class Start:
     freeze: str = "none"
     reset_heads: bool = False  # reinitialise the output heads of all targets
     adaptation: Adaptation = field(default_factory=Adaptation)
+    # by kind, labelled structures that trees and process of the model carry, if any
+    rows: Mapping[str, LabelledRows] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse an unknown choice."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 
 M = TypeVar("M", bound=BaseModel)
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,60}")
 
 
 class WeightFile(BaseModel):
@@ -52,6 +55,21 @@ class PastTraining(BaseModel):
     )
 
 
+class LabelSource(BaseModel):
+    """Labels of one target that a pre-trained model learned from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="Of the data set")
+    target: str = Field(description="Head of the model")
+    unit: str = Field(default="", description="Of the labels; empty: that of mgsurf, or not stated")
+    kind: str = Field(description="slab or bulk")
+    method: str = Field(default="", description="Method fingerprint of the labels, if one was chosen")
+    origin: str = Field(default="", description="Where the labels come from, and their licence, in words")
+    labels: dict[str, int] = Field(description="Number by set: train, val, test")
+    elements: tuple[str, ...] = Field(description="Symbols that occur in its training labels")
+
+
 class ModelFacts(BaseModel):
     """What is known of a model when it has been trained."""
 
@@ -79,6 +97,12 @@ class ModelFacts(BaseModel):
     code_version: str = Field(default="", description="Of mgsurf, with a hash of the code of the model")
     libraries: dict[str, str] = Field(default_factory=dict, description="Versions of torch, numpy, ...")
     note: str = Field(default="", description="Anything else worth knowing, in words")
+    pretrained: str = Field(
+        default="", description="Name by which --from pretrained:NAME finds it; of several the latest counts"
+    )
+    label_sources: tuple[LabelSource, ...] = Field(
+        default=(), description="What a pre-trained model learned from, a line for each head"
+    )
 
 
 class ModelCard(ModelFacts):
@@ -111,6 +135,13 @@ def read_entry(model: type[M], document: Mapping[str, Any], what: str, place: st
         raise StoreError(
             f"{what} in {place} is damaged ({where}: {first['msg']}); restore a copy of the store."
         ) from error
+
+
+def checked_name(text: str) -> str:
+    """Return a name that ``--from pretrained:NAME`` can have, or none; an `InputError` for odd characters."""
+    if text and not _NAME.fullmatch(text):
+        raise InputError(f"{text!r} cannot name a pre-trained model; use letters, digits, - and _")
+    return text
 
 
 def is_version(name: str) -> bool:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stores.backends.collection import check_version
 from stores.errors import InputError, StoreError
+from stores.files import replacing
 from stores.learning.decisions import Action, Decision, DecisionLog
 from stores.learning.model_card import ModelCard, ModelFacts, WeightFile, Weights, read_entry
 from stores.paths import user_and_host
@@ -106,7 +107,8 @@ class ModelRegistry:
         Returns
         -------
         card, new
-            False if the same weights were registered before: then the card of that time.
+            False if the same weights were registered before (under the same name, if it is pre-trained): then
+            the card of that time.
 
         Raises
         ------
@@ -127,9 +129,9 @@ class ModelRegistry:
         for _ in range(_TRIES):
             # first the number, then whether it is known: who registers the same in between takes the number
             version = self._last_version() + 1
-            known = self._cards({"weights.sha256": weights.sha256}, sort={"version": 1}, limit=1)
-            if known:
-                return known[0], False
+            known = self._cards({"weights.sha256": weights.sha256}, sort={"version": 1})
+            if same := [card for card in known if facts.pretrained in ("", card.pretrained)]:
+                return same[0], False
             card = ModelCard(
                 **facts.model_dump(include=set(ModelFacts.model_fields)),
                 version=version,
@@ -157,13 +159,18 @@ class ModelRegistry:
             )
         return found[0]
 
+    def pretrained(self) -> dict[str, ModelCard]:
+        """Return the cards of pre-trained models by name, the latest version of each."""
+        return {card.pretrained: card for card in self.cards() if card.pretrained}
+
     def resolve(self, name: str) -> int:
         """Return the version that a name means: v3, 3, champion or latest; an `InputError` if none."""
         if name == "champion":
             return self._champion_card().version
         if name == "latest":
-            if version := self._last_version():
-                return version
+            # one that only others start from is what nobody means who predicts
+            if own := [card.version for card in self.cards() if not card.pretrained]:
+                return own[-1]
             raise InputError(f"The store {self.store.uri} has no models; mgsurf models add registers one.")
         digits = name[1:] if name[:1] in ("v", "V") else name
         if not digits.isascii() or not digits.isdigit():
@@ -285,6 +292,25 @@ class ModelRegistry:
         for name, content in self.weights(card).items():
             (folder / PurePath(name).name).write_bytes(content)
         return card
+
+    def unpack(self, card: ModelCard, cache: Path) -> Path:
+        """Return the folder of a model's files below `cache`, written again unless they are whole.
+
+        A `DamagedWeightsError` if those of the store are not.
+        """
+        folder = cache / card.weights.sha256[:32]
+        if all(
+            (path := folder / PurePath(file.name).name).is_file()
+            and blob_id(path.read_bytes()) == file.sha256
+            for file in card.weights.files
+        ):
+            return folder
+        files = self.weights(card)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            with replacing(folder / PurePath(name).name) as written:
+                written.write_bytes(content)
+        return folder
 
     def extract_champion(self, folder: Path) -> tuple[ModelCard, list[str]]:
         """Write the files of the champion, or of the last champion before it whose weights are whole.

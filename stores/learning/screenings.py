@@ -53,9 +53,9 @@ class ScreeningRecord(_Model):
     inputs: str = Field(description="Content hash of model, records and formation energy behind the values")
     label: str
     formula: str = Field(description="Reduced, Mg first")
-    bulk_key: str
-    spacegroup_number: int
-    spacegroup_symbol: str
+    bulk_key: str = Field(description="Of the crystal; of a composition without one a hash of its formula")
+    spacegroup_number: int = Field(description="0 without a crystal")
+    spacegroup_symbol: str = Field(description="Empty without a crystal, as cell, species and positions")
     lattice: list[list[float]] = Field(
         description="Conventional standard cell that planes refer to, rows (A)"
     )
@@ -71,8 +71,14 @@ class ScreeningRecord(_Model):
     facets: list[ScreenedFacet] = Field(default_factory=list)
     dmu: float = Field(default=0.0, description="Of the reference element (eV)")
     potential: float | None = Field(default=None, description="Dissolution equilibrium (V against SHE)")
+    potential_sigma: float | None = Field(
+        default=None, description="Standard deviation by that of the formation energy (V)"
+    )
     cations: list[str] = Field(default_factory=list, description="Formed in the dissolution, such as Mg2+")
     formation_energy: float | None = Field(default=None, description="(eV/atom)")
+    formation_energy_sigma: float | None = Field(
+        default=None, description="Standard deviation (eV/atom) if a model of compositions predicted it"
+    )
     energy_source: str = Field(default="", description="Of the formation energy")
     semiconductor: str = Field(default="", description="Why it is taken for one; empty for metals")
     unseen_elements: list[str] = Field(default_factory=list, description="Not in the model's training set")
@@ -123,4 +129,8 @@ def keep_screenings(store: SurfaceStore, records: Iterable[ScreeningRecord]) -> 
 
 
 def _document(record: ScreeningRecord) -> dict[str, Any]:
-    return record.model_dump(mode="json")
+    document = record.model_dump(mode="json")
+    for name in ("potential_sigma", "formation_energy_sigma"):
+        if document[name] is None:  # older versions know no such field
+            del document[name]
+    return document

@@ -62,7 +62,7 @@ def test_plot_refuses_what_it_cannot_draw(refused_here, filled, tmp_path):
     assert "no such folder" in line("scatter", "-o", "nowhere/figure.png")
     assert "--formula Mg65Cu25Y10" in line("composition")
     assert "'Xx'" in line("composition", "--formula", "MgXx")
-    assert "likeness or expert" in line("composition", "--formula", "MgCu2", "--layout", "round")
+    assert "likeness, expert, random" in line("composition", "--formula", "MgCu2", "--layout", "round")
     assert "leave out all filters" in line("composition", "--formula", "MgCu2", "--element", "Cu")
     assert "plot composition" in line("phase", "--formula", "MgAg", "--layout", "expert")
     (tmp_path / "mgsurf_scatter.png").write_text("precious")

@@ -103,7 +103,9 @@ def test_lines_of_one_composition_become_one_record(bring):
              "MgCd,1,no", "Mg0.5Cd0.5,1,no"]  # fmt: skip
     _, shown, lines = bring(table, "--targets", "gap,glass")
     assert shown["n_read"] == 3 and any("3 compositions in several lines" in line for line in lines)
-    assert any("3 labels of such lines differ" in line and "gap 2, 4 in lines 4, 5" in line for line in lines)
+    assert any(
+        "3 labels of such lines differ" in line and "gap 2 in line 4, 4 in line 5" in line for line in lines
+    )
     targets = {formula: record["targets"] for formula, record in stored().items()}
     assert targets == {
         "MgAg": {"gap": 1, "glass": 1},

@@ -13,6 +13,7 @@ from pymatgen.core import Lattice, Structure
 from stores.connections import open_store
 from stores.errors import InputError
 from stores.learning.screenings import ScreeningRecord
+from workflows.analysis.semiconductor import semiconductor
 from workflows.flows.screening import screening
 from workflows.flows.screening.compounds import (
     ScreenedCompound,
@@ -21,7 +22,7 @@ from workflows.flows.screening.compounds import (
     with_formation_energies,
 )
 from workflows.flows.screening.ranking import Application, Range, Sort, changes, rank
-from workflows.flows.screening.screening import ScreeningSettings, screen, semiconductor
+from workflows.flows.screening.screening import ScreeningSettings, screen
 from workflows.structures.crystal import bulk_key
 
 MODEL = Path(__file__).parents[1] / "model" / "data" / "old_run"

@@ -201,8 +201,17 @@ def test_campaigns_among_the_examples_are_valid() -> None:
     from workflows.flows.campaign.file import load_campaign
 
     for path in EXAMPLES.glob("*.yaml"):
-        if path.name != "transfer.yaml":
+        if path.name not in ("transfer.yaml", "pretrained.yaml"):
             load_campaign(path)
+
+
+def test_the_example_of_a_pretraining_is_valid_and_names_its_sources() -> None:
+    pytest.importorskip("torch")
+    from workflows.flows.learning.pretraining import load_pretraining
+
+    found = load_pretraining(EXAMPLES / "pretrained.yaml")
+    assert {one.bulk for one in found.data.values()} == {True, False}
+    assert all(one.file and one.origin for one in found.data.values())
 
 
 def test_options_in_the_readme_exist() -> None:

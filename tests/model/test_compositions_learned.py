@@ -1,6 +1,7 @@
 """Networks and trees on compositions: inputs, losses of classes, calibration, training, files."""
 
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +26,7 @@ from model.training.transfer import Start
 from model.training.tuning import space_of
 from stores.errors import InputError
 from tests.model.small_compositions import CLASSES, small_compositions
+from tests.model.untrained import without_checksums
 
 ELEMENTS = torch.from_numpy(FEATURES["chemical"]().table)
 SMALL = {
@@ -172,7 +174,7 @@ def test_class_trees_are_those_of_scikit_learn_with_and_without_numba(monkeypatc
     expected = grown.predict_proba(descriptors)
     assert forest.predict(descriptors)[:, :3] == pytest.approx(expected, abs=1e-6)
     assert (forest.predict(descriptors)[:, 3] == 0).all()
-    monkeypatch.setattr(extra_trees, "_compiled_search", lambda: None)
+    monkeypatch.setattr(extra_trees, "compiled_search", lambda name: None)
     assert forest.predict(descriptors)[:, :3] == pytest.approx(expected, abs=1e-6)
     again = ClassForest.from_state(forest.state())
     assert np.array_equal(again.predict(descriptors), forest.predict(descriptors))
@@ -267,3 +269,30 @@ def test_the_image_and_the_attention_are_searched():
     space = space_of(find_preset("mcvn"))
     assert {"network.image", "network.attention", "network.dropout"} <= set(space)
     assert "network.convolutions" not in space
+
+
+def test_many_compositions_are_predicted_alike_in_threads(finished, data, monkeypatch):
+    _, folder = finished
+    ensemble = load_ensemble(folder)
+    graphs = [entry.graph for entry in data]
+    whole, places = ensemble.predict_placed(graphs)
+    monkeypatch.setattr("model.training.ensemble.COMPOSITIONS_AT_ONCE", 50)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found, others = ensemble.predict_placed(graphs)
+    finally:
+        torch.set_num_threads(before)
+    assert found.mean["hardness"] == pytest.approx(whole.mean["hardness"], abs=1e-3)
+    assert found.sigma["hardness"] == pytest.approx(whole.sigma["hardness"], abs=1e-3)
+    assert found.probabilities["glass"] == pytest.approx(whole.probabilities["glass"], abs=1e-4)
+    assert others == pytest.approx(places, abs=1e-3)
+
+
+def test_a_temperature_that_is_none_is_refused(finished, tmp_path):
+    _, folder = finished
+    copy = tmp_path / "model"
+    shutil.copytree(folder / "model", copy)
+    without_checksums(copy, temperatures={"glass": 0})
+    with pytest.raises(InputError, match="temperature"):
+        load_ensemble(copy)

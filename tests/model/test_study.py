@@ -185,6 +185,28 @@ def test_runs_resume_and_finished_ones_are_not_repeated(data, tmp_path, monkeypa
         run_study(study, data, tmp_path / "other")
 
 
+def test_pretrainings_have_no_trees_unless_their_errors_are_compared(data, tmp_path):
+    sets = {name: SETS[name] for name in ("energy", "work")}
+    params = {**PARAMS, "trees": 4, "network.element_features": 21}
+    study = replace(
+        SMALL, sets=sets, preset="best", params=params, sizes=(12,), pretraining_sizes=(12, 20), seeds=(0,),
+        balances=("equal",), with_target=True, together_size=16,
+    )  # fmt: skip
+    results, problems = run_study(study, read_data(study), tmp_path)
+    assert not problems
+    trained = {result.task: result.run for result in results if result.task.source is None}
+    assert {(t.size, t.network_alone) for t in trained} == {(12, False), (20, True), (16, True)}
+    for task, run in trained.items():
+        assert (tmp_path / task.folder() / "model" / "trees.pt").exists() is not task.network_alone
+        assert run["settings"]["params"].get("trees") == (0 if task.network_alone else 4)
+    assert all(r.run["settings"]["params"]["trees"] == 4 for r in results if r.task.source)
+    # a size that is compared later on neither meets nor overwrites the training without trees
+    larger = replace(study, sizes=(12, 20))
+    results, problems = run_study(larger, read_data(larger), tmp_path)
+    assert not problems
+    assert not any(task.network_alone for task in larger.tasks() if not task.balance)
+
+
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_each_strategy_moves_what_it_says_and_nothing_else(pretrained, name):
     how = STRATEGIES[name]

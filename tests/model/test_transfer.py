@@ -14,10 +14,11 @@ from model.training.checkpoint import Scaler, load_model, save_model
 from model.training.ensemble import save_ensemble, train_ensemble
 from model.training.losses import BALANCERS, BalanceConfig
 from model.training.presets import OptimiserConfig, TrainingConfig
-from model.training.runs import Transfer
+from model.training.runs import RunSettings, Transfer, run_training
 from model.training.train import train
 from model.training.transfer import Start, check_start, load_pretrained_weights, new_elements
 from stores.errors import InputError
+from tests.model.small_dataset import small_dataset
 from tests.model.tiny import tiny_config, tiny_dataset, tiny_elements, tiny_graph, tiny_preset
 
 SPLIT = Split("random", 0, tuple(range(26)), tuple(range(26, 34)), tuple(range(34, 40)))
@@ -220,6 +221,37 @@ def test_a_model_that_changed_meanwhile_is_not_taken(pretrained, tmp_path):
         transfer.starts()
     with pytest.raises(InputError, match="no trained model"):
         Transfer.of(tmp_path / "absent")
+
+
+def test_a_target_that_the_model_lacks_begins_with_a_fitted_head(tmp_path):
+    energy = trained(network=tiny_config(targets=("surface_energy",)))
+    save_model(energy, tmp_path / "model.pt")
+    transfer = Transfer.of(tmp_path / "model.pt")
+    assert transfer.for_targets(("surface_energy",)).plain() == transfer.plain()  # runs as before
+    other = transfer.for_targets(("work_function",))
+    assert other.plain() == {**transfer.plain(), "carry_heads": True}
+    new = Transfer.of(tmp_path / "model.pt", reset_heads=True)
+    assert new.for_targets(("work_function",)) == new
+    # in a run, nothing moving: it is as good as the mean of the training labels, a random head is not
+    still = {"training.epochs": 1, "training.optimiser.learning_rate": 1e-12, "trees": 0}
+    small = {"network.embedding": 8, "network.hidden": 8, "network.convolutions": 2}
+    first = run_training(small_data, settings("surface_energy", still | small), tmp_path / "first")
+    tuned = settings("work_function", still | small, Transfer.of(tmp_path / "first", "all-but-last"))
+    run = run_training(small_data, tuned, tmp_path / "tuned")
+    assert first["settings"].get("transfer") is None
+    assert run["settings"]["transfer"]["carry_heads"] is True
+    assert run["history"][0][0]["loss"]["work_function"] <= 1.01
+    assert run_training(small_data, tuned, tmp_path / "tuned") == run
+
+
+def small_data(graph_settings, targets):
+    whole = small_dataset(graph_settings)
+    entries = [replace(e, targets={t: e.targets[t] for t in targets}) for e in whole][:60]
+    return Dataset(tuple(entries), targets)
+
+
+def settings(target, params, transfer=None):
+    return RunSettings("sem-cgcnn", params=params, targets=(target,), transfer=transfer)
 
 
 def test_heads_of_one_target_by_several_methods_train_side_by_side(tmp_path):

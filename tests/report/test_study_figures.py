@@ -37,6 +37,16 @@ def test_the_matrix_has_a_panel_for_each_number_of_labels_and_a_star_where_it_is
     assert not [t for t in panels[1].texts if t.get_position() == (sources.index("outside"), 2)]
 
 
+def test_data_sets_of_one_size_each_share_a_panel():
+    sizes = {"formation": 800, "band-gap": 800, "phonon": 0}
+    cells = [cell for cell in all_cells() if cell["source"] != "outside"]
+    cells = [c | {"labels": sizes[c["data_set"]]} for c in cells if c["labels"] == 0]
+    figure = matrix_figure(cells, NAMES)
+    (panel,) = [axes for axes in figure.axes if axes.get_title()]
+    assert panel.get_title() == "800 or all labels"
+    assert len(panel.texts) == 9
+
+
 def test_curves_have_a_panel_for_each_data_set_and_one_legend():
     points = [{"n": 100, "mae": 0.02, "spread": 0.001}, {"n": 800, "mae": 0.01, "spread": None}]
     curves = {name: {"scratch": points, "mpt-equal": points} for name in NAMES[:2]}

@@ -74,12 +74,15 @@ class Dissolution:
         Choices of a cation that other data could turn.
     reason
         Why there is no potential; else empty.
+    potential_sigma
+        Standard deviation that follows from that of the formation energy (V); None if that is not known.
     """
 
     potential: float | None
     cations: tuple[Cation, ...] = ()
     notes: tuple[str, ...] = ()
     reason: str = ""
+    potential_sigma: float | None = None
 
 
 @cache
@@ -131,6 +134,7 @@ def dissolution(
     concentration: float = 1e-6,
     temperature: float = 298.15,
     charges: Mapping[str, int] | None = None,
+    formation_energy_sigma: float | None = None,
 ) -> Dissolution:
     """Return the dissolution potential of a compound.
 
@@ -148,6 +152,8 @@ def dissolution(
         K. Free energies of formation stay those at 298.15 K.
     charges
         Chosen charges by element, see `parse_ions`.
+    formation_energy_sigma
+        Standard deviation of the formation energy (eV/atom); None if it is not known.
 
     Raises
     ------
@@ -184,5 +190,7 @@ def dissolution(
     shift = BOLTZMANN * temperature * math.log(concentration)
     energy = sum(amounts[c.element] * (c.energy + shift) for c in cations)
     electrons = sum(amounts[c.element] * c.charge for c in cations)
-    potential = (energy - formation_energy * sum(amounts.values())) / electrons
-    return Dissolution(potential, tuple(cations), tuple(notes))
+    atoms = sum(amounts.values())
+    potential = (energy - formation_energy * atoms) / electrons
+    sigma = None if formation_energy_sigma is None else formation_energy_sigma * atoms / electrons
+    return Dissolution(potential, tuple(cations), tuple(notes), potential_sigma=sigma)

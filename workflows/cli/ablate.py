@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stores.errors import InputError, pluralize
+from stores.paths import expand_user
 from workflows.cli.advise import AdviceOptions, advise
 from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.learning import (
@@ -115,7 +116,7 @@ def ablate(
     presets = tuple(dict.fromkeys(preset or ()))
     for name in presets:
         find_preset(name)
-    transfer, theirs = pretrained.load()
+    transfer, theirs = pretrained.load([study.store])
     if transfer is not None and not presets:
         presets = (theirs.get("preset", DEFAULT_PRESET),)
     plan = ablation.Plan(
@@ -182,7 +183,8 @@ def _rows_before(pretrained: PretrainedModel) -> list[dict[str, Any]]:
 
     if pretrained.start is None:
         return []
-    for folder in (pretrained.start, pretrained.start.parent):
+    start = expand_user(pretrained.start, "--from")
+    for folder in (start, start.parent):
         if (folder / "predictions.csv").is_file():
             return read_rows(folder)
     raise InputError(

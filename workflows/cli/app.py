@@ -35,6 +35,7 @@ from workflows.cli import import_labels as import_labels
 from workflows.cli import train as train
 from workflows.cli import ablate as ablate
 from workflows.cli import transfer as transfer
+from workflows.cli import pretrain as pretrain
 from workflows.cli import predict as predict
 from workflows.cli import tune as tune
 from workflows.cli import simulate as simulate

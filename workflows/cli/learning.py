@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stores.errors import InputError, StoreError, install_command
+from stores.paths import expand_user
 from workflows.cli.options import JsonOption, MethodOption, OutputOption, QuietOption, StoreOption
 from workflows.report.table import Column, Table
 
@@ -27,11 +28,19 @@ if TYPE_CHECKING:
     from model.training.train import Progress
     from workflows.execution.progress_bar import ProgressBar
 
+    Found = tuple[Path, dict[str, Any]]
+    """Folder of a model, and the settings that it was trained with."""
+
 LOG = logging.getLogger(__name__)
 
 DEFAULT_PRESET = "sem-cgcnn"
-PRESETS = "stl-surface-energy, stl-work-function, mtl, gradnorm, surface, sem-cgcnn (the paper) or best"
+PRESETS = (
+    "stl-surface-energy, stl-work-function, mtl, gradnorm, surface, sem-cgcnn (the paper), best, or mcvn of "
+    "compositions"
+)
 TRANSFER = "Transfer"
+FROM_SCRATCH = "none"
+"""What --from takes for no model at all."""
 
 OF_SETS = {"mae": "MAE", "rmse": "RMSE", "r2": "R²"}
 """Errors that each set has; of test sets there are those of `OF_TEST`, too."""
@@ -84,11 +93,12 @@ class PretrainedModel:
     """Trained model that a training starts from."""
 
     start: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--from",
             metavar="MODEL",
-            help="Start from this trained model (folder).",
+            help="Start from this trained model: a folder, champion, latest, v3, or pretrained:NAME "
+            "(mgsurf pretrain). none: from scratch.",
             rich_help_panel=TRANSFER,
         ),
     ] = None
@@ -106,22 +116,40 @@ class PretrainedModel:
         typer.Option("--reset-heads", help="Reinitialise all output heads.", rich_help_panel=TRANSFER),
     ] = False
 
-    def load(self) -> tuple[Transfer | None, dict[str, Any]]:
+    def load(
+        self, stores: Sequence[str | None], offered: Callable[[], Found | None] = lambda: None
+    ) -> tuple[Transfer | None, dict[str, Any]]:
         """Return the start and the settings that it was trained with; (None, {}) without a model.
+
+        Parameters
+        ----------
+        stores
+            Of the labels; their registries hold the models that are no folders.
+        offered
+            Returns the folder and the settings of a model to start from without ``--from``, if any.
 
         Raises
         ------
         InputError
             If there is no such model, or the other options are given without one.
         """
-        if self.start is None:
+        from workflows.cli.access import registered_start
+
+        name = "" if self.start == FROM_SCRATCH else self.start
+        known = registered_start(name, stores) if name else None
+        if name is None:
+            known = offered()
+        if not name and known is None:
             if self.freeze is not None or self.reset_heads:
                 raise InputError("--freeze and --reset-heads need a model to start from: --from MODEL")
             return None, {}
         from model.training.runs import Transfer, read_run
 
-        transfer = Transfer.of(self.start, self.freeze or "none", reset_heads=self.reset_heads)
-        run = read_run(self.start) or read_run(self.start.parent)
+        folder = known[0] if known is not None else expand_user(name or "", "--from")
+        transfer = Transfer.of(folder, self.freeze or "none", reset_heads=self.reset_heads)
+        if known is not None:
+            return transfer, known[1]
+        run = read_run(folder) or read_run(folder.parent)
         return transfer, dict(run["settings"]) if run is not None else {}
 
 

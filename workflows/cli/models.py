@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from stores.learning.decisions import DecisionLog, ModelStatus
-    from stores.learning.model_card import ModelCard, PastTraining
+    from stores.learning.model_card import LabelSource, ModelCard, PastTraining
     from stores.learning.registry import ModelRegistry
     from stores.surfaces import SurfaceStore
 
@@ -61,6 +61,10 @@ def add(
     ] = None,
     promote: Annotated[bool, typer.Option("--promote", help="Make it the champion at once.")] = False,
     note: Annotated[str, typer.Option(metavar="TEXT", help="For its card.")] = "",
+    pretrained: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Let --from pretrained:NAME find it, as one of mgsurf pretrain."),
+    ] = "",
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -70,8 +74,11 @@ def add(
     """
     require_network()
     from model.promotion.registration import facts_of_run, weight_files
+    from stores.learning.model_card import checked_name
 
-    facts = facts_of_run(folder, judged_by or []).model_copy(update={"note": note})
+    facts = facts_of_run(folder, judged_by or []).model_copy(
+        update={"note": note, "pretrained": checked_name(pretrained)}
+    )
     files = weight_files(folder)
     with _registry(store, write=True) as registry:
         card, new = registry.add(facts, files)
@@ -83,7 +90,7 @@ def add(
     else:
         known = "" if new else ", which had it already"
         print(f"{card.name} ({status.state}) in {registry.store.uri}{known}: {card.label}")
-    if card.snapshot is None:
+    if card.snapshot is None and not card.pretrained:
         print_note(
             "it was trained without a snapshot and cannot be trained again once records change; "
             "mgsurf snapshot create, then mgsurf train --snapshot"
@@ -265,6 +272,10 @@ def _facts(card: ModelCard, status: ModelStatus, log: DecisionLog) -> Iterator[t
     yield "libraries", ", ".join(f"{name} {number}" for name, number in card.libraries.items()) or "unknown"
     yield "registered", f"{card.created_at:%Y-%m-%d %H:%M} UTC by {card.made_by}"
     yield "champion before", "none" if card.champion_before is None else f"v{card.champion_before}"
+    if card.pretrained:
+        yield "pre-trained", f"--from pretrained:{card.pretrained} (the latest of that name)"
+    for one in card.label_sources:
+        yield one.name, _source(one)
     size = sum(file.size for file in card.weights.files) / 1e6
     yield "weights", f"{size:.1f} MB in {card.weights.place}, sha256 {card.weights.sha256[:16]}..."
     decided = [d for d in log.decisions if card.version in (d.version, d.champion) and d.action != "reject"]
@@ -272,6 +283,14 @@ def _facts(card: ModelCard, status: ModelStatus, log: DecisionLog) -> Iterator[t
         yield "history", "; ".join(f"{d.action} v{d.version} {d.decided_at:%Y-%m-%d}" for d in decided)
     if card.note:
         yield "note", card.note
+
+
+def _source(one: LabelSource) -> str:
+    kind = "crystals" if one.kind == "bulk" else "slabs"
+    unit = f" in {one.unit}" if one.unit else ""
+    sets = ", ".join(f"{n} {part}" for part, n in one.labels.items())
+    words = f"{one.target}{unit} of {kind} ({sets}), {pluralize(len(one.elements), 'element')}"
+    return f"{words}; {one.origin}" if one.origin else words
 
 
 def _training(one: PastTraining) -> str:
@@ -369,7 +388,8 @@ def _first_mae(card: ModelCard, target: str) -> str:
 
 
 def _made_as(card: ModelCard) -> str:
-    return card.label + (f", {card.members} members" if card.members > 1 else "")
+    name = f"pretrained:{card.pretrained}, " if card.pretrained else ""
+    return name + card.label + (f", {card.members} members" if card.members > 1 else "")
 
 
 def _change(before: float, after: float, *, share: bool) -> str:

@@ -101,7 +101,15 @@ def plot(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Cells of properties that vary alike side by side (likeness), or of one kind (expert).",
+            help="Cells: properties that vary alike (likeness) or of one kind (expert) together, or random.",
+            rich_help_panel=COMPOSITION,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Cells and grey scale of this model of compositions, learned from its training set.",
             rich_help_panel=COMPOSITION,
         ),
     ] = None,
@@ -129,6 +137,7 @@ def plot(
         ("--x-rich", x_rich, ("wulff",)),
         ("--max-index", max_index is not None, ("wulff",)),
         ("--layout", layout is not None, ("composition",)),
+        ("--model", model is not None, ("composition",)),
     ):
         if given and kind not in kinds:
             where = " and ".join(f"plot {one}" for one in kinds)
@@ -141,7 +150,7 @@ def plot(
         )
     path = target.checked(f"mgsurf_{kind}.png", FIGURES)
     if kind == "composition":
-        _write(_composition(filters, layout), path)
+        _write(_composition(filters, layout, model, store), path)
         print(path)
         return 0
     filters.criteria()  # an unreadable filter is reported before a missing store
@@ -176,8 +185,10 @@ def _write(figure: Figure, path: Path) -> None:
         save(figure, new)
 
 
-def _composition(filters: SurfaceFilter, layout: str | None) -> Figure:
-    """Draw the image of a composition, arranged and scaled by the elements and their 1:1 mixtures."""
+def _composition(filters: SurfaceFilter, layout: str | None, model: str | None, store: str | None) -> Figure:
+    """Draw the image of a composition, as a model sees it, else by the elements and their 1:1 mixtures."""
+    if layout is not None and model is not None:
+        raise InputError("--layout and --model exclude each other: the model has an arrangement of its own")
     if filters.formula is None:
         raise InputError("plot composition draws an alloy; name it: --formula Mg65Cu25Y10")
     if len(filters.describe()) > 1:
@@ -192,11 +203,24 @@ def _composition(filters: SurfaceFilter, layout: str | None) -> Figure:
     if parsed.note:
         print_note(parsed.note)
     features = composition_features([plain_composition(parsed.amounts)])
-    reference = reference_features()
-    layout = layout or "likeness"
-    cells = property_cells(reference, layout)
-    (images,) = composition_images(features, cells, reference.min(axis=0), reference.max(axis=0))
-    caption = f"cells by {layout}; grey scale over the elements 1 to 100 and their 1:1 mixtures"
+    if model is not None:
+        from model.network.composition_network import CompositionNetwork
+        from workflows.cli.access import chosen_ensemble
+        from workflows.cli.learning import require_network
+
+        require_network()
+        ensemble, name = chosen_ensemble(model, store)
+        network = ensemble.members[0].network
+        if not isinstance(network, CompositionNetwork) or network.config.image == "none":
+            raise InputError(f"{name}: sees no images of compositions; name a model of the preset mcvn")
+        cells, *ends = (t.numpy() for t in (network.cells, network.darkest, network.brightest))
+        layout, span = network.config.image, f"the training set of {name}"
+    else:
+        reference, layout = reference_features(), layout or "likeness"
+        cells, ends = property_cells(reference, layout), [reference.min(axis=0), reference.max(axis=0)]
+        span = "the elements 1 to 100 and their 1:1 mixtures"
+    (images,) = composition_images(features, cells, *ends)
+    caption = f"cells by {layout}; grey scale over {span}"
     table = element_properties()
     properties = list(zip(table.names, table.kinds, strict=True))
     return composition_figure(images, cells, properties, STATISTICS, filters.formula, caption)

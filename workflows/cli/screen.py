@@ -13,194 +13,23 @@ import typer
 
 from stores.errors import InputError, pluralize
 from workflows.cli.console import print_csv, print_note, print_table, print_text
-from workflows.cli.options import QuietOption, StoreOption, TableFormat, short_number
+from workflows.cli.options import QuietOption, StoreOption, TableFormat
+from workflows.cli.screen_options import (
+    CompositionOptions,
+    DecoratedPrototypes,
+    RankingOptions,
+    ScreeningConditions,
+)
 from workflows.cli.typer_app import LOOP, app
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stores.learning.screenings import ScreeningRecord
-    from workflows.flows.screening.ranking import Application, Sort
-    from workflows.flows.screening.screening import ScreeningSettings
-    from workflows.structures.sources.local import PrototypeSource
 
-PROTOTYPES = "Prototypes"
-RANKING = "Ranking"
-CONDITIONS = "Conditions"
 FILES = "Files"
 SHOWN_PROBLEMS = 20
 SHOWN_ROWS = 100
-
-
-@dataclass(frozen=True)
-class ScreeningConditions:
-    """Chemical potential, dissolution and uncertainty of a screening."""
-
-    max_index: Annotated[
-        int, typer.Option(min=1, max=5, help="Largest Miller index.", rich_help_panel=CONDITIONS)
-    ] = 1
-    dmu: Annotated[
-        float,
-        typer.Option(
-            metavar="EV",
-            max=0.0,
-            help="Chemical potential of Mg relative to its metal (eV, negative); 0, Mg-rich, by default. "
-            "Without Mg: of the less electronegative element.",
-            rich_help_panel=CONDITIONS,
-        ),
-    ] = 0.0
-    x_rich: Annotated[
-        bool, typer.Option("--x-rich", help="At the X-rich end.", rich_help_panel=CONDITIONS)
-    ] = False
-    draws: Annotated[
-        int,
-        typer.Option(
-            min=2, max=10_000, metavar="N", help="Draws of the facet values.", rich_help_panel=CONDITIONS
-        ),
-    ] = 200
-    concentration: Annotated[
-        float, typer.Option(metavar="MOL/L", help="Of dissolved cations.", rich_help_panel=CONDITIONS)
-    ] = 1e-6
-    temperature: Annotated[
-        float, typer.Option(metavar="K", help="Of the solution.", rich_help_panel=CONDITIONS)
-    ] = 298.15
-    ion: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--ion",
-            metavar="EL=CHARGE",
-            help="Cation formed, such as Fe=2 (may be repeated); else the one of lowest potential.",
-            rich_help_panel=CONDITIONS,
-        ),
-    ] = None
-
-    def settings(self) -> ScreeningSettings:
-        """Return the settings; an InputError names a condition that makes no sense."""
-        from workflows.analysis.dissolution import dissolution, parse_ions
-        from workflows.flows.screening.screening import ScreeningSettings
-
-        if self.x_rich and self.dmu:
-            raise InputError("--dmu and --x-rich exclude each other; choose one")
-        charges = parse_ions(self.ion or ())
-        dissolution({}, None, concentration=self.concentration, temperature=self.temperature)
-        return ScreeningSettings(
-            max_index=self.max_index, dmu=self.dmu, x_rich=self.x_rich, draws=self.draws,
-            concentration=self.concentration, temperature=self.temperature, charges=charges,
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class DecoratedPrototypes:
-    """Structure types that are screened beside, or instead of, the inputs."""
-
-    formula: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FORMULA",
-            callback=short_number,
-            help="In all structure types that fit, or those of --prototype (may be repeated).",
-            rich_help_panel=PROTOTYPES,
-        ),
-    ] = None
-    partner: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="EL",
-            help="Mg and this element, both ways round, in those types (may be repeated).",
-            rich_help_panel=PROTOTYPES,
-        ),
-    ] = None
-    prototype: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SYMBOL",
-            help="Strukturbericht symbol: B2, C14 (may be repeated); else all.",
-            rich_help_panel=PROTOTYPES,
-        ),
-    ] = None
-
-    def source(self) -> PrototypeSource | None:
-        """Return the source of the crystals; an InputError names a prototype that is unknown."""
-        if not (self.formula or self.partner or self.prototype):
-            return None
-        if not (self.formula or self.partner):
-            raise InputError(
-                f"--prototype {self.prototype[0] if self.prototype else ''}: name compounds by --formula "
-                "MgZn2 or partners of Mg by --partner Zn"
-            )
-        from workflows.structures.sources.local import PrototypeSource
-
-        return PrototypeSource(self.formula or (), self.partner or (), self.prototype or None)
-
-
-@dataclass(frozen=True)
-class RankingOptions:
-    """Which screened compounds are shown, and in which order."""
-
-    application: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="corrosion, emitter, cathode or photocatalyst: keep what meets its criterion.",
-            rich_help_panel=RANKING,
-        ),
-    ] = None
-    min_potential: Annotated[
-        float | None, typer.Option(metavar="V", rich_help_panel=RANKING, help="Against SHE.")
-    ] = None
-    max_potential: Annotated[
-        float | None, typer.Option(metavar="V", rich_help_panel=RANKING, help="Against SHE.")
-    ] = None
-    min_work_function: Annotated[
-        float | None, typer.Option(metavar="EV", rich_help_panel=RANKING, help="Wulff-weighted.")
-    ] = None
-    max_work_function: Annotated[
-        float | None, typer.Option(metavar="EV", rich_help_panel=RANKING, help="Wulff-weighted.")
-    ] = None
-    max_surface_energy: Annotated[
-        float | None, typer.Option(metavar="EV/A2", rich_help_panel=RANKING, help="Wulff-weighted.")
-    ] = None
-    sort: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="formula, potential, work_function or surface_energy; -COLUMN sorts downwards.",
-            rich_help_panel=RANKING,
-        ),
-    ] = None
-    limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Show the first N.", rich_help_panel=RANKING)
-    ] = None
-
-    def ranked(self, records: Sequence[ScreeningRecord]) -> list[ScreeningRecord]:
-        """Filter and sort screened compounds."""
-        from workflows.flows.screening.ranking import Range, rank
-
-        application, sort, descending = self.checked()
-        return rank(
-            records,
-            application=application,
-            potential=Range(self.min_potential, self.max_potential),
-            work_function=Range(self.min_work_function, self.max_work_function),
-            surface_energy=Range(None, self.max_surface_energy),
-            sort=sort,
-            descending=descending,
-        )
-
-    def checked(self) -> tuple[Application | None, Sort | None, bool]:
-        """Return application, column and direction; an InputError names one that is unknown."""
-        from workflows.flows.screening.ranking import Application, Sort
-
-        name = (self.sort or "").removeprefix("-")
-        if self.application is not None and self.application not in list(Application):
-            raise InputError(f"--application {self.application}: choose one of {', '.join(Application)}")
-        if name and name not in list(Sort):
-            raise InputError(f"--sort {name}: choose one of {', '.join(Sort)}")
-        return (
-            Application(self.application) if self.application else None,
-            Sort(name) if name else None,
-            (self.sort or "").startswith("-"),
-        )
 
 
 class WulffFormat(StrEnum):
@@ -312,12 +141,13 @@ def screen(
         list[str] | None,
         typer.Argument(
             metavar="[INPUTS]...",
-            help="Campaign or lock files, CIF or POSCAR files, folders, stores.",
+            help="Campaign or lock files, CIF or POSCAR files, folders, stores, CSV files of formulas.",
             show_default=False,
         ),
     ] = None,
     *,
     prototypes: DecoratedPrototypes,
+    compositions: CompositionOptions,
     conditions: ScreeningConditions,
     ranking: RankingOptions,
     files: ScreeningFiles,
@@ -365,35 +195,44 @@ def screen(
     table = read_formation_energies(formation_energies) if formation_energies else {}
     problems: list[str] = []
     source = prototypes.source()
-    if not inputs and source is None:
+    stated = compositions.composition or ()
+    if not inputs and source is None and not stated:
         raise InputError(
-            "nothing to screen; name campaign, lock or structure files, folders or stores, or --formula"
+            "nothing to screen; name campaign, lock or structure files, folders or stores, --formula or "
+            "--composition"
         )
-    compounds = compounds_of(inputs or (), problems.append, prototypes=source)
+    compounds = compounds_of(inputs or (), problems.append, prototypes=source, compositions=stated)
     if not compounds:
         raise InputError("\n".join(problems) or "no compound to screen")
+    have_crystals = any(compound.structure is not None for compound in compounds)
     require_network()
     import os
 
     from workflows.engines.gpaw.process import logical_cores
     from workflows.flows.learning.suggestion import version_of
+    from workflows.flows.screening.composition_energies import with_predicted_energies
     from workflows.flows.screening.ranking import changes
     from workflows.flows.screening.screening import screen as screen_compounds
 
     ensemble, loaded = None, ""
-    if model is not None or os.environ.get("MGSURF_MODEL") or MODEL_FOLDER.exists():
+    if have_crystals and (model is not None or os.environ.get("MGSURF_MODEL") or MODEL_FOLDER.exists()):
         ensemble, loaded = chosen_ensemble(model, store)
+    by_composition = compositions.load(store)
     with open_store(resolve_store_uri(store)) as opened, ProgressBar(quiet) as bar:
         version = version_of(loaded, opened) if ensemble is not None else ""
         compounds = with_formation_energies(
             compounds, opened, table, formation_energies.name if formation_energies else ""
         )
+        if by_composition is not None:
+            compounds = with_predicted_energies(
+                compounds, by_composition[0], version_of(by_composition[1], opened)
+            )
         records = screen_compounds(
             compounds, opened, ensemble, version, settings,
             workers=workers or logical_cores(),
             progress=partial(bar.show, "compounds screened", total=len(compounds)),
         )  # fmt: skip
-    if ensemble is None and not any(record.facets for record in records):
+    if have_crystals and ensemble is None and not any(record.facets for record in records):
         raise InputError(
             f"no model and no DFT records of {pluralize(len(compounds), 'compound')}; mgsurf train makes a "
             "model, --model names one, mgsurf run computes records"
@@ -434,5 +273,7 @@ def _print(
     print_text(f"{len(ranked)} of {pluralize(total, 'compound')} pass, {len(first)} shown")
     if any(facet.source == "model" for record in first for facet in record.facets):
         print_text("* by the model; ± is one standard deviation of the averages over the Wulff shape")
+    if any(record.potential_sigma is not None for record in first):
+        print_text("± of E is one standard deviation, by that of the formation energy by composition")
     for line in changed[:SHOWN_PROBLEMS]:
         print_text(line)

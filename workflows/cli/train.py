@@ -32,7 +32,10 @@ from workflows.cli.typer_app import LEARN, app
 from workflows.execution.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+PRETRAINABLE = "best"
+"""Preset that starts from a pre-trained model of the store: docs/transfer.md has what that gains."""
 
 FILES_OF_RUN = ("run.json", "run.lock", "predictions.csv", "split.csv", "report.html", "parity.png",
                 "elements.png", "history.png", "importance.png")  # fmt: skip
@@ -99,7 +102,8 @@ def train(
 
     find_preset(preset or DEFAULT_PRESET)  # a typo is reported before any data are read
     folder = run_folder(output, MODEL_FOLDER)
-    transfer, theirs = pretrained.load()
+    heads = tuple(dict.fromkeys(target_names(targets)))
+    transfer, theirs = pretrained.load(store or [], lambda: _offered(preset, heads, store or [], params))
     settings = RunSettings(
         preset or theirs.get("preset", DEFAULT_PRESET),
         seed=seed,
@@ -107,14 +111,16 @@ def train(
         bagging=bagging,
         train_fraction=train_fraction,
         params=_params(params) if params is not None else theirs.get("params", {}),
-        targets=tuple(dict.fromkeys(target_names(targets))),
+        targets=heads,
         transfer=transfer,
         **training.settings(),
     )
     slabs = labelled_slabs(store or [], method, snapshot, separate=separate)
     if overwrite:
-        start = pretrained.start
-        if start is not None and start.resolve() in (folder.resolve(), folder.resolve() / "model"):
+        if transfer is not None and transfer.folder.resolve() in (
+            folder.resolve(),
+            folder.resolve() / "model",
+        ):
             raise InputError(f"{folder}: holds the model of --from; choose another folder with --output")
         clear_run(folder)
     known = read_run(folder) is not None
@@ -133,6 +139,18 @@ def train(
     if known:
         print_note("trained before with these settings and data; --overwrite trains again")
     return 0
+
+
+def _offered(
+    preset: str | None, targets: Sequence[str], stores: Sequence[str], params: Path | None
+) -> tuple[Path, dict[str, Any]] | None:
+    """Return the pre-trained model of the stores that `best`, as it is, starts from."""
+    from model.training.presets import find_preset
+    from workflows.cli.access import pretrained_for
+
+    if preset != PRETRAINABLE or params is not None:
+        return None
+    return pretrained_for(preset, targets or find_preset(preset).network.targets, stores)
 
 
 def _params(path: Path) -> dict[str, Any]:

@@ -140,10 +140,13 @@ def importance_figure(importance: Mapping[str, Mapping[str, float]]) -> Figure:
     """
     with styled():
         most = max(min(len(found), MOST_INPUTS) for found in importance.values())
-        figure = new_figure(5.6 * len(importance), 0.24 * most + 1.1)
-        for k, (axes, (target, found)) in enumerate(
-            zip(figure.subplots(1, len(importance), squeeze=False)[0], importance.items(), strict=True)
-        ):
+        columns = min(2, len(importance))
+        lines = -(-len(importance) // columns)
+        figure = new_figure(4.4 * columns, lines * (0.21 * most + 0.9))
+        panels = figure.subplots(lines, columns, squeeze=False).ravel()
+        for axes in panels[len(importance) :]:
+            axes.set_axis_off()
+        for k, (axes, (target, found)) in enumerate(zip(panels, importance.items(), strict=False)):
             shown = sorted(found.items(), key=lambda pair: -pair[1])[:MOST_INPUTS][::-1]
             axes.barh(range(len(shown)), [value for _, value in shown], color=PALETTE[k % len(PALETTE)])
             axes.set_yticks(range(len(shown)), [name for name, _ in shown], fontsize=8)

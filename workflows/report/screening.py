@@ -40,7 +40,7 @@ def screening_table(records: Sequence[ScreeningRecord]) -> Table:
             record.label,
             value_with_sigma(record.surface_energy, record.surface_energy_sigma),
             value_with_sigma(record.work_function, record.work_function_sigma),
-            "-" if record.potential is None else f"{record.potential:.2f}",
+            potential_with_sigma(record),
             ", ".join(
                 f"{facet_name(record, facet)} {100 * facet.area_fraction:.0f} %"
                 for facet in record.facets
@@ -64,6 +64,15 @@ def value_with_sigma(value: float | None, sigma: float | None) -> str:
     return "-" if value is None else with_sigma(value, sigma)
 
 
+def potential_with_sigma(record: ScreeningRecord) -> str:
+    """Write the dissolution potential (V), with a standard deviation if its formation energy is predicted."""
+    if record.potential is None:
+        return "-"
+    if record.potential_sigma:
+        return with_sigma(record.potential, record.potential_sigma)
+    return f"{record.potential:.2f}"
+
+
 def remarks(record: ScreeningRecord) -> list[str]:
     """Lines about a compound: what it is taken for, what is missing and what was chosen."""
     found = [f"semiconductor ({record.semiconductor})"] if record.semiconductor else []
@@ -74,8 +83,8 @@ def remarks(record: ScreeningRecord) -> list[str]:
 
 FIELDS = (
     *("label", "formula", "spacegroup_symbol", "surface_energy", "surface_energy_sigma"),
-    *("work_function", "work_function_sigma", "shape_factor", "potential", "formation_energy"),
-    *("energy_source", "dmu", "model", "semiconductor"),
+    *("work_function", "work_function_sigma", "shape_factor", "potential", "potential_sigma"),
+    *("formation_energy", "formation_energy_sigma", "energy_source", "dmu", "model", "semiconductor"),
 )
 
 
@@ -118,8 +127,8 @@ def potential_figure(records: Sequence[ScreeningRecord], width: float = 7.2) -> 
             element = len(record.cations) == 1
             color = GREY if record.unseen_elements else PALETTE[1 if element else 0]
             axes.errorbar(
-                function, potential, xerr=record.work_function_sigma or None, fmt="none", ecolor="#C6CACE",
-                elinewidth=0.9, zorder=2,
+                function, potential, xerr=record.work_function_sigma or None,
+                yerr=record.potential_sigma or None, fmt="none", ecolor="#C6CACE", elinewidth=0.9, zorder=2,
             )  # fmt: skip
             axes.scatter(
                 function, potential, s=26, marker="s" if element else "o",

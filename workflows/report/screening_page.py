@@ -8,7 +8,13 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
-from workflows.report.screening import SHOWN_SHARE, facet_name, remarks, value_with_sigma
+from workflows.report.screening import (
+    SHOWN_SHARE,
+    facet_name,
+    potential_with_sigma,
+    remarks,
+    value_with_sigma,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +93,11 @@ def screening_page(records: Sequence[ScreeningRecord], title: str = "Screened co
                     "color": "#c6cace",
                     "thickness": 1,
                 },
+                error_y={
+                    "array": [r.potential_sigma or 0 for r in members],
+                    "color": "#c6cace",
+                    "thickness": 1,
+                },
                 mode="markers",
                 marker={"color": color, "size": 8, "symbol": "square" if name == "elements" else "circle"},
                 name=name,
@@ -136,9 +147,11 @@ def _script_json(value: Any) -> str:
 def _caption(records: Sequence[ScreeningRecord]) -> str:
     models = sorted({r.model for r in records if r.model})
     by = f"; facets with a star are predicted by {escape(', '.join(models))}" if models else ""
+    sources = sorted({r.energy_source for r in records if r.potential_sigma is not None})
+    energies = f"; E with ± rests on a formation energy by {escape(', '.join(sources))}" if sources else ""
     return (
         f"{len(records)} compounds. Surface energy γ and work function Φ are averages over the area of the "
-        f"Wulff shape, ± one standard deviation; E is the equilibrium potential of dissolution{by}."
+        f"Wulff shape, ± one standard deviation; E is the equilibrium potential of dissolution{by}{energies}."
     )
 
 
@@ -148,7 +161,7 @@ def _details(record: ScreeningRecord) -> str:
         f"Φ {value_with_sigma(record.work_function, record.work_function_sigma)} eV",
     ]
     lines.append(f"γ {value_with_sigma(record.surface_energy, record.surface_energy_sigma)} eV/Å²")
-    lines.append(f"E {record.potential:.2f} V as {', '.join(record.cations)}")
+    lines.append(f"E {potential_with_sigma(record)} V as {', '.join(record.cations)}")
     return "<br>".join([*lines, *(escape(line) for line in _facets(record)[:6])])
 
 
@@ -164,7 +177,7 @@ def _row(record: ScreeningRecord) -> str:
     numbers = (
         (record.surface_energy, value_with_sigma(record.surface_energy, record.surface_energy_sigma)),
         (record.work_function, value_with_sigma(record.work_function, record.work_function_sigma)),
-        (record.potential, "-" if record.potential is None else f"{record.potential:.2f}"),
+        (record.potential, potential_with_sigma(record)),
     )
     cells = "".join(
         f'<td class="number" data-value="{"" if value is None else value}">{escape(text)}</td>'

@@ -28,8 +28,8 @@ _DARK = 0.6  # share of the full colour from which white text is readable
 def matrix_figure(cells: Sequence[Cell], names: Sequence[str]) -> Figure:
     """Draw the change of the test error against scratch: a row for each data set, a column for each source.
 
-    One panel for each number of labels. Blue is better than scratch, red worse; changes whose 95 % interval
-    leaves zero out are bold with a star.
+    One panel for each number of labels, or one for all where each data set has one number. Blue is better
+    than scratch, red worse; changes whose 95 % interval leaves zero out are bold with a star.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def matrix_figure(cells: Sequence[Cell], names: Sequence[str]) -> Figure:
     names
         Data sets, in the order of the rows.
     """
-    sizes = sorted({cell["labels"] for cell in cells}, key=lambda size: size or math.inf)
+    sizes = _panels(cells)
     found = {cell["source"] for cell in cells}
     known = [name for name in names if name in found]
     sources = known + sorted(found - set(known), key=lambda name: (name.startswith("mpt-"), name))
@@ -54,10 +54,10 @@ def matrix_figure(cells: Sequence[Cell], names: Sequence[str]) -> Figure:
         )
         panels = figure.subplots(lines, columns, squeeze=False, sharey=True)
         image = None
-        for axes, size in zip(panels.flat, sizes, strict=False):
-            of_size = {(c["data_set"], c["source"]): c for c in cells if c["labels"] == size}
+        for axes, (title, labels) in zip(panels.flat, sizes.items(), strict=False):
+            of_size = {(c["data_set"], c["source"]): c for c in cells if c["labels"] in labels}
             image = _panel(axes, of_size, rows, sources)
-            axes.set_title(f"{size} labels" if size else "all labels")
+            axes.set_title(title)
         for place, axes in enumerate(panels.flat):
             axes.set_visible(place < len(sizes))
             if place + columns < len(sizes):  # the panel below has the names
@@ -70,6 +70,18 @@ def matrix_figure(cells: Sequence[Cell], names: Sequence[str]) -> Figure:
             bar = figure.colorbar(image, ax=panels, fraction=0.05, pad=0.02, extend="both", aspect=14)
             bar.set_label("test MAE against scratch (%)")
     return figure
+
+
+def _panels(cells: Sequence[Cell]) -> dict[str, set[int]]:
+    """Name the panels of a matrix, and the numbers of labels that each shows, in ascending order."""
+    by_set: dict[str, set[int]] = {}
+    for cell in cells:
+        by_set.setdefault(cell["data_set"], set()).add(cell["labels"])
+    sizes = sorted(set().union(*by_set.values()), key=lambda size: size or math.inf)
+    named = {f"{size} labels" if size else "all labels": {size} for size in sizes}
+    if len(sizes) > 1 and all(len(own) == 1 for own in by_set.values()):  # smaller sets give what they have
+        return {" or ".join(named).replace(" labels or ", " or "): set(sizes)}
+    return named
 
 
 def _panel(

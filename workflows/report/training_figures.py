@@ -72,10 +72,13 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{value:.{max(digits - 1 - math.floor(math.log10(abs(value))), 0)}f}"
 
 
-def parity_figure(rows: Sequence[Row], metrics: Mapping[str, Any], title: str = "") -> Figure:
+def parity_figure(
+    rows: Sequence[Row], metrics: Mapping[str, Any], title: str = "", truth: str = "DFT"
+) -> Figure:
     """Draw predictions against labels, one panel for each target, with training, validation and test sets.
 
-    Rows are those of `model.evaluation.metrics.prediction_rows`, metrics those of `evaluate`, by target.
+    Rows are those of `model.evaluation.metrics.prediction_rows`, metrics those of `evaluate`, by target;
+    `truth` says what labels are.
     """
     targets = list(metrics)
     with styled():
@@ -83,7 +86,7 @@ def parity_figure(rows: Sequence[Row], metrics: Mapping[str, Any], title: str = 
         if title:
             figure.suptitle(title, fontsize=11)
         for axes, target in zip(figure.subplots(1, len(targets), squeeze=False)[0], targets, strict=True):
-            draw_parity(axes, rows, target, metrics[target])
+            draw_parity(axes, rows, target, metrics[target], truth=truth)
     return figure
 
 
@@ -95,6 +98,7 @@ def draw_parity(
     parts: Sequence[str] = PARTS,
     *,
     narrow: bool = False,
+    truth: str = "DFT",
 ) -> None:
     """Draw predictions of some of the sets against labels on axes; see `parity_figure`.
 
@@ -131,7 +135,7 @@ def draw_parity(
     beyond = sum(not low <= r[f"{target}_predicted"] <= high for r in known)
     name = LABELS.get(target, target_name(target))
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
-    axes.set_xlabel(f"{name}, DFT")
+    axes.set_xlabel(f"{name}, {truth}")
     axes.set_ylabel(f"{name}, predicted")
     # the two axes show one scale, so they get the same ticks
     axes.set_yticks([t for t in axes.get_xticks() if low <= t <= high])
@@ -161,10 +165,10 @@ def _dot_size(n: int) -> float:
     return min(22.0, max(5.0, 9000 / max(n, 1)))
 
 
-def element_figure(metrics: Mapping[str, Any]) -> Figure:
+def element_figure(metrics: Mapping[str, Any], nouns: str = "slabs") -> Figure:
     """Draw the test error by element, one row per target, elements in the order of the periodic table.
 
-    Pale bars rest on fewer than three slabs; the number of slabs stands below each element.
+    Pale bars rest on fewer than three slabs (`nouns`), whose number stands below each element.
     """
     from pymatgen.core import Element
 
@@ -196,7 +200,7 @@ def element_figure(metrics: Mapping[str, Any]) -> Figure:
         last.set_xticks(
             range(len(elements)), [f"{e}\n{n}" for e, n in zip(elements, counts, strict=True)], fontsize=7.5
         )
-        last.set_xlabel("element, and number of test slabs that hold it")
+        last.set_xlabel(f"element, and number of test {nouns} that hold it")
     return figure
 
 

@@ -63,8 +63,10 @@ def write_report(folder: Path, run: Mapping[str, Any], rows: Sequence[Mapping[st
     figures = {"history": history_figure(run["history"][0])}
     if metrics:
         figures |= {
-            "parity": parity_figure(rows, metrics, run["label"]),
-            "elements": element_figure(metrics),
+            "parity": parity_figure(
+                rows, metrics, run["label"], "label" if _is_of_compositions(run) else "DFT"
+            ),
+            "elements": element_figure(metrics, _nouns(run)),
         }
     for target, found in run.get("classes", {}).items():
         if (figure := class_figure(rows, target, found["classes"], _nouns(run))) is not None:
@@ -124,14 +126,18 @@ def _of_quantities(run: Mapping[str, Any], images: Mapping[str, str]) -> list[st
     return [
         "<h2>Errors</h2>",
         _error_table(run["metrics"], _nouns(run)),
-        "<h2>Predicted against computed</h2>",
+        f"<h2>Predicted against {'labels' if _is_of_compositions(run) else 'computed'}</h2>",
         _image(images["parity"], f"Parity plots of training, validation and test {_nouns(run)}"),
         "<h2>Beyond the mean error (test set)</h2>",
-        _detail_table(run["metrics"]),
+        _detail_table(run["metrics"], facets=not _is_of_compositions(run)),
         "<h2>Error by element (test set)</h2>",
         f"<p>Grey bars rest on fewer than three {_nouns(run)}.</p>",
         _image(images["elements"], "Mean absolute error by element"),
     ]
+
+
+def _is_of_compositions(run: Mapping[str, Any]) -> bool:
+    return bool(run.get("noun") == "composition")
 
 
 def _nouns(run: Mapping[str, Any]) -> str:
@@ -194,11 +200,14 @@ def _summary(run: Mapping[str, Any]) -> str:
     parts = [
         f"{target_name(target)} {with_unit(m['test']['mae'], target)}" for target, m in run["metrics"].items()
     ]
-    if not parts:
-        return "Accuracy on the test set: " + ", ".join(
-            f"{target_name(target)} {m['test']['accuracy']:.1%}" for target, m in run["classes"].items()
-        )
-    return "Mean absolute error on the test set: " + ", ".join(parts) + "."
+    shares = [
+        f"{target_name(target)} {100 * m['test']['accuracy']:.1f} %"
+        for target, m in run.get("classes", {}).items()
+        if m["test"]["accuracy"] is not None
+    ]
+    sentences = [f"Mean absolute error on the test set: {', '.join(parts)}."] if parts else []
+    sentences += [f"Accuracy on the test set: {', '.join(shares)}."] if shares else []
+    return " ".join(sentences)
 
 
 def _error_table(metrics: Mapping[str, Any], nouns: str) -> str:
@@ -218,7 +227,7 @@ def _error_table(metrics: Mapping[str, Any], nouns: str) -> str:
     return _table(["", nouns, "MAE", "RMSE", "R²", "MAPE"], rows)
 
 
-def _detail_table(metrics: Mapping[str, Any]) -> str:
+def _detail_table(metrics: Mapping[str, Any], *, facets: bool) -> str:
     def share(value: float | None) -> str:
         return "-" if value is None else f"{100 * value:.1f} %"
 
@@ -238,6 +247,8 @@ def _detail_table(metrics: Mapping[str, Any]) -> str:
         )
     heads = ["", "order of facets, Kendall's τ", "MAE, mean over systems", "within the 90 % interval",
              "σ with |error|, Spearman's ρ"]  # fmt: skip
+    if not facets:
+        heads, rows = [heads[0], *heads[2:]], [[row[0], *row[2:]] for row in rows]
     return _table(heads, rows)
 
 

@@ -76,6 +76,7 @@ class MultiPropertySection(Section):
     balance: list[str] = Field(default=["gradnorm"], min_length=1, description="Balancing of the losses")
     temperature: float = Field(default=1.0, ge=1, description="Of sampling sets with few labels")
     with_target: bool = Field(default=False, description="Also on training labels of the target's own set")
+    size: Size | None = Field(default=None, description="At most so many labels of each data set")
 
 
 class StudyFile(Section):
@@ -141,6 +142,7 @@ def load_study(path: Path, open_set: Callable[[str, str | None, str | None], Dat
             balances=tuple(dict.fromkeys(together.balance)) if together else (),
             temperature=together.temperature if together else 1.0,
             with_target=together.with_target if together else False,
+            together_size=together.size if together else None,
         )
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

@@ -1,4 +1,4 @@
-"""Compounds that are screened: crystals of a campaign, a lock file, files, folders, prototypes or a store."""
+"""What is screened: crystals of campaigns, files, folders, prototypes and stores; and compositions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from stores.errors import InputError
 from stores.input_files import read_text
+from stores.records import content_hash
 from workflows.structures.crystal import bulk_key, crystal_of
 from workflows.structures.naming import mg_first_formula
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from pymatgen.core import Structure
+    from pymatgen.core import Composition, Structure
 
     from stores.surfaces import SurfaceStore
     from workflows.structures.crystal import Crystal
@@ -31,17 +32,23 @@ FORMULA_COLUMNS = ("formula", "formula_pretty", "reduced")
 ENERGY_COLUMNS = ("formation_energy", "formation_energy_per_atom", "e_form_eV_atom")
 """Columns of a table of formation energies; the second of each is the Materials Project's name."""
 
+BY_COMPOSITION = "composition model"
+"""What the source of a formation energy begins with if a model of compositions predicted it."""
+
+COMPOSITION_COLUMNS = (*FORMULA_COLUMNS, "composition")
+"""Columns of a table of compositions without crystals."""
+
 
 @dataclass(frozen=True, eq=False)
 class ScreenedCompound:
-    """A crystal that is screened.
+    """A crystal, or a composition without one, that is screened.
 
     Attributes
     ----------
     label
         For people: formula and file, prototype or identifier.
     structure
-        As it came (A).
+        As it came (A); None if only the composition is known.
     lattice_is_guess
         True if the lattice was estimated, not computed or measured.
     formation_energy
@@ -50,28 +57,48 @@ class ScreenedCompound:
         Where the formation energy comes from.
     band_gap
         Of a database (eV); None if unknown.
+    stated_formula
+        Of a composition without a crystal.
+    energy_sigma
+        Standard deviation of a predicted formation energy (eV/atom); else None.
+    energy_warnings
+        Reasons to trust a predicted formation energy less.
     """
 
     label: str
-    structure: Structure
+    structure: Structure | None
     lattice_is_guess: bool = False
     formation_energy: float | None = None
     energy_source: str = ""
     band_gap: float | None = None
+    stated_formula: str = ""
+    energy_sigma: float | None = None
+    energy_warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def composition(self) -> Composition:
+        """Atoms by element; only their ratios count."""
+        if self.structure is not None:
+            return self.structure.composition
+        from pymatgen.core import Composition
+
+        return Composition(self.stated_formula)
 
     @property
     def formula(self) -> str:
-        """Reduced, Mg first."""
-        return mg_first_formula(self.structure.composition)
+        """Reduced, Mg first; of a composition without a crystal as it is stated."""
+        return self.stated_formula or mg_first_formula(self.composition)
 
     @cached_property
-    def crystal(self) -> Crystal:
-        """In its conventional standard cell."""
-        return crystal_of(self.structure)
+    def crystal(self) -> Crystal | None:
+        """In its conventional standard cell; None without one."""
+        return None if self.structure is None else crystal_of(self.structure)
 
     @cached_property
     def bulk_key(self) -> str:
-        """Identity of the crystal, as of `stores.records.BulkRecord`."""
+        """Identity of the crystal, as of `stores.records.BulkRecord`; else that of the composition."""
+        if self.structure is None:
+            return content_hash({"composition": self.stated_formula})
         return bulk_key(self.structure)
 
 
@@ -80,8 +107,9 @@ def compounds_of(
     problem: Callable[[str], None],
     *,
     prototypes: PrototypeSource | None = None,
+    compositions: Sequence[str] = (),
 ) -> list[ScreenedCompound]:
-    """Read the compounds of campaign files, lock files, structure files, folders and stores.
+    """Read the compounds of campaign files, lock files, structure files, folders, stores and CSV files.
 
     Parameters
     ----------
@@ -91,16 +119,20 @@ def compounds_of(
         Called with one line for each input, file or record that cannot be used.
     prototypes
         Decorated structure types, after the inputs.
+    compositions
+        Formulas without crystals.
 
     Returns
     -------
     list of ScreenedCompound
-        The same crystal once, with the formation energy that is known first.
+        The same crystal once, with the formation energy that is known first. Compositions of which a crystal
+        is screened are left out.
     """
     found: dict[str, ScreenedCompound] = {}
     read = [partial(_read, text, problem) for text in inputs]
     if prototypes is not None:
         read.append(partial(_of_prototypes, prototypes, problem))
+    read.append(partial(_of_formulas, compositions, problem))
     for compounds in read:
         try:
             for compound in compounds():
@@ -114,7 +146,42 @@ def compounds_of(
                     found[key] = compound
         except InputError as error:
             problem(str(error))
-    return list(found.values())
+    with_crystal = {c.composition.reduced_formula for c in found.values() if c.structure is not None}
+    return [
+        compound
+        for compound in found.values()
+        if compound.structure is not None or compound.composition.reduced_formula not in with_crystal
+    ]
+
+
+def _of_formulas(texts: Iterable[str], problem: Callable[[str], None]) -> Iterator[ScreenedCompound]:
+    for text in texts:
+        try:
+            yield _of_formula(text)
+        except InputError as error:
+            problem(str(error))
+
+
+def _of_formula(text: str) -> ScreenedCompound:
+    """Read a composition; its formula becomes one and the same however it is written."""
+    from model.compositions.formulas import parse_composition
+    from model.data.composition_entries import canonical_formula
+
+    formula = canonical_formula(parse_composition(text).amounts)
+    return ScreenedCompound(formula, None, stated_formula=formula)
+
+
+def _of_table(path: Path, problem: Callable[[str], None]) -> Iterator[ScreenedCompound]:
+    """Yield the compositions of a CSV file."""
+    rows = _csv_rows(path, "of compositions")
+    column = next((name for name in COMPOSITION_COLUMNS if name in (rows.fieldnames or ())), None)
+    if column is None:
+        raise InputError(f"{path}:1: no column of formulas; name one of {', '.join(COMPOSITION_COLUMNS)}")
+    for row in rows:
+        try:
+            yield _of_formula(row[column] or "")
+        except InputError as error:
+            problem(f"{path}:{rows.line_num}: {error}")
 
 
 def _read(text: str, problem: Callable[[str], None]) -> Iterator[ScreenedCompound]:
@@ -125,6 +192,8 @@ def _read(text: str, problem: Callable[[str], None]) -> Iterator[ScreenedCompoun
         yield from _of_campaign(path)
     elif path.name.lower().endswith(".lock.json"):
         yield from _of_lock(path)
+    elif path.suffix.lower() == ".csv":
+        yield from _of_table(path, problem)
     else:
         yield from _of_files(path, problem)
 
@@ -220,13 +289,7 @@ def read_formation_energies(path: Path) -> dict[str, float]:
 
     from pymatgen.core import Composition
 
-    try:
-        text = read_text(path, LARGEST_TABLE)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}; check path and permissions") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file in UTF-8; a table of formation energies is CSV") from None
-    rows = csv.DictReader(io.StringIO(text))
+    rows = _csv_rows(path, "of formation energies")
     columns = [
         next((name for name in names if name in (rows.fieldnames or ())), "")
         for names in (FORMULA_COLUMNS, ENERGY_COLUMNS)
@@ -255,6 +318,17 @@ def read_formation_energies(path: Path) -> dict[str, float]:
             raise InputError(f"{where}: {energy:g} is no formation energy in eV/atom; correct the row")
         found[formula] = min(energy, found.get(formula, energy))
     return found
+
+
+def _csv_rows(path: Path, what: str) -> csv.DictReader[str]:
+    """Return the rows of a table, whose name in messages goes on with `what`."""
+    try:
+        text = read_text(path, LARGEST_TABLE)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}; check path and permissions") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file in UTF-8; a table {what} is CSV") from None
+    return csv.DictReader(io.StringIO(text))
 
 
 def with_formation_energies(
@@ -291,10 +365,10 @@ def with_formation_energies(
             own[bulk["bulk_key"]] = bulk["formation_energy"] / n
     found = []
     for compound in compounds:
-        formula = compound.structure.composition.reduced_formula
+        formula = compound.composition.reduced_formula
         if compound.bulk_key in own:
             compound = replace(compound, formation_energy=own[compound.bulk_key], energy_source="own DFT")
-        elif compound.formation_energy is None and len(compound.structure.composition) == 1:
+        elif compound.formation_energy is None and len(compound.composition) == 1:
             compound = replace(compound, formation_energy=0.0, energy_source="element")
         elif compound.formation_energy is None and formula in table:
             compound = replace(compound, formation_energy=table[formula], energy_source=table_name)

@@ -21,9 +21,12 @@ from stores.learning.screenings import (
 from stores.records import content_hash
 from stores.structures.document import structure_from_document
 from workflows.analysis.dissolution import dissolution, known_cations
+from workflows.analysis.semiconductor import semiconductor
 from workflows.analysis.surface_energy import reference_element
 from workflows.analysis.wulff import facets_from_records
 from workflows.analysis.wulff_draws import Termination, WeightedValues, weighted_values
+from workflows.flows.screening.compounds import BY_COMPOSITION
+from workflows.report.table import with_sigma
 from workflows.structures.crystal import crystal_of
 from workflows.structures.facets import standard_plane
 from workflows.structures.slabs import SlabSettings, enumerate_slabs
@@ -44,18 +47,6 @@ Miller index 1 are predicted sooner than other processes start."""
 
 METHOD_VERSION = 1
 """Raised when the same inputs give other values."""
-
-OCTET_CHARGE = {
-    **dict.fromkeys(("Li", "Na", "K", "Rb", "Cs"), 1),
-    **dict.fromkeys(("Be", "Mg", "Ca", "Sr", "Ba", "Zn", "Cd"), 2),
-    **dict.fromkeys(("Al", "Ga", "In", "Sc", "Y", "La"), 3),
-    **dict.fromkeys(("C", "Si", "Ge", "Sn"), -4),
-    **dict.fromkeys(("N", "P", "As", "Sb"), -3),
-    **dict.fromkeys(("O", "S", "Se", "Te"), -2),
-    **dict.fromkeys(("F", "Cl", "Br", "I"), -1),
-}
-"""Charges of closed shells: a compound whose charges sum to zero is taken for a semiconductor (Zintl and
-Klemm), unless a band gap is known. Pb and Bi are absent: their compounds with Mg have no gap."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +153,8 @@ def screen(
                     "formation_energy": compound.formation_energy,
                     "lattice_is_guess": compound.lattice_is_guess,
                     "band_gap": compound.band_gap,
+                    # absent without one, as before there were predicted energies
+                    **({} if compound.energy_sigma is None else {"energy_sigma": compound.energy_sigma}),
                 }
             )
             old = stored.get(ids[key])
@@ -261,7 +254,10 @@ def _predicted(
     computed = {key: {one.miller_index for one in have.terminations} for key, have in known.items()}
     for compound in compounds if ensemble is not None else ():
         key = compound.bulk_key
-        facets = enumerate_slabs(known[key].crystal if key in known else compound.crystal, cut)
+        crystal = known[key].crystal if key in known else compound.crystal
+        if crystal is None:
+            continue
+        facets = enumerate_slabs(crystal, cut)
         missing = {facet.miller_index for facet in facets} - computed.get(key, set())
         for facet in facets:
             if facet.miller_index in missing or (conditioned and missing):
@@ -344,17 +340,6 @@ def _slope(slab: SymmetricSlab) -> float:
     return -imbalance / bulk[partner] / (2 * slab.area) if imbalance else 0.0
 
 
-def semiconductor(amounts: Mapping[str, float], band_gap: float | None) -> str:
-    """Return why a compound is taken for a semiconductor or insulator; empty if it is not."""
-    if band_gap is not None:
-        return f"band gap {band_gap:.2f} eV" if band_gap > 0.1 else ""
-    if len(amounts) > 1 and set(amounts) <= set(OCTET_CHARGE):
-        charge = sum(n * OCTET_CHARGE[element] for element, n in amounts.items())
-        if abs(charge) < 1e-6:
-            return "closed shells"
-    return ""
-
-
 def _record(
     compound: ScreenedCompound,
     known: _Known | None,
@@ -368,10 +353,12 @@ def _record(
 ) -> ScreeningRecord:
     crystal = known.crystal if known else compound.crystal
     terminations = (*(known.terminations if known else ()), *predicted.terminations)
-    amounts = compound.structure.composition.get_el_amt_dict()
+    amounts = compound.composition.get_el_amt_dict()
     reasons = list(predicted.problems)
     dmu, note = _chemical_potential(compound, settings)
-    if ensemble is not None and "surface_energy" not in ensemble.targets:
+    if crystal is None:
+        values = WeightedValues()
+    elif ensemble is not None and "surface_energy" not in ensemble.targets:
         values = WeightedValues(reason=f"the model {version} knows no surface energy")
     else:
         values = weighted_values(
@@ -390,6 +377,7 @@ def _record(
         concentration=settings.concentration,
         temperature=settings.temperature,
         charges=settings.charges,
+        formation_energy_sigma=compound.energy_sigma,
     )
     if dissolved.reason:
         reasons.append(f"no dissolution potential: {dissolved.reason}")
@@ -400,17 +388,24 @@ def _record(
         notes.append(f"corrected by {pluralize(predicted.corrected_by, 'DFT record')}")
     if compound.lattice_is_guess and not known:
         notes.append("estimated lattice")
+    if crystal is None:
+        notes.append("no crystal, hence no surfaces")
+    if compound.energy_source.startswith(BY_COMPOSITION):
+        energy = with_sigma(compound.formation_energy or 0.0, compound.energy_sigma)
+        notes.append(
+            "; ".join([f"formation energy {energy} eV/atom by composition", *compound.energy_warnings])
+        )
     return ScreeningRecord(
         id=record_id,
         inputs=inputs,
         label=compound.label,
         formula=compound.formula,
         bulk_key=compound.bulk_key,
-        spacegroup_number=crystal.spacegroup_number,
-        spacegroup_symbol=crystal.spacegroup_symbol,
-        lattice=crystal.lattice.tolist(),
-        species=list(crystal.species),
-        positions=crystal.positions.tolist(),
+        spacegroup_number=crystal.spacegroup_number if crystal else 0,
+        spacegroup_symbol=crystal.spacegroup_symbol if crystal else "",
+        lattice=crystal.lattice.tolist() if crystal else [],
+        species=list(crystal.species) if crystal else [],
+        positions=crystal.positions.tolist() if crystal else [],
         settings=plain,
         model=version if uses_model else "",
         surface_energy=values.surface_energy,
@@ -434,8 +429,10 @@ def _record(
         ],
         dmu=dmu,
         potential=dissolved.potential,
+        potential_sigma=dissolved.potential_sigma,
         cations=[str(cation) for cation in dissolved.cations],
         formation_energy=compound.formation_energy,
+        formation_energy_sigma=compound.energy_sigma,
         energy_source=compound.energy_source,
         semiconductor=semiconductor(amounts, compound.band_gap),
         unseen_elements=unseen,
@@ -446,8 +443,8 @@ def _record(
 
 def _chemical_potential(compound: ScreenedCompound, settings: ScreeningSettings) -> tuple[float, list[str]]:
     """Return the chemical potential of the reference element (eV), and a note where another was requested."""
-    amounts = compound.structure.composition.get_el_amt_dict()
-    if not settings.x_rich and settings.dmu == 0:
+    amounts = compound.composition.get_el_amt_dict()
+    if compound.structure is None or (not settings.x_rich and settings.dmu == 0):
         return 0.0, []
     if len(amounts) != 2:
         return 0.0, ["a chemical potential is defined for binaries only; taken at 0"]
