@@ -298,8 +298,8 @@ class DescriptorModels:
         try:
             targets = dict(state["targets"])
             shares = {name: tuple(float(v) for v in values["shares"]) for name, values in targets.items()}
-            names = DESCRIPTIONS[kind].names(len(state["descriptors"]))
-            known = tuple(state["descriptors"]) == names
+            width = len(state["descriptors"])
+            known = tuple(state["descriptors"]) == DESCRIPTIONS[kind].names(width)
             parts = {name: (values["forest"], values["process"]) for name, values in targets.items()}
             unseen = {name: dict(values) for name, values in dict(state.get("unseen", {})).items()}
             sources = int(state.get("sources", 0))
