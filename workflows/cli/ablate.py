@@ -85,7 +85,8 @@ def ablate(
     [cyan]mgsurf ablate --advise --preset best --targets surface_energy,work_function[/cyan]
     """
     if advice.advise:
-        if wulff or pretrained.start is not None or members > 1 or len(preset or ()) > 1:
+        fine_tuned = pretrained.start is not None or pretrained.freeze or pretrained.reset_heads
+        if wulff or fine_tuned or members > 1 or len(preset or ()) > 1:
             raise InputError(
                 "--advise trains single networks of one --preset from scratch: leave out --wulff, --from, "
                 "--members and further presets"
