@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -263,6 +264,21 @@ def test_trainings_of_other_settings_are_not_averaged(tmp_path):
     (tmp_path / "t.csv").write_text("\n".join([lines[0], *(x[:-2] + "2" for x in lines[1:3])]) + "\n")
     (panel,) = transfer_panels([*scratch, *tuned], find_trainings([tmp_path / "t.csv"])[1])
     assert panel["aside"].startswith("2 trainings")
+
+
+def test_shapes_are_not_averaged_over_trainings_of_other_settings(made, mgsurf, tmp_path):
+    from model.training.checked_json import read_json, write_json
+
+    shutil.copytree(made / "without", tmp_path / "longer")
+    (file,) = (tmp_path / "longer").rglob("run.json")
+    content = read_json(file)
+    content["settings"]["epochs"] = 9
+    write_json(file, content)
+    arguments = ["--only", "6a", "-q", "--store", made / "store.sqlite", "-o", "out"]
+    done = mgsurf("figures", made / "without", tmp_path / "longer", *arguments)
+    assert done.returncode == 1
+    assert "compound:MgCa: 1 training of other settings" in done.stderr
+    assert (tmp_path / "out" / "figure_6a.png").is_file()
 
 
 def test_screened_compounds_are_those_of_the_latest_settings_and_model(made, mgsurf, tmp_path):
