@@ -88,7 +88,7 @@ YARDSTICKS = {
         ),
         "r2",
         0.97,
-        "Agrawal et al. (2014) 0.97",
+        "-",
     ),
     "four": Yardstick(
         "nims_steel_xiong_360.csv",

@@ -225,18 +225,26 @@ def _in_processes(runner: _Runner, study: Study, folder: Path, processes: int) -
     """Start each training when its pre-training is finished, so many at a time."""
     context = multiprocessing.get_context("spawn")
     waiting = list(runner.tasks)
-    running: dict[Future[dict[str, Any]], Task] = {}
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(study,))
+    running: dict[Future[dict[str, Any]], tuple[int, Task]] = {}
+    pools = [
+        ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(study,))
+        for _ in range(processes)
+    ]
+    trained: list[set[tuple[Any, ...]]] = [set() for _ in pools]  # training sets that each process has had
     try:
         while waiting or running:
             ready = [task for task in waiting if runner.can_start(task)]
             # no more than can begin: what gets ready meanwhile is earlier in the study than the rest
-            for task in ready[: processes - len(running)]:
-                running[pool.submit(_train_there, folder, task)] = task
-            waiting = [t for t in waiting if t not in runner.failed and t not in running.values()]
+            for place in sorted(set(range(processes)) - {place for place, _ in running.values()}):
+                if (task := _next_task(ready, trained, place)) is not None:
+                    ready.remove(task)
+                    trained[place].add(_training_set(task))
+                    running[pools[place].submit(_train_there, folder, task)] = place, task
+            begun = {task for _, task in running.values()}
+            waiting = [task for task in waiting if task not in runner.failed and task not in begun]
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                task = running.pop(future)
+                _, task = running.pop(future)
                 runner.take(task, future.result)
                 finished = len(runner.tasks) - len(running) - len(waiting)
                 runner.tell(Step(finished, len(runner.tasks), task))
@@ -250,7 +258,25 @@ def _in_processes(runner: _Runner, study: Study, folder: Path, processes: int) -
             process.terminate()  # what it trains is resumed
         raise
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        for pool in pools:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _training_set(task: Task) -> tuple[Any, ...]:
+    return task.sets, task.size, task.seed
+
+
+def _next_task(ready: Sequence[Task], trained: Sequence[set[tuple[Any, ...]]], place: int) -> Task | None:
+    """Return the training that a process takes next: one whose training set it has had, if there is any.
+
+    It remembers the trees and the process of that set (`model.baselines.recent_fits`). Else one of a set that
+    no process has had, else the first.
+    """
+    known = set().union(*trained)
+    for task in ready:
+        if _training_set(task) in trained[place]:
+            return task
+    return next((task for task in ready if _training_set(task) not in known), ready[0] if ready else None)
 
 
 _data: list[StudyData] = []  # of a process that trains for another

@@ -76,8 +76,8 @@ FREEZE: dict[str, Held] = {
 class Adaptation:
     """What a fine-tuning does beside holding weights; by default nothing."""
 
-    # a head that the pre-trained model lacks begins with that of the same quantity, else with its only one;
-    # those of other quantities, and new ones, are fitted to the training labels, see `fit_heads`
+    # a head that the pre-trained model lacks begins with that of the same quantity, else with its only one,
+    # else with random weights, and is fitted to the training labels, see `fit_heads`
     carry_heads: bool = False
     reset_shared: bool = False  # reinitialise the shared layers after pooling, too
     # learning rate of each convolution (and of the embedding) as a share of that of the part after it:
@@ -201,16 +201,16 @@ def load_pretrained_weights(network: Network, scaler: Scaler, start: Start) -> N
 
 @torch.no_grad()
 def fit_heads(network: Network, start: Start, output: torch.Tensor, targets: torch.Tensor) -> None:
-    """Scale and shift the heads that do not begin in their own unit by least squares on the training labels.
+    """Scale and shift the heads of targets that the source lacks by least squares on the training labels.
 
-    Another quantity may fall where this one rises; a head carried over as it is would then begin worse than
-    the mean of the labels. output: [n, W] of the training graphs. targets: [n, T], standardised, NaN where
-    there is no label.
+    Another quantity may fall where this one rises, and the same one of another data set may be in other units
+    or scaled; a head carried over as it is would then begin worse than the mean of the labels. output: [n, W]
+    of the training graphs. targets: [n, T], standardised, NaN where there is no label.
     """
     classes = network.config.class_names()
     for t, (name, place) in enumerate(network.config.columns().items()):
         old = _source_head(start, name, classes.get(name, ()))
-        if name in classes or (old is not None and quantity(name) == quantity(start.model.targets[old])):
+        if name in classes or (old is not None and name == start.model.targets[old]):
             continue
         known = ~targets[:, t].isnan()
         x, y = output[known, place.start].double(), targets[known, t].double()

@@ -154,7 +154,7 @@ def test_machine_code_is_kept_in_the_cache_folder(tmp_path, monkeypatch, own):
 
     monkeypatch.setenv("MGSURF_CACHE", str(tmp_path / "mgsurf"))
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "own") if own else "")
-    compiled = edge_kernels._compiled.__wrapped__(edge_kernels._forward)
+    compiled = edge_kernels.compiled.__wrapped__(edge_kernels._forward)
     place = tmp_path / "own" if own else tmp_path / "mgsurf" / "numba"
     assert place in Path(compiled.stats.cache_path).parents
     assert (str(tmp_path / "own") if own else "") == numba.config.CACHE_DIR
@@ -168,4 +168,4 @@ def test_without_a_cache_folder_nothing_is_kept(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MGSURF_CACHE", str(tmp_path / "file" / "mgsurf"))
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
-    assert edge_kernels._compiled.__wrapped__(edge_kernels._forward).stats.cache_path is None
+    assert edge_kernels.compiled.__wrapped__(edge_kernels._forward).stats.cache_path is None

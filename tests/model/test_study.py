@@ -10,7 +10,7 @@ from model.data.dataset import Dataset
 from model.data.splits import Split
 from model.studies.data import StudyData
 from model.studies.results import best_sources, cells, paired_change
-from model.studies.runs import estimate_cost, read_data, run_study, unfinished
+from model.studies.runs import _next_task, estimate_cost, read_data, run_study, unfinished
 from model.studies.study import SCRATCH, STRATEGIES, Study, StudySet, Task
 from model.training.ensemble import resampled
 from model.training.losses import BALANCERS, BalanceConfig
@@ -207,6 +207,19 @@ def test_pretrainings_have_no_trees_unless_their_errors_are_compared(data, tmp_p
     assert not any(task.network_alone for task in larger.tasks() if not task.balance)
 
 
+def test_a_process_takes_what_shares_the_training_set_of_its_last_ones():
+    source = Task(("copies",), 20, 0)
+    scratch, tuned = Task(("energy",), 12, 0), Task(("energy",), 12, 0, source, "ALL-UF")
+    other, later = Task(("work",), 12, 0), Task(("energy",), 12, 1)
+    # its trees and process are fitted in this process already
+    trained = [{(("energy",), 12, 0)}, {(("work",), 12, 0)}]
+    assert _next_task([other, tuned, later], trained, 0) == tuned
+    assert _next_task([tuned, later], trained, 1) == later  # left to the other one, as long as there is more
+    assert _next_task([tuned], trained, 1) == tuned  # better than to wait
+    assert _next_task([], trained, 1) is None
+    assert _next_task([scratch, other], [set(), set()], 1) == scratch
+
+
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_each_strategy_moves_what_it_says_and_nothing_else(pretrained, name):
     how = STRATEGIES[name]
@@ -255,6 +268,24 @@ def test_a_head_begins_with_that_of_another_property_fitted_to_the_training_labe
     true = torch.tensor([entry.targets["work_function"] for entry in part])
     found = torch.as_tensor(carried.predict([entry.graph for entry in part])["work_function"])
     assert (found - true).square().mean() <= true.var(correction=0) * (1 + 1e-4)
+
+
+def test_a_head_of_the_same_quantity_in_another_scale_is_fitted(pretrained):
+    still = TrainingConfig(epochs=1, batch_size=8, optimiser=OptimiserConfig(learning_rate=0.0))
+    preset = tiny_preset(still, tiny_config(targets=("surface_energy@scaled",)))
+    learned = pretrained.predict([entry.graph for entry in tiny_dataset()])["surface_energy"]
+    scaled = Dataset(
+        tuple(
+            replace(entry, targets={"surface_energy@scaled": 2.0 * value / 0.3 - 1.0})
+            for entry, value in zip(tiny_dataset(), learned, strict=True)
+        ),
+        ("surface_energy@scaled",),
+    )
+    how = Adaptation(carry_heads=True)
+    carried = train(scaled, PARTS, preset, start=Start(pretrained, "all-but-last", adaptation=how))
+    graphs = [entry.graph for entry in scaled][:6]
+    found = carried.predict(graphs)["surface_energy@scaled"]
+    assert found == pytest.approx(2.0 * learned[:6] / 0.3 - 1.0, abs=1e-4)
 
 
 @pytest.mark.parametrize("balance", [name for name in BALANCERS if name != "fixed"])
