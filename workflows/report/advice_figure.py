@@ -118,11 +118,12 @@ def _named(rows: Sequence[Row]) -> bool:
 
 
 def _clip(axes: Axes, rows: Sequence[Row], scale: float) -> None:
-    """Limit the axis to what the means span, three times over: one wide interval must not hide the rest."""
+    """Limit the axis to twice the usual interval: a single wide one must not hide the rest."""
     means = [scale * row[f"{part}_change"]["mean"] for row in rows for part in ("val", "test")]
     ends = [scale * row["test_change"][end] for row in rows for end in ("low", "high")]
     low, high = min(0.0, *means), max(0.0, *means)
-    room = max(high - low, 1e-9)
+    usual = float(np.median([ends[i + 1] - ends[i] for i in range(0, len(ends), 2)]))
+    room = max(high - low, usual, 1e-9)
     left, right = max(min(ends + means), low - room), min(max(ends + means), high + room)
     axes.set_xlim(left - 0.1 * room, right + 0.1 * room)
 
