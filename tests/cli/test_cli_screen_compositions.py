@@ -185,6 +185,8 @@ def test_the_command(trained, mgsurf_here, tmp_path):
     assert row["spacegroup_symbol"] == ""
     done = mgsurf_here("screen", "--composition", "Mg0.33333333Zn0.66666667", *common)
     assert "±" in done.stdout and "by composition" in done.stdout
+    done = mgsurf_here("screen", "--composition", "Mg-9Al-1Zn (wt%)", *common)
+    assert "Mg has the balance, 90 of 100 wt%" in done.stderr
     (tmp_path / "other.csv").write_text("alloy\nMg\n")
     done = mgsurf_here("screen", "other.csv", "--store", "s.sqlite")
     assert done.returncode == 2 and "formula" in done.stderr
