@@ -1,8 +1,8 @@
 """One training from data to judgement, in a folder that is resumed or read when run again.
 
 A run folder holds ``run.json`` (settings, metrics, history; written last: a folder with it is finished),
-``model/`` (see `model.training.ensemble`), ``predictions.csv``, ``split.csv`` (readable as ``--split FILE``)
-and ``training/`` (state of an unfinished training, TensorBoard scalars).
+``model/`` (see `model.training.ensemble_files`), ``predictions.csv``, ``split.csv`` (readable as
+``--split FILE``) and ``training/`` (state of an unfinished training, TensorBoard scalars).
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from model.evaluation.permutation import permutation_importance
 from model.network.composition_network import CompositionConfig
 from model.training.checked_json import REMEDY, read_json, write_json, write_text
 from model.training.checkpoint import code_version, library_versions, load_model
-from model.training.ensemble import load_ensemble, save_ensemble, train_ensemble
+from model.training.ensemble import train_ensemble
+from model.training.ensemble_files import load_ensemble, save_ensemble
 from model.training.inputs import check_kind
 from model.training.presets import find_preset, with_params
 from model.training.transfer import Adaptation, Start, new_elements, weights_key

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from pymatgen.core import Lattice, Structure
 
-from model.training.ensemble import load_ensemble
+from model.training.ensemble_files import load_ensemble
 from stores.connections import open_store
 from stores.labelled import source_fingerprint
 from stores.learning.model_card import ModelFacts

@@ -71,7 +71,7 @@ def chosen_ensemble(model: str | Path | None, store: str | None = None) -> tuple
     StoreError
         If its weights are damaged; of a damaged champion, the one before it is loaded, with a note on stderr.
     """
-    from model.training.ensemble import load_ensemble
+    from model.training.ensemble_files import load_ensemble
     from stores.learning.model_card import is_version, or_the_folder
 
     name = str(model or os.environ.get("MGSURF_MODEL") or MODEL_FOLDER)
