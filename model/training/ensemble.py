@@ -16,6 +16,7 @@ import torch
 from model.baselines.class_trees import ClassModels
 from model.baselines.extra_trees import check_can_fit
 from model.baselines.kinds import fit_by_kind, predict_by_kind
+from model.data.provenance import learned_labels
 from model.evaluation.calibration import calibrate, fold_numbers
 from model.evaluation.class_calibration import fit_temperature, with_temperature
 from model.evaluation.familiarity import TrainingMap
@@ -181,6 +182,10 @@ def train_ensemble(
     """
     if preset.trees:
         check_can_fit()
+    # of all members: trees and process, and the rows that they keep, see the whole training set
+    learned = learned_labels(
+        (dataset[i] for i in split.train), preset.network.targets, [one.model.training for one in starts]
+    )
     trained = []
     for k in range(members):
         seed = preset.training.seed + SEED_STEP * k
@@ -192,17 +197,16 @@ def train_ensemble(
         drawn = bagged(dataset, split, seed) if bagging else split
         if temperature != 1:
             drawn = resampled(dataset, drawn, preset.network.targets, temperature, seed)
-        trained.append(
-            train(
-                dataset,
-                drawn,
-                replace(preset, training=replace(preset.training, seed=seed)),
-                folder=None if folder is None else folder / f"member-{k}",
-                progress=tell,
-                start=starts[k % len(starts)] if starts else None,
-                angle_batches=angle_batches,
-            )
+        member = train(
+            dataset,
+            drawn,
+            replace(preset, training=replace(preset.training, seed=seed)),
+            folder=None if folder is None else folder / f"member-{k}",
+            progress=tell,
+            start=starts[k % len(starts)] if starts else None,
+            angle_batches=angle_batches,
         )
+        trained.append(replace(member, training={**member.training, **learned}))
     start = starts[0] if starts else None
     return assemble(trained, dataset, split, preset.trees, preset.training.seed, start)
 
