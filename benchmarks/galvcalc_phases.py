@@ -115,7 +115,7 @@ def by_galvcalc(name: str) -> dict[str, Any]:
 
 def by_mgsurf(name: str, model: str, energies: str) -> dict[str, Any]:
     """Cut, predict and average by mgsurf, without draws; and what it exports for galvcalc."""
-    from model.training.ensemble import load_ensemble
+    from model.training.ensemble_files import load_ensemble
     from workflows.flows.screening.screening import ScreeningSettings, screen
     from workflows.structures.slabs import SlabSettings, enumerate_slabs
 

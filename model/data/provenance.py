@@ -1,7 +1,8 @@
 """Provenance of a model: what its own training saw, and the trainings of the weights that it began with.
 
 Fine-tuning carries over what the starting weights were fitted to. A model that began with one that saw
-compounds of the hold-out has seen them too, however its own data were divided. Needs no torch.
+compounds of the hold-out has seen them too, however its own data were divided; and what it was trained on may
+be validated or tested on by the next training. Needs no torch.
 """
 
 from __future__ import annotations
@@ -12,17 +13,22 @@ from model.data.splits import HOLDOUT, part_of
 from stores.errors import InputError
 from stores.learning.model_card import PastTraining
 from stores.learning.snapshots import find_snapshot
+from stores.records import content_hash
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from model.data.dataset import Entry
+    from model.data.dataset import Dataset, Entry
+    from model.data.splits import Split
     from stores.learning.model_card import ModelCard, ModelFacts
     from stores.surfaces import SurfaceStore
 
 NOTE = "trainings"
 """Key under which a trained network keeps its trainings, see
 `model.training.checkpoint.TrainedModel.training`."""
+
+LEARNED = "learned"
+"""The same for hashes of the labels that it and its source were trained on, see `learned_labels`."""
 
 
 def this_training(entries: Iterable[Entry], split: str, snapshot: str | None) -> PastTraining:
@@ -49,6 +55,56 @@ def trainings_of(models: Iterable[Mapping[str, Any]]) -> list[PastTraining]:
         )
     ]
     return list({one.model_dump_json(): one for one in found}.values())
+
+
+def learned_labels(
+    entries: Iterable[Entry], targets: Collection[str], earlier: Iterable[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """Return what a network keeps to tell later what it was trained on; nothing if a source kept nothing.
+
+    earlier: `TrainedModel.training` of the models that it began with.
+    """
+    sources = list(earlier)
+    if any(LEARNED not in one for one in sources):
+        return {}
+    found = {key for entry in entries for keys in _keys(entry, targets).values() for key in keys if key}
+    return {LEARNED: sorted(found.union(*(one[LEARNED] for one in sources)))}
+
+
+def seen_before(
+    trainings: Iterable[Mapping[str, Any]], dataset: Dataset, split: Split
+) -> dict[str, int] | None:
+    """Count the entries of the validation and test set that models with these trainings have seen.
+
+    One is seen if a model was trained on the same quantity of an identical structure, or of its compound,
+    unless this training set has the compound, too. None if it is not known.
+    """
+    seen: set[str] = set()
+    for one in trainings:
+        if LEARNED not in one:
+            return None
+        seen.update(one[LEARNED])
+    own = {keys[1] for i in split.train for keys in _keys(dataset[i], dataset.targets).values()}
+
+    def is_seen(entry: Entry) -> bool:
+        return any(
+            structure in seen or (compound in seen and compound not in own)
+            for structure, compound in _keys(entry, dataset.targets).values()
+        )
+
+    return {part: sum(is_seen(dataset[i]) for i in split.part(part)) for part in ("val", "test")}
+
+
+def _keys(entry: Entry, targets: Collection[str]) -> dict[str, tuple[str, str]]:
+    """Hash structure and compound (empty if not known) with each quantity that is labelled, by target."""
+    return {
+        name: (
+            content_hash([name.partition("@")[0], entry.graph.identity], 10),
+            content_hash([name.partition("@")[0], entry.kind, entry.crystal], 10) if entry.crystal else "",
+        )
+        for name in targets
+        if entry.targets.get(name) is not None
+    }
 
 
 def trainings_on(card: ModelFacts) -> Sequence[PastTraining]:

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from model.training.checked_json import read_json
-from model.training.ensemble import file_names, load_ensemble, manifest_of
+from model.training.ensemble_files import file_names, load_ensemble, manifest_of
 from model.training.runs import read_run
 from stores.errors import InputError
 from stores.learning.model_card import ModelFacts

@@ -26,7 +26,8 @@ from model.selection.acquisition import Known, Pool, choose
 from model.selection.simulation_plan import Stage, front_share, objective_of, parts, start_set, world_of
 from model.training.ablation import Step
 from model.training.checked_json import read_json, write_json
-from model.training.ensemble import load_ensemble, save_ensemble, train_ensemble
+from model.training.ensemble import train_ensemble
+from model.training.ensemble_files import load_ensemble, save_ensemble
 from model.training.transfer import Start
 from stores.errors import InputError
 from stores.files import InUseError, locked

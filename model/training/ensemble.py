@@ -1,35 +1,28 @@
 """Several networks of one kind as one predictor, with calibrated standard deviations.
 
-A folder holds it: ``manifest.json`` (calibration, checksums of all files and of itself), ``member-0.pt``,
-``member-1.pt``, ... (`model.training.checkpoint`), ``map.pt`` (where the training slabs lie in the first
-member's embedding) and, where the preset has them, ``trees.pt`` (trees and a Gaussian process,
-`model.baselines.blend`) and ``class-trees.pt`` (trees for classes, `model.baselines.class_trees`);
-``source.pt`` is the model of a fine-tuning, if these look at its predictions. One member is an ensemble
-too; its uncertainty rests on the distance from the training slabs and on the trees.
+One member is an ensemble too; its uncertainty rests on the distance from the training slabs and on the trees.
+Its folder is written and read by `model.training.ensemble_files`.
 """
 
 from __future__ import annotations
 
-import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from model.baselines.class_trees import ClassModels
 from model.baselines.extra_trees import check_can_fit
-from model.baselines.kinds import fit_by_kind, kinds_from_state, predict_by_kind, state_of_kinds
-from model.evaluation.calibration import Calibration, calibrate, fold_numbers
+from model.baselines.kinds import fit_by_kind, predict_by_kind
+from model.data.provenance import learned_labels
+from model.evaluation.calibration import calibrate, fold_numbers
 from model.evaluation.class_calibration import fit_temperature, with_temperature
 from model.evaluation.familiarity import TrainingMap
 from model.evaluation.metrics import Predictions, labels
 from model.network.convolution import repeatable
-from model.training.checked_json import REMEDY, read_json, write_json
-from model.training.checkpoint import load_model, save_model
 from model.training.inputs import is_composition, pack, shared_inputs
-from model.training.tensor_files import file_checksum, read_tensors, write_tensors
 from model.training.train import train
 from stores.errors import InputError
 
@@ -42,6 +35,7 @@ if TYPE_CHECKING:
     from model.baselines.blend import DescriptorModels
     from model.data.dataset import Dataset
     from model.data.splits import Split
+    from model.evaluation.calibration import Calibration
     from model.graphs.graph import GraphSettings, SlabGraph
     from model.network.heads import HeadsConfig
     from model.training.checkpoint import TrainedModel
@@ -49,21 +43,7 @@ if TYPE_CHECKING:
     from model.training.train import Progress
     from model.training.transfer import Start
 
-FORMAT = "mgsurf ensemble 1"
-MANIFEST = "manifest.json"
-MAP = "map.pt"
-TREES = "trees.pt"
-SOURCE = "source.pt"
-
-
-CLASS_TREES = "class-trees.pt"
 COMPOSITIONS_AT_ONCE = 2048  # that a thread predicts
-
-_KEYS = {
-    "format", "members", "trees", "class_trees", "source", "targets", "elements", "calibration",
-    "temperatures", "sha256",
-}  # fmt: skip
-
 SEED_STEP = 1000
 """Member k of a run with seed s is trained with seed s + 1000 k: runs of neighbouring seeds share none."""
 
@@ -202,6 +182,10 @@ def train_ensemble(
     """
     if preset.trees:
         check_can_fit()
+    # of all members: trees and process, and the rows that they keep, see the whole training set
+    learned = learned_labels(
+        (dataset[i] for i in split.train), preset.network.targets, [one.model.training for one in starts]
+    )
     trained = []
     for k in range(members):
         seed = preset.training.seed + SEED_STEP * k
@@ -213,17 +197,16 @@ def train_ensemble(
         drawn = bagged(dataset, split, seed) if bagging else split
         if temperature != 1:
             drawn = resampled(dataset, drawn, preset.network.targets, temperature, seed)
-        trained.append(
-            train(
-                dataset,
-                drawn,
-                replace(preset, training=replace(preset.training, seed=seed)),
-                folder=None if folder is None else folder / f"member-{k}",
-                progress=tell,
-                start=starts[k % len(starts)] if starts else None,
-                angle_batches=angle_batches,
-            )
+        member = train(
+            dataset,
+            drawn,
+            replace(preset, training=replace(preset.training, seed=seed)),
+            folder=None if folder is None else folder / f"member-{k}",
+            progress=tell,
+            start=starts[k % len(starts)] if starts else None,
+            angle_batches=angle_batches,
         )
+        trained.append(replace(member, training={**member.training, **learned}))
     start = starts[0] if starts else None
     return assemble(trained, dataset, split, preset.trees, preset.training.seed, start)
 
@@ -280,7 +263,7 @@ def assemble(
     InputError
         If the members predict different targets or need different graphs.
     """
-    _check_alike(members, "the members")
+    check_alike(members, "the members")
     train_part, val_part = dataset.subset(split.train), dataset.subset(split.val)
     graphs = [entry.graph for entry in val_part]
     validation = _outputs(members, graphs)
@@ -360,136 +343,6 @@ def _calibration_folds(val_part: Dataset) -> NDArray[np.intp]:
     return fold_numbers([first[entry.group] for entry in val_part])
 
 
-def save_ensemble(ensemble: Ensemble, folder: Path) -> None:
-    """Write an ensemble; the manifest comes last, so that a folder with one is whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST).unlink(missing_ok=True)
-    members = [f"member-{k}.pt" for k in range(len(ensemble.members))]
-    for name, member in zip(members, ensemble.members, strict=True):
-        save_model(member, folder / name)
-    write_tensors(folder / MAP, ensemble.training_map.state())
-    trees = TREES if ensemble.descriptor_models else None
-    if trees:
-        write_tensors(folder / trees, state_of_kinds(ensemble.descriptor_models))
-    if ensemble.class_models is not None:
-        write_tensors(folder / CLASS_TREES, ensemble.class_models.state())
-    if ensemble.source is not None:
-        save_model(ensemble.source, folder / SOURCE)
-    manifest = {
-        "format": FORMAT,
-        "members": members,
-        "trees": trees,
-        **({"class_trees": CLASS_TREES} if ensemble.class_models is not None else {}),
-        **({"temperatures": dict(ensemble.temperatures)} if ensemble.temperatures else {}),
-        **({} if ensemble.source is None else {"source": SOURCE}),
-        "targets": ensemble.targets,
-        "elements": ensemble.elements,
-        "calibration": {name: _plain(c) for name, c in ensemble.calibration.items()},
-    }
-    sha256 = {name: file_checksum(folder / name) for name in file_names(manifest)}
-    write_json(folder / MANIFEST, {**manifest, "sha256": sha256})
-
-
-def load_ensemble(folder: Path) -> Ensemble:
-    """Read an ensemble from the folder of `save_ensemble`, or one that holds it as ``model/``.
-
-    One of an older version, whose manifest has no checksums, is read as well.
-
-    Raises
-    ------
-    InputError
-        If there is none, or a file is missing, changed, cut off or foreign.
-    """
-    path = manifest_of(folder)
-    if path is None:
-        raise InputError(
-            f"{folder}: holds no trained model (no {MANIFEST}); name a folder that mgsurf train wrote with "
-            "--model, or train one with mgsurf train"
-        )
-    manifest = read_json(path)
-    if manifest.get("format") != FORMAT:
-        raise InputError(f"{path}: format {manifest.get('format')!r} is not {FORMAT!r}; train it again")
-    try:
-        if unknown := ", ".join(sorted(manifest.keys() - _KEYS)):
-            raise ValueError(f"it has {unknown}")
-        names, elements = file_names(manifest), tuple(_words(manifest["elements"]))
-        calibration = {name: _calibration(values) for name, values in manifest["calibration"].items()}
-        temperatures = {name: _temperature(t) for name, t in manifest.get("temperatures", {}).items()}
-        sha256 = manifest.get("sha256", dict.fromkeys(names))
-        if set(sha256) != set(names):
-            raise ValueError("its checksums are of other files")
-    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: is damaged ({error}); {REMEDY}") from error
-    place = path.parent
-    members = [load_model(place / name, sha256[name]) for name in manifest["members"]]
-    _check_alike(members, str(path))
-    if set(calibration) != set(members[0].targets) - set(members[0].class_names):
-        raise InputError(f"{path}: its calibration does not fit its members; {REMEDY}")
-    state = read_tensors(place / MAP, sha256=sha256[MAP])
-    try:
-        training_map = TrainingMap.from_state(state, members[0].network.config.hidden)
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise InputError(f"{place / MAP}: is damaged ({error}); {REMEDY}") from error
-    descriptor_models = {}
-    if TREES in names:
-        descriptor_models = _read_trees(place / TREES, sha256[TREES], members[0].targets)
-    class_models = None
-    if CLASS_TREES in names:
-        class_models = _read_class_trees(place / CLASS_TREES, sha256[CLASS_TREES], members[0].class_names)
-    source = load_model(place / SOURCE, sha256[SOURCE]) if SOURCE in names else None
-    columns = {one.sources for one in descriptor_models.values()} - {0}
-    if columns - ({0} if source is None else {len(source.targets) - len(source.class_names)}):
-        raise InputError(f"{path}: its source does not fit its trees; {REMEDY}")
-    return Ensemble(
-        tuple(members),
-        calibration,
-        training_map,
-        elements,
-        descriptor_models,
-        class_models,
-        temperatures,
-        source,
-    )
-
-
-def manifest_of(folder: Path) -> Path | None:
-    """Return the manifest of the ensemble in a folder or in its ``model/``; None if not found."""
-    return next((p for p in (folder / MANIFEST, folder / "model" / MANIFEST) if p.is_file()), None)
-
-
-def file_names(manifest: dict[str, Any]) -> list[str]:
-    """Return the names of an ensemble's files, the manifest apart.
-
-    Raises KeyError, TypeError or ValueError if the manifest is damaged.
-    """
-    members = manifest["members"]
-    if not isinstance(members, list) or members != [f"member-{k}.pt" for k in range(len(members))]:
-        raise ValueError("its members have other names than mgsurf gives")
-    beside = {"trees": TREES, "class_trees": CLASS_TREES, "source": SOURCE}
-    return [*members, MAP, *(name for key, name in beside.items() if manifest.get(key) is not None)]
-
-
-def _read_trees(path: Path, sha256: str | None, targets: Sequence[str]) -> dict[str, DescriptorModels]:
-    state = read_tensors(path, sha256=sha256)
-    try:
-        descriptor_models = kinds_from_state(state)
-        if not all(set(one.forests) <= set(targets) for one in descriptor_models.values()):
-            raise InputError("its trees and process are of other targets")
-    except InputError as error:
-        raise InputError(f"{path}: {error}; {REMEDY}") from error
-    return descriptor_models
-
-
-def _read_class_trees(path: Path, sha256: str | None, classes: Mapping[str, Sequence[str]]) -> ClassModels:
-    try:
-        models = ClassModels.from_state(read_tensors(path, sha256=sha256))
-        if any(f.probabilities.shape[1] != len(classes.get(n, ())) for n, f in models.forests.items()):
-            raise InputError("its trees are of other classes")
-    except InputError as error:
-        raise InputError(f"{path}: {error}; {REMEDY}") from error
-    return models
-
-
 @dataclass(frozen=True, eq=False)
 class _Outputs:
     """Predictions of members for n slabs."""
@@ -534,35 +387,11 @@ def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1])
 
 
-def _check_alike(members: Sequence[TrainedModel], where: str) -> None:
+def check_alike(members: Sequence[TrainedModel], where: str) -> None:
+    """Raise InputError, naming `where`, if there are no members, or their targets or graphs differ."""
     if not members:
         raise InputError(f"{where}: no member; train the model again")
     if any(
         (m.targets, m.class_names) != (members[0].targets, members[0].class_names) for m in members
     ) or any(m.graph_settings != members[0].graph_settings for m in members):
         raise InputError(f"{where}: members predict different targets or need different graphs; train again")
-
-
-def _words(values: Any) -> list[str]:
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise ValueError(f"{str(values)[:60]} is no list of names")
-    return values
-
-
-def _plain(calibration: Calibration) -> dict[str, Any]:
-    """JSON knows no infinity."""
-    return {k: v if math.isfinite(v) else None for k, v in asdict(calibration).items()}
-
-
-def _temperature(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(f"temperature {str(value)[:60]} is no positive number")
-    return float(value)
-
-
-def _calibration(values: dict[str, Any]) -> Calibration:
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float | None):
-            raise ValueError(f"{name} is {str(value)[:60]}, no number")
-    plain: dict[str, Any] = {k: math.inf if v is None else float(v) for k, v in values.items()}
-    return Calibration(**plain | {"n": int(values["n"])})

@@ -1,8 +1,8 @@
 """One training from data to judgement, in a folder that is resumed or read when run again.
 
 A run folder holds ``run.json`` (settings, metrics, history; written last: a folder with it is finished),
-``model/`` (see `model.training.ensemble`), ``predictions.csv``, ``split.csv`` (readable as ``--split FILE``)
-and ``training/`` (state of an unfinished training, TensorBoard scalars).
+``model/`` (see `model.training.ensemble_files`), ``predictions.csv``, ``split.csv`` (readable as
+``--split FILE``) and ``training/`` (state of an unfinished training, TensorBoard scalars).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from model.data.dataset import noun_of
-from model.data.provenance import NOTE, this_training, trainings_of
+from model.data.provenance import NOTE, seen_before, this_training, trainings_of
 from model.data.splits import PARTS, Split, k_fold, part_of_training, split_dataset, write_split
 from model.evaluation.class_metrics import evaluate_classes
 from model.evaluation.metrics import evaluate, prediction_rows, total_loss
@@ -24,7 +24,8 @@ from model.evaluation.permutation import permutation_importance
 from model.network.composition_network import CompositionConfig
 from model.training.checked_json import REMEDY, read_json, write_json, write_text
 from model.training.checkpoint import code_version, library_versions, load_model
-from model.training.ensemble import load_ensemble, save_ensemble, train_ensemble
+from model.training.ensemble import train_ensemble
+from model.training.ensemble_files import load_ensemble, save_ensemble
 from model.training.inputs import check_kind
 from model.training.presets import find_preset, with_params
 from model.training.transfer import Adaptation, Start, new_elements, weights_key
@@ -64,6 +65,8 @@ class Transfer:
     reset_heads: bool = False
     adaptation: Adaptation = field(default_factory=Adaptation)
     targets: tuple[str, ...] = ()  # of the model; does not distinguish runs
+    # chosen by default: not used where it has seen validation or test set; does not distinguish runs
+    offered: bool = False
 
     @classmethod
     def of(
@@ -218,6 +221,8 @@ def run_training(
     preset, dataset = labelled_data(datasets, chosen_preset(settings))
     if settings.transfer is not None:
         settings = replace(settings, transfer=settings.transfer.for_targets(preset.network.targets))
+        if settings.transfer.offered and divide is None:
+            settings = _without_leak(settings, settings.transfer, dataset)
     identity = {"settings": settings.plain(), "data": data_key(dataset)}
     split = divide(dataset) if divide is not None else None
     if split is not None:
@@ -235,6 +240,28 @@ def run_training(
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "run.lock", 0, "choose another folder with --output"):
         return _run(preset, dataset, split, settings, folder, identity, progress, keep_model, angle_batches)
+
+
+def _without_leak(settings: RunSettings, transfer: Transfer, dataset: Dataset) -> RunSettings:
+    """Leave out a pre-trained model that has seen validation or test set, or of which that is not known."""
+    split = make_split(dataset, settings)
+    seen = seen_before([start.model.training for start in transfer.starts()], dataset, split)
+    if seen is not None and not any(seen.values()):
+        return settings
+    LOG.warning(
+        "%s; it is not used, the training begins from scratch (--from takes it all the same)",
+        _seen_line(seen, dataset, split),
+    )
+    return replace(settings, transfer=None)
+
+
+def _seen_line(seen: dict[str, int] | None, dataset: Dataset, split: Split) -> str:
+    if seen is None:
+        return "it is not known what the pre-trained model has seen of the validation and test set"
+    return (
+        f"the pre-trained model has seen {seen['test']} of {len(split.test)} test and {seen['val']} of "
+        f"{len(split.val)} validation {dataset.noun}s, or others of their compounds"
+    )
 
 
 def chosen_preset(settings: RunSettings) -> Preset:
@@ -312,6 +339,13 @@ def _run(
     for start in starts[:1]:
         if unseen := new_elements(start, (e for i in split.train for e in dataset[i].elements)):
             LOG.warning("the pre-trained model has never seen %s", ", ".join(unseen))
+    before = seen_before([start.model.training for start in starts], dataset, split) if starts else {}
+    if before is None or any(before.values()):
+        LOG.warning(
+            "%s: their errors and intervals may be too small; divide by the split of that model, or leave "
+            "--from out",
+            _seen_line(before, dataset, split),
+        )
     ensemble = train_ensemble(
         dataset,
         split,
@@ -352,6 +386,7 @@ def _run(
         "split_name": split.name,
         **({"twins": split.twins.plain()} if split.twins is not None else {}),
         "elements": list(ensemble.elements),
+        **({"seen_before": before} if starts else {}),
         "trainings": [one.model_dump(mode="json") for one in trainings_of(learned)],
         "metrics": metrics,
         "total_loss": total_loss(metrics, spread),

@@ -21,7 +21,8 @@ MGAG = Structure(Lattice.cubic(3.3), ["Mg", "Ag"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 def model_folder(tmp_path_factory):
     """A model of nine systems, not Ag-Mg, with a blend and shared errors for unseen elements."""
     from model.data.splits import grouped_split
-    from model.training.ensemble import save_ensemble, train_ensemble
+    from model.training.ensemble import train_ensemble
+    from model.training.ensemble_files import save_ensemble
     from model.training.presets import PRESETS
     from tests.model.small_dataset import small_dataset
 
@@ -52,7 +53,7 @@ def dft(tmp_path, records):
 
 
 def test_screening_corrects_the_facets_that_are_not_computed(model_folder, dft, tmp_path):
-    from model.training.ensemble import load_ensemble
+    from model.training.ensemble_files import load_ensemble
 
     ensemble = load_ensemble(model_folder)
     compound = ScreenedCompound("MgAg", MGAG)
@@ -96,7 +97,7 @@ def test_predict_corrects_by_the_records_of_a_store(model_folder, dft, tmp_path,
 def test_computed_facets_that_the_model_cannot_take_are_no_problem(model_folder, dft, monkeypatch):
     """They are predicted for the sake of the others alone."""
     from model.evaluation.prediction import Refusal
-    from model.training.ensemble import load_ensemble
+    from model.training.ensemble_files import load_ensemble
 
     def refuse_all(ensemble, candidates, **_):
         return [], [Refusal(candidate.name, "too large") for candidate in candidates]

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from pymatgen.core import Lattice, Structure
 
-from model.training.ensemble import load_ensemble
+from model.training.ensemble_files import load_ensemble
 from stores.connections import open_store
 from stores.labelled import source_fingerprint
 from stores.learning.model_card import ModelFacts
@@ -101,11 +101,12 @@ def test_the_same_command_reads_what_is_finished(built):
     assert (answer["version"], answer["new"]) == (1, False)
 
 
-def test_slabs_are_fine_tuned_from_a_model_of_crystals_and_slabs(folder, built):
+def test_slabs_are_fine_tuned_from_a_model_of_crystals_and_slabs(folder, built, caplog):
     done = command(
         "train", "--from", "pretrained:tiny", "--store", "slabs.sqlite", "--epochs", 1, "-o", "tuned"
     )
     assert done.returncode == 0, done.stderr
+    assert "has seen" in caplog.text  # some slabs of the one partner that both stores have
     assert "pretrained:tiny (v1 of" in done.stderr and "32 labels formation_energy" in done.stderr
     run = json.loads((folder / "tuned" / "run.json").read_text())
     assert run["settings"]["preset"] == "best" and run["targets"] == ["surface_energy", "work_function"]
@@ -151,6 +152,17 @@ def test_best_starts_from_a_model_of_its_own_network_and_says_so(folder, built):
         "scratch",
     )
     assert none.returncode == 0 and "trained before" in none.stderr
+
+
+def test_a_default_store_that_cannot_be_read_stops_no_training(folder, built, monkeypatch, capsys):
+    monkeypatch.setenv("MGSURF_STORE", "mongodb://localhost:1/none")
+    assert pretrained_for("best", ("work_function",), ["slabs.sqlite"]) is None
+    assert "begins from scratch: No MongoDB server answers" in capsys.readouterr().err
+
+
+def test_an_empty_name_is_no_training_from_scratch(folder, built):
+    done = command("train", "--from", "", "--store", "slabs.sqlite", "-o", "none")
+    assert done.returncode == 2 and "--from: is empty" in done.stderr
 
 
 def test_a_trained_model_can_be_named_as_pretrained_and_is_not_the_latest(folder, built):

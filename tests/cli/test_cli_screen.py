@@ -42,7 +42,7 @@ def mgsurf(mgsurf_here):
 
 @pytest.fixture(scope="module")
 def ensemble():
-    from model.training.ensemble import load_ensemble
+    from model.training.ensemble_files import load_ensemble
 
     return load_ensemble(MODEL / "model")
 

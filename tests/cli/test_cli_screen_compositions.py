@@ -14,7 +14,8 @@ from pymatgen.core import Lattice, Structure
 from model.compositions.formulas import parse_composition, plain_composition
 from model.data.dataset import Dataset, Entry
 from model.data.splits import Split
-from model.training.ensemble import save_ensemble, train_ensemble
+from model.training.ensemble import train_ensemble
+from model.training.ensemble_files import save_ensemble
 from model.training.presets import find_preset, with_params
 from stores.connections import open_store
 from stores.errors import InputError

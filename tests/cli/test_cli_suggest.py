@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("torch")
 
 from model.evaluation.calibration import Calibration
-from model.training.ensemble import save_ensemble
+from model.training.ensemble_files import save_ensemble
 from stores.connections import open_store
 from stores.errors import MgsurfError
 from tests.model.untrained import untrained

@@ -6,7 +6,7 @@ import logging
 import pytest
 import torch
 
-from model.training.ensemble import load_ensemble
+from model.training.ensemble_files import load_ensemble
 from stores.connections import open_store
 from tests.cli.test_cli_learning import add, command
 from tests.model.small_dataset import PARTNERS

@@ -12,7 +12,7 @@ from pymatgen.core import Lattice, Structure
 
 import mgsurf
 import stores.connections
-from model.training.ensemble import save_ensemble
+from model.training.ensemble_files import save_ensemble
 from stores.errors import InputError
 from tests.examples.mgag import FORMATION_ENERGY, PUBLISHED, write_store
 from tests.model.untrained import untrained

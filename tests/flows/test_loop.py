@@ -11,7 +11,7 @@ import pytest
 from model.data.formula_key import formula_key
 from model.data.splits import part_of
 from model.promotion.registration import weight_files
-from model.training.ensemble import save_ensemble
+from model.training.ensemble_files import save_ensemble
 from stores.connections import open_store
 from stores.errors import InputError, StoreError
 from stores.learning.candidates import candidate_documents, computed_slabs, slab_key

@@ -17,7 +17,7 @@ from model.graphs.bulk_graph import PlainBulk, build_bulk_graph
 from model.graphs.slab_frame import PlainSlab
 from model.network.network import NetworkConfig, SurfaceNetwork
 from model.training.checkpoint import Scaler, load_model, save_model
-from model.training.ensemble import load_ensemble
+from model.training.ensemble_files import load_ensemble
 from model.training.presets import PRESETS, TrainingConfig
 from model.training.runs import RunSettings, read_rows, run_training
 from model.training.train import masked_losses

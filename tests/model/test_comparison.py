@@ -15,7 +15,7 @@ from model.data.splits import part_of
 from model.promotion.challenger import decide
 from model.promotion.comparison import compare_with_champion
 from model.promotion.registration import weight_files
-from model.training.ensemble import save_ensemble
+from model.training.ensemble_files import save_ensemble
 from stores.connections import open_store
 from stores.labelled import add_labels, source_fingerprint
 from stores.learning.model_card import ModelFacts, PastTraining

@@ -17,7 +17,7 @@ from model.compositions.image import property_cells
 from model.evaluation.class_calibration import fit_share, fit_temperature, log_loss, with_temperature
 from model.graphs.element_features import FEATURES
 from model.network.composition_network import SIDE, CompositionConfig, CompositionNetwork
-from model.training.ensemble import load_ensemble
+from model.training.ensemble_files import load_ensemble
 from model.training.losses import class_weights
 from model.training.presets import TrainingConfig, find_preset, with_params
 from model.training.runs import RunSettings, chosen_preset, labelled_data, make_split, run_training

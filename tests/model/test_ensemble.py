@@ -9,7 +9,8 @@ import pytest
 from model.data.splits import grouped_split
 from model.evaluation.metrics import coverage, evaluate, labels, prediction_rows, total_loss
 from model.network.network import NetworkConfig
-from model.training.ensemble import bagged, load_ensemble, save_ensemble, train_ensemble
+from model.training.ensemble import bagged, train_ensemble
+from model.training.ensemble_files import load_ensemble, save_ensemble
 from model.training.presets import TrainingConfig
 from stores.errors import InputError
 from tests.model.small_dataset import small_dataset

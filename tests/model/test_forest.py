@@ -16,7 +16,8 @@ from model.evaluation.calibration import calibrate
 from model.evaluation.metrics import labels
 from model.network.network import NetworkConfig
 from model.promotion.registration import weight_files
-from model.training.ensemble import load_ensemble, save_ensemble, train_ensemble
+from model.training.ensemble import train_ensemble
+from model.training.ensemble_files import load_ensemble, save_ensemble
 from model.training.presets import PRESETS, TrainingConfig
 from model.training.runs import RunSettings, make_split, run_training
 from model.training.tensor_files import write_tensors

@@ -14,7 +14,7 @@ import torch
 
 from model.promotion.registration import load_version, weight_files
 from model.training.checked_json import read_json, write_json
-from model.training.ensemble import load_ensemble, save_ensemble
+from model.training.ensemble_files import load_ensemble, save_ensemble
 from model.training.runs import read_rows, read_run
 from model.training.tensor_files import read_tensors, write_tensors
 from model.training.train import RunFolder

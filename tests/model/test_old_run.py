@@ -9,7 +9,7 @@ import pytest
 
 from model.evaluation.prediction import Candidate, predict_slabs
 from model.graphs.slab_frame import PlainSlab
-from model.training.ensemble import load_ensemble
+from model.training.ensemble_files import load_ensemble
 from model.training.runs import read_run
 from tests.model.small_dataset import slabs
 

@@ -14,7 +14,8 @@ from model.evaluation.prediction import Candidate, predict_slabs
 from model.graphs.graph import THICK_ENOUGH, GraphSettings, build_graph
 from model.graphs.slab_frame import PlainSlab
 from model.network.network import NetworkConfig
-from model.training.ensemble import load_ensemble, save_ensemble, train_ensemble
+from model.training.ensemble import train_ensemble
+from model.training.ensemble_files import load_ensemble, save_ensemble
 from model.training.presets import PRESETS, TrainingConfig
 from tests.model.small_dataset import crystal, slabs, small_dataset
 from tests.model.untrained import untrained, without_checksums

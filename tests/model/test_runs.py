@@ -21,7 +21,7 @@ from model.training.ablation import (
     learning_curve,
     table,
 )
-from model.training.ensemble import load_ensemble
+from model.training.ensemble_files import load_ensemble
 from model.training.presets import PRESETS, find_preset, with_params
 from model.training.runs import (
     RunSettings,

@@ -12,7 +12,8 @@ from model.baselines.descriptors import descriptor_names
 from model.data.splits import grouped_split
 from model.evaluation.metrics import labels
 from model.promotion.registration import weight_files
-from model.training.ensemble import load_ensemble, save_ensemble, train_ensemble
+from model.training.ensemble import train_ensemble
+from model.training.ensemble_files import load_ensemble, save_ensemble
 from model.training.presets import PRESETS
 from model.training.transfer import Start
 from stores.errors import InputError

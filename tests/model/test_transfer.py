@@ -11,7 +11,8 @@ from model.data.splits import Split
 from model.graphs.graph import GraphSettings
 from model.network.network import SurfaceNetwork
 from model.training.checkpoint import Scaler, load_model, save_model
-from model.training.ensemble import save_ensemble, train_ensemble
+from model.training.ensemble import train_ensemble
+from model.training.ensemble_files import save_ensemble
 from model.training.losses import BALANCERS, BalanceConfig
 from model.training.presets import OptimiserConfig, TrainingConfig
 from model.training.runs import RunSettings, Transfer, run_training

@@ -21,7 +21,8 @@ import numpy as np
 from model.baselines.blend import DescriptorModels
 from model.graphs.graph import SlabGraph
 from model.training.checked_json import write_json
-from model.training.ensemble import Ensemble, load_ensemble, save_ensemble
+from model.training.ensemble import Ensemble
+from model.training.ensemble_files import load_ensemble, save_ensemble
 from model.training.runs import FORMAT, read_run
 from stores.errors import MgsurfError
 from tests.model.small_dataset import small_dataset

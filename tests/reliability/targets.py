@@ -325,7 +325,7 @@ def _shared(home: Path) -> Path:
 
 
 def _model(home: Path) -> Path:
-    from model.training.ensemble import save_ensemble
+    from model.training.ensemble_files import save_ensemble
     from tests.model.untrained import untrained
 
     save_ensemble(untrained(1), home)

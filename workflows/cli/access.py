@@ -71,7 +71,7 @@ def chosen_ensemble(model: str | Path | None, store: str | None = None) -> tuple
     StoreError
         If its weights are damaged; of a damaged champion, the one before it is loaded, with a note on stderr.
     """
-    from model.training.ensemble import load_ensemble
+    from model.training.ensemble_files import load_ensemble
     from stores.learning.model_card import is_version, or_the_folder
 
     name = str(model or os.environ.get("MGSURF_MODEL") or MODEL_FOLDER)
@@ -130,11 +130,11 @@ def registered_start(name: str, stores: Sequence[str | None]) -> tuple[Path, dic
             print_note(f"starts from {_pretrained_line(chosen, registry)}")
             return registry.unpack(chosen, _unpacked()), network_settings(chosen)
         there += found
-    listed = f"there is {', '.join(dict.fromkeys(there))}" if there else "there is none"
+    listed = f"found {', '.join(dict.fromkeys(there))}" if there else "none found"
     raise InputError(
         f"{name}: no such model in {', '.join(uris)} or the default store ({listed}); build one with mgsurf "
         "pretrain examples/pretrained.yaml, or name a trained one with mgsurf models add FOLDER --pretrained "
-        f"{wanted}"
+        f"{wanted or 'NAME'}"
     )
 
 
@@ -144,18 +144,23 @@ def pretrained_for(
     """Return the pre-trained model that a training of a preset starts from by default; None without one.
 
     It is the latest in the registries of `registered_start` that the preset was pre-trained with, its network
-    unchanged, and that has a head of one of the targets. A line on stderr names it.
+    unchanged, and that has a head of one of the targets. A line on stderr names it, or states which registry
+    could not be read.
     """
     from stores.connections import resolve_store_uri
+    from stores.errors import InputError, StoreError
 
-    for registry in _registries([resolve_store_uri(store) for store in (stores or [None])]):
-        for card in reversed(registry.pretrained().values()):
-            heads = {target.partition("@")[0] for target in card.targets}
-            settings = network_settings(card)
-            if settings.get("preset") == preset and not settings["params"] and heads & set(targets):
-                line = _pretrained_line(card, registry)
-                print_note(f"{preset} starts from {line}; --from none trains from scratch")
-                return registry.unpack(card, _unpacked()), settings
+    try:
+        for registry in _registries([resolve_store_uri(store) for store in (stores or [None])]):
+            for card in reversed(registry.pretrained().values()):
+                heads = {target.partition("@")[0] for target in card.targets}
+                settings = network_settings(card)
+                if settings.get("preset") == preset and not settings["params"] and heads & set(targets):
+                    folder, line = registry.unpack(card, _unpacked()), _pretrained_line(card, registry)
+                    print_note(f"{preset} starts from {line}; --from none trains from scratch")
+                    return folder, settings
+    except (InputError, StoreError) as error:
+        print_note(f"no pre-trained model was looked for any further, {preset} begins from scratch: {error}")
     return None
 
 

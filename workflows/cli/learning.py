@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache, partial
 from pathlib import Path
@@ -138,11 +138,11 @@ class PretrainedModel:
         """
         from workflows.cli.access import registered_start
 
-        name = "" if self.start == FROM_SCRATCH else self.start
-        known = registered_start(name, stores) if name else None
-        if name is None:
-            known = offered()
-        if not name and known is None:
+        if self.start == "":
+            raise InputError("--from: is empty; name a model, or none for a training from scratch")
+        name = None if self.start == FROM_SCRATCH else self.start
+        known = offered() if self.start is None else registered_start(name, stores) if name else None
+        if name is None and known is None:
             if self.freeze is not None or self.reset_heads:
                 raise InputError("--freeze and --reset-heads need a model to start from: --from MODEL")
             return None, {}
@@ -151,7 +151,7 @@ class PretrainedModel:
         folder = known[0] if known is not None else expand_user(name or "", "--from")
         transfer = Transfer.of(folder, self.freeze or "none", reset_heads=self.reset_heads)
         if known is not None:
-            return transfer, known[1]
+            return replace(transfer, offered=self.start is None), known[1]
         run = read_run(folder) or read_run(folder.parent)
         return transfer, dict(run["settings"]) if run is not None else {}
 

@@ -99,7 +99,8 @@ def predict(
 
     ensemble, loaded = chosen_ensemble(model, store)
     problems: list[tuple[str, str]] = []
-    of_compositions = noun_of(ensemble.kinds) == "composition"
+    noun = noun_of(ensemble.kinds)
+    of_compositions = noun == "composition"
     if target.output is not None:
         if cut or of_compositions or shown.as_csv:
             raise InputError("--output FOLDER takes slab files, folders and stores, without --csv")
@@ -116,15 +117,12 @@ def predict(
     else:
         candidates = _slabs_of(inputs or (), ensemble, problems)
     with ProgressBar(quiet) as bar:
+        show = partial(bar.show, f"{noun}s predicted")
         if of_compositions:
-            show = partial(bar.show, "compositions predicted")
             found = predict_compositions(ensemble, candidates, progress=show)
         else:
             found, refused = predict_slabs(
-                ensemble,
-                candidates,
-                workers=workers or logical_cores(),
-                progress=partial(bar.show, "slabs predicted"),
+                ensemble, candidates, workers=workers or logical_cores(), progress=show
             )
             problems += [(refusal.name, refusal.reason) for refusal in refused]
     if cut and store is not None and ensemble.knows_shared_errors:
@@ -138,7 +136,7 @@ def predict(
         _print_csv(found, targets)
     elif found:
         calibrated_on = min((one.n for one in ensemble.calibration.values()), default=0)
-        _print(found, targets, calibrated_on, noun_of(ensemble.kinds))
+        _print(found, targets, calibrated_on, noun)
     for problem in problems[:_SHOWN_PROBLEMS]:
         print_note(_problem(*problem))
     if len(problems) > _SHOWN_PROBLEMS:

@@ -205,6 +205,7 @@ def _plain(run: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "snapshot": run.get("snapshot"),
         "excluded": run.get("excluded", {}),
         "twins": run.get("twins"),
+        "seen_before": run.get("seen_before"),
         "output": str(folder),
     }
 

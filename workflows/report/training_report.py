@@ -97,6 +97,7 @@ def _page(run: Mapping[str, Any], images: Mapping[str, str]) -> str:
         "split": f"{run['split_name']}, seed {run['settings']['seed']}",
         **({"identical slabs": twins_line(run["twins"])} if run.get("twins") else {}),
         _nouns(run): ", ".join(f"{run['sizes'][part]} {PART_NAMES[part]}" for part in PARTS),
+        **({"seen by the pre-trained model": _seen(run)} if "seen_before" in run else {}),
         "members": f"{members}{' (bagged)' if run['settings']['bagging'] else ''}",
         "epochs": f"{epochs} in {duration(run['seconds'])}",
         "total loss": f"{run['total_loss']:.4f} (test, in units of the labels' variance, targets added up)",
@@ -183,6 +184,13 @@ def _of_classes(found: Mapping[str, Any], nouns: str, images: Mapping[str, str])
             text = f"Confusion matrix and calibration of {target_name(target)} on the test set"
             sections.append(_image(data, text))
     return sections
+
+
+def _seen(run: Mapping[str, Any]) -> str:
+    seen = run["seen_before"]
+    if seen is None:
+        return "not known"
+    return ", ".join(f"{n} of {run['sizes'][part]} {PART_NAMES[part]}" for part, n in seen.items())
 
 
 def twins_line(twins: Mapping[str, Any]) -> str:

@@ -216,7 +216,7 @@ def _correlations(inputs: FigureInputs) -> tuple[list[str], dict[str, NDArray[np
         periodic_groups,
         ytterbium,
     )
-    from model.training.ensemble import load_ensemble
+    from model.training.ensemble_files import load_ensemble
 
     ensemble, name = inputs.ensemble, inputs.ensemble_name
     if ensemble is None:
