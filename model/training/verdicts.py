@@ -33,8 +33,7 @@ class Criterion:
     """What a target is judged by."""
 
     name: str
-    higher: bool  # whether more is better
-    relative: bool  # whether changes are ratios minus one; else differences
+    higher: bool  # whether it is a score, of which changes are differences; else an error: ratios minus one
 
     def change(self, ours: Sequence[float], theirs: Sequence[float]) -> Interval:
         """Return the mean change over pairs of runs with its 95 % interval by Student's t.
@@ -42,7 +41,7 @@ class Criterion:
         Of ratios the mean is geometric. One pair has no interval: both ends are its change.
         """
         a, b = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
-        if self.relative and a.min() > 0 and b.min() > 0:
+        if not self.higher and a.min() > 0 and b.min() > 0:
             each = _t_interval(np.log(a / b))
             return Interval(*(math.expm1(value) for value in (each.mean, each.low, each.high)))
         return _t_interval(a - b)
@@ -53,9 +52,9 @@ class Criterion:
         return sign if self.higher else -sign
 
 
-MAE = Criterion("MAE", higher=False, relative=True)
-F1 = Criterion("F1", higher=True, relative=False)
-RECALL = Criterion("recall", higher=True, relative=False)
+MAE = Criterion("MAE", higher=False)
+F1 = Criterion("F1", higher=True)
+RECALL = Criterion("recall", higher=True)
 """F1 and recall are means over classes."""
 
 
@@ -93,10 +92,6 @@ class Option:
     def name(self) -> str:
         """Strategy, for people."""
         return alone_name(self.strategy) if self.alone else self.strategy
-
-    def mean(self, part: Mapping[tuple[int, int], float], without: tuple[int, int] | None = None) -> float:
-        """Return the mean score over pairs, without one of them."""
-        return float(np.mean([value for key, value in part.items() if key != without]))
 
     def plain(self, reference: Option) -> dict[str, Any]:
         """Return a row of the table: scores, and changes against the plain single-task model."""
@@ -219,24 +214,21 @@ def reference_of(option: Option, found: Sequence[Option]) -> Option | None:
 
 
 def _judge(group: Sequence[Option], measured: Sequence[Angles]) -> Verdict | None:
-    # options that lack a run, which failed or is not done, cannot be paired and wait
-    most = max(len(option.val) for option in group)
-    whole = [option for option in group if len(option.val) == most]
+    if (plain := reference_of(group[0], group)) is None:
+        return None
+    # options that lack a run of the plain model, which failed or is not done, cannot be paired and wait
+    whole = [option for option in group if plain.val.keys() <= option.val.keys()]
     alone, together = [o for o in whole if o.alone], [o for o in whole if not o.alone]
-    plain = reference_of(group[0], whole)
-    if not alone or not together or plain is None:
+    if not together:
         return None
-    keys = [key for key in plain.val if all(key in option.val for option in whole)]
-    if not keys:
-        return None
-    criterion = plain.criterion
+    keys, criterion = list(plain.val), plain.criterion
     ours, theirs = [], []
     for key in keys:  # chosen by the other pairs
-        left_out = key if len(keys) > 1 else None
-        ours.append(_best(together, left_out).val[key])
-        theirs.append(_best(alone, left_out).val[key])
+        chosen_by = [other for other in keys if other != key] or keys
+        ours.append(_best(together, chosen_by).val[key])
+        theirs.append(_best(alone, chosen_by).val[key])
     change = criterion.change(ours, theirs)
-    best_alone, best_together = _best(alone), _best(together)
+    best_alone, best_together = _best(alone, keys), _best(together, keys)
     gain = criterion.gain(change)
     verdict = (NO_DIFFERENCE, TOGETHER, ALONE)[gain] if len(keys) >= FEWEST_PAIRS else UNDECIDED
 
@@ -264,9 +256,10 @@ def _judge(group: Sequence[Option], measured: Sequence[Angles]) -> Verdict | Non
     )
 
 
-def _best(choices: Sequence[Option], without: tuple[int, int] | None = None) -> Option:
+def _best(choices: Sequence[Option], keys: Sequence[tuple[int, int]]) -> Option:
+    """Option with the best mean validation score over these pairs."""
     sign = -1 if choices[0].criterion.higher else 1
-    return min(choices, key=lambda option: sign * option.mean(option.val, without))
+    return min(choices, key=lambda option: sign * float(np.mean([option.val[key] for key in keys])))
 
 
 def _angle_of(option: Option, measured: Sequence[Angles]) -> tuple[float | None, float | None]:

@@ -229,6 +229,15 @@ def test_a_run_that_failed_leaves_out_its_option_alone():
     assert (one.target, one.together.name, one.pairs) == ("surface_energy", "equal", 4)
 
 
+def test_a_seed_that_failed_for_the_plain_model_alone_leaves_the_others():
+    results = fake_results({
+        (("surface_energy",), "equal"): {"surface_energy": pairs(1.0)},
+        (PAIR, "equal"): {"surface_energy": pairs(0.9, rng=3), "work_function": pairs(1.0)},
+    })  # fmt: skip
+    (one,) = verdicts(options(results[1:]))  # seed 0 alone
+    assert (one.verdict, one.pairs) == ("together", 3)
+
+
 def test_changes_of_errors_are_ratios_and_of_scores_differences():
     change = MAE.change([0.9, 1.8], [1.0, 2.0])
     assert (change.mean, change.low, change.high) == pytest.approx((-0.1,) * 3)
