@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
-    from stores.backends.collection import Collection
+    from stores.backends.collection import Collection, Document
 
 SURFACES, LABELS = "surfaces", "labels"
 FAULTY = "faulty"
@@ -32,24 +32,29 @@ def excluded_targets(document: Mapping[str, Any]) -> dict[str, str]:
     return dict(document.get("excluded") or {})
 
 
-def carry_exclusions(collection: Collection, documents: Sequence[dict[str, Any]]) -> None:
-    """Mark documents of surfaces or labels, about to be written, as their stored versions are.
+def write_marked(
+    collection: Collection,
+    documents: Iterable[Document],
+    merged: Callable[[Document, Document], Document | None] | None = None,
+) -> int:
+    """Write documents of surfaces or labels, with the marks of their stored versions on equal values.
 
-    Only where the value is the same. The documents are changed in place.
+    `merged` makes of the stored and the new document of an id what is stored (None: the stored one stays), in
+    one step with the writing; without it the new one is. Returns how many were written.
     """
-    if collection.name not in (SURFACES, LABELS) or not documents:
-        return
-    by_id = {document["id"]: document for document in documents}
-    if collection.name == SURFACES:
-        marked: dict[str, Any] = {"$or": [{f"verdicts.{target}.status": FAULTY} for target in TARGETS]}
-        fields = ["id", "verdicts", *TARGETS]
-    else:
-        marked, fields = {"excluded": {"$ne": None}}, ["id", "excluded", "targets"]
-    for stored in collection.query({"id": {"$in": list(by_id)}, **marked}, fields):
-        carry_marks(stored, by_id[stored["id"]])
+
+    def combine(stored: Document | None, new: Document) -> Document | None:
+        if stored is None:
+            return new
+        document = {**new} if merged is None else merged(stored, new)
+        if document is not None:
+            _carry_marks(stored, document)
+        return document
+
+    return collection.merge(documents, combine, keep=("created_at",))
 
 
-def carry_marks(stored: Mapping[str, Any], new: dict[str, Any]) -> None:
+def _carry_marks(stored: Mapping[str, Any], new: dict[str, Any]) -> None:
     """Mark the values of a new document that its stored version has, and has excluded."""
     kept = {
         target: reason

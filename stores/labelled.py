@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from stores.backends.collection import SCHEMA_VERSION, Document, check_version
 from stores.backends.values import timestamp
 from stores.errors import InputError, pluralize
-from stores.exclusion_marks import excluded_targets
+from stores.exclusion_marks import excluded_targets, write_marked
 from stores.method_names import meeting_names
 from stores.records import StructureDict, content_hash
 
@@ -109,19 +109,8 @@ def add_labels(
 ) -> int:
     """Write records, equal ones stay as they are; return how many were new or had changed.
 
-    `merged` makes of the stored and the new document of an id what is stored (None: the stored one stays),
-    in one step with the writing; without it the new one is.
+    `merged`: see `stores.exclusion_marks.write_marked`.
     """
-    from stores.exclusion_marks import carry_marks
-
-    def combine(stored: Document | None, new: Document) -> Document | None:
-        if stored is None:
-            return new
-        document = {**new} if merged is None else merged(stored, new)
-        if document is not None:
-            carry_marks(stored, document)
-        return document
-
     documents = []
     for record in records:
         document = record.model_dump(mode="json")
@@ -130,7 +119,7 @@ def add_labels(
             if document[name] is None:  # as records of earlier versions, so that equal ones stay as they are
                 del document[name]
         documents.append(document)
-    return store.collection(COLLECTION).merge(documents, combine, keep=("created_at",))
+    return write_marked(store.collection(COLLECTION), documents, merged)
 
 
 OWN_TARGETS = ("surface_energy", "work_function")

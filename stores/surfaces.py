@@ -128,7 +128,7 @@ class SurfaceStore:
         StoreError
             If the store cannot be written.
         """
-        from stores.exclusion_marks import carry_exclusions
+        from stores.exclusion_marks import SURFACES, write_marked
         from stores.records import Record
 
         batches: dict[str, tuple[Collection, list[dict[str, Any]]]] = {}
@@ -136,10 +136,10 @@ class SurfaceStore:
             collection = self.collection(type(record))
             batches.setdefault(collection.name, (collection, []))[1].append(_document(record))
         with self._transaction():
-            for collection, documents in batches.values():
-                carry_exclusions(collection, documents)
             return sum(
-                collection.upsert(documents, keep=("created_at",))
+                write_marked(collection, documents)
+                if collection.name == SURFACES
+                else collection.upsert(documents, keep=("created_at",))
                 for collection, documents in batches.values()
             )
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from model.data.import_crystals import read_crystals
 from model.data.import_formats import BATCH, SHARED_FILES, Imported, Problem, read_cgcnn, read_shared
-from model.data.label_records import bulk_record, other_units, slab_record, write_records
+from model.data.label_records import bulk_record, other_units, slab_record, with_labels_of, write_records
 from model.data.label_units import QUANTITIES, UNITS, check_value, plan_property_units, plan_units
 from model.graphs.bulk_graph import PlainBulk, bulk_graphs
 from model.graphs.graph import GraphSettings
 from stores.connections import open_store, parse_uri
 from stores.errors import InputError
-from stores.exclusion_marks import carry_exclusions, excluded_targets
+from stores.exclusion_marks import SURFACES, excluded_targets, write_marked
 from stores.labelled import BULK, COLLECTION, LabelRecord
 from stores.structures.vacuum import vacuum_directions
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from model.data.import_formats import Labelled, Rows
     from model.data.label_units import UnitPlan
+    from stores.backends.collection import Collection
     from stores.surfaces import SurfaceStore
 
     Source = tuple[str, tuple[tuple[str, str], ...]]
@@ -263,7 +264,6 @@ def import_store(
         plans = _unit_plans(other, units, result)
         total, done = sum(other.count(collection=kind) for kind in _KINDS), 0
         for kind in _KINDS:
-            goal = store.collection(kind)
             batch: list[dict[str, Any]] = []
             for document in other.query(collection=kind):
                 done += 1
@@ -272,14 +272,19 @@ def import_store(
                 except InputError as error:
                     result.problems.append(f"{result.source}, {kind}, record {document['id']}: {error}")
                 if len(batch) >= BATCH:
-                    carry_exclusions(goal, batch)
-                    result.n_changed += goal.upsert(batch, keep=("created_at",))
+                    result.n_changed += _write(store.collection(kind), batch)
                     batch = []
                 if tick is not None:
                     tick(done, total, kind)
-            carry_exclusions(goal, batch)
-            result.n_changed += goal.upsert(batch, keep=("created_at",)) if batch else 0
+            result.n_changed += _write(store.collection(kind), batch)
     return result
+
+
+def _write(goal: Collection, batch: list[dict[str, Any]]) -> int:
+    """Write documents of another store; labels of other targets and marks of exclusion stay."""
+    if goal.name == COLLECTION:
+        return write_marked(goal, batch, lambda stored, new: with_labels_of(stored, new) or {**new})
+    return write_marked(goal, batch) if goal.name == SURFACES else goal.upsert(batch, keep=("created_at",))
 
 
 def _unit_plans(other: SurfaceStore, units: Mapping[str, str], result: Imported) -> dict[Source, UnitPlan]:

@@ -181,9 +181,8 @@ def write_records(store: SurfaceStore, batch: Sequence[LabelRecord], result: Imp
     other_structures: set[str] = set()
 
     def merged(stored: dict[str, Any], new: dict[str, Any]) -> dict[str, Any] | None:
-        # the id of a composition is made of itself
-        if new.get("slab") is None or _same_slab(stored["slab"], new["slab"]):
-            return _with_labels_of(stored, new)
+        if (document := with_labels_of(stored, new)) is not None:
+            return document
         other_structures.add(new["id"])
         return None
 
@@ -201,19 +200,23 @@ def write_records(store: SurfaceStore, batch: Sequence[LabelRecord], result: Imp
             result.n_labels[target] = result.n_labels.get(target, 0) + (value is not None)
 
 
-def _with_labels_of(stored: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Return a new document with the structure of the stored one, and its labels of other targets."""
-    old = {name for name in stored["targets"] if name not in new["targets"]}
-    document = {
-        **new,
-        "targets": stored["targets"] | new["targets"],
-        "units": {name: unit for name, unit in stored["units"].items() if name in old} | new["units"],
-    }
-    classes = {name: names for name, names in (stored.get("classes") or {}).items() if name in old}
-    classes |= new.get("classes") or {}
+def with_labels_of(stored: dict[str, Any], new: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a new document with the labels of other targets that its stored version has.
+
+    And with its structure, in whatever order and orientation an earlier reader gave it. None if that is
+    another one; compositions, whose ids are made of themselves, have none.
+    """
+    if new.get("slab") is not None and not _same_slab(stored["slab"], new["slab"]):
+        return None
+    old = stored["targets"].keys() - new["targets"].keys()
+    document = {**new, "targets": stored["targets"] | new["targets"]}
+    for field in ("units", "classes"):
+        kept = {name: value for name, value in (stored.get(field) or {}).items() if name in old}
+        if field == "units" or kept or new.get(field):
+            document[field] = kept | (new.get(field) or {})
     if "slab" in stored:
-        document["slab"] = stored["slab"]  # whatever order and orientation an earlier reader gave it
-    return {**document, "classes": classes} if classes else document
+        document["slab"] = stored["slab"]
+    return document
 
 
 def other_units(store: SurfaceStore, source: str, geometry: str, units: Mapping[str, str]) -> list[str]:

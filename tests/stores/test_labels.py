@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 from pymatgen.core import Lattice, Structure
 
+from model.data.importers import import_slabs
 from stores.connections import open_store
 from stores.labelled import LabelRecord, add_labels, source_fingerprint
 from stores.records import content_hash
@@ -111,3 +112,24 @@ def test_merging_leaves_what_stays_and_combines_duplicates(store_uri):
         assert add_labels(store, [record("a", x=1.0)], merged) == 0
         assert add_labels(store, [record("a", x=3.0).model_copy(update={"n_atoms": 9})], merged) == 0
         assert next(store.query(collection="labels"))["targets"] == {"x": 1.0, "y": 2.0}
+
+
+@pytest.mark.parametrize("geometry", ["slab", "composition"])
+def test_import_of_a_store_keeps_labels_of_other_targets_and_their_marks(store_uri, tmp_path, geometry):
+    fields = {} if geometry == "slab" else {"slab": None, "geometry": geometry, "fractions": {"Mg": 1.0}}
+
+    def one(**targets: float) -> LabelRecord:
+        return record("a", **targets).model_copy(update=fields)
+
+    with open_store(str(tmp_path / "other.sqlite")) as other:
+        add_labels(other, [one(x=2.0, z=3.0)])
+    with open_store(store_uri) as store:
+        marked = {"excluded": {"y": "twice"}, "units": {"x": "K", "y": "mm"}, "classes": {"y": ["a", "b"]}}
+        add_labels(store, [one(x=1.0, y=1.0).model_copy(update=marked)])
+    import_slabs(str(tmp_path / "other.sqlite"), store_uri)
+    assert import_slabs(str(tmp_path / "other.sqlite"), store_uri).n_changed == 0
+    with open_store(store_uri) as store:
+        (found,) = store.query(collection="labels")
+    assert found["targets"] == {"x": 2.0, "y": 1.0, "z": 3.0}
+    assert (found["excluded"], found["units"]) == ({"y": "twice"}, {"y": "mm"})
+    assert found["classes"] == {"y": ["a", "b"]}
