@@ -148,3 +148,19 @@ def test_duckdb_reads_the_files(slabs, tmp_path):
     ((n, mean),) = duckdb.sql(query).fetchall()
     assert n == slabs
     assert mean == pytest.approx(sum(r["surface_energy"] for r in rows_in(tmp_path / "out")) / n)
+
+
+def test_compositions_of_a_store_are_no_slabs(slabs, tmp_path, capsys):
+    (tmp_path / "alloys.csv").write_text("alloy,hardness\nMg65Cu25Y10,3\n")
+    for store in ("s.sqlite", "only.sqlite"):
+        app(["import", "alloys.csv", "--targets", "hardness", "--store", store], standalone_mode=False)
+    capsys.readouterr()
+    status, text = predict("s.sqlite", "--json", capsys=capsys)
+    assert (status, len(json.loads(text))) == (0, slabs)
+    status, text = predict("s.sqlite", "-o", "out", "--json", capsys=capsys)
+    assert (status, json.loads(text)["rows"]) == (0, slabs)
+    with pytest.raises(InputError, match="holds no slabs"):
+        predict("only.sqlite")
+    with pytest.raises(InputError, match="holds no slabs"):
+        predict("only.sqlite", "-o", "none")
+    assert not (tmp_path / "none").exists()

@@ -14,7 +14,7 @@ from workflows.cli.access import chosen_ensemble, existing_store
 from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.learning import require_network
 from workflows.cli.options import CompositionChoice, CrystalChoice, QuietOption, TableFormat
-from workflows.cli.predict_shards import Readers, ShardedOutput, is_store, predict_shard, slab_collection
+from workflows.cli.predict_shards import Readers, ShardedOutput, is_store, predict_shard, where_slabs_are
 from workflows.cli.typer_app import LEARN, app
 from workflows.execution.progress_bar import ProgressBar
 from workflows.flows.learning.prediction_rows import flat_prediction, plain_prediction, prediction_columns
@@ -190,12 +190,12 @@ def _of_store(
     fields = ["id", "formula", "slab", "miller_index", "spacegroup_number", "termination_label"]
     fields += ["provenance", "bulk_id"]
     with existing_store(uri) as store:
-        collection = slab_collection(store)
+        collection, structures = where_slabs_are(store)
         computed = collection == "surfaces"
         fields = fields if computed else ["id", "formula", "slab", "geometry"]
         if ids is None:
             documents = store.query(
-                {}, fields, sort={"formula": 1} if computed else None, collection=collection
+                structures, fields, sort={"formula": 1} if computed else None, collection=collection
             )
         else:
             documents = store.query({"id": {"$in": list(ids)}}, fields, collection=collection)

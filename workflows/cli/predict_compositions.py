@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from stores.errors import InputError
 from workflows.cli.access import existing_store
 from workflows.cli.console import print_note
+from workflows.cli.predict_shards import is_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from model.training.ensemble import Ensemble
 
     Problems = list[tuple[str, str]]
-
-_STORE_ENDINGS = (".sqlite", ".sqlite3", ".db")
 
 
 def compositions_of(
@@ -36,7 +35,7 @@ def compositions_of(
         )
     for text in inputs:
         path = Path(text)
-        if "://" in text or text.lower().endswith(_STORE_ENDINGS):
+        if is_store(text):
             yield from _of_store(text, ensemble)
         elif path.is_file():
             yield from _of_table(path, columns, ensemble, problems)

@@ -72,9 +72,11 @@ def is_store(text: str) -> bool:
     return "://" in text or text.lower().endswith(_STORE_ENDINGS)
 
 
-def slab_collection(store: SurfaceStore) -> str:
-    """Return where the slabs of a store are: those computed, or if there are none what was imported."""
-    return "surfaces" if store.count() else "labels"
+def where_slabs_are(store: SurfaceStore) -> tuple[str, dict[str, Any]]:
+    """Return the collection and a filter: what was computed, or if nothing was the imported structures."""
+    from stores.labelled import COMPOSITION
+
+    return ("surfaces", {}) if store.count() else ("labels", {"geometry": {"$ne": COMPOSITION}})
 
 
 def predict_shard(
@@ -104,6 +106,10 @@ def predict_shard(
     problems: Problems = []
     listed = InputList(shard)
     units = [unit for text in inputs for unit in _units_of(text, listed)]
+    if not listed.count:
+        raise InputError(
+            f"{', '.join(inputs)} holds no slabs; mgsurf run or mgsurf import adds some to a store"
+        )
     identity = {
         "model": loaded if is_version(loaded) else folder_version(Path(loaded)),
         "targets": list(ensemble.targets),
@@ -203,7 +209,8 @@ def _units_of(text: str, listed: InputList) -> Iterator[_File | _Records]:
     path = Path(text)
     if is_store(text):
         with existing_store(text) as store:
-            documents = store.query({}, ["id"], sort={"id": 1}, collection=slab_collection(store))
+            collection, structures = where_slabs_are(store)
+            documents = store.query(structures, ["id"], sort={"id": 1}, collection=collection)
             yield _Records(text, list(listed.of_shard(document["id"] for document in documents)))
     elif path.is_dir():
         files = structure_files(path)
