@@ -54,6 +54,8 @@ class CompositionTable:
     ----------
     headings
         Names of its columns.
+    places
+        Of the columns that give the composition.
     unit
         Of its amounts.
     stated
@@ -79,7 +81,7 @@ class CompositionTable:
             )
         places = [self.column(name) for name in names]
         self._elements = [_element(headings[place]) for place in places]
-        self._places = places
+        self.places = places
         self._balance = columns.balance
         self.of_elements = len(places) > 1 or (
             self._elements[0] is not None and _has_numbers(table, places[0])
@@ -154,12 +156,12 @@ class CompositionTable:
                 if len(cells) != len(self.headings):
                     raise InputError(f"{len(cells)} cells, not {len(self.headings)}; left out")
                 if self.of_elements:
-                    pairs = zip(self._elements, self._places, strict=True)
+                    pairs = zip(self._elements, self.places, strict=True)
                     given = {str(symbol): self._amount(cells[place]) for symbol, place in pairs}
                     text = " ".join(f"{symbol}{amount}" for symbol, amount in given.items() if amount)
                     parsed = parse_composition(given, unit=unit, balance=self._balance)
                 else:
-                    text = cells[self._places[0]]
+                    text = cells[self.places[0]]
                     parsed = parse_composition(text, unit=unit)
             except InputError as error:
                 yield Problem(f"{self.path}, line {line}: {error}")

@@ -8,6 +8,7 @@ Lines of one composition that were rounded differently stay records of their own
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
@@ -71,7 +72,7 @@ class Bins:
             or len(names) != len(limits) + 1
             or not all(names)
             or len(set(names)) < len(names)
-            or not all(a < b for a, b in pairwise(limits))
+            or not all(a < b for a, b in pairwise((-math.inf, *limits, math.inf)))
         ):
             raise InputError(
                 f"--bins {text[:60]!r} cannot be read; write ascending limits and one class more than there "
@@ -139,6 +140,8 @@ def import_compositions(
     targets, extras = (_places(table, names) for names in (_wanted(table, labels.targets), labels.extras))
     if clash := targets.keys() & extras.keys():
         raise InputError(f"--extra: {min(clash)} is a target; a label is no input, leave it out of one")
+    if given := [name for name, place in {**targets, **extras}.items() if place in table.places]:
+        raise InputError(f"{path}: the column {given[0]} is of the compositions, and no label or --extra")
     classes = _classes(table, targets, labels)
     for extra, place in extras.items():
         if not table.is_numeric(place):

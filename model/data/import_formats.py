@@ -160,6 +160,8 @@ def read_headed_table(path: Path, wanted: Collection[str]) -> tuple[Table, list[
         text = raw.decode(_encoding(raw))
     except UnicodeDecodeError:
         text = raw.decode("latin-1")
+    if "\0" in text:
+        raise InputError(f"{path} is no text; save the table as a CSV file.")
 
     def fits(table: Table) -> tuple[int, int]:
         header = table.lines[0][1] if table.lines else []

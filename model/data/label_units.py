@@ -164,8 +164,7 @@ def plan_property_units(
     """Return the unit of each quantity of crystals or compositions, and lines for the user.
 
     Values stay as they are. What has no unit is `SCALED`, which a line reports. Arguments: see `plan_units`;
-    `classes` are the targets that are no quantities, `noun`
-    names what has them: bulk crystal or composition.
+    `classes` are the targets that are no quantities, `noun` names what has them.
 
     Raises
     ------
@@ -176,7 +175,7 @@ def plan_property_units(
         if target in QUANTITIES:
             raise InputError(
                 f"{where}: a {noun} has no {target}; name the property otherwise with --targets, or "
-                "import slabs without --bulk."
+                "import slabs as structures, without --bulk."
             )
     for target in by_user:
         if target not in columns or target in classes:

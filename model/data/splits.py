@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model.data.dataset import Dataset
+    from model.data.dataset import Dataset, Entry
 
 
 HOLDOUT = "holdout"  # name of this split; its test set is the hold-out
@@ -64,11 +64,11 @@ def fixed_split(dataset: Dataset) -> Split:
     numbers: dict[str, list[int]] = defaultdict(list)
     for i, entry in enumerate(dataset):
         numbers[part_of(entry.crystal)].append(i)
-    seen: set[int] = set()
+    seen: set[object] = set()
     members = []
     for part in PARTS:
-        kept = [i for i in numbers[part] if dataset[i].group not in seen]
-        seen |= {dataset[i].group for i in kept}
+        kept = [i for i in numbers[part] if _same(dataset[i]) not in seen]
+        seen |= {_same(dataset[i]) for i in kept}
         members.append(tuple(kept))
     return Split(HOLDOUT, 0, *members)
 
@@ -355,13 +355,21 @@ def leave_compound_out(dataset: Dataset, formulas: str, seed: int = 0) -> Split:
     return _leave_out(dataset, f"compound:{formulas}", test, seed, unsure)
 
 
+def _same(entry: Entry) -> object:
+    """Return what entries share of which one may not be tested when another was learned from.
+
+    Of compositions that is the composition, rounded as it may be, whatever their numeric columns.
+    """
+    return entry.compound if entry.kind == "composition" else entry.group
+
+
 def _leave_out(
     dataset: Dataset, name: str, test: Sequence[int], seed: int, unsure: Collection[int] = ()
 ) -> Split:
     """Test on slabs and all that are identical to one of them; `unsure` and their like are in no set."""
-    tested, doubtful = ({dataset[i].group for i in members} for members in (test, unsure))
-    rest = [i for i, entry in enumerate(dataset) if entry.group not in tested | doubtful]
-    test = [i for i, entry in enumerate(dataset) if entry.group in tested]
+    tested, doubtful = ({_same(dataset[i]) for i in members} for members in (test, unsure))
+    rest = [i for i, entry in enumerate(dataset) if _same(entry) not in tested | doubtful]
+    test = [i for i, entry in enumerate(dataset) if _same(entry) in tested]
     others = dataset.subset(rest)
     units = _units(others, "compound") if rest else {}
     ordered = sorted(units, key=lambda key: (draw(seed, "compound", key), key))

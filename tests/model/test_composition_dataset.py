@@ -131,3 +131,21 @@ def test_old_documents_stay_as_they_were():
         (document,) = store.query(collection="labels")
     assert not {"slab", "classes", "excluded", "extras"} & document.keys()
     assert json.dumps(document["fractions"], sort_keys=True) == '{"Ag": 0.5, "Mg": 0.5}'
+
+
+@pytest.mark.parametrize("how", ["compound:Mg66.67Ag33.33", "holdout"])
+def test_roundings_of_a_composition_with_other_numeric_columns_are_left_out_together(how):
+    copies = [
+        record({"Mg": mg, "Ag": 100 - mg}, hardness=50.0, extras={"T": t})
+        for mg, t in ((66.67, 300.0), (66.7, 400.0))
+    ]
+    numbers = [round(n * 0.5, 1) for n in range(2, 160)]
+    pairs = [
+        record({"Mg": mg, "Al": 100 - mg}, hardness=5.0, extras={"T": t})
+        for n in numbers
+        for mg, t in ((n, 300.0), (n + 0.003, 400.0))
+    ]
+    fill(f"memory://{how}", [*copies, *ternaries(), *pairs])
+    dataset = Dataset.from_store(f"memory://{how}", ["hardness"])
+    sets = [{dataset[i].compound for i in part} for part in parts_of(split_dataset(dataset, how))]
+    assert not sets[0] & sets[2] and not sets[1] & sets[2] and not sets[0] & sets[1]
