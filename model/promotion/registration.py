@@ -39,7 +39,7 @@ def facts_of_run(folder: Path, judged_by: Sequence[Path] = ()) -> ModelFacts:
         If a folder holds no finished run, or one of other settings or data.
     """
     run = _finished(folder)
-    metrics = {run["split_name"]: run["metrics"]}
+    runs = [run]
     for other in judged_by:
         judge = _finished(other)
         if (judge["data"], _alike(judge)) != (run["data"], _alike(run)):
@@ -47,11 +47,11 @@ def facts_of_run(folder: Path, judged_by: Sequence[Path] = ()) -> ModelFacts:
                 f"{other}: was trained with other settings or data than {folder} ({judge['label']}, not "
                 f"{run['label']}); its errors are not those of this model"
             )
-        if judge["split_name"] in metrics:
+        if judge["split_name"] in [one["split_name"] for one in runs]:
             raise InputError(
                 f"{other}: a run by the split {judge['split_name']} is named already; leave it out"
             )
-        metrics[judge["split_name"]] = judge["metrics"]
+        runs.append(judge)
     return ModelFacts(
         label=run["label"],
         snapshot=run.get("snapshot"),
@@ -60,8 +60,10 @@ def facts_of_run(folder: Path, judged_by: Sequence[Path] = ()) -> ModelFacts:
         elements=tuple(run["elements"]),
         members=run["settings"]["members"],
         config=run["settings"],
+        noun=run.get("noun", "slab"),
         sizes=run["sizes"],
-        metrics=metrics,
+        metrics={one["split_name"]: one["metrics"] for one in runs},
+        classes={one["split_name"]: one["classes"] for one in runs if "classes" in one},
         trainings=run.get("trainings", ()),
         seconds=run["seconds"],
         code_version=run.get("code", ""),

@@ -82,11 +82,16 @@ class ModelFacts(BaseModel):
     elements: tuple[str, ...] = Field(default=(), description="Symbols that occur in the training set")
     members: int = Field(default=1, description="Networks of the ensemble")
     config: dict[str, Any] = Field(default_factory=dict, description="Settings of the run: preset, seed, ...")
-    sizes: dict[str, int] = Field(default_factory=dict, description="Slabs by part of the split")
+    noun: str = Field(default="slab", description="What it was trained on: slab, crystal, composition, ...")
+    sizes: dict[str, int] = Field(default_factory=dict, description="Their number by part of the split")
     metrics: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         description="By split (random, chemsys, hold-out), then by target: train, val and test errors, "
         "by_element and more, as model.evaluation.metrics.evaluate makes them",
+    )
+    classes: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="The same of targets that are classes: accuracy, F1, confusion matrices",
     )
     trainings: tuple[PastTraining, ...] = Field(
         default=(),

@@ -89,3 +89,20 @@ def test_slabs_are_refused_and_folders_named(trained, capsys):
         predicted(capsys, "--formula", "MgAg", "--prototype", "B2", "--model", trained / "model")
     with pytest.raises(InputError, match="is no file"):
         predicted(capsys, trained, "--model", trained / "model")
+
+
+def test_a_registered_model_names_its_compositions_and_the_errors_of_classes(trained, capsys):
+    store = ["--store", str(trained / "s.sqlite")]
+    app(["models", "add", str(trained / "model"), *store], standalone_mode=False)
+    run = json.loads((trained / "model" / "run.json").read_text())
+    capsys.readouterr()
+    app(["models", "list", *store], standalone_mode=False)
+    listed = capsys.readouterr().out
+    assert f"{run['classes']['glass']['test']['macro_f1']:.3f}" in listed
+    app(["models", "show", "v1", *store], standalone_mode=False)
+    shown = capsys.readouterr().out
+    assert "slab" not in shown.split("\nweights")[0] and "\ncompositions " in shown and "accuracy" in shown
+    app(["models", "compare", "v1", "v1", *store, "--json"], standalone_mode=False)
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    f1 = next(row for row in rows if (row["target"], row["metric"]) == ("glass", "test mean F1"))
+    assert f1["a"] == f1["b"] == run["classes"]["glass"]["test"]["macro_f1"]

@@ -45,6 +45,9 @@ FROM_SCRATCH = "none"
 OF_SETS = {"mae": "MAE", "rmse": "RMSE", "r2": "R²"}
 """Errors that each set has; of test sets there are those of `OF_TEST`, too."""
 
+OF_CLASSES = {"accuracy": "accuracy", "macro_f1": "mean F1", "roc_auc": "ROC AUC"}
+"""Scores of targets that are classes."""
+
 OF_TEST = {"macro_mae": "MAE over systems", "coverage_90": "in the 90 % interval"}
 SHARES = ("r2", "coverage_90")
 """Numbers without a unit, about one."""
@@ -221,12 +224,14 @@ def errors_table(metrics: Mapping[str, Mapping[str, Any]], heading: str, noun: s
     return table
 
 
-def classes_table(found: Mapping[str, Mapping[str, Any]], noun: str = "slab") -> Table:
+def classes_table(
+    found: Mapping[str, Mapping[str, Any]], noun: str = "slab", heading: str = "target"
+) -> Table:
     """Table of how well classes are predicted, by target, in training, validation and test set."""
     from workflows.report.training_figures import PART_NAMES, target_name
 
-    columns = [Column("target", wrap=True, once=True), Column("set")]
-    names = (f"{noun}s", "accuracy", "mean F1", "ROC AUC")
+    columns = [Column(heading, wrap=True, once=True), Column("set")]
+    names = (f"{noun}s", *OF_CLASSES.values())
     table = Table([*columns, *(Column(name, right=True) for name in names), Column("F1", wrap=True)])
     for target, metrics in found.items():
         for part, words in PART_NAMES.items():
@@ -235,7 +240,7 @@ def classes_table(found: Mapping[str, Mapping[str, Any]], noun: str = "slab") ->
                 target_name(target),
                 words,
                 str(errors["n"]),
-                *(three_digits(errors.get(key), share=True) for key in ("accuracy", "macro_f1", "roc_auc")),
+                *(three_digits(errors.get(key), share=True) for key in OF_CLASSES),
                 ", ".join(f"{name} {three_digits(f1, share=True)}" for name, f1 in errors["f1"].items()),
                 style="bold" if part == "test" else "",
             )

@@ -12,7 +12,16 @@ import typer
 from stores.errors import pluralize
 from workflows.cli.access import MODEL_FOLDER, existing_store, store_to_write
 from workflows.cli.console import print_facts, print_note, print_table, print_text
-from workflows.cli.learning import OF_SETS, OF_TEST, SHARES, errors_table, require_network, three_digits
+from workflows.cli.learning import (
+    OF_CLASSES,
+    OF_SETS,
+    OF_TEST,
+    SHARES,
+    classes_table,
+    errors_table,
+    require_network,
+    three_digits,
+)
 from workflows.cli.options import JsonOption, StoreOption
 from workflows.cli.typer_app import LOOP, App, app
 from workflows.report.table import Column, Table
@@ -113,7 +122,8 @@ def list_all(store: StoreOption = None, as_json: JsonOption = False) -> int:
     else:
         print_table(model_table(cards, log))
         print_text(
-            "MAE on the test set of the split that each was trained with; mgsurf models compare A B shows all"
+            "MAE, or mean F1 of classes, on the test set of the split that each was trained with; mgsurf "
+            "models compare A B shows all"
         )
     return 0
 
@@ -133,9 +143,12 @@ def show(name: ModelArgument = "champion", store: StoreOption = None, as_json: J
     print_facts([("model", card.name), *_facts(card, status, log)])
     print()
     for split in card.metrics:
-        print_table(errors_table(card.metrics[split], f"split {split}"))
+        if card.metrics[split]:
+            print_table(errors_table(card.metrics[split], f"split {split}", card.noun))
+    for split, found in card.classes.items():
+        print_table(classes_table(found, card.noun, f"split {split}"))
     if (elements := element_table(card)) is not None:
-        print_text("MAE of test slabs that hold an element")
+        print_text(f"MAE of test {card.noun}s that hold an element")
         print_table(elements)
     return 0
 
@@ -201,7 +214,10 @@ def compare(
 def model_table(cards: Sequence[ModelCard], log: DecisionLog) -> Table:
     """Table of models, one version a row."""
     targets = list(dict.fromkeys(target for card in cards for target in card.targets))
-    errors = [add_unit(f"{target_name(target)} MAE", target) for target in targets]
+    classes = {target for card in cards for found in card.classes.values() for target in found}
+    errors = [
+        f"{target_name(t)} F1" if t in classes else add_unit(f"{target_name(t)} MAE", t) for t in targets
+    ]
     table = Table(
         [
             Column("model"),
@@ -219,7 +235,7 @@ def model_table(cards: Sequence[ModelCard], log: DecisionLog) -> Table:
             status.state,
             _made_as(card),
             (card.snapshot or "none")[:SHOWN_ID],
-            *(_first_mae(card, target) for target in targets),
+            *(_first_error(card, target) for target in targets),
             status.reason,
             style="bold" if status.state == "champion" else "",
         )
@@ -263,7 +279,7 @@ def _facts(card: ModelCard, status: ModelStatus, log: DecisionLog) -> Iterator[t
     yield "trained as", _made_as(card)
     yield "snapshot", card.snapshot or "none: it cannot be trained again once records change"
     if card.sizes:
-        yield "slabs", ", ".join(f"{number} {part}" for part, number in card.sizes.items())
+        yield f"{card.noun}s", ", ".join(f"{number} {part}" for part, number in card.sizes.items())
     yield "elements", ", ".join(card.elements)
     yield "learned from", "; before that ".join(map(_training, trainings_on(card)))
     if card.seconds is not None:
@@ -312,7 +328,7 @@ def element_table(card: ModelCard) -> Table | None:
     if not elements:
         return None
     names = [add_unit(f"{target_name(target)}, {split}", target) for split, target in columns]
-    table = Table([Column("element"), *(Column(name, right=True) for name in ("slabs", *names))])
+    table = Table([Column("element"), *(Column(name, right=True) for name in (f"{card.noun}s", *names))])
     for element in elements:
         errors = [by_element.get(element) for by_element in found]
         slabs = max(e["n"] for e in errors if e)
@@ -333,16 +349,23 @@ def _side_by_side(a: ModelCard, b: ModelCard) -> Iterator[dict[str, Any]]:
                     yield _row(split, target, f"{part} {words}", *pair, key)
             for key, words in OF_TEST.items():
                 yield _row(split, target, f"test {words}", ours.get(key), theirs.get(key), key)
+    for split, found in a.classes.items():
+        for target, ours in found.items():
+            theirs = b.classes.get(split, {}).get(target, {})
+            for part in ("val", "test") if theirs else ():
+                for key, words in OF_CLASSES.items():
+                    pair = ours[part].get(key), theirs[part].get(key)
+                    yield _row(split, target, f"{part} {words}", *pair, key)
 
 
 def _row(split: str, target: str, metric: str, a: float | None, b: float | None, key: str) -> dict[str, Any]:
     """Make a row; `better` is None where neither is."""
     difference = None if a is None or b is None else b - a
-    sign = {"r2": -1, "coverage_90": 0}.get(key, 1)  # of what is worse
+    sign = {"r2": -1, "coverage_90": 0, **dict.fromkeys(OF_CLASSES, -1)}.get(key, 1)  # of what is worse
     better = None if not difference or not sign else difference * sign < 0
     return {
         "split": split, "target": target, "metric": metric, "a": a, "b": b, "difference": difference,
-        "better": better, "share": key in SHARES,
+        "better": better, "share": key in SHARES or key in OF_CLASSES,
     }  # fmt: skip
 
 
@@ -354,7 +377,7 @@ def _remarks(a: ModelCard, b: ModelCard) -> list[str]:
     found = []
     if a.data != b.data:
         found.append(
-            f"{a.name} and {b.name} were trained and tested on different slabs; only a common hold-out "
+            f"{a.name} and {b.name} were trained and tested on different {a.noun}s; only a common hold-out "
             "compares them fairly"
         )
     elif a.config.get("seed") != b.config.get("seed"):
@@ -380,10 +403,12 @@ def _other_methods(store: SurfaceStore, a: ModelCard, b: ModelCard) -> list[str]
     ]
 
 
-def _first_mae(card: ModelCard, target: str) -> str:
-    for metrics in card.metrics.values():
-        if target in metrics:
-            return three_digits(metrics[target].get("test", {}).get("mae"))
+def _first_error(card: ModelCard, target: str) -> str:
+    """Write the MAE of a quantity, or the mean F1 of classes, by the first split that has it."""
+    for errors, key in ((card.metrics, "mae"), (card.classes, "macro_f1")):
+        for found in errors.values():
+            if target in found:
+                return three_digits(found[target].get("test", {}).get(key), share=key == "macro_f1")
     return ""
 
 
