@@ -219,10 +219,10 @@ def run_training(
         If the preset is unknown, there are too few labelled slabs, or the folder holds another run.
     """
     preset, dataset = labelled_data(datasets, chosen_preset(settings))
-    if settings.transfer is not None:
-        settings = replace(settings, transfer=settings.transfer.for_targets(preset.network.targets))
-        if settings.transfer.offered and divide is None:
-            settings = _without_leak(settings, settings.transfer, dataset)
+    if (transfer := settings.transfer) is not None:
+        settings = replace(settings, transfer=transfer.for_targets(preset.network.targets))
+        if transfer.offered and divide is None:
+            settings = _without_leak(settings, transfer, dataset)
     identity = {"settings": settings.plain(), "data": data_key(dataset)}
     split = divide(dataset) if divide is not None else None
     if split is not None:
