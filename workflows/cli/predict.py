@@ -318,7 +318,8 @@ def prediction_table(found: Sequence[SlabPrediction], targets: Sequence[str], no
         columns = [Column(noun, wrap=True), Column("formula")]
     atoms = any(one.n_atoms for one in found)  # compositions have none
     columns += [Column("atoms", right=True)] if atoms else []
-    columns += [Column(f"{target_name(target)}\n{unit_of(target)}", right=True) for target in targets]
+    headings = [f"{target_name(target)}\n{unit_of(target)}".rstrip() for target in targets]
+    columns += [Column(heading, right=True) for heading in headings]
     remarks = any(one.warnings for one in found)
     table = Table([*columns, *([Column("remark", wrap=True, room=16)] if remarks else [])])
     for one in found:
