@@ -8,6 +8,7 @@ import pytest
 
 from tests.model.alloys import fill, record, ternaries
 from workflows.report.advice import options_table, reason, shown_rows, verdict_table
+from workflows.report.advice_figure import advice_figure
 
 pytest.importorskip("torch")
 
@@ -69,6 +70,13 @@ def test_of_three_targets_the_best_strategy_with_each_set_of_others_is_shown():
     lines = options_table(shown).markdown()
     assert any("pcgrad" in line and "−20.0 %*" in line and "−21.0 to −19.0 %" in line for line in lines)
     assert any("+0.100*" in line for line in lines)
+
+
+def test_the_figure_shows_zero_where_all_changes_are_on_one_side():
+    for change in (0.5, -0.5):
+        rows = [row("a", "MAE", [], "alone", 1.0), row("a", "MAE", ["b"], "equal", 1.0, change)]
+        low, high = advice_figure(rows, [], []).axes[0].get_xlim()
+        assert low < 0 < high
 
 
 def test_a_verdict_names_the_others_the_interval_and_the_angle():

@@ -68,6 +68,11 @@ def test_a_table_has_its_numeric_column(trained, capsys):
     assert {"hardness_low", "glass", "glass_p_yes"} <= rows[0].keys()
 
 
+def test_headings_without_a_unit_take_one_line(trained, capsys):
+    _, out, _ = predicted(capsys, "Mg65Cu25Y10", "--model", trained / "model")
+    assert "hardness" in out.splitlines()[0] and out.splitlines()[1].startswith("─")
+
+
 def test_stores_of_compositions_are_predicted(trained, capsys):
     status, out, _ = predicted(capsys, trained / "s.sqlite", "--model", trained / "model", "--json")
     assert status == 0 and len(json.loads(out)) == 120

@@ -116,6 +116,7 @@ def advise(
         print(text)
     else:
         print_table(options_table(shown_rows(rows)))
+        print_text("")
         print_table(verdict_table(judged))
         for line in reasons:
             print_text(line)

@@ -53,7 +53,10 @@ def options_table(rows: Sequence[Row]) -> Table:
             Column("test change", right=True),
             Column("95 % interval", right=True),
         ],
-        notes=["Changes are against the target alone, paired by seed and fold; * leaves zero out."],
+        notes=[
+            "Changes are against the target alone, paired by seed and fold; *: the interval leaves zero out, "
+            "without correction for the number of comparisons."
+        ],
     )
     for row in rows:
         change = row["test_change"]

@@ -124,7 +124,7 @@ def _clip(axes: Axes, rows: Sequence[Row], scale: float) -> None:
     low, high = min(0.0, *means), max(0.0, *means)
     usual = float(np.median([ends[i + 1] - ends[i] for i in range(0, len(ends), 2)]))
     room = max(high - low, usual, 1e-9)
-    left, right = max(min(ends + means), low - room), min(max(ends + means), high + room)
+    left, right = max(min(low, *ends), low - room), min(max(high, *ends), high + room)
     axes.set_xlim(left - 0.1 * room, right + 0.1 * room)
 
 
@@ -171,7 +171,7 @@ def _angles(axes: Axes, lines: Sequence[tuple[str, list[float], list[float], lis
     axes.axhline(90, color=GREY, linewidth=1, linestyle=(0, (4, 2)))
     axes.set_xlabel("epoch")
     axes.set_ylabel("angle between gradients (°)")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, fontsize=7.5, borderpad=0.1)
     bottom, top = axes.get_ylim()
     axes.set_ylim(min(bottom, 80), max(top, 100))
