@@ -30,8 +30,8 @@ WIDTH, RIDGE = 4.0, 0.05
 
 IMPLAUSIBLE = {
     "enthalpy of fusion": ("K",),  # 102.5 kJ/mol, an entropy of fusion forty times that of other metals
-    # K: 2.33 kJ/mol, which is its enthalpy of fusion; Cd: 59.1 kJ/mol, 57 J/(mol K) at its boiling point, where
-    # Trouton's rule gives 85 to 95
+    # K: 2.33 kJ/mol, which is its enthalpy of fusion; Cd: 59.1 kJ/mol, 57 J/(mol K) at its boiling point,
+    # where Trouton's rule gives 85 to 95
     "enthalpy of vaporisation": ("K", "Cd"),
     "shear modulus": ("Mo",),  # 20 GPa, a sixth of what Young's modulus and Poisson's ratio give
     "velocity of sound": ("Si",),  # 2200 m/s, half of the root of Young's modulus over density
