@@ -24,10 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from model.compositions.composition import PlainComposition
-from model.compositions.element_properties import atomic_numbers
 from model.compositions.features import composition_features, element_fractions
-from model.compositions.formulas import parse_composition
+from model.compositions.formulas import parse_composition, plain_composition
 from model.data.composition_entries import group_equal
 from model.data.dataset import Dataset, Entry
 from model.data.splits import Split, draw
@@ -44,12 +42,8 @@ def read_alloys(path: Path) -> Dataset:
     """Read formulas and diameters (mm) as a data set of classes."""
     with path.open(encoding="latin-1", newline="") as file:
         rows = [(row[0], float(row[1])) for row in list(csv.reader(file))[1:]]
-    numbers = atomic_numbers()
     amounts = [parse_composition(formula).amounts for formula, _ in rows]
-    found = []
-    for own in amounts:
-        pairs = sorted((numbers[symbol], share) for symbol, share in own.items())
-        found.append(PlainComposition(np.array([z for z, _ in pairs]), np.array([x for _, x in pairs])))
+    found = [plain_composition(own) for own in amounts]
     groups = group_equal(found)
     entries = []
     for i, ((formula, diameter), own) in enumerate(zip(rows, amounts, strict=True)):
@@ -105,13 +99,11 @@ def peers(names: list[str], seed: int) -> dict[str, tuple[str, Any]]:
 def judge(true: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     """Return F1 of the classes, their mean, precision and recall of the first."""
     errors = class_errors(true, probabilities, CLASSES)
-    chosen = probabilities.argmax(axis=1)
-    both = float(((chosen == 0) & (true == 0)).sum())
     return {
         **{name: errors["f1"][name] for name in CLASSES},
         "macro": errors["macro_f1"],
-        "P CRA": both / max(1, (chosen == 0).sum()),
-        "R CRA": both / (true == 0).sum(),
+        "P CRA": errors["precision"]["CRA"] or 0.0,
+        "R CRA": errors["recall"]["CRA"],
         "R at P": recall_at_precision(true == 0, probabilities[:, 0]),
     }
 

@@ -22,9 +22,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-TABLE_VERSION = 1
-"""Of the table; a model's features are those of the version it was trained with."""
-
 
 @dataclass(frozen=True, eq=False)
 class ElementProperties:

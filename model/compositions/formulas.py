@@ -3,7 +3,8 @@
 Read are ``Mg65Cu25Y10``, ``MgCu2``, ``Mg0.65Cu0.25Y0.1``, ``Mg65%Cu25%Y10%``, nested brackets of any kind as
 in ``(Fe0.5Co0.5)72B20Si4Nb4``, subscripts (Unicode, ``Mg_65``, ``$Mg_{65}$``), amounts such as ``1e-4`` and
 ``1/3``, spaces, commas and hyphens between elements, ``Fe bal Cr18 Ni8``, and amounts before elements: in
-``Ti-6Al-4V`` the first element has the balance to 100 %. A unit after the formula, ``(wt%)`` or ``at.%``,
+``Ti-6Al-4V`` the first element has the balance to 100 %. Amounts in brackets that sum to 100 are per cent of
+what follows the bracket: ``(Fe50Ni50)83B17``. A unit after the formula, ``(wt%)`` or ``at.%``,
 counts before the unit that is passed.
 """
 
@@ -210,6 +211,7 @@ class _Reader:
         self.text, self.isotopes = text, isotopes
         self.tokens = self._tokens(plain)
         self.place = 0
+        self.notes: list[str] = []
 
     def _tokens(self, plain: str) -> list[tuple[str, str]]:
         tokens: list[tuple[str, str]] = []
@@ -235,7 +237,7 @@ class _Reader:
             return self._designation()
         amounts = self._group("")
         self._check_hyphens(amounts)
-        return amounts, None, []
+        return amounts, None, self.notes
 
     def _peek(self) -> tuple[str, str]:
         return self.tokens[self.place] if self.place < len(self.tokens) else ("end", "")
@@ -270,11 +272,21 @@ class _Reader:
                 inner = self._group(token, depth + 1)
                 if not inner:
                     raise InputError(f"{self.text!r}: empty brackets; write an element inside")
+                inner = self._whole(inner)
             else:
                 inner = {_element(token, self.text, self.isotopes): 1.0}
             factor = self._amount()
             for symbol, amount in inner.items():
                 _add(amounts, symbol, amount * factor, self.text)
+
+    def _whole(self, inner: dict[str, float]) -> dict[str, float]:
+        """Take amounts in brackets that sum to 100 as per cent if a number follows: (Fe50Ni50)83B17."""
+        if len(inner) < 2 or self._peek()[0] != "number":
+            return inner
+        if abs(math.fsum(inner.values()) / 100 - 1) > ROUNDING:
+            return inner
+        self.notes = ["amounts in brackets that sum to 100 are read as per cent"]
+        return {symbol: amount / 100 for symbol, amount in inner.items()}
 
     def _amount(self) -> float:
         kinds = [kind for kind, _ in self.tokens[self.place : self.place + 3]] + ["end"]

@@ -15,6 +15,7 @@ import torch
 from model.compositions.batch import CompositionBatch
 from model.compositions.element_properties import element_properties
 from model.compositions.features import STATISTICS
+from model.evaluation.class_calibration import log_loss
 from model.evaluation.metrics import labels
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ REPEATS = 3
 
 ELEMENTS = "elements and fractions"
 """Name of the input of elements and their fractions, shuffled together."""
-
-_LEAST = 1e-6  # probability below which the logarithm does not fall any further
 
 
 def permutation_importance(
@@ -127,8 +126,7 @@ def _errors(ensemble: Ensemble, batch: CompositionBatch, true: dict[str, Array])
         known = np.isfinite(labelled)
         if name in ensemble.class_names:
             mean = np.mean([found[name] for found in shares], axis=0)[known]
-            right = mean[np.arange(len(mean)), labelled[known].astype(int)]
-            errors[name] = float(-np.log(np.maximum(right, _LEAST)).mean())
+            errors[name] = log_loss(mean, labelled[known])
         else:
             mean = np.mean([found[name] for found in values], axis=0)[known]
             errors[name] = float(np.abs(mean - labelled[known]).mean())

@@ -81,6 +81,11 @@ class CompositionNetwork(HeadedNetwork):
             self.image = _ImageBranch(config)
             width += config.embedding
         if config.attention:
+            if config.embedding % _ElementAttention.heads:
+                raise InputError(
+                    f"setting network.embedding: {config.embedding} is no multiple of "
+                    f"{_ElementAttention.heads}, the number of attention heads; choose 64"
+                )
             self.attention = _ElementAttention(config)
             width += config.embedding
         if config.raw:

@@ -50,6 +50,13 @@ class TrainingConfig:
     class_balance: float = 0.0
     focal: float = 0.0
 
+    def __post_init__(self) -> None:
+        for name in ("class_balance", "focal"):
+            if getattr(self, name) < 0:
+                raise InputError(
+                    f"setting training.{name}: {getattr(self, name):g} is negative; 0 switches it off"
+                )
+
     def plain(self) -> dict[str, Any]:
         """Return all fields for JSON; those of classes, which older trainings have not, only where used."""
         unused = {name for name in ("class_balance", "focal") if not getattr(self, name)}
@@ -139,7 +146,7 @@ _PRESETS = (
     Preset(
         name="mcvn",
         about="compositions: image, attention and raw features, averaged weights, trees",
-        graph=_PAPER_GRAPH,  # of no account
+        graph=_PAPER_GRAPH,  # not used
         features="chemical",
         network=CompositionConfig(
             targets=(),  # those that the data have

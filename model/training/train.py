@@ -400,8 +400,12 @@ def masked_losses(
         of_target = list(each.unbind(1))
         for t, part in logits.items():
             entropy = functional.cross_entropy(part, places[t], reduction="none")
-            # focal loss: (1 - p) to the power of gamma, p being the probability of the true class
-            of_target[t] = entropy * (-torch.expm1(-entropy)) ** config.focal if config.focal else entropy
+            if config.focal:
+                # (1 - p)^focal, p being the probability of the true class; where p is 1 in floating point,
+                # a power below one has no gradient
+                missed = (-torch.expm1(-entropy)).clamp(min=torch.finfo(entropy.dtype).tiny)
+                entropy = entropy * missed**config.focal
+            of_target[t] = entropy
         each = torch.stack(of_target, dim=1)
     counts = known.sum(0).tolist()
     total = (each * importance).sum(0)  # [T]

@@ -51,6 +51,12 @@ def test_figures_in_other_formats(make, tmp_path):
     assert "<svg" in (tmp_path / "figure.svg").read_text()
 
 
+@pytest.mark.parametrize("formula", ["(Fe0.5Co0.5)72B20Si4Nb4", "Mg$_{65}$Cu$_{35}$"])
+def test_plot_composition_takes_any_spelling(make, tmp_path, formula):
+    make("plot", "composition", "--formula", formula, "-o", tmp_path / "alloy.png")
+    assert (tmp_path / "alloy.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_plot_refuses_what_it_cannot_draw(refused_here, filled, tmp_path):
     def line(*arguments):
         return refused_here("plot", *arguments, "--store", filled)

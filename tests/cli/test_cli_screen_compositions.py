@@ -110,8 +110,8 @@ def test_predicted_energies_fill_only_gaps(trained, store):
     assert sources == ["table.csv", "element", "composition model v1", "composition model v1"]
     assert [c.energy_sigma is None for c in found] == [True, True, False, False]
     predicted = ensemble.predict([plain_composition(parse_composition("MgCu2").amounts)])
-    assert found[2].formation_energy == pytest.approx(float(predicted.mean["formation_energy"][0]))
-    assert found[2].energy_sigma == pytest.approx(float(predicted.sigma["formation_energy"][0]))
+    assert found[2].formation_energy == pytest.approx(float(predicted.mean["formation_energy"][0]), abs=1e-5)
+    assert found[2].energy_sigma == pytest.approx(float(predicted.sigma["formation_energy"][0]), abs=1e-5)
     assert -1 < found[3].formation_energy < 0.5
 
 
@@ -137,6 +137,18 @@ def test_the_error_of_the_energy_becomes_that_of_the_potential(trained, store):
     assert ScreeningRecord.model_validate(next(store.query({}, collection="screenings"))) == again
 
 
+def test_energies_do_not_depend_on_the_other_compounds(trained):
+    every = compositions(
+        *(f"Mg{a}{x}{b}" for x in ("Al", "Cu", "Y") for a in range(1, 9) for b in range(1, 9))
+    )
+    together = {c.formula: c for c in with_predicted_energies(every, trained[0], "v1")}
+    for some in (every[:1], every[5:12], every[::3]):
+        for alone in with_predicted_energies(some, trained[0], "v1"):
+            beside = together[alone.formula]
+            assert alone.formation_energy == beside.formation_energy
+            assert alone.energy_sigma == beside.energy_sigma
+
+
 def test_unseen_elements_are_named(trained, store):
     (compound,) = with_predicted_energies(compositions("MgLa"), trained[0], "v1")
     (record,) = screen([compound], store, None, "", FEW)
@@ -149,6 +161,10 @@ def test_models_of_something_else_are_refused(trained, monkeypatch):
     with pytest.raises(InputError, match="no formation energy of compositions"):
         with_predicted_energies(compositions("MgZn2"), ensemble, "v1")
     monkeypatch.setattr(type(ensemble), "kinds", {"formation_energy": ("composition",)})
+    scaler = replace(ensemble.members[0].scaler, mean=(-20.0,))
+    in_kilojoules = replace(ensemble, members=(replace(ensemble.members[0], scaler=scaler),))
+    with pytest.raises(InputError, match="not in eV/atom"):
+        with_predicted_energies(compositions("MgZn2"), in_kilojoules, "v1")
     monkeypatch.setattr(type(ensemble), "extras", ("temperature",))
     with pytest.raises(InputError, match="temperature"):
         with_predicted_energies(compositions("MgZn2"), ensemble, "v1")
@@ -167,8 +183,10 @@ def test_the_command(trained, mgsurf_here, tmp_path):
     (row,) = csv.DictReader(io.StringIO(done.stdout))
     assert done.returncode == 0 and float(row["formation_energy_sigma"]) > 0
     assert row["spacegroup_symbol"] == ""
-    done = mgsurf_here("screen", "--composition", "MgZn2", *common)
+    done = mgsurf_here("screen", "--composition", "Mg0.33333333Zn0.66666667", *common)
     assert "±" in done.stdout and "by composition" in done.stdout
+    done = mgsurf_here("screen", "--composition", "Mg-9Al-1Zn (wt%)", *common)
+    assert "Mg has the balance, 90 of 100 wt%" in done.stderr
     (tmp_path / "other.csv").write_text("alloy\nMg\n")
     done = mgsurf_here("screen", "other.csv", "--store", "s.sqlite")
     assert done.returncode == 2 and "formula" in done.stderr

@@ -36,6 +36,20 @@ def test_nested_brackets():
     assert amounts == pytest.approx({"B": 0.2, "Si": 0.04, "Fe": 0.36, "Co": 0.36, "Nb": 0.04})
 
 
+@pytest.mark.parametrize("text", ["(Fe50Ni50)83B17", "[Fe50Ni50]83 B17", "(Fe0.5Ni0.5)83B17"])
+def test_per_cent_in_brackets(text):
+    read = parse_composition(text)
+    assert read.amounts == pytest.approx({"B": 0.17, "Fe": 0.415, "Ni": 0.415})
+    assert ("brackets" in read.note) == ("50" in text)
+
+
+def test_nested_per_cent_in_brackets():
+    amounts = parse_composition("[(Fe50Co50)75B20Si5]96Nb4").amounts
+    assert amounts == pytest.approx({"B": 0.192, "Si": 0.048, "Fe": 0.36, "Co": 0.36, "Nb": 0.04})
+    # numbers of atoms, not per cent
+    assert parse_composition("Ce4(Cu17Ag15)3").amounts["Ce"] == pytest.approx(0.04)
+
+
 def test_agrees_with_pymatgen():
     random.seed(1)
     symbols = ["Mg", "Al", "Zn", "Ca", "Y", "O", "Fe", "H"]

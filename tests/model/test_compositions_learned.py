@@ -19,7 +19,7 @@ from model.graphs.element_features import FEATURES
 from model.network.composition_network import SIDE, CompositionConfig, CompositionNetwork
 from model.training.ensemble import load_ensemble
 from model.training.losses import class_weights
-from model.training.presets import TrainingConfig, find_preset
+from model.training.presets import TrainingConfig, find_preset, with_params
 from model.training.runs import RunSettings, chosen_preset, labelled_data, make_split, run_training
 from model.training.train import masked_losses, train
 from model.training.transfer import Start
@@ -131,6 +131,21 @@ def test_focal_loss_takes_weight_from_what_is_known_already():
     focal = masked_losses(*given, TrainingConfig(focal=2.0), [(slice(0, 2), True)])[0][0]
     assert plain.item() == pytest.approx(-math.log(0.8))
     assert focal.item() == pytest.approx(0.2**2 * -math.log(0.8), rel=1e-5)
+
+
+def test_focal_loss_has_a_gradient_where_nothing_is_missed():
+    logits = torch.tensor([[40.0, 0.0], [0.0, 1.0]], requires_grad=True)
+    given = (logits, torch.zeros(2, 1), torch.ones(2, 1))
+    masked_losses(*given, TrainingConfig(focal=0.5), [(slice(0, 2), True)])[0][0].backward()
+    assert logits.grad.isfinite().all()
+    assert logits.grad[1, 0] < 0
+
+
+def test_settings_that_make_no_sense_are_refused():
+    with pytest.raises(InputError, match=r"training\.focal"):
+        with_params(find_preset("mcvn"), {"training.focal": -1.0})
+    with pytest.raises(InputError, match="attention heads"):
+        CompositionNetwork(config(embedding=6), ELEMENTS)
 
 
 def test_settings_of_classes_stand_in_files_only_where_used():

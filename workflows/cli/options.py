@@ -91,7 +91,7 @@ MethodOption = Annotated[
 def short_number(value: str | list[str] | None) -> str | list[str] | None:
     """Refuse a plane or formula with a number of over six digits, which is a typo and overflows later."""
     for text in [value] if isinstance(value, str) else value or []:
-        if re.search(r"\d{7}", text):
+        if re.search(r"(?<![\d.])\d{7}", text):
             shown = text if len(text) <= 30 else text[:27] + "..."
             raise typer.BadParameter(f"{shown!r} holds a number of over six digits")
     return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -191,12 +192,13 @@ def _composition(filters: SurfaceFilter, layout: str | None, model: str | None, 
         raise InputError("--layout and --model exclude each other: the model has an arrangement of its own")
     if filters.formula is None:
         raise InputError("plot composition draws an alloy; name it: --formula Mg65Cu25Y10")
-    if len(filters.describe()) > 1:
+    if replace(filters, formula=None).describe():
         raise InputError("plot composition reads no store; leave out all filters but --formula")
     from model.compositions.element_properties import element_properties
     from model.compositions.features import STATISTICS, composition_features
     from model.compositions.formulas import parse_composition, plain_composition
     from model.compositions.image import composition_images, property_cells, reference_features
+    from model.data.composition_entries import canonical_formula
     from workflows.report.composition_image import composition_figure
 
     parsed = parse_composition(filters.formula)
@@ -223,7 +225,8 @@ def _composition(filters: SurfaceFilter, layout: str | None, model: str | None, 
     caption = f"cells by {layout}; grey scale over {span}"
     table = element_properties()
     properties = list(zip(table.names, table.kinds, strict=True))
-    return composition_figure(images, cells, properties, STATISTICS, filters.formula, caption)
+    formula = canonical_formula(parsed.amounts)  # any spelling can be read, not every one be set as a title
+    return composition_figure(images, cells, properties, STATISTICS, formula, caption)
 
 
 def _figure(

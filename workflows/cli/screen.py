@@ -206,7 +206,7 @@ def screen(
     table = read_formation_energies(formation_energies) if formation_energies else {}
     problems: list[str] = []
     source = prototypes.source()
-    stated = compositions.composition or ()
+    stated = compositions.stated()
     if not inputs and source is None and not stated:
         raise InputError(
             "nothing to screen; name campaign, lock or structure files, folders or stores, --formula or "

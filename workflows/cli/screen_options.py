@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -149,6 +150,17 @@ class CompositionOptions:
             rich_help_panel=COMPOSITIONS,
         ),
     ] = None
+
+    def stated(self) -> list[str]:
+        """Return the formulas; lines on stderr report what was assumed in reading them."""
+        from model.compositions.formulas import parse_composition
+        from workflows.cli.console import print_note
+
+        for text in self.composition or ():
+            with suppress(InputError):  # `compounds_of` reports it
+                if note := parse_composition(text).note:
+                    print_note(f"{text}: {note}")
+        return self.composition or []
 
     def load(self, store: str | None) -> tuple[Ensemble, str] | None:
         """Load the model and return it with its name; an InputError if it predicts no formation energy."""

@@ -166,7 +166,7 @@ def miller_mathtext(indices: Sequence[int]) -> str:
 
 def formula_mathtext(formula: str) -> str:
     """Write a formula with its numbers lowered: Mg17Al12 becomes ``Mg$_{17}$Al$_{12}$``."""
-    return re.sub(r"(\d+)", r"$_{\1}$", formula)
+    return re.sub(r"(\d+(?:\.\d+)?)", r"$_{\1}$", formula)
 
 
 def facet_mathtext(record: Mapping[str, Any], with_formula: bool = False) -> str:

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from model.training.ensemble import Ensemble
     from workflows.flows.screening.compounds import ScreenedCompound
 
+MOST = 5.0
+"""Above the mean and the standard deviation of all formation energies in eV/atom."""
+
+DECIMALS = 5
+"""Of predicted energies (eV/atom): later ones depend on what is predicted beside a compound."""
+
 
 def energy_target(ensemble: Ensemble, name: str) -> str:
     """Return the target of a model that is a formation energy of compositions (eV/atom).
@@ -24,7 +30,8 @@ def energy_target(ensemble: Ensemble, name: str) -> str:
     Raises
     ------
     InputError
-        If it has none, or learned from numeric columns beside the composition.
+        If it has none, or learned from numeric columns beside the composition, or from energies that are
+        not in eV/atom.
     """
     found = [
         target
@@ -40,6 +47,14 @@ def energy_target(ensemble: Ensemble, name: str) -> str:
         raise InputError(
             f"--composition-model {name}: learned from {', '.join(ensemble.extras)} too, which compounds do "
             "not state; train one on compositions alone"
+        )
+    member = ensemble.members[0]
+    place = member.targets.index(found[0])
+    usual = max(abs(member.scaler.mean[place]), member.scaler.std[place])
+    if usual > MOST:
+        raise InputError(
+            f"--composition-model {name}: its training labels, about {usual:.3g}, are not in eV/atom; "
+            "convert them and train again"
         )
     return found[0]
 
@@ -82,9 +97,9 @@ def with_predicted_energies(
             sigma = one.sigmas[target]
             compound = replace(
                 compound,
-                formation_energy=one.values[target],
+                formation_energy=round(one.values[target], DECIMALS),
                 energy_source=f"{BY_COMPOSITION} {name}",
-                energy_sigma=sigma if math.isfinite(sigma) else None,
+                energy_sigma=round(sigma, DECIMALS) if math.isfinite(sigma) else None,
                 energy_warnings=one.warnings,
             )
         known.append(compound)
