@@ -62,7 +62,7 @@ class BlendRule:
     """How the blend weights of networks, trees and process, in this order, follow from a validation set."""
 
     least: float = LEAST
-    fewest: int = FEWEST_LABELS
+    fewest: int | None = None  # validation labels that weights are fitted from; None: `FEWEST_LABELS`
     few: tuple[float, float, float] = (1 / 3, 1 / 3, 1 / 3)  # weights with fewer labels
 
 
@@ -424,10 +424,10 @@ def fit_blend_weights(
 
 
 def _counting(
-    true: Array, used: NDArray[np.bool_] | None, fewest: int = FEWEST_LABELS
+    true: Array, used: NDArray[np.bool_] | None, fewest: int | None = None
 ) -> NDArray[np.bool_] | None:
     """Which errors count [n]; None with too few labels to choose anything by them."""
     known = np.isfinite(true)
-    if known.sum() < fewest:
+    if known.sum() < (FEWEST_LABELS if fewest is None else fewest):
         return None
     return known & used if used is not None and (known & used).any() else known
