@@ -15,8 +15,9 @@ import time
 
 import numpy as np
 
-from model.baselines.blend import Fitted, least_error
+from model.baselines.blend import least_error
 from model.baselines.bulk_descriptors import describe_crystals
+from model.baselines.candidates import Fitted
 from model.baselines.carried_rows import LabelledRows
 from model.data.splits import draw
 from model.evaluation.metrics import labels

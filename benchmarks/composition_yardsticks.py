@@ -182,6 +182,7 @@ def preset_model(name: str, repeats: int, members: int, share: float) -> Model:
         from model.training.ensemble import train_ensemble
         from model.training.presets import find_preset
         from model.training.runs import labelled_data
+        from model.training.validation_labels import with_validation_labels
 
         preset, whole = labelled_data(lambda *_: dataset, find_preset(name))
         place = {entry.record_id: i for i, entry in enumerate(whole)}
@@ -201,6 +202,7 @@ def preset_model(name: str, repeats: int, members: int, share: float) -> Model:
             )
             training = replace(preset.training, seed=seed + repeat)
             ensemble = train_ensemble(whole, split, replace(preset, training=training), members=members)
+            ensemble = with_validation_labels(ensemble, whole, split, training.seed)
             numbers = ensemble.predict(tested)
             for target in whole.targets:
                 probabilities = numbers.probabilities.get(target)

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from model.baselines.bulk_descriptors import bulk_descriptor_names, describe_crystals
+from model.baselines.candidates import Fitted, composition_columns
 from model.baselines.carried_rows import MARGIN, LabelledRows
 from model.baselines.composition_descriptors import composition_descriptor_names, describe_compositions
 from model.baselines.compounds import CompoundTable, with_other_elements
 from model.baselines.descriptors import describe_slabs, descriptor_names
 from model.baselines.extra_trees import Forest
-from model.baselines.gaussian_process import NO_COMPOUND, GaussianProcess
-from model.baselines.label_ranks import RankedProcess, ranked_forest
-from model.baselines.recent_fits import recall
+from model.baselines.gaussian_process import MOST_POINTS, NO_COMPOUND, GaussianProcess
+from model.baselines.label_ranks import RankedProcess
+from model.baselines.tree_columns import columns_of
 from model.baselines.unseen_elements import Folds, Sample, UnseenElements, fit_unseen
 from model.evaluation.joint_errors import correlation_left
 from model.evaluation.metrics import labels
@@ -51,9 +52,24 @@ not represent others."""
 
 FEWEST_LABELS = 60
 """Validation labels below which nothing is chosen by their errors: that would be chance, and intervals that
-are calibrated on them too narrow. The three share evenly then, and the process is that of `UNCHOSEN`."""
+are calibrated on them too narrow. The weights are fixed then, and the process is that of `UNCHOSEN`."""
 
 UNCHOSEN = 2  # place among `model.baselines.gaussian_process.STAGES`
+
+
+@dataclass(frozen=True)
+class BlendRule:
+    """How the blend weights of networks, trees and process, in this order, follow from a validation set."""
+
+    least: float = LEAST
+    fewest: int | None = None  # validation labels that weights are fitted from; None: `FEWEST_LABELS`
+    few: tuple[float, float, float] = (1 / 3, 1 / 3, 1 / 3)  # weights with fewer labels
+
+
+USUAL = BlendRule()
+RULES = {"composition": BlendRule(0.0, 30, (1 / 6, 1 / 2, 1 / 3))}
+"""By kind; others: `USUAL`. Labels of compositions are not of facets of a few compounds, so that fewer can
+choose; and networks that learn from few of them err so much that a fixed share would spoil the blend."""
 
 RANKED = ("bulk",)
 """Kinds of structures whose trees and process are fitted to the ranks of the labels as well, see
@@ -157,7 +173,7 @@ class DescriptorModels:
             If scikit-learn is missing.
         """
         graphs = [entry.graph for entry in val_part]
-        describe = DESCRIPTIONS[kind].of
+        describe, rule = DESCRIPTIONS[kind].of, RULES.get(kind, USUAL)
         training, validation = describe([entry.graph for entry in train_part]), describe(graphs)
         numbers = np.unique([entry.compound for entry in train_part], return_inverse=True)[1].astype(np.int64)
         table, by_system = None, None
@@ -175,10 +191,17 @@ class DescriptorModels:
             offsets = kind == "slab" and name.partition("@")[0] not in WITHOUT_OFFSET
             ranked = kind in RANKED
             true = labels(val_part, name)
-            fitted = Fitted.of(own, own.labels[name], trees, seed, offsets=offsets, ranked=ranked)
+            columns = None
+            if kind == "composition":
+                columns = composition_columns(training, own.labels[name], numbers, seed)
+            fitted = Fitted.of(
+                own, own.labels[name], trees, seed, offsets=offsets, ranked=ranked, columns=columns
+            )
             if carried is not None and np.isfinite(others := carried.of_quantity(name)).any():
                 both = np.concatenate([own.labels[name], others])
-                more = Fitted.of(own.joined(carried), both, trees, seed, offsets=offsets, ranked=ranked)
+                more = Fitted.of(
+                    own.joined(carried), both, trees, seed, offsets=offsets, ranked=ranked, columns=columns
+                )
                 if more is not None and (
                     fitted is None
                     or more.error(validation, recognised, true)
@@ -200,12 +223,12 @@ class DescriptorModels:
             rows = []
             for fold in range(int(folds.max(initial=0)) + 1):
                 mean = means[least_error(means, true, folds != fold)]
-                chosen, (a, b, c) = fit_blend_weights(network, mean, each, true, folds != fold)
+                chosen, (a, b, c) = fit_blend_weights(network, mean, each, true, folds != fold, rule=rule)
                 rows.append(a * network + b * mean + c * each[chosen])
             held_out[name] = np.stack(rows)
             place = least_error(means, true)
             forests[name], (mean, deviation) = fitted.forests[place], by_trees[place]
-            chosen, shares[name] = fit_blend_weights(network, mean, each, true)
+            chosen, shares[name] = fit_blend_weights(network, mean, each, true, rule=rule)
             a, b, c = shares[name]
             processes[name] = fitted.processes[chosen]
             if by_system is None:
@@ -230,8 +253,8 @@ class DescriptorModels:
                 unseen[name] = found
         rest = own.kept(carried, seed)
         used = any(forest.width > training.shape[1] for forest in forests.values())
-        columns = sources[0].shape[1] if sources is not None and used else 0
-        return cls(forests, processes, shares, table, unseen, kind, rest, columns), held_out
+        width = sources[0].shape[1] if sources is not None and used else 0
+        return cls(forests, processes, shares, table, unseen, kind, rest, width), held_out
 
     def predict(
         self, networks: dict[str, Array], graphs: Sequence[SlabGraph], sources: Array | None = None
@@ -266,6 +289,26 @@ class DescriptorModels:
                 sigma[name][own] = special.calibration.sigma(0.0, 0.0, deviation[name][own])
         trained = None if recognised is None else recognised != NO_COMPOUND
         return Blended(mean, deviation, sigma, correlation, trained)
+
+    def refitted(self, part: Dataset, seed: int) -> Self:
+        """Return the same with trees and process fitted to a set [n], for kinds without compounds.
+
+        Blend weights, and the lengths and noise of the process, stay. seed: of the trees' branches, and of
+        the points of the process where there are too many.
+        """
+        described = DESCRIPTIONS[self.kind].of([entry.graph for entry in part])
+        forests, processes = dict(self.forests), dict(self.processes)
+        for name, process in self.processes.items():
+            true = labels(part, name)
+            old = self.forests[name]
+            grown = Forest.fit(described, true, len(old.roots), seed, columns_of(old))
+            if grown is None or not isinstance(process, GaussianProcess):
+                continue
+            known = np.flatnonzero(np.isfinite(true))
+            points = np.random.default_rng(seed % 2**32).permutation(known)[:MOST_POINTS]
+            forests[name] = grown
+            processes[name] = process.refitted(described[points], true[points])
+        return replace(self, forests=forests, processes=processes)
 
     def _training_slabs(self, recognised: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return how many training slabs each slab's compound has: [n]."""
@@ -331,64 +374,6 @@ def beside(descriptors: NDArray[np.float32], sources: Array) -> NDArray[np.float
     return np.hstack([descriptors, sources.astype(np.float32)])
 
 
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """Forests and processes of one target on some rows, among which the validation set chooses."""
-
-    rows: LabelledRows
-    labels: Array  # [n] of the target
-    forests: tuple[Forest, ...]  # of the labels, then of their ranks where these are tried
-    stages: tuple[GaussianProcess, ...]  # of the labels
-    ranked: tuple[RankedProcess, ...]  # of their ranks, at each stage
-
-    @classmethod
-    def of(
-        cls, rows: LabelledRows, true: Array, trees: int, seed: int, *, offsets: bool, ranked: bool
-    ) -> Self | None:
-        """Fit all to the labels [n] of the rows; None with too few."""
-        numbers = rows.compounds if offsets else None
-        forests, stages, processes = recall(_fit, rows.descriptors, true, trees, seed, numbers, ranked)
-        return cls(rows, true, forests, stages, processes) if forests and stages else None
-
-    @property
-    def processes(self) -> tuple[GaussianProcess | RankedProcess, ...]:
-        """All that a process is chosen from."""
-        return (*self.stages, *self.ranked)
-
-    def error(self, descriptors: NDArray[np.float32], recognised: NDArray[np.int64], true: Array) -> float:
-        """Return the least MAE of the mean of a forest and a process; 0 without labels."""
-        known = np.isfinite(true)
-        if not known.any():
-            return 0.0
-        trees = [forest.predict(descriptors[known])[0] for forest in self.forests]
-        each = [process.predict(descriptors[known], recognised[known]) for process in self.processes]
-        return min(float(np.abs((t + p) / 2 - true[known]).mean()) for t in trees for p in each)
-
-    def sample(self, compounds: Sequence[str]) -> Sample:
-        """Return the rows for `fit_unseen`; compounds: names of those of the training set, the first ones."""
-        names = [*compounds, *(f"carried {number}" for number in self.rows.compounds[len(compounds) :])]
-        return Sample(self.rows.descriptors, self.labels, names, self.rows.compounds)
-
-
-def _fit(
-    descriptors: NDArray[np.float32],
-    true: Array,
-    trees: int,
-    seed: int,
-    compounds: NDArray[np.int64] | None,
-    ranked: bool,
-) -> tuple[tuple[Forest, ...], tuple[GaussianProcess, ...], tuple[RankedProcess, ...]]:
-    """Fit forests and processes of labels [n], and of their ranks where these are tried."""
-    grown = [Forest.fit(descriptors, true, trees, seed)]
-    if ranked:
-        grown.append(ranked_forest(descriptors, true, trees, seed))
-    return (
-        tuple(forest for forest in grown if forest is not None),
-        GaussianProcess.fit(descriptors, true, seed, compounds),
-        RankedProcess.fit(descriptors, true, seed) if ranked else (),
-    )
-
-
 def least_error(candidates: list[Array], true: Array, used: NDArray[np.bool_] | None = None) -> int:
     """Return which predictions [n] have the least MAE; the first with few labels. See `fit_blend_weights`."""
     known = _counting(true, used)
@@ -396,7 +381,13 @@ def least_error(candidates: list[Array], true: Array, used: NDArray[np.bool_] | 
 
 
 def fit_blend_weights(
-    network: Array, trees: Array, stages: list[Array], true: Array, used: NDArray[np.bool_] | None = None
+    network: Array,
+    trees: Array,
+    stages: list[Array],
+    true: Array,
+    used: NDArray[np.bool_] | None = None,
+    *,
+    rule: BlendRule = USUAL,
 ) -> tuple[int, tuple[float, float, float]]:
     """Return the stage of the process and the blend weights with the least MAE on the validation set.
 
@@ -410,17 +401,19 @@ def fit_blend_weights(
         [n], NaN where there is no label.
     used
         [n], slabs whose errors count; None: all. Whether anything is fitted depends on all labels.
+    rule
+        Least weight of each, and what holds with few labels.
 
     Returns
     -------
     stage, weights
         Place among `stages`; weights of network, trees and process.
     """
-    known = _counting(true, used)
+    known = _counting(true, used, rule.fewest)
     if known is None:
-        return UNCHOSEN, (1 / 3, 1 / 3, 1 / 3)
+        return UNCHOSEN, rule.few
     parts = np.array([(i, j, STEPS - i - j) for i in range(STEPS + 1) for j in range(STEPS + 1 - i)])
-    shares = LEAST + (1 - 3 * LEAST) * parts / STEPS  # [choices, 3]
+    shares = rule.least + (1 - 3 * rule.least) * parts / STEPS  # [choices, 3]
     errors = [
         np.abs(shares @ np.stack([network, trees, process])[:, known] - true[known]).mean(axis=1)
         for process in stages
@@ -430,9 +423,11 @@ def fit_blend_weights(
     return int(stage), (a, b, c)
 
 
-def _counting(true: Array, used: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+def _counting(
+    true: Array, used: NDArray[np.bool_] | None, fewest: int | None = None
+) -> NDArray[np.bool_] | None:
     """Which errors count [n]; None with too few labels to choose anything by them."""
     known = np.isfinite(true)
-    if known.sum() < FEWEST_LABELS:
+    if known.sum() < (FEWEST_LABELS if fewest is None else fewest):
         return None
     return known & used if used is not None and (known & used).any() else known

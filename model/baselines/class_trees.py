@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 
 from model.baselines.blend import DESCRIPTIONS
 from model.baselines.extra_trees import Forest, check_can_fit
+from model.baselines.tree_columns import TREES, better_columns, columns_of
 from model.data.dataset import kind_of
 from model.evaluation.class_calibration import fit_share
 from model.evaluation.metrics import labels
@@ -38,9 +39,18 @@ class ClassForest:
 
     @classmethod
     def fit(
-        cls, descriptors: NDArray[np.float32], places: Array, classes: int, trees: int, seed: int
+        cls,
+        descriptors: NDArray[np.float32],
+        places: Array,
+        classes: int,
+        trees: int,
+        seed: int,
+        columns: NDArray[np.intp] | None = None,
     ) -> Self | None:
-        """Fit trees to descriptors [n, D] and classes [n] (NaN: none); None with too few labels."""
+        """Fit trees to descriptors [n, D] and classes [n] (NaN: none); None with too few labels.
+
+        columns: descriptors that the trees see; None: all.
+        """
         check_can_fit()
         from sklearn.ensemble import ExtraTreesClassifier
 
@@ -50,8 +60,8 @@ class ClassForest:
         own = places[known].astype(int)
         grown = ExtraTreesClassifier(
             trees, max_features=FEATURE_SHARE, random_state=seed % 2**32, n_jobs=1
-        ).fit(descriptors[known], own)
-        forest, held = Forest.of_trees(grown.estimators_, descriptors.shape[1])
+        ).fit((descriptors if columns is None else descriptors[:, columns])[known], own)
+        forest, held = Forest.of_trees(grown.estimators_, descriptors.shape[1], columns)
         probabilities = np.zeros((len(held), classes), dtype=np.float32)
         probabilities[:, grown.classes_] = held / held.sum(axis=1, keepdims=True)
         return cls(forest, probabilities)
@@ -127,7 +137,10 @@ class ClassModels:
         forests, shares, held_out = {}, {}, {}
         for name, network in networks.items():
             places, true = labels(train_part, name), labels(val_part, name)
-            forest = ClassForest.fit(training, places, network.shape[1], trees, seed)
+            columns = None
+            if kind == "composition":
+                columns = _better_columns(train_part, training, places, network.shape[1], seed)
+            forest = ClassForest.fit(training, places, network.shape[1], trees, seed, columns)
             if forest is None:
                 continue
             forests[name], own = forest, forest.predict(validation)
@@ -148,6 +161,16 @@ class ClassModels:
             a = self.shares[name]
             found[name] = a * networks[name] + (1 - a) * forest.predict(descriptors)
         return found
+
+    def refitted(self, part: Dataset, seed: int) -> Self:
+        """Return the same with trees fitted to a set [n]; the shares stay. seed: of the trees' branches."""
+        described, forests = DESCRIPTIONS[self.kind].of([entry.graph for entry in part]), {}
+        for name, old in self.forests.items():
+            classes, trees = old.probabilities.shape[1], len(old.trees.roots)
+            columns = columns_of(old.trees) if self.kind == "composition" else None
+            fitted = ClassForest.fit(described, labels(part, name), classes, trees, seed, columns)
+            forests[name] = fitted or old
+        return replace(self, forests=forests)
 
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""
@@ -180,3 +203,20 @@ class ClassModels:
         if not all(0 <= share <= 1 for share in shares.values()):
             raise InputError("the shares of its networks and trees of classes are not between 0 and 1")
         return cls(kind, forests, shares)
+
+
+def _better_columns(
+    part: Dataset, descriptors: NDArray[np.float32], places: Array, classes: int, seed: int
+) -> NDArray[np.intp] | None:
+    """Return the columns that trees for a target see, see `model.baselines.tree_columns`."""
+
+    def grow(columns: NDArray[np.intp] | None, rows: NDArray[np.intp], others: NDArray[np.intp]) -> Array:
+        forest = ClassForest.fit(descriptors[rows], places[rows], classes, TREES, seed, columns)
+        return (
+            np.full((len(others), classes), 1 / classes)
+            if forest is None
+            else forest.predict(descriptors[others])
+        )
+
+    groups = np.array([entry.group for entry in part], dtype=np.int64)
+    return better_columns(grow, descriptors.shape[1], places, groups, seed, of_class=True)

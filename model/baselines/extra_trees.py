@@ -50,26 +50,44 @@ class Forest:
     width: int  # D, number of descriptors
 
     @classmethod
-    def fit(cls, descriptors: NDArray[np.float32], labels: Array, trees: int, seed: int) -> Self | None:
-        """Fit trees to descriptors [n, D] and labels [n] (NaN: none); None with too few labels."""
+    def fit(
+        cls,
+        descriptors: NDArray[np.float32],
+        labels: Array,
+        trees: int,
+        seed: int,
+        columns: NDArray[np.intp] | None = None,
+    ) -> Self | None:
+        """Fit trees to descriptors [n, D] and labels [n] (NaN: none); None with too few labels.
+
+        columns: descriptors that the trees see; None: all.
+        """
         check_can_fit()
         from sklearn.ensemble import ExtraTreesRegressor
 
         known = np.isfinite(labels)
         if known.sum() < FEWEST_LABELS:
             return None
-        tried = min(1.0, MOST_TRIED / descriptors.shape[1])
+        seen = descriptors if columns is None else descriptors[:, columns]
+        tried = min(1.0, MOST_TRIED / seen.shape[1])
         grown = ExtraTreesRegressor(trees, max_features=tried, random_state=seed % 2**32, n_jobs=1)
-        grown.fit(descriptors[known], labels[known])
-        return cls.of_trees(grown.estimators_, descriptors.shape[1])[0]
+        grown.fit(seen[known], labels[known])
+        return cls.of_trees(grown.estimators_, descriptors.shape[1], columns)[0]
 
     @classmethod
-    def of_trees(cls, grown: Sequence[Any], width: int) -> tuple[Self, Array]:
-        """Take over scikit-learn's trees on D = `width` descriptors; also what their nodes hold, [M, K]."""
+    def of_trees(
+        cls, grown: Sequence[Any], width: int, columns: NDArray[np.intp] | None = None
+    ) -> tuple[Self, Array]:
+        """Take over scikit-learn's trees; also what their nodes hold, [M, K].
+
+        They were grown on `columns` of D = `width` descriptors; None: on all.
+        """
         parts = [tree.tree_ for tree in grown]
         roots = np.cumsum([0, *(part.node_count for part in parts)])[:-1]
         feature = np.concatenate([part.feature for part in parts])
         leaf = feature < 0
+        if columns is not None:
+            feature = np.where(leaf, _LEAF, columns[feature])
         left = np.concatenate([part.children_left + root for part, root in zip(parts, roots, strict=True)])
         right = np.concatenate([part.children_right + root for part, root in zip(parts, roots, strict=True)])
         nodes = np.arange(len(feature))

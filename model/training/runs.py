@@ -29,6 +29,7 @@ from model.training.ensemble_files import load_ensemble, save_ensemble
 from model.training.inputs import check_kind
 from model.training.presets import find_preset, with_params
 from model.training.transfer import Adaptation, Start, new_elements, weights_key
+from model.training.validation_labels import predict_unseen, with_validation_labels
 from stores.errors import InputError
 from stores.files import locked
 from stores.records import content_hash
@@ -358,7 +359,10 @@ def _run(
         starts=starts,
         angle_batches=angle_batches,
     )
-    predicted = ensemble.predict([entry.graph for entry in dataset])
+    chosen = ensemble
+    if not starts:
+        ensemble = with_validation_labels(chosen, dataset, split, preset.training.seed)
+    predicted = predict_unseen(chosen, ensemble, dataset, split)
     metrics = evaluate(dataset, split, predicted)
     first = ensemble.members[0]
     learned = [member.training for member in ensemble.members]
