@@ -5,7 +5,8 @@ import pytest
 
 from model.baselines.composition_descriptors import describe_compositions
 from model.evaluation.metrics import evaluate
-from model.training.ensemble import load_ensemble, train_ensemble
+from model.training.ensemble import train_ensemble
+from model.training.ensemble_files import load_ensemble
 from model.training.runs import RunSettings, chosen_preset, labelled_data, make_split, read_rows, run_training
 from model.training.validation_labels import predict_unseen, with_validation_labels
 from tests.model.small_compositions import small_compositions

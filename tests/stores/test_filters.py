@@ -106,6 +106,9 @@ def _depends_on_mongomock(name: str, condition: Any) -> bool:
     operator, operand = next(iter(condition.items()))
     if operator == "$not":
         return _depends_on_mongomock(name, operand)
+    # a scalar equals a list of it alone
+    if operator in ("$in", "$nin"):
+        return any(isinstance(entry, list) and len(entry) == 1 for entry in operand)
     # $size of a scalar, of a missing field; $elemMatch on scalars
     return operator in ("$size", "$elemMatch")
 
@@ -167,6 +170,7 @@ def test_python_agrees_with_mongomock(document: dict[str, Any], criteria: dict[s
         ({"m": {"$all": [1, 0]}}, {"m": [1, 1, 0]}, True),
         ({"m": {"$all": []}}, {"m": [1]}, False),
         ({"m": {"$in": [[1, 1, 0], 7]}}, {"m": [1, 1, 0]}, True),
+        ({"m": {"$in": [[1]]}}, {"m": 1}, False),
         ({"l.x": 2}, {"l": [{"x": 1}, {"x": 2}]}, True),
         ({"l": {"$elemMatch": {"x": 1, "y": 2}}}, {"l": [{"x": 1}, {"y": 2}]}, False),
         # text

@@ -31,6 +31,7 @@ def test_a_record_is_a_file_named_by_its_id(root: Path, surface: Callable[..., S
     document = json.loads((root / "surfaces" / "surface-1.json").read_text())
     assert document["id"] == "surface-1"
     assert sorted(path.name for path in root.rglob("*") if path.is_file()) == [
+        ".merge.lock",
         "mgsurf_layout.json",
         "surface-1.json",
     ]
@@ -119,4 +120,6 @@ def test_a_full_disk_leaves_the_old_record(root: Path) -> None:
     with open_store(f"folder://{root}") as store:
         record = store.get(SurfaceRecord, "surface-1")
         assert record is not None and record.work_function == make_surface(1).work_function
-    assert len(list((root / "surfaces").iterdir())) == 1
+    assert [path.name for path in (root / "surfaces").iterdir() if path.name != ".merge.lock"] == [
+        "surface-1.json"
+    ]

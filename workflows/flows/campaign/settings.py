@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 PRESETS = (
     *("best", "sem-cgcnn", "surface", "gradnorm", "mtl"),
-    *("stl-surface-energy", "stl-work-function"),
+    *("stl-surface-energy", "stl-work-function", "mcvn"),
 )
 """Names of `model.training.presets.PRESETS`, which cannot be imported without torch; a test compares them."""
 
