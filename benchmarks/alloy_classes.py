@@ -51,6 +51,7 @@ def read_alloys(path: Path) -> Dataset:
         place = 0 if diameter == 0 else 1 if diameter <= 0.1 else 2
         entries.append(
             Entry(
+                # type: the field is declared as the graph of a slab
                 f"{i:05d}", found[i], {"glass": float(place)}, formula, "-".join(symbols), symbols,  # type: ignore[arg-type]
                 str(groups[i]), groups[i], str(groups[i]),
             )
@@ -143,10 +144,10 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="write the numbers of each seed as JSON")
     arguments = parser.parse_args()
     dataset = read_alloys(arguments.csv)
-    features = composition_features([entry.graph for entry in dataset])  # type: ignore[arg-type]
+    compositions: Any = [entry.graph for entry in dataset]  # a field declared as the graph of a slab
     seen = {
-        "fractions": element_fractions([entry.graph for entry in dataset]),  # type: ignore[arg-type]
-        "features": features,
+        "fractions": element_fractions(compositions),
+        "features": composition_features(compositions),
     }
     true = np.array([entry.targets["glass"] for entry in dataset])
     params: dict[str, Any] = {}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from model.baselines.blend import DESCRIPTIONS
-from model.baselines.extra_trees import Forest, check_can_fit
+from model.baselines.extra_trees import FEWEST_LABELS, Forest, check_can_fit
 from model.baselines.tree_columns import TREES, better_columns, columns_of
 from model.data.dataset import kind_of
 from model.evaluation.class_calibration import fit_share
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-FEWEST_LABELS = 10  # labels below which no tree is grown for a target
 FEATURE_SHARE = 0.2  # of the descriptors that are tried at a node
 
 

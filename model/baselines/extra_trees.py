@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FEWEST_LABELS = 10  # labels below which no tree is grown for a target
 
 MOST_TRIED = 176
-"""Descriptors that a branch is chosen from, drawn anew for each: more than slabs have; a third of those of
+"""Descriptors that a branch is chosen from, drawn for each: more than slabs have; a third of those of
 crystals, which errs no more and takes a third of the time."""
 
 TRIMMED = 0.2

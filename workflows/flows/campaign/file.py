@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import RoundTripConstructor
 from ruamel.yaml.nodes import ScalarNode, SequenceNode
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from workflows.flows.campaign.settings import CandidateSource
     from workflows.structures.sources.local import FileSource
     from workflows.structures.sources.protocol import Candidate
+
+Schema = TypeVar("Schema", bound=BaseModel)
 
 
 class _Constructor(RoundTripConstructor):
@@ -140,6 +142,14 @@ def read_document(path: Path, kind: str = "campaign") -> Any:
     return _parse(_read_text(path, kind), path)
 
 
+def checked_document(document: Any, schema: type[Schema], path: Path) -> Schema:
+    """Return a document of `read_document` as its schema; InputError with a line for each problem."""
+    try:
+        return schema.model_validate(plain(document))
+    except ValidationError as error:
+        raise InputError("\n".join(problems(error, document, schema, str(path)))) from None
+
+
 def load_campaign(path: Path | str) -> Campaign:
     """Read and check a campaign file (YAML).
 
@@ -157,10 +167,7 @@ def load_campaign(path: Path | str) -> Campaign:
         raise InputError(
             f"{path}:1: expected `key: value` lines at the top level, such as `name: my-campaign`"
         )
-    try:
-        campaign = Campaign.model_validate(plain(document))
-    except ValidationError as error:
-        raise InputError("\n".join(problems(error, document, Campaign, str(path)))) from None
+    campaign = checked_document(document, Campaign, path)
     campaign._path = path
     campaign._document = document
     return campaign

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field
 
 from model.data.splits import draw
 from model.studies.data import StudyData
@@ -14,8 +14,7 @@ from model.studies.study import Study, StudySet, Task
 from stores.errors import InputError
 from stores.labelled import BULK, source_fingerprint
 from stores.learning.model_card import LabelSource, checked_name
-from workflows.flows.campaign.file import plain, read_document
-from workflows.flows.campaign.problems import problems
+from workflows.flows.campaign.file import checked_document, read_document
 from workflows.flows.learning.study_file import Section, Size
 
 if TYPE_CHECKING:
@@ -86,10 +85,7 @@ def load_pretraining(path: Path) -> PretrainingFile:
     document = read_document(path, "pre-training")
     if not isinstance(document, dict):
         raise InputError(f"{path}: expected `key: value` lines, such as `name:` and `data:`")
-    try:
-        found = PretrainingFile.model_validate(plain(document))
-    except ValidationError as error:
-        raise InputError("\n".join(problems(error, document, PretrainingFile, str(path)))) from None
+    found = checked_document(document, PretrainingFile, path)
     for name, one in found.data.items():
         if one.file is None and (one.source or one.bulk or one.relaxed or one.unit):
             raise InputError(

@@ -6,11 +6,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from stores.errors import InputError
-from workflows.flows.campaign.file import plain, read_document
-from workflows.flows.campaign.problems import problems
+from workflows.flows.campaign.file import checked_document, read_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,10 +111,7 @@ def load_study(path: Path, open_set: Callable[[str, str | None, str | None], Dat
     document = read_document(path, "study")
     if not isinstance(document, dict):
         raise InputError(f"{path}: expected `key: value` lines, such as `data:` with the data sets by name")
-    try:
-        read = StudyFile.model_validate(plain(document))
-    except ValidationError as error:
-        raise InputError("\n".join(problems(error, document, StudyFile, str(path)))) from None
+    read = checked_document(document, StudyFile, path)
     together, tuning = read.multi_property, read.fine_tuning
     try:
         return Study(
