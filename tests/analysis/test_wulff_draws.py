@@ -117,6 +117,20 @@ def test_chemical_potential_changes_the_termination():
     assert labels == ["Mg", "Ag"]
 
 
+def test_an_uncertain_chemical_potential_moves_all_terminations_of_a_draw():
+    """sigma of the average is |mean slope| sigma_dmu: (0.03 + 0.06 + 0.06) / 3 = 0.05 for equal faces."""
+    orthorhombic = Structure(Lattice.orthorhombic(3, 4, 5), ["Mg", "Mg"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    slopes = {(1, 0, 0): 0.03, (0, 1, 0): 0.06, (0, 0, 1): 0.06}
+    faces = [Termination(h, "", 0.05 + 0.1 * slope, slope=slope) for h, slope in slopes.items()]
+    drawn = -0.1 + 0.01 * np.random.default_rng(1).standard_normal(2000)
+    found = weighted_values(crystal_of(orthorhombic), faces, dmu=-0.1, drawn_dmu=drawn, draws=2000)
+    assert found.surface_energy == pytest.approx(0.05)
+    assert found.surface_energy_sigma == pytest.approx(0.05 * drawn.std(), rel=0.02)
+    level = [Termination(h, "", 0.05) for h in slopes]
+    found = weighted_values(crystal_of(orthorhombic), level, dmu=-0.1, drawn_dmu=drawn, draws=2000)
+    assert found.surface_energy_sigma == 0
+
+
 def test_same_seed_same_numbers():
     one = [Termination((1, 0, 0), "Mg", 0.05, 0.004, 4.0, 0.12)]
     crystal = crystal_of(CRYSTALS["cubic"])

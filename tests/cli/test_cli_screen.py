@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -165,6 +166,29 @@ def test_the_chemical_potential_is_that_of_the_formation_energy(dft):
     assert labels == ["Mg", "Ag"]
     (outside,) = screen(compound, dft, None, "", ScreeningSettings(draws=20, dmu=-2.0))
     assert outside.dmu == pytest.approx(-0.6) and any("-2" in note for note in outside.notes)
+
+
+def test_the_error_of_the_formation_energy_becomes_that_of_the_surface_energy(dft):
+    """At the X-rich end, which the energy sets: dmu = 2 E_f for MgAg, gamma = gamma_0 + slope dmu."""
+    (known,) = with_formation_energies([ScreenedCompound("MgAg", cubic("Mg", "Ag"))], dft, {}, "")
+    predicted = replace(known, energy_sigma=0.02, energy_source="composition model v1")
+    x_rich = ScreeningSettings(draws=400, x_rich=True)
+    (sure,) = screen([known], dft, None, "", x_rich)
+    (unsure,) = screen([predicted], dft, None, "", x_rich)
+    assert (sure.surface_energy_sigma, unsure.dmu) == (0, sure.dmu)
+    assert unsure.surface_energy == sure.surface_energy
+    (record,) = dft.query({"miller_index": [1, 0, 0], "termination_label": "Ag"})
+    (facet,) = [f for f in unsure.facets if f.miller_index == (1, 0, 0)]
+    expected = abs(record["surface_energy_slope"]) * 2 * 0.02
+    assert facet.termination == "Ag" and facet.surface_energy_sigma == pytest.approx(expected, rel=0.1)
+    least, most = sorted(f.surface_energy_sigma for f in unsure.facets)[:: len(unsure.facets) - 1]
+    assert least <= unsure.surface_energy_sigma * 1.1 and unsure.surface_energy_sigma <= most
+    # within the window nothing moves, beyond its end only the draws whose window is narrower
+    (inside,) = screen([predicted], dft, None, "", replace(x_rich, x_rich=False, dmu=-0.2))
+    (beyond,) = screen([predicted], dft, None, "", replace(x_rich, x_rich=False, dmu=-0.61))
+    assert inside.surface_energy_sigma == 0 < beyond.surface_energy_sigma < unsure.surface_energy_sigma
+    (rich,) = screen([predicted], dft, None, "", FEW)
+    assert rich.surface_energy_sigma == 0
 
 
 def test_equal_inputs_are_taken_from_the_store(store, ensemble):

@@ -188,6 +188,7 @@ def weighted_values(
     terminations: Sequence[Termination],
     *,
     dmu: float = 0.0,
+    drawn_dmu: Array | None = None,
     draws: int = 200,
     correlation: float = 0.5,
     seed: int = 0,
@@ -207,6 +208,8 @@ def weighted_values(
         All terminations of all facets.
     dmu
         Chemical potential of the reference element relative to its elemental phase (eV).
+    drawn_dmu
+        [draws], the same in each draw where it is uncertain: all terminations of a draw share it.
     draws
         How many; 0: no uncertainty.
     correlation
@@ -219,7 +222,9 @@ def weighted_values(
         return WeightedValues(reason="no facet has a surface energy")
     families = list(dict.fromkeys(one.miller_index for one in terminations))
     members = [np.array([i for i, one in enumerate(terminations) if one.miller_index == h]) for h in families]
-    mean = np.array([one.surface_energy + one.slope * dmu for one in terminations])
+    slope = np.array([one.slope for one in terminations])
+    mean = np.array([one.surface_energy for one in terminations]) + slope * dmu
+    moved = np.zeros(draws) if drawn_dmu is None else drawn_dmu - dmu
     sigma = np.array([one.surface_energy_sigma for one in terminations])
     work = np.array([np.nan if one.work_function is None else one.work_function for one in terminations])
     work_sigma = np.array([one.work_function_sigma for one in terminations])
@@ -261,12 +266,12 @@ def weighted_values(
         )
     random = np.random.default_rng(seed)
     appears, found = np.zeros(len(families)), []
-    is_certain = not (sigma.any() or work_sigma.any())
-    for _ in range(0 if is_certain else draws):
+    is_certain = not (sigma.any() or work_sigma.any() or (slope.any() and moved.any()))
+    for move in () if is_certain else moved:
         common = random.standard_normal(2)
         own = random.standard_normal((2, len(terminations)))
         error = common_part * common[:, None] + own_part * own
-        energies = mean + error[0]
+        energies = mean + slope * move + error[0]
         if (energies <= 0).any():
             continue
         try:

@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from model.evaluation.known_facets import correct_by_computed
 from model.evaluation.prediction import Candidate, predict_slabs
 from model.graphs.slab_frame import PlainSlab
@@ -33,6 +35,8 @@ from workflows.structures.slabs import SlabSettings, enumerate_slabs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from model.evaluation.prediction import SlabPrediction
     from model.training.ensemble import Ensemble
@@ -153,8 +157,11 @@ def screen(
                     "formation_energy": compound.formation_energy,
                     "lattice_is_guess": compound.lattice_is_guess,
                     "band_gap": compound.band_gap,
-                    # absent without one, as before there were predicted energies
-                    **({} if compound.energy_sigma is None else {"energy_sigma": compound.energy_sigma}),
+                    # absent without one, as before there were predicted energies; older results have another
+                    # key, for the error did not enter their surface energies
+                    **(
+                        {} if compound.energy_sigma is None else {"energy_sigma_drawn": compound.energy_sigma}
+                    ),
                 }
             )
             old = stored.get(ids[key])
@@ -357,7 +364,8 @@ def _record(
     terminations = (*(known.terminations if known else ()), *predicted.terminations)
     amounts = compound.composition.get_el_amt_dict()
     reasons = list(predicted.problems)
-    dmu, note = _chemical_potential(compound, settings)
+    dmu, drawn, note = _chemical_potential(compound, settings)
+    dmu_sigma = 0.0 if drawn is None or len(drawn) < 2 else float(drawn.std(ddof=1))
     if crystal is None:
         values = WeightedValues()
     elif ensemble is not None and "surface_energy" not in ensemble.targets:
@@ -367,9 +375,10 @@ def _record(
             crystal,
             terminations,
             dmu=dmu,
+            drawn_dmu=drawn,
             draws=settings.draws,
             correlation=settings.correlation,
-            seed=int(compound.bulk_key[:8], 16),
+            seed=_seed(compound),
         )
     if values.reason:
         reasons.append(values.reason)
@@ -420,7 +429,9 @@ def _record(
                 miller_index=share.termination.miller_index,
                 termination=share.termination.label,
                 surface_energy=share.termination.surface_energy + share.termination.slope * dmu,
-                surface_energy_sigma=share.termination.surface_energy_sigma,
+                surface_energy_sigma=math.hypot(
+                    share.termination.surface_energy_sigma, share.termination.slope * dmu_sigma
+                ),
                 work_function=share.termination.work_function,
                 work_function_sigma=share.termination.work_function_sigma,
                 source=share.termination.source,
@@ -443,20 +454,35 @@ def _record(
     )
 
 
-def _chemical_potential(compound: ScreenedCompound, settings: ScreeningSettings) -> tuple[float, list[str]]:
-    """Return the chemical potential of the reference element (eV), and a note where another was requested."""
+def _chemical_potential(
+    compound: ScreenedCompound, settings: ScreeningSettings
+) -> tuple[float, NDArray[np.float64] | None, list[str]]:
+    """Return the chemical potential of the reference element (eV), as drawn, and a note where it was moved.
+
+    The formation energy sets the end of the window, whose error moves it in each draw: [draws], else None.
+    """
     amounts = compound.composition.get_el_amt_dict()
     if compound.structure is None or (not settings.x_rich and settings.dmu == 0):
-        return 0.0, []
+        return 0.0, None, []
     if len(amounts) != 2:
-        return 0.0, ["a chemical potential is defined for binaries only; taken at 0"]
+        return 0.0, None, ["a chemical potential is defined for binaries only; taken at 0"]
     if compound.formation_energy is None or compound.formation_energy > 0:
-        return 0.0, ["no window of the chemical potential without a negative formation energy; taken at 0"]
-    reference = reference_element(amounts)
-    low = compound.formation_energy * sum(amounts.values()) / amounts[reference]
-    if settings.x_rich:
-        return low, []
-    if not low <= settings.dmu <= 0:
-        end = min(max(settings.dmu, low), 0.0)
-        return end, [f"dmu {settings.dmu:g} eV lies outside the window {low:.3f} to 0 eV; taken at {end:.3f}"]
-    return settings.dmu, []
+        note = "no window of the chemical potential without a negative formation energy; taken at 0"
+        return 0.0, None, [note]
+    share = sum(amounts.values()) / amounts[reference_element(amounts)]
+    low = compound.formation_energy * share
+    requested = -math.inf if settings.x_rich else settings.dmu
+    dmu = min(max(requested, low), 0.0)
+    drawn = None
+    if compound.energy_sigma:
+        random = np.random.default_rng([_seed(compound), 1])
+        ends = low + share * compound.energy_sigma * random.standard_normal(settings.draws)
+        drawn = np.minimum(np.maximum(requested, ends), 0.0)
+    if settings.x_rich or dmu == requested:
+        return dmu, drawn, []
+    note = f"dmu {settings.dmu:g} eV lies outside the window {low:.3f} to 0 eV; taken at {dmu:.3f}"
+    return dmu, drawn, [note]
+
+
+def _seed(compound: ScreenedCompound) -> int:
+    return int(compound.bulk_key[:8], 16)
