@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-KEPT = 8
-"""Fits that are remembered."""
+MOST_BYTES = 128 << 20
+"""Memory of the fits that are remembered: those of a few thousand slabs for each source of a study."""
 
 _RECENT: OrderedDict[str, Any] = OrderedDict()
 
@@ -35,10 +35,19 @@ def recall(fit: Callable[..., T], *inputs: Any) -> T:
         else:
             digest.update(f"{value!r};".encode())
     key = digest.hexdigest()
-    if key not in _RECENT:
-        _RECENT[key] = fit(*inputs)
-        if len(_RECENT) > KEPT:
-            _RECENT.popitem(last=False)
-    _RECENT.move_to_end(key)
-    found: T = _RECENT[key]
+    found: T = _RECENT.pop(key) if key in _RECENT else fit(*inputs)
+    _RECENT[key] = found
+    sizes = [_bytes(one) for one in _RECENT.values()]  # now: a process keeps a factor once it has made it
+    while sum(sizes) > MOST_BYTES:
+        _RECENT.popitem(last=False)
+        del sizes[0]
     return found
+
+
+def _bytes(value: Any) -> int:
+    """Memory of the arrays in a value, its fields and its items."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, tuple | list):
+        return sum(map(_bytes, value))
+    return sum(map(_bytes, vars(value).values())) if hasattr(value, "__dict__") else 0

@@ -30,6 +30,9 @@ NOTE = "trainings"
 LEARNED = "learned"
 """The same for hashes of the labels that it and its source were trained on, see `learned_labels`."""
 
+CHOSEN = "chosen"
+"""The same for hashes of the labels that it and its source were validated on: they chose the weights."""
+
 
 def this_training(entries: Iterable[Entry], split: str, snapshot: str | None) -> PastTraining:
     """Note the slabs that train or validate (the latter choose the weights), the split, the snapshot."""
@@ -58,17 +61,20 @@ def trainings_of(models: Iterable[Mapping[str, Any]]) -> list[PastTraining]:
 
 
 def learned_labels(
-    entries: Iterable[Entry], targets: Collection[str], earlier: Iterable[Mapping[str, Any]] = ()
+    dataset: Dataset, split: Split, targets: Collection[str], earlier: Iterable[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
-    """Return what a network keeps to tell later what it was trained on; nothing if a source kept nothing.
+    """Return what a network keeps to tell later what it has seen; nothing if a source kept nothing.
 
     earlier: `TrainedModel.training` of the models that it began with.
     """
     sources = list(earlier)
     if any(LEARNED not in one for one in sources):
         return {}
-    found = {key for entry in entries for keys in _keys(entry, targets).values() for key in keys if key}
-    return {LEARNED: sorted(found.union(*(one[LEARNED] for one in sources)))}
+    kept = {}
+    for note, part in ((LEARNED, split.train), (CHOSEN, split.val)):
+        own = {key for i in part for keys in _keys(dataset[i], targets).values() for key in keys if key}
+        kept[note] = sorted(own.union(*(one.get(note, ()) for one in sources)))
+    return kept
 
 
 def seen_before(
@@ -77,22 +83,25 @@ def seen_before(
     """Count the entries of the validation and test set that models with these trainings have seen.
 
     One is seen if a model was trained on the same quantity of an identical structure, or of its compound,
-    unless this training set has the compound, too. None if it is not known.
+    unless this training set has the compound, too. What a model was validated on counts in the test set: it
+    chose the weights; in the validation set it chooses again, as in any training. None if it is not known;
+    models of older versions did not note what they were validated on, and none of it counts.
     """
-    seen: set[str] = set()
+    seen: dict[str, set[str]] = {"val": set(), "test": set()}
     for one in trainings:
         if LEARNED not in one:
             return None
-        seen.update(one[LEARNED])
+        seen["val"].update(one[LEARNED])
+        seen["test"].update(one[LEARNED], one.get(CHOSEN, ()))
     own = {keys[1] for i in split.train for keys in _keys(dataset[i], dataset.targets).values()}
 
-    def is_seen(entry: Entry) -> bool:
+    def is_seen(entry: Entry, known: set[str]) -> bool:
         return any(
-            structure in seen or (compound in seen and compound not in own)
+            structure in known or (compound in known and compound not in own)
             for structure, compound in _keys(entry, dataset.targets).values()
         )
 
-    return {part: sum(is_seen(dataset[i]) for i in split.part(part)) for part in ("val", "test")}
+    return {part: sum(is_seen(dataset[i], known) for i in split.part(part)) for part, known in seen.items()}
 
 
 def _keys(entry: Entry, targets: Collection[str]) -> dict[str, tuple[str, str]]:

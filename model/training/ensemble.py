@@ -183,9 +183,7 @@ def train_ensemble(
     if preset.trees:
         check_can_fit()
     # of all members: trees and process, and the rows that they keep, see the whole training set
-    learned = learned_labels(
-        (dataset[i] for i in split.train), preset.network.targets, [one.model.training for one in starts]
-    )
+    learned = learned_labels(dataset, split, preset.network.targets, [one.model.training for one in starts])
     trained = []
     for k in range(members):
         seed = preset.training.seed + SEED_STEP * k

@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 
 from model.baselines.extra_trees import Forest
-from model.baselines.recent_fits import KEPT, recall
+from model.baselines import recent_fits
+from model.baselines.gaussian_process import GaussianProcess
+from model.baselines.recent_fits import MOST_BYTES, recall
 
 
 def test_the_same_inputs_are_fitted_once_and_others_again():
@@ -22,10 +24,33 @@ def test_the_same_inputs_are_fitted_once_and_others_again():
     assert recall(fit, values, 2, "bulk") == 8.0
     assert recall(fit, values, 1, "slab") == 7.0
     assert len(fitted) == 5
-    for shift in range(10, 10 + KEPT):
-        recall(fit, values, shift, "bulk")
-    recall(fit, values, 1, "bulk")  # forgotten meanwhile
-    assert len(fitted) == 6 + KEPT
+
+
+def test_fits_are_forgotten_by_their_memory_oldest_first():
+    fitted = []
+
+    def fit(number, n):
+        fitted.append(number)
+        return ([np.empty(n, dtype=np.uint8)],)
+
+    half = MOST_BYTES // 2
+    for number in (0, 1, 0, 2):  # the third takes the place of the one that was not used since
+        recall(fit, number, half)
+    assert fitted == [0, 1, 2]
+    recall(fit, 0, half)
+    assert fitted == [0, 1, 2]
+    recall(fit, 1, half)
+    assert fitted == [0, 1, 2, 1]
+    assert recall(fit, 3, 2 * MOST_BYTES)[0][0].nbytes == 2 * MOST_BYTES  # too large to keep
+    assert not recent_fits._RECENT
+
+
+def test_what_a_process_makes_later_counts():
+    rng = np.random.default_rng(0)
+    (process,) = recall(GaussianProcess.fit, rng.normal(size=(60, 3)), rng.normal(size=60), 0, None, (1,))
+    before = recent_fits._bytes([process])
+    process.covariance(np.zeros((1, 3)))
+    assert recent_fits._bytes([process]) == before + 8 * 60**2
 
 
 def test_what_is_recalled_predicts_the_same():

@@ -59,21 +59,32 @@ def test_a_compound_of_the_test_set_counts_unless_the_training_set_has_it_too():
         i for i, e in enumerate(whole) if e.crystal == crystal and e.graph.identity != whole[0].graph.identity
     ]
     rest = [i for i, e in enumerate(whole) if e.crystal != crystal]
-    source = [learned_labels([whole[i] for i in same], whole.targets)]
+    source = [learned_labels(whole, Split("source", 0, tuple(same), (), ()), whole.targets)]
     left_out = Split("compound", 0, tuple(rest[:5]), tuple(rest[5:8]), (0,))
     mixed = replace(left_out, train=(*left_out.train, same[0]))
     assert seen_before(source, whole, left_out) == {"val": 0, "test": 1}
     assert seen_before(source, whole, mixed) == {"val": 0, "test": 0}
 
 
+def test_what_chose_the_weights_of_the_source_is_seen_in_the_test_set_alone():
+    whole = small_dataset()
+    a, b, c = list({entry.crystal: i for i, entry in enumerate(whole)}.values())[:3]
+    source = learned_labels(whole, Split("source", 0, (a,), (b, c), ()), whole.targets)
+    in_test = Split("x", 0, (), (b,), (c,))
+    assert seen_before([source], whole, in_test) == {"val": 0, "test": 1}
+    older = {name: value for name, value in source.items() if name != "chosen"}
+    assert seen_before([older], whole, in_test) == {"val": 0, "test": 0}  # kept no note of it
+
+
 def test_fine_tuning_remembers_what_its_source_has_seen(tmp_path):
     whole = small_dataset()
-    first, second = [whole[i] for i in range(5)], [whole[i] for i in range(5, 9)]
-    earlier = learned_labels(first, whole.targets)
-    assert learned_labels(second, whole.targets, [earlier]) == learned_labels(
-        [*first, *second], whole.targets
+    first, second = Split("x", 0, (0, 1, 2), (3, 4), ()), Split("x", 0, (5, 6), (7, 8), ())
+    both = Split("x", 0, (0, 1, 2, 5, 6), (3, 4, 7, 8), ())
+    earlier = learned_labels(whole, first, whole.targets)
+    assert learned_labels(whole, second, whole.targets, [earlier]) == learned_labels(
+        whole, both, whole.targets
     )
-    assert learned_labels(second, whole.targets, [{}]) == {}  # a source of an older version: not known
+    assert learned_labels(whole, second, whole.targets, [{}]) == {}  # a source of an older version: not known
     assert seen_before([{}], whole, Split("x", 0, (0,), (1,), (2,))) is None
 
 
