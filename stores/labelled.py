@@ -136,7 +136,7 @@ store that holds nothing else by the method. Imported slabs are as their source 
 _SHARED = ("id", "schema_version", "slab", "method_fingerprint", "formula", "chemsys", "composition")
 _OF_SURFACES = (*_SHARED, "bulk_id", "miller_index", "termination_key", "verdicts", *OWN_TARGETS)
 _OF_LABELS = (*_SHARED, "source_id", "compound", "targets", "excluded", "geometry", "classes",
-              "fractions", "extras")  # fmt: skip
+              "fractions", "extras", "units")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,6 +174,8 @@ class LabelledSlab:
         Numeric columns of a composition by name.
     classes
         Names of the classes of targets that are no quantities.
+    units
+        Of the targets that are not `OWN_TARGETS`, where known.
     """
 
     record_id: str
@@ -192,6 +194,7 @@ class LabelledSlab:
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     fractions: Mapping[str, float] | None = None
     extras: Mapping[str, float | None] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def has_surface(self) -> bool:
@@ -222,6 +225,7 @@ def labelled_slabs(store: SurfaceStore, *, with_slabs: bool = True) -> Iterator[
             fractions=document.get("fractions"),
             extras=document.get("extras") or {},
             classes={name: tuple(names) for name, names in (document.get("classes") or {}).items()},
+            units={name: unit for name, unit in document["units"].items() if name not in OWN_TARGETS},
         )
     name = meeting_names(store, "surfaces")
     for document in store.query(properties=fields(_OF_SURFACES)):
@@ -335,6 +339,16 @@ def heads_of(
         for method in sorted(methods[name]):
             heads[name, method] = f"{name}@{method}" if several else name
     return heads
+
+
+def units_of_heads(slabs: Iterable[LabelledSlab], heads: Mapping[tuple[str, str], str]) -> dict[str, str]:
+    """Return the unit of each head that states one; all of them, joined by "or", where labels differ."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for slab in slabs:
+        for name in slab.targets.keys() & slab.units.keys():
+            if (head := heads.get((name, slab.method))) is not None:
+                found[head].add(slab.units[name])
+    return {head: " or ".join(sorted(units)) for head, units in sorted(found.items())}
 
 
 def count_excluded(slabs: Sequence[LabelledSlab], names: Collection[str]) -> dict[str, int]:

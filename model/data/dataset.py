@@ -28,6 +28,7 @@ from stores.labelled import (
     heads_of,
     labelled_slabs,
     of_methods,
+    units_of_heads,
     values_by_head,
     wanted_targets,
     without_mg_line,
@@ -189,6 +190,7 @@ class Dataset:
     # names of the classes of those targets that are no quantities: a label is a place among them
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     extras: tuple[str, ...] = ()  # names of the numeric columns of its compositions, in their order
+    units: Mapping[str, str] = field(default_factory=dict)  # of targets other than `OWN_TARGETS`, where known
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -207,14 +209,7 @@ class Dataset:
     def subset(self, indices: Sequence[int]) -> Dataset:
         """Return the entries with these numbers, in this order."""
         entries = tuple(self.entries[i] for i in indices)
-        return Dataset(
-            entries,
-            self.targets,
-            snapshot=self.snapshot,
-            excluded=self.excluded,
-            classes=self.classes,
-            extras=self.extras,
-        )
+        return replace(self, entries=entries, skipped=(), without_mg="")
 
     @classmethod
     def from_store(
@@ -325,7 +320,8 @@ class Dataset:
                 heads |= {(head.target, head.method): head.name for head in fitting}
             arrays: dict[str, PlainSlab] = {}
             slabs = [_without_structure(slab, arrays) for slab in snapshot_slabs(store, found)]
-        return cls._build(slabs, arrays, heads, settings, cache, tick, found.id)
+        units = {head.name: head.unit for head in found.heads if head.unit and head.name in heads.values()}
+        return replace(cls._build(slabs, arrays, heads, settings, cache, tick, found.id), units=units)
 
     @classmethod
     def _build(
@@ -352,6 +348,7 @@ class Dataset:
                 excluded=excluded,
                 classes=_classes_of(slabs, heads),
                 extras=found.extras,
+                units=units_of_heads(slabs, heads),
             )
         built = build_graphs(
             [arrays[slab.record_id] for slab in slabs], settings or GraphSettings(), cache=cache, tick=tick
@@ -394,6 +391,7 @@ class Dataset:
             snapshot=snapshot,
             excluded=excluded,
             classes=_classes_of(slabs, heads),
+            units=units_of_heads(slabs, heads),
         )
 
 

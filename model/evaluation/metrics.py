@@ -267,13 +267,13 @@ def evaluate(dataset: Dataset, split: Split, predicted: Predictions) -> dict[str
         By target: ``train``, ``val`` and ``test`` (n, mae, rmse, r2, mape), and of the test set
         ``coverage_90``, ``spearman_sigma``, ``facet_order`` (mean Kendall tau within compounds, and how many
         compounds), ``macro_mae`` (over chemical systems), ``by_element`` and ``by_system``. None where a
-        number is not defined.
+        number is not defined. ``unit``, where the data set states it.
     """
     return {target: _of_target(dataset, split, predicted, target) for target in predicted.mean}
 
 
 def _of_target(dataset: Dataset, split: Split, predicted: Predictions, target: str) -> dict[str, Any]:
-    result: dict[str, Any] = {}
+    result: dict[str, Any] = {"unit": dataset.units[target]} if target in dataset.units else {}
     for name in PARTS:
         indices = list(split.part(name))
         true = labels(dataset.subset(indices), target)

@@ -112,6 +112,11 @@ class TrainedModel:
         stated = self.training.get("kinds", {})
         return {name: tuple(stated.get(name, ("slab",))) for name in self.targets}
 
+    @property
+    def units(self) -> dict[str, str]:
+        """Units of targets other than surface energy and work function, where known."""
+        return dict(self.training.get("units", {}))
+
     def predict(self, graphs: Inputs) -> dict[str, NDArray[np.float64]]:
         """Predict the quantities, [n] by target, from compositions, or graphs built with `graph_settings`."""
         if not graphs:
@@ -146,13 +151,17 @@ class TrainedModel:
         return {name: output[:, columns[name]].double().softmax(dim=1).numpy() for name in self.class_names}
 
 
-def training_kinds(train_part: Dataset, names: Sequence[str]) -> dict[str, dict[str, list[str]]]:
-    """Return what a model keeps about the kinds in its training set: nothing if all are slabs."""
+def training_kinds(train_part: Dataset, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return what a model keeps about kinds, unless all are slabs, and units, where known, of its labels."""
     kinds = {
         name: sorted({entry.kind for entry in train_part if entry.targets.get(name) is not None})
         for name in names
     }
-    return {"kinds": kinds} if any(set(found) - {"slab"} for found in kinds.values()) else {}
+    units = {name: train_part.units[name] for name in names if name in train_part.units}
+    return {
+        **({"kinds": kinds} if any(set(found) - {"slab"} for found in kinds.values()) else {}),
+        **({"units": units} if units else {}),
+    }
 
 
 def predict_packed(network: Network, graphs: Packed) -> torch.Tensor:

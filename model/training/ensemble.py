@@ -90,6 +90,11 @@ class Ensemble:
         return self.members[0].kinds
 
     @property
+    def units(self) -> dict[str, str]:
+        """Units of targets other than surface energy and work function, where known."""
+        return self.members[0].units
+
+    @property
     def extras(self) -> tuple[str, ...]:
         """Names of the numeric columns beside a composition that it learned from, in their order."""
         return self.members[0].extras

@@ -22,6 +22,7 @@ from stores.labelled import (
     heads_of,
     labelled_slabs,
     of_methods,
+    units_of_heads,
     wanted_targets,
     without_mg_line,
 )
@@ -143,13 +144,15 @@ def read_items(store: SurfaceStore, hashes: Iterable[str], *, with_slabs: bool) 
 class Head:
     """One training target: its name, the target and the one method of its labels, and how many there are.
 
-    The name is the target's, or ``target@fingerprint`` where the snapshot has it from several methods.
+    The name is the target's, or ``target@fingerprint`` where the snapshot has it from several methods. The
+    unit, where one is stated, is no part of the snapshot's id.
     """
 
     name: str
     target: str
     method: str
     labels: int
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ class Snapshot:
     Attributes
     ----------
     id
-        Hash of all that follows but the time and the counts.
+        Hash of all that follows but the time, the counts and the units.
     schema_version
         Layout of the store that it was made in.
     created_at
@@ -237,8 +240,12 @@ def draft_snapshot(
             items[item["id"]] = item
             records.append((slab.record_id, item["id"]))
             counts.update((name, slab.method) for name in values)
+    units = units_of_heads(chosen, heads)
     named = sorted(
-        (Head(name, target, method, counts[target, method]) for (target, method), name in heads.items()),
+        (
+            Head(name, target, method, counts[target, method], units.get(name, ""))
+            for (target, method), name in heads.items()
+        ),
         key=lambda head: head.name,
     )
     listed = tuple(sorted(records))

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.baselines.extra_trees import Forest
 from model.baselines import recent_fits
+from model.baselines.extra_trees import Forest
 from model.baselines.gaussian_process import GaussianProcess
 from model.baselines.recent_fits import MOST_BYTES, recall
 

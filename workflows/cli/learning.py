@@ -214,7 +214,7 @@ def errors_table(metrics: Mapping[str, Mapping[str, Any]], heading: str, noun: s
         for part in (name for name in PART_NAMES if name in found):
             of_test = {key: three_digits(found.get(key), share=key in SHARES) for key in OF_TEST}
             table.add_row(
-                add_unit(target_name(target), target),
+                add_unit(target_name(target), target, found.get("unit")),
                 PART_NAMES[part],
                 str(found[part]["n"]),
                 *(three_digits(found[part].get(key), share=key in SHARES) for key in OF_SETS),

@@ -327,7 +327,10 @@ def element_table(card: ModelCard) -> Table | None:
     elements = sorted({element for errors in found for element in errors})
     if not elements:
         return None
-    names = [add_unit(f"{target_name(target)}, {split}", target) for split, target in columns]
+    names = [
+        add_unit(f"{target_name(target)}, {split}", target, card.metrics[split][target].get("unit"))
+        for split, target in columns
+    ]
     table = Table([Column("element"), *(Column(name, right=True) for name in (f"{card.noun}s", *names))])
     for element in elements:
         errors = [by_element.get(element) for by_element in found]

@@ -21,7 +21,7 @@ from workflows.flows.learning.prediction_rows import flat_prediction, plain_pred
 from workflows.report.table import Column, Table, with_sigma
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pymatgen.core import Structure
 
@@ -136,7 +136,7 @@ def predict(
         _print_csv(found, targets)
     elif found:
         calibrated_on = min((one.n for one in ensemble.calibration.values()), default=0)
-        _print(found, targets, calibrated_on, noun)
+        _print(found, targets, calibrated_on, noun, ensemble.units)
     for problem in problems[:_SHOWN_PROBLEMS]:
         print_note(_problem(*problem))
     if len(problems) > _SHOWN_PROBLEMS:
@@ -303,8 +303,13 @@ def _print_csv(found: Sequence[SlabPrediction], targets: Sequence[str]) -> None:
     print_csv(rows, prediction_columns(targets, classes, of_structures=of_structures))
 
 
-def prediction_table(found: Sequence[SlabPrediction], targets: Sequence[str], noun: str = "slab") -> Table:
-    """Table of predictions, one slab or crystal a row."""
+def prediction_table(
+    found: Sequence[SlabPrediction],
+    targets: Sequence[str],
+    noun: str = "slab",
+    units: Mapping[str, str] | None = None,
+) -> Table:
+    """Table of predictions, one slab or crystal a row; `units` as the model states them."""
     from rich.text import Text
 
     from workflows.report.training_figures import target_name, unit_of
@@ -316,7 +321,9 @@ def prediction_table(found: Sequence[SlabPrediction], targets: Sequence[str], no
         columns = [Column(noun, wrap=True), Column("formula")]
     atoms = any(one.n_atoms for one in found)  # compositions have none
     columns += [Column("atoms", right=True)] if atoms else []
-    columns += [Column(f"{target_name(t)}\n{unit_of(t)}".strip(), right=True) for t in targets]
+    columns += [
+        Column(f"{target_name(t)}\n{unit_of(t, (units or {}).get(t))}".strip(), right=True) for t in targets
+    ]
     remarks = any(one.warnings for one in found)
     table = Table([*columns, *([Column("remark", wrap=True, room=16)] if remarks else [])])
     for one in found:
@@ -338,8 +345,14 @@ def _cell(one: SlabPrediction, target: str) -> str:
     return with_sigma(one.values[target], one.sigmas[target])
 
 
-def _print(found: Sequence[SlabPrediction], targets: Sequence[str], calibrated_on: int, noun: str) -> None:
-    print_table(prediction_table(found[:_SHOWN_ROWS], targets, noun))
+def _print(
+    found: Sequence[SlabPrediction],
+    targets: Sequence[str],
+    calibrated_on: int,
+    noun: str,
+    units: Mapping[str, str],
+) -> None:
+    print_table(prediction_table(found[:_SHOWN_ROWS], targets, noun, units))
     if len(found) > _SHOWN_ROWS:
         print_text(f"{_SHOWN_ROWS} of {len(found)} {noun}s shown; --json or --csv show all")
     if not calibrated_on:  # classes only

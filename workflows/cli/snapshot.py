@@ -15,7 +15,7 @@ from workflows.cli.options import JsonOption, StoreOption
 from workflows.cli.typer_app import LOOP, App, app
 from workflows.execution.progress_bar import ProgressBar
 from workflows.report.table import Column, Table
-from workflows.report.training_figures import significant, target_name
+from workflows.report.training_figures import add_unit, significant, target_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -246,7 +246,7 @@ def heads_table(snapshot: Snapshot) -> Table:
     """Table of the targets of a snapshot."""
     table = Table([Column("target", wrap=True), Column("labels", right=True), Column("method")])
     for head in snapshot.heads:
-        table.add_row(target_name(head.name), str(head.labels), head.method)
+        table.add_row(add_unit(target_name(head.name), head.target, head.unit), str(head.labels), head.method)
     return table
 
 

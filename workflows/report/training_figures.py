@@ -48,21 +48,22 @@ def target_name(target: str) -> str:
     return f"{words} ({method.rpartition('-')[0] or method})" if method else words  # without its hash
 
 
-def unit_of(target: str) -> str:
-    """Return the unit of a target, empty where it is unknown."""
-    return UNITS.get(target.partition("@")[0], "")
+def unit_of(target: str, stated: str | None = None) -> str:
+    """Return the unit of a target, as a model states it or as is agreed; empty where it is unknown."""
+    return (stated or "").replace("A^2", "Å²") or UNITS.get(target.partition("@")[0], "")
 
 
-def add_unit(text: str, target: str) -> str:
+def add_unit(text: str, target: str, stated: str | None = None) -> str:
     """Append the unit of a target in brackets, where it is known."""
-    return f"{text} ({unit_of(target)})" if unit_of(target) else text
+    unit = unit_of(target, stated)
+    return f"{text} ({unit})" if unit else text
 
 
-def with_unit(value: float | None, target: str) -> str:
+def with_unit(value: float | None, target: str, stated: str | None = None) -> str:
     """Format an error with three significant digits and its unit."""
     if value is None:
         return "-"
-    return f"{significant(value)} {unit_of(target)}".rstrip()
+    return f"{significant(value)} {unit_of(target, stated)}".rstrip()
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -133,7 +134,7 @@ def draw_parity(
             clip_on=False,
         )
     beyond = sum(not low <= r[f"{target}_predicted"] <= high for r in known)
-    name = LABELS.get(target, target_name(target))
+    name = LABELS.get(target) or add_unit(target_name(target), target, metrics.get("unit"))
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
     axes.set_xlabel(f"{name}, {truth}")
     axes.set_ylabel(f"{name}, predicted")
@@ -145,7 +146,7 @@ def draw_parity(
     ).set_zorder(9)
     if narrow:
         found = metrics[parts[-1]]
-        lines = [f"MAE {with_unit(found['mae'], target)}"]
+        lines = [f"MAE {with_unit(found['mae'], target, metrics.get('unit'))}"]
         lines += [] if found["r2"] is None else [f"R² {found['r2']:.3f}"]
         lines += [f"{beyond} at the edge"] if beyond else []
         axes.text(0.97, 0.03, "\n".join(lines), transform=axes.transAxes, ha="right", va="bottom", zorder=9)
@@ -189,7 +190,7 @@ def element_figure(metrics: Mapping[str, Any], nouns: str = "slabs") -> Figure:
                 axes.axhline(overall, color="#202124", linewidth=0.9, linestyle=(0, (4, 2)), zorder=4)
                 axes.text(1.005, overall, " all", transform=axes.get_yaxis_transform(), va="center",
                           fontsize=8)  # fmt: skip
-            axes.set_ylabel(add_unit(f"{target_name(target)}\nMAE", target))
+            axes.set_ylabel(add_unit(f"{target_name(target)}\nMAE", target, metrics[target].get("unit")))
             axes.set_xlim(-0.7, len(elements) - 0.3)
             axes.grid(axis="x", visible=False)
             axes.set_title("")

@@ -206,7 +206,8 @@ def twins_line(twins: Mapping[str, Any]) -> str:
 
 def _summary(run: Mapping[str, Any]) -> str:
     parts = [
-        f"{target_name(target)} {with_unit(m['test']['mae'], target)}" for target, m in run["metrics"].items()
+        f"{target_name(target)} {with_unit(m['test']['mae'], target, m.get('unit'))}"
+        for target, m in run["metrics"].items()
     ]
     shares = [
         f"{target_name(target)} {100 * m['test']['accuracy']:.1f} %"
@@ -225,7 +226,7 @@ def _error_table(metrics: Mapping[str, Any], nouns: str) -> str:
             e = m[part]
             rows.append(
                 [
-                    f"{add_unit(target_name(target), target)}, {PART_NAMES[part]}",
+                    f"{add_unit(target_name(target), target, m.get('unit'))}, {PART_NAMES[part]}",
                     str(e["n"]),
                     *("-" if e[name] is None else significant(e[name]) for name in ("mae", "rmse")),
                     "-" if e["r2"] is None else f"{e['r2']:.4f}",
@@ -248,7 +249,7 @@ def _detail_table(metrics: Mapping[str, Any], *, facets: bool) -> str:
                 "-"
                 if order["kendall_tau"] is None
                 else f"{order['kendall_tau']:.3f} ({pluralize(order['compounds'], 'compound')})",
-                with_unit(m["macro_mae"], target),
+                with_unit(m["macro_mae"], target, m.get("unit")),
                 share(m["coverage_90"]),
                 "-" if m["spearman_sigma"] is None else f"{m['spearman_sigma']:.2f}",
             ]
