@@ -1,6 +1,6 @@
 """The trainings of a study, in one process or several: finished runs are read, unfinished ones resumed.
 
-Their cost is estimated from a timed epoch of each data set.
+Their cost is estimated from a timed run on a sample of each data set.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ import multiprocessing
 import os
 import threading
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import process_time
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +19,15 @@ from model.data.splits import Split
 from model.studies.data import StudyData
 from model.studies.study import STRATEGIES
 from model.training.ablation import Step
+from model.training.ensemble_files import load_ensemble
 from model.training.presets import find_preset, with_params
 from model.training.runs import RunSettings, Transfer, read_run, run_training
-from model.training.train import train
 from stores.errors import MgsurfError, StoreError
 from stores.files import InUseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Future
-    from pathlib import Path
 
     from model.studies.study import Study, Task
     from model.training.train import Progress
@@ -129,18 +130,22 @@ def unfinished(tasks: Sequence[Task], folder: Path) -> list[Task]:
 
 
 SAMPLE = 64
-"""Training graphs of a data set that are timed; an epoch of them takes a tenth of a second."""
+"""Graphs of a data set that are timed; an epoch of them takes a tenth of a second."""
 
 
 def estimate_cost(data: StudyData, tasks: Sequence[Task]) -> float:
-    """Return the seconds of one core that trainings take at most, from a timed epoch on a sample of each set.
+    """Return the seconds of one core that trainings take at most, from a timed run on a sample of each set.
 
-    The share that goes to the validation set is timed, too: with few labels it is most of an epoch. Trees,
-    Gaussian process and reading are left out.
+    The share that goes to the validation set is timed, too: with few labels it is most of an epoch. What is
+    no epoch (graphs in batches, trees, process, files) is taken as in proportion to the labels, and not less
+    than that of the sample.
     """
     study = data.study
-    rates = {name: _seconds_per_graph(data, name) for name in {name for t in tasks for name in t.sets}}
-    counts = {(name, seed): data.counts(name, seed) for name in rates for seed in {t.seed for t in tasks}}
+    names = sorted({name for t in tasks for name in t.sets})
+    if names:
+        _timed(data, names[0])  # compiles and imports, which is done once
+    timed = {name: _timed(data, name) for name in names}
+    counts = {(name, seed): data.counts(name, seed) for name in names for seed in {t.seed for t in tasks}}
     total = 0.0
     for task in tasks:
         epochs = with_params(find_preset(study.preset), study.params_of(task)).training.epochs
@@ -148,37 +153,47 @@ def estimate_cost(data: StudyData, tasks: Sequence[Task]) -> float:
         labels = {name: min(task.size or n["train"], n["train"]) for name, n in found.items()}
         for name, n in labels.items():
             repeats = (max(labels.values()) / n) ** (1 - 1 / study.temperature)  # see `resampled`
-            learn, judge = rates[name]
-            total += epochs * (learn * n * repeats + judge * found[name]["val"])
+            cost = timed[name]
+            total += epochs * (cost.learn * n * repeats + cost.judge * found[name]["val"])
+            total += cost.rest * max(1.0, n / SAMPLE)
     return total
 
 
-def _seconds_per_graph(data: StudyData, name: str) -> tuple[float, float]:
-    """Return the seconds that a graph of a data set takes to train on, and to predict, in one epoch."""
+@dataclass(frozen=True)
+class _Timed:
+    """Seconds of one core: of a graph to train on and to predict, in one epoch; of the rest of a run."""
+
+    learn: float
+    judge: float
+    rest: float
+
+
+def _timed(data: StudyData, name: str) -> _Timed:
+    """Train on a sample of a data set for two epochs, as the study does."""
     study: Study = data.study
     labelled = data.labelled(name)
     sample = [labelled[i * len(labelled) // SAMPLE] for i in range(min(SAMPLE, len(labelled)))]
     part = data.union.subset(sorted(set(sample)))
-    preset = with_params(find_preset(study.preset), study.params)
-    preset = replace(
-        preset,
-        network=replace(preset.network, targets=(data.heads[name],)),
-        training=replace(preset.training, epochs=2),
-    )
     everyone = tuple(range(len(part)))
-    clock: list[float] = []  # processor time: other work on the machine does not count
-    model = train(
-        part,
-        Split("timed", 0, everyone, everyone, everyone),
-        preset,
-        progress=lambda _: clock.append(process_time()),
-    )
-    graphs = [entry.graph for entry in part]
+    clock = [process_time()]  # other work on the machine does not count
+    with TemporaryDirectory() as folder:
+        run_training(
+            lambda *_: part,
+            RunSettings(
+                study.preset, params={**study.params, "training.epochs": 2}, targets=(data.heads[name],)
+            ),
+            Path(folder) / "run",
+            progress=lambda *_: clock.append(process_time()),
+            divide=lambda _: Split("timed", 0, everyone, everyone, everyone),
+        )
+        clock.append(process_time())
+        model = load_ensemble(Path(folder) / "run").members[0]
+    epoch, graphs = clock[2] - clock[1], [entry.graph for entry in part]
     began = process_time()
     model.predict(graphs)
     judge = (process_time() - began) / len(part)
-    learn = (clock[1] - clock[0]) / len(part) - judge
-    return max(learn, 0.0), judge
+    learn = max(epoch / len(part) - judge, 0.0)
+    return _Timed(learn, judge, max(clock[3] - clock[0] - 2 * epoch, 0.0))
 
 
 class _Runner:

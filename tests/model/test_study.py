@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from time import process_time
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from model.data.dataset import Dataset
 from model.data.splits import Split
 from model.studies.data import StudyData
 from model.studies.results import best_sources, cells, paired_change
-from model.studies.runs import _next_task, estimate_cost, read_data, run_study, unfinished
+from model.studies.runs import _next_task, _Timed, estimate_cost, read_data, run_study, train_task, unfinished
 from model.studies.study import SCRATCH, STRATEGIES, Study, StudySet, Task
 from model.training.ensemble import resampled
 from model.training.losses import BALANCERS, BalanceConfig
@@ -304,12 +305,27 @@ def test_lower_layers_learn_at_smaller_rates():
 
 
 def test_the_cost_counts_labels_that_are_repeated(data, monkeypatch):
-    monkeypatch.setattr("model.studies.runs._seconds_per_graph", lambda *_: (1.0, 0.0))
+    monkeypatch.setattr("model.studies.runs._timed", lambda *_: _Timed(1.0, 0.0, 0.0))
     counts = [data.counts(name, 0)["train"] for name in ("energy", "copies")]
     task = Task(("energy", "copies"), 0, 0, balance="equal")
     assert estimate_cost(data, [task]) == sum(counts)
     warm = StudyData(replace(SMALL, temperature=2.0), data.union, data.heads)
     assert estimate_cost(warm, [task]) == pytest.approx(max(counts) + (max(counts) * min(counts)) ** 0.5)
+
+
+def test_what_is_no_epoch_counts_for_each_training(data, monkeypatch):
+    monkeypatch.setattr("model.studies.runs._timed", lambda *_: _Timed(0.0, 0.0, 2.0))
+    assert estimate_cost(data, [Task(("energy",), 5, 0), Task(("work",), 12, 1)]) == 4.0
+    assert estimate_cost(data, []) == 0.0
+
+
+def test_the_estimate_is_that_of_a_run(data, tmp_path):
+    """Of a few labels nearly all of it is no epoch: an estimate of epochs alone was a tenth of this."""
+    task = Task(("energy",), 12, 0)
+    estimate = estimate_cost(data, [task])
+    began = process_time()
+    train_task(data, tmp_path, task)
+    assert 0.3 < estimate / (process_time() - began) < 5
 
 
 def test_temperature_repeats_what_is_rare_and_leaves_nothing_out():
