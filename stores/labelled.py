@@ -141,59 +141,35 @@ _OF_LABELS = (*_SHARED, "source_id", "compound", "targets", "excluded", "geometr
 
 @dataclass(frozen=True, eq=False)
 class LabelledSlab:
-    """An imported slab, bulk crystal or composition, or a computed surface, with its accepted values.
+    """An imported slab, bulk crystal or composition, or a computed surface, with its accepted values."""
 
-    Attributes
-    ----------
-    record_id
-        Of the record.
-    kind
-        Its collection: ``surfaces`` or ``labels``.
-    slab
-        The structure as stored, as cut (A); None where it was left out.
-    targets
-        Accepted values by name, in their units.
-    method
-        Name of the method of all values, equal for all that may meet (`stores.method_names`); computed slabs
-        without Mg have one of their own (`WITHOUT_MG`).
-    formula, chemsys, composition
-        Of the compound, of the slab for imported ones; the last counts the slab's atoms.
-    compound
-        See `stores.labelled.LabelRecord.compound`; None for surfaces, whose formula is known.
-    same
-        Bulk, plane and termination of a surface: equal for one termination cut at two thicknesses.
-    excluded
-        Targets that an audit keeps out, see `stores.exclusions`; they are not among `targets`.
-    source_id
-        Of an imported slab in its source.
-    bulk
-        Whether it is a crystal without surface.
-    fractions
-        Share of the atoms by element, of a composition; None for slabs and crystals.
-    extras
-        Numeric columns of a composition by name.
-    classes
-        Names of the classes of targets that are no quantities.
-    units
-        Of the targets that are not `OWN_TARGETS`, where known.
-    """
-
-    record_id: str
-    kind: str
-    slab: dict[str, Any] | None
-    targets: dict[str, float]
+    record_id: str  # of the record
+    kind: str  # its collection: ``surfaces`` or ``labels``
+    slab: dict[str, Any] | None  # the structure as stored, as cut (A); None where it was left out
+    targets: dict[str, float]  # accepted values by name, in their units
+    # name of the method of all values, equal for all that may meet (`stores.method_names`); computed slabs
+    # without Mg have one of their own (`WITHOUT_MG`)
     method: str
+    # formula, chemsys, composition: of the compound, of the slab for imported ones; the last counts the
+    # slab's atoms
     formula: str
     chemsys: str
     composition: dict[str, int]
+    # see `stores.labelled.LabelRecord.compound`; None for surfaces, whose formula is known
     compound: str | None = None
+    # bulk, plane and termination of a surface: equal for one termination cut at two thicknesses
     same: tuple[str, tuple[int, ...], str] | None = None
+    # targets that an audit keeps out, see `stores.exclusions`; they are not among `targets`
     excluded: tuple[str, ...] = ()
-    source_id: str = ""
-    bulk: bool = False
+    source_id: str = ""  # of an imported slab in its source
+    bulk: bool = False  # whether it is a crystal without surface
+    # names of the classes of targets that are no quantities
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # share of the atoms by element, of a composition; None for slabs and crystals
     fractions: Mapping[str, float] | None = None
+    # numeric columns of a composition by name
     extras: Mapping[str, float | None] = field(default_factory=dict)
+    # of the targets that are not `OWN_TARGETS`, where known
     units: Mapping[str, str] = field(default_factory=dict)
 
     @property

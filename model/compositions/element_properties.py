@@ -25,27 +25,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ElementProperties:
-    """Properties of the elements 1 to 100.
+    """Properties of the elements 1 to 100."""
 
-    Attributes
-    ----------
-    names, kinds, units, sources
-        Of the 58 properties; properties of one kind stand side by side.
-    symbols
-        Of the elements: ``symbols[number]``; that of number 0 is empty.
-    values
-        [101, 58] by atomic number, in the properties' units; row 0 is NaN.
-    known
-        [101, 58] False where a value is an estimate.
-    """
-
+    # names, kinds, units, sources: of the 58 properties; properties of one kind stand side by side
     names: tuple[str, ...]
     kinds: tuple[str, ...]
     units: tuple[str, ...]
     sources: tuple[str, ...]
-    symbols: tuple[str, ...]
-    values: NDArray[np.float64]
-    known: NDArray[np.bool_]
+    symbols: tuple[str, ...]  # of the elements: ``symbols[number]``; that of number 0 is empty
+    values: NDArray[np.float64]  # [101, 58] by atomic number, in the properties' units; row 0 is NaN
+    known: NDArray[np.bool_]  # [101, 58] False where a value is an estimate
 
     def column(self, name: str) -> NDArray[np.float64]:
         """Return one property by atomic number: [101]."""

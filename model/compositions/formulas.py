@@ -56,18 +56,11 @@ _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 @dataclass(frozen=True)
 class Parsed:
-    """A composition that was read.
+    """A composition that was read."""
 
-    Attributes
-    ----------
-    amounts
-        Fractions of atoms by element symbol, above zero, summing to 1, ascending by atomic number.
-    note
-        What was assumed or changed in reading, one line; empty where nothing was.
-    """
-
+    # fractions of atoms by element symbol, above zero, summing to 1, ascending by atomic number
     amounts: dict[str, float]
-    note: str = ""
+    note: str = ""  # what was assumed or changed in reading, one line; empty where nothing was
 
 
 def parse_composition(

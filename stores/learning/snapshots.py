@@ -157,29 +157,14 @@ class Head:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A set of records with their values.
+    """A set of records with their values."""
 
-    Attributes
-    ----------
-    id
-        Hash of all that follows but the time, the counts and the units.
-    schema_version
-        Layout of the store that it was made in.
-    created_at
-        When it was first made, ISO 8601 in UTC; for people, nothing is ordered by it.
-    heads
-        Training targets, by name.
-    n_records
-        How many there are.
-    records
-        Pairs of a record's id and its item's hash, by record id; empty in a list of snapshots.
-    """
-
-    id: str
-    schema_version: int
-    created_at: str
-    heads: tuple[Head, ...]
-    n_records: int
+    id: str  # hash of all that follows but the time, the counts and the units
+    schema_version: int  # layout of the store that it was made in
+    created_at: str  # when it was first made, ISO 8601 in UTC; for people, nothing is ordered by it
+    heads: tuple[Head, ...]  # training targets, by name
+    n_records: int  # how many there are
+    # pairs of a record's id and its item's hash, by record id; empty in a list of snapshots
     records: tuple[tuple[str, str], ...] = field(repr=False)
 
     def head_names(self) -> dict[tuple[str, str], str]:
@@ -372,26 +357,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class News:
-    """How a store has moved on since a snapshot, as record ids.
+    """How a store has moved on since a snapshot, as record ids."""
 
-    Attributes
-    ----------
-    added
-        Records with an accepted value of one of the snapshot's heads that it does not have.
-    changed
-        Records whose accepted values differ now. Slabs are not looked at.
-    removed
-        Records that are gone, or have no accepted value any more.
-    deleted
-        Those of them that are gone.
-    other_methods
-        Labelled records whose methods are not the snapshot's: they would train heads of their own.
-    """
-
+    # records with an accepted value of one of the snapshot's heads that it does not have
     added: tuple[str, ...]
-    changed: tuple[str, ...]
-    removed: tuple[str, ...]
-    deleted: tuple[str, ...]
+    changed: tuple[str, ...]  # records whose accepted values differ now; slabs are not looked at
+    removed: tuple[str, ...]  # records that are gone, or have no accepted value any more
+    deleted: tuple[str, ...]  # those of them that are gone
+    # labelled records whose methods are not the snapshot's: they would train heads of their own
     other_methods: tuple[str, ...]
 
 

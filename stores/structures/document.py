@@ -37,30 +37,15 @@ _CHARGE = re.compile(r"\d*\.?\d*[+-]$")  # of Mg2+, O2-, Mg0+
 
 @dataclass(frozen=True, eq=False)
 class PlainStructure:
-    """A periodic, ordered structure as arrays.
+    """A periodic, ordered structure as arrays."""
 
-    Attributes
-    ----------
-    numbers
-        [N] int64, atomic numbers; isotopes of hydrogen are hydrogen.
-    lattice
-        [3, 3], lattice vectors as rows (A).
-    fractional
-        [N, 3], coordinates.
-    pbc
-        Whether it is periodic along each lattice vector.
-    charge
-        Of the cell (e).
-    site_properties
-        By name one value for each site: numbers, booleans and lists of them, None where a site has none.
-        Anything else in a document is left out.
-    """
-
-    numbers: NDArray[np.int64]
-    lattice: NDArray[np.float64]
-    fractional: NDArray[np.float64]
-    pbc: tuple[bool, bool, bool]
-    charge: float | None
+    numbers: NDArray[np.int64]  # [N] int64, atomic numbers; isotopes of hydrogen are hydrogen
+    lattice: NDArray[np.float64]  # [3, 3], lattice vectors as rows (A)
+    fractional: NDArray[np.float64]  # [N, 3], coordinates
+    pbc: tuple[bool, bool, bool]  # whether it is periodic along each lattice vector
+    charge: float | None  # of the cell (e)
+    # by name one value for each site: numbers, booleans and lists of them, None where a site has none.
+    # Anything else in a document is left out
     site_properties: dict[str, list[Any]]
 
 

@@ -34,24 +34,12 @@ _HASH = np.random.default_rng(12).integers(1, 2**62, size=12, dtype=np.int64)
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """A space group in given axes and with a given origin.
+    """A space group in given axes and with a given origin."""
 
-    Attributes
-    ----------
-    name
-        For messages.
-    rotations
-        [G, 3, 3] int64, in fractional coordinates.
-    shifts
-        [G, 3] int64, translations in units of 1/`DENOMINATOR`, in [0, 1).
-    number
-        Of the space-group type; 0 if unknown.
-    """
-
-    name: str
-    rotations: NDArray[np.int64]
-    shifts: NDArray[np.int64]
-    number: int = 0
+    name: str  # for messages
+    rotations: NDArray[np.int64]  # [G, 3, 3] int64, in fractional coordinates
+    shifts: NDArray[np.int64]  # [G, 3] int64, translations in units of 1/`DENOMINATOR`, in [0, 1)
+    number: int = 0  # of the space-group type; 0 if unknown
 
     @property
     def axes(self) -> str:

@@ -27,23 +27,15 @@ _ONE_LAYER = 0.1  # A; atoms closer than this along the normal are one layer
 
 @dataclass(frozen=True)
 class VacuumDirection:
-    """A direction along which the cell is empty from one plane of atoms to the next.
+    """A direction along which the cell is empty from one plane of atoms to the next."""
 
-    Attributes
-    ----------
-    plane
-        Indices h, k, l in the cell's own lattice of the planes that bound the vacuum; (0, 0, 1) where a and
-        b span a slab's surface.
-    gaps
-        Distances of `MIN_VACUUM` or more between neighbouring planes of atoms within one repeat of the
-        cell (A), the widest first: one for each slab in it.
-    is_layered
-        Whether the cell holds several layers of one atom's thickness, all equally far apart.
-    """
-
+    # indices h, k, l in the cell's own lattice of the planes that bound the vacuum; (0, 0, 1) where a and b
+    # span a slab's surface
     plane: tuple[int, int, int]
+    # distances of `MIN_VACUUM` or more between neighbouring planes of atoms within one repeat of the cell
+    # (A), the widest first: one for each slab in it
     gaps: tuple[float, ...]
-    is_layered: bool
+    is_layered: bool  # whether the cell holds several layers of one atom's thickness, all equally far apart
 
     def __str__(self) -> str:
         widths = " and ".join(f"{gap:.1f}" for gap in self.gaps)

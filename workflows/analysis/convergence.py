@@ -15,24 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ThicknessFit:
-    """Straight line through slab energies over thickness.
+    """Straight line through slab energies over thickness."""
 
-    Attributes
-    ----------
-    surface_energy
-        gamma from the intercept (eV/A^2).
-    bulk_energy
-        Energy of one bulk unit from the slope (eV).
-    residual
-        Root mean square deviation of the slab energies from the line (eV per cell).
-    surface_energy_error
-        Standard error of gamma from the scatter (eV/A^2); 0 if there is none.
-    """
-
-    surface_energy: float
-    bulk_energy: float
-    residual: float
-    surface_energy_error: float
+    surface_energy: float  # gamma from the intercept (eV/A^2)
+    bulk_energy: float  # energy of one bulk unit from the slope (eV)
+    residual: float  # root mean square deviation of the slab energies from the line (eV per cell)
+    surface_energy_error: float  # standard error of gamma from the scatter (eV/A^2); 0 if there is none
 
 
 def fit_thickness(n_units: Sequence[float], slab_energies: Sequence[float], area: float) -> ThicknessFit:

@@ -33,24 +33,12 @@ CLOSE = 0.05
 
 @dataclass(frozen=True)
 class Cation:
-    """A bare cation in water.
+    """A bare cation in water."""
 
-    Attributes
-    ----------
-    element
-        Symbol.
-    charge
-        In units of e, positive.
-    energy
-        Standard free energy of formation at 298.15 K (eV).
-    source
-        Publication of the value.
-    """
-
-    element: str
-    charge: int
-    energy: float
-    source: str
+    element: str  # symbol
+    charge: int  # in units of e, positive
+    energy: float  # standard free energy of formation at 298.15 K (eV)
+    source: str  # publication of the value
 
     def __str__(self) -> str:
         return f"{self.element}{self.charge if self.charge > 1 else ''}+"
@@ -62,26 +50,13 @@ class Cation:
 
 @dataclass(frozen=True)
 class Dissolution:
-    """Potential at which a compound dissolves, or the reason why it is unknown.
+    """Potential at which a compound dissolves, or the reason why it is unknown."""
 
-    Attributes
-    ----------
-    potential
-        V against SHE; None if a cation or the formation energy is missing.
-    cations
-        One for each element, in alphabetical order.
-    notes
-        Choices of a cation that other data could turn.
-    reason
-        Why there is no potential; else empty.
-    potential_sigma
-        Standard deviation that follows from that of the formation energy (V); None if that is not known.
-    """
-
-    potential: float | None
-    cations: tuple[Cation, ...] = ()
-    notes: tuple[str, ...] = ()
-    reason: str = ""
+    potential: float | None  # v against SHE; None if a cation or the formation energy is missing
+    cations: tuple[Cation, ...] = ()  # one for each element, in alphabetical order
+    notes: tuple[str, ...] = ()  # choices of a cation that other data could turn
+    reason: str = ""  # why there is no potential; else empty
+    # standard deviation that follows from that of the formation energy (V); None if that is not known
     potential_sigma: float | None = None
 
 

@@ -20,24 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HullEntry:
-    """A phase with its energy, computed by one method.
+    """A phase with its energy, computed by one method."""
 
-    Attributes
-    ----------
-    formula
-        Of any number of formula units; an element has the formation energy 0 in its ground state.
-    formation_energy
-        From the elements' ground states (eV/atom).
-    method
-        Provider and method of the energy. Entries of two methods are never mixed in one hull.
-    name
-        Shown to users, to distinguish it from other phases of its formula; the formula if empty.
-    """
-
-    formula: str
-    formation_energy: float
-    method: str
-    name: str = ""
+    formula: str  # of any number of formula units; an element has the formation energy 0 in its ground state
+    formation_energy: float  # from the elements' ground states (eV/atom)
+    method: str  # provider and method of the energy; entries of two methods are never mixed in one hull
+    name: str = ""  # shown to users, to distinguish it from other phases of its formula; the formula if empty
 
     @classmethod
     def of_total_energy(
@@ -174,23 +162,13 @@ The order is that in which `workflows.structures.sources.merge` takes geometries
 
 @dataclass(frozen=True)
 class HullPosition:
-    """Energy of a compound above the hull, and the method it comes from.
+    """Energy of a compound above the hull, and the method it comes from."""
 
-    Attributes
-    ----------
-    energy_above_hull
-        (eV/atom).
-    method
-        Provider and method of the deciding energy.
-    stated
-        True if the database gives it; False if the hull was made of the listed formation energies.
-    others
-        Energies above the hull by the other methods (eV/atom).
-    """
-
-    energy_above_hull: float
-    method: str
+    energy_above_hull: float  # (eV/atom)
+    method: str  # provider and method of the deciding energy
+    # True if the database gives it; False if the hull was made of the listed formation energies
     stated: bool = True
+    # energies above the hull by the other methods (eV/atom)
     others: dict[str, float] = field(default_factory=dict)
 
 

@@ -42,36 +42,20 @@ _Point = tuple[float, float, str]
 
 @dataclass(frozen=True)
 class StableWindow:
-    """Window of the chemical potential in which a compound is stable.
+    """Window of the chemical potential in which a compound is stable."""
 
-    Attributes
-    ----------
-    window
-        dmu of `reference` from X-rich to Mg-rich (eV); None if there is none.
-    limits
-        Names of the phases that form beyond the two ends; None without a window.
-    energy_above_hull
-        Of the compound above all known phases (eV/atom); None if it is not known.
-    decomposition
-        Phases of lower energy at its composition, with their shares of the atoms; empty if stable.
-    competing
-        Names of the compounds it was compared with, besides the elements.
-    reference
-        Element whose chemical potential it is.
-    method
-        Of all energies.
-    reason
-        Why there is no window, in one line; empty if there is one.
-    """
-
+    # dmu of `reference` from X-rich to Mg-rich (eV); None if there is none
     window: tuple[float, float] | None
+    # names of the phases that form beyond the two ends; None without a window
     limits: tuple[str, str] | None = None
+    # of the compound above all known phases (eV/atom); None if it is not known
     energy_above_hull: float | None = None
+    # phases of lower energy at its composition, with their shares of the atoms; empty if stable
     decomposition: tuple[tuple[str, float], ...] = ()
-    competing: tuple[str, ...] = ()
-    reference: str = ""
-    method: str = ""
-    reason: str = ""
+    competing: tuple[str, ...] = ()  # names of the compounds it was compared with, besides the elements
+    reference: str = ""  # element whose chemical potential it is
+    method: str = ""  # of all energies
+    reason: str = ""  # why there is no window, in one line; empty if there is one
 
 
 def stable_window(target: HullEntry, competing: Iterable[HullEntry]) -> StableWindow:

@@ -22,38 +22,23 @@ CELL_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class SurfaceEnergy:
-    """Surface energy of one termination and how it depends on the chemical potential.
+    """Surface energy of one termination and how it depends on the chemical potential."""
 
-    Attributes
-    ----------
-    surface_energy
-        At dmu = 0, rich in the reference element (eV/A^2); None without that element's reference,
-        unless the slab is stoichiometric. An element's own value for an elemental slab.
-    surface_energy_x_rich
-        At dmu = dH_f/a (eV/A^2); None if a reference is missing, if dH_f > 0, and for elements.
-    slope
-        d gamma / d dmu = -(N_A - a N_X/b) / (2 A) (1/A^2).
-    window
-        dmu of the reference element from X-rich to rich (eV); None like `surface_energy_x_rich`.
-    formation_energy
-        dH_f (eV per reduced formula); None without both references and for elements.
-    excess
-        Atoms of each element beyond what the other element's number would make of bulk, both sides
-        together: N_A - (a/b) N_X and N_X - (b/a) N_A.
-    reference_element
-        The element whose chemical potential varies.
-    reason
-        One line saying why a value is None; empty if none is.
-    """
-
+    # at dmu = 0, rich in the reference element (eV/A^2); None without that element's reference, unless the
+    # slab is stoichiometric; an element's own value for an elemental slab
     surface_energy: float | None
+    # at dmu = dH_f/a (eV/A^2); None if a reference is missing, if dH_f > 0, and for elements
     surface_energy_x_rich: float | None
-    slope: float
+    slope: float  # d gamma / d dmu = -(N_A - a N_X/b) / (2 A) (1/A^2)
+    # dmu of the reference element from X-rich to rich (eV); None like `surface_energy_x_rich`
     window: tuple[float, float] | None
+    # dH_f (eV per reduced formula); None without both references and for elements
     formation_energy: float | None
+    # atoms of each element beyond what the other element's number would make of bulk, both sides together:
+    # N_A - (a/b) N_X and N_X - (b/a) N_A
     excess: dict[str, float] = field(default_factory=dict)
-    reference_element: str = ""
-    reason: str = ""
+    reference_element: str = ""  # the element whose chemical potential varies
+    reason: str = ""  # one line saying why a value is None; empty if none is
 
     def at(self, dmu: float) -> float | None:
         """Return gamma (eV/A^2) at a chemical potential `dmu` (eV) of the reference element."""

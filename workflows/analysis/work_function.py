@@ -26,48 +26,25 @@ MARGIN = 1e-6
 
 @dataclass(frozen=True)
 class Plateau:
-    """The vacuum level of one side.
+    """The vacuum level of one side."""
 
-    Attributes
-    ----------
-    start, end
-        Range averaged over (A along the normal); outside [0, height] where the vacuum crosses the
-        cell's boundary.
-    level
-        Mean of the potential (eV).
-    slope
-        Of a straight line through it, along the upward normal (eV/A).
-    spread
-        Largest minus smallest value (eV).
-    """
-
+    # start, end: range averaged over (A along the normal); outside [0, height] where the vacuum crosses the
+    # cell's boundary
     start: float
     end: float
-    level: float
-    slope: float
-    spread: float
+    level: float  # mean of the potential (eV)
+    slope: float  # of a straight line through it, along the upward normal (eV/A)
+    spread: float  # largest minus smallest value (eV)
 
 
 @dataclass(frozen=True)
 class WorkFunction:
-    """Work function of a slab; every value is None when `reason` gives why there is none.
+    """Work function of a slab; every value is None when `reason` gives why there is none."""
 
-    Attributes
-    ----------
-    work_function
-        Mean of both vacuum levels minus the Fermi energy (eV).
-    sides
-        Bottom and top side (eV).
-    plateaus
-        Bottom and top.
-    reason
-        One line; empty if there is a number.
-    """
-
-    work_function: float | None = None
-    sides: tuple[float, float] | None = None
-    plateaus: tuple[Plateau, Plateau] | None = None
-    reason: str = ""
+    work_function: float | None = None  # mean of both vacuum levels minus the Fermi energy (eV)
+    sides: tuple[float, float] | None = None  # bottom and top side (eV)
+    plateaus: tuple[Plateau, Plateau] | None = None  # bottom and top
+    reason: str = ""  # one line; empty if there is a number
 
     @property
     def slopes(self) -> tuple[float, float] | None:

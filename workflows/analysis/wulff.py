@@ -250,21 +250,13 @@ _SHOWN_DIGITS = 0.0005
 
 @dataclass(frozen=True)
 class ChemicalPotential:
-    """Chemical potential at which surface energies are taken.
+    """Chemical potential at which surface energies are taken."""
 
-    Attributes
-    ----------
-    dmu
-        Of `reference`, relative to its elemental phase (eV).
-    window
-        From X-rich to Mg-rich (eV); None for elements and where it is not known.
-    reference, partner
-        Element whose chemical potential it is (Mg wherever there is Mg), and the other one; the partner of
-        an element is empty.
-    """
-
-    dmu: float
+    dmu: float  # of `reference`, relative to its elemental phase (eV)
+    # from X-rich to Mg-rich (eV); None for elements and where it is not known
     window: tuple[float, float] | None
+    # reference, partner: element whose chemical potential it is (Mg wherever there is Mg), and the other one;
+    # the partner of an element is empty
     reference: str
     partner: str
 

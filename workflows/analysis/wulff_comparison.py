@@ -18,44 +18,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PredictedSlab:
-    """A termination of a facet with its values by DFT and by a model that did not see them.
+    """A termination of a facet with its values by DFT and by a model that did not see them."""
 
-    Attributes
-    ----------
-    name
-        Of the slab in its source or store.
-    dft
-        Values of DFT.
-    predicted
-        Values of the model with their standard deviations; same facet and label.
-    """
-
-    name: str
-    dft: Termination
-    predicted: Termination
+    name: str  # of the slab in its source or store
+    dft: Termination  # values of DFT
+    predicted: Termination  # values of the model with their standard deviations; same facet and label
 
 
 @dataclass(frozen=True)
 class FacetComparison:
-    """A facet by its termination of lowest surface energy, of DFT and of the model.
+    """A facet by its termination of lowest surface energy, of DFT and of the model."""
 
-    Attributes
-    ----------
-    miller_index
-        hkl in the conventional standard cell.
-    dft, predicted
-        The slab that is lowest by DFT, and that which is lowest by the model.
-    area_dft, area_predicted
-        Share of the area of either shape (1); None where there is no shape.
-    appears
-        Share of the draws of the predicted values in which the facet is on the shape (1), likewise.
-    """
-
-    miller_index: Miller
+    miller_index: Miller  # hkl in the conventional standard cell
+    # dft, predicted: the slab that is lowest by DFT, and that which is lowest by the model
     dft: PredictedSlab
     predicted: PredictedSlab
+    # area_dft, area_predicted: share of the area of either shape (1); None where there is no shape
     area_dft: float | None
     area_predicted: float | None
+    # share of the draws of the predicted values in which the facet is on the shape (1), likewise
     appears: float | None
 
     @property
@@ -76,34 +57,17 @@ class FacetComparison:
 
 @dataclass(frozen=True, eq=False)
 class ShapeComparison:
-    """DFT and predicted Wulff shape of one crystal.
+    """DFT and predicted Wulff shape of one crystal."""
 
-    Attributes
-    ----------
-    formula
-        Of the compound.
-    crystal
-        Whose conventional standard cell the Miller indices refer to.
-    model
-        Name of the model.
-    slabs
-        All terminations.
-    facets
-        One for each family of planes, low indices first.
-    dft, predicted
-        Averages over the two shapes; a missing shape has a reason.
-    missing
-        Lines about facets that have no DFT value.
-    """
-
-    formula: str
-    crystal: Crystal
-    model: str
-    slabs: tuple[PredictedSlab, ...]
-    facets: tuple[FacetComparison, ...]
+    formula: str  # of the compound
+    crystal: Crystal  # whose conventional standard cell the Miller indices refer to
+    model: str  # name of the model
+    slabs: tuple[PredictedSlab, ...]  # all terminations
+    facets: tuple[FacetComparison, ...]  # one for each family of planes, low indices first
+    # dft, predicted: averages over the two shapes; a missing shape has a reason
     dft: WeightedValues
     predicted: WeightedValues
-    missing: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()  # lines about facets that have no DFT value
 
     @property
     def name(self) -> str:

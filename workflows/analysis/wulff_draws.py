@@ -27,18 +27,10 @@ SMALLEST_SHARE = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Planes:
-    """All planes that bound a Wulff shape.
+    """All planes that bound a Wulff shape."""
 
-    Attributes
-    ----------
-    normals
-        [m, 3], unit vectors.
-    family
-        [m], number of the facet that each plane is an image of.
-    """
-
-    normals: Array
-    family: NDArray[np.intp]
+    normals: Array  # [m, 3], unit vectors
+    family: NDArray[np.intp]  # [m], number of the facet that each plane is an image of
 
     @classmethod
     def of(cls, crystal: Crystal, facets: Sequence[Miller]) -> Planes:
@@ -104,83 +96,47 @@ class Planes:
 
 @dataclass(frozen=True)
 class Termination:
-    """A termination of a facet with the uncertainty of its values.
+    """A termination of a facet with the uncertainty of its values."""
 
-    Attributes
-    ----------
-    miller_index
-        hkl in the conventional standard cell.
-    label
-        Name of the outermost layer.
-    surface_energy, surface_energy_sigma
-        At dmu = 0, and its standard deviation (eV/A^2).
-    work_function, work_function_sigma
-        eV; None if unknown.
-    surface_energy_shared, work_function_shared
-        Standard deviation of the part of the error that all terminations of the compound have in common
-        (eV/A^2, eV); None if unknown, see `weighted_values`.
-    slope
-        d gamma / d dmu (1/A^2).
-    source
-        "dft" or "model".
-    """
-
-    miller_index: Miller
-    label: str
+    miller_index: Miller  # hkl in the conventional standard cell
+    label: str  # name of the outermost layer
+    # surface_energy, surface_energy_sigma: at dmu = 0, and its standard deviation (eV/A^2)
     surface_energy: float
     surface_energy_sigma: float = 0.0
+    # work_function, work_function_sigma: eV; None if unknown
     work_function: float | None = None
     work_function_sigma: float = 0.0
-    slope: float = 0.0
-    source: str = "dft"
+    slope: float = 0.0  # d gamma / d dmu (1/A^2)
+    source: str = "dft"  # "dft" or "model"
+    # surface_energy_shared, work_function_shared: standard deviation of the part of the error that all
+    # terminations of the compound have in common (eV/A^2, eV); None if unknown, see `weighted_values`
     surface_energy_shared: float | None = None
     work_function_shared: float | None = None
 
 
 @dataclass(frozen=True)
 class FacetShare:
-    """A facet of a Wulff shape, by its termination of lowest surface energy.
+    """A facet of a Wulff shape, by its termination of lowest surface energy."""
 
-    Attributes
-    ----------
-    termination
-        With its values.
-    area_fraction
-        Of the shape's area at the mean values (1).
-    appears
-        Share of the draws in which the facet is on the shape (1).
-    """
-
-    termination: Termination
-    area_fraction: float
-    appears: float
+    termination: Termination  # with its values
+    area_fraction: float  # of the shape's area at the mean values (1)
+    appears: float  # share of the draws in which the facet is on the shape (1)
 
 
 @dataclass(frozen=True)
 class WeightedValues:
-    """Averages over a Wulff shape with the uncertainty that follows from that of its facets.
+    """Averages over a Wulff shape with the uncertainty that follows from that of its facets."""
 
-    Attributes
-    ----------
-    surface_energy, surface_energy_sigma
-        Area-weighted, at the mean values; standard deviation over the draws (eV/A^2).
-    work_function, work_function_sigma
-        The same (eV); None if a face has no work function.
-    shape_factor
-        Area over volume^(2/3) (1).
-    facets
-        One for each family of planes, largest area first.
-    reason
-        Why there is no shape or no work function; else empty.
-    """
-
+    # surface_energy, surface_energy_sigma: area-weighted, at the mean values; standard deviation over the
+    # draws (eV/A^2)
     surface_energy: float | None = None
     surface_energy_sigma: float | None = None
+    # work_function, work_function_sigma: the same (eV); None if a face has no work function
     work_function: float | None = None
     work_function_sigma: float | None = None
-    shape_factor: float | None = None
-    facets: tuple[FacetShare, ...] = ()
-    reason: str = ""
+    shape_factor: float | None = None  # area over volume^(2/3) (1)
+    facets: tuple[FacetShare, ...] = ()  # one for each family of planes, largest area first
+    reason: str = ""  # why there is no shape or no work function; else empty
 
 
 def weighted_values(

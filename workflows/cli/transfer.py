@@ -70,7 +70,7 @@ def transfer(
         finished = f" ({len(tasks) - len(left)} finished)" if len(left) < len(tasks) else ""
         print_note(
             f"{pluralize(len(tasks), 'training')}{finished} of {pluralize(len(study.sets), 'data set')}, "
-            f"up to {duration(seconds)} of one core ({seconds / 3600:.2g} core-hours)"
+            f"about {duration(seconds)} of one core ({seconds / 3600:.2g} core-hours)"
         )
         if dry_run:
             return 0

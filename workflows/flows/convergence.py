@@ -49,30 +49,14 @@ REFERENCE_MESH = 1.5
 
 @dataclass(frozen=True)
 class ScanPoint:
-    """Results at one setting.
+    """Results at one setting."""
 
-    Attributes
-    ----------
-    setting
-        Value of the scanned setting, in the unit of `SCANS`.
-    surface_energy
-        Mg-rich, of the slab as cut (eV/A^2).
-    work_function
-        Mean of both sides (eV); None if the vacuum leaves no plateau.
-    n_units
-        Bulk formula units N_X/b in the slab (atoms for an element).
-    bulk_like_energy
-        Slab energy less the reservoir's part, 2 A gamma + n_units E_b (eV).
-    area
-        Of one side (A^2).
-    """
-
-    setting: float
-    surface_energy: float | None
-    work_function: float | None
-    n_units: float
-    bulk_like_energy: float
-    area: float
+    setting: float  # value of the scanned setting, in the unit of `SCANS`
+    surface_energy: float | None  # Mg-rich, of the slab as cut (eV/A^2)
+    work_function: float | None  # mean of both sides (eV); None if the vacuum leaves no plateau
+    n_units: float  # bulk formula units N_X/b in the slab (atoms for an element)
+    bulk_like_energy: float  # slab energy less the reservoir's part, 2 A gamma + n_units E_b (eV)
+    area: float  # of one side (A^2)
 
 
 @dataclass(frozen=True)

@@ -48,28 +48,15 @@ RETRIED = "retried_in_run"
 
 @dataclass(frozen=True)
 class CalculationRequest:
-    """A calculation that an engine is to run.
+    """A calculation that an engine is to run."""
 
-    Attributes
-    ----------
-    kind
-        One of the four calculations.
-    label
-        For people.
-    structure
-        The cell that is computed.
-    identity
-        What distinguishes it from others besides kind and method, as plain values: the bulk as given,
-        facet, termination, layers, mesh. Never relaxed coordinates.
-    cost
-        Relative cost for the progress bar.
-    """
-
-    kind: CalculationKind
-    label: str
-    structure: Structure
+    kind: CalculationKind  # one of the four calculations
+    label: str  # for people
+    structure: Structure  # the cell that is computed
+    # what distinguishes it from others besides kind and method, as plain values: the bulk as given, facet,
+    # termination, layers, mesh; never relaxed coordinates
     identity: dict[str, Any] = field(default_factory=dict)
-    cost: float = 0.0
+    cost: float = 0.0  # relative cost for the progress bar
 
     def id(self, method: Method) -> str:
         """Content hash of kind, identity and the fingerprint of the method for its elements."""

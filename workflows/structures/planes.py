@@ -33,52 +33,30 @@ ROUNDING = 1e-7
 
 @dataclass(frozen=True)
 class Cut:
-    """A place between two atomic layers where the crystal can be cleaved.
+    """A place between two atomic layers where the crystal can be cleaved."""
 
-    Attributes
-    ----------
-    position
-        Middle of the gap (in units of the plane spacing, 0 <= position < 1).
-    gap
-        Distance between the layers on both sides (A).
-    """
-
-    position: float
-    gap: float
+    position: float  # middle of the gap (in units of the plane spacing, 0 <= position < 1)
+    gap: float  # distance between the layers on both sides (A)
 
 
 @dataclass(frozen=True)
 class Plane:
-    """A family of lattice planes of one crystal, with everything needed to cut slabs from it.
-
-    Attributes
-    ----------
-    miller_index
-        hkl in the conventional standard cell.
-    basis
-        Rows a1, a2, a3 in conventional coordinates, shape (3, 3): a1 and a2 are the reduced primitive
-        lattice of the plane (obtuse, right-handed with the normal), a3 is the shortest lattice vector that
-        leads to the next plane. Together they span the primitive cell.
-    spacing
-        Distance of neighbouring lattice planes (A).
-    coordinates
-        Atoms of the primitive cell as multiples of the basis, shape (n, 3); column 2 is the height u.
-    species
-        Element of each atom, length n.
-    shifts
-        All u by which normal-preserving operations shift the crystal, modulo 1, sorted; the first is 0.
-    reversals
-        All values 2 u0 of heights u0 about which a normal-reversing operation maps the crystal onto itself,
-        modulo 1, sorted. Empty for a polar direction.
-    """
+    """A family of lattice planes of one crystal, with everything needed to cut slabs from it."""
 
     crystal: Crystal
-    miller_index: tuple[int, int, int]
+    miller_index: tuple[int, int, int]  # hkl in the conventional standard cell
+    # rows a1, a2, a3 in conventional coordinates, shape (3, 3): a1 and a2 are the reduced primitive lattice
+    # of the plane (obtuse, right-handed with the normal), a3 is the shortest lattice vector that leads to the
+    # next plane; together they span the primitive cell
     basis: NDArray[np.float64]
-    spacing: float
+    spacing: float  # distance of neighbouring lattice planes (A)
+    # atoms of the primitive cell as multiples of the basis, shape (n, 3); column 2 is the height u
     coordinates: NDArray[np.float64]
-    species: tuple[str, ...]
+    species: tuple[str, ...]  # element of each atom, length n
+    # all u by which normal-preserving operations shift the crystal, modulo 1, sorted; the first is 0
     shifts: tuple[Fraction, ...]
+    # all values 2 u0 of heights u0 about which a normal-reversing operation maps the crystal onto itself,
+    # modulo 1, sorted; empty for a polar direction
     reversals: tuple[Fraction, ...]
 
     @property

@@ -23,40 +23,21 @@ _Position = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Prototype:
-    """A structure type with two kinds of sites.
+    """A structure type with two kinds of sites."""
 
-    Attributes
-    ----------
-    name
-        Strukturbericht symbol.
-    formula
-        Compound that gave the type its name, elements in the order of slots A and B.
-    aliases
-        Other names it is known by, besides spellings of `name`.
-    spacegroup_number, pearson
-        Space group and Pearson symbol; the number in the latter counts atoms of the conventional cell.
-    ratios
-        b/a and c/a of the conventional cell.
-    sites
-        Slot, Wyckoff position and fractional coordinates of one atom of each orbit.
-    counts
-        Atoms of slots A and B in the formula unit.
-    symmetric
-        True when exchanging the elements of A and B gives the same crystal.
-    source
-        Where ratios and coordinates come from.
-    """
-
-    name: str
-    formula: str
-    aliases: tuple[str, ...]
+    name: str  # strukturbericht symbol
+    formula: str  # compound that gave the type its name, elements in the order of slots A and B
+    aliases: tuple[str, ...]  # other names it is known by, besides spellings of `name`
+    # spacegroup_number, pearson: space group and Pearson symbol; the number in the latter counts atoms of the
+    # conventional cell
     spacegroup_number: int
     pearson: str
-    ratios: tuple[float, float]
+    ratios: tuple[float, float]  # b/a and c/a of the conventional cell
+    # slot, Wyckoff position and fractional coordinates of one atom of each orbit
     sites: tuple[tuple[str, str, _Position], ...]
-    counts: tuple[int, int]
-    source: str
-    symmetric: bool = False
+    counts: tuple[int, int]  # atoms of slots A and B in the formula unit
+    source: str  # where ratios and coordinates come from
+    symmetric: bool = False  # True when exchanging the elements of A and B gives the same crystal
 
 
 _T = 1 / 3

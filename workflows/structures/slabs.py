@@ -190,21 +190,11 @@ class FacetSlabs:
 
 @dataclass(frozen=True)
 class SlabSize:
-    """Atoms and dimensions of a slab, from which its cost is estimated.
+    """Atoms and dimensions of a slab, from which its cost is estimated."""
 
-    Attributes
-    ----------
-    species
-        Number of atoms of each element, elements in alphabetical order.
-    in_plane
-        Components a1x, a2x, a2y of the surface cell (A); a1 lies along x.
-    thickness
-        From the lowest to the highest atom (A).
-    """
-
-    species: tuple[tuple[str, int], ...]
-    in_plane: tuple[float, float, float]
-    thickness: float
+    species: tuple[tuple[str, int], ...]  # number of atoms of each element, elements in alphabetical order
+    in_plane: tuple[float, float, float]  # components a1x, a2x, a2y of the surface cell (A); a1 lies along x
+    thickness: float  # from the lowest to the highest atom (A)
 
     @property
     def n_atoms(self) -> int:
@@ -224,24 +214,13 @@ class SlabSize:
 
 @dataclass(frozen=True)
 class FacetCount:
-    """The slabs of one facet by their sizes.
+    """The slabs of one facet by their sizes."""
 
-    Attributes
-    ----------
-    miller_index
-        hkl in the conventional standard cell.
-    slabs
-        One per slab that `enumerate_slabs` would cut, in its order unless terminations tie.
-    is_polar
-        True if the direction is polar, where no symmetric slab exists.
-    n_too_large
-        Slabs left out for having too many atoms.
-    """
-
-    miller_index: Miller
+    miller_index: Miller  # hkl in the conventional standard cell
+    # one per slab that `enumerate_slabs` would cut, in its order unless terminations tie
     slabs: tuple[SlabSize, ...]
-    is_polar: bool = False
-    n_too_large: int = 0
+    is_polar: bool = False  # True if the direction is polar, where no symmetric slab exists
+    n_too_large: int = 0  # slabs left out for having too many atoms
 
 
 def enumerate_slabs(

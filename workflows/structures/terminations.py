@@ -31,24 +31,13 @@ SAME_LENGTH = 1e-3
 
 @dataclass(frozen=True)
 class Termination:
-    """One inequivalent termination.
+    """One inequivalent termination."""
 
-    Attributes
-    ----------
-    number
-        From 0; wide gaps come first.
-    label
-        Reduced formula of the outermost layer; a letter is appended if several share it ("Mg2Zn-b").
-    key
-        Layers from the surface inward over one period ("Mg|Ag"), with a rank if several share it ("C|C#1").
-    cut
-        Where the crystal ends; the material lies above.
-    """
-
-    number: int
-    label: str
+    number: int  # from 0; wide gaps come first
+    label: str  # reduced formula of the outermost layer; a letter is appended if several share it ("Mg2Zn-b")
+    # layers from the surface inward over one period ("Mg|Ag"), with a rank if several share it ("C|C#1")
     key: str
-    cut: Cut
+    cut: Cut  # where the crystal ends; the material lies above
 
 
 def terminations_of(plane: Plane, cuts: list[Cut]) -> list[Termination]:

@@ -84,19 +84,13 @@ class Rate:
 
 @dataclass(frozen=True)
 class Meshes:
-    """k densities and vacuum of a campaign.
+    """k densities and vacuum of a campaign."""
 
-    Attributes
-    ----------
-    k_density, bulk_k_density
-        Of everything, and of relaxing bulk crystals (A; see `workflows.engines.kpoints`).
-    vacuum
-        Of the slabs (A).
-    """
-
+    # k_density, bulk_k_density: of everything, and of relaxing bulk crystals (A; see
+    # `workflows.engines.kpoints`)
     k_density: float
     bulk_k_density: float
-    vacuum: float
+    vacuum: float  # of the slabs (A)
 
     @classmethod
     def of(cls, method: Method, vacuum: float) -> Meshes:
@@ -106,21 +100,11 @@ class Meshes:
 
 @dataclass(frozen=True)
 class Work:
-    """Work of one compound, as `relative_cost` of a single geometry.
+    """Work of one compound, as `relative_cost` of a single geometry."""
 
-    Attributes
-    ----------
-    bulk
-        Of its conventional standard cell.
-    oriented
-        Of the oriented cell of each facet.
-    slabs
-        Of each slab.
-    """
-
-    bulk: float = 0.0
-    oriented: tuple[float, ...] = ()
-    slabs: tuple[float, ...] = ()
+    bulk: float = 0.0  # of its conventional standard cell
+    oriented: tuple[float, ...] = ()  # of the oriented cell of each facet
+    slabs: tuple[float, ...] = ()  # of each slab
 
 
 def work_of(
@@ -163,24 +147,12 @@ def work_of_crystal(
 
 @dataclass(frozen=True)
 class Counts:
-    """The slabs of one compound.
+    """The slabs of one compound."""
 
-    Attributes
-    ----------
-    planes
-        Number of slabs by plane, as people write it.
-    n_too_large
-        Slabs left out for having more than ``max_atoms`` atoms.
-    work
-        Of its calculations.
-    problem
-        Why nothing could be counted; else empty.
-    """
-
-    planes: dict[str, int]
-    n_too_large: int
-    work: Work
-    problem: str = ""
+    planes: dict[str, int]  # number of slabs by plane, as people write it
+    n_too_large: int  # slabs left out for having more than ``max_atoms`` atoms
+    work: Work  # of its calculations
+    problem: str = ""  # why nothing could be counted; else empty
 
 
 def count_all(

@@ -114,35 +114,20 @@ def _name_by(method: str, names: Sequence[str]) -> str:
 
 @dataclass
 class Enumeration:
-    """The compounds of a campaign.
+    """The compounds of a campaign."""
 
-    Attributes
-    ----------
-    lock, text
-        Content of the lock file, and its text.
-    works
-        Work of each compound, in their order.
-    n_candidates
-        Number of structures that the sources delivered.
-    problems
-        One line for each structure or source that is missing.
-    notes
-        One line for each thing left out on purpose: by filters, hull, number of atoms.
-    whole
-        False if a source could not be queried, broke off, or ended before all that it promised had come; what
-        is missing is not known.
-    from_cache
-        True if nothing had to be worked out.
-    """
-
+    # lock, text: content of the lock file, and its text
     lock: LockFile
     text: str
-    works: list[Work]
-    n_candidates: int
-    problems: list[str] = field(default_factory=list)
+    works: list[Work]  # work of each compound, in their order
+    n_candidates: int  # number of structures that the sources delivered
+    problems: list[str] = field(default_factory=list)  # one line for each structure or source that is missing
+    # one line for each thing left out on purpose: by filters, hull, number of atoms
     notes: list[str] = field(default_factory=list)
+    # False if a source could not be queried, broke off, or ended before all that it promised had come; what
+    # is missing is not known
     whole: bool = True
-    from_cache: bool = False
+    from_cache: bool = False  # True if nothing had to be worked out
 
 
 _STORED = TypeAdapter(Enumeration)

@@ -275,25 +275,15 @@ NAMED = 10
 
 @dataclass
 class Changes:
-    """Compounds added, removed or changed.
+    """Compounds added, removed or changed."""
 
-    Attributes
-    ----------
-    added, removed
-        Labels with their first identifier.
-    geometry
-        Compounds with another cell or other atoms.
-    other
-        Labels of those whose identifiers, energies or slab counts changed, the geometry staying.
-    refused
-        Change of the phases that are not listed but compete in hulls; empty if there is none.
-    """
-
+    # added, removed: labels with their first identifier
     added: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
-    geometry: list[str] = field(default_factory=list)
+    geometry: list[str] = field(default_factory=list)  # compounds with another cell or other atoms
+    # labels of those whose identifiers, energies or slab counts changed, the geometry staying
     other: list[str] = field(default_factory=list)
-    refused: str = ""
+    refused: str = ""  # change of the phases that are not listed but compete in hulls; empty if there is none
 
     def __bool__(self) -> bool:
         """Return whether anything changed."""

@@ -25,27 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class ResolvedSource:
-    """One entry of `sources`.
+    """One entry of `sources`."""
 
-    Attributes
-    ----------
-    where
-        Its place in the campaign file, for messages.
-    source
-        None if it could not be made.
-    problems
-        One line for each thing that it could not deliver.
-    drawn
-        Its candidates, where `fingerprint` had to draw them.
-    failed
-        True if it could not be used at all.
-    """
-
-    where: str
-    source: Source | None = None
-    problems: list[str] = field(default_factory=list)
-    drawn: list[Candidate] | None = None
-    failed: bool = False
+    where: str  # its place in the campaign file, for messages
+    source: Source | None = None  # None if it could not be made
+    problems: list[str] = field(default_factory=list)  # one line for each thing that it could not deliver
+    drawn: list[Candidate] | None = None  # its candidates, where `fingerprint` had to draw them
+    failed: bool = False  # True if it could not be used at all
 
     @property
     def answered(self) -> bool:
@@ -156,18 +142,10 @@ def _source_of(
 
 @dataclass(frozen=True)
 class RequestedCompound:
-    """A compound that the campaign file names itself: no filter applies to it.
+    """A compound that the campaign file names itself: no filter applies to it."""
 
-    Attributes
-    ----------
-    candidate
-        Its crystal.
-    facets
-        Planes requested; None for all.
-    """
-
-    candidate: Candidate
-    facets: list[MillerIndex] | None
+    candidate: Candidate  # its crystal
+    facets: list[MillerIndex] | None  # planes requested; None for all
 
     @property
     def names(self) -> set[tuple[str, str]]:

@@ -55,27 +55,13 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class CampaignCandidates:
-    """Slabs of a campaign that are left to compute.
+    """Slabs of a campaign that are left to compute."""
 
-    Attributes
-    ----------
-    ids
-        Of the candidates.
-    n_computed
-        Slabs of the campaign that were computed with its method.
-    n_failed
-        Those of them that failed; `mgsurf run` tries them again.
-    n_cut
-        Candidates that are new.
-    left_out
-        One line for each compound that cannot be computed.
-    """
-
-    ids: list[str]
-    n_computed: int = 0
-    n_failed: int = 0
-    n_cut: int = 0
-    left_out: list[str] = field(default_factory=list)
+    ids: list[str]  # of the candidates
+    n_computed: int = 0  # slabs of the campaign that were computed with its method
+    n_failed: int = 0  # those of them that failed; `mgsurf run` tries them again
+    n_cut: int = 0  # candidates that are new
+    left_out: list[str] = field(default_factory=list)  # one line for each compound that cannot be computed
 
 
 def update_candidates_of(

@@ -37,18 +37,11 @@ AGREEING = 2 / 3
 
 @dataclass(frozen=True, eq=False)
 class ImportedCrystal:
-    """A crystal with the imported slabs that show planes of it.
+    """A crystal with the imported slabs that show planes of it."""
 
-    Attributes
-    ----------
-    crystal
-        Found inside the slabs; of those that show it the one of median volume.
-    records
-        The slabs as `stores.imported.as_surface` gives them, with ``miller_index`` in the crystal's
-        conventional standard cell, ``spacegroup_number`` and one ``bulk_id``.
-    """
-
-    crystal: Crystal
+    crystal: Crystal  # found inside the slabs; of those that show it the one of median volume
+    # the slabs as `stores.imported.as_surface` gives them, with ``miller_index`` in the crystal's
+    # conventional standard cell, ``spacegroup_number`` and one ``bulk_id``
     records: tuple[Record, ...]
 
 

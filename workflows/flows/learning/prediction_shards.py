@@ -85,18 +85,10 @@ class InputList:
 
 @dataclass(frozen=True)
 class Progress:
-    """Which shards of a folder are complete.
+    """Which shards of a folder are complete."""
 
-    Attributes
-    ----------
-    rows
-        Of all complete ones.
-    missing
-        Numbers of the others.
-    """
-
-    rows: int
-    missing: tuple[int, ...]
+    rows: int  # of all complete ones
+    missing: tuple[int, ...]  # numbers of the others
 
 
 def check_installed() -> None:

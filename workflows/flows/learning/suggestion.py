@@ -48,36 +48,21 @@ AFTER_UNCERTAINTY = ("uncertain", "diverse")
 class AcquisitionSettings:
     """Settings of the choice of a batch.
 
-    Attributes
-    ----------
-    n
-        Slabs.
-    strategy
-        One of `model.selection.acquisition.STRATEGIES`.
-    maximise, minimise
-        Targets of the strategy ``improvement``; `DEFAULT_OBJECTIVE` if neither is given.
-    per_cost
-        Divide the score by the cost.
-    budget
-        Largest sum of core-hours.
-    seed
-        Of the strategy ``random``.
-    any_part
-        Choose for their uncertainty also slabs of compounds that the model would never train on.
-
     Raises
     ------
     InputError
         For settings that make no sense whatever the candidates are.
     """
 
-    n: int
-    strategy: str
+    n: int  # slabs
+    strategy: str  # one of `model.selection.acquisition.STRATEGIES`
+    # maximise, minimise: targets of the strategy ``improvement``; `DEFAULT_OBJECTIVE` if neither is given
     maximise: tuple[str, ...] = ()
     minimise: tuple[str, ...] = ()
-    per_cost: bool = False
-    budget: float | None = None
-    seed: int = 0
+    per_cost: bool = False  # divide the score by the cost
+    budget: float | None = None  # largest sum of core-hours
+    seed: int = 0  # of the strategy ``random``
+    # choose for their uncertainty also slabs of compounds that the model would never train on
     any_part: bool = False
 
     def __post_init__(self) -> None:
@@ -103,50 +88,27 @@ class Suggested:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A batch.
+    """A batch."""
 
-    Attributes
-    ----------
-    chosen
-        The best first.
-    n_pool
-        Candidates that could be chosen.
-    n_unpredicted
-        Candidates without predictions, which only ``random`` chooses from.
-    cheapest
-        Core-hours of the cheapest candidate; NaN without any.
-    n_never_train
-        Candidates that were left out, see `worth_learning`.
-    n_hopeless
-        Affordable candidates that were left out for want of a chance to improve, see
-        `model.selection.acquisition.LEAST_CHANCE`.
-    """
-
-    chosen: list[Suggested]
-    n_pool: int
-    n_unpredicted: int
-    cheapest: float
-    n_never_train: int = 0
+    chosen: list[Suggested]  # the best first
+    n_pool: int  # candidates that could be chosen
+    n_unpredicted: int  # candidates without predictions, which only ``random`` chooses from
+    cheapest: float  # core-hours of the cheapest candidate; NaN without any
+    n_never_train: int = 0  # candidates that were left out, see `worth_learning`
+    # affordable candidates that were left out for want of a chance to improve, see
+    # `model.selection.acquisition.LEAST_CHANCE`
     n_hopeless: int = 0
 
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """Training data of a model.
+    """Training data of a model."""
 
-    Attributes
-    ----------
-    methods
-        Fingerprint of the method of each target, where it is known.
-    places
-        [m, D] of training slabs in the embedding; empty where they are not loaded.
-    split
-        Of the training; empty where it is not known.
-    """
-
+    # fingerprint of the method of each target, where it is known
     methods: Mapping[str, str] = field(default_factory=dict)
+    # [m, D] of training slabs in the embedding; empty where they are not loaded
     places: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
-    split: str = ""
+    split: str = ""  # of the training; empty where it is not known
 
 
 def suggest_slabs(

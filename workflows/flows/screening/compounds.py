@@ -41,39 +41,18 @@ COMPOSITION_COLUMNS = (*FORMULA_COLUMNS, "composition")
 
 @dataclass(frozen=True, eq=False)
 class ScreenedCompound:
-    """A crystal, or a composition without one, that is screened.
+    """A crystal, or a composition without one, that is screened."""
 
-    Attributes
-    ----------
-    label
-        For people: formula and file, prototype or identifier.
-    structure
-        As it came (A); None if only the composition is known.
-    lattice_is_guess
-        True if the lattice was estimated, not computed or measured.
-    formation_energy
-        eV/atom; None if unknown.
-    energy_source
-        Where the formation energy comes from.
-    band_gap
-        Of a database (eV); None if unknown.
-    stated_formula
-        Of a composition without a crystal.
-    energy_sigma
-        Standard deviation of a predicted formation energy (eV/atom); else None.
-    energy_warnings
-        Reasons to trust a predicted formation energy less.
-    """
-
-    label: str
-    structure: Structure | None
-    lattice_is_guess: bool = False
-    formation_energy: float | None = None
-    energy_source: str = ""
-    band_gap: float | None = None
-    stated_formula: str = ""
+    label: str  # for people: formula and file, prototype or identifier
+    structure: Structure | None  # as it came (A); None if only the composition is known
+    lattice_is_guess: bool = False  # True if the lattice was estimated, not computed or measured
+    formation_energy: float | None = None  # eV/atom; None if unknown
+    energy_source: str = ""  # where the formation energy comes from
+    band_gap: float | None = None  # of a database (eV); None if unknown
+    stated_formula: str = ""  # of a composition without a crystal
+    # standard deviation of a predicted formation energy (eV/atom); else None
     energy_sigma: float | None = None
-    energy_warnings: tuple[str, ...] = ()
+    energy_warnings: tuple[str, ...] = ()  # reasons to trust a predicted formation energy less
 
     @cached_property
     def composition(self) -> Composition:

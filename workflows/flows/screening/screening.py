@@ -55,37 +55,19 @@ METHOD_VERSION = 2
 
 @dataclass(frozen=True)
 class ScreeningSettings:
-    """What a screening is made with; part of the identity of its results.
+    """What a screening is made with; part of the identity of its results."""
 
-    Attributes
-    ----------
-    max_index
-        Largest absolute Miller index.
-    min_thickness
-        Of slabs that a model predicts (A).
-    dmu
-        Chemical potential of the reference element (eV); 0: rich in it.
-    x_rich
-        At the other end of the window, which the formation energy sets.
-    draws
-        From the predictive distribution.
-    correlation
-        Of the model's errors within a compound (0 to 1), for models that do not state it themselves.
-    concentration, temperature
-        Of the dissolution (mol/L, K).
-    charges
-        Chosen cations by element.
-    """
-
-    max_index: int = 1
-    min_thickness: float = 10.0
-    dmu: float = 0.0
-    x_rich: bool = False
-    draws: int = 200
+    max_index: int = 1  # largest absolute Miller index
+    min_thickness: float = 10.0  # of slabs that a model predicts (A)
+    dmu: float = 0.0  # chemical potential of the reference element (eV); 0: rich in it
+    x_rich: bool = False  # at the other end of the window, which the formation energy sets
+    draws: int = 200  # from the predictive distribution
+    # of the model's errors within a compound (0 to 1), for models that do not state it themselves
     correlation: float = 0.5
+    # concentration, temperature: of the dissolution (mol/L, K)
     concentration: float = 1e-6
     temperature: float = 298.15
-    charges: Mapping[str, int] = field(default_factory=dict)
+    charges: Mapping[str, int] = field(default_factory=dict)  # chosen cations by element
 
 
 @dataclass(frozen=True, eq=False)

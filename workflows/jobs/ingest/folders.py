@@ -34,23 +34,14 @@ SAME_PLACE = 0.01
 
 @dataclass
 class Folders:
-    """The runs of a tree of folders.
+    """The runs of a tree of folders."""
 
-    Attributes
-    ----------
-    runs
-        Every run that could be read, failed ones included.
-    problems
-        One line for each folder that could not be read or holds a failed run.
-    notes
-        Lines on folders left out for another reason.
-    copies
-        Folders left out because they hold the same calculation as the one named.
-    """
-
+    # every run that could be read, failed ones included
     runs: list[FinishedRun] = field(default_factory=list)
+    # one line for each folder that could not be read or holds a failed run
     problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # lines on folders left out for another reason
+    # folders left out because they hold the same calculation as the one named
     copies: dict[Path, list[Path]] = field(default_factory=dict)
 
     def places(self, run: FinishedRun) -> list[Path]:
@@ -269,20 +260,13 @@ _LIKE_OUTPUT = ("vasprun", "outcar", "oszicar")
 
 @dataclass
 class RunFolders:
-    """Folders of runs found by a search.
+    """Folders of runs found by a search."""
 
-    Attributes
-    ----------
-    folders
-        Each folder with a vasprun.xml, once; where links lead to it as well, by its own path.
-    problems
-        One line for each folder, link or file that cannot be read.
-    notes
-        One line for each link to a folder that is read without it, and each folder without output.
-    """
-
+    # each folder with a vasprun.xml, once; where links lead to it as well, by its own path
     folders: list[Path] = field(default_factory=list)
+    # one line for each folder, link or file that cannot be read
     problems: list[str] = field(default_factory=list)
+    # one line for each link to a folder that is read without it, and each folder without output
     notes: list[str] = field(default_factory=list)
 
 

@@ -26,30 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class Ingestion:
-    """Records made of finished runs, and what was left out.
+    """Records made of finished runs, and what was left out."""
 
-    Attributes
-    ----------
-    pairs
-        Every slab with its bulk and references.
-    surfaces
-        Records of the slabs, in the order of `pairs`.
-    problems
-        One line for each folder, failed run and line of the file of pairs that could not be used.
-    notes
-        One line for each run left out for a good reason.
-    changed
-        Records that were new or had changed in the store.
-    n_bulks
-        Bulk crystals, elements included.
-    """
-
-    pairs: list[Pair] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)  # every slab with its bulk and references
+    # records of the slabs, in the order of `pairs`
     surfaces: list[SurfaceRecord] = field(default_factory=list)
+    # one line for each folder, failed run and line of the file of pairs that could not be used
     problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    changed: int = 0
-    n_bulks: int = 0
+    notes: list[str] = field(default_factory=list)  # one line for each run left out for a good reason
+    changed: int = 0  # records that were new or had changed in the store
+    n_bulks: int = 0  # bulk crystals, elements included
 
 
 def plan(

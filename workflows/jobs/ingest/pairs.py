@@ -49,22 +49,16 @@ class PairLine:
 
 @dataclass(frozen=True)
 class Pair:
-    """A slab with the bulk and elements that its energy is compared with.
+    """A slab with the bulk and elements that its energy is compared with."""
 
-    Attributes
-    ----------
-    slab, bulk, references
-        Runs of the slab, of the bulk if one was found, and of the bulk of each element that is known.
-    match
-        The plane and termination of the bulk that the slab shows; None if none fits.
-    asymmetric, reason
-        Why the sides differ, and why there is no bulk; empty if not so.
-    """
-
+    # slab, bulk, references: runs of the slab, of the bulk if one was found, and of the bulk of each element
+    # that is known
     slab: RunChain
     bulk: RunChain | None = None
     references: dict[str, RunChain] = field(default_factory=dict)
+    # the plane and termination of the bulk that the slab shows; None if none fits
     match: SlabMatch | None = None
+    # asymmetric, reason: why the sides differ, and why there is no bulk; empty if not so
     asymmetric: str = ""
     reason: str = ""
 

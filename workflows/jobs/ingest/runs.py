@@ -68,20 +68,11 @@ class FinishedRun:
 
 @dataclass(frozen=True, eq=False)
 class RunChain:
-    """A relaxation, the static run that follows it, or both; a slab's relaxation may span several folders.
+    """A relaxation, the static run that follows it, or both; a slab's relaxation may span several folders."""
 
-    Attributes
-    ----------
-    last
-        The run whose energy counts: the static one if there is one.
-    relaxation
-        None for a static run alone.
-    earlier
-        Relaxations that it continues, the oldest first; how they ended does not count.
-    """
-
-    last: FinishedRun
-    relaxation: FinishedRun | None = None
+    last: FinishedRun  # the run whose energy counts: the static one if there is one
+    relaxation: FinishedRun | None = None  # None for a static run alone
+    # relaxations that it continues, the oldest first; how they ended does not count
     earlier: tuple[FinishedRun, ...] = ()
 
     @property

@@ -22,34 +22,21 @@ METAL_GAP = 0.01
 class CandidateFilter:
     """Conditions on a compound; it must hold Mg in any case.
 
-    Attributes
-    ----------
-    partners
-        Elements allowed beside Mg; all if None.
-    exclude
-        Elements not allowed.
-    radioactive
-        Allow elements without a stable isotope (Tc, Pm, Po and heavier; Bi counts as stable).
-    max_elements
-        Largest number of elements, Mg included; there are at least two.
-    max_atoms
-        In the primitive cell; no limit if None.
-    metals_only
-        Refuse what is known to have a band gap above `METAL_GAP`. Where databases differ, the first of a
-        candidate's values that knows the gap decides; in a merged candidate the values of the database whose
-        geometry was taken come first.
-
     Raises
     ------
     InputError
         If an element is none, is both a partner and excluded, or a number makes no sense.
     """
 
-    partners: Sequence[str] | None = None
-    exclude: Sequence[str] = ()
+    partners: Sequence[str] | None = None  # elements allowed beside Mg; all if None
+    exclude: Sequence[str] = ()  # elements not allowed
+    # allow elements without a stable isotope (Tc, Pm, Po and heavier; Bi counts as stable)
     radioactive: bool = False
-    max_elements: int = 2
-    max_atoms: int | None = None
+    max_elements: int = 2  # largest number of elements, Mg included; there are at least two
+    max_atoms: int | None = None  # in the primitive cell; no limit if None
+    # refuse what is known to have a band gap above `METAL_GAP`. Where databases differ, the first of a
+    # candidate's values that knows the gap decides; in a merged candidate the values of the database whose
+    # geometry was taken come first
     metals_only: bool = True
 
     def __post_init__(self) -> None:

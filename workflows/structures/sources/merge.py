@@ -48,27 +48,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class View:
-    """A crystal as a symmetry search with one tolerance sees it.
+    """A crystal as a symmetry search with one tolerance sees it."""
 
-    Attributes
-    ----------
-    spacegroup
-        International number, of two enantiomorphic groups the lower.
-    orbits
-        Atomic number and number of atoms in the primitive cell of each set of equivalent atoms, sorted.
-    lattice
-        Rows: primitive vectors (A), as given up to the choice of cell, shape (3, 3).
-    positions
-        Cartesian positions of the atoms of that cell (A), as given, shape (n, 3).
-    numbers
-        Their atomic numbers, shape (n,).
-    """
-
-    spacegroup: int
+    spacegroup: int  # international number, of two enantiomorphic groups the lower
+    # atomic number and number of atoms in the primitive cell of each set of equivalent atoms, sorted
     orbits: tuple[tuple[int, int], ...]
+    # rows: primitive vectors (A), as given up to the choice of cell, shape (3, 3)
     lattice: NDArray[np.float64]
+    # cartesian positions of the atoms of that cell (A), as given, shape (n, 3)
     positions: NDArray[np.float64]
-    numbers: NDArray[np.int64]
+    numbers: NDArray[np.int64]  # their atomic numbers, shape (n,)
 
     @property
     def structure(self) -> Structure:
@@ -139,22 +128,14 @@ VOLUME_RATIO = 1.25
 
 @dataclass(frozen=True)
 class Tolerances:
-    """How far two descriptions of one crystal may lie apart, for pymatgen's StructureMatcher.
+    """How far two descriptions of one crystal may lie apart, for pymatgen's StructureMatcher."""
 
-    Attributes
-    ----------
-    length, angle
-        Share of a lattice vector's length, and degrees.
-    site
-        Largest displacement in units of the cube root of the volume per atom.
-    pair_sum
-        Difference of the logarithms of pair sums (`workflows.structures.crystal.pair_sums`, wide Gaussian)
-        beyond which no mapping is sought.
-    """
-
+    # length, angle: share of a lattice vector's length, and degrees
     length: float
     angle: float
-    site: float
+    site: float  # largest displacement in units of the cube root of the volume per atom
+    # difference of the logarithms of pair sums (`workflows.structures.crystal.pair_sums`, wide Gaussian)
+    # beyond which no mapping is sought
     pair_sum: float
 
 
@@ -164,30 +145,16 @@ WITH_A_GUESS = Tolerances(length=0.15, angle=6.0, site=0.2, pair_sum=1.4)
 
 @dataclass(frozen=True, eq=False)
 class _Sighting:
-    """A crystal as one source describes it, without the weight of a pymatgen structure.
+    """A crystal as one source describes it, without the weight of a pymatgen structure."""
 
-    Attributes
-    ----------
-    formula
-        Reduced.
-    views
-        From `views_of`.
-    volume
-        Per atom (A^3).
-    guess
-        True if the lattice is an estimate.
-    order
-        Sort key: the preferred description first.
-    """
-
-    formula: str
-    views: tuple[View, ...]
-    volume: float
-    guess: bool = False
+    formula: str  # reduced
+    views: tuple[View, ...]  # from `views_of`
+    volume: float  # per atom (A^3)
+    guess: bool = False  # True if the lattice is an estimate
     source: str = ""
     identifiers: tuple[str, ...] = ()
     values: tuple[DatabaseValues, ...] = ()
-    order: tuple[Any, ...] = ()
+    order: tuple[Any, ...] = ()  # sort key: the preferred description first
 
 
 def same_crystal(one: Structure, other: Structure) -> bool:
@@ -272,35 +239,21 @@ the strictest first; then the rest, measured structures (COD) among them.
 
 @dataclass(frozen=True)
 class MergedCandidate:
-    """A crystal, once, with the names and values of all sources.
+    """A crystal, once, with the names and values of all sources."""
 
-    Attributes
-    ----------
-    structure
-        Conventional standard cell (A; hexagonal axes if rhombohedral), with the atoms on their symmetric
-        positions: those of files within 0.01 A, those of databases and prototypes within 0.1 A.
-    formula
-        Reduced, Mg first.
-    spacegroup_number, spacegroup_symbol
-        Of `structure`.
-    n_atoms
-        In the primitive cell.
-    provenance
-        Source whose geometry was taken; identifiers of all sources (see `full_identifiers`); whether the
-        lattice is an estimate.
-    values
-        Values of the databases, those of the geometry's source first.
-    label
-        For people, unique in a list: ``MgZn2 P6_3/mmc``, with an identifier where that is not enough.
-    """
-
+    # conventional standard cell (A; hexagonal axes if rhombohedral), with the atoms on their symmetric
+    # positions: those of files within 0.01 A, those of databases and prototypes within 0.1 A
     structure: Structure
-    formula: str
+    formula: str  # reduced, Mg first
+    # spacegroup_number, spacegroup_symbol: of `structure`
     spacegroup_number: int
     spacegroup_symbol: str
-    n_atoms: int
+    n_atoms: int  # in the primitive cell
+    # source whose geometry was taken; identifiers of all sources (see `full_identifiers`); whether the
+    # lattice is an estimate
     provenance: Provenance
-    values: tuple[DatabaseValues, ...]
+    values: tuple[DatabaseValues, ...]  # values of the databases, those of the geometry's source first
+    # for people, unique in a list: ``MgZn2 P6_3/mmc``, with an identifier where that is not enough
     label: str
 
 

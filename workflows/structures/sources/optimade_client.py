@@ -55,27 +55,16 @@ def _code_version() -> str:
 
 @dataclass
 class ProviderFetch:
-    """The answer of one provider, from the cache or its server.
+    """The answer of one provider, from the cache or its server."""
 
-    Attributes
-    ----------
-    provider
-        Replaced by the server's own description when it was given by a URL.
-    known
-        Whether the provider is one of the table.
-    progress
-        Called with the provider's name, the number of structures that have come, and of all or None.
-    max_age
-        Of an answer in the cache (s).
-    """
-
-    provider: Provider
-    known: bool
+    provider: Provider  # replaced by the server's own description when it was given by a URL
+    known: bool  # whether the provider is one of the table
     wanted: CandidateFilter
     cache: PageCache
     patience: Patience
+    # called with the provider's name, the number of structures that have come, and of all or None
     progress: Callable[[str, int, int | None], None]
-    max_age: float
+    max_age: float  # of an answer in the cache (s)
     refresh: bool = False
 
     def key(self) -> str:

@@ -43,31 +43,16 @@ CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT NOT NULL, wri
 
 @dataclass(frozen=True)
 class Fetch:
-    """State of the answer to one request.
+    """State of the answer to one request."""
 
-    Attributes
-    ----------
-    number
-        A later fetch has a higher number.
-    begun, finished
-        Seconds since the epoch; `finished` is None until the last page has come.
-    pages
-        Number of pages that have come.
-    next
-        Address of the next page; None after the last one, empty if it was given up.
-    total
-        Number of entries that the database announces; None if it does not.
-    note
-        Line for the user about a finished fetch.
-    """
-
-    number: int
+    number: int  # A later fetch has a higher number
+    # begun, finished: seconds since the epoch; `finished` is None until the last page has come
     begun: float
     finished: float | None
-    pages: int
-    next: str | None
-    total: int | None
-    note: str | None
+    pages: int  # number of pages that have come
+    next: str | None  # address of the next page; None after the last one, empty if it was given up
+    total: int | None  # number of entries that the database announces; None if it does not
+    note: str | None  # line for the user about a finished fetch
 
 
 class PageCache:

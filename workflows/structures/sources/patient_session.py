@@ -50,24 +50,12 @@ class _TryAgainError(NoAnswerError):
 
 @dataclass
 class Patience:
-    """Limits of time and attempts.
+    """Limits of time and attempts."""
 
-    Attributes
-    ----------
-    timeout
-        For one complete answer (s), however slowly it drips.
-    attempts
-        At one page.
-    backoff
-        First pause (s); each further one is twice as long.
-    stop
-        Ends all requests and pauses when it is set.
-    """
-
-    timeout: float
-    attempts: int
-    backoff: float
-    stop: threading.Event
+    timeout: float  # for one complete answer (s), however slowly it drips
+    attempts: int  # at one page
+    backoff: float  # first pause (s); each further one is twice as long
+    stop: threading.Event  # ends all requests and pauses when it is set
 
 
 class PatientSession(requests.Session):
