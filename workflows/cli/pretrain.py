@@ -66,7 +66,7 @@ def pretrain(
         progress = TrainingProgress(bar)
         data = pretraining.read_labels(asked, methods, lambda method: labelled_slabs([uri], method))
         seconds = pretraining.seconds_of(asked, data)
-        print_note(f"pre-training {asked.name}: up to {duration(seconds)} of one core, trees not counted")
+        print_note(f"pre-training {asked.name}: about {duration(seconds)} of one core")
         if dry_run:
             return 0
         run, result = pretraining.pretrain(asked, data, folder, progress.member(1))
