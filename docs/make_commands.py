@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from typer.main import get_command
 
@@ -82,7 +82,10 @@ def _option(option: Any) -> str:
 
 def _value(option: Any) -> str:
     kind = option.type_descriptor.annotation
-    kind = next((part for part in getattr(kind, "__args__", ()) if part is not type(None)), kind)
+    if get_origin(kind) is not Literal:
+        kind = next((part for part in get_args(kind) if part is not type(None)), kind)
+    if get_origin(kind) is Literal:
+        return "|".join(get_args(kind))
     if isinstance(kind, type) and issubclass(kind, Enum):
         return "|".join(str(one.value) for one in kind)
     return {int: "N", float: "X", Path: "PATH"}.get(kind, "TEXT")

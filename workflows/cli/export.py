@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -31,14 +30,8 @@ DEFAULT_NAMES = {
 }
 
 
-class ExportFormat(StrEnum):
-    """Format that `mgsurf export` writes."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-    EXTXYZ = "extxyz"
-    ASE = "ase"
-    CGCNN = "cgcnn"
+ExportFormat = Literal["csv", "jsonl", "extxyz", "ase", "cgcnn"]
+"""Format that `mgsurf export` writes."""
 
 
 @app.command(rich_help_panel=LOOK)

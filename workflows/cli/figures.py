@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -88,7 +88,7 @@ def figures(
         typer.Option(metavar="1a,2,...", help="1a, 2, 3, 4, 5, 6a, 6b, S1, S3, S5; all by default."),
     ] = None,
     style: Annotated[
-        str,
+        Literal["screen", "paper"],
         typer.Option(
             metavar="screen|paper",
             help="Both at the width of one (8.6 cm) or two columns (17.8 cm). paper: PDF and PNG, 300 dpi, "
@@ -120,11 +120,9 @@ def figures(
     Examples: [cyan]mgsurf figures mtl/ sem-cgcnn/ transfer/ --style paper --output figures/[/cyan],
     [cyan]mgsurf figures --only S3 --scan-depth --epochs 30[/cyan]
     """
-    from workflows.flows.figures.paper import Style, chosen_figures
+    from workflows.flows.figures.paper import chosen_figures
 
     numbers = chosen_figures(only)
-    if style not in list(Style):
-        raise InputError(f"--style {style}: choose one of {', '.join(Style)}")
     folder = run_folder(output, FOLDER)
     require_network()
     from stores.connections import resolve_store_uri
@@ -148,8 +146,8 @@ def figures(
         )  # fmt: skip
         with writing(folder):
             written, missing = write_figures(
-                numbers, inputs, folder, Style(style),
-                title=style == Style.SCREEN if title is None else title,
+                numbers, inputs, folder, style,
+                title=style == "screen" if title is None else title,
                 progress=lambda done, about: bar.show("figures", done, len(numbers), about),
             )  # fmt: skip
     problems += unusable + missing

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,14 +23,8 @@ SHOWN_LINES = 40
 """Problems beyond this many are counted, not printed."""
 
 
-class ImportFormat(StrEnum):
-    """Format that `mgsurf import` reads."""
-
-    AUTO = "auto"
-    SHARED = "shared"
-    CGCNN = "cgcnn"
-    CRYSTALS = "crystals"
-    STORE = "store"
+ImportFormat = Literal["auto", "shared", "cgcnn", "crystals", "store"]
+"""Format that `mgsurf import` reads."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +58,7 @@ def import_(
     format: Annotated[
         ImportFormat,
         typer.Option(metavar="FORMAT", help="Of the data: auto, shared, cgcnn, crystals or store."),
-    ] = ImportFormat.AUTO,
+    ] = "auto",
     targets: Annotated[
         str | None,
         typer.Option(
@@ -123,7 +116,7 @@ def import_(
 
         if _of_compositions(compositions) or is_table(path):
             noun = "composition"
-            if bulk or relaxed or format is not ImportFormat.AUTO:
+            if bulk or relaxed or format != "auto":
                 raise InputError(
                     "--bulk, --relaxed and --format are of structures; leave them out, or the columns of "
                     "compositions"
@@ -148,7 +141,7 @@ def import_(
             result = import_slabs(
                 path,
                 resolve_store_uri(store),
-                format=format.value,
+                format=format,
                 targets=target_names(targets) or None,
                 source=source,
                 relaxed=relaxed,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import cache, partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -57,13 +56,6 @@ EpochsOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Inst
 MembersOption = Annotated[int, typer.Option(min=1, metavar="N", help="Networks of an ensemble.")]
 
 
-class TwinsRule(StrEnum):
-    """How identical slabs in two sets of a split are treated."""
-
-    DROP = "drop"
-    MOVE = "move"
-
-
 @dataclass(frozen=True)
 class TrainingOptions:
     """Sets that labelled slabs are divided into, and length of each training."""
@@ -77,7 +69,7 @@ class TrainingOptions:
         ),
     ] = "random"
     twins: Annotated[
-        TwinsRule | None,
+        Literal["drop", "move"] | None,
         typer.Option(
             help="What to do about identical slabs that a --split file has in two sets: leave out the copies "
             "in the earlier set, or move all into the later; without it such a file is refused."
@@ -87,8 +79,7 @@ class TrainingOptions:
 
     def settings(self) -> dict[str, Any]:
         """Return them as arguments of `model.training.runs.RunSettings`."""
-        twins = self.twins.value if self.twins else ""
-        return {"split": self.split, "twins": twins, "epochs": self.epochs}
+        return {"split": self.split, "twins": self.twins or "", "epochs": self.epochs}
 
 
 @dataclass(frozen=True)

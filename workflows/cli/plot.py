@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -42,21 +41,14 @@ NO_LABELS = {"potential": "the planar potential", "phase": "the chemical potenti
 """Data that imported slabs lack, by the figure that needs them."""
 
 
-class PlotKind(StrEnum):
-    """Figure of `mgsurf plot`."""
-
-    POTENTIAL = "potential"
-    PHASE = "phase"
-    SCATTER = "scatter"
-    WULFF = "wulff"
-    SUMMARY = "summary"
-    COMPOSITION = "composition"
+PLOTS = ("potential", "phase", "scatter", "wulff", "summary", "composition")
+"""Figures of `mgsurf plot`."""
 
 
 def _known_kind(value: str) -> str:
-    # the argument is a text rather than a PlotKind, whose long list of choices would be cut in the help text
-    if value not in set(PlotKind):
-        raise typer.BadParameter(f"{value!r} is not one of {', '.join(PlotKind)}")
+    # the argument is a text rather than a Literal, whose long list of choices would be cut in the help text
+    if value not in PLOTS:
+        raise typer.BadParameter(f"{value!r} is not one of {', '.join(PLOTS)}")
     return value
 
 
@@ -67,8 +59,8 @@ def plot(
         typer.Argument(
             metavar="KIND",
             callback=_known_kind,
-            autocompletion=lambda: list(PlotKind),
-            help=f"What to draw: {', '.join(PlotKind)}.",
+            autocompletion=lambda: list(PLOTS),
+            help=f"What to draw: {', '.join(PLOTS)}.",
         ),
     ],
     filters: SurfaceFilter,

@@ -11,9 +11,8 @@ import re
 import shlex
 import shutil
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import typer
 
@@ -28,12 +27,8 @@ _PASSED_ON = ("MGSURF_CONFIG", "MGSURF_WORK_DIR", "MGSURF_CACHE", "OMP_NUM_THREA
 """Variables of this shell that the command needs there, too."""
 
 
-class Scheduler(StrEnum):
-    """Program that repeats a command."""
-
-    CRON = "cron"
-    SYSTEMD = "systemd"
-    SLURM = "slurm"
+Scheduler = Literal["cron", "systemd", "slurm"]
+"""Program that repeats a command."""
 
 
 class Entry(NamedTuple):
@@ -210,10 +205,10 @@ def _quoted(word: str) -> str:
 
 def _scheduler_of_host() -> Scheduler:
     user_manager = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}", "systemd").is_dir()
-    programs = {"slurm": "sbatch", "systemd": "systemctl", "cron": "crontab"}
+    programs: dict[Scheduler, str] = {"slurm": "sbatch", "systemd": "systemctl", "cron": "crontab"}
     for name, program in programs.items():
         if shutil.which(program) and (user_manager or name != "systemd"):
-            return Scheduler(name)
+            return name
     raise InputError(
         "this host has no cron, systemd user timers or Slurm that this user may use; let something else call "
         "mgsurf refresh, which is safe at any time, or choose one --with cron"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -32,14 +31,6 @@ SHOWN_PROBLEMS = 20
 SHOWN_ROWS = 100
 
 
-class WulffFormat(StrEnum):
-    """Format of the pictures of Wulff shapes."""
-
-    PNG = "png"
-    SVG = "svg"
-    PDF = "pdf"
-
-
 @dataclass(frozen=True)
 class ScreeningFiles:
     """Files that a screening writes."""
@@ -58,8 +49,8 @@ class ScreeningFiles:
         typer.Option(metavar="FOLDER", help="A Wulff shape of each ranked compound.", rich_help_panel=FILES),
     ] = None
     wulff_format: Annotated[
-        WulffFormat, typer.Option(help="Of the pictures of --wulff.", rich_help_panel=FILES)
-    ] = WulffFormat.PNG
+        Literal["png", "svg", "pdf"], typer.Option(help="Of the pictures of --wulff.", rich_help_panel=FILES)
+    ] = "png"
     export: Annotated[
         tuple[str, Path] | None,
         typer.Option(

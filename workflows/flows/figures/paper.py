@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from stores.errors import InputError, MgsurfError
 from stores.files import write_file
@@ -43,15 +42,11 @@ FIGURES: dict[str, FigureKind] = {
 """By number, in the paper's order."""
 
 
-class Style(StrEnum):
-    """Where figures are shown; their size is that of a printed column either way."""
+Style = Literal["screen", "paper"]
+"""Where figures are shown; their size is that of a printed column either way."""
 
-    SCREEN = "screen"
-    PAPER = "paper"
-
-
-_DPI = {Style.SCREEN: 200, Style.PAPER: 300}
-_ENDINGS = {Style.SCREEN: (".png",), Style.PAPER: (".pdf", ".png")}
+_DPI = {"screen": 200, "paper": 300}
+_ENDINGS = {"screen": (".png",), "paper": (".pdf", ".png")}
 
 
 @dataclass(frozen=True)
@@ -88,7 +83,7 @@ def write_figures(
     numbers: Sequence[str],
     inputs: FigureInputs,
     folder: Path,
-    style: Style = Style.SCREEN,
+    style: Style = "screen",
     *,
     title: bool = True,
     progress: Callable[[int, str], None] | None = None,
