@@ -8,7 +8,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal
 
 from model.compositions.formulas import parse_composition
-from model.data.import_formats import Problem, read_headed_table
+from model.data.csv_table import read_headed_table
+from model.data.import_formats import Problem
 from model.data.label_units import split_heading
 from stores.errors import InputError
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from model.data.import_formats import Table
+    from model.data.csv_table import Table
 
 Unit = Literal["at%", "wt%"]
 UNITS: tuple[Unit, ...] = ("at%", "wt%")

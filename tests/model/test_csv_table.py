@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from model.data.import_formats import read_table
+from model.data.csv_table import read_table
 from stores.errors import InputError
 
 IDS = {"s1", "s2", "a;1"}
