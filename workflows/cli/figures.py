@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from model.training.runs import Datasets
     from workflows.flows.figures.paper import Written
 
-SCAN = "Scan of the surface depth (figure S3)"
+_scan_option = partial(typer.Option, rich_help_panel="Scan of the surface depth (figure S3)")
 FOLDER = Path("mgsurf_figures")
 
 
@@ -40,21 +41,15 @@ class ScanOptions:
 
     scan_depth: Annotated[
         bool,
-        typer.Option(
-            "--scan-depth",
-            help="Make the trainings that figure S3 lacks; resumes if interrupted.",
-            rich_help_panel=SCAN,
-        ),
+        _scan_option("--scan-depth", help="Make the trainings that figure S3 lacks; resumes if interrupted."),
     ] = False
     depth: Annotated[
         list[float] | None,
-        typer.Option(
-            metavar="A", min=0.0, help="Depth (may be repeated); 0 to 6 by default.", rich_help_panel=SCAN
-        ),
+        _scan_option(metavar="A", min=0.0, help="Depth (may be repeated); 0 to 6 by default."),
     ] = None
     seeds: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Seeds 0 to N - 1; one by default.", rich_help_panel=SCAN),
+        _scan_option(min=1, metavar="N", help="Seeds 0 to N - 1; one by default."),
     ] = None
     epochs: EpochsOption = None
 

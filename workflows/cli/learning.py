@@ -37,7 +37,7 @@ PRESETS = (
     "stl-surface-energy, stl-work-function, mtl, gradnorm, surface, sem-cgcnn (the paper), best, or mcvn of "
     "compositions"
 )
-TRANSFER = "Transfer"
+_transfer_option = partial(typer.Option, rich_help_panel="Transfer")
 FROM_SCRATCH = "none"
 """What --from takes for no model at all."""
 
@@ -88,26 +88,24 @@ class PretrainedModel:
 
     start: Annotated[
         str | None,
-        typer.Option(
+        _transfer_option(
             "--from",
             metavar="MODEL",
             help="Start from this trained model: a folder, champion, latest, v3, or pretrained:NAME "
             "(mgsurf pretrain). none: from scratch.",
-            rich_help_panel=TRANSFER,
         ),
     ] = None
     freeze: Annotated[
         str | None,
-        typer.Option(
+        _transfer_option(
             metavar="PART",
             help="Keep as it is: embedding, convolutions (with the embedding), body (and pooling), "
             "all-but-nodes, all-but-edges, all-but-last or none.",
-            rich_help_panel=TRANSFER,
         ),
     ] = None
     reset_heads: Annotated[
         bool,
-        typer.Option("--reset-heads", help="Reinitialise all output heads.", rich_help_panel=TRANSFER),
+        _transfer_option("--reset-heads", help="Reinitialise all output heads."),
     ] = False
 
     def load(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,8 @@ FILTERS = "Filters"
 OUTPUT = "Output"
 STABILITY = "Stability"
 COMPOSITIONS = "Compositions"
+_output_option = partial(typer.Option, rich_help_panel=OUTPUT)
+_compositions_option = partial(typer.Option, rich_help_panel=COMPOSITIONS)
 
 FIGURES = (".png", ".pdf", ".svg")
 """Endings of figures."""
@@ -54,18 +57,10 @@ ProjectOption = Annotated[
         help="Project of jobflow-remote, as mgsurf init-hpc makes it. Else JFREMOTE_PROJECT.",
     ),
 ]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print JSON instead of a table.", rich_help_panel=OUTPUT)
-]
-CsvOption = Annotated[
-    bool, typer.Option("--csv", help="Print CSV instead of a table.", rich_help_panel=OUTPUT)
-]
-OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="PATH", help="Output path.", rich_help_panel=OUTPUT)
-]
-OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=OUTPUT)
-]
+JsonOption = Annotated[bool, _output_option("--json", help="Print JSON instead of a table.")]
+CsvOption = Annotated[bool, _output_option("--csv", help="Print CSV instead of a table.")]
+OutputOption = Annotated[Path | None, _output_option("--output", "-o", metavar="PATH", help="Output path.")]
+OverwriteOption = Annotated[bool, _output_option("--overwrite", help="Replace files that exist.")]
 
 SymprecOption = Annotated[
     float | None,
@@ -148,27 +143,19 @@ class CompositionChoice:
 
     composition_column: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Column of formulas of a CSV file, or its columns of elements: C,Si,Mn.",
-            rich_help_panel=COMPOSITIONS,
+        _compositions_option(
+            metavar="NAMES", help="Column of formulas of a CSV file, or its columns of elements: C,Si,Mn."
         ),
     ] = None
     composition_unit: Annotated[
         str | None,
-        typer.Option(
-            metavar="UNIT",
-            help="Of the amounts: at% or wt%; formulas are of atoms without it.",
-            rich_help_panel=COMPOSITIONS,
+        _compositions_option(
+            metavar="UNIT", help="Of the amounts: at% or wt%; formulas are of atoms without it."
         ),
     ] = None
     balance: Annotated[
         str | None,
-        typer.Option(
-            metavar="ELEMENT",
-            help="Makes up the rest to 100 % of columns of elements.",
-            rich_help_panel=COMPOSITIONS,
-        ),
+        _compositions_option(metavar="ELEMENT", help="Makes up the rest to 100 % of columns of elements."),
     ] = None
 
     def columns(self) -> CompositionColumns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
     from workflows.report.wulff import WulffReport
 
-WULFF = "Wulff shape"
+_wulff_option = partial(typer.Option, rich_help_panel="Wulff shape")
 COMPOSITION = "Composition"
 
 _CURVE = (*SHOWN, "surface_energy_slope", "chemical_potential_window", "bulk_id")
@@ -68,26 +69,22 @@ def plot(
     store: StoreOption = None,
     dmu: Annotated[
         float | None,
-        typer.Option(
+        _wulff_option(
             "--dmu",
             metavar="EV",
             help="Chemical potential of Mg relative to its metal (eV, negative) for the Wulff shape; "
             "0, Mg-rich, by default. Without Mg: of the less electronegative element.",
-            rich_help_panel=WULFF,
         ),
     ] = None,
-    x_rich: Annotated[
-        bool, typer.Option("--x-rich", help="The Wulff shape at the X-rich end.", rich_help_panel=WULFF)
-    ] = False,
+    x_rich: Annotated[bool, _wulff_option("--x-rich", help="The Wulff shape at the X-rich end.")] = False,
     max_index: Annotated[
         int | None,
-        typer.Option(
+        _wulff_option(
             min=1,
             max=5,
             metavar="N",
             help="Report planes up to this Miller index that the Wulff shape lacks; else the largest in "
             "the store.",
-            rich_help_panel=WULFF,
         ),
     ] = None,
     layout: Annotated[
@@ -156,7 +153,7 @@ def plot(
         if kind == "wulff":
             from workflows.report.wulff import draw_wulff
 
-            report = _wulff(found, opened, phases, dmu or 0.0, x_rich, max_index)
+            report = _wulff_option(found, opened, phases, dmu or 0.0, x_rich, max_index)
             figure = draw_wulff(report)
         else:
             figure = _figure(kind, found, opened, filters, phases)
@@ -246,7 +243,7 @@ def _figure(
     return summary_figure(found, title=filters.campaign or "")
 
 
-def _wulff(
+def _wulff_option(
     found: list[dict[str, Any]],
     store: SurfaceStore,
     choice: PhaseChoice,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from stores.learning.screenings import ScreeningRecord
 
-FILES = "Files"
+_files_option = partial(typer.Option, rich_help_panel="Files")
 SHOWN_PROBLEMS = 20
 SHOWN_ROWS = 100
 
@@ -37,31 +37,21 @@ class ScreeningFiles:
 
     plot: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Potential against work function (PNG, PDF, SVG).", rich_help_panel=FILES
-        ),
+        _files_option(metavar="FILE", help="Potential against work function (PNG, PDF, SVG)."),
     ] = None
-    page: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Interactive page.", rich_help_panel=FILES)
-    ] = None
+    page: Annotated[Path | None, _files_option(metavar="FILE.html", help="Interactive page.")] = None
     wulff: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="A Wulff shape of each ranked compound.", rich_help_panel=FILES),
+        _files_option(metavar="FOLDER", help="A Wulff shape of each ranked compound."),
     ] = None
     wulff_format: Annotated[
-        Literal["png", "svg", "pdf"], typer.Option(help="Of the pictures of --wulff.", rich_help_panel=FILES)
+        Literal["png", "svg", "pdf"], _files_option(help="Of the pictures of --wulff.")
     ] = "png"
     export: Annotated[
         tuple[str, Path] | None,
-        typer.Option(
-            metavar="galvcalc FILE.json",
-            help="What galvcalc draws polarization curves from.",
-            rich_help_panel=FILES,
-        ),
+        _files_option(metavar="galvcalc FILE.json", help="What galvcalc draws polarization curves from."),
     ] = None
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=FILES)
-    ] = False
+    overwrite: Annotated[bool, _files_option("--overwrite", help="Replace files that exist.")] = False
 
     def check(self) -> None:
         """Refuse paths that cannot be written, before the work that would be lost."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,51 +21,40 @@ if TYPE_CHECKING:
     from workflows.flows.screening.screening import ScreeningSettings
     from workflows.structures.sources.local import PrototypeSource
 
-PROTOTYPES = "Prototypes"
+_prototypes_option = partial(typer.Option, rich_help_panel="Prototypes")
 COMPOSITIONS = "Compositions"
 RANKING = "Ranking"
-CONDITIONS = "Conditions"
+_ranking_option = partial(typer.Option, rich_help_panel=RANKING)
+_conditions_option = partial(typer.Option, rich_help_panel="Conditions")
 
 
 @dataclass(frozen=True)
 class ScreeningConditions:
     """Chemical potential, dissolution and uncertainty of a screening."""
 
-    max_index: Annotated[
-        int, typer.Option(min=1, max=5, help="Largest Miller index.", rich_help_panel=CONDITIONS)
-    ] = 1
+    max_index: Annotated[int, _conditions_option(min=1, max=5, help="Largest Miller index.")] = 1
     dmu: Annotated[
         float,
-        typer.Option(
+        _conditions_option(
             metavar="EV",
             max=0.0,
             help="Chemical potential of Mg relative to its metal (eV, negative); 0, Mg-rich, by default. "
             "Without Mg: of the less electronegative element.",
-            rich_help_panel=CONDITIONS,
         ),
     ] = 0.0
-    x_rich: Annotated[
-        bool, typer.Option("--x-rich", help="At the X-rich end.", rich_help_panel=CONDITIONS)
-    ] = False
+    x_rich: Annotated[bool, _conditions_option("--x-rich", help="At the X-rich end.")] = False
     draws: Annotated[
         int,
-        typer.Option(
-            min=2, max=10_000, metavar="N", help="Draws of the facet values.", rich_help_panel=CONDITIONS
-        ),
+        _conditions_option(min=2, max=10_000, metavar="N", help="Draws of the facet values."),
     ] = 200
-    concentration: Annotated[
-        float, typer.Option(metavar="MOL/L", help="Of dissolved cations.", rich_help_panel=CONDITIONS)
-    ] = 1e-6
-    temperature: Annotated[
-        float, typer.Option(metavar="K", help="Of the solution.", rich_help_panel=CONDITIONS)
-    ] = 298.15
+    concentration: Annotated[float, _conditions_option(metavar="MOL/L", help="Of dissolved cations.")] = 1e-6
+    temperature: Annotated[float, _conditions_option(metavar="K", help="Of the solution.")] = 298.15
     ion: Annotated[
         list[str] | None,
-        typer.Option(
+        _conditions_option(
             "--ion",
             metavar="EL=CHARGE",
             help="Cation formed, such as Fe=2 (may be repeated); else the one of lowest potential.",
-            rich_help_panel=CONDITIONS,
         ),
     ] = None
 
@@ -89,27 +79,22 @@ class DecoratedPrototypes:
 
     formula: Annotated[
         list[str] | None,
-        typer.Option(
+        _prototypes_option(
             metavar="FORMULA",
             callback=short_number,
             help="In all structure types that fit, or those of --prototype (may be repeated).",
-            rich_help_panel=PROTOTYPES,
         ),
     ] = None
     partner: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="EL",
-            help="Mg and this element, both ways round, in those types (may be repeated).",
-            rich_help_panel=PROTOTYPES,
+        _prototypes_option(
+            metavar="EL", help="Mg and this element, both ways round, in those types (may be repeated)."
         ),
     ] = None
     prototype: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="SYMBOL",
-            help="Strukturbericht symbol: B2, C14 (may be repeated); else all.",
-            rich_help_panel=PROTOTYPES,
+        _prototypes_option(
+            metavar="SYMBOL", help="Strukturbericht symbol: B2, C14 (may be repeated); else all."
         ),
     ] = None
 
@@ -180,10 +165,9 @@ class RankingOptions:
 
     application: Annotated[
         str | None,
-        typer.Option(
+        _ranking_option(
             metavar="NAME",
             help="corrosion, emitter, cathode or photocatalyst: keep what meets its criterion.",
-            rich_help_panel=RANKING,
         ),
     ] = None
     min_potential: Annotated[
@@ -203,15 +187,12 @@ class RankingOptions:
     ] = None
     sort: Annotated[
         str | None,
-        typer.Option(
+        _ranking_option(
             metavar="COLUMN",
             help="formula, potential, work_function or surface_energy; -COLUMN sorts downwards.",
-            rich_help_panel=RANKING,
         ),
     ] = None
-    limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Show the first N.", rich_help_panel=RANKING)
-    ] = None
+    limit: Annotated[int | None, _ranking_option(min=1, metavar="N", help="Show the first N.")] = None
 
     def ranked(self, records: Sequence[ScreeningRecord]) -> list[ScreeningRecord]:
         """Filter and sort screened compounds."""
