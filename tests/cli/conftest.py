@@ -39,6 +39,16 @@ def filled(records, tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory):
+    """An empty cache, and no store or model named by the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MGSURF_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("MGSURF_STORE", raising=False)
+        patch.delenv("MGSURF_MODEL", raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory):
     """Nothing of the tester's own settings."""

@@ -27,14 +27,7 @@ COMMON = {"settings": {}, "lattice": [[3, 0, 0], [0, 3, 0], [0, 0, 3]], "species
           "positions": [[0, 0, 0]], "spacegroup_number": 221, "spacegroup_symbol": "Pm-3m",
           "bulk_key": "k", "inputs": "i"}  # fmt: skip
 
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MGSURF_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.delenv("MGSURF_STORE", raising=False)
-        patch.delenv("MGSURF_MODEL", raising=False)
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")

@@ -10,21 +10,20 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import redirect_stderr, redirect_stdout
-from types import SimpleNamespace
 
 import pytest
 from pymatgen.io.vasp import Poscar
 
 from stores.connections import open_store
-from stores.errors import MgsurfError
 from stores.labelled import LabelRecord, add_labels, source_fingerprint
+from tests.cli.in_process import command
 from tests.model.small_dataset import PARTNERS, crystal, labels_of, slabs, small_dataset
-from workflows.cli.app import app
 
 pytest.importorskip("torch")
 
 TARGETS = ("surface_energy", "work_function")
+
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def add(store, partners, source="tests", targets=TARGETS, shift=0.0):
@@ -74,32 +73,11 @@ def params(tmp_path_factory):
     return path
 
 
-def command(*arguments):
-    """Run a command in this process, for importing torch takes seconds: status, stdout and stderr."""
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        try:
-            code = app([*map(str, arguments)], standalone_mode=False, prog_name="mgsurf")
-        except MgsurfError as error:
-            code = error.exit_code
-            print(error, file=sys.stderr)
-    return SimpleNamespace(returncode=code or 0, stdout=out.getvalue(), stderr=err.getvalue())
-
-
 @pytest.fixture
 def mgsurf(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
     return command
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MGSURF_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.delenv("MGSURF_STORE", raising=False)
-        patch.delenv("MGSURF_MODEL", raising=False)
-        yield
 
 
 @pytest.fixture(scope="module")

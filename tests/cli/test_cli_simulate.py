@@ -13,13 +13,7 @@ from tests.model.small_dataset import PARTNERS
 ASKED = ["simulate", "--strategy", "random", "--strategy", "diverse", "--seeds", "2", "--start", "8",
          "--batch", "6", "--preset", "surface", "--epochs", "1"]  # fmt: skip
 
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MGSURF_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.delenv("MGSURF_STORE", raising=False)
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from contextlib import redirect_stderr, redirect_stdout
-from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +12,7 @@ pytest.importorskip("torch")
 from model.evaluation.calibration import Calibration
 from model.training.ensemble_files import save_ensemble
 from stores.connections import open_store
-from stores.errors import MgsurfError
+from tests.cli.in_process import command
 from tests.model.untrained import untrained
 from workflows.cli.app import app
 
@@ -31,26 +29,7 @@ work_dir: runs
 """
 N_SLABS = 7 + 5 + 5
 
-
-def command(*arguments):
-    """Run a command in this process, for importing torch takes seconds: status, stdout and stderr."""
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        try:
-            code = app([*map(str, arguments)], standalone_mode=False, prog_name="mgsurf")
-        except MgsurfError as error:
-            code = error.exit_code
-            print(error, file=sys.stderr)
-    return SimpleNamespace(returncode=code or 0, stdout=out.getvalue(), stderr=err.getvalue())
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MGSURF_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.delenv("MGSURF_STORE", raising=False)
-        patch.delenv("MGSURF_MODEL", raising=False)
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

@@ -14,14 +14,7 @@ from workflows.cli.learning import each_line_once
 
 TINY = {"network.embedding": 8, "network.hidden": 8, "network.convolutions": 1}
 
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MGSURF_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.delenv("MGSURF_STORE", raising=False)
-        patch.delenv("MGSURF_MODEL", raising=False)
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")

@@ -25,13 +25,7 @@ multi_property: {{balance: [equal], temperature: 2}}
 seeds: [0, 1]
 """
 
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MGSURF_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.delenv("MGSURF_STORE", raising=False)
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")
