@@ -48,6 +48,7 @@ class StudyData:
             for name, one in study.sets.items()
         }
         entries: dict[tuple[str, str], Entry] = {}
+        units: dict[str, str] = {}
         same: dict[tuple[str, str], Hashable] = {}
         for name, one in study.sets.items():
             try:
@@ -64,6 +65,8 @@ class StudyData:
                     f"data set {name}: {one.target} is a class; a study compares errors of quantities, "
                     "take it out (mgsurf train learns classes)"
                 )
+            if one.target in found.units:
+                units[heads[name]] = found.units[one.target]
             for entry in found:
                 if (value := entry.targets.get(one.target)) is None:
                     continue
@@ -74,7 +77,7 @@ class StudyData:
         keys = sorted(entries)
         groups = group_identical([entries[key].graph for key in keys], [same[key] for key in keys])
         merged = [replace(entries[key], group=group) for key, group in zip(keys, groups, strict=True)]
-        return cls(study, Dataset(tuple(merged), tuple(heads.values())), heads)
+        return cls(study, Dataset(tuple(merged), tuple(heads.values()), units=units), heads)
 
     def parts(self, seed: int) -> list[str]:
         """Return for each entry of the union the part that it is in."""
@@ -115,7 +118,7 @@ class StudyData:
                 labels.setdefault(i, {})[head] = self.union[i].targets[head]
         chosen = sorted(labels)
         entries = tuple(replace(self.union[i], targets=labels[i]) for i in chosen)
-        dataset = Dataset(entries, tuple(self.heads[name] for name in task.sets))
+        dataset = Dataset(entries, tuple(self.heads[name] for name in task.sets), units=self.union.units)
         members = [tuple(n for n, i in enumerate(chosen) if parts[i] == part) for part in PARTS]
         split = Split(f"study, {self.study.split}", task.seed, *members)
         return dataset, lambda _: split

@@ -181,8 +181,8 @@ def table(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     list of dict
         ``preset``, ``train_fraction``, ``runs`` (how many), ``targets``: by target ``mae``, ``r2``, ``rmse``,
         ``macro_mae``, ``kendall_tau``, ``coverage_90``, ``spearman_sigma`` (each mean and standard
-        deviation over runs) and ``paper`` (mae, r2); ``total_loss`` likewise and ``paper_loss``. A row
-        ``stl`` adds up the losses of the two single-task presets.
+        deviation over runs), ``unit`` (None: not stated) and ``paper`` (mae, r2); ``total_loss`` likewise and
+        ``paper_loss``. A row ``stl`` adds up the losses of the two single-task presets.
     """
     groups: dict[tuple[str, float], list[Mapping[str, Any]]] = defaultdict(list)
     for result in results:
@@ -288,6 +288,7 @@ def _row(preset: str, fraction: float, group: Sequence[Mapping[str, Any]]) -> di
             },
             "kendall_tau": mean_and_spread([m["facet_order"]["kendall_tau"] for m in each]),
             "paper": {"mae": paper[0], "r2": paper[1]} if paper else None,
+            "unit": each[0].get("unit"),
         }
     return {
         "preset": preset,

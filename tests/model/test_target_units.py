@@ -9,16 +9,22 @@ import pytest
 from model.data.composition_table import CompositionColumns
 from model.data.dataset import Dataset
 from model.data.import_compositions import LabelColumns, import_compositions
+from model.graphs.graph import GraphSettings
+from model.studies.data import StudyData
+from model.studies.study import Study, StudySet, Task
 from model.training.ensemble_files import load_ensemble
 from model.training.runs import RunSettings, read_rows, run_training
 from stores.connections import open_store
 from stores.learning.snapshots import create_snapshot, find_snapshot
+from tests.model.small_dataset import small_dataset
 from tests.model.test_old_run import FOLDER
 from workflows.cli.learning import errors_table
 from workflows.cli.predict import prediction_table
+from workflows.cli.transfer import matrix_table
 from workflows.report.training_figures import parity_figure, with_unit
 
 HEAT = "heat_capacity"
+GRAPHS = GraphSettings()
 
 
 @pytest.fixture
@@ -66,6 +72,22 @@ def test_a_snapshot_keeps_units_outside_its_id(uri):
     with open_store(uri) as store:
         assert create_snapshot(store).id == snapshot.id
     assert Dataset.from_snapshot(uri, snapshot.id, [HEAT]).units == {HEAT: "J/mol/K"}
+
+
+def test_a_study_keeps_the_units_of_its_data_sets():
+    whole = replace(small_dataset(), units={"work_function": "scaled"})
+    sets = {name: StudySet(lambda *_: whole, "work_function") for name in ("one", "two")}
+    data = StudyData.read(Study({**sets, "three": StudySet(lambda *_: whole, "surface_energy")}), GRAPHS)
+    assert data.union.units == {"work_function@one": "scaled", "work_function@two": "scaled"}
+    dataset, _ = data.of_task(Task(("one", "three"), 0, 0))
+    assert dataset.units["work_function@one"] == "scaled"
+    cell = {
+        "data_set": "one", "n_train": 5, "source": "two", "strategy": "ALL-UF", "test_mae": 0.1,
+        "scratch_mae": 0.2, "change": -0.5, "change_low": -0.6, "change_high": -0.4, "significant": True,
+        "pairs": 2,
+    }  # fmt: skip
+    ((cells, _),) = matrix_table([cell], data.heads, data.union.units).rows
+    assert cells[0].plain == "one (scaled)"
 
 
 def test_labels_in_two_units_are_no_secret(uri):

@@ -268,7 +268,8 @@ def summarise(
     systems = folds > 0 or split != "random"
     heads = [*(["of train"] if several else []), "runs"]
     for target in targets:
-        heads += [add_unit(f"{target_name(target)} MAE", target), "R²", "τ of facets"]
+        unit = next(row["targets"][target].get("unit") for row in rows if target in row["targets"])
+        heads += [add_unit(f"{target_name(target)} MAE", target, unit), "R²", "τ of facets"]
         heads += ["MAE over systems"] if systems else []
     table = Table([Column("preset"), *(Column(head, right=True) for head in (*heads, "total loss"))])
     for row in rows:

@@ -82,6 +82,7 @@ def transfer(
     spent = sum(result.run["seconds_in_all"] for result in results)
     summary = {
         "targets": data.heads,
+        "units": data.union.units,
         "cells": [results_of.plain(cell) for cell in cells],
         "best_sources": [results_of.plain(cell) for cell in best],
         "curves": curves,
@@ -96,7 +97,7 @@ def transfer(
     if as_json:
         print(text)
     else:
-        print_table(matrix_table(summary["cells"], data.heads))
+        print_table(matrix_table(summary["cells"], data.heads, data.union.units))
         for cell in summary["best_sources"]:
             print_text(_best_line(cell))
         print_text(
@@ -108,7 +109,9 @@ def transfer(
     return 1 if problems else 0
 
 
-def matrix_table(cells: Sequence[Mapping[str, Any]], targets: Mapping[str, str]) -> Table:
+def matrix_table(
+    cells: Sequence[Mapping[str, Any]], targets: Mapping[str, str], units: Mapping[str, str]
+) -> Table:
     """Return the table of a study: a row for each data set, source and number of labels."""
     from workflows.report.training_figures import add_unit, significant
 
@@ -125,9 +128,10 @@ def matrix_table(cells: Sequence[Mapping[str, Any]], targets: Mapping[str, str])
         ]
     )
     for cell in cells:
+        target = targets[cell["data_set"]]
         interval = f"{_percent(cell['change_low'])} to {_percent(cell['change_high'])}"
         table.add_row(
-            add_unit(cell["data_set"], targets[cell["data_set"]]),
+            add_unit(cell["data_set"], target, units.get(target)),
             f"{cell['n_train']}",
             cell["source"],
             cell["strategy"],
@@ -178,5 +182,5 @@ def _write(
     with (folder / "matrix.csv").open("w", encoding="utf-8", newline="") as file:
         print_csv(cells, list(cells[0]), file)
     save(matrix_figure(cells, list(names)), folder / "matrix.png")
-    save(curves_figure({n: c for n, c in summary["curves"].items() if c}, summary["targets"]),
-         folder / "curves.png")  # fmt: skip
+    curves = {n: c for n, c in summary["curves"].items() if c}
+    save(curves_figure(curves, summary["targets"], summary["units"]), folder / "curves.png")

@@ -117,15 +117,19 @@ def _panel(
     return image
 
 
-def curves_figure(curves: Mapping[str, Mapping[str, Sequence[Cell]]], targets: Mapping[str, str]) -> Figure:
+def curves_figure(
+    curves: Mapping[str, Mapping[str, Sequence[Cell]]],
+    targets: Mapping[str, str],
+    units: Mapping[str, str] | None = None,
+) -> Figure:
     """Draw test MAE against training labels, one panel for each data set, a line for each source.
 
     Parameters
     ----------
     curves
         By data set and source, points ``n``, ``mae`` and ``spread`` (None with one seed).
-    targets
-        By data set, its target.
+    targets, units
+        By data set its target, and by target its unit where stated.
     """
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
@@ -150,7 +154,7 @@ def curves_figure(curves: Mapping[str, Mapping[str, Sequence[Cell]]], targets: M
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.set_title(name)
             axes.set_xlabel("training labels")
-            axes.set_ylabel(add_unit("test MAE", targets[name]))
+            axes.set_ylabel(add_unit("test MAE", targets[name], (units or {}).get(targets[name])))
         for axes in panels.flat[len(curves) :]:
             axes.set_visible(False)
         names = [source for source in order if source in shown]

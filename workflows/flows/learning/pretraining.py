@@ -221,7 +221,7 @@ def with_sources(
             LabelSource(
                 name=name,
                 target=head,
-                unit=one.unit or "",
+                unit=one.unit or data.union.units.get(head, ""),
                 kind=dataset[known["train"][0]].kind,
                 method=methods[name] or "",
                 origin=" ".join(one.origin.split()),
