@@ -153,7 +153,7 @@ def plot(
         if kind == "wulff":
             from workflows.report.wulff import draw_wulff
 
-            report = _wulff_option(found, opened, phases, dmu or 0.0, x_rich, max_index)
+            report = _wulff(found, opened, phases, dmu or 0.0, x_rich, max_index)
             figure = draw_wulff(report)
         else:
             figure = _figure(kind, found, opened, filters, phases)
@@ -243,7 +243,7 @@ def _figure(
     return summary_figure(found, title=filters.campaign or "")
 
 
-def _wulff_option(
+def _wulff(
     found: list[dict[str, Any]],
     store: SurfaceStore,
     choice: PhaseChoice,
