@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from enum import StrEnum
+from typing import Annotated, Any
 
 import typer
 
@@ -54,6 +55,13 @@ LARGEST_LIMIT = 10**9
 """Databases take no larger limit."""
 
 
+class EnergyUnit(StrEnum):
+    """Unit of surface energies on the command line."""
+
+    EV_PER_A2 = "eV/A2"
+    J_PER_M2 = "J/m2"
+
+
 def _databases_can_count(value: int | None) -> int | None:
     """Refuse a limit that a database cannot take; as a range of the option it would fill the help text."""
     if value is not None and value > LARGEST_LIMIT:
@@ -83,7 +91,7 @@ class SurfaceFilter:
     termination: Annotated[str | None, _filter(help="Number or label of the termination: 0, Ag.")] = None
     min_surface_energy: Annotated[float | None, _filter(metavar="X", help="In --unit.")] = None
     max_surface_energy: Annotated[float | None, _filter(metavar="X", help="In --unit.")] = None
-    unit: Annotated[Literal["eV/A2", "J/m2"], _filter(help="Unit of the two options above.")] = "eV/A2"
+    unit: Annotated[EnergyUnit, _filter(help="Unit of the two options above.")] = EnergyUnit.EV_PER_A2
     min_work_function: Annotated[float | None, _filter(metavar="EV", help="In eV.")] = None
     max_work_function: Annotated[float | None, _filter(metavar="EV", help="In eV.")] = None
     verdict: Annotated[
