@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,8 +24,14 @@ SHOWN_LINES = 40
 """Problems beyond this many are counted, not printed."""
 
 
-ImportFormat = Literal["auto", "shared", "cgcnn", "crystals", "store"]
-"""Format that `mgsurf import` reads."""
+class ImportFormat(StrEnum):
+    """Format that `mgsurf import` reads."""
+
+    AUTO = "auto"
+    SHARED = "shared"
+    CGCNN = "cgcnn"
+    CRYSTALS = "crystals"
+    STORE = "store"
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ def import_(
     format: Annotated[
         ImportFormat,
         typer.Option(metavar="FORMAT", help="Of the data: auto, shared, cgcnn, crystals or store."),
-    ] = "auto",
+    ] = ImportFormat.AUTO,
     targets: Annotated[
         str | None,
         typer.Option(
@@ -116,7 +123,7 @@ def import_(
 
         if _of_compositions(compositions) or is_table(path):
             noun = "composition"
-            if bulk or relaxed or format != "auto":
+            if bulk or relaxed or format is not ImportFormat.AUTO:
                 raise InputError(
                     "--bulk, --relaxed and --format are of structures; leave them out, or the columns of "
                     "compositions"
@@ -141,7 +148,7 @@ def import_(
             result = import_slabs(
                 path,
                 resolve_store_uri(store),
-                format=format,
+                format=format.value,
                 targets=target_names(targets) or None,
                 source=source,
                 relaxed=relaxed,

@@ -37,17 +37,37 @@ class Energies:
 
 @dataclass(frozen=True)
 class Provider:
-    """A database."""
+    """A database.
 
-    name: str  # short name, e.g. ``oqmd``
-    base_url: str  # of the API, without version
-    # of its own properties, e.g. ``oqmd`` for ``_oqmd_...``; it identifies a server that is given by its URL
+    Attributes
+    ----------
+    name
+        Short name, e.g. ``oqmd``.
+    base_url
+        Of the API, without version.
+    prefix
+        Of its own properties, e.g. ``oqmd`` for ``_oqmd_...``; it identifies a server that is given by its
+        URL.
+    energies
+        By method, the one nearest to PBE first.
+    identifier
+        Unambiguous form of an entry's id; ``{}`` stands for the id.
+    id_property
+        Property that holds the id people use, where it is not ``id``.
+    only_ids
+        Prefix of the ids of bulk crystals, where the server holds other things, too.
+    page_limit
+        Structures in one page.
+    """
+
+    name: str
+    base_url: str
     prefix: str
-    energies: tuple[Energies, ...] = ()  # by method, the one nearest to PBE first
-    identifier: str = "{}"  # unambiguous form of an entry's id; ``{}`` stands for the id
-    id_property: str = ""  # property that holds the id people use, where it is not ``id``
-    only_ids: str = ""  # prefix of the ids of bulk crystals, where the server holds other things, too
-    page_limit: int = 500  # structures in one page
+    energies: tuple[Energies, ...] = ()
+    identifier: str = "{}"
+    id_property: str = ""
+    only_ids: str = ""
+    page_limit: int = 500
 
     @property
     def properties(self) -> tuple[str, ...]:
