@@ -54,27 +54,13 @@ LARGEST_FILE = 1 << 21
 
 
 class CampaignStructure(NamedTuple):
-    """A bulk crystal of a campaign.
+    """A bulk crystal of a campaign."""
 
-    Attributes
-    ----------
-    label
-        For people, e.g. ``MgAg (B2)`` or ``Mg2Ni (Mg2Ni.cif)``.
-    structure
-        Before relaxation (A).
-    provenance
-        Where it came from.
-    facets
-        Planes requested; None for all.
-    where
-        Its place in the campaign file, for messages.
-    """
-
-    label: str
-    structure: Structure
-    provenance: Provenance
-    facets: list[MillerIndex] | None
-    where: str
+    label: str  # for people, e.g. ``MgAg (B2)`` or ``Mg2Ni (Mg2Ni.cif)``
+    structure: Structure  # before relaxation (A)
+    provenance: Provenance  # where it came from
+    facets: list[MillerIndex] | None  # planes requested; None for all
+    where: str  # its place in the campaign file, for messages
 
 
 def _read_text(path: Path, kind: str) -> str:
