@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import typer
 
 pytest.importorskip("torch")
 
@@ -125,8 +126,10 @@ def test_what_cannot_be_used_is_named_in_one_line(made, mgsurf, tmp_path):
     lines = done.stderr.splitlines()
     assert [line.split(":")[1].strip() for line in lines] == ["nothing", "table.csv", "figure 2"]
     assert (tmp_path / "mgsurf_figures" / "figure_S1.png").is_file()
-    for arguments in (["--only", "7"], ["--style", "poster"], ["--scan-depth", "--depth", 2]):
+    for arguments in (["--only", "7"], ["--scan-depth", "--depth", 2]):
         assert mgsurf("figures", *arguments, "--store", made / "store.sqlite").returncode == 2
+    with pytest.raises(typer.BadParameter, match="screen"):  # which the program ends with a line for
+        mgsurf("figures", "--style", "poster", "--store", made / "store.sqlite")
     missing = mgsurf("figures", "--only", "1a", "--store", "none.sqlite")
     assert missing.returncode != 0 and "none.sqlite" in missing.stderr
 
