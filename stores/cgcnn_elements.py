@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Element
 
-MAX_NUMBER = 100
-"""Elements 1 to 100, as in CGCNN."""
+MAX_NUMBER = 100  # elements 1 to 100, as in CGCNN
 
 
 def elements_of_table() -> list[Element]:

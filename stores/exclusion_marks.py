@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from stores.backends.collection import Collection, Document
 
 SURFACES, LABELS = "surfaces", "labels"
-FAULTY = "faulty"
-"""Status of the verdict on an excluded value, see `stores.records.VerdictStatus`."""
+FAULTY = "faulty"  # status of the verdict on an excluded value, see `stores.records.VerdictStatus`
 TARGETS = ("surface_energy", "work_function")
 
 

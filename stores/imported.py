@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from stores.surfaces import SurfaceStore
 
-UNITS = {"surface_energy": "eV/A^2", "work_function": "eV"}
-"""Of the targets that surfaces have, too."""
+UNITS = {"surface_energy": "eV/A^2", "work_function": "eV"}  # of the targets that surfaces have, too
 
 _STORED = ("id", "chemsys", "method_fingerprint", "created_at", "source", "source_id")
 """Fields of imported slabs that they have as surfaces without a change, in columns of their own."""
@@ -31,8 +30,7 @@ IS_SLAB = {"geometry": {"$nin": list(WITHOUT_SURFACE)}}
 """Filter that imported slabs pass, bulk crystals and compositions do not."""
 
 UNKNOWN_TERMINATION = "?"
-UNKNOWN_PLANE = (0, 0, 0)
-"""In place of the Miller index of a slab whose plane its source does not give."""
+UNKNOWN_PLANE = (0, 0, 0)  # in place of the Miller index of a slab whose plane its source does not give
 
 
 def as_surface(document: dict[str, Any]) -> dict[str, Any]:

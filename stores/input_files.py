@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from ruamel.yaml import YAML
 
 
-DEEPEST = 100
-"""Most objects and arrays within one another, as in MongoDB's documents."""
+DEEPEST = 100  # most objects and arrays within one another, as in MongoDB's documents
 
 MOST_NODES = 200_000
 """Most values of a YAML document with its aliases written out: 4,000 compounds have 56,000."""
@@ -147,17 +146,13 @@ DAMAGED = (EOFError, zlib.error, lzma.LZMAError, OSError)
 LARGEST_RATIO = 300
 """A file that expands to more than this many times its size is refused (LOCPOT: 5, vasprun.xml: 20)."""
 
-SMALL = 1 << 26
-"""Files that expand to less than this (bytes) are read whatever their ratio."""
+SMALL = 1 << 26  # files that expand to less than this (bytes) are read whatever their ratio
 
 LARGEST = 1 << 28
 """Largest content (bytes) of a file that is read as a whole; the published sets of slabs have below 2^24."""
 
-LARGEST_TEXT = 1 << 26
-"""Largest file (bytes) of one structure, one table or one document."""
-
-LONGEST_LINE = 1 << 20
-"""Longest piece (bytes) in which a file is read by lines."""
+LARGEST_TEXT = 1 << 26  # largest file (bytes) of one structure, one table or one document
+LONGEST_LINE = 1 << 20  # longest piece (bytes) in which a file is read by lines
 
 _READERS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,

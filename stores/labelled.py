@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 COLLECTION = "labels"
 
 
-BULK = "bulk"
-"""Geometry of crystals without surface; a source has slabs or crystals, whose labels never meet."""
+BULK = "bulk"  # geometry of crystals without surface; a source has slabs or crystals, whose labels never meet
 COMPOSITION = "composition"
 """Geometry of a composition without a structure; their labels meet neither those of slabs nor of crystals."""
 
@@ -122,8 +121,7 @@ def add_labels(
     return write_marked(store.collection(COLLECTION), documents, merged)
 
 
-OWN_TARGETS = ("surface_energy", "work_function")
-"""Targets that a SurfaceRecord has, each with a verdict."""
+OWN_TARGETS = ("surface_energy", "work_function")  # targets that a SurfaceRecord has, each with a verdict
 
 WITHOUT_MG = "-without-mg"
 """Ending of the method of computed surfaces without Mg, whose values thus never meet those of Mg compounds.

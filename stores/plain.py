@@ -16,12 +16,10 @@ from stores.backends.values import timestamp
 
 _AS_THEY_ARE = {float, bool, type(None)}
 _INT64 = 2**63
-_LONGEST = 200
-"""Characters kept of the text of an object that has no plain form."""
+_LONGEST = 200  # characters kept of the text of an object that has no plain form
 _IMPORT_PATHS = ("@module", "@class", "@version")
 """Left out, so that no reader turns a document back into an object by itself."""
-_DEEPEST = 100
-"""Containers within containers that JSON writers take with certainty."""
+_DEEPEST = 100  # containers within containers that JSON writers take with certainty
 
 
 def plain_values(value: Any) -> Any:

@@ -16,8 +16,7 @@ STATUS_FIELDS: Final = (
 HIGHEST: Final = _RESULT * len(STATUS_FIELDS)
 
 
-RANKED: Final = ("calculations", "surfaces")
-"""Collections whose records have statuses."""
+RANKED: Final = ("calculations", "surfaces")  # collections whose records have statuses
 
 
 def rank_of(document: Mapping[str, Any]) -> int:

@@ -62,10 +62,8 @@ STANDARD: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
 """By engine and preset, then by name of the table; ``default`` names what every other element takes."""
 
 
-DEFAULT = "default"
-"""Key of a table by element: what every element takes that the table does not list."""
-OLD_NAME = "all"
-"""Key of a table by element: what stood in the place of the table in old records."""
+DEFAULT = "default"  # key of a table by element: what every element takes that the table does not list
+OLD_NAME = "all"  # key of a table by element: what stood in the place of the table in old records
 
 
 def content_hash(payload: Any, length: int = 24) -> str:

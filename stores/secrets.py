@@ -13,10 +13,8 @@ import re
 from urllib.parse import quote, unquote
 
 HIDDEN = "***"
-SHORTEST = 4
-"""A shorter secret is hidden only where its form shows what it is: elsewhere it may be any word."""
-SHORTEST_VALUE = 8
-"""Shortest value of a variable of the environment that is hidden everywhere."""
+SHORTEST = 4  # a shorter secret is hidden only where its form shows what it is: elsewhere it may be any word
+SHORTEST_VALUE = 8  # shortest value of a variable of the environment that is hidden everywhere
 
 _VARIABLE = re.compile(r"(token|secret|passw(or)?d|passphrase|credentials?|_key|apikey)$", re.IGNORECASE)
 _NAME = r"(?:token|secret|passw(?:or)?d|passphrase|credential|api_?-?key|access_?-?key)[\w.-]{0,64}"

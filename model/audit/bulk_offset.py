@@ -31,8 +31,7 @@ LEAST_NOISE = 0.004  # peers agree no better than this (eV/A^2): DFT's own scatt
 FEWEST_PEERS = 2
 CLEAR = 4.0  # a shift of so many standard deviations of the peers among each other is clear
 COMMON = 0.3  # facets share a shift if their scatter about it is a smaller part of it
-MOST_WORK_FUNCTION = 0.25
-"""A wrong bulk energy leaves the work functions where they are, up to this (eV)."""
+MOST_WORK_FUNCTION = 0.25  # a wrong bulk energy leaves the work functions where they are, up to this (eV)
 PROPORTIONAL = 2.5
 """Times that the facets scatter less about a shift in proportion to their formula units than about a constant
 one where a wrong bulk energy shows by this alone."""

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from model.compositions.composition import PlainComposition
 
-ROWS_PER_BATCH = 512
-"""Of batches that are only predicted: what a processor's cache holds."""
+ROWS_PER_BATCH = 512  # of batches that are only predicted: what a processor's cache holds
 
 
 class WithFeatures(tuple["PlainComposition", ...]):

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 STATISTICS = ("mean", "variance", "minimum", "maximum", "range", "geometric mean", "harmonic mean")
 """Of each property over the elements of a composition."""
 
-_CHUNK = 8192
-"""Compositions at a time, for memory."""
+_CHUNK = 8192  # compositions at a time, for memory
 
 
 @cache

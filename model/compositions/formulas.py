@@ -34,14 +34,9 @@ UNITS = ("at", "wt")
 ROUNDING = 1e-3
 """Relative deviation of a sum from 1 or 100 that rounded amounts explain; a larger one is reported."""
 
-NEAR = 0.1
-"""Relative deviation from 1 or 100 below which amounts are meant to sum to 1 or 100."""
-
-LONGEST = 2000
-"""Letters of a formula."""
-
-DEEPEST = 20
-"""Nested brackets."""
+NEAR = 0.1  # relative deviation from 1 or 100 below which amounts are meant to sum to 1 or 100
+LONGEST = 2000  # letters of a formula
+DEEPEST = 20  # nested brackets
 
 _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?:/\d+)?"
 _PLAIN = re.compile(rf"(?:[A-Z][a-z]?(?:{_NUMBER})?)+")

@@ -24,8 +24,7 @@ from stores.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SIDE = 8
-"""Cells of an edge; six of the 64 stay empty."""
+SIDE = 8  # cells of an edge; six of the 64 stay empty
 
 LAYOUTS = ("likeness", "expert", "random")
 

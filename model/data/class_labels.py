@@ -9,8 +9,7 @@ from stores.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-MOST_CLASSES = 50
-"""A column with more different labels is a number or a name, not a class."""
+MOST_CLASSES = 50  # a column with more different labels is a number or a name, not a class
 
 
 def class_name(value: Any) -> str | None:

@@ -42,8 +42,7 @@ if TYPE_CHECKING:
     from stores.learning.snapshots import Snapshot
 
 
-SIGNATURE_TOLERANCE = 0.01
-"""Two slabs are identical if no entry of their signatures differs by more."""
+SIGNATURE_TOLERANCE = 0.01  # two slabs are identical if no entry of their signatures differs by more
 VOLUME_TOLERANCE = 0.01
 """Crystals of one formula whose volumes per atom differ by a smaller share are one compound."""
 NEAR_COMPOSITION = 0.1

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 
     from model.data.composition_table import CompositionRow
 
-FEW_MEMBERS = 10
-"""A class with fewer compositions is pointed out: a split or fold may leave a set without it."""
+FEW_MEMBERS = 10  # a class with fewer compositions is pointed out: a split or fold may leave a set without it
 
 _NAME = re.compile(r"\W+")
 

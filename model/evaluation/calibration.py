@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     Weights = tuple[float, float, float, float]
 
 COVERAGE = 0.9
-NORMAL_QUANTILE = 1.6448536269514722
-"""Half-width of the central 90 % of the standard normal distribution."""
+NORMAL_QUANTILE = 1.6448536269514722  # half-width of the central 90 % of the standard normal distribution
 
 FOLDS = 5
 

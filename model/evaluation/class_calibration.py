@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 FEWEST_LABELS = 60  # validation labels below which nothing is chosen by them
-LEAST, MOST = 0.5, 5.0
-"""Ends of the temperatures: a few labels, all of them right, would ask for certainty."""
+LEAST, MOST = 0.5, 5.0  # ends of the temperatures: a few labels, all of them right, would ask for certainty
 
 STEPS = 12  # the share of networks is chosen among so many parts of one
 SMALLEST = 1e-6  # probability that counts as none

@@ -29,11 +29,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-REPEATS = 3
-"""Shuffles of each input, whose errors are averaged."""
-
-ELEMENTS = "elements and fractions"
-"""Name of the input of elements and their fractions, shuffled together."""
+REPEATS = 3  # shuffles of each input, whose errors are averaged
+ELEMENTS = "elements and fractions"  # name of the input of elements and their fractions, shuffled together
 
 
 def permutation_importance(

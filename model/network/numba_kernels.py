@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 _F = np.float32
 _FLAGS = FAST_MATH
 
-_NEGLIGIBLE = _F(1e-7)
-"""Edge features below it do not change a sum of numbers about one in single precision."""
+_NEGLIGIBLE = _F(1e-7)  # edge features below it do not change a sum of numbers about one in single precision
 
 _LOG2_E, _HALF, _ONE, _LARGEST, _BIAS, _MANTISSA = _F(1 / np.log(2)), _F(0.5), _F(1), _F(87), 127, 23
 

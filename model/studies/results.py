@@ -34,8 +34,7 @@ COLUMNS = (
     "seconds",
 )
 
-FEWEST_PAIRS = 3
-"""Seeds below which no change is called significant."""
+FEWEST_PAIRS = 3  # seeds below which no change is called significant
 
 
 def flat_rows(data: StudyData, results: Sequence[TaskResult]) -> list[dict[str, Any]]:

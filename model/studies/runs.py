@@ -129,8 +129,7 @@ def unfinished(tasks: Sequence[Task], folder: Path) -> list[Task]:
     return [task for task in tasks if read_run(folder / task.folder()) is None]
 
 
-SAMPLE = 64
-"""Graphs of a data set that are timed; an epoch of them takes a tenth of a second."""
+SAMPLE = 64  # graphs of a data set that are timed; an epoch of them takes a tenth of a second
 
 
 def estimate_cost(data: StudyData, tasks: Sequence[Task]) -> float:

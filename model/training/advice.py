@@ -58,11 +58,8 @@ STRATEGIES: dict[str, Strategy] = {
 PLAIN = "equal"
 """Strategy without balancing; of a target alone it is the single-task model that others are compared with."""
 
-ALONE = ("equal", "smoothing")
-"""Strategies that differ for a target alone: there is nothing to balance."""
-
-ANGLE_BATCHES = 4
-"""Batches of each epoch in which the angles between gradients are recorded."""
+ALONE = ("equal", "smoothing")  # strategies that differ for a target alone: there is nothing to balance
+ANGLE_BATCHES = 4  # batches of each epoch in which the angles between gradients are recorded
 
 MOST_EPOCHS = 10
 """A group with few labels is trained for so many times the epochs at most, see `AdvicePlan.trainings`."""
@@ -212,8 +209,7 @@ class AdviceData:
         ]
 
 
-Finished = tuple[Training, dict[str, Any]]
-"""A training and the content of its ``run.json``."""
+Finished = tuple[Training, dict[str, Any]]  # a training and the content of its ``run.json``
 
 
 def run_advice(

@@ -40,8 +40,7 @@ if TYPE_CHECKING:
 
 TRIALS = 200  # of the paper
 
-STARTUP_TRIALS = 20
-"""Random trials before the estimator has something to go by, and before any is pruned."""
+STARTUP_TRIALS = 20  # random trials before the estimator has something to go by, and before any is pruned
 
 _NAME = "mgsurf"
 _REFUSALS_IN_A_ROW = 100  # then the space holds nothing new

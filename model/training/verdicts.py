@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     from model.training.advice import Angles, Finished
 
-FEWEST_PAIRS = 3
-"""Seeds (times folds) below which no difference is found."""
+FEWEST_PAIRS = 3  # seeds (times folds) below which no difference is found
 
 TOGETHER, ALONE, NO_DIFFERENCE, UNDECIDED = "together", "alone", "no difference", "undecided"
 
@@ -54,8 +53,7 @@ class Criterion:
 
 MAE = Criterion("MAE", higher=False)
 F1 = Criterion("F1", higher=True)
-RECALL = Criterion("recall", higher=True)
-"""F1 and recall are means over classes."""
+RECALL = Criterion("recall", higher=True)  # F1 and recall are means over classes
 
 
 def _t_interval(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Interval:

@@ -14,8 +14,7 @@ from stores.backends.values import encode, value_at
 from stores.errors import InputError
 from stores.ranks import rank_of
 
-SCHEMA_VERSION = 1
-"""Version of the layout of stores and of the records in them."""
+SCHEMA_VERSION = 1  # version of the layout of stores and of the records in them
 
 Criteria = dict[str, Any] | None
 Document = dict[str, Any]

@@ -19,14 +19,12 @@ from typing import Any
 from stores.backends.values import MISSING, encode, equal, order_key, plain, rank
 from stores.errors import InputError
 
-Predicate = Callable[[Any], bool]
-"""Whether a document (or, inside $elemMatch, an array's entry) matches."""
+Predicate = Callable[[Any], bool]  # whether a document (or, inside $elemMatch, an array's entry) matches
 Properties = Sequence[str] | dict[str, Any] | None
 """Fields to return: a list, or MongoDB's {field: 1} or {field: 0}; None for all."""
 
 _POSITION = re.compile("[0-9]{1,9}")
-DEEPEST = 100
-"""Most objects and arrays within one another in a filter, as in MongoDB's documents."""
+DEEPEST = 100  # most objects and arrays within one another in a filter, as in MongoDB's documents
 REGEX_SECONDS = 1.0
 """Longest time (s, of the processor) that a regular expression may take for all documents of a query."""
 LOGICAL = ("$and", "$or", "$nor")

@@ -49,8 +49,7 @@ class Condition:
     exact: bool = True
 
 
-ANY = Condition(exact=False)
-"""The condition of a filter that only Python can answer."""
+ANY = Condition(exact=False)  # the condition of a filter that only Python can answer
 
 
 def _all_of(parts: list[Condition]) -> Condition:

@@ -38,8 +38,7 @@ from stores.errors import InputError, StoreError, StoreLostError
 from stores.files import locked, write_file
 from stores.ranks import HIGHEST, RANKED, rank_of
 
-META = "mgsurf_layout.json"
-"""File that holds the version of the layout of all collections in a folder."""
+META = "mgsurf_layout.json"  # file that holds the version of the layout of all collections in a folder
 
 _PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 

@@ -24,11 +24,8 @@ from stores.ranks import statuses
 from stores.secrets import masked
 
 DEFAULT_DATABASE = "mgsurf"
-SERVER_TIMEOUT = 4.0
-"""Longest search for a MongoDB server (s)."""
-
-META = "mgsurf_meta"
-"""Collection whose document ``layout`` holds the version of the layout of all others."""
+SERVER_TIMEOUT = 4.0  # longest search for a MongoDB server (s)
+META = "mgsurf_meta"  # collection whose document ``layout`` holds the version of the layout of all others
 
 _DUPLICATE = 11000  # MongoDB's code for a key that is taken
 _memory: dict[str, Any] = {}

@@ -32,8 +32,7 @@ CHECKED_SIZE = 20_000_000
 """Largest file (bytes) whose tables and indexes are compared each time it is opened (0.02 s)."""
 
 _LOG_SIZE = 4_000_000  # bytes of the write-ahead log from which it is written back into the file
-SIDE_FILES = ("-wal", "-shm", "-journal")
-"""Suffixes of the files that SQLite keeps beside a database."""
+SIDE_FILES = ("-wal", "-shm", "-journal")  # suffixes of the files that SQLite keeps beside a database
 
 _LOG = logging.getLogger(__name__)
 

@@ -43,10 +43,8 @@ MISSING: Final = _Missing()
 SEVERAL: Final = _Missing()
 """The value of a path that runs through an array: not one value, but any number of them."""
 NULL: Final = -math.inf
-ARRAYS: Final = (b"p", b"q")
-"""Bounds of the blobs of all arrays (the upper one excluded)."""
-NESTED: Final = (b"pn", b"q")
-"""Bounds of the blobs of arrays holding arrays and of paths with several values."""
+ARRAYS: Final = (b"p", b"q")  # bounds of the blobs of all arrays (the upper one excluded)
+NESTED: Final = (b"pn", b"q")  # bounds of the blobs of arrays holding arrays and of paths with several values
 _LARGEST_EXACT = 2**53
 _INT64 = 2**63
 

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 COLLECTION = "leases"
-BEAT = 5.0
-"""Seconds from one beat to the next."""
+BEAT = 5.0  # seconds from one beat to the next
 EXPIRY = 30.0
 """An owner on another machine that did not beat for so long, by the watcher's clock, is dead (s)."""
 _KEPT = 100  # numbers of past leases, so that a slow process cannot take an old number again

@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
 
 
-CHUNK = 4 * 2**20
-"""Bytes of a file in one document."""
+CHUNK = 4 * 2**20  # bytes of a file in one document
 
 
 def blob_id(content: bytes) -> str:

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
 
 
-AT_ONCE = 500
-"""Items that are read or written together."""
+AT_ONCE = 500  # items that are read or written together
 _NAMED = 3  # record ids in an error message
 
 

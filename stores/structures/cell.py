@@ -32,8 +32,7 @@ def lattice_matrix(cell: Sequence[float]) -> np.ndarray[Any, np.dtype[np.float64
     return np.array(rows, dtype=np.float64).reshape(3, 3)
 
 
-MIN_DISTANCE = 0.7
-"""No two nuclei in a solid come closer (A; H2: 0.74 A)."""
+MIN_DISTANCE = 0.7  # no two nuclei in a solid come closer (A; H2: 0.74 A)
 _MIN_COVALENT_SHARE = 0.5  # of the sum of the covalent radii
 
 

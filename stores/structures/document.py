@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 MAX_SITES = 5_000
 """Sites of the largest document that is read: 25 times the largest slab that is cut by default."""
-FULL_OCCUPANCY = 1e-3
-"""An occupancy this close to 1 is 1."""
+FULL_OCCUPANCY = 1e-3  # an occupancy this close to 1 is 1
 _CONTRADICTION = 0.02  # A; two descriptions of one position or length that differ by more disagree
 _FLAT = 1e-6  # of a cell's volume, squared, in units of its edges
 _PARAMETERS = ("a", "b", "c", "alpha", "beta", "gamma")

@@ -128,8 +128,7 @@ LOG = logging.getLogger(__name__)
 """Gets a warning for each thing in which a structure is not simply what its file has; commands show it."""
 
 FORMATS = "CIF (.cif), POSCAR, CONTCAR or .vasp, extended XYZ (.xyz, .extxyz), pymatgen JSON (.json)"
-ATOM_INIT = "atom_init.json"
-"""Features of elements in a folder of CGCNN, beside its structures."""
+ATOM_INIT = "atom_init.json"  # features of elements in a folder of CGCNN, beside its structures
 
 _MIN_FLATNESS = 1e-3  # volume over the product of the cell's edges
 MAX_EDGE, _MAX_VOLUME = 1e3, 1e7  # A, A^3; in a larger cell the grid of neighbours fills the memory

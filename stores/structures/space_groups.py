@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-DENOMINATOR = 720720
-"""Translations are kept as multiples of 1/720720, the least common multiple of 1 to 16."""
+DENOMINATOR = 720720  # translations are kept as multiples of 1/720720, the least common multiple of 1 to 16
 _MAX_DENOMINATOR = 16  # in operators; decimals such as 0.3333 are taken for the nearest such fraction
 _TABULATED = 530  # settings of the International Tables, first in the table; others follow there
 _METRIC = 0.02  # of the product of two edges; cells of real files obey their symmetry within rounding

@@ -24,8 +24,7 @@ from stores.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-BOLTZMANN = 8.617333262e-5
-"""eV/K (CODATA 2018)."""
+BOLTZMANN = 8.617333262e-5  # eV/K (CODATA 2018)
 
 CLOSE = 0.05
 """Cations whose elemental potentials are closer than this (V) are both reported: the data cannot decide."""

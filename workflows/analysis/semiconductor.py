@@ -23,11 +23,8 @@ OCTET_CHARGE = {
 BONDING = frozenset({"N", "P", "As", "Sb", "O", "S", "Se", "Te"})
 """Anions whose bonds among each other count; those of C, Si, Ge and Sn are often in metals (CaGe, SrSi2)."""
 
-BOND = 1.15
-"""Bonds are shorter than this times the sum of the covalent radii."""
-
-GAP = 0.1
-"""Band gap above which a compound is a semiconductor (eV)."""
+BOND = 1.15  # bonds are shorter than this times the sum of the covalent radii
+GAP = 0.1  # band gap above which a compound is a semiconductor (eV)
 
 
 def semiconductor(

@@ -36,8 +36,7 @@ Two relaxations of one crystal differ by this much, and neither may exclude the 
 """
 
 _ROUNDING = 1e-9
-_Point = tuple[float, float, str]
-"""Share of X, formation energy (eV/atom), name."""
+_Point = tuple[float, float, str]  # share of X, formation energy (eV/atom), name
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,8 @@ PLATEAU_START = 5.0
 """Distance from the outermost atom at which the potential has reached its vacuum level (A): of Mg and
 MgAg slabs it is 0.06 eV off at 3 A and 0.002 eV at 5 A."""
 
-MIN_PLATEAU = 1.0
-"""Shortest plateau from which a level and a slope are read (A)."""
-
-MARGIN = 1e-6
-"""Distance kept from mid-vacuum (A), well below any grid spacing."""
+MIN_PLATEAU = 1.0  # shortest plateau from which a level and a slope are read (A)
+MARGIN = 1e-6  # distance kept from mid-vacuum (A), well below any grid spacing
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 
-SMALLEST_SHARE = 1e-9
-"""Share of a shape's area above which a facet is on it; below lies rounding."""
+SMALLEST_SHARE = 1e-9  # share of a shape's area above which a facet is on it; below lies rounding
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from stores.learning.registry import ModelRegistry
     from stores.surfaces import SurfaceStore
 
-PRETRAINED = "pretrained:"
-"""What --from begins with before the name of a pre-trained model of a registry."""
+PRETRAINED = "pretrained:"  # what --from begins with before the name of a pre-trained model of a registry
 
 MODEL_FOLDER = Path("mgsurf_model")
 """Where `mgsurf train` writes a model and others look for it, unless an option names another."""

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 120
 """Width of tables that go to a file or another program (columns), unless COLUMNS sets another."""
 
-TABLE_ROWS = 100
-"""Rows of a table without --limit: more are not readable, and laying out 1,000 takes 2 s."""
+TABLE_ROWS = 100  # rows of a table without --limit: more are not readable, and laying out 1,000 takes 2 s
 
 
 def page(stderr: bool = False) -> Console:

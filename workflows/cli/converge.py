@@ -31,11 +31,8 @@ if TYPE_CHECKING:
 
     from workflows.flows.convergence import ScanPoint
 
-GAMMA_TOLERANCE = 0.001
-"""A surface energy is called settled within this of the last one (eV/A^2)."""
-
-PHI_TOLERANCE = 0.02
-"""A work function is called settled within this of the last one (eV)."""
+GAMMA_TOLERANCE = 0.001  # a surface energy is called settled within this of the last one (eV/A^2)
+PHI_TOLERANCE = 0.02  # a work function is called settled within this of the last one (eV)
 
 
 class ScanKind(StrEnum):

@@ -30,8 +30,7 @@ DEFAULT_NAMES = {
 }
 
 
-ExportFormat = Literal["csv", "jsonl", "extxyz", "ase", "cgcnn"]
-"""Format that `mgsurf export` writes."""
+ExportFormat = Literal["csv", "jsonl", "extxyz", "ase", "cgcnn"]  # format that `mgsurf export` writes
 
 
 @app.command(rich_help_panel=LOOK)

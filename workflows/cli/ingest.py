@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from workflows.jobs.ingest.ingest import Ingestion
     from workflows.jobs.ingest.pairs import Pair
 
-SHOWN_LINES = 40
-"""Problems and notes beyond this many are counted, not printed."""
+SHOWN_LINES = 40  # problems and notes beyond this many are counted, not printed
 
 
 @app.command(rich_help_panel=COMPUTE)

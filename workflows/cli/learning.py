@@ -38,8 +38,7 @@ PRESETS = (
     "compositions"
 )
 _transfer_option = partial(typer.Option, rich_help_panel="Transfer")
-FROM_SCRATCH = "none"
-"""What --from takes for no model at all."""
+FROM_SCRATCH = "none"  # what --from takes for no model at all
 
 OF_SETS = {"mae": "MAE", "rmse": "RMSE", "r2": "R²"}
 """Errors that each set has; of test sets there are those of `OF_TEST`, too."""
@@ -48,8 +47,7 @@ OF_CLASSES = {"accuracy": "accuracy", "macro_f1": "mean F1", "roc_auc": "ROC AUC
 """Scores of targets that are classes."""
 
 OF_TEST = {"macro_mae": "MAE over systems", "coverage_90": "in the 90 % interval"}
-SHARES = ("r2", "coverage_90")
-"""Numbers without a unit, about one."""
+SHARES = ("r2", "coverage_90")  # numbers without a unit, about one
 
 SeedOption = Annotated[int, typer.Option(min=0, metavar="N", help="Of split and training.")]
 EpochsOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Instead of the preset's.")]

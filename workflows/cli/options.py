@@ -25,8 +25,7 @@ COMPOSITIONS = "Compositions"
 _output_option = partial(typer.Option, rich_help_panel=OUTPUT)
 _compositions_option = partial(typer.Option, rich_help_panel=COMPOSITIONS)
 
-FIGURES = (".png", ".pdf", ".svg")
-"""Endings of figures."""
+FIGURES = (".png", ".pdf", ".svg")  # endings of figures
 
 StoreOption = Annotated[
     str | None,

@@ -42,8 +42,7 @@ NO_LABELS = {"potential": "the planar potential", "phase": "the chemical potenti
 """Data that imported slabs lack, by the figure that needs them."""
 
 
-PLOTS = ("potential", "phase", "scatter", "wulff", "summary", "composition")
-"""Figures of `mgsurf plot`."""
+PLOTS = ("potential", "phase", "scatter", "wulff", "summary", "composition")  # figures of `mgsurf plot`
 
 
 def _known_kind(value: str) -> str:

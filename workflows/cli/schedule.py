@@ -27,8 +27,7 @@ _PASSED_ON = ("MGSURF_CONFIG", "MGSURF_WORK_DIR", "MGSURF_CACHE", "OMP_NUM_THREA
 """Variables of this shell that the command needs there, too."""
 
 
-Scheduler = Literal["cron", "systemd", "slurm"]
-"""Program that repeats a command."""
+Scheduler = Literal["cron", "systemd", "slurm"]  # program that repeats a command
 
 
 class Entry(NamedTuple):

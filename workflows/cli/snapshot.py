@@ -25,12 +25,10 @@ if TYPE_CHECKING:
 
     DiffRow = tuple[str, str, str, Mapping[str, float], Mapping[str, float], str]
 
-SHOWN_ID = 12
-"""Digits of an id in tables; commands take any beginning that fits one snapshot alone."""
+SHOWN_ID = 12  # digits of an id in tables; commands take any beginning that fits one snapshot alone
 
 SHOWN_ROWS = 100
-NOW = "now"
-"""Stands for a snapshot of the store as it is."""
+NOW = "now"  # stands for a snapshot of the store as it is
 
 _NAMED = 5  # record ids in a sentence
 

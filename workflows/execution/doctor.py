@@ -38,8 +38,7 @@ MEMORY_WARN = 2 * GB
 CONSTRAINTS = Path(__file__).resolve().parents[2] / "constraints.txt"
 
 MPI_SECONDS = 30.0
-RANKS = 2
-"""Ranks of the trial of MPI."""
+RANKS = 2  # ranks of the trial of MPI
 MPI_PACKAGES = (
     *("libopenmpi-dev", "openmpi-bin", "libxc-dev", "libopenblas-dev", "libfftw3-dev"),
     "libscalapack-openmpi-dev",

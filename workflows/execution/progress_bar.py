@@ -11,8 +11,7 @@ from stores.errors import duration
 if TYPE_CHECKING:
     from rich.console import Console
 
-INTERVAL = 3.0
-"""Seconds before the first line, and at least between two, where there is no terminal."""
+INTERVAL = 3.0  # seconds before the first line, and at least between two, where there is no terminal
 
 LINES_GROW = 20
 """Lines are at least 1/20 of the time so far apart, so that a job of hours leaves some hundred lines."""

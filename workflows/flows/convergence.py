@@ -43,8 +43,7 @@ VACUA = (12.0, 15.0, 18.0, 22.0)
 FACTORS = {"k_density": (0.75, 1.0, 1.25, 1.5), "cutoff": (0.8, 1.0, 1.2, 1.4)}
 N_THICKNESSES = 4
 AS_CUT = SlabSettings(free_depth=0.0, layer_tolerance=0.0)
-REFERENCE_MESH = 1.5
-"""The references' mesh as a multiple of the engine's."""
+REFERENCE_MESH = 1.5  # the references' mesh as a multiple of the engine's
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,7 @@ and ``exec_config`` (variables of the job). A slab gets the first request whose 
 exceed, else the last. The plan is carried inside the flow, for most jobs are made while it runs.
 """
 
-JOB_METADATA = "mgsurf_job"
-"""Key of a job's metadata for its size: ``{"size": ..., "atoms": ...}``."""
+JOB_METADATA = "mgsurf_job"  # key of a job's metadata for its size: ``{"size": ..., "atoms": ...}``
 
 
 class JobSize(StrEnum):

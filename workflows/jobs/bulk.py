@@ -37,14 +37,9 @@ if TYPE_CHECKING:
     from workflows.engines.protocol import Engine, KMesh
     from workflows.jobs.context import RunContext
 
-REFERENCE_TOLERANCE = 0.005
-"""mu0 is converged when a denser mesh changes it by less than this (eV/atom)."""
-
-MESH_FACTORS = (1.0, 1.5, 2.25, 3.4)
-"""k meshes tried for a reference, as multiples of the engine's own."""
-
-RELAX_STEPS = 8
-"""Typical number of geometry or equation-of-state steps, for cost estimates only."""
+REFERENCE_TOLERANCE = 0.005  # mu0 is converged when a denser mesh changes it by less than this (eV/atom)
+MESH_FACTORS = (1.0, 1.5, 2.25, 3.4)  # k meshes tried for a reference, as multiples of the engine's own
+RELAX_STEPS = 8  # typical number of geometry or equation-of-state steps, for cost estimates only
 
 
 def relax_bulk_crystal(context: RunContext, structure: Structure) -> CalculationRecord:

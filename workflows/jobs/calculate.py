@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from workflows.jobs.context import RunContext
 
 
-LEAST_ROOM = 65_536
-"""What must still fit on the disk (bytes) for a failure to be blamed on the calculation."""
+LEAST_ROOM = 65_536  # what must still fit on the disk (bytes) for a failure to be blamed on the calculation
 
 RETRIED = "retried_in_run"
 """Key of an output's details: the run that tried an unconverged calculation again, whatever clocks show."""

@@ -41,8 +41,7 @@ FORCE_TOLERANCE = 0.03
 """Largest force left on a free atom (eV/A): well below CHGNet's own error, of the size of DFT's limit."""
 
 MAX_STEPS = 200
-SECONDS_ALLOWED = 1800.0
-"""Seconds are usual; what takes longer hangs."""
+SECONDS_ALLOWED = 1800.0  # seconds are usual; what takes longer hangs
 
 FOLDER = "pre_relaxation"
 WORKER = Path(__file__).with_name("pre_relaxation_worker.py")

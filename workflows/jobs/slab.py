@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from workflows.jobs.context import RunContext
     from workflows.structures.slabs import SymmetricSlab
 
-SLAB_RELAX_STEPS = 6
-"""Typical number of geometry steps, for cost estimates only."""
+SLAB_RELAX_STEPS = 6  # typical number of geometry steps, for cost estimates only
 
 
 def slab_label(slab: SymmetricSlab) -> str:

@@ -20,14 +20,9 @@ if TYPE_CHECKING:
 
     Row = Mapping[str, Any]
 
-COLUMNS = 2
-"""Panels side by side."""
-
-NAME_WIDTH = 26
-"""Characters in a line of the names of targets."""
-
-ANGLE_LINES = 8
-"""Pairs of targets whose angles are drawn at most."""
+COLUMNS = 2  # panels side by side
+NAME_WIDTH = 26  # characters in a line of the names of targets
+ANGLE_LINES = 8  # pairs of targets whose angles are drawn at most
 
 
 def advice_figure(rows: Sequence[Row], judged: Sequence[Row], angles: Sequence[Row]) -> Figure:

@@ -18,14 +18,9 @@ if TYPE_CHECKING:
 
     from workflows.report.training_figures import Row
 
-BINS = 10
-"""Of predicted probabilities, each of the same number of predictions."""
-
-MOST_NAMED = 4
-"""Classes up to which each has a curve of its own; of more, all predictions share one."""
-
-MOST_INPUTS = 15
-"""Bars of the figure of importance."""
+BINS = 10  # of predicted probabilities, each of the same number of predictions
+MOST_NAMED = 4  # classes up to which each has a curve of its own; of more, all predictions share one
+MOST_INPUTS = 15  # bars of the figure of importance
 
 _DARK = 0.55  # share of a row above which its number is white
 

@@ -13,16 +13,14 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-DARK = 0.6
-"""Darkness of a face from which text on it is white."""
+DARK = 0.6  # darkness of a face from which text on it is white
 
 _FONT_SIZE = 7.5
 
 _MARGIN = 1.0
 """Between a label and the edges of its face, or another label (typographic points, like all lengths here)."""
 
-_OUTSIDE = 9.0
-"""From the outline of the polyhedron to a label beside it."""
+_OUTSIDE = 9.0  # from the outline of the polyhedron to a label beside it
 
 _TURNS = np.radians([0, 8, -8, 16, -16, 24, -24, 32, -32, 42, -42, 54, -54, 70, -70, 90, -90])
 """Directions beside that of the face, tried in turn."""

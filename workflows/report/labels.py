@@ -15,15 +15,11 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_DOT = 5.0
-"""Half the size of a point (typographic points), like all lengths here."""
-
-_BESIDE = 8.0
-"""A label this near to its point needs no leader."""
+_DOT = 5.0  # half the size of a point (typographic points), like all lengths here
+_BESIDE = 8.0  # a label this near to its point needs no leader
 
 _NEAR, _FAR = (15.0, 24.0, 36.0), (15.0, 24.0, 36.0, 52.0, 72.0, 96.0, 125.0, 160.0, 200.0)
-_CLEARER = 3.0
-"""A label without a leader is nearer to its own point than to any other by at least this."""
+_CLEARER = 3.0  # a label without a leader is nearer to its own point than to any other by at least this
 
 _ANGLES = [(np.cos(a), np.sin(a)) for a in np.arange(0, 2 * np.pi, np.pi / 8)]
 _ORDER = (0, 8, 4, 12, 2, 6, 14, 10, 1, 7, 15, 9, 3, 5, 13, 11)  # right, left, above, below, then between

@@ -39,8 +39,7 @@ MOST_NAMED = 2 * ROWS_PER_COLUMN
 STABLE = "#E3F2E6"
 """Background where the compound is stable."""
 
-_ROOM = 0.05
-"""Space for the name of a phase, as a share of the window."""
+_ROOM = 0.05  # space for the name of a phase, as a share of the window
 
 
 def chemical_potential_figure(

@@ -30,15 +30,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_LABELS = 60
-"""Of more facets only those on the Pareto front are labelled."""
+MOST_LABELS = 60  # of more facets only those on the Pareto front are labelled
 
 _OTHERS = "#BDC1C6"
-_ROOMY = 14
-"""Up to this many facets labels are set in larger type."""
-
-_COLUMN, _MOST_GROUPS = 20, 40
-"""Entries in a column of the legend, and in all of it."""
+_ROOMY = 14  # Up to this many facets labels are set in larger type
+_COLUMN, _MOST_GROUPS = 20, 40  # entries in a column of the legend, and in all of it
 
 
 def pareto_front(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from stores.learning.screenings import ScreenedFacet, ScreeningRecord
 
 MOST_LABELS = 70
-SHOWN_SHARE = 0.01
-"""Facets with a smaller share of the area are not named in the table."""
+SHOWN_SHARE = 0.01  # facets with a smaller share of the area are not named in the table
 
 
 def screening_table(records: Sequence[ScreeningRecord]) -> Table:

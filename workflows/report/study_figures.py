@@ -16,11 +16,8 @@ if TYPE_CHECKING:
 
     Cell = Mapping[str, Any]
 
-SHADE = 40.0
-"""Change of the test error, in per cent, at which a field has its full colour."""
-
-WIDTH = 9.5
-"""Inches that panels side by side take at most."""
+SHADE = 40.0  # change of the test error, in per cent, at which a field has its full colour
+WIDTH = 9.5  # inches that panels side by side take at most
 
 _DARK = 0.6  # share of the full colour from which white text is readable
 

@@ -43,8 +43,7 @@ _SETTINGS: Any = {
 }
 
 SINGLE_COLUMN = 8.6 / 2.54
-DOUBLE_COLUMN = 17.8 / 2.54
-"""Widths of figures in a journal of two columns (inches)."""
+DOUBLE_COLUMN = 17.8 / 2.54  # widths of figures in a journal of two columns (inches)
 
 # of figures that are drawn at their printed size
 _PRINTED: Any = {

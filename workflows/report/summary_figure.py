@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     Row = tuple[float, Mapping[str, Any]]
 
 
-BLOCK = 52
-"""Facets below one another; with their compounds' names they are as tall as a page."""
+BLOCK = 52  # facets below one another; with their compounds' names they are as tall as a page
 
 MOST = 2 * BLOCK
 

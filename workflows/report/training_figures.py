@@ -332,8 +332,7 @@ _LEGEND_COLUMNS = 5
 _DWARFED = 3
 """A start above the later errors by more than this many times their range is left out of the panel."""
 
-_LOG_FROM = 5
-"""Ratio of the largest to the smallest error from which the axis is logarithmic."""
+_LOG_FROM = 5  # ratio of the largest to the smallest error from which the axis is logarithmic
 
 
 def simulation_figure(

@@ -32,11 +32,8 @@ if TYPE_CHECKING:
 
 Key = TypeVar("Key")
 
-SMALLEST_SHARE = 1e-6
-"""Faces below this share of the area are rounding errors of the hull."""
-
-VIEW = (22.0, 32.0)
-"""Elevation and azimuth of the eye (degrees); a along x, c along z."""
+SMALLEST_SHARE = 1e-6  # faces below this share of the area are rounding errors of the hull
+VIEW = (22.0, 32.0)  # elevation and azimuth of the eye (degrees); a along x, c along z
 
 MAX_LEGEND = 24
 

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from workflows.analysis.wulff_comparison import FacetComparison, PredictedSlab, ShapeComparison
     from workflows.analysis.wulff_draws import WeightedValues
 
-LABELLED_SHARE = 0.01
-"""Facets with a larger share of the area are labelled, as in figure 6a of Shi et al."""
+LABELLED_SHARE = 0.01  # facets with a larger share of the area are labelled, as in figure 6a of Shi et al
 
 _ROW, _HEAD = 2.75, 0.3  # heights of a crystal and of the line above the first (inches)
 

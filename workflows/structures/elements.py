@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 
 _N_HALL = 530
-_SAME_POSITION = 1e-4
-"""Fractional coordinates closer than this are the same position."""
+_SAME_POSITION = 1e-4  # fractional coordinates closer than this are the same position
 # of two origins the one on an inversion centre, of two rhombohedral settings the hexagonal one, b unique
 _PREFERRED_CHOICES = ("", "2", "H", "b", "b1")
 

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 DEPTH_SLACK = 0.05
 """A layer this much (A) deeper than the free depth still counts: spacings close to 3 A fall on one side."""
 
-FINEST_TOLERANCE = 1e-3
-"""Planes closer than this (A) are one layer whatever happens."""
+FINEST_TOLERANCE = 1e-3  # planes closer than this (A) are one layer whatever happens
 
 
 def atomic_layers(structure: Structure, layer_tolerance: float = 0.1) -> list[list[int]]:

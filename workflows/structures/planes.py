@@ -24,11 +24,8 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-4
 """Two heights closer than this (in lattice planes) are the same; positions are symmetrised beforehand."""
 
-COPLANAR = 1e-3
-"""Atoms closer than this along the normal (A) lie in one plane whatever `layer_tolerance` is."""
-
-ROUNDING = 1e-7
-"""Lengths (A) that symmetry makes equal agree to this."""
+COPLANAR = 1e-3  # atoms closer than this along the normal (A) lie in one plane whatever `layer_tolerance` is
+ROUNDING = 1e-7  # lengths (A) that symmetry makes equal agree to this
 
 
 @dataclass(frozen=True)

@@ -25,14 +25,9 @@ if TYPE_CHECKING:
     from workflows.structures.slabs import SymmetricSlab
 
 
-LARGEST_INDEX = 3
-"""Planes are tried up to this Miller index."""
-
-MAX_STRAIN = 0.03
-"""Largest relative difference of in-plane lengths between a slab and its bulk."""
-
-THICKNESS_SLACK = 1.0
-"""Largest difference of thickness by relaxation (A)."""
+LARGEST_INDEX = 3  # planes are tried up to this Miller index
+MAX_STRAIN = 0.03  # largest relative difference of in-plane lengths between a slab and its bulk
+THICKNESS_SLACK = 1.0  # largest difference of thickness by relaxation (A)
 
 MAX_SHIFT = 0.35
 """Largest distance of an atom from its place in the ideal slab, over the nearest-neighbour distance."""
@@ -167,8 +162,7 @@ def _distance(slab: Structure, ideal: Structure) -> float | None:
     return None if largest > MAX_SHIFT or mean > MAX_MEAN_SHIFT else mean * nearest
 
 
-SYMMETRY_TOLERANCE = 0.15
-"""Distance within which the two sides of a relaxed slab count as equal (A)."""
+SYMMETRY_TOLERANCE = 0.15  # distance within which the two sides of a relaxed slab count as equal (A)
 
 
 def upright(structure: Structure, axis: int) -> Structure:

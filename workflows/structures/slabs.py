@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-LONGEST = 1000.0
-"""Longest thickness or vacuum (A): atoms of a thicker slab fill the memory."""
+LONGEST = 1000.0  # longest thickness or vacuum (A): atoms of a thicker slab fill the memory
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
-LAST_MONOCLINIC = 15
-"""Space groups up to this one leave a choice between cells of one symmetry."""
+LAST_MONOCLINIC = 15  # space groups up to this one leave a choice between cells of one symmetry
 
 
 def search(structure: Structure, symprec: float) -> Any:
@@ -105,8 +104,7 @@ TWO_ALONG_C = [[-1, 0, 0], [0, -1, 0], [0, 0, 1]]
 TWO_ALONG_AB = [[0, 1, 0], [1, 0, 0], [0, 0, -1]]
 FOUR_ALONG_C = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]
 
-PA3 = 205
-"""The only group concerned whose standard setting is unique: turned by 90 degrees it would be Pb-3."""
+PA3 = 205  # the only group concerned whose standard setting is unique: turned by 90 degrees it would be Pb-3
 
 REFLECTIONS = np.array(
     sorted(
@@ -116,8 +114,7 @@ REFLECTIONS = np.array(
 )
 """Small indices first, few minus signs first: the order in which facets are named."""
 
-TIE = 1e-9
-"""Relative difference below which two settings are the same; rounding is far smaller."""
+TIE = 1e-9  # relative difference below which two settings are the same; rounding is far smaller
 
 
 def axis_rotations(spacegroup_number: int, symbol: str) -> list[NDArray[np.int64]]:

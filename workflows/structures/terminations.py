@@ -22,11 +22,8 @@ if TYPE_CHECKING:
 
     from workflows.structures.planes import Cut, Plane
 
-SURFACE_RADIUS = 7.0
-"""Neighbours within this distance (A) distinguish two terminations with the same layers."""
-
-SAME_LENGTH = 1e-3
-"""Lengths closer than this (A) do not decide which termination comes first."""
+SURFACE_RADIUS = 7.0  # neighbours within this distance (A) distinguish two terminations with the same layers
+SAME_LENGTH = 1e-3  # lengths closer than this (A) do not decide which termination comes first
 
 
 @dataclass(frozen=True)

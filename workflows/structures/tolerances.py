@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-SYMPREC = 0.01
-"""Distance within which atoms and lattice vectors count as symmetric (A), everywhere in mgsurf."""
+SYMPREC = 0.01  # distance within which atoms and lattice vectors count as symmetric (A), everywhere in mgsurf
 
 ANGLE_TOLERANCE = 0.5
 """Difference within which angles between lattice vectors count as symmetric beside `SYMPREC` (degrees).

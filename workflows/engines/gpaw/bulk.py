@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-SYMPREC = 1e-3
-"""Distance below which two places count as equivalent (A)."""
+SYMPREC = 1e-3  # distance below which two places count as equivalent (A)
 
 
 class KeepSymmetry(FixSymmetry):

@@ -63,8 +63,7 @@ SET_UP = (
 DISK_SIGNS = ("No space left on device", "Disk quota exceeded", "disk full")
 STALE = ("OUTCAR", "OSZICAR", "vasprun.xml")
 
-LEAST_FREE = 1 << 20
-"""With less than this free (bytes), a run that broke off did so for want of space."""
+LEAST_FREE = 1 << 20  # with less than this free (bytes), a run that broke off did so for want of space
 
 
 # Errors that do not occur here, or that custodian corrects by changing what is computed:
@@ -79,10 +78,8 @@ NOT_CAUGHT = frozenset(
 )
 
 HANG_RESTARTS = 2
-SAME_CORRECTIONS = 2
-"""A correction that did not help so often is not made again: each costs a run of VASP."""
-CONTINUATIONS = 3
-"""Runs from the last geometry of one that reached its largest number of steps."""
+SAME_CORRECTIONS = 2  # a correction that did not help so often is not made again: each costs a run of VASP
+CONTINUATIONS = 3  # runs from the last geometry of one that reached its largest number of steps
 
 Correction = dict[str, Any]
 MESH_SYMMETRY = "Reciprocal lattice and k-lattice belong to different class of lattices."

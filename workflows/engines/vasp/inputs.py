@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 SAME_SIDES = 0.05
 """A slab whose two sides map onto each other within this (A) has no dipole worth a correction."""
 
-RIGHT_ANGLE = 1e-3
-"""Largest cosine between c and the surface (1)."""
+RIGHT_ANGLE = 1e-3  # largest cosine between c and the surface (1)
 
 
 def require_normal_axis(structure: Structure) -> None:

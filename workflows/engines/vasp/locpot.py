@@ -23,11 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-BLOCK = 1 << 20
-"""Bytes read at a time: large enough for speed, small beside the file."""
-
-MOST_POINTS = 10_000
-"""Along one lattice vector: 10 times those of a slab of 100 A."""
+BLOCK = 1 << 20  # bytes read at a time: large enough for speed, small beside the file
+MOST_POINTS = 10_000  # along one lattice vector: 10 times those of a slab of 100 A
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,7 @@ CONSTANT_VOLUME, VOLUME_ONLY = (4, 5), (7, 8)
 LARGEST_STRESS = 5.0
 """Stress (kB) left in a relaxed cell: below 1 meV/atom in a metal with a bulk modulus of 35 GPa (Mg)."""
 
-SLACK = 1.05
-"""Factor on a criterion for the rounding of what was written."""
+SLACK = 1.05  # factor on a criterion for the rounding of what was written
 
 
 @dataclass

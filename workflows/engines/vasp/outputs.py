@@ -33,11 +33,8 @@ if TYPE_CHECKING:
 
     from workflows.engines.vasp.vasprun import Geometry
 
-SMALLEST_GAP = 0.1
-"""A gap smaller than this (eV) in the sampled bands is taken as that of a metal."""
-
-SAME_FERMI = 1e-3
-"""vasprun.xml and OUTCAR agree on E_F within this (eV), the precision of OUTCAR."""
+SMALLEST_GAP = 0.1  # a gap smaller than this (eV) in the sampled bands is taken as that of a metal
+SAME_FERMI = 1e-3  # vasprun.xml and OUTCAR agree on E_F within this (eV), the precision of OUTCAR
 
 SAME_ENERGY = 1e-3
 """Free energies of vasprun.xml and OUTCAR farther apart than this (eV) are those of two runs."""
@@ -45,15 +42,11 @@ SAME_ENERGY = 1e-3
 SAME_CELL = 2e-3
 """Lattice vectors of LOCPOT and vasprun.xml farther apart than this (A) are those of two runs."""
 
-SMALLEST_CELL = 1e-3
-"""A cell with a smaller volume (A^3) is none."""
-
-NEUTRAL = 1e-3
-"""Largest charge (elementary charges) that is rounding."""
+SMALLEST_CELL = 1e-3  # a cell with a smaller volume (A^3) is none
+NEUTRAL = 1e-3  # largest charge (elementary charges) that is rounding
 
 MOLECULAR_DYNAMICS = 0
-RELAXATIONS = (1, 2, 3)
-"""Values of IBRION."""
+RELAXATIONS = (1, 2, 3)  # values of IBRION
 
 FIXED_DENSITY = 10
 """From this value of ICHARG on the density is not made self-consistent, and the energy means nothing."""

@@ -28,18 +28,14 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
-NOTE = "mgsurf.json"
-"""Note on a folder: hash of its task, order of the atoms, status."""
-
-PID = "vasp.pid"
-"""Host, process and its start, of the VASP that runs in the folder."""
+NOTE = "mgsurf.json"  # note on a folder: hash of its task, order of the atoms, status
+PID = "vasp.pid"  # host, process and its start, of the VASP that runs in the folder
 
 RESTART_FILES = ("WAVECAR", "CHGCAR")
 KEPT = (NOTE, PID, ".lock")
 SECONDS_TO_END = 20.0
 
-CLOSEST = 0.5
-"""A geometry with atoms closer than this (A) is damaged, not relaxed."""
+CLOSEST = 0.5  # a geometry with atoms closer than this (A) is damaged, not relaxed
 
 
 def read_note(directory: Path) -> dict[str, Any]:

@@ -47,11 +47,8 @@ ORDER = "mgsurf_order"
 MAY_NOT_MOVE = 1e-4
 """If a frozen atom or a fixed cell changed by more (A), input and output do not belong together."""
 
-SAME_CELL = 1e-3
-"""Largest strain (1) of a run whose plane waves still fit the cell it ended with."""
-
-CELL_RUNS = 6
-"""Largest number of relaxations of a cell."""
+SAME_CELL = 1e-3  # largest strain (1) of a run whose plane waves still fit the cell it ended with
+CELL_RUNS = 6  # largest number of relaxations of a cell
 
 RESULTS = ("energy", "fermi_energy", "vbm", "cbm", "max_force", "potential", "total_magnetization")
 """Fields that a failed calculation does not have."""

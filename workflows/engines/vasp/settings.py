@@ -130,15 +130,11 @@ DISPERSION: dict[int, dict[str, float]] = {
 _ECHOED = {"ENCUT": "ENMAX", "ISMEAR": "ISMEAR", "SIGMA": "SIGMA"}
 """Tags compared by what VASP echoes, with its names; INCAR counts too, for VASP overrules none of them."""
 
-LARGEST_INTEGER = 1 << 31
-"""Of Fortran; larger values stay real numbers."""
+LARGEST_INTEGER = 1 << 31  # of Fortran; larger values stay real numbers
 
 _HUBBARD = {"LDAUL": 2, "LDAUU": 0, "LDAUJ": 0}
-DUDAREV = 2
-"""LDAUTYPE in which only U less J counts."""
-
-HUBBARD = "LDAUTYPE, LDAUL, LDAUU, LDAUJ"
-"""Name under which these four of each element with a U are compared."""
+DUDAREV = 2  # LDAUTYPE in which only U less J counts
+HUBBARD = "LDAUTYPE, LDAUL, LDAUU, LDAUJ"  # name under which these four of each element with a U are compared
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 CHUNK = 1 << 20
-DEEPEST = 100
-"""Elements within one another."""
+DEEPEST = 100  # elements within one another
 MOST_ELEMENTS = 2_000_000
 """Elements of one section, of 100 bytes each; eigenvalues at 200 k points and 300 bands are 10^5."""
-LONGEST_ELEMENT = 1 << 26
-"""Bytes without an element that ends."""
+LONGEST_ELEMENT = 1 << 26  # bytes without an element that ends
 
 _SKIPPED = (
     (b"<projected>", b"</projected>"),
@@ -48,8 +46,7 @@ _ENERGIES = ("e_fr_energy", "e_0_energy")
 _TEXT = re.compile(r"(?!nan|inf)[A-Za-z_.]*[A-Za-z_]", re.IGNORECASE)
 _LONGEST_TAG = max(len(start) for start, _ in _SKIPPED)
 _CONTROL = bytes(i for i in range(32) if i not in b"\t\n\r")
-_SYMBOLS = {"X": "Xe", "r": "Zr"}
-"""VASP writes these two elements wrongly in some versions."""
+_SYMBOLS = {"X": "Xe", "r": "Zr"}  # VASP writes these two elements wrongly in some versions
 
 
 @dataclass

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 EXTRA = f"jobs go to a queue through jobflow-remote, which is not installed: {install_command('hpc')}"
 SERVER_TIMEOUT_MS = 5000
-METADATA = "mgsurf"
-"""Key under which flows and jobs carry ``{"campaign": name, ...}``."""
+METADATA = "mgsurf"  # key under which flows and jobs carry ``{"campaign": name, ...}``
 
 
 @dataclass(frozen=True)
@@ -255,8 +254,7 @@ def initialise(project: RemoteProject) -> None:
     controller.reset()
 
 
-LIGHT_WORKER = "front"
-"""Worker of lightweight jobs, on the machine from which the queue is reached."""
+LIGHT_WORKER = "front"  # worker of lightweight jobs, on the machine from which the queue is reached
 
 
 @dataclass

@@ -31,8 +31,7 @@ STATES: dict[str, tuple[str, ...]] = {
 """jobflow-remote's states by what they mean for people."""
 
 _CHUNK = 500
-_SILENCE = 300
-"""A runner that sends files may be silent for so long (s)."""
+_SILENCE = 300  # a runner that sends files may be silent for so long (s)
 _PLACES = ("output", "output.calculation", "output.calculations")
 """Where outputs of jobs hold records of calculations."""
 _KILLED = (
@@ -204,8 +203,7 @@ def runner_trouble(project: RemoteProject) -> str:
     return ""
 
 
-LOCK_WAIT = 30
-"""Longest wait for the runner to let go of a job (s)."""
+LOCK_WAIT = 30  # longest wait for the runner to let go of a job (s)
 
 _ON_THE_WAY = (*STATES["queued"], *STATES["running"], *STATES["finishing"])
 _NOT_STARTED = (*STATES["waiting"], *STATES["failed"], "CHECKED_OUT", "UPLOADED")

@@ -46,11 +46,8 @@ class _Constructor(RoundTripConstructor):
         return super().construct_mapping(node, maptyp, deep)
 
 
-MOST_NAMED = 12
-"""Compounds without Mg that a note names."""
-
-LARGEST_FILE = 1 << 21
-"""Bytes of a campaign file: 4,000 compounds have 220,000."""
+MOST_NAMED = 12  # compounds without Mg that a note names
+LARGEST_FILE = 1 << 21  # bytes of a campaign file: 4,000 compounds have 220,000
 
 
 class CampaignStructure(NamedTuple):

@@ -49,15 +49,11 @@ DEFAULT_SECONDS = 0.1
 """Core-seconds per unit of work at 300 eV: GPAW, preset demo, slabs of Mg and MgAg (benchmarks/README.md)."""
 
 DEFAULT_CUTOFF = 300.0
-MIN_SPREAD = 5.0
-"""Ratio of largest to smallest work from which the exponent is fitted; below it is 1."""
+MIN_SPREAD = 5.0  # ratio of largest to smallest work from which the exponent is fitted; below it is 1
 
 MIN_RECORDS = 6
-EXPONENTS = (0.8, 1.6)
-"""Range of fitted exponents: those of small cells alone would mislead about large ones."""
-
-FEW = 150
-"""Number of compounds that are counted in a second: less than other processes need to start."""
+EXPONENTS = (0.8, 1.6)  # range of fitted exponents: those of small cells alone would mislead about large ones
+FEW = 150  # number of compounds that are counted in a second: less than other processes need to start
 
 _CHUNK = 25
 

@@ -63,8 +63,7 @@ Progress = Callable[[str, int, int | None], None]
 COUNTING = ("max_miller_index", "min_thickness", "layer_tolerance", "max_terminations", "max_atoms")
 """Slab settings that decide the counts."""
 
-KEPT = 20
-"""Number of enumerations kept on disk; older ones are removed."""
+KEPT = 20  # number of enumerations kept on disk; older ones are removed
 
 
 class RefusedPhases:

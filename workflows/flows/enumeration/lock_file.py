@@ -29,13 +29,11 @@ if TYPE_CHECKING:
     from workflows.flows.enumeration.lock_model import LockedCompound
 
 
-SEALED_FROM = 3
-"""First lock version with checksums; before it `made_from` covered `sections` alone."""
+SEALED_FROM = 3  # first lock version with checksums; before it `made_from` covered `sections` alone
 
 CHECKSUMS = "checksums"
 _PAIRS = TypeAdapter(list[tuple[str, str]])  # label and checksum of each compound
-SHOWN_PLACES = 3
-"""Number of changes of a file that its one line names."""
+SHOWN_PLACES = 3  # number of changes of a file that its one line names
 
 SECTIONS = ("compounds", "sources", "filters")
 """Sections of the campaign file that decide the list. Slab settings only decide the counts."""
@@ -269,8 +267,7 @@ def _json(value: Any, indent: str = "") -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-NAMED = 10
-"""Number of compounds of a kind that are named one by one."""
+NAMED = 10  # number of compounds of a kind that are named one by one
 
 
 @dataclass

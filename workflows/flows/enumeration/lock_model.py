@@ -22,8 +22,7 @@ seen."""
 
 Vector = tuple[float, float, float]
 Site = tuple[str, float, float, float]
-Phase = tuple[str, float, str, str]
-"""Formula, formation energy (eV/atom), method, identifier."""
+Phase = tuple[str, float, str, str]  # formula, formation energy (eV/atom), method, identifier
 
 LENGTH_DIGITS = 6  # of lattice vectors (A)
 POSITION_DIGITS = 8  # of fractional coordinates

@@ -30,8 +30,7 @@ T = TypeVar("T")
 PREFERRED = ("sem-cgcnn", "best")
 """Presets in the order in which figures of one model take them: the paper's first."""
 
-DEPTH_FOLDER = "surface_depth"
-"""Folder of the trainings of figure S3, in the folder of the figures."""
+DEPTH_FOLDER = "surface_depth"  # folder of the trainings of figure S3, in the folder of the figures
 
 
 KIND_COLUMNS = ("folds", "members", "epochs")

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 TUNED = " fine-tuned"
 """In the names of models that began with a pre-trained one, see `model.training.ablation.name_of`."""
 
-SMALL = 0.2
-"""Share of the training set whose errors are shown, as in the paper, or the nearest there is."""
+SMALL = 0.2  # share of the training set whose errors are shown, as in the paper, or the nearest there is
 
 
 def transfer(inputs: FigureInputs) -> Drawn:

@@ -46,8 +46,7 @@ if TYPE_CHECKING:
     from workflows.flows.surface import SurfaceMaker
     from workflows.structures.slabs import SymmetricSlab
 
-_KEPT_AT_ONCE = 20
-"""Crystals cut before their slabs are written; an interruption loses at most these."""
+_KEPT_AT_ONCE = 20  # crystals cut before their slabs are written; an interruption loses at most these
 
 _DIGITS = 6
 """Of stored coordinates: 1e-6 of 40 A is far below anything a graph feels, and the file is half as large."""

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     Record = dict[str, Any]
     Row = Mapping[str, Any]
 
-LAYER = 0.1
-"""Atoms this close along the normal belong to the outermost layer (A)."""
+LAYER = 0.1  # atoms this close along the normal belong to the outermost layer (A)
 
 _FIELDS = ("id", "bulk_id", "miller_index", "termination_label", "verdicts", "surface_energy_slope")
 _VALUES = ("formula", "spacegroup_number", "surface_energy", "work_function")

@@ -40,8 +40,7 @@ if TYPE_CHECKING:
 DEFAULT_OBJECTIVE = (("work_function",), ("surface_energy",))
 """Targets maximised and minimised by default: electrons leave, yet the facet is stable."""
 
-AFTER_UNCERTAINTY = ("uncertain", "diverse")
-"""Strategies that choose where the model is most uncertain."""
+AFTER_UNCERTAINTY = ("uncertain", "diverse")  # strategies that choose where the model is most uncertain
 
 
 @dataclass(frozen=True)

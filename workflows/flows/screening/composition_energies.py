@@ -17,11 +17,8 @@ if TYPE_CHECKING:
     from model.training.ensemble import Ensemble
     from workflows.flows.screening.compounds import ScreenedCompound
 
-MOST = 5.0
-"""Above the mean and the standard deviation of all formation energies in eV/atom."""
-
-DECIMALS = 5
-"""Of predicted energies (eV/atom): later ones depend on what is predicted beside a compound."""
+MOST = 5.0  # above the mean and the standard deviation of all formation energies in eV/atom
+DECIMALS = 5  # of predicted energies (eV/atom): later ones depend on what is predicted beside a compound
 
 
 def energy_target(ensemble: Ensemble, name: str) -> str:

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from workflows.structures.sources.local import PrototypeSource
 
 STORE_ENDINGS = (".sqlite", ".sqlite3", ".db")
-LARGEST_TABLE = 1 << 24
-"""Bytes of a table of formation energies."""
+LARGEST_TABLE = 1 << 24  # bytes of a table of formation energies
 
 FORMULA_COLUMNS = ("formula", "formula_pretty", "reduced")
 ENERGY_COLUMNS = ("formation_energy", "formation_energy_per_atom", "e_form_eV_atom")
@@ -35,8 +34,7 @@ ENERGY_COLUMNS = ("formation_energy", "formation_energy_per_atom", "e_form_eV_at
 BY_COMPOSITION = "composition model"
 """What the source of a formation energy begins with if a model of compositions predicted it."""
 
-COMPOSITION_COLUMNS = (*FORMULA_COLUMNS, "composition")
-"""Columns of a table of compositions without crystals."""
+COMPOSITION_COLUMNS = (*FORMULA_COLUMNS, "composition")  # columns of a table of compositions without crystals
 
 
 @dataclass(frozen=True, eq=False)

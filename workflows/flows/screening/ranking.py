@@ -13,17 +13,13 @@ if TYPE_CHECKING:
 
     from stores.learning.screenings import ScreeningRecord
 
-SMALL_DRIVE = 0.5
-"""Difference to Mg below which a second phase drives little galvanic corrosion (V)."""
+SMALL_DRIVE = 0.5  # difference to Mg below which a second phase drives little galvanic corrosion (V)
 
 EMITTER = 2.7
 """Work function of LaB6, the common thermionic emitter (eV): Lafferty, J. Appl. Phys. 22, 299 (1951)."""
 
-VISIBLE = 3.1
-"""Photon energy at 400 nm (eV): a photocathode of a lower work function emits in visible light."""
-
-NOBLE = 4.5
-"""Work function above which a semiconductor makes a heterojunction with a noble metal (eV)."""
+VISIBLE = 3.1  # photon energy at 400 nm (eV): a photocathode of a lower work function emits in visible light
+NOBLE = 4.5  # work function above which a semiconductor makes a heterojunction with a noble metal (eV)
 
 
 def _above_magnesium(record: ScreeningRecord) -> float | None:

@@ -49,8 +49,7 @@ BATCH = 10
 """Compounds that are cut, predicted and stored at once: what an interruption costs at most. Their slabs up to
 Miller index 1 are predicted sooner than other processes start."""
 
-METHOD_VERSION = 2
-"""Raised when the same inputs give other values."""
+METHOD_VERSION = 2  # raised when the same inputs give other values
 
 
 @dataclass(frozen=True)

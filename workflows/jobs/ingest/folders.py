@@ -254,8 +254,7 @@ OUTPUT_FILES = ("OUTCAR", "OSZICAR", "LOCPOT", "XDATCAR", "EIGENVAL", "DOSCAR", 
 
 _ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".zip", ".7z")
 
-_LIKE_OUTPUT = ("vasprun", "outcar", "oszicar")
-"""How names begin that somebody gave to a file of a run."""
+_LIKE_OUTPUT = ("vasprun", "outcar", "oszicar")  # how names begin that somebody gave to a file of a run
 
 
 @dataclass

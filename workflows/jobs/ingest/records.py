@@ -106,11 +106,8 @@ def _is_ground_state(element: str, bulk: BulkRecord) -> bool:
         return False
 
 
-UNKNOWN_PLANE = (0, 0, 0)
-"""Miller index of a slab whose plane is not known."""
-
-STRAINED = 0.01
-"""In-plane cells of slab and bulk farther apart than this (relative) are not compared."""
+UNKNOWN_PLANE = (0, 0, 0)  # Miller index of a slab whose plane is not known
+STRAINED = 0.01  # in-plane cells of slab and bulk farther apart than this (relative) are not compared
 
 
 def surface_of(pair: Pair) -> tuple[SurfaceRecord, list[Record]]:

@@ -93,8 +93,7 @@ class RunChain:
         return (self.relaxation, self.last)
 
 
-SOURCE = "vasp files"
-"""Name of the source in the records' provenance."""
+SOURCE = "vasp files"  # name of the source in the records' provenance
 
 PRESET = "ingested"
 

@@ -18,11 +18,8 @@ COARSER = 0.75
 Nor does one on an FFT grid coarser or finer by it: grids of one PREC differ by less, as not every number of
 points has a fast transform."""
 
-MOST_OPERATIONS = 48
-"""Order of the largest point group of a crystal: a k point stands for this many at most."""
-
-SMALL_MOMENT = 0.02
-"""Total moment per atom (Bohr magnetons) below which spin polarisation changes nothing."""
+MOST_OPERATIONS = 48  # order of the largest point group of a crystal: a k point stands for this many at most
+SMALL_MOMENT = 0.02  # total moment per atom (Bohr magnetons) below which spin polarisation changes nothing
 
 
 def differences(slab: FinishedRun, other: FinishedRun) -> list[str]:

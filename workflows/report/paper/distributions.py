@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 GRID = 80
-_MARGIN = 3.0
-"""Widths of the kernel that the grid extends beyond the outermost labels."""
+_MARGIN = 3.0  # widths of the kernel that the grid extends beyond the outermost labels
 
 _LEVELS = 9
 _FEWEST = 3
@@ -168,8 +167,7 @@ def _histogram(axes: Axes, values: Sequence[float], colour: str) -> None:
     )  # fmt: skip
 
 
-CROWDED = 44
-"""More elements than this across a double column are labelled in two rows."""
+CROWDED = 44  # more elements than this across a double column are labelled in two rows
 
 
 def label_elements(axes: Axes, symbols: Sequence[str], fontsize: float = 6, rows: int | None = None) -> None:

@@ -39,8 +39,7 @@ METAL, SEMICONDUCTOR = PALETTE[5], PALETTE[0]
 SYMBOLS = {"surface_energy": r"$\gamma$", "work_function": r"$\Phi$"}
 
 _BINS = 31
-_INNER = 99.0
-"""Per cent of the errors that the axis shows; the rest lies in the outermost bins."""
+_INNER = 99.0  # per cent of the errors that the axis shows; the rest lies in the outermost bins
 
 
 def parity_grid(models: Mapping[str, Mapping[str, Panel]], targets: Sequence[str]) -> Figure:

@@ -43,8 +43,7 @@ THERMO_FIELDS = ("material_id", "thermo_type", "formation_energy_per_atom", "ene
 THERMO_TYPES = ("GGA_GGA+U", "GGA_GGA+U_R2SCAN", "R2SCAN")
 """Hulls of the Materials Project, the one nearest to PBE first; the website shows the second."""
 
-MAX_AGE = 30 * 86400.0
-"""How long an answer is kept (s)."""
+MAX_AGE = 30 * 86400.0  # how long an answer is kept (s)
 
 _PAGE = 300  # documents; their identifiers fit into one URL
 _READ_TIMEOUT = 60  # s

@@ -122,8 +122,7 @@ def _is_ideal(structure: Structure, dataset: Any) -> bool:
     return deviation(structure, dataset) < limit
 
 
-VOLUME_RATIO = 1.25
-"""Largest ratio of the volumes per atom of one crystal in two databases."""
+VOLUME_RATIO = 1.25  # largest ratio of the volumes per atom of one crystal in two databases
 
 
 @dataclass(frozen=True)
