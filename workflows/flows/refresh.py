@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
 
 LEASE = "refresh"
-LABEL, DECISION = "refresh", "refresh: decision"  # of announcements
+LABEL, DECISION = "refresh", "refresh: decision"
+"""Of announcements."""
 
 TRAINING = logging.getLogger("mgsurf.training")
 """Each epoch as a log record with the attribute ``mgsurf_training``: number of the member, `Progress`."""

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
 FORMAT = "mgsurf predictions 1"
 MANIFEST = "manifest.json"
-ROWS_AT_ONCE = 8192  # rows that are held before they are written, as one row group
-PROBLEM = "problem"  # column with the reason why an input could not be predicted
+ROWS_AT_ONCE = 8192
+"""Rows that are held before they are written, as one row group."""
+
+PROBLEM = "problem"
+"""Column with the reason why an input could not be predicted."""
 
 _OTHER = {
     "model": "another model",
