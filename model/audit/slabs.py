@@ -18,6 +18,7 @@ import numpy as np
 
 from model.baselines.descriptors import describe_slabs, descriptor_names
 from model.data.dataset import Dataset
+from model.data.model_input import graphs_among
 from model.graphs.element_features import chemical_features
 from model.graphs.graph import GraphSettings
 from stores.connections import open_store
@@ -209,7 +210,8 @@ def read_audit_slabs(
 def _of_method(method: str, entries: Sequence[Entry], compositions: dict[str, dict[str, int]]) -> AuditSlabs:
     from pymatgen.core import Composition, Element
 
-    descriptors = describe_slabs([entry.graph for entry in entries])
+    graphs = graphs_among(entry.graph for entry in entries)
+    descriptors = describe_slabs(graphs)
     density = descriptors[:, descriptor_names().index("bulk density")].astype(np.float64)
     members: dict[str, list[int]] = defaultdict(list)
     for i, entry in enumerate(entries):
@@ -225,12 +227,11 @@ def _of_method(method: str, entries: Sequence[Entry], compositions: dict[str, di
         per_unit = sum(amounts[number] for number in counted)
         facets = []
         for i in numbers:
-            graph = entries[i].graph
             atoms = compositions[entries[i].record_id]
             n_units = sum(n for symbol, n in atoms.items() if Element(symbol).Z in counted) / per_unit
-            units[i] = n_units / (2 * graph.area)
+            units[i] = n_units / (2 * graphs[i].area)
             if density[i] > 0:
-                facets.append(Facet(i, profile(graph, 1 / density[i])))
+                facets.append(Facet(i, profile(graphs[i], 1 / density[i])))
         compounds[key] = Compound(key, formula, formula_type(amounts), partners, tuple(facets))
     return AuditSlabs(
         method=method,

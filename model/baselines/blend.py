@@ -21,10 +21,11 @@ from model.baselines.composition_descriptors import composition_descriptor_names
 from model.baselines.compounds import CompoundTable, with_other_elements
 from model.baselines.descriptors import describe_slabs, descriptor_names
 from model.baselines.extra_trees import Forest
-from model.baselines.gaussian_process import MOST_POINTS, NO_COMPOUND, GaussianProcess
+from model.baselines.gaussian_process import NO_COMPOUND, GaussianProcess
 from model.baselines.label_ranks import RankedProcess
 from model.baselines.tree_columns import columns_of
 from model.baselines.unseen_elements import Folds, Sample, UnseenElements, fit_unseen
+from model.data.model_input import graphs_among
 from model.evaluation.joint_errors import correlation_left
 from model.evaluation.metrics import labels
 from stores.errors import InputError
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.data.dataset import Dataset
-    from model.graphs.graph import SlabGraph
+    from model.data.model_input import ModelInput
 
     Array = NDArray[np.float64]
 
@@ -178,9 +179,11 @@ class DescriptorModels:
         numbers = np.unique([entry.compound for entry in train_part], return_inverse=True)[1].astype(np.int64)
         table, by_system = None, None
         recognised, strange = np.full(len(graphs), NO_COMPOUND), np.zeros(len(graphs), dtype=bool)
+        slabs = graphs_among(graphs) if kind == "slab" else []
         if kind == "slab":
-            table, by_system = CompoundTable.of([e.graph for e in train_part], numbers), Folds.of(train_part)
-            recognised, strange = table.recognise(graphs), table.unseen_elements(graphs)
+            table = CompoundTable.of(graphs_among(e.graph for e in train_part), numbers)
+            by_system = Folds.of(train_part)
+            recognised, strange = table.recognise(slabs), table.unseen_elements(slabs)
         forests, processes, shares, held_out, unseen = {}, {}, {}, {}, {}
         own = LabelledRows(training, numbers, {name: labels(train_part, name) for name in networks})
         wide, wide_validation = None, validation
@@ -234,7 +237,7 @@ class DescriptorModels:
             if by_system is None:
                 continue
             known = by_system.known_elements(np.isfinite(labels(train_part, name)))
-            strange = with_other_elements(graphs, known)
+            strange = with_other_elements(slabs, known)
             found = fit_unseen(
                 stages[:1] if chosen == 0 else (stages[0], stages[chosen]),
                 fitted.sample([entry.compound for entry in train_part]),
@@ -257,7 +260,7 @@ class DescriptorModels:
         return cls(forests, processes, shares, table, unseen, kind, rest, width), held_out
 
     def predict(
-        self, networks: dict[str, Array], graphs: Sequence[SlabGraph], sources: Array | None = None
+        self, networks: dict[str, Array], graphs: Sequence[ModelInput], sources: Array | None = None
     ) -> Blended:
         """Blend the networks' predictions [n] by target for graphs [n] with trees and process.
 
@@ -266,8 +269,9 @@ class DescriptorModels:
         narrow = DESCRIPTIONS[self.kind].of(graphs)
         wide = narrow if sources is None else beside(narrow, sources)
         mean, deviation = dict(networks), {}
-        recognised = None if self.compounds is None else self.compounds.recognise(graphs)
-        strange = None if self.compounds is None else self.compounds.unseen_elements(graphs)
+        slabs = [] if self.compounds is None else graphs_among(graphs)
+        recognised = None if self.compounds is None else self.compounds.recognise(slabs)
+        strange = None if self.compounds is None else self.compounds.unseen_elements(slabs)
         sigma, correlation = {}, {}
         for name, forest in self.forests.items():
             descriptors = narrow if forest.width == narrow.shape[1] else wide
@@ -281,7 +285,7 @@ class DescriptorModels:
             sigma[name] = np.full(len(graphs), np.nan)
             correlation[name] = correlation_left(special.correlation, self._training_slabs(recognised))
             known = special.elements
-            own = strange if known is None else with_other_elements(graphs, known)
+            own = strange if known is None else with_other_elements(slabs, known)
             if own.any():
                 a, b, c = special.shares
                 process = special.process.predict(descriptors[own])
@@ -305,7 +309,7 @@ class DescriptorModels:
             if grown is None or not isinstance(process, GaussianProcess):
                 continue
             known = np.flatnonzero(np.isfinite(true))
-            points = np.random.default_rng(seed % 2**32).permutation(known)[:MOST_POINTS]
+            points = np.random.default_rng(seed % 2**32).permutation(known)
             forests[name] = grown
             processes[name] = process.refitted(described[points], true[points])
         return replace(self, forests=forests, processes=processes)

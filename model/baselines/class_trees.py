@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from model.baselines.blend import DESCRIPTIONS
-from model.baselines.extra_trees import FEWEST_LABELS, Forest, check_can_fit
+from model.baselines.extra_trees import Forest, grow
 from model.baselines.tree_columns import TREES, better_columns, columns_of
-from model.data.dataset import kind_of
+from model.data.model_input import kind_of
 from model.evaluation.class_calibration import fit_share
 from model.evaluation.metrics import labels
 from stores.errors import InputError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.data.dataset import Dataset
-    from model.graphs.graph import SlabGraph
+    from model.data.model_input import ModelInput
 
     Array = NDArray[np.float64]
 
@@ -50,19 +50,12 @@ class ClassForest:
 
         columns: descriptors that the trees see; None: all.
         """
-        check_can_fit()
-        from sklearn.ensemble import ExtraTreesClassifier
-
-        known = np.isfinite(places)
-        if known.sum() < FEWEST_LABELS:
+        grown = grow("ExtraTreesClassifier", descriptors, places, trees, seed, columns, FEATURE_SHARE)
+        if grown is None:
             return None
-        own = places[known].astype(int)
-        grown = ExtraTreesClassifier(
-            trees, max_features=FEATURE_SHARE, random_state=seed % 2**32, n_jobs=1
-        ).fit((descriptors if columns is None else descriptors[:, columns])[known], own)
         forest, held = Forest.of_trees(grown.estimators_, descriptors.shape[1], columns)
         probabilities = np.zeros((len(held), classes), dtype=np.float32)
-        probabilities[:, grown.classes_] = held / held.sum(axis=1, keepdims=True)
+        probabilities[:, grown.classes_.astype(int)] = held / held.sum(axis=1, keepdims=True)
         return cls(forest, probabilities)
 
     def predict(self, descriptors: NDArray[np.float32]) -> Array:
@@ -151,7 +144,7 @@ class ClassModels:
                 held_out[name][rows] = a * network[rows] + (1 - a) * own[rows]
         return cls(kind, forests, shares), held_out
 
-    def predict(self, networks: dict[str, Array], graphs: Sequence[SlabGraph]) -> dict[str, Array]:
+    def predict(self, networks: dict[str, Array], graphs: Sequence[ModelInput]) -> dict[str, Array]:
         """Blend the networks' probabilities [n, K] by target with those of the trees."""
         if not graphs or any(kind_of(graph) != self.kind for graph in graphs):
             return networks

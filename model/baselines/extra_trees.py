@@ -62,17 +62,10 @@ class Forest:
 
         columns: descriptors that the trees see; None: all.
         """
-        check_can_fit()
-        from sklearn.ensemble import ExtraTreesRegressor
-
-        known = np.isfinite(labels)
-        if known.sum() < FEWEST_LABELS:
-            return None
-        seen = descriptors if columns is None else descriptors[:, columns]
-        tried = min(1.0, MOST_TRIED / seen.shape[1])
-        grown = ExtraTreesRegressor(trees, max_features=tried, random_state=seed % 2**32, n_jobs=1)
-        grown.fit(seen[known], labels[known])
-        return cls.of_trees(grown.estimators_, descriptors.shape[1], columns)[0]
+        width = descriptors.shape[1] if columns is None else len(columns)
+        tried = min(1.0, MOST_TRIED / width)
+        grown = grow("ExtraTreesRegressor", descriptors, labels, trees, seed, columns, tried)
+        return None if grown is None else cls.of_trees(grown.estimators_, descriptors.shape[1], columns)[0]
 
     @classmethod
     def of_trees(
@@ -184,6 +177,31 @@ class Forest:
 
 
 _ARRAYS = ("roots", "feature", "threshold", "right", "value")
+
+
+def grow(
+    kind: str,
+    descriptors: NDArray[np.float32],
+    labels: Array,
+    trees: int,
+    seed: int,
+    columns: NDArray[np.intp] | None,
+    tried: float,
+) -> Any:
+    """Return scikit-learn's forest of a kind (a class of ``sklearn.ensemble``); None with too few labels.
+
+    labels: [n], NaN where there is none; tried: share of the columns that are tried at a node. Others: see
+    `Forest.fit`.
+    """
+    check_can_fit()
+    from sklearn import ensemble
+
+    known = np.isfinite(labels)
+    if known.sum() < FEWEST_LABELS:
+        return None
+    seen = descriptors if columns is None else descriptors[:, columns]
+    forest = getattr(ensemble, kind)(trees, max_features=tried, random_state=seed % 2**32, n_jobs=1)
+    return forest.fit(seen[known], labels[known])
 
 
 @cache

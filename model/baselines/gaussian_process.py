@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from scipy.linalg import cho_factor, cho_solve, cholesky, lapack, solve_triangular
 
+from model.baselines.inducing_points import cluster_middles, solve
 from stores.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,7 +49,11 @@ mean or of 1 if that is more: so much does the thickness of slabs of one crystal
 MOST_FOR_LENGTHS = 2000
 """Training slabs, drawn at random, that the lengths are learned from: time grows with their third power."""
 
-MOST_POINTS = 6000  # training slabs, drawn at random, that a process holds
+MOST_POINTS = 6000
+"""Training slabs up to which the process is exact: its time grows with their third power, its memory with the
+second. Of more it has `INDUCING` inducing points, see `model.baselines.inducing_points`."""
+
+INDUCING = 4000
 NO_COMPOUND = -1
 """Number of the compound of a slab that shares no offset with another."""
 
@@ -63,7 +68,7 @@ class GaussianProcess:
     # [D], what they are multiplied with then, before they are cut at `BOUND`; 0 for those that do not vary
     scale: Array
     lengths: Array  # [D], what they are divided by after that, in standard deviations
-    points: Array  # [n, D], training slabs after all this
+    points: Array  # [n, D], training slabs after all this, or inducing points
     coefficients: Array  # [n], of their kernels, in the target's unit
     mean: float  # of the training labels, in the target's unit
     # variance, noise: of the process before any label, and of the labels about it, in the target's unit
@@ -74,6 +79,9 @@ class GaussianProcess:
     # target's unit squared; None without offsets, as in files of older versions
     compounds: NDArray[np.int64] | None = None
     offset: float | None = None
+    # of a process with inducing points: [C], mean offset of each compound, `compounds` being [C] then; empty
+    # without offsets. None: the points are all training slabs
+    offset_means: Array | None = None
 
     @classmethod
     def fit(
@@ -102,7 +110,7 @@ class GaussianProcess:
         known = np.flatnonzero(np.isfinite(labels))
         if len(known) < FEWEST_LABELS:
             return ()
-        known = np.random.default_rng(seed % 2**32).permutation(known)[:MOST_POINTS]
+        known = np.random.default_rng(seed % 2**32).permutation(known)
         x, y = descriptors[known].astype(np.float64), labels[known]
         centre, width = x.mean(axis=0), x.std(axis=0)
         varies = width > LEAST_WIDTH * np.maximum(np.abs(centre), 1)
@@ -135,14 +143,37 @@ class GaussianProcess:
         """
         points = self._scaled(descriptors)
         numbers = np.full(len(points), NO_COMPOUND) if compounds is None else compounds
+        if len(points) > MOST_POINTS:
+            return self._through_few(points, labels - self.mean, numbers)
         some = replace(
             self,
             points=points,
             coefficients=np.zeros(len(points)),
             compounds=None if self.compounds is None else numbers,
+            offset_means=None,
         )
         solved = cho_solve((some._labels_factor(), True), labels - self.mean)
         return replace(some, coefficients=(self.variance or 1.0) * solved)
+
+    def _through_few(self, points: Array, residuals: Array, numbers: NDArray[np.int64]) -> Self:
+        """Return the process that knows slabs, points [n, D], through inducing points."""
+        assert self.variance is not None and self.noise is not None  # see `covariance`
+        known, place = np.zeros(0, dtype=np.int64), None
+        if self.offset is not None:
+            known, place = np.unique(numbers[numbers != NO_COMPOUND]), np.full(len(points), NO_COMPOUND)
+            place[numbers != NO_COMPOUND] = np.searchsorted(known, numbers[numbers != NO_COMPOUND])
+        inducing = cluster_middles(points, INDUCING, seed=0)
+        coefficients, means = solve(
+            lambda a, b: matern(_squares(a, b)),
+            inducing,
+            points,
+            residuals,
+            self.noise / self.variance,
+            place,
+            (self.offset or 0.0) / self.variance,
+        )
+        own = None if self.offset is None else known
+        return replace(self, points=inducing, coefficients=coefficients, compounds=own, offset_means=means)
 
     def predict(self, descriptors: NDArray[np.float32], compounds: NDArray[np.int64] | None = None) -> Array:
         """Return the mean of the process [n] for descriptors [n, D] (Rasmussen and Williams, eq. 2.25).
@@ -164,6 +195,8 @@ class GaussianProcess:
         """Mean of the offset of each compound of the training set, in the target's unit."""
         if self.compounds is None or self.offset is None or self.variance is None:
             return {}
+        if self.offset_means is not None:
+            return dict(zip(self.compounds.tolist(), self.offset_means.tolist(), strict=True))
         shared = self.compounds != NO_COMPOUND
         numbers, place = np.unique(self.compounds[shared], return_inverse=True)
         sums = np.bincount(place, self.coefficients[shared], len(numbers))
@@ -193,8 +226,14 @@ class GaussianProcess:
         Raises
         ------
         InputError
-            If the process was written by a version that kept its mean alone.
+            If the process was written by a version that kept its mean alone, or has inducing points, which
+            keep no more either.
         """
+        if self.offset_means is not None:
+            raise InputError(
+                f"its Gaussian process has inducing points, which keep a mean alone: train on at most "
+                f"{MOST_POINTS:,} slabs for covariances"
+            )
         if self.variance is None or self.noise is None:
             raise InputError("its Gaussian process has a mean alone (older version): train the model again")
         x = self._scaled(descriptors)
@@ -229,6 +268,8 @@ class GaussianProcess:
         arrays = {name: torch.from_numpy(getattr(self, name)) for name in _ARRAYS}
         if self.compounds is not None:
             arrays["compounds"] = torch.from_numpy(self.compounds)
+        if self.offset_means is not None:
+            arrays["offset_means"] = torch.from_numpy(self.offset_means)
         return {**arrays, **{name: getattr(self, name) for name in _NUMBERS}}
 
     @classmethod
@@ -239,6 +280,8 @@ class GaussianProcess:
             numbers = {name: float(state[name]) for name in _NUMBERS if state.get(name) is not None}
             if "compounds" in state:
                 arrays["compounds"] = state["compounds"].long().numpy()
+            if "offset_means" in state:
+                arrays["offset_means"] = state["offset_means"].double().numpy()
             process = cls(**arrays, **numbers)  # type: ignore[arg-type]  # names tell arrays from numbers
             whole = process._is_whole(width)
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
@@ -259,8 +302,15 @@ class GaussianProcess:
             and (self.lengths > 0).all()
             and all(value is None or 0 < value < np.inf for value in (self.variance, self.noise, self.offset))
             and (self.compounds is None) == (self.offset is None)
-            and (self.compounds is None or self.compounds.shape == (n,))
+            and (self.compounds is None or self.compounds.shape == (self._means_shape or (n,)))
+            and (self.offset_means is None or bool(np.isfinite(self.offset_means).all()))
+            and (self.compounds is not None or self._means_shape in (None, (0,)))
         )
+
+    @property
+    def _means_shape(self) -> tuple[int, ...] | None:
+        """Shape of the means of the offsets; None of a process of all training slabs."""
+        return None if self.offset_means is None else self.offset_means.shape
 
 
 _ARRAYS = ("centre", "scale", "lengths", "points", "coefficients")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model.baselines.blend import DESCRIPTIONS, Blended, DescriptorModels
-from model.data.dataset import kind_of
+from model.data.model_input import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from model.baselines.carried_rows import LabelledRows
     from model.data.dataset import Dataset
-    from model.graphs.graph import SlabGraph
+    from model.data.model_input import ModelInput
 
     Array = NDArray[np.float64]
     Places = NDArray[np.intp]
@@ -65,7 +65,7 @@ def fit_by_kind(
 def predict_by_kind(
     models: Mapping[str, DescriptorModels],
     networks: dict[str, Array],
-    graphs: Sequence[SlabGraph],
+    graphs: Sequence[ModelInput],
     sources: Array | None = None,
 ) -> Blended:
     """Blend the networks' predictions [n] by target for graphs [n] with what their kinds have beside them.
@@ -107,7 +107,7 @@ def kinds_from_state(state: dict[str, Any]) -> dict[str, DescriptorModels]:
     return found
 
 
-def _places(graphs: Sequence[SlabGraph]) -> dict[str, Places]:
+def _places(graphs: Sequence[ModelInput]) -> dict[str, Places]:
     """Where the graphs of each kind are."""
     kinds = np.array([kind_of(graph) for graph in graphs])
     return {kind: np.flatnonzero(kinds == kind) for kind in sorted(set(kinds.tolist()))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.compositions.composition import PlainComposition
-    from model.graphs.graph import SlabGraph
     from stores.labelled import LabelledSlab
 
 SAME_FRACTION = 5e-4
@@ -107,8 +106,7 @@ def check_one_kind(slabs: Sequence[LabelledSlab], targets: Collection[str]) -> b
 class Compositions:
     """Labelled compositions as the entries of a data set take them."""
 
-    # stand where structures have graphs; `model.data.dataset.kind_of` tells them apart
-    graphs: list[SlabGraph]
+    inputs: list[PlainComposition]
     extras: tuple[str, ...]  # names of the numeric columns
     groups: list[int]  # records of one group share composition and numeric columns
     compounds: list[str]  # key that records of one composition share
@@ -125,4 +123,4 @@ class Compositions:
         for number, formula in sorted(zip(same, formulas, strict=True)):
             first.setdefault(number, formula)
         compounds = [first[number] for number in same]
-        return cls(cast("list[SlabGraph]", found), names, group_equal(found), compounds, formulas)
+        return cls(found, names, group_equal(found), compounds, formulas)

@@ -12,10 +12,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from model.compositions.composition import PlainComposition
 from model.data.composition_entries import Compositions, check_one_kind
 from model.data.formula_key import formula_key
-from model.graphs.bulk_graph import PlainBulk, is_bulk
+from model.data.model_input import kind_of
+from model.graphs.bulk_graph import PlainBulk
 from model.graphs.cache import GraphCache, build_graphs
 from model.graphs.graph import GraphSettings, SlabGraph
 from model.graphs.slab_frame import PlainSlab, frame_of
@@ -38,6 +38,7 @@ from stores.learning.snapshots import find_snapshot, snapshot_slabs
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 
+    from model.data.model_input import ModelInput
     from stores.labelled import LabelledSlab
     from stores.learning.snapshots import Snapshot
 
@@ -143,7 +144,7 @@ class Entry:
     """One labelled slab, bulk crystal or composition."""
 
     record_id: str  # of the record in the store
-    graph: SlabGraph  # of the as-cut slab; of a composition a `PlainComposition` stands here
+    graph: ModelInput  # of the as-cut slab or the crystal; of a composition itself
     targets: dict[str, float | None]  # every target of the data set by name; None where the slab has no label
     formula: str  # reduced formula of the compound, or of the slab where the compound is not known
     chemsys: str  # elements in alphabetical order, e.g. Ag-Mg
@@ -159,13 +160,6 @@ class Entry:
     def kind(self) -> str:
         """What it is: ``slab``, ``bulk`` or ``composition``."""
         return kind_of(self.graph)
-
-
-def kind_of(graph: SlabGraph | PlainComposition) -> str:
-    """Return what a network's input is of: ``slab``, ``bulk`` or ``composition``."""
-    if isinstance(graph, PlainComposition):
-        return "composition"
-    return "bulk" if is_bulk(graph) else "slab"
 
 
 def noun_of(kinds: Mapping[str, Collection[str]]) -> str:
@@ -421,7 +415,7 @@ def _composition_entries(
     return tuple(
         Entry(
             record_id=slab.record_id,
-            graph=found.graphs[i],
+            graph=found.inputs[i],
             targets=values[i],
             formula=slab.formula,
             chemsys=slab.chemsys,

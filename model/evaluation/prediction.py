@@ -15,7 +15,7 @@ from model.compositions.composition import PlainComposition
 from model.evaluation.calibration import NORMAL_QUANTILE
 from model.graphs.bulk_graph import PlainBulk
 from model.graphs.cache import GraphCache, build_graphs, graph_key
-from model.graphs.graph import THICK_ENOUGH
+from model.graphs.graph import THICK_ENOUGH, SlabGraph
 from model.graphs.slab_frame import PlainSlab
 from model.selection.acquisition import Pool
 from stores.cgcnn_elements import MAX_NUMBER
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
-    from model.graphs.graph import GraphSettings, SlabGraph
+    from model.data.model_input import ModelInput
+    from model.graphs.graph import GraphSettings
     from model.training.ensemble import Ensemble
     from stores.surfaces import SurfaceStore
 
@@ -168,8 +169,7 @@ def predict_compositions(
     while chunk := list(islice(rest, _MANY)):
         if (reason := _untrained(chunk[0], trained)) is not None:
             raise InputError(reason)
-        # compositions stand where structures have graphs, see `model.data.dataset.Entry`
-        found += _predicted(ensemble, [(one, cast("SlabGraph", one.slab)) for one in chunk])
+            found += _predicted(ensemble, [(one, cast("PlainComposition", one.slab)) for one in chunk])
         if progress is not None:
             progress(len(found))
     return found
@@ -217,7 +217,7 @@ def plain_structure(structure: Structure, ensemble: Ensemble) -> PlainSlab:
     return PlainBulk(slab.numbers, slab.lattice, slab.fractional)
 
 
-def _predicted(ensemble: Ensemble, good: Sequence[tuple[Candidate, SlabGraph]]) -> list[SlabPrediction]:
+def _predicted(ensemble: Ensemble, good: Sequence[tuple[Candidate, ModelInput]]) -> list[SlabPrediction]:
     numbers, places = ensemble.predict_placed([graph for _, graph in good])
     return [
         SlabPrediction(
@@ -248,7 +248,9 @@ def _predicted(ensemble: Ensemble, good: Sequence[tuple[Candidate, SlabGraph]]) 
     ]
 
 
-def _warnings(ensemble: Ensemble, candidate: Candidate, graph: SlabGraph, distance: float) -> tuple[str, ...]:
+def _warnings(
+    ensemble: Ensemble, candidate: Candidate, graph: ModelInput, distance: float
+) -> tuple[str, ...]:
     """Reasons to trust a prediction less."""
     from ase.data import chemical_symbols
 
@@ -264,7 +266,7 @@ def _warnings(ensemble: Ensemble, candidate: Candidate, graph: SlabGraph, distan
         found.append(f"{', '.join(foreign)} was not trained on {PLURALS[kind]}")
     if candidate.lattice_is_guess:
         found.append(ESTIMATED_LATTICE)
-    if kind == "slab" and (thin := _thin(ensemble, graph)) is not None:
+    if kind == "slab" and isinstance(graph, SlabGraph) and (thin := _thin(ensemble, graph)) is not None:
         found.append(thin)
     return tuple(found)
 

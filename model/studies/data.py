@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from model.data.dataset import Dataset, group_identical
+from model.data.model_input import graphs_among
 from model.data.splits import PARTS, Split, draw, units_of
 from model.studies.study import SPLITS
 from stores.errors import InputError
@@ -75,7 +76,8 @@ class StudyData:
                 known.targets[heads[name]] = value
                 same.setdefault(key, (name, entry.group))
         keys = sorted(entries)
-        groups = group_identical([entries[key].graph for key in keys], [same[key] for key in keys])
+        graphs = graphs_among(entries[key].graph for key in keys)
+        groups = group_identical(graphs, [same[key] for key in keys])
         merged = [replace(entries[key], group=group) for key, group in zip(keys, groups, strict=True)]
         return cls(study, Dataset(tuple(merged), tuple(heads.values()), units=units), heads)
 

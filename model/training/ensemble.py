@@ -34,9 +34,10 @@ if TYPE_CHECKING:
 
     from model.baselines.blend import DescriptorModels
     from model.data.dataset import Dataset
+    from model.data.model_input import ModelInput
     from model.data.splits import Split
     from model.evaluation.calibration import Calibration
-    from model.graphs.graph import GraphSettings, SlabGraph
+    from model.graphs.graph import GraphSettings
     from model.network.heads import HeadsConfig
     from model.training.checkpoint import TrainedModel
     from model.training.presets import Preset
@@ -104,15 +105,15 @@ class Ensemble:
         """Whether it states how alike its errors within a compound are."""
         return any(one.unseen for one in self.descriptor_models.values())
 
-    def predict(self, graphs: Sequence[SlabGraph]) -> Predictions:
+    def predict(self, graphs: Sequence[ModelInput]) -> Predictions:
         """Predict every target with its standard deviation, of graphs built with `graph_settings`."""
         return self.predict_placed(graphs)[0]
 
-    def embed(self, graphs: Sequence[SlabGraph]) -> torch.Tensor:
+    def embed(self, graphs: Sequence[ModelInput]) -> torch.Tensor:
         """Output of the first member's last shared layer: [n, H]."""
         return _outputs(self.members[:1], graphs).embedding
 
-    def predict_placed(self, graphs: Sequence[SlabGraph]) -> tuple[Predictions, NDArray[np.float64]]:
+    def predict_placed(self, graphs: Sequence[ModelInput]) -> tuple[Predictions, NDArray[np.float64]]:
         """Predict as `predict` does; also return where the slabs lie, see `TrainingMap.place`."""
         threads = torch.get_num_threads()
         if threads == 1 or len(graphs) <= COMPOSITIONS_AT_ONCE or not is_composition(self._config):
@@ -127,7 +128,7 @@ class Ensemble:
     def _config(self) -> HeadsConfig:
         return self.members[0].network.config
 
-    def _predict_lot(self, graphs: Sequence[SlabGraph]) -> tuple[Predictions, NDArray[np.float64]]:
+    def _predict_lot(self, graphs: Sequence[ModelInput]) -> tuple[Predictions, NDArray[np.float64]]:
         """Predict in this thread."""
         graphs = shared_inputs(self._config, graphs)
         found = _outputs(self.members, graphs)
@@ -332,7 +333,7 @@ def _classes(
     return models, {name: fit_temperature(p, labels(val_part, name)) for name, p in blended.items()}
 
 
-def _source_columns(source: TrainedModel, graphs: Sequence[SlabGraph]) -> NDArray[np.float64]:
+def _source_columns(source: TrainedModel, graphs: Sequence[ModelInput]) -> NDArray[np.float64]:
     """Return the quantities that a source predicts for graphs, in its order: [n, S]."""
     found = source.predict(graphs)
     return np.stack(list(found.values()), axis=1) if found else np.zeros((len(graphs), 0))
@@ -359,7 +360,7 @@ class _Outputs:
         return {name: values.mean(axis=0) for name, values in self.each.items()}
 
 
-def _outputs(members: Sequence[TrainedModel], graphs: Sequence[SlabGraph]) -> _Outputs:
+def _outputs(members: Sequence[TrainedModel], graphs: Sequence[ModelInput]) -> _Outputs:
     classes = members[0].class_names
     names = [name for name in members[0].targets if name not in classes]
     if not graphs:

@@ -36,10 +36,9 @@ TREES = "trees.pt"
 SOURCE = "source.pt"
 CLASS_TREES = "class-trees.pt"
 
-_KEYS = {
-    "format", "members", "trees", "class_trees", "source", "targets", "elements", "calibration",
-    "temperatures", "sha256",
-}  # fmt: skip
+_BESIDE = {"trees": TREES, "class_trees": CLASS_TREES, "source": SOURCE}
+"""Files that an ensemble may have beside its members, by their keys in the manifest."""
+_KEYS = {"format", "members", *_BESIDE, "targets", "elements", "calibration", "temperatures", "sha256"}
 
 
 def save_ensemble(ensemble: Ensemble, folder: Path) -> None:
@@ -50,20 +49,21 @@ def save_ensemble(ensemble: Ensemble, folder: Path) -> None:
     for name, member in zip(members, ensemble.members, strict=True):
         save_model(member, folder / name)
     write_tensors(folder / MAP, ensemble.training_map.state())
-    trees = TREES if ensemble.descriptor_models else None
-    if trees:
-        write_tensors(folder / trees, state_of_kinds(ensemble.descriptor_models))
+    beside: dict[str, str | None] = {"trees": None}
+    if ensemble.descriptor_models:
+        beside["trees"] = TREES
+        write_tensors(folder / TREES, state_of_kinds(ensemble.descriptor_models))
     if ensemble.class_models is not None:
+        beside["class_trees"] = CLASS_TREES
         write_tensors(folder / CLASS_TREES, ensemble.class_models.state())
     if ensemble.source is not None:
+        beside["source"] = SOURCE
         save_model(ensemble.source, folder / SOURCE)
     manifest = {
         "format": FORMAT,
         "members": members,
-        "trees": trees,
-        **({"class_trees": CLASS_TREES} if ensemble.class_models is not None else {}),
+        **beside,
         **({"temperatures": dict(ensemble.temperatures)} if ensemble.temperatures else {}),
-        **({} if ensemble.source is None else {"source": SOURCE}),
         "targets": ensemble.targets,
         "elements": ensemble.elements,
         "calibration": {name: _plain(c) for name, c in ensemble.calibration.items()},
@@ -147,8 +147,7 @@ def file_names(manifest: dict[str, Any]) -> list[str]:
     members = manifest["members"]
     if not isinstance(members, list) or members != [f"member-{k}.pt" for k in range(len(members))]:
         raise ValueError("its members have other names than mgsurf gives")
-    beside = {"trees": TREES, "class_trees": CLASS_TREES, "source": SOURCE}
-    return [*members, MAP, *(name for key, name in beside.items() if manifest.get(key) is not None)]
+    return [*members, MAP, *(name for key, name in _BESIDE.items() if manifest.get(key) is not None)]
 
 
 def _read_trees(path: Path, sha256: str | None, targets: Sequence[str]) -> dict[str, DescriptorModels]:

@@ -17,12 +17,12 @@ from stores.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from model.graphs.graph import SlabGraph
+    from model.data.model_input import ModelInput
     from model.network.heads import HeadsConfig
 
     Config = NetworkConfig | CompositionConfig
     Network = SurfaceNetwork | CompositionNetwork
-    Inputs = Sequence[SlabGraph] | Sequence[PlainComposition]
+    Inputs = Sequence[ModelInput]
     Packed = PackedGraphs | CompositionBatch
 
 

@@ -135,7 +135,8 @@ def test_elements_unlike_all_others_are_not_far_from_everything():
 
 def test_many_slabs_are_learned_from_a_part(monkeypatch):
     monkeypatch.setattr(gaussian_process, "MOST_FOR_LENGTHS", 50)
-    monkeypatch.setattr(gaussian_process, "MOST_POINTS", 100)
+    monkeypatch.setattr(gaussian_process, "MOST_POINTS", 200)
+    monkeypatch.setattr(gaussian_process, "INDUCING", 100)
     x, y = sample(300)
     stages = GaussianProcess.fit(x, y, seed=3)
     assert {stage.points.shape for stage in stages} == {(100, 5)}

@@ -209,6 +209,7 @@ def _quartiles(values: Sequence[float]) -> Row:
 @lru_cache(maxsize=1)  # figures 4 and S5 show the same
 def _correlations(inputs: FigureInputs) -> tuple[list[str], dict[str, NDArray[np.float64]], list[Row], str]:
     """Elements, their correlations by stage, statistics of each stage, and the model's name."""
+    from model.data.model_input import graphs_among
     from model.evaluation.element_vectors import (
         correlations,
         element_vectors,
@@ -231,7 +232,7 @@ def _correlations(inputs: FigureInputs) -> tuple[list[str], dict[str, NDArray[np
             f"{inputs.store} holds {len(symbols)} elements that the model was trained on, at least three are "
             "needed; name the store that it was trained on with --store"
         )
-    vectors = element_vectors(ensemble.members[0], [entry.graph for entry in dataset], symbols)
+    vectors = element_vectors(ensemble.members[0], graphs_among(entry.graph for entry in dataset), symbols)
     matrices = {stage: correlations(values) for stage, values in vectors.items()}
     groups = periodic_groups(symbols)
     statistics = []
