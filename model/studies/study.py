@@ -85,8 +85,6 @@ class Task:
     source: Task | None = None  # whose weights it begins with
     strategy: str = SCRATCH
     balance: str = ""  # of the losses of several sets
-    # without the trees and the process of its preset: a pre-training hands on its network only
-    network_alone: bool = False
 
     members = 1  # networks, see `model.training.ablation.Run`
 
@@ -102,8 +100,7 @@ class Task:
 
     def folder(self) -> str:
         """Return the path of its run below that of the study."""
-        alone = "-network" if self.network_alone else ""
-        labels = f"labels-{self.size or 'all'}{alone}/seed-{self.seed}"
+        labels = f"labels-{self.size or 'all'}/seed-{self.seed}"
         if self.balance:
             return f"{TOGETHER}-{self.balance}/{'+'.join(self.sets)}/{labels}"
         if self.source is None:
@@ -186,8 +183,6 @@ class Study:
         params = {**self.params, **(self.tuning_params if task.source is not None else {})}
         if task.balance:
             params["training.balance.name"] = task.balance
-        if task.network_alone:
-            params["trees"] = 0
         return params
 
     def tasks(self) -> list[Task]:
@@ -206,18 +201,15 @@ class Study:
 
     def _starts(self, target: str, seed: int) -> Iterator[Task]:
         """Pre-trainings that a data set is fine-tuned from."""
-        trees = with_params(find_preset(self.preset), self.params).trees > 0
         if self.pairs:
             for source in self.sources:
                 for size in self.pretraining_sizes if source != target else ():
-                    # where it is the training from scratch beside others, it is one and the same
-                    alone = trees and size not in self.sizes_of(source)
-                    yield Task((source,), size, seed, network_alone=alone)
+                    yield Task((source,), size, seed)
         together = tuple(name for name in self.sources if self.with_target or name != target)
         if len(together) > 1:
             for balance in self.balances:
                 size = self.pretraining_sizes[-1] if self.together_size is None else self.together_size
-                yield Task(together, size, seed, balance=balance, network_alone=trees)
+                yield Task(together, size, seed, balance=balance)
 
 
 _AT_LEAST = {

@@ -23,6 +23,7 @@ from model.evaluation.familiarity import TrainingMap
 from model.evaluation.metrics import Predictions, labels
 from model.network.convolution import repeatable
 from model.training.inputs import is_composition, pack, shared_inputs
+from model.training.source import Source
 from model.training.train import train
 from stores.errors import InputError
 
@@ -63,7 +64,7 @@ class Ensemble:
     # of each target of classes, see `model.evaluation.class_calibration`; none in files of older versions
     temperatures: Mapping[str, float] = field(default_factory=dict)
     # the model that the members were fine-tuned from, if trees and process look at its predictions
-    source: TrainedModel | None = None
+    source: Source | None = None
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -133,7 +134,7 @@ class Ensemble:
         graphs = shared_inputs(self._config, graphs)
         found = _outputs(self.members, graphs)
         distance = self.training_map.distance(found.embedding)
-        sources = None if self.source is None else _source_columns(self.source, graphs)
+        sources = None if self.source is None else self.source.columns(graphs)
         blended = predict_by_kind(self.descriptor_models, found.mean(), graphs, sources)
         sigma = {
             name: self.calibration[name].sigma(_spread(values), distance, blended.deviation.get(name))
@@ -279,12 +280,13 @@ def assemble(
     true = {name: labels(val_part, name) for name in validation.each}
     folds = _calibration_folds(val_part)
     descriptor_models: dict[str, DescriptorModels] = {}
+    source: Source | None = None
     columns: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     held_out: dict[str, NDArray[np.float64]] = {}
     if trees and true:
         if start is not None:
-            parts = ([entry.graph for entry in train_part], graphs)
-            columns = (_source_columns(start.model, parts[0]), _source_columns(start.model, parts[1]))
+            source = Source.of(start.model, start.descriptor_models)
+            columns = (source.columns([entry.graph for entry in train_part]), source.columns(graphs))
         descriptor_models, held_out = fit_by_kind(
             train_part, val_part, validation.mean(), trees, seed, folds, start.rows if start else {}, columns
         )
@@ -303,7 +305,7 @@ def assemble(
         for name, values in validation.each.items()
     }
     elements = tuple(sorted({element for entry in train_part for element in entry.elements}))
-    needed = start is not None and any(one.sources for one in descriptor_models.values())
+    needed = any(one.sources for one in descriptor_models.values())
     class_models, temperatures = _classes(train_part, val_part, validation.probabilities, trees, seed, folds)
     return Ensemble(
         tuple(members),
@@ -313,7 +315,7 @@ def assemble(
         descriptor_models,
         class_models,
         temperatures,
-        start.model if start is not None and needed else None,
+        source if needed else None,
     )
 
 
@@ -331,12 +333,6 @@ def _classes(
         models, held_out = ClassModels.fit(train_part, val_part, networks, trees, seed, folds)
         blended = {**networks, **held_out}
     return models, {name: fit_temperature(p, labels(val_part, name)) for name, p in blended.items()}
-
-
-def _source_columns(source: TrainedModel, graphs: Sequence[ModelInput]) -> NDArray[np.float64]:
-    """Return the quantities that a source predicts for graphs, in its order: [n, S]."""
-    found = source.predict(graphs)
-    return np.stack(list(found.values()), axis=1) if found else np.zeros((len(graphs), 0))
 
 
 def _calibration_folds(val_part: Dataset) -> NDArray[np.intp]:

@@ -4,7 +4,8 @@
 ``member-1.pt``, ... are the networks (`model.training.checkpoint`); ``map.pt`` is where the training slabs
 lie in the first member's embedding. Where the ensemble has them, ``trees.pt`` are trees and a Gaussian
 process (`model.baselines.blend`), ``class-trees.pt`` trees for classes (`model.baselines.class_trees`), and
-``source.pt`` is the model of a fine-tuning, if trees and process look at its predictions.
+``source.pt`` is the network of the model that was fine-tuned, if trees and process look at its predictions,
+``source-trees.pt`` what stood beside it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from model.evaluation.familiarity import TrainingMap
 from model.training.checked_json import REMEDY, read_json, write_json
 from model.training.checkpoint import load_model, save_model
 from model.training.ensemble import Ensemble, check_alike
+from model.training.source import Source
 from model.training.tensor_files import file_checksum, read_tensors, write_tensors
 from stores.errors import InputError
 
@@ -34,9 +36,10 @@ MANIFEST = "manifest.json"
 MAP = "map.pt"
 TREES = "trees.pt"
 SOURCE = "source.pt"
+SOURCE_TREES = "source-trees.pt"
 CLASS_TREES = "class-trees.pt"
 
-_BESIDE = {"trees": TREES, "class_trees": CLASS_TREES, "source": SOURCE}
+_BESIDE = {"trees": TREES, "class_trees": CLASS_TREES, "source": SOURCE, "source_trees": SOURCE_TREES}
 """Files that an ensemble may have beside its members, by their keys in the manifest."""
 _KEYS = {"format", "members", *_BESIDE, "targets", "elements", "calibration", "temperatures", "sha256"}
 
@@ -58,7 +61,10 @@ def save_ensemble(ensemble: Ensemble, folder: Path) -> None:
         write_tensors(folder / CLASS_TREES, ensemble.class_models.state())
     if ensemble.source is not None:
         beside["source"] = SOURCE
-        save_model(ensemble.source, folder / SOURCE)
+        save_model(ensemble.source.model, folder / SOURCE)
+        if ensemble.source.descriptor_models:
+            beside["source_trees"] = SOURCE_TREES
+            write_tensors(folder / SOURCE_TREES, state_of_kinds(ensemble.source.descriptor_models))
     manifest = {
         "format": FORMAT,
         "members": members,
@@ -118,9 +124,9 @@ def load_ensemble(folder: Path) -> Ensemble:
     class_models = None
     if CLASS_TREES in names:
         class_models = _read_class_trees(place / CLASS_TREES, sha256[CLASS_TREES], members[0].class_names)
-    source = load_model(place / SOURCE, sha256[SOURCE]) if SOURCE in names else None
+    source = _read_source(place, sha256) if SOURCE in names else None
     columns = {one.sources for one in descriptor_models.values()} - {0}
-    if columns - ({0} if source is None else {len(source.targets) - len(source.class_names)}):
+    if columns - ({0} if source is None else {source.quantities}):
         raise InputError(f"{path}: its source does not fit its trees; {REMEDY}")
     return Ensemble(
         tuple(members),
@@ -148,6 +154,13 @@ def file_names(manifest: dict[str, Any]) -> list[str]:
     if not isinstance(members, list) or members != [f"member-{k}.pt" for k in range(len(members))]:
         raise ValueError("its members have other names than mgsurf gives")
     return [*members, MAP, *(name for key, name in _BESIDE.items() if manifest.get(key) is not None)]
+
+
+def _read_source(place: Path, sha256: Mapping[str, str | None]) -> Source:
+    model = load_model(place / SOURCE, sha256[SOURCE])
+    if SOURCE_TREES not in sha256:
+        return Source(model)
+    return Source(model, _read_trees(place / SOURCE_TREES, sha256[SOURCE_TREES], model.targets))
 
 
 def _read_trees(path: Path, sha256: str | None, targets: Sequence[str]) -> dict[str, DescriptorModels]:

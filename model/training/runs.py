@@ -28,6 +28,7 @@ from model.training.ensemble import train_ensemble
 from model.training.ensemble_files import load_ensemble, save_ensemble
 from model.training.inputs import check_kind
 from model.training.presets import find_preset, with_params
+from model.training.source import descriptors_key
 from model.training.transfer import Adaptation, Start, new_elements, weights_key
 from model.training.validation_labels import predict_unseen, with_validation_labels
 from stores.errors import InputError
@@ -35,10 +36,10 @@ from stores.files import locked
 from stores.records import content_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from model.baselines.carried_rows import LabelledRows
+    from model.baselines.blend import DescriptorModels
     from model.data.dataset import Dataset
     from model.graphs.graph import GraphSettings
     from model.training.checkpoint import TrainedModel
@@ -61,6 +62,7 @@ class Transfer:
 
     folder: Path  # of the pre-trained model; does not distinguish runs
     key: str  # hash of its weights
+    descriptors: str = ""  # hash of the trees and the process beside them, if any
     # freeze, reset_heads: see `Start`
     freeze: str = "none"
     reset_heads: bool = False
@@ -79,10 +81,16 @@ class Transfer:
         adaptation: Adaptation | None = None,
     ) -> Self:
         """Hash the weights in a folder of `mgsurf train`; InputError if damaged or no such choice."""
-        models, _ = _models(folder)
+        models, beside = _models(folder)
         Start(models[0], freeze)  # wrong arguments are reported before any data are read
         return cls(
-            folder, weights_key(models), freeze, reset_heads, adaptation or Adaptation(), models[0].targets
+            folder,
+            weights_key(models),
+            descriptors_key(beside),
+            freeze,
+            reset_heads,
+            adaptation or Adaptation(),
+            models[0].targets,
         )
 
     def for_targets(self, targets: Sequence[str]) -> Self:
@@ -97,15 +105,16 @@ class Transfer:
 
     def starts(self) -> list[Start]:
         """Read one start for each member of the model; InputError if it changed since."""
-        models, rows = _models(self.folder)
-        if weights_key(models) != self.key:
+        models, beside = _models(self.folder)
+        if (weights_key(models), descriptors_key(beside)) != (self.key, self.descriptors):
             raise InputError(f"{self.folder}: another model was written there meanwhile; repeat the command")
-        return [Start(model, self.freeze, self.reset_heads, self.adaptation, rows) for model in models]
+        return [Start(model, self.freeze, self.reset_heads, self.adaptation, beside) for model in models]
 
     def plain(self) -> dict[str, Any]:
         """Return what distinguishes runs."""
         choice = {"model": self.key, "freeze": self.freeze, "reset_heads": self.reset_heads}
-        return choice | self.adaptation.plain()
+        beside = {"descriptors": self.descriptors} if self.descriptors else {}
+        return choice | beside | self.adaptation.plain()
 
     def label(self) -> str:
         """Name for people."""
@@ -117,13 +126,12 @@ class Transfer:
         return ", ".join(parts)
 
 
-def _models(folder: Path) -> tuple[list[TrainedModel], dict[str, LabelledRows]]:
-    """Read the members, and by kind the training rows that are kept beside them."""
+def _models(folder: Path) -> tuple[list[TrainedModel], Mapping[str, DescriptorModels]]:
+    """Read the members, and by kind the trees and the process beside them."""
     if folder.is_file():
         return [load_model(folder)], {}
     ensemble = load_ensemble(folder)
-    rows = {kind: one.rows for kind, one in ensemble.descriptor_models.items() if one.rows is not None}
-    return list(ensemble.members), rows
+    return list(ensemble.members), ensemble.descriptor_models
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from model.baselines.blend import DescriptorModels
     from model.baselines.carried_rows import LabelledRows
     from model.graphs.graph import GraphSettings
     from model.network.heads import HeadsConfig
@@ -113,13 +114,18 @@ class Start:
     freeze: str = "none"
     reset_heads: bool = False  # reinitialise the output heads of all targets
     adaptation: Adaptation = field(default_factory=Adaptation)
-    # by kind, labelled structures that trees and process of the model carry, if any
-    rows: Mapping[str, LabelledRows] = field(default_factory=dict)
+    # trees and process beside the model, by kind of structure
+    descriptor_models: Mapping[str, DescriptorModels] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse an unknown choice."""
         if self.freeze not in FREEZE:
             raise InputError(f"--freeze {self.freeze}: unknown; choose {', '.join(FREEZE)}")
+
+    @property
+    def rows(self) -> dict[str, LabelledRows]:
+        """Labelled structures that trees and process of the model carry, by kind."""
+        return {kind: one.rows for kind, one in self.descriptor_models.items() if one.rows is not None}
 
     def about(self) -> dict[str, Any]:
         """Distinguish it from other starts: plain values, the weights as a hash."""

@@ -65,19 +65,24 @@ def test_a_source_that_knows_nothing_is_not_kept(parts):
     assert "sources" not in models.state()
 
 
-def test_a_fine_tuned_model_keeps_its_source_in_its_folder(tmp_path, monkeypatch):
+@pytest.mark.parametrize("source_trees", [0, 5])
+def test_a_fine_tuned_model_keeps_its_source_in_its_folder(source_trees, tmp_path, monkeypatch):
     monkeypatch.setattr("model.baselines.blend.LEAST_GAIN", -9.0)  # whatever the source knows
     best = PRESETS["best"]
     tiny = replace(best.network, targets=(NAME,), hidden=8, convolutions=1)
     preset = replace(best, network=tiny, training=replace(best.training, epochs=1), trees=5)
     dataset = small_dataset(best.graph)
     split = grouped_split(dataset, "random")
-    source = train_ensemble(dataset, split, replace(preset, trees=0)).members[0]
-    ensemble = train_ensemble(dataset, split, preset, starts=[Start(source)])
+    source = train_ensemble(dataset, split, replace(preset, trees=source_trees))
+    start = Start(source.members[0], descriptor_models=source.descriptor_models)
+    ensemble = train_ensemble(dataset, split, preset, starts=[start])
     assert ensemble.descriptor_models["slab"].sources == 1
     save_ensemble(ensemble, tmp_path)
     assert "source.pt" in weight_files(tmp_path)
+    assert ("source-trees.pt" in weight_files(tmp_path)) == (source_trees > 0)
     graphs = [entry.graph for entry in dataset]
+    seen = ensemble.source.columns(graphs)[:, 0]
+    assert np.allclose(seen, source.predict(graphs).mean[NAME])
     found, expected = load_ensemble(tmp_path).predict(graphs), ensemble.predict(graphs)
     assert np.array_equal(found.mean[NAME], expected.mean[NAME])
     assert np.array_equal(found.sigma[NAME], expected.sigma[NAME])

@@ -186,7 +186,8 @@ def test_runs_resume_and_finished_ones_are_not_repeated(data, tmp_path, monkeypa
         run_study(study, data, tmp_path / "other")
 
 
-def test_pretrainings_have_no_trees_unless_their_errors_are_compared(data, tmp_path):
+def test_trees_of_a_fine_tuning_look_at_those_of_its_source(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("model.baselines.blend.LEAST_GAIN", -9.0)  # whatever the source knows
     sets = {name: SETS[name] for name in ("energy", "work")}
     params = {**PARAMS, "trees": 4, "network.element_features": 21}
     study = replace(
@@ -195,17 +196,12 @@ def test_pretrainings_have_no_trees_unless_their_errors_are_compared(data, tmp_p
     )  # fmt: skip
     results, problems = run_study(study, read_data(study), tmp_path)
     assert not problems
-    trained = {result.task: result.run for result in results if result.task.source is None}
-    assert {(t.size, t.network_alone) for t in trained} == {(12, False), (20, True), (16, True)}
-    for task, run in trained.items():
-        assert (tmp_path / task.folder() / "model" / "trees.pt").exists() is not task.network_alone
-        assert run["settings"]["params"].get("trees") == (0 if task.network_alone else 4)
-    assert all(r.run["settings"]["params"]["trees"] == 4 for r in results if r.task.source)
-    # a size that is compared later on neither meets nor overwrites the training without trees
-    larger = replace(study, sizes=(12, 20))
-    results, problems = run_study(larger, read_data(larger), tmp_path)
-    assert not problems
-    assert not any(task.network_alone for task in larger.tasks() if not task.balance)
+    sources = {result.task.source for result in results if result.task.source}
+    assert {(len(source.sets), source.size) for source in sources} == {(1, 12), (1, 20), (2, 16)}
+    for source in sources:
+        assert (tmp_path / source.folder() / "model" / "trees.pt").exists()
+    tuned = [result.run["settings"]["transfer"] for result in results if result.task.source]
+    assert len({transfer["descriptors"] for transfer in tuned}) == len(sources)
 
 
 def test_a_process_takes_what_shares_the_training_set_of_its_last_ones():
