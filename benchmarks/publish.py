@@ -2,7 +2,7 @@
 
     python benchmarks/publish.py [--records 100000] [--surfaces]
 
-A store of imported slabs (or, with --surfaces, of computed ones with relaxed slab and planar potential) is made
+A store of imported slabs, or with --surfaces of computed ones (relaxed slab, planar potential), is made
 in a temporary folder, a snapshot of it published and imported into another store. Each step runs in a process
 of its own, whose CPU seconds and largest memory are printed.
 """

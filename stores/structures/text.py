@@ -6,6 +6,7 @@ tenth of that. The CIF is that of pymatgen's writer to the last letter.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -59,20 +60,25 @@ def cif_text(species: Sequence[str], lattice: Rows, fractional: Rows) -> str:
     fractional
         Fractional coordinates [N, 3].
     """
-    from pymatgen.core import Lattice
-
-    cell = Lattice(lattice)
     reduced, formula, units = _formulas(tuple(sorted(Counter(species).items())))
-    a, b, c = cell.abc
-    alpha, beta, gamma = cell.angles
+    a, b, c = (math.hypot(*vector) for vector in lattice)
+    alpha, beta, gamma = (_angle(lattice[i], lattice[j]) for i, j in ((1, 2), (0, 2), (0, 1)))
+    (x1, y1, z1), (x2, y2, z2), (x3, y3, z3) = lattice
+    volume = abs(x3 * (y1 * z2 - z1 * y2) + y3 * (z1 * x2 - x1 * z2) + z3 * (x1 * y2 - y1 * x2))
     head = _HEAD.format(
-        reduced=reduced, formula=formula, units=units, volume=cell.volume,
+        reduced=reduced, formula=formula, units=units, volume=volume,
         a=a, b=b, c=c, alpha=alpha, beta=beta, gamma=gamma,
     )  # fmt: skip
     lines = "".join(
         f"  {name}  {name}{number}  1  %.8f  %.8f  %.8f  1\n" for number, name in enumerate(species)
     )
     return head + lines % tuple(value for place in fractional for value in place)
+
+
+def _angle(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return the angle between two vectors (degrees)."""
+    product = sum(x * y for x, y in zip(one, other, strict=True))
+    return math.degrees(math.acos(max(-1.0, min(1.0, product / (math.hypot(*one) * math.hypot(*other))))))
 
 
 @lru_cache(4096)

@@ -12,6 +12,7 @@ from stores.exclusion_marks import excluded_targets, value_of
 from stores.learning.snapshot_rows import ITEM_COLUMNS, Column, head_columns, row_of
 from stores.learning.snapshots import compact_structure, snapshot_items
 from workflows.publication.columns import DETAIL_COLUMNS, UNITS, WORDS, details_of
+from workflows.publication.private import public_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -122,7 +123,7 @@ class Summary:
                         "formula": entry.row["formula"],
                         "target": target,
                         "verdict": status,
-                        "reason": reason,
+                        "reason": public_text(reason),
                     }
                 )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import re
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +15,9 @@ import orjson
 
 from stores.cgcnn_folder import CgcnnFolder
 from stores.learning.snapshot_rows import DATA_FILE, HEADER_KEY, RECORDS_FILE, header_json
-from stores.secrets import masked
 from stores.structures.text import cif_text, extended_xyz
 from workflows.publication import optimade
+from workflows.publication.private import public_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,8 +35,6 @@ CGCNN_FOLDER = "cgcnn"
 
 _ROW_GROUP = 8192
 _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
-_FOLDERS = re.compile(rb"(?<![\w.:/])~?/(?:[^\s\"'/\\,;]+/)+")
-"""Folders of an absolute path in JSON."""
 
 
 class ManyFiles:
@@ -210,13 +207,7 @@ def _behind(contents: Contents) -> Iterator[tuple[str, Iterable[Mapping[str, Any
 def record_line(kind: str, document: Mapping[str, Any]) -> bytes:
     """Return a stored record as a line of JSON, without the folders of this machine and without secrets."""
     plain = {name: value for name, value in document.items() if name != "_id"}
-    line = without_folders(orjson.dumps({"collection": kind, "record": plain}, option=_SORTED))
-    return masked(line.decode()).encode() if b"://" in line else line
-
-
-def without_folders(text: bytes) -> bytes:
-    """Return JSON without the folders of absolute paths, which are those of one machine."""
-    return _FOLDERS.sub(b"", text)
+    return public_bytes(orjson.dumps({"collection": kind, "record": plain}, option=_SORTED))
 
 
 def write_csv(folder: Path, names: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.labelled import OWN_TARGETS, WITHOUT_MG
 from stores.method_names import meeting_names
+from workflows.publication.private import public_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -42,7 +43,7 @@ def write_left_out(
         writer.writeheader()
         for row in _rows(store, snapshot, incomplete):
             counts[row["target"], row["verdict"]] += 1
-            writer.writerow(row)
+            writer.writerow({**row, "reason": public_text(row["reason"])})
     return counts
 
 
@@ -57,7 +58,8 @@ def _rows(
     complete = {record_id for record_id, _ in snapshot.records} - incomplete.keys()
     then: dict[str, Any] = {"created_at": {"$lte": snapshot.created_at}}
     name = meeting_names(store, "surfaces")
-    for document in store.query(then, list(_OF_SURFACES), sort={"id": 1}):
+    rejected = {"$or": [{f"verdicts.{target}.status": {"$ne": "accepted"}} for target in OWN_TARGETS]}
+    for document in store.query({**then, **rejected}, list(_OF_SURFACES), sort={"id": 1}):
         elements = document["chemsys"].split("-")
         method = name(document["method_fingerprint"], elements) + ("" if "Mg" in elements else WITHOUT_MG)
         if method not in methods:
@@ -72,8 +74,8 @@ def _rows(
         }
         for target in OWN_TARGETS:
             verdict = document["verdicts"][target]
-            rejected = verdict["status"] != "accepted"
-            if rejected and (target, method) in targets and lacks(document["id"], target):
+            accepted = verdict["status"] == "accepted"
+            if not accepted and (target, method) in targets and lacks(document["id"], target):
                 yield {**shared, "target": target, "verdict": verdict["status"], "reason": verdict["reason"]}
     for document in store.query(then, list(_OF_LABELS), sort={"id": 1}, collection="labels"):
         method = document["method_fingerprint"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from workflows.publication.files import without_folders
 from workflows.publication.markdown import number, table, word
+from workflows.publication.private import public_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ def write_model(model: PublishedModel, folder: Path, snapshot: str) -> None:
         (folder / PurePath(name).name).write_bytes(content)
     plain = model.facts.model_dump(mode="json", exclude=_NOT_PUBLISHED)
     text = json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False)
-    (folder / FACTS).write_bytes(without_folders(text.encode()) + b"\n")
+    (folder / FACTS).write_text(public_text(text) + "\n", encoding="utf-8", newline="\n")
     (folder / CARD).write_text(model_card(model, snapshot), encoding="utf-8", newline="\n")
 
 
@@ -77,7 +77,7 @@ def trained_on(facts: ModelFacts, snapshot: str) -> str:
 def model_card(model: PublishedModel, snapshot: str) -> str:
     """Return the card in Markdown (sections after Mitchell et al., doi:10.1145/3287560.3287596)."""
     facts = model.facts
-    settings = without_folders(json.dumps(facts.config, sort_keys=True).encode()).decode()
+    settings = public_text(json.dumps(facts.config, sort_keys=True))
     sizes = ", ".join(f"{count} {_PARTS.get(part, part)}" for part, count in facts.sizes.items())
     libraries = ", ".join(f"{name} {version}" for name, version in sorted(facts.libraries.items()))
     lines = [
