@@ -24,13 +24,33 @@ PREFIX = "_mgsurf_"
 
 _LEFT_OUT = {
     "record_id", "composition", "species", "lattice", "fractional", "fractions", "extras", "chemsys", "h",
-    "k", "l", "n_atoms", "classes",
+    "k", "l", "n_atoms", "classes", "work_function_bottom", "work_function_top", "chemical_potential_min",
+    "chemical_potential_max",
 }  # fmt: skip
 """Columns that other properties have already."""
 
-MILLER = Column(
-    "miller_index", "integer", "Miller index hkl in the conventional standard cell of the relaxed bulk"
-)
+LISTS = {
+    Column(
+        "miller_index", "integer", "Miller index hkl in the conventional standard cell of the relaxed bulk"
+    ): ("h", "k", "l"),
+    Column("work_function_sides", "number", "Work function of the bottom and the top side", "eV"): (
+        "work_function_bottom",
+        "work_function_top",
+    ),
+    Column(
+        "chemical_potential_window",
+        "number",
+        "Chemical potential of _mgsurf_rich_element relative to its bulk at both ends, the lower first",
+        "eV",
+    ): ("chemical_potential_min", "chemical_potential_max"),
+}
+"""Own properties that are lists of the values in several columns."""
+
+_NAMES = {
+    "structure_kind": "kind", "kind": "record_kind", "method": "training_method", "method_fingerprint":
+    "method", "bulk_id": "bulk", "termination_label": "termination", "reference_element": "rich_element",
+}  # fmt: skip
+"""Properties with other names than their columns: those of the OPTIMADE server of `mgsurf serve`."""
 
 _STANDARD = {
     "elements": ("list", "Elements in alphabetical order", "inapplicable"),
@@ -61,7 +81,10 @@ _EXPRESSIONS = {
 
 def property_name(column: str) -> str:
     """Return the name of the property of a column."""
-    return PREFIX + re.sub(r"[^a-z0-9_]", "_", column.lower())
+    return PREFIX + re.sub(r"[^a-z0-9_]", "_", _NAMES.get(column, column).lower())
+
+
+_RICH = property_name("reference_element")
 
 
 def own_columns(columns: Iterable[Column]) -> list[Column]:
@@ -74,12 +97,16 @@ def definitions(columns: Iterable[Column], url: str) -> dict[str, Any]:
     found = {name: _standard(name, *values) for name, values in _STANDARD.items()}
     for column in own_columns(columns):
         found[property_name(column.name)] = own_definition(column, url)
-    found[property_name(MILLER.name)] = {
-        **own_definition(MILLER, url),
-        "x-optimade-type": "list",
-        "type": ["array", "null"],
-        "items": {"x-optimade-type": "integer", "type": ["integer"], "x-optimade-unit": "dimensionless"},
-    }
+    for column in LISTS:
+        one = own_definition(column, url)
+        item = {key: one[key] for key in ("x-optimade-type", "x-optimade-unit")}
+        item["type"] = [_JSON_TYPES[one["x-optimade-type"]]]
+        found[property_name(column.name)] = {
+            **one,
+            "x-optimade-type": "list",
+            "type": ["array", "null"],
+            "items": item,
+        }
     return found
 
 
@@ -211,5 +238,14 @@ def entry_of(
     )
     found["last_modified"] = f"{made[:19]}Z"
     found |= {name: row.get(column) for column, name in own}
-    found[property_name(MILLER.name)] = None if row.get("h") is None else [row["h"], row["k"], row["l"]]
+    if (
+        found[_RICH] is None
+        and row.get("h") is not None
+        and len(found["elements"]) == 2
+        and "Mg" in found["elements"]
+    ):
+        found[_RICH] = "Mg"
+    for column, names in LISTS.items():
+        values = [row.get(name) for name in names]
+        found[property_name(column.name)] = None if values[0] is None else values
     return {"id": row["record_id"], "type": "structures", "attributes": found}
