@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import os
-import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stores.cgcnn_elements import atom_init
+from stores.cgcnn_folder import ALL_TARGETS, COLUMNS_FILE, CgcnnFolder, table_names
 from stores.errors import InputError, StoreError
 from stores.files import replacing, replacing_folder
 from stores.structures.reading import ATOM_INIT
@@ -30,24 +27,8 @@ if TYPE_CHECKING:
 
 Writer = Callable[..., None]
 
-ALL_TARGETS = "id_prop_all.csv"
-"""File of a CGCNN folder with all slabs and targets; `mgsurf import` reads it."""
-
-ID_PROP_COLUMNS = f"""\
-Slabs as CGCNN (txie-93/cgcnn) and cgcnn2 (PyPI) read them: two columns, id and target, no header line.
-id_prop.csv                surface energy, Mg-rich (eV/A^2); without Mg rich in the electropositive element
-id_prop_work_function.csv  work function (eV); to train on it, put it in the place of id_prop.csv
-atom_init.json             92 element features (Xie and Grossman, PRL 120, 145301 (2018), supplement)
-<id>.cif                   structure of a slab
-{ALL_TARGETS}            all slabs with both targets, for mgsurf import; an empty cell: not computed,
-                           or not accepted by its verdict
-"""
-
-CGCNN_FILES = {
-    "surface_energy": "id_prop.csv",
-    "work_function": "id_prop_work_function.csv",
-}
-"""Files with one target each; they list the slabs that have it."""
+CGCNN_TARGETS = ("surface_energy", "work_function")
+"""Targets of a CGCNN folder of surfaces."""
 
 
 def write_csv(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) -> None:
@@ -122,30 +103,13 @@ def write_ase(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) ->
 
 
 def write_cgcnn(records: Iterable[SurfaceRecord], path: Path, *, relaxed: bool) -> None:
-    """Write a folder as CGCNN and cgcnn2 read it, see `ID_PROP_COLUMNS`."""
+    """Write a folder as CGCNN and cgcnn2 read it, see `stores.cgcnn_folder`."""
     from pymatgen.io.cif import CifWriter
 
-    path.mkdir()
-    with ExitStack() as stack:
-
-        def table(name: str) -> Any:
-            file = stack.enter_context((path / name).open("w", newline="", encoding="utf-8"))
-            return csv.writer(file, lineterminator="\n")
-
-        everything = table(ALL_TARGETS)
-        everything.writerow(["id", *CGCNN_FILES])
-        single = {target: table(name) for target, name in CGCNN_FILES.items()}
+    with CgcnnFolder(path, CGCNN_TARGETS) as folder:
         for record in records:
-            if not re.fullmatch(r"[\w.-]+", record.id) or record.id.startswith("."):
-                raise InputError(f"The id {record.id!r} cannot name a file; remove this record.")
             cif = str(CifWriter(_structure(record, relaxed=relaxed)))
-            (path / f"{record.id}.cif").write_text(cif, encoding="utf-8")
-            everything.writerow([record.id, *(getattr(record, target) for target in CGCNN_FILES)])
-            for target, rows in single.items():
-                if (value := getattr(record, target)) is not None:  # neither reader takes an empty cell
-                    rows.writerow([record.id, value])
-    (path / ATOM_INIT).write_text(json.dumps(atom_init()), encoding="utf-8")
-    (path / "id_prop_columns.txt").write_text(ID_PROP_COLUMNS, encoding="utf-8")
+            folder.add(record.id, cif, {target: getattr(record, target) for target in CGCNN_TARGETS})
 
 
 WRITERS: dict[str, Writer] = {
@@ -275,8 +239,8 @@ def _check_no_store(target: Path) -> None:
 
 def _keep_foreign_files(old: Path, new: Path) -> None:
     """Link into the new folder what no export wrote into the old one: notes, models, own element features."""
-    tables = {*CGCNN_FILES.values(), ALL_TARGETS}
-    ours = {*tables, "id_prop_columns.txt"}
+    tables = {*table_names(CGCNN_TARGETS).values(), ALL_TARGETS}
+    ours = {*tables, COLUMNS_FILE}
     for table in tables:
         if (old / table).is_file():
             with (old / table).open(newline="", encoding="utf-8", errors="replace") as file:

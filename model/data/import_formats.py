@@ -15,8 +15,8 @@ from model.data.class_labels import class_name, classes_of
 from model.data.csv_table import read_table
 from model.data.label_units import QUANTITIES, split_heading
 from model.graphs.slab_frame import PlainSlab
+from stores.cgcnn_folder import ALL_TARGETS, COLUMNS_FILE, HEADING
 from stores.errors import InputError, pluralize
-from stores.export import ALL_TARGETS, ID_PROP_COLUMNS
 from stores.input_files import LARGEST, check_depth, read_bytes
 from stores.structures.cell import lattice_matrix
 from stores.structures.reading import read_cif_file
@@ -114,7 +114,7 @@ def read_cgcnn(folder: Path, names: Sequence[str] | None, classes: Sequence[str]
         If there is no ``id_prop.csv``, it is empty, or its columns have no names.
     """
     path = folder / "id_prop.csv"
-    if _exported(folder) == ID_PROP_COLUMNS and (folder / ALL_TARGETS).is_file():
+    if _exported(folder).startswith(HEADING) and (folder / ALL_TARGETS).is_file():
         path = folder / ALL_TARGETS
     if not path.is_file():
         raise InputError(f"{folder} has no id_prop.csv; name a folder with id_prop.csv and CIF files.")
@@ -201,7 +201,7 @@ def _default_names(folder: Path, n_targets: int) -> list[str]:
 
 def _exported(folder: Path) -> str:
     """Return what `mgsurf export cgcnn` wrote about its columns; empty if it did not."""
-    columns = folder / "id_prop_columns.txt"
+    columns = folder / COLUMNS_FILE
     return columns.read_text(encoding="utf-8", errors="replace") if columns.is_file() else ""
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from model.data.import_crystals import read_crystals
 from model.data.import_formats import BATCH, SHARED_FILES, Imported, Problem, read_cgcnn, read_shared
+from model.data.import_publication import import_publication, is_publication
 from model.data.label_records import bulk_record, other_units, slab_record, with_labels_of, write_records
 from model.data.label_units import QUANTITIES, UNITS, check_value, plan_property_units, plan_units
 from model.graphs.bulk_graph import PlainBulk, bulk_graphs
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     Source = tuple[str, tuple[tuple[str, str], ...]]
     """Method of imported slabs, and the units of their targets."""
 
-FORMATS = ("auto", "shared", "cgcnn", "crystals", "store")
+FORMATS = ("auto", "shared", "cgcnn", "crystals", "store", "publication")
 _STORE_ENDINGS = (".sqlite", ".sqlite3", ".db")
 
 
@@ -87,6 +88,13 @@ def import_slabs(
             raise InputError("A store names its targets and methods itself; leave --targets, --source, "
                              "--relaxed, --bulk and --classes out.")  # fmt: skip
         return import_store(path, store_uri, units or {}, tick)
+    if kind == "publication":
+        if targets or source or relaxed or bulk or classes or units:
+            raise InputError(
+                f"{path} is a published data set, which names its targets, methods and units itself; leave "
+                "--targets, --source, --unit, --relaxed, --bulk and --classes out."
+            )
+        return import_publication(Path(path), store_uri, tick)
     folder = Path(path)
     name = source or _source_name(folder)
     if not re.fullmatch(r"[\w.+-]{1,80}", name):
@@ -203,8 +211,12 @@ def _format(path: str, format: str, *, bulk: bool) -> str:
             raise InputError(f"{path} is a file, and CGCNN has folders; name the one with id_prop.csv.")
         if format == "crystals" and not bulk:
             raise InputError(f"{path}: a list of crystals has no surfaces; add --bulk.")
+        if format == "publication" and not (place.is_dir() and is_publication(place)):
+            raise InputError(f"{path} is no folder that mgsurf publish wrote; leave --format out.")
         return format
     if place.is_dir():
+        if is_publication(place):
+            return "publication"
         if (place / "id_prop.csv").is_file():
             return "cgcnn"
         if any((place / name).is_file() for name in SHARED_FILES):

@@ -49,8 +49,12 @@ def compact_slab(slab: LabelledSlab) -> dict[str, Any]:
     """
     if slab.fractions is not None:
         return {"fractions": dict(slab.fractions), "extras": dict(slab.extras)}
+    return compact_structure(slab.slab or {}, slab.record_id)
+
+
+def compact_structure(structure: Mapping[str, Any], record_id: str) -> dict[str, Any]:
+    """Return `compact_slab` of a stored structure; an `InputError` names the record if it is disordered."""
     try:
-        structure = slab.slab or {}
         species = []
         for site in structure["sites"]:
             (only,) = site["species"]
@@ -64,7 +68,7 @@ def compact_slab(slab: LabelledSlab) -> dict[str, Any]:
         }
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"The slab of record {slab.record_id} is no ordered structure ({error}); remove the record or "
+            f"The slab of record {record_id} is no ordered structure ({error}); remove the record or "
             "import it again."
         ) from error
 
@@ -234,7 +238,7 @@ def draft_snapshot(
     )
     listed = tuple(sorted(records))
     snapshot = Snapshot(
-        id=_snapshot_id(SCHEMA_VERSION, named, listed),
+        id=snapshot_id(SCHEMA_VERSION, named, listed),
         schema_version=SCHEMA_VERSION,
         created_at=timestamp(datetime.now(UTC)),
         heads=tuple(named),
@@ -252,14 +256,21 @@ def save_snapshot(store: SurfaceStore, draft: Draft) -> bool:
     The list of records comes last, so that a snapshot that is there is whole; what was written before an
     error is used by the next try.
     """
-    snapshot = draft.snapshot
-    items = list(draft.items.values())
+    snapshot, items = draft.snapshot, list(draft.items.values())
     with store.transaction():
         for start in range(0, len(items), AT_ONCE):
-            # an equal item stays as it is, a damaged one is replaced
-            store.collection("snapshot_items").upsert(items[start : start + AT_ONCE], keep=("stored_at",))
-        written = store.collection("snapshots").upsert(asdict(snapshot), keep=("created_at",))
-    return bool(written)
+            save_items(store, items[start : start + AT_ONCE])
+        return save_list(store, snapshot)
+
+
+def save_items(store: SurfaceStore, items: Sequence[dict[str, Any]]) -> None:
+    """Write items; an equal one stays as it is, a damaged one is replaced."""
+    store.collection("snapshot_items").upsert(items, keep=("stored_at",))
+
+
+def save_list(store: SurfaceStore, snapshot: Snapshot) -> bool:
+    """Write the list of records of a snapshot whose items are stored; False if the store had it already."""
+    return bool(store.collection("snapshots").upsert(asdict(snapshot), keep=("created_at",)))
 
 
 def create_snapshot(
@@ -296,7 +307,7 @@ def find_snapshot(store: SurfaceStore, name: str) -> Snapshot:
         raise InputError(f"The snapshot {name!r} {found}; mgsurf snapshot list shows all of {store.uri}.")
     document = next(store.query({"id": fitting[0]}, collection="snapshots"))
     snapshot = _header(document, tuple((record, item) for record, item in document["records"]))
-    if _snapshot_id(snapshot.schema_version, snapshot.heads, snapshot.records) != snapshot.id:
+    if snapshot_id(snapshot.schema_version, snapshot.heads, snapshot.records) != snapshot.id:
         raise StoreError(
             f"The snapshot {snapshot.id} in {store.uri} was changed or damaged; restore a copy of the store, "
             "or make a new one."
@@ -305,7 +316,13 @@ def find_snapshot(store: SurfaceStore, name: str) -> Snapshot:
 
 
 def snapshot_slabs(store: SurfaceStore, snapshot: Snapshot) -> Iterator[LabelledSlab]:
-    """Yield the labelled slabs of a snapshot as they were, by record id.
+    """Yield the labelled slabs of a snapshot as they were, by record id; errors as of `snapshot_items`."""
+    for items in snapshot_items(store, snapshot):
+        yield from map(slab_of, items)
+
+
+def snapshot_items(store: SurfaceStore, snapshot: Snapshot) -> Iterator[list[dict[str, Any]]]:
+    """Yield the items of a snapshot, each checked against its hash, by record id and `AT_ONCE` at a time.
 
     A `StoreError` names the records whose data are gone or damaged.
     """
@@ -318,10 +335,11 @@ def snapshot_slabs(store: SurfaceStore, snapshot: Snapshot) -> Iterator[Labelled
                 f"The snapshot {snapshot.id} in {store.uri} has lost the data of record "
                 f"{', '.join(bad[:_NAMED])}{more}; restore a copy of the store, or make a new snapshot."
             )
-        yield from (slab_of(found[item]) for _, item in part)
+        yield [found[item] for _, item in part]
 
 
-def _snapshot_id(version: int, heads: Sequence[Head], records: Sequence[tuple[str, str]]) -> str:
+def snapshot_id(version: int, heads: Sequence[Head], records: Sequence[tuple[str, str]]) -> str:
+    """Return the id of a snapshot: the hash of its content."""
     return content_hash([version, [[head.name, head.target, head.method] for head in heads], list(records)])
 
 

@@ -101,7 +101,7 @@ def audit(
     figure = None if target.output is None else target.checked(suffixes=FIGURES)
     uri = resolve_store_uri(store)
     checks = [one.value for one in check or []]
-    audits = _audits(uri, method, model, checks, quiet)
+    audits = run_audits(uri, method, model, checks, quiet)
     findings = [f for one in audits for f in one.findings]
     if compound:
         known = {c.formula for c in findings} | {c.compound for c in findings}
@@ -181,9 +181,10 @@ def excluded_table(rows: Mapping[tuple[str, str, str], Sequence[str]]) -> Table:
     return table
 
 
-def _audits(
+def run_audits(
     uri: str, method: str | None, model: str | None, checks: Sequence[str], quiet: bool
 ) -> list[Audit]:
+    """Audit the labels of a store, those of each method by themselves."""
     from importlib.util import find_spec
 
     from model.audit.checks import CHECKS, audit_slabs

@@ -32,6 +32,7 @@ class ImportFormat(StrEnum):
     CGCNN = "cgcnn"
     CRYSTALS = "crystals"
     STORE = "store"
+    PUBLICATION = "publication"
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,17 @@ class CompositionLabels(CompositionChoice):
 def import_(
     *,
     path: Annotated[
-        str, typer.Argument(metavar="PATH", help="Folder, JSON file, CSV file of compositions, or a store.")
+        str,
+        typer.Argument(
+            metavar="PATH",
+            help="Folder, JSON file, CSV file of compositions, a store, or a data set of mgsurf publish.",
+        ),
     ],
     format: Annotated[
         ImportFormat,
-        typer.Option(metavar="FORMAT", help="Of the data: auto, shared, cgcnn, crystals or store."),
+        typer.Option(
+            metavar="FORMAT", help="Of the data: auto, shared, cgcnn, crystals, store, publication."
+        ),
     ] = ImportFormat.AUTO,
     targets: Annotated[
         str | None,

@@ -1,0 +1,133 @@
+"""Croissant, RO-Crate, citation, datasheet and model card."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+
+import pytest
+from ruamel.yaml import YAML
+
+from stores.connections import open_store
+from stores.errors import InputError
+from stores.learning.model_card import ModelFacts
+from stores.learning.registry import ModelRegistry
+from stores.paths import user_and_host
+from workflows.publication.model import registered_model
+from workflows.publication.terms import Creator, Terms
+
+KINDS = ("surfaces", "labels", "compositions")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_croissant_loads_without_issues_and_yields_the_records(published, kind):
+    mlc = pytest.importorskip("mlcroissant")
+    dataset = mlc.Dataset(jsonld=published[kind] / "croissant.json")
+    issues = dataset.metadata.ctx.issues
+    assert (issues.errors, issues.warnings) == (set(), set())
+    found = list(dataset.records("entries"))
+    data = pytest.importorskip("duckdb").sql(f"select * from '{published[kind] / 'data.parquet'}' ").df()
+    assert [one["entries/record_id"].decode() for one in found] == list(data["record_id"])
+    column = "hardness" if kind == "compositions" else "work_function"
+    assert [one[f"entries/{column}"] for one in found] == list(data[column])
+    if kind != "compositions":
+        assert [list(one["entries/fractional"]) for one in found] == [list(one) for one in data["fractional"]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ro_crate_names_every_file_its_people_and_its_licence(stored, published, kind):
+    crates = pytest.importorskip("rocrate.rocrate")
+    crate = crates.ROCrate(published[kind])
+    there = {f"{p.name}/" if p.is_dir() else p.name for p in published[kind].iterdir()}
+    assert {one.id for one in crate.data_entities} == there - {"SHA256SUMS", "ro-crate-metadata.json"}
+    assert crate.root_dataset["license"].id == "https://creativecommons.org/licenses/by/4.0/"
+    assert [one["name"] for one in crate.root_dataset["author"]] == ["Ada Lovelace", "Madonna"]
+    assert {one["value"] for one in crate.root_dataset["additionalProperty"]} >= {stored[kind].snapshot}
+
+
+def test_the_citation_has_what_the_format_needs(stored, published):
+    cited = YAML(typ="safe").load((published["surfaces"] / "CITATION.cff").read_text())
+    assert (cited["cff-version"], cited["type"], cited["title"]) == ("1.2.0", "dataset", "Surfaces of MgAg")
+    assert cited["authors"] == [
+        {"family-names": "Lovelace", "given-names": "Ada", "orcid": "https://orcid.org/0000-0002-1825-0097"},
+        {"name": "Madonna"},
+    ]
+    assert (cited["doi"], cited["license"]) == ("10.5281/zenodo.1234567", "CC-BY-4.0")
+    with open_store(stored["surfaces"].uri) as store:
+        made = next(store.query({}, ["created_at"], collection="snapshots"))["created_at"]
+    assert date.fromisoformat(cited["date-released"]) == date.fromisoformat(made[:10])
+    assert "SPDX-License-Identifier: CC-BY-4.0" in (published["surfaces"] / "LICENSE.txt").read_text()
+
+
+def test_the_datasheet_states_methods_counts_and_sources(published):
+    text = (published["surfaces"] / "datasheet.md").read_text()
+    headings = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
+    assert headings == [
+        "Motivation", "Composition", "Collection process", "Preprocessing, cleaning and labelling", "Uses",
+        "Distribution", "Maintenance",
+    ]  # fmt: skip
+    assert "| cutoff (eV) | 480.0 |" in text and "| functional | PBE |" in text
+    assert "| `work_function` |" in text and "| eV | 6 |" in text
+    assert "| others2020 | 5 |" in (published["labels"] / "datasheet.md").read_text()
+
+
+def test_a_model_is_published_with_its_card_but_without_the_host(stored, tmp_path):
+    errors = {"n": 2, "mae": 0.0123, "rmse": 0.02, "r2": 0.9}
+    with open_store(f"sqlite:///{tmp_path / 'models.sqlite'}") as store:
+        facts = ModelFacts(
+            label="sem-cgcnn, random, seed 0",
+            snapshot=stored["surfaces"].snapshot,
+            targets=("surface_energy",),
+            elements=("Ag", "Mg"),
+            config={"preset": "sem-cgcnn", "store": "/home/somebody/x/a.sqlite"},
+            sizes={"train": 4, "test": 2},
+            metrics={"random": {"surface_energy": {"test": errors}}},
+        )
+        ModelRegistry(store).add(facts, {"manifest.json": b"{}", "member-0.pt": b"weights"})
+        model = registered_model(store, "v1")
+    stored["surfaces"].publish(tmp_path / "out", model=model)
+    folder = tmp_path / "out" / "model"
+    assert {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.startswith("model_card")} == {
+        "manifest.json": b"{}", "member-0.pt": b"weights"
+    }  # fmt: skip
+    card = (folder / "model_card.md").read_text()
+    assert (
+        "which is this data set" in card
+        and "| random | surface energy | test | 2 | 0.0123 | 0.02 | 0.9 |" in card
+    )
+    everything = card + (folder / "model_card.json").read_text()
+    assert user_and_host() not in everything and "somebody" not in everything
+    assert json.loads((folder / "model_card.json").read_text())["config"]["store"] == "a.sqlite"
+    assert "which is not the published one" in _card_of_another(model)
+
+
+def _card_of_another(model):
+    from workflows.publication.model import model_card
+
+    return model_card(model, "another")
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"creators": []}, "--creator"),
+        ({"creators": ["Ada <0000-0002-1825-0098>"]}, "ORCID"),
+        ({"creators": ["Ada <me@example.org>"]}, "ORCID"),
+        ({"creators": ["<0000-0002-1825-0097>"]}, "--creator"),
+        ({"licence": ""}, "--license"),
+        ({"licence": "free for all"}, "SPDX"),
+        ({"doi": "zenodo.1234"}, "--doi"),
+        ({"version": "first"}, "--data-version"),
+        ({"title": "a\nb"}, "--title"),
+    ],
+)
+def test_wrong_terms_are_refused_by_the_name_of_their_option(changes, word):
+    given = {"title": "", "creators": ["Ada Lovelace"], "licence": "CC-BY-4.0"} | changes
+    with pytest.raises(InputError, match=word) as error:
+        Terms.parse(**given)
+    assert "\n" not in str(error.value)
+
+
+def test_people_may_have_a_name_of_one_word_or_the_family_name_first():
+    assert Creator.parse("Lovelace, Ada <https://orcid.org/0000-0002-1694-233X>").names == ("Ada", "Lovelace")
+    assert Creator.parse("Madonna").names == ("", "Madonna")

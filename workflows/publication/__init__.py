@@ -1,0 +1,1 @@
+"""A citable data set made from one snapshot."""

@@ -1,0 +1,33 @@
+"""Tables and numbers in Markdown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table with a blank line behind it; empty without rows."""
+    lines = [" | ".join(_cell(value) for value in row) for row in rows]
+    if not lines:
+        return ""
+    return (
+        "\n".join(f"| {line} |" for line in [" | ".join(header), " | ".join(["---"] * len(header)), *lines])
+        + "\n\n"
+    )
+
+
+def _cell(value: object) -> str:
+    return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def number(value: float) -> str:
+    """Return a number with four significant digits."""
+    return f"{value:.4g}"
+
+
+def word(name: str) -> str:
+    """Return a name such as negative or vacuum_not_flat as words."""
+    return name.replace("_", " ")

@@ -1,0 +1,21 @@
+"""What is kept out of a published data set: folders of this machine, passwords and tokens."""
+
+from __future__ import annotations
+
+import re
+
+from stores.secrets import masked
+
+_FOLDERS = re.compile(rb"/(?<![\w.:/].)(?:[^\s\"'/\\,;]+/)+")
+"""Folders of an absolute path; begins with the slash, which is found fast."""
+
+
+def public_bytes(text: bytes) -> bytes:
+    """Return UTF-8 text, JSON too, without the folders of absolute paths and without secrets."""
+    text = _FOLDERS.sub(b"", text)
+    return masked(text.decode()).encode() if b"://" in text else text
+
+
+def public_text(text: str) -> str:
+    """Return `public_bytes` of a text."""
+    return public_bytes(text.encode("utf-8", "replace")).decode()
