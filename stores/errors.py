@@ -53,9 +53,7 @@ def install_command(extra: str) -> str:
     brings several GB of CUDA libraries.
     """
     torch = "pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu && "
-    return (
-        f"{torch if extra in ('model', 'forcefields') else ''}pip install -c constraints.txt -e '.[{extra}]'"
-    )
+    return f"{torch if extra in ('model', 'forcefields', 'foundation') else ''}pip install -c constraints.txt -e '.[{extra}]'"
 
 
 def pluralize(number: int, noun: str) -> str:

@@ -411,6 +411,10 @@ class EngineSettings(Section):
             from workflows.engines.gpaw.presets import PRESETS as GPAW_PRESETS
 
             return _choose(preset, GPAW_PRESETS, "preset")
+        if name == "mlip":
+            from workflows.engines.mlip.potentials import PRESETS as POTENTIALS
+
+            return _choose(preset, ("demo", *POTENTIALS), "preset")
         if name == "vasp":
             from workflows.engines.vasp.inputs import PRESETS as VASP_PRESETS
 
