@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from workflows.structures.sources.filters import CandidateFilter
 
 PRESETS = (
-    *("best", "sem-cgcnn", "surface", "gradnorm", "mtl"),
+    *("best", "best-foundation", "sem-cgcnn", "surface", "gradnorm", "mtl"),
     *("stl-surface-energy", "stl-work-function", "mcvn"),
 )
 """Names of `model.training.presets.PRESETS`, which cannot be imported without torch; a test compares them."""
@@ -402,6 +402,11 @@ class EngineSettings(Section):
     options: dict[str, Any] = Field(
         default_factory=dict, description="Passed to the engine as they are (ranks, overrides)"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, values: Any) -> Any:
+        return {"name": values} if isinstance(values, str) else values
 
     @field_validator("preset")
     @classmethod
