@@ -1,7 +1,8 @@
 """The engine ``mlip``: a universal interatomic potential in place of DFT, for rehearsals of campaigns.
 
-Surface energies only, and too low by a third or more: enough to see whether a campaign runs, how many slabs
-it has and which of them relax, in a minute. There are no electrons, so no work function.
+It shows in a minute whether a campaign runs, which slabs it has and how they relax. Surface energies of MgAg
+come within 25 % of the published ones with SevenNet-0 and at half of them with CHGNet. There are no
+electrons, so no work function.
 """
 
 from __future__ import annotations
