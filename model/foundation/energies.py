@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     Answer = Energies | InputError
 
 KEPT_AT_ONCE = 16  # slabs put into the cache together; one takes a fifth of a second
-POOL_FROM = 24
-"""Slabs from which on processes are started: each loads torch and the potential first, for some 4 s."""
+POOL_FROM = 100
+"""Slabs from which on processes are started: each loads torch and the potential first, for some 4 s. It is more
+than a prediction asks for at once, which has processes of its own."""
 
 _DIGITS = 6  # of coordinates in a key (A)
 
