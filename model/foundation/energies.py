@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import signal
 import zlib
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from typing import TYPE_CHECKING
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
 KEPT_AT_ONCE = 16  # slabs put into the cache together; one takes a fifth of a second
 POOL_FROM = 100
-"""Slabs from which on processes are started: each loads torch and the potential first, for some 4 s. It is more
-than a prediction asks for at once, which has processes of its own."""
+"""Slabs from which on processes are started: each loads torch and the potential first, for some 4 s. A
+prediction, which has processes of its own, asks for fewer at once."""
 
 _DIGITS = 6  # of coordinates in a key (A)
 
@@ -159,7 +160,8 @@ def _computed(frames: dict[str, SlabFrame], potential: str, processes: int) -> I
         for key, frame in frames.items():
             yield key, _energies(frame, potential)
         return
-    pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_leave_interrupts)
     waiting: dict[Future[Answer], str] = {}
     try:
         rest = iter(frames.items())
@@ -172,6 +174,11 @@ def _computed(frames: dict[str, SlabFrame], potential: str, processes: int) -> I
                 yield waiting.pop(done), done.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _leave_interrupts() -> None:
+    """Have Ctrl-C end the command alone, which keeps what is computed and ends its processes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _energies(frame: SlabFrame, potential: str) -> Answer:
