@@ -53,9 +53,8 @@ def install_command(extra: str) -> str:
     brings several GB of CUDA libraries.
     """
     torch = "pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu && "
-    return (
-        f"{torch if extra in ('model', 'forcefields') else ''}pip install -c constraints.txt -e '.[{extra}]'"
-    )
+    needs_torch = extra in ("model", "forcefields", "foundation")
+    return f"{torch if needs_torch else ''}pip install -c constraints.txt -e '.[{extra}]'"
 
 
 def pluralize(number: int, noun: str) -> str:

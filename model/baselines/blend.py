@@ -19,10 +19,10 @@ from model.baselines.candidates import Fitted, composition_columns
 from model.baselines.carried_rows import MARGIN, LabelledRows
 from model.baselines.composition_descriptors import composition_descriptor_names, describe_compositions
 from model.baselines.compounds import CompoundTable, with_other_elements
-from model.baselines.descriptors import describe_slabs, descriptor_names
 from model.baselines.extra_trees import Forest
 from model.baselines.gaussian_process import NO_COMPOUND, GaussianProcess
 from model.baselines.label_ranks import RankedProcess
+from model.baselines.slab_columns import slab_column_names, slab_columns
 from model.baselines.tree_columns import columns_of
 from model.baselines.unseen_elements import Folds, Sample, UnseenElements, fit_unseen
 from model.data.model_input import graphs_among
@@ -89,7 +89,7 @@ class Description:
 
 
 DESCRIPTIONS = {
-    "slab": Description(lambda _: descriptor_names(), describe_slabs),
+    "slab": Description(slab_column_names, slab_columns),
     "bulk": Description(lambda _: bulk_descriptor_names(), describe_crystals),
     "composition": Description(composition_descriptor_names, describe_compositions),
 }

@@ -391,7 +391,8 @@ def predict_candidates(
     """
     check_predicts_slabs(ensemble)
     cache = cache or GraphCache()
-    if workers > 1 and _mostly_built(store, ensemble, ids, cache):
+    # a potential takes a hundred times as long as a graph: then other processes are always worth it
+    if workers > 1 and not ensemble.graph_settings.potential and _mostly_built(store, ensemble, ids, cache):
         workers = 1
     n_refused = 0
     for start in range(0, len(ids), _AT_ONCE):

@@ -7,11 +7,8 @@ that nothing ever has to be declared out of date. A broken file is started again
 from __future__ import annotations
 
 import hashlib
-import logging
-import sqlite3
 import zlib
-from contextlib import closing, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +17,9 @@ import numpy as np
 import orjson
 
 from model.graphs import bulk_graph, graph, slab_frame, thickness
+from model.graphs.blob_file import BlobFile
 from model.graphs.bulk_graph import BulkGraph, PlainBulk, bulk_graphs, is_bulk
 from model.graphs.graph import SlabGraph, graph_of_plain
-from stores.backends.wal import turn_wal_on
 from stores.errors import InputError
 from stores.paths import cache_folder
 from stores.structures import vacuum
@@ -33,8 +30,6 @@ if TYPE_CHECKING:
     from model.graphs.graph import GraphSettings
     from model.graphs.slab_frame import PlainSlab
 
-
-LOG = logging.getLogger(__name__)
 
 _ARRAYS: dict[str, Any] = {
     "numbers": np.int16,
@@ -48,7 +43,6 @@ _ARRAYS: dict[str, Any] = {
     "signature": np.float32,
 }
 _NUMBERS = ("thickness", "area", "identity")
-_TABLE = "CREATE TABLE IF NOT EXISTS graphs (key TEXT PRIMARY KEY, graph BLOB NOT NULL) WITHOUT ROWID"
 
 
 def default_cache_file() -> Path:
@@ -72,7 +66,8 @@ def graph_key(slab: PlainSlab, settings: GraphSettings) -> str:
     digest = hashlib.sha256(code_version(bulk=bulk).encode())
     if bulk:
         settings = replace(settings, min_thickness=0.0)  # without meaning
-    digest.update(orjson.dumps(asdict(settings), option=orjson.OPT_SORT_KEYS))
+    # what a potential knows of a slab is kept elsewhere, see `model.foundation.energies`
+    digest.update(orjson.dumps(replace(settings, potential="").plain(), option=orjson.OPT_SORT_KEYS))
     digest.update(np.ascontiguousarray(slab.numbers, dtype="<i8").tobytes())
     digest.update(np.ascontiguousarray(slab.lattice, dtype="<f8").tobytes())
     digest.update(np.ascontiguousarray(slab.fractional, dtype="<f8").tobytes())
@@ -80,10 +75,7 @@ def graph_key(slab: PlainSlab, settings: GraphSettings) -> str:
 
 
 class GraphCache:
-    """Graphs by their key.
-
-    Whatever is wrong with the file, at worst every graph is built again: a damaged file is removed, a file
-    that cannot be written is left alone, with a warning in the log.
+    """Graphs by their key, in a `model.graphs.blob_file.BlobFile`.
 
     Parameters
     ----------
@@ -93,66 +85,15 @@ class GraphCache:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or default_cache_file()
+        self._file = BlobFile(self.path, "graphs", "graph", "graph")
 
     def get(self, keys: Iterable[str]) -> dict[str, SlabGraph]:
         """Return those graphs that are there."""
-        if not self.path.exists():
-            return {}
-        found: dict[str, SlabGraph] = {}
-        try:
-            with closing(self._connect()) as connection:
-                for key in dict.fromkeys(keys):
-                    row = connection.execute("SELECT graph FROM graphs WHERE key = ?", (key,)).fetchone()
-                    with suppress(ValueError, KeyError, TypeError):
-                        if row is not None:
-                            found[key] = unpack(row[0])
-        except (sqlite3.Error, OSError) as error:
-            self._failed(error)
-        return found
+        return self._file.read(keys, unpack)
 
     def put(self, graphs: Mapping[str, SlabGraph]) -> None:
         """Write graphs; a graph under the same key is replaced."""
-        if not graphs:
-            return
-        rows = [(key, pack(graph)) for key, graph in graphs.items()]
-        for _ in range(2):  # the second time with a new file
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                with closing(self._connect()) as connection, connection:
-                    connection.execute(_TABLE)
-                    connection.executemany("INSERT OR REPLACE INTO graphs VALUES (?, ?)", rows)
-                return
-            except (sqlite3.Error, OSError) as error:
-                if not self._failed(error):
-                    return
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=60)
-        try:
-            turn_wal_on(connection)
-            # losing the last graphs in a power cut does no harm
-            connection.execute("PRAGMA synchronous=OFF")
-            if self.path.stat().st_size > 0:
-                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _failed(self, error: Exception) -> bool:
-        """Remove a damaged file; return whether it is worth trying again."""
-        damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
-        if "no such table" in str(error):
-            return False  # another process is just making it
-        missing = "no such column" in str(error)
-        if not damaged and not missing:
-            LOG.warning("The graph cache %s cannot be used (%s); graphs are built again.", self.path, error)
-            return False
-        LOG.info("The graph cache %s is damaged (%s) and started again.", self.path, error)
-        for suffix in ("", "-wal", "-shm"):
-            with suppress(OSError):
-                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-        return True
+        self._file.write({key: pack(graph) for key, graph in graphs.items()})
 
 
 def pack(graph: SlabGraph) -> bytes:
@@ -196,9 +137,17 @@ def build_graphs(
 ) -> list[SlabGraph | InputError]:
     """Return a graph for each slab or bulk crystal, or the reason why there is none.
 
-    `cache`: where graphs are searched and kept, None builds all; `tick` is called with the number of graphs
-    done and how many there are.
+    `cache`: where graphs are searched and kept, with a potential's energies beside them; None builds all.
+    `tick` is called with the number of graphs done and how many there are; with a potential, which takes
+    most of the time, with the number of slabs that it was called for.
     """
+    if settings.potential:
+        from model.foundation.attach import attach_features
+        from model.foundation.energies import EnergyCache
+
+        bare = build_graphs(slabs, replace(settings, potential=""), cache=cache)
+        energies = None if cache is None else EnergyCache(cache.path.with_name("potentials.sqlite"))
+        return attach_features(slabs, bare, settings, cache=energies, tick=tick)
     keys = [graph_key(slab, settings) for slab in slabs] if cache is not None else [""] * len(slabs)
     found = cache.get(keys) if cache is not None else {}
     graphs: list[SlabGraph | InputError] = []

@@ -14,9 +14,9 @@ distinguish no more than colour refinement does).
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -59,6 +59,14 @@ class GraphSettings:
     # into one edge with a multiplicity. Exact for every message passing network whose sums carry the
     # multiplicities, and several times smaller
     fold: bool = False
+    # universal potential whose features of a slab its graph carries, a key of
+    # `model.foundation.potential.WEIGHTS`; empty: none
+    potential: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """Return all fields for JSON; `potential`, which older versions do not know, only where it is set."""
+        values = asdict(self)
+        return values if self.potential else {k: v for k, v in values.items() if k != "potential"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +95,8 @@ class SlabGraph:
     # plane cell or the vacuum, up to rounding. Equal slabs are grouped with a tolerance by `signature`
     identity: str
     signature: NDArray[np.float32]  # [S] float32, the invariants that are hashed into `identity`
+    # [F] float32, see `model.foundation.features`; None without `GraphSettings.potential`
+    potential: NDArray[np.float32] | None = None
 
     @property
     def n_nodes(self) -> int:
@@ -120,11 +130,16 @@ def build_graph(structure: Structure, settings: GraphSettings | None = None) -> 
 
 def graph_of_plain(slab: PlainSlab, settings: GraphSettings) -> SlabGraph:
     """Build the graph of a slab given as arrays; see `build_graph`."""
+    return graph_of(frame_for(slab, settings), settings)
+
+
+def frame_for(slab: PlainSlab, settings: GraphSettings) -> SlabFrame:
+    """Return a slab in its own frame, made as thick as its graph needs it where it shows its crystal."""
     frame = frame_of(slab)
     if frame.thickness < settings.min_thickness:
         with suppress(NoRepeatError):
-            frame = thicken_frame(frame, settings.min_thickness)
-    return graph_of(frame, settings)
+            return thicken_frame(frame, settings.min_thickness)
+    return frame
 
 
 def graph_of(frame: SlabFrame, settings: GraphSettings) -> SlabGraph:

@@ -133,8 +133,7 @@ def crystal_inside(frame: SlabFrame) -> tuple[dict[int, int], float]:
 
     Raises NoRepeatError if the slab does not show how its crystal continues.
     """
-    motion = find_motion(frame)
-    cut = _opening(frame, motion)
+    cut, motion = find_opening(frame)
     inside = (frame.heights > cut - motion.rise) & (frame.heights <= cut)
     numbers, counts = np.unique(frame.numbers[inside], return_counts=True)
     amounts = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
@@ -149,8 +148,7 @@ def bulk_cell(frame: SlabFrame) -> Structure:
     """
     from pymatgen.core import Element, Lattice, Structure
 
-    motion = find_motion(frame)
-    cut = _opening(frame, motion)
+    cut, motion = find_opening(frame)
     inside = (frame.heights > cut - motion.rise) & (frame.heights <= cut)
     part, heights = frame.plane[inside], frame.heights[inside]
     turn, shift = motion.turn, motion.shift
@@ -165,6 +163,15 @@ def bulk_cell(frame: SlabFrame) -> Structure:
     positions = np.vstack([np.column_stack([plane @ frame.cell, height]) for plane, height in parts])
     species = [Element.from_Z(int(number)) for number in frame.numbers[inside]] * len(parts)
     return Structure(Lattice(lattice), species, positions, coords_are_cartesian=True, to_unit_cell=True)
+
+
+def find_opening(frame: SlabFrame) -> tuple[float, Motion]:
+    """Return the height (A) at which to open a slab, and the motion whose repeat ends there.
+
+    Raises NoRepeatError if the slab does not show how its crystal continues.
+    """
+    motion = find_motion(frame)
+    return _opening(frame, motion), motion
 
 
 def _opening(frame: SlabFrame, motion: Motion) -> float:

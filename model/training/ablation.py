@@ -38,6 +38,8 @@ PAPER_LOSS = {"stl": 0.1727, "mtl": 0.1836, "gradnorm": 0.1708, "surface": 0.177
 """Total loss that Table 1 prints; the two single-task models have one together."""
 
 REFERENCE = "sem-cgcnn"  # the preset that `best` is compared with
+COMPARED = (("best", REFERENCE), ("best-foundation", "best"))
+"""Pairs of presets that an ablation compares where it trained both."""
 
 
 @dataclass(frozen=True)
@@ -191,8 +193,10 @@ def table(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return rows + _single_task_rows(groups)
 
 
-def comparisons(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Compare `best` with the paper's model by target, paired by seed and fold, and by chemical system.
+def comparisons(
+    results: Sequence[Mapping[str, Any]], ours: str = "best", theirs: str = REFERENCE
+) -> dict[str, dict[str, Any]]:
+    """Compare two presets by target, paired by seed and fold, and by chemical system.
 
     Returns
     -------
@@ -201,7 +205,7 @@ def comparisons(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any
         bootstrap interval over runs, ``systems_relative`` (ratio of the macro-averages minus one, interval
         over chemical systems) and ``pairs``. Empty where the presets have no run in common.
     """
-    paired = _pairs(results, "best", REFERENCE)
+    paired = _pairs(results, ours, theirs)
     targets = [t for t in (paired[0][0]["metrics"] if paired else []) if t in paired[0][1]["metrics"]]
     found = {}
     for target in targets:

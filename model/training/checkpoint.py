@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 
+from model.foundation.potential import WEIGHTS
 from model.graphs.graph import GraphSettings
 from model.training.inputs import config_of, make_network, pack
 from model.training.tensor_files import read_tensors, write_tensors
@@ -184,7 +185,7 @@ def save_model(model: TrainedModel, path: Path) -> None:
     """
     about = {
         "network": model.network.config.plain(),
-        "graph": asdict(model.graph_settings),
+        "graph": model.graph_settings.plain(),
         "scaler": asdict(model.scaler),
         "training": model.training,
         "training_hash": model.training_hash,
@@ -253,6 +254,10 @@ def _known(values: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"graph settings {', '.join(sorted(unknown))} are not known to this version")
     usual = asdict(GraphSettings())
     for name, value in values.items():
+        if name == "potential":
+            if value not in ("", *WEIGHTS):
+                raise ValueError(f"graph setting {name} {value!r} is not known to this version")
+            continue
         is_flag = isinstance(usual[name], bool)
         if isinstance(value, bool) != is_flag or not isinstance(value, (int, type(usual[name]))):
             raise ValueError(f"graph setting {name} {value!r}")

@@ -99,6 +99,32 @@ def _paper(
     )
 
 
+_BEST = Preset(
+    name="best",
+    about="depth profile, surface attention, GradNorm, averaged weights, trees and Gaussian process",
+    graph=replace(_PAPER_GRAPH, whole_shells=True),
+    features="chemical",
+    network=NetworkConfig(
+        targets=TARGETS,
+        element_features=21,
+        depth="profile",
+        pooling="surface",
+        hidden_layers=2,
+        head_layers=1,
+        dropout=0.1,
+    ),
+    training=TrainingConfig(
+        epochs=100,
+        batch_size=32,
+        optimiser=OptimiserConfig("one-cycle", learning_rate=5e-3, weight_decay=0.05),
+        balance=BalanceConfig("gradnorm"),
+        loss="huber",
+        averaging=0.995,
+        clip=5.0,
+    ),
+    trees=200,
+)
+
 _PRESETS = (
     _paper(
         "stl-surface-energy",
@@ -118,30 +144,12 @@ _PRESETS = (
     _paper("gradnorm", "CGCNN with two heads, balanced by GradNorm", surface=False, gradnorm=True),
     _paper("surface", "CGCNN with two heads and the surface flag", surface=True, gradnorm=False),
     _paper("sem-cgcnn", "the paper's model: surface flag and GradNorm", surface=True, gradnorm=True),
-    Preset(
-        name="best",
-        about="depth profile, surface attention, GradNorm, averaged weights, trees and Gaussian process",
-        graph=replace(_PAPER_GRAPH, whole_shells=True),
-        features="chemical",
-        network=NetworkConfig(
-            targets=TARGETS,
-            element_features=21,
-            depth="profile",
-            pooling="surface",
-            hidden_layers=2,
-            head_layers=1,
-            dropout=0.1,
-        ),
-        training=TrainingConfig(
-            epochs=100,
-            batch_size=32,
-            optimiser=OptimiserConfig("one-cycle", learning_rate=5e-3, weight_decay=0.05),
-            balance=BalanceConfig("gradnorm"),
-            loss="huber",
-            averaging=0.995,
-            clip=5.0,
-        ),
-        trees=200,
+    _BEST,
+    replace(
+        _BEST,
+        name="best-foundation",
+        about="best, and SevenNet-0's energies of atoms as descriptors of its trees and process",
+        graph=replace(_BEST.graph, potential="sevennet-0"),
     ),
     Preset(
         name="mcvn",

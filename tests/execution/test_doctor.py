@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import os
 import sqlite3
 import stat
@@ -20,6 +21,7 @@ from workflows.execution.doctor import (
     check_memory,
     check_mpi,
     check_packages,
+    check_potentials,
     check_python,
     check_setups,
     check_store,
@@ -156,6 +158,16 @@ def test_unknown_form_of_store_fails_and_the_other_checks_go_on(tmp_path, monkey
     assert checks["store"].status is Status.FAIL
     assert "sqlite:///" in checks["store"].found
     assert checks["Python"].status is Status.OK
+
+
+def test_potentials_that_are_missing_are_named_with_the_extra(monkeypatch):
+    installed = importlib.util.find_spec("sevenn") is not None
+    assert [check.name for check in run_checks(engine="mlip")].count("potentials") == 1
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    check = check_potentials()
+    assert check.status == "fail" and "sevennet-0 (no sevenn)" in check.found and "foundation" in check.remedy
+    monkeypatch.undo()
+    assert (check_potentials().status == "fail") is not installed
 
 
 def test_engine_of_an_unknown_name_fails():

@@ -104,6 +104,7 @@ def judge_work_function(
     unconverged: Sequence[str] = (),
     inconsistent: Sequence[str] = (),
     asymmetric: str = "",
+    missing: str = "",
     thresholds: VerdictThresholds = DEFAULT_THRESHOLDS,
 ) -> Verdict:
     """Judge a work function.
@@ -124,12 +125,14 @@ def judge_work_function(
         Lines on slab relaxation against static run, if they differ.
     asymmetric
         Why the two sides differ, for ingested slabs; empty if they do not.
+    missing
+        Why there is no potential, where the engine gives a reason.
     thresholds
         Limits of slope, spread and reconstruction scores.
     """
     verdict = _calculation_verdict(failed, unconverged, inconsistent, asymmetric)
     if verdict is None and result is None:
-        verdict = Verdict(status=VerdictStatus.FAILED, reason="no planar potential was computed")
+        verdict = Verdict(status=VerdictStatus.FAILED, reason=missing or "no planar potential was computed")
     if verdict is None:
         verdict = judge_reconstruction(reconstruction, thresholds)
     if verdict is None and result is not None:

@@ -64,6 +64,13 @@ def ablate(
             "out.",
         ),
     ] = False,
+    zero_shot: Annotated[
+        bool,
+        typer.Option(
+            "--zero-shot",
+            help="Rows of SevenNet-0's own surface energies, as they are and after a line.",
+        ),
+    ] = False,
     targets: Annotated[
         str | None,
         typer.Option(metavar="NAMES", help="Instead of the presets': formation_energy,band_gap."),
@@ -136,6 +143,10 @@ def ablate(
     )
     with each_line_once(), ProgressBar(study.quiet) as bar:
         results, problems = ablation.ablate(study.slabs(), plan, folder, TrainingProgress(bar).step)
+        if zero_shot:
+            from model.training.zero_shot import zero_shot_runs
+
+            results += zero_shot_runs(study.slabs(), plan.runs())
     compared, gains = ablation.comparisons(results), ablation.transfer_gains(results)
     shapes: list[ShapeComparison] = []
     if wulff:
@@ -143,10 +154,17 @@ def ablate(
         problems += unlike
     rows = ablation.table(results)
     caption, table = summarise(rows, plan.settings.split, folds, beside_paper=transfer is None)
-    remarks = [*(_comparison(target, change) for target, change in compared.items()), *map(_gain, gains)]
+    remarks = [
+        _comparison(*pair, target, change)
+        for pair in ablation.COMPARED
+        for target, change in ablation.comparisons(results, *pair).items()
+    ]
+    remarks += map(_gain, gains)
     found: dict[str, Any] = {
         "rows": rows, "best_against_sem_cgcnn": compared, "transfer": gains, "problems": problems
     }  # fmt: skip
+    if foundation := ablation.comparisons(results, *ablation.COMPARED[1]):
+        found["best_foundation_against_best"] = foundation
     if wulff:
         with ProgressBar(study.quiet) as bar:
             found["wulff"] = draw_shapes(shapes, folder / "wulff", bar)
@@ -310,12 +328,12 @@ def _mae(value: Mapping[str, float | None]) -> str:
     return mean_and_spread(value, len(significant(value["mean"] or 0).partition(".")[2]))
 
 
-def _comparison(target: str, found: Mapping[str, Any]) -> str:
+def _comparison(ours: str, theirs: str, target: str, found: Mapping[str, Any]) -> str:
     from workflows.report.training_figures import target_name
 
     change, systems = _change(found["mae_relative"], found["pairs"]), found["systems_relative"]
     return (
-        f"best against sem-cgcnn, {target_name(target)}: MAE {change}; "
+        f"{ours} against {theirs}, {target_name(target)}: MAE {change}; "
         f"mean over {found['systems']} systems {_percent(systems['mean'])} "
         f"(95 %: {_percent(systems['low'])} to {_percent(systems['high'])})."
     )

@@ -15,6 +15,7 @@ import typer
 from stores.errors import InputError, StoreError, install_command
 from stores.paths import expand_user
 from workflows.cli.options import JsonOption, MethodOption, OutputOption, QuietOption, StoreOption
+from workflows.execution.progress_bar import show_in_open_bar
 from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:
@@ -291,14 +292,22 @@ def _load(
     from model.graphs.cache import GraphCache
     from stores.exclusions import excluded_line
 
+    # graphs alone take seconds; a potential is called for minutes
+    tick = partial(show_in_open_bar, settings.potential) if settings.potential else None
     if snapshot is not None:
         found = Dataset.from_snapshot(
-            uris[0], snapshot, targets or None, settings=settings, cache=GraphCache()
+            uris[0], snapshot, targets or None, settings=settings, cache=GraphCache(), tick=tick
         )
     else:
         methods = None if method is None else [method]
         found = Dataset.from_store(
-            uris, targets or None, settings=settings, methods=methods, separate=separate, cache=GraphCache()
+            uris,
+            targets or None,
+            settings=settings,
+            methods=methods,
+            separate=separate,
+            cache=GraphCache(),
+            tick=tick,
         )
     if found.skipped:
         LOG.warning("%d labelled slabs are left out; the first: %s", len(found.skipped), found.skipped[0])

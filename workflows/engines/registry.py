@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 BUILT_IN = {
     "gpaw": "workflows.engines.gpaw.engine:GPAWEngine",
+    "mlip": "workflows.engines.mlip.engine:MlipEngine",
     "vasp": "workflows.engines.vasp.engine:VaspEngine",
 }
 ENTRY_POINT_GROUP = "mgsurf.engines"

@@ -302,6 +302,23 @@ def check_engine(engine: str) -> Check:
     return Check("engine", Status.OK, f"{made.name}, preset {made.method().preset}")
 
 
+def check_potentials() -> Check:
+    """Check that the packages of the engine mlip's potentials are installed."""
+    from stores.errors import install_command
+    from workflows.engines.mlip.potentials import PRESETS, package_version
+
+    found, missing = [], []
+    for preset, potential in PRESETS.items():
+        try:
+            found.append(f"{preset} ({package_version(preset)})")
+        except MgsurfError:
+            missing.append(f"{preset} (no {potential.package})")
+    if not missing:
+        return Check("potentials", Status.OK, ", ".join(found))
+    status = Status.WARN if found else Status.FAIL
+    return Check("potentials", status, ", ".join(found + missing), install_command("foundation"))
+
+
 def check_store(uri: str) -> Check:
     """Check that a store opens, count what it holds, and report whether it can be written.
 
@@ -369,8 +386,8 @@ def run_checks(
     work_dir
         Folder of the calculations; None for the default one.
     engine
-        Name of the engine; ``gpaw`` and ``vasp`` have checks of their own. With ``gpaw``, the default, VASP
-        is checked too where it is set up.
+        Name of the engine; ``gpaw``, ``mlip`` and ``vasp`` have checks of their own. With ``gpaw``, the
+        default, VASP is checked too where it is set up.
 
     Returns
     -------
@@ -405,6 +422,8 @@ def run_checks(
 def _engine_checks(engine: str) -> dict[str, Callable[[], Check]]:
     if engine == "vasp":
         return _VASP_CHECKS
+    if engine == "mlip":
+        return {"potentials": check_potentials}
     if engine != "gpaw":
         return {"engine": lambda: check_engine(engine)}
     # of this machine, because a command or a folder of POTCARs is named

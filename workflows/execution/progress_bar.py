@@ -65,11 +65,13 @@ class ProgressBar:
     def __enter__(self) -> Self:
         """Start the bar."""
         self._progress.start()
+        _OPEN.append(self)
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         """Remove the bar, and close the stages that had a line."""
         self._progress.stop()
+        _OPEN.remove(self)
         if error is None:
             for stage in self._latest:
                 self._close(stage)
@@ -139,6 +141,15 @@ class ProgressBar:
         if stage in self._shown:
             self._shown.remove(stage)
             _print_line(stage, self._latest[stage], f"after {duration(monotonic() - self._began[stage])}")
+
+
+_OPEN: list[ProgressBar] = []
+
+
+def show_in_open_bar(stage: str, done: float, total: float) -> None:
+    """Show a stage in the bar of the command, if it has started one: for what has no bar passed to it."""
+    if _OPEN:
+        _OPEN[-1].show(stage, done, total)
 
 
 def _print_line(*parts: str) -> None:

@@ -10,19 +10,16 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if __name__ == "__main__":
     # Run by path: the folder of this file must not be on the path, the repository root must.
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import numpy as np
 from ase import Atoms
-from ase.constraints import FixAtoms
-from ase.optimize import BFGS
 
 from stores.files import write_file
-from workflows.engines.gpaw.bulk import KeepSymmetry
+from workflows.engines.mlip.relaxation import relax_free_atoms
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
@@ -39,27 +36,6 @@ def chgnet(model: str) -> Calculator:
     if calculator is None:
         raise RuntimeError("this version of atomate2 makes no CHGNet calculator")
     return calculator
-
-
-def relax_free_atoms(
-    atoms: Atoms, free: list[bool], calculator: Calculator, force_tolerance: float, max_steps: int
-) -> dict[str, Any]:
-    """Relax the atoms marked free; the others stay where they are, and every symmetry is kept.
-
-    Returns ``converged``, ``steps``, ``max_force`` (eV/A) and ``positions`` (A, shape (n_atoms, 3));
-    `force_tolerance` is the largest force left on a free atom (eV/A).
-    """
-    fixed = ~np.array(free, dtype=bool)
-    atoms.set_constraint([KeepSymmetry(atoms, adjust_cell=False), FixAtoms(mask=fixed)])
-    atoms.calc = calculator
-    optimizer = BFGS(atoms, logfile=None)
-    converged = bool(optimizer.run(fmax=force_tolerance, steps=max_steps))
-    return {
-        "converged": converged,
-        "steps": int(optimizer.nsteps),
-        "max_force": float(np.linalg.norm(atoms.get_forces(), axis=1).max()),
-        "positions": atoms.positions.tolist(),
-    }
 
 
 def main() -> None:

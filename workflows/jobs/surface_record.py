@@ -156,7 +156,12 @@ def assemble_surface_record(
                 thresholds=thresholds,
             ),
             work_function=judge_work_function(
-                phi, scores, failed=failed, unconverged=unconverged, thresholds=thresholds
+                phi,
+                scores,
+                failed=failed,
+                unconverged=unconverged,
+                missing=str(output.details.get("no_work_function", "")) if output else "",
+                thresholds=thresholds,
             ),
         ),
         calculation_ids={

@@ -70,6 +70,9 @@ def summary_figure(records: Iterable[Mapping[str, Any]], title: str = "") -> Fig
             _draw_surface_energies(left, lines, listed)
             _draw_work_functions(right, lines)
             _name_facets(left, right, lines, tallest)
+        if all(record.get("work_function") is None for record in listed):
+            for axes in panels[1::2]:  # numbers of an empty axis would mean nothing
+                axes.set_xticks([])
         for columns in (panels[::2], panels[1::2]):  # equal scales, so that blocks compare
             limits = [axes.get_xlim() for axes in columns]
             for axes in columns:

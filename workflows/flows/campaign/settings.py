@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from workflows.structures.sources.filters import CandidateFilter
 
 PRESETS = (
-    *("best", "sem-cgcnn", "surface", "gradnorm", "mtl"),
+    *("best", "best-foundation", "sem-cgcnn", "surface", "gradnorm", "mtl"),
     *("stl-surface-energy", "stl-work-function", "mcvn"),
 )
 """Names of `model.training.presets.PRESETS`, which cannot be imported without torch; a test compares them."""
@@ -403,6 +403,11 @@ class EngineSettings(Section):
         default_factory=dict, description="Passed to the engine as they are (ranks, overrides)"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, values: Any) -> Any:
+        return {"name": values} if isinstance(values, str) else values
+
     @field_validator("preset")
     @classmethod
     def _known_preset(cls, preset: str, info: ValidationInfo) -> str:
@@ -411,6 +416,10 @@ class EngineSettings(Section):
             from workflows.engines.gpaw.presets import PRESETS as GPAW_PRESETS
 
             return _choose(preset, GPAW_PRESETS, "preset")
+        if name == "mlip":
+            from workflows.engines.mlip.potentials import PRESETS as POTENTIALS
+
+            return _choose(preset, ("demo", *POTENTIALS), "preset")
         if name == "vasp":
             from workflows.engines.vasp.inputs import PRESETS as VASP_PRESETS
 

@@ -1,0 +1,1 @@
+"""What universal interatomic potentials know of a slab, as further descriptors."""

@@ -1,0 +1,1 @@
+"""Universal interatomic potentials in place of DFT, for rehearsals."""
