@@ -21,7 +21,8 @@ import orjson
 
 from model.graphs import bulk_graph, graph, slab_frame, thickness
 from model.graphs.bulk_graph import BulkGraph, PlainBulk, bulk_graphs, is_bulk
-from model.graphs.graph import SlabGraph, graph_of_plain
+from model.graphs.compiled_graphs import can_compile, compiled_graphs, graph_or_reason
+from model.graphs.graph import SlabGraph
 from stores.backends.wal import turn_wal_on
 from stores.errors import InputError
 from stores.paths import cache_folder
@@ -193,12 +194,15 @@ def build_graphs(
     *,
     cache: GraphCache | None = None,
     tick: Callable[[int, int], None] | None = None,
+    bare: bool = False,
 ) -> list[SlabGraph | InputError]:
     """Return a graph for each slab or bulk crystal, or the reason why there is none.
 
     `cache`: where graphs are searched and kept, None builds all; `tick` is called with the number of graphs
-    done and how many there are.
+    done and how many there are; `bare`: without identity and signature, which a cache would need, by compiled
+    code where there is some.
     """
+    compile_them = bare and cache is None and can_compile(settings)
     keys = [graph_key(slab, settings) for slab in slabs] if cache is not None else [""] * len(slabs)
     found = cache.get(keys) if cache is not None else {}
     graphs: list[SlabGraph | InputError] = []
@@ -219,18 +223,18 @@ def build_graphs(
         part = list(zip(slabs[start : start + _BATCH], keys[start : start + _BATCH], strict=True))
         crystals = [s for s, key in part if isinstance(s, PlainBulk) and key not in found]
         built = iter(bulk_graphs(crystals, settings))
+        compiled = iter(
+            compiled_graphs([s for s, _ in part if not isinstance(s, PlainBulk)], settings)
+            if compile_them
+            else ()
+        )
         for slab, key in part:
             if key in found:
                 add(key, found[key], known=True)
             elif isinstance(slab, PlainBulk):
                 add(key, next(built), known=False)
+            elif compile_them:
+                add(key, next(compiled), known=False)
             else:
-                add(key, _graph_or_reason(slab, settings), known=False)
+                add(key, graph_or_reason(slab, settings), known=False)
     return graphs
-
-
-def _graph_or_reason(slab: PlainSlab, settings: GraphSettings) -> SlabGraph | InputError:
-    try:
-        return graph_of_plain(slab, settings)
-    except InputError as error:
-        return error
