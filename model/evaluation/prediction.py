@@ -2,49 +2,40 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from model.compositions.composition import PlainComposition
 from model.evaluation.calibration import NORMAL_QUANTILE
+from model.evaluation.chunks import in_chunks
 from model.graphs.bulk_graph import PlainBulk
-from model.graphs.cache import GraphCache, build_graphs, graph_key
+from model.graphs.cache import GraphCache, graph_key
 from model.graphs.graph import THICK_ENOUGH, SlabGraph
 from model.graphs.slab_frame import PlainSlab
 from model.selection.acquisition import Pool
-from stores.cgcnn_elements import MAX_NUMBER
 from stores.errors import InputError
 from stores.learning.candidates import candidates_by_id, update_candidates
 from stores.structures.vacuum import vacuum_directions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-    from concurrent.futures import Future
 
     from pymatgen.core import Structure
 
     from model.data.model_input import ModelInput
-    from model.graphs.graph import GraphSettings
     from model.training.ensemble import Ensemble
     from stores.surfaces import SurfaceStore
 
     Document = dict[str, Any]
 
 
-POOL_FROM = 600
-"""Starting processes takes a second or two; fewer slabs than this are done before it is over."""
-
 ESTIMATED_LATTICE = "estimated lattice"
 """Warning of a slab whose crystal has a lattice that was neither computed nor measured."""
 
 _ROUNDING = 0.01  # of a thickness that is compared (A)
-_CHUNK = 64  # slabs that are built, predicted and reported at once
 _MANY = 4096  # the same of compositions, which need no graphs
 
 PLURALS = {"slab": "slabs", "bulk": "crystals", "composition": "compositions"}
@@ -118,7 +109,7 @@ def predict_slabs(
     candidates
         Read one after the other, so that a long folder need not be held at once.
     workers
-        Processes that build graphs, where there are enough slabs for it to pay.
+        Threads, where there are enough slabs for it to pay, see `model.evaluation.chunks`.
     cache
         Where graphs are searched and kept; None builds all.
     progress
@@ -149,11 +140,18 @@ def predict_in_chunks(
 ) -> Iterator[tuple[list[SlabPrediction], list[Refusal]]]:
     """Predict slabs as `predict_slabs` does, and yield what is done so that none of it is held."""
     trained = {kind for kinds in ensemble.kinds.values() for kind in kinds}
-    for chunk, graphs in _with_graphs(iter(candidates), ensemble.graph_settings, workers, cache):
+
+    def finish(
+        chunk: Sequence[Candidate], graphs: Sequence[SlabGraph | str]
+    ) -> tuple[list[SlabPrediction], list[Refusal]]:
         reasons = [_untrained(c, trained) or g for c, g in zip(chunk, graphs, strict=True)]
         good = [(c, g) for c, g in zip(chunk, reasons, strict=True) if not isinstance(g, str)]
         refused = [Refusal(c.name, g) for c, g in zip(chunk, reasons, strict=True) if isinstance(g, str)]
-        yield _predicted(ensemble, good), refused
+        return _predicted(ensemble, good), refused
+
+    return in_chunks(
+        candidates, lambda one: cast("PlainSlab", one.slab), finish, ensemble.graph_settings, workers, cache
+    )
 
 
 def predict_compositions(
@@ -287,66 +285,6 @@ def _thin(ensemble: Ensemble, graph: SlabGraph) -> str | None:
     return None
 
 
-def _with_graphs(
-    candidates: Iterator[Candidate], settings: GraphSettings, workers: int, cache: GraphCache | None
-) -> Iterator[tuple[list[Candidate], list[SlabGraph | str]]]:
-    """Yield candidates in chunks with their graphs, or with the reason why one has none."""
-    first = list(islice(candidates, POOL_FROM))
-    if workers == 1 or len(first) < POOL_FROM:
-        for chunk in _chunks(chain(first, candidates)):
-            yield chunk, _graphs_of(_slabs(chunk), settings, cache)
-        return
-    context = multiprocessing.get_context("spawn")
-    with _one_thread(), ProcessPoolExecutor(workers, mp_context=context) as pool:
-        # a few chunks ahead: what is built waits for the network, not all of it in memory
-        waiting: list[tuple[list[Candidate], Future[list[SlabGraph | str]]]] = []
-        for chunk in _chunks(chain(first, candidates)):
-            waiting.append((chunk, pool.submit(_graphs_of, _slabs(chunk), settings, cache)))
-            if len(waiting) > 2 * workers:
-                done, future = waiting.pop(0)
-                yield done, future.result()
-        for done, future in waiting:
-            yield done, future.result()
-
-
-def _slabs(candidates: Sequence[Candidate]) -> list[PlainSlab]:
-    return [candidate.slab for candidate in candidates if not isinstance(candidate.slab, PlainComposition)]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep the network to one thread while processes build graphs: waiting threads would take their cores."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _chunks(candidates: Iterator[Candidate]) -> Iterator[list[Candidate]]:
-    while chunk := list(islice(candidates, _CHUNK)):
-        yield chunk
-
-
-def _graphs_of(
-    slabs: Sequence[PlainSlab], settings: GraphSettings, cache: GraphCache | None
-) -> list[SlabGraph | str]:
-    strange = [int(slab.numbers.max(initial=0)) > MAX_NUMBER for slab in slabs]
-    known = [slab for slab, refused in zip(slabs, strange, strict=True) if not refused]
-    built = iter(build_graphs(known, settings, cache=cache))
-    return [
-        f"The slab holds element {slab.numbers.max()}; elements up to {MAX_NUMBER} are known."
-        if refused
-        else str(graph)
-        if isinstance(graph := next(built), InputError)
-        else graph
-        for slab, refused in zip(slabs, strange, strict=True)
-    ]
-
-
 _AT_ONCE = 5000
 """Predicted and written in one go: what an interruption costs at most, but for the graphs, which stay."""
 
@@ -426,8 +364,7 @@ def predict_candidates(
 def _mostly_built(store: SurfaceStore, ensemble: Ensemble, ids: Sequence[str], cache: GraphCache) -> bool:
     sample = [ids[i] for i in np.unique(np.linspace(0, len(ids) - 1, _LOOKED_AT).astype(int))] if ids else []
     documents = candidates_by_id(store, sample, with_slabs=True)
-    slabs = _slabs([_candidate(document) for document in documents])
-    keys = {graph_key(slab, ensemble.graph_settings) for slab in slabs}
+    keys = {graph_key(_plain_slab(document["slab"]), ensemble.graph_settings) for document in documents}
     return 2 * len(cache.get(keys)) > len(keys)
 
 
@@ -447,15 +384,18 @@ def pool_of(documents: Sequence[Document], targets: Sequence[str], cost: Sequenc
     )
 
 
+def _plain_slab(arrays: Document) -> PlainSlab:
+    return PlainSlab(
+        np.array(arrays["numbers"], dtype=np.int64),
+        np.array(arrays["lattice"], dtype=np.float64),
+        np.array(arrays["fractional"], dtype=np.float64).reshape(-1, 3),
+    )
+
+
 def _candidate(document: Document) -> Candidate:
-    slab = document["slab"]
     return Candidate(
         name=document["id"],
-        slab=PlainSlab(
-            np.array(slab["numbers"], dtype=np.int64),
-            np.array(slab["lattice"], dtype=np.float64),
-            np.array(slab["fractional"], dtype=np.float64).reshape(-1, 3),
-        ),
+        slab=_plain_slab(document["slab"]),
         formula=document["formula"],
         termination=document["termination_label"],
         lattice_is_guess=document["lattice_is_guess"],

@@ -19,7 +19,8 @@ import orjson
 from model.graphs import bulk_graph, graph, slab_frame, thickness
 from model.graphs.blob_file import BlobFile
 from model.graphs.bulk_graph import BulkGraph, PlainBulk, bulk_graphs, is_bulk
-from model.graphs.graph import SlabGraph, graph_of_plain
+from model.graphs.compiled_graphs import can_compile, compiled_graphs, graph_or_reason
+from model.graphs.graph import SlabGraph
 from stores.errors import InputError
 from stores.paths import cache_folder
 from stores.structures import vacuum
@@ -134,20 +135,23 @@ def build_graphs(
     *,
     cache: GraphCache | None = None,
     tick: Callable[[int, int], None] | None = None,
+    bare: bool = False,
 ) -> list[SlabGraph | InputError]:
     """Return a graph for each slab or bulk crystal, or the reason why there is none.
 
     `cache`: where graphs are searched and kept, with a potential's energies beside them; None builds all.
     `tick` is called with the number of graphs done and how many there are; with a potential, which takes
-    most of the time, with the number of slabs that it was called for.
+    most of the time, with the number of slabs that it was called for. `bare`: without identity and
+    signature, which a cache would need, by compiled code where there is some.
     """
     if settings.potential:
         from model.foundation.attach import attach_features
         from model.foundation.energies import EnergyCache
 
-        bare = build_graphs(slabs, replace(settings, potential=""), cache=cache)
+        plain = build_graphs(slabs, replace(settings, potential=""), cache=cache, bare=bare)
         energies = None if cache is None else EnergyCache(cache.path.with_name("potentials.sqlite"))
-        return attach_features(slabs, bare, settings, cache=energies, tick=tick)
+        return attach_features(slabs, plain, settings, cache=energies, tick=tick)
+    compile_them = bare and cache is None and can_compile(settings)
     keys = [graph_key(slab, settings) for slab in slabs] if cache is not None else [""] * len(slabs)
     found = cache.get(keys) if cache is not None else {}
     graphs: list[SlabGraph | InputError] = []
@@ -168,18 +172,18 @@ def build_graphs(
         part = list(zip(slabs[start : start + _BATCH], keys[start : start + _BATCH], strict=True))
         crystals = [s for s, key in part if isinstance(s, PlainBulk) and key not in found]
         built = iter(bulk_graphs(crystals, settings))
+        compiled = iter(
+            compiled_graphs([s for s, _ in part if not isinstance(s, PlainBulk)], settings)
+            if compile_them
+            else ()
+        )
         for slab, key in part:
             if key in found:
                 add(key, found[key], known=True)
             elif isinstance(slab, PlainBulk):
                 add(key, next(built), known=False)
+            elif compile_them:
+                add(key, next(compiled), known=False)
             else:
-                add(key, _graph_or_reason(slab, settings), known=False)
+                add(key, graph_or_reason(slab, settings), known=False)
     return graphs
-
-
-def _graph_or_reason(slab: PlainSlab, settings: GraphSettings) -> SlabGraph | InputError:
-    try:
-        return graph_of_plain(slab, settings)
-    except InputError as error:
-        return error

@@ -10,6 +10,7 @@ import numpy as np
 from model.evaluation.calibration import NORMAL_QUANTILE
 from model.evaluation.metrics import Predictions, evaluate, labels, total_loss
 from model.foundation.features import feature_names
+from model.graphs.graph import SlabGraph
 from model.training.presets import find_preset
 from model.training.runs import data_key, make_split
 from stores.errors import InputError
@@ -82,5 +83,5 @@ def zero_shot_runs(datasets: Datasets, runs: Sequence[RunSettings]) -> list[dict
 def surface_energies(dataset: Dataset) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Return the potential's surface energy of each slab (eV/A^2): [n]."""
     column = feature_names().index("surface energy")
-    values = [entry.graph.potential for entry in dataset]
+    values = [entry.graph.potential if isinstance(entry.graph, SlabGraph) else None for entry in dataset]
     return np.array([np.nan if own is None else own[column] for own in values], dtype=np.float64)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from model.evaluation import prediction
+from model.evaluation.prediction import predict_in_chunks
 from stores.connections import open_store
 from stores.errors import InputError
 from stores.labelled import add_labels
@@ -15,6 +21,7 @@ from tests.model.crystals import slabs_of
 from tests.model.test_dataset import label
 from workflows.cli import predict_shards
 from workflows.cli.app import app
+from workflows.flows.learning import prediction_shards
 
 MODEL = Path(__file__).parents[1] / "model" / "data" / "old_run"
 
@@ -88,6 +95,72 @@ def test_an_interrupted_shard_leaves_no_file(slabs, tmp_path, monkeypatch):
         assert predict("s.sqlite", "-o", "out")[0] == 130
     assert list((tmp_path / "out").glob("*.parquet*")) == []
     assert predict("s.sqlite", "-o", "out")[0] == 0 and len(rows_in(tmp_path / "out")) == slabs
+
+
+KILLED = """
+import os, signal, sys
+from model.evaluation import prediction
+from workflows.cli.app import app
+from workflows.flows.learning import prediction_shards
+
+prediction_shards.PART_INPUTS = 7
+whole = prediction.predict_in_chunks
+calls = []
+
+def third_is_killed(*arguments, **more):
+    for lot in whole(*arguments, **more):
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield lot
+
+prediction.predict_in_chunks = third_is_killed
+app(["predict", *sys.argv[1:], "--workers", "1", "-q"], standalone_mode=False)
+"""
+
+
+def test_a_killed_shard_resumes_after_its_finished_parts(slabs, tmp_path, monkeypatch):
+    source = "s.sqlite"
+    monkeypatch.setattr(prediction_shards, "PART_INPUTS", 7)
+    predict(source, "-o", "whole")
+    command = [sys.executable, "-c", KILLED, source, "--model", str(MODEL), "-o", "out"]
+    root = Path(__file__).parents[2]
+    killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(root)}, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert rows_in(tmp_path / "out") == []
+    asked = []
+
+    def counted(ensemble, candidates, **more):
+        listed = list(candidates)
+        asked.extend(listed)
+        return predict_in_chunks(ensemble, listed, **more)
+
+    monkeypatch.setattr(prediction, "predict_in_chunks", counted)
+    parts = sorted((tmp_path / "out").glob(".predictions-*/*.parquet"))
+    assert len(parts) == 2
+    parts[1].write_bytes(parts[1].read_bytes()[:100])  # what is damaged is made again
+    assert predict(source, "-o", "out")[0] == 0
+    assert len(asked) == slabs - 7
+    assert rows_in(tmp_path / "out") == rows_in(tmp_path / "whole")
+    assert not list((tmp_path / "out").glob(".predictions-*.parts-*"))
+
+
+def test_overwrite_makes_the_parts_of_an_interrupted_shard_again(slabs, tmp_path, monkeypatch):
+    monkeypatch.setattr(prediction_shards, "PART_INPUTS", 7)
+    asked = []
+
+    def third_is_interrupted(ensemble, candidates, **more):
+        asked.append(list(candidates))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return predict_in_chunks(ensemble, asked[-1], **more)
+
+    monkeypatch.setattr(prediction, "predict_in_chunks", third_is_interrupted)
+    assert predict("slabs", "-o", "out")[0] == 130
+    assert len(list((tmp_path / "out").glob(".predictions-*/*.parquet"))) == 2
+    asked[:] = [[]] * 3
+    predict("slabs", "-o", "out", "--overwrite")
+    assert sum(map(len, asked)) == len(rows_in(tmp_path / "out")) == slabs
 
 
 @pytest.mark.parametrize(

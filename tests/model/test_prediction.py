@@ -9,8 +9,9 @@ import torch
 from pymatgen.core import Element, Lattice, Structure
 
 from model.data.splits import grouped_split
-from model.evaluation import prediction
+from model.evaluation import chunks
 from model.evaluation.prediction import Candidate, predict_slabs
+from model.graphs.compiled_graphs import can_compile
 from model.graphs.graph import THICK_ENOUGH, GraphSettings, build_graph
 from model.graphs.slab_frame import PlainSlab
 from model.network.network import NetworkConfig
@@ -146,14 +147,20 @@ def test_what_is_no_slab_is_refused_and_the_others_are_predicted(ensemble):
     assert predict_slabs(ensemble, []) == ([], [])
 
 
-def test_processes_give_the_same_numbers(ensemble, monkeypatch):
-    monkeypatch.setattr(prediction, "POOL_FROM", 4)
+@pytest.mark.parametrize("compiled", [True, False], ids=["threads", "processes"])
+def test_several_cores_give_the_same_numbers(ensemble, monkeypatch, compiled):
+    small = replace(ensemble.members[0], graph_settings=PRESETS["best"].graph)
+    model = replace(ensemble, members=(small,)) if compiled else ensemble
     asked = [candidate(s) for p in ("Ag", "Y", "Zn") for s in slabs(p, True)] * 5
-    assert len(asked) > 2 * prediction._CHUNK // 2
-    here, _ = predict_slabs(ensemble, asked)
+    assert len(asked) > 64  # more than one chunk
+    alone, _ = predict_slabs(model, asked)
+    monkeypatch.setattr(chunks, "MANY", 4)
+    assert can_compile(model.graph_settings) == compiled
     threads = torch.get_num_threads()
-    there, _ = predict_slabs(ensemble, asked, workers=2)
-    assert torch.get_num_threads() == threads
-    for a, b in zip(here, there, strict=True):
-        assert a.values == b.values
-    assert np.isfinite([one.distance for one in there]).all()
+    for workers in (1, 2):
+        found, _ = predict_slabs(model, asked, workers=workers)
+        assert torch.get_num_threads() == threads
+        for a, b in zip(alone, found, strict=True):
+            assert a.values == b.values
+            assert (a.name, a.sigmas, a.warnings) == (b.name, b.sigmas, b.warnings)
+        assert np.isfinite([one.distance for one in found]).all()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
@@ -103,7 +104,6 @@ def predict_shard(
     check_installed()
     folder = target.output or Path()
     shard = Shard.parse(target.shard) if target.shard is not None else Shard()
-    problems: Problems = []
     listed = InputList(shard)
     units = [unit for text in inputs for unit in _units_of(text, listed)]
     if not listed.count:
@@ -126,12 +126,11 @@ def predict_shard(
             f"{path}: shard {shard} is complete ({pluralize(rows_there, 'row')}); --overwrite repeats it"
         )
     else:
-        candidates = (one for unit in units for one in unit.candidates(readers, ensemble, problems))
-
         total = sum(unit.n or 0 for unit in units) if all(unit.n is not None for unit in units) else None
 
-        def rows(bar: ProgressBar) -> Iterator[dict[str, Any]]:
-            done = 0
+        def rows(units: Sequence[_File | _Records], bar: ProgressBar, done: int) -> Iterator[dict[str, Any]]:
+            problems: Problems = []
+            candidates = (one for unit in units for one in unit.candidates(readers, ensemble, problems))
             for found, refused in predict_in_chunks(ensemble, candidates, workers=workers):
                 yield from (flat_prediction(one, ensemble.targets) for one in found)
                 problems.extend((one.name, one.reason) for one in refused)
@@ -142,7 +141,10 @@ def predict_shard(
 
         columns = prediction_columns(ensemble.targets, ensemble.class_names, of_structures=True)
         with ProgressBar(quiet) as bar:
-            n, failed = write_shard(folder, shard, columns, tuple(ensemble.class_names), rows(bar))
+            parts = [partial(rows, part, bar) for part in _parts_of(units)]
+            n, failed = write_shard(
+                folder, shard, columns, tuple(ensemble.class_names), parts, again=target.overwrite
+            )
         if failed:
             print_note(f"{failed} of {n} could not be predicted; column {PROBLEM} of {path} has the reasons")
         status = 1 if failed else 0
@@ -161,6 +163,23 @@ def predict_shard(
     return status
 
 
+def _parts_of(units: Iterable[_File | _Records]) -> list[list[_File | _Records]]:
+    """Divide what a shard reads into parts of so many inputs; a file of several structures is one."""
+    from workflows.flows.learning.prediction_shards import PART_INPUTS
+
+    parts: list[list[_File | _Records]] = []
+    room = 0
+    for unit in units:
+        for piece in unit.pieces(PART_INPUTS):
+            size = PART_INPUTS if piece.n is None else piece.n
+            if size > room:
+                parts.append([])
+                room = PART_INPUTS
+            parts[-1].append(piece)
+            room -= size
+    return parts
+
+
 def _problem_rows(problems: Problems) -> Iterator[dict[str, Any]]:
     """Yield a row for each problem, and forget it."""
     while problems:
@@ -176,6 +195,9 @@ class _File:
     @property
     def n(self) -> int | None:
         return 1 if self.shard is None else None
+
+    def pieces(self, _: int) -> list[Self]:
+        return [self]
 
     def candidates(self, readers: Readers, ensemble: Ensemble, problems: Problems) -> Iterator[Candidate]:
         own: Problems = []
@@ -195,6 +217,10 @@ class _Records:
     @property
     def n(self) -> int | None:
         return len(self.ids)
+
+    def pieces(self, size: int) -> list[Self]:
+        """Divide them, into so many each."""
+        return [replace(self, ids=self.ids[i : i + size]) for i in range(0, len(self.ids), size)]
 
     def candidates(self, readers: Readers, _: Ensemble, problems: Problems) -> Iterator[Candidate]:
         for start in range(0, len(self.ids), _IDS_AT_ONCE):

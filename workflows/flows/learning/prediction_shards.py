@@ -2,7 +2,8 @@
 
 Shard i of N takes every N-th input. Shards share nothing but a folder, so that they run one after the other,
 in an array of Slurm jobs or under Parsl. ``manifest.json`` says what all of them are made of: a shard of
-another model, of other inputs or another N is refused. A file appears when its shard is complete.
+another model, of other inputs or another N is refused. A file appears when its shard is complete; until then
+its finished parts lie in a hidden folder beside it, from which the shard resumes after an interruption.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 from stores.errors import InputError, one_line
 from stores.files import locked, replacing, write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     Row = dict[str, Any]
@@ -26,6 +29,9 @@ FORMAT = "mgsurf predictions 1"
 MANIFEST = "manifest.json"
 ROWS_AT_ONCE = 8192
 """Rows that are held before they are written, as one row group."""
+
+PART_INPUTS = 20_000
+"""Inputs whose rows are written together: what an interruption costs at most, some 20 s of one core."""
 
 PROBLEM = "problem"
 """Column with the reason why an input could not be predicted."""
@@ -61,6 +67,10 @@ class Shard:
         """Return its file in the folder of all shards."""
         width = len(str(self.total))
         return folder / f"predictions-{self.number:0{width}}-of-{self.total}.parquet"
+
+    def parts_in(self, folder: Path) -> Path:
+        """Return the folder of its parts while it is not complete."""
+        return folder / f".{self.file_of(folder).stem}.parts-{PART_INPUTS}"
 
     def __str__(self) -> str:
         return f"{self.number}/{self.total}"
@@ -121,6 +131,8 @@ def open_folder(folder: Path, identity: Mapping[str, Any], *, overwrite: bool) -
                 )
             for file in folder.glob("predictions-*.parquet"):
                 file.unlink()
+            for parts in folder.glob(".predictions-*.parts-*"):
+                shutil.rmtree(parts)
             found = None
         if found is None:
             write_file(path, json.dumps(wanted, indent=2) + "\n")
@@ -139,9 +151,15 @@ def _read_manifest(path: Path) -> dict[str, Any] | None:
 
 
 def write_shard(
-    folder: Path, shard: Shard, columns: Sequence[str], classes: Iterable[str], rows: Iterable[Row]
+    folder: Path,
+    shard: Shard,
+    columns: Sequence[str],
+    classes: Iterable[str],
+    parts: Sequence[Callable[[int], Iterable[Row]]],
+    *,
+    again: bool = False,
 ) -> tuple[int, int]:
-    """Write the file of a shard, which appears when it is complete.
+    """Write the file of a shard, which appears when it is complete; finished parts are not made again.
 
     Parameters
     ----------
@@ -151,13 +169,16 @@ def write_shard(
         Names of the columns, see `workflows.flows.learning.prediction_rows.prediction_columns`.
     classes
         Those of them that hold names of classes.
-    rows
-        By column; what a row lacks is null. Not held in memory.
+    parts
+        Make the rows of each part, by column; what a row lacks is null. Called with the number of rows that
+        came before. Rows are not held in memory.
+    again
+        Make finished parts again, too.
 
     Returns
     -------
     tuple of int
-        Rows written, and how many of them have a problem.
+        Rows in the file, and how many of them have a problem.
 
     Raises
     ------
@@ -165,6 +186,7 @@ def write_shard(
         If another process writes this shard.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc  # type: ignore[import-untyped]
     import pyarrow.parquet as pq
 
     words = _WORDS | set(classes)
@@ -175,28 +197,46 @@ def write_shard(
             for name in (*columns, PROBLEM)
         ]
     )
-    path = shard.file_of(folder)
-    n, problems = 0, 0
-    waiting: list[Row] = []
+    path, parts_folder = shard.file_of(folder), shard.parts_in(folder)
     advice = "choose another --shard"
-    with (
-        locked(folder / f".{path.stem}.lock", 0, advice),
-        replacing(path, alone=True) as new,
-        pq.ParquetWriter(new, schema, compression="zstd") as writer,
-    ):
-
-        def flush() -> None:
-            writer.write_table(pa.Table.from_pylist(waiting, schema))
-            waiting.clear()
-
-        for row in rows:
-            waiting.append(row)
-            n += 1
-            problems += row.get(PROBLEM) is not None
-            if len(waiting) >= ROWS_AT_ONCE:
-                flush()
-        flush()
+    with locked(folder / f".{path.stem}.lock", 0, advice):
+        if again:
+            shutil.rmtree(parts_folder, ignore_errors=True)
+        parts_folder.mkdir(exist_ok=True)
+        files, done = [parts_folder / f"{i:06}.parquet" for i in range(len(parts))], 0
+        for file, rows in zip(files, parts, strict=True):
+            try:
+                there = rows_of(file)
+            except InputError:
+                there = None
+            if there is None:
+                there = _write_part(file, schema, rows(done))
+            done += there
+        n, problems = 0, 0
+        with (
+            replacing(path, alone=True) as new,
+            pq.ParquetWriter(new, schema, compression="zstd") as writer,
+        ):
+            for file in files:
+                for batch in pq.ParquetFile(file).iter_batches(ROWS_AT_ONCE):
+                    writer.write_batch(batch)
+                    n += batch.num_rows
+                    problems += int(pc.count(batch.column(PROBLEM)).as_py())
+        shutil.rmtree(parts_folder, ignore_errors=True)
     return n, problems
+
+
+def _write_part(path: Path, schema: Any, rows: Iterable[Row]) -> int:
+    """Write the rows of a part, `ROWS_AT_ONCE` at a time; return their number."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    given, n = iter(rows), 0
+    with replacing(path, alone=True) as new, pq.ParquetWriter(new, schema, compression="zstd") as writer:
+        while waiting := list(islice(given, ROWS_AT_ONCE)):
+            writer.write_table(pa.Table.from_pylist(waiting, schema))
+            n += len(waiting)
+    return n
 
 
 def rows_of(path: Path) -> int | None:
