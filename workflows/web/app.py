@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse
 from starlette.staticfiles import StaticFiles
 
 from stores.secrets import masked
-from workflows.web import facet, facets
+from workflows.web import compound, facet, facets
 from workflows.web.errors import add_error_pages
 from workflows.web.pages import HERE
 from workflows.web.security import Secured
@@ -26,7 +26,7 @@ THREADS = 4
 NAVIGATION = (("Facets", "/facets"),)
 """Titles and paths of the pages that every page links to."""
 
-ROUTERS = (facets.router, facet.router)
+ROUTERS = (facets.router, facet.router, compound.router)
 
 
 def create_app(store: str, *, project: str | None = None, hosts: Collection[str] = ()) -> FastAPI:

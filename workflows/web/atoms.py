@@ -89,6 +89,7 @@ def _circles(
     for i in np.argsort(nearness, kind="stable"):
         drawn.append(
             f'<circle class="atom f{colours[symbols[i]]}" '
-            f'cx="{x + flat[i, 0]:.2f}" cy="{y - flat[i, 1]:.2f}" r="{RADIUS}"><title>{escape(symbols[i])}</title></circle>'
+            f'cx="{x + flat[i, 0]:.2f}" cy="{y - flat[i, 1]:.2f}" r="{RADIUS}">'
+            f"<title>{escape(symbols[i])}</title></circle>"
         )
     return "".join(drawn)
