@@ -215,11 +215,13 @@ def _label_lines(chart: Chart, records: Sequence[Record], ends: Mapping[str, tup
     """Name the lines at their right ends, the lowest first, as far as there is room."""
     free = chart.height * 2.0
     for record in sorted(records, key=lambda r: ends[r["id"]][1]):
-        right = ends[record["id"]][1]
-        _, y = chart.place(0.0, right)
+        left, right = ends[record["id"]]
+        # on the side of the line that is empty
+        shift = 12.0 if left > right else -4.0
+        y = chart.place(0.0, right)[1] + shift
         if free - y >= LABEL_ROOM:
             label = f"{facet_text(record)} {record.get('termination_label') or ''}".rstrip()
-            chart.text(0.0, right, f"{label} ", "end", "name", dy=-4)
+            chart.text(0.0, right, f"{label} ", "end", "name", dy=shift)
             free = y
 
 

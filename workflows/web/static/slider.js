@@ -2,6 +2,7 @@
 "use strict";
 for (const form of document.querySelectorAll("form[data-slider]")) {
   const slider = form.elements.dmu;
+  form.querySelector("button").hidden = true;
   slider.step = slider.dataset.step;
   let waiting = null;
   let newest = 0;
