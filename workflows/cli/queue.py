@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +13,7 @@ from workflows.cli.options import CampaignArgument, CampaignFile, ProjectOption,
 from workflows.cli.typer_app import QUEUE, app
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
     from workflows.execution.remote.project import RemoteProject
@@ -227,22 +226,18 @@ def _print_changes(changes: Changes, done: str, nothing: str) -> int:
     return 1 if changes.kept else 0
 
 
-def show_remote_status(campaign: Path | None, project: str | None, as_json: bool) -> int:
-    """Print the state of a submitted campaign, or of all campaigns in a project."""
+def remote_status(campaign: Path | None, project: str | None) -> CampaignState:
+    """Return the state of a submitted campaign, or of all campaigns in a project."""
     from workflows.execution.remote.project import open_project
     from workflows.execution.remote.status import state_of
 
     settings = _campaign(campaign)
     with open_project(project) as remote:
-        state = state_of(remote, settings.name if settings else None)
-    if as_json:
-        print(json.dumps(asdict(state), indent=2))
-    else:
-        _print_state(state)
-    return 0
+        return state_of(remote, settings.name if settings else None)
 
 
-def _print_state(state: CampaignState) -> None:
+def print_state(state: CampaignState, console: Console | None) -> None:
+    """Print the state of jobs on a queue; None is stdout."""
     from rich.text import Text
 
     facts: list[tuple[str, str | Text]] = [("project", state.project)]
@@ -264,9 +259,9 @@ def _print_state(state: CampaignState) -> None:
         facts += [(title, Text(f"{label}: {reason}", style=style)) for label, reason in problems[:SHOWN]]
         if len(problems) > SHOWN:
             facts.append((title, f"and {len(problems) - SHOWN} more; --json lists all"))
-    print_facts(facts)
+    print_facts(facts, console)
     if state.failed or any("failed" in reason for _, reason in state.calculations):
-        print_text("mgsurf retry --failed runs them again; finished calculations are not repeated.")
+        print_text("mgsurf retry --failed runs them again; finished calculations are not repeated.", console)
 
 
 def _campaign(path: Path | None) -> Campaign | None:

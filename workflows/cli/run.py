@@ -124,7 +124,9 @@ class CampaignRun:
         work_dir = Path(context.work_dir)
         make_directory(work_dir)
         job_store = open_job_store(context.store)
-        with RunListener(self.console, work_dir, quiet) as listener:
+        with RunListener(
+            self.console, work_dir, quiet, campaign=self.settings.name, store=context.store
+        ) as listener:
             kept = kept_of_run(listener.tally, work_dir, context.make_engine())
             run_local(make_flow(), job_store, work_dir, listener.tally, kept)
         return listener.tally
