@@ -151,7 +151,8 @@ def pull(campaign: CampaignArgument = None, project: ProjectOption = None, store
         with kept_in_words(lambda _: stays), results_store(uri) as results:
             pulled = pull_outputs(remote, name, results)
             shown = results.uri
-        unfinished = state_of(remote, name).unfinished
+        state = state_of(remote, name)
+    unfinished = state.unfinished
     words = ", ".join(
         pluralize(number, kind.lower())
         for kind in ("Surface", "Bulk", "Reference", "Calculation")
@@ -162,6 +163,11 @@ def pull(campaign: CampaignArgument = None, project: ProjectOption = None, store
     )
     if unfinished:
         print(f"{unfinished} jobs are not finished; pull again later")
+    elif settings is not None and pulled.written:
+        from workflows.execution.notifications import Notifier
+
+        failed = pluralize(len(state.failed) + len(state.calculations), "problem")
+        Notifier(settings.notify, settings.name).queue_ended(f"every job has ended: {words}; {failed}")
     for job, problem in pulled.damaged:
         print(f"  damaged output of {job}: {problem}; mgsurf submit --again computes it again")
     return 1 if pulled.damaged else 0
