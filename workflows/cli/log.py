@@ -82,8 +82,8 @@ def _here(name: str, campaign: Path | None, store: str | None) -> list[Task]:
     from stores.connections import resolve_store_uri
     from stores.secrets import masked
     from workflows.cli.access import existing_store
-    from workflows.report.surface_filter import parse_formula
     from workflows.execution.logs import chosen, tasks_here
+    from workflows.report.surface_filter import parse_formula
 
     uri, work_dir = _places(campaign, store)
     formula = None
