@@ -115,6 +115,8 @@ class CampaignRun:
     def execute(self, make_flow: Callable[[], Flow], quiet: bool) -> Tally:
         """Run a flow to its end, its problems included."""
         from stores.connections import open_job_store
+        from stores.settings_file import resolve_ranks
+        from workflows.engines.gpaw.process import logical_cores
         from workflows.execution.kept import kept_of_run
         from workflows.execution.listener import RunListener
         from workflows.execution.local import run_local
@@ -126,8 +128,9 @@ class CampaignRun:
         make_directory(work_dir)
         job_store = open_job_store(context.store)
         listener = RunListener(
-            self.console, work_dir, quiet, campaign=self.settings.name, store=context.store
-        )
+            self.console, work_dir, quiet, campaign=self.settings.name, store=context.store,
+            cores=int(context.options.get("ranks") or resolve_ranks() or logical_cores()),
+        )  # fmt: skip
         with Notifier(self.settings.notify, self.settings.name) as notifier:
             with listener:
                 kept = kept_of_run(listener.tally, work_dir, context.make_engine())

@@ -49,18 +49,27 @@ class RunListener(logging.Handler):
     """Listens to `workflows.jobs.progress` while a flow runs; use it as a context manager.
 
     Bar and lines go to the console, unless `quiet`; ``running.json``, which `mgsurf status` reads, to
-    `work_dir`, with the name of the `campaign` and of its `store`.
+    `work_dir`, with the name of the `campaign` and of its `store`, and the `cores` that a calculation uses.
     """
 
     def __init__(
-        self, console: Console, work_dir: Path, quiet: bool = False, *, campaign: str = "", store: str = ""
+        self,
+        console: Console,
+        work_dir: Path,
+        quiet: bool = False,
+        *,
+        campaign: str = "",
+        store: str = "",
+        cores: int = 0,
     ) -> None:
         super().__init__(logging.INFO)
         self.console = console
         self.quiet = quiet
         self.tally = Tally()
         self._work_dir = work_dir
-        self._state = RunState(os.getpid(), socket.gethostname(), "", campaign=campaign, store=masked(store))
+        self._state = RunState(
+            os.getpid(), socket.gethostname(), "", campaign=campaign, store=masked(store), cores=cores
+        )
         self._costs: dict[str, float] = {}
         self._done: set[str] = set()
         self._seconds = 0.0

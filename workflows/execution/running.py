@@ -34,6 +34,7 @@ class RunState:
     reused: int = 0
     problems: int = 0
     seconds_left: float = 0.0  # estimated from the pace so far; 0 if not known
+    cores: int = 0  # that a calculation may use; 0 if not known
 
     @property
     def words(self) -> str:
@@ -62,10 +63,14 @@ def read_running(work_dir: Path) -> RunState | None:
     """
     try:
         content = read_json(work_dir / FILE)
-        known = {field.name: content[field.name] for field in fields(RunState) if field.name in content}
+        kinds = {"int": int, "float": float, "str": str}
+        known = {
+            field.name: kinds[str(field.type)](content[field.name])
+            for field in fields(RunState)
+            if field.name in content
+        }
         state = RunState(**known)
-        state.pid, state.label = int(state.pid), str(state.label)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
     return state if _lives(state) else None
 
