@@ -25,6 +25,7 @@ THREADS = 4
 """Pages that are made at the same time; a client that sends more waits."""
 
 NAVIGATION = (
+    ("Overview", "/"),
     ("Facets", "/facets"),
     ("Failures", "/failures"),
     ("Models", "/models"),

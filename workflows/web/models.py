@@ -306,7 +306,9 @@ def _facts(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Registered", f"{card['created_at'][:16].replace('T', ' ')} UTC by {card['made_by']}"
     before = card["champion_before"]
     yield "Champion before", "none" if before is None else f"v{before}"
-    yield "Weights", f"{card['weights']['bytes'] / 1e6:.1f} MB, sha256 {card['weights']['sha256'][:16]}…"
+    size = card["weights"]["bytes"]
+    shown = f"{size / 1e6:.1f} MB" if size > 5e5 else f"{size / 1e3:.1f} kB"
+    yield "Weights", f"{shown}, sha256 {card['weights']['sha256'][:16]}…"
     if card["code_version"]:
         yield "Code", card["code_version"]
     if card["note"]:

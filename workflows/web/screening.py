@@ -26,6 +26,8 @@ MOST = 2000
 NAMED = 25
 """Points of the map that bear their formula, those farthest out."""
 
+LOWERED = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
 KNOWN = ("application", "sort", "page")
 SHOWN_SHARE = 0.01
 
@@ -192,7 +194,7 @@ def _name_outermost(chart: Chart, known: Sequence[tuple[float, float, ScreeningR
                 named.add(record.formula)
                 anchor, gap = ("start", 7) if left > a else ("end", -7)
                 beside = x + gap * width / (chart.place(chart.x[1], y)[0] - chart.place(chart.x[0], y)[0])
-                chart.text(beside, y, record.formula, anchor, "name", 4)
+                chart.text(beside, y, record.formula.translate(LOWERED), anchor, "name", -4)
                 break
 
 
