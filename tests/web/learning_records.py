@@ -88,7 +88,7 @@ def screened(formula, phi, gamma, formation, number, **changes):
             source=source,
             area_fraction=share,
             appears=1.0,
-        )  # fmt: skip
+        )
         for plane, share, source in (((1, 0, 0), 0.62, "dft"), ((1, 1, 0), 0.38, "model"))
     ]
     values = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
 from stores.secrets import masked
-from workflows.web import facet, facets, failures, models, overview, screening
+from workflows.web import compound, facet, facets, failures, models, overview, screening
 from workflows.web.errors import add_error_pages
 from workflows.web.pages import HERE
 from workflows.web.queue_watch import QueueWatch
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 THREADS = 4
 """Pages that are made at the same time; a client that sends more waits."""
 
+WARM_AFTER = 0.7
+"""After the start, when the first page is out (s)."""
+
 NAVIGATION = (
     ("Overview", "/"),
     ("Facets", "/facets"),
@@ -33,7 +37,7 @@ NAVIGATION = (
 )
 """Titles and paths of the pages that every page links to."""
 
-ROUTERS = (overview.router, facets.router, facet.router, failures.router, models.router, screening.router)
+ROUTERS = tuple(page.router for page in (overview, facets, facet, compound, failures, models, screening))
 
 
 def create_app(store: str, *, project: str | None = None, hosts: Collection[str] = ()) -> FastAPI:
@@ -55,7 +59,11 @@ def create_app(store: str, *, project: str | None = None, hosts: Collection[str]
         from anyio.to_thread import current_default_thread_limiter
 
         current_default_thread_limiter().total_tokens = THREADS
+        warming = threading.Timer(WARM_AFTER, _load_crystallography)
+        warming.daemon = True
+        warming.start()
         yield
+        warming.cancel()
         app.state.source.close()
 
     app = FastAPI(title="mgsurf", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
@@ -73,6 +81,12 @@ def create_app(store: str, *, project: str | None = None, hosts: Collection[str]
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
 
     return app
+
+
+def _load_crystallography() -> None:
+    """Import what Wulff shapes need (over a second), so that no page waits for it."""
+    import workflows.analysis.wulff
+    import workflows.report.wulff  # noqa: F401
 
 
 def _version() -> str:

@@ -27,6 +27,11 @@ MOST_NEIGHBOURS = 200
 MOST_POINTS = 1200
 """Of a potential that is drawn."""
 
+LABEL_ROOM = 13
+"""Between names of lines (px)."""
+
+FERMI = Markup('E<tspan class="sub" dy="3">F</tspan>')
+
 _NEIGHBOUR_FIELDS = (
     "id", "formula", "chemsys", "miller_index", "termination", "termination_label", "spacegroup_number",
     "surface_energy", "surface_energy_slope", "chemical_potential_window", "verdicts", "reference_element",
@@ -141,8 +146,9 @@ def potential_chart(record: Record) -> Markup | None:
     y = padded([low, high + 0.08 * (high - low)])
     chart = Chart(
         f"Planar-averaged potential of {facet_name(record)} along the normal", (0.0, period), y,
-        "height along the surface normal (Å)", Markup("V − E<tspan class=\"sub\" dy=\"3\">F</tspan><tspan dy=\"-3\"> (eV)</tspan>"),
+        "height along the surface normal (Å)", Markup(f'V − {FERMI}<tspan dy="-3"> (eV)</tspan>'),
     )  # fmt: skip
+    chart.line(place[order].tolist(), potential[order].tolist(), "c0")
     if result.plateaus is not None and result.sides is not None:
         for plateau, value, anchor in zip(result.plateaus, result.sides, ("start", "end"), strict=True):
             left = float(np.mod(plateau.start - start + 1e-6, period)) - 1e-6
@@ -153,8 +159,7 @@ def potential_chart(record: Record) -> Markup | None:
                 left if anchor == "start" else right, value, f"Φ = {value:.3f} eV", anchor, "c1", dy=-7
             )
     chart.level(0.0, "dashed")
-    chart.text(period, 0.0, Markup(' E<tspan class="sub" dy="3">F</tspan>'), "start", dy=4)
-    chart.line(place[order].tolist(), potential[order].tolist(), "c0")
+    chart.text(period, 0.0, Markup(f" {FERMI}"), "start", dy=4)
     ground = y[0] + 0.03 * (y[1] - y[0])
     for height in np.unique(np.mod(heights - start, period).round(2)):
         chart.point(float(height), ground, "layer")
@@ -196,12 +201,28 @@ def gamma_chart(records: Sequence[Record], chosen: str = "", dmu: float | None =
         if record["verdicts"]["surface_energy"]["status"] != "accepted":
             colour += " dashed"
         chart.line([lowest, 0.0], ends[record["id"]], colour, facet_name(record), facet_url(record))
+    if not chosen:
+        _label_lines(chart, shown, ends)
     if dmu is not None:
         chart.upright(dmu, "mark")
     top = chart.y[1]
     chart.text(lowest, top, f"{partner}-rich", "start", "label", dy=-7)
     chart.text(0.0, top, f"{reference}-rich", "end", "label", dy=-7)
     return chart.svg()
+
+
+def _label_lines(chart: Chart, records: Sequence[Record], ends: Mapping[str, tuple[float, float]]) -> None:
+    """Name the lines at their right ends, the lowest first, as far as there is room."""
+    free = chart.height * 2.0
+    for record in sorted(records, key=lambda r: ends[r["id"]][1]):
+        left, right = ends[record["id"]]
+        # on the side of the line that is empty
+        shift = 12.0 if left > right else -4.0
+        y = chart.place(0.0, right)[1] + shift
+        if free - y >= LABEL_ROOM:
+            label = f"{facet_text(record)} {record.get('termination_label') or ''}".rstrip()
+            chart.text(0.0, right, f"{label} ", "end", "name", dy=shift)
+            free = y
 
 
 def _ends(record: Record, lowest: float) -> tuple[float, float]:
@@ -281,9 +302,8 @@ def _settings(method: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the settings of a method by name, as text."""
     setups = ", ".join(f"{e} {label}" for e, label in sorted((method.get("setups") or {}).items()))
     further = sorted((method.get("extra") or {}).items())
-    extra = "; ".join(
-        f"{name.replace('_', ' ')} {_plain(value)}" for name, value in further if value not in ({}, None)
-    )
+    named = [(name.replace("_", " "), _plain(value)) for name, value in further if value not in ({}, None)]
+    extra = "; ".join(f"{name} {value}" for name, value in named)
     listed = [
         ("Engine, preset", f"{method['engine']}, {method['preset']}"),
         ("Functional", method["functional"]),

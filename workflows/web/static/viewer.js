@@ -1,4 +1,4 @@
-// Slabs and Wulff shapes in three dimensions with 3Dmol. Where WebGL is missing the server's drawings stay.
+// Slabs in three dimensions with 3Dmol. Where WebGL is missing the server's drawings stay.
 "use strict";
 
 function hasWebGL() {
@@ -33,20 +33,8 @@ function drawSlab(viewer, data, shown) {
   }
 }
 
-function drawShape(viewer, data) {
-  for (const face of data.faces) {
-    const vertexArr = face.corners.map(upright);
-    const faceArr = [];
-    for (let n = 1; n + 1 < vertexArr.length; n += 1) faceArr.push(0, n, n + 1);
-    const normalArr = vertexArr.map(() => upright(face.normal));
-    viewer.addCustom({ vertexArr, faceArr, normalArr, color: colour(face.colour) });
-    vertexArr.forEach((start, n) => viewer.addLine({ start, end: vertexArr[(n + 1) % vertexArr.length], color: ink() }));
-  }
-}
-
 // A slab's cell is mostly vacuum, which may lie outside the view.
-const ZOOM = { slab: 1.5, shape: 1 };
-const KINDS = { slab: drawSlab, shape: drawShape };
+const ZOOM = 1.5;
 
 function start(figure) {
   const stage = figure.querySelector(".stage");
@@ -60,7 +48,7 @@ function start(figure) {
     viewer.setBackgroundColor(named("paper"));
     viewer.removeAllModels();
     viewer.removeAllShapes();
-    KINDS[figure.dataset.kind](viewer, read(), chosen());
+    drawSlab(viewer, read(), chosen());
     if (keep) viewer.setView(view); else look("side");
     viewer.render();
     figure.dataset.drawn = String(Number(figure.dataset.drawn ?? 0) + 1);
@@ -69,7 +57,7 @@ function start(figure) {
   function look(from) {
     viewer.setView([0, 0, 0, 0, 0, 0, 0, 1]);
     viewer.zoomTo();
-    viewer.zoom(ZOOM[figure.dataset.kind]);
+    viewer.zoom(ZOOM);
     if (from === "top") viewer.rotate(90, "x");
     else { viewer.rotate(-25, "y"); viewer.rotate(14, "x"); }
     viewer.render();
@@ -90,14 +78,13 @@ function start(figure) {
     event.preventDefault();
     viewer.render();
   });
-  figure.addEventListener("redraw", () => draw(true));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw(true));
   new ResizeObserver(() => viewer.resize()).observe(stage);
   draw(false);
 }
 
 if (window.$3Dmol && hasWebGL()) {
-  for (const figure of document.querySelectorAll(".viewer")) {
+  for (const figure of document.querySelectorAll(".viewer[data-kind=slab]")) {
     try { start(figure); } catch (error) {
       // the drawings stand in for the view
       figure.querySelector(".stage").hidden = true;
