@@ -93,7 +93,7 @@ def _lives(state: RunState) -> bool:
         return True
     try:
         os.kill(state.pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass  # it lives, and belongs to another user
