@@ -69,7 +69,7 @@ def create_app(store: str, *, project: str | None = None, hosts: Collection[str]
     app = FastAPI(title="mgsurf", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.source = StoreSource(store)
     app.state.project = project
-    app.state.tally = SurfaceTally(app.state.source)
+    app.state.tally = SurfaceTally()
     app.state.queue = QueueWatch(project)
     app.state.shown_uri = masked(store)
     app.state.navigation = NAVIGATION

@@ -123,5 +123,5 @@ def overview(store: SurfaceStore, request: Request) -> dict[str, Any]:
     """Show what runs and what there is."""
     query_texts(request, ())
     state = request.app.state
-    data = overview_data(store, state.tally.campaigns(), state.queue.latest())
+    data = overview_data(store, state.tally.campaigns(store), state.queue.latest())
     return {**data, "_project": state.project, "_duration": duration, "_poll": POLL_SECONDS}

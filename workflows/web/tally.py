@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +12,6 @@ from stores.errors import MgsurfError
 
 if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
-    from workflows.web.source import StoreSource
 
 LARGEST = 300_000
 """Facets of which campaigns are counted; more would need too much memory."""
@@ -19,8 +19,8 @@ LARGEST = 300_000
 RECOUNT = 900.0
 """Seconds after which everything is read again: a record may have been replaced by an older one."""
 
-PATIENCE = 0.1
-"""Longest time (s) that a page waits for the numbers."""
+AT_ONCE = 4000
+"""Facets that a page counts itself (0.1 s); more are counted in a thread."""
 
 
 class Facet(NamedTuple):
@@ -34,53 +34,61 @@ class Facet(NamedTuple):
 
 
 class SurfaceTally:
-    """Counts of facets by campaign, kept in memory and brought up to date in a thread."""
+    """Counts of facets by campaign, kept in memory, brought up to date by every page that asks."""
 
-    def __init__(self, source: StoreSource) -> None:
-        self._source = source
-        self._store: SurfaceStore | None = None
+    def __init__(self) -> None:
+        # no more than a weak reference: a store that was replaced must close, or it counts as in use
+        self._store: weakref.ref[SurfaceStore] | None = None
         self._facets: dict[str, Facet] = {}
         self._last, self._counted = "", 0.0
         self._found: list[dict[str, Any]] | None = None
         self._lock = threading.Lock()
 
-    def campaigns(self) -> list[dict[str, Any]] | None:
+    def campaigns(self, store: SurfaceStore) -> list[dict[str, Any]] | None:
         """Return a row for each campaign, the latest first; None while they are counted for the first time.
 
-        What is new since the last call is read in a thread, for which at most `PATIENCE` is waited: of a
-        large store the numbers may be those of the call before.
+        A store with more than `AT_ONCE` facets is counted in a thread, once; then only what is new is read.
         """
-        thread = threading.Thread(target=self._update, daemon=True)
-        thread.start()
-        thread.join(PATIENCE)
+        total = store.count()
+        if total > LARGEST:
+            return []
+        if not self._lock.acquire(blocking=False):
+            return self._found  # another page, or the thread, counts
+        apart = total > AT_ONCE and not self._is_known(store)
+        try:
+            if apart:
+                threading.Thread(target=self._count_apart, args=(store,), daemon=True).start()
+            else:
+                self._update(store, total)
+        finally:
+            if not apart:
+                self._lock.release()
         return self._found
 
-    def _update(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            return  # another page has it done
+    def _is_known(self, store: SurfaceStore) -> bool:
+        same = self._store is not None and self._store() is store
+        return same and time.monotonic() - self._counted < RECOUNT
+
+    def _count_apart(self, store: SurfaceStore) -> None:
         try:
-            self._source.read(self._read)
+            self._count(store)
         except MgsurfError:
-            return  # the page itself reports it
+            self._store = None  # the page reports what is wrong
         finally:
             self._lock.release()
 
-    def _read(self, store: SurfaceStore) -> None:
-        total = store.count()
-        if total > LARGEST:
-            self._found = []
-            return
-        recount = store is not self._store or time.monotonic() - self._counted > RECOUNT
-        if not recount:
-            changed = self._since(store, self._last)
-            recount = len(self._facets) != total  # removed, or written with an earlier time
-            if not changed and not recount:
-                return
-        if recount:
-            self._store, self._facets, self._last = store, {}, ""
-            self._counted = time.monotonic()
-            self._since(store, "")
+    def _update(self, store: SurfaceStore, total: int) -> None:
+        changed = self._is_known(store) and self._since(store, self._last)
+        if not self._is_known(store) or len(self._facets) != total:
+            self._count(store)  # new, or facets were removed or written with an earlier time
+        elif changed:
+            self._found = rows(self._facets.values())
+
+    def _count(self, store: SurfaceStore) -> None:
+        self._facets, self._last = {}, ""
+        self._since(store, "")
         self._found = rows(self._facets.values())
+        self._store, self._counted = weakref.ref(store), time.monotonic()
 
     def _since(self, store: SurfaceStore, moment: str) -> bool:
         """Read the facets written at or after a moment; whether any differs from what is known."""
