@@ -6,6 +6,7 @@ from stores.backends.sqlite import DocumentTable
 from stores.connections import open_store
 
 NUMBER = 450
+PLANES = [[1, 0, 1], [0, 1, 1], [1, 1, 0]]
 
 
 @pytest.fixture(scope="module")
@@ -13,11 +14,12 @@ def many(records, tmp_path_factory):
     path = tmp_path_factory.mktemp("many") / "store.sqlite"
     one = records.surface().model_dump(mode="json") | {"potential": None, "relaxed_slab": None}
     made = [
-        one
-        | {
+        {
+            **one,
             "id": f"{n:04d}",
             "formula": f"Mg{n % 7 + 2}Ag",
-            "surface_energy": None if n % 9 == 0 else n / 1000,
+            "surface_energy": n / 1000 if n % 9 else None,
+            "equivalent_planes": PLANES if n % 3 else [[1, 1, 1]],
         }
         for n in range(NUMBER)
     ]
@@ -52,7 +54,9 @@ def test_pages_together_are_the_whole_table(client_of, many, order):
         assert values[len(known) :] == [None] * 50
 
 
-@pytest.mark.parametrize("query", ["page=1", "page=5", "page=5&sort=-surface_energy", "page=4&chemsys=Mg-Ag"])
+@pytest.mark.parametrize(
+    "query", ["page=1", "page=5", "page=5&sort=-surface_energy", "page=4&chemsys=Mg-Ag", "page=1&miller=110"]
+)
 def test_a_page_reads_no_more_than_its_rows(client_of, many, documents_read, query):
     rows = client_of(many).get(f"/facets.json?{query}").json()["rows"]
     assert len(rows) in (50, 100)
