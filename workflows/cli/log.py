@@ -26,6 +26,9 @@ SHOWN = 40
 ASK_STORE = 2.0
 """Seconds between two looks at the store whether a followed calculation has ended."""
 
+ASK_QUEUE = 15.0
+"""The same of the database of a project."""
+
 _STYLES = {"ok": "green", "done": "green", "running": "green", "failed": "red", "unconverged": "yellow"}
 
 LogCampaign = Annotated[
@@ -74,7 +77,10 @@ def log(
     if others:
         print_note(f"also {', '.join(others)}")
     directory = _folder(task)
-    return _print_log(task, directory, lines, file, _end_of(task, store, campaign) if follow else None)
+    ended = None
+    if follow:
+        ended = _end_of_job(task, campaign, project) if project else _end_of(task, store, campaign)
+    return _print_log(task, directory, lines, file, ended)
 
 
 def _here(name: str, campaign: Path | None, store: str | None) -> list[Task]:
@@ -198,6 +204,23 @@ def _wait_for(directory: Path, file: str | None, ended: Callable[[], bool]) -> N
             if not directory.is_dir():
                 raise
             time.sleep(POLL)
+
+
+def _end_of_job(task: Task, campaign: Path | None, project: str) -> Callable[[], bool]:
+    """Return what answers whether the jobs of a facet on a queue have ended; it asks at intervals."""
+    from workflows.execution.logs import RUNNING
+
+    found, asked = [task.status == RUNNING], [time.monotonic()]
+
+    def ended() -> bool:
+        if found[0] and time.monotonic() - asked[0] > ASK_QUEUE:
+            with suppress(MgsurfError):  # a database that is away for a while ends nothing
+                jobs = _on_queue(task.facet, campaign, project)
+                found[0] = any(job.status == RUNNING for job in jobs)
+            asked[0] = time.monotonic()
+        return not found[0]
+
+    return ended
 
 
 def _end_of(task: Task, store: str | None, campaign: Path | None) -> Callable[[], bool]:

@@ -11,7 +11,7 @@ import difflib
 import heapq
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,7 +76,7 @@ class Task:
     @property
     def facet(self) -> str:
         """Facet and termination, or crystal: the label without the kind of calculation."""
-        return _STEP.split(self.label, maxsplit=1)[0]
+        return _STEP.split(self.label.replace(" relax bulk", " bulk"), maxsplit=1)[0]
 
 
 def matches(name: str, label: str) -> bool:
@@ -151,9 +151,10 @@ def tasks_on_queue(project: RemoteProject, campaign: str | None) -> Iterator[Tas
     from workflows.execution.remote.submit import worker_folders
 
     meaning = {name: group for group, names in STATES.items() for name in names}
+    jobs = []
     for job in jobs_of(project, project.need_flows(campaign), more=["run_dir", "updated_on"]):
         status = meaning.get(job["state"], "waiting")
-        yield Task(
+        task = Task(
             job["job"]["name"],
             status,
             job.get("run_dir") or "",
@@ -161,13 +162,18 @@ def tasks_on_queue(project: RemoteProject, campaign: str | None) -> Iterator[Tas
             reason_of(job) if status == "failed" else "",
             _host(project, job["worker"]),
         )
+        jobs.append(task)
+        yield task
+    running = {task.facet for task in jobs if task.status == RUNNING}
     folders = {
         worker_folders(worker.work_dir)[1]
         for name, worker in project.config.workers.items()
         if not _host(project, name)
     }
     for folder in sorted(folders):
-        yield from noted_tasks(Path(folder))
+        for task in noted_tasks(Path(folder)):
+            # the job's own folder holds what the queue printed, this one the engine's log
+            yield replace(task, status=RUNNING) if task.facet in running else task
 
 
 def _host(project: RemoteProject, worker: str) -> str:
