@@ -1,6 +1,7 @@
 """Takes the pictures of docs/serve.md from the pages themselves, in a browser.
 
     python docs/make_pictures.py --store FILE      # such as that of make quickstart
+    python docs/make_pictures.py --store FILE models screening      # one with models and a screening
 
 Needs chromium. Each picture is a WebP file in ``docs/pictures`` of some 40 kB.
 """
@@ -23,6 +24,10 @@ PAGES = {
     "facets": ("/facets?formula=MgAg", 1180, 520, "light"),
     "facet": ("/facets/{facet}", 1180, 880, "light"),
     "compound": ("/compounds/MgAg?dmu=-0.2", 1180, 960, "light"),
+    "overview": ("/", 1180, 620, "light"),
+    "failures": ("/failures", 1180, 620, "light"),
+    "models": ("/models", 1180, 1080, "light"),
+    "screening": ("/screening", 1180, 760, "light"),
     "telephone": ("/compounds/MgAg", 390, 760, "dark"),
 }
 """By name: path, width and height of the window (px), colour scheme."""

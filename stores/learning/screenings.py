@@ -100,10 +100,17 @@ def stored_screenings(store: SurfaceStore, ids: Sequence[str]) -> dict[str, Scre
     return {d["id"]: read_entry(ScreeningRecord, d, f"Screening {d['label']}", store.uri) for d in found}
 
 
-def latest_screenings(store: SurfaceStore) -> list[ScreeningRecord]:
+def latest_screenings(store: SurfaceStore, most: int = 0) -> list[ScreeningRecord]:
     """Return the compounds screened with the settings and the model of the latest screening, by formula.
 
     Compounds that need no model, since DFT records gave all facets, go with any.
+
+    Parameters
+    ----------
+    store
+        Where they are.
+    most
+        Read no more than so many, the latest ones; 0 for all.
 
     Raises
     ------
@@ -112,7 +119,9 @@ def latest_screenings(store: SurfaceStore) -> list[ScreeningRecord]:
     """
     found = [
         read_entry(ScreeningRecord, d, f"Screening {d['label']}", store.uri)
-        for d in store.query({}, collection=COLLECTION)
+        for d in store.query(
+            {}, sort={"screened_at": -1} if most else None, limit=most, collection=COLLECTION
+        )
     ]
     if not found:
         return []

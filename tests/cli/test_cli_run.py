@@ -92,6 +92,18 @@ def stored(folder):
         return store.count(), calculations
 
 
+def test_the_end_of_a_run_is_notified_and_a_failing_hook_harms_nothing(campaign, mgsurf, tmp_path):
+    path = campaign()
+    text = path.read_text().replace("  - formula: MgAg\n    prototype: B2\n", "")
+    command = [sys.executable, "-c", "import sys; open('mail', 'w').write(sys.stdin.read())"]
+    path.write_text(f"{text}notify: {{command: {json.dumps(command)}, webhook: $MGSURF_NO_HOOK}}\n")
+    done = mgsurf("run", path, "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "mail").read_text().startswith("mgsurf, kill-test: ended: 1 surface; ")
+    (line,) = done.stderr.strip().splitlines()
+    assert "MGSURF_NO_HOOK is not set" in line
+
+
 def test_run_prints_table_picture_and_store(campaign, mgsurf, tmp_path):
     done = mgsurf("run", campaign())
     assert done.returncode == 0, done.stderr

@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
+import subprocess
+import sys
 
 import pytest
 
-from workflows.cli.status import running_label
+from stores.connections import open_store
+from workflows.execution.running import read_running
 
 
 @pytest.fixture
@@ -64,12 +68,12 @@ def test_a_run_that_was_killed_is_not_running(tmp_path):
     (tmp_path / "running.json").write_text(
         json.dumps({"pid": dead, "host": socket.gethostname(), "label": "x"})
     )
-    assert running_label(tmp_path) is None
+    assert read_running(tmp_path) is None
     (tmp_path / "running.json").write_text(json.dumps({"pid": 1, "host": "elsewhere", "label": "x"}))
-    assert running_label(tmp_path) == "x (on elsewhere, process 1)"
+    assert read_running(tmp_path).words == "x (on elsewhere, process 1)"
     (tmp_path / "running.json").write_text("{half")
-    assert running_label(tmp_path) is None
-    assert running_label(tmp_path / "nowhere") is None
+    assert read_running(tmp_path) is None
+    assert read_running(tmp_path / "nowhere") is None
 
 
 def test_a_lock_file_that_contradicts_itself_is_named_with_and_without_a_store(tmp_path, monkeypatch, capfd):
@@ -91,3 +95,51 @@ def test_a_lock_file_that_contradicts_itself_is_named_with_and_without_a_store(t
     open_store("s.sqlite").close()
     assert app(command, standalone_mode=False) == 1
     assert "a.lock.json: MgAg B2" in capfd.readouterr().out
+
+
+def test_watched_from_a_pipe_a_line_for_each_change_and_ctrl_c_ends_well(filled, tmp_path, environment):
+    import shutil
+
+    store = tmp_path / "w.sqlite"
+    shutil.copy(filled, store)
+    command = [sys.executable, "-m", "workflows.cli.app", "status", "--watch", "--every", "0.2"]
+    with subprocess.Popen(
+        [*command, "--store", str(store)],
+        cwd=tmp_path,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        first = process.stdout.readline()
+        with open_store(f"sqlite:///{store}") as opened:
+            opened.remove({"formula": "Mg"})
+        second = process.stdout.readline()
+        store.rename(tmp_path / "away.sqlite")
+        third = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=20)
+    assert "8 surfaces; calculations: 5 ok, 1 unconverged, 1 failed; nothing runs" in first
+    assert "surfaces; " in second and "8 surfaces" not in second
+    assert "w.sqlite" in third and "Traceback" not in third
+    assert (process.returncode, rest, errors) == (0, "", "")
+
+
+def test_watched_on_a_terminal_the_table_is_drawn_in_place(filled, tmp_path, environment):
+    import pty
+
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "workflows.cli.app", "status", "--watch", "--every", "0.2"]
+    process = subprocess.Popen(
+        [*command, "--store", str(filled)], cwd=tmp_path, env={**environment, "TERM": "xterm"},
+        stdin=theirs, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    while shown.count(b"Ctrl-C ends") < 2:
+        shown += os.read(ours, 65536)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    os.close(ours)
+    assert b"slab relax" in shown and b"\x1b[1A" in shown  # moved up to draw again
+    assert b"Traceback" not in shown

@@ -7,19 +7,24 @@ import socket
 from rich.console import Console
 
 from workflows.execution.listener import RunListener
+from workflows.execution.running import read_running
 from workflows.jobs.progress import Stage, announce
 
 
-def test_a_run_tells_what_it_computes_and_takes_that_away(tmp_path):
+def test_a_run_notes_what_it_computes_and_how_far_it_is(tmp_path):
     path = tmp_path / "running.json"
-    with RunListener(Console(quiet=True), tmp_path, quiet=True):
-        announce(Stage.STARTED, "Mg (0001) Mg: slab relax")
+    with RunListener(Console(quiet=True), tmp_path, quiet=True, campaign="c", store="mongodb://u:Xq7z@h/d"):
+        announce(Stage.PLANNED, "Mg (0001) Mg: slab static", cost=1.0)
+        announce(Stage.REUSED, "Mg bulk: relax", cost=1.0)
+        announce(Stage.STARTED, "Mg (0001) Mg: slab relax", cost=2.0, text="/runs/0a1b")
         state = json.loads(path.read_text())
-        assert state == {
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "label": "Mg (0001) Mg: slab relax",
-        }
+        assert (state["pid"], state["host"]) == (os.getpid(), socket.gethostname())
+        assert (state["label"], state["directory"]) == ("Mg (0001) Mg: slab relax", "/runs/0a1b")
+        assert (state["planned"], state["done"], state["reused"], state["computed"]) == (3, 1, 1, 0)
+        assert (state["campaign"], state["store"]) == ("c", "mongodb://u:***@h/d")
+        running = read_running(tmp_path)
+        assert running.words == f"Mg (0001) Mg: slab relax (process {os.getpid()})"
+        assert running.progress == "1 of 3 calculations"
     assert not path.exists()
 
 

@@ -27,6 +27,7 @@ from workflows.cli import converge as converge
 from workflows.cli import ingest as ingest
 from workflows.cli import queue as queue
 from workflows.cli import status as status
+from workflows.cli import log as log
 from workflows.cli import query as query
 from workflows.cli import plot as plot
 from workflows.cli import serve as serve

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +13,7 @@ from workflows.cli.options import CampaignArgument, CampaignFile, ProjectOption,
 from workflows.cli.typer_app import QUEUE, app
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
     from workflows.execution.remote.project import RemoteProject
@@ -152,7 +151,8 @@ def pull(campaign: CampaignArgument = None, project: ProjectOption = None, store
         with kept_in_words(lambda _: stays), results_store(uri) as results:
             pulled = pull_outputs(remote, name, results)
             shown = results.uri
-        unfinished = state_of(remote, name).unfinished
+        state = state_of(remote, name)
+    unfinished = state.unfinished
     words = ", ".join(
         pluralize(number, kind.lower())
         for kind in ("Surface", "Bulk", "Reference", "Calculation")
@@ -163,6 +163,11 @@ def pull(campaign: CampaignArgument = None, project: ProjectOption = None, store
     )
     if unfinished:
         print(f"{unfinished} jobs are not finished; pull again later")
+    elif settings is not None and pulled.written:
+        from workflows.execution.notifications import Notifier
+
+        failed = pluralize(len(state.failed) + len(state.calculations), "problem")
+        Notifier(settings.notify, settings.name).queue_ended(f"every job has ended: {words}; {failed}")
     for job, problem in pulled.damaged:
         print(f"  damaged output of {job}: {problem}; mgsurf submit --again computes it again")
     return 1 if pulled.damaged else 0
@@ -227,22 +232,18 @@ def _print_changes(changes: Changes, done: str, nothing: str) -> int:
     return 1 if changes.kept else 0
 
 
-def show_remote_status(campaign: Path | None, project: str | None, as_json: bool) -> int:
-    """Print the state of a submitted campaign, or of all campaigns in a project."""
+def remote_status(campaign: Path | None, project: str | None) -> CampaignState:
+    """Return the state of a submitted campaign, or of all campaigns in a project."""
     from workflows.execution.remote.project import open_project
     from workflows.execution.remote.status import state_of
 
     settings = _campaign(campaign)
     with open_project(project) as remote:
-        state = state_of(remote, settings.name if settings else None)
-    if as_json:
-        print(json.dumps(asdict(state), indent=2))
-    else:
-        _print_state(state)
-    return 0
+        return state_of(remote, settings.name if settings else None)
 
 
-def _print_state(state: CampaignState) -> None:
+def print_state(state: CampaignState, console: Console | None) -> None:
+    """Print the state of jobs on a queue; None is stdout."""
     from rich.text import Text
 
     facts: list[tuple[str, str | Text]] = [("project", state.project)]
@@ -264,9 +265,9 @@ def _print_state(state: CampaignState) -> None:
         facts += [(title, Text(f"{label}: {reason}", style=style)) for label, reason in problems[:SHOWN]]
         if len(problems) > SHOWN:
             facts.append((title, f"and {len(problems) - SHOWN} more; --json lists all"))
-    print_facts(facts)
+    print_facts(facts, console)
     if state.failed or any("failed" in reason for _, reason in state.calculations):
-        print_text("mgsurf retry --failed runs them again; finished calculations are not repeated.")
+        print_text("mgsurf retry --failed runs them again; finished calculations are not repeated.", console)
 
 
 def _campaign(path: Path | None) -> Campaign | None:

@@ -15,6 +15,7 @@ from stores.errors import InputError, MgsurfError
 from workflows.cli.learning import EpochsOption, TrainingProgress
 from workflows.cli.options import JsonOption, MethodOption, QuietOption, RefreshArgument, StoreOption
 from workflows.cli.typer_app import LOOP, app
+from workflows.execution.notifications import Notifier
 from workflows.execution.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
@@ -56,14 +57,15 @@ def refresh(
 
     changes = {"method": method, "min_new_records": min_new, "preset": preset, "members": members,
                "epochs": epochs}  # fmt: skip
-    settings, campaign_store, work_dir = _settings(campaign, changes)
+    settings, campaign_store, work_dir, notifier = _settings(campaign, changes)
     uri = resolve_store_uri(store, campaign_store)
     with open_store(uri, must_exist=True) as opened:
         unfinished, found = look(opened, settings)
     ready = is_needed(unfinished, found, force=force)
     number = unfinished.number if unfinished is not None else None
     if ready and not dry_run:
-        answer = _run(uri, work_dir, settings, force=force, quiet=quiet or as_json)
+        with notifier:
+            answer = _run(uri, work_dir, settings, force=force, quiet=quiet or as_json)
         with open_store(uri, must_exist=True) as opened:
             found, number = look(opened, settings)[1], None
     else:
@@ -102,8 +104,8 @@ def refresh_line(uri: str, settings: Refresh) -> str:
     return f"{found.sentence()}{': mgsurf refresh trains it' if found.ready else ''}"
 
 
-def _settings(campaign: Path | None, changes: dict[str, Any]) -> tuple[Refresh, str | None, Path]:
-    """Return settings, store and working folder of a campaign; `changes` that are not None override them."""
+def _settings(campaign: Path | None, changes: dict[str, Any]) -> tuple[Refresh, str | None, Path, Notifier]:
+    """Return settings, store, working folder and notifier of a campaign; `changes` override the settings."""
     from pydantic import ValidationError
 
     from stores.settings_file import resolve_work_dir
@@ -111,10 +113,12 @@ def _settings(campaign: Path | None, changes: dict[str, Any]) -> tuple[Refresh, 
 
     own: dict[str, Any] = {}
     store = work_dir = None
+    notifier = Notifier(None, "")
     if campaign is not None:
         from workflows.flows.campaign.file import load_campaign
 
         loaded = load_campaign(campaign)
+        notifier = Notifier(loaded.notify, loaded.name)
         own, store, work_dir = loaded.refresh.model_dump(), loaded.store, loaded.work_dir
     try:
         given = {name: value for name, value in changes.items() if value is not None}
@@ -123,7 +127,7 @@ def _settings(campaign: Path | None, changes: dict[str, Any]) -> tuple[Refresh, 
         first = error.errors()[0]
         option = str(first["loc"][0]).replace("min_new_records", "min-new")
         raise InputError(f"--{option}: {first['msg'].removeprefix('Value error, ')}") from None
-    return settings, store, resolve_work_dir(campaign=work_dir)
+    return settings, store, resolve_work_dir(campaign=work_dir), notifier
 
 
 def _run(uri: str, work_dir: Path, settings: Refresh, *, force: bool, quiet: bool) -> dict[str, Any]:
@@ -177,7 +181,7 @@ class _Listener(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Handle an announcement or an epoch."""
-        from workflows.flows.refresh import DECISION
+        from workflows.flows.refresh_check import DECISION
 
         if training := getattr(record, "mgsurf_training", None):
             self._member(*training)

@@ -115,18 +115,27 @@ class CampaignRun:
     def execute(self, make_flow: Callable[[], Flow], quiet: bool) -> Tally:
         """Run a flow to its end, its problems included."""
         from stores.connections import open_job_store
+        from stores.settings_file import resolve_ranks
+        from workflows.engines.gpaw.process import logical_cores
         from workflows.execution.kept import kept_of_run
         from workflows.execution.listener import RunListener
         from workflows.execution.local import run_local
+        from workflows.execution.notifications import Notifier
         from workflows.jobs.calculate import make_directory
 
         context = self.maker.context
         work_dir = Path(context.work_dir)
         make_directory(work_dir)
         job_store = open_job_store(context.store)
-        with RunListener(self.console, work_dir, quiet) as listener:
-            kept = kept_of_run(listener.tally, work_dir, context.make_engine())
-            run_local(make_flow(), job_store, work_dir, listener.tally, kept)
+        listener = RunListener(
+            self.console, work_dir, quiet, campaign=self.settings.name, store=context.store,
+            cores=int(context.options.get("ranks") or resolve_ranks() or logical_cores()),
+        )  # fmt: skip
+        with Notifier(self.settings.notify, self.settings.name) as notifier:
+            with listener:
+                kept = kept_of_run(listener.tally, work_dir, context.make_engine())
+                run_local(make_flow(), job_store, work_dir, listener.tally, kept)
+            notifier.run_ended(listener.tally)
         return listener.tally
 
     def conclude(self, tally: Tally) -> int:

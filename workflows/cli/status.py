@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 from collections import Counter
+from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from stores.errors import InputError, MgsurfError, pluralize
 from workflows.cli.console import print_facts, print_table, print_text
-from workflows.cli.options import CampaignArgument, JsonOption, ProjectOption, StoreOption
+from workflows.cli.options import OUTPUT, CampaignArgument, JsonOption, ProjectOption, StoreOption
 from workflows.cli.typer_app import LOOK, app
+from workflows.cli.watching import View, watch
+from workflows.execution.running import read_running
 from workflows.report.surface_filter import STATUSES as VERDICTS
 from workflows.report.surface_filter import TARGETS
 from workflows.report.table import Column, Table
@@ -21,9 +25,11 @@ from workflows.report.table import Column, Table
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rich.console import Console
     from rich.text import Text
 
     from stores.surfaces import SurfaceStore
+    from workflows.execution.remote.status import CampaignState
     from workflows.flows.campaign.settings import Campaign
 
 CALCULATION_KINDS = ("bulk_relax", "bulk_static", "slab_relax", "slab_static")
@@ -37,19 +43,42 @@ def status(
     store: StoreOption = None,
     project: ProjectOption = None,
     as_json: JsonOption = False,
+    watched: Annotated[
+        bool, typer.Option("--watch", help="Look again and again, until Ctrl-C.", rich_help_panel=OUTPUT)
+    ] = False,
+    every: Annotated[
+        float,
+        typer.Option(min=0.2, max=86400, metavar="SECONDS", help="Pause of --watch.", rich_help_panel=OUTPUT),
+    ] = 5.0,
 ) -> int:
     """Count what is done, running, failed and unconverged; with --project, of a campaign on a queue.
 
-    Examples: [cyan]mgsurf status quickstart.yaml[/cyan],
+    With --watch a table that follows the work; in a pipe or file a line for each change.
+
+    Examples: [cyan]mgsurf status quickstart.yaml --watch[/cyan],
     [cyan]mgsurf status campaign.yaml --project cluster[/cyan]
     """
+    if project is not None:
+        from workflows.cli.queue import print_state, remote_status
+
+        view: View[Any] = View(partial(remote_status, campaign, project), asdict, print_state, remote_line)
+    else:
+        view = View(partial(local_status, campaign, store), dict, print_status, status_line)
+    if watched:
+        return watch(view, every, as_json)
+    state: Any = view.look()
+    if as_json:
+        print(json.dumps(view.plain(state), indent=2))
+    else:
+        view.show(state, None)
+    return 1 if project is None and (state.get("lock") or {}).get("problem") else 0
+
+
+def local_status(campaign: Path | None, store: str | None) -> dict[str, Any]:
+    """Return what `mgsurf status --json` prints of a campaign, or of a store."""
     from stores.settings_file import resolve_work_dir
     from workflows.cli.access import existing_store
 
-    if project is not None:
-        from workflows.cli.queue import show_remote_status
-
-        return show_remote_status(campaign, project, as_json)
     name = campaign_store = campaign_work_dir = lock = None
     if campaign is not None:
         from workflows.flows.campaign.file import load_campaign
@@ -68,34 +97,7 @@ def status(
         raise InputError(f"{problem}\n{error}") from error
     if lock is not None:
         state["lock"] = lock
-    if as_json:
-        print(json.dumps(state, indent=2))
-    else:
-        _print(state)
-    return 1 if problem else 0
-
-
-def running_label(work_dir: Path) -> str | None:
-    """Return what a run in this folder computes now, by its ``running.json``; None if nothing runs.
-
-    A run on another machine cannot be checked and counts as running.
-    """
-    from stores.input_files import read_json
-
-    try:
-        state = read_json(work_dir / "running.json")
-        pid, host, label = int(state["pid"]), str(state["host"]), str(state["label"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    if host != socket.gethostname():
-        return f"{label} (on {host}, process {pid})"
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass  # it lives, and belongs to another user
-    return f"{label} (process {pid})"
+    return state
 
 
 def collect(store: SurfaceStore, campaign: str | None, work_dir: Path) -> dict[str, Any]:
@@ -122,6 +124,7 @@ def collect(store: SurfaceStore, campaign: str | None, work_dir: Path) -> dict[s
         sort={"created_at": 1},
         collection="calculations",
     )
+    running = read_running(work_dir)
     times = [
         document["created_at"]
         for collection in ("surfaces", "calculations", "labels")
@@ -130,7 +133,8 @@ def collect(store: SurfaceStore, campaign: str | None, work_dir: Path) -> dict[s
     return {
         "store": store.uri,
         "campaign": campaign,
-        "running": running_label(work_dir),
+        "running": running.words if running else None,
+        "progress": (running.progress or None) if running else None,
         "surfaces": store.count(of_campaign),
         "compounds": store.distinct("formula", of_campaign),
         "verdicts": {target: _verdict_counts(store, target, of_campaign) for target in TARGETS},
@@ -182,19 +186,42 @@ def _lock_state(campaign: Campaign) -> dict[str, Any]:
     }
 
 
-def _print(state: dict[str, Any]) -> None:
+def print_status(state: dict[str, Any], console: Console | None) -> None:
+    """Print facts, the table of calculations and what went wrong; None is stdout."""
     from rich.text import Text
 
-    print_facts([(name, value) for name, value in _facts(state) if value])
-    print()
-    print_table(calculation_table(state["calculations"]))
+    print_facts([(name, value) for name, value in _facts(state) if value], console)
+    print_text("", console)
+    print_table(calculation_table(state["calculations"]), console)
     for problem in state["problems"][:SHOWN_PROBLEMS]:
         style = "red" if problem["status"] == "failed" else "yellow"
-        print_text(Text.assemble((problem["status"], style), f"  {problem['label']}: {problem['reason']}"))
+        words = f"  {problem['label']}: {problem['reason']}"
+        print_text(Text.assemble((problem["status"], style), words), console)
     if len(state["problems"]) > SHOWN_PROBLEMS:
-        print_text(f"... and {len(state['problems']) - SHOWN_PROBLEMS} more; --json lists all")
+        print_text(f"... and {len(state['problems']) - SHOWN_PROBLEMS} more; --json lists all", console)
     if any(problem["status"] == "failed" for problem in state["problems"]):
-        print_text("Failed calculations run again with the next mgsurf run; unconverged ones are not.")
+        print_text(
+            "Failed calculations run again with the next mgsurf run; unconverged ones are not.", console
+        )
+
+
+def status_line(state: dict[str, Any]) -> str:
+    """Return the state in one line, for a log."""
+    totals = {name: sum(row[name] for row in state["calculations"].values()) for name in STATUSES}
+    parts = [
+        pluralize(state["surfaces"], "surface"),
+        "calculations: "
+        + ", ".join(f"{number} {name}" for name, number in totals.items() if number or name == "ok"),
+        f"running {state['running']}" if state["running"] else "nothing runs",
+        state["progress"] or "",
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def remote_line(state: CampaignState) -> str:
+    """Return the state of jobs on a queue in one line, for a log."""
+    counts = ", ".join(f"{number} {name}" for name, number in state.counts.items() if number)
+    return f"jobs: {counts}" + (f"; {state.runner}" if state.runner else "")
 
 
 def _facts(state: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:
@@ -213,6 +240,7 @@ def _facts(state: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:
         yield "lock file", Text(lock.get("problem") or f"{listed} ({lock['path']})", style=style)
     yield "store", state["store"]
     yield "running", Text(state["running"] or "nothing", style="green" if state["running"] else "dim")
+    yield "progress", state["progress"] or ""
     yield "last update", _ago(state["last_update"])
     compounds = ", ".join(state["compounds"][:10]) + (" ..." if len(state["compounds"]) > 10 else "")
     yield "surfaces", f"{state['surfaces']}" + (f" of {compounds}" if compounds else "")

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 KMesh = tuple[int, int, int]
 
+TASK_FILE = "calculation.json"
+"""File in the folder of every calculation that names it; engines leave it there."""
+
 
 def reads_folders(engine: object) -> bool:
     """Return whether an engine takes finished calculations from their folders instead of repeating them."""

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import socket
-from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from stores.input_files import read_json
+from stores.secrets import masked
 from workflows.execution.progress_bar import ProgressBar
+from workflows.execution.running import RunState, remove_running
 from workflows.jobs.progress import PROGRESS, Event, Stage
+
+NOTE_INTERVAL = 1.0
+"""Least time between two notes of the same calculation (s)."""
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,15 +49,27 @@ class RunListener(logging.Handler):
     """Listens to `workflows.jobs.progress` while a flow runs; use it as a context manager.
 
     Bar and lines go to the console, unless `quiet`; ``running.json``, which `mgsurf status` reads, to
-    `work_dir`.
+    `work_dir`, with the name of the `campaign` and of its `store`, and the `cores` that a calculation uses.
     """
 
-    def __init__(self, console: Console, work_dir: Path, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        console: Console,
+        work_dir: Path,
+        quiet: bool = False,
+        *,
+        campaign: str = "",
+        store: str = "",
+        cores: int = 0,
+    ) -> None:
         super().__init__(logging.INFO)
         self.console = console
         self.quiet = quiet
         self.tally = Tally()
-        self._running = work_dir / "running.json"
+        self._work_dir = work_dir
+        self._state = RunState(
+            os.getpid(), socket.gethostname(), "", campaign=campaign, store=masked(store), cores=cores
+        )
         self._costs: dict[str, float] = {}
         self._done: set[str] = set()
         self._seconds = 0.0
@@ -63,6 +77,8 @@ class RunListener(logging.Handler):
         self._started = monotonic()
         self._level = PROGRESS.level
         self._label = "starting"
+        self._noted: set[str] = set()
+        self._last_note = 0.0
         # where there is no terminal every calculation has its line, so that the bar needs none
         self._bar = ProgressBar(quiet, console=console, lines=False)
 
@@ -79,7 +95,7 @@ class RunListener(logging.Handler):
         self._bar.__exit__(*error)
         PROGRESS.removeHandler(self)
         PROGRESS.setLevel(self._level)
-        self._remove_running()
+        remove_running(self._work_dir)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Handle one announcement."""
@@ -91,8 +107,8 @@ class RunListener(logging.Handler):
         match event.stage:
             case Stage.STARTED:
                 self.tally.started.append(event.label)
-                self._write_running(event.label)
                 self._label = event.label
+                self._state.label, self._state.directory = event.label, event.text
             case Stage.FINISHED:
                 self.tally.computed.append(event.label)
                 self._seconds += event.seconds
@@ -123,19 +139,18 @@ class RunListener(logging.Handler):
         left = (total - done) * self._seconds / self._computed_cost if self._computed_cost > 0 else 0.0
         count = f"{len(self._done)}/{len(self._costs)}" if self._costs else ""
         self._bar.show("computing", done, total or 1.0, self._label, count=count, seconds_left=left)
+        self._note(left)
 
-    def _write_running(self, label: str) -> None:
-        state = {"pid": os.getpid(), "host": socket.gethostname(), "label": label}
-        with suppress(OSError):
-            self._running.write_text(json.dumps(state))
-
-    def _remove_running(self) -> None:
-        """Remove ``running.json`` unless another run in the same folder wrote it."""
-        with suppress(OSError):
-            try:
-                state = read_json(self._running)
-                ours = (state["pid"], state["host"]) == (os.getpid(), socket.gethostname())
-            except (ValueError, KeyError, TypeError):
-                ours = True  # Ctrl-C may have come while it was being written
-            if ours:
-                self._running.unlink(missing_ok=True)
+    def _note(self, seconds_left: float) -> None:
+        """Write ``running.json``, of many changes in a moment only the first."""
+        if not self._state.label:
+            return
+        begins, now = self._state.label not in self._noted, monotonic()
+        if not begins and now - self._last_note < NOTE_INTERVAL:
+            return
+        self._noted.add(self._state.label)
+        self._last_note = now
+        self._state.planned, self._state.done = len(self._costs), len(self._done)
+        self._state.computed, self._state.reused = len(self.tally.computed), len(self.tally.reused)
+        self._state.problems, self._state.seconds_left = len(self.tally.problems), round(seconds_left, 1)
+        self._state.write(self._work_dir)

@@ -21,7 +21,7 @@ from stores.learning.history import begin_refresh, last_refresh, write_refresh
 from stores.learning.leases import HeldError, LeaseLostError, take_lease
 from stores.records import content_hash
 from workflows.flows.campaign.settings import Refresh
-from workflows.flows.refresh_check import is_needed, look, recipe_of
+from workflows.flows.refresh_check import DECISION, is_needed, look, recipe_of
 from workflows.jobs.progress import Stage, announce
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
 
 LEASE = "refresh"
-LABEL, DECISION = "refresh", "refresh: decision"
+LABEL = "refresh"
 """Of announcements."""
 
 TRAINING = logging.getLogger("mgsurf.training")

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
     from workflows.flows.campaign.settings import Refresh
 
+DECISION = "refresh: decision"
+"""Label of the announcement that a model was promoted or rejected."""
+
 
 def recipe_of(settings: Refresh) -> dict[str, Any]:
     """Return the settings of the training as plain values."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import math
 import traceback
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +26,7 @@ from stores.records import (
 )
 from stores.secrets import masked
 from stores.structures.document import structure_from_document
-from workflows.engines.protocol import revision
+from workflows.engines.protocol import TASK_FILE, revision
 from workflows.jobs.progress import Stage, announce
 from workflows.structures.naming import chemsys, mg_first_formula
 
@@ -99,7 +101,8 @@ def calculate(
             known = _known(store, calculation_id, request, context)
             if known is not None:
                 return known
-            announce(Stage.STARTED, request.label, cost=request.cost)
+            note_task(directory, calculation_id, request)
+            announce(Stage.STARTED, request.label, cost=request.cost, text=str(directory))
             start = monotonic()
             output = _run_safely(engine, request, run, directory)
             if output.status is CalculationStatus.FAILED:
@@ -204,6 +207,18 @@ def _run_safely(
             (directory / "traceback.txt").write_text(masked(traceback.format_exc()))
         reason = f"{type(error).__name__}: {error} (see {directory / 'traceback.txt'})"
     return CalculationOutput(status=CalculationStatus.FAILED, reason=" ".join(masked(reason).split()))
+
+
+def note_task(directory: Path, calculation_id: str, request: CalculationRequest) -> None:
+    """Write which calculation a folder, named by a hash, belongs to; `mgsurf log` finds it by that."""
+    task = {
+        "id": calculation_id,
+        "kind": request.kind.value,
+        "label": request.label,
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    with suppress(OSError):  # a full disk shows where results are written
+        write_file(directory / TASK_FILE, json.dumps(task) + "\n", durable=False, alone=True)
 
 
 def _check_room(directory: Path) -> None:

@@ -32,8 +32,8 @@ class Event:
     """One announcement.
 
     Its label names a calculation or facet for people ("MgAg (110) MgAg: slab relax"); of costs only ratios
-    mean something; the text is one line: the reason of a problem, the content of a note; seconds are the wall
-    time of a finished calculation.
+    mean something; the text is one line: the reason of a problem, the content of a note, the folder of a
+    calculation that starts; seconds are the wall time of a finished calculation.
     """
 
     stage: Stage

@@ -8,15 +8,16 @@ from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
-from starlette.responses import RedirectResponse
 from starlette.staticfiles import StaticFiles
 
 from stores.secrets import masked
-from workflows.web import compound, facet, facets
+from workflows.web import compound, facet, facets, failures, models, overview, screening
 from workflows.web.errors import add_error_pages
 from workflows.web.pages import HERE
+from workflows.web.queue_watch import QueueWatch
 from workflows.web.security import Secured
 from workflows.web.source import StoreSource
+from workflows.web.tally import SurfaceTally
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
@@ -27,10 +28,16 @@ THREADS = 4
 WARM_AFTER = 0.7
 """After the start, when the first page is out (s)."""
 
-NAVIGATION = (("Facets", "/facets"),)
+NAVIGATION = (
+    ("Overview", "/"),
+    ("Facets", "/facets"),
+    ("Failures", "/failures"),
+    ("Models", "/models"),
+    ("Screening", "/screening"),
+)
 """Titles and paths of the pages that every page links to."""
 
-ROUTERS = (facets.router, facet.router, compound.router)
+ROUTERS = tuple(page.router for page in (overview, facets, facet, compound, failures, models, screening))
 
 
 def create_app(store: str, *, project: str | None = None, hosts: Collection[str] = ()) -> FastAPI:
@@ -62,6 +69,8 @@ def create_app(store: str, *, project: str | None = None, hosts: Collection[str]
     app = FastAPI(title="mgsurf", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.source = StoreSource(store)
     app.state.project = project
+    app.state.tally = SurfaceTally()
+    app.state.queue = QueueWatch(project)
     app.state.shown_uri = masked(store)
     app.state.navigation = NAVIGATION
     app.state.version = _version()
@@ -70,10 +79,6 @@ def create_app(store: str, *, project: str | None = None, hosts: Collection[str]
     for router in ROUTERS:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
-
-    @app.get("/")
-    def home() -> RedirectResponse:
-        return RedirectResponse(NAVIGATION[0][1])
 
     return app
 

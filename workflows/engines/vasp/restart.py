@@ -20,6 +20,7 @@ import numpy as np
 from stores.errors import EngineError, MgsurfError
 from stores.files import process_start, replacing, write_file
 from stores.input_files import DAMAGED, LARGEST_TEXT, is_compressed, open_input, read_object
+from workflows.engines.protocol import TASK_FILE
 from workflows.engines.vasp.files import find_file
 from workflows.engines.vasp.vasprun import read_vasprun
 
@@ -32,7 +33,7 @@ NOTE = "mgsurf.json"  # note on a folder: hash of its task, order of the atoms, 
 PID = "vasp.pid"  # host, process and its start, of the VASP that runs in the folder
 
 RESTART_FILES = ("WAVECAR", "CHGCAR")
-KEPT = (NOTE, PID, ".lock")
+KEPT = (NOTE, PID, TASK_FILE, ".lock")
 SECONDS_TO_END = 20.0
 
 CLOSEST = 0.5  # a geometry with atoms closer than this (A) is damaged, not relaxed

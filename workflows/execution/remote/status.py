@@ -71,13 +71,17 @@ def chunks(uuids: list[str]) -> Iterator[list[str]]:
 
 
 def jobs_of(
-    project: RemoteProject, flows: Iterable[dict[str, Any]], states: Iterable[str] | None = None
+    project: RemoteProject,
+    flows: Iterable[dict[str, Any]],
+    states: Iterable[str] | None = None,
+    more: Iterable[str] = (),
 ) -> list[dict[str, Any]]:
     """Return the queue's documents of the jobs of some flows, without their arguments.
 
-    `flows` are those of `RemoteProject.flows`, `states` jobflow-remote's (all if None).
+    `flows` are those of `RemoteProject.flows`, `states` jobflow-remote's (all if None), `more` further fields
+    of the documents.
     """
-    shown = ["uuid", "index", "db_id", "state", "worker", "remote", "error", "lock_id", "job.name"]
+    shown = [*more, "uuid", "index", "db_id", "state", "worker", "remote", "error", "lock_id", "job.name"]
     uuids = [uuid for flow in flows for uuid in flow["jobs"]]
     criteria = {"state": {"$in": list(states)}} if states is not None else {}
     found: list[dict[str, Any]] = []

@@ -24,6 +24,7 @@ from pydantic import (
 from stores.errors import InputError
 from stores.paths import expand_user
 from workflows.analysis.verdicts import VerdictThresholds
+from workflows.flows.campaign.notifications import Notify
 from workflows.flows.campaign.problems import dotted, line_of, suggestion
 from workflows.flows.campaign.resources import Resources
 from workflows.structures.tolerances import MAX_SYMPREC, SYMPREC
@@ -462,6 +463,9 @@ class Campaign(Section):
     )
     refresh: Refresh = Field(
         default_factory=Refresh, description="When a new model is trained on the records, and how"
+    )
+    notify: Notify | None = Field(
+        default=None, description="Webhook or command that gets a text when the campaign ends, ..."
     )
 
     @model_validator(mode="after")
