@@ -1,0 +1,1 @@
+"""Pages, JSON and an OPTIMADE interface of a results store, read only."""
