@@ -263,7 +263,9 @@ class Database:
             raise InputError(f"The store {self.path} is a folder, not a file; name a file in it.")
         occupancy = self._guard.open(read_only=self.read_only)
         try:
-            if occupancy is not Occupancy.SHARED and not self.read_only:
+            # a reader whose file was deleted after it was first opened does not make an empty one
+            deleted = self.only_reads and not self.path.exists()
+            if occupancy is not Occupancy.SHARED and not self.read_only and not deleted:
                 self._make_missing()
             if self.path.exists():
                 self._check_leftovers(occupancy)

@@ -8,6 +8,7 @@ import re
 import resource
 import signal
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from stores.backends.sqlite import DocumentTable
 from stores.backends.sqlite_file import Database
 from stores.connections import open_store
-from stores.errors import StoreError
+from stores.errors import StoreError, StoreLostError
 from stores.records import SurfaceRecord
 
 MakeSurface = Callable[..., SurfaceRecord]
@@ -154,3 +155,29 @@ def test_log_that_another_user_holds(tmp_path: Path) -> None:
         text = _in_a_child(work)
         assert text.startswith("StoreError"), text
         assert "in use by another user, or was left by a killed process" in text and "\n" not in text
+
+
+def test_a_deleted_store_is_not_made_again_by_a_later_thread_that_reads(
+    tmp_path: Path, surface: MakeSurface
+) -> None:
+    path = tmp_path / "records.sqlite"
+    with open_store(str(path)) as store:
+        store.add(surface())
+    found: list[object] = []
+
+    def read() -> None:
+        try:
+            found.append(opened.count())
+        except StoreError as error:
+            found.append(error)
+
+    with open_store(str(path), must_exist=True) as opened:
+        opened.close()  # that of this thread; those of threads end with them
+        for _ in range(2):
+            thread = threading.Thread(target=read)
+            thread.start()
+            thread.join()
+            path.unlink(missing_ok=True)
+    assert found[0] == 1
+    assert isinstance(found[1], StoreLostError)
+    assert not path.exists()

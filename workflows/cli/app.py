@@ -29,6 +29,7 @@ from workflows.cli import queue as queue
 from workflows.cli import status as status
 from workflows.cli import query as query
 from workflows.cli import plot as plot
+from workflows.cli import serve as serve
 from workflows.cli import export as export
 from workflows.cli import audit as audit
 from workflows.cli import import_labels as import_labels

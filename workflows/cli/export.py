@@ -11,8 +11,8 @@ from stores.errors import pluralize
 from workflows.cli.console import print_note
 from workflows.cli.filters import SurfaceFilter
 from workflows.cli.options import OUTPUT, OutputFile, StoreOption
-from workflows.cli.query import explain_empty, select
 from workflows.cli.typer_app import LOOK, app
+from workflows.report.surface_filter import explain_empty, select
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -13,8 +13,9 @@ from stores.errors import InputError, pluralize
 from workflows.cli.console import print_note, print_table
 from workflows.cli.filters import SurfaceFilter
 from workflows.cli.options import FIGURES, OutputFile, PhaseChoice, StoreOption
-from workflows.cli.query import SHOWN, explain_empty, select
+from workflows.cli.query import SHOWN
 from workflows.cli.typer_app import LOOK, app
+from workflows.report.surface_filter import explain_empty, select
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

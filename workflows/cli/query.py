@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stores.errors import pluralize
 from workflows.cli.console import TABLE_ROWS, print_csv, print_note, print_table
 from workflows.cli.filters import SurfaceFilter
 from workflows.cli.options import STABILITY, PhaseChoice, StoreOption, TableFormat
 from workflows.cli.typer_app import LOOK, app
+from workflows.report.surface_filter import count_selected, explain_empty, select
 from workflows.report.tables import ROW_FIELDS, flat_rows, rows, surface_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from stores.surfaces import SurfaceStore
+    from collections.abc import Mapping
 
 SHOWN = (*ROW_FIELDS, "spacegroup_number")
 """Fields that are read from the store; the space group decides whether a plane is written hkil."""
@@ -49,7 +47,7 @@ def query(
     """
     from workflows.cli.access import existing_store
 
-    criteria = filters.criteria()  # an unreadable filter is reported before a missing store
+    filters.criteria()  # an unreadable filter is reported before a missing store
     shortened = filters.limit is None and not (shown.as_json or shown.as_csv)
     if shortened:
         filters = replace(filters, limit=TABLE_ROWS)
@@ -65,11 +63,7 @@ def query(
         found = select(opened, filters, fields)
         windows = windows_of(opened, found, phases) if with_windows else []
         remark = "" if found else explain_empty(opened, filters)
-        if (
-            shortened
-            and len(found) == TABLE_ROWS
-            and (total := _count(opened, filters, criteria)) > TABLE_ROWS
-        ):
+        if shortened and len(found) == TABLE_ROWS and (total := count_selected(opened, filters)) > TABLE_ROWS:
             remark = f"{TABLE_ROWS} of {total} surfaces shown; --limit {total}, --json or --csv show all"
     if shown.as_json:
         import json
@@ -99,76 +93,6 @@ def query(
     if remark:
         print_note(remark)
     return 0
-
-
-def select(
-    store: SurfaceStore, filters: SurfaceFilter, properties: Sequence[str] | None = None
-) -> list[dict[str, Any]]:
-    """Return the surfaces that pass the filters; records without the field they are sorted by come last."""
-    criteria, order, limit = filters.criteria(), filters.sort_field(), filters.limit or 0
-    if filters.labels:
-        from stores.imported import imported_surfaces
-
-        field, descending = order or ("formula", False)
-        found = list(store.query(criteria, properties and [*properties, field]))
-        found += imported_surfaces(store, criteria, with_slabs="slab" in (properties or ["slab"]))
-        return _sorted(found, field, descending)[: limit or None]
-    if order is None:
-        return list(store.query(criteria, properties, sort={"formula": 1}, limit=limit))
-    field, descending = order
-    present = {"$and": [criteria, {field: {"$ne": None}}]}
-    found = list(store.query(present, properties, sort={field: -1 if descending else 1}, limit=limit))
-    if not limit or len(found) < limit:
-        missing = {"$and": [criteria, {field: None}]}
-        found += store.query(missing, properties, limit=limit - len(found) if limit else 0)
-    return found
-
-
-def _sorted(found: list[dict[str, Any]], field: str, descending: bool) -> list[dict[str, Any]]:
-    """Sort surfaces by a field; those without it come last."""
-    known = [surface for surface in found if surface.get(field) is not None]
-    known.sort(key=lambda surface: surface[field], reverse=descending)
-    return known + [surface for surface in found if surface.get(field) is None]
-
-
-def explain_empty(store: SurfaceStore, filters: SurfaceFilter) -> str:
-    """Report in one line which filters match nothing, and what the store holds instead."""
-    from stores.imported import IS_SLAB
-    from stores.labelled import BULK, COMPOSITION
-
-    total, n_imported = store.count(), store.count(IS_SLAB, "labels")
-    applied = ", ".join(filters.describe())
-    if filters.labels and n_imported:
-        holds = f"{pluralize(total, 'computed surface')} and {pluralize(n_imported, 'imported slab')}"
-        unknown = (
-            store.count({"miller_index": None, **IS_SLAB}, "labels") if filters.miller is not None else 0
-        )
-        planes = f", of {unknown} of which no plane is known" if unknown else ""
-        return f"no surface matches {applied}; the store {store.uri} holds {holds}{planes}"
-    imported = ""
-    if n_imported:
-        from stores.imported import imported_surfaces
-
-        if number := sum(1 for _ in imported_surfaces(store, filters.criteria())):
-            imported = f"; {pluralize(number, 'imported slab')} found with --labels"
-    if crystals := store.count({"geometry": BULK}, "labels"):
-        imported += f"; {pluralize(crystals, 'bulk crystal')} for mgsurf train"
-    if compositions := store.count({"geometry": COMPOSITION}, "labels"):
-        imported += f"; {pluralize(compositions, 'composition')} for mgsurf train"
-    if total == 0:
-        computes = "" if imported else "; mgsurf run CAMPAIGN.yaml computes some"
-        return f"the store {store.uri} holds no computed surfaces yet{computes}{imported}"
-    formulas = store.distinct("formula")
-    named = ", ".join(formulas[:8]) + (f" and {len(formulas) - 8} more" if len(formulas) > 8 else "")
-    holds = f"the store {store.uri} holds {pluralize(total, 'surface')} of {named}"
-    return f"no surface matches {applied}; {holds}{imported}"
-
-
-def _count(store: SurfaceStore, filters: SurfaceFilter, criteria: dict[str, Any]) -> int:
-    """Return how many surfaces pass the filters without their limit."""
-    if not filters.labels:
-        return store.count(criteria)
-    return len(select(store, replace(filters, limit=None), ["id"]))
 
 
 def _source(surface: Mapping[str, Any]) -> dict[str, Any]:

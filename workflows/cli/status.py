@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError, MgsurfError, pluralize
 from workflows.cli.console import print_facts, print_table, print_text
-from workflows.cli.filters import STATUSES as VERDICTS
-from workflows.cli.filters import TARGETS
 from workflows.cli.options import CampaignArgument, JsonOption, ProjectOption, StoreOption
 from workflows.cli.typer_app import LOOK, app
+from workflows.report.surface_filter import STATUSES as VERDICTS
+from workflows.report.surface_filter import TARGETS
 from workflows.report.table import Column, Table
 
 if TYPE_CHECKING:

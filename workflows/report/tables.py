@@ -78,7 +78,7 @@ def surface_table(records: Iterable[Mapping[str, Any]], title: str = "", sort: b
     # that of an imported slab names its source
     several_methods = len(methods) > 1 or any(record.get("source") for record in listed)
     columns = facet_columns()
-    rich, note = _rich_end(listed)
+    rich, note = rich_end(listed)
     ends = {"surface_energy": rich} | ({"surface_energy_x_rich": "X-rich"} if rich else {})
     for end in ends.values():
         name = f"γ {end}".strip()
@@ -123,7 +123,7 @@ def reference_elements(records: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return named
 
 
-def _rich_end(records: Iterable[Mapping[str, Any]]) -> tuple[str, list[str]]:
+def rich_end(records: Iterable[Mapping[str, Any]]) -> tuple[str, list[str]]:
     """Return the name of the end dmu = 0 (empty if all are elements), and what it means where it differs."""
     named = reference_elements(records)
     elements = set(named.values())
@@ -254,7 +254,7 @@ def stable_window_table(
         listed.sort(key=lambda pair: sort_key(pair[0]))
     methods = method_names({str(surface["method_fingerprint"]) for surface in surfaces})
     several_methods = len(methods) > 1
-    rich, note = _rich_end(surfaces)
+    rich, note = rich_end(surfaces)
     columns = [*facet_columns(), Column(f"{f'γ {rich}'.strip()}\neV/Å²", right=True)]
     columns += [
         Column(name, right=True) for name in ("Δμ from\neV", "Δμ to\neV", "γ(from)\neV/Å²", "γ(to)\neV/Å²")

@@ -1,1 +1,1 @@
-"""Pages, JSON and an OPTIMADE interface of a results store, read only."""
+"""Pages over a store for a browser, read only, and the same as JSON: `mgsurf serve`."""

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+from stores.connections import open_store
+
+
+def test_every_answer_forbids_inline_code_and_foreign_hosts(client):
+    for path in ("/facets", "/facets.json", "/static/mgsurf.css", "/nothing", "/facets?page=0"):
+        headers = client.get(path).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_only_reading_is_possible(client):
+    for method in ("post", "put", "delete", "patch"):
+        assert getattr(client, method)("/facets").status_code == 405
+
+
+def test_other_host_names_get_nothing(client_of, filled):
+    client = client_of(filled, hosts=["127.0.0.1", "localhost"])
+    assert client.get("/facets", headers={"host": "localhost:8000"}).status_code == 200
+    assert client.get("/facets", headers={"host": "evil.example:8000"}).status_code == 421
+
+
+def test_a_missing_store_is_named(client_of, tmp_path):
+    answer = client_of(tmp_path / "none.sqlite").get("/facets")
+    assert answer.status_code == 503
+    assert "There is no store at" in answer.text
+
+
+def test_a_damaged_and_a_newer_store_are_named(client_of, filled, tmp_path):
+    damaged = tmp_path / "damaged.sqlite"
+    damaged.write_bytes(b"no database" * 1000)
+    answer = client_of(damaged).get("/facets.json")
+    assert answer.status_code == 503
+    assert str(damaged) in answer.json()["error"]
+    newer = tmp_path / "newer.sqlite"
+    shutil.copy(filled, newer)
+    with sqlite3.connect(newer) as connection:
+        connection.execute("PRAGMA user_version = 99")
+        connection.execute("UPDATE mgsurf_meta SET value = '99'") if _has_meta(connection) else None
+    connection.close()
+    answer = client_of(newer).get("/facets.json")
+    assert answer.status_code == 503
+    assert "newer" in answer.json()["error"]
+
+
+def _has_meta(connection):
+    return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'mgsurf_meta'").fetchone())
+
+
+def test_a_replaced_store_is_opened_again(client_of, records, tmp_path):
+    path, other = tmp_path / "store.sqlite", tmp_path / "other.sqlite"
+    for place, number in ((path, 3), (other, 5)):
+        with open_store(f"sqlite:///{place}") as store:
+            store.add(records.quickstart_surfaces()[:number])
+    client = client_of(path)
+    assert client.get("/facets.json").json()["total"] == 3
+    other.replace(path)
+    for name in ("-wal", "-shm"):
+        path.with_name(path.name + name).unlink(missing_ok=True)
+    assert client.get("/facets.json").json()["total"] == 5
+    path.unlink()
+    assert client.get("/facets.json").status_code == 503
+    with open_store(f"sqlite:///{path}") as store:
+        store.add(records.quickstart_surfaces()[:1])
+    assert client.get("/facets.json").json()["total"] == 1
+
+
+def test_a_store_is_not_written(client_of, filled, tmp_path):
+    path = tmp_path / "store.sqlite"
+    shutil.copy(filled, path)
+    before = path.read_bytes()
+    client = client_of(path)
+    assert client.get("/facets").status_code == 200
+    client.app.state.source.close()
+    assert path.read_bytes() == before
+
+
+def test_a_fault_of_our_own_is_a_page_without_a_traceback(client_of, filled, monkeypatch):
+    from workflows.web import facets
+
+    def broken(*arguments):
+        raise RuntimeError("left is not right")
+
+    monkeypatch.setattr(facets, "count_selected", broken)
+    answer = client_of(filled).get("/facets")
+    assert answer.status_code == 500
+    assert "left is not right" in answer.text
+    assert "Traceback" not in answer.text
+
+
+def test_pages_load_neither_torch_nor_pymatgen_before_they_are_needed(filled):
+    script = (
+        "import sys\n"
+        "from starlette.testclient import TestClient\n"
+        "from workflows.web.app import create_app\n"
+        f"client = TestClient(create_app({str(filled)!r}))\n"
+        "assert client.get('/facets').status_code == 200\n"
+        "print([m for m in ('torch', 'matplotlib', 'pymatgen', 'jobflow') if m in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["3Dmol-2.5.5", "htmx-4.0.1"])
+def test_vendored_files_come_with_their_licence(client, name):
+    assert client.get(f"/static/vendor/{name}.min.js").status_code == 200
+    assert "Copyright" in client.get(f"/static/vendor/{name}.LICENSE.txt").text or name.startswith("htmx")

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from workflows.cli.app import app
+
+
+def query(capsys, *arguments):
+    assert app([*map(str, arguments)], standalone_mode=False, prog_name="mgsurf") == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("address", "options"),
+    [
+        ("", []),
+        ("?chemsys=Mg-Ag&sort=-surface_energy", ["--chemsys", "Mg-Ag", "--sort", "-surface_energy"]),
+        ("?miller=110&verdict=accepted", ["--miller", "110", "--verdict", "accepted"]),
+        ("?element=Ag&min-work-function=4", ["--element", "Ag", "--min-work-function", "4"]),
+        ("?max_surface_energy=0.7&unit=J/m2", ["--max-surface-energy", "0.7", "--unit", "J/m2"]),
+        (
+            '?filter={"n_atoms":{"$lt":6}}&formula=Mg',
+            ["--filter", '{"n_atoms":{"$lt":6}}', "--formula", "Mg"],
+        ),
+        ("?sort=work_function", ["--sort", "work_function"]),
+    ],
+)
+def test_rows_are_those_of_the_command(client, filled, capsys, address, options):
+    shown = client.get(f"/facets.json{address}").json()
+    rows = query(capsys, "query", "--store", filled, "--json", *options)
+    assert shown["rows"] == rows
+    assert shown["total"] == len(rows)
+
+
+def test_the_table_shows_the_stored_numbers(client):
+    text = client.get("/facets?formula=MgAg&sort=surface_energy").text
+    rows = re.findall(r"<tr>\n<td><a href=\"/compounds/MgAg\">.*?</tr>", text, re.DOTALL)
+    assert len(rows) == 5
+    for number in ("0.0364", "0.583", "0.0591", "0.947", "3.378", "(100)"):  # both ends, both units
+        assert number in rows[0]
+    assert "vacuum not flat" in rows[2 + 1] or "vacuum not flat" in text
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("?sort=colour", "cannot be sorted by"),
+        ("?chemsi=Mg", "did you mean"),
+        ("?min_work_function=four", "no finite number"),
+        ("?min_work_function=nan", "no finite number"),
+        ("?filter={", "not valid JSON"),
+        ('?filter={"$where":"1"}', "$where"),
+        ("?verdict=fine", "not known"),
+        ("?page=0", "whole number"),
+        ("?page=99999999999999999999", "whole number"),
+        ("?miller=11", "--miller"),
+        ("?formula=MgAg&formula=Mg", "give it once"),
+        ("?unit=erg", "choose"),
+    ],
+)
+def test_what_cannot_be_read_is_a_page_with_one_line(client, address, words):
+    for path in ("/facets", "/facets.json"):
+        answer = client.get(f"{path}{address}")
+        assert answer.status_code == 400
+        text = answer.json()["error"] if path.endswith("json") else answer.text
+        assert words in text.replace("&#39;", "'").replace("&#34;", '"')
+        assert "Traceback" not in text
+
+
+def test_a_page_beyond_the_last_names_their_number(client):
+    answer = client.get("/facets.json?page=7")
+    assert answer.json()["rows"] == []
+    assert "1 page" in answer.json()["remark"]
+
+
+def test_nothing_found_names_what_the_store_holds(client):
+    assert "8 surfaces" in client.get("/facets.json?formula=MgCu2").json()["remark"]

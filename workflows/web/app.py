@@ -1,0 +1,77 @@
+"""The application of `mgsurf serve`: read-only pages over a store, the same as JSON, and their files."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from starlette.responses import RedirectResponse
+from starlette.staticfiles import StaticFiles
+
+from stores.secrets import masked
+from workflows.web import facets
+from workflows.web.errors import add_error_pages
+from workflows.web.pages import HERE
+from workflows.web.security import Secured
+from workflows.web.source import StoreSource
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection
+
+THREADS = 4
+"""Pages that are made at the same time; a client that sends more waits."""
+
+NAVIGATION = (("Facets", "/facets"),)
+"""Titles and paths of the pages that every page links to."""
+
+ROUTERS = (facets.router,)
+
+
+def create_app(store: str, *, project: str | None = None, hosts: Collection[str] = ()) -> FastAPI:
+    """Make the application over a store.
+
+    Parameters
+    ----------
+    store
+        URI; the store is opened at the first request, for reading only.
+    project
+        Project of jobflow-remote whose jobs are shown too.
+    hosts
+        Host names that requests may be sent to; empty for any (see `workflows.web.security`).
+    """
+    from contextlib import asynccontextmanager
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        from anyio.to_thread import current_default_thread_limiter
+
+        current_default_thread_limiter().total_tokens = THREADS
+        yield
+        app.state.source.close()
+
+    app = FastAPI(title="mgsurf", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.state.source = StoreSource(store)
+    app.state.project = project
+    app.state.shown_uri = masked(store)
+    app.state.navigation = NAVIGATION
+    app.state.version = _version()
+    app.add_middleware(Secured, hosts=hosts)
+    add_error_pages(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+
+    @app.get("/")
+    def home() -> RedirectResponse:
+        return RedirectResponse(NAVIGATION[0][1])
+
+    return app
+
+
+def _version() -> str:
+    try:
+        return version_of("mgsurf")
+    except PackageNotFoundError:
+        return ""
