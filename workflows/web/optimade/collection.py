@@ -24,7 +24,7 @@ from optimade.server.mappers import LinksMapper, StructureMapper  # type: ignore
 
 from stores.backends.filters import checked, predicate
 from stores.backends.values import MISSING, order_key, value_at
-from workflows.web.optimade.entries import KINDS, SORTABLE, attributes, site_attributes
+from workflows.web.optimade.entries import KINDS, SERVED, SORTABLE, attributes, site_attributes
 from workflows.web.optimade.filters import Narrowed, PropertyTransformer, all_of, narrow
 
 if TYPE_CHECKING:
@@ -86,6 +86,11 @@ class StructureCollection(EntryCollection):  # type: ignore[misc]
     def __len__(self) -> int:
         """Return the number of structures."""
         return sum(self._open().count(collection=kind.collection) for kind in KINDS)
+
+    def get_attribute_fields(self) -> set[str]:
+        """Return the standard properties that are sent where a request names none."""
+        found: set[str] = super().get_attribute_fields()
+        return found & SERVED
 
     def insert(self, data: list[Any]) -> None:
         """Refuse to write."""
@@ -233,7 +238,12 @@ def _after(kind: Kind, order: Order, place: Key) -> dict[str, Any] | bool:
 
 
 def _records(
-    store: SurfaceStore, search: _Search, narrowed: dict[str, Narrowed], whole: bool, place: Key | None, most: int
+    store: SurfaceStore,
+    search: _Search,
+    narrowed: dict[str, Narrowed],
+    whole: bool,
+    place: Key | None,
+    most: int,
 ) -> Iterator[tuple[Key, tuple[Kind, dict[str, Any]]]]:
     """Yield the records that indexes find, in order, with what they are sorted by."""
     streams = []
@@ -286,19 +296,19 @@ def _matches(
 def _page(
     store: SurfaceStore, search: _Search, narrowed: dict[str, Narrowed]
 ) -> tuple[list[dict[str, Any]], bool, int | None]:
-    """Return the entries of a page, whether there are more, and how many match in all if that came to light."""
+    """Return the entries of a page, whether there are more, and how many match in all where that is known."""
     exact = all(part.exact for part in narrowed.values())
     most = search.skip + search.limit + 1 if exact else 0
     chosen: list[tuple[Key, Kind, dict[str, Any]]] = []
     skipped, more = 0, False
-    for number, *match in _matches(store, search, narrowed, search.after, most):
+    for number, key, kind, document in _matches(store, search, narrowed, search.after, most):
         if skipped < search.skip:
             skipped += 1
             continue
         if len(chosen) == search.limit or (chosen and not exact and number > MOST_TESTED):
             more = True
             break
-        chosen.append((match[0], match[1], match[2]))
+        chosen.append((key, kind, document))
     if more:
         search.params.following = _write_place(chosen[-1][0], search.order)
     complete = not more and search.after is None
@@ -375,7 +385,7 @@ class LinksCollection(EntryCollection):  # type: ignore[misc]
         self, criteria: dict[str, Any], single_entry: bool = False
     ) -> tuple[list[dict[str, Any]], int | None, bool]:
         filter_ = checked(criteria["filter"])
-        found = [link for link in self._links if not filter_ or predicate(filter_)({**link, "type": "links"})]
+        found = [link for link in self._links if not filter_ or predicate(filter_)(link)]
         skip, limit = criteria.get("skip", 0), criteria["limit"]
         page = [dict(link) for link in islice(found, skip, skip + limit)]
         return page, len(found), skip + len(page) < len(found)

@@ -93,7 +93,10 @@ PROPERTIES: tuple[Property, ...] = (
     ),
     _slab("termination", "string", "Outermost atomic layer, e.g. Mg", field="termination_label"),
     _slab(
-        "termination_number", "integer", "Number of the termination of this facet, from 0", field="termination"
+        "termination_number",
+        "integer",
+        "Number of the termination of this facet, from 0",
+        field="termination",
     ),
     _slab(
         "surface_energy",
@@ -183,7 +186,12 @@ class Kind:
 
 
 def _kind(
-    name: str, collection: str, columns: dict[str, str], constants: dict[str, Any], light: set[str], heavy: set[str]
+    name: str,
+    collection: str,
+    columns: dict[str, str],
+    constants: dict[str, Any],
+    light: set[str],
+    heavy: set[str],
 ) -> Kind:
     own = {p.key for p in PROPERTIES if getattr(p, name)} | {key for key in light | heavy if key[0] == "_"}
     return Kind(
@@ -229,6 +237,8 @@ SLAB = _kind(
     {f"_{PREFIX}_geometry", f"_{PREFIX}_as_cut_positions"},
 )
 KINDS = (BULK, SLAB)
+SERVED = frozenset[str]().union(*(kind.varying | kind.constants.keys() for kind in KINDS))
+"""Properties that are known of bulks or slabs."""
 SORTABLE = tuple(dict.fromkeys([*BULK.columns, *SLAB.columns]))
 """Properties that structures can be sorted by."""
 
@@ -310,7 +320,9 @@ def site_attributes(kind: Kind, document: Mapping[str, Any]) -> dict[str, Any]:
     relaxed = None if kind is BULK else document.get("relaxed_slab")
     where = f"The structure of {document['id']}"
     try:
-        structure = read_document(document["structure"] if kind is BULK else relaxed or document["slab"], where)
+        structure = read_document(
+            document["structure"] if kind is BULK else relaxed or document["slab"], where
+        )
         cut = read_document(document["slab"], where) if relaxed else None
     except InputError:
         return found

@@ -99,7 +99,7 @@ class PropertyTransformer(MongoTransformer):  # type: ignore[misc]
             known = self.backend_mapping.get(quantity)
             if known is None or known.length_quantity is None:
                 raise NotImplementedError(f"Of {quantity} only LENGTH and LENGTH = are supported.")
-        return super().property_first_comparison([quantity, query])
+        return super().property_first_comparison(quantity, query)
 
     def _apply_mongo_date_filter(self, filter_: Any) -> Any:
         if isinstance(filter_, list):
