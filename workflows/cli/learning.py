@@ -15,6 +15,7 @@ import typer
 
 from stores.errors import InputError, StoreError, install_command
 from stores.paths import expand_user
+from workflows.cli.completion import models_and_folders
 from workflows.cli.options import JsonOption, MethodOption, OutputOption, QuietOption, StoreOption
 from workflows.report.table import Column, Table
 
@@ -100,6 +101,7 @@ class PretrainedModel:
         typer.Option(
             "--from",
             metavar="MODEL",
+            autocompletion=models_and_folders,
             help="Start from this trained model: a folder, champion, latest, v3, or pretrained:NAME "
             "(mgsurf pretrain). none: from scratch.",
             rich_help_panel=TRANSFER,
