@@ -106,6 +106,8 @@ def check_packages(constraints: Path = CONSTRAINTS, distribution: str = "mgsurf"
     Without constraints.txt (an installed wheel) only presence is checked.
     """
     remedy = "make setup (or: pip install -c constraints.txt -e .)"
+    if not constraints.is_file():
+        remedy = "install the wheel of mgsurf again, with -c and the constraints.txt of its clone"
     try:
         requirements = metadata.requires(distribution) or []
     except metadata.PackageNotFoundError:
