@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse
 from starlette.staticfiles import StaticFiles
 
 from stores.secrets import masked
-from workflows.web import facets
+from workflows.web import compound, facet, facets
 from workflows.web.errors import add_error_pages
 from workflows.web.optimade.mount import BASE, OptimadeMount
 from workflows.web.pages import HERE
@@ -27,7 +27,7 @@ THREADS = 4
 NAVIGATION = (("Facets", "/facets"),)
 """Titles and paths of the pages that every page links to."""
 
-ROUTERS = (facets.router,)
+ROUTERS = (facets.router, facet.router, compound.router)
 
 
 def create_app(store: str, *, project: str | None = None, hosts: Collection[str] = ()) -> FastAPI:

@@ -23,6 +23,11 @@ def formula(text: object) -> Markup:
     return Markup(re.sub(r"(?<=[A-Za-z)])(\d+(?:\.\d+)?)", r"<sub>\1</sub>", str(escape(text))))
 
 
+def ion(text: object) -> Markup:
+    """Write a cation with its raised charge: Mg<sup>2+</sup>."""
+    return Markup(re.sub(r"(\d*\+)$", r"<sup>\1</sup>", str(escape(text))))
+
+
 def indices(values: Sequence[int]) -> Markup:
     """Write a Miller index in parentheses with overbars; (000) is a plane that is not known: (?)."""
     if not any(values):
@@ -82,6 +87,7 @@ def segment(text: object) -> str:
 
 FILTERS: dict[str, Callable[..., Any]] = {
     "formula": formula,
+    "ion": ion,
     "indices": indices,
     "plane": plane,
     "termination": termination,
