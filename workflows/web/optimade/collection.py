@@ -37,7 +37,7 @@ MOST_SKIPPED = 10_000
 """Largest ``page_offset``; links to the next page have none."""
 MOST_TESTED = 2000
 """Records that a page with at least one match looks through, where indexes do not answer the filter."""
-_PATIENCE = 20.0  # s; how long a search through many records waits for another one
+_PATIENCE = 2.0  # s; how long a search through many records waits for another one, holding a thread
 
 Order = list[tuple[str, int]]
 Key = list[Any]
