@@ -285,7 +285,7 @@ def _matches(
     records = _records(store, search, narrowed, heavy, place, most)
     for number, (key, (kind, document)) in enumerate(records, start=1):
         if test is not None and not narrowed[kind.name].exact:
-            entry = attributes(kind, document)
+            entry = attributes(kind, document, search.used)
             if heavy:
                 entry |= site_attributes(kind, document)
             if not test(entry):

@@ -19,7 +19,7 @@ from stores.backends.values import MISSING, value_at
 from stores.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
 PREFIX = "mgsurf"
 """Of this project's own properties."""
@@ -151,6 +151,13 @@ PROPERTIES: tuple[Property, ...] = (
     ),
 )
 
+_SPACE_GROUP, _RICH_ELEMENT, _MILLER_INDEX, _GEOMETRY, _AS_CUT, _KIND = (
+    f"_{PREFIX}_{name}"
+    for name in (
+        *("spacegroup_number", "rich_element", "miller_index"),
+        *("geometry", "as_cut_positions", "kind"),
+    )
+)
 _SITES = ("lattice_vectors", "cartesian_site_positions", "species_at_sites", "species")
 FORMULAS = (
     *("elements_ratios", "chemical_formula_reduced", "chemical_formula_anonymous"),
@@ -175,6 +182,8 @@ class Kind:
         Properties that only the stored structure gives.
     varying
         All others, and those of `columns` and `heavy`.
+    fields
+        Path into a record by own property.
     """
 
     name: str
@@ -183,6 +192,7 @@ class Kind:
     constants: Mapping[str, Any]
     heavy: frozenset[str]
     varying: frozenset[str]
+    fields: Mapping[str, tuple[str, ...]]
 
 
 def _kind(
@@ -205,10 +215,11 @@ def _kind(
             "structure_features": [],
             **constants,
             **{p.key: None for p in PROPERTIES if p.key not in own},
-            f"_{PREFIX}_kind": name,
+            _KIND: name,
         },
         heavy=frozenset({*_SITES, *heavy}),
         varying=frozenset({"id", "last_modified", *SYSTEMS, *FORMULAS, *own, *light, *heavy, *_SITES}),
+        fields={p.key: tuple(field.split(".")) for p in PROPERTIES if (field := getattr(p, name))},
     )
 
 
@@ -233,8 +244,8 @@ SLAB = _kind(
         "work_function_verdict": "verdicts.work_function.status",
     },
     {"dimension_types": [1, 1, 0], "nperiodic_dimensions": 2, "space_group_it_number": None},
-    {"nsites", "relationships", f"_{PREFIX}_rich_element"},
-    {f"_{PREFIX}_geometry", f"_{PREFIX}_as_cut_positions"},
+    {"nsites", "relationships", _RICH_ELEMENT},
+    {_GEOMETRY, _AS_CUT},
 )
 KINDS = (BULK, SLAB)
 SERVED = frozenset[str]().union(*(kind.varying | kind.constants.keys() for kind in KINDS))
@@ -283,30 +294,36 @@ def _amounts(kind: Kind, document: Mapping[str, Any]) -> tuple[tuple[str, int], 
     return tuple(sorted(document["composition"].items(), key=lambda item: (item[0] != "Mg", item[0])))
 
 
-def attributes(kind: Kind, document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a record without its large fields tells: ``id``, ``relationships`` and attributes."""
+def attributes(
+    kind: Kind, document: Mapping[str, Any], wanted: Container[str] | None = None
+) -> dict[str, Any]:
+    """Return what a record without its large fields tells: ``id``, ``relationships`` and attributes.
+
+    Own properties and those of formulas may be left out unless they are `wanted`; None: all are.
+    """
     system = system_attributes(document["chemsys"])
-    amounts = _amounts(kind, document)
-    if sorted(element for element, _ in amounts) != system["elements"]:
-        amounts = ()  # a record that contradicts itself
     found = {"id": document["id"], "last_modified": document["created_at"], **kind.constants, **system}
-    found |= formula_attributes(amounts)
-    for own in PROPERTIES:
-        if field := getattr(own, kind.name):
-            value = value_at(document, tuple(field.split(".")))
-            found[own.key] = None if value is MISSING else value
+    if wanted is None or any(name in wanted for name in FORMULAS):
+        amounts = _amounts(kind, document)
+        if sorted(element for element, _ in amounts) != system["elements"]:
+            amounts = ()  # a record that contradicts itself
+        found |= formula_attributes(amounts)
+    for key, path in kind.fields.items():
+        if wanted is None or key in wanted:
+            value = value_at(document, path)
+            found[key] = None if value is MISSING else value
     number = document.get("spacegroup_number") or None  # 0 where no bulk is known
-    found[f"_{PREFIX}_spacegroup_number"] = number
+    found[_SPACE_GROUP] = number
     if kind is BULK:
         found["space_group_it_number"] = number
-    else:
-        found["nsites"] = document["n_atoms"]
-        is_mg = "Mg" in system["elements"] and system["nelements"] == 2
-        found[f"_{PREFIX}_rich_element"] = "Mg" if is_mg else document.get("reference_element")
-        if not any(document["miller_index"]):
-            found[f"_{PREFIX}_miller_index"] = None
-        if bulk := document.get("bulk_id"):
-            found["relationships"] = {"structures": {"data": [{"type": "structures", "id": bulk}]}}
+        return found
+    found["nsites"] = document["n_atoms"]
+    is_mg = "Mg" in system["elements"] and system["nelements"] == 2
+    found[_RICH_ELEMENT] = "Mg" if is_mg else document.get("reference_element")
+    if not any(document["miller_index"]):
+        found[_MILLER_INDEX] = None
+    if bulk := document.get("bulk_id"):
+        found["relationships"] = {"structures": {"data": [{"type": "structures", "id": bulk}]}}
     return found
 
 
@@ -336,8 +353,8 @@ def site_attributes(kind: Kind, document: Mapping[str, Any]) -> dict[str, Any]:
         for symbol in dict.fromkeys(symbols)
     ]
     if kind is SLAB:
-        found[f"_{PREFIX}_geometry"] = "relaxed" if relaxed else "as cut"
-        found[f"_{PREFIX}_as_cut_positions"] = _cartesian(cut) if cut else None
+        found[_GEOMETRY] = "relaxed" if relaxed else "as cut"
+        found[_AS_CUT] = _cartesian(cut) if cut else None
     return found
 
 
