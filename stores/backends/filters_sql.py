@@ -20,7 +20,7 @@ from stores.backends.filters import (
     is_operators,
     positive,
 )
-from stores.backends.values import ARRAYS, NESTED, NULL, SEVERAL, encode, rank
+from stores.backends.values import ARRAYS, NESTED, NULL, SEVERAL, encode, loads, rank
 
 if TYPE_CHECKING:
     import sqlite3
@@ -145,6 +145,14 @@ class FilterCompiler:
         lower, upper = NESTED if operands and all(isinstance(entry, list) for entry in operands) else ARRAYS
         if not self._holds(name, lower, upper):
             return Condition(sql, tuple(values))
+        if lower == NESTED[0] and operator in ("$eq", "$in"):
+            known = self._values(column, lower, upper)
+            if known is not None and encode(SEVERAL) not in known:
+                test = field_predicate(("value",), {operator: operand})
+                matching = [text for text in known if test({"value": loads(text[2:])})]
+                if len(matching) <= _MOST_VALUES:
+                    sql = f"{sql} OR {column} IN ({', '.join('?' * len(matching))})"
+                    return Condition(sql, (*values, *matching))
         holds, needles = "1", []
         if lower == NESTED[0] and len(operands) <= _MOST_NEEDLES:
             # an array of arrays is written with the text of each of them
@@ -158,14 +166,27 @@ class FilterCompiler:
         sql = f"SELECT EXISTS(SELECT 1 FROM {self._table} WHERE {column} >= ? AND {column} < ?)"
         return bool(self._connection.execute(sql, (lower, upper)).fetchone()[0])
 
+    def _values(self, column: str, lower: Any, upper: Any) -> list[Any] | None:
+        """Return the different values of a column between two bounds, None if there are many.
+
+        Each is looked up in the index after the one before, which is faster than reading all rows.
+        """
+        next_one = f"SELECT min({column}) FROM {self._table} WHERE {column} > x AND {column} < ?"
+        sql = (
+            f"WITH RECURSIVE found(x) AS (SELECT min({column}) FROM {self._table} WHERE {column} >= ? AND "
+            f"{column} < ? UNION ALL SELECT ({next_one}) FROM found WHERE x IS NOT NULL) "
+            "SELECT x FROM found WHERE x IS NOT NULL LIMIT ?"
+        )
+        rows = self._connection.execute(sql, (lower, upper, upper, _MOST_VALUES + 1)).fetchall()
+        return None if len(rows) > _MOST_VALUES else [row[0] for row in rows]
+
     def _by_value(self, name: str, test: Callable[[Any], bool]) -> Condition:
         """Apply a test of text to each different value of a column, if these are few."""
         column = quote(name)
         if self._holds(name, *ARRAYS):
             return ANY
-        sql = f"SELECT DISTINCT {column} FROM {self._table} WHERE {column} >= '' AND {column} < x'' LIMIT ?"
-        texts = [row[0] for row in self._connection.execute(sql, (_MOST_VALUES + 1,))]
-        if len(texts) > _MOST_VALUES:
+        texts = self._values(column, "", b"")
+        if texts is None:
             return ANY
         matching = tuple(text for text in texts if test({"value": text}))
         return Condition(f"{column} IN ({', '.join('?' * len(matching))})", matching)

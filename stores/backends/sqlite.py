@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +89,7 @@ class DocumentTable(Collection):
         """Yield the documents that match a MongoDB filter."""
         projection = Projection(properties)
         found = self._found(criteria, sort, projection.needs, skip, limit)
-        for _, document in islice(found, skip, skip + limit if limit else None):
+        for _, document in found:
             yield projection.apply(document)
 
     def count(self, criteria: Criteria = None) -> int:
@@ -207,7 +207,10 @@ class DocumentTable(Collection):
         skip: int = 0,
         limit: int = 0,
     ) -> Iterator[Found]:
-        """Yield the matching documents in order, with their row numbers; where cheap no more than wanted."""
+        """Yield the matching documents in order, with their row numbers, from `skip` on at most `limit`.
+
+        Where the columns decide alone, the documents that are passed over are not read.
+        """
         wanted = checked(criteria)
         order = sort_order(sort)
         test = predicate(wanted) if wanted else None
@@ -220,19 +223,21 @@ class DocumentTable(Collection):
             whole = needs(table.heavy) or not tested.isdisjoint(table.heavy)
             compiler = self._compiler(connection, table)
             condition, terms = compiler.compile(wanted), compiler.order(order)
-            sql = f"SELECT _row FROM {table.sql} WHERE {condition.sql}"
+            sql, passed = f"SELECT _row FROM {table.sql} WHERE {condition.sql}", 0
             if self.database.damage:
                 sql = f"SELECT _row FROM {table.sql} NOT INDEXED"
             if terms and condition.sql != "1" and self._are_few(connection, table, condition, limit):
                 terms = f"+{terms}"  # the plus keeps SQLite from walking along the index of the order
             if terms or (not order and condition.sql == "1"):
                 sql += f" ORDER BY {terms or '_row'}"
-                if limit and condition.exact:
-                    sql += f" LIMIT {int(limit) + int(skip)}"
+                if condition.exact and (limit or skip):
+                    sql += f" LIMIT {int(limit) or -1} OFFSET {int(skip)}"
+                    passed = int(skip)
             numbers = [row[0] for row in connection.execute(sql, condition.values)]
             if not order:
                 numbers.sort()
-            size = 0 if terms is None else min(_CHUNK, limit + skip) if limit else _CHUNK
+            ahead = skip - passed
+            size = 0 if terms is None else min(_CHUNK, limit + ahead) if limit else _CHUNK
             first = self._documents(connection, table, numbers[:size], whole)
         if terms is None:
             keyed = [
@@ -243,8 +248,8 @@ class DocumentTable(Collection):
             for place in reversed(range(len(order))):
                 keyed.sort(key=lambda entry: entry[1][place], reverse=not order[place][1])
             numbers, test = [number for number, _ in keyed], None
-        yield from _matching(first, test)
-        yield from _matching(self._in_chunks(numbers[size:], whole), test)
+        found = chain(_matching(first, test), _matching(self._in_chunks(numbers[size:], whole), test))
+        yield from islice(found, ahead, ahead + limit if limit else None)
 
     def _are_few(self, connection: Connection, table: Table, condition: Condition, limit: int) -> bool:
         """Return whether rows are better found by the filter and sorted than found in order.
@@ -467,9 +472,7 @@ def make_table(
         listed = (name, f"{text}#{_checksum_of(text)}")
         connection.execute("INSERT INTO mgsurf_collections VALUES (?, ?)", listed)
     else:
-        for column in fields:
-            if column not in table.columns:
-                _add_column(connection, table, column)
+        _add_columns(connection, table, [column for column in fields if column not in table.columns])
     for columns in (key, *([column] for column in fields if column != key[0])):
         index = quote(f"{name}:{','.join(columns)}")
         listed_columns = ", ".join(map(quote, columns))
@@ -479,9 +482,12 @@ def make_table(
     return made
 
 
-def _add_column(connection: Connection, table: Table, column: str) -> None:
-    connection.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quote(column)}")
-    path, changes = tuple(column.split(".")), []
+def _add_columns(connection: Connection, table: Table, columns: Sequence[str]) -> None:
+    if not columns:
+        return
+    for column in columns:
+        connection.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quote(column)}")
+    paths, changes = [tuple(column.split(".")) for column in columns], []
     bodies = f"(SELECT CAST(h.body AS BLOB) FROM {table.heavy_sql} h WHERE h._row = t._row)"
     for number, light, body in connection.execute(
         f"SELECT t._row, CAST(t._doc AS BLOB), {bodies} FROM {table.sql} t"
@@ -491,5 +497,6 @@ def _add_column(connection: Connection, table: Table, column: str) -> None:
             document |= check_heavy(body, checksum)
         except DamagedTextError:  # reported when it is read
             continue
-        changes.append((encode(value_at(document, path)), number))
-    connection.executemany(f"UPDATE {table.sql} SET {quote(column)} = ? WHERE _row = ?", changes)
+        changes.append((*(encode(value_at(document, path)) for path in paths), number))
+    assigned = ", ".join(f"{quote(column)} = ?" for column in columns)
+    connection.executemany(f"UPDATE {table.sql} SET {assigned} WHERE _row = ?", changes)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import gzip
 import shutil
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +85,28 @@ def test_a_store_is_not_written(client_of, filled, tmp_path):
     assert client.get("/facets").status_code == 200
     client.app.state.source.close()
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["folder", "memory"])
+def test_other_kinds_of_stores_are_shown(client_of, records, tmp_path, kind):
+    uri = f"folder://{tmp_path}/records" if kind == "folder" else "memory://pages"
+    with open_store(uri) as store:
+        store.add([*records.quickstart_surfaces(), records.bulk()])
+        client = client_of(uri)
+        assert client.get("/facets.json?sort=work_function&page=1").json()["total"] == 8
+        assert client.get("/compounds/MgAg").status_code == 200
+
+
+def test_stores_of_older_versions_are_shown(client_of, tmp_path):
+    old = Path(__file__).parents[1] / "stores" / "version_1.sqlite.gz"
+    path = tmp_path / "old.sqlite"
+    path.write_bytes(gzip.decompress(old.read_bytes()))
+    client = client_of(path)
+    rows = client.get("/facets.json").json()["rows"]
+    assert rows
+    for row in rows:
+        assert client.get(f"/facets/{row['id']}").status_code == 200
+        assert client.get(f"/compounds/{row['formula']}").status_code == 200
 
 
 def test_a_fault_of_our_own_is_a_page_without_a_traceback(client_of, filled, monkeypatch):

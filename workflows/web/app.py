@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 THREADS = 4
 """Pages that are made at the same time; a client that sends more waits."""
+
+WARM_AFTER = 0.7
+"""After the start, when the first page is out (s)."""
 
 NAVIGATION = (("Facets", "/facets"),)
 """Titles and paths of the pages that every page links to."""
@@ -49,7 +53,11 @@ def create_app(store: str, *, project: str | None = None, hosts: Collection[str]
         from anyio.to_thread import current_default_thread_limiter
 
         current_default_thread_limiter().total_tokens = THREADS
+        warming = threading.Timer(WARM_AFTER, _load_crystallography)
+        warming.daemon = True
+        warming.start()
         yield
+        warming.cancel()
         app.state.source.close()
 
     app = FastAPI(title="mgsurf", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
@@ -70,6 +78,12 @@ def create_app(store: str, *, project: str | None = None, hosts: Collection[str]
         return RedirectResponse(NAVIGATION[0][1])
 
     return app
+
+
+def _load_crystallography() -> None:
+    """Import what Wulff shapes need (over a second), so that no page waits for it."""
+    import workflows.analysis.wulff
+    import workflows.report.wulff  # noqa: F401
 
 
 def _version() -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup, escape
 
-from stores.errors import InputError
+from stores.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ def view_of(document: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises
     ------
-    InputError
+    StoreError
         If the document is no structure.
     """
     try:
@@ -50,7 +50,7 @@ def view_of(document: Mapping[str, Any]) -> dict[str, Any]:
         fractional = np.array([site["abc"] for site in document["sites"]], dtype=float).reshape(-1, 3)
         symbols = [str(site["species"][0]["element"]) for site in document["sites"]]
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise InputError(f"The structure of this record is damaged ({error!r}); compute it again") from None
+        raise StoreError(f"The structure of this record is damaged ({error!r}); compute it again") from None
     edges = np.linalg.norm(cell[:2], axis=1)
     repeats = [int(min(np.ceil(PATCH / max(edge, 0.1)), 9)) for edge in edges]
     if len(symbols) * repeats[0] * repeats[1] > MOST_ATOMS:

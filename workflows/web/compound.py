@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     Record = Mapping[str, Any]
 
 MOST_FACETS = 600
-"""Facets of one crystal that are read, and crystals of one formula."""
+"""Facets of one crystal that are read."""
+
+MOST_CRYSTALS = 100
+"""Of one formula that are listed."""
 
 MOST_CANDIDATES = 200
 
@@ -74,8 +77,9 @@ def compound_data(store: SurfaceStore, formula: str, given: Mapping[str, list[st
         If the chemical potential lies outside the window.
     """
     dmu = _dmu(one(given, "dmu"))
-    crystals = _crystals(store, formula)
-    chosen = _chosen(crystals, one(given, "bulk"), one(given, "method"), formula)
+    name = one(given, "bulk")
+    crystals = _crystals(store, formula, name)
+    chosen = _chosen(crystals, name, one(given, "method"), formula)
     bulk = _bulk(store, chosen["bulk_id"]) if chosen else None
     records = _facets(store, chosen, formula) if chosen else []
     candidates = _candidates(store, formula, bulk, records)
@@ -134,26 +138,31 @@ def _dmu(text: str | None) -> float:
     return value
 
 
-def _crystals(store: SurfaceStore, formula: str) -> list[dict[str, Any]]:
-    """Return the crystals and methods of a formula, those with the most facets first."""
-    counts: dict[tuple[str, str], int] = {}
+def _crystals(store: SurfaceStore, formula: str, bulk: str | None) -> list[dict[str, Any]]:
+    """Return the crystals and methods of a formula, those with the most facets first.
+
+    Of many crystals some are left out; that with the id `bulk` is not.
+    """
+    of, same = ["bulk_id", "method_fingerprint", "spacegroup_number"], {"formula": formula}
     symmetry: dict[tuple[str, str], int] = {}
-    fields = ["bulk_id", "method_fingerprint", "spacegroup_number"]
-    for found in store.query({"formula": formula}, fields, limit=MOST_FACETS):
-        key = (found["bulk_id"], found["method_fingerprint"])
-        counts[key] = counts.get(key, 0) + 1
-        symmetry[key] = found["spacegroup_number"]
-    for found in store.query(
-        {"formula": formula}, ["id", "method_fingerprint", "spacegroup_number"], limit=MOST_FACETS,
-        collection="bulks",
-    ):  # fmt: skip
-        key = (found["id"], found["method_fingerprint"])
-        counts.setdefault(key, 0)
-        symmetry[key] = found["spacegroup_number"]
-    return [
-        {"bulk_id": b, "method_fingerprint": m, "n_facets": n, "spacegroup_number": symmetry[b, m]}
-        for (b, m), n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    wanted = [same, {**same, "id": bulk}] if bulk else [same]
+    for criteria in wanted:
+        for found in store.query(criteria, ["id", *of[1:]], limit=MOST_CRYSTALS, collection="bulks"):
+            symmetry[found["id"], found["method_fingerprint"]] = found["spacegroup_number"]
+    wanted = [same, {**same, "bulk_id": bulk}] if bulk else [same]
+    for criteria in wanted:
+        for found in store.query(criteria, of, limit=MOST_FACETS):
+            symmetry[found["bulk_id"], found["method_fingerprint"]] = found["spacegroup_number"]
+    listed = [
+        {
+            "bulk_id": name,
+            "method_fingerprint": method,
+            "n_facets": store.count({**same, "bulk_id": name, "method_fingerprint": method}),
+            "spacegroup_number": number,
+        }
+        for (name, method), number in symmetry.items()
     ]
+    return sorted(listed, key=lambda c: (-c["n_facets"], c["bulk_id"], c["method_fingerprint"]))
 
 
 def _chosen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -59,6 +60,7 @@ def facet_data(store: SurfaceStore, record_id: str) -> dict[str, Any]:
             f"The store {store.uri} holds no facet {record_id[:80]}; it was removed or is of another store, "
             "see /facets for those that are there"
         )
+    record = {**_empty(), **record}
     same = {"bulk_id": record["bulk_id"], "method_fingerprint": record["method_fingerprint"]}
     found = list(store.query(same, _NEIGHBOUR_FIELDS, limit=MOST_NEIGHBOURS)) if record["bulk_id"] else []
     return {
@@ -67,6 +69,16 @@ def facet_data(store: SurfaceStore, record_id: str) -> dict[str, Any]:
         "prediction": stored_prediction(store, record),
         "neighbours": [other for other in sorted(found, key=sort_key) if other["id"] != record_id],
     }
+
+
+@cache
+def _empty() -> dict[str, Any]:
+    """Return the fields of a surface without values, for records that were written before some came."""
+    from stores.records import SurfaceRecord
+
+    known = SurfaceRecord.model_fields.items()
+    made = {n: None if f.is_required() else f.get_default(call_default_factory=True) for n, f in known}
+    return {n: value for n, value in made.items() if n not in ("created_at", "reference_element")}
 
 
 def _calculations(store: SurfaceStore, record: Record) -> list[dict[str, Any]]:
@@ -215,11 +227,13 @@ def _label_lines(chart: Chart, records: Sequence[Record], ends: Mapping[str, tup
     """Name the lines at their right ends, the lowest first, as far as there is room."""
     free = chart.height * 2.0
     for record in sorted(records, key=lambda r: ends[r["id"]][1]):
-        right = ends[record["id"]][1]
-        _, y = chart.place(0.0, right)
+        left, right = ends[record["id"]]
+        # on the side of the line that is empty
+        shift = 12.0 if left > right else -4.0
+        y = chart.place(0.0, right)[1] + shift
         if free - y >= LABEL_ROOM:
             label = f"{facet_text(record)} {record.get('termination_label') or ''}".rstrip()
-            chart.text(0.0, right, f"{label} ", "end", "name", dy=-4)
+            chart.text(0.0, right, f"{label} ", "end", "name", dy=shift)
             free = y
 
 

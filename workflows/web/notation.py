@@ -53,14 +53,14 @@ def termination(record: Mapping[str, Any]) -> Markup:
 
 def number(value: float | None, decimals: int) -> str:
     """Write a number with a typographic minus; a dash where there is none."""
-    if value is None or not math.isfinite(value):
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
         return MISSING
     return f"{value:.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def joule(value: float | None) -> str:
     """Write a surface energy (eV/A^2) in J/m^2."""
-    return number(None if value is None else value * EV_PER_A2_IN_J_PER_M2, 3)
+    return number(value * EV_PER_A2_IN_J_PER_M2, 3) if isinstance(value, (int, float)) else MISSING
 
 
 def words(status: object) -> str:

@@ -84,12 +84,12 @@ def json_response(data: Mapping[str, Any], status: int = 200) -> Response:
 @cache
 def templates() -> Environment:
     """Return the templates: every value that they show is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
-        undefined=StrictUndefined,
+        undefined=ChainableUndefined,  # old records lack fields
         trim_blocks=True,
         lstrip_blocks=True,
     )

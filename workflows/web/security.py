@@ -16,6 +16,7 @@ HEADERS = {
     ),
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",
     "cross-origin-resource-policy": "same-origin",
 }
 """No inline script or style runs, nothing is loaded from another host, no other page frames these."""

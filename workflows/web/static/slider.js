@@ -2,6 +2,7 @@
 "use strict";
 for (const form of document.querySelectorAll("form[data-slider]")) {
   const slider = form.elements.dmu;
+  form.querySelector("button").hidden = true;
   slider.step = slider.dataset.step;
   let waiting = null;
   let newest = 0;
@@ -32,6 +33,6 @@ for (const form of document.querySelectorAll("form[data-slider]")) {
   slider.addEventListener("input", () => {
     form.querySelector("output").textContent = Number(slider.value).toFixed(3).replace("-", "\u2212");
     clearTimeout(waiting);
-    waiting = setTimeout(show, 80);
+    waiting = setTimeout(() => show().catch(() => {}), 80);  // a server that ended shows nothing new
   });
 }
