@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import json
+from pathlib import Path
 
 
 class MgsurfError(Exception):
@@ -46,15 +48,31 @@ def one_line(text: object) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in " ".join(str(text).split()))
 
 
+_CONSTRAINTS = Path(__file__).resolve().parents[1] / "constraints.txt"
+
+
 def install_command(extra: str) -> str:
-    """Return the command, for the folder of the clone, that installs an extra of ``pyproject.toml``.
+    """Return the command that installs an extra of ``pyproject.toml``: from the clone, else from the wheel.
 
     mgsurf is on no package index. Extras that need torch take its build for CPUs first: the default build
     brings several GB of CUDA libraries.
     """
     torch = "pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu && "
-    needs_torch = extra in ("model", "forcefields", "foundation")
-    return f"{torch if needs_torch else ''}pip install -c constraints.txt -e '.[{extra}]'"
+    before = torch if extra in ("model", "forcefields", "foundation") else ""
+    if _CONSTRAINTS.is_file():
+        return f"{before}pip install -c constraints.txt -e '.[{extra}]'"
+    return f"{before}pip install 'mgsurf[{extra}] @ {_wheel()}'"
+
+
+def _wheel() -> str:
+    """Return the address that pip installed mgsurf from (PEP 610), or how one looks."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        url = json.loads(distribution("mgsurf").read_text("direct_url.json") or "{}").get("url")
+    except (PackageNotFoundError, ValueError, AttributeError):
+        url = None
+    return url if isinstance(url, str) else "file:///FOLDER/mgsurf-VERSION-py3-none-any.whl"
 
 
 def pluralize(number: int, noun: str) -> str:

@@ -31,6 +31,7 @@ APPLICATION_ID = 0x6D677366  # "mgsf"
 CHECKED_SIZE = 20_000_000
 """Largest file (bytes) whose tables and indexes are compared each time it is opened (0.02 s)."""
 
+_READ_CACHE, _WRITE_CACHE = 8_192, 65_536  # kB
 _LOG_SIZE = 4_000_000  # bytes of the write-ahead log from which it is written back into the file
 SIDE_FILES = ("-wal", "-shm", "-journal")  # suffixes of the files that SQLite keeps beside a database
 
@@ -427,7 +428,9 @@ class Database:
                 with self._guard.writing():
                     turn_wal_on(connection, self.timeout)
             connection.execute("PRAGMA wal_autocheckpoint=0")  # `_after_commit` does it, announced
-            connection.execute("PRAGMA cache_size=-65536")  # kB; as much of it as is read
+            # kB, as much of it as is read: writers gain by it; readers, of which a server has one a thread,
+            # are as fast by the operating system's own cache
+            connection.execute(f"PRAGMA cache_size=-{_READ_CACHE if self.only_reads else _WRITE_CACHE}")
             connection.execute(f"PRAGMA synchronous={'FULL' if self.durable else 'NORMAL'}")
         except BaseException:
             connection.close()

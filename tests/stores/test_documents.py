@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stores.backends.filters import distinct_values
 from stores.backends.sqlite import DocumentTable
 from stores.backends.sqlite_file import APPLICATION_ID, Database
 from stores.errors import InputError, MgsurfError, StoreError
@@ -170,6 +171,23 @@ def test_missing_and_null_sort_alike(table: DocumentTable) -> None:
         [{"id": "a", "gamma": None, "chemsys": "2"}, {"id": "b", "chemsys": "1"}, {"id": "c", "gamma": 0}]
     )
     assert [doc["id"] for doc in table.query(sort={"gamma": 1, "chemsys": 1})] == ["b", "a", "c"]
+
+
+def test_distinct_values_of_indexed_fields_are_those_of_the_documents(
+    table: DocumentTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table.upsert([*documents(), {"id": "missing"}, {"id": "number", "chemsys": 2.0, "gamma": 2}])
+    read = []
+    texts = DocumentTable._documents
+    monkeypatch.setattr(DocumentTable, "_documents", lambda *told: read.append(1) or texts(*told))
+    for field in ("id", "chemsys", "gamma", "v.status"):
+        for criteria in (None, {"chemsys": "Ag-Mg"}, {"v.status": {"$ne": "failed"}, "gamma": {"$gt": 2}}):
+            assert table.distinct(field, criteria) == distinct_values(table.query(criteria), field)
+    read.clear()
+    assert table.distinct("chemsys") == [2.0, "Ag-Mg", "Mg-Zn"]
+    assert not read
+    assert table.distinct("miller_index", {"id": "001"}) == [0, 1]  # entries of arrays one by one
+    assert read
 
 
 def test_remove_and_distinct(table: DocumentTable) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stores.errors import InputError, install_command, pluralize
+from workflows.cli.completion import formulas, models_and_folders
 from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.options import FIGURES, MethodOption, OutputFile, QuietOption, StoreOption, TableFormat
 from workflows.cli.typer_app import LOOK, app
@@ -49,7 +50,10 @@ def audit(
     compound: Annotated[
         list[str] | None,
         typer.Option(
-            "--compound", metavar="FORMULA", help="Only findings on this compound (may be repeated)."
+            "--compound",
+            metavar="FORMULA",
+            autocompletion=formulas,
+            help="Only findings on this compound (may be repeated).",
         ),
     ] = None,
     reject: Annotated[
@@ -70,7 +74,9 @@ def audit(
     model: Annotated[
         str | None,
         typer.Option(
-            metavar="DIR", help="Find outliers by the intervals of this model: a folder or champion."
+            metavar="DIR",
+            autocompletion=models_and_folders,
+            help="Find outliers by the intervals of this model: a folder or champion.",
         ),
     ] = None,
     store: StoreOption = None,

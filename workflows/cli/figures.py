@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from stores.errors import InputError, duration, pluralize
+from workflows.cli.completion import models_and_folders
 from workflows.cli.console import print_note, print_table, print_text
 from workflows.cli.learning import (
     EpochsOption,
@@ -97,6 +98,7 @@ def figures(
         str | None,
         typer.Option(
             metavar="DIR",
+            autocompletion=models_and_folders,
             help="Model of figures 4 and S5: a folder, or champion, latest, v3; else one of TRAININGS.",
         ),
     ] = None,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from workflows.cli.completion import chemical_systems, formulas
 from workflows.cli.options import FILTERS, OUTPUT, short_number
 from workflows.report import surface_filter
 from workflows.report.surface_filter import EnergyUnit
@@ -30,8 +31,13 @@ def _filter(*names: str, help: str, **settings: Any) -> Any:
 class SurfaceFilter(surface_filter.SurfaceFilter):
     """The filters as options."""
 
-    chemsys: Annotated[str | None, _filter(help="Chemical system, elements in any order: Mg-Ag.")] = None
-    formula: Annotated[str | None, _filter(callback=short_number, help="Formula: MgAg, Mg2Ni.")] = None
+    chemsys: Annotated[
+        str | None,
+        _filter(help="Chemical system, elements in any order: Mg-Ag.", autocompletion=chemical_systems),
+    ] = None
+    formula: Annotated[
+        str | None, _filter(callback=short_number, autocompletion=formulas, help="Formula: MgAg, Mg2Ni.")
+    ] = None
     element: Annotated[list[str] | None, _filter(help="Holds this element (may be repeated).")] = None
     miller: Annotated[
         str | None,

@@ -14,6 +14,7 @@ import typer
 
 from stores.errors import InputError, StoreError, install_command
 from stores.paths import expand_user
+from workflows.cli.completion import models_and_folders
 from workflows.cli.options import JsonOption, MethodOption, OutputOption, QuietOption, StoreOption
 from workflows.execution.progress_bar import show_in_open_bar
 from workflows.report.table import Column, Table
@@ -90,6 +91,7 @@ class PretrainedModel:
         _transfer_option(
             "--from",
             metavar="MODEL",
+            autocompletion=models_and_folders,
             help="Start from this trained model: a folder, champion, latest, v3, or pretrained:NAME "
             "(mgsurf pretrain). none: from scratch.",
         ),

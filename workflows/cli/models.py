@@ -11,6 +11,7 @@ import typer
 
 from stores.errors import pluralize
 from workflows.cli.access import MODEL_FOLDER, existing_store, store_to_write
+from workflows.cli.completion import registered_models
 from workflows.cli.console import print_facts, print_note, print_table, print_text
 from workflows.cli.learning import (
     OF_CLASSES,
@@ -36,7 +37,12 @@ if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
 
 SHOWN_ID = 12  # digits of a snapshot's id
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="v1, v2, ..., champion or latest.")]
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", autocompletion=registered_models, help="v1, v2, ..., champion or latest."
+    ),
+]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the decision log.")]
 
 models = App(no_args_is_help=True, rich_markup_mode="rich")
@@ -186,8 +192,13 @@ def rollback(reason: ReasonOption = "", store: StoreOption = None) -> int:
 
 @models.command("compare")
 def compare(
-    one: Annotated[str, typer.Argument(metavar="A", help="v1, v2, ..., champion or latest.")],
-    other: Annotated[str, typer.Argument(metavar="B", help="The same.")],
+    one: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", autocompletion=registered_models, help="v1, v2, ..., champion or latest."
+        ),
+    ],
+    other: Annotated[str, typer.Argument(metavar="B", autocompletion=registered_models, help="The same.")],
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> int:

@@ -11,6 +11,7 @@ import typer
 
 from stores.errors import InputError, pluralize
 from workflows.cli.access import chosen_ensemble, existing_store
+from workflows.cli.completion import models_and_folders
 from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.learning import require_network
 from workflows.cli.options import CompositionChoice, CrystalChoice, QuietOption, TableFormat
@@ -55,6 +56,7 @@ def predict(
         Path | None,
         typer.Option(
             metavar="DIR",
+            autocompletion=models_and_folders,
             help="As mgsurf train wrote it; or champion, v3, ... of --store. "
             "Else MGSURF_MODEL, else ./mgsurf_model.",
         ),

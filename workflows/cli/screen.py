@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from stores.errors import InputError, pluralize
+from workflows.cli.completion import models_and_folders
 from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.options import QuietOption, StoreOption, TableFormat
 from workflows.cli.screen_options import (
@@ -139,7 +140,11 @@ def screen(
     shown: TableFormat,
     model: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Folder of a model, or champion, latest, v3; else ./mgsurf_model."),
+        typer.Option(
+            metavar="DIR",
+            autocompletion=models_and_folders,
+            help="Folder of a model, or champion, latest, v3; else ./mgsurf_model.",
+        ),
     ] = None,
     formation_energies: Annotated[
         Path | None,

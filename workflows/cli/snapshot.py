@@ -10,6 +10,7 @@ import typer
 
 from stores.errors import pluralize
 from workflows.cli.access import existing_store, store_to_write
+from workflows.cli.completion import snapshot_ids
 from workflows.cli.console import print_table
 from workflows.cli.options import JsonOption, StoreOption
 from workflows.cli.typer_app import LOOP, App, app
@@ -33,7 +34,12 @@ NOW = "now"  # stands for a snapshot of the store as it is
 _NAMED = 5  # record ids in a sentence
 
 SnapshotArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="Of the snapshot; a beginning that fits one alone will do.")
+    str,
+    typer.Argument(
+        metavar="ID",
+        autocompletion=snapshot_ids,
+        help="Of the snapshot; a beginning that fits one alone will do.",
+    ),
 ]
 
 snapshot = App(no_args_is_help=True, rich_markup_mode="rich")
@@ -146,9 +152,20 @@ def show(name: SnapshotArgument, store: StoreOption = None, as_json: JsonOption 
 
 @snapshot.command("diff")
 def diff(
-    old: Annotated[str, typer.Argument(metavar="A", help="A snapshot, or the beginning of its id.")],
+    old: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", autocompletion=snapshot_ids, help="A snapshot, or the beginning of its id."
+        ),
+    ],
     new: Annotated[
-        str, typer.Argument(metavar="[B]", help="Another; or now, the store as it is.", show_default=True)
+        str,
+        typer.Argument(
+            metavar="[B]",
+            autocompletion=snapshot_ids,
+            help="Another; or now, the store as it is.",
+            show_default=True,
+        ),
     ] = NOW,
     store: StoreOption = None,
     as_json: JsonOption = False,

@@ -12,6 +12,7 @@ import typer
 
 from stores.errors import InputError, pluralize
 from workflows.cli.access import MODEL_FOLDER, chosen_ensemble, existing_store, results_store
+from workflows.cli.completion import models_and_folders
 from workflows.cli.console import print_csv, print_note, print_table, print_text
 from workflows.cli.learning import require_network
 from workflows.cli.options import ProjectOption, QuietOption, StoreOption, TableFormat
@@ -109,6 +110,7 @@ def suggest(
         str | None,
         typer.Option(
             metavar="MODEL",
+            autocompletion=models_and_folders,
             help="Folder, champion, latest or v3; else MGSURF_MODEL, the champion, ./mgsurf_model.",
         ),
     ] = None,

@@ -11,6 +11,7 @@ import typer
 
 from stores.errors import InputError, duration, pluralize
 from workflows.cli.access import MODEL_FOLDER, existing_store
+from workflows.cli.completion import snapshot_ids
 from workflows.cli.console import print_note, print_table, print_text
 from workflows.cli.learning import (
     DEFAULT_PRESET,
@@ -79,7 +80,9 @@ def train(
     snapshot: Annotated[
         str | None,
         typer.Option(
-            metavar="ID", help="On this snapshot instead of the store as it is; its first digits do."
+            metavar="ID",
+            autocompletion=snapshot_ids,
+            help="On this snapshot instead of the store as it is; its first digits do.",
         ),
     ] = None,
     output: OutputOption = None,

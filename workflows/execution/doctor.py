@@ -43,7 +43,8 @@ MPI_PACKAGES = (
     *("libopenmpi-dev", "openmpi-bin", "libxc-dev", "libopenblas-dev", "libfftw3-dev"),
     "libscalapack-openmpi-dev",
 )
-MPI_REMEDY = f"sudo apt-get install -y {' '.join(MPI_PACKAGES)} && make gpaw"
+_BUILD_GPAW = "make gpaw" if CONSTRAINTS.is_file() else install_command("gpaw")  # a wheel has no Makefile
+MPI_REMEDY = f"sudo apt-get install -y {' '.join(MPI_PACKAGES)} && {_BUILD_GPAW}"
 # The compiled part alone: gpaw.mpi would do the same after a second of imports.
 # Each rank prints one character: mpirun mixes up the ranks' longer lines.
 HELLO = "import gpaw.cgpaw as c; print(c.Communicator().size if c.have_mpi else 1)"
@@ -105,6 +106,8 @@ def check_packages(constraints: Path = CONSTRAINTS, distribution: str = "mgsurf"
     Without constraints.txt (an installed wheel) only presence is checked.
     """
     remedy = "make setup (or: pip install -c constraints.txt -e .)"
+    if not constraints.is_file():
+        remedy = "install the wheel of mgsurf again, with -c and the constraints.txt of its clone"
     try:
         requirements = metadata.requires(distribution) or []
     except metadata.PackageNotFoundError:
@@ -196,7 +199,7 @@ def check_gpaw(python: str = sys.executable) -> Check:
     """Check that GPAW imports, and report its libraries."""
     gpaw = probe_gpaw(python)
     if isinstance(gpaw, str):
-        return Check("GPAW", Status.FAIL, f"does not import: {gpaw}", "make gpaw")
+        return Check("GPAW", Status.FAIL, f"does not import: {gpaw}", _BUILD_GPAW)
     functional = f"libxc {gpaw.libxc}" if gpaw.libxc else "its own PBE (no libxc)"
     if not gpaw.mpi:
         return Check("GPAW", Status.WARN, f"{gpaw.version}, serial (slower), {functional}", MPI_REMEDY)
@@ -207,7 +210,7 @@ def check_setups(python: str = sys.executable) -> Check:
     """Check that GPAW finds its PAW data sets; that of Mg stands for all."""
     gpaw = probe_gpaw(python)
     if isinstance(gpaw, str):
-        return Check("PAW setups", Status.FAIL, "cannot be looked up without GPAW", "make gpaw")
+        return Check("PAW setups", Status.FAIL, "cannot be looked up without GPAW", _BUILD_GPAW)
     if not gpaw.setups:
         return Check(
             "PAW setups",
@@ -243,7 +246,7 @@ def check_mpi() -> Check:
         return Check("MPI", Status.FAIL, f"{RANKS} ranks do not start: {reason}", remedy)
     if "".join(answer.stdout.split()) != str(RANKS) * RANKS:
         return Check(
-            "MPI", Status.WARN, f"{mpirun} starts {RANKS} ranks, but GPAW was built without MPI", "make gpaw"
+            "MPI", Status.WARN, f"{mpirun} starts {RANKS} ranks, but GPAW was built without MPI", _BUILD_GPAW
         )
     return Check("MPI", Status.OK, f"{RANKS} ranks by {mpirun}")
 

@@ -13,6 +13,7 @@ from starlette.staticfiles import StaticFiles
 from stores.secrets import masked
 from workflows.web import compound, facet, facets, failures, models, overview, screening
 from workflows.web.errors import add_error_pages
+from workflows.web.optimade.mount import BASE, OptimadeMount
 from workflows.web.pages import HERE
 from workflows.web.queue_watch import QueueWatch
 from workflows.web.security import Secured
@@ -78,6 +79,7 @@ def create_app(store: str, *, project: str | None = None, hosts: Collection[str]
     add_error_pages(app)
     for router in ROUTERS:
         app.include_router(router)
+    app.mount(BASE, OptimadeMount(app.state.source, app.state.version))
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
 
     return app

@@ -70,7 +70,8 @@ class ProviderFetch:
     def key(self) -> str:
         """Return the hash of the request."""
         provider = self.provider
-        request = [provider.base_url, full_filter(self.wanted), provider.properties, _code_version()]
+        text = provider.select(full_filter(self.wanted))
+        request = [provider.base_url, text, provider.properties, _code_version()]
         return hashlib.sha256(orjson.dumps(request)).hexdigest()
 
     def cached(self) -> Fetch | None:
@@ -167,7 +168,7 @@ class ProviderFetch:
                 raise
             else:
                 return
-        full, essential = full_filter(self.wanted), essential_filter(self.wanted)
+        full, essential = (self.provider.select(f(self.wanted)) for f in (full_filter, essential_filter))
         largest = self.provider.page_limit
         plans = [(full, largest), (full, min(largest, 20)), (full, None), (essential, None)]
         for number, (text, limit) in enumerate(plans, start=1):

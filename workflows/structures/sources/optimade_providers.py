@@ -56,6 +56,8 @@ class Provider:
         Property that holds the id people use, where it is not ``id``.
     only_ids
         Prefix of the ids of bulk crystals, where the server holds other things, too.
+    condition
+        Added to the filter: what bulk crystals meet, where the server holds other things, too.
     page_limit
         Structures in one page.
     """
@@ -67,6 +69,7 @@ class Provider:
     identifier: str = "{}"
     id_property: str = ""
     only_ids: str = ""
+    condition: str = ""
     page_limit: int = 500
 
     @property
@@ -75,6 +78,10 @@ class Provider:
         paths = [p for e in self.energies for p in (e.formation_energy, e.energy_above_hull, e.band_gap)]
         names = dict.fromkeys(path.partition("/")[0] for path in [self.id_property, *paths] if path)
         return tuple(names)
+
+    def select(self, text: str) -> str:
+        """Return a filter for this provider."""
+        return f"{text} AND {self.condition}" if self.condition else text
 
     def identify(self, entry_id: str, attributes: Mapping[str, Any]) -> str:
         """Return the unambiguous identifier of an entry, e.g. ``oqmd-5012``."""
@@ -172,6 +179,10 @@ PROVIDERS: tuple[Provider, ...] = (
         page_limit=100,
     ),
 )
+OWN = Provider(  # its energies are of as many methods as its store: they do not meet in one hull
+    name="mgsurf", base_url="", prefix="mgsurf", identifier="mgsurf:{}", condition="nperiodic_dimensions=3"
+)
+"""What `mgsurf serve` offers, wherever it runs."""
 _BY_NAME = {provider.name: provider for provider in PROVIDERS}
 
 
@@ -207,7 +218,7 @@ def provider_at(address: str, prefix: str | None) -> Provider:
     A mirror of a known provider has that provider's properties. Of databases that share a prefix the one is
     taken whose name or path the address ends with, else the first.
     """
-    known = [provider for provider in PROVIDERS if provider.prefix == prefix]
+    known = [provider for provider in (*PROVIDERS, OWN) if provider.prefix == prefix]
     if known:
         last = address.rsplit("/", 1)[-1].lower()
         like = next((p for p in known if last in (p.name, p.base_url.rsplit("/", 1)[-1])), known[0])
