@@ -123,7 +123,6 @@ def compound_data(store: SurfaceStore, formula: str, given: Mapping[str, list[st
         "candidates": candidates,
         "_records": records,
         "_colours": colours,
-        "_conditions": report.conditions() if report else "",
     }
 
 
@@ -340,7 +339,6 @@ def compound(store: SurfaceStore, request: Request) -> dict[str, Any]:
         "_chart": gamma_chart(
             data["_records"], colours=data["_colours"], dmu=data["dmu"] if window else None
         ),
-        "_conditions": data["_conditions"],
         "_chosen": one(given, "bulk"),
         "_step": -window[0] / STEPS if window else None,
     }
