@@ -122,6 +122,7 @@ def compound_data(store: SurfaceStore, formula: str, given: Mapping[str, list[st
         "dissolution": _dissolution(formula, bulk),
         "candidates": candidates,
         "_records": records,
+        "_colours": colours,
         "_conditions": report.conditions() if report else "",
     }
 
@@ -244,9 +245,19 @@ def _gamma(record: Record, dmu: float) -> float | None:
 
 
 def plane_colours(records: Sequence[Record]) -> dict[tuple[int, ...], int]:
-    """Return a colour of the palette for each plane, the same at every chemical potential."""
-    planes = dict.fromkeys(tuple(r["miller_index"]) for r in records)
-    return {plane: place % 8 for place, plane in enumerate(planes)}
+    """Return a colour of the palette for each plane, the same at every chemical potential.
+
+    Planes of low surface energy, which make up Wulff shapes, come first: theirs differ.
+    """
+    lowest: dict[tuple[int, ...], float] = {}
+    for record in records:
+        plane = tuple(record["miller_index"])
+        ends = [record["surface_energy"], record["surface_energy_x_rich"]]
+        accepted = record["verdicts"]["surface_energy"]["status"] == "accepted"
+        known = [float(end) for end in ends if end is not None and accepted]
+        lowest[plane] = min([*known, lowest.get(plane, math.inf)])
+    order = sorted(lowest, key=lambda plane: lowest[plane])
+    return {plane: place % 8 for place, plane in enumerate(order)}
 
 
 def _shares(records: Sequence[Record], report: WulffReport | None) -> dict[str, float]:
@@ -326,7 +337,9 @@ def compound(store: SurfaceStore, request: Request) -> dict[str, Any]:
         **public,
         "_facets": data["facets"],
         "_drawing": drawing(shape["faces"], f"Wulff shape of {data['formula']}") if shape else None,
-        "_chart": gamma_chart(data["_records"], dmu=data["dmu"] if window else None),
+        "_chart": gamma_chart(
+            data["_records"], colours=data["_colours"], dmu=data["dmu"] if window else None
+        ),
         "_conditions": data["_conditions"],
         "_chosen": one(given, "bulk"),
         "_step": -window[0] / STEPS if window else None,
