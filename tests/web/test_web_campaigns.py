@@ -125,7 +125,7 @@ def test_failures_are_grouped_by_what_they_have_in_common(client):
 
 def test_reasons_that_differ_in_numbers_paths_and_ids_are_one_group():
     one = "gpaw: ended by SIGKILL (see /scratch/me/0123456789abcdef0123456789abcdef/worker.err), 3.5e-4 eV"
-    other = "gpaw: ended by SIGKILL (see /home/you/fedcba9876543210fedcba9876543210/worker.err), -2 eV"
+    other = "gpaw: ended by SIGKILL (see /project/you/fedcba9876543210fedcba9876543210/worker.err), -2 eV"
     assert pattern_of(one) == pattern_of(other)
     assert pattern_of("SCF not converged") != pattern_of("forces not converged")
     problems = [
