@@ -269,6 +269,11 @@ def facet_name(record: Record) -> str:
     return " ".join(part for part in parts if part)
 
 
+def reference_of(record: Record) -> str:
+    """Return the element whose chemical potential a record varies; empty for three or more elements."""
+    return reference_element_of(record) if str(record["chemsys"]).count("-") < 2 else ""
+
+
 def facet_url(record: Record) -> str:
     """Return the path of a facet's page."""
     from workflows.web.notation import segment
@@ -297,7 +302,7 @@ def facet(store: SurfaceStore, request: Request) -> dict[str, Any]:
     return {
         **data,
         "_name": facet_name(record),
-        "_reference": reference_element_of(record),
+        "_reference": reference_of(record),
         "_slabs": slabs,
         "_colours": element_colours(symbols),
         "_drawings": {name: side_and_top(view, f"{name}: side and top view") for name, view in slabs.items()},
