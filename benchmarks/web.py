@@ -123,6 +123,10 @@ def measure(store: Path, repeat: int) -> None:
     last = max(total // 100 - 5, 1)
     crystal = f"/compounds/{one['formula']}?bulk={one['bulk_id']}"
     pages = [
+        "/",
+        "/failures",
+        "/models",
+        "/screening",
         "/facets",
         f"/facets?page={last}",
         "/facets?sort=-work_function",

@@ -125,7 +125,7 @@ def test_failures_are_grouped_by_what_they_have_in_common(client):
 
 def test_reasons_that_differ_in_numbers_paths_and_ids_are_one_group():
     one = "gpaw: ended by SIGKILL (see /scratch/me/0123456789abcdef0123456789abcdef/worker.err), 3.5e-4 eV"
-    other = "gpaw: ended by SIGKILL (see /home/you/fedcba9876543210fedcba9876543210/worker.err), -2 eV"
+    other = "gpaw: ended by SIGKILL (see /project/you/fedcba9876543210fedcba9876543210/worker.err), -2 eV"
     assert pattern_of(one) == pattern_of(other)
     assert pattern_of("SCF not converged") != pattern_of("forces not converged")
     problems = [
@@ -154,12 +154,16 @@ def test_the_first_page_follows_the_store_and_survives_its_loss(browser, serving
         page.goto("/")
         page.wait_for_selector("text=quickstart")
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        page.focus("a[href='/failures']:text('failed')")
         later = records.quickstart_surfaces()[0].model_copy(
             update={"id": "other", "campaign": "zinc", "created_at": records.datetime.now(records.UTC)}
         )
         with open_store(f"sqlite:///{path}") as store:
             store.add(later)
         page.wait_for_selector("a:text-is('zinc')", timeout=15_000)  # without any click
+        assert (
+            page.evaluate("document.activeElement.getAttribute('href')") == "/failures"
+        )  # keyboard users stay
         for ending in ("", "-wal", "-shm"):
             path.with_name(path.name + ending).unlink(missing_ok=True)
         with page.expect_response(lambda answer: answer.status == 503, timeout=15_000):

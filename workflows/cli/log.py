@@ -56,8 +56,9 @@ def log(
 ) -> int:
     """Print the end of a calculation's log, found by the name of its facet: GPAW's text, VASP's OSZICAR, ...
 
-    Of a facet's calculations the one that runs, else one that failed, else the latest. If the name fits
-    several facets, they are listed.
+    Of a facet's calculations the one that runs, else one that failed, else the latest.
+
+    If the name fits several facets, they are listed.
 
     Examples: [cyan]mgsurf log "MgAg (110)"[/cyan], [cyan]mgsurf log "MgAg (110) Ag: slab relax" -f[/cyan],
     [cyan]mgsurf log "MgAg bulk" --file OUTCAR -n 0[/cyan],

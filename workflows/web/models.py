@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 
 MOST_VERSIONS = 200
 MOST_REFRESHES = 50
-MOST_PARITY = 1000
+MOST_PARITY = 300
 """Newest facets in which a prediction made beforehand is looked for."""
 
-MOST_QUEUED = 200
+MOST_QUEUED = 50
 """Slabs of the latest round that are listed."""
+
+MOST_LOOKED_AT = 3000
+"""Facets, and candidates, of the crystals of a round among which its slabs are looked for."""
 
 _LIGHT = (
     "version",
@@ -254,7 +257,7 @@ def _round(store: SurfaceStore, document: dict[str, Any]) -> dict[str, Any]:
     fields = ["id", "bulk_id", "miller_index", "termination_key"]
     computed = {
         (crystal[s["bulk_id"]], tuple(s["miller_index"]), s["termination_key"]): s["id"]
-        for s in store.query({"bulk_id": {"$in": list(crystal)}}, fields)
+        for s in store.query({"bulk_id": {"$in": list(crystal)}}, fields, limit=MOST_LOOKED_AT)
     }
     fields = [
         "bulk_key", "miller_index", "termination_key", "formula", "termination_label", "spacegroup_number",
@@ -262,7 +265,7 @@ def _round(store: SurfaceStore, document: dict[str, Any]) -> dict[str, Any]:
     ]  # fmt: skip
     known = {
         (c["bulk_key"], tuple(c["miller_index"]), c["termination_key"]): c
-        for c in store.query({"bulk_key": {"$in": keys}}, fields, collection=CANDIDATES)
+        for c in store.query({"bulk_key": {"$in": keys}}, fields, limit=MOST_LOOKED_AT, collection=CANDIDATES)
     }
     rows = []
     for slab in slabs:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
 
 ROWS = 100
-MOST = 2000
+MOST = 1000
 """Compounds of a screening that are read; more are ranked by `mgsurf screen`."""
 
 NAMED = 25
