@@ -23,6 +23,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 sys.path[0] = str(Path(__file__).parents[1])
 
@@ -31,6 +32,12 @@ from benchmarks.stores import PARTNERS, surface  # noqa: E402
 from stores.connections import open_store  # noqa: E402
 
 PER_CRYSTAL = 20
+OPTIMADE = (
+    *("", "page_limit=500", "page_above=f", "page_offset=10000", "sort=-_mgsurf_work_function"),
+    *('filter=elements HAS "Ag" AND nelements=2', "filter=_mgsurf_work_function>4.9"),
+    *("filter=nsites=5", "filter=_mgsurf_area>1000", 'filter=elements HAS "Ag" AND _mgsurf_area>1000'),
+)
+"""Queries for structures; of the last three only the last has a part that indexes answer."""
 METHOD = {
     "functional": "PBE", "k_density": 4.0, "smearing": "fermi-dirac", "smearing_width": 0.1,
     "force_tolerance": 0.05,
@@ -141,6 +148,7 @@ def measure(store: Path, repeat: int) -> None:
         crystal,
         f"{crystal}&dmu=-0.3",
         *("/", "/failures", "/models", "/screening"),
+        *(f"/optimade/v1/structures?{quote(query, safe='=&')}" for query in OPTIMADE),
     ]
     began = time.perf_counter()
     command = [sys.executable, "-m", "workflows.cli.app", "serve", "--store", str(store), "--port", "0"]

@@ -319,16 +319,17 @@ def _entries(
     store: SurfaceStore, search: _Search, chosen: list[tuple[Key, Kind, dict[str, Any]]]
 ) -> list[dict[str, Any]]:
     """Return entries of records; cells and sites are read for these alone."""
-    whole: dict[str, dict[str, Any]] = {}
+    whole: dict[tuple[str, str], dict[str, Any]] = {}
     for kind in KINDS if search.whole else ():
         ids = [key[-1] for key, its, _ in chosen if its is kind]
-        whole |= {found["id"]: found for found in store.collection(kind.collection).by_id(ids)}
+        found = store.collection(kind.collection).by_id(ids)
+        whole |= {(kind.name, document["id"]): document for document in found}
     entries = []
     for key, kind, document in chosen:
         if not search.whole:
             entries.append(attributes(kind, document))
-        elif key[-1] in whole:  # else it was removed meanwhile
-            document = whole[key[-1]]
+        elif (kind.name, key[-1]) in whole:  # else it was removed meanwhile
+            document = whole[kind.name, key[-1]]
             entries.append(attributes(kind, document) | site_attributes(kind, document))
     return entries
 
