@@ -30,7 +30,6 @@ from workflows.cli import status as status
 from workflows.cli import query as query
 from workflows.cli import plot as plot
 from workflows.cli import export as export
-from workflows.cli import publish as publish
 from workflows.cli import audit as audit
 from workflows.cli import import_labels as import_labels
 from workflows.cli import train as train
@@ -48,6 +47,7 @@ from workflows.cli import screen as screen
 from workflows.cli import figures as figures
 from workflows.cli import snapshot as snapshot
 from workflows.cli import models as models
+from workflows.cli import publish as publish
 from workflows.cli import init_hpc as init_hpc
 from workflows.cli import doctor as doctor
 from workflows.cli import store as store
