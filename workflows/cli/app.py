@@ -180,7 +180,7 @@ def _usage_line(error: BaseException) -> str:
     command = getattr(context, "command_path", "mgsurf")
     message = message.replace("Value error, ", "").replace("Input should be", "must be")
     message = message[:1].lower() + message[1:]
-    return f"{message.rstrip('.')}; see {command} --help"
+    return f"{message.rstrip('.') or 'no command given'}; see {command} --help"
 
 
 def _is_sqlite(error: BaseException) -> bool:
