@@ -20,36 +20,47 @@ from stores.exclusion_marks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Set
+    from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
+    from stores.backends.collection import Collection, Document
     from stores.surfaces import SurfaceStore
 
 _AT_ONCE = 200
 
 
 def exclude(store: SurfaceStore, reasons: Mapping[str, Mapping[str, str]]) -> Counter[str]:
-    """Exclude accepted values, by record id and target with a one-line reason; count them by target."""
+    """Exclude accepted values, by record id and target with a one-line reason; count them by target.
+
+    Each record is read and written in one step, so that marks of another process stay.
+    """
+
+    def marked(document: dict[str, Any]) -> set[str]:
+        known = excluded_targets(document)
+        new = {
+            target: reason
+            for target, reason in reasons[document["id"]].items()
+            if target not in known and counts_for_training(document, target)
+        }
+        if new:
+            mark_excluded(document, new)
+        return set(new)
+
     counts: Counter[str] = Counter()
     with store.transaction():
-        for kind, documents in _documents(store, list(reasons)):
-            changed = []
-            for document in documents:
-                known = excluded_targets(document)
-                new = {
-                    target: reason
-                    for target, reason in reasons[document["id"]].items()
-                    if target not in known and counts_for_training(document, target)
-                }
-                if new:
-                    mark_excluded(document, new)
-                    changed.append(document)
-                    counts.update(new.keys())
-            store.collection(kind).upsert(changed)
+        for kind in (SURFACES, LABELS):
+            counts += _changed(store.collection(kind), list(reasons), marked)
     return counts
 
 
 def accept(store: SurfaceStore, names: Set[str]) -> Counter[str]:
     """Undo exclusions by record id, by formula of the compound, or ``all``; count them by target."""
+
+    def unmarked(document: dict[str, Any]) -> set[str]:
+        targets = set(excluded_targets(document))
+        if targets:
+            remove_marks(document)
+        return targets
+
     counts: Counter[str] = Counter()
     with store.transaction():
         for kind, found in _excluded(store):
@@ -58,14 +69,27 @@ def accept(store: SurfaceStore, names: Set[str]) -> Counter[str]:
                 for d in found
                 if "all" in names or not names.isdisjoint((d["id"], d["formula"], _formula(d)))
             ]
-            for start in range(0, len(ids), _AT_ONCE):
-                documents = list(store.query({"id": {"$in": ids[start : start + _AT_ONCE]}}, collection=kind))
-                for document in documents:
-                    document.pop("_id", None)
-                    counts.update(excluded_targets(document).keys())
-                    remove_marks(document)
-                store.collection(kind).upsert(documents)
+            counts += _changed(store.collection(kind), ids, unmarked)
     return counts
+
+
+def _changed(
+    collection: Collection, ids: Sequence[str], change: Callable[[dict[str, Any]], set[str]]
+) -> Counter[str]:
+    """Let `change` edit each stored document and return the targets that it touched; count them."""
+    touched: dict[str, set[str]] = {}
+
+    def combine(stored: Document | None, wanted: Document) -> Document | None:
+        if stored is None:
+            return None
+        document = {**stored}
+        document.pop("_id", None)
+        touched[wanted["id"]] = change(document)  # again where another process came in between
+        return document if touched[wanted["id"]] else None
+
+    for start in range(0, len(ids), _AT_ONCE):
+        collection.merge([{"id": name} for name in ids[start : start + _AT_ONCE]], combine)
+    return Counter(target for targets in touched.values() for target in targets)
 
 
 def excluded_line(counts: Mapping[str, int]) -> str:
@@ -91,15 +115,6 @@ def _excluded(store: SurfaceStore) -> Iterable[tuple[str, list[dict[str, Any]]]]
     yield SURFACES, list(store.query({"$or": status}, ["id", "formula", "verdicts"]))
     fields = ["id", "formula", "compound", "excluded"]
     yield LABELS, list(store.query({"excluded": {"$ne": None}}, fields, collection=LABELS))
-
-
-def _documents(store: SurfaceStore, ids: list[str]) -> Iterable[tuple[str, list[dict[str, Any]]]]:
-    for kind in (SURFACES, LABELS):
-        for start in range(0, len(ids), _AT_ONCE):
-            found = list(store.query({"id": {"$in": ids[start : start + _AT_ONCE]}}, collection=kind))
-            for document in found:
-                document.pop("_id", None)
-            yield kind, found
 
 
 def _formula(document: Mapping[str, Any]) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import os
 import socket
+import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 from stores.errors import InputError
 
@@ -38,6 +41,22 @@ def expand_user(path: str | Path, where: str = "") -> Path:
             f"{shown}: the home folder is unknown (HOME is not set and user number {os.getuid()} has no "
             "entry in the password file); set HOME or write the path without ~"
         ) from None
+
+
+def kind_of_path(path: str | Path) -> Literal["file", "folder", "other", ""]:
+    """Return what is at a path; empty if nothing is, or nothing can be because no file has such a name.
+
+    `Path.exists` and its like raise an `OSError` for a name of over 255 bytes, such as a long formula.
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 -- takes texts as they are
+    except ValueError:  # a null character
+        return ""
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return ""
+        raise
+    return "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
 
 
 def cache_folder() -> Path:

@@ -116,8 +116,7 @@ def _check_files(folder: Path) -> None:
         raise InputError(
             f"{folder / CHECKSUMS_FILE} cannot be read ({one_line(error)}); download it again."
         ) from None
-    stated = dict(re.findall(r"^([0-9a-f]{64})  (.*)$", text, re.MULTILINE))
-    sums = {name: digest for digest, name in stated.items()}
+    sums = {name: digest for digest, name in re.findall(r"^([0-9a-f]{64})  (.*)$", text, re.MULTILINE)}
     for name in (DATA_FILE, RECORDS_FILE):
         path = folder / name
         if not path.is_file():

@@ -12,6 +12,7 @@ import numpy as np
 
 from stores.errors import InputError
 from stores.input_files import load_json, read_bytes
+from stores.paths import kind_of_path
 from stores.structures.cell import MIN_DISTANCE, closest_overlap
 from stores.structures.symbols import ISOTOPES, exact_symbol, isotope_note, plain_symbol
 from stores.structures.vacuum import check_bulk
@@ -219,9 +220,10 @@ def read_all(path: str | Path) -> list[Structure]:
     Returns and errors are those of `read_structure`, except that more than one structure is allowed.
     """
     path = Path(path)
-    if path.is_dir():
+    kind = kind_of_path(path)
+    if kind == "folder":
         raise InputError(f"{path} is a folder: give a file in it")
-    if not path.exists():
+    if not kind:
         raise InputError(f"{path} does not exist: check the path")
     if not is_structure_file(path):
         raise InputError(f"{path}: unknown kind of structure file: use {FORMATS}")

@@ -73,6 +73,25 @@ def test_headings_without_a_unit_take_one_line(trained, capsys):
     assert "hardness" in out.splitlines()[0] and out.splitlines()[1].startswith("─")
 
 
+def test_a_formula_may_be_longer_than_the_name_of_a_file(trained, capsys):
+    long = "Mg1Cu1" * 60
+    status, out, _ = predicted(capsys, long, "Mg0.5Cu0.5", "--model", trained / "model", "--json")
+    one, other = json.loads(out)
+    assert status == 0 and one["formula"] == other["formula"] == "MgCu"
+
+
+@pytest.mark.parametrize(("option", "value"), [("--balance", "Fe"), ("--composition-column", "alloy")])
+def test_options_of_tables_are_refused_without_a_table(trained, capsys, option, value):
+    with pytest.raises(InputError, match=option):
+        predicted(capsys, "Mg65Cu25Y10", option, value, "--model", trained / "model")
+
+
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_input_is_refused(trained, capsys, text):
+    with pytest.raises(InputError, match="empty"):
+        predicted(capsys, "MgCu", text, "--model", trained / "model")
+
+
 def test_stores_of_compositions_are_predicted(trained, capsys):
     status, out, _ = predicted(capsys, trained / "s.sqlite", "--model", trained / "model", "--json")
     assert status == 0 and len(json.loads(out)) == 120

@@ -261,6 +261,13 @@ def test_unknown_command_and_missing_argument(refused_here):
     assert "see mgsurf plot --help" in refused_here("plot", "pie")
 
 
+@pytest.mark.parametrize("group", ["", "models", "snapshot", "store"])
+def test_a_group_without_a_command_says_so(refused_here, capsys, group):
+    line = refused_here(*group.split())
+    assert "no command" in line and f"see {' '.join(['mgsurf', *group.split()])} --help" in line
+    assert "Usage: mgsurf" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("number", ["nan", "inf", "-Infinity"])
 @pytest.mark.parametrize(
     ("command", "option"),

@@ -385,6 +385,11 @@ def test_bad_files_are_one_line(refused_here, tmp_path, labelled, trained):
     assert "member-0.pt: is damaged" in refused_here("predict", "slab.vasp", "--model", broken)
     (tmp_path / "bad.vasp").write_text("nothing\n")
     assert "bad.vasp" in refused_here("predict", "bad.vasp", "--model", trained[0])
+    assert "empty" in refused_here("predict", "", "--model", trained[0])
+    for more in ((), ("--output", "shards")):
+        assert "check the path" in refused_here("predict", "M" * 300, "--model", trained[0], *more)
+    for option, value in (("--balance", "Fe"), ("--composition-unit", "wt%")):
+        assert option in refused_here("predict", "slab.vasp", "--model", trained[0], option, value)
     Poscar(crystal("Ag", False)).write_file(tmp_path / "bulk.vasp")
     assert "No vacuum" in refused_here("predict", "bulk.vasp", "--model", trained[0])
     Poscar(Poscar.from_file("slab.vasp").structure * (1, 1, 2)).write_file(tmp_path / "two.vasp")

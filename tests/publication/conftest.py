@@ -24,7 +24,7 @@ TERMS = Terms.parse(
     "cc-by-4.0",
     "10.5281/zenodo.1234567",
 )
-REASON = "the surface energy is -0.01 eV/A^2; see /home/somebody/runs/x/OUTCAR"
+REASON = "the surface energy is -0.01 eV/A^2; see /scratch/somebody/runs/x/OUTCAR"
 
 
 @dataclass
@@ -53,7 +53,7 @@ def _surfaces(path: Path) -> None:
             surface_energy=negative, work_function=Verdict(status="vacuum_not_flat", reason="slope")
         )
         source = first.provenance.model_copy(
-            update={"source": "file", "identifiers": ["/home/somebody/data/MgAg.cif"]}
+            update={"source": "file", "identifiers": ["/scratch/somebody/data/MgAg.cif"]}
         )
         store.add(
             [

@@ -14,6 +14,8 @@ from model.data.importers import import_slabs
 from stores.connections import open_store
 from stores.errors import InputError
 from stores.learning.snapshots import create_snapshot, find_snapshot, snapshot_items
+from tests.publication.conftest import TERMS
+from workflows.publication.publish import publish
 
 pq = pytest.importorskip("pyarrow.parquet")
 KINDS = ("surfaces", "labels", "both", "compositions")
@@ -59,10 +61,14 @@ def test_the_snapshot_and_its_records_come_back(stored, published, kind, tmp_pat
     assert again.n_changed == 0
 
 
-def test_what_was_imported_is_published_again_to_the_same_bytes(stored, published, tmp_path):
-    imported = type(stored["labels"])(tmp_path / "b.sqlite", stored["labels"].snapshot)
-    import_slabs(str(published["labels"]), imported.uri)
-    imported.publish(tmp_path / "again")
+@pytest.mark.parametrize("kind", ["sqlite", "folder", "memory"])
+def test_what_was_imported_is_published_again_to_the_same_bytes(stored, published, kind, tmp_path):
+    uri = {"sqlite": f"sqlite:///{tmp_path / 'b.sqlite'}", "folder": f"folder://{tmp_path / 'b'}"}.get(
+        kind, f"memory://{tmp_path.name}"
+    )
+    import_slabs(str(published["labels"]), uri)
+    with open_store(uri) as store:
+        publish(store, stored["labels"].snapshot, tmp_path / "again", TERMS)
     names = sorted(p.relative_to(published["labels"]) for p in published["labels"].rglob("*") if p.is_file())
     assert (
         sorted(p.relative_to(tmp_path / "again") for p in (tmp_path / "again").rglob("*") if p.is_file())

@@ -79,7 +79,7 @@ def test_a_model_is_published_with_its_card_but_without_the_host(stored, tmp_pat
             snapshot=stored["surfaces"].snapshot,
             targets=("surface_energy",),
             elements=("Ag", "Mg"),
-            config={"preset": "sem-cgcnn", "store": "/home/somebody/x/a.sqlite"},
+            config={"preset": "sem-cgcnn", "store": "/scratch/somebody/x/a.sqlite"},
             sizes={"train": 4, "test": 2},
             metrics={"random": {"surface_energy": {"test": errors}}},
         )

@@ -31,8 +31,10 @@ def mgsurf(tmp_path, monkeypatch):
 
 def test_the_command_publishes_and_import_reads_it_back(stored, mgsurf, tmp_path):
     one = stored["surfaces"]
-    done = mgsurf("publish", one.snapshot[:8], "dataset", *CITED, "--store", one.path)
+    done = mgsurf("publish", one.snapshot[:8], "dataset", *CITED, "--store", one.path, "--audit")
     assert done.returncode == 0, done.stderr
+    text = (tmp_path / "dataset" / "datasheet.md").read_text()
+    assert "An audit looked for faulty labels; 0 of 1 compound had" in text
     assert one.snapshot in done.stdout and "3 values (left_out.csv)" in done.stdout
     assert all(len(line) <= 80 for line in done.stdout.splitlines() if "dataset" not in line)
     read = mgsurf("import", "dataset", "--store", "b.sqlite", "--json")

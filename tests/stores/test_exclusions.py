@@ -8,6 +8,7 @@ from stores.connections import open_store
 from stores.exclusions import accept, exclude, excluded_line, list_excluded
 from stores.labelled import LabelRecord, add_labels, labelled_slabs, source_fingerprint
 from stores.learning.snapshots import draft_snapshot
+from tests.stores.kills import in_children
 
 
 def imported(name: str, **targets: float | None) -> LabelRecord:
@@ -89,3 +90,29 @@ def test_a_snapshot_states_how_many_labels_are_excluded(filled):
         excluded = draft_snapshot(store, separate=True).excluded
     assert excluded == {"surface_energy": 2}
     assert "2 surface_energy" in excluded_line(excluded)
+
+
+@pytest.mark.parametrize("undone", [False, True])
+def test_two_processes_that_mark_the_same_records_lose_no_mark(store_uri, undone):
+    if store_uri.startswith("memory"):
+        pytest.skip("of one process")
+    names = [f"slab-{number}" for number in range(40)]
+    with open_store(store_uri) as store:
+        add_labels(store, [imported(name, surface_energy=0.02, work_function=2.8) for name in names])
+        if undone:
+            exclude(store, {name: {"surface_energy": "first"} for name in names})
+
+    def mark(target):
+        with open_store(store_uri) as store:
+            return sum(exclude(store, {name: {target: "audit"}})[target] for name in names)
+
+    def undo():
+        with open_store(store_uri) as store:
+            return sum(accept(store, {name})["surface_energy"] for name in names)
+
+    one = undo if undone else lambda: mark("surface_energy")
+    assert in_children(one, lambda: mark("work_function")) == [("40", 0), ("40", 0)]
+    with open_store(store_uri) as store:
+        found = [value["target"] for value in list_excluded(store)]
+    assert found.count("surface_energy") == (0 if undone else 40)  # not put back by who marks the other
+    assert undone or found.count("work_function") == 40

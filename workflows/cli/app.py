@@ -32,7 +32,6 @@ from workflows.cli import query as query
 from workflows.cli import plot as plot
 from workflows.cli import serve as serve
 from workflows.cli import export as export
-from workflows.cli import publish as publish
 from workflows.cli import audit as audit
 from workflows.cli import import_labels as import_labels
 from workflows.cli import train as train
@@ -50,6 +49,7 @@ from workflows.cli import screen as screen
 from workflows.cli import figures as figures
 from workflows.cli import snapshot as snapshot
 from workflows.cli import models as models
+from workflows.cli import publish as publish
 from workflows.cli import init_hpc as init_hpc
 from workflows.cli import doctor as doctor
 from workflows.cli import store as store
@@ -182,7 +182,7 @@ def _usage_line(error: BaseException) -> str:
     command = getattr(context, "command_path", "mgsurf")
     message = message.replace("Value error, ", "").replace("Input should be", "must be")
     message = message[:1].lower() + message[1:]
-    return f"{message.rstrip('.')}; see {command} --help"
+    return f"{message.rstrip('.') or 'no command given'}; see {command} --help"
 
 
 def _is_sqlite(error: BaseException) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -156,6 +156,14 @@ class CompositionChoice:
         str | None,
         _compositions_option(metavar="ELEMENT", help="Makes up the rest to 100 % of columns of elements."),
     ] = None
+
+    def check_unused(self, why: str) -> None:
+        """Raise an InputError that names the option if one was given although there are no compositions."""
+        for one in fields(self):
+            if getattr(self, one.name) is not None:
+                raise InputError(
+                    f"--{one.name.replace('_', '-')} is of compositions, and {why}; leave it out"
+                )
 
     def columns(self) -> CompositionColumns:
         """Return them as readers of tables take them; InputError on an unknown unit."""

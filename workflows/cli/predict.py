@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stores.errors import InputError, pluralize
+from stores.paths import kind_of_path
 from workflows.cli.access import chosen_ensemble, existing_store
 from workflows.cli.completion import models_and_folders
 from workflows.cli.console import print_csv, print_note, print_table, print_text
@@ -93,6 +94,8 @@ def predict(
             "choose what to predict: slab files, a folder or a store; or a crystal to cut by --bulk FILE or "
             "--formula MgAg --prototype B2" + (" (not both)" if cut else "")
         )
+    if any(not text.strip() for text in inputs or ()):
+        raise InputError("a name of what to predict is empty; leave it out, or check the variable behind it")
     require_network()
     from model.data.dataset import noun_of
     from model.evaluation.prediction import check_predicts_slabs, predict_compositions, predict_slabs
@@ -103,6 +106,8 @@ def predict(
     problems: list[tuple[str, str]] = []
     noun = noun_of(ensemble.kinds)
     of_compositions = noun == "composition"
+    if not of_compositions:
+        compositions.check_unused(f"the model predicts {noun}s")
     if target.output is not None:
         if cut or of_compositions or shown.as_csv:
             raise InputError("--output FOLDER takes slab files, folders and stores, without --csv")
@@ -156,7 +161,7 @@ def _slabs_of(
         path = Path(text)
         if is_store(text):
             yield from _of_store(text, problems)
-        elif path.is_dir():
+        elif kind_of_path(path) == "folder":
             for file in structure_files(path):
                 yield from _of_file(file, ensemble, problems)
         else:

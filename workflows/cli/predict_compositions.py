@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stores.errors import InputError
+from stores.paths import kind_of_path
 from workflows.cli.access import existing_store
 from workflows.cli.console import print_note
 from workflows.cli.predict_shards import is_store
@@ -28,18 +29,23 @@ def compositions_of(
 
     Numeric columns that the model learned from are read by their names; of formulas they are missing.
     """
-    if ensemble.extras and not all(Path(text).exists() for text in inputs):
+    kinds = [kind_of_path(text) for text in inputs]
+    tables = [text for text, kind in zip(inputs, kinds, strict=True) if kind == "file" and not is_store(text)]
+    for option, given in (("--composition-column", columns.names), ("--balance", columns.balance)):
+        if given and not tables:
+            raise InputError(f"{option} is of CSV files of compositions, and none is given; leave it out")
+    if ensemble.extras and not all(kinds):
         print_note(
             f"the model learned from {', '.join(ensemble.extras)} too, which formulas do not state: taken as "
             "missing; a CSV file may have them"
         )
-    for text in inputs:
+    for text, kind in zip(inputs, kinds, strict=True):
         path = Path(text)
         if is_store(text):
             yield from _of_store(text, ensemble)
-        elif path.is_file():
+        elif kind == "file":
             yield from _of_table(path, columns, ensemble, problems)
-        elif path.exists() or path.suffix.lower() in (".csv", ".gz", ".xz") or "/" in text[:2]:
+        elif kind or path.suffix.lower() in (".csv", ".gz", ".xz") or "/" in text[:2]:
             problems.append((text, "is no file; name a CSV file of compositions, or a formula"))
         else:
             yield from _of_formula(text, columns, ensemble, problems)

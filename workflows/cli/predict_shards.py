@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from stores.errors import InputError, pluralize
+from stores.paths import kind_of_path
 from workflows.cli.console import print_note, print_text
 from workflows.cli.options import OUTPUT
 from workflows.execution.progress_bar import ProgressBar
@@ -238,12 +239,12 @@ def _units_of(text: str, listed: InputList) -> Iterator[_File | _Records]:
             collection, structures = where_slabs_are(store)
             documents = store.query(structures, ["id"], sort={"id": 1}, collection=collection)
             yield _Records(text, list(listed.of_shard(document["id"] for document in documents)))
-    elif path.is_dir():
+    elif (kind := kind_of_path(path)) == "folder":
         files = structure_files(path)
         names = (f"{file.relative_to(path)} {file.stat().st_size}" for file in files)
         for name in listed.of_shard(names):
             yield _File(path / name.rpartition(" ")[0], None)
-    elif path.is_file():
+    elif kind == "file":
         listed.digest.update(f"{path.name} {path.stat().st_size}\0".encode(errors="surrogateescape"))
         listed.count += 1
         yield _File(path, listed.shard)

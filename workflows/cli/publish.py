@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ from workflows.cli.typer_app import LOOP, app
 
 if TYPE_CHECKING:
     from stores.surfaces import SurfaceStore
+    from workflows.publication.datasheet import Audited
     from workflows.publication.model import PublishedModel
     from workflows.publication.terms import Terms
 
@@ -89,7 +90,7 @@ def publish(
     check_target(directory)
     check_installed()
     with existing_store(store) as opened:
-        findings = _findings(opened, name, quiet) if audit else None
+        audited = _audit(opened, name, quiet) if audit else None
         published_model = None if model is None else _model(opened, model)
         with ProgressBar(quiet) as bar:
             done = write(
@@ -98,7 +99,7 @@ def publish(
                 directory,
                 terms,
                 model=published_model,
-                findings=findings,
+                audited=audited,
                 tick=lambda number, total: bar.show("publishing", number, total),
             )
     if as_json:
@@ -130,14 +131,22 @@ def publish(
     return 0
 
 
-def _findings(store: SurfaceStore, name: str, quiet: bool) -> list[dict[str, Any]]:
+def _audit(store: SurfaceStore, name: str, quiet: bool) -> Audited:
     """Audit the labels of the store; return the findings on records of the snapshot."""
     from stores.learning.snapshots import find_snapshot
     from workflows.cli.audit import run_audits
+    from workflows.publication.datasheet import Audited
 
-    records = {record for record, _ in find_snapshot(store, name).records}
-    findings = [f.plain() for one in run_audits(store.uri, None, None, (), quiet) for f in one.findings]
-    return [one for one in findings if not records.isdisjoint(one["records"])]
+    snapshot = find_snapshot(store, name)
+    records = {record for record, _ in snapshot.records}
+    methods = {head.method for head in snapshot.heads}
+    audits = [one for one in run_audits(store.uri, None, None, (), quiet) if one.method in methods]
+    findings = [found.plain() for one in audits for found in one.findings]
+    return Audited(
+        [one for one in findings if not records.isdisjoint(one["records"])],
+        sum(one.compounds for one in audits),
+        sum(one.compared for one in audits),
+    )
 
 
 def _model(store: SurfaceStore, name: str) -> PublishedModel:

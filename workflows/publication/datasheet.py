@@ -34,6 +34,23 @@ _SHOWN = 20  # faults that are listed; a file has all
 
 
 @dataclass(frozen=True)
+class Audited:
+    """What an audit found on published records.
+
+    Attributes
+    ----------
+    findings
+        See `model.audit.checks.Finding.plain`.
+    compounds, compared
+        Compounds that were looked at, and how many of them have peers to compare with.
+    """
+
+    findings: Sequence[Mapping[str, Any]]
+    compounds: int
+    compared: int
+
+
+@dataclass(frozen=True)
 class Facts:
     """What a datasheet is made of.
 
@@ -41,7 +58,7 @@ class Facts:
     ----------
     left_out
         Values that are not in the data set, by target and verdict.
-    findings
+    audited
         Of an audit; None if none was made.
     """
 
@@ -50,7 +67,7 @@ class Facts:
     title: str
     description: str
     left_out: Counter[tuple[str, str]]
-    findings: Sequence[Mapping[str, Any]] | None
+    audited: Audited | None
     model: PublishedModel | None
 
 
@@ -199,23 +216,23 @@ def _faults(facts: Facts) -> str:
                 for f in shown
             ),
         )
-    if facts.findings is None:
+    if facts.audited is None:
         return (
             text + "\nThe labels were not compared with one another for this data set (`mgsurf publish "
             "--audit`).\n"
         )
-    if not facts.findings:
-        return text + "\nAn audit compared the labels with those of similar compounds and found no fault.\n"
-    return text + (
-        f"\nAn audit compared the labels with those of similar compounds; "
-        f"{pluralize(len(facts.findings), 'finding')}:\n\n"
-    ) + table(
+    audited, found = facts.audited, facts.audited.findings
+    peers = f"{audited.compared} of {pluralize(audited.compounds, 'compound')}"
+    text += f"\nAn audit looked for faulty labels; {peers} had similar compounds to compare with. "
+    if not found:
+        return text + "It found no fault.\n"
+    return f"{text}It has {pluralize(len(found), 'finding')}:\n\n" + table(
         ("compound", "target", "check", "level", "entries", "reason"),
         (
             (f["formula"], word(f["target"]), f["check"], f["level"], len(f["records"]), f["reason"])
-            for f in facts.findings
+            for f in found
         ),
-    )  # fmt: skip
+    )
 
 
 def _collection(facts: Facts) -> str:

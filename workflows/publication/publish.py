@@ -18,14 +18,14 @@ from workflows.publication import manifest
 from workflows.publication.citation import citation_file, licence_file
 from workflows.publication.contents import Contents
 from workflows.publication.croissant import croissant
-from workflows.publication.datasheet import Facts, datasheet, description_of, title_of
+from workflows.publication.datasheet import Audited, Facts, datasheet, description_of, title_of
 from workflows.publication.files import ManyFiles, write_csv
 from workflows.publication.left_out import write_left_out
 from workflows.publication.model import write_model
 from workflows.publication.ro_crate import ro_crate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from stores.learning.snapshots import Snapshot
@@ -79,7 +79,7 @@ def publish(
     terms: Terms,
     *,
     model: PublishedModel | None = None,
-    findings: Sequence[dict[str, Any]] | None = None,
+    audited: Audited | None = None,
     tick: Callable[[int, int], None] | None = None,
 ) -> Published:
     """Write a snapshot as a data set.
@@ -96,8 +96,8 @@ def publish(
         Title, creators, licence.
     model
         Published with the data.
-    findings
-        Of an audit of the snapshot's labels, see `model.audit.checks.Finding.plain`; None if none was made.
+    audited
+        What an audit of the snapshot's labels found; None if none was made.
     tick
         Called with the number of entries written, and how many there are.
 
@@ -116,7 +116,7 @@ def publish(
     try:
         with replacing_folder(folder) as new:
             new.mkdir()
-            return _write(store, snapshot, new, terms, model, findings, tick)
+            return _write(store, snapshot, new, terms, model, audited, tick)
     except OSError as error:
         reason = error.strerror or str(error)
         raise StoreError(
@@ -131,7 +131,7 @@ def _write(
     new: Path,
     terms: Terms,
     model: PublishedModel | None,
-    findings: Sequence[dict[str, Any]] | None,
+    audited: Audited | None,
     tick: Callable[[int, int], None] | None,
 ) -> Published:
     date = snapshot.created_at[:10]
@@ -157,7 +157,7 @@ def _write(
         write_model(model, new / manifest.MODEL_FOLDER, snapshot.id)
     title = terms.title or title_of(contents)
     description = description_of(contents)
-    facts = Facts(contents, terms, title, description, left_out, findings, model)
+    facts = Facts(contents, terms, title, description, left_out, audited, model)
     _text(new / manifest.LICENCE, licence_file(terms, title, date))
     _text(new / manifest.CITATION, citation_file(terms, title, description, date))
     _json(new / manifest.CROISSANT, croissant(new, terms, title, description, date, filled))
