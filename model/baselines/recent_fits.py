@@ -56,4 +56,4 @@ def _bytes(value: Any) -> int:
         return value.nbytes
     if isinstance(value, tuple | list):
         return sum(map(_bytes, value))
-    return sum(map(_bytes, vars(value).values())) if hasattr(value, "__dict__") else 0
+    return sum(map(_bytes, list(vars(value).values()))) if hasattr(value, "__dict__") else 0
