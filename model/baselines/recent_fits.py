@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from hashlib import sha256
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ MOST_BYTES = 128 << 20
 """Memory of the fits that are remembered: those of a few thousand slabs for each source of a study."""
 
 _RECENT: OrderedDict[str, Any] = OrderedDict()
+_LOCK = Lock()
 
 
 def recall(fit: Callable[..., T], *inputs: Any) -> T:
@@ -35,12 +37,16 @@ def recall(fit: Callable[..., T], *inputs: Any) -> T:
         else:
             digest.update(f"{value!r};".encode())
     key = digest.hexdigest()
-    found: T = _RECENT.pop(key) if key in _RECENT else fit(*inputs)
-    _RECENT[key] = found
-    sizes = [_bytes(one) for one in _RECENT.values()]  # now: a process keeps a factor once it has made it
-    while sum(sizes) > MOST_BYTES:
-        _RECENT.popitem(last=False)
-        del sizes[0]
+    with _LOCK:
+        known: list[T] = [_RECENT.pop(key)] if key in _RECENT else []
+    found = known[0] if known else fit(*inputs)  # outside of the lock: threads fit side by side
+    with _LOCK:
+        _RECENT[key] = found
+        # measured now: a process keeps a factor once it has made it
+        sizes = [_bytes(one) for one in _RECENT.values()]
+        while sum(sizes) > MOST_BYTES:
+            _RECENT.popitem(last=False)
+            del sizes[0]
     return found
 
 
@@ -50,4 +56,4 @@ def _bytes(value: Any) -> int:
         return value.nbytes
     if isinstance(value, tuple | list):
         return sum(map(_bytes, value))
-    return sum(map(_bytes, vars(value).values())) if hasattr(value, "__dict__") else 0
+    return sum(map(_bytes, list(vars(value).values()))) if hasattr(value, "__dict__") else 0

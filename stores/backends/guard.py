@@ -71,11 +71,9 @@ class Occupancy(Enum):
     """Whether other processes have a store open."""
 
     ALONE = auto()
-    BESIDE_OTHERS = auto()
-    """Programs that know nothing of the lock file have it open."""
+    BESIDE_OTHERS = auto()  # programs that know nothing of the lock file have it open
     SHARED = auto()
-    UNKNOWN = auto()
-    """There is no lock: no leave to write, or a file system without locks."""
+    UNKNOWN = auto()  # there is no lock: no leave to write, or a file system without locks
 
 
 class Guard:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, fields
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,8 +22,8 @@ FILTERS = "Filters"
 OUTPUT = "Output"
 STABILITY = "Stability"
 COMPOSITIONS = "Compositions"
-_output_option = partial(typer.Option, rich_help_panel=OUTPUT)
-_compositions_option = partial(typer.Option, rich_help_panel=COMPOSITIONS)
+_output_option = functools.partial(typer.Option, rich_help_panel=OUTPUT)
+_compositions_option = functools.partial(typer.Option, rich_help_panel=COMPOSITIONS)
 
 FIGURES = (".png", ".pdf", ".svg")  # endings of figures
 

@@ -40,28 +40,16 @@ LABEL = "active learning"
 
 @dataclass
 class StoppingRule:
-    """Stopping criteria; whichever is met first.
+    """Stopping criteria; whichever is met first."""
 
-    Parameters
-    ----------
-    rounds
-        Largest number of batches.
-    errors
-        Stop when the champion's mean absolute error on the hold-out is at most this, by target, in its unit;
-        for all targets that are named.
-    sigmas
-        Stop when no candidate's standard deviation is above this, by target, in its unit.
-    slabs
-        Largest number of slabs of all rounds together.
-    core_hours
-        Largest estimated cost of all rounds together.
-    """
-
-    rounds: int = 5
+    rounds: int = 5  # largest number of batches
+    # stop when the champion's mean absolute error on the hold-out is at most this, by target, in its unit;
+    # for all targets that are named
     errors: dict[str, float] = field(default_factory=dict)
+    # stop when no candidate's standard deviation is above this, by target, in its unit
     sigmas: dict[str, float] = field(default_factory=dict)
-    slabs: int | None = None
-    core_hours: float | None = None
+    slabs: int | None = None  # largest number of slabs of all rounds together
+    core_hours: float | None = None  # largest estimated cost of all rounds together
 
 
 @dataclass

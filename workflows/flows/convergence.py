@@ -60,24 +60,14 @@ class ScanPoint:
 
 @dataclass(frozen=True)
 class SlabScan:
-    """Scans of one termination of one facet.
+    """Scans of one termination of one facet."""
 
-    Parameters
-    ----------
-    context
-        Engine, store and working directory.
-    structure
-        Bulk crystal, relaxed here first.
-    miller_index, termination
-        Of the slab.
-    min_thickness, vacuum
-        Of the slab while another setting is scanned (A).
-    """
-
-    context: RunContext
-    structure: Structure
+    context: RunContext  # engine, store and working directory
+    structure: Structure  # bulk crystal, relaxed here first
+    # miller_index, termination: of the slab
     miller_index: Miller
     termination: int = 0
+    # min_thickness, vacuum: of the slab while another setting is scanned (A)
     min_thickness: float = 10.0
     vacuum: float = 15.0
 

@@ -19,20 +19,14 @@ if TYPE_CHECKING:
 class Column:
     """One column of a table."""
 
-    heading: str
-    """Wraps at its spaces and newlines."""
-    short: str = ""
-    """Heading where room is short; the same if empty."""
-    right: bool = False
-    """Whether cells are aligned right, as numbers are."""
-    wrap: bool = False
-    """Whether cells may take several lines, broken at spaces only."""
-    room: int = 0
-    """Width of legible wrapped cells (columns); less where all are shorter."""
-    once: bool = False
-    """Whether a value equal to that in the row above is left blank."""
+    heading: str  # wraps at its spaces and newlines
+    short: str = ""  # heading where room is short; the same if empty
+    right: bool = False  # whether cells are aligned right, as numbers are
+    wrap: bool = False  # whether cells may take several lines, broken at spaces only
+    room: int = 0  # width of legible wrapped cells (columns); less where all are shorter
+    once: bool = False  # whether a value equal to that in the row above is left blank
+    # whether the column repeats another in a second unit and is dropped first where room is short
     spare: bool = False
-    """Whether the column repeats another in a second unit and is dropped first where room is short."""
 
 
 @dataclass(frozen=True)

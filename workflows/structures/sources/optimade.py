@@ -70,11 +70,9 @@ class OptimadeSource:
     """
 
     name = "optimade"
-    whole = True
-    """False once an answer broke off."""
+    whole = True  # False once an answer broke off
 
-    short = False
-    """True once a database ended its answer in good order before all that it promised had come."""
+    short = False  # True once a database ended its answer in good order before all that it promised had come
 
     def __init__(
         self,
