@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from workflows.execution import progress_bar
-from workflows.execution.progress_bar import ProgressBar
+from workflows.execution.progress_bar import ProgressBar, show_in_open_bar
 
 
 @pytest.fixture
@@ -103,3 +103,13 @@ def test_a_terminal_shows_every_stage_and_takes_details_as_they_are(capsys):
     text = page.getvalue()
     assert "training" in text and "[/Mg] loss 0.2" in text and "100%" in text
     assert capsys.readouterr() == ("", "")
+
+
+def test_what_has_no_bar_passed_to_it_shows_its_stage_in_the_open_one(capsys, monkeypatch):
+    monkeypatch.setattr(progress_bar, "INTERVAL", 0.0)
+    show_in_open_bar("nobody looks", 1, 2)
+    with ProgressBar():
+        show_in_open_bar("sevennet-0", 3, 40)
+    show_in_open_bar("nobody looks", 2, 2)
+    lines = capsys.readouterr().err
+    assert "sevennet-0" in lines and "3/40" in lines and "nobody" not in lines

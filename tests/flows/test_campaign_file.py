@@ -207,7 +207,8 @@ verdicts:
         "campaign.yaml:16: slabs.max_indx: unknown key; did you mean 'max_index'? "
         "allowed: max_index, min_thickness, vacuum, free_depth, layer_tolerance, max_terminations, "
         "max_atoms, pre_relaxation",
-        "campaign.yaml:18: engine.name: engine 'gpwa' is not known; did you mean 'gpaw'? allowed: gpaw, vasp",
+        "campaign.yaml:18: engine.name: engine 'gpwa' is not known; did you mean 'gpaw'? "
+        "allowed: gpaw, mlip, vasp",
         "campaign.yaml:20: verdicts.max_displacement: must be above 0, found -1",
     ]
 

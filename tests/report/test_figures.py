@@ -306,6 +306,15 @@ def test_summary_of_100_facets_fits_a_page(make_record, n, shown_of_them):
     assert title == "campaign" if n == shown_of_them else f"{shown_of_them} of {n} facets" in title
 
 
+def test_summary_without_work_functions_has_no_numbers_at_their_axis(campaign):
+    def ticks(records):
+        return [len(axes.get_xticks()) for axes in summary_figure(records).axes[:2]]
+
+    without = [{**record, "work_function": None} for record in campaign]
+    assert min(ticks(campaign)) > 0
+    assert ticks(without)[0] > 0 and ticks(without)[1] == 0
+
+
 def test_summary_of_nothing():
     with pytest.raises(InputError, match="no surface record"):
         summary_figure([])
