@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
+from scipy.linalg.blas import dsyrk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +72,7 @@ def solve(
     prior.flat[:: m + 1] += _JITTER
     lower = cholesky(prior, lower=True, overwrite_a=True)
     # w are the inducing values divided by `lower`: normal with variance one before any label
-    precision, right = np.eye(m), np.zeros(m)
+    precision, right = np.eye(m, order="F"), np.zeros(m)  # of the precision the lower triangle counts
     among, weight, weighted = np.zeros((m, count)), np.zeros(count), np.zeros(count)
     for begin in range(0, len(points), _ROWS_AT_ONCE):
         rows = slice(begin, begin + _ROWS_AT_ONCE)
@@ -80,7 +81,8 @@ def solve(
         own = alone[rows]
         variance[own < 0] += offset
         scaled = seen / variance
-        precision += scaled @ seen.T
+        root = (seen / np.sqrt(variance)).T
+        precision = dsyrk(1.0, root, beta=1.0, c=precision, trans=1, lower=1, overwrite_c=1)
         right += scaled @ residuals[rows]
         if count:
             shared = np.flatnonzero(own >= 0)
