@@ -373,15 +373,16 @@ def pool_of(documents: Sequence[Document], targets: Sequence[str], cost: Sequenc
     n = len(documents)
 
     def column(name: str, key: str) -> list[float]:
-        values = [document["predictions"][name][key] for document in documents]
+        values = [document["predictions"][name].get(key) for document in documents]
         return [np.nan if value is None else value for value in values]
 
-    return Pool.of(
-        np.array([column(name, "value") for name in targets]).T.reshape(n, len(targets)),
-        np.array([column(name, "sigma") for name in targets]).T.reshape(n, len(targets)),
-        np.array([document["place"] for document in documents], dtype=float).reshape(n, -1 if n else 0),
-        np.asarray(cost, dtype=float),
+    mean, sigma, shared = (
+        np.array([column(name, key) for name in targets]).T.reshape(n, len(targets))
+        for key in ("value", "sigma", "shared")
     )
+    places = np.array([document["place"] for document in documents], dtype=float).reshape(n, -1 if n else 0)
+    compounds = [str(document.get("bulk_key", document["id"])) for document in documents]
+    return Pool.of(mean, sigma, places, np.asarray(cost, dtype=float), shared, compounds)
 
 
 def _plain_slab(arrays: Document) -> PlainSlab:
@@ -405,7 +406,11 @@ def _candidate(document: Document) -> Candidate:
 def _numbers(prediction: SlabPrediction) -> Document:
     return {
         "predictions": {
-            name: {"value": _short(value), "sigma": _short(prediction.sigmas[name])}
+            name: {
+                "value": _short(value),
+                "sigma": _short(prediction.sigmas[name]),
+                "shared": _short(prediction.shared.get(name, np.nan)),
+            }
             for name, value in prediction.values.items()
         },
         "distance": _short(prediction.distance),

@@ -11,8 +11,9 @@ strategy                  takes first
 ========================= ==========================================================================
 
 All but the first are greedy and look at what was taken before, so that a batch is not one facet many times
-over. Each may rank by score per cost. Scores only fall as slabs are taken, so that few candidates
-need a second look (lazy greedy; Minoux, Lecture Notes in Control and Information Sciences 7, 234, 1978).
+over; the standard deviation left counts that facets of one compound share a part of their errors. Each may
+rank by score per cost. Scores only fall as slabs are taken, so that few candidates need a second look (lazy
+greedy; Minoux, Lecture Notes in Control and Information Sciences 7, 234, 1978).
 """
 
 from __future__ import annotations
@@ -43,6 +44,11 @@ _SAMPLE = 500
 _NOISE = 1e-6
 """Variance, as a share of a slab's own, that computing it leaves: DFT has no noise to speak of."""
 
+NO_COMPOUND = -1
+"""Number of the compound of a slab that shares no error with another."""
+MOST_COMMON = 0.99
+"""Largest part of sigma that slabs of a compound are taken to share: no two are one."""
+
 
 class Rule(Protocol):
     """Scores of candidates, which fall as others are taken."""
@@ -63,44 +69,57 @@ class Rule(Protocol):
 class ConditionalVariance:
     """The share of a candidate's variance that is left once others are known.
 
-    What two slabs have in common falls with their distance d as exp(-d^2 / (2 length^2)); the rest is the
-    conditional variance of a Gaussian process, which does not depend on the values that come out ("kriging
-    believer": Ginsbourger, Le Riche and Carraro, in Computational Intelligence in Expensive Optimization
-    Problems, Springer 2010, p. 131).
+    The correlation of the errors of two slabs is a_i a_j for slabs of one compound, a = `common`
+    (`model.evaluation.joint_errors`), plus (1 - a_i^2)^1/2 (1 - a_j^2)^1/2 exp(-d^2 / (2 length^2)), d being
+    their distance. What is left is the conditional variance of a Gaussian process, which does not depend on
+    the values that come out ("kriging believer": Ginsbourger, Le Riche and Carraro, in Computational
+    Intelligence in Expensive Optimization Problems, Springer 2010, p. 131).
     """
 
-    def __init__(self, features: Array, length: float | None) -> None:
-        self._features = features
-        self._length = length or _usual_length(features)
+    def __init__(self, pool: Pool, length: float | None) -> None:
+        self._features, self._compounds = pool.features, pool.compounds
+        self._length = length or _usual_length(pool.features)
+        common = pool.common if pool.common.any() else pool.common[:, :1]  # all targets are alike then
+        self._common, self._own = common.T, np.sqrt(1.0 - common.T**2)  # [T or 1, n]
         self._taken: list[int] = []
-        self._factor = np.zeros((0, 0))
+        self._factors = np.zeros((len(self._common), 0, 0))
 
     def share(self, which: Indices) -> Array:
-        """Return the share, [len(which)], 1 for what nothing is known of."""
+        """Return the share by target, [len(which), T or 1], 1 for what nothing is known of."""
         if not self._taken:
-            return np.ones(len(which))
-        known = solve_triangular(self._factor, self._alike(which).T, lower=True, check_finite=False)
-        return np.asarray(np.clip(1.0 - (known**2).sum(axis=0), 0.0, 1.0))
+            return np.ones((len(which), len(self._common)))
+        known = [
+            solve_triangular(factor, alike.T, lower=True, check_finite=False)
+            for factor, alike in zip(self._factors, self._alike(which), strict=True)
+        ]
+        return np.stack([np.clip(1.0 - (rows**2).sum(axis=0), 0.0, 1.0) for rows in known], axis=1)
 
     def take(self, index: int) -> None:
-        """Count a candidate as known: one more row of the Cholesky factor."""
+        """Count a candidate as known: one more row of the Cholesky factors."""
         size = len(self._taken)
-        larger = np.zeros((size + 1, size + 1))
-        larger[:size, :size] = self._factor
-        own = 1.0 + _NOISE
+        larger = np.zeros((len(self._common), size + 1, size + 1))
+        larger[:, :size, :size] = self._factors
+        own = np.full(len(larger), 1.0 + _NOISE)
         if size:
-            alike = self._alike(np.array([index]))[0]
-            row = solve_triangular(self._factor, alike, lower=True, check_finite=False)
-            larger[size, :size] = row
-            own -= float(row @ row)
-        larger[size, size] = np.sqrt(max(own, _NOISE))
-        self._factor = larger
+            alike = self._alike(np.array([index]))[:, 0]
+            for target, factor in enumerate(self._factors):
+                row = solve_triangular(factor, alike[target], lower=True, check_finite=False)
+                larger[target, size, :size] = row
+                own[target] -= float(row @ row)
+        larger[:, size, size] = np.sqrt(np.maximum(own, _NOISE))
+        self._factors = larger
         self._taken.append(index)
 
     def _alike(self, which: Indices) -> Array:
-        """[len(which), taken]."""
+        """Correlations, [T or 1, len(which), taken]."""
         squared = cdist(self._features[which], self._features[self._taken], "sqeuclidean")
-        return np.asarray(np.exp(-squared / (2 * self._length**2)))
+        near = np.exp(-squared / (2 * self._length**2))
+        own, numbers = self._compounds[which][:, None], self._compounds[self._taken]
+        same = (own == numbers) & (numbers != NO_COMPOUND)
+        return np.asarray(
+            self._common[:, which, None] * self._common[:, None, self._taken] * same
+            + self._own[:, which, None] * self._own[:, None, self._taken] * near
+        )
 
 
 def _usual_length(features: Array) -> float:
@@ -114,26 +133,34 @@ def _usual_length(features: Array) -> float:
 class Uncertain:
     """Greatest conditional standard deviation: greedy maximisation of the batch's entropy.
 
-    Source: Krause, Singh and Guestrin, J. Mach. Learn. Res. 9, 235 (2008), section 4.
+    Of several targets the root mean square counts, each in units of its spread. Source: Krause, Singh and
+    Guestrin, J. Mach. Learn. Res. 9, 235 (2008), section 4.
     """
 
     def __init__(self, relative: Array, variance: ConditionalVariance) -> None:
         self._relative, self._variance = relative, variance
-        self._median = float(np.median(relative)) or 1.0
+        self._median = float(np.median(root_mean_square(relative))) or 1.0
 
     def scores(self, which: Indices) -> Array:
         """Score candidates, see `Rule`."""
-        return np.asarray(self._relative[which] * np.sqrt(self._variance.share(which)))
+        return root_mean_square(self._relative[which] * np.sqrt(self._variance.share(which)))
 
     def reason(self, index: int) -> str:
         """Describe why, see `Rule`."""
-        share = float(np.sqrt(self._variance.share(np.array([index]))[0]))
-        words = f"σ {self._relative[index] / self._median:.1f} × the median"
+        which = np.array([index])
+        whole = float(root_mean_square(self._relative[which])[0])
+        share = float(self.scores(which)[0]) / whole if whole > 0 else 1.0
+        words = f"σ {whole / self._median:.1f} × the median"
         return words if share > 0.95 else f"{words}, {100 * share:.0f} % of it left after those above"
 
     def take(self, index: int) -> None:
         """Count as computed, see `Rule`."""
         self._variance.take(index)
+
+
+def root_mean_square(relative: Array) -> Array:
+    """Return the root mean square over targets [n] of standard deviations in units of spreads [n, T]."""
+    return np.asarray(np.sqrt(np.mean(relative**2, axis=1)))
 
 
 class Diverse:
@@ -221,7 +248,7 @@ class Improvement:
         self._front = front_of(np.vstack([self._front, self._mean[index]]), self._reference)
 
     def _sigma_left(self, which: Indices) -> Array:
-        return np.asarray(self._sigma[which] * np.sqrt(self._variance.share(which))[:, None])
+        return np.asarray(self._sigma[which] * np.sqrt(self._variance.share(which)))
 
     def _chance(self, which: Indices) -> Array:
         return improvement_chance(self._mean[which], self._sigma_left(which), self._front, self._reference)
@@ -252,14 +279,33 @@ class Pool:
     sigma: Array
     features: Array  # [n, D], places of the slabs; near ones are alike. Distances are Euclidean
     cost: Array  # [n], positive, in any unit
+    common: Array  # [n, T], part of sigma that slabs of one compound share, in units of sigma: from 0 to 1
+    compounds: NDArray[np.int64]  # [n], equal for slabs of one compound; `NO_COMPOUND`: a slab alone
 
     @classmethod
     def of(
-        cls, mean: ArrayLike, sigma: ArrayLike, features: ArrayLike, cost: ArrayLike | None = None
+        cls,
+        mean: ArrayLike,
+        sigma: ArrayLike,
+        features: ArrayLike,
+        cost: ArrayLike | None = None,
+        shared: ArrayLike | None = None,
+        compounds: Sequence[str] | None = None,
     ) -> Pool:
         """Convert arrays; one target may come as [n], a cost of one stands for all.
 
-        Raises InputError if shapes do not fit, a mean, place or cost is no number, or a cost is not positive.
+        Parameters
+        ----------
+        shared
+            [n, T], part of sigma that slabs of one compound share, in its unit, see
+            `model.evaluation.joint_errors`; NaN where it is not known. None: nowhere.
+        compounds
+            [n], keys; None: each slab for itself.
+
+        Raises
+        ------
+        InputError
+            If shapes do not fit, a mean, place or cost is no number, or a cost is not positive.
         """
         m, s, x = (np.asarray(a, dtype=np.float64) for a in (mean, sigma, features))
         m, s, x = (a[:, None] if a.ndim == 1 else a for a in (m, s, x))
@@ -269,7 +315,12 @@ class Pool:
             raise InputError(f"mean, sigma, features and cost do not fit together: shapes {shapes}")
         if not (np.isfinite(m).all() and np.isfinite(x).all() and np.isfinite(c).all() and (c > 0).all()):
             raise InputError("a candidate has a prediction, place or cost that is no number; leave it out")
-        return cls(m, s, x, c)
+        common, numbers = np.zeros_like(m), np.full(len(m), NO_COMPOUND, dtype=np.int64)
+        if shared is not None and compounds is not None:
+            part = np.nan_to_num(np.asarray(shared, dtype=np.float64).reshape(m.shape))
+            common = np.clip(part / np.where(s > 0, s, np.inf), 0.0, MOST_COMMON)
+            numbers = np.unique(np.asarray(compounds, dtype=str), return_inverse=True)[1].astype(np.int64)
+        return cls(m, s, x, c, common, numbers)
 
     def __len__(self) -> int:
         return len(self.mean)
@@ -347,19 +398,19 @@ def choose(
         return _random(pool, n, seed, per_cost, budget)
     check_sigma(pool.sigma, strategy)
     spread = np.asarray(scale, dtype=np.float64) if scale is not None else pool.mean.std(axis=0)
-    relative = np.sqrt(np.mean((pool.sigma / np.where(spread > 0, spread, 1.0)) ** 2, axis=1))
+    relative = pool.sigma / np.where(spread > 0, spread, 1.0)
     nothing = Known(np.zeros((0, pool.mean.shape[1])), np.zeros((0, pool.features.shape[1])))
     rule: Rule
     if strategy == "uncertain":
-        rule = Uncertain(relative, ConditionalVariance(pool.features, length))
+        rule = Uncertain(relative, ConditionalVariance(pool, length))
     elif strategy == "diverse":
-        rule = Diverse(relative, pool.features, (known or nothing).features)
+        rule = Diverse(root_mean_square(relative), pool.features, (known or nothing).features)
     else:
         if objective is None:
             raise InputError("the strategy improvement needs an objective: what is to grow, what to shrink")
         values = (known or nothing).values
         rule = Improvement(
-            pool.mean, pool.sigma, objective, values, ConditionalVariance(pool.features, length), least_chance
+            pool.mean, pool.sigma, objective, values, ConditionalVariance(pool, length), least_chance
         )
     return _greedy(rule, pool.cost, n, per_cost, budget)
 

@@ -213,11 +213,14 @@ def choose_next(
     predicted, targets = ensemble.predict(graphs), world.targets
     known_graphs = [world.dataset[i].graph for i in revealed]
     values = np.stack([labels(world.dataset.subset(revealed), name) for name in targets], axis=1)
+    none = np.full(len(hidden), np.nan)
     picks = choose(
         Pool.of(
             np.stack([predicted.mean[name] for name in targets], axis=1),
             _sigma(predicted, targets),
             _places(ensemble, graphs),
+            shared=np.stack([predicted.shared.get(name, none) for name in targets], axis=1),
+            compounds=[world.dataset[i].compound for i in hidden],
         ),
         min(world.plan.batch, len(hidden)),
         strategy,

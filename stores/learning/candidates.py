@@ -51,6 +51,10 @@ class Predicted(_Model):
 
     value: float | None = Field(description="In the target's unit; null where it is no number")
     sigma: float | None = Field(description="Standard deviation; null where the model gives none")
+    shared: float | None = Field(
+        default=None,
+        description="Part of it that all slabs of the compound share; null where the model does not know it",
+    )
 
 
 class CandidateRecord(_Model):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from model.selection.acquisition import LEAST_CHANCE, STRATEGIES, Known, Pool, choose
+from model.evaluation.joint_errors import KnownFacets
+from model.selection.acquisition import LEAST_CHANCE, STRATEGIES, ConditionalVariance, Known, Pool, choose
 from model.selection.improvement import Objective, expected_improvement, front_of
 from stores.errors import InputError
 
@@ -248,3 +249,73 @@ def test_arrays_that_do_not_fit_are_refused():
         Pool.of(np.zeros(3), np.zeros(3), np.zeros((3, 1)), [1, 0, 1])
     with pytest.raises(InputError, match="no number"):
         Pool.of([0, np.nan, 0], np.zeros(3), np.zeros((3, 1)))
+
+
+def facets_of_compounds(n=60, compounds=12, part=0.8, seed=0):
+    """Candidates so far apart that only the errors of their compounds go together."""
+    pool = pool_of(n, seed=seed)
+    keys = [f"Mg{i % compounds}" for i in range(n)]
+    features = 1e3 * np.arange(n)[:, None]
+    shared = pool.sigma * np.array([part, 0.3])
+    return Pool.of(pool.mean, pool.sigma, features, None, shared, keys)
+
+
+def test_a_computed_facet_leaves_of_others_what_the_correction_by_known_facets_leaves():
+    pool = facets_of_compounds()
+    left = ConditionalVariance(pool, 1.0)
+    for index in (0, 12, 5):
+        left.take(index)
+    share = left.share(np.arange(60))
+    for target in range(2):
+        sigma, shared = pool.sigma[:, target], (pool.sigma * pool.common)[:, target]
+        for known, others in (([0, 12], range(24, 60, 12)), ([5], range(17, 60, 12)), ([], range(1, 60, 12))):
+            of = KnownFacets.of(np.zeros(len(known)), sigma[known], shared[known])
+            expected = [of.correct(0.0, sigma[i], shared[i])[1] for i in others]
+            found = sigma[list(others)] * np.sqrt(share[list(others), target])
+            assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_uncertain_with_shared_errors_is_the_greedy_choice_of_the_whole_covariance():
+    places, keys = pool_of(60), np.array([f"Mg{i % 7}" for i in range(60)])
+    scale, length = np.array([0.01, 0.3]), 1.5
+    shared = places.sigma * np.random.default_rng(4).uniform(0.2, 0.9, size=(60, 2))
+    pool = Pool.of(places.mean, places.sigma, places.features, None, shared, keys.tolist())
+    near = np.exp(-cdist(pool.features, pool.features, "sqeuclidean") / (2 * length**2))
+    covariances = []
+    for target in range(2):
+        own = np.sqrt(pool.sigma[:, target] ** 2 - shared[:, target] ** 2)
+        same = keys[:, None] == keys
+        whole = np.outer(shared[:, target], shared[:, target]) * same + np.outer(own, own) * near
+        covariances.append(whole + np.diag(1e-6 * pool.sigma[:, target] ** 2))
+    expected, taken = [], []
+    for _ in range(12):
+        left = [
+            np.diag(c)
+            - np.einsum("ij,ji->i", c[:, taken], np.linalg.solve(c[np.ix_(taken, taken)], c[taken]))
+            for c in covariances
+        ]
+        score = np.sqrt(np.mean(np.clip(left, 0, None) / scale[:, None] ** 2, axis=0))
+        score[taken] = -1
+        taken.append(int(score.argmax()))
+        expected.append(float(score.max()))
+    found = choose(pool, 12, "uncertain", scale=scale, length=length)
+    assert [c.index for c in found] == taken
+    assert [c.score for c in found] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("strategy", ["uncertain", "improvement"])
+def test_a_batch_takes_few_facets_of_a_compound_whose_errors_go_together(strategy):
+    apart, joint = (
+        len({c.index % 12 for c in chosen(facets_of_compounds(part=part), 10, strategy)})
+        for part in (0.0, 0.95)
+    )
+    assert joint > apart
+
+
+def test_candidates_without_shared_errors_are_chosen_as_before():
+    pool = pool_of()
+    keys = [str(i % 20) for i in range(200)]
+    for shared in (np.zeros((200, 2)), np.full((200, 2), np.nan)):
+        same = Pool.of(pool.mean, pool.sigma, pool.features, pool.cost, shared, keys)
+        for strategy in STRATEGIES:
+            assert chosen(same, 15, strategy) == chosen(pool, 15, strategy)

@@ -80,6 +80,24 @@ def test_numbers_are_those_of_the_model_and_kept(store, cache):
     pool = pool_of(documents, ensemble.targets, [1.0] * 10)
     assert pool.mean.shape == pool.sigma.shape == (10, 2)
     assert pool.features.shape == (10, places.shape[1])
+    assert not pool.common.any()  # this model does not know how alike its errors are
+
+
+def test_shared_errors_of_candidates_reach_the_choice(store, cache):
+    """Kept with the numbers; candidates of an older version have none."""
+    _, documents = predicted(store, cache, untrained())
+    for document in documents[:5]:
+        document["bulk_key"] = "one crystal"
+        for numbers in document["predictions"].values():
+            numbers["shared"] = 0.6 * numbers["sigma"]
+    for document in documents[5:]:
+        for numbers in document["predictions"].values():
+            del numbers["shared"]
+    pool = pool_of(documents, untrained().targets, [1.0] * 10)
+    assert pool.common[:5] == pytest.approx(0.6)
+    assert not pool.common[5:].any()
+    assert len(set(pool.compounds[:5].tolist())) == 1
+    assert pool.compounds[0] not in pool.compounds[5:]
 
 
 def test_the_second_time_no_graph_is_built(store, cache, monkeypatch):
