@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from hashlib import sha256
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ KEPT = 8
 """Fits that are remembered."""
 
 _RECENT: OrderedDict[str, Any] = OrderedDict()
+_LOCK = Lock()
 
 
 def recall(fit: Callable[..., T], *inputs: Any) -> T:
@@ -35,10 +37,12 @@ def recall(fit: Callable[..., T], *inputs: Any) -> T:
         else:
             digest.update(f"{value!r};".encode())
     key = digest.hexdigest()
-    if key not in _RECENT:
-        _RECENT[key] = fit(*inputs)
+    with _LOCK:
+        known: list[T] = [_RECENT[key]] if key in _RECENT else []
+    found = known[0] if known else fit(*inputs)  # outside of the lock: threads fit side by side
+    with _LOCK:
+        _RECENT[key] = found
+        _RECENT.move_to_end(key)
         if len(_RECENT) > KEPT:
             _RECENT.popitem(last=False)
-    _RECENT.move_to_end(key)
-    found: T = _RECENT[key]
     return found
