@@ -5,6 +5,7 @@ of 1,756 slabs. Wall time tells something on an idle machine only; CPU time of t
 it starts is printed beside it.
 
     .venv/bin/python -m benchmarks.prediction slabs.json.gz [--members 5] [--workers 2] [--slabs 1200]
+    .venv/bin/python -m benchmarks.prediction slabs.json.gz --model model/    # a trained one
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from model.baselines.descriptors import descriptor_names
 from model.baselines.extra_trees import Forest
 from model.baselines.gaussian_process import GaussianProcess
 from model.evaluation.calibration import Calibration
+from model.evaluation.chunks import MANY
 from model.evaluation.familiarity import TrainingMap
 from model.evaluation.prediction import Candidate, predict_slabs
 from model.graphs.element_features import FEATURES
@@ -30,6 +32,7 @@ from model.graphs.slab_frame import PlainSlab
 from model.network.network import SurfaceNetwork
 from model.training.checkpoint import Scaler, TrainedModel
 from model.training.ensemble import Ensemble
+from model.training.ensemble_files import load_ensemble
 from model.training.presets import Preset, find_preset
 
 
@@ -84,11 +87,14 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--slabs", type=int, default=1200)
+    parser.add_argument("--model", type=Path, help="a trained model instead of the untrained ones")
     options = parser.parse_args()
     slabs = shared_slabs(options.data) if options.data else own_slabs()
     slabs = (slabs * (options.slabs // len(slabs) + 1))[: options.slabs]
-    for name in ("sem-cgcnn", "best"):
-        ensemble = untrained(name, options.members)
+    for name in ("sem-cgcnn", "best") if options.model is None else (str(options.model),):
+        ensemble = untrained(name, options.members) if options.model is None else load_ensemble(options.model)
+        first = [Candidate(str(i), PlainSlab.from_structure(s), "") for i, s in enumerate(slabs[:MANY])]
+        predict_slabs(ensemble, first)  # reading compiled code is nobody's time
         for workers in sorted({1, options.workers}):
             wall, cpu = time.perf_counter(), cpu_seconds()
             found, _ = predict_slabs(
@@ -98,7 +104,7 @@ def main() -> None:
             )
             wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
             print(
-                f"{name}, {options.members} member(s), {workers} process(es): "
+                f"{name}, {len(ensemble.members)} member(s), {workers} worker(s): "
                 f"{len(found) / wall:.0f} slabs/s, "
                 f"CPU {1000 * cpu / len(found):.1f} ms a slab",
                 flush=True,

@@ -9,6 +9,7 @@ both kinds has trees and processes for each (`model.baselines.kinds`).
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,6 +29,7 @@ from model.baselines.unseen_elements import Folds, Sample, UnseenElements, fit_u
 from model.data.model_input import graphs_among
 from model.evaluation.joint_errors import correlation_left
 from model.evaluation.metrics import labels
+from model.network.convolution import edge_threads
 from stores.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,6 +113,17 @@ class Blended:
 
 
 @dataclass(frozen=True, eq=False)
+class _FittedTarget:
+    """What is fitted for one target, see `DescriptorModels`; held_out: [folds, n] of the validation set."""
+
+    forest: Forest
+    process: GaussianProcess | RankedProcess
+    shares: tuple[float, float, float]
+    held_out: Array
+    unseen: UnseenElements | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class DescriptorModels:
     """Trees and a Gaussian process, on structures of one kind, for those targets that have enough labels."""
 
@@ -178,19 +191,20 @@ class DescriptorModels:
         training, validation = describe([entry.graph for entry in train_part]), describe(graphs)
         numbers = np.unique([entry.compound for entry in train_part], return_inverse=True)[1].astype(np.int64)
         table, by_system = None, None
-        recognised, strange = np.full(len(graphs), NO_COMPOUND), np.zeros(len(graphs), dtype=bool)
+        recognised = np.full(len(graphs), NO_COMPOUND)
         slabs = graphs_among(graphs) if kind == "slab" else []
         if kind == "slab":
             table = CompoundTable.of(graphs_among(e.graph for e in train_part), numbers)
             by_system = Folds.of(train_part)
-            recognised, strange = table.recognise(slabs), table.unseen_elements(slabs)
-        forests, processes, shares, held_out, unseen = {}, {}, {}, {}, {}
+            recognised = table.recognise(slabs)
         own = LabelledRows(training, numbers, {name: labels(train_part, name) for name in networks})
         wide, wide_validation = None, validation
         if sources is not None:
             wide = replace(own, descriptors=beside(training, sources[0]))
             wide_validation = beside(validation, sources[1])
-        for name, network in networks.items():
+
+        def fit_target(name: str) -> _FittedTarget | None:
+            network = networks[name]
             offsets = kind == "slab" and name.partition("@")[0] not in WITHOUT_OFFSET
             ranked = kind in RANKED
             true = labels(val_part, name)
@@ -212,7 +226,7 @@ class DescriptorModels:
                 ):
                     fitted = more
             if fitted is None:
-                continue
+                return None
             described = validation
             if wide is not None:
                 more = Fitted.of(wide, own.labels[name], trees, seed, offsets=offsets, ranked=ranked)
@@ -228,32 +242,40 @@ class DescriptorModels:
                 mean = means[least_error(means, true, folds != fold)]
                 chosen, (a, b, c) = fit_blend_weights(network, mean, each, true, folds != fold, rule=rule)
                 rows.append(a * network + b * mean + c * each[chosen])
-            held_out[name] = np.stack(rows)
             place = least_error(means, true)
-            forests[name], (mean, deviation) = fitted.forests[place], by_trees[place]
-            chosen, shares[name] = fit_blend_weights(network, mean, each, true, rule=rule)
-            a, b, c = shares[name]
-            processes[name] = fitted.processes[chosen]
+            mean, deviation = by_trees[place]
+            chosen, weights = fit_blend_weights(network, mean, each, true, rule=rule)
+            a, b, c = weights
+            done = _FittedTarget(fitted.forests[place], fitted.processes[chosen], weights, np.stack(rows))
             if by_system is None:
-                continue
+                return done
             known = by_system.known_elements(np.isfinite(labels(train_part, name)))
-            strange = with_other_elements(slabs, known)
+            foreign = with_other_elements(slabs, known)
             found = fit_unseen(
                 stages[:1] if chosen == 0 else (stages[0], stages[chosen]),
                 fitted.sample([entry.compound for entry in train_part]),
                 by_system.beside(len(fitted.rows.descriptors)),
                 Sample(
-                    described[strange],
-                    true[strange],
-                    [entry.compound for entry, out in zip(val_part, strange, strict=True) if out],
-                    recognised[strange],
+                    described[foreign],
+                    true[foreign],
+                    [entry.compound for entry, out in zip(val_part, foreign, strict=True) if out],
+                    recognised[foreign],
                 ),
-                (mean[strange], deviation[strange]),
-                (shares[name], (a * network + b * mean + c * each[chosen])[strange]),
+                (mean[foreign], deviation[foreign]),
+                (weights, (a * network + b * mean + c * each[chosen])[foreign]),
                 seed,
             )
-            if found is not None:
-                unseen[name] = found
+            return replace(done, unseen=found)
+
+        # each target is fitted by one thread: the same numbers with any number of them
+        with ThreadPoolExecutor(max(1, min(edge_threads(), len(networks)))) as threads:
+            by_target = dict(zip(networks, threads.map(fit_target, networks), strict=True))
+        fits = {name: one for name, one in by_target.items() if one is not None}
+        forests = {name: one.forest for name, one in fits.items()}
+        processes = {name: one.process for name, one in fits.items()}
+        shares = {name: one.shares for name, one in fits.items()}
+        held_out = {name: one.held_out for name, one in fits.items()}
+        unseen = {name: one.unseen for name, one in fits.items() if one.unseen is not None}
         rest = own.kept(carried, seed)
         used = any(forest.width > training.shape[1] for forest in forests.values())
         width = sources[0].shape[1] if sources is not None and used else 0

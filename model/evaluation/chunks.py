@@ -1,8 +1,8 @@
 """Slabs in chunks, from arrays to graphs to numbers, on several cores.
 
 Many slabs get their graphs from compiled code (`model.graphs.compiled_graphs`), which like networks and trees
-holds no lock of the interpreter: threads take a chunk each from its slabs to its numbers. Without Numba, or
-where graphs are kept in a cache, processes build the graphs.
+holds no lock of the interpreter: threads take a chunk each from its slabs to its numbers. Without Numba, for
+bulk crystals and where graphs are kept in a cache, processes build the graphs.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
+from model.graphs.bulk_graph import PlainBulk
 from model.graphs.cache import build_graphs
 from model.graphs.compiled_graphs import can_compile
 from stores.cgcnn_elements import MAX_NUMBER
@@ -64,6 +65,7 @@ def in_chunks(
     first = list(islice(given, MANY))
     many = len(first) == MANY
     compiled = many and cache is None and can_compile(settings)
+    compiled = compiled and not any(isinstance(slab_of(item), PlainBulk) for item in first)
     chunks = _chunks(chain(first, given))
 
     def whole(chunk: Sequence[Item]) -> Answer:

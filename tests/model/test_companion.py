@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 
+from model.baselines import recent_fits
 from model.baselines.blend import FEWEST_LABELS, LEAST, UNCHOSEN, DescriptorModels, fit_blend_weights
 from model.baselines.compounds import CompoundTable
 from model.baselines.descriptors import describe_slabs
@@ -103,3 +106,21 @@ def test_a_target_with_too_few_labels_is_left_to_the_networks():
     blended = descriptor_models.predict(networks, [entry.graph for entry in val])
     assert blended.deviation == {}
     assert all(np.array_equal(blended.mean[name], networks[name]) for name in networks)
+
+
+def test_targets_fitted_by_two_threads_are_those_of_one(monkeypatch):
+    dataset = small_dataset()
+    train, val = dataset.subset(range(0, len(dataset), 2)), dataset.subset(range(1, len(dataset), 2))
+    networks = {
+        name: np.nan_to_num(labels(val, name), nan=3.0) * 0.9 for name in ("surface_energy", "work_function")
+    }
+    graphs, found = [entry.graph for entry in val], []
+    for n in (1, 2):
+        monkeypatch.setattr("model.baselines.blend.edge_threads", lambda n=n: n)
+        monkeypatch.setattr(recent_fits, "_RECENT", OrderedDict())  # fitted again
+        models, held_out = DescriptorModels.fit(train, val, networks, 3, 0, np.arange(len(val)) % 3)
+        assert list(models.forests) == list(networks)
+        found.append((models.predict(networks, graphs).mean, held_out))
+    for one, other in zip(*found, strict=True):
+        for name in networks:
+            np.testing.assert_array_equal(one[name], other[name])

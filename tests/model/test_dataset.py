@@ -119,7 +119,7 @@ def test_graphs_come_from_the_cache_the_second_time(uri: str, tmp_path, monkeypa
     done: list[tuple[int, int]] = []
     first = Dataset.from_store(uri, cache=cache, tick=lambda i, n: done.append((i, n)))
     assert done[-1] == (len(first), len(first))
-    monkeypatch.setattr("model.graphs.cache.graph_of_plain", None)  # no graph is built any more
+    monkeypatch.setattr("model.graphs.cache.graph_or_reason", None)  # no graph is built any more
     again = Dataset.from_store(uri, cache=cache)
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.graph.distances, other.graph.distances)

@@ -102,7 +102,7 @@ def test_shared_errors_of_candidates_reach_the_choice(store, cache):
 
 def test_the_second_time_no_graph_is_built(store, cache, monkeypatch):
     _, first = predicted(store, cache, untrained())
-    monkeypatch.setattr("model.graphs.cache.graph_of_plain", lambda *_: pytest.fail("a graph is built"))
+    monkeypatch.setattr("model.graphs.cache.graph_or_reason", lambda *_: pytest.fail("a graph is built"))
     _, again = predicted(store, cache, untrained(), "v2", workers=2)
     assert [d["predictions"] for d in again] == [d["predictions"] for d in first]
     assert {d["model"] for d in again} == {"v2"}

@@ -72,7 +72,7 @@ def predict(
     ] = None,
     compositions: CompositionChoice,
     workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Processes, for many slabs; all cores by default.")
+        int | None, typer.Option(min=1, metavar="N", help="Cores for many slabs; all by default.")
     ] = None,
     quiet: QuietOption = False,
     shown: TableFormat,
