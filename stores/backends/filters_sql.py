@@ -101,7 +101,8 @@ class FilterCompiler:
             last = place == len(sort) - 1
             term = quote(field) if last else f"ifnull({quote(field)}, -9e999)"
             terms.append(f"{term} {'ASC' if upwards else 'DESC'}")
-        return ", ".join(terms)
+        # equal values in one order, whatever the plan: else pages repeat rows and leave out others
+        return ", ".join([*terms, f"_row {'ASC' if sort[-1][1] else 'DESC'}"]) if terms else ""
 
     def _filter(self, criteria: dict[str, Any]) -> Condition:
         parts = []

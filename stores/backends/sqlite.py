@@ -105,6 +105,20 @@ class DocumentTable(Collection):
                 return int(connection.execute(sql, condition.values).fetchone()[0])
         return sum(1 for _ in self._found(criteria))
 
+    def distinct(self, field: str, criteria: Criteria = None) -> list[Any]:
+        """Return the different values of a field, sorted; from its column alone where that holds texts."""
+        wanted = checked(criteria)
+        with self.database.read() as connection:
+            table = read_table(connection, self.name)
+            if table is not None and field in table.columns and not self.database.damage:
+                condition = self._compiler(connection, table).compile(wanted)
+                if condition.exact:
+                    sql = f"SELECT DISTINCT {quote(field)} FROM {table.sql} WHERE {condition.sql}"
+                    values = [row[0] for row in connection.execute(sql, condition.values)]
+                    if all(value is None or isinstance(value, str) for value in values):
+                        return sorted(value for value in values if value is not None)
+        return super().distinct(field, criteria)
+
     def upsert(
         self,
         documents: dict[str, Any] | Iterable[dict[str, Any]],

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stores.backends.sqlite import DocumentTable
 from stores.connections import open_store
 from stores.errors import InputError
 from stores.records import (
@@ -186,3 +188,26 @@ def test_records_of_every_class(store: SurfaceStore, one_of_each: list[Any]) -> 
     assert list(
         store.query({"output.energy": {"$lt": 0}}, ["output.kpoints"], collection="calculations")
     ) == [{"output": {"kpoints": [4, 4, 1]}}]
+
+
+def test_distinct_texts_are_read_from_their_column_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(str(tmp_path / "records.sqlite")) as store:
+        collection = store.collection("surfaces")
+        made = [{"id": "a", "formula": "MgB"}, {"id": "b", "formula": "MgA"}, {"id": "c"}]
+        collection.upsert([*made, {"id": "d", "formula": "MgB", "chemsys": "B-Mg"}])
+        read: list[int] = []
+        plain = DocumentTable._documents
+
+        def counted(self: Any, connection: Any, table: Any, numbers: list[int], whole: bool) -> Any:
+            read.extend(numbers)
+            return plain(self, connection, table, numbers, whole)
+
+        monkeypatch.setattr(DocumentTable, "_documents", counted)
+        assert store.distinct("formula") == ["MgA", "MgB"]
+        assert store.distinct("formula", {"chemsys": "B-Mg"}) == ["MgB"]
+        assert read == []
+        # null counts as a value, and is not a text
+        collection.upsert({"id": "e", "formula": None})
+        assert store.distinct("formula") == [None, "MgA", "MgB"]

@@ -87,6 +87,12 @@ def test_a_store_is_not_written(client_of, filled, tmp_path):
     assert path.read_bytes() == before
 
 
+def test_an_empty_store_says_how_to_fill_it(client_of, tmp_path):
+    path = tmp_path / "empty.sqlite"
+    open_store(str(path)).close()
+    assert "mgsurf run CAMPAIGN.yaml" in client_of(path).get("/facets").text
+
+
 @pytest.mark.parametrize("kind", ["folder", "memory"])
 def test_other_kinds_of_stores_are_shown(client_of, records, tmp_path, kind):
     uri = f"folder://{tmp_path}/records" if kind == "folder" else "memory://pages"

@@ -86,6 +86,23 @@ def test_without_its_crystal_a_compound_still_has_its_facets(client):
     assert "lacks the crystal" in found["reason"]
 
 
+def test_three_elements_have_work_functions_and_no_shape(client_of, records, tmp_path):
+    path = tmp_path / "store.sqlite"
+    ternary = records.surface(
+        formula="MgAlZn", chemsys="Al-Mg-Zn", surface_energy=None, surface_energy_x_rich=None,
+        surface_energy_slope=None, chemical_potential_window=None, bulk_id="three",
+    )  # fmt: skip
+    bulk = records.bulk().model_copy(update={"id": "three", "formula": "MgAlZn", "chemsys": "Al-Mg-Zn"})
+    with open_store(str(path)) as store:
+        store.add([ternary, bulk])
+    client = client_of(path)
+    assert client.get(f"/facets/{ternary.id}").status_code == 200
+    found = client.get("/compounds/MgAlZn.json").json()
+    assert found["facets"][0]["work_function"] == 3.378
+    assert "elements and binary compounds only" in found["reason"]
+    assert client.get("/compounds/MgAlZn").status_code == 200
+
+
 def test_candidates_that_are_not_computed_are_listed_by_predicted_energy(client_of, records, tmp_path):
     path, first = tmp_path / "store.sqlite", records.quickstart_surfaces()[0]
     lower = {"surface_energy": Predicted(value=0.02, sigma=None)}

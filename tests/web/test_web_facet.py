@@ -106,6 +106,9 @@ def test_names_with_markup_are_shown_as_they_are(client_of, records, tmp_path):
         assert answer.status_code == 200, address
         assert "<script>alert" not in answer.text
         assert HOSTILE in html.unescape(answer.text)
+        as_json = html.unescape(answer.text.split('<a href="')[-1].split('"')[0])
+        assert ".json" in as_json
+        assert client.get(as_json).status_code == 200
 
 
 def test_a_damaged_structure_is_one_line(client_of, records, tmp_path, first):

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from stores.errors import InputError
 from workflows.analysis.dissolution import dissolution
-from workflows.analysis.surface_energy import reference_element_of
 from workflows.report.style import sort_key
 from workflows.report.surface_filter import parse_formula
-from workflows.web.facet import gamma_chart
+from workflows.web.facet import gamma_chart, reference_of
 from workflows.web.pages import NotFoundError, PageRouter, one, query_texts
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ def compound_data(store: SurfaceStore, formula: str, given: Mapping[str, list[st
     report, reason = _report(records, bulk, dmu)
     colours = plane_colours(records)
     shares = _shares(records, report)
-    reference = reference_element_of(records[0]) if records else ""
+    reference = reference_of(records[0]) if records else ""
     return {
         "formula": formula,
         "crystals": crystals,
@@ -99,16 +98,14 @@ def compound_data(store: SurfaceStore, formula: str, given: Mapping[str, list[st
         "dmu": report.potential.dmu if report else dmu,
         "window": list(report.potential.window) if report and report.potential.window else _window(records),
         "reference": reference,
-        "partner": next((e for e in str(records[0]["chemsys"]).split("-") if e != reference), "")
-        if records
-        else "",
+        "partner": next((e for r in records for e in r["chemsys"].split("-") if e != reference), ""),
         "facets": [
             {
                 "id": r["id"],
                 "miller_index": r["miller_index"],
-                "termination_label": r["termination_label"],
+                "termination_label": r.get("termination_label", ""),
                 "surface_energy": _gamma(r, report.potential.dmu if report else dmu),
-                "work_function": r["work_function"],
+                "work_function": r.get("work_function"),
                 "area_fraction": shares.get(r["id"], 0.0),
                 "verdicts": r["verdicts"],
                 "_record": r,
@@ -119,10 +116,10 @@ def compound_data(store: SurfaceStore, formula: str, given: Mapping[str, list[st
         "shape": _shape(report, colours) if report else None,
         "reason": reason,
         "notes": report.notes() if report else [],
-        "dissolution": _dissolution(formula, bulk),
+        "dissolution": _dissolution(bulk),
         "candidates": candidates,
         "_records": records,
-        "_conditions": report.conditions() if report else "",
+        "_colours": colours,
     }
 
 
@@ -237,16 +234,26 @@ def _window(records: Sequence[Record]) -> list[float] | None:
 
 def _gamma(record: Record, dmu: float) -> float | None:
     """Return gamma at a chemical potential (eV/A^2); None if it is not known there."""
-    gamma, slope = record["surface_energy"], record["surface_energy_slope"]
+    gamma, slope = record.get("surface_energy"), record.get("surface_energy_slope")
     if gamma is None or dmu == 0:
         return None if gamma is None else float(gamma)
     return None if slope is None else float(gamma) + float(slope) * dmu
 
 
 def plane_colours(records: Sequence[Record]) -> dict[tuple[int, ...], int]:
-    """Return a colour of the palette for each plane, the same at every chemical potential."""
-    planes = dict.fromkeys(tuple(r["miller_index"]) for r in records)
-    return {plane: place % 8 for place, plane in enumerate(planes)}
+    """Return a colour of the palette for each plane, the same at every chemical potential.
+
+    Planes of low surface energy, which make up Wulff shapes, come first: theirs differ.
+    """
+    lowest: dict[tuple[int, ...], float] = {}
+    for record in records:
+        plane = tuple(record["miller_index"])
+        ends = [record.get("surface_energy"), record.get("surface_energy_x_rich")]
+        accepted = record["verdicts"]["surface_energy"]["status"] == "accepted"
+        known = [float(end) for end in ends if end is not None and accepted]
+        lowest[plane] = min([*known, lowest.get(plane, math.inf)])
+    order = sorted(lowest, key=lambda plane: lowest[plane])
+    return {plane: place % 8 for place, plane in enumerate(order)}
 
 
 def _shares(records: Sequence[Record], report: WulffReport | None) -> dict[str, float]:
@@ -256,7 +263,7 @@ def _shares(records: Sequence[Record], report: WulffReport | None) -> dict[str, 
     shares = {}
     for facet, share in zip(report.result.facets, report.result.area_fractions, strict=True):
         for r in records:
-            same = (tuple(r["miller_index"]), r["termination_label"], r["surface_energy"])
+            same = (tuple(r["miller_index"]), r.get("termination_label", ""), r.get("surface_energy"))
             if same == (facet.miller_index, facet.label, facet.surface_energy):
                 shares[r["id"]] = share
                 break
@@ -287,7 +294,7 @@ def _cell(bulk: Record) -> dict[str, Any]:
     return {"n_atoms": len(bulk["structure"]["sites"]), **{name: round(float(x), 6) for name, x in named}}
 
 
-def _dissolution(formula: str, bulk: Record | None) -> dict[str, Any] | None:
+def _dissolution(bulk: Record | None) -> dict[str, Any] | None:
     """Return the dissolution potential in 10^-6 mol/L at 298 K by the crystal's formation energy."""
     if bulk is None:
         return None
@@ -326,8 +333,9 @@ def compound(store: SurfaceStore, request: Request) -> dict[str, Any]:
         **public,
         "_facets": data["facets"],
         "_drawing": drawing(shape["faces"], f"Wulff shape of {data['formula']}") if shape else None,
-        "_chart": gamma_chart(data["_records"], dmu=data["dmu"] if window else None),
-        "_conditions": data["_conditions"],
+        "_chart": gamma_chart(
+            data["_records"], colours=data["_colours"], dmu=data["dmu"] if window else None
+        ),
         "_chosen": one(given, "bulk"),
         "_step": -window[0] / STEPS if window else None,
     }

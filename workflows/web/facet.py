@@ -178,7 +178,12 @@ def potential_chart(record: Record) -> Markup | None:
     return chart.svg()
 
 
-def gamma_chart(records: Sequence[Record], chosen: str = "", dmu: float | None = None) -> Markup | None:
+def gamma_chart(
+    records: Sequence[Record],
+    chosen: str = "",
+    colours: Mapping[tuple[int, ...], int] | None = None,
+    dmu: float | None = None,
+) -> Markup | None:
     """Draw gamma over the chemical potential of the facets of one crystal; None without a window.
 
     Parameters
@@ -186,7 +191,9 @@ def gamma_chart(records: Sequence[Record], chosen: str = "", dmu: float | None =
     records
         Facets of one crystal and method.
     chosen
-        Id of the facet that is drawn strongly; the others are grey then. Else each plane has a colour.
+        Id of the facet that is drawn strongly; the others are grey.
+    colours
+        Else the palette's number of each plane; terminations that are nowhere the lowest are grey.
     dmu
         A chemical potential to mark (eV).
     """
@@ -205,22 +212,36 @@ def gamma_chart(records: Sequence[Record], chosen: str = "", dmu: float | None =
         (lowest, 0.0), padded(values, 0.1), f"Δμ({reference}) (eV)", "γ (eV/Å²)",
         ("γ (J/m²)", EV_PER_A2_IN_J_PER_M2),
     )  # fmt: skip
-    planes = list(dict.fromkeys(tuple(r["miller_index"]) for r in shown))
-    for record in sorted(shown, key=lambda r: r["id"] == chosen):
-        colour = f"c{planes.index(tuple(record['miller_index'])) % 8}"
-        if chosen:
-            colour = "c0 strong" if record["id"] == chosen else "other"
+    coloured = {chosen} if colours is None else _lowest_somewhere(shown, ends)
+    for record in sorted(shown, key=lambda r: r["id"] in coloured):
+        drawn = "other"
+        if record["id"] in coloured:
+            drawn = "c0 strong" if colours is None else f"c{colours[tuple(record['miller_index'])]}"
         if record["verdicts"]["surface_energy"]["status"] != "accepted":
-            colour += " dashed"
-        chart.line([lowest, 0.0], ends[record["id"]], colour, facet_name(record), facet_url(record))
-    if not chosen:
-        _label_lines(chart, shown, ends)
+            drawn += " dashed"
+        chart.line([lowest, 0.0], ends[record["id"]], drawn, facet_name(record), facet_url(record))
+    if colours is not None:
+        _label_lines(chart, [r for r in shown if r["id"] in coloured], ends)
     if dmu is not None:
         chart.upright(dmu, "mark")
     top = chart.y[1]
     chart.text(lowest, top, f"{partner}-rich", "start", "label", dy=-7)
     chart.text(0.0, top, f"{reference}-rich", "end", "label", dy=-7)
     return chart.svg()
+
+
+def _lowest_somewhere(records: Sequence[Record], ends: Mapping[str, tuple[float, float]]) -> set[str]:
+    """Return ids of the facets that are the lowest of their plane at an end of the window or between."""
+    found = set()
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        lowest: dict[tuple[int, ...], tuple[float, str]] = {}
+        for record in records:
+            left, right = ends[record["id"]]
+            here = (left + share * (right - left), record["id"])
+            plane = tuple(record["miller_index"])
+            lowest[plane] = min(here, lowest.get(plane, here))
+        found |= {name for _, name in lowest.values()}
+    return found
 
 
 def _label_lines(chart: Chart, records: Sequence[Record], ends: Mapping[str, tuple[float, float]]) -> None:
@@ -246,6 +267,11 @@ def facet_name(record: Record) -> str:
     """Name a facet in plain text: MgAg (100) Ag."""
     parts = (record["formula"], facet_text(record), str(record.get("termination_label") or ""))
     return " ".join(part for part in parts if part)
+
+
+def reference_of(record: Record) -> str:
+    """Return the element whose chemical potential a record varies; empty for three or more elements."""
+    return reference_element_of(record) if str(record["chemsys"]).count("-") < 2 else ""
 
 
 def facet_url(record: Record) -> str:
@@ -276,7 +302,7 @@ def facet(store: SurfaceStore, request: Request) -> dict[str, Any]:
     return {
         **data,
         "_name": facet_name(record),
-        "_reference": reference_element_of(record),
+        "_reference": reference_of(record),
         "_slabs": slabs,
         "_colours": element_colours(symbols),
         "_drawings": {name: side_and_top(view, f"{name}: side and top view") for name, view in slabs.items()},

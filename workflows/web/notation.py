@@ -28,6 +28,12 @@ def ion(text: object) -> Markup:
     return Markup(re.sub(r"(\d*\+)$", r"<sup>\1</sup>", str(escape(text))))
 
 
+def space_group(symbol: object) -> Markup:
+    """Write a Hermann-Mauguin symbol with lowered screw axes and barred inversion axes: P6_3/mmc, Pm-3m."""
+    lowered = re.sub(r"_(\d)", r"<sub>\1</sub>", str(escape(symbol)))
+    return Markup(re.sub(r"-(\d)", r'<span class="bar">\1</span>', lowered))
+
+
 def indices(values: Sequence[int]) -> Markup:
     """Write a Miller index in parentheses with overbars; (000) is a plane that is not known: (?)."""
     if not any(values):
@@ -88,6 +94,7 @@ def segment(text: object) -> str:
 FILTERS: dict[str, Callable[..., Any]] = {
     "formula": formula,
     "ion": ion,
+    "space_group": space_group,
     "indices": indices,
     "plane": plane,
     "termination": termination,
