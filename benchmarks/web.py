@@ -33,7 +33,8 @@ from stores.connections import open_store  # noqa: E402
 
 PER_CRYSTAL = 20
 OPTIMADE = (
-    *("", "page_limit=500", "page_above=f", "page_offset=10000", "sort=-_mgsurf_work_function"),
+    *("", "page_limit=500", "page_above=00000000000000000000c000", "page_offset=10000"),
+    "sort=-_mgsurf_work_function",
     *('filter=elements HAS "Ag" AND nelements=2', "filter=_mgsurf_work_function>4.9"),
     *("filter=nsites=5", "filter=_mgsurf_area>1000", 'filter=elements HAS "Ag" AND _mgsurf_area>1000'),
 )
