@@ -167,6 +167,21 @@ def test_equal_snapshots_give_equal_bytes_though_the_store_has_grown(stored, pub
     assert tree(tmp_path / "again") == tree(published["surfaces"]) == tree(tmp_path / "later")
 
 
+def test_no_text_of_a_csv_file_is_a_formula(stored, tmp_path):
+    path, name = tmp_path / "a.sqlite", '=HYPERLINK("https://example.org")'
+    shutil.copy(stored["labels"].path, path)
+    one = type(stored["labels"])(path, stored["labels"].snapshot)
+    with open_store(one.uri) as store:
+        label = next(store.query({}, collection="labels", sort={"id": 1}))
+        store.collection("labels").upsert([label | {"source_id": name}])
+        exclude(store, {label["id"]: {"work_function": "-1 eV is no work function"}})
+    one.publish(tmp_path / "out")
+    assert rows(tmp_path / "out" / "data.csv")[0]["source_id"] == f"'{name}"
+    assert rows(tmp_path / "out" / "known_faults.csv")[0]["reason"].startswith("'-1")
+    table = duckdb.sql(f"select source_id from '{tmp_path / 'out' / 'data.parquet'}' order by record_id")
+    assert table.fetchall()[0] == (name,)
+
+
 def test_what_was_left_out_is_listed_with_the_reason(published):
     left = [
         (row["record_id"], row["target"], row["verdict"])
