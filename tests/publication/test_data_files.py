@@ -137,6 +137,26 @@ def test_optimade_lines_are_read_by_the_reference_server(published, kind):
         assert [e["_mgsurf_miller_index"] for e in found] == planes
 
 
+def test_optimade_lines_are_those_of_the_server(stored, published):
+    from workflows.web.optimade.entries import PROPERTIES, SLAB, attributes, site_attributes
+
+    lines = [json.loads(line) for line in (published["surfaces"] / "optimade.jsonl").open()][2:]
+    other = {"last_modified", "_mgsurf_source", "_mgsurf_geometry", "cartesian_site_positions"}
+    with open_store(stored["surfaces"].uri) as store:
+        for line in lines:
+            (document,) = store.query({"id": line["id"]})
+            served = attributes(SLAB, document) | site_attributes(SLAB, document)
+            found = line["attributes"]
+            same = (found.keys() & served.keys()) - other
+            assert same > {"lattice_vectors", "species", "chemical_formula_descriptive", "elements_ratios"}
+            assert len(same & {one.key for one in PROPERTIES}) >= 18
+            if line["id"] == "half":  # a rejected value is no part of the data set
+                same = {name for name in same if "surface_energy" not in name and "potential" not in name}
+            assert {name: found[name] for name in same} == {name: served[name] for name in same}
+            cut = served["_mgsurf_as_cut_positions"] or served["cartesian_site_positions"]
+            assert found["cartesian_site_positions"] == cut
+
+
 def test_compositions_have_no_files_of_structures(published):
     names = {path.name for path in published["compositions"].iterdir()}
     assert {"data.parquet", "data.csv", "croissant.json"} <= names
