@@ -44,6 +44,9 @@ def test_ro_crate_names_every_file_its_people_and_its_licence(stored, published,
     assert {one.id for one in crate.data_entities} == there - {"SHA256SUMS", "ro-crate-metadata.json"}
     assert crate.root_dataset["license"].id == "https://creativecommons.org/licenses/by/4.0/"
     assert [one["name"] for one in crate.root_dataset["author"]] == ["Ada Lovelace", "Madonna"]
+    graph = json.loads((published[kind] / "ro-crate-metadata.json").read_text())["@graph"]
+    assert len({one["@id"] for one in graph}) == len(graph)
+    assert all(" " not in one["@id"] for one in graph)
     assert {one["value"] for one in crate.root_dataset["additionalProperty"]} >= {stored[kind].snapshot}
 
 
@@ -118,6 +121,9 @@ def _card_of_another(model):
         ({"creators": ["<0000-0002-1825-0097>"]}, "--creator"),
         ({"licence": ""}, "--license"),
         ({"licence": "free for all"}, "SPDX"),
+        ({"licence": "CC-BY-4.0 OR MIT"}, "SPDX"),
+        ({"licence": "LicenseRef-mine"}, "SPDX"),
+        ({"creators": [", Ada"]}, "--creator"),
         ({"doi": "zenodo.1234"}, "--doi"),
         ({"version": "first"}, "--data-version"),
         ({"title": "a\nb"}, "--title"),
