@@ -6,6 +6,7 @@ import pymongo
 import pytest
 
 from tests.execution.cluster import MG, PROJECT
+from tests.stores.conftest import make_calculation
 
 
 @pytest.fixture
@@ -87,3 +88,22 @@ def test_a_calculation_at_work_on_a_worker_is_found_by_the_note_in_its_folder(pr
     jobs.update_one({"job.name": "Mg relax bulk"}, {"$set": running})
     done = project.mgsurf("log", "Mg bulk", "--project", PROJECT)
     assert done.stdout == "DAV:   1\n" and "Mg bulk: relax: running" in done.stderr
+
+
+def test_pull_notifies_once_when_every_job_has_ended(project, submitted, database, tmp_path):
+    mail = tmp_path / "mail"
+    submitted.write_text(submitted.read_text() + f"notify: {{command: [sh, -c, 'cat >> {mail}']}}\n")
+    jobs = database["jf_jobs"]
+    names = [job["uuid"] for job in jobs.find({})]
+    record = make_calculation(0).model_dump(mode="json")
+    output = {"uuid": names[0], "index": 1, "output": record, "completed_at": "2026-01-01T00:00:00"}
+    database["jf_outputs"].insert_one({**output, "name": "Mg relax bulk", "metadata": {}})
+    done = project.mgsurf("pull", submitted, "--project", PROJECT)
+    assert done.returncode == 0 and "not finished" in done.stdout
+    assert not mail.exists()
+    jobs.update_many({}, {"$set": {"state": "COMPLETED"}})
+    database["jf_outputs"].update_one({"uuid": names[0]}, {"$set": {"output.id": "another"}})
+    assert project.mgsurf("pull", submitted, "--project", PROJECT).returncode == 0
+    assert mail.read_text() == "mgsurf, queue-test: every job has ended: 1 calculation; 0 problems\n"
+    assert project.mgsurf("pull", submitted, "--project", PROJECT).returncode == 0
+    assert mail.read_text().count("ended") == 1

@@ -7,7 +7,9 @@ entries are in the order of their ids. The folder appears when it is complete.
 from __future__ import annotations
 
 import csv
+import gc
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,7 @@ from workflows.publication.model import write_model
 from workflows.publication.ro_crate import ro_crate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from stores.learning.snapshots import Snapshot
@@ -138,7 +140,7 @@ def _write(
     contents = Contents(store, snapshot)
     files = ManyFiles(new, contents)
     done = 0
-    with files.opened(terms.url or f"mgsurf:{snapshot.id}") as add:
+    with _plain_memory(), files.opened(terms.url or f"mgsurf:{snapshot.id}") as add:
         for entries in contents.entries():
             add(entries)
             done += len(entries)
@@ -176,6 +178,18 @@ def _write(
         files=len(everything),
         size=sum(path.stat().st_size for path in everything),
     )
+
+
+@contextmanager
+def _plain_memory() -> Iterator[None]:
+    """Let Python not search for reference cycles: entries have none, and a quarter of the time goes there."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _text(path: Path, text: str) -> None:
