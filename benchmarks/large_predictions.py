@@ -32,7 +32,7 @@ class Strained:
     """Reads the slabs of a store, each with a strain of its own, and reports on the way."""
 
     def __init__(self) -> None:
-        self.rng = np.random.default_rng(0)
+        self.rng = np.random.default_rng()  # others after an interruption
         self.n = 0
         self.began = time.process_time()
 

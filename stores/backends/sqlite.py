@@ -36,7 +36,7 @@ from stores.backends.filters import (
 from stores.backends.filters_sql import Condition, FilterCompiler, quote
 from stores.backends.sqlite_errors import damaged_file
 from stores.backends.sqlite_file import Database
-from stores.backends.values import dumps, encode, json_value_at, loads, value_at
+from stores.backends.values import NULL, dumps, encode, json_value_at, loads, order_key, value_at
 from stores.errors import InputError, StoreError
 from stores.ranks import rank_of
 
@@ -158,6 +158,25 @@ class DocumentTable(Collection):
             connection.executemany(f"DELETE FROM {table.heavy_sql} WHERE _row = ?", rows)
             connection.executemany(f"DELETE FROM {table.sql} WHERE _row = ?", rows)
             return len(rows)
+
+    def distinct(self, field: str, criteria: Criteria = None) -> list[Any]:
+        """Return the different values of a field, sorted; of an indexed one without reading documents."""
+        wanted = checked(criteria)
+        with self.database.read() as connection:
+            table = read_table(connection, self.name)
+            if table is not None and field in table.columns and not self.database.damage:
+                column, condition = quote(field), self._compiler(connection, table).compile(wanted)
+                sql = (
+                    f"SELECT DISTINCT {column} FROM {table.sql} WHERE {column} NOT NULL AND ({condition.sql})"
+                )
+                found = (
+                    [row[0] for row in connection.execute(sql, condition.values)]
+                    if condition.exact
+                    else [b""]
+                )
+                if not any(isinstance(value, bytes) for value in found):
+                    return sorted((None if value == NULL else value for value in found), key=order_key)
+        return super().distinct(field, criteria)
 
     def ensure_index(self, field: str) -> None:
         """Add a column and an index for a field, if it has none."""
