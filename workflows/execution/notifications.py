@@ -34,7 +34,7 @@ LONGEST = 3000
 """Characters of a text: Slack cuts longer ones."""
 
 LEAST_PATH = 16
-"""Length from which the path of an address counts as a secret by itself: shorter ones are names of folders."""
+"""Length from which the path of an address is a secret by itself: a shorter one may be any folder's name."""
 
 SHOWN = 5
 
