@@ -169,7 +169,7 @@ def test_a_short_path_of_an_address_is_hidden_nowhere_else():
     from stores.secrets import masked
 
     with Notifier(Notify(webhook="http://127.0.0.1:1/mgsurf"), "c"):
-        assert masked("/home/ada/mgsurf/s.sqlite") == "/home/ada/mgsurf/s.sqlite"
+        assert masked("/data/mgsurf/s.sqlite") == "/data/mgsurf/s.sqlite"
 
 
 def test_names_that_are_no_text_are_sent(hook, tmp_path):
