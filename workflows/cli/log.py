@@ -165,7 +165,8 @@ def _print_log(
     task: Task, directory: Path, lines: int, file: str | None, ended: Callable[[], bool] | None
 ) -> int:
     """Print the end of a log and what custodian corrected, then what is added until `ended`."""
-    from workflows.execution.log_files import corrections, errors_in, follow, log_of, tail
+    from stores.input_files import is_compressed
+    from workflows.execution.log_files import all_lines, corrections, errors_in, follow, log_of, tail
 
     if ended is not None and not ended():
         _wait_for(directory, file, ended)
@@ -173,14 +174,19 @@ def _print_log(
     print_note(str(path))
     for line in corrections(directory) if file is None else ():
         print(line)
-    shown, position = tail(path, lines, whole=ended is not None)
-    for line in shown:
-        print(line)
+    position = 0
+    if lines:
+        shown, position = tail(path, lines, whole=ended is not None)
+        print(*shown, sep="\n", end="\n" if shown else "")
+    elif ended is None or is_compressed(path):
+        position = path.stat().st_size
+        for line in all_lines(path):
+            print(line)
     if file is None and task.status == "failed":
         for extra in errors_in(directory):
             if extra != path:
                 print_note(str(extra))
-                print(*tail(extra, lines)[0], sep="\n")
+                print(*(tail(extra, lines)[0] if lines else all_lines(extra)), sep="\n")
     if ended is None:
         return 0
     sys.stdout.flush()
@@ -201,7 +207,7 @@ def _wait_for(directory: Path, file: str | None, ended: Callable[[], bool]) -> N
         try:
             log_of(directory, file)
             return
-        except InputError:
+        except (InputError, OSError):  # files are moved away while they are listed
             if not directory.is_dir():
                 raise
             time.sleep(POLL)
