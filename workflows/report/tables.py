@@ -67,8 +67,8 @@ def _plain(value: Any) -> Any:
 def surface_table(records: Iterable[Mapping[str, Any]], title: str = "", sort: bool = True) -> Table:
     """Table of stored facets with surface energies in both units, work functions and verdicts.
 
-    Reasons of rejections are listed below it, each once; the method has a column if there are several. `sort` orders by
-    compound, plane and termination; False keeps the order given.
+    Reasons of rejections are listed below it, each once; the method has a column if there are several. `sort`
+    orders by compound, plane and termination; False keeps the order given.
     """
     from rich.text import Text
 
