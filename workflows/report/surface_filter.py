@@ -51,10 +51,6 @@ _MAX_ELEMENT = r"[A-Z][a-z]?"
 _SPANS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-LARGEST_LIMIT = 10**9
-"""Databases take no larger limit."""
-
-
 class EnergyUnit(StrEnum):
     """Unit of the bounds of surface energies."""
 

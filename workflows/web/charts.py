@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 54, 24, 42
-COLOURS = 8
 
 
 @dataclass

@@ -6,7 +6,6 @@ import math
 import shlex
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from stores.errors import InputError
 from workflows.report.style import sort_key
@@ -20,7 +19,7 @@ from workflows.report.surface_filter import (
     select,
 )
 from workflows.report.tables import ROW_FIELDS, method_names, rich_end, rows
-from workflows.web.pages import PageRouter, one, query_texts, whole_number
+from workflows.web.pages import PageRouter, TableLinks, one, query_texts, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,7 +132,7 @@ def facets_data(store: SurfaceStore, given: Mapping[str, list[str]]) -> dict[str
             name not in ("chemsys", "formula", "miller", "verdict", "sort", "page") for name in given
         ),
         "_given": {name: " ".join(texts) for name, texts in given.items()},
-        "_links": _Links(given),
+        "_links": TableLinks("/facets", given),
         "_statuses": STATUSES,
     }
 
@@ -153,26 +152,6 @@ def command(store: SurfaceStore, filters: SurfaceFilter) -> str:
 
 def _remark(store: SurfaceStore, filters: SurfaceFilter, total: int, pages: int) -> str:
     return f"the table has {pages} pages; choose one of them" if total else explain_empty(store, filters)
-
-
-class _Links:
-    """Addresses of the same table in another order or on another page."""
-
-    def __init__(self, given: Mapping[str, list[str]]) -> None:
-        self._pairs = [(name, text) for name, texts in given.items() for text in texts]
-
-    def with_page(self, number: int) -> str:
-        return self._with("page", str(number) if number > 1 else "")
-
-    def sorted_by(self, field: str) -> str:
-        """Sort upwards, or downwards if this is the order already."""
-        present = dict(self._pairs).get("sort")
-        return self._with("sort", f"-{field}" if present == field else field)
-
-    def _with(self, changed: str, value: str) -> str:
-        pairs = [(name, text) for name, text in self._pairs if name not in (changed, "page")]
-        query = urlencode([*pairs, *([(changed, value)] if value else [])])
-        return f"/facets?{query}" if query else "/facets"
 
 
 @router.page("/facets", "facets.html")

@@ -6,6 +6,7 @@ import json
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
@@ -159,3 +160,34 @@ def whole_number(given: Mapping[str, list[str]], name: str, default: int, low: i
     if not text.isascii() or not text.isdigit() or len(text) > 12 or not low <= int(text) <= high:
         raise InputError(f"{name}: {text[:30]!r} is no whole number from {low} to {high}")
     return int(text)
+
+
+class TableLinks:
+    """Addresses of the same table in another order or on another page.
+
+    Parameters
+    ----------
+    path
+        Of the page.
+    given
+        What its address holds.
+    """
+
+    def __init__(self, path: str, given: Mapping[str, list[str]]) -> None:
+        self._path = path
+        self._pairs = [(name, text) for name, texts in given.items() for text in texts]
+
+    def with_page(self, number: int) -> str:
+        """Return the address of a page of the table."""
+        return self.replaced("page", str(number) if number > 1 else "")
+
+    def sorted_by(self, field: str) -> str:
+        """Sort upwards, or downwards if this is the order already."""
+        present = dict(self._pairs).get("sort")
+        return self.replaced("sort", f"-{field}" if present == field else field)
+
+    def replaced(self, changed: str, value: str) -> str:
+        """Return the address of the first page with another value of a name; without it if empty."""
+        pairs = [(name, text) for name, text in self._pairs if name not in (changed, "page")]
+        query = urlencode([*pairs, *([(changed, value)] if value else [])])
+        return f"{self._path}?{query}" if query else self._path

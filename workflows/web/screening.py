@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from stores.errors import InputError
 from stores.learning.screenings import COLLECTION, ScreeningRecord, latest_screenings
 from workflows.flows.screening.ranking import CRITERIA, Application, Sort, rank
 from workflows.report.screening import facet_name, remarks
 from workflows.web.charts import Chart, padded
-from workflows.web.pages import PageRouter, one, query_texts, whole_number
+from workflows.web.pages import PageRouter, TableLinks, one, query_texts, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -80,7 +79,7 @@ def screening_data(store: SurfaceStore, given: Mapping[str, list[str]]) -> dict[
         "_map": potential_map(ranked, {record.id for record in shown}),
         "_given": {name: " ".join(texts) for name, texts in given.items()},
         "_applications": [(str(name), words[0]) for name, words in CRITERIA.items()],
-        "_links": _Links(given),
+        "_links": TableLinks("/screening", given),
     }
 
 
@@ -196,28 +195,6 @@ def _name_outermost(chart: Chart, known: Sequence[tuple[float, float, ScreeningR
                 beside = x + gap * width / (chart.place(chart.x[1], y)[0] - chart.place(chart.x[0], y)[0])
                 chart.text(beside, y, record.formula.translate(LOWERED), anchor, "name", -4)
                 break
-
-
-class _Links:
-    """Addresses of the same ranking in another order, or on another page."""
-
-    def __init__(self, given: Mapping[str, list[str]]) -> None:
-        self._pairs = [(name, text) for name, texts in given.items() for text in texts]
-
-    def with_page(self, number: int) -> str:
-        return self._with("page", str(number) if number > 1 else "")
-
-    def sorted_by(self, field: str) -> str:
-        present = dict(self._pairs).get("sort")
-        return self._with("sort", f"-{field}" if present == field else field)
-
-    def for_application(self, name: str) -> str:
-        return self._with("application", name)
-
-    def _with(self, changed: str, value: str) -> str:
-        pairs = [(name, text) for name, text in self._pairs if name not in (changed, "page")]
-        query = urlencode([*pairs, *([(changed, value)] if value else [])])
-        return f"/screening?{query}" if query else "/screening"
 
 
 @router.page("/screening", "screening.html")
