@@ -344,7 +344,8 @@ class DescriptorModels:
 
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers for a file."""
-        width = max((forest.width for forest in self.forests.values()), default=self.sources) - self.sources
+        widths = [forest.width - self.sources for forest in self.forests.values()]
+        width = max(widths, default=0) if self.rows is None else self.rows.descriptors.shape[1]
         return {
             "descriptors": list(DESCRIPTIONS[self.kind].names(width)),
             **({} if self.compounds is None else {"compounds": self.compounds.state()}),

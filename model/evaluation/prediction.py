@@ -167,7 +167,7 @@ def predict_compositions(
     while chunk := list(islice(rest, _MANY)):
         if (reason := _untrained(chunk[0], trained)) is not None:
             raise InputError(reason)
-            found += _predicted(ensemble, [(one, cast("PlainComposition", one.slab)) for one in chunk])
+        found += _predicted(ensemble, [(one, cast("PlainComposition", one.slab)) for one in chunk])
         if progress is not None:
             progress(len(found))
     return found

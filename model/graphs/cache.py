@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
+from model.foundation.attach import attach_features
+from model.foundation.energies import EnergyCache
+from model.foundation.potential import weights_file
 from model.graphs import bulk_graph, graph, slab_frame, thickness
 from model.graphs.blob_file import BlobFile
 from model.graphs.bulk_graph import BulkGraph, PlainBulk, bulk_graphs, is_bulk
@@ -145,9 +148,7 @@ def build_graphs(
     signature, which a cache would need, by compiled code where there is some.
     """
     if settings.potential:
-        from model.foundation.attach import attach_features
-        from model.foundation.energies import EnergyCache
-
+        weights_file(settings.potential)  # where it is missing, nothing need be built
         plain = build_graphs(slabs, replace(settings, potential=""), cache=cache, bare=bare)
         energies = None if cache is None else EnergyCache(cache.path.with_name("potentials.sqlite"))
         return attach_features(slabs, plain, settings, cache=energies, tick=tick)

@@ -343,7 +343,7 @@ def _run(
 ) -> dict[str, Any]:
     began = time.monotonic()
     split = split or make_split(dataset, settings)
-    _enough_labels(dataset, split, preset.network.targets)
+    enough_labels(dataset, split, preset.network.targets)
     starts = settings.transfer.starts() if settings.transfer is not None else []
     for start in starts[:1]:
         if unseen := new_elements(start, (e for i in split.train for e in dataset[i].elements)):
@@ -453,7 +453,8 @@ def labelled_data(datasets: Datasets, preset: Preset) -> tuple[Preset, Dataset]:
     return replace(preset, network=network), dataset.subset(kept)
 
 
-def _enough_labels(dataset: Dataset, split: Split, targets: tuple[str, ...]) -> None:
+def enough_labels(dataset: Dataset, split: Split, targets: tuple[str, ...]) -> None:
+    """Refuse a split of which a set has no label of a target."""
     for name in targets:
         for part in PARTS:
             if all(dataset[i].targets.get(name) is None for i in split.part(part)):

@@ -12,7 +12,7 @@ from model.evaluation.metrics import Predictions, evaluate, labels, total_loss
 from model.foundation.features import feature_names
 from model.graphs.graph import SlabGraph
 from model.training.presets import find_preset
-from model.training.runs import data_key, make_split
+from model.training.runs import data_key, enough_labels, make_split
 from stores.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,18 +47,20 @@ def zero_shot_runs(datasets: Datasets, runs: Sequence[RunSettings]) -> list[dict
         If the potential is not installed or no slab has a surface energy.
     """
     preset = find_preset(PRESET)
-    whole = datasets(preset.graph, (TARGET,))
-    kept = [i for i, e in enumerate(whole) if e.targets.get(TARGET) is not None and e.kind == "slab"]
-    if not kept:
-        raise InputError("--zero-shot: no slab has a surface energy to compare with; leave it out")
-    dataset = whole.subset(kept)
+    targets = runs[0].targets or preset.network.targets
+    # with the slabs that have other labels only: without them the sets would be others than the trainings'
+    whole = datasets(preset.graph, targets)
+    dataset = whole.subset([i for i, e in enumerate(whole) if any(v is not None for v in e.targets.values())])
     raw = surface_energies(dataset)
+    true = np.where(np.isfinite(raw), labels(dataset, TARGET), np.nan)
+    if not np.isfinite(true).any():
+        raise InputError("--zero-shot: no slab has a surface energy to compare with; leave it out")
     name = preset.graph.potential
     found = []
     for settings in {(run.seed, run.fold, run.train_fraction): run for run in runs}.values():
         split = make_split(dataset, settings)
-        train, val = list(split.train), list(split.val)
-        true = labels(dataset, TARGET)
+        enough_labels(dataset, split, (TARGET,))
+        train, val = ([i for i in split.part(part) if np.isfinite(true[i])] for part in ("train", "val"))
         slope, offset = np.polyfit(raw[train], true[train], 1)
         for label, values in ((name, raw), (f"{name}, line", slope * raw + offset)):
             # nine tenths of the validation errors are smaller

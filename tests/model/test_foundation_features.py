@@ -141,6 +141,15 @@ def test_trees_and_process_look_at_the_potential_and_remember_it():
     assert len(slab_column_names(n)) == n and len(slab_column_names(n + 1)) == n + len(feature_names())
 
 
+def test_models_with_too_few_labels_for_trees_are_read_again():
+    known = with_potential(small_dataset().subset(range(12)), range(12))
+    train, val = known.subset(range(8)), known.subset(range(8, 12))
+    models = DescriptorModels.fit(train, val, {NAME: np.zeros(4)}, 10, 0, np.zeros(4, dtype=int))[0]
+    assert not models.forests
+    again = DescriptorModels.from_state(models.state())
+    assert np.array_equal(again.rows.descriptors, models.rows.descriptors)
+
+
 sevennet = pytest.mark.skipif(
     potentials.importlib.util.find_spec("sevenn") is None, reason="sevenn is not installed: extra foundation"
 )

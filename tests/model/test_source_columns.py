@@ -86,6 +86,13 @@ def test_a_fine_tuned_model_keeps_its_source_in_its_folder(source_trees, tmp_pat
     found, expected = load_ensemble(tmp_path).predict(graphs), ensemble.predict(graphs)
     assert np.array_equal(found.mean[NAME], expected.mean[NAME])
     assert np.array_equal(found.sigma[NAME], expected.sigma[NAME])
+    if source_trees:
+        content = (tmp_path / "source-trees.pt").read_bytes()
+        for damaged in (content[:-100], b"", content[:200] + b"x" + content[201:]):
+            (tmp_path / "source-trees.pt").write_bytes(damaged)
+            with pytest.raises(InputError, match=r"source-trees\.pt"):
+                load_ensemble(tmp_path)
+        (tmp_path / "source-trees.pt").write_bytes(content)
     (tmp_path / "source.pt").unlink()
     with pytest.raises(InputError, match=r"source\.pt"):
         load_ensemble(tmp_path)

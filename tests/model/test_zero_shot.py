@@ -10,7 +10,7 @@ import pytest
 from model.evaluation.metrics import labels
 from model.foundation.features import feature_names
 from model.training import ablation
-from model.training.runs import RunSettings
+from model.training.runs import RunSettings, make_split
 from model.training.zero_shot import TARGET, surface_energies, zero_shot_runs
 from stores.errors import InputError
 from tests.model.small_dataset import small_dataset
@@ -45,6 +45,20 @@ def test_a_line_is_fitted_to_the_training_set_and_the_potential_is_judged_withou
     assert errors.min() < first["metrics"][TARGET]["test"]["mae"] < errors.max()
     assert first["metrics"][TARGET]["facet_order"]["kendall_tau"] == pytest.approx(1.0)
     assert len(ablation.flat_rows(found)) == 4
+
+
+def test_it_is_judged_on_the_sets_of_the_trainings():
+    dataset = known_up_to_a_line()
+    entries = [
+        replace(entry, targets={TARGET: None, "work_function": 4.0}) if i % 3 == 0 else entry
+        for i, entry in enumerate(dataset)
+    ]
+    dataset = replace(dataset, entries=tuple(entries))
+    split = make_split(dataset, RunSettings("best"))
+    found = zero_shot_runs(lambda *_: dataset, [RunSettings("best")])[0]
+    assert found["sizes"] == {part: len(split.part(part)) for part in ("train", "val", "test")}
+    counted = sum(dataset[i].targets[TARGET] is not None for i in split.test)
+    assert 0 < counted < len(split.test) and found["metrics"][TARGET]["test"]["n"] == counted
 
 
 def test_slabs_without_surface_energies_are_refused():

@@ -142,11 +142,13 @@ def ablate(
         ),
     )
     with each_line_once(), ProgressBar(study.quiet) as bar:
-        results, problems = ablation.ablate(study.slabs(), plan, folder, TrainingProgress(bar).step)
+        potential = []
         if zero_shot:
             from model.training.zero_shot import zero_shot_runs
 
-            results += zero_shot_runs(study.slabs(), plan.runs())
+            potential = zero_shot_runs(study.slabs(), plan.runs())  # what it lacks is reported before hours
+        results, problems = ablation.ablate(study.slabs(), plan, folder, TrainingProgress(bar).step)
+        results += potential
     compared, gains = ablation.comparisons(results), ablation.transfer_gains(results)
     shapes: list[ShapeComparison] = []
     if wulff:
