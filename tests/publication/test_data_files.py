@@ -237,6 +237,15 @@ def test_changed_removed_and_faulty_records_are_told_apart(stored, tmp_path):
     assert "audit, bulk-energy: shifted" in (tmp_path / "out" / "datasheet.md").read_text()
 
 
+def test_a_unit_is_known_though_its_records_are_gone(stored, tmp_path):
+    one = type(stored["compositions"])(tmp_path / "a.sqlite", stored["compositions"].snapshot)
+    shutil.copy(stored["compositions"].path, one.path)
+    with open_store(one.uri) as store:
+        store.collection("labels").remove({})
+    one.publish(tmp_path / "out")
+    assert "| `hardness` | Hardness | GPa |" in (tmp_path / "out" / "datasheet.md").read_text()
+
+
 def test_no_folder_of_this_machine_is_published(published):
     folder = published["surfaces"]
     for path in folder.rglob("*"):

@@ -169,9 +169,11 @@ class Contents:
         return Target(column, head.target, head.method, head.labels)
 
     def _unit(self, head: Head) -> str:
-        """Return the unit of a target: that of surfaces, else the one stated by its source."""
-        same = {"method_fingerprint": head.method}
-        for document in self.store.query(same, ["units"], limit=1, collection="labels"):
+        """Return the unit of a target: the one stated by its source, else that of surfaces."""
+        if head.unit:
+            return head.unit
+        same = {"method_fingerprint": head.method}  # older snapshots have no units
+        for document in self.store.query(same, ["units"], collection="labels"):
             if stated := document["units"].get(head.target, ""):
                 return str(stated)
         return UNITS.get(head.target, "")
